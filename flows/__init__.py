@@ -1,0 +1,1 @@
+"""WHEN the steps run, how often again, and who is told."""

@@ -1,0 +1,52 @@
+"""`python -m tasks [PARAMS_FILE]`: check params.yaml, or a draft of it, for every step.
+
+What can be known before a run is said before a run: DVC deletes a stage's outputs before it
+starts the step, so a typo found by the step itself would cost them.
+"""
+
+import importlib
+import pkgutil
+import sys
+from pathlib import Path
+
+import tasks
+from tasks.core.errors import CurationError, ParamError, nearest
+from tasks.core.params import PARAMS_FILE, read_params
+
+SHARED_SECTIONS = ("seed", "models")
+
+
+def check_all(path: Path) -> None:
+    """Check every section of the file at `path` with the step that reads it.
+
+    Raises:
+        CurationError: What the first faulty section's step says of it.
+    """
+    values = read_params(path)
+    steps = [
+        m.name for m in pkgutil.iter_modules(tasks.__path__) if not m.ispkg and m.name[0] != "_"
+    ]
+    known = [*SHARED_SECTIONS, *steps]
+    for section in values:
+        if section not in known:
+            raise ParamError(
+                f"section {section} is unknown{nearest(section, known)}",
+                where=PARAMS_FILE,
+                fix=f"Known sections: {', '.join(known)}.",
+            )
+    for step in steps:
+        importlib.import_module(f"tasks.{step}").check(values)
+
+
+def main() -> int:
+    """Check, and say on stderr what is wrong; 0 when nothing is, 2 otherwise."""
+    try:
+        check_all(Path(sys.argv[1] if len(sys.argv) > 1 else PARAMS_FILE))
+    except CurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,87 @@
+"""params.yaml, read strictly: every key known, typed and in range before a step starts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from tasks.core.errors import ParamError, nearest
+
+PARAMS_FILE = "params.yaml"
+
+
+class Params(BaseModel):
+    """One section of params.yaml. Subclasses give no defaults: a value lives in one place."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+P = TypeVar("P", bound=Params)
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """The whole of a params file as plain mappings, lists and scalars (YAML 1.2, as DVC reads it).
+
+    Raises:
+        ParamError: The file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamError(
+            "there is no such file", where=str(path), fix="Run this in a SelectLLM workspace."
+        ) from None
+    except (MarkedYAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or error
+        raise ParamError(
+            f"not readable as YAML: {problem}", where=where, fix="Mend the line."
+        ) from None
+    if not isinstance(values, dict):
+        raise ParamError(
+            "expected a mapping of sections", where=str(path), fix="Restore it from Git."
+        )
+    return values
+
+
+def load_section(values: Mapping[str, Any], name: str, model: type[P]) -> P:
+    """The section `name`, checked against `model`.
+
+    Raises:
+        ParamError: The section is absent, or a key is unknown (the nearest one is offered),
+            missing, of the wrong type or out of range. The first such key is named.
+    """
+    if name not in values:
+        raise ParamError(
+            f"section {name} is missing", where=PARAMS_FILE, fix="Restore it from Git."
+        )
+    try:
+        return model.model_validate(values[name])
+    except ValidationError as error:
+        raise _explain(error.errors()[0], name, model) from None
+
+
+def _explain(detail: ErrorDetails, name: str, model: type[Params]) -> ParamError:
+    """A ParamError in our words for the first thing pydantic found wrong."""
+    key = ".".join([name, *(str(part) for part in detail["loc"])])
+    if detail["type"] == "extra_forbidden":
+        hint = nearest(str(detail["loc"][-1]), model.model_fields)
+        return ParamError(
+            f"{key} is unknown{hint}",
+            where=PARAMS_FILE,
+            fix=f"Known keys: {', '.join(model.model_fields)}.",
+        )
+    if detail["type"] == "missing":
+        return ParamError(
+            f"{key} is missing", where=PARAMS_FILE, fix="Add it; README lists every key."
+        )
+    return ParamError(
+        f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}",
+        where=PARAMS_FILE,
+        fix=f"Set it in {PARAMS_FILE}, or with -S {key}=VALUE.",
+    )

@@ -1,0 +1,75 @@
+"""The columns of every table that one step writes and another reads.
+
+Metadata that a step adds to a file's footer is noted beside its schema.
+"""
+
+import pyarrow as pa
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field[pa.DataType]:
+    return pa.field(name, kind, nullable=False)
+
+
+POOL = pa.schema(
+    [
+        _required("id", pa.string()),
+        _required("instruction", pa.string()),
+        _required("input", pa.string()),  # empty where there is none
+        pa.field("output", pa.string()),
+        _required("source", pa.string()),  # file:line
+        _required("extra", pa.string()),  # JSON object of the columns with no other place
+    ]
+)
+"""One row a record, ids distinct. Footer: ``n_rows``, the rows of the source."""
+
+INGEST_DROPPED = pa.schema(
+    [
+        _required("line", pa.int64()),
+        _required("reason", pa.string()),
+        _required("detail", pa.string()),
+    ]
+)
+
+UNIQUE = pa.schema([_required("id", pa.string())])
+
+DEDUPE_DROPPED = pa.schema(
+    [
+        _required("id", pa.string()),
+        _required("reason", pa.string()),
+        _required("of_id", pa.string()),
+        _required("similarity", pa.float64()),  # Jaccard of shingles, 0 to 1
+    ]
+)
+
+PROMPTS = pa.schema(
+    [
+        _required("prompt", pa.int32()),  # 1..K
+        _required("slot", pa.int32()),  # 1..size of the prompt
+        _required("id", pa.string()),
+        _required("cluster", pa.int32()),  # 1..number of clusters
+    ]
+)
+"""One row a candidate, ordered by prompt, then slot."""
+
+_PROVENANCE = [
+    _required("round", pa.int32()),  # 1, or the tournament round when the budget is under K
+    _required("prompt", pa.int32()),
+    _required("slot", pa.int32()),
+    _required("rank", pa.int32()),  # inside the prompt, 1 = best
+    _required("method", pa.string()),  # llm, rubric (the offline route) or fallback
+]
+
+PICKS = pa.schema([_required("id", pa.string()), *_PROVENANCE])
+"""One row a pick of any round, ordered by round, prompt, rank."""
+
+SELECTED = pa.schema(
+    [
+        *POOL,
+        *_PROVENANCE,
+        _required("cluster", pa.int32()),
+        _required("route", pa.string()),
+        _required("model", pa.string()),
+    ]
+)
+"""Exactly N rows, the most preferred first: by rank, then by the seeded order of prompts, so
+that any first n rows are the selection for budget n from the same answers."""

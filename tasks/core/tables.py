@@ -1,0 +1,87 @@
+"""Parquet files of ours: the schema that was promised, and the same bytes for the same rows."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.core.errors import DataError
+
+ROW_GROUP = 65_536  # rows; fixed, since the grouping is part of the bytes
+
+
+def write_table(path: Path, rows: pa.Table | Iterable[Mapping[str, Any]], schema: pa.Schema) -> int:
+    """Write rows to Parquet and return how many; metadata of `schema` is kept in the file."""
+    if not isinstance(rows, pa.Table):
+        rows = pa.Table.from_pylist(list(rows), schema=schema)
+    table = rows.select(schema.names).cast(schema).replace_schema_metadata(schema.metadata)
+    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP)
+    return int(table.num_rows)
+
+
+def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """The table at `path`, or the named columns of it.
+
+    Raises:
+        DataError: The file is not Parquet or has other columns than `schema`.
+    """
+    try:
+        found = pq.read_schema(path)
+        if not found.equals(schema):
+            raise DataError(
+                f"columns are {_columns(found)}, expected {_columns(schema)}",
+                where=str(path),
+                fix="Another version wrote it, or it was edited: run `dvc repro` to make it anew.",
+            )
+        return pq.read_table(path, columns=columns)
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"not readable as Parquet: {error}",
+            where=str(path),
+            fix="Run `dvc repro` to make it anew.",
+        ) from None
+
+
+class TableWriter:
+    """Writes rows as they come, in row groups of fixed size, so that memory stays bounded."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._schema = schema
+        self._rows: list[Mapping[str, Any]] = []
+        self.n_rows = 0
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row; its keys are the schema's names."""
+        self._rows.append(row)
+        self.n_rows += 1
+        if len(self._rows) >= ROW_GROUP:
+            self._flush()
+
+    def add_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Key and value pairs that the file's footer shall hold."""
+        self._writer.add_key_value_metadata(dict(metadata))
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None and (self._rows or self.n_rows == 0):
+            self._flush()
+        self._writer.close()
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)

@@ -1,0 +1,1 @@
+"""Groups of equal size, and prompts made of them."""

@@ -1,0 +1,1 @@
+"""Asking a language model, and understanding its answer."""
