@@ -40,23 +40,23 @@ def sole_writer(lock_file: Path) -> Iterator[None]:
 
 
 def end_with_dvc() -> None:
-    """End this process soon after the DVC process that started it has gone.
+    """End this process soon after the DVC process that started it has gone, or at once if it has.
 
-    A step outlives a killed dvc and would write beside the next run's step. Its parent's pid is
-    no sign, since with SHELL=/bin/sh a shell that also lives on stands between them.
+    A step outlives a killed dvc and would write beside the next run's step. The parent's pid alone
+    is no sign: with SHELL=/bin/sh a shell, which lives on as well, stands between the two.
     """
     if "DVC_ROOT" not in os.environ:
         return
-    dvc = next((p for p in psutil.Process().parents() if _is_dvc(p)), None)
-    if dvc is not None:
-        threading.Thread(target=_watch, args=(dvc,), daemon=True).start()
+    dvc = next((p for p in psutil.Process().parents() if not p.name().endswith("sh")), None)
+    if dvc is None or _adopts_orphans(dvc):
+        os._exit(1)
+    threading.Thread(target=_watch, args=(dvc,), daemon=True).start()
 
 
-def _is_dvc(process: psutil.Process) -> bool:
-    try:
-        return any("dvc" in Path(word).name for word in process.cmdline()[:3])
-    except psutil.Error:
-        return False
+def _adopts_orphans(process: psutil.Process) -> bool:
+    """Whether it is what the system makes the parent of a process that lost its own."""
+    is_dvc = any(Path(word).name == "dvc" for word in process.cmdline()[:3])
+    return not is_dvc and (process.pid == 1 or process.name() in ("systemd", "init"))
 
 
 def _watch(dvc: psutil.Process) -> None:

@@ -70,11 +70,12 @@ def _explain(detail: ErrorDetails, name: str, model: type[Params]) -> ParamError
     """A ParamError in our words for the first thing pydantic found wrong."""
     key = ".".join([name, *(str(part) for part in detail["loc"])])
     if detail["type"] == "extra_forbidden":
-        hint = nearest(str(detail["loc"][-1]), model.model_fields)
+        known = [field.alias or name for name, field in model.model_fields.items()]
+        hint = nearest(str(detail["loc"][-1]), known)
         return ParamError(
             f"{key} is unknown{hint}",
             where=PARAMS_FILE,
-            fix=f"Known keys: {', '.join(model.model_fields)}.",
+            fix=f"Known keys: {', '.join(known)}.",
         )
     if detail["type"] == "missing":
         return ParamError(

@@ -6,7 +6,7 @@ Metadata that a step adds to a file's footer is noted beside its schema.
 import pyarrow as pa
 
 
-def _required(name: str, kind: pa.DataType) -> pa.Field[pa.DataType]:
+def _required(name: str, kind: pa.DataType) -> "pa.Field[pa.DataType]":
     return pa.field(name, kind, nullable=False)
 
 

@@ -1,0 +1,33 @@
+# `make demo` and `make test` do all the set-up they need on a machine with Python and pip.
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.PHONY: demo test check lock clean
+
+demo: .venv/installed ## run the sample from pool to selection
+	$(BIN)/selectllm run
+
+test: .venv/installed check ## every check and every test
+	$(RUN) pytest
+
+check: .venv/installed ## format, lint, types, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+lock: ## pin every package anew, for Python 3.11 to 3.13 (needs uv)
+	echo "# Every package this project installs, pinned, for Python 3.11 to 3.13. Made by \`make lock\`." > constraints.txt
+	uv pip compile --universal --python-version 3.11 --all-extras --no-emit-index-url \
+		--no-emit-find-links --no-header --no-annotate pyproject.toml >> constraints.txt
+
+clean: ## forget the environment; data and the journal stay
+	rm -rf .venv
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and 'SelectLLM needs Python 3.11 to 3.13; name one with PYTHON=python3.11')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

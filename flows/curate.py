@@ -1,0 +1,97 @@
+"""The flow: bring every stage up to date, in order, and record the run.
+
+As a program (``python -m flows.curate OVERRIDE ...``) it is what `selectllm run` supervises.
+"""
+
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Failed
+from pydantic import Field
+
+from flows import overrides, record, show
+from flows.errors import FlowError
+from flows.graph import Graph, Stage, read_graph
+from flows.run import Done, Run, stage_task
+from flows.workspace import find_root, sole_run
+
+INTERRUPTED = 130
+
+
+@flow(name="curate", validate_parameters=True, persist_result=False)
+def curate(
+    source: Annotated[
+        str | None, Field(description="File with the pool; none: as params.yaml says")
+    ] = None,
+    budget: Annotated[
+        int | None, Field(ge=1, description="How many records to select; none: as params.yaml says")
+    ] = None,
+    route: Annotated[
+        str | None, Field(description="Alias of the model that judges; none: as params.yaml says")
+    ] = None,
+    override: Annotated[
+        list[str] | None, Field(description="Further changes of params.yaml, each key=value")
+    ] = None,
+) -> State[None] | None:
+    """Choose the records most worth annotating out of a pool, with no labels.
+
+    Runs every stage of dvc.yaml whose inputs changed; the others are Cached. The changes given
+    as parameters stay in params.yaml.
+    """
+    given = {"ingest.source": source, "llm_select.budget": budget, "llm_select.route": route}
+    changes = [f"{key}={value}" for key, value in given.items() if value is not None]
+    try:
+        root = find_root(Path.cwd())
+        with sole_run(root) as lock:
+            for change in overrides.apply(root, [*changes, *(override or [])]):
+                show.changed(change)
+            run = Run(root, str(flow_run.id or uuid.uuid4()), lock)
+            _run_all(read_graph(root), run)
+    except FlowError as error:
+        return Failed(message=str(error), data=error)  # raised, it would print a traceback
+    return None
+
+
+def _run_all(graph: Graph, run: Run) -> None:
+    """Run the stages in order, record the outcome, and raise the first failure."""
+    record.warm_up()
+    done: dict[str, Done] = {}
+    for stage in graph.stages:
+        done[stage.name] = _run_one(stage, run, done)
+    record.record(graph, run, done)
+    failed = [end.state for end in done.values() if end.state.is_failed()]
+    if failed:
+        failed[0].result()
+    show.summary(graph, run.root)
+
+
+def _run_one(stage: Stage, run: Run, done: Mapping[str, Done]) -> Done:
+    """Run one stage after its upstream; a stage behind a failed one is left NotReady."""
+    before = [done[name].state for name in stage.upstream]
+    start = time.monotonic()
+    state = stage_task(stage)(stage, run, wait_for=before, return_state=True)
+    return Done(state, time.monotonic() - start)
+
+
+def main(changes: list[str]) -> int:
+    """Run the flow with these overrides; the exit status of `selectllm run`."""
+    try:
+        overrides.apply(find_root(Path.cwd()), changes, dry_run=True)  # before a server is started
+        curate(override=changes)
+    except FlowError as error:
+        show.failed(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,42 @@
+"""DVC as a child process: its command, its environment, and what it says in JSON."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from flows.errors import FlowError
+
+COMMAND = [sys.executable, "-m", "dvc"]
+
+
+def environment() -> dict[str, str]:
+    """Ours, with the interpreter that runs now first on PATH and DVC's analytics off.
+
+    A stage's command starts with ``python``; a worker's or a cron job's PATH may hold another.
+    """
+    env = os.environ | {"DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+    return env
+
+
+def status(root: Path) -> dict[str, list[Any]]:
+    """What `dvc status --json` says: for each stage that is not up to date, what changed.
+
+    Raises:
+        FlowError: DVC cannot tell, with its own words.
+    """
+    done = subprocess.run(
+        [*COMMAND, "status", "--json"],
+        cwd=root,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise FlowError(f"dvc status failed:\n{done.stderr.strip()}\n  Try `selectllm doctor`.")
+    changes: dict[str, list[Any]] = json.loads(done.stdout)
+    return changes

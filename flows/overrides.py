@@ -1,0 +1,94 @@
+"""``-S key=value``: an edit of params.yaml that keeps its comments, checked before it is made."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from flows import dvc
+from flows.errors import ParamError
+
+
+class Change(NamedTuple):
+    """One key that an override gave another value."""
+
+    key: str
+    old: Any
+    new: Any
+
+
+def apply(root: Path, overrides: Sequence[str], *, dry_run: bool = False) -> list[Change]:
+    """Set each ``key=value`` in `root`/params.yaml and return what changed, all of it or nothing.
+
+    Without overrides, params.yaml is only checked; in a dry run what would come of them is.
+
+    Raises:
+        ParamError: An override is not ``key=value``, or the steps refuse the file that would come
+            of it; params.yaml is then as it was.
+    """
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    target = root / "params.yaml"
+    values = yaml.load(target.read_text(encoding="utf-8"))
+    changes = [change for text in overrides if (change := _set(values, text))]
+    if not changes:
+        check(root, target)
+        return []
+    draft = root / ".params.yaml.part"
+    buffer = StringIO()
+    yaml.dump(values, buffer)
+    draft.write_text(buffer.getvalue(), encoding="utf-8")
+    try:
+        check(root, draft)
+        if not dry_run:
+            os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+    return changes
+
+
+def check(root: Path, params: Path) -> None:
+    """Let every step check its section of a params file.
+
+    Raises:
+        ParamError: One of them refuses it, in its words.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks", str(params)],
+        cwd=root,
+        env=dvc.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ParamError(done.stderr.strip())
+
+
+def _set(values: Any, text: str) -> Change | None:
+    """Set one override in place; None when the key has that value already."""
+    key, equals, raw = text.partition("=")
+    *parents, last = key.split(".")
+    if not equals or not all([*parents, last]):
+        raise ParamError(f"-S {text}: expected key=value\n  For example: -S llm_select.budget=1000")
+    try:
+        new = YAML(typ="safe").load(raw) if raw else ""
+    except YAMLError:
+        raise ParamError(f"-S {text}: {raw} is not a YAML value\n  Put it in quotes.") from None
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ParamError(f"-S {text}: {parent} has no keys below it\n  See params.yaml.")
+    old = values.get(last)
+    if last in values and old == new and type(old) is type(new):
+        return None
+    values[last] = new
+    return Change(key, old, new)

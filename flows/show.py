@@ -1,0 +1,106 @@
+"""What a person sees in the terminal."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.doctor import Finding
+from flows.errors import FlowError
+from flows.graph import Graph
+from flows.overrides import Change
+from flows.plan import Step
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def changed(change: Change) -> None:
+    """Say what an override did to params.yaml."""
+    err.print(f"params.yaml: {change.key} = {change.new!r} (was {change.old!r})", markup=False)
+
+
+def failed(error: FlowError) -> None:
+    """Say why a run stopped."""
+    err.print("[bold red]Stopped[/]")
+    err.print(str(error), markup=False, soft_wrap=True)
+
+
+def as_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def summary(graph: Graph, root: Path) -> None:
+    """The funnel of the run, what it cost, and where its results lie."""
+    funnel = load(graph, root, "funnel").get("funnel", {})
+    usage = load(graph, root, "usage")
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    table.add_column(justify="right", style="bold")
+    table.add_column()
+    for name, text in FUNNEL.items():
+        if funnel.get(name):
+            table.add_row(f"{funnel[name]:,}", text)
+    out.print()
+    out.print(table)
+    usd = usage.get("usd")
+    price = "price unknown" if usd is None else f"{usd:.4f} USD"
+    tokens = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
+    out.print(
+        f"\n{usage.get('calls', 0):,} calls to {usage.get('model')}, {tokens:,} tokens, {price}"
+    )
+    for output in graph.outs("export"):
+        out.print(f"selection: {output.path}/", markup=False)
+    out.print(f"checks: {root / '.selectllm/data_docs/index.html'}", soft_wrap=True, markup=False)
+    out.print("compare runs: mlflow ui")
+
+
+FUNNEL = {
+    "rows": "rows read",
+    "excluded": "excluded, as params.yaml says",
+    "faulty": "faulty, dropped with a reason",
+    "repeated": "repeated, word for word",
+    "duplicates": "duplicates of others",
+    "unique": "unique records",
+    "prompts": "prompts to the model",
+    "selected": "selected",
+}
+
+
+def load(graph: Graph, root: Path, type_: str) -> dict[str, Any]:
+    """The JSON output that dvc.yaml annotates with this type; empty when there is none."""
+    for output in graph.outs(type_):
+        path = root / output.path
+        if path.is_file():
+            document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return document
+    return {}
+
+
+ACTIONS = {
+    "run": "[bold]would run[/]",
+    "follow": "would run",
+    "restore": "would be restored from DVC's cache",
+    "cached": "[dim]up to date[/]",
+}
+VERDICTS = {"ok": "[green]ok   [/]", "odd": "[yellow]odd  [/]", "wrong": "[red]wrong[/]"}
+
+
+def plan(steps: Sequence[Step]) -> None:
+    """A plan, a line a stage and a line a reason."""
+    for step in steps:
+        out.print(f"{step.stage:<12} {ACTIONS[step.action]}")
+        for reason in step.reasons:
+            out.print(f"{'':<12}   {reason}", markup=False, soft_wrap=True)
+
+
+def finding(found: Finding) -> None:
+    """What the doctor found, and on the next line how to mend it."""
+    out.print(f"{VERDICTS[found.verdict]} {escape(found.what)}", soft_wrap=True)
+    if found.mend:
+        out.print(f"      {found.mend.strip()}", markup=False, soft_wrap=True)

@@ -1,0 +1,65 @@
+"""Run the flow in a process session of its own, and end all of it within seconds when asked.
+
+Prefect's ephemeral server shares its flow's process group. A terminal's Ctrl-C would reach the
+server first, and the flow would then retry against a server that is gone until it is killed.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from types import FrameType
+
+import psutil
+
+STOP_WITHIN_S = 3.5
+INTERRUPTED = 130
+
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+def supervise(command: Sequence[str], defaults: Mapping[str, str] = QUIET) -> int:
+    """Run `command` until it ends or we are told to end it; its exit status, or 130.
+
+    SIGINT and SIGTERM become one SIGINT to the command. What is left of its session 3.5 s later,
+    and whatever it leaves behind when it dies by itself, is killed.
+    """
+    process = subprocess.Popen(command, env=defaults | os.environ, start_new_session=True)
+    stopped = False
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopped
+        if not stopped:
+            stopped = True
+            process.send_signal(signal.SIGINT)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    while process.poll() is None and not stopped:
+        try:
+            process.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            continue
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=STOP_WITHIN_S)
+    _end_session(process.pid)
+    return INTERRUPTED if stopped else process.wait()
+
+
+def _end_session(leader: int) -> None:
+    """Kill every process that still belongs to a session."""
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader:
+                process.kill()
+        except (psutil.Error, ProcessLookupError, PermissionError):
+            continue

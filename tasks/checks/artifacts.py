@@ -1,0 +1,109 @@
+"""What the stages left behind, as `validate` reads it, and the limits it holds that against."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.core.errors import DataError
+
+Norms = npt.NDArray[np.float64]
+
+METHODS = ("llm", "rubric", "fallback")
+DEDUPE_REASONS = ("identical", "near")
+BLOCK_ROWS = 16_384  # of vectors in memory at a time
+REMAKE = "It was edited or another version wrote it: run `dvc repro` to make it anew."
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """The outputs of every stage before this one.
+
+    Attributes:
+        n_rows: Rows of the source, as ingest counted them.
+        norms: float64, shape (n,); the Euclidean norm of each row of vectors.npy.
+        clusters: clusters.json.
+        usage: usage.json.
+    """
+
+    n_rows: int
+    pool: pa.Table
+    ingest_dropped: pa.Table
+    unique: pa.Table
+    dedupe_dropped: pa.Table
+    norms: Norms
+    prompts: pa.Table
+    clusters: Mapping[str, Any]
+    picks: pa.Table
+    selected: pa.Table
+    usage: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The parameters a run is held to."""
+
+    budget: int
+    near_threshold: float
+    max_fallback_rate: float
+    max_chars: int
+
+
+def read_facts(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+    """The object of a JSON file that has at least `keys`.
+
+    Raises:
+        DataError: It is no such file.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"not readable as JSON: {error}", where=str(path), fix=REMAKE) from None
+    absent = set(keys) - set(facts if isinstance(facts, dict) else ())
+    if absent:
+        raise DataError(f"lacks {', '.join(sorted(absent))}", where=str(path), fix=REMAKE)
+    return dict(facts)
+
+
+def source_rows(pool: Path) -> int:
+    """The rows of the source, which ingest wrote into the footer of the pool.
+
+    Raises:
+        DataError: The footer does not tell.
+    """
+    told = (pq.read_metadata(pool).metadata or {}).get(b"n_rows", b"")
+    if not told.isdigit():
+        raise DataError("the footer lacks n_rows", where=str(pool), fix=REMAKE)
+    return int(told)
+
+
+def row_norms(path: Path) -> Norms:
+    """The norm of each row of a matrix on disk, read in blocks so that memory stays small.
+
+    Returns:
+        float64, shape (n,); not finite where a row is not.
+
+    Raises:
+        DataError: The file is not a float32 matrix.
+    """
+    try:
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"not readable as a matrix: {error}", where=str(path), fix=REMAKE) from None
+    if vectors.ndim != 2 or vectors.dtype != np.float32:
+        raise DataError(
+            f"expected a float32 matrix, found {vectors.dtype} of shape {vectors.shape}",
+            where=str(path),
+            fix=REMAKE,
+        )
+    norms = np.empty(len(vectors))
+    for start in range(0, len(vectors), BLOCK_ROWS):
+        block = vectors[start : start + BLOCK_ROWS].astype(np.float64)
+        norms[start : start + len(block)] = np.sqrt(np.einsum("ij,ij->i", block, block))
+    return norms

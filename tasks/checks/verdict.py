@@ -1,0 +1,86 @@
+"""What came of a validation: its findings, and the funnel from the source to the selection."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from tasks.checks.artifacts import Artifacts
+from tasks.formats.rows import Drop
+
+
+class Finding(NamedTuple):
+    """What came of one expectation; `detail` is empty where it is met."""
+
+    table: str
+    expectation: str
+    success: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a run may be used.
+
+    Attributes:
+        funnel: How many rows or records were left after each cut, and how many went why.
+        dropped: How many rows ingest and dedupe dropped, by reason.
+        findings: One for each expectation.
+        write_docs: Writes the Data Docs into a folder, and returns the page to open.
+    """
+
+    funnel: Mapping[str, int]
+    dropped: Mapping[str, Mapping[str, int]]
+    findings: tuple[Finding, ...]
+    write_docs: Callable[[Path], Path] = field(repr=False, compare=False)
+
+    @property
+    def failed(self) -> list[Finding]:
+        """The findings of what is not as expected."""
+        return [finding for finding in self.findings if not finding.success]
+
+    def to_json(self) -> str:
+        """The text of result.json, the same for the same verdict."""
+        result = {
+            "success": not self.failed,
+            "funnel": self.funnel,
+            "dropped": self.dropped,
+            "expectations": [finding._asdict() for finding in self.findings],
+        }
+        return json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def count_dropped(artifacts: Artifacts) -> dict[str, dict[str, int]]:
+    """Dropped rows of ingest and dedupe by reason."""
+    return {
+        "ingest": _by_reason(artifacts.ingest_dropped),
+        "dedupe": _by_reason(artifacts.dedupe_dropped),
+    }
+
+
+def count_funnel(artifacts: Artifacts) -> dict[str, int]:
+    """The cuts from the source to the selection, in their order.
+
+    rows = excluded + faulty + repeated + pool, and pool = duplicates + unique.
+    """
+    dropped = _by_reason(artifacts.ingest_dropped)
+    excluded, repeated = dropped.get(Drop.EXCLUDED, 0), dropped.get(Drop.REPEATED, 0)
+    return {
+        "rows": artifacts.n_rows,
+        "excluded": excluded,
+        "faulty": len(artifacts.ingest_dropped) - excluded - repeated,
+        "repeated": repeated,
+        "pool": len(artifacts.pool),
+        "duplicates": len(artifacts.dedupe_dropped),
+        "unique": len(artifacts.unique),
+        "prompts": len(artifacts.prompts["prompt"].unique()),
+        "selected": len(artifacts.selected),
+    }
+
+
+def _by_reason(dropped: pa.Table) -> dict[str, int]:
+    return dict(Counter(str(reason) for reason in dropped["reason"].to_pylist()))

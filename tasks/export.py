@@ -1,0 +1,113 @@
+"""Write the files that annotators and trainers take."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from tasks.core.errors import CheckFailed
+from tasks.core.events import log
+from tasks.core.params import Params, load_section
+from tasks.core.schemas import SELECTED
+from tasks.core.stage import Stage, run_step
+from tasks.core.tables import read_table, write_table
+from tasks.formats.exports import Record, alpaca_lines, chat_lines, csv_lines
+
+
+class Format(StrEnum):
+    """A file that can be exported."""
+
+    ALPACA = "alpaca"
+    CHAT = "chat"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+FILE_NAMES = {
+    Format.ALPACA: "selection.alpaca.jsonl",
+    Format.CHAT: "selection.chat.jsonl",
+    Format.CSV: "selection.csv",
+    Format.PARQUET: "selection.parquet",
+}
+
+LINES = {Format.ALPACA: alpaca_lines, Format.CHAT: chat_lines, Format.CSV: csv_lines}
+"""How each text format is written; Parquet is the table itself."""
+
+
+def _without_repeats(formats: list[Format]) -> list[Format]:
+    if len(set(formats)) < len(formats):
+        raise PydanticCustomError("repeats", "each format can be named once")
+    return formats
+
+
+class Export(Params):
+    """The section export of params.yaml."""
+
+    formats: Annotated[
+        list[Annotated[Format, Field(strict=False)]],
+        Field(min_length=1),
+        AfterValidator(_without_repeats),
+    ]
+
+
+def check(values: Mapping[str, Any]) -> Export:
+    """The section export, checked.
+
+    Raises:
+        ParamError: No format is named, or one is unknown or named twice.
+    """
+    return load_section(values, "export", Export)
+
+
+def export(records: Iterable[Record], file_format: Format) -> Iterator[str]:
+    """The lines of one text file, records in the order they come; texts are as they were.
+
+    Raises:
+        KeyError: The format is not one of text.
+    """
+    return LINES[file_format](records)
+
+
+def work(stage: Stage) -> None:
+    """Read the validated selection; write it in every format that is asked for."""
+    params = check(stage.values)
+    _refuse_unless_valid(stage.dep("validate/result.json"))
+    selected = read_table(stage.dep("llm_select/selected.parquet"), SELECTED)
+    folder = stage.out("data/export")
+    folder.mkdir()
+    records = selected.to_pylist()
+    for file_format in params.formats:
+        path = folder / FILE_NAMES[file_format]
+        if file_format is Format.PARQUET:
+            write_table(path, selected, SELECTED)
+        else:
+            with path.open("w", encoding="utf-8", newline="") as file:
+                file.writelines(export(records, file_format))
+    names = ", ".join(FILE_NAMES[file_format] for file_format in params.formats)
+    log.info("export: %s records in %s", f"{len(records):,}", names)
+
+
+def _refuse_unless_valid(result: Path) -> None:
+    """Stop unless `validate` was content.
+
+    Raises:
+        CheckFailed: It was not, or the file does not tell.
+    """
+    try:
+        success = json.loads(result.read_text(encoding="utf-8"))["success"]
+    except (ValueError, LookupError, TypeError):
+        success = None
+    if success is not True:
+        raise CheckFailed(
+            f"expected a validated selection, and success is {json.dumps(success)}",
+            where=str(result),
+            fix="Run `dvc repro validate`, and mend what it names.",
+        )
+
+
+if __name__ == "__main__":
+    run_step("export", work)

@@ -1,0 +1,54 @@
+"""Prompts out of candidates whose clusters are known: the first round, and rounds among winners."""
+
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Mode(StrEnum):
+    """How the candidates of a prompt relate to the clusters."""
+
+    WITHIN = "within"
+    """Alike records compete: a prompt holds one cluster, or neighbouring ones."""
+    ACROSS = "across"
+    """Unlike records compete: a prompt takes from as many clusters as it can."""
+    PAPER = "paper"
+    """As across, in the order given: slot is cluster, and no seed is used."""
+
+
+def compose(
+    clusters: NDArray[np.int32], candidates_per_prompt: int, mode: Mode, seed: int
+) -> list[NDArray[np.intp]]:
+    """Prompts, each an array of indices of candidates in the order of their slots.
+
+    Every candidate stands in exactly one of ceil(n / candidates_per_prompt) prompts, whose sizes
+    differ by at most 1. Candidates are sorted by cluster number, then
+
+    - within: cut into consecutive runs, the longer ones first, so that clusters of such sizes
+      (as equal_size_kmeans numbers them) are the prompts;
+    - across and paper: dealt one by one to the prompts in turn, so that no prompt holds two of a
+      cluster unless the cluster has more candidates than there are prompts.
+
+    Which member of a cluster goes to which prompt, and its slot, are drawn by `seed`, so neither
+    tells anything of the file's order or of the cluster; but in paper mode the candidates of a
+    cluster are dealt in the order given, and slots follow the cluster number. There cluster and
+    slot are confounded, as in the paper: a judge that favours slot 1 favours a cluster.
+
+    Args:
+        clusters: int32, shape (n,), element i is the cluster of candidate i.
+        candidates_per_prompt: The most candidates a prompt may hold, at least 1.
+        mode: How to combine clusters.
+        seed: Of the two random choices named above.
+    """
+    n_prompts = -(-len(clusters) // candidates_per_prompt)
+    if n_prompts == 0:
+        return []
+    rng = np.random.default_rng(seed)
+    drawn = np.arange(len(clusters)) if mode is Mode.PAPER else rng.permutation(len(clusters))
+    by_cluster = drawn[np.argsort(clusters[drawn], kind="stable")]
+    if mode is Mode.WITHIN:
+        prompts = np.array_split(by_cluster, n_prompts)
+    else:
+        prompts = [by_cluster[start::n_prompts] for start in range(n_prompts)]
+    return prompts if mode is Mode.PAPER else [rng.permutation(prompt) for prompt in prompts]

@@ -1,0 +1,121 @@
+"""A model's words as picks: the only thing that is ever read out of an answer.
+
+Asked for is ``{"picks": [3, 5]}``. Models also fence it as code, talk before and after it, leave
+the object out or write ``[3], [5]``; where what they mean is beyond doubt, it is taken.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+MAX_CHARS = 20_000  # of an answer, the last ones; no list of slots needs as many
+MAX_DIGITS = 9  # of a slot; int() refuses, or takes long over, thousands
+
+PICKS = "picks"
+
+
+class AnswerFault(StrEnum):
+    """Why an answer is none."""
+
+    EMPTY = "empty"
+    NO_LIST = "no_list"
+    NOT_A_SLOT = "not_a_slot"
+    OUT_OF_RANGE = "out_of_range"
+    REPEATED = "repeated"
+    TOO_FEW = "too_few"
+
+
+class Unreadable(NamedTuple):
+    """An answer that breaks the contract, and how."""
+
+    fault: AnswerFault
+    detail: str
+
+
+_NUMBERS = r"['\"]?\d+['\"]?(?:\s*+,\s*+['\"]?\d+['\"]?)*+"
+_LIST = rf"\[\s*+{_NUMBERS}\s*+(?:,\s*+)?\]"
+_LISTS = re.compile(rf"{_LIST}(?:(?:\s|,|;|>|\band\b)*+{_LIST})*+")  # [3, 5], also [3], [5]
+_BARE = re.compile(r"(?:\w+\s*:)?[\s\d,;>#]+\.?")  # 3, 5
+_NUMBER = re.compile(r"\d+")
+_SLOT = re.compile(r"(?:slot|candidate)?[\s#]*(\d+)", re.IGNORECASE)
+
+
+def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | Unreadable:
+    """The slots that an answer picks, the best first, or what is wrong with it.
+
+    A list is `n_picks` different slots from 1 to `n_candidates`. Of a longer one the first
+    `n_picks` are taken, since the best come first. Of several answers the last one counts, and
+    an object with picks before any other list. Never raises, whatever the text is.
+    """
+    text = _without_thoughts(text[-MAX_CHARS:]).strip()
+    if not text:
+        return Unreadable(AnswerFault.EMPTY, "it holds no text")
+    values = _find_list(text)
+    if values is None:
+        return Unreadable(AnswerFault.NO_LIST, f"no list of slots in {text[:80]!r}")
+    slots = [_slot(value) for value in values[:n_picks]]
+    return _first_fault(slots, n_candidates, n_picks) or [slot for slot in slots if slot]
+
+
+def _first_fault(slots: list[int | None], n_candidates: int, n_picks: int) -> Unreadable | None:
+    for i, slot in enumerate(slots):
+        if slot is None:
+            return Unreadable(AnswerFault.NOT_A_SLOT, f"number {i + 1} of the list is no slot")
+        if not 1 <= slot <= n_candidates:
+            return Unreadable(AnswerFault.OUT_OF_RANGE, f"a slot is not among 1 to {n_candidates}")
+        if slot in slots[:i]:
+            return Unreadable(AnswerFault.REPEATED, f"slot {slot} is picked twice")
+    if len(slots) < n_picks:
+        return Unreadable(AnswerFault.TOO_FEW, f"{len(slots)} picked, {n_picks} wanted")
+    return None
+
+
+def _without_thoughts(text: str) -> str:
+    """What follows the reasoning that some models write first; nothing if it never ended."""
+    return text.rpartition("</think>")[2].partition("<think>")[0]
+
+
+def _find_list(text: str) -> list[Any] | None:
+    """The values of the last thing in the text that can only be meant as the picks."""
+    for value in reversed(list(_objects(text))):
+        picks = value.get(PICKS)
+        if isinstance(picks, list):
+            return picks
+        if isinstance(picks, str):
+            return _find_list(picks)
+        if isinstance(picks, int | float):
+            return [picks]
+    lists = _LISTS.findall(text)
+    if lists:
+        return _NUMBER.findall(lists[-1])
+    if _BARE.fullmatch(text):
+        return _NUMBER.findall(text) or None
+    return None
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects in the text that stand in no other."""
+    decoder = json.JSONDecoder()
+    start = text.find("{")
+    while start != -1:
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            end = start + 1
+        else:
+            yield value
+        start = text.find("{", end)
+
+
+def _slot(value: Any) -> int | None:
+    """The slot that a JSON value names: a whole number, or text with nothing but one in it."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    match = _SLOT.fullmatch(value.strip()) if isinstance(value, str) else None
+    return int(match[1]) if match and len(match[1]) <= MAX_DIGITS else None

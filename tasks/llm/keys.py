@@ -1,0 +1,66 @@
+"""Keys of providers: where they are looked for, and how they are kept out of messages."""
+
+import os
+import re
+from collections.abc import Iterator
+
+KEY_FORM = re.compile(r"os\.environ/([A-Za-z_]\w*)")
+NO_KEY = "none"  # the api_key of an endpoint that wants none
+
+VARIABLES = {
+    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+    "deepinfra": ("DEEPINFRA_API_KEY",),
+    "fireworks_ai": ("FIREWORKS_AI_API_KEY", "FIREWORKS_API_KEY", "FIREWORKSAI_API_KEY"),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    "groq": ("GROQ_API_KEY",),
+    "openai": ("OPENAI_API_KEY",),
+    "openrouter": ("OPENROUTER_API_KEY", "OR_API_KEY"),
+    "together_ai": ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY", "TOGETHER_AI_API_KEY"),
+}
+"""Per provider the variables in which LiteLLM looks for a key, the usual one first."""
+
+PIECE = 8  # characters of a key that must not show together
+HIDDEN = "[key]"
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
+_SECRET_SHAPE = re.compile(r"(?i)(?<=bearer )\S+|\bsk-[\w-]{8,}")
+
+
+def key_name(api_key: str) -> str | None:
+    """The environment variable in ``os.environ/NAME``; None for any other form."""
+    match = KEY_FORM.fullmatch(api_key)
+    return match[1] if match else None
+
+
+def missing_key(provider: str, api_key: str | None, api_base: str | None) -> str | None:
+    """The environment variable to set before any call, or None when none is known to lack.
+
+    LiteLLM asks for a key of openai's at any address, of other providers' at their own alone.
+    """
+    names: tuple[str, ...] = ()
+    if api_key is not None:
+        names = () if api_key == NO_KEY else (key_name(api_key) or api_key,)
+    elif api_base is None or provider == "openai":
+        names = VARIABLES.get(provider, ())
+    return names[0] if names and not any(os.environ.get(name) for name in names) else None
+
+
+def redact(text: str) -> str:
+    """The text with every secret of the environment hidden, down to 8 characters of one.
+
+    A secret is the value of a variable whose name speaks of a key, token, secret or password;
+    what only looks like a key is hidden too.
+    """
+    hidden = [False] * len(text)
+    for secret in _secrets():
+        pieces = {secret[i : i + PIECE] for i in range(len(secret) - PIECE + 1)}
+        for start in range(len(text) - PIECE + 1):
+            if text[start : start + PIECE] in pieces:
+                hidden[start : start + PIECE] = [True] * PIECE
+    marked = "".join("\0" if hide else char for char, hide in zip(text, hidden, strict=True))
+    return _SECRET_SHAPE.sub(HIDDEN, re.sub("\0+", HIDDEN, marked))
+
+
+def _secrets() -> Iterator[str]:
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= PIECE:
+            yield value

@@ -1,0 +1,124 @@
+"""Prove that the selection is what was asked for, and that no record was lost on the way."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from tasks.checks.artifacts import Artifacts, Limits, read_facts, row_norms, source_rows
+from tasks.checks.verdict import Verdict, count_dropped, count_funnel
+from tasks.core.errors import CheckFailed
+from tasks.core.events import log
+from tasks.core.params import Params, load_section
+from tasks.core.schemas import (
+    DEDUPE_DROPPED,
+    INGEST_DROPPED,
+    PICKS,
+    POOL,
+    PROMPTS,
+    SELECTED,
+    UNIQUE,
+)
+from tasks.core.stage import Stage, run_step
+from tasks.core.tables import read_table
+
+MAX_FAILED_TOLD = 10
+
+
+class Validate(Params):
+    """The section validate of params.yaml."""
+
+    max_fallback_rate: Annotated[float, Field(ge=0, le=1)]
+    max_chars: Annotated[int, Field(gt=0)]
+
+
+def check(values: Mapping[str, Any]) -> Validate:
+    """The section validate, checked.
+
+    Raises:
+        ParamError: A key is unknown, missing or out of range.
+    """
+    return load_section(values, "validate", Validate)
+
+
+def validate(artifacts: Artifacts, limits: Limits) -> Verdict:
+    """What holds and what does not of all that is promised about a run.
+
+    Looks at every record, not at a sample, and trusts no number that can be counted again.
+    """
+    with warnings.catch_warnings():
+        # Great Expectations imports two modules that Python deprecates.
+        warnings.filterwarnings("ignore", "module 'sre_", DeprecationWarning)
+        # Imported here, since that takes seconds and `check` must not wait for it.
+        from tasks.checks.examine import examine, write_docs  # noqa: PLC0415
+        from tasks.checks.pool_tables import pool_tables  # noqa: PLC0415
+        from tasks.checks.selection_tables import selection_tables  # noqa: PLC0415
+        from tasks.checks.suite import suites  # noqa: PLC0415
+
+    tables = pool_tables(artifacts, limits) | selection_tables(artifacts, limits)
+    examination = examine(tables, suites(limits))
+    return Verdict(
+        funnel=count_funnel(artifacts),
+        dropped=count_dropped(artifacts),
+        findings=tuple(examination.findings),
+        write_docs=lambda folder: write_docs(examination.context, folder),
+    )
+
+
+def work(stage: Stage) -> None:
+    """Read what the stages before wrote; write the verdict, or stop with what is wrong."""
+    params = check(stage.values)
+    limits = Limits(
+        budget=stage.values["llm_select"]["budget"],
+        near_threshold=stage.values["dedupe"]["near_threshold"],
+        max_fallback_rate=params.max_fallback_rate,
+        max_chars=params.max_chars,
+    )
+    verdict = validate(_read(stage), limits)
+    docs = verdict.write_docs(stage.state / "data_docs")
+    log.info("validate: Data Docs are in %s", docs)
+    # The shell publishes nothing of a step that fails: a bad verdict gets a place of its own.
+    failed_file = stage.state / "failed_validation.json"
+    stage.out("validate/result.json").write_text(verdict.to_json(), encoding="utf-8", newline="\n")
+    if verdict.failed:
+        failed_file.write_text(verdict.to_json(), encoding="utf-8", newline="\n")
+        raise CheckFailed(
+            _what_failed(verdict),
+            where="validate",
+            fix=f"The whole verdict is in {failed_file}; open {docs} to see it as pages.",
+        )
+    failed_file.unlink(missing_ok=True)
+    log.info("validate: all %d expectations are met", len(verdict.findings))
+
+
+def _read(stage: Stage) -> Artifacts:
+    pool = stage.dep("ingest/pool.parquet")
+    return Artifacts(
+        n_rows=source_rows(pool),
+        pool=read_table(pool, POOL),
+        ingest_dropped=read_table(stage.dep("ingest/dropped.parquet"), INGEST_DROPPED),
+        unique=read_table(stage.dep("dedupe/unique.parquet"), UNIQUE),
+        dedupe_dropped=read_table(stage.dep("dedupe/dropped.parquet"), DEDUPE_DROPPED),
+        norms=row_norms(stage.dep("embed/vectors.npy")),
+        prompts=read_table(stage.dep("cluster/prompts.parquet"), PROMPTS),
+        clusters=read_facts(stage.dep("cluster/clusters.json"), ["n_records", "n_prompts"]),
+        picks=read_table(stage.dep("llm_select/picks.parquet"), PICKS),
+        selected=read_table(stage.dep("llm_select/selected.parquet"), SELECTED),
+        usage=read_facts(stage.dep("llm_select/usage.json"), ["budget", "methods", "rounds"]),
+    )
+
+
+def _what_failed(verdict: Verdict) -> str:
+    lines = [
+        f"  {table}: {expectation}: {detail}"
+        for table, expectation, _, detail in verdict.failed[:MAX_FAILED_TOLD]
+    ]
+    n_untold = len(verdict.failed) - len(lines)
+    more = [f"  and {n_untold} more"] if n_untold else []
+    head = f"{len(verdict.failed)} of {len(verdict.findings)} expectations are not met"
+    return "\n".join([head, *lines, *more])
+
+
+if __name__ == "__main__":
+    run_step("validate", work)

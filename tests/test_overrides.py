@@ -1,0 +1,51 @@
+import pytest
+
+from flows.errors import ParamError
+from flows.overrides import Change, apply
+
+
+def test_an_override_changes_its_line_and_keeps_every_other(toy):
+    before = (toy.root / "params.yaml").read_text().splitlines()
+    changes = apply(toy.root, ["first.naps=3"])
+    after = (toy.root / "params.yaml").read_text().splitlines()
+    assert changes == [Change("first.naps", 1, 3)]
+    different = [(b, a) for b, a in zip(before, after, strict=True) if a != b]
+    assert different == [
+        ("  naps: 1 # of a tenth of a second", "  naps: 3 # of a tenth of a second")
+    ]
+
+
+def test_setting_the_value_it_has_changes_nothing(toy):
+    before = (toy.root / "params.yaml").read_bytes()
+    assert apply(toy.root, ["first.naps=1"]) == []
+    assert (toy.root / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("first.nasp=3", "first.nasp is unknown; did you mean naps?"),
+        ("frist.naps=3", "section frist is unknown; did you mean first?"),
+        ("first.naps=many", "first.naps: input should be a valid integer, not 'many'"),
+        ("first.naps=-1", "first.naps: input should be greater than or equal to 0"),
+        ("first.naps", "expected key=value"),
+        ("first.naps=[1", "is not a YAML value"),
+        ("first.naps.deep=1", "naps has no keys below it"),
+        ("=1", "expected key=value"),
+    ],
+)
+def test_a_refused_override_says_why_and_leaves_the_file(toy, override, words):
+    before = (toy.root / "params.yaml").read_bytes()
+    with pytest.raises(ParamError) as refused:
+        apply(toy.root, ["first.naps=2", override])
+    assert words in str(refused.value)
+    assert (toy.root / "params.yaml").read_bytes() == before
+    assert not list(toy.root.glob(".params*"))
+
+
+def test_a_dry_run_refuses_and_never_writes(toy):
+    before = (toy.root / "params.yaml").read_bytes()
+    assert apply(toy.root, ["first.naps=2"], dry_run=True) == [Change("first.naps", 1, 2)]
+    with pytest.raises(ParamError):
+        apply(toy.root, ["first.naps=x"], dry_run=True)
+    assert (toy.root / "params.yaml").read_bytes() == before

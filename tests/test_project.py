@@ -1,0 +1,196 @@
+"""The project's own graph, whole, on the sample: what a new user meets."""
+
+import json
+import sqlite3
+
+import mlflow
+import pyarrow.parquet as pq
+import pytest
+
+from flows.graph import load_yaml, read_graph
+from tests.conftest import PROJECT, STAGE_NAMES
+from tests.fake_provider import FakeProvider
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def done(clone, server):
+    """A clone in which `selectllm run` has run once."""
+    space = clone("done")
+    space.env.update(server.env)
+    first = space.selectllm("run")
+    assert {name for name, _ in server.last_states().values()} == {"Completed"}, first.stdout
+    return space
+
+
+def started(space, *command):
+    """The steps that a command really starts, told by the steps themselves."""
+    events = space.root / ".selectllm" / "heard.jsonl"
+    events.unlink(missing_ok=True)
+    space.env["SELECTLLM_EVENTS"] = str(events)
+    try:
+        space.run(*command)
+    finally:
+        del space.env["SELECTLLM_EVENTS"]
+    lines = events.read_text().splitlines() if events.exists() else []
+    return [e["step"] for e in map(json.loads, lines) if e["event"] == "started"]
+
+
+def hashes(space):
+    """Path and hash of every output in dvc.lock."""
+    stages = load_yaml(space.root / "dvc.lock")["stages"]
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+
+def test_the_second_run_is_all_cached_and_status_is_clean(done, server):
+    assert set(server.last_states()) == set(STAGE_NAMES)
+    done.selectllm("run")
+    assert set(server.last_states().values()) == {("Cached", "unchanged")}
+    assert done.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+    assert started(done, "dvc", "repro") == []
+
+
+def test_dvc_alone_makes_the_same_bytes_in_another_clone(done, clone):
+    other = clone("other")
+    assert started(other, "dvc", "repro") == list(STAGE_NAMES)
+    assert hashes(other) == hashes(done)
+
+
+def test_the_committed_lock_names_the_bytes_that_a_run_makes(done):
+    locked = load_yaml(PROJECT / "dvc.lock")["stages"]
+    for name, stage in load_yaml(done.root / "dvc.lock")["stages"].items():
+        ours = {dep["path"]: dep["md5"] for dep in stage["deps"] if dep["path"][:5] != "data/"}
+        kept = {dep["path"]: dep["md5"] for dep in locked[name]["deps"] if dep["path"] in ours}
+        assert kept == ours, f"dvc.lock is older than stage {name}: run `dvc repro` and commit it"
+
+
+def test_the_run_is_in_mlflow_with_datasets_metrics_and_reports(done):
+    mlflow.set_tracking_uri(f"sqlite:///{done.root / 'mlflow.db'}")
+    run = mlflow.search_runs(
+        experiment_names=["selectllm"], order_by=["start_time ASC"], output_format="list"
+    )[0]
+    datasets = {i.tags[0].value: i.dataset for i in run.inputs.dataset_inputs}
+    assert set(datasets) == {"pool", "selection"}
+    assert datasets["pool"].digest == hashes(done)["data/ingest/pool.parquet"]
+    assert run.data.params["llm_select.route"] == "offline"
+    assert run.data.metrics["validate.funnel.selected"] == 60
+    assert run.data.tags["git.commit"] == done.run("git", "rev-parse", "HEAD").stdout.strip()
+    selected = "data/llm_select/selected.parquet"
+    assert run.data.tags[f"dvc.{selected}"] == hashes(done)[selected]
+    files = {f.path for f in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    assert {"validate", "llm_select", "params.yaml", "dvc.lock", "data_docs"} <= files
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("export.formats=[csv]", ["export"]),
+        ("llm_select.concurrency=3", []),
+        ("llm_select.budget=59", ["llm_select", "validate", "export"]),
+    ],
+)
+def test_a_changed_key_runs_its_stages_and_put_back_it_runs_none(done, override, expected):
+    key = override.partition("=")[0]
+    section, name = key.split(".")
+    old = load_yaml(done.root / "params.yaml")[section][name]
+    before = hashes(done)
+    done.set(override)
+    assert started(done, "dvc", "repro") == expected
+    done.set(f"{key}={json.dumps(old)}")
+    assert started(done, "dvc", "repro") == []
+    assert hashes(done) == before
+
+
+OTHER_VALUE = {
+    "seed": 1,
+    "ingest.source": "data/sample/README.md",
+    "ingest.columns": "{instruction: instruction}",
+    "ingest.exclude": "{lang: en}",
+    "ingest.max_dropped": 0.5,
+    "embed.model": "data/sample",
+    "embed.precision": "bfloat16",
+    "cluster.mode": "across",
+    "llm_select.route": "chatgpt",
+    "llm_select.prompt": "README.md",
+    "export.formats": "[csv]",
+    "models.offline": "{model: offline/rubric, schema: auto}",
+}
+
+
+def test_the_table_of_params_says_what_each_key_makes_stale(done):
+    """docs/params.md against DVC itself, a row a key."""
+    rows = [
+        [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+        for line in (PROJECT / "docs" / "params.md").read_text().splitlines()
+        if line.startswith("| `")
+    ]
+    told = {row[0]: [s.strip(" `") for s in row[2].split(",") if s.strip(" `-")] for row in rows}
+    assert set(told) == _keys(load_yaml(PROJECT / "params.yaml"))
+    params = done.root / "params.yaml"
+    original = params.read_text()
+    for key, stages in told.items():
+        _force(params, key)
+        plan = json.loads(done.selectllm("plan", "--json").stdout)
+        assert [step["stage"] for step in plan if step["action"] == "run"] == stages, key
+        params.write_text(original)
+
+
+def _keys(params):
+    keys = {"seed"} | {f"models.{alias}" for alias in params["models"]}
+    for section, body in params.items():
+        if section not in ("seed", "models"):
+            keys |= {f"{section}.{key}" for key in body}
+    return keys
+
+
+def _force(params, key):
+    """Give a key another value without the steps' consent: DVC shall judge, not they."""
+    from ruamel.yaml import YAML  # noqa: PLC0415
+
+    yaml = YAML()
+    values = yaml.load(params.read_text())
+    *parents, last = key.split(".")
+    body = values
+    for parent in parents:
+        body = body[parent]
+    other = OTHER_VALUE.get(key)
+    if other is None:
+        other = {"model": "openai/x"} if parents == ["models"] else body[last] * 2
+    body[last] = YAML(typ="safe").load(other) if isinstance(other, str) else other
+    with params.open("w") as file:
+        yaml.dump(values, file)
+
+
+def test_any_model_behind_an_openai_endpoint_can_judge(clone):
+    space = clone("judged")
+    with FakeProvider() as provider:
+        space.set(
+            "models.mine={model: openai/judge-1, api_base: '%s', api_key: none, schema: always}"
+            % provider.url,
+            "llm_select.route=mine",
+            "llm_select.budget=33",
+        )
+        space.dvc("repro")
+        n_prompts = json.loads((space.root / "data/cluster/clusters.json").read_text())["n_prompts"]
+        assert len(provider.requests) == n_prompts
+        assert {request["model"] for request in provider.requests} == {"judge-1"}
+    usage = json.loads((space.root / "data/llm_select/usage.json").read_text())
+    assert usage["methods"]["llm"] == 33
+    assert pq.read_metadata(space.root / "data/llm_select/selected.parquet").num_rows == 33
+    with sqlite3.connect(space.root / ".selectllm/journal.sqlite") as journal:
+        assert journal.execute("select count(*) from answers").fetchone()[0] == n_prompts
+
+
+def test_readme_shows_the_funnel_of_a_real_run(done):
+    funnel = json.loads((done.root / "data/validate/result.json").read_text())["funnel"]
+    readme = (PROJECT / "README.md").read_text()
+    for name in ("rows", "faulty", "repeated", "duplicates", "unique", "prompts", "selected"):
+        assert f"{funnel[name]:,}" in readme, name
+
+
+def test_readme_shows_the_graph(done):
+    readme = (PROJECT / "README.md").read_text()
+    edges = {(up, stage.name) for stage in read_graph(PROJECT).stages for up in stage.upstream}
+    for upstream, name in edges:
+        assert f"{upstream} --> {name}" in readme

@@ -1,0 +1,208 @@
+"""The flow over the toy graph, on a real Prefect server, with real DVC and Git."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SECOND = "data/second/second.txt"
+
+
+@pytest.fixture
+def space(toy, server):
+    toy.env.update(server.env)
+    return toy
+
+
+def wait_until(condition, within_s=30.0):
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not happen in time")
+
+
+def step_process(space, name):
+    """The Python process of a step that runs in the workspace, if any."""
+    for process in space.processes():
+        try:
+            if process.cmdline()[-1] == f"tasks.{name}":
+                return process
+        except (psutil.Error, IndexError):
+            continue
+    return None
+
+
+def test_states_tell_what_ran_what_was_unchanged_and_what_was_restored(space, server):
+    space.selectllm("run")
+    assert space.ran() == ["first", "second"]
+    assert server.last_states() == {"first": ("Completed", "ran"), "second": ("Completed", "ran")}
+
+    space.selectllm("run")
+    assert space.ran() == []
+    unchanged = ("Cached", "unchanged")
+    assert server.last_states() == {"first": unchanged, "second": unchanged}
+
+    space.selectllm("run", "-S", "second.naps=2")
+    assert space.ran() == ["second"]
+    assert server.last_states() == {"first": unchanged, "second": ("Completed", "ran")}
+
+    space.selectllm("run", "-S", "second.naps=1")
+    assert space.ran() == []
+    restored = ("Cached", "restored from DVC's cache")
+    assert server.last_states() == {"first": unchanged, "second": restored}
+    assert space.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+
+    (space.root / SECOND).unlink()
+    space.selectllm("run")
+    assert server.last_states()["second"] == restored
+    (space.root / SECOND).write_text("tampered")
+    space.selectllm("run")
+    assert server.last_states()["second"] == restored
+    assert (space.root / SECOND).read_text() == "hello 1 1"
+    assert space.ran() == []
+
+
+def test_after_either_command_the_other_finds_nothing_to_do(space):
+    space.dvc("repro")
+    assert space.ran() == ["first", "second"]
+    lock = (space.root / "dvc.lock").read_bytes()
+    space.selectllm("run")
+    assert space.ran() == []
+    space.set("first.naps=2")
+    space.selectllm("run")
+    assert space.ran() == ["first", "second"]
+    space.dvc("repro")
+    assert space.ran() == []
+    assert space.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+    assert (space.root / "dvc.lock").read_bytes() != lock
+
+
+def test_a_mistake_in_the_data_ends_with_two_the_words_and_no_traceback(space, server):
+    space.selectllm("run")
+    failed = space.selectllm("run", "-S", "second.ending=data", check=False)
+    assert failed.returncode == 2
+    assert "source.txt:1: expected a number, got a word\n  Mend it." in failed.stderr
+    assert "Traceback" not in failed.stdout + failed.stderr
+    assert space.ran() == ["first", "second", "second"]  # not tried again
+    assert server.last_states()["second"][0] == "Failed"
+    assert (space.root / "data/first/first.txt").read_text() == "hello 1"
+    assert not list(space.root.glob("data/*/.*part"))
+
+
+def test_a_step_that_dies_is_tried_again_and_leaves_nothing_whole(space, server):
+    failed = space.selectllm("run", "-S", "second.ending=die", check=False)
+    assert failed.returncode == 1
+    assert "stage second died before it could say why" in failed.stderr
+    assert "Traceback" not in failed.stdout + failed.stderr
+    assert space.ran() == ["first", "second", "second"]
+    assert not (space.root / SECOND).exists()
+    space.selectllm("run", "-S", "second.ending=well")
+    assert (space.root / SECOND).read_text() == "hello 1 1"
+
+
+def test_a_failed_stage_leaves_those_behind_it_not_run(space, server):
+    failed = space.selectllm("run", "-S", "first.ending=data", check=False)
+    assert failed.returncode == 2
+    assert space.ran() == ["first"]
+    assert server.last_states()["second"][0] == "NotReady"
+
+
+def test_progress_and_log_lines_reach_the_flow_run(space, server):
+    space.selectllm("run", "-S", "first.naps=12")
+    artifacts = server.ask("artifacts", sort="CREATED_DESC", limit=5)
+    first = next(a for a in artifacts if a["description"] == "first: 12 naps")
+    assert first["type"] == "progress"
+    assert float(first["data"]) == 100.0
+    logs = wait_until(lambda: server.ask("logs", sort="TIMESTAMP_DESC", limit=200))
+    assert any("python -m tasks.first" in log["message"] for log in logs)
+
+
+def test_a_second_run_in_the_same_workspace_stops_with_a_word(space):
+    running = space.start("run", "-S", "first.naps=60")
+    wait_until(lambda: step_process(space, "first"))
+    refused = space.selectllm("run", check=False)
+    assert refused.returncode == 2
+    assert "another run works here (process " in refused.stderr
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("where", ["ephemeral server", "own server"])
+def test_interrupted_it_ends_in_five_seconds_with_nothing_left(toy, server, number, where):
+    if where == "own server":
+        toy.env.update(server.env)
+    running = toy.start("run", "-S", "first.naps=200")
+    wait_until(lambda: step_process(toy, "first"), within_s=90)
+    start = time.monotonic()
+    os.killpg(running.pid, number)  # a terminal sends Ctrl-C to the whole group
+    output = running.communicate(timeout=60)[0]
+    seconds = time.monotonic() - start
+    assert running.returncode == 130, output
+    assert seconds < 5, output
+    assert toy.processes() == []
+    assert not (toy.root / "data/first/first.txt").exists()
+
+
+def test_after_an_interrupt_the_next_run_goes_on(space):
+    running = space.start("run", "-S", "second.naps=200")
+    wait_until(lambda: step_process(space, "second"), within_s=60)
+    os.killpg(running.pid, signal.SIGINT)
+    running.communicate(timeout=30)
+    space.ran()
+    space.selectllm("run", "-S", "second.naps=1")
+    assert space.ran() == ["second"]
+
+
+def test_when_dvc_is_killed_its_step_ends_and_no_second_writer_starts(space):
+    running = space.start("run", "-S", "first.naps=200")
+    step = wait_until(lambda: step_process(space, "first"), within_s=60)
+    dvc = next(p for p in step.parents() if "repro" in p.cmdline())
+    dvc.kill()
+    output = running.communicate(timeout=60)[0]
+    assert running.returncode == 1, output
+    assert wait_until(lambda: not step.is_running(), within_s=5)
+    assert space.processes() == []
+    assert not (space.root / "data/first/first.txt").exists()
+    space.selectllm("run", "-S", "first.naps=1")
+    assert (space.root / SECOND).read_text() == "hello 1 1"
+
+
+def test_when_the_flow_is_killed_everything_it_started_ends(space):
+    running = space.start("run", "-S", "first.naps=200")
+    wait_until(lambda: step_process(space, "first"), within_s=60)
+    flow = next(p for p in psutil.Process(running.pid).children() if "flows.curate" in p.cmdline())
+    flow.kill()
+    running.communicate(timeout=60)
+    assert running.returncode not in (0, 130)
+    assert wait_until(lambda: not space.processes(), within_s=5)
+    space.selectllm("run", "-S", "first.naps=1")
+    assert (space.root / SECOND).read_text() == "hello 1 1"
+
+
+def test_when_the_step_is_killed_no_half_artifact_is_taken_for_whole(space):
+    space.set("first.naps=200", "first.ending=well")
+    running = space.start("run")
+    step = wait_until(lambda: step_process(space, "first"), within_s=60)
+    step.kill()
+    running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert not (space.root / "data/first/first.txt").exists()
+    space.selectllm("run", "-S", "first.naps=1")
+    assert (space.root / "data/first/first.txt").read_text() == "hello 1"
+
+
+def test_outside_a_workspace_it_says_where_to_go(space, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    object.__setattr__(space, "root", Path(elsewhere))
+    lost = space.selectllm("run", check=False)
+    assert lost.returncode == 2
+    assert "no dvc.yaml here or above" in lost.stderr

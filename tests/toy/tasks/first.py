@@ -1,0 +1,19 @@
+"""The first toy step."""
+
+from pathlib import Path
+
+from tasks._toy import load, nap_and_end
+
+from tasks.core.stage import Stage, run_step
+
+
+def check(values):
+    return load(values, "first")
+
+
+def work(stage: Stage) -> None:
+    nap_and_end(stage, Path(check(stage.values).source).read_text().strip())
+
+
+if __name__ == "__main__":
+    run_step("first", work)
