@@ -2,11 +2,10 @@
 
 import json
 import os
-import queue
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from flows.graph import Stage
 from flows.workspace import STATE_DIR
 
 POLL_S = 0.1
+KEPT_LINES = 40  # of DVC's and the step's output, shown when the stage fails
 STOP_WITHIN_S = 2.5
 
 
@@ -61,7 +61,7 @@ def run_stage(stage: Stage, run: Run) -> State[Any]:
     events.unlink(missing_ok=True)  # of an earlier attempt
     before = _snapshot(run.root, stage)
     exit_code = _repro(stage, run, events)
-    told = list(_read(events))
+    told, _ = _read(events)
     ended = next((e for e in told if e["event"] == "ended"), None)
     if exit_code:
         failure = _failure(stage, ended, bool(told))
@@ -84,7 +84,7 @@ def stage_task(stage: Stage) -> Task[Any, Any]:
 
 
 def _repro(stage: Stage, run: Run, events: Path) -> int:
-    """Run `dvc repro` on this stage alone, its lines and progress shown; its exit status.
+    """Run `dvc repro` on this stage alone, what its step tells passed on; its exit status.
 
     Never with -q, which hides the text of an error as well.
     """
@@ -102,35 +102,29 @@ def _repro(stage: Stage, run: Run, events: Path) -> int:
         pass_fds=(run.lock,),
     )
     try:
-        _show(process, _Progress(stage, events))
-        return process.wait()
+        lines = _follow(process, _Hearing(stage, events))
+        exit_code = process.wait()
     except BaseException:
         _stop(process)
         raise
+    if exit_code:
+        get_run_logger().error("%s", "\n".join(lines))
+    return exit_code
 
 
-def _show(process: subprocess.Popen[str], progress: "_Progress") -> None:
-    """Pass on DVC's lines and the step's progress until DVC closes its output."""
-    logger = get_run_logger()
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+def _follow(process: subprocess.Popen[str], hearing: "_Hearing") -> list[str]:
+    """Pass on what the step tells until DVC closes its output; the last lines of that output."""
+    lines: deque[str] = deque(maxlen=KEPT_LINES)
 
     def pump() -> None:
-        for line in process.stdout or ():
-            lines.put(line.rstrip())
-        lines.put(None)
+        lines.extend(line.rstrip() for line in process.stdout or ())
 
-    threading.Thread(target=pump, daemon=True).start()
-    while True:
-        try:
-            line = lines.get(timeout=POLL_S)
-        except queue.Empty:
-            progress.look()
-            continue
-        if line is None:
-            progress.look()
-            return
-        if line:
-            logger.info("%s", line)
+    pumping = threading.Thread(target=pump, daemon=True)
+    pumping.start()
+    while pumping.is_alive():
+        pumping.join(POLL_S)
+        hearing.listen()
+    return [line for line in lines if line]
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
@@ -146,35 +140,42 @@ def _stop(process: subprocess.Popen[str]) -> None:
         return
 
 
-class _Progress:
-    """Shows the last progress event of a step as a Prefect progress artifact."""
+class _Hearing:
+    """Brings a step's events into the flow run: its log lines, and its progress as an artifact."""
 
     def __init__(self, stage: Stage, events: Path) -> None:
         self._stage, self._events, self._offset = stage, events, 0
         self._artifact: Any = None
+        self._logger = get_run_logger()
 
-    def look(self) -> None:
-        """Read what the step has told since the last look."""
-        if not self._events.exists() or self._events.stat().st_size == self._offset:
-            return
-        told = [e for e in _read(self._events, self._offset) if e["event"] == "progress"]
-        self._offset = self._events.stat().st_size
-        if not told:
-            return
-        percent = 100.0 * told[-1]["done"] / max(told[-1]["total"], 1)
+    def listen(self) -> None:
+        """Take in what the step has told since the last time."""
+        told, self._offset = _read(self._events, self._offset)
+        for event in told:
+            if event["event"] == "log":
+                self._logger.log(event["level"], "%s", event["text"])
+        progress = [event for event in told if event["event"] == "progress"]
+        if progress:
+            self._show(progress[-1])
+
+    def _show(self, progress: dict[str, Any]) -> None:
+        percent = 100.0 * progress["done"] / max(progress["total"], 1)
         if self._artifact is None:
-            what = f"{self._stage.name}: {told[-1]['total']:,} {told[-1]['unit']}"
+            what = f"{self._stage.name}: {progress['total']:,} {progress['unit']}"
             self._artifact = create_progress_artifact(percent, description=what)
         else:
             update_progress_artifact(self._artifact, percent)
 
 
-def _read(events: Path, offset: int = 0) -> Iterator[dict[str, Any]]:
-    """The whole lines of an events file from a byte on."""
-    if events.exists():
-        with events.open("rb") as file:
-            file.seek(offset)
-            yield from (json.loads(line) for line in file if line.endswith(b"\n"))
+def _read(events: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines of an events file from a byte on, and the byte behind them."""
+    if not events.exists():
+        return [], offset
+    with events.open("rb") as file:
+        file.seek(offset)
+        unread = file.read()
+    whole = unread[: unread.rfind(b"\n") + 1]
+    return [json.loads(line) for line in whole.splitlines()], offset + len(whole)
 
 
 def _snapshot(root: Path, stage: Stage) -> list[tuple[int, int] | None]:
@@ -193,6 +194,6 @@ def _failure(stage: Stage, ended: dict[str, Any] | None, started: bool) -> Stage
             f"stage {stage.name} died before it could say why\n  Run it again to go on.", died=True
         )
     return StageFailed(
-        f"stage {stage.name}: DVC stopped before the step started; its lines above say why\n"
+        f"stage {stage.name}: DVC stopped before the step started; its words above say why\n"
         "  Try `selectllm doctor`."
     )

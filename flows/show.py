@@ -49,7 +49,7 @@ def summary(graph: Graph, root: Path) -> None:
     out.print()
     out.print(table)
     usd = usage.get("usd")
-    price = "price unknown" if usd is None else f"{usd:.4f} USD"
+    price = "price unknown" if usd is None else f"{usd:.4f} USD" if usd else "free"
     tokens = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
     out.print(
         f"\n{usage.get('calls', 0):,} calls to {usage.get('model')}, {tokens:,} tokens, {price}"

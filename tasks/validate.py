@@ -95,8 +95,8 @@ def work(stage: Stage) -> None:
 def _read(stage: Stage) -> Artifacts:
     pool = stage.dep("ingest/pool.parquet")
     return Artifacts(
-        n_rows=source_rows(pool),
         pool=read_table(pool, POOL),
+        n_rows=source_rows(pool),
         ingest_dropped=read_table(stage.dep("ingest/dropped.parquet"), INGEST_DROPPED),
         unique=read_table(stage.dep("dedupe/unique.parquet"), UNIQUE),
         dedupe_dropped=read_table(stage.dep("dedupe/dropped.parquet"), DEDUPE_DROPPED),

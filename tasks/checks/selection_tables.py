@@ -40,6 +40,8 @@ def _told(artifacts: Artifacts) -> Table:
         told = usage["methods"].get(method, 0)
         rows.append((f"methods.{method} of usage.json", told, methods.count(method)))
     by_round = _by_round(artifacts)
+    n_asked = n_distinct(by_round.get(1, artifacts.picks[:0]), "prompt")
+    rows.append(("prompts with picks of round 1", n_prompts, n_asked))
     rows.append(("number of rounds of usage.json", len(usage["rounds"]), len(by_round)))
     for told in usage["rounds"]:
         picks = by_round.get(told["round"], artifacts.picks[:0])
@@ -122,10 +124,9 @@ def _texts(artifacts: Artifacts, limits: Limits) -> Table:
         "instruction_chars": [len(instruction) for instruction, _ in read],
         "chars": [len(instruction) + len(text) for instruction, text in written],
         "same_as": same_as,
-        "near_to": [twin and ids[twin.number] for twin in twins],
-        "similarity": [twin and round(twin.similarity, 3) for twin in twins],
+        "near_to": [twin and f"{ids[twin.number]} by {twin.similarity:.3f}" for twin in twins],
     }
-    return Table(pd.DataFrame(columns), ["id", "similarity"])
+    return Table(pd.DataFrame(columns), ["id"])
 
 
 def _methods(artifacts: Artifacts, limits: Limits) -> Table:

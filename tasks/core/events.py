@@ -36,6 +36,18 @@ class Events:
             file.write(line + "\n")
 
 
+class EventLog(logging.Handler):
+    """Repeats a step's log lines as events, which tells them from DVC's own."""
+
+    def __init__(self, events: Events) -> None:
+        super().__init__()
+        self._events = events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line as an event."""
+        self._events.write("log", level=record.levelno, text=record.getMessage())
+
+
 class Progress:
     """Counts done units of a known total, and tells the rate and the time left now and then."""
 

@@ -66,6 +66,22 @@ def load_section(values: Mapping[str, Any], name: str, model: type[P]) -> P:
         raise _explain(error.errors()[0], name, model) from None
 
 
+def load_seed(values: Mapping[str, Any]) -> int:
+    """The top-level seed of every random choice.
+
+    Raises:
+        ParamError: It is absent, or no whole number from 0 to 2**32 - 1, scikit-learn's limit.
+    """
+    seed = values.get("seed")
+    if type(seed) is int and 0 <= seed < 2**32:  # a bool is an int, too
+        return seed
+    raise ParamError(
+        f"seed: expected a whole number from 0 to {2**32 - 1}, not {seed!r}",
+        where=PARAMS_FILE,
+        fix=f"Set it in {PARAMS_FILE}, or with -S seed=0.",
+    )
+
+
 def _explain(detail: ErrorDetails, name: str, model: type[Params]) -> ParamError:
     """A ParamError in our words for the first thing pydantic found wrong."""
     key = ".".join([name, *(str(part) for part in detail["loc"])])

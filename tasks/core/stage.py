@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from tasks.core.alone import end_with_dvc, sole_writer
 from tasks.core.errors import CurationError, DataError, GraphError
-from tasks.core.events import Events, Progress, log
+from tasks.core.events import EventLog, Events, Progress, log
 from tasks.core.params import PARAMS_FILE, read_params
 
 STATE_DIR = ".selectllm"
@@ -130,6 +130,7 @@ def run_step(name: str, work: Callable[[Stage], None]) -> NoReturn:
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     log.setLevel(logging.INFO)
+    log.addHandler(EventLog(Events(name)))
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,11 +1,10 @@
 """Lower inertia of given clusters, whose sizes stay as they are."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.grouping.splits import Rows, Vectors, halve
+from tasks.grouping.partition import Rows, Vectors
+from tasks.grouping.splits import halve
 
 ROUNDS = 10
 NEIGHBOURS = 15  # of a cluster; 10 leave 0.3 % more inertia, 20 take a third more time
@@ -82,7 +81,7 @@ def _swap(gram: Vectors, n_low: int) -> NDArray[np.bool_]:
     """
     n_high = len(gram) - n_low
     weight = np.float32(1 / n_low + 1 / n_high)
-    towards_low = np.repeat(np.float32([1 / n_low, -1 / n_high]), [n_low, n_high])
+    towards_low = np.repeat([1 / n_low, -1 / n_high], [n_low, n_high]).astype(np.float32)
     places = np.arange(len(gram))  # an exchange swaps places, so the low ones always come first
     for _ in range(len(gram)):
         # x for y gains 2 (y - x)(low centre - high centre) + weight |x - y|^2

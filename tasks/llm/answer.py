@@ -42,6 +42,18 @@ _NUMBER = re.compile(r"\d+")
 _SLOT = re.compile(r"(?:slot|candidate)?[\s#]*(\d+)", re.IGNORECASE)
 
 
+def answer_schema(n_candidates: int, n_picks: int) -> dict[str, Any]:
+    """The JSON schema of an answer: an object, since providers refuse a list at the top."""
+    slot = {"type": "integer", "minimum": 1, "maximum": n_candidates}
+    picks = {"type": "array", "items": slot, "minItems": n_picks, "maxItems": n_picks}
+    return {
+        "type": "object",
+        "properties": {PICKS: picks},
+        "required": [PICKS],
+        "additionalProperties": False,
+    }
+
+
 def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | Unreadable:
     """The slots that an answer picks, the best first, or what is wrong with it.
 

@@ -37,7 +37,7 @@ class Client:
 
     def __init__(self, route: Route, *, seed: int, max_tokens: int, timeout_s: float) -> None:
         deployment = route.deployment
-        self._route, self._deployment = route, deployment
+        self.route, self._deployment = route, deployment
         self._timeout_s = timeout_s
         self._address = {"model": deployment.model, "max_retries": 0, "num_retries": 0}
         self._options = {
@@ -58,7 +58,7 @@ class Client:
         Raises:
             ParamError: LiteLLM knows no such provider, or the provider's key is not set.
         """
-        require_key(self._route)
+        require_key(self.route)
         litellm = load_litellm()
         deployment = self._deployment
         if deployment.api_base:
@@ -113,7 +113,7 @@ class Client:
         except litellm.exceptions.BadRequestError:
             raise ParamError(
                 f"LiteLLM knows no provider {deployment.provider!r}",
-                where=f"{PARAMS_FILE}: {self._route.where}",
+                where=f"{PARAMS_FILE}: {self.route.where}",
                 fix="Write the model as LiteLLM does, provider/name; openai/ with an api_base is "
                 "for any endpoint that speaks OpenAI's protocol.",
             ) from None
@@ -121,7 +121,7 @@ class Client:
             return
         missing = litellm.validate_environment(deployment.model)["missing_keys"]
         if missing and missing[0].endswith("_API_KEY"):  # others may come from elsewhere
-            raise no_key(self._route, missing[0])
+            raise no_key(self.route, missing[0])
 
     def _leave_out(self, litellm: Any) -> None:
         model = self._deployment.model
@@ -142,7 +142,7 @@ class Client:
             return fault
         if name not in self._left_out:
             self._left_out.add(name)
-            log.info("%s takes no %s; it is left out", self._route.where, name)
+            log.info("%s takes no %s; it is left out", self.route.where, name)
         return ProviderFault(FaultKind.REFUSED_PARAMETER, fault.message)
 
 

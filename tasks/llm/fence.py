@@ -32,19 +32,18 @@ class Block(NamedTuple):
     n_picks: int
 
 
-def render_block(texts: Sequence[str], n_picks: int, max_chars: int) -> str:
+def render_block(texts: Sequence[str], n_picks: int) -> str:
     """The candidates, slot i + 1 holding ``texts[i]``, each between lines with a fence word.
 
     The word is drawn from a hash of the texts and occurs in none of them, so no candidate can
-    forge a fence. Texts longer than `max_chars` are shortened, visibly.
+    forge a fence.
     """
-    shown = [shorten(text, max_chars) for text in texts]
-    word = fence_word(shown)
+    word = fence_word(texts)
     lines = [
-        f"{len(shown)} candidates, pick {n_picks}; "
+        f"{len(texts)} candidates, pick {n_picks}; "
         f"a line with {word} is a fence and belongs to no candidate."
     ]
-    for slot, text in enumerate(shown, start=1):
+    for slot, text in enumerate(texts, start=1):
         lines += [f"----- {word} slot {slot} -----", text]
     return "\n".join([*lines, f"----- {word} end -----"])
 
@@ -52,7 +51,7 @@ def render_block(texts: Sequence[str], n_picks: int, max_chars: int) -> str:
 def parse_block(message: str) -> Block | None:
     """What the first block in a message says; None when the message holds no whole block.
 
-    The inverse of `render_block` for texts that were not shortened.
+    The inverse of `render_block`.
     """
     header = _HEADER.search(message)
     if header is None:

@@ -25,7 +25,7 @@ class OfflineRubric(CustomLLM):
         Raises:
             CustomLLMError: The last message holds no block of candidates (status 400).
         """
-        messages, response = kwargs["messages"], cast(ModelResponse, kwargs["model_response"])
+        messages, response = kwargs["messages"], kwargs["model_response"]
         block = parse_block(messages[-1]["content"])
         if block is None:
             raise CustomLLMError(400, "the message holds no candidates")  # type: ignore[no-untyped-call]
@@ -37,7 +37,7 @@ class OfflineRubric(CustomLLM):
         response.usage = Usage(
             prompt_tokens=n_in, completion_tokens=n_out, total_tokens=n_in + n_out
         )
-        return response
+        return cast(ModelResponse, response)
 
     async def acompletion(self, *args: Any, **kwargs: Any) -> ModelResponse:
         """The same as `completion`."""

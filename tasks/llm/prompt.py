@@ -21,10 +21,10 @@ class Prompt(NamedTuple):
     system: Template
     user: Template
 
-    def messages(self, texts: Sequence[str], n_picks: int, max_chars: int) -> Messages:
+    def messages(self, texts: Sequence[str], n_picks: int) -> Messages:
         """The question about these candidates, whose texts stand in the user's message alone."""
         numbers = {"n_picks": str(n_picks), "n_candidates": str(len(texts))}
-        block = render_block(texts, n_picks, max_chars)
+        block = render_block(texts, n_picks)
         return [
             {"role": "system", "content": self.system.substitute(numbers)},
             {"role": "user", "content": self.user.substitute(numbers, candidates=block)},

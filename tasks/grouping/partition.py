@@ -1,0 +1,56 @@
+"""What every solver returns: the records parted into clusters of equal size."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.intp]
+Vectors = NDArray[np.float32]
+
+
+class Solver(StrEnum):
+    """How clusters of equal size were found."""
+
+    EXACT = "exact"
+    SPLITS = "splits"
+    ROUND_ROBIN = "round_robin"
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Clusters whose sizes differ by at most 1, the larger ones first.
+
+    Attributes:
+        clusters: For each cluster the rows of its vectors; every row is in exactly one.
+        inertia: Sum of the squared distances of the vectors to the mean of their cluster.
+        solver: How they were found.
+    """
+
+    clusters: list[Rows]
+    inertia: float
+    solver: Solver
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """int32, shape (n,), element i is the cluster of vector i, from 0."""
+        sizes = [len(rows) for rows in self.clusters]
+        labels = np.empty(sum(sizes), np.int32)
+        labels[np.concatenate(self.clusters)] = np.repeat(np.arange(len(sizes)), sizes)
+        return labels
+
+
+def equal_sizes(n: int, n_clusters: int) -> NDArray[np.intp]:
+    """Sizes that sum to n and differ by at most 1, the larger ones first."""
+    return n // n_clusters + (np.arange(n_clusters) < n % n_clusters).astype(np.intp)
+
+
+def inertia(vectors: Vectors, clusters: list[Rows]) -> float:
+    """Sum of the squared distances of the vectors to the mean of their cluster."""
+    total = 0.0
+    for rows in clusters:
+        inside = vectors[rows]
+        inside -= inside.mean(axis=0, dtype=np.float64)
+        total += float(np.einsum("nd,nd->", inside, inside, dtype=np.float64))
+    return total

@@ -1,0 +1,207 @@
+"""Export: every format gives back the texts it was given, and nothing unvalidated goes out."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from tasks.core.errors import CheckFailed, ParamError
+from tasks.core.records import record_id, record_text
+from tasks.core.schemas import SELECTED
+from tasks.core.stage import Stage
+from tasks.core.tables import read_table, write_table
+from tasks.export import FILE_NAMES, Format, check, export, work
+from tasks.formats.exports import CSV_COLUMNS, PROVENANCE, plain_cell, safe_cell
+
+PROJECT = Path(__file__).parent.parent
+TRAPS = [
+    *("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", "＝1", "'quoted'", "''", "'"),
+    *("1234567890123456", "12e4567890123456", "1,234.50", '"', 'a "b", c', "a\r\nb", "a\n\nb"),
+    *("a\u2028b\x85c\u2029", "\ufeffx", "naïve 文字 🥨", "\x0b\x1c", "\\n", "ﬁ e\u0301"),
+]
+TEXTS = st.sampled_from(TRAPS) | st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30
+)
+
+
+def record(instruction: str, text: str = "", output: str | None = None) -> dict[str, Any]:
+    return {
+        "id": record_id(instruction, text),
+        "instruction": instruction,
+        "input": text,
+        "output": output,
+        "source": "toy.jsonl:7",
+        "extra": '{"split": "train"}',
+        "round": 1,
+        "prompt": 3,
+        "slot": 2,
+        "rank": 1,
+        "method": "llm",
+        "cluster": 5,
+        "route": "chatgpt",
+        "model": "openai/some",
+    }
+
+
+RECORDS = st.lists(
+    st.builds(record, TEXTS, st.just("") | TEXTS, st.none() | TEXTS), min_size=1, max_size=4
+)
+SOME = [record("Name a bridge."), record("=1+1", "x\ny", "two"), record("Say «hi» 🥨")]
+
+
+def lines_of(records: list[dict[str, Any]], file_format: Format) -> list[dict[str, Any]]:
+    text = "".join(export(records, file_format))
+    assert text.endswith("\n")
+    # splitlines, since a reader may break lines wherever Python does
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def cells_of(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True))
+
+
+@settings(deadline=None)
+@given(RECORDS)
+def test_alpaca_gives_back_every_text(records: list[dict[str, Any]]):
+    for line, given_record in zip(lines_of(records, Format.ALPACA), records, strict=True):
+        assert line["output"] == (given_record["output"] or "")
+        for name in ("id", "instruction", "input", *PROVENANCE):
+            assert line[name] == given_record[name]
+
+
+@settings(deadline=None)
+@given(RECORDS)
+def test_chat_gives_back_every_text_in_turns(records: list[dict[str, Any]]):
+    for line, given_record in zip(lines_of(records, Format.CHAT), records, strict=True):
+        user = record_text(given_record["instruction"], given_record["input"])
+        turns = [("user", user)]
+        if given_record["output"] is not None:
+            turns.append(("assistant", given_record["output"]))
+        assert [(message["role"], message["content"]) for message in line["messages"]] == turns
+        assert line["id"] == given_record["id"]
+        assert line["provenance"] == {name: given_record[name] for name in PROVENANCE}
+
+
+@settings(deadline=None)
+@given(RECORDS)
+def test_csv_gives_back_every_text_and_an_empty_output(records: list[dict[str, Any]]):
+    header, *rows = cells_of("".join(export(records, Format.CSV)))
+    assert tuple(header) == CSV_COLUMNS
+    for row, given_record in zip(rows, records, strict=True):
+        cells = dict(zip(header, map(plain_cell, row), strict=True))
+        expected = given_record | {"output": ""}
+        assert cells == {name: str(expected[name]) for name in CSV_COLUMNS}
+
+
+@settings(deadline=None, max_examples=25)
+@given(RECORDS)
+def test_parquet_gives_back_every_column(
+    tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]]
+):
+    root = workspace(tmp_path_factory.mktemp("parquet"), records, ["parquet"])
+    Stage("export", root).run(work)
+    path = root / "data" / "export" / FILE_NAMES[Format.PARQUET]
+    assert read_table(path, SELECTED).to_pylist() == records
+
+
+@given(TEXTS)
+@example("")
+def test_a_cell_can_be_made_plain_again(text: str):
+    assert plain_cell(safe_cell(text)) == text
+
+
+@given(st.sampled_from("=+-@\t\r\n＝＋－＠'"), TEXTS)
+def test_no_cell_can_be_taken_for_a_formula(first: str, text: str):
+    assert safe_cell(first + text) == "'" + first + text
+
+
+@pytest.mark.parametrize("text", ["1234567890123456", "12e4567890123456", "0012", "1,234.50", "7"])
+def test_no_cell_can_be_taken_for_a_number(text: str):
+    assert safe_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "a=1", "3 uses of wax", "a1b2c3d4e5f60718", "12e3x", "e"])
+def test_a_harmless_cell_stays_as_it_is(text: str):
+    assert safe_cell(text) == text
+
+
+def test_a_long_row_of_digits_takes_no_time():
+    text = "1" * 100_000 + "x"
+    assert safe_cell(text) == text
+
+
+def workspace(root: Path, records: list[dict[str, Any]], formats: list[str]) -> Path:
+    for name in ("llm_select", "validate"):
+        (root / "data" / name).mkdir(parents=True)
+    write_table(root / "data/llm_select/selected.parquet", records, SELECTED)
+    (root / "data/validate/result.json").write_text('{"success": true}')
+    (root / "dvc.yaml").write_bytes((PROJECT / "dvc.yaml").read_bytes())
+    params = YAML(typ="safe").load(PROJECT / "params.yaml")
+    params["export"]["formats"] = formats
+    YAML(typ="safe").dump(params, root / "params.yaml")
+    return root
+
+
+def exported(root: Path) -> dict[str, bytes]:
+    Stage("export", root).run(work)
+    return {path.name: path.read_bytes() for path in (root / "data/export").iterdir()}
+
+
+def test_every_format_is_written_the_same_each_time_with_plain_line_ends(tmp_path: Path):
+    root = workspace(tmp_path, SOME, [file_format.value for file_format in Format])
+    files = exported(root)
+    assert set(files) == {
+        *("selection.alpaca.jsonl", "selection.chat.jsonl"),
+        *("selection.csv", "selection.parquet"),
+    }
+    assert exported(root) == files
+    texts = [content for name, content in files.items() if not name.endswith(".parquet")]
+    assert all(b"\r" not in text and text.endswith(b"\n") for text in texts)
+    assert files["selection.csv"].startswith(b"\xef\xbb\xbf")
+    assert "Say «hi» 🥨" in files["selection.alpaca.jsonl"].decode()
+    assert pq.read_metadata(root / "data/export/selection.parquet").num_rows == len(SOME)
+
+
+def test_what_was_exported_before_and_is_not_asked_for_any_more_goes(tmp_path: Path):
+    root = workspace(tmp_path, SOME, ["chat", "csv"])
+    assert set(exported(root)) == {"selection.chat.jsonl", "selection.csv"}
+    params = YAML(typ="safe").load(root / "params.yaml")
+    params["export"]["formats"] = ["alpaca"]
+    YAML(typ="safe").dump(params, root / "params.yaml")
+    assert set(exported(root)) == {"selection.alpaca.jsonl"}
+
+
+@pytest.mark.parametrize("result", ['{"success": false}', "{}", "[]", '{"success": "true"}', "no"])
+def test_nothing_unvalidated_is_exported(tmp_path: Path, result: str):
+    root = workspace(tmp_path, SOME, ["csv"])
+    (root / "data/validate/result.json").write_text(result)
+    with pytest.raises(CheckFailed, match="expected a validated selection"):
+        exported(root)
+    assert not (root / "data/export").exists()
+
+
+@pytest.mark.parametrize(
+    ("formats", "said"),
+    [
+        ([], "export.formats: "),
+        (["csv", "csv"], "export.formats: each format can be named once"),
+        (["xlsx"], "export.formats.0: .*'alpaca', 'chat', 'csv' or 'parquet', not 'xlsx'"),
+        ("csv", "export.formats: "),
+    ],
+)
+def test_formats_are_a_list_of_known_ones_without_repeats(formats: Any, said: str):
+    with pytest.raises(ParamError, match=said):
+        check({"export": {"formats": formats}})
+
+
+def test_the_columns_of_the_schema_are_those_that_are_exported():
+    table = pa.Table.from_pylist(SOME, schema=SELECTED)
+    assert {*PROVENANCE, "id", "instruction", "input", "output", "extra"} == set(table.column_names)

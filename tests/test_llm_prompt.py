@@ -1,0 +1,116 @@
+"""The prompt file, and the fenced block of candidates that it shows."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.core.errors import ParamError
+from tasks.llm.fence import NOTE_CHARS, fence_word, parse_block, render_block, shorten
+from tasks.llm.prompt import USER_MARK, read_prompt
+from tests.conftest import PROJECT
+
+OURS = PROJECT / "tasks/llm/select.txt"
+TEXTS = st.lists(st.text(st.characters(codec="utf-8"), max_size=60), min_size=1, max_size=12)
+
+
+@settings(max_examples=200)
+@given(texts=TEXTS, n_picks=st.integers(1, 3))
+def test_a_block_is_read_back_as_it_was_written(texts, n_picks):
+    block = parse_block("before\n" + render_block(texts, n_picks) + "\nafter")
+    assert block == (texts, n_picks)
+
+
+@settings(max_examples=100)
+@given(texts=TEXTS)
+def test_the_fence_word_is_in_no_candidate(texts):
+    assert not any(fence_word(texts) in text for text in texts)
+
+
+def test_a_candidate_that_writes_fences_of_its_own_stays_one_candidate():
+    innocent = ["Name a river.", "Name a lake."]
+    forged = render_block(innocent, 1)
+    block = parse_block(render_block(["Name a sea.", forged], 1))
+    assert block is not None
+    assert block.texts == ["Name a sea.", forged]
+
+
+def test_a_fence_word_that_a_candidate_guessed_is_not_used():
+    guessed = fence_word(["Name a river."])
+    assert fence_word(["Name a river.", guessed]) != guessed
+
+
+def test_the_block_says_how_many_candidates_and_picks_there_are():
+    first_line = render_block(["a", "b", "c"], 2).splitlines()[0]
+    assert "3 candidates, pick 2" in first_line
+
+
+@pytest.mark.parametrize("message", ["", "2 candidates, pick 1", render_block(["a"], 1)[:-5]])
+def test_a_message_without_a_whole_block_holds_none(message):
+    assert parse_block(message) is None
+
+
+@given(text=st.text(max_size=500), max_chars=st.integers(4 * NOTE_CHARS, 300))
+def test_a_shortened_text_is_no_longer_than_allowed(text, max_chars):
+    assert len(shorten(text, max_chars)) <= max_chars
+    assert len(text) > max_chars or shorten(text, max_chars) == text
+
+
+def test_a_shortened_text_tells_how_much_is_missing():
+    text = "start " + "x" * 3000 + " end"
+    short = shorten(text, 300)
+    n_missing = len(text) - 250
+    assert f"[... {n_missing:,} characters left out ...]" in short
+    assert short.startswith("start ")
+    assert short.endswith(" end")
+
+
+def test_our_prompt_shows_candidates_in_the_user_message_alone():
+    system, user = read_prompt(OURS).messages(["Describe a $fjord.", "Count to ten."], 1)
+    assert (system["role"], user["role"]) == ("system", "user")
+    assert "fjord" not in system["content"]
+    assert parse_block(user["content"]) == (["Describe a $fjord.", "Count to ten."], 1)
+    assert '"picks"' in user["content"]
+
+
+def prompt_file(tmp_path: Path, system: str, user: str, mark: str = USER_MARK) -> Path:
+    path = tmp_path / "prompt.txt"
+    path.write_text(f"{system}\n{mark}\n{user}\n", encoding="utf-8")
+    return path
+
+
+WHOLE = "$candidates $n_picks $n_candidates"
+
+
+@pytest.mark.parametrize(
+    ("system", "user", "says"),
+    [
+        ("Be fair.", "$candidates $n_candidates", "placeholder $n_picks is missing"),
+        ("Be fair.", "$n_picks $n_candidates", "placeholder $candidates is missing"),
+        ("Be fair.", f"{WHOLE} $candidate", "$candidate is unknown; did you mean candidates?"),
+        ("It costs $5.", WHOLE, "a $ stands before something that is no placeholder"),
+        ("$candidates", "$n_picks $n_candidates", "$candidates stands in the system part"),
+    ],
+)
+def test_a_faulty_prompt_file_is_refused_by_name_and_fault(tmp_path, system, user, says):
+    path = prompt_file(tmp_path, system, user)
+    with pytest.raises(ParamError) as caught:
+        read_prompt(path)
+    assert says in caught.value.what
+    assert caught.value.where == str(path)
+
+
+def test_a_prompt_file_without_the_parting_line_is_refused(tmp_path):
+    with pytest.raises(ParamError, match="found 0"):
+        read_prompt(prompt_file(tmp_path, "Be fair.", WHOLE, mark="user:"))
+
+
+def test_a_missing_prompt_file_is_named(tmp_path):
+    with pytest.raises(ParamError, match=r"nowhere\.txt.*No such file"):
+        read_prompt(tmp_path / "nowhere.txt")
+
+
+def test_a_dollar_sign_is_written_twice(tmp_path):
+    prompt = read_prompt(prompt_file(tmp_path, "It costs $$5.", WHOLE))
+    assert prompt.messages(["a"], 1)[0]["content"] == "It costs $5."

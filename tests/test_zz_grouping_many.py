@@ -1,0 +1,339 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from tasks.grouping import refine as refining
+from tasks.grouping.balanced import equal_size_kmeans
+from tasks.grouping.compose import Mode, compose
+from tasks.grouping.partition import Solver, equal_sizes, inertia
+from tasks.grouping.refine import refine
+from tasks.grouping.round_robin import round_robin, take_turns
+from tasks.grouping.splits import halve, split
+
+EXACT, SPLITS = 10**9, 0  # limits of the exact solver: always, never
+SOLVERS = {
+    "exact": lambda vectors, k, seed: equal_size_kmeans(vectors, k, seed, EXACT),
+    "splits": lambda vectors, k, seed: equal_size_kmeans(vectors, k, seed, SPLITS),
+    "round_robin": round_robin,
+}
+each_solver = pytest.mark.parametrize("solver", SOLVERS)
+few = settings(max_examples=400, deadline=None)
+
+
+def unit_vectors(n, seed=0, d=8, n_blobs=0):
+    """Random directions, or blobs around random directions."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((n, d))
+    if n_blobs:
+        vectors = 0.3 * vectors + rng.standard_normal((n_blobs, d))[rng.integers(n_blobs, size=n)]
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def least_inertia(vectors, sizes):
+    """Of all partitions with these sizes, by trying every one."""
+    costs = []
+    for permutation in itertools.permutations(range(len(vectors))):
+        clusters = np.split(np.array(permutation), np.cumsum(sizes)[:-1])
+        if all((np.diff(rows) > 0).all() for rows in clusters):
+            costs.append(inertia(vectors, clusters))
+    return min(costs)
+
+
+@st.composite
+def problems(draw):
+    """Vectors, some of them equal, and a number of clusters."""
+    n = draw(st.integers(1, 60))
+    vectors = unit_vectors(n, draw(st.integers(0, 99)), d=draw(st.integers(1, 6)))
+    n_distinct = draw(st.integers(1, n))
+    return vectors[np.arange(n) % n_distinct], draw(st.integers(1, n))
+
+
+# The clusters of every solver
+
+
+@each_solver
+@given(problem=problems(), seed=st.integers(0, 9))
+@few
+def test_every_row_is_in_one_cluster_and_sizes_differ_by_at_most_one(solver, problem, seed):
+    vectors, k = problem
+    found = SOLVERS[solver](vectors, k, seed)
+    assert sorted(np.concatenate(found.clusters)) == list(range(len(vectors)))
+    assert [len(rows) for rows in found.clusters] == list(equal_sizes(len(vectors), k))
+    assert found.labels.dtype == np.int32
+    for number, rows in enumerate(found.clusters):
+        assert (found.labels[rows] == number).all()
+
+
+@each_solver
+def test_the_same_seed_gives_the_same_clusters_whatever_the_number_of_threads(solver):
+    vectors = unit_vectors(2000, d=64, n_blobs=9)
+    results = []
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads):
+            results.append(SOLVERS[solver](vectors, 10, 3))
+    assert (results[0].labels == results[1].labels).all()
+    assert results[0].inertia == results[1].inertia
+
+
+@each_solver
+def test_another_seed_may_give_other_clusters(solver):
+    vectors = unit_vectors(200)
+    labels = [SOLVERS[solver](vectors, 10, seed).labels for seed in range(3)]
+    assert any((other != labels[0]).any() for other in labels[1:])
+
+
+@each_solver
+def test_vectors_stay_as_they_are_and_may_be_read_only(solver):
+    vectors = unit_vectors(30)
+    copy = vectors.copy()
+    vectors.flags.writeable = False
+    SOLVERS[solver](vectors, 4, 0)
+    assert (vectors == copy).all()
+
+
+@each_solver
+def test_vectors_that_are_all_equal_are_parted_without_warning(solver):
+    found = SOLVERS[solver](np.full((50, 4), 0.5, np.float32), 7, 0)
+    assert [len(rows) for rows in found.clusters] == [8] + [7] * 6
+    assert found.inertia == 0
+
+
+@each_solver
+def test_well_separated_blobs_of_equal_size_are_the_clusters(solver):
+    blob = np.arange(60) % 6
+    vectors = np.eye(6, dtype=np.float32)[blob] + np.float32(0.01) * unit_vectors(60, d=6)
+    found = SOLVERS[solver](vectors, 6, 0)
+    assert all(len(set(blob[rows])) == 1 for rows in found.clusters)
+
+
+@given(problem=problems())
+@few
+def test_inertia_is_the_sum_of_squared_distances_to_the_mean(problem):
+    vectors, k = problem
+    found = equal_size_kmeans(vectors, k, 0, SPLITS)
+    means = np.stack([vectors[rows].mean(axis=0) for rows in found.clusters])
+    assert found.inertia == pytest.approx(((vectors - means[found.labels]) ** 2).sum(), abs=1e-5)
+
+
+# Equal-size k-means
+
+
+def test_the_exact_solver_is_used_up_to_its_limit():
+    vectors = unit_vectors(20)
+    solvers = [equal_size_kmeans(vectors, 5, 0, limit).solver for limit in (99, 100)]
+    assert solvers == [Solver.SPLITS, Solver.EXACT]
+
+
+@given(problem=problems(), seed=st.integers(0, 9))
+@few
+def test_exact_is_never_worse_than_splits(problem, seed):
+    vectors, k = problem
+    exact = equal_size_kmeans(vectors, k, seed, EXACT)
+    assert exact.inertia <= equal_size_kmeans(vectors, k, seed, SPLITS).inertia
+
+
+def test_exact_is_better_than_splits_in_places():
+    gains = []
+    for seed in range(5):
+        vectors = unit_vectors(200, seed)
+        splits = equal_size_kmeans(vectors, 20, seed, SPLITS).inertia
+        gains.append(1 - equal_size_kmeans(vectors, 20, seed, EXACT).inertia / splits)
+    assert max(gains) > 0.005
+
+
+def test_small_problems_are_mostly_solved_as_well_as_by_trying_everything():
+    ratios = []
+    for seed in range(6):
+        vectors = unit_vectors(7, seed, d=3)
+        least = least_inertia(vectors, [3, 2, 2])
+        ratios.append(equal_size_kmeans(vectors, 3, seed, EXACT).inertia / least)
+    assert min(ratios) >= 1 - 1e-5
+    assert np.median(ratios) < 1.001
+
+
+@pytest.mark.parametrize("k", [10, 100])
+@pytest.mark.parametrize(("n_blobs", "most"), [(0, 1.015), (30, 1.1)])
+def test_splits_are_nearly_as_tight_as_the_exact_solver(k, n_blobs, most):
+    vectors = unit_vectors(1400, d=32, n_blobs=n_blobs)
+    exact = equal_size_kmeans(vectors, k, 0, EXACT).inertia
+    assert equal_size_kmeans(vectors, k, 0, SPLITS).inertia < most * exact
+
+
+@pytest.mark.parametrize("limit", [EXACT, SPLITS])
+def test_neighbouring_cluster_numbers_are_alike(limit):
+    vectors = unit_vectors(1000, d=16, n_blobs=12)
+    found = equal_size_kmeans(vectors, 50, 0, limit)
+    means = np.stack([vectors[rows].mean(axis=0) for rows in found.clusters])
+    distances = np.linalg.norm(means[:, None] - means, axis=2)
+    assert distances.diagonal(offset=1).mean() < 0.75 * distances[np.triu_indices(50, 1)].mean()
+
+
+# The parts of the splits solver
+
+
+@given(seed=st.integers(0, 99), n=st.integers(2, 40), data=st.data())
+@few
+def test_halving_never_raises_the_inertia_from_one_step_to_the_next(seed, n, data):
+    vectors, axis = unit_vectors(n, seed), unit_vectors(1, seed + 1)[0]
+    n_low = data.draw(st.integers(1, n - 1))
+    costs = []
+    for steps in range(1, 6):
+        low = halve(vectors, axis, n_low, steps)
+        assert low.sum() == n_low
+        costs.append(inertia(vectors, [np.flatnonzero(low), np.flatnonzero(~low)]))
+    assert (np.diff(costs) < 1e-5).all()
+
+
+def test_splits_take_any_sizes():
+    sizes = np.array([5, 1, 9, 2])
+    assert [len(rows) for rows in split(unit_vectors(17), sizes, 0)] == [5, 1, 9, 2]
+
+
+@pytest.mark.parametrize("small", [0, 256], ids=["by halving", "by exchanges"])
+def test_refining_lowers_inertia_and_keeps_sizes_and_places(small, monkeypatch):
+    monkeypatch.setattr(refining, "SMALL", small)
+    vectors = unit_vectors(300, n_blobs=10)
+    clusters = np.array_split(np.arange(300), 11)
+    refined = refine(vectors, clusters)
+    assert [len(rows) for rows in refined] == [len(rows) for rows in clusters]
+    assert sorted(np.concatenate(refined)) == list(range(300))
+    assert inertia(vectors, refined) < 0.5 * inertia(vectors, clusters)
+
+
+@given(problem=problems())
+@few
+def test_no_exchange_of_two_records_improves_what_refining_left(problem):
+    vectors, _ = problem
+    clusters = refine(vectors, np.array_split(np.arange(len(vectors)), min(len(vectors), 3)))
+    least = inertia(vectors, clusters)
+    for a, b in itertools.combinations(range(len(clusters)), 2):
+        for i, j in itertools.product(range(len(clusters[a])), range(len(clusters[b]))):
+            other = [rows.copy() for rows in clusters]
+            other[a][i], other[b][j] = clusters[b][j], clusters[a][i]
+            assert inertia(vectors, other) > least - 1e-4
+
+
+def test_clusters_with_many_neighbours_in_several_blocks_are_refined(monkeypatch):
+    monkeypatch.setattr(refining, "BLOCK", 7)
+    vectors = unit_vectors(300, n_blobs=10)
+    clusters = np.array_split(np.arange(300), 60)
+    assert inertia(vectors, refine(vectors, clusters)) < 0.5 * inertia(vectors, clusters)
+
+
+# The paper's Algorithm 2
+
+
+def literal_turns(vectors, centres):
+    """Algorithm 2 word for word: each cluster in turn takes the nearest record not yet taken."""
+    left, order = set(range(len(vectors))), []
+    while left:
+        for centre in centres:
+            if left:
+                nearest = min(left, key=lambda row: (((vectors[row] - centre) ** 2).sum(), row))
+                left.remove(nearest)
+                order.append(nearest)
+    return order
+
+
+@given(
+    points=st.lists(st.tuples(*[st.integers(-3, 3)] * 2), min_size=1, max_size=40),
+    n_centres=st.integers(1, 6),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=100, deadline=None)
+def test_turns_are_taken_as_by_the_literal_algorithm_with_ties_by_index(points, n_centres, seed):
+    vectors = np.array(points, np.float32)  # whole numbers, so that ties are ties
+    centres = np.random.default_rng(seed).integers(-3, 4, (n_centres, 2)).astype(np.float32)
+    assert list(take_turns(vectors, centres)) == literal_turns(vectors, centres)
+
+
+def test_round_robin_takes_turns_around_the_centres_of_plain_k_means():
+    vectors = unit_vectors(100, n_blobs=5)
+    centres = KMeans(7, n_init=1, random_state=4).fit(vectors).cluster_centers_
+    order = literal_turns(vectors.astype(np.float64), centres.astype(np.float64))
+    assert [list(rows) for rows in round_robin(vectors, 7, 4).clusters] == [
+        order[c::7] for c in range(7)
+    ]
+
+
+# Prompts
+
+
+@st.composite
+def candidates(draw):
+    """The clusters of some candidates in any order, and how many a prompt may hold."""
+    clusters = draw(st.lists(st.integers(0, 9), max_size=60))
+    return np.array(clusters, np.int32), draw(st.integers(1, 20))
+
+
+@pytest.mark.parametrize("mode", Mode)
+@given(candidates=candidates(), seed=st.integers(0, 9))
+@few
+def test_every_candidate_is_in_one_prompt_and_sizes_differ_by_at_most_one(mode, candidates, seed):
+    clusters, size = candidates
+    prompts = compose(clusters, size, mode, seed)
+    assert sorted(itertools.chain(*prompts)) == list(range(len(clusters)))
+    assert len(prompts) == -(-len(clusters) // size)
+    sizes = [len(prompt) for prompt in prompts]
+    assert not sizes or max(sizes) <= min(min(sizes) + 1, size)
+
+
+@pytest.mark.parametrize("mode", [Mode.ACROSS, Mode.PAPER])
+@given(candidates=candidates(), seed=st.integers(0, 9))
+@few
+def test_across_spreads_every_cluster_as_evenly_as_can_be(mode, candidates, seed):
+    clusters, size = candidates
+    prompts = compose(clusters, size, mode, seed)
+    for cluster in set(clusters):
+        counts = [(clusters[prompt] == cluster).sum() for prompt in prompts]
+        assert max(counts) - min(counts) <= 1
+
+
+@given(candidates=candidates(), seed=st.integers(0, 9))
+@few
+def test_within_prompts_follow_one_another_by_cluster_number(candidates, seed):
+    clusters, size = candidates
+    prompts = [clusters[prompt] for prompt in compose(clusters, size, Mode.WITHIN, seed)]
+    for one, following in itertools.pairwise(prompts):
+        assert max(one) <= min(following)
+
+
+def test_within_prompts_are_the_clusters_of_equal_size_k_means():
+    labels = equal_size_kmeans(unit_vectors(100), 8, 0, SPLITS).labels
+    prompts = compose(labels, 13, Mode.WITHIN, 0)
+    assert [set(labels[prompt]) for prompt in prompts] == [{c} for c in range(8)]
+
+
+def test_in_the_paper_prompt_p_is_the_p_th_of_every_cluster_and_slot_is_cluster():
+    clusters = np.array([0, 1, 2] * 4, np.int32)  # as taken in turns
+    prompts = compose(clusters, 3, Mode.PAPER, 0)
+    assert [list(prompt) for prompt in prompts] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+
+
+@pytest.mark.parametrize("mode", [Mode.WITHIN, Mode.ACROSS])
+def test_slots_tell_nothing_of_the_order_of_candidates_or_of_clusters(mode):
+    clusters = np.repeat(np.arange(10, dtype=np.int32), 100)
+    prompts = np.array(compose(clusters, 10, mode, 0))
+    assert np.corrcoef(prompts.ravel(), np.tile(np.arange(10), 100))[0, 1] == pytest.approx(
+        0, abs=0.1
+    )
+    assert not (np.diff(prompts, axis=1) > 0).all(axis=1).any()
+
+
+def test_across_prompts_tell_nothing_of_the_order_of_candidates():
+    clusters = np.repeat(np.arange(10, dtype=np.int32), 100)
+    place_in_cluster = np.array(compose(clusters, 10, Mode.ACROSS, 0)) % 100
+    assert np.corrcoef(place_in_cluster.ravel(), np.repeat(np.arange(100), 10))[0, 1] < 0.1
+
+
+@pytest.mark.parametrize("mode", [Mode.WITHIN, Mode.ACROSS])
+def test_prompts_are_drawn_by_the_seed(mode):
+    clusters = np.arange(40, dtype=np.int32) % 4
+    first, again, other = (np.concatenate(compose(clusters, 4, mode, s)) for s in (1, 1, 2))
+    assert (first == again).all()
+    assert (first != other).any()
