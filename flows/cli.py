@@ -28,8 +28,11 @@ def run(
     ] = None,
 ) -> None:
     """Run the graph: stages whose inputs changed run, the others are Cached."""
-    from flows.supervise import supervise  # noqa: PLC0415  psutil, not needed by --help
+    from flows.overrides import apply  # noqa: PLC0415
+    from flows.supervise import supervise  # noqa: PLC0415
+    from flows.workspace import find_root  # noqa: PLC0415
 
+    apply(find_root(Path.cwd()), override or [], dry_run=True)  # before a server is started
     raise typer.Exit(supervise([sys.executable, "-m", "flows.curate", *(override or [])]))
 
 

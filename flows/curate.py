@@ -83,7 +83,6 @@ def _run_one(stage: Stage, run: Run, done: Mapping[str, Done]) -> Done:
 def main(changes: list[str]) -> int:
     """Run the flow with these overrides; the exit status of `selectllm run`."""
     try:
-        overrides.apply(find_root(Path.cwd()), changes, dry_run=True)  # before a server is started
         curate(override=changes)
     except FlowError as error:
         show.failed(error)

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import signal
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -126,7 +127,7 @@ def work(stage: Stage) -> None:
     progress = stage.progress(sum(this.n_prompts for this in plan), "prompts")
     with closing(Journal(stage.state / JOURNAL)) as journal:
         judge = ModelJudge(route, terms, shown.texts, journal, progress.advance)
-        selection = asyncio.run(_select(shown, rules, judge))
+        selection = _run(_select(shown, rules, judge))
     bill = usage(selection, route, params.budget)
     write_table(stage.out("llm_select/picks.parquet"), pick_rows(selection, shown), PICKS)
     write_table(
@@ -140,7 +141,19 @@ def work(stage: Stage) -> None:
     _tell(bill, len(shown.rows))
 
 
+def _run(selecting: Coroutine[Any, Any, Selection]) -> Selection:
+    """Run the one event loop of this process; it puts back the handler that the loop replaces."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        return asyncio.run(selecting)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
 async def _select(shown: Shown, rules: Rules, judge: ModelJudge) -> Selection:
+    # An exception of a signal's would come up amid some call; Ctrl-C already cancels instead.
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     try:
         return await llm_select(shown.prompts, shown.clusters, rules, judge)
     finally:

@@ -38,7 +38,8 @@ class Call:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        return self.body["messages"]
+        messages: list[dict[str, str]] = self.body["messages"]
+        return messages
 
     @property
     def block(self) -> Block:
@@ -239,28 +240,33 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
                 provider.ended(sent)
 
         def _send(self, response: Response) -> None:
+            if response.reset_after == 0:
+                self._reset()
+                return
             self.send_response(response.status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(response.body)))
             for name, value in response.headers.items():
                 self.send_header(name, value)
-            if response.reset_after == 0:
-                self._headers_buffer = []
-            else:
-                self.end_headers()
-            if response.trickle_s:
-                for byte in response.body:
-                    self.wfile.write(bytes([byte]))
-                    self.wfile.flush()
-                    time.sleep(response.trickle_s)
-                return
-            self.wfile.write(response.body[: response.reset_after])
-            self.wfile.flush()
+            self.end_headers()
+            for part in _parts(response):
+                self.wfile.write(part)
+                self.wfile.flush()
+                time.sleep(response.trickle_s)
             if response.reset_after is not None:
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_OFF)
-                self.close_connection = True
+                self._reset()
+
+        def _reset(self) -> None:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_OFF)
+            self.close_connection = True
 
         def log_message(self, *_: Any) -> None:
             """Quiet."""
 
     return Handler
+
+
+def _parts(response: Response) -> list[bytes]:
+    """The pieces of the body that are sent, with a pause after each."""
+    body = response.body[: response.reset_after]
+    return [bytes([byte]) for byte in body] if response.trickle_s else [body]

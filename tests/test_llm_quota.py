@@ -1,5 +1,7 @@
 """Shares of a budget among prompts."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,9 +32,7 @@ def test_prompts_of_one_size_pick_equally_many_or_one_more(n_prompts, size, seed
 @given(sizes=SIZES, seed=st.integers(0, 99))
 def test_a_larger_budget_takes_nothing_from_any_prompt(sizes, seed):
     shares = [quotas(n, np.array(sizes), seed) for n in range(sum(sizes) + 1)]
-    assert all(
-        (after - before).min() >= 0 for before, after in zip(shares, shares[1:], strict=False)
-    )
+    assert all((after - before).min() >= 0 for before, after in pairwise(shares))
 
 
 def test_larger_prompts_pick_first_and_equal_ones_by_lot():

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.graph import load_yaml, read_graph
+from flows.plan import plan
 from tests.conftest import PROJECT, STAGE_NAMES
 from tests.fake_provider import FakeProvider
 
@@ -65,6 +66,7 @@ def test_the_committed_lock_names_the_bytes_that_a_run_makes(done):
         assert kept == ours, f"dvc.lock is older than stage {name}: run `dvc repro` and commit it"
 
 
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 def test_the_run_is_in_mlflow_with_datasets_metrics_and_reports(done):
     mlflow.set_tracking_uri(f"sqlite:///{done.root / 'mlflow.db'}")
     run = mlflow.search_runs(
@@ -131,8 +133,7 @@ def test_the_table_of_params_says_what_each_key_makes_stale(done):
     original = params.read_text()
     for key, stages in told.items():
         _force(params, key)
-        plan = json.loads(done.selectllm("plan", "--json").stdout)
-        assert [step["stage"] for step in plan if step["action"] == "run"] == stages, key
+        assert [step.stage for step in plan(done.root) if step.action == "run"] == stages, key
         params.write_text(original)
 
 
@@ -165,16 +166,13 @@ def _force(params, key):
 def test_any_model_behind_an_openai_endpoint_can_judge(clone):
     space = clone("judged")
     with FakeProvider() as provider:
-        space.set(
-            "models.mine={model: openai/judge-1, api_base: '%s', api_key: none, schema: always}"
-            % provider.url,
-            "llm_select.route=mine",
-            "llm_select.budget=33",
-        )
+        route = "{model: openai/judge-1, api_base: '%s', api_key: none, schema: always}"
+        mine = f"models.mine={route % provider.api_base}"
+        space.set(mine, "llm_select.route=mine", "llm_select.budget=33")
         space.dvc("repro")
         n_prompts = json.loads((space.root / "data/cluster/clusters.json").read_text())["n_prompts"]
-        assert len(provider.requests) == n_prompts
-        assert {request["model"] for request in provider.requests} == {"judge-1"}
+        assert len(provider.calls) == n_prompts
+        assert {call.body["model"] for call in provider.calls} == {"judge-1"}
     usage = json.loads((space.root / "data/llm_select/usage.json").read_text())
     assert usage["methods"]["llm"] == 33
     assert pq.read_metadata(space.root / "data/llm_select/selected.parquet").num_rows == 33
@@ -194,3 +192,19 @@ def test_readme_shows_the_graph(done):
     edges = {(up, stage.name) for stage in read_graph(PROJECT).stages for up in stage.upstream}
     for upstream, name in edges:
         assert f"{upstream} --> {name}" in readme
+
+
+def test_plan_says_what_would_run_and_why(done):
+    assert {step.action for step in plan(done.root)} == {"cached"}
+    params = done.root / "params.yaml"
+    original = params.read_text()
+    _force(params, "cluster.mode")
+    told = json.loads(done.selectllm("plan", "--json").stdout)
+    params.write_text(original)
+    actions = {step["stage"]: step["action"] for step in told}
+    assert list(actions) == list(STAGE_NAMES)
+    assert actions["embed"] == "cached"
+    assert actions["cluster"] == "run"
+    assert {actions[s] for s in ("llm_select", "validate", "export")} == {"follow"}
+    cluster = next(step for step in told if step["stage"] == "cluster")
+    assert cluster["reasons"] == ["cluster.mode is modified"]

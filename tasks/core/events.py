@@ -25,6 +25,8 @@ class Events:
     def __init__(self, step: str) -> None:
         path = os.environ.get(EVENTS_VARIABLE)
         self._path = Path(path) if path else None
+        if self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
         self._common = {"run": os.environ.get(RUN_VARIABLE, ""), "step": step}
 
     def write(self, event: str, **facts: Any) -> None:

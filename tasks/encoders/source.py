@@ -11,7 +11,7 @@ PACKAGED = "all-MiniLM-L6-v2"
 ORGANISATION = "sentence-transformers/"  # of names without one
 HUB_TIMEOUT_S = 10
 
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+_HUB_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 _FIX = f"Set embed.model to a model's folder, or to {PACKAGED}, which needs no network."
 
 

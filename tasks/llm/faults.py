@@ -65,7 +65,7 @@ _FILTERED = re.compile(
     re.IGNORECASE,
 )
 _GARBLED = re.compile(
-    r"unable to get json|error converting|invalid response object|no 'choices'"
+    r"unable to get json|error converting|invalid response object|'choices' that is|no 'choices'"
     r"|empty or invalid response",
     re.IGNORECASE,
 )
@@ -90,7 +90,7 @@ _BY_STATUS = {
 def fault_of(error: Exception) -> ProviderFault:
     """The fault that an exception of LiteLLM's, or the time-out of a call, stands for."""
     words = str(error)
-    kind = _kind(error, words)
+    kind = _kind(error, f"{words} {_codes(error)}")
     if kind is FaultKind.CONNECTION:  # the words are but "Connection error."
         *_, root = _chain(error)
         words = f"{words} ({root})"
@@ -141,10 +141,16 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
+def _codes(error: Exception) -> str:
+    """Codes that the provider gave beside its words, such as insufficient_quota."""
+    found = [getattr(cause, name, None) for cause in _chain(error) for name in ("code", "type")]
+    return " ".join(code for code in found if isinstance(code, str))
+
+
 def _readable(words: str) -> str:
     """The first words, without LiteLLM's names of exceptions, tracebacks and secrets."""
     words = words.partition("Traceback (most recent call last)")[0]
-    words = re.sub(r"^(?:litellm\.)?(?:\w+(?:Error|Exception)\b(?: - |: )?)+", "", words.strip())
+    words = re.sub(r"^(?:(?:litellm\.)?\w+(?:Error|Exception)\b(?: - |: )?)+", "", words.strip())
     return redact(" ".join(words.split()))[:MAX_MESSAGE] or "no words came with it"
 
 

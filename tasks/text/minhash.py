@@ -15,7 +15,7 @@ Fields = tuple[str, str]
 Signatures = NDArray[np.uint32]
 """uint32, shape (n_records, n_permutations)."""
 
-MAX_MISSED = 0.02
+MAX_MISSED = 0.002
 BATCH_CHARS = 65_536  # so that the arrays of a batch stay in a processor's cache
 SEED = 1
 SCHEME = "affine32"
@@ -33,8 +33,8 @@ class Bands(NamedTuple):
 def bands_for(threshold: float, n_permutations: int) -> Bands:
     """The widest bands in which two records that are just similar enough hardly ever fail to meet.
 
-    They agree in no whole band with a chance of at most 2 %, or the least that so few permutations
-    allow. The wider the bands, the fewer the chance meetings, each of which costs a comparison.
+    They agree in no whole band with a chance of at most 0.2 %, or the least that so few
+    permutations allow. The wider the bands, the fewer the chance meetings to look into.
     """
     for width in range(n_permutations // 2, 1, -1):
         n_bands = n_permutations // width

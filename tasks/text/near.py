@@ -10,7 +10,7 @@ from tasks.text.meaning import Meaning
 from tasks.text.minhash import Fields, LookAlikes, bands_for, meets_another, signatures
 from tasks.text.shingles import jaccard, shingles
 
-CROWD = 32
+CROWD = 64
 
 
 class Near(NamedTuple):
@@ -28,7 +28,7 @@ class NearIndex:
     order, and no word of one is exchanged for a different word in the other. The fields count
     apart because two questions about one long input have nearly all shingles in common.
 
-    MinHash finds the pairs to compare and misses at most 2 % of those at the threshold, fewer
+    MinHash finds the pairs to compare and misses at most 0.2 % of those at the threshold, fewer
     above it; what it finds is compared exactly, so none is taken for near that is not.
     """
 
@@ -43,7 +43,7 @@ class NearIndex:
     def nearest_or_add(self, number: int) -> Near | None:
         """The nearest added record, the first of equals; where there is none, the record is added.
 
-        Among 32 look-alikes that are not near, as in a pool made from one template, it is not
+        Among 64 look-alikes that are not near, as in a pool made from one template, it is not
         added: each of thousands would be compared with each.
         """
         if not self._meets[number]:

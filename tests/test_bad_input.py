@@ -1,0 +1,154 @@
+"""A user's mistake gets exit status 2 and words: where, what was expected, what to do."""
+
+import json
+import os
+import shutil
+import sys
+
+import pytest
+
+from tests.conftest import Workspace
+
+
+@pytest.fixture(scope="module")
+def space(clone):
+    return clone("mistaken")
+
+
+@pytest.fixture(autouse=True)
+def untouched(space):
+    """Every test must leave params.yaml as it was."""
+    before = (space.root / "params.yaml").read_bytes()
+    yield
+    assert (space.root / "params.yaml").read_bytes() == before
+
+
+def refused(space, *overrides, env=None):
+    """What `selectllm run` says to these overrides; it must end with 2 before anything starts."""
+    words = [word for override in overrides for word in ("-S", override)]
+    done = Workspace(space.root, space.env | (env or {})).selectllm("run", *words, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Starting temporary server" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("ingest.source=no/such.jsonl", "no/such.jsonl"),
+        ("ingest.source=data/sample/instruction.jsonl", "did you mean"),
+        ("ingest.source=data", "folder"),
+        ("ingest.source=empty.jsonl", "empty"),
+        ("ingest.source=README.docx", ".jsonl"),
+        ("llm_select.budget=0", "llm_select.budget"),
+        ("llm_select.budget=-5", "llm_select.budget"),
+        ("llm_select.budget=many", "llm_select.budget"),
+        ("llm_select.budget=2.5", "llm_select.budget"),
+        ("llm_select.budegt=7", "did you mean budget?"),
+        ("clutser.mode=across", "did you mean cluster?"),
+        ("cluster.mode=accross", "across"),
+        ("llm_select.route=chatgtp", "chatgpt"),
+        ("llm_select.prompt=no/such.txt", "no/such.txt"),
+        ("export.formats=[xlsx]", "alpaca"),
+        ("models.offline.modle=x", "did you mean model?"),
+        (
+            "models.chatgpt={model: openai/gpt-4o-mini, schema: auto, api_key: sk-12345678}",
+            "api_key",
+        ),
+        ("seed=-1", "seed"),
+    ],
+)
+def test_what_can_be_known_before_a_run_is_said_before_a_run(space, override, words):
+    (space.root / "empty.jsonl").write_text("")
+    (space.root / "README.docx").write_text("text")
+    told = refused(space, override)
+    assert words in told
+    assert "sk-12345678" not in told
+    assert len(told.strip().splitlines()) <= 8, told
+
+
+def test_a_missing_key_is_named_and_no_stage_runs(space):
+    told = refused(space, "llm_select.route=chatgpt", env={"OPENAI_API_KEY": ""})
+    assert "OPENAI_API_KEY" in told
+
+
+def step(space, name, *overrides, prefix=""):
+    """Run one step by itself under other params, and put them back."""
+    params = space.root / "params.yaml"
+    before = params.read_bytes()
+    space.set(*overrides)
+    try:
+        command = f"{prefix} {sys.executable} -m tasks.{name}"
+        return space.run("bash", "-c", command, check=False)
+    finally:
+        params.write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("utf16.jsonl", '{"instruction": "Say hello."}\n'.encode("utf-16") * 5, "UTF-16"),
+        ("columns.jsonl", b'{"question_text": "Why?", "n": 1}\n' * 5, "question_text"),
+        ("bad.jsonl", b"not json\n" * 5 + b'{"instruction": "Say hello."}\n', "max_dropped"),
+        ("not.jsonl.gz", b"plain text", "gzip"),
+        ("table.parquet", b"PAR1 but no table", "Parquet"),
+    ],
+)
+def test_a_source_that_cannot_be_used_is_refused_by_ingest(space, name, content, words):
+    (space.root / name).write_bytes(content)
+    done = step(space, "ingest", f"ingest.source={name}")
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(space.root.glob("data/ingest/*"))
+
+
+def test_a_budget_above_the_pool_says_how_many_there_are(space):
+    rows = "".join(json.dumps({"instruction": f"Say the word {w} twice."}) + "\n" for w in "abcde")
+    (space.root / "five.jsonl").write_text(rows)
+    before = (space.root / "params.yaml").read_bytes()
+    space.set("ingest.source=five.jsonl", "llm_select.budget=6")
+    done = space.dvc("repro", "llm_select", check=False)
+    (space.root / "params.yaml").write_bytes(before)
+    assert done.returncode == 255
+    assert "5" in done.stderr
+    assert "llm_select.budget" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (space.root / "data/embed/vectors.npy").exists()  # what was computed is kept
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(space):
+    shutil.rmtree(space.root / "data/ingest", ignore_errors=True)
+    done = step(space, "ingest", prefix="ulimit -f 4;")  # files of at most 4 KB
+    assert done.returncode == 2, done.stderr
+    assert "Make room" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((space.root / "data/ingest").iterdir())
+
+
+@pytest.mark.parametrize(("folder", "words"), [(".git", "git init"), (".dvc", "dvc init")])
+def test_without_git_or_dvc_it_says_which_is_missing(space, tmp_path, folder, words):
+    root = tmp_path / "copy"
+    shutil.copytree(space.root, root)
+    shutil.rmtree(root / folder)
+    told = refused(Workspace(root, space.env))
+    assert words in told
+
+
+def test_the_doctor_finds_what_is_wrong_and_says_how_to_mend_it(space, tmp_path):
+    root = tmp_path / "sick"
+    shutil.copytree(space.root, root)
+    sick = Workspace(root, space.env | {"PREFECT_HOME": str(tmp_path)})
+    assert sick.selectllm("doctor", check=False).returncode == 0
+    (root / ".dvc/config").write_text('[cache]\n    type = "hardlink"\n')
+    (root / "params.yaml").write_text((root / "params.yaml").read_text() + "surplus: 1\n")
+    (root / "mlflow.db").write_bytes(b"no database" * 100)
+    os.utime(root / "mlflow.db")
+    done = sick.selectllm("doctor", "--json", check=False)
+    assert done.returncode == 1
+    wrong = {f["what"]: f["mend"] for f in json.loads(done.stdout) if f["verdict"] == "wrong"}
+    assert any("cache.type is hardlink" in what for what in wrong)
+    assert any("surplus is unknown" in what for what in wrong)
+    assert any("not a database" in what for what in wrong)
+    assert all(wrong.values())

@@ -1,0 +1,237 @@
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.cluster import Cluster, check, cluster, read_vectors, work
+from tasks.core.errors import DataError, ParamError
+from tasks.core.params import load_seed, read_params
+from tasks.core.schemas import PROMPTS, UNIQUE
+from tasks.core.stage import Stage
+from tasks.core.tables import read_table, write_table
+from tasks.grouping.compose import Mode
+
+ROOT = Path(__file__).parents[1]
+SECTION = {"mode": "within", "candidates_per_prompt": 14, "exact_below": 1000}
+each_mode = pytest.mark.parametrize("mode", Mode)
+
+
+def params(**changes):
+    return Cluster.model_validate({**SECTION, **changes})
+
+
+def unit_vectors(n, seed=0, d=8):
+    vectors = np.random.default_rng(seed).standard_normal((n, d))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+# Prompts
+
+
+@each_mode
+@given(
+    n=st.integers(1, 60),
+    size=st.integers(2, 70),
+    exact_below=st.sampled_from([0, 10**6]),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=25, deadline=None)
+def test_every_record_is_in_one_prompt_and_sizes_differ_by_at_most_one(
+    mode, n, size, exact_below, seed
+):
+    chosen = params(mode=mode, candidates_per_prompt=size, exact_below=exact_below)
+    prompts, partition = cluster(unit_vectors(n), chosen, seed)
+    assert sorted(itertools.chain(*prompts)) == list(range(n))
+    assert len(prompts) == -(-n // size)
+    assert max(map(len, prompts)) <= min(min(map(len, prompts)) + 1, size)
+    clusters = [list(partition.labels[prompt]) for prompt in prompts]
+    if mode is Mode.WITHIN:
+        assert [set(found) for found in clusters] == [{c} for c in range(len(prompts))]
+    else:
+        assert all(len(set(found)) == len(found) for found in clusters)
+
+
+@each_mode
+@pytest.mark.parametrize("sizes", [[1], [5], [14], [14, 14], [8, 7]])
+def test_small_pools_of_equal_vectors_make_prompts_without_warning(mode, sizes):
+    vectors = np.full((sum(sizes), 4), 0.5, np.float32)
+    prompts, partition = cluster(vectors, params(mode=mode), 0)
+    assert [len(prompt) for prompt in prompts] == sizes
+    assert partition.inertia == 0
+
+
+def test_within_prompts_are_of_a_kind_and_across_prompts_are_mixed():
+    kind = np.arange(60) % 6
+    vectors = np.eye(6, dtype=np.float32)[kind] + np.float32(0.01) * unit_vectors(60, d=6)
+    within, _ = cluster(vectors, params(mode=Mode.WITHIN, candidates_per_prompt=10), 0)
+    across, _ = cluster(vectors, params(mode=Mode.ACROSS, candidates_per_prompt=6), 0)
+    assert [len(set(kind[prompt])) for prompt in within] == [1] * 6
+    assert [len(set(kind[prompt])) for prompt in across] == [6] * 10
+
+
+def test_in_paper_mode_a_prompt_is_a_round_and_slots_follow_the_clusters():
+    prompts, partition = cluster(
+        unit_vectors(70), params(mode=Mode.PAPER, candidates_per_prompt=7), 1
+    )
+    rounds = np.stack(partition.clusters, axis=1)
+    assert (np.stack(prompts) == rounds).all()
+
+
+@each_mode
+def test_the_same_seed_gives_the_same_prompts_and_another_one_other_prompts(mode):
+    vectors = unit_vectors(100)
+    first, again, other = (
+        np.concatenate(cluster(vectors, params(mode=mode), seed).prompts) for seed in (1, 1, 2)
+    )
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+# The step
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    for name in ("dedupe", "embed"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    return tmp_path
+
+
+def run(root, vectors, n_ids=None, seed=0, **changes):
+    """The rows of prompts.parquet and what clusters.json says."""
+    ids = [{"id": f"{row:016x}"} for row in range(len(vectors) if n_ids is None else n_ids)]
+    write_table(root / "data/dedupe/unique.parquet", ids, UNIQUE)
+    np.save(root / "data/embed/vectors.npy", vectors)
+    # JSON is YAML, and so a params file.
+    (root / "params.yaml").write_text(json.dumps({"seed": seed, "cluster": SECTION | changes}))
+    Stage("cluster", root).run(work)
+    rows = read_table(root / "data/cluster/prompts.parquet", PROMPTS).to_pylist()
+    return rows, json.loads((root / "data/cluster/clusters.json").read_text())
+
+
+@each_mode
+def test_the_table_numbers_prompts_slots_and_clusters_from_one_in_order(workspace, mode):
+    vectors = unit_vectors(31)
+    rows, _ = run(workspace, vectors, mode=mode.value, candidates_per_prompt=7)
+    places = [(row["prompt"], row["slot"]) for row in rows]
+    sizes = [7, 6, 6, 6, 6]
+    assert places == [(p, s) for p, size in enumerate(sizes, 1) for s in range(1, size + 1)]
+    assert {row["cluster"] for row in rows} == set(range(1, (5 if mode is Mode.WITHIN else 7) + 1))
+    prompts, partition = cluster(vectors, params(mode=mode, candidates_per_prompt=7), 0)
+    order = np.concatenate(prompts)
+    assert [int(row["id"], 16) for row in rows] == list(order)
+    assert [row["cluster"] for row in rows] == list(partition.labels[order] + 1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "exact_below", "solver", "n_clusters"),
+    [
+        ("within", 1000, "exact", 3),
+        ("within", 0, "splits", 3),
+        ("across", 1000, "exact", 14),
+        ("across", 0, "splits", 14),
+        ("paper", 1000, "round_robin", 14),
+    ],
+)
+def test_the_summary_says_what_was_made_and_how(workspace, mode, exact_below, solver, n_clusters):
+    rows, summary = run(workspace, unit_vectors(40), seed=5, mode=mode, exact_below=exact_below)
+    in_clusters = [row["cluster"] for row in rows]
+    inertia = summary.pop("inertia")
+    assert 0 < inertia < 40
+    assert inertia == float(f"{inertia:.6g}")
+    assert summary == {
+        "mode": mode,
+        "solver": solver,
+        "seed": 5,
+        "n_records": 40,
+        "n_prompts": 3,
+        "n_clusters": n_clusters,
+        "candidates_per_prompt": 14,
+        "cluster_sizes": [in_clusters.count(c + 1) for c in range(n_clusters)],
+    }
+
+
+@each_mode
+def test_outputs_are_the_same_bytes_each_time(workspace, mode):
+    def files():
+        run(workspace, unit_vectors(40), mode=mode.value)
+        return [path.read_bytes() for path in sorted((workspace / "data/cluster").iterdir())]
+
+    assert files() == files()
+
+
+# Faults of a user
+
+
+def test_vectors_of_another_number_of_records_are_refused(workspace):
+    with pytest.raises(DataError, match=r"vectors of 9 records, not float32 \(8, 8\)"):
+        run(workspace, unit_vectors(8), n_ids=9)
+
+
+@pytest.mark.parametrize("vectors", [np.zeros((3, 2)), np.zeros(3, np.float32)])
+def test_vectors_of_another_type_or_shape_are_refused(tmp_path, vectors):
+    np.save(tmp_path / "vectors.npy", vectors)
+    with pytest.raises(DataError, match="expected float32 vectors of 3 records"):
+        read_vectors(tmp_path / "vectors.npy", ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("content", [b"", b"no array"])
+def test_a_file_that_holds_no_array_is_refused(tmp_path, content):
+    (tmp_path / "vectors.npy").write_bytes(content)
+    with pytest.raises(DataError, match="not readable"):
+        read_vectors(tmp_path / "vectors.npy", ["a"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_is_refused_by_the_id_of_its_record(
+    tmp_path, value, monkeypatch
+):
+    monkeypatch.setattr("tasks.cluster.BLOCK", 2)
+    vectors = unit_vectors(5)
+    vectors[3, 1] = value
+    np.save(tmp_path / "vectors.npy", vectors)
+    with pytest.raises(DataError, match="record d is not finite") as caught:
+        read_vectors(tmp_path / "vectors.npy", list("abcde"))
+    assert caught.value.where.endswith("vectors.npy: row 3")
+
+
+def test_an_empty_pool_is_refused(workspace):
+    with pytest.raises(DataError, match="no record to cluster"):
+        run(workspace, unit_vectors(0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mode": "along"}, "cluster.mode: input should be 'within', 'across' or 'paper'"),
+        ({"candidates_per_prompt": 1}, "cluster.candidates_per_prompt: input should be greater"),
+        ({"candidates_per_prompt": 201}, "cluster.candidates_per_prompt: input should be less"),
+        ({"candidates_per_prompt": "14"}, "cluster.candidates_per_prompt: input should be a valid"),
+        ({"exact_below": -1}, "cluster.exact_below: input should be greater"),
+        ({"exact_under": 1}, "cluster.exact_under is unknown; did you mean exact_below"),
+    ],
+)
+def test_a_faulty_section_is_refused_by_its_key(change, message):
+    with pytest.raises(ParamError, match=message):
+        check({"seed": 0, "cluster": SECTION | change})
+
+
+@pytest.mark.parametrize("values", [{}, *({"seed": s} for s in (-1, 2**32, True, 1.0, "0", None))])
+def test_a_seed_that_is_no_whole_number_in_range_is_refused(values):
+    with pytest.raises(ParamError, match="seed: expected a whole number"):
+        check(values | {"cluster": SECTION})
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
+def test_the_least_and_the_greatest_seed_are_taken(seed):
+    assert load_seed({"seed": seed}) == seed
+
+
+def test_the_projects_own_section_is_sound():
+    assert check(read_params(ROOT / "params.yaml"))

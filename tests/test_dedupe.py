@@ -1,0 +1,381 @@
+"""What counts as the same instruction, and which of several stays."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.core.errors import ParamError
+from tasks.core.schemas import DEDUPE_DROPPED, POOL, UNIQUE
+from tasks.core.stage import Stage
+from tasks.core.tables import read_table, write_table
+from tasks.dedupe import Dedupe, Deduped, Drop, Entry, check, dedupe, work
+from tasks.text.meaning import Meaning
+from tasks.text.minhash import bands_for, meets_another, signatures
+from tasks.text.near import CROWD
+from tasks.text.shingles import DENSE, jaccard, normalise, shingles
+
+PROJECT = Path(__file__).parent.parent
+PARAMS = Dedupe(near_threshold=0.8, n_permutations=128)
+PASSAGE = (
+    "The harbour was dredged in spring, and ferries came back before the first warm week. "
+    "Fishermen sold mackerel from their boats, children learnt to dive from the old crane, "
+    "and nobody missed the trucks that used to rattle through the town at night."
+)
+
+
+def entries(*texts: str | tuple[str, str]) -> list[Entry]:
+    pairs = [(text, "") if isinstance(text, str) else text for text in texts]
+    return [Entry(f"r{i}", *pair) for i, pair in enumerate(pairs)]
+
+
+def deduped(*texts: str | tuple[str, str], threshold: float = 0.8) -> Deduped:
+    return dedupe(entries(*texts), PARAMS.model_copy(update={"near_threshold": threshold}))
+
+
+def pieces(text: str) -> set[str]:
+    """The shingles of a normalised text, written down as their definition says."""
+
+    def is_dense(character: str) -> bool:
+        return any(first <= ord(character) <= last for first, last in DENSE)
+
+    found = set()
+    for dense, run in groupby(text, is_dense):
+        characters, width = "".join(run), 2 if dense else 5
+        found |= {characters[i : i + width] for i in range(max(1, len(characters) - width + 1))}
+    return found
+
+
+def overlap(a: str, b: str) -> float:
+    """Jaccard similarity by Python's own sets."""
+    x, y = pieces(normalise(a)), pieces(normalise(b))
+    return len(x & y) / len(x | y)
+
+
+def similarity(a: str, b: str) -> float:
+    return jaccard(*(np.unique(shingles([normalise(text)]).hashes) for text in (a, b)))
+
+
+# --- identical ---
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["name  three\nBirds.", "NAME THREE BIRDS.", "\tName three birds. ", "Ｎａｍｅ three birds."],
+)
+def test_case_width_and_white_space_make_no_difference(other):
+    kept, dropped = deduped("Name three birds.", other)
+    assert kept == ["r0"]
+    assert [(d.id, d.reason, d.of_id, d.similarity) for d in dropped] == [
+        ("r1", Drop.IDENTICAL, "r0", 1.0)
+    ]
+
+
+def test_the_same_text_is_identical_however_it_is_split_into_instruction_and_input():
+    _, dropped = deduped(("Sum up: it rained.", ""), ("Sum up:", "it rained."))
+    assert [d.reason for d in dropped] == [Drop.IDENTICAL]
+
+
+# --- near ---
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            "What is the difference between a moth and a butterfly?",
+            "What is the difference between a moth and butterfly",
+        ),
+        (
+            "How can I learn to ride a snowboard without leaving my home town?",
+            "How can I learn to ride a snowboad without leaving my home town?",
+        ),
+        (
+            "请解释一下为什么天空在晴朗的日子里是蓝色的？",
+            "请解释一下为什么天空在晴朗的日子里会是蓝色的",
+        ),
+        (
+            "なぜ空は晴れた日に青く見えるのか説明してください。",
+            "なぜ空は晴れた日に青く見えるのか説明してください",
+        ),
+        (
+            "하늘이 맑은 날에 왜 파랗게 보이는지 설명해 주세요.",
+            "하늘이 맑은 날에 왜 파랗게 보이는지를 설명해 주세요.",
+        ),
+        ("อธิบายว่าทำไมท้องฟ้าจึงเป็นสีฟ้าในวันที่อากาศแจ่มใส", "อธิบายว่าทำไมท้องฟ้าจึงเป็นสีฟ้าในวันที่อากาศแจ่มใสครับ"),
+        (
+            "समझाइए कि साफ़ दिन में आसमान नीला क्यों दिखता है।",
+            "समझाइए कि साफ़ दिन में आसमान नीला क्यों दिखता है",
+        ),
+    ],
+)
+def test_a_slip_or_an_added_word_is_near(one, other):
+    kept, dropped = deduped(one, other)
+    assert kept == ["r0"]
+    assert [(d.reason, d.of_id) for d in dropped] == [(Drop.NEAR, "r0")]
+    assert dropped[0].similarity == overlap(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("What is the capital of France?", "What is the capital of Spain?"),
+        ("What is 2+2?", "What is 2+3?"),
+        ("法国的首都是什么？", "日本的首都是什么？"),
+        ("フランスの首都はどこですか？", "スペインの首都はどこですか？"),
+        ("เมืองหลวงของฝรั่งเศสคืออะไร", "เมืองหลวงของสเปนคืออะไร"),
+    ],
+)
+def test_short_texts_that_differ_in_a_word_or_a_number_both_stay(one, other):
+    assert deduped(one, other).dropped == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            "List all ten episodes of the first season in broadcast order, with a word on each.",
+            "List all ten episodes of the third season in broadcast order, with a word on each.",
+        ),
+        (
+            "Who won the prize for the best novel of the year 2020, and for which book was it?",
+            "Who won the prize for the best novel of the year 2022, and for which book was it?",
+        ),
+        (
+            "Put these in ascending order and say which is the largest of them: 4, 19, 7",
+            "Put these in ascending order and say which is the largest of them: 19, 4, 7",
+        ),
+        (
+            "请用简单的语言给一个十岁的孩子详细地解释一下为什么夏天的白天比冬天的白天要长得多。",
+            "请用简单的语言给一个十岁的孩子详细地解释一下为什么夏天的夜晚比冬天的夜晚要短得多。",
+        ),
+    ],
+)
+def test_long_texts_with_an_exchanged_word_or_number_both_stay(one, other):
+    assert similarity(one, other) >= 0.6
+    assert deduped(one, other, threshold=0.6).dropped == []
+
+
+def test_two_questions_about_one_passage_both_stay():
+    one, other = ("Who came back?", PASSAGE), ("What was done to the harbour?", PASSAGE)
+    assert similarity(" ".join(one), " ".join(other)) > 0.8
+    assert deduped(one, other).dropped == []
+    assert deduped(one, ("Who came back", PASSAGE + " It rained.")).kept == ["r0"]
+
+
+def test_one_question_about_two_passages_stays_twice():
+    assert (
+        deduped(("Who came back?", PASSAGE), ("Who came back?", "Ann and her son.")).dropped == []
+    )
+    assert deduped(("Who came back?", PASSAGE), "Who came back?").dropped == []
+
+
+def test_what_is_near_a_dropped_record_only_may_stay():
+    trees = "alder birch cedar elm fir hazel juniper larch maple oak pine rowan spruce willow yew"
+    chain = [" ".join(trees.split()[:n]) for n in (11, 13, 15)]
+    assert overlap(*chain[:2]) >= 0.8 <= overlap(*chain[1:]) and overlap(chain[0], chain[2]) < 0.8
+    kept, dropped = deduped(*chain)
+    assert kept == ["r0", "r2"]
+    assert [(d.id, d.of_id) for d in dropped] == [("r1", "r0")]
+    _, dropped = deduped(chain[0], chain[2], chain[1])
+    most = max((overlap(chain[1], chain[0]), "r0"), (overlap(chain[1], chain[2]), "r1"))
+    assert [(d.similarity, d.of_id) for d in dropped] == [most]
+
+
+def test_of_equally_similar_records_the_first_is_named():
+    base = "Describe the way that a letter takes from the sender to the reader"
+    kept, dropped = deduped(base + " soon", base + " here", base)
+    assert overlap(base + " soon", base) == overlap(base + " here", base)
+    assert kept == ["r0", "r1"]
+    assert [d.of_id for d in dropped] == ["r0"]
+
+
+def test_at_threshold_1_all_shingles_must_be_the_same():
+    assert [d.similarity for d in deduped("ha " * 6, "ha " * 7, threshold=1.0).dropped] == [1.0]
+    assert deduped("Say ha ha ha ha", "Say ha ha ha ha!", threshold=1.0).dropped == []
+
+
+def test_a_pool_from_one_template_stays_and_its_repetitions_go():
+    rng = random.Random(0)
+    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=8)) for _ in range(3 * CROWD)]
+    made = [f"{PASSAGE} Now say what {word} means." for word in words]
+    kept, dropped = deduped(*made, made[-1].upper(), made[0] + ".")
+    assert kept == [f"r{i}" for i in range(len(made))]
+    assert [(d.reason, d.of_id) for d in dropped] == [("identical", kept[-1]), ("near", "r0")]
+
+
+# --- what holds for any pool ---
+
+VOCABULARY = "a cat dog the runs run home 2 3 été 猫 走る แมว हिन्दी why? Why, and."
+WORDS = st.sampled_from(VOCABULARY.split())
+TEXTS = st.lists(WORDS, min_size=1, max_size=12).map(" ".join)
+POOLS = st.lists(st.tuples(TEXTS, TEXTS | st.just("")), max_size=12)
+THRESHOLDS = st.sampled_from([0.3, 0.5, 0.8, 1.0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(POOLS, THRESHOLDS)
+def test_every_record_is_kept_or_dropped_for_an_earlier_kept_one(pool, threshold):
+    given_entries = entries(*pool)
+    kept, dropped = deduped(*pool, threshold=threshold)
+    order = [entry.id for entry in given_entries]
+    assert sorted(kept + [drop.id for drop in dropped], key=order.index) == order
+    assert kept == sorted(kept, key=order.index)
+    of = {entry.id: entry for entry in given_entries}
+    for drop in dropped:
+        assert drop.of_id in kept
+        assert order.index(drop.of_id) < order.index(drop.id)
+        assert drop.similarity >= threshold
+        same = normalise(" ".join(of[drop.id][1:])) == normalise(" ".join(of[drop.of_id][1:]))
+        assert (drop.reason is Drop.IDENTICAL) == same
+
+
+@settings(max_examples=60, deadline=None)
+@given(POOLS, THRESHOLDS)
+def test_a_second_pass_drops_nothing(pool, threshold):
+    params = PARAMS.model_copy(update={"near_threshold": threshold})
+    first = dedupe(entries(*pool), params)
+    left = [entry for entry in entries(*pool) if entry.id in set(first.kept)]
+    assert dedupe(left, params) == (first.kept, [])
+
+
+@settings(max_examples=100, deadline=None)
+@given(*[st.text("ab .漢字かな한กข𠀀😀", max_size=30)] * 2)
+def test_similarity_is_the_jaccard_similarity_of_the_defined_pieces(a, b):
+    a, b = normalise(a), normalise(b)
+    expected = overlap(a, b) if a and b else float(a == b)
+    assert similarity(a, b) == expected
+
+
+def test_hardly_any_pair_above_the_threshold_goes_unseen():
+    rng = random.Random(1)
+    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(2000)]
+    pairs = []
+    for _ in range(400):
+        sample = rng.sample(words, 14)
+        pairs.append((" ".join(sample[:12]), " ".join(sample)))
+    assert all(0.8 <= overlap(*pair) <= 0.88 for pair in pairs)
+    found = [[d.of_id for d in deduped(*pair).dropped] for pair in pairs]
+    assert found.count(["r0"]) >= 398
+
+
+def test_signatures_agree_as_often_as_the_sets_overlap():
+    a, b = PASSAGE, PASSAGE[:200]
+    found = signatures([(normalise(a), "x"), (normalise(b), "x")], 512)
+    together = pieces(normalise(a)) | {"x"}, pieces(normalise(b)) | {"x"}
+    expected = len(together[0] & together[1]) / len(together[0] | together[1])
+    assert (
+        abs(np.mean(found[0] == found[1]) - expected) < 3 * (expected * (1 - expected) / 512) ** 0.5
+    )
+
+
+def test_records_that_share_no_band_are_not_compared():
+    fields = [("one thing entirely", ""), ("quite another matter", ""), ("one thing entirely.", "")]
+    meets = meets_another(signatures(fields, 128), bands_for(0.8, 128))
+    assert meets.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.5, 0.8, 0.99, 1.0])
+@pytest.mark.parametrize("n_permutations", [16, 128, 511])
+def test_bands_fit_the_signature_for_every_setting(threshold, n_permutations):
+    bands = bands_for(threshold, n_permutations)
+    assert bands.n >= 2
+    assert n_permutations - bands.width < bands.n * bands.width <= n_permutations
+
+
+# --- words ---
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "agree"),
+    [
+        ("a pound of bricks", "two pounds of the bricks", False),
+        ("a pound of bricks", "a ton of bricks", False),
+        (
+            "a pound of bricks or a pound of feathers",
+            "a pound of bricks or a ton of feathers",
+            False,
+        ),
+        ("which are noble gases", "which of these are noble gases", True),
+        ("the colour of marocco", "the color of morocco", True),
+        ("men scientists", "women scientists", False),
+        ("in 2020", "in 2021", False),
+        ("2 and 3", "3 and 2", False),
+        ("हिन्दी में लिखो", "हिन्दी में", True),
+        ("हिन्दी में लिखो", "तमिल में लिखो", False),
+        ("法国的首都", "法国首都", True),
+        ("法国的首都", "日本的首都", False),
+        ("", "", True),
+    ],
+)
+def test_an_exchange_is_told_from_an_addition_and_from_a_slip(one, other, agree):
+    assert Meaning.of(one).agrees(Meaning.of(other)) is agree
+    assert Meaning.of(other).agrees(Meaning.of(one)) is agree
+
+
+# --- the step ---
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(PROJECT / name, tmp_path / name)
+    texts = [
+        "Name three birds.",
+        "name three birds.",
+        "Why is the sky blue?",
+        "Why is the sky blue",
+    ]
+    row = {"output": None, "source": "x.jsonl:1", "extra": "{}", "input": ""}
+    pool = tmp_path / "data/ingest/pool.parquet"
+    pool.parent.mkdir(parents=True)
+    rows = [{**row, "id": f"r{i}", "instruction": text} for i, text in enumerate(texts)]
+    write_table(pool, rows, POOL.with_metadata({"n_rows": "4"}))
+    return tmp_path
+
+
+def test_the_step_writes_who_stays_and_why_others_do_not(workspace):
+    Stage("dedupe", workspace).run(work)
+    folder = workspace / "data/dedupe"
+    assert read_table(folder / "unique.parquet", UNIQUE)["id"].to_pylist() == ["r0", "r2"]
+    dropped = read_table(folder / "dropped.parquet", DEDUPE_DROPPED).to_pylist()
+    assert [(d["id"], d["reason"], d["of_id"]) for d in dropped] == [
+        ("r1", "identical", "r0"),
+        ("r3", "near", "r2"),
+    ]
+    assert dropped[1]["similarity"] == overlap("Why is the sky blue?", "Why is the sky blue")
+
+
+def test_the_bytes_do_not_depend_on_the_process(workspace):
+    found = []
+    for seed in ("1", "2"):
+        subprocess.run(
+            [sys.executable, "-m", "tasks.dedupe"],
+            cwd=workspace,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(PROJECT)},
+            check=True,
+        )
+        found.append([p.read_bytes() for p in sorted((workspace / "data/dedupe").iterdir())])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"near_threshold": 0.0}, "dedupe.near_threshold: "),
+        ({"near_threshold": 1.1}, "dedupe.near_threshold: "),
+        ({"n_permutations": 8}, "dedupe.n_permutations: "),
+        ({"near_treshold": 0.8}, "did you mean near_threshold?"),
+    ],
+)
+def test_a_wrong_setting_is_named_before_anything_runs(change, message):
+    with pytest.raises(ParamError, match=message.replace("?", r"\?")):
+        check({"dedupe": {**PARAMS.model_dump(), **change}})

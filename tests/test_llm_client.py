@@ -1,0 +1,286 @@
+"""The one door to every provider: real LiteLLM against a server on this machine."""
+
+import asyncio
+import json
+import pickle
+import socket
+
+import pytest
+
+from tasks.core.errors import ParamError
+from tasks.llm.answer import answer_schema
+from tasks.llm.client import Client
+from tasks.llm.faults import FaultKind, ProviderFault
+from tasks.llm.fence import render_block
+from tasks.llm.prices import FREE, Price
+from tasks.llm.routes import load_route
+from tests.fake_provider import (
+    SERVED_MODEL,
+    FakeProvider,
+    fails,
+    garbled,
+    late,
+    picks,
+    resets,
+    says,
+    trickles,
+)
+
+MESSAGES = [
+    {"role": "system", "content": "Choose."},
+    {"role": "user", "content": render_block(["Name a river.", "Name a lake."], 1)},
+]
+SCHEMA = answer_schema(2, 1)
+
+
+@pytest.fixture(scope="module")
+def provider():
+    with FakeProvider() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def fresh(provider):
+    provider.calls.clear()
+    provider.script()
+
+
+def ask(deployment, n_calls=1, timeout_s=10.0):
+    """The replies, or faults, to so many calls in a row."""
+    client = Client(
+        load_route({"models": {"mine": deployment}}, "mine"),
+        seed=7,
+        max_tokens=64,
+        timeout_s=timeout_s,
+    )
+
+    async def talk():
+        client.prepare()
+        results = []
+        for _ in range(n_calls):
+            try:
+                results.append(await client.ask(MESSAGES, SCHEMA))
+            except ProviderFault as fault:
+                results.append(fault)
+        await client.close()
+        return results
+
+    return asyncio.run(talk())
+
+
+def test_a_reply_brings_text_usage_and_who_served_it(provider):
+    (reply,) = ask(provider.deployment())
+    assert json.loads(reply.text) == {"picks": [2]}  # a lake comes before a river
+    assert (reply.prompt_tokens, reply.completion_tokens) == provider.tokens
+    assert (reply.finish_reason, reply.model) == ("stop", SERVED_MODEL)
+
+
+def test_a_call_is_one_request_with_the_agreed_parameters(provider):
+    ask(provider.deployment())
+    (call,) = provider.calls
+    assert call.path == "/v1/chat/completions"
+    assert call.messages == MESSAGES
+    sent = {name: call.body.get(name) for name in ("model", "temperature", "seed", "max_tokens")}
+    assert sent == {"model": "fake", "temperature": 0.0, "seed": 7, "max_tokens": 64}
+    assert "response_format" not in call.body
+
+
+def test_a_temperature_of_the_route_s_own_is_sent(provider):
+    ask(provider.deployment(temperature=0.7))
+    assert provider.calls[0].body["temperature"] == 0.7
+
+
+def test_a_key_is_read_from_the_variable_that_the_route_names(provider, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "key-0123456789")
+    ask(provider.deployment(api_key="os.environ/MY_KEY"))
+    assert provider.calls[0].headers["authorization"] == "Bearer key-0123456789"
+
+
+def test_an_endpoint_that_wants_no_key_gets_none_of_the_environment(provider, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "key-0123456789")
+    ask(provider.deployment(api_key="none"))
+    assert "key-0123456789" not in str(provider.calls[0].headers)
+
+
+QUOTA = "You exceeded your current quota, please check your plan and billing details."
+TOO_LONG = "This model's maximum context length is 8192 tokens, your messages have 9000."
+
+
+@pytest.mark.parametrize(
+    ("behave", "kind"),
+    [
+        (fails(401, "Incorrect API key provided"), FaultKind.AUTHENTICATION),
+        (fails(400, "API key not valid. Please pass a valid API key."), FaultKind.AUTHENTICATION),
+        (fails(403), FaultKind.PERMISSION),
+        (fails(404, "The model `fake` does not exist"), FaultKind.BAD_REQUEST),
+        (fails(400), FaultKind.BAD_REQUEST),
+        (fails(422), FaultKind.BAD_REQUEST),
+        (fails(400, TOO_LONG), FaultKind.CONTEXT_TOO_LONG),
+        (fails(413), FaultKind.CONTEXT_TOO_LONG),
+        (fails(400, "flagged by our content policy"), FaultKind.CONTENT_FILTER),
+        (fails(429), FaultKind.RATE_LIMIT),
+        (fails(429, QUOTA + " Quota is per minute, retry in 5 s"), FaultKind.RATE_LIMIT),
+        (fails(429, QUOTA, code="insufficient_quota"), FaultKind.QUOTA),
+        (fails(402, "Insufficient credits"), FaultKind.QUOTA),
+        (fails(408), FaultKind.TIMEOUT),
+        (fails(500), FaultKind.SERVER),
+        (fails(502), FaultKind.SERVER),
+        (fails(503), FaultKind.SERVER),
+        (fails(529, "Overloaded"), FaultKind.SERVER),
+        (resets(), FaultKind.CONNECTION),
+        (resets(after=30), FaultKind.CONNECTION),
+        (garbled(b"<html>Log in</html>"), FaultKind.MALFORMED),
+        (garbled(b""), FaultKind.MALFORMED),
+        (garbled(b'{"id": "x", "cho'), FaultKind.MALFORMED),
+        (garbled(b"[]"), FaultKind.MALFORMED),
+        (garbled(b'{"answer": 42}'), FaultKind.MALFORMED),
+        (says("x", choices=[]), FaultKind.MALFORMED),
+    ],
+)
+@pytest.mark.parametrize("model", ["openai/fake", "together_ai/fake", "openrouter/fake"])
+def test_what_goes_wrong_is_told_apart_and_not_tried_again(provider, behave, kind, model):
+    provider.script(behave)
+    (fault,) = ask(provider.deployment(model=model))
+    assert isinstance(fault, ProviderFault)
+    assert fault.kind is kind
+    assert fault.message
+    assert len(provider.calls) == 1
+
+
+@pytest.mark.parametrize("behave", [late(3), trickles(0.3)], ids=["late", "trickling"])
+def test_a_call_ends_at_its_deadline_also_while_bytes_come_in(provider, behave):
+    provider.script(behave)
+    (fault,) = ask(provider.deployment(), timeout_s=0.3)
+    assert fault.kind is FaultKind.TIMEOUT
+
+
+def test_an_endpoint_that_is_not_there_is_a_connection_fault_with_its_cause():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        base = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+        deployment = {"model": "openai/x", "schema": "never", "api_base": base, "api_key": "none"}
+        (fault,) = ask(deployment)
+    assert fault.kind is FaultKind.CONNECTION
+    assert "127.0.0.1" in fault.message
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("7", 7), ("0.5", 0.5), ("soon", None), (None, None)]
+)
+def test_retry_after_is_read(provider, header, seconds):
+    provider.script(fails(429, retry_after=header))
+    (fault,) = ask(provider.deployment())
+    assert fault.retry_after_s == seconds
+
+
+def test_retry_after_may_be_a_date(provider):
+    provider.script(fails(503, retry_after="Wed, 21 Oct 2015 07:28:00 GMT"))
+    (fault,) = ask(provider.deployment())
+    assert fault.retry_after_s == 0
+
+
+def test_a_fault_repeats_no_key_and_survives_pickling(provider, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "key-0123456789-abcdef")
+    provider.script(fails(401, "Incorrect API key provided: key-0123456789-abcdef."))
+    (fault,) = ask(provider.deployment(api_key="os.environ/MY_KEY"))
+    assert "0123456789" not in str(fault)
+    assert fault.__cause__ is None
+    again = pickle.loads(pickle.dumps(fault))
+    assert (again.kind, again.message) == (fault.kind, fault.message)
+
+
+def test_missing_usage_is_unknown_not_zero(provider):
+    provider.script(says('{"picks": [1]}', usage=False))
+    (reply,) = ask(provider.deployment())
+    assert reply.prompt_tokens is None
+
+
+def test_a_filtered_reply_is_told_by_its_reason(provider):
+    provider.script(says(None, finish_reason="content_filter"))
+    (reply,) = ask(provider.deployment())
+    assert (reply.text, reply.finish_reason) == ("", "content_filter")
+
+
+def test_a_schema_is_always_sent_where_the_route_says_so(provider):
+    ask(provider.deployment(schema="always"))
+    sent = provider.calls[0].body["response_format"]
+    assert sent["type"] == "json_schema"
+    assert sent["json_schema"]["schema"] == SCHEMA
+
+
+def test_on_auto_a_schema_goes_to_models_that_are_known_to_take_one(provider):
+    ask(provider.deployment(schema="auto"))
+    ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"))
+    assert ["response_format" in call.body for call in provider.calls] == [False, True]
+
+
+def test_on_auto_a_refused_schema_is_left_out_from_then_on(provider):
+    provider.script(fails(400, "Unsupported parameter: response_format"))
+    fault, *replies = ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"), 3)
+    assert fault.kind is FaultKind.REFUSED_PARAMETER
+    assert [json.loads(reply.text) for reply in replies] == [{"picks": [2]}] * 2
+    assert ["response_format" in call.body for call in provider.calls] == [True, False, False]
+
+
+def test_a_schema_that_the_route_insists_on_is_not_left_out(provider):
+    provider.script(fails(400, "Unsupported parameter: response_format"))
+    (fault,) = ask(provider.deployment(schema="always"))
+    assert fault.kind is FaultKind.BAD_REQUEST
+
+
+def test_a_temperature_that_a_model_does_not_take_is_left_out_unless_it_was_asked_for(provider):
+    fault, reply = ask(provider.deployment(model="openai/o3-mini"), 2)  # LiteLLM itself refuses
+    assert fault.kind is FaultKind.REFUSED_PARAMETER
+    assert reply.text
+    assert "temperature" not in provider.calls[0].body
+    (fault,) = ask(provider.deployment(model="openai/o3-mini", temperature=0.5))
+    assert fault.kind is FaultKind.BAD_REQUEST
+
+
+def test_a_seed_that_a_provider_does_not_take_is_left_out_from_the_start(provider):
+    (reply,) = ask(provider.deployment(model="deepinfra/fake"))
+    assert reply.text
+    assert "seed" not in provider.calls[0].body
+
+
+def test_an_unknown_provider_is_refused_before_any_call():
+    with pytest.raises(ParamError, match="knows no provider 'opnai'"):
+        ask({"model": "opnai/x", "schema": "never"})
+
+
+def test_a_key_that_only_litellm_knows_of_is_missed_before_any_call(monkeypatch):
+    monkeypatch.delenv("MISTRAL_API_KEY", raising=False)
+    with pytest.raises(ParamError, match="MISTRAL_API_KEY is not set"):
+        ask({"model": "mistral/mistral-small", "schema": "never"})
+
+
+def test_the_rubric_answers_behind_the_same_door():
+    (reply,) = ask({"model": "offline/rubric", "schema": "never"})
+    assert json.loads(reply.text)["picks"] in ([1], [2])
+    assert reply.prompt_tokens >= 50
+
+
+@pytest.mark.parametrize(
+    ("deployment", "price"),
+    [
+        ({"model": "offline/rubric"}, FREE),
+        ({"model": "openai/gpt-4o-mini", "api_key": "none"}, Price(1.5e-07, 6e-07)),
+        ({"model": "openai/unheard-of", "api_key": "none"}, None),
+        ({"model": "gemini/gemma-3-27b-it", "api_key": "none"}, None),  # 0 in the map
+        ({"model": "ollama_chat/llama3", "api_base": "http://far.invalid:1"}, None),
+    ],
+)
+def test_a_price_is_known_or_none_but_never_a_zero_of_the_map(deployment, price):
+    client = Client(
+        load_route({"models": {"mine": {"schema": "never"} | deployment}}, "mine"),
+        seed=0,
+        max_tokens=64,
+        timeout_s=5,
+    )
+    assert client.price() == price
+
+
+def test_nothing_is_printed(provider, capfd):
+    provider.script(fails(500), picks(1))
+    ask(provider.deployment(), 2)
+    assert capfd.readouterr() == ("", "")
