@@ -27,23 +27,21 @@ INTERRUPTED = 130
 
 @flow(name="curate", validate_parameters=True, persist_result=False)
 def curate(
-    source: Annotated[
-        str | None, Field(description="File with the pool; none: as params.yaml says")
-    ] = None,
-    budget: Annotated[
-        int | None, Field(ge=1, description="How many records to select; none: as params.yaml says")
-    ] = None,
-    route: Annotated[
-        str | None, Field(description="Alias of the model that judges; none: as params.yaml says")
-    ] = None,
-    override: Annotated[
-        list[str] | None, Field(description="Further changes of params.yaml, each key=value")
-    ] = None,
+    source: str | None = None,
+    budget: Annotated[int, Field(ge=1)] | None = None,
+    route: str | None = None,
+    override: list[str] | None = None,
 ) -> State[None] | None:
     """Choose the records most worth annotating out of a pool, with no labels.
 
     Runs every stage of dvc.yaml whose inputs changed; the others are Cached. The changes given
     as parameters stay in params.yaml.
+
+    Args:
+        source: File with the pool; none: as params.yaml says.
+        budget: How many records to select; none: as params.yaml says.
+        route: Alias of the model that judges; none: as params.yaml says.
+        override: Further changes of params.yaml, each as key=value.
     """
     given = {"ingest.source": source, "llm_select.budget": budget, "llm_select.route": route}
     changes = [f"{key}={value}" for key, value in given.items() if value is not None]

@@ -114,6 +114,8 @@ def work(stage: Stage) -> None:
     shown = Shown.read(stage.dep("cluster/prompts.parquet"), stage.dep("ingest/pool.parquet"))
     rules = read_rules(stage.dep("cluster/clusters.json"), params.budget, seed)
     check_budget(len(shown.rows), len(shown.prompts), rules)
+    if route.deployment.rpm or route.deployment.tpm:
+        log.warning("%s: rpm and tpm are not kept to yet; llm_select.concurrency is", route.where)
     terms = Terms(
         read_prompt(Path(params.prompt)),
         seed,

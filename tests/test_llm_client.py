@@ -180,9 +180,10 @@ def test_retry_after_may_be_a_date(provider):
 
 
 def test_a_fault_repeats_no_key_and_survives_pickling(provider, monkeypatch):
-    monkeypatch.setenv("MY_KEY", "key-0123456789-abcdef")
-    provider.script(fails(401, "Incorrect API key provided: key-0123456789-abcdef."))
-    (fault,) = ask(provider.deployment(api_key="os.environ/MY_KEY"))
+    monkeypatch.setenv("MINE", "key-0123456789-abcdef")  # a name that does not give it away
+    provider.script(fails(401, "Incorrect API key provided: \x1b[1mkey-0123456789-abcdef."))
+    (fault,) = ask(provider.deployment(api_key="os.environ/MINE"))
+    assert fault.message.isprintable()
     assert "0123456789" not in str(fault)
     assert fault.__cause__ is None
     again = pickle.loads(pickle.dumps(fault))
@@ -278,6 +279,13 @@ def test_a_price_is_known_or_none_but_never_a_zero_of_the_map(deployment, price)
         timeout_s=5,
     )
     assert client.price() == price
+
+
+def test_a_proxy_is_not_asked_for_this_machine(provider, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    (reply,) = ask(provider.deployment(), timeout_s=9.5)  # not the client of another test
+    assert reply.text
 
 
 def test_nothing_is_printed(provider, capfd):

@@ -5,9 +5,13 @@ import json
 import logging
 import os
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
+from contextlib import closing
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -29,7 +33,7 @@ from tasks.llm.rounds import Method, Verdict
 from tasks.llm.rules import Rules, check_budget, plan_rounds
 from tasks.llm_select import check, llm_select, work
 from tests.conftest import PROJECT
-from tests.fake_provider import FakeProvider, fails, says
+from tests.fake_provider import FakeProvider, fails, late, says
 
 
 async def by_number(questions):
@@ -240,7 +244,7 @@ class Desk:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_table(path, rows, schema)
 
-    def run(self, deployment=None, **params):
+    def set(self, deployment=None, **params):
         yaml = YAML(typ="safe")
         values = yaml.load((self.root / "params.yaml").read_text())
         values["llm_select"] |= {"budget": 12} | params
@@ -249,6 +253,9 @@ class Desk:
             values["models"]["mine"] = deployment
         with (self.root / "params.yaml").open("w") as file:
             yaml.dump(values, file)
+
+    def run(self, deployment=None, **params):
+        self.set(deployment, **params)
         self.caplog.clear()
         try:
             Stage("llm_select", self.root).run(work)
@@ -405,6 +412,30 @@ def test_the_next_run_goes_on_where_a_broken_one_stopped(desk):
         provider._script.clear()
         assert desk.run(provider.deployment()).exit_code == 0
         assert len(provider.calls) == n_before + 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_soon_and_keeps_its_answers(desk, how):
+    with FakeProvider() as provider:
+        provider.script(provider.behave, provider.behave)
+        provider.behave = late(60, provider.behave)
+        desk.set(provider.deployment())
+        program = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "tasks.llm_select"],
+            cwd=desk.root,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while len(provider.calls) < 4 and program.poll() is None:
+            time.sleep(0.05)
+        program.send_signal(how)
+        said = program.communicate(timeout=10)[1]
+    assert program.returncode == 130
+    assert said.splitlines()[-1] == "interrupted; run it again to go on"
+    assert "Traceback" not in said
+    with closing(sqlite3.connect(desk.root / ".selectllm/journal.sqlite")) as journal:
+        assert journal.execute("SELECT count(*) FROM answers").fetchone() == (2,)
 
 
 def test_more_picks_than_records_end_with_2_before_any_call(desk):

@@ -26,7 +26,7 @@ def check_name(name: str) -> None:
     """Refuse what can be neither a folder that exists nor a name on a hub.
 
     Raises:
-        ParamError: So it is.
+        ParamError: It is neither.
     """
     if not Path(name).is_dir() and not _HUB_NAME.fullmatch(name):
         raise ParamError(

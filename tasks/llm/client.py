@@ -51,6 +51,7 @@ class Client:
         if deployment.schema_use is Schema.ALWAYS:
             self._must.add("response_format")
         self._left_out: set[str] = set()
+        self._secrets: list[str] = []
 
     def prepare(self) -> None:
         """Load LiteLLM and find out what the model takes. Takes seconds, once a process.
@@ -66,6 +67,7 @@ class Client:
         if deployment.api_key:
             name = key_name(deployment.api_key)
             self._address["api_key"] = os.environ[name] if name else NO_KEY
+            self._secrets = [os.environ[name]] if name else []
         if not deployment.is_rubric:
             self._require_provider(litellm)
             self._leave_out(litellm)
@@ -87,7 +89,7 @@ class Client:
             words = f"no whole reply within {self._timeout_s:g} s (llm_select.timeout_s)"
             raise ProviderFault(FaultKind.TIMEOUT, words) from None
         except Exception as error:  # LiteLLM's own and whatever it lets through
-            raise self._learn(fault_of(error), options) from None
+            raise self._learn(fault_of(error, *self._secrets), options) from None
         return _reply(response)
 
     def price(self) -> Price | None:

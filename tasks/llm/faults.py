@@ -87,14 +87,14 @@ _BY_STATUS = {
 }
 
 
-def fault_of(error: Exception) -> ProviderFault:
-    """The fault that an exception of LiteLLM's, or the time-out of a call, stands for."""
+def fault_of(error: Exception, *secrets: str) -> ProviderFault:
+    """The fault that an exception of LiteLLM's stands for, with `secrets` hidden in its words."""
     words = str(error)
     kind = _kind(error, f"{words} {_codes(error)}")
     if kind is FaultKind.CONNECTION:  # the words are but "Connection error."
         *_, root = _chain(error)
         words = f"{words} ({root})"
-    return ProviderFault(kind, _readable(words), _retry_after_s(error))
+    return ProviderFault(kind, _readable(words, *secrets), _retry_after_s(error))
 
 
 def _kind(error: Exception, words: str) -> FaultKind:
@@ -147,11 +147,12 @@ def _codes(error: Exception) -> str:
     return " ".join(code for code in found if isinstance(code, str))
 
 
-def _readable(words: str) -> str:
+def _readable(words: str, *secrets: str) -> str:
     """The first words, without LiteLLM's names of exceptions, tracebacks and secrets."""
     words = words.partition("Traceback (most recent call last)")[0]
     words = re.sub(r"^(?:(?:litellm\.)?\w+(?:Error|Exception)\b(?: - |: )?)+", "", words.strip())
-    return redact(" ".join(words.split()))[:MAX_MESSAGE] or "no words came with it"
+    words = "".join(char if char.isprintable() else " " for char in words)
+    return redact(" ".join(words.split()), *secrets)[:MAX_MESSAGE] or "no words came with it"
 
 
 def _retry_after_s(error: Exception) -> float | None:

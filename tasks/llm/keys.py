@@ -44,14 +44,14 @@ def missing_key(provider: str, api_key: str | None, api_base: str | None) -> str
     return names[0] if names and not any(os.environ.get(name) for name in names) else None
 
 
-def redact(text: str) -> str:
-    """The text with every secret of the environment hidden, down to 8 characters of one.
+def redact(text: str, *secrets: str) -> str:
+    """The text with every secret hidden, down to 8 characters of one.
 
-    A secret is the value of a variable whose name speaks of a key, token, secret or password;
-    what only looks like a key is hidden too.
+    Beside those given, a secret is the value of an environment variable whose name speaks of a
+    key, token, secret or password; what only looks like a key is hidden too.
     """
     hidden = [False] * len(text)
-    for secret in _secrets():
+    for secret in (*secrets, *_secrets()):
         pieces = {secret[i : i + PIECE] for i in range(len(secret) - PIECE + 1)}
         for start in range(len(text) - PIECE + 1):
             if text[start : start + PIECE] in pieces:

@@ -41,10 +41,10 @@ class NearIndex:
         self._added: dict[int, _Compared] = {}
 
     def nearest_or_add(self, number: int) -> Near | None:
-        """The nearest added record, the first of equals; where there is none, the record is added.
+        """The nearest added record, of equals the first; or None, and this record is added.
 
-        Among 64 look-alikes that are not near, as in a pool made from one template, it is not
-        added: each of thousands would be compared with each.
+        It is not added where it has 64 look-alikes and none is near, as in a pool made from one
+        template: each of thousands would be compared with each.
         """
         if not self._meets[number]:
             return None
