@@ -19,9 +19,9 @@ check: .venv/installed ## format, lint, types, spelling
 	$(BIN)/codespell
 
 lock: ## pin every package anew, for Python 3.11 to 3.13 (needs uv)
-	echo "# Every package this project installs, pinned, for Python 3.11 to 3.13. Made by \`make lock\`." > constraints.txt
-	uv pip compile --universal --python-version 3.11 --all-extras --no-emit-index-url \
-		--no-emit-find-links --no-header --no-annotate pyproject.toml >> constraints.txt
+	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--upgrade --output-file constraints.txt pyproject.toml
 
 clean: ## forget the environment; data and the journal stay
 	rm -rf .venv

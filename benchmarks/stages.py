@@ -78,7 +78,7 @@ def second_run(root: Path) -> None:
     env = dict(QUIET) | dvc.environment()
     home = root / "prefect"
     env["PREFECT_HOME"] = str(home)
-    subprocess.run([*dvc.COMMAND, "repro", "-q"], cwd=root, env=env, check=True)
+    subprocess.run([*dvc.COMMAND, "commit", "-q", "--force"], cwd=root, env=env, check=True)
     nothing = "from prefect import flow; flow(lambda: None, name='nothing')()"
     commands = {
         "`dvc repro`": [*dvc.COMMAND, "repro"],

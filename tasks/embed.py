@@ -104,11 +104,12 @@ def work(stage: Stage) -> None:
     if encoder.max_tokens < params.max_tokens:
         log.info("embed: %s reads %s tokens of a text", params.model, encoder.max_tokens)
     n_tokens = encoder.n_tokens([entry.text for entry in entries])
-    progress = stage.progress(len(entries), "records")
+    n_read = np.minimum(n_tokens, encoder.max_tokens)
+    progress = stage.progress(int(n_read.sum()), "tokens")  # the longest texts come first
     with VectorFile(stage.out("embed/vectors.npy"), len(entries), encoder.dim) as file:
         for rows, vectors in embed(entries, n_tokens, encoder, params.batch_size):
             file.put(rows, vectors)
-            progress.advance(len(rows))
+            progress.advance(int(n_read[rows].sum()))
     log.info(
         "embed: %s vectors of %s dimensions by %s, %s on %s; %s texts were longer than %s tokens",
         f"{len(entries):,}",

@@ -165,7 +165,7 @@ async def _select(shown: Shown, rules: Rules, judge: ModelJudge) -> Selection:
 def _tell(bill: Mapping[str, Any], n_candidates: int) -> None:
     price = "at a price that is not known" if bill["usd"] is None else f"{bill['usd']:.4f} USD"
     log.info(
-        "%s of %s records selected by %s in %s answers: %s",
+        "llm_select: %s of %s records selected by %s in %s answers: %s",
         f"{bill['budget']:,}",
         f"{n_candidates:,}",
         bill["model"],
