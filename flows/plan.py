@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from flows import dvc
-from flows.graph import Stage, load_yaml, read_graph
+from flows.graph import load_yaml, read_graph
+
+PARAMS = "params.yaml"
 
 
 @dataclass(frozen=True)
@@ -34,38 +36,54 @@ def plan(root: Path) -> list[Step]:
     changes, graph = dvc.status(root), read_graph(root)
     lock = root / "dvc.lock"
     known = load_yaml(lock)["stages"] if lock.exists() else {}
+    values = load_yaml(root / PARAMS)
     made = {out.path for stage in graph.stages for out in stage.outs}
     steps: dict[str, Step] = {}
     for stage in graph.stages:
         behind = [name for name in stage.upstream if steps[name].action in ("run", "follow")]
-        follows = [f"{name} runs before it" for name in behind]
-        if stage.name in known:
-            steps[stage.name] = _step(stage, changes.get(stage.name, []), follows, made)
-        else:
+        follows = tuple(f"{name} runs before it" for name in behind)
+        if stage.name not in known:
             steps[stage.name] = Step(stage.name, "run", ("it has not run here yet", *follows))
+            continue
+        locked = known[stage.name].get("params", {}).get(PARAMS, {})
+        own, outs = _changes(changes.get(stage.name, []), made, locked, values)
+        if own:
+            steps[stage.name] = Step(stage.name, "run", (*own, *follows))
+        elif follows:
+            steps[stage.name] = Step(stage.name, "follow", follows)
+        else:
+            steps[stage.name] = Step(stage.name, "restore" if outs else "cached", tuple(outs))
     return list(steps.values())
 
 
-def _step(stage: Stage, changes: Iterable[Any], follows: list[str], made: Container[str]) -> Step:
-    """What a stage that has run before would do; `made` holds the paths that stages make."""
+def _changes(
+    told: Iterable[Any], made: Container[str], locked: Mapping[str, Any], values: Mapping[str, Any]
+) -> tuple[list[str], list[str]]:
+    """Sentences on a stage's own inputs (not those that stages make), and on its outputs."""
     own, outs = [], []
-    for change in changes:
+    for change in told:
         if change == "changed command":
             own.append("its command changed in dvc.yaml")
         elif isinstance(change, Mapping):
-            inputs = _items(change.get("changed deps", {}))
-            own += [f"{name} is {what}" for name, what in inputs if name not in made]
             outs += [f"{path} is {what}" for path, what in change.get("changed outs", {}).items()]
-    if own:
-        return Step(stage.name, "run", (*own, *follows))
-    if follows:
-        return Step(stage.name, "follow", tuple(follows))
-    return Step(stage.name, "restore" if outs else "cached", tuple(outs))
+            for name, what in change.get("changed deps", {}).items():
+                if name == PARAMS:
+                    for key in what:
+                        own += _differences(key, locked.get(key), _value(values, key))
+                elif name not in made:
+                    own.append(f"{name} is {what}")
+    return own, outs
 
 
-def _items(changed: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Changed inputs, each file and each parameter by itself."""
-    flat: list[tuple[str, str]] = []
-    for name, what in changed.items():
-        flat += list(what.items()) if isinstance(what, Mapping) else [(name, what)]
-    return flat
+def _differences(key: str, old: Any, new: Any) -> list[str]:
+    """One sentence for each key at or below `key` whose value is not what it was."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        below = [k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k)]
+        return [text for k in below for text in _differences(f"{key}.{k}", old.get(k), new.get(k))]
+    return [f"{key} is {new!r} (was {old!r})"]
+
+
+def _value(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values

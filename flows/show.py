@@ -85,7 +85,7 @@ def load(graph: Graph, root: Path, type_: str) -> dict[str, Any]:
 ACTIONS = {
     "run": "[bold]would run[/]",
     "follow": "would run",
-    "restore": "would be restored from DVC's cache",
+    "restore": "would be restored from DVC's cache, or made anew",
     "cached": "[dim]up to date[/]",
 }
 VERDICTS = {"ok": "[green]ok   [/]", "odd": "[yellow]odd  [/]", "wrong": "[red]wrong[/]"}

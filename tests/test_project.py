@@ -207,4 +207,4 @@ def test_plan_says_what_would_run_and_why(done):
     assert actions["cluster"] == "run"
     assert {actions[s] for s in ("llm_select", "validate", "export")} == {"follow"}
     cluster = next(step for step in told if step["stage"] == "cluster")
-    assert cluster["reasons"] == ["cluster.mode is modified"]
+    assert cluster["reasons"] == ["cluster.mode is 'across' (was 'within')"]
