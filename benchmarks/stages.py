@@ -1,6 +1,7 @@
 """Seconds and peak memory of every stage on a pool, and what a second run with no change costs.
 
     python benchmarks/stages.py ../shared/data/dolly_15k.jsonl.gz --exclude is_selectllm_test=true
+    python benchmarks/stages.py --done WORKSPACE    (the second part alone, where all is up to date)
 
 Works in a fresh copy of the workspace, so that nothing is cached and nothing of yours changes.
 """
@@ -25,10 +26,14 @@ PARTS = ("tasks", "flows", "dvc.yaml", "params.yaml", ".dvc/config", ".dvcignore
 def main() -> None:
     """Measure, and print a table in Markdown."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("pool", type=Path)
+    arguments.add_argument("pool", type=Path, nargs="?")
     arguments.add_argument("--exclude", default="", help="column=value of rows to leave out")
     arguments.add_argument("--budget", type=int, default=1000)
+    arguments.add_argument("--done", type=Path, help="measure a second run in this workspace only")
     given = arguments.parse_args()
+    if given.done:
+        second_run(given.done)
+        return
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         changes = [f"ingest.source={given.pool.resolve()}", f"llm_select.budget={given.budget}"]
@@ -38,6 +43,7 @@ def main() -> None:
         copy_workspace(root)
         overrides.apply(root, changes)
         first_run(root)
+        subprocess.run([*dvc.COMMAND, "commit", "-q", "--force"], cwd=root, check=True)
         second_run(root)
 
 
@@ -76,9 +82,7 @@ def first_run(root: Path) -> None:
 def second_run(root: Path) -> None:
     """With everything up to date: DVC alone, and the flow beside a flow that does nothing."""
     env = dict(QUIET) | dvc.environment()
-    home = root / "prefect"
-    env["PREFECT_HOME"] = str(home)
-    subprocess.run([*dvc.COMMAND, "commit", "-q", "--force"], cwd=root, env=env, check=True)
+    env["PREFECT_HOME"] = str(root / ".selectllm" / "prefect")
     nothing = "from prefect import flow; flow(lambda: None, name='nothing')()"
     commands = {
         "`dvc repro`": [*dvc.COMMAND, "repro"],

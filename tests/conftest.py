@@ -190,6 +190,16 @@ def clone(
     return make
 
 
+@pytest.fixture(scope="session")
+def done(clone: Callable[[str], Workspace], server: PrefectServer) -> Workspace:
+    """A clone in which `selectllm run` has run once."""
+    space = clone("done")
+    space.env.update(server.env)
+    first = space.selectllm("run")
+    assert {name for name, _ in server.last_states().values()} == {"Completed"}, first.stdout
+    return space
+
+
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():

@@ -7,22 +7,12 @@ import mlflow
 import pyarrow.parquet as pq
 import pytest
 
-from flows.graph import load_yaml, read_graph
+from flows.graph import load_yaml
 from flows.plan import plan
 from tests.conftest import PROJECT, STAGE_NAMES
 from tests.fake_provider import FakeProvider
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def done(clone, server):
-    """A clone in which `selectllm run` has run once."""
-    space = clone("done")
-    space.env.update(server.env)
-    first = space.selectllm("run")
-    assert {name for name, _ in server.last_states().values()} == {"Completed"}, first.stdout
-    return space
 
 
 def started(space, *command):
@@ -178,20 +168,6 @@ def test_any_model_behind_an_openai_endpoint_can_judge(clone):
     assert pq.read_metadata(space.root / "data/llm_select/selected.parquet").num_rows == 33
     with sqlite3.connect(space.root / ".selectllm/journal.sqlite") as journal:
         assert journal.execute("select count(*) from answers").fetchone()[0] == n_prompts
-
-
-def test_readme_shows_the_funnel_of_a_real_run(done):
-    funnel = json.loads((done.root / "data/validate/result.json").read_text())["funnel"]
-    readme = (PROJECT / "README.md").read_text()
-    for name in ("rows", "faulty", "repeated", "duplicates", "unique", "prompts", "selected"):
-        assert f"{funnel[name]:,}" in readme, name
-
-
-def test_readme_shows_the_graph(done):
-    readme = (PROJECT / "README.md").read_text()
-    edges = {(up, stage.name) for stage in read_graph(PROJECT).stages for up in stage.upstream}
-    for upstream, name in edges:
-        assert f"{upstream} --> {name}" in readme
 
 
 def test_plan_says_what_would_run_and_why(done):

@@ -76,5 +76,5 @@ class Progress:
         left = f"{left_s:.0f} s" if left_s < 120 else f"{left_s / 60:.0f} min"
         return (
             f"{self._step}: {self.done:,} of {self._total:,} {self._unit}, "
-            f"{rate:,.3g} a second, about {left} left"
+            f"{rate:,.{0 if rate >= 10 else 1}f} a second, about {left} left"
         )

@@ -1,0 +1,90 @@
+"""README's commands, graph and figures, held against what they speak of."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from flows.cli import app
+from flows.graph import load_yaml, read_graph
+from tests.conftest import PROJECT
+
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.removeprefix("$ ").partition("#")[0].split()
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("$ ")
+]
+
+
+def commands(program):
+    return [words[1:] for words in COMMANDS if words[0] == program]
+
+
+def test_every_make_target_exists():
+    targets = re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    assert commands("make") == [["demo"], ["test"]]
+    assert {words[0] for words in commands("make")} <= set(targets)
+
+
+def test_every_selectllm_command_exists_and_so_does_every_key():
+    known = set(typer.main.get_command(app).commands)
+    assert {words[0] for words in commands("selectllm")} <= known
+    told = set(re.findall(r"`selectllm ([a-z]+)", README))
+    assert told <= known
+    params = load_yaml(PROJECT / "params.yaml")
+    for section, key in re.findall(r"-S '?([a-z_]+)\.([a-z_]+)=", README):
+        assert section in params
+        assert section == "models" or key in params[section]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [[p, *words] for p in ("dvc", "prefect") for words in commands(p)],
+    ids=lambda words: " ".join(words[:3]),
+)
+def test_every_command_of_other_tools_exists(words):
+    module, *rest = words
+    names = [word for word in rest if word[0] != "-"]
+    names = names[: 1 if module == "dvc" or names[0] == "deploy" else 2]
+    done = subprocess.run(
+        [sys.executable, "-m", module, *names, "--help"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for option in (word for word in rest if word.startswith("--")):
+        assert option in done.stdout
+
+
+def test_the_graph_is_that_of_dvc_yaml():
+    told = set(re.findall(r"^ +(\w+) --> (\w+)$", README, re.MULTILINE))
+    ours = {(up, stage.name) for stage in read_graph(PROJECT).stages for up in stage.upstream}
+    assert told == ours
+
+
+def test_every_linked_file_exists():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (PROJECT / target).exists(), target
+
+
+def funnel():
+    """The numbers of README's funnel by the words behind them."""
+    block = re.search(r"```text\n(.*?)```", README, re.DOTALL)[1]
+    return dict(reversed(line.strip().split("  ", 1)) for line in block.splitlines())
+
+
+@pytest.mark.slow
+def test_the_funnel_is_that_of_a_real_run(done):
+    from flows.show import FUNNEL  # noqa: PLC0415
+
+    counted = json.loads((done.root / "data/validate/result.json").read_text())["funnel"]
+    real = {text: f"{counted[name]:,}" for name, text in FUNNEL.items() if counted[name]}
+    assert {text: number.strip() for text, number in funnel().items()} == real
