@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 from pydantic import Field
 
-from flows import overrides, record, show
+from flows import dvc, overrides, record, show
 from flows.errors import FlowError
 from flows.graph import Graph, Stage, read_graph
 from flows.run import Done, Run, stage_task
@@ -60,9 +60,13 @@ def curate(
 def _run_all(graph: Graph, run: Run) -> None:
     """Run the stages in order, record the outcome, and raise the first failure."""
     record.warm_up()
+    stale = set(dvc.status(run.root))
     done: dict[str, Done] = {}
     for stage in graph.stages:
-        done[stage.name] = _run_one(stage, run, done)
+        is_current = stage.name not in stale and stale.isdisjoint(stage.upstream)
+        if not is_current:
+            stale.add(stage.name)  # what it makes may be new, so those behind it must ask DVC
+        done[stage.name] = _run_one(stage, run, done, is_current)
     record.record(graph, run, done)
     failed = [end.state for end in done.values() if end.state.is_failed()]
     if failed:
@@ -70,11 +74,11 @@ def _run_all(graph: Graph, run: Run) -> None:
     show.summary(graph, run.root)
 
 
-def _run_one(stage: Stage, run: Run, done: Mapping[str, Done]) -> Done:
+def _run_one(stage: Stage, run: Run, done: Mapping[str, Done], is_current: bool) -> Done:
     """Run one stage after its upstream; a stage behind a failed one is left NotReady."""
     before = [done[name].state for name in stage.upstream]
     start = time.monotonic()
-    state = stage_task(stage)(stage, run, wait_for=before, return_state=True)
+    state = stage_task(stage)(stage, run, is_current=is_current, wait_for=before, return_state=True)
     return Done(state, time.monotonic() - start)
 
 

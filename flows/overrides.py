@@ -80,7 +80,7 @@ def _set(values: Any, text: str) -> Change | None:
     if not equals or not all([*parents, last]):
         raise ParamError(f"-S {text}: expected key=value\n  For example: -S llm_select.budget=1000")
     try:
-        new = YAML(typ="safe").load(raw) if raw else ""
+        new = YAML().load(raw) if raw else ""  # round-trip: {a: b} stays on one line
     except YAMLError:
         raise ParamError(f"-S {text}: {raw} is not a YAML value\n  Put it in quotes.") from None
     for parent in parents:

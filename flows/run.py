@@ -49,13 +49,15 @@ def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> 
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=_worth_retrying)
-def run_stage(stage: Stage, run: Run) -> State[Any]:
-    """Bring one stage up to date with `dvc repro`.
+def run_stage(stage: Stage, run: Run, *, is_current: bool) -> State[Any]:
+    """Bring one stage up to date with `dvc repro`; `is_current` when DVC has said that it is.
 
     DVC is the only cache, so the state comes from what happened: Completed when the step ran,
     Cached when its outputs were already there or came back from DVC's cache, Failed when the step
     ended with an error (the state holds a StageFailed with the step's own words and exit status).
     """
+    if is_current:
+        return _cached("unchanged")
     events = run.root / STATE_DIR / "events" / f"{run.id}-{stage.name}.jsonl"
     events.parent.mkdir(parents=True, exist_ok=True)
     events.unlink(missing_ok=True)  # of an earlier attempt
@@ -69,7 +71,11 @@ def run_stage(stage: Stage, run: Run) -> State[Any]:
     if told:
         return Completed(message="ran")
     same = before == _snapshot(run.root, stage)
-    return Completed(name="Cached", message="unchanged" if same else "restored from DVC's cache")
+    return _cached("unchanged" if same else "restored from DVC's cache")
+
+
+def _cached(message: str) -> State[Any]:
+    return Completed(name="Cached", message=message)
 
 
 def stage_task(stage: Stage) -> Task[Any, Any]:

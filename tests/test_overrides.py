@@ -1,7 +1,10 @@
+import shutil
+
 import pytest
 
 from flows.errors import ParamError
 from flows.overrides import Change, apply
+from tests.conftest import PROJECT
 
 
 def test_an_override_changes_its_line_and_keeps_every_other(toy):
@@ -13,6 +16,20 @@ def test_an_override_changes_its_line_and_keeps_every_other(toy):
     assert different == [
         ("  naps: 1 # of a tenth of a second", "  naps: 3 # of a tenth of a second")
     ]
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["llm_select.budget=7", "export.formats=[csv]", "ingest.exclude={split: test}", "seed=5"],
+)
+def test_in_the_projects_own_file_one_line_changes(tmp_path, override):
+    for part in ("tasks", "data/sample"):
+        shutil.copytree(PROJECT / part, tmp_path / part)
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    apply(tmp_path, [override])
+    lines = (PROJECT / "params.yaml").read_text().splitlines()
+    changed = (tmp_path / "params.yaml").read_text().splitlines()
+    assert sum(a != b for a, b in zip(lines, changed, strict=True)) == 1
 
 
 def test_setting_the_value_it_has_changes_nothing(toy):
