@@ -3,6 +3,7 @@
 As a program (``python -m flows.curate OVERRIDE ...``) it is what `selectllm run` supervises.
 """
 
+import signal
 import sys
 import time
 import uuid
@@ -84,6 +85,7 @@ def _run_one(stage: Stage, run: Run, done: Mapping[str, Done], is_current: bool)
 
 def main(changes: list[str]) -> int:
     """Run the flow with these overrides; the exit status of `selectllm run`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     try:
         curate(override=changes)
     except FlowError as error:

@@ -32,10 +32,7 @@ def apply(root: Path, overrides: Sequence[str], *, dry_run: bool = False) -> lis
         ParamError: An override is not ``key=value``, or the steps refuse the file that would come
             of it; params.yaml is then as it was.
     """
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml = _round_trip()
     target = root / "params.yaml"
     values = yaml.load(target.read_text(encoding="utf-8"))
     changes = [change for text in overrides if (change := _set(values, text))]
@@ -73,6 +70,15 @@ def check(root: Path, params: Path) -> None:
         raise ParamError(done.stderr.strip())
 
 
+def _round_trip() -> YAML:
+    """YAML that is written as it was read, but for what was changed."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
 def _set(values: Any, text: str) -> Change | None:
     """Set one override in place; None when the key has that value already."""
     key, equals, raw = text.partition("=")
@@ -80,7 +86,7 @@ def _set(values: Any, text: str) -> Change | None:
     if not equals or not all([*parents, last]):
         raise ParamError(f"-S {text}: expected key=value\n  For example: -S llm_select.budget=1000")
     try:
-        new = YAML().load(raw) if raw else ""  # round-trip: {a: b} stays on one line
+        new = _round_trip().load(raw) if raw else ""  # so that {a: "b"} stays as it is
     except YAMLError:
         raise ParamError(f"-S {text}: {raw} is not a YAML value\n  Put it in quotes.") from None
     for parent in parents:
@@ -88,7 +94,7 @@ def _set(values: Any, text: str) -> Change | None:
         if not isinstance(values, dict):
             raise ParamError(f"-S {text}: {parent} has no keys below it\n  See params.yaml.")
     old = values.get(last)
-    if last in values and old == new and type(old) is type(new):
+    if last in values and old == new and isinstance(old, bool) == isinstance(new, bool):
         return None
     values[last] = new
     return Change(key, old, new)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+
+# Tests send SIGINT to what they start, which would inherit that a background job ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PROJECT = Path(__file__).parent.parent
 QUIET = {

@@ -20,7 +20,13 @@ def test_an_override_changes_its_line_and_keeps_every_other(toy):
 
 @pytest.mark.parametrize(
     "override",
-    ["llm_select.budget=7", "export.formats=[csv]", "ingest.exclude={split: test}", "seed=5"],
+    [
+        "llm_select.budget=7",
+        "export.formats=[csv]",
+        "ingest.exclude={split: test}",
+        "seed=5",
+        "models.offline={model: offline/rubric, schema: never, api_base: 'http://[::1]:1/v1'}",
+    ],
 )
 def test_in_the_projects_own_file_one_line_changes(tmp_path, override):
     for part in ("tasks", "data/sample"):

@@ -133,7 +133,8 @@ def run_step(name: str, work: Callable[[Stage], None]) -> NoReturn:
     log.addHandler(EventLog(Events(name)))
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT
+        signal.signal(number, signal.default_int_handler)
     end_with_dvc()
     try:
         stage = Stage(name, Path.cwd())
