@@ -126,6 +126,7 @@ def _soundness(marks: Marks) -> float:
         * (1 - _ramp(marks.placeholder, 0.05, 0.4))
         * (1 - _ramp(marks.broken, 0.0, 0.03))
         * (0.6 if marks.is_torn else 1.0)
+        * (0.3 if marks.is_to_the_reader else 1.0)
     )
 
 

@@ -1,0 +1,98 @@
+"""One deployment of a route at work: its client, its pace, and how busy it is."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from tasks.llm.client import Client, Reply
+from tasks.llm.pace import Pace
+from tasks.llm.prices import most_prompt_tokens
+from tasks.llm.prompt import Messages
+from tasks.llm.routes import Deployment
+
+BACKOFF_S = 1.0  # before the second call; twice as long before each next one
+
+
+class Habits(NamedTuple):
+    """How calls are made, in the words of params.yaml where they come from there."""
+
+    seed: int
+    max_answer_tokens: int
+    max_attempts: int
+    timeout_s: float
+    concurrency: int
+    backoff_s: float = BACKOFF_S
+
+
+class Used(NamedTuple):
+    """The tokens of a call and their price."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float
+
+
+class Endpoint:
+    """Makes the calls to one deployment, within one event loop."""
+
+    def __init__(self, deployment: Deployment, where: str, habits: Habits) -> None:
+        self.deployment, self._habits = deployment, habits
+        self.client = Client(
+            deployment,
+            where,
+            seed=habits.seed,
+            max_tokens=habits.max_answer_tokens,
+            timeout_s=habits.timeout_s,
+        )
+        self._pace = Pace(deployment.rpm, deployment.tpm)
+        self._n_running = 0
+        self._rests_until = 0.0
+
+    @property
+    def burden(self) -> tuple[float, int]:
+        """How unwise it is to choose this one: the seconds it rests, then its calls under way."""
+        return max(0.0, self._rests_until - time.monotonic()), self._n_running
+
+    def rest(self, seconds: float) -> None:
+        """Let no call begin for so long."""
+        self._rests_until = time.monotonic() + seconds
+
+    async def ready(self, until: asyncio.Event) -> None:
+        """Wait until it has rested, or until the event."""
+        rest_s, _ = self.burden
+        if rest_s:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(until.wait(), rest_s)
+
+    def most(self, messages: Messages, schema: dict[str, Any]) -> Used:
+        """The most that a call can use."""
+        n_prompt = most_prompt_tokens(messages, self.client.schema_bytes(schema))
+        return self.used(n_prompt, self._habits.max_answer_tokens)
+
+    def used(self, prompt_tokens: int, completion_tokens: int) -> Used:
+        """What so many tokens cost."""
+        usd = self.client.price.cost_usd(prompt_tokens, completion_tokens)
+        return Used(prompt_tokens, completion_tokens, usd)
+
+    async def ask(self, messages: Messages, schema: dict[str, Any], most: Used) -> Reply:
+        """The reply to one request, which waits until its pace allows it.
+
+        Raises:
+            ProviderFault: There was no reply, or none that could be read.
+        """
+        self._n_running += 1
+        try:
+            start = await self._pace.start(most.prompt_tokens + most.completion_tokens)
+            reply = await self.client.ask(messages, schema)
+            if reply.prompt_tokens is not None:
+                start.n_tokens = reply.prompt_tokens + (reply.completion_tokens or 0)
+            return reply
+        finally:
+            self._n_running -= 1
+
+
+def least_busy(endpoints: Sequence[Endpoint]) -> Endpoint:
+    """The endpoint that can begin soonest, and of those the one with the fewest calls."""
+    return min(endpoints, key=lambda endpoint: endpoint.burden)
