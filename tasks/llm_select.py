@@ -5,54 +5,28 @@ import json
 import signal
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing
-from hashlib import sha256
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from tasks.core.events import log
-from tasks.core.params import Params, load_section, load_seed
+from tasks.core.params import load_seed
 from tasks.core.schemas import PICKS, SELECTED
 from tasks.core.stage import Stage, run_step
 from tasks.core.tables import write_table
 from tasks.grouping.compose import compose
 from tasks.llm.canaries import plan as plan_canaries
-from tasks.llm.endpoint import Habits
-from tasks.llm.fence import NOTE_CHARS
-from tasks.llm.journal.journal import Journal, answer_key
+from tasks.llm.journal.journal import Journal
 from tasks.llm.judge import ModelJudge
 from tasks.llm.outcome import pick_rows, receipt_lines, selected_table
-from tasks.llm.panel import Terms
-from tasks.llm.prompt import read_prompt
 from tasks.llm.quota import prompt_order, quotas
 from tasks.llm.rounds import Candidates, Judge, Pick, Question, Selection, Verdict
-from tasks.llm.routes import Route, load_chain, require_key
+from tasks.llm.routes import load_chain
 from tasks.llm.rules import Round, Rules, check_budget, plan_rounds, read_rules
+from tasks.llm.section import JOURNAL, LlmSelect, check_section, read_terms, selection_name
 from tasks.llm.shown import Shown
 from tasks.llm.usage import usage
-
-JOURNAL = "journal.sqlite"
-
-
-class LlmSelect(Params):
-    """How many records to select, whom to ask, how, and what it may cost."""
-
-    budget: Annotated[int, Field(ge=1)]
-    route: str
-    fallback_routes: list[str]
-    prompt: str
-    rationale: bool
-    votes: Annotated[int, Field(ge=1, le=15)]
-    canaries: Annotated[int, Field(ge=0)]
-    max_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    max_candidate_chars: Annotated[int, Field(ge=4 * NOTE_CHARS)]
-    max_answer_tokens: Annotated[int, Field(ge=64)]  # whitespace of a constrained answer counts
-    max_attempts: Annotated[int, Field(ge=1)]
-    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    concurrency: Annotated[int, Field(ge=1)]
 
 
 def check(values: Mapping[str, Any]) -> LlmSelect:
@@ -61,12 +35,7 @@ def check(values: Mapping[str, Any]) -> LlmSelect:
     Raises:
         ParamError: Something of it is not as it should be.
     """
-    params = load_section(values, "llm_select", LlmSelect)
-    load_seed(values)
-    for route in load_chain(values, params.route, params.fallback_routes):
-        require_key(route)
-    read_prompt(Path(params.prompt))
-    return params
+    return check_section(values)
 
 
 async def llm_select(
@@ -153,7 +122,7 @@ def work(stage: Stage) -> None:
     plan = plan_rounds(len(shown.rows), len(shown.prompts), rules)
     n_questions = sum(this.n_prompts for this in plan) + params.canaries
     progress = stage.progress(n_questions, "prompts")
-    name = _selection_name(params, terms, routes, prompts_file)
+    name = selection_name(params, terms, routes, prompts_file)
     path = stage.state / JOURNAL
     with closing(Journal(path, selection=name, cap_usd=params.max_usd)) as journal:
         judge = ModelJudge(routes, terms, shown.texts, journal, progress.advance)
@@ -170,42 +139,6 @@ def work(stage: Stage) -> None:
         json.dumps(bill, indent=2, sort_keys=True) + "\n", encoding="utf-8"
     )
     _tell(bill, len(shown.rows), spent_usd, params.max_usd)
-
-
-def read_terms(params: LlmSelect, seed: int) -> Terms:
-    """What is asked, and how.
-
-    Raises:
-        ParamError: The prompt file is not as it should be.
-    """
-    habits = Habits(
-        seed,
-        params.max_answer_tokens,
-        params.max_attempts,
-        params.timeout_s,
-        params.concurrency,
-    )
-    return Terms(
-        read_prompt(Path(params.prompt)),
-        params.rationale,
-        params.votes,
-        params.max_candidate_chars,
-        habits,
-    )
-
-
-def _selection_name(
-    params: LlmSelect, terms: Terms, routes: Sequence[Route], prompts_file: Path
-) -> str:
-    """The same for all runs that ask the same questions: they share one cap."""
-    how = ("max_usd", "max_attempts", "timeout_s", "concurrency")
-    return answer_key(
-        prompts=sha256(prompts_file.read_bytes()).hexdigest(),
-        words=[part.template for part in (terms.prompt.system, terms.prompt.user)],
-        models=[route.model for route in routes],
-        seed=terms.habits.seed,
-        **params.model_dump(exclude={*how, "prompt"}),
-    )
 
 
 def _run(selecting: Coroutine[Any, Any, Selection]) -> Selection:

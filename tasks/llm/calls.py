@@ -24,8 +24,12 @@ MAX_USELESS = 2
 """Replies that are no answers: one to the question, one to that which names what was wrong."""
 
 USELESS = tuple(AnswerFault)
-HOPELESS = (FaultKind.CONTEXT_TOO_LONG, FaultKind.CONTENT_FILTER)
-"""What no retry cures, for a question as it stands."""
+HARMLESS = (
+    FaultKind.REFUSED_PARAMETER,  # it is left out from now on
+    FaultKind.CONTEXT_TOO_LONG,  # `Caller.recall` tells
+    FaultKind.CONTENT_FILTER,
+)
+"""What counts as no failed attempt."""
 
 
 class Caller:
@@ -43,6 +47,7 @@ class Caller:
         self._endpoints = [Endpoint(d, route.where, habits) for d in route.deployments]
         is_embedded = route.deployments[0].is_embedded  # it works on one prompt at a time
         self._gate = Gate(1 if is_embedded else habits.concurrency)
+        self._first = asyncio.Lock()
         self._is_ready = False
         self._succeeded_s = -1.0
         self._rests_until_s = 0.0
@@ -69,36 +74,42 @@ class Caller:
             ParamError: The route's provider or price is unknown, or its key is not set.
         """
         self._prepare()
-        n_failed, began_s = 0, time.monotonic()
-        while (known := self.recall(posed)) is None:
-            if time.monotonic() < self._rests_until_s:
-                return NoAnswer.UNREACHED
-            async with self._gate.place():
-                endpoint = least_busy(self._endpoints)
-                fault = await self._call(posed, endpoint)
-            if fault is None or fault.kind is FaultKind.REFUSED_PARAMETER:
-                continue
-            if fault.kind in FATAL:
-                raise self._stop(fault, endpoint)
-            if fault.kind in HOPELESS:
-                continue  # `recall` tells
-            n_failed += 1
-            delay_s = self._delay_s(fault, n_failed)
-            if n_failed < self._habits.max_attempts and delay_s <= MAX_RETRY_AFTER_S:
-                await self._wait(fault, endpoint, delay_s)
-            elif self._succeeded_s > began_s:  # the route is not down, only this question unlucky
-                return NoAnswer.UNREACHED
-            elif self._is_last:
-                raise self._stop(fault, endpoint)
-            else:
-                self._rests_until_s = time.monotonic() + REST_S
-        return known
+        async with self._first:  # or as many as can wait would knock in turn where nobody is in
+            if self._succeeded_s < 0:
+                return await self._answer(posed)
+        return await self._answer(posed)
 
     async def close(self) -> None:
         """Close the connections to the provider."""
         if self._is_ready:
             for endpoint in self._endpoints:
                 await endpoint.client.close()
+
+    async def _answer(self, posed: Posed) -> Answer | NoAnswer:
+        """The same, with no regard to other questions."""
+        n_failed, failing_since_s = 0, 0.0
+        while (known := self.recall(posed)) is None:
+            async with self._gate.place():
+                if time.monotonic() < self._rests_until_s:
+                    return NoAnswer.UNREACHED
+                endpoint = least_busy(self._endpoints)
+                fault = await self._call(posed, endpoint)
+                if fault is not None and fault.kind in FATAL:
+                    raise self._stop(fault, endpoint)  # before another call can begin
+            if fault is None or fault.kind in HARMLESS:
+                continue
+            n_failed += 1
+            failing_since_s = failing_since_s or time.monotonic()
+            delay_s = self._delay_s(fault, n_failed)
+            if n_failed < self._habits.max_attempts and delay_s <= MAX_RETRY_AFTER_S:
+                await self._wait(fault, endpoint, delay_s)
+            elif self._succeeded_s > failing_since_s:  # not the route, only this question
+                return NoAnswer.UNREACHED
+            elif self._is_last:
+                raise self._stop(fault, endpoint)
+            else:
+                self._rests_until_s = time.monotonic() + REST_S
+        return known
 
     def _prepare(self) -> None:
         """Get ready for calls; not earlier, since a run may find all answers in the journal."""
@@ -152,4 +163,6 @@ class Caller:
             raise Stopped
 
     def _stop(self, fault: ProviderFault, endpoint: Endpoint) -> Exception:
+        """The end of the run, which is told to all who wait before anything else can begin."""
+        self._till.stopping.set()
         return stop_for(fault, self.route, endpoint.deployment, self._till.journal.path)

@@ -90,7 +90,7 @@ class Client:
     def schema_bytes(self, schema: dict[str, Any]) -> int:
         """How much longer a request is made by the schema of its answer."""
         is_sent = "response_format" not in self.left_out
-        return len(json.dumps(_response_format(schema))) if is_sent else 0
+        return len(json.dumps(response_format(schema))) if is_sent else 0
 
     async def ask(self, messages: Messages, schema: dict[str, Any]) -> Reply:
         """One request's reply; `schema` is of the JSON object to answer with, if it can be sent.
@@ -98,7 +98,7 @@ class Client:
         Raises:
             ProviderFault: There was no reply, or none that could be read.
         """
-        options = self._options | {"response_format": _response_format(schema)}
+        options = self._options | {"response_format": response_format(schema)}
         options = {name: value for name, value in options.items() if name not in self.left_out}
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -188,7 +188,8 @@ def load_litellm() -> Any:
     return litellm
 
 
-def _response_format(schema: dict[str, Any]) -> dict[str, Any]:
+def response_format(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an answer, as a request holds it."""
     named = {"name": "answer", "strict": True, "schema": schema}
     return {"type": "json_schema", "json_schema": named}
 

@@ -1,12 +1,14 @@
 """One deployment of a route at work: its client, its pace, and how busy it is."""
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from tasks.llm.client import Client, Reply
+from tasks.llm.keys import key_name, redact
 from tasks.llm.pace import Pace
 from tasks.llm.prices import most_prompt_tokens
 from tasks.llm.prompt import Messages
@@ -56,8 +58,8 @@ class Endpoint:
         return max(0.0, self._rests_until - time.monotonic()), self._n_running
 
     def rest(self, seconds: float) -> None:
-        """Let no call begin for so long."""
-        self._rests_until = time.monotonic() + seconds
+        """Let no call begin for so long; a longer rest that it was told before stays."""
+        self._rests_until = max(self._rests_until, time.monotonic() + seconds)
 
     async def ready(self, until: asyncio.Event) -> None:
         """Wait until it has rested, or until the event."""
@@ -75,6 +77,11 @@ class Endpoint:
         """What so many tokens cost."""
         usd = self.client.price.cost_usd(prompt_tokens, completion_tokens)
         return Used(prompt_tokens, completion_tokens, usd)
+
+    def redact(self, text: str) -> str:
+        """The text without this endpoint's key, nor any other that the environment holds."""
+        name = key_name(self.deployment.api_key or "")
+        return redact(text, *([os.environ[name]] if name else []))
 
     async def ask(self, messages: Messages, schema: dict[str, Any], most: Used) -> Reply:
         """The reply to one request, which waits until its pace allows it.

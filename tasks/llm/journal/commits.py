@@ -56,7 +56,9 @@ class Commits:
                 while len(batch) < MAX_BATCH:
                     batch.append(self._jobs.get_nowait())
             is_open = None not in batch
-            self._commit([job for job in batch if job is not None])
+            jobs = [job for job in batch if job is not None]
+            if jobs:
+                self._commit(jobs)
 
     def _commit(self, jobs: list[_Job]) -> None:
         results: list[Any] = []

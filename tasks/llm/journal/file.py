@@ -84,10 +84,10 @@ def connect(path: Path, *, may_create: bool = True) -> sqlite3.Connection:
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Turn what SQLite says into an error that names the file and what to do."""
+    """Turn what SQLite or the disk says into an error that names the file and what to do."""
     try:
         yield
-    except sqlite3.OperationalError as error:  # locked, full, read-only
+    except (sqlite3.OperationalError, OSError) as error:  # locked, full, read-only
         raise DataError(
             f"the journal cannot be used: {error}",
             where=str(path),
