@@ -54,7 +54,8 @@ class Crowd(Generic[Q, A]):
     paid for, and the first failure is raised. When the crowd is cancelled, so are they.
 
     Attributes:
-        stopping: Set once a question has failed for good; who waits to try again should not.
+        stopping: Set once a question has failed for good, or by it as soon as it knows; who waits
+            to try again should not.
         halted: Why the crowd ended before its last question, if it was an orderly end.
     """
 
@@ -108,10 +109,9 @@ class Crowd(Generic[Q, A]):
                 self._stop(error)
 
     def _stop(self, error: BaseException) -> None:
-        if not self.stopping.is_set():
-            self.stopping.set()
-            if self._running:
-                log.info("stopping; %d questions under way may end", len(self._running))
+        if self.halted is None and self._failure is None and self._running:
+            log.info("stopping; %d questions under way may end", len(self._running))
+        self.stopping.set()
         if isinstance(error, Halt):
             self.halted = self.halted or error
         elif self._failure is None:

@@ -92,8 +92,8 @@ class Caller:
             async with self._gate.place():
                 if time.monotonic() < self._rests_until_s:
                     return NoAnswer.UNREACHED
-                endpoint = least_busy(self._endpoints)
-                fault = await self._call(posed, endpoint)
+                with least_busy(self._endpoints).chosen() as endpoint:
+                    fault = await self._call(posed, endpoint)
                 if fault is not None and fault.kind in FATAL:
                     raise self._stop(fault, endpoint)  # before another call can begin
             if fault is None or fault.kind in HARMLESS:
@@ -120,16 +120,17 @@ class Caller:
 
     async def _call(self, posed: Posed, endpoint: Endpoint) -> ProviderFault | None:
         """One call, booked before and after; the fault that it met, if any."""
-        await endpoint.ready(self._till.stopping)
         messages = self._messages(posed)
         schema = answer_schema(posed.n_candidates, posed.n_picks, rationale=posed.rationale)
         most = endpoint.most(messages, schema)
         model = endpoint.deployment.model
+        start = await endpoint.start(most, self._till.stopping)
         purchase = await self._till.open(posed, self.route.alias, model, most)
         if purchase is None:  # another run has bought the answer
+            start.n_tokens = 0
             return None
         try:
-            reply = await endpoint.ask(messages, schema, most)
+            reply = await endpoint.ask(messages, schema, start)
         except ProviderFault as fault:
             await purchase.failed(fault)
             return fault

@@ -78,6 +78,8 @@ class Client:
             self._address["api_base"] = deployment.api_base
         if deployment.api_key:
             name = key_name(deployment.api_key)
+            if name and not os.environ.get(name):
+                raise no_key(self._where, name)
             self._address["api_key"] = os.environ[name] if name else NO_KEY
             self._secrets = [os.environ[name]] if name else []
         if deployment.is_embedded:

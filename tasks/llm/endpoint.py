@@ -3,13 +3,13 @@
 import asyncio
 import os
 import time
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, Self
 
 from tasks.llm.client import Client, Reply
 from tasks.llm.keys import key_name, redact
-from tasks.llm.pace import Pace
+from tasks.llm.pace import Pace, Start
 from tasks.llm.prices import most_prompt_tokens
 from tasks.llm.prompt import Messages
 from tasks.llm.routes import Deployment
@@ -54,19 +54,29 @@ class Endpoint:
 
     @property
     def burden(self) -> tuple[float, int]:
-        """How unwise it is to choose this one: the seconds it rests, then its calls under way."""
+        """How unwise it is to choose this one: the seconds it rests, then who has chosen it."""
         return max(0.0, self._rests_until - time.monotonic()), self._n_running
+
+    @contextmanager
+    def chosen(self) -> Iterator[Self]:
+        """Count a call from the moment it is decided on; it is booked before it is made."""
+        self._n_running += 1
+        try:
+            yield self
+        finally:
+            self._n_running -= 1
 
     def rest(self, seconds: float) -> None:
         """Let no call begin for so long; a longer rest that it was told before stays."""
         self._rests_until = max(self._rests_until, time.monotonic() + seconds)
 
-    async def ready(self, until: asyncio.Event) -> None:
-        """Wait until it has rested, or until the event."""
+    async def start(self, most: Used, until: asyncio.Event) -> Start:
+        """Wait until it has rested and its pace allows a call, or until the event."""
         rest_s, _ = self.burden
         if rest_s:
             with suppress(TimeoutError):
                 await asyncio.wait_for(until.wait(), rest_s)
+        return await self._pace.start(most.prompt_tokens + most.completion_tokens, until)
 
     def most(self, messages: Messages, schema: dict[str, Any]) -> Used:
         """The most that a call can use."""
@@ -79,25 +89,24 @@ class Endpoint:
         return Used(prompt_tokens, completion_tokens, usd)
 
     def redact(self, text: str) -> str:
-        """The text without this endpoint's key, nor any other that the environment holds."""
+        """The text without this endpoint's key, nor any other that the environment holds.
+
+        Halves of characters, which no file takes, are replaced too.
+        """
         name = key_name(self.deployment.api_key or "")
+        text = text.encode(errors="replace").decode()
         return redact(text, *([os.environ[name]] if name else []))
 
-    async def ask(self, messages: Messages, schema: dict[str, Any], most: Used) -> Reply:
-        """The reply to one request, which waits until its pace allows it.
+    async def ask(self, messages: Messages, schema: dict[str, Any], start: Start) -> Reply:
+        """The reply to one request, which tells `start` what it used.
 
         Raises:
             ProviderFault: There was no reply, or none that could be read.
         """
-        self._n_running += 1
-        try:
-            start = await self._pace.start(most.prompt_tokens + most.completion_tokens)
-            reply = await self.client.ask(messages, schema)
-            if reply.prompt_tokens is not None:
-                start.n_tokens = reply.prompt_tokens + (reply.completion_tokens or 0)
-            return reply
-        finally:
-            self._n_running -= 1
+        reply = await self.client.ask(messages, schema)
+        if reply.prompt_tokens is not None:
+            start.n_tokens = reply.prompt_tokens + (reply.completion_tokens or 0)
+        return reply
 
 
 def least_busy(endpoints: Sequence[Endpoint]) -> Endpoint:

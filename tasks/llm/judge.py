@@ -69,7 +69,7 @@ class ModelJudge:
         tally = self._till.tally
         failed = [f"{n:,} {kind}" for kind, n in tally.most_common() if kind != ANSWER]
         if failed:
-            log.info("%s calls; without an answer: %s", f"{tally.total():,}", ", ".join(failed))
+            log.info("calls: %s; without an answer: %s", f"{tally.total():,}", ", ".join(failed))
 
     async def _judge(self, question: Question) -> Verdict:
         """The verdict of all votes on a question."""

@@ -22,16 +22,16 @@ class Pace:
 
     def __init__(self, rpm: int | None, tpm: int | None, *, window_s: float = WINDOW_S) -> None:
         self._rpm, self._tpm, self._window_s = rpm, tpm, window_s
-        self._started: deque[_Start] = deque()
+        self._started: deque[Start] = deque()
         self._turn = asyncio.Lock()
 
-    async def start(self, n_tokens: int) -> "_Start":
-        """Wait until a call that may use `n_tokens` can start, and count it."""
-        start = _Start(n_tokens)
+    async def start(self, n_tokens: int, until: asyncio.Event | None = None) -> "Start":
+        """Wait until a call that may use `n_tokens` can start, or until the event; count it."""
+        start = Start(n_tokens)
         if self._rpm is None and self._tpm is None:
             return start
         async with self._turn:
-            while (wait_s := self._wait_s(n_tokens)) > 0:
+            while (wait_s := self._wait_s(n_tokens)) > 0 and not (until and until.is_set()):
                 await asyncio.sleep(min(wait_s, LOOK_AGAIN_S))
             start.at_s = time.monotonic()
             self._started.append(start)
@@ -54,7 +54,7 @@ class Pace:
         return until_s - now
 
 
-class _Start:
+class Start:
     """One call in the window; set `n_tokens` to what it did use."""
 
     def __init__(self, n_tokens: int) -> None:

@@ -69,11 +69,11 @@ class Panel:
         for caller, posed in asked:
             answer = caller.recall(posed)
             if isinstance(answer, Answer):
-                return _ruling(posed, answer)
+                return _ruling(caller.route, posed, answer)
         for caller, posed in asked:
             told = await caller.answer(posed)
             if isinstance(told, Answer):
-                return _ruling(posed, told)
+                return _ruling(caller.route, posed, told)
             if told.is_of_the_text:
                 return await self._rule_halves(texts, n_picks, vote, told)
         return Ruling()
@@ -119,7 +119,9 @@ class Panel:
         return Posed(key, messages, len(texts), n_picks, terms.rationale)
 
 
-def _ruling(posed: Posed, answer: Answer) -> Ruling:
+def _ruling(route: Route, posed: Posed, answer: Answer) -> Ruling:
+    """What an answer says; it may have been bought when the route had another alias."""
+    answer = answer._replace(route=route.alias)
     n_picks = len(answer.picks)
     reasons = parse_reasons(answer.text, n_picks) if posed.rationale else [None] * n_picks
     named = (Named(slot - 1, why) for slot, why in zip(answer.picks, reasons, strict=True))
