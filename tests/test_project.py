@@ -203,7 +203,7 @@ def test_the_estimate_and_the_books_are_told_as_json(done):
     told = json.loads(done.selectllm("estimate", "-S", "llm_select.votes=3", "--json").stdout)
     assert told["work"]["calls"] == [64, 96]
     costs = {cost["route"]: cost for cost in told["costs"]}
-    assert list(costs)[0] == "offline"
+    assert next(iter(costs)) == "offline"
     assert costs["offline"]["usd"] == [0, 0]
     assert 0 < costs["chatgpt"]["usd"][0] < costs["chatgpt"]["usd"][1]
     assert "input_cost_per_token" not in costs["gemma"]["problem"]

@@ -74,7 +74,12 @@ class Progress:
         rate = self.done / elapsed_s
         left_s = (self._total - self.done) / rate if rate else float("inf")
         left = f"{left_s:.0f} s" if left_s < 120 else f"{left_s / 60:.0f} min"
+        pace = (
+            f"{rate:,.{0 if rate >= 10 else 1}f} a second"
+            if rate >= 1
+            else f"{60 * rate:.1f} a minute"
+        )
         return (
-            f"{self._step}: {self.done:,} of {self._total:,} {self._unit}, "
-            f"{rate:,.{0 if rate >= 10 else 1}f} a second, about {left} left"
+            f"{self._step}: {self.done:,} of {self._total:,} {self._unit}, {pace}, "
+            f"about {left} left"
         )

@@ -1,6 +1,7 @@
 """The one door to every model: LiteLLM, set up to be quiet and to make one request a call."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -180,6 +181,7 @@ def load_litellm() -> Any:
 
     from tasks.llm.offline import OfflineRubric  # noqa: PLC0415  # imports litellm
 
+    gc.freeze()  # a fifth of a call's time went to looking through all that it has loaded
     litellm.suppress_debug_info = True
     litellm.disable_hf_tokenizer_download = True
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):

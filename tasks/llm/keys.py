@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from functools import lru_cache
 
 KEY_FORM = re.compile(r"os\.environ/([A-Za-z_]\w*)")
 NO_KEY = "none"  # the api_key of an endpoint that wants none
@@ -51,7 +51,7 @@ def redact(text: str, *secrets: str) -> str:
     key, token, secret or password; what only looks like a key is hidden too.
     """
     hidden = [False] * len(text)
-    for secret in (*secrets, *_secrets()):
+    for secret in {*secrets, *_secrets(tuple(os.environ.items()))}:
         pieces = {secret[i : i + PIECE] for i in range(len(secret) - PIECE + 1)}
         for start in range(len(text) - PIECE + 1):
             if text[start : start + PIECE] in pieces:
@@ -60,7 +60,7 @@ def redact(text: str, *secrets: str) -> str:
     return _SECRET_SHAPE.sub(HIDDEN, re.sub("\0+", HIDDEN, marked))
 
 
-def _secrets() -> Iterator[str]:
-    for name, value in os.environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= PIECE:
-            yield value
+@lru_cache(maxsize=1)
+def _secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
+    named = (value for name, value in environment if _SECRET_NAME.search(name))
+    return [value for value in named if len(value) >= PIECE]

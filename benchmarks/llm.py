@@ -1,0 +1,228 @@
+"""What the judging costs besides the model: rate of calls, the journal, memory.
+
+    python benchmarks/llm.py rate       # calls a second against a server that takes half a second
+    python benchmarks/llm.py journal    # an answer booked, kept and found again
+    python benchmarks/llm.py memory     # peak of a process that judges by answers it has
+
+Prints markdown. The server is a process of its own and does next to nothing.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.grouping.compose import Mode
+from tasks.llm.client import load_litellm
+from tasks.llm.endpoint import Habits
+from tasks.llm.journal.file import connect
+from tasks.llm.journal.journal import Answer, Call, Journal, Refused
+from tasks.llm.judge import ModelJudge
+from tasks.llm.panel import Panel, Terms
+from tasks.llm.prompt import read_prompt
+from tasks.llm.rounds import Candidates, Question
+from tasks.llm.routes import Route, load_route
+from tasks.llm.rules import Rules
+from tasks.llm_select import llm_select
+
+LATENCY_S = 0.5
+CONCURRENCY = 64
+SIZE = 14
+ANSWER = '{"picks": [3]}'
+USED = {"prompt_tokens": 900, "completion_tokens": 8, "total_tokens": 908}
+
+
+def serve(ready: Connection, latency_s: float) -> None:
+    """A server of chat completions, all alike, each after `latency_s`."""
+    choice = {"index": 0, "finish_reason": "stop"}
+    message = {"role": "assistant", "content": ANSWER}
+    completion = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "fake",
+        "choices": [choice | {"message": message}],
+        "usage": USED,
+    }
+    body = json.dumps(completion).encode()
+    head = (
+        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    reply = head.encode() + body
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                request = await reader.readuntil(b"\r\n\r\n")
+                length = request.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
+                await reader.readexactly(int(length))
+                await asyncio.sleep(latency_s)
+                writer.write(reply)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(talk, "127.0.0.1", 0, backlog=1024)
+        ready.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(main())
+
+
+def route_to(port: int) -> Route:
+    """A route to the server."""
+    deployment = {
+        "model": "openai/fake",
+        "schema": "always",
+        "api_base": f"http://127.0.0.1:{port}/v1",
+        "api_key": "none",
+        "input_cost_per_token": 1e-7,
+        "output_cost_per_token": 4e-7,
+    }
+    return load_route({"models": {"mine": deployment}}, "mine")
+
+
+def texts(candidates: Candidates) -> list[str]:
+    """Records of a usual length, all different."""
+    return [
+        f"Explain to a beginner what {i} has to do with topic {i % 97}. " * 3 for i in candidates
+    ]
+
+
+def questions(n: int) -> Iterator[Question]:
+    """So many prompts, made when it is their turn."""
+    for i in range(n):
+        yield Question(1, i + 1, np.arange(i * SIZE, (i + 1) * SIZE), 1)
+
+
+def terms(concurrency: int = CONCURRENCY) -> Terms:
+    """What is asked, and how, as params.yaml has it."""
+    habits = Habits(0, 256, 6, 60.0, concurrency)
+    prompt = read_prompt(Path("tasks/llm/prompts/criteria.txt"))
+    return Terms(prompt, rationale=False, votes=1, max_candidate_chars=2000, habits=habits)
+
+
+async def judged(route: Route, folder: Path, work: Callable[[ModelJudge], Awaitable[Any]]) -> Any:
+    """What comes of letting a judge work."""
+    with closing(Journal(folder / "journal.sqlite", cap_usd=1e6)) as journal:
+        judge = ModelJudge([route], terms(), texts, journal, lambda: None)
+        try:
+            return await work(judge)
+        finally:
+            await judge.close()
+
+
+def rate(n: int = 1000, n_runs: int = 3) -> None:
+    """Calls a second, as a share of what the server's latency allows."""
+    load_litellm()
+    ours, theirs = multiprocessing.Pipe()
+    server = multiprocessing.Process(target=serve, args=(theirs, LATENCY_S), daemon=True)
+    server.start()
+    route = route_to(ours.recv())
+    ideal = CONCURRENCY / LATENCY_S
+    print(f"| {n:,} prompts, {CONCURRENCY} at a time | s | calls/s | share | CPU ms a call |")
+    print("|---|---|---|---|---|")
+    print(f"| ideal | {n / ideal:.1f} | {ideal:.0f} | 100% | |")
+    for _ in range(n_runs):
+        with tempfile.TemporaryDirectory() as folder:
+            start_s, cpu_s = time.monotonic(), time.process_time()
+            asyncio.run(judged(route, Path(folder), lambda judge: judge(questions(n))))
+            took_s, cpu_s = time.monotonic() - start_s, time.process_time() - cpu_s
+        share = n / took_s / ideal
+        print(f"| ours | {took_s:.1f} | {n / took_s:.0f} | {share:.0%} | {1e3 * cpu_s / n:.1f} |")
+    server.terminate()
+
+
+def journal(n: int = 20_000, n_resumed: int = 100_000) -> None:
+    """What it takes to book, keep and find answers."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.sqlite"
+        with closing(Journal(path, cap_usd=1e6)) as book:
+            alone_s = asyncio.run(_buy(book, range(n // 10), 1)) / (n // 10)
+            crowd_s = asyncio.run(_buy(book, range(n // 10, n), CONCURRENCY)) / (n - n // 10)
+    print("| journal | |\n|---|---|")
+    print(f"| ms an answer (reserved, kept), one at a time | {1e3 * alone_s:.2f} |")
+    print(f"| ms an answer, {CONCURRENCY} at a time | {1e3 * crowd_s:.2f} |")
+    with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder), n_resumed)
+        start_s = time.monotonic()
+        asyncio.run(judged(route_to(9), Path(folder), lambda judge: judge(questions(n_resumed))))
+        print(f"| s to resume {n_resumed:,} answers | {time.monotonic() - start_s:.1f} |")
+
+
+async def _buy(book: Journal, numbers: range, concurrency: int) -> float:
+    waiting = iter(numbers)
+    answer = Answer("mine", "fake", ANSWER, (3,), 900, 8, 1e-4, False, (), "stop")
+
+    async def worker() -> None:
+        for i in waiting:
+            booked = await book.reserve(Call(f"{i:064x}", "mine", "openai/fake", 4000, 256, 5e-4))
+            assert not isinstance(booked, Refused)
+            await book.keep(booked, answer, 0.5)
+
+    start_s = time.monotonic()
+    await asyncio.gather(*(worker() for _ in range(concurrency)))
+    return time.monotonic() - start_s
+
+
+def fill(folder: Path, n: int) -> None:
+    """A journal that holds the answers to the first `n` questions."""
+    asked, route = terms(), route_to(9)
+    panel = Panel([route], asked, None)  # type: ignore[arg-type]  # it only poses
+    names = ("key", *Answer._fields, "created")
+    insert = f"INSERT INTO answers ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    rest = ("mine", "fake", ANSWER, "[3]", 900, 8, 1e-4, 0, "[]", "stop", "")
+    with closing(connect(folder / "journal.sqlite")) as db:
+        db.execute("BEGIN")
+        for question in questions(n):
+            key = panel._pose(route, texts(question.candidates), 1, 1).key
+            db.execute(insert, (key, *rest))
+        db.execute("COMMIT")
+
+
+def memory() -> None:
+    """Peak of a process that judges, for more and more prompts."""
+    print("| prompts | s | MiB before | MiB at most | KiB a prompt |\n|---|---|---|---|---|")
+    context = multiprocessing.get_context("spawn")
+    for n in (1_000, 10_000, 100_000):
+        with tempfile.TemporaryDirectory() as folder:
+            filling = context.Process(target=fill, args=(Path(folder), n))
+            filling.start()
+            filling.join()
+            measured = context.Process(target=_remember, args=(Path(folder), n))
+            measured.start()
+            measured.join()
+
+
+def _remember(folder: Path, n: int) -> None:
+    before = _peak_mib()
+    start_s = time.monotonic()
+    rules = Rules(n, SIZE, Mode.ACROSS, 0)
+    prompts = [np.arange(i * SIZE, (i + 1) * SIZE) for i in range(n)]
+    clusters = np.zeros(n * SIZE, dtype=np.int32)
+    asyncio.run(
+        judged(route_to(9), folder, lambda judge: llm_select(prompts, clusters, rules, judge))
+    )
+    took_s, peak = time.monotonic() - start_s, _peak_mib()
+    each = 1024 * (peak - before) / n
+    print(f"| {n:,} | {took_s:.0f} | {before:.0f} | {peak:.0f} | {each:.1f} |", flush=True)
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    os.chdir(Path(__file__).parent.parent)
+    {"rate": rate, "journal": journal, "memory": memory}[sys.argv[1]]()
