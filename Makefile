@@ -10,7 +10,7 @@ demo: .venv/installed ## run the sample from pool to selection
 	$(BIN)/selectllm run
 
 test: .venv/local check ## every check and every test
-	$(RUN) pytest
+	$(RUN) pytest -n 2 --dist loadfile
 
 check: .venv/installed ## format, lint, types, spelling
 	$(BIN)/ruff format --check .
