@@ -44,6 +44,7 @@ def record(instruction: str, text: str = "", output: str | None = None) -> dict[
         "prompt": 3,
         "slot": 2,
         "rank": 1,
+        "votes": 1,
         "method": "llm",
         "cluster": 5,
         "route": "chatgpt",

@@ -10,7 +10,7 @@ import pytest
 from flows.graph import load_yaml
 from flows.plan import plan
 from tests.conftest import PROJECT, STAGE_NAMES
-from tests.fake_provider import FakeProvider
+from tests.fake_provider import FakeProvider, fails
 
 pytestmark = pytest.mark.slow
 
@@ -144,6 +144,7 @@ def _force(params, key):
     from ruamel.yaml import YAML  # noqa: PLC0415
 
     yaml = YAML()
+    yaml.preserve_quotes = True
     values = yaml.load(params.read_text())
     *parents, last = key.split(".")
     body = values
@@ -176,13 +177,34 @@ def test_any_model_behind_an_openai_endpoint_can_judge(clone):
         assert journal.execute("select count(*) from answers").fetchone()[0] == n_prompts
 
 
-def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_goes_on_when_it_is_raised(clone):
+SECRET = "Qz7vLr2mWx9kTb4n"
+
+
+def leaks(root):
+    """The files below that hold a part of the secret that gives it away."""
+    pieces = [SECRET[i : i + 8].encode() for i in range(len(SECRET) - 7)]
+    files = [path for path in root.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    return [path for path in files if any(piece in path.read_bytes() for piece in pieces)]
+
+
+def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_goes_on_when_it_is_raised(
+    clone, server
+):
+    """With a key that the provider repeats; it is nowhere, Prefect and MLflow included."""
     space = clone("capped")
+    space.env |= server.env | {"MY_ACCESS": SECRET}
     price = "input_cost_per_token: 1.0e-5, output_cost_per_token: 1.0e-5"
     with FakeProvider() as provider:
-        route = f"models.mine={{model: openai/x, api_base: '{provider.api_base}', api_key: none, "
+        provider.script(fails(503, f"{SECRET} may try later"), fails(401, f"who is {SECRET}?"))
+        key = "os.environ/MY_ACCESS"
+        route = f"models.mine={{model: openai/x, api_base: '{provider.api_base}', api_key: {key}, "
         mine = ("-S", f"{route}schema: never, {price}}}", "-S", "llm_select.route=mine")
-        capped = space.selectllm("run", *mine, "-S", "llm_select.max_usd=0.3", check=False)
+        refused = space.selectllm("run", *mine, "-S", "llm_select.max_usd=0.3", check=False)
+        assert refused.returncode == 2
+        assert "MY_ACCESS" in refused.stderr
+        assert len(provider.calls) == 2
+        capped = space.selectllm("run", check=False)
         assert capped.returncode == 3, capped.stderr
         assert "partial:" in capped.stdout
         usage = json.loads((space.root / "data/llm_select/usage.json").read_text())
@@ -195,8 +217,12 @@ def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_goes_on_when_it_is
         n_calls = len(provider.calls)
         whole = space.selectllm("run", "-S", "llm_select.max_usd=30")
         assert "partial:" not in whole.stdout
-        assert len(provider.calls) == 32
-        assert n_calls < 32
+        assert len(provider.calls) == 2 + 32
+        assert n_calls < 2 + 32
+    assert provider.calls[-1].headers["authorization"] == f"Bearer {SECRET}"
+    said = "".join(done.stdout + done.stderr for done in (refused, capped, again, whole))
+    assert not any(SECRET[i : i + 8] in said for i in range(len(SECRET) - 7))
+    assert leaks(space.root) + leaks(server.home) == []
 
 
 def test_the_estimate_and_the_books_are_told_as_json(done):
