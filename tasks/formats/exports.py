@@ -17,7 +17,18 @@ from tasks.core.records import record_text
 Record: TypeAlias = Mapping[str, Any]
 """One row of `tasks.core.schemas.SELECTED`."""
 
-PROVENANCE = ("source", "round", "prompt", "slot", "rank", "votes", "method", "cluster", "route", "model")
+PROVENANCE = (
+    "source",
+    "round",
+    "prompt",
+    "slot",
+    "rank",
+    "votes",
+    "method",
+    "cluster",
+    "route",
+    "model",
+)
 CSV_COLUMNS = (
     *("id", "instruction", "input", "output"),
     *("prompt", "rank", "cluster", "method", "source"),
