@@ -57,7 +57,7 @@ class Corpus(NamedTuple):
             vectors=_vectors(vectors_file, unique.num_rows),
         )
 
-    def rows(self, ids: pa.ChunkedArray, where: Path) -> Rows:
+    def rows(self, ids: "pa.ChunkedArray[Any]", where: Path) -> Rows:
         """The rows of records by their ids, in the order given.
 
         Raises:

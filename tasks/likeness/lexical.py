@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
+from threadpoolctl import threadpool_limits
 
 from tasks.likeness.cosines import Vectors, unit
 from tasks.likeness.words import words
@@ -38,7 +39,8 @@ def lexical_space(texts: Sequence[str], n_dims: int, seed: int) -> Vectors:
     n_dims = min(n_dims, min(table.shape) - 1)
     if n_dims < 1:
         return unit(table.toarray())
-    return unit(TruncatedSVD(n_dims, random_state=seed).fit_transform(table))
+    with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
+        return unit(TruncatedSVD(n_dims, random_state=seed).fit_transform(table))
 
 
 def _terms(text: str) -> list[str]:
