@@ -39,7 +39,8 @@ def lexical_space(texts: Sequence[str], n_dims: int, seed: int) -> Vectors:
     n_dims = min(n_dims, min(table.shape) - 1)
     if n_dims < 1:
         return unit(table.toarray())
-    with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
+    # One thread, since a sum's last bits tell how many shared it. Equal texts have no variance.
+    with threadpool_limits(1), np.errstate(invalid="ignore"):
         return unit(TruncatedSVD(n_dims, random_state=seed).fit_transform(table))
 
 
