@@ -42,7 +42,7 @@ class Measure(Params):
     dimensions: Annotated[int, Field(ge=2, le=4096)]
     shares: list[Annotated[str, Field(min_length=1)]]
     n_test: Annotated[int, Field(ge=0)]
-    n_resamples: Annotated[int, Field(ge=100, le=100_000)]
+    n_resamples: Annotated[int, Field(ge=100, le=10_000)]  # a byte a record of the pool each
 
 
 class Selection(NamedTuple):

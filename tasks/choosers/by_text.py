@@ -7,7 +7,7 @@ import numpy as np
 from tasks.likeness.cosines import Rows, blocks
 from tasks.likeness.words import rouge_l_table, words
 
-N_OTHERS = 1000  # as in the paper: against all, 50,000 records would take minutes, to the same end
+N_OTHERS = 1000  # as in the paper; against all, time would grow with the square of the records
 MAX_WORDS = 256  # of a text; the common subsequence of two long passages takes long and says little
 
 

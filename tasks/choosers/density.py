@@ -37,7 +37,8 @@ def _dense(vectors: Vectors, seed: int) -> tuple[NDArray[np.bool_], Vectors]:
     if len(vectors) <= MIN_CLUSTER:
         return np.ones(len(vectors), np.bool_), vectors[:0]
     dims = min(DENSITY_DIMS, *vectors.shape)
-    with threadpool_limits(1):  # here, where the libraries that have threads are loaded
+    # One thread, since a sum's last bits tell how many shared it. Equal vectors have no variance.
+    with threadpool_limits(1), np.errstate(invalid="ignore"):
         reduced = PCA(dims, random_state=seed).fit_transform(vectors)
         labels = HDBSCAN(MIN_CLUSTER, min_samples=MIN_SAMPLES, copy=True).fit_predict(reduced)
     is_noise = labels < 0

@@ -37,19 +37,7 @@ def summarise(measured: Sequence[Measured], bootstrap: Bootstrap) -> dict[str, A
         method: {
             "n_records": len(runs[0].rows),
             "n_seeds": len(runs),
-            **{
-                group: {
-                    name: _entry(
-                        _figures(runs, group, name),
-                        _figures(chance, group, name),
-                        name,
-                        bootstrap,
-                        is_chance=method == CHANCE,
-                    )
-                    for name in figures
-                }
-                for group, figures in runs[0].figures.items()
-            },
+            **_groups(runs, [] if method == CHANCE else chance, bootstrap),
         }
         for method, runs in by_method.items()
     }
@@ -64,23 +52,32 @@ def overlap(measured: Iterable[Measured]) -> dict[str, Any]:
     return {"methods": list(sets), "jaccard": [[_short(cell) for cell in row] for row in table]}
 
 
-def _figures(runs: Sequence[Measured], group: str, name: str) -> list[Figure]:
+def _groups(
+    runs: Sequence[Measured], chance: Sequence[Measured], bootstrap: Bootstrap
+) -> dict[str, dict[str, Any]]:
+    """The entry of each figure, by group and name."""
+    return {
+        group: {
+            name: _entry(name, _pick(runs, group, name), _pick(chance, group, name), bootstrap)
+            for name in figures
+        }
+        for group, figures in runs[0].figures.items()
+    }
+
+
+def _pick(runs: Sequence[Measured], group: str, name: str) -> list[Figure]:
+    """One figure of all runs that have it."""
     return [run.figures[group][name] for run in runs if name in run.figures[group]]
 
 
 def _entry(
-    figures: Sequence[Figure],
-    chance: Sequence[Figure],
-    name: str,
-    bootstrap: Bootstrap,
-    *,
-    is_chance: bool,
+    name: str, figures: Sequence[Figure], chance: Sequence[Figure], bootstrap: Bootstrap
 ) -> dict[str, Any]:
     values = np.array([figure.value for figure in figures])
     value = float(values.mean())
     interval = bootstrap.interval(figures[0]) if len(figures) == 1 else spread(values)
     p = None
-    if chance and not is_chance and name in LOWER_IS_BETTER + HIGHER_IS_BETTER:
+    if chance and name in LOWER_IS_BETTER + HIGHER_IS_BETTER:
         by_chance = np.array([figure.value for figure in chance])
         p = p_random(value, by_chance, lower_is_better=name in LOWER_IS_BETTER)
     return {"value": _short(value), "interval": _pair(interval), "p_random": p and _short(p)}
