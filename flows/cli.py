@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from flows import show
+from flows import show, show_money
 from flows.errors import FlowError
+from tasks.core.errors import CurationError
 
 app = typer.Typer(
     help="Choose the N instructions most worth annotating out of a pool of M, without any labels.",
@@ -17,16 +18,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+journal = typer.Typer(help="The journal of bought answers.", no_args_is_help=True)
+app.add_typer(journal, name="journal")
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Override = Annotated[
+    list[str] | None,
+    typer.Option("-S", metavar="KEY=VALUE", help="Set a key of params.yaml first; repeatable."),
+]
 
 
 @app.command()
-def run(
-    override: Annotated[
-        list[str] | None,
-        typer.Option("-S", metavar="KEY=VALUE", help="Set a key of params.yaml first; repeatable."),
-    ] = None,
-) -> None:
+def run(override: Override = None) -> None:
     """Run the graph: stages whose inputs changed run, the others are Cached."""
     from flows.overrides import apply  # noqa: PLC0415
     from flows.supervise import supervise  # noqa: PLC0415
@@ -50,6 +53,77 @@ def plan(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def estimate(override: Override = None, as_json: AsJson = False) -> None:
+    """Say what the selection would cost, before anything is paid. -S changes no file here."""
+    from flows.errors import ParamError  # noqa: PLC0415
+    from flows.overrides import preview  # noqa: PLC0415
+    from flows.plan import stale_before  # noqa: PLC0415
+    from flows.workspace import find_root  # noqa: PLC0415
+    from tasks.llm.quote import quote  # noqa: PLC0415
+
+    root = find_root(Path.cwd())
+    values, changes = preview(root, override or [])
+    stale = stale_before(root, "llm_select", changes)
+    if stale:
+        raise ParamError(
+            f"the prompts are not made yet, or not up to date: {', '.join(stale)}\n"
+            "  Run `dvc repro cluster` with these parameters first; it asks no model and costs "
+            "nothing."
+        )
+    estimated = quote(root, values)
+    if as_json:
+        show.as_json(show_money.plain(estimated))
+    else:
+        show_money.estimate(estimated)
+
+
+@journal.command("list")
+def journal_list(
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20, as_json: AsJson = False
+) -> None:
+    """The newest answers."""
+    from tasks.llm.journal.books import newest  # noqa: PLC0415
+
+    rows = newest(_journal(), limit)
+    if as_json:
+        show.as_json(rows)
+    else:
+        show_money.rows(rows, ["created", "route", "model", "picks", "usd", "key"])
+
+
+@journal.command("sum")
+def journal_sum(as_json: AsJson = False) -> None:
+    """What all calls cost so far, failed ones included; `unknown` of them are upper bounds."""
+    from tasks.llm.journal.books import sums  # noqa: PLC0415
+
+    rows = sums(_journal())
+    if as_json:
+        show.as_json(rows)
+    else:
+        columns = ["route", "model", "outcome", "calls", "prompt_tokens", "completion_tokens"]
+        show_money.rows(rows, [*columns, "usd", "unknown"], total=("calls", "usd", "unknown"))
+
+
+@journal.command("prune")
+def journal_prune(
+    before: Annotated[str, typer.Option(help="Forget answers bought before this day.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only count.")] = False,
+) -> None:
+    """Forget old answers. What they cost stays on the books; asked again, they are paid again."""
+    from tasks.llm.journal.books import prune  # noqa: PLC0415
+
+    n = prune(_journal(), before, dry_run=not yes)
+    show_money.pruned(n, before, done=yes)
+
+
+def _journal() -> Path:
+    from flows.workspace import STATE_DIR, find_root  # noqa: PLC0415
+    from tasks.llm.section import JOURNAL  # noqa: PLC0415
+
+    return find_root(Path.cwd()) / STATE_DIR / JOURNAL
+
+
+@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Find what is wrong with this set-up, and say how to mend it."""
     from flows.doctor import Verdict, examine  # noqa: PLC0415
@@ -68,7 +142,7 @@ def main() -> None:
     """Run the command; a mistake of the user's is told in words and ends with its status."""
     try:
         app()
-    except FlowError as error:
+    except (FlowError, CurationError) as error:
         show.failed(error)
         raise SystemExit(error.exit_code) from None
 

@@ -14,7 +14,7 @@ from typing import Annotated
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Failed
+from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows import dvc, overrides, record, show
@@ -23,6 +23,7 @@ from flows.graph import Graph, Stage, read_graph
 from flows.run import Done, Run, stage_task
 from flows.workspace import find_root, sole_run
 
+CAPPED = 3
 INTERRUPTED = 130
 
 
@@ -52,10 +53,12 @@ def curate(
             for change in overrides.apply(root, [*changes, *(override or [])]):
                 show.changed(change)
             run = Run(root, str(flow_run.id or uuid.uuid4()), lock)
-            _run_all(read_graph(root), run)
+            graph = read_graph(root)
+            _run_all(graph, run)
     except FlowError as error:
         return Failed(message=str(error), data=error)  # raised, it would print a traceback
-    return None
+    capped = show.capped(graph, root)
+    return Completed(name="Partial", message=capped) if capped else None
 
 
 def _run_all(graph: Graph, run: Run) -> None:
@@ -93,7 +96,8 @@ def main(changes: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    return 0
+    root = find_root(Path.cwd())
+    return CAPPED if show.capped(read_graph(root), root) else 0
 
 
 if __name__ == "__main__":

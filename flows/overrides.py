@@ -52,6 +52,21 @@ def apply(root: Path, overrides: Sequence[str], *, dry_run: bool = False) -> lis
     return changes
 
 
+def preview(root: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], list[Change]]:
+    """The values of `root`/params.yaml with each ``key=value`` set, and what that changed.
+
+    The file stays as it is, and no step is asked.
+
+    Raises:
+        ParamError: An override is not ``key=value``.
+    """
+    values = _round_trip().load((root / "params.yaml").read_text(encoding="utf-8"))
+    changes = [change for text in overrides if (change := _set(values, text))]
+    buffer = StringIO()
+    YAML().dump(values, buffer)
+    return YAML(typ="safe").load(buffer.getvalue()), changes
+
+
 def check(root: Path, params: Path) -> None:
     """Let every step check its section of a params file.
 

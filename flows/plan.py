@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from flows import dvc
-from flows.graph import load_yaml, read_graph
+from flows.graph import Stage, load_yaml, read_graph
+from flows.overrides import Change
 
 PARAMS = "params.yaml"
 
@@ -87,3 +88,24 @@ def _value(values: Any, key: str) -> Any:
     for part in key.split("."):
         values = values.get(part) if isinstance(values, Mapping) else None
     return values
+
+
+def stale_before(root: Path, stage: str, changes: Iterable[Change] = ()) -> list[str]:
+    """The stages before `stage` that are not up to date, or would not be after the changes."""
+    graph = read_graph(root)
+    stages = {each.name: each for each in graph.stages}
+    before: set[str] = set()
+    todo = [*stages[stage].upstream]
+    while todo:
+        name = todo.pop()
+        before.add(name)
+        todo += stages[name].upstream
+    stale = set(dvc.status(root))
+    for change in changes:
+        stale |= {name for name in before if _concerns(stages[name], change.key)}
+    return [each.name for each in graph.stages if each.name in before & stale]
+
+
+def _concerns(stage: Stage, key: str) -> bool:
+    """Whether a parameter of the stage is at, above or below a key."""
+    return any(f"{p}.".startswith(f"{key}.") or f"{key}.".startswith(f"{p}.") for p in stage.params)

@@ -11,7 +11,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.doctor import Finding
-from flows.errors import FlowError
 from flows.graph import Graph
 from flows.overrides import Change
 from flows.plan import Step
@@ -25,7 +24,7 @@ def changed(change: Change) -> None:
     err.print(f"params.yaml: {change.key} = {change.new!r} (was {change.old!r})", markup=False)
 
 
-def failed(error: FlowError) -> None:
+def failed(error: Exception) -> None:
     """Say why a run stopped."""
     err.print("[bold red]Stopped[/]")
     err.print(str(error), markup=False, soft_wrap=True)
@@ -37,8 +36,9 @@ def as_json(document: Any) -> None:
 
 
 def summary(graph: Graph, root: Path) -> None:
-    """The funnel of the run, what it cost, and where its results lie."""
-    funnel = load(graph, root, "funnel").get("funnel", {})
+    """The funnel of the run, what it cost, what to beware of, and where its results lie."""
+    validated = load(graph, root, "funnel")
+    funnel = validated.get("funnel", {})
     usage = load(graph, root, "usage")
     table = Table(box=None, show_header=False, padding=(0, 2))
     table.add_column(justify="right", style="bold")
@@ -58,6 +58,25 @@ def summary(graph: Graph, root: Path) -> None:
         out.print(f"selection: {output.path}/", markup=False)
     out.print(f"checks: {root / '.selectllm/data_docs/index.html'}", soft_wrap=True, markup=False)
     out.print("compare runs: mlflow ui")
+    for finding in validated.get("expectations", []):
+        if not finding["success"]:
+            words = f"{finding['expectation']}: {finding['detail']}"
+            out.print(f"[yellow]beware:[/] {escape(words)}", soft_wrap=True)
+    words = capped(graph, root)
+    if words:
+        out.print(f"[bold yellow]partial:[/] {escape(words)}", soft_wrap=True)
+
+
+def capped(graph: Graph, root: Path) -> str:
+    """That the selection is but a part, and what to do; empty when it is whole."""
+    usage = load(graph, root, "usage")
+    if not usage.get("partial"):
+        return ""
+    return (
+        f"{usage['selected']:,} of {usage['budget']:,} selected, then the next call could have "
+        f"passed llm_select.{usage['partial']}. Raise it and run this again to go on; what was "
+        "answered is not paid for again."
+    )
 
 
 FUNNEL = {

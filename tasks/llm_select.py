@@ -5,57 +5,37 @@ import json
 import signal
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from tasks.core.events import log
-from tasks.core.params import Params, load_section, load_seed
+from tasks.core.params import load_seed
 from tasks.core.schemas import PICKS, SELECTED
 from tasks.core.stage import Stage, run_step
 from tasks.core.tables import write_table
 from tasks.grouping.compose import compose
-from tasks.llm.fence import NOTE_CHARS
-from tasks.llm.journal import Journal
-from tasks.llm.judge import ModelJudge, Terms
-from tasks.llm.outcome import pick_rows, receipt_lines, selected_table, usage
-from tasks.llm.prompt import read_prompt
+from tasks.llm.canaries import plan as plan_canaries
+from tasks.llm.journal.journal import Journal
+from tasks.llm.judge import ModelJudge
+from tasks.llm.outcome import pick_rows, receipt_lines, selected_table
 from tasks.llm.quota import prompt_order, quotas
-from tasks.llm.rounds import Candidates, Judge, Pick, Question, Selection
-from tasks.llm.routes import load_route, require_key
-from tasks.llm.rules import Rules, check_budget, plan_rounds, read_rules
+from tasks.llm.rounds import Candidates, Judge, Pick, Question, Selection, Verdict
+from tasks.llm.routes import load_chain
+from tasks.llm.rules import Round, Rules, check_budget, plan_rounds, read_rules
+from tasks.llm.section import JOURNAL, LlmSelect, check_section, read_terms, selection_name
 from tasks.llm.shown import Shown
-
-JOURNAL = "journal.sqlite"
-
-
-class LlmSelect(Params):
-    """How many records to select, and how to ask for them."""
-
-    budget: Annotated[int, Field(ge=1)]
-    route: str
-    prompt: str
-    max_candidate_chars: Annotated[int, Field(ge=4 * NOTE_CHARS)]
-    max_answer_tokens: Annotated[int, Field(ge=64)]  # whitespace of a constrained answer counts
-    max_attempts: Annotated[int, Field(ge=1)]
-    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    concurrency: Annotated[int, Field(ge=1)]
+from tasks.llm.usage import usage
 
 
 def check(values: Mapping[str, Any]) -> LlmSelect:
-    """The section llm_select, and what it names: the route, its key and the prompt file.
+    """The section llm_select, and what it names: the routes, their keys and the prompt file.
 
     Raises:
         ParamError: Something of it is not as it should be.
     """
-    params = load_section(values, "llm_select", LlmSelect)
-    load_seed(values)
-    require_key(load_route(values, params.route))
-    read_prompt(Path(params.prompt))
-    return params
+    return check_section(values)
 
 
 async def llm_select(
@@ -73,74 +53,92 @@ async def llm_select(
         rules: How.
         judge: Who picks.
     """
+    first = list(prompts)
     picks: list[Pick] = []
     plan = plan_rounds(sum(map(len, prompts)), len(prompts), rules)
     for this in plan[:-1]:
-        ones = np.ones(len(prompts), dtype=np.intp)
-        won = await _hold(this.round, prompts, ones, judge)
+        won = await _hold(this, prompts, np.ones(len(prompts), dtype=np.intp), judge)
         picks += won
+        if len(won) < this.n_prompts:
+            return Selection(won[: rules.budget], picks, plan, [], is_partial=True)
         winners = np.array([pick.candidate for pick in won])
         seed = rules.seed + this.round
         groups = compose(clusters[winners], rules.later_size, rules.mode, seed)
         prompts = [winners[group] for group in groups]
     sizes = np.array([len(prompt) for prompt in prompts])
     n_picks = quotas(rules.budget, sizes, rules.seed)
-    final = await _hold(plan[-1].round, prompts, n_picks, judge)
+    final = await _hold(plan[-1], prompts, n_picks, judge)
     place = np.argsort(prompt_order(sizes, rules.seed))
     selected = sorted(final, key=lambda pick: (pick.rank, place[pick.question.prompt - 1]))
-    return Selection(selected, [*picks, *final], plan)
+    if len(selected) < rules.budget:
+        return Selection(selected, [*picks, *final], plan, [], is_partial=True)
+    canaries = await _audit(first, plan[0], rules, judge)
+    return Selection(selected, [*picks, *final], plan, canaries, is_partial=False)
 
 
 async def _hold(
-    number: int, prompts: Sequence[Candidates], n_picks: NDArray[np.intp], judge: Judge
+    this: Round, prompts: Sequence[Candidates], n_picks: NDArray[np.intp], judge: Judge
 ) -> list[Pick]:
+    """The picks of a round, by prompt and rank; fewer than planned when the judge was halted."""
+
     def questions() -> Iterator[Question]:
         for i, candidates in enumerate(prompts):
-            yield Question(number, i + 1, candidates, int(n_picks[i]))
+            yield Question(this.round, i + 1, candidates, int(n_picks[i]))
 
     verdicts = await judge(questions())
     return [
         Pick(question, verdict, rank + 1)
-        for question, verdict in zip(questions(), verdicts, strict=True)
+        for question, verdict in zip(questions(), verdicts, strict=False)
+        if verdict is not None
         for rank in range(question.n_picks)
     ]
+
+
+async def _audit(
+    prompts: Sequence[Candidates], this: Round, rules: Rules, judge: Judge
+) -> list[tuple[Question, Verdict]]:
+    """Questions of the first round asked once more, each with a canary in a candidate's place."""
+    n_picks = max(1, this.n_picks // this.n_prompts)
+    questions = [
+        Question(this.round, each.prompt + 1, prompts[each.prompt], n_picks, each)
+        for each in plan_canaries(len(prompts), rules.n_canaries, rules.seed)
+    ]
+    verdicts = await judge(questions)
+    return [(q, v) for q, v in zip(questions, verdicts, strict=False) if v is not None]
 
 
 def work(stage: Stage) -> None:
     """Read the prompts, have them judged, write the selection and what it rests on."""
     params = check(stage.values)
-    route = load_route(stage.values, params.route)
+    routes = load_chain(stage.values, params.route, params.fallback_routes)
     seed = load_seed(stage.values)
-    shown = Shown.read(stage.dep("cluster/prompts.parquet"), stage.dep("ingest/pool.parquet"))
-    rules = read_rules(stage.dep("cluster/clusters.json"), params.budget, seed)
-    check_budget(len(shown.rows), len(shown.prompts), rules)
-    if route.deployment.rpm or route.deployment.tpm:
-        log.warning("%s: rpm and tpm are not kept to yet; llm_select.concurrency is", route.where)
-    terms = Terms(
-        read_prompt(Path(params.prompt)),
-        seed,
-        params.max_candidate_chars,
-        params.max_answer_tokens,
-        params.max_attempts,
-        params.timeout_s,
-        params.concurrency,
+    prompts_file = stage.dep("cluster/prompts.parquet")
+    shown = Shown.read(prompts_file, stage.dep("ingest/pool.parquet"))
+    rules = read_rules(
+        stage.dep("cluster/clusters.json"), params.budget, seed, n_canaries=params.canaries
     )
+    check_budget(len(shown.rows), len(shown.prompts), rules)
+    terms = read_terms(params, seed)
     plan = plan_rounds(len(shown.rows), len(shown.prompts), rules)
-    progress = stage.progress(sum(this.n_prompts for this in plan), "prompts")
-    with closing(Journal(stage.state / JOURNAL)) as journal:
-        judge = ModelJudge(route, terms, shown.texts, journal, progress.advance)
+    n_questions = sum(this.n_prompts for this in plan) + params.canaries
+    progress = stage.progress(n_questions, "prompts")
+    name = selection_name(params, terms, routes, prompts_file)
+    path = stage.state / JOURNAL
+    with closing(Journal(path, selection=name, cap_usd=params.max_usd)) as journal:
+        judge = ModelJudge(routes, terms, shown.texts, journal, progress.advance)
         selection = _run(_select(shown, rules, judge))
-    bill = usage(selection, route, params.budget)
+        spent_usd = journal.spent_usd
+    bill = usage(selection, routes, rules, params.votes)
     write_table(stage.out("llm_select/picks.parquet"), pick_rows(selection, shown), PICKS)
     write_table(
-        stage.out("llm_select/selected.parquet"), selected_table(selection, shown, route), SELECTED
+        stage.out("llm_select/selected.parquet"), selected_table(selection, shown, routes), SELECTED
     )
     with stage.out("llm_select/receipt.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(receipt_lines(selection, shown, route))
+        file.writelines(receipt_lines(selection, shown, routes))
     stage.out("llm_select/usage.json").write_text(
         json.dumps(bill, indent=2, sort_keys=True) + "\n", encoding="utf-8"
     )
-    _tell(bill, len(shown.rows))
+    _tell(bill, len(shown.rows), spent_usd, params.max_usd)
 
 
 def _run(selecting: Coroutine[Any, Any, Selection]) -> Selection:
@@ -162,21 +160,31 @@ async def _select(shown: Shown, rules: Rules, judge: ModelJudge) -> Selection:
         await judge.close()
 
 
-def _tell(bill: Mapping[str, Any], n_candidates: int) -> None:
-    price = "at a price that is not known" if bill["usd"] is None else f"{bill['usd']:.4f} USD"
+def _tell(bill: Mapping[str, Any], n_candidates: int, spent_usd: float, max_usd: float) -> None:
+    price = f"{bill['usd']:.4f} USD" if bill["usd"] else "free"
     log.info(
         "llm_select: %s of %s records selected by %s in %s answers: %s",
-        f"{bill['budget']:,}",
+        f"{bill['selected']:,}",
         f"{n_candidates:,}",
         bill["model"],
         f"{bill['calls']:,}",
-        price if bill["usd"] != 0 else "free",
+        price,
     )
+    if spent_usd:
+        log.info("spent on this selection: %.4f of %g USD (max_usd)", spent_usd, max_usd)
     n_fallback = bill["methods"]["fallback"]
     if n_fallback:
         log.warning(
             "%s of them were picked by the offline rubric, since the model gave no answer",
             f"{n_fallback:,}",
+        )
+    if bill["partial"]:
+        log.warning(
+            "the selection is PARTIAL: the next call could have passed llm_select.max_usd (%g USD, "
+            "%.4f spent). Raise it and run this again to go on from here; what was answered is "
+            "not paid for again.",
+            max_usd,
+            spent_usd,
         )
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -24,12 +25,24 @@ from tasks.core.stage import Stage, run_step
 from tasks.core.tables import read_table
 
 MAX_FAILED_TOLD = 10
+USAGE_KEYS = ("selected", "partial", "methods", "rounds", "slots", "agreement", "canaries")
+
+
+class OnFault(StrEnum):
+    """What becomes of a run whose judge goes by slots or by chance, or falls for canaries."""
+
+    WARN = "warn"
+    FAIL = "fail"
 
 
 class Validate(Params):
     """The section validate of params.yaml."""
 
     max_fallback_rate: Annotated[float, Field(ge=0, le=1)]
+    max_slot_bias: Annotated[float, Field(ge=0, le=1)]
+    max_canary_rate: Annotated[float, Field(ge=0, le=1)]
+    min_agreement: Annotated[float, Field(ge=-1, le=1)]
+    on_judge_fault: Annotated[OnFault, Field(strict=False)]
     max_chars: Annotated[int, Field(gt=0)]
 
 
@@ -62,6 +75,7 @@ def validate(artifacts: Artifacts, limits: Limits) -> Verdict:
         funnel=count_funnel(artifacts),
         dropped=count_dropped(artifacts),
         findings=tuple(examination.findings),
+        partial=artifacts.usage["partial"],
         write_docs=lambda folder: write_docs(examination.context, folder),
     )
 
@@ -69,13 +83,17 @@ def validate(artifacts: Artifacts, limits: Limits) -> Verdict:
 def work(stage: Stage) -> None:
     """Read what the stages before wrote; write the verdict, or stop with what is wrong."""
     params = check(stage.values)
+    artifacts = _read(stage)
+    is_partial = artifacts.usage["partial"] is not None
+    budget = stage.values["llm_select"]["budget"]
     limits = Limits(
-        budget=stage.values["llm_select"]["budget"],
+        n_selected=artifacts.usage["selected"] if is_partial else budget,
+        is_partial=is_partial,
         near_threshold=stage.values["dedupe"]["near_threshold"],
-        max_fallback_rate=params.max_fallback_rate,
-        max_chars=params.max_chars,
+        is_judge_strict=params.on_judge_fault is OnFault.FAIL,
+        **params.model_dump(exclude={"on_judge_fault"}),
     )
-    verdict = validate(_read(stage), limits)
+    verdict = validate(artifacts, limits)
     docs = verdict.write_docs(stage.state / "data_docs")
     log.info("validate: Data Docs are in %s", docs)
     # The shell publishes nothing of a step that fails: a bad verdict gets a place of its own.
@@ -89,7 +107,12 @@ def work(stage: Stage) -> None:
             fix=f"The whole verdict is in {failed_file}; open {docs} to see it as pages.",
         )
     failed_file.unlink(missing_ok=True)
-    log.info("validate: all %d expectations are met", len(verdict.findings))
+    for finding in verdict.warnings:
+        log.warning("validate: %s: %s", finding.expectation, finding.detail)
+    n_met = len(verdict.findings) - len(verdict.warnings)
+    log.info("validate: %d of %d expectations are met", n_met, len(verdict.findings))
+    if is_partial:
+        log.warning("validate: the selection is PARTIAL (%s)", verdict.partial)
 
 
 def _read(stage: Stage) -> Artifacts:
@@ -105,14 +128,14 @@ def _read(stage: Stage) -> Artifacts:
         clusters=read_facts(stage.dep("cluster/clusters.json"), ["n_records", "n_prompts"]),
         picks=read_table(stage.dep("llm_select/picks.parquet"), PICKS),
         selected=read_table(stage.dep("llm_select/selected.parquet"), SELECTED),
-        usage=read_facts(stage.dep("llm_select/usage.json"), ["budget", "methods", "rounds"]),
+        usage=read_facts(stage.dep("llm_select/usage.json"), USAGE_KEYS),
     )
 
 
 def _what_failed(verdict: Verdict) -> str:
     lines = [
         f"  {table}: {expectation}: {detail}"
-        for table, expectation, _, detail in verdict.failed[:MAX_FAILED_TOLD]
+        for table, expectation, _, detail, _ in verdict.failed[:MAX_FAILED_TOLD]
     ]
     n_untold = len(verdict.failed) - len(lines)
     more = [f"  and {n_untold} more"] if n_untold else []

@@ -23,6 +23,7 @@ from tasks.llm.fence import Block, parse_block
 
 SERVED_MODEL = "fake-2025-01-01"
 BYTES_PER_TOKEN = 4
+USD_IN, USD_OUT = 1e-6, 4e-6  # a token, as its routes state
 LINGER_OFF = struct.pack("ii", 1, 0)  # closing then sends a reset
 
 
@@ -43,10 +44,14 @@ class Call:
 
     @property
     def block(self) -> Block:
-        """The candidates it shows, and how many to pick."""
-        block = parse_block(self.messages[-1]["content"])
-        assert block is not None
-        return block
+        """The candidates it shows, and how many to pick; a re-ask only adds to the question."""
+        blocks = (parse_block(message["content"]) for message in self.messages)
+        return next(block for block in blocks if block is not None)
+
+    @property
+    def is_reask(self) -> bool:
+        """Whether it names what was wrong with the reply before."""
+        return any(message["role"] == "assistant" for message in self.messages)
 
     @property
     def prompt_tokens(self) -> int:
@@ -76,7 +81,7 @@ def says(
     """A chat completion with this text."""
 
     def behave(call: Call) -> Response:
-        n_out = -(-len((text or "").encode()) // BYTES_PER_TOKEN)
+        n_out = -(-len((text or "").encode(errors="replace")) // BYTES_PER_TOKEN)
         message = {"role": "assistant", "content": text}
         body = {
             "id": f"chatcmpl-{call.n}",
@@ -164,6 +169,11 @@ class FakeProvider:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
+    def usd(self) -> float:
+        """The price of the responses that were sent whole."""
+        return self.tokens[0] * USD_IN + self.tokens[1] * USD_OUT
+
+    @property
     def api_base(self) -> str:
         """What a route's api_base has to be."""
         return f"http://127.0.0.1:{self._server.server_port}/v1"
@@ -175,6 +185,8 @@ class FakeProvider:
             "schema": "never",
             "api_base": self.api_base,
             "api_key": "none",
+            "input_cost_per_token": USD_IN,
+            "output_cost_per_token": USD_OUT,
         }
         return route | changes
 

@@ -12,7 +12,6 @@ from tasks.llm.answer import answer_schema
 from tasks.llm.client import Client
 from tasks.llm.faults import FaultKind, ProviderFault
 from tasks.llm.fence import render_block
-from tasks.llm.prices import FREE, Price
 from tasks.llm.routes import load_route
 from tests.fake_provider import (
     SERVED_MODEL,
@@ -47,8 +46,10 @@ def fresh(provider):
 
 def ask(deployment, n_calls=1, timeout_s=10.0):
     """The replies, or faults, to so many calls in a row."""
+    route = load_route({"models": {"mine": deployment}}, "mine")
     client = Client(
-        load_route({"models": {"mine": deployment}}, "mine"),
+        route.deployments[0],
+        route.where,
         seed=7,
         max_tokens=64,
         timeout_s=timeout_s,
@@ -134,7 +135,6 @@ TOO_LONG = "This model's maximum context length is 8192 tokens, your messages ha
         (garbled(b'{"id": "x", "cho'), FaultKind.MALFORMED),
         (garbled(b"[]"), FaultKind.MALFORMED),
         (garbled(b'{"answer": 42}'), FaultKind.MALFORMED),
-        (says("x", choices=[]), FaultKind.MALFORMED),
     ],
 )
 @pytest.mark.parametrize("model", ["openai/fake", "together_ai/fake", "openrouter/fake"])
@@ -159,9 +159,11 @@ def test_an_endpoint_that_is_not_there_is_a_connection_fault_with_its_cause():
         unused.bind(("127.0.0.1", 0))
         base = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
         deployment = {"model": "openai/x", "schema": "never", "api_base": base, "api_key": "none"}
-        (fault,) = ask(deployment)
+        prices = {"input_cost_per_token": 1.0, "output_cost_per_token": 1.0}
+        (fault,) = ask(deployment | prices)
     assert fault.kind is FaultKind.CONNECTION
     assert "127.0.0.1" in fault.message
+    assert not fault.may_cost
 
 
 @pytest.mark.parametrize(
@@ -194,6 +196,12 @@ def test_missing_usage_is_unknown_not_zero(provider):
     provider.script(says('{"picks": [1]}', usage=False))
     (reply,) = ask(provider.deployment())
     assert reply.prompt_tokens is None
+
+
+def test_a_reply_without_a_choice_is_empty_and_billed(provider):
+    provider.script(says("x", choices=[]))
+    (reply,) = ask(provider.deployment())
+    assert (reply.text, reply.completion_tokens) == ("", 1)
 
 
 def test_a_filtered_reply_is_told_by_its_reason(provider):
@@ -261,24 +269,42 @@ def test_the_rubric_answers_behind_the_same_door():
     assert reply.prompt_tokens >= 50
 
 
+def test_a_route_that_nobody_priced_is_refused_before_any_call(provider):
+    unpriced = provider.deployment()
+    del unpriced["input_cost_per_token"], unpriced["output_cost_per_token"]
+    with pytest.raises(ParamError, match="nobody has said what this model costs"):
+        ask(unpriced)
+    assert not provider.calls
+
+
+def test_a_reply_tells_which_parameters_were_left_out(provider):
+    provider.script(fails(400, "Unsupported parameter: response_format"))
+    _, reply = ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"), 2)
+    assert reply.left_out == ("response_format",)
+    (reply,) = ask(provider.deployment(model="deepinfra/fake"))
+    assert "seed" in reply.left_out
+
+
 @pytest.mark.parametrize(
-    ("deployment", "price"),
+    ("behave", "may_cost"),
     [
-        ({"model": "offline/rubric"}, FREE),
-        ({"model": "openai/gpt-4o-mini", "api_key": "none"}, Price(1.5e-07, 6e-07)),
-        ({"model": "openai/unheard-of", "api_key": "none"}, None),
-        ({"model": "gemini/gemma-3-27b-it", "api_key": "none"}, None),  # 0 in the map
-        ({"model": "ollama_chat/llama3", "api_base": "http://far.invalid:1"}, None),
+        (fails(401), False),
+        (fails(400, TOO_LONG), False),
+        (fails(429), False),
+        (fails(500), False),
+        (fails(503), False),
+        (fails(502), True),
+        (fails(504), True),
+        (resets(), True),
+        (resets(after=30), True),
+        (garbled(b"<html>"), True),
+        (late(3), True),
     ],
 )
-def test_a_price_is_known_or_none_but_never_a_zero_of_the_map(deployment, price):
-    client = Client(
-        load_route({"models": {"mine": {"schema": "never"} | deployment}}, "mine"),
-        seed=0,
-        max_tokens=64,
-        timeout_s=5,
-    )
-    assert client.price() == price
+def test_what_may_be_billed_without_a_reply_is_told_apart(provider, behave, may_cost):
+    provider.script(behave)
+    (fault,) = ask(provider.deployment(), timeout_s=0.4)
+    assert fault.may_cost is may_cost
 
 
 def test_a_proxy_is_not_asked_for_this_machine(provider, monkeypatch):

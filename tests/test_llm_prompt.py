@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from tasks.core.errors import ParamError
 from tasks.llm.fence import NOTE_CHARS, fence_word, parse_block, render_block, shorten
-from tasks.llm.prompt import USER_MARK, read_prompt
-from tests.conftest import PROJECT
+from tasks.llm.prompt import PROMPTS, USER_MARK, read_prompt, reask
 
-OURS = PROJECT / "tasks/llm/select.txt"
+OURS = PROMPTS / "criteria.txt"
 TEXTS = st.lists(st.text(st.characters(codec="utf-8"), max_size=60), min_size=1, max_size=12)
 
 
@@ -101,9 +100,62 @@ def test_a_faulty_prompt_file_is_refused_by_name_and_fault(tmp_path, system, use
     assert caught.value.where == str(path)
 
 
-def test_a_prompt_file_without_the_parting_line_is_refused(tmp_path):
-    with pytest.raises(ParamError, match="found 0"):
-        read_prompt(prompt_file(tmp_path, "Be fair.", WHOLE, mark="user:"))
+def test_a_file_of_criteria_alone_takes_our_criteria_s_place(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("\n- it is about rivers, and costs $5 at most\n", encoding="utf-8")
+    ours, mine = (read_prompt(p).messages(["Name a river."], 1) for p in (OURS, path))
+    assert mine[1] == ours[1]
+    criteria = OURS.read_text(encoding="utf-8").strip()
+    assert criteria in ours[0]["content"]
+    swapped = ours[0]["content"].replace(criteria, "- it is about rivers, and costs $5 at most")
+    assert mine[0]["content"] == swapped
+
+
+@pytest.mark.parametrize("name", ["candidates", "n_picks", "n_candidates"])
+def test_a_placeholder_without_the_parting_line_is_refused(tmp_path, name):
+    path = prompt_file(tmp_path, "Be fair.", f"${name}", mark="user:")
+    with pytest.raises(ParamError, match=rf"\${name} stands in it, but no line '{USER_MARK}'"):
+        read_prompt(path)
+
+
+@pytest.mark.parametrize("text", ["", " \n\t\n"])
+def test_an_empty_prompt_file_is_refused(tmp_path, text):
+    path = tmp_path / "prompt.txt"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ParamError, match=r"prompt\.txt: the file is empty"):
+        read_prompt(path)
+
+
+def test_two_parting_lines_are_refused(tmp_path):
+    path = prompt_file(tmp_path, f"Be fair.\n{USER_MARK}\nBe kind.", WHOLE)
+    with pytest.raises(ParamError, match="found 2"):
+        read_prompt(path)
+
+
+def test_a_prompt_file_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "prompt.txt"
+    path.write_bytes(b"\xff\xfe\x00x")
+    with pytest.raises(ParamError, match="not UTF-8 text"):
+        read_prompt(path)
+
+
+def test_a_rationale_is_asked_for_in_the_user_s_message_alone():
+    plain, asked = (
+        read_prompt(OURS).messages(["Name a river."], 1, rationale=rationale)
+        for rationale in (False, True)
+    )
+    assert asked[0] == plain[0]
+    assert asked[1]["content"].startswith(plain[1]["content"])
+    assert '"reasons"' in asked[1]["content"]
+    assert '"reasons"' not in plain[1]["content"]
+
+
+@given(reply=st.text(max_size=40), fault=st.text(min_size=1, max_size=40))
+def test_a_second_question_quotes_the_reply_and_names_the_fault(reply, fault):
+    said, asked = reask(reply, fault)
+    assert (said["role"], asked["role"]) == ("assistant", "user")
+    assert said["content"] == (reply.strip() or "(nothing)")
+    assert fault in asked["content"]
 
 
 def test_a_missing_prompt_file_is_named(tmp_path):

@@ -4,9 +4,10 @@ import pytest
 
 from tasks.core.errors import ParamError
 from tasks.core.params import read_params
+from tasks.llm.client import load_litellm
 from tasks.llm.keys import HIDDEN, redact
-from tasks.llm.prices import FREE, stated_price
-from tasks.llm.routes import Schema, load_route, require_key
+from tasks.llm.prices import FREE, Price, most_prompt_tokens, price_of, require_price
+from tasks.llm.routes import Schema, load_chain, load_route, require_key
 from tests.conftest import PROJECT
 
 KEYS = (
@@ -91,11 +92,45 @@ def test_every_route_is_checked_not_only_the_one_in_use():
         load_route({"models": models}, "good")
 
 
-def test_an_alias_may_be_a_list_of_one_deployment_but_not_of_two():
-    one = {"model": "openai/x", "schema": "never"}
-    assert load_route({"models": {"mine": [one]}}, "mine").deployment.schema_use is Schema.NEVER
-    with pytest.raises(ParamError, match="several deployments"):
-        load_route({"models": {"mine": [one, one]}}, "mine")
+ONE = {"model": "openai/x", "schema": "never", "api_base": "http://127.0.0.1:1/v1"}
+
+
+def test_an_alias_may_be_a_list_of_deployments_of_one_model():
+    other = ONE | {"api_base": "http://127.0.0.1:2/v1", "model": "hosted_vllm/x", "rpm": 60}
+    route = load_route({"models": {"mine": [ONE, other]}}, "mine")
+    assert [each.rpm for each in route.deployments] == [None, 60]
+    assert (route.model, route.schema_use) == ("openai/x", Schema.NEVER)
+    assert len(load_route({"models": {"mine": [ONE]}}, "mine").deployments) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([], r"models\.mine is an empty list"),
+        ([ONE, {}], r"models\.mine\[1\]\.model"),
+        ([ONE, "x"], r"models\.mine\[1\] has to be a mapping"),
+        ([ONE, ONE | {"temperature": 0.5}], "deployments differ in temperature"),
+        ([ONE, ONE | {"schema": "always"}], "deployments differ in schema"),
+        ([{"model": "offline/rubric", "schema": "never"}] * 2, "in one deployment alone"),
+        ("openai/x", r"models\.mine has to be a mapping"),
+    ],
+)
+def test_deployments_that_do_not_go_together_are_refused(given, says):
+    with pytest.raises(ParamError, match=says):
+        load_route({"models": {"mine": given}}, "mine")
+
+
+def test_a_chain_is_the_route_and_those_that_stand_in_for_it():
+    models = {name: ONE | {"model": f"openai/{name}"} for name in "abc"}
+    models["offline"] = {"model": "offline/rubric", "schema": "never"}
+    chain = load_chain({"models": models}, "b", ["c", "a"])
+    assert [route.alias for route in chain] == ["b", "c", "a"]
+    assert [route.alias for route in load_chain({"models": models}, "offline", [])] == ["offline"]
+    for route, fallbacks in (("a", ["a"]), ("a", ["b", "b"]), ("a", ["offline"]), ("offline", "a")):
+        with pytest.raises(ParamError, match=rf"{fallbacks[-1]} cannot stand in for {route}"):
+            load_chain({"models": models}, route, [*fallbacks])
+    with pytest.raises(ParamError, match=r"fallback_routes: models has no d"):
+        load_chain({"models": models}, "a", ["d"])
 
 
 @pytest.mark.parametrize(
@@ -143,14 +178,52 @@ def test_secrets_are_hidden_whole_and_in_part(monkeypatch):
     assert redact("key sk-proj-12345678 is wrong") == f"key {HIDDEN} is wrong"
 
 
-def test_only_what_runs_here_or_has_a_stated_price_has_one():
-    assert stated_price(route(model="offline/rubric").deployment) == FREE
-    local = route(model="ollama_chat/x", api_base="http://localhost:11434")
-    assert stated_price(local.deployment) == FREE
-    assert stated_price(route(model="ollama_chat/x", api_base="http://far:1").deployment) is None
-    assert stated_price(route().deployment) is None
-    priced = route(input_cost_per_token=1e-6, output_cost_per_token=0)
-    price = stated_price(priced.deployment)
-    assert price is not None
-    assert price.cost_usd(1_000_000, 5) == pytest.approx(1.0)
-    assert price.cost_usd(None, 5) is None
+PER_MILLION = 1e-6
+
+
+@pytest.mark.parametrize(
+    ("deployment", "price"),
+    [
+        ({"model": "offline/rubric"}, FREE),
+        ({"model": "local/gemma-3-270m"}, FREE),
+        ({"model": "ollama_chat/x", "api_base": "http://localhost:11434"}, FREE),
+        ({"model": "ollama_chat/x", "api_base": "http://far:1"}, None),
+        ({"model": "openai/gpt-4o-mini"}, Price(0.15 * PER_MILLION, 0.6 * PER_MILLION)),
+        ({"model": "openai/unheard-of"}, None),
+        ({"model": "gemini/gemma-3-27b-it"}, None),  # 0 in LiteLLM's map
+        (
+            {"model": "openai/gpt-4o-mini", "input_cost_per_token": 1.0}
+            | {"output_cost_per_token": 2.0},
+            Price(1.0, 2.0),
+        ),
+        (
+            {"model": "openai/mine", "input_cost_per_token": 0.0, "output_cost_per_token": 0.0},
+            FREE,
+        ),
+    ],
+)
+def test_a_price_is_known_or_none_but_never_a_zero_of_the_map(deployment, price):
+    found = price_of(route(**deployment).deployments[0], load_litellm())
+    assert found == (price and pytest.approx(price))
+
+
+def test_a_route_without_a_price_is_refused_with_the_keys_to_set():
+    deployment = route(model="openai/unheard-of").deployments[0]
+    with pytest.raises(ParamError, match="nobody has said what this model costs") as caught:
+        require_price(deployment, load_litellm(), "models.mine (openai/unheard-of)")
+    assert "models.mine (openai/unheard-of)" in str(caught.value)
+    assert "input_cost_per_token and output_cost_per_token" in str(caught.value)
+
+
+def test_a_price_is_per_token_of_either_kind():
+    assert Price(1e-6, 5e-6).cost_usd(1_000_000, 100_000) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    "text", ["Name a river.", "写一首关于河流的诗。", "def f(x): return x**2", ""]
+)
+def test_no_tokenizer_makes_more_tokens_than_are_booked(text):
+    messages = [{"role": "system", "content": text}, {"role": "user", "content": text * 50}]
+    n_tokens = load_litellm().token_counter(model="gpt-4o-mini", messages=messages)
+    assert n_tokens <= most_prompt_tokens(messages)
+    assert most_prompt_tokens(messages, 100) == most_prompt_tokens(messages) + 100

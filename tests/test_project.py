@@ -104,7 +104,11 @@ OTHER_VALUE = {
     "embed.precision": "bfloat16",
     "cluster.mode": "across",
     "llm_select.route": "chatgpt",
-    "llm_select.prompt": "README.md",
+    "llm_select.fallback_routes": "[gemma]",
+    "llm_select.prompt": "LICENSE",
+    "llm_select.rationale": "true",
+    "llm_select.canaries": 3,
+    "validate.on_judge_fault": "fail",
     "export.formats": "[csv]",
     "baseline.methods": "[random]",
     "measure.shares": "[]",
@@ -158,7 +162,9 @@ def _force(params, key):
 def test_any_model_behind_an_openai_endpoint_can_judge(clone):
     space = clone("judged")
     with FakeProvider() as provider:
-        route = "{model: openai/judge-1, api_base: '%s', api_key: none, schema: always}"
+        price = "input_cost_per_token: 1.0e-6, output_cost_per_token: 1.0e-6"
+        route = "{model: openai/judge-1, api_base: '%s', api_key: none, schema: always, PRICE}"
+        route = route.replace("PRICE", price)
         mine = f"models.mine={route % provider.api_base}"
         space.set(mine, "llm_select.route=mine", "llm_select.budget=33")
         space.dvc("repro")
@@ -170,6 +176,52 @@ def test_any_model_behind_an_openai_endpoint_can_judge(clone):
     assert pq.read_metadata(space.root / "data/llm_select/selected.parquet").num_rows == 33
     with sqlite3.connect(space.root / ".selectllm/journal.sqlite") as journal:
         assert journal.execute("select count(*) from answers").fetchone()[0] == n_prompts
+
+
+def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_goes_on_when_it_is_raised(clone):
+    space = clone("capped")
+    price = "input_cost_per_token: 1.0e-5, output_cost_per_token: 1.0e-5"
+    with FakeProvider() as provider:
+        route = f"models.mine={{model: openai/x, api_base: '{provider.api_base}', api_key: none, "
+        mine = ("-S", f"{route}schema: never, {price}}}", "-S", "llm_select.route=mine")
+        capped = space.selectllm("run", *mine, "-S", "llm_select.max_usd=0.3", check=False)
+        assert capped.returncode == 3, capped.stderr
+        assert "partial:" in capped.stdout
+        usage = json.loads((space.root / "data/llm_select/usage.json").read_text())
+        assert usage["partial"] == "max_usd"
+        assert 0 < usage["selected"] < 60
+        assert sum(provider.tokens) * 1e-5 <= 0.3
+        assert (space.root / "data/export").is_dir()
+        again = space.selectllm("run", check=False)
+        assert again.returncode == 3, "a cached part is still a part"
+        n_calls = len(provider.calls)
+        whole = space.selectllm("run", "-S", "llm_select.max_usd=30")
+        assert "partial:" not in whole.stdout
+        assert len(provider.calls) == 32
+        assert n_calls < 32
+
+
+def test_the_estimate_and_the_books_are_told_as_json(done):
+    told = json.loads(done.selectllm("estimate", "-S", "llm_select.votes=3", "--json").stdout)
+    assert told["work"]["calls"] == [64, 96]
+    costs = {cost["route"]: cost for cost in told["costs"]}
+    assert list(costs)[0] == "offline"
+    assert costs["offline"]["usd"] == [0, 0]
+    assert 0 < costs["chatgpt"]["usd"][0] < costs["chatgpt"]["usd"][1]
+    assert "input_cost_per_token" not in costs["gemma"]["problem"]
+    booked = json.loads(done.selectllm("journal", "sum", "--json").stdout)
+    assert [(row["route"], row["outcome"], row["calls"]) for row in booked] == [
+        ("offline", "answer", 32)
+    ]
+    assert len(json.loads(done.selectllm("journal", "list", "--limit", "5", "--json").stdout)) == 5
+    kept = done.selectllm("journal", "prune", "--before", "2099-01-01")
+    assert kept.stdout.startswith("32 answers are from before")
+    stale = done.selectllm("estimate", "-S", "cluster.candidates_per_prompt=9", check=False)
+    assert stale.returncode == 2
+    assert "dvc repro cluster" in stale.stderr
+    nonsense = done.selectllm("journal", "prune", "--before", "soon", check=False)
+    assert nonsense.returncode == 2
+    assert "is no day" in nonsense.stderr
 
 
 def test_plan_says_what_would_run_and_why(done):

@@ -32,7 +32,23 @@ from tasks.text.shingles import jaccard, normalise, shingles
 from tasks.validate import check, validate, work
 
 PROJECT = Path(__file__).parent.parent
-LIMITS = Limits(budget=4, near_threshold=0.8, max_fallback_rate=0.25, max_chars=200)
+LIMITS = Limits(
+    n_selected=4,
+    is_partial=False,
+    near_threshold=0.8,
+    max_fallback_rate=0.25,
+    max_slot_bias=0.3,
+    max_canary_rate=0.1,
+    min_agreement=0.2,
+    is_judge_strict=True,
+    max_chars=200,
+)
+FAIR = {
+    "partial": None,
+    "slots": {"is_shuffled": True, "slot_bias": 0.2, "p_value": 0.5},
+    "agreement": {"kappa": 0.6},
+    "canaries": {"gibberish": {"shown": 2, "picked": 0, "by_chance": 0.2}},
+}
 FILES = {
     "pool": "ingest/pool.parquet",
     "ingest_dropped": "ingest/dropped.parquet",
@@ -118,14 +134,15 @@ class Run:
         (data / "llm_select/usage.json").write_text(json.dumps(self.usage))
         (root / "dvc.yaml").write_bytes((PROJECT / "dvc.yaml").read_bytes())
         params = YAML(typ="safe").load(PROJECT / "params.yaml")
-        params["llm_select"]["budget"] = LIMITS.budget
+        params["llm_select"]["budget"] = LIMITS.n_selected
         YAML(typ="safe").dump(params, root / "params.yaml")
         return Stage("validate", root)
 
 
 def _pick(record: Row, place: tuple[int, int, int, int]) -> Row:
     names = ("round", "prompt", "slot", "rank")
-    return {"id": record["id"], **dict(zip(names, place, strict=True)), "method": "llm"}
+    placed = dict(zip(names, place, strict=True))
+    return {"id": record["id"], **placed, "votes": 1, "method": "llm"}
 
 
 def _select(record: Row, pick: Row, cluster: int) -> Row:
@@ -165,7 +182,8 @@ def sound() -> Run:
         },
         clusters={"n_records": 7, "n_prompts": 3},
         usage={
-            "budget": 4,
+            **FAIR,
+            "selected": 4,
             "methods": {"llm": 4, "rubric": 0, "fallback": 0},
             "rounds": [{"round": 1, "n_prompts": 3, "n_candidates": 7, "n_picks": 4}],
         },
@@ -187,7 +205,8 @@ def tournament() -> Run:
         _select(records[final[1]["id"]], final[1], 1),
     ]
     run.usage = {
-        "budget": 2,
+        **FAIR,
+        "selected": 2,
         "methods": {"llm": 2, "rubric": 0, "fallback": 0},
         "rounds": [
             {"round": 1, "n_prompts": 3, "n_candidates": 7, "n_picks": 3},
@@ -258,7 +277,10 @@ HASH = "Each id is the hash of its record's text"
 RANKS_END = "Ranks end with the number of picks"
 OF_SLOT = "Each pick is of the slot that showed it"
 NEAR = "No two texts are near-duplicates"
-PROVENANCE = ("round", "prompt", "slot", "rank", "method")
+NAMED = {"votes": "number of votes"}
+GOES_BY_TEXT = "The judge goes by the texts, not by slots, and not by chance"
+BIASED = {"is_shuffled": True, "slot_bias": 0.93, "p_value": 0.0}
+PROVENANCE = ("round", "prompt", "slot", "rank", "votes", "method")
 
 FAULTS = [
     Fault("stages", ("Rows in are rows kept plus rows dropped",), "dedupe", lose("unique", 6)),
@@ -417,9 +439,9 @@ FAULTS = [
     ),
     Fault(
         "selected",
-        tuple(f"Each {column} is that of the pick" for column in PROVENANCE),
+        tuple(f"Each {NAMED.get(column, column)} is that of the pick" for column in PROVENANCE),
         f"id {IDS[0]}, pick_round 1, round 2",
-        put("selected", 3, round=2, prompt=2, slot=3, rank=4, method="rubric"),
+        put("selected", 3, round=2, prompt=2, slot=3, rank=4, votes=2, method="rubric"),
     ),
     Fault(
         "selected",
@@ -458,6 +480,26 @@ FAULTS = [
         "method fallback, max_share 0.25, share 0.5",
         fall_back_twice,
     ),
+    Fault(
+        "judge",
+        (GOES_BY_TEXT,),
+        "fault slot bias, allowed 0.3, found 0.93",
+        lambda run: run.usage.update(slots=BIASED),
+    ),
+    Fault(
+        "judge",
+        (GOES_BY_TEXT,),
+        "fault canaries picked, allowed 0.1, found 0.5",
+        lambda run: run.usage.update(
+            canaries={"gibberish": {"shown": 4, "picked": 2, "by_chance": 0.2}}
+        ),
+    ),
+    Fault(
+        "judge",
+        (GOES_BY_TEXT,),
+        "fault disagreement, allowed 0.8, found 1.1",
+        lambda run: run.usage.update(agreement={"kappa": -0.1}),
+    ),
 ]
 
 
@@ -481,7 +523,7 @@ def test_a_sound_run_meets_every_expectation(verdict: Verdict):
 
 
 def test_a_tournament_is_sound_too():
-    limits = replace(LIMITS, budget=2)
+    limits = replace(LIMITS, n_selected=2)
     assert validate(tournament().artifacts(), limits).failed == []
 
 
@@ -490,6 +532,38 @@ def test_a_later_round_may_pick_only_what_the_round_before_picked(verdict: Verdi
     run.picks[4]["id"] = IDS[0]
     found = [one.detail for one in examined(run, "picks") if not one.success]
     assert found == [f"1 of 5 rows: round 2, id {IDS[0]}, shown False"]
+
+
+@pytest.mark.parametrize(
+    "slots",
+    [{**BIASED, "p_value": 0.4}, {**BIASED, "p_value": None}, {**BIASED, "is_shuffled": False}],
+    ids=["accident", "too few prompts", "paper mode"],
+)
+def test_a_slot_bias_that_says_nothing_of_the_judge_is_no_fault(slots: Row):
+    run = sound()
+    run.usage["slots"] = slots
+    assert validate(run.artifacts(), LIMITS).failed == []
+
+
+def test_a_fault_of_the_judge_is_a_warning_where_it_may_be():
+    run = sound()
+    run.usage["slots"] = BIASED
+    verdict = validate(run.artifacts(), replace(LIMITS, is_judge_strict=False))
+    assert verdict.failed == []
+    (warning,) = verdict.warnings
+    assert "slot bias" in warning.detail
+
+
+def test_a_partial_selection_is_sound_and_labelled():
+    run = sound()
+    del run.rows["selected"][3], run.rows["picks"][1]
+    run.usage |= {"partial": "max_usd", "selected": 3, "methods": {"llm": 3}}
+    limits = replace(LIMITS, n_selected=3, is_partial=True)
+    verdict = validate(run.artifacts(), limits)
+    assert verdict.failed == []
+    assert json.loads(verdict.to_json())["partial"] == "max_usd"
+    run.usage["selected"] = 4
+    assert {one.table for one in validate(run.artifacts(), limits).failed} == {"told"}
 
 
 def test_the_funnel_adds_up(verdict: Verdict):
@@ -511,7 +585,7 @@ def test_a_run_without_a_single_record_is_refused_and_does_not_crash():
     empty = Run(
         rows={name: [] for name in FILES},
         clusters={"n_records": 0, "n_prompts": 0},
-        usage={"budget": 0, "methods": {}, "rounds": []},
+        usage={**FAIR, "selected": 0, "methods": {}, "rounds": []},
         vectors=np.empty((0, 7), dtype=np.float32),
         n_rows=0,
     )
@@ -553,7 +627,7 @@ def test_a_faulty_run_stops_with_what_is_wrong_and_where_to_look(tmp_path: Path)
         stage.run(work)
     failed_file = tmp_path / ".selectllm" / "failed_validation.json"
     message = str(caught.value)
-    assert "1 of 54 expectations are not met" in message
+    assert "1 of 56 expectations are not met" in message
     assert f"selected: Each cluster is that of the candidate: 1 of 4 rows: id {IDS[3]}" in message
     assert str(failed_file) in message
     assert str(tmp_path / ".selectllm" / "data_docs" / "index.html") in message
@@ -582,15 +656,15 @@ def test_a_run_says_two_lines_writes_the_same_each_time_and_leaves_nothing_elsew
     )
     docs = state / "data_docs"
     said = [f"validate: Data Docs are in {docs / 'index.html'}"]
-    assert done.stderr.splitlines() == [*said, "validate: all 54 expectations are met"]
+    assert done.stderr.splitlines() == [*said, "validate: 56 of 56 expectations are met"]
     assert (done.returncode, done.stdout, list(elsewhere.iterdir())) == (0, "", [])
 
     text = result_file.read_text()
     result = json.loads(text)
     assert text == json.dumps(result, indent=2, sort_keys=True) + "\n"
-    assert set(result) == {"success", "funnel", "dropped", "expectations"}
+    assert set(result) == {"success", "partial", "funnel", "dropped", "expectations"}
     assert result["success"] is True
-    assert set(result["expectations"][0]) == {"table", "expectation", "success", "detail"}
+    assert set(result["expectations"][0]) == set(Finding._fields)
     assert "Each vector has unit norm" in "".join(pages_of(docs))
 
     Stage("validate", root).run(work)
@@ -605,8 +679,8 @@ def test_a_run_says_two_lines_writes_the_same_each_time_and_leaves_nothing_elsew
 
 def test_checking_the_section_loads_no_heavy_library():
     code = (
-        "import sys; from tasks.validate import check;"
-        "check({'validate': {'max_fallback_rate': 0.1, 'max_chars': 5}});"
+        "import sys; from pathlib import Path; from tasks.core.params import read_params;"
+        "from tasks.validate import check; check(read_params(Path('params.yaml')));"
         "print([name for name in ('great_expectations', 'pandas', 'scipy') if name in sys.modules])"
     )
     done = subprocess.run(
@@ -620,7 +694,7 @@ def test_checking_the_section_loads_no_heavy_library():
     [("max_fallback_rate", 1.1), ("max_fallback_rate", -0.1), ("max_chars", 0), ("max_chars", 2.5)],
 )
 def test_a_value_out_of_range_is_refused_by_name(key: str, value: float):
-    section = {"max_fallback_rate": 0.05, "max_chars": 100, key: value}
+    section = YAML(typ="safe").load(PROJECT / "params.yaml")["validate"] | {key: value}
     with pytest.raises(ParamError, match=f"validate.{key}"):
         check({"validate": section})
 

@@ -47,11 +47,22 @@ class Artifacts:
 
 @dataclass(frozen=True)
 class Limits:
-    """The parameters a run is held to."""
+    """What a run is held to: parameters, and how many records there are to be.
 
-    budget: int
+    Attributes:
+        n_selected: The budget; of a partial selection, as many as it says it has.
+        is_partial: The money cap was reached, so rounds may lack prompts.
+        is_judge_strict: A fault of the judge's fails the run; else it is a warning.
+    """
+
+    n_selected: int
+    is_partial: bool
     near_threshold: float
     max_fallback_rate: float
+    max_slot_bias: float
+    max_canary_rate: float
+    min_agreement: float
+    is_judge_strict: bool
     max_chars: int
 
 

@@ -20,6 +20,7 @@ from great_expectations.data_context.types.base import (
     ProgressBarsConfig,
 )
 from great_expectations.expectations.expectation import Expectation
+from great_expectations.expectations.metadata_types import FailureSeverity
 
 from tasks.checks.table import Table
 from tasks.checks.verdict import Finding
@@ -99,7 +100,9 @@ def _text(result: ExpectationValidationResult) -> str:
 
 def _finding(table: str, result: ExpectationValidationResult, key: Sequence[str]) -> Finding:
     detail = "" if result.success else _detail(result, key)
-    return Finding(table, _text(result), bool(result.success), detail)
+    config = result.expectation_config
+    is_warning = config is not None and config.severity == FailureSeverity.WARNING
+    return Finding(table, _text(result), bool(result.success), detail, is_warning)
 
 
 def _detail(result: ExpectationValidationResult, key: Sequence[str]) -> str:

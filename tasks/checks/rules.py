@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import great_expectations.expectations as gxe
 from great_expectations.expectations.expectation import Expectation
+from great_expectations.expectations.metadata_types import FailureSeverity
 
 
 def present(column: str, text: str) -> Expectation:
@@ -56,10 +57,14 @@ def equal(column: str, other: str, text: str) -> Expectation:
     )
 
 
-def at_least(larger: str, smaller: str, text: str) -> Expectation:
+def at_least(larger: str, smaller: str, text: str, *, is_warning: bool = False) -> Expectation:
     """In each row `larger` is no less than `smaller`."""
     return gxe.ExpectColumnPairValuesAToBeGreaterThanB(
-        column_A=larger, column_B=smaller, or_equal=True, description=text
+        column_A=larger,
+        column_B=smaller,
+        or_equal=True,
+        severity=FailureSeverity.WARNING if is_warning else FailureSeverity.CRITICAL,
+        description=text,
     )
 
 

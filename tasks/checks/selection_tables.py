@@ -5,28 +5,33 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.checks.artifacts import METHODS, Artifacts, Limits
+from tasks.checks.judge_table import judge_table
 from tasks.checks.near import find_twins
 from tasks.checks.table import Table, fields, n_distinct, record_ids, texts
 from tasks.core.records import record_text
 from tasks.text.shingles import normalise
 
-PROVENANCE = ("round", "prompt", "slot", "rank", "method")
+PROVENANCE = ("round", "prompt", "slot", "rank", "votes", "method")
 
 
 def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
     """Tables by name, as `tasks.checks.suite` knows them."""
     return {
-        "told": _told(artifacts),
+        "told": _told(artifacts, limits),
         "picks": _picks(artifacts),
         "quotas": _quotas(artifacts, limits),
         "selected": _selected(artifacts),
         "texts": _texts(artifacts, limits),
         "methods": _methods(artifacts, limits),
+        "judge": judge_table(artifacts.usage, limits),
     }
 
 
-def _told(artifacts: Artifacts) -> Table:
-    """One row a number that a stage tells, beside the same number counted."""
+def _told(artifacts: Artifacts, limits: Limits) -> Table:
+    """One row a number that a stage tells, beside the same number counted.
+
+    What is told of rounds is their plan, which a partial selection did not carry out.
+    """
     clusters, usage = artifacts.clusters, artifacts.usage
     n_prompts = n_distinct(artifacts.prompts, "prompt")
     n_candidates = len(artifacts.prompts)  # of round 1; of a later one, the picks of that before
@@ -34,11 +39,13 @@ def _told(artifacts: Artifacts) -> Table:
     rows = [
         ("n_records of clusters.json", clusters["n_records"], len(artifacts.unique)),
         ("n_prompts of clusters.json", clusters["n_prompts"], n_prompts),
-        ("budget of usage.json", usage["budget"], len(methods)),
+        ("selected of usage.json", usage["selected"], len(methods)),
     ]
     for method in METHODS:
         told = usage["methods"].get(method, 0)
         rows.append((f"methods.{method} of usage.json", told, methods.count(method)))
+    if limits.is_partial:
+        return Table(pd.DataFrame(rows, columns=["what", "told", "counted"]), ["what"])
     by_round = _by_round(artifacts)
     n_asked = n_distinct(by_round.get(1, artifacts.picks[:0]), "prompt")
     rows.append(("prompts with picks of round 1", n_prompts, n_asked))
@@ -77,7 +84,7 @@ def _quotas(artifacts: Artifacts, limits: Limits) -> Table:
     """One row a prompt of a round: its picks, their ranks, and how many it was to give.
 
     In the last round the prompts share the budget, and none gives two more than another; in
-    a round before it each gives one.
+    a round before it each gives one. Of a partial selection no number is expected.
     """
     ranks = artifacts.picks.to_pandas().groupby(["round", "prompt"])["rank"]
     frame = ranks.agg(
@@ -85,10 +92,11 @@ def _quotas(artifacts: Artifacts, limits: Limits) -> Table:
     ).reset_index()
     is_last = frame["round"] == frame["round"].max()
     n_prompts = max(int(is_last.sum()), 1)
-    frame = frame.assign(
-        fewest=np.where(is_last, limits.budget // n_prompts, 1),
-        most=np.where(is_last, -(-limits.budget // n_prompts), 1),
+    shares = limits.n_selected // n_prompts, -(-limits.n_selected // n_prompts)
+    fewest, most = (
+        frame["n_picks"] if limits.is_partial else np.where(is_last, share, 1) for share in shares
     )
+    frame = frame.assign(fewest=fewest, most=most)
     return Table(frame, ["round", "prompt"])
 
 

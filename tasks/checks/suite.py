@@ -80,7 +80,7 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             equal("n_ranks", "n_picks", "No rank is given twice"),
         ],
         "selected": [
-            count(limits.budget, f"There are exactly {limits.budget:,} records"),
+            count(limits.n_selected, f"There are exactly {limits.n_selected:,} records"),
             distinct("id", "No record is selected twice"),
             within("in_pool", [True], "Each record is of the pool"),
             equal("id", "recomputed_id", "Each id is the hash of its record's text"),
@@ -89,6 +89,7 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             equal("prompt", "pick_prompt", "Each prompt is that of the pick"),
             equal("slot", "pick_slot", "Each slot is that of the pick"),
             equal("rank", "pick_rank", "Each rank is that of the pick"),
+            equal("votes", "pick_votes", "Each number of votes is that of the pick"),
             equal("method", "pick_method", "Each method is that of the pick"),
             at_least("rank", "rank_before", "The best ranks come first"),
             equal("cluster", "shown_cluster", "Each cluster is that of the candidate"),
@@ -100,4 +101,12 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             absent("near_to", "No two texts are near-duplicates"),
         ],
         "methods": [at_least("max_share", "share", "No method has more than its share")],
+        "judge": [
+            at_least(
+                "allowed",
+                "found",
+                "The judge goes by the texts, not by slots, and not by chance",
+                is_warning=not limits.is_judge_strict,
+            )
+        ],
     }

@@ -20,6 +20,7 @@ class Finding(NamedTuple):
     expectation: str
     success: bool
     detail: str
+    is_warning: bool  # when it is not met, the run may be used all the same
 
 
 @dataclass(frozen=True)
@@ -30,23 +31,31 @@ class Verdict:
         funnel: How many rows or records were left after each cut, and how many went why.
         dropped: How many rows ingest and dedupe dropped, by reason.
         findings: One for each expectation.
+        partial: Why the selection is but a part; None when it is whole.
         write_docs: Writes the Data Docs into a folder, and returns the page to open.
     """
 
     funnel: Mapping[str, int]
     dropped: Mapping[str, Mapping[str, int]]
     findings: tuple[Finding, ...]
+    partial: str | None
     write_docs: Callable[[Path], Path] = field(repr=False, compare=False)
 
     @property
     def failed(self) -> list[Finding]:
-        """The findings of what is not as expected."""
-        return [finding for finding in self.findings if not finding.success]
+        """The findings of what is not as expected, and forbids the use of the run."""
+        return [each for each in self.findings if not (each.success or each.is_warning)]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """The findings of what is not as expected, and has to be known."""
+        return [each for each in self.findings if each.is_warning and not each.success]
 
     def to_json(self) -> str:
         """The text of result.json, the same for the same verdict."""
         result = {
             "success": not self.failed,
+            "partial": self.partial,
             "funnel": self.funnel,
             "dropped": self.dropped,
             "expectations": [finding._asdict() for finding in self.findings],

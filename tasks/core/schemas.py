@@ -56,6 +56,7 @@ _PROVENANCE = [
     _required("prompt", pa.int32()),
     _required("slot", pa.int32()),
     _required("rank", pa.int32()),  # inside the prompt, 1 = best
+    _required("votes", pa.int32()),  # of the prompt that name it; 0 for a fallback
     _required("method", pa.string()),  # llm, rubric (the offline route) or fallback
 ]
 

@@ -11,9 +11,10 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 MAX_CHARS = 20_000  # of an answer, the last ones; no list of slots needs as many
+MAX_REASON = 300  # characters of the sentence on a pick
 MAX_DIGITS = 9  # of a slot; int() refuses, or takes long over, thousands
 
-PICKS = "picks"
+PICKS, REASONS = "picks", "reasons"
 
 
 class AnswerFault(StrEnum):
@@ -42,14 +43,19 @@ _NUMBER = re.compile(r"\d+")
 _SLOT = re.compile(r"(?:slot|candidate)?[\s#]*(\d+)", re.IGNORECASE)
 
 
-def answer_schema(n_candidates: int, n_picks: int) -> dict[str, Any]:
+def answer_schema(n_candidates: int, n_picks: int, *, rationale: bool = False) -> dict[str, Any]:
     """The JSON schema of an answer: an object, since providers refuse a list at the top."""
     slot = {"type": "integer", "minimum": 1, "maximum": n_candidates}
     picks = {"type": "array", "items": slot, "minItems": n_picks, "maxItems": n_picks}
+    properties: dict[str, Any] = {PICKS: picks}
+    if rationale:
+        reason = {"type": "string", "maxLength": MAX_REASON}
+        bounds = {"minItems": n_picks, "maxItems": n_picks}
+        properties[REASONS] = {"type": "array", "items": reason, **bounds}
     return {
         "type": "object",
-        "properties": {PICKS: picks},
-        "required": [PICKS],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }
 
@@ -69,6 +75,15 @@ def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | Unrea
         return Unreadable(AnswerFault.NO_LIST, f"no list of slots in {text[:80]!r}")
     slots = [_slot(value) for value in values[:n_picks]]
     return _first_fault(slots, n_candidates, n_picks) or [slot for slot in slots if slot]
+
+
+def parse_reasons(text: str, n_picks: int) -> list[str | None]:
+    """What an answer says of each of its picks; None where it says nothing. Never raises."""
+    objects = list(_objects(_without_thoughts(text[-MAX_CHARS:])))
+    given = next((o[REASONS] for o in reversed(objects) if REASONS in o), None)
+    given = given if isinstance(given, list) else []
+    reasons = [" ".join(r.split())[:MAX_REASON] if isinstance(r, str) else None for r in given]
+    return (reasons + [None] * n_picks)[:n_picks]
 
 
 def _first_fault(slots: list[int | None], n_candidates: int, n_picks: int) -> Unreadable | None:

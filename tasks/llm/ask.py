@@ -1,7 +1,8 @@
-"""Many questions at once, but the first one alone: a wrong key is then refused once, not often."""
+"""Many questions at once, but the first call alone: a wrong key is then refused once, not often."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 from tasks.core.events import log
@@ -10,62 +11,91 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-class Crowd(Generic[Q, A]):
-    """Asks with at most `concurrency` calls under way: one at first, one more for each success.
+class Halt(Exception):
+    """An orderly end: no other call is to be made, and what was answered so far counts."""
 
-    When a call fails for good, no other is started, those under way are let end, since they may
-    be paid for, and the first failure is raised. When the crowd is cancelled, so are they.
+
+class Gate:
+    """Lets calls through: one at first; once one has succeeded, ever more up to `concurrency`.
+
+    The starts of the first calls are spread over the time that a call takes: all at once they
+    would also come back all at once, and go on in step like that.
+    """
+
+    def __init__(self, concurrency: int) -> None:
+        self._places = asyncio.Semaphore(1)
+        self._n_shut = concurrency - 1
+        self._step_s: float | None = None
+        self._concurrency = concurrency
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """A place for one call, held while it lasts."""
+        async with self._places:
+            yield
+
+    def succeeded(self, duration_s: float) -> None:
+        """Tell that a call has succeeded, and how long it took."""
+        if self._step_s is None:
+            self._step_s = duration_s / self._concurrency
+            self._widen()
+
+    def _widen(self) -> None:
+        if self._n_shut and self._step_s is not None:
+            self._n_shut -= 1
+            self._places.release()
+            asyncio.get_running_loop().call_later(self._step_s, self._widen)
+
+
+class Crowd(Generic[Q, A]):
+    """Asks questions, a bounded number at a time.
+
+    When one fails for good, no other is begun, those under way are let end, since they may be
+    paid for, and the first failure is raised. When the crowd is cancelled, so are they.
 
     Attributes:
-        stopping: Set once a call has failed for good; who waits to try again should not.
+        stopping: Set once a question has failed for good, or by it as soon as it knows; who waits
+            to try again should not.
+        halted: Why the crowd ended before its last question, if it was an orderly end.
     """
 
     def __init__(
-        self,
-        recall: Callable[[Q], A | None],
-        ask: Callable[[Q], Awaitable[A]],
-        *,
-        concurrency: int,
-        advance: Callable[[], None],
+        self, ask: Callable[[Q], Awaitable[A]], *, limit: int, advance: Callable[[], None]
     ) -> None:
-        """Ask by `ask` what `recall` does not know, and call `advance` for each answer."""
-        self._recall, self._ask, self._advance = recall, ask, advance
-        self._concurrency, self._width = concurrency, 1
+        """Ask by `ask`, at most `limit` at a time, and call `advance` for each answer."""
+        self._ask, self._advance, self._limit = ask, advance, limit
         self._running: dict[asyncio.Task[A], int] = {}
         self._answers: dict[int, A] = {}
         self._failure: BaseException | None = None
         self.stopping = asyncio.Event()
+        self.halted: Halt | None = None
 
-    async def answers(self, questions: Iterable[Q]) -> list[A]:
+    async def answers(self, questions: Iterable[Q]) -> list[A | None]:
         """The answers to all questions, in their order; questions are taken when it is their turn.
 
+        None stands for what was not answered because the crowd was halted; questions that were
+        not even taken are left out.
+
         Raises:
-            Exception: The first that `ask` raised.
+            Exception: The first that `ask` raised, unless it was a Halt.
         """
         self._answers.clear()
+        n_taken = 0
         try:
-            for i, question in enumerate(questions):
-                await self._pose(i, question)
+            for question in questions:
+                while len(self._running) >= self._limit:
+                    await self._collect()
                 if self.stopping.is_set():
                     break
+                self._running[asyncio.ensure_future(self._ask(question))] = n_taken
+                n_taken += 1
             while self._running:
                 await self._collect()
         finally:
             await self._cancel()
         if self._failure is not None:
             raise self._failure
-        return [self._answers[i] for i in range(len(self._answers))]
-
-    async def _pose(self, i: int, question: Q) -> None:
-        known = self._recall(question)
-        if known is not None:
-            self._keep(i, known)
-            await asyncio.sleep(0)  # let the calls under way move on
-            return
-        while len(self._running) >= self._width and not self.stopping.is_set():
-            await self._collect()
-        if not self.stopping.is_set():
-            self._running[asyncio.ensure_future(self._ask(question))] = i
+        return [self._answers.get(i) for i in range(n_taken)]
 
     async def _collect(self) -> None:
         done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
@@ -73,17 +103,19 @@ class Crowd(Generic[Q, A]):
             i = self._running.pop(task)
             error = task.exception()
             if error is None:
-                self._width = min(self._concurrency, self._width + 1)
-                self._keep(i, task.result())
-            elif self._failure is None:
-                self._failure = error
-                self.stopping.set()
-                if self._running:
-                    log.info("stopping; %d calls under way may end", len(self._running))
+                self._answers[i] = task.result()
+                self._advance()
+            else:
+                self._stop(error)
 
-    def _keep(self, i: int, answer: A) -> None:
-        self._answers[i] = answer
-        self._advance()
+    def _stop(self, error: BaseException) -> None:
+        if self.halted is None and self._failure is None and self._running:
+            log.info("stopping; %d questions under way may end", len(self._running))
+        self.stopping.set()
+        if isinstance(error, Halt):
+            self.halted = self.halted or error
+        elif self._failure is None:
+            self._failure = error
 
     async def _cancel(self) -> None:
         for task in self._running:

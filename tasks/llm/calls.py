@@ -1,161 +1,169 @@
-"""One question, asked until it is answered: retries, what they cost, and when to give up."""
+"""One question put to one route until it is answered: what is tried again, and when to give up."""
 
 import asyncio
 import random
 import time
 from contextlib import suppress
-from typing import NamedTuple
 
-from tasks.llm.answer import AnswerFault, Unreadable, answer_schema, parse_picks
-from tasks.llm.client import Client, Reply
+from tasks.llm.answer import AnswerFault, answer_schema
+from tasks.llm.ask import Gate
+from tasks.llm.endpoint import Endpoint, Habits, least_busy
 from tasks.llm.faults import FaultKind, ProviderFault
-from tasks.llm.journal import Answer, Attempt, Journal
-from tasks.llm.keys import redact
-from tasks.llm.prices import Price
-from tasks.llm.prompt import Messages
+from tasks.llm.journal.journal import Answer
+from tasks.llm.posed import NoAnswer, Posed
+from tasks.llm.prompt import Messages, reask
+from tasks.llm.routes import Route
 from tasks.llm.stops import FATAL, stop_for
+from tasks.llm.till import Stopped, Till
 
-BACKOFF_S = 1.0  # before the second call; twice as long before each next one
 MAX_BACKOFF_S = 60.0
 MAX_RETRY_AFTER_S = 300.0  # a provider that asks for a longer wait is left alone
+REST_S = 60.0  # for a route that is down, while another one stands in
 
-HOPELESS = (FaultKind.CONTEXT_TOO_LONG, FaultKind.CONTENT_FILTER)
-"""What no retry cures, for one question."""
+MAX_USELESS = 2
+"""Replies that are no answers: one to the question, one to that which names what was wrong."""
 
-INVALID = tuple(AnswerFault)
-
-
-class Posed(NamedTuple):
-    """A question as it is put to a model."""
-
-    key: str  # of its answer in the journal
-    messages: Messages
-    texts: list[str]  # of its candidates, as the messages show them
-    n_picks: int
+USELESS = tuple(AnswerFault)
+HARMLESS = (
+    FaultKind.REFUSED_PARAMETER,  # it is left out from now on
+    FaultKind.CONTEXT_TOO_LONG,  # `Caller.recall` tells
+    FaultKind.CONTENT_FILTER,
+)
+"""What counts as no failed attempt."""
 
 
 class Caller:
-    """Asks the model of a client, and books every call in the journal, within one event loop.
+    """Asks the model of a route, within one event loop; every call goes through the till.
 
     Args:
-        client: Makes the calls.
-        journal: Where answers are kept and failed calls are booked.
-        max_attempts: Calls for one question; those that gave an invalid answer count across runs.
-        stopping: Set when the run is to end; nobody waits for a next call then.
-        backoff_s: How long to wait before the second call.
+        route: Whose model.
+        habits: How calls are made.
+        till: Where they are booked.
+        is_last: No other route stands in for this one, so the run ends when it is down.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        journal: Journal,
-        *,
-        max_attempts: int,
-        stopping: asyncio.Event,
-        backoff_s: float = BACKOFF_S,
-    ) -> None:
-        self._client, self._journal = client, journal
-        self._max_attempts, self._backoff_s = max_attempts, backoff_s
-        self._stopping = stopping
+    def __init__(self, route: Route, habits: Habits, till: Till, *, is_last: bool) -> None:
+        self.route, self._habits, self._till, self._is_last = route, habits, till, is_last
+        self._endpoints = [Endpoint(d, route.where, habits) for d in route.deployments]
+        is_embedded = route.deployments[0].is_embedded  # it works on one prompt at a time
+        self._gate = Gate(1 if is_embedded else habits.concurrency)
+        self._first = asyncio.Lock()
         self._is_ready = False
-        self._price: Price | None = None
+        self._succeeded_s = -1.0
+        self._rests_until_s = 0.0
 
-    async def answer(self, posed: Posed) -> Answer | None:
-        """The answer, which is then in the journal; None when the model will not give one.
+    def recall(self, posed: Posed) -> Answer | NoAnswer | None:
+        """What earlier calls have shown: the answer, or that the model will not give one."""
+        answer = self._till.journal.answer(posed.key)
+        if answer is not None:
+            return answer
+        outcomes = [tried.outcome for tried in self._till.journal.tried(posed.key)]
+        for no_answer in (NoAnswer.TOO_LONG, NoAnswer.FILTERED):
+            if no_answer in outcomes:
+                return no_answer
+        n_useless = sum(outcome in USELESS for outcome in outcomes)
+        return NoAnswer.USELESS if n_useless >= MAX_USELESS else None
+
+    async def answer(self, posed: Posed) -> Answer | NoAnswer:
+        """The answer, which is then in the journal, or why there is none.
 
         Raises:
-            LLMError: The provider refuses for good, or the last attempt failed.
-            ParamError: The route's provider is unknown, or its key is not set.
+            CapReached: A call could cost more than is left of the cap.
+            Stopped: The run is ending.
+            LLMError: The provider refuses for good; or it is down, and no other stands in.
+            ParamError: The route's provider or price is unknown, or its key is not set.
         """
         self._prepare()
-        schema = answer_schema(len(posed.texts), posed.n_picks)
-        n_calls = self.n_invalid(posed)
-        while n_calls < self._max_attempts:
-            started = time.monotonic()
-            try:
-                reply = await self._client.ask(posed.messages, schema)
-            except ProviderFault as fault:
-                self._book(posed, started, fault.kind, fault.message)
-                if fault.kind in HOPELESS:
-                    return None
-                if fault.kind is not FaultKind.REFUSED_PARAMETER:
-                    n_calls += 1
-                    await self._wait(fault, n_calls)
-            else:
-                n_calls += 1
-                picks = parse_picks(reply.text, len(posed.texts), posed.n_picks)
-                if not isinstance(picks, Unreadable):
-                    return self._keep(posed, started, reply, picks)
-                is_filtered = reply.finish_reason == "content_filter"
-                kind = FaultKind.CONTENT_FILTER if is_filtered else picks.fault
-                words = f"{picks.detail} (finish_reason: {reply.finish_reason})"
-                self._book(posed, started, kind, redact(words), reply)
-                if is_filtered:
-                    return None
-        return None
-
-    def is_given_up(self, posed: Posed) -> bool:
-        """Whether earlier calls show that the model will not answer this question."""
-        is_hopeless = self._journal.n_attempts(posed.key, HOPELESS) > 0
-        return is_hopeless or self.n_invalid(posed) >= self._max_attempts
-
-    def n_invalid(self, posed: Posed) -> int:
-        """How many invalid answers the question got, in this run or an earlier one."""
-        return self._journal.n_attempts(posed.key, INVALID)
+        async with self._first:  # or as many as can wait would knock in turn where nobody is in
+            if self._succeeded_s < 0:
+                return await self._answer(posed)
+        return await self._answer(posed)
 
     async def close(self) -> None:
         """Close the connections to the provider."""
         if self._is_ready:
-            await self._client.close()
+            for endpoint in self._endpoints:
+                await endpoint.client.close()
+
+    async def _answer(self, posed: Posed) -> Answer | NoAnswer:
+        """The same, with no regard to other questions."""
+        n_failed, failing_since_s = 0, 0.0
+        while (known := self.recall(posed)) is None:
+            async with self._gate.place():
+                if time.monotonic() < self._rests_until_s:
+                    return NoAnswer.UNREACHED
+                with least_busy(self._endpoints).chosen() as endpoint:
+                    fault = await self._call(posed, endpoint)
+                if fault is not None and fault.kind in FATAL:
+                    raise self._stop(fault, endpoint)  # before another call can begin
+            if fault is None or fault.kind in HARMLESS:
+                continue
+            n_failed += 1
+            failing_since_s = failing_since_s or time.monotonic()
+            delay_s = self._delay_s(fault, n_failed)
+            if n_failed < self._habits.max_attempts and delay_s <= MAX_RETRY_AFTER_S:
+                await self._wait(fault, endpoint, delay_s)
+            elif self._succeeded_s > failing_since_s:  # not the route, only this question
+                return NoAnswer.UNREACHED
+            elif self._is_last:
+                raise self._stop(fault, endpoint)
+            else:
+                self._rests_until_s = time.monotonic() + REST_S
+        return known
 
     def _prepare(self) -> None:
         """Get ready for calls; not earlier, since a run may find all answers in the journal."""
         if not self._is_ready:
-            self._client.prepare()
-            self._price = self._client.price()
+            for endpoint in self._endpoints:
+                endpoint.client.prepare()
             self._is_ready = True
 
-    async def _wait(self, fault: ProviderFault, n_calls: int) -> None:
-        """Wait before the next call, or end the run where there is to be none."""
-        delay_s = min(MAX_BACKOFF_S, self._backoff_s * 2 ** (n_calls - 1))
-        delay_s *= random.uniform(0.5, 1)  # or all that failed together come back together
-        if fault.retry_after_s is not None:
-            delay_s = fault.retry_after_s
-        is_last = n_calls >= self._max_attempts or delay_s > MAX_RETRY_AFTER_S
-        if fault.kind not in FATAL and not is_last:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay_s)
-            if not self._stopping.is_set():
-                return
-        raise stop_for(fault, self._client.route, self._journal.path)
-
-    def _keep(self, posed: Posed, started: float, reply: Reply, picks: list[int]) -> Answer:
-        answer = Answer(
-            model=reply.model,
-            text=reply.text,
-            picks=tuple(picks),
-            prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens,
-            usd=self._usd(reply),
-            finish_reason=reply.finish_reason,
-            duration_s=time.monotonic() - started,
-        )
-        return self._journal.add_answer(posed.key, answer)
-
-    def _book(
-        self, posed: Posed, started: float, kind: str, message: str, reply: Reply | None = None
-    ) -> None:
-        attempt = Attempt(
-            kind=kind,
-            message=message,
-            prompt_tokens=reply.prompt_tokens if reply else None,
-            completion_tokens=reply.completion_tokens if reply else None,
-            usd=self._usd(reply) if reply else None,
-            duration_s=time.monotonic() - started,
-        )
-        self._journal.add_attempt(posed.key, attempt)
-
-    def _usd(self, reply: Reply) -> float | None:
-        if self._price is None:
+    async def _call(self, posed: Posed, endpoint: Endpoint) -> ProviderFault | None:
+        """One call, booked before and after; the fault that it met, if any."""
+        messages = self._messages(posed)
+        schema = answer_schema(posed.n_candidates, posed.n_picks, rationale=posed.rationale)
+        most = endpoint.most(messages, schema)
+        model = endpoint.deployment.model
+        start = await endpoint.start(most, self._till.stopping)
+        purchase = await self._till.open(posed, self.route.alias, model, most)
+        if purchase is None:  # another run has bought the answer
+            start.n_tokens = 0
             return None
-        return self._price.cost_usd(reply.prompt_tokens, reply.completion_tokens)
+        try:
+            reply = await endpoint.ask(messages, schema, start)
+        except ProviderFault as fault:
+            await purchase.failed(fault)
+            return fault
+        self._succeeded_s = time.monotonic()
+        self._gate.succeeded(purchase.duration_s)
+        await purchase.replied(reply, endpoint)
+        return None
+
+    def _messages(self, posed: Posed) -> Messages:
+        """The question, and after a useless reply that reply and what is wrong with it."""
+        tried = self._till.journal.tried(posed.key)
+        useless = [(t.reply, t.message) for t in tried if t.outcome in USELESS]
+        return [*posed.messages, *reask(*useless[-1])] if useless else posed.messages
+
+    def _delay_s(self, fault: ProviderFault, n_failed: int) -> float:
+        if fault.retry_after_s is not None:
+            return fault.retry_after_s
+        delay_s = min(MAX_BACKOFF_S, self._habits.backoff_s * 2 ** (n_failed - 1))
+        return float(
+            delay_s * random.uniform(0.5, 1)
+        )  # or all that failed together come back together
+
+    async def _wait(self, fault: ProviderFault, endpoint: Endpoint, delay_s: float) -> None:
+        """Let the endpoint rest where it says that calls come too fast, else the question."""
+        if fault.kind is FaultKind.RATE_LIMIT:
+            endpoint.rest(delay_s)
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._till.stopping.wait(), delay_s)
+        if self._till.stopping.is_set():
+            raise Stopped
+
+    def _stop(self, fault: ProviderFault, endpoint: Endpoint) -> Exception:
+        """The end of the run, which is told to all who wait before anything else can begin."""
+        self._till.stopping.set()
+        return stop_for(fault, self.route, endpoint.deployment, self._till.journal.path)

@@ -1,6 +1,7 @@
 """The one door to every model: LiteLLM, set up to be quiet and to make one request a call."""
 
 import asyncio
+import json
 import logging
 import os
 from functools import cache
@@ -12,9 +13,10 @@ from tasks.core.params import PARAMS_FILE
 from tasks.core.stage import QUIET
 from tasks.llm.faults import FaultKind, ProviderFault, fault_of, refused_parameter
 from tasks.llm.keys import NO_KEY, VARIABLES, key_name
-from tasks.llm.prices import Price, stated_price
+from tasks.llm.local import LocalServer
+from tasks.llm.prices import Price, require_price
 from tasks.llm.prompt import Messages
-from tasks.llm.routes import LOOPBACK, Route, Schema, no_key, require_key
+from tasks.llm.routes import LOOPBACK, Deployment, Schema, no_key
 
 
 class Reply(NamedTuple):
@@ -25,19 +27,28 @@ class Reply(NamedTuple):
     completion_tokens: int | None
     finish_reason: str
     model: str  # as the provider names it, often with a date
+    left_out: tuple[str, ...] = ()  # parameters that the model does not take
 
 
 class Client:
-    """Calls the model of one route, each call one request, within one event loop.
+    """Calls the model of one deployment, each call one request, within one event loop.
 
     Parameters that a model does not take are left out: those that LiteLLM knows of before the
     first call, others once the provider has refused them. What params.yaml asks for in so many
     words (a temperature, ``schema: always``) is never left out.
+
+    Attributes:
+        left_out: The parameters that the model does not take, in the order of their names.
+        price: What a token costs; known once the client is prepared.
     """
 
-    def __init__(self, route: Route, *, seed: int, max_tokens: int, timeout_s: float) -> None:
-        deployment = route.deployment
-        self.route, self._deployment = route, deployment
+    left_out: tuple[str, ...]
+    price: Price
+
+    def __init__(
+        self, deployment: Deployment, where: str, *, seed: int, max_tokens: int, timeout_s: float
+    ) -> None:
+        self.deployment, self._where = deployment, where
         self._timeout_s = timeout_s
         self._address = {"model": deployment.model, "max_retries": 0, "num_retries": 0}
         self._options = {
@@ -50,27 +61,38 @@ class Client:
             self._must.add("temperature")
         if deployment.schema_use is Schema.ALWAYS:
             self._must.add("response_format")
-        self._left_out: set[str] = set()
+        self.left_out = ()
         self._secrets: list[str] = []
+        self._server: LocalServer | None = None
 
     def prepare(self) -> None:
-        """Load LiteLLM and find out what the model takes. Takes seconds, once a process.
+        """Load LiteLLM, find out what the model takes and costs. Takes seconds, once a process.
 
         Raises:
-            ParamError: LiteLLM knows no such provider, or the provider's key is not set.
+            ParamError: LiteLLM knows no such provider, the provider's key is not set, the price
+                is not known, or the model that runs on this machine is not installed.
         """
-        require_key(self.route)
         litellm = load_litellm()
-        deployment = self._deployment
+        deployment = self.deployment
         if deployment.api_base:
             self._address["api_base"] = deployment.api_base
         if deployment.api_key:
             name = key_name(deployment.api_key)
+            if name and not os.environ.get(name):
+                raise no_key(self._where, name)
             self._address["api_key"] = os.environ[name] if name else NO_KEY
             self._secrets = [os.environ[name]] if name else []
-        if not deployment.is_rubric:
+        if deployment.is_embedded:
+            self._embed()
+        elif not deployment.is_rubric:
             self._require_provider(litellm)
             self._leave_out(litellm)
+        self.price = require_price(deployment, litellm, self._where)
+
+    def schema_bytes(self, schema: dict[str, Any]) -> int:
+        """How much longer a request is made by the schema of its answer."""
+        is_sent = "response_format" not in self.left_out
+        return len(json.dumps(response_format(schema))) if is_sent else 0
 
     async def ask(self, messages: Messages, schema: dict[str, Any]) -> Reply:
         """One request's reply; `schema` is of the JSON object to answer with, if it can be sent.
@@ -78,8 +100,8 @@ class Client:
         Raises:
             ProviderFault: There was no reply, or none that could be read.
         """
-        options = self._options | {"response_format": _response_format(schema)}
-        options = {name: value for name, value in options.items() if name not in self._left_out}
+        options = self._options | {"response_format": response_format(schema)}
+        options = {name: value for name, value in options.items() if name not in self.left_out}
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await load_litellm().acompletion(
@@ -90,32 +112,29 @@ class Client:
             raise ProviderFault(FaultKind.TIMEOUT, words) from None
         except Exception as error:  # LiteLLM's own and whatever it lets through
             raise self._learn(fault_of(error, *self._secrets), options) from None
-        return _reply(response)
-
-    def price(self) -> Price | None:
-        """The price of a token now; None where it is not known, which a 0 in LiteLLM's map is."""
-        stated = stated_price(self._deployment)
-        if stated or self._deployment.provider.startswith("ollama"):  # LiteLLM would ask Ollama
-            return stated
-        try:
-            info = load_litellm().get_model_info(self._deployment.model)
-        except Exception:  # it raises a bare Exception for a model that it does not know
-            return None
-        price = Price(info["input_cost_per_token"] or 0, info["output_cost_per_token"] or 0)
-        return price if all(price) else None
+        return _reply(response, self.left_out)
 
     async def close(self) -> None:
         """Close the connections, while the event loop that used them still runs."""
         await load_litellm().close_litellm_async_clients()
+        if self._server is not None:
+            self._server.close()
+
+    def _embed(self) -> None:
+        """Start the model that runs on this machine, and talk to it as to OpenAI."""
+        self._server = LocalServer()
+        self._address["api_base"] = self._server.start()
+        self._address["model"] = f"openai/{self.deployment.model.partition('/')[2]}"
+        self._address["api_key"] = NO_KEY
 
     def _require_provider(self, litellm: Any) -> None:
-        deployment = self._deployment
+        deployment = self.deployment
         try:
             litellm.get_llm_provider(deployment.model)
         except litellm.exceptions.BadRequestError:
             raise ParamError(
                 f"LiteLLM knows no provider {deployment.provider!r}",
-                where=f"{PARAMS_FILE}: {self.route.where}",
+                where=f"{PARAMS_FILE}: {self._where}",
                 fix="Write the model as LiteLLM does, provider/name; openai/ with an api_base is "
                 "for any endpoint that speaks OpenAI's protocol.",
             ) from None
@@ -123,17 +142,18 @@ class Client:
             return
         missing = litellm.validate_environment(deployment.model)["missing_keys"]
         if missing and missing[0].endswith("_API_KEY"):  # others may come from elsewhere
-            raise no_key(self.route, missing[0])
+            raise no_key(self._where, missing[0])
 
     def _leave_out(self, litellm: Any) -> None:
-        model = self._deployment.model
+        model = self.deployment.model
         taken = litellm.get_supported_openai_params(model=model) or self._options
-        self._left_out = self._options.keys() - set(taken) - self._must
-        schema_use = self._deployment.schema_use
+        left_out = self._options.keys() - set(taken) - self._must
+        schema_use = self.deployment.schema_use
         if schema_use is Schema.NEVER or (
             schema_use is Schema.AUTO and not litellm.supports_response_schema(model=model)
         ):
-            self._left_out.add("response_format")
+            left_out.add("response_format")
+        self.left_out = tuple(sorted(left_out))
 
     def _learn(self, fault: ProviderFault, options: dict[str, Any]) -> ProviderFault:
         """The fault; where it refuses what can be left out, that is left out from now on."""
@@ -142,9 +162,9 @@ class Client:
         name = refused_parameter(fault.message, options.keys() - self._must)
         if name is None:
             return fault
-        if name not in self._left_out:
-            self._left_out.add(name)
-            log.info("%s takes no %s; it is left out", self.route.where, name)
+        if name not in self.left_out:
+            self.left_out = tuple(sorted((*self.left_out, name)))
+            log.info("%s takes no %s; it is left out", self._where, name)
         return ProviderFault(FaultKind.REFUSED_PARAMETER, fault.message)
 
 
@@ -170,21 +190,21 @@ def load_litellm() -> Any:
     return litellm
 
 
-def _response_format(schema: dict[str, Any]) -> dict[str, Any]:
+def response_format(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an answer, as a request holds it."""
     named = {"name": "answer", "strict": True, "schema": schema}
     return {"type": "json_schema", "json_schema": named}
 
 
-def _reply(response: Any) -> Reply:
-    if not response.choices:
-        raise ProviderFault(FaultKind.MALFORMED, "a reply without any choice")
-    choice = response.choices[0]
-    text = choice.message.content
+def _reply(response: Any, left_out: tuple[str, ...]) -> Reply:
+    choice = response.choices[0] if response.choices else None
+    text = choice.message.content if choice else None
     usage = getattr(response, "usage", None)
     return Reply(
         text=text if isinstance(text, str) else "",
         prompt_tokens=getattr(usage, "prompt_tokens", None) or None,  # no prompt has 0
         completion_tokens=getattr(usage, "completion_tokens", None) if usage else None,
-        finish_reason=choice.finish_reason or "",
+        finish_reason=(choice.finish_reason if choice else None) or "",
         model=response.model or "",
+        left_out=left_out,
     )

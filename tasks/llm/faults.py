@@ -33,11 +33,22 @@ class FaultKind(StrEnum):
 
 
 class ProviderFault(Exception):
-    """A call that brought no reply, in a form that holds no secret and survives pickling."""
+    """A call that brought no reply, in a form that holds no secret and survives pickling.
 
-    def __init__(self, kind: FaultKind, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(kind, message, retry_after_s)
+    `may_cost` says whether the provider may bill it all the same: it may have written an answer
+    that did not arrive whole.
+    """
+
+    def __init__(
+        self,
+        kind: FaultKind,
+        message: str,
+        retry_after_s: float | None = None,
+        may_cost: bool = True,
+    ) -> None:
+        super().__init__(kind, message, retry_after_s, may_cost)
         self.kind, self.message, self.retry_after_s = kind, message, retry_after_s
+        self.may_cost = may_cost
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"
@@ -75,6 +86,7 @@ _REFUSAL = re.compile(
 )
 _SCHEMA_NAMES = r"response.?format|response.?schema|json.?schema|output.?format|structured.?output"
 _TRANSPORT = {"TransportError", "ConnectionError", "ClientError", "gaierror", "SSLError"}
+_UNREACHED = {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"}
 _PARSING = {"ValueError", "TypeError", "KeyError", "IndexError", "AttributeError"}
 
 _BY_STATUS = {
@@ -94,7 +106,18 @@ def fault_of(error: Exception, *secrets: str) -> ProviderFault:
     if kind is FaultKind.CONNECTION:  # the words are but "Connection error."
         *_, root = _chain(error)
         words = f"{words} ({root})"
-    return ProviderFault(kind, _readable(words, *secrets), _retry_after_s(error))
+    words = _readable(words, *secrets)
+    return ProviderFault(kind, words, _retry_after_s(error), _may_cost(kind, error))
+
+
+def _may_cost(kind: FaultKind, error: Exception) -> bool:
+    """Whether the model may have been at work: not when it was never reached, or had refused."""
+    if kind in (FaultKind.TIMEOUT, FaultKind.CONNECTION):
+        causes = {base.__name__ for cause in _chain(error) for base in type(cause).__mro__}
+        return not _UNREACHED & causes
+    if kind is FaultKind.SERVER:  # a gateway does not know what became of what it passed on
+        return getattr(error, "status_code", None) in (None, 502, 504)
+    return kind is FaultKind.MALFORMED
 
 
 def _kind(error: Exception, words: str) -> FaultKind:

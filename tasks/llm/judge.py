@@ -1,124 +1,136 @@
-"""A model as the judge of questions, with the rubric in its place where it gives no answer."""
+"""Models as the judge of questions, with the rubric in their place where they give no answer."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
-from tasks.llm.ask import Crowd
-from tasks.llm.calls import BACKOFF_S, Caller, Posed
-from tasks.llm.client import Client
+from tasks.core.events import log
+from tasks.llm.ask import Crowd, Halt
+from tasks.llm.canaries import plant
 from tasks.llm.fence import shorten
-from tasks.llm.journal import Answer, Journal, answer_key
-from tasks.llm.prices import stated_price
-from tasks.llm.prompt import Prompt
-from tasks.llm.rounds import Candidates, Method, Question, Verdict
+from tasks.llm.journal.journal import ANSWER, Journal
+from tasks.llm.panel import Panel, Ruling, Terms
+from tasks.llm.rounds import Candidates, Method, Question, SetAside, Verdict, Vote
 from tasks.llm.routes import Route
 from tasks.llm.rubric import choose
+from tasks.llm.till import Till
+from tasks.llm.votes import as_ballot, combine, is_settled, n_ranked, n_useful, order
 
-VOTE = 1  # the only one so far; part of the key
-
-
-class Terms(NamedTuple):
-    """How questions are put, in the words of params.yaml where they come from there."""
-
-    prompt: Prompt
-    seed: int
-    max_candidate_chars: int
-    max_answer_tokens: int
-    max_attempts: int
-    timeout_s: float
-    concurrency: int
-    backoff_s: float = BACKOFF_S
+WAITING_PER_CALL = 2  # questions under way for each call, since some wait to try again
 
 
 class ModelJudge:
-    """Lets the model of a route pick, within one event loop.
+    """Lets models pick, within one event loop.
 
-    Every answer is looked for in the journal first, and is in it before it counts.
+    Every answer is looked for in the journal first, and is in it before it counts. Each question
+    goes to the first route; where that gives no answer, to the next; then to the rubric.
 
     Args:
-        route: Whose model to ask.
-        terms: How to ask.
+        routes: Whose models to ask, in this order.
+        terms: What to ask, and how.
         texts: Gives the texts of candidates, in their order.
-        journal: Where answers are kept.
+        journal: Where answers are kept and spending is booked.
         advance: Called for each question that has its verdict.
     """
 
     def __init__(
         self,
-        route: Route,
+        routes: Sequence[Route],
         terms: Terms,
         texts: Callable[[Candidates], Sequence[str]],
         journal: Journal,
         advance: Callable[[], None],
     ) -> None:
-        self._deployment, self._terms = route.deployment, terms
-        self._texts, self._journal = texts, journal
-        self._stated = stated_price(route.deployment)
-        self._crowd = Crowd(self._recall, self._ask, concurrency=terms.concurrency, advance=advance)
-        client = Client(
-            route,
-            seed=terms.seed,
-            max_tokens=terms.max_answer_tokens,
-            timeout_s=terms.timeout_s,
-        )
-        self._caller = Caller(
-            client,
-            journal,
-            max_attempts=terms.max_attempts,
-            stopping=self._crowd.stopping,
-            backoff_s=terms.backoff_s,
-        )
+        self._terms, self._texts = terms, texts
+        self._method = Method.RUBRIC if routes[0].is_rubric else Method.LLM
+        limit = WAITING_PER_CALL * terms.habits.concurrency
+        self._crowd = Crowd(self._judge, limit=limit, advance=advance)
+        self._till = Till(journal, self._crowd.stopping)
+        self._panel = Panel(routes, terms, self._till)
 
-    async def __call__(self, questions: Iterable[Question]) -> list[Verdict]:
+    @property
+    def halted(self) -> Halt | None:
+        """Why it left questions without a verdict, if it did so in good order."""
+        return self._crowd.halted
+
+    async def __call__(self, questions: Iterable[Question]) -> list[Verdict | None]:
         """A verdict on each question, in their order; texts are read when it is their turn.
 
+        Once the cap is reached, None stands for a question that was left, and those that were not
+        even looked at are missing at the end.
+
         Raises:
-            LLMError: The provider refuses, or cannot be reached; answers so far are kept.
-            ParamError: The route's provider is unknown, or its key is not set.
+            LLMError: A provider refuses, or none can be reached; answers so far are kept.
+            ParamError: A route's provider or price is unknown, or its key is not set.
         """
-        return await self._crowd.answers(map(self._pose, questions))
+        return await self._crowd.answers(questions)
 
     async def close(self) -> None:
-        """Close the connections to the provider."""
-        await self._caller.close()
+        """Close the connections, and tell in one line which calls failed."""
+        await self._panel.close()
+        tally = self._till.tally
+        failed = [f"{n:,} {kind}" for kind, n in tally.most_common() if kind != ANSWER]
+        if failed:
+            log.info("calls: %s; without an answer: %s", f"{tally.total():,}", ", ".join(failed))
 
-    def _pose(self, question: Question) -> Posed:
-        terms, deployment = self._terms, self._deployment
-        shown = [shorten(t, terms.max_candidate_chars) for t in self._texts(question.candidates)]
-        messages = terms.prompt.messages(shown, question.n_picks)
-        key = answer_key(
-            model=deployment.model,
-            messages=messages,
-            temperature=deployment.temperature or 0.0,
-            seed=terms.seed,
-            max_tokens=terms.max_answer_tokens,
-            schema=deployment.schema_use,
-            n_picks=question.n_picks,
-            vote=VOTE,
+    async def _judge(self, question: Question) -> Verdict:
+        """The verdict of all votes on a question."""
+        limit = self._terms.max_candidate_chars
+        texts = [shorten(text, limit) for text in self._texts(question.candidates)]
+        canary = question.canary
+        canary_slot = None
+        if canary is not None:
+            texts, canary_slot = plant(texts, canary.kind, canary.seed)
+        n_votes = n_useful(len(texts), 1 if canary else self._terms.votes)
+        n_ranks = n_ranked(len(texts), question.n_picks, n_votes)
+        votes: list[Vote] = []
+        rulings: list[Ruling] = []
+        for number in range(1, n_votes + 1):
+            shown = order(len(texts), number, n_votes)
+            ruling = await self._panel.rule([texts[i] for i in shown], n_ranks, number)
+            rulings.append(_unturned(ruling, shown))
+            votes += _votes(ruling, shown)
+            if is_settled([vote.ballot for vote in votes], n_votes, question.n_picks):
+                break
+        return self._verdict(texts, question.n_picks, votes, rulings)._replace(
+            canary_slot=canary_slot
         )
-        return Posed(key, messages, shown, question.n_picks)
 
-    def _recall(self, posed: Posed) -> Verdict | None:
-        """The verdict that earlier calls gave: an answer, or that the model will not give one."""
-        answer = self._journal.answer(posed.key)
-        if answer is not None:
-            return self._verdict(posed, answer)
-        return _fallback(posed) if self._caller.is_given_up(posed) else None
-
-    async def _ask(self, posed: Posed) -> Verdict:
-        answer = await self._caller.answer(posed)
-        return _fallback(posed) if answer is None else self._verdict(posed, answer)
-
-    def _verdict(self, posed: Posed, answer: Answer) -> Verdict:
-        tokens = answer.prompt_tokens, answer.completion_tokens
-        usd = answer.usd
-        if usd is None and self._stated:  # params.yaml has been given a price since
-            usd = self._stated.cost_usd(*tokens)
-        method = Method.RUBRIC if self._deployment.is_rubric else Method.LLM
-        n_prompt, n_completion = (n or 0 for n in tokens)
-        return Verdict(answer.picks, method, posed.key, n_prompt, n_completion, usd)
+    def _verdict(
+        self, texts: list[str], n_picks: int, votes: list[Vote], rulings: list[Ruling]
+    ) -> Verdict:
+        """What the votes come to; the rubric fills up what they leave open."""
+        voted = combine([vote.ballot for vote in votes], texts, n_picks)
+        aside = {each.at + 1: each.why.value for ruling in rulings for each in ruling.aside}
+        reasons = {e.at + 1: e.reason for ruling in reversed(rulings) for e in ruling.named}
+        n_left = n_picks - len(voted)
+        slots = voted + (_others(texts, {*voted}, {*aside})[:n_left] if n_left else ())
+        methods = [self._method] * len(voted) + [Method.FALLBACK] * n_left
+        return Verdict(
+            slots,
+            tuple(methods),
+            tuple(reasons.get(slot) for slot in slots),
+            tuple(votes),
+            tuple(bought for ruling in rulings for bought in ruling.bought),
+            tuple(SetAside(*each) for each in sorted(aside.items())),
+        )
 
 
-def _fallback(posed: Posed) -> Verdict:
-    slots = tuple(choose(posed.texts, posed.n_picks))
-    return Verdict(slots, Method.FALLBACK, posed.key, 0, 0, 0.0)
+def _votes(ruling: Ruling, shown: Sequence[int]) -> list[Vote]:
+    """The vote that a ruling is, if it names anything."""
+    if not ruling.named:
+        return []
+    slots = tuple(each.at + 1 for each in ruling.named)
+    return [Vote(len(shown), slots, as_ballot(slots, shown), ruling.is_whole)]
+
+
+def _unturned(ruling: Ruling, shown: Sequence[int]) -> Ruling:
+    """The ruling with its texts' places in the prompt's own order."""
+    return ruling._replace(
+        named=tuple(each._replace(at=shown[each.at]) for each in ruling.named),
+        aside=tuple(each._replace(at=shown[each.at]) for each in ruling.aside),
+    )
+
+
+def _others(texts: Sequence[str], named: set[int], aside: set[int]) -> tuple[int, ...]:
+    """The slots that no vote names, as the rubric ranks them; those set aside come last."""
+    ranked = [slot for slot in choose(texts, len(texts)) if slot not in named]
+    return tuple(sorted(ranked, key=lambda slot: slot in aside))

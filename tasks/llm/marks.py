@@ -24,6 +24,24 @@ _ENDS = ".!?。！？؟۔।॥…"
 _BREAKS = f"{_ENDS}\n,;:、，；：،؛・"
 _OPEN_ENDS = ",;:、，；：،؛-–—/&+="
 _QUOTES = '"“”„«»「」『』`'
+# Known in nine languages; the only mark here that goes by words, besides lorem ipsum. It is also
+# true of 4 of Alpaca's 52,002 instructions, and of 1 of Dolly's 15,011.
+_TO_THE_READER = re.compile(
+    r"""<\|\w+\|>|\[/?inst\]|</?sys>|</?(?:candidates?|instructions?|system)>  # marks of a chat
+    |^\W*(?:system|assistant)\s*:|^\#{2,}\s*response\b
+    |["']picks["']\s*:|^-{3,}.*\b(?:slot\s*\d+|end)\b.*-{3,}$  # the words of our own questions
+    |\b(?:select|choose|pick|prefer|rank)\s+(?:me|it\s+first|this\s+(?:candidate|entry|slot))\b
+    |\bslot\W*\d+|\bonly\s+valid\s+answer\b
+    |(?:[ck]andidat|кандидат|مرشح|उम्मीदवार)\w*\W+(?:\w+\W+)?\d+
+    |\d+\s*(?:个候选|個候選|番の候補)
+    |\b(?:disregard|forget)\b[^.!?\n]{0,30}\b(?:instruction|candidate|rule)
+    |\bignor(?=[^.!?\n]{0,40}\b(?:all|prev|prior|above|anterior|précéd|bisherig))
+        [^.!?\n]{0,40}(?:instruc|anweisung)
+    |игнорир[^.!?\n]{0,40}(?:инструк|указан)
+    |(?:忽略|无视|無視)\w{0,12}指[示令]|指[示令]\w{0,12}無視
+    |تجاهل[^.؟\n]{0,30}تعليمات|निर्देश[^।\n]{0,20}अनदेखा""",
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+)
 _MOJIBAKE = re.compile("[\u00c2-\u00f4][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]")
 
 
@@ -58,6 +76,7 @@ class Marks(NamedTuple):
     n_signs: int
     n_asides: int  # brackets
     is_ended: bool
+    is_to_the_reader: bool  # it orders about whoever reads it, or poses as a chat or an answer
     is_torn: bool  # it breaks off: at a comma, at a colon with nothing after it, inside a bracket
 
 
@@ -90,6 +109,7 @@ def read_marks(text: str) -> Marks:
         n_signs=kinds[Kind.SIGN],
         n_asides=min(kinds[Kind.OPENING], kinds[Kind.CLOSING]),
         is_ended=last in _ENDS + _QUOTES or kind_of(last) is Kind.CLOSING,
+        is_to_the_reader=_TO_THE_READER.search(text) is not None,
         is_torn=last in _OPEN_ENDS
         or kind_of(last) is Kind.OPENING
         or kinds[Kind.OPENING] > kinds[Kind.CLOSING],

@@ -1,6 +1,6 @@
 """Routes: the aliases under `models` in params.yaml, and the deployments they stand for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from tasks.core.params import PARAMS_FILE, Params, load_section
 from tasks.llm.keys import NO_KEY, key_name, missing_key
 
 RUBRIC_MODEL = "offline/rubric"
+EMBEDDED_MODEL = "local/gemma-3-270m"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -48,10 +49,16 @@ class Deployment(Params):
         return self.model == RUBRIC_MODEL
 
     @property
-    def is_local(self) -> bool:
-        """Whether it is reached on this machine, without a network."""
+    def is_embedded(self) -> bool:
+        """Whether it is the model that runs in a child process of ours."""
+        return self.model == EMBEDDED_MODEL
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody sends a bill: it runs on this machine, by its very name."""
         host = urlsplit(self.api_base).hostname if self.api_base else None
-        return self.is_rubric or host in LOOPBACK
+        is_own_ollama = self.provider.startswith("ollama") and host in LOOPBACK
+        return self.is_rubric or self.is_embedded or is_own_ollama
 
     @property
     def endpoint(self) -> str:
@@ -60,23 +67,43 @@ class Deployment(Params):
 
 
 class Route(NamedTuple):
-    """An alias and what it stands for."""
+    """An alias, and one model at one endpoint or several."""
 
     alias: str
-    deployment: Deployment
+    deployments: tuple[Deployment, ...]  # alike in what changes an answer
+
+    @property
+    def model(self) -> str:
+        """The model's name, as the first deployment gives it."""
+        return self.deployments[0].model
+
+    @property
+    def temperature(self) -> float:
+        """The sampling temperature."""
+        return self.deployments[0].temperature or 0.0
+
+    @property
+    def schema_use(self) -> Schema:
+        """Whether to ask by a JSON schema."""
+        return self.deployments[0].schema_use
+
+    @property
+    def is_rubric(self) -> bool:
+        """Whether it is the offline rubric, which is no language model."""
+        return self.deployments[0].is_rubric
 
     @property
     def where(self) -> str:
         """The route's place in params.yaml and its model, for a message."""
-        return f"models.{self.alias} ({self.deployment.model})"
+        return f"models.{self.alias} ({self.model})"
 
 
-def load_route(values: Mapping[str, Any], alias: str) -> Route:
-    """The route `alias`, once all of `models` has been found sound.
+def load_routes(values: Mapping[str, Any]) -> dict[str, Route]:
+    """All routes under `models`, by alias, in their order.
 
     Raises:
-        ParamError: No such route (the nearest one is offered), or any route is not as it should
-            be. A key that was written into the file is refused and not repeated.
+        ParamError: One is not as it should be. A key that was written into the file is refused
+            and not repeated.
     """
     models = values.get("models")
     if not isinstance(models, dict) or not models:
@@ -85,16 +112,46 @@ def load_route(values: Mapping[str, Any], alias: str) -> Route:
             where=PARAMS_FILE,
             fix="Restore it from Git.",
         )
-    routes = {
-        str(name): _load_deployment(f"models.{name}", given) for name, given in models.items()
-    }
+    return {str(name): _load_route(str(name), given) for name, given in models.items()}
+
+
+def load_route(values: Mapping[str, Any], alias: str, key: str = "llm_select.route") -> Route:
+    """The route `alias` that the parameter `key` names, once all of `models` is found sound.
+
+    Raises:
+        ParamError: No such route (the nearest one is offered), or any route is not as it should
+            be.
+    """
+    routes = load_routes(values)
     if alias not in routes:
         raise ParamError(
-            f"llm_select.route: models has no {alias}{nearest(alias, routes)}",
+            f"{key}: models has no {alias}{nearest(alias, routes)}",
             where=PARAMS_FILE,
             fix=f"Name one of {', '.join(routes)}, or add it under models.",
         )
-    return Route(alias, routes[alias])
+    return routes[alias]
+
+
+def load_chain(
+    values: Mapping[str, Any], route: str, fallback_routes: Sequence[str]
+) -> list[Route]:
+    """The route and those that stand in for it, in the order in which they are asked.
+
+    Raises:
+        ParamError: One is unknown, named twice, or cannot stand in for another.
+    """
+    chain = [load_route(values, route)]
+    for alias in fallback_routes:
+        other = load_route(values, alias, "llm_select.fallback_routes")
+        if other.is_rubric or chain[0].is_rubric or other in chain:
+            raise ParamError(
+                f"llm_select.fallback_routes: {alias} cannot stand in for {route}",
+                where=PARAMS_FILE,
+                fix="Name each route once, and never offline: where no route gives an answer, the "
+                "offline rubric picks anyway, and says so.",
+            )
+        chain.append(other)
+    return chain
 
 
 def require_key(route: Route) -> None:
@@ -103,33 +160,43 @@ def require_key(route: Route) -> None:
     Raises:
         ParamError: The environment variable that it names, or that its provider wants, is unset.
     """
-    deployment = route.deployment
-    name = missing_key(deployment.provider, deployment.api_key, deployment.api_base)
-    if name is not None:
-        raise no_key(route, name)
+    for deployment in route.deployments:
+        name = missing_key(deployment.provider, deployment.api_key, deployment.api_base)
+        if name is not None:
+            raise no_key(route.where, name)
 
 
-def no_key(route: Route, name: str) -> ParamError:
+def no_key(where: str, name: str) -> ParamError:
     """The error of a route whose key is not in the environment."""
     return ParamError(
         f"the environment variable {name} is not set, and no call was made",
-        where=f"{PARAMS_FILE}: {route.where}",
+        where=f"{PARAMS_FILE}: {where}",
         fix=f"Set {name}, or choose another llm_select.route; offline needs no key. For an "
         "endpoint of your own that wants none, write api_key: none.",
     )
 
 
+def _load_route(alias: str, given: Any) -> Route:
+    name = f"models.{alias}"
+    several = given if isinstance(given, list) else [given]
+    deployments = tuple(
+        _load_deployment(name if several is not given else f"{name}[{i}]", each)
+        for i, each in enumerate(several)
+    )
+    if not deployments:
+        raise ParamError(f"{name} is an empty list", where=PARAMS_FILE, fix=_HOW)
+    for deployment in deployments[1:]:
+        _check_alike(name, deployments[0], deployment)
+    return Route(alias, deployments)
+
+
+_HOW = "Write it as {model: provider/name, schema: auto}, or as a list of such."
+
+
 def _load_deployment(name: str, given: Any) -> Deployment:
-    if isinstance(given, list) and len(given) == 1:
-        given = given[0]
     if not isinstance(given, dict):
-        several = isinstance(given, list) and len(given) > 1
         raise ParamError(
-            f"{name}: several deployments for one alias are not supported"
-            if several
-            else f"{name} has to be a mapping with model and schema",
-            where=PARAMS_FILE,
-            fix="Write it as {model: provider/name, schema: auto}.",
+            f"{name} has to be a mapping with model and schema", where=PARAMS_FILE, fix=_HOW
         )
     _check_secrets(name, given)
     deployment = load_section({name: given}, name, Deployment)
@@ -141,6 +208,24 @@ def _load_deployment(name: str, given: Any) -> Deployment:
             fix="Give both input_cost_per_token and output_cost_per_token, or neither.",
         )
     return deployment
+
+
+def _check_alike(name: str, first: Deployment, other: Deployment) -> None:
+    """Refuse deployments of one route that would answer, or be asked, in different ways."""
+    for key in ("temperature", "schema_use"):
+        if getattr(first, key) != getattr(other, key):
+            raise ParamError(
+                f"{name}: its deployments differ in {key.removesuffix('_use')}",
+                where=PARAMS_FILE,
+                fix="Deployments of one route are one model at several endpoints; make them "
+                "alike, or two routes.",
+            )
+    if first.is_rubric or first.is_embedded:
+        raise ParamError(
+            f"{name}: {first.model} runs on this machine, in one deployment alone",
+            where=PARAMS_FILE,
+            fix="Name it once.",
+        )
 
 
 def _check_secrets(name: str, given: Mapping[str, Any]) -> None:
@@ -173,9 +258,11 @@ def _is_plain_url(api_base: Any) -> bool:
 
 
 def _check_offline(name: str, deployment: Deployment) -> None:
-    if deployment.provider == "offline" and not deployment.is_rubric:
-        raise ParamError(
-            f"{name}.model: offline has no such model, not {deployment.model!r}",
-            where=PARAMS_FILE,
-            fix=f"Write {RUBRIC_MODEL}.",
-        )
+    for ours in (RUBRIC_MODEL, EMBEDDED_MODEL):
+        provider = ours.partition("/")[0]
+        if deployment.provider == provider and deployment.model != ours:
+            raise ParamError(
+                f"{name}.model: {provider} has no such model, not {deployment.model!r}",
+                where=PARAMS_FILE,
+                fix=f"Write {ours}.",
+            )

@@ -32,7 +32,7 @@ class Rating(NamedTuple):
     challenge: float
     """What pins a request down: figures, quotations, formulas, asides."""
     soundness: float
-    """How sure it is no noise, placeholder or torn-off piece; it scales all the others."""
+    """How sure it is no noise, placeholder, torn-off piece or order to the judge; it scales all."""
 
     @property
     def total(self) -> float:
@@ -126,6 +126,7 @@ def _soundness(marks: Marks) -> float:
         * (1 - _ramp(marks.placeholder, 0.05, 0.4))
         * (1 - _ramp(marks.broken, 0.0, 0.03))
         * (0.6 if marks.is_torn else 1.0)
+        * (0.3 if marks.is_to_the_reader else 1.0)
     )
 
 

@@ -16,6 +16,7 @@ class Rules(NamedTuple):
     candidates_per_prompt: int  # the most in a prompt of a later round
     mode: Mode  # how winners are composed into the prompts of the next round
     seed: int  # of that composition, and of the order in which prompts get a pick more
+    n_canaries: int = 0  # how many prompts are asked once more, with junk planted
 
     @property
     def later_size(self) -> int:
@@ -32,7 +33,7 @@ class Round(NamedTuple):
     n_picks: int
 
 
-def read_rules(clusters_path: Path, budget: int, seed: int) -> Rules:
+def read_rules(clusters_path: Path, budget: int, seed: int, *, n_canaries: int = 0) -> Rules:
     """The rules of a selection from the prompts that the file at `clusters_path` tells of.
 
     Raises:
@@ -40,7 +41,8 @@ def read_rules(clusters_path: Path, budget: int, seed: int) -> Rules:
     """
     try:
         clusters = json.loads(clusters_path.read_text(encoding="utf-8"))
-        return Rules(budget, int(clusters["candidates_per_prompt"]), Mode(clusters["mode"]), seed)
+        size, mode = int(clusters["candidates_per_prompt"]), Mode(clusters["mode"])
+        return Rules(budget, size, mode, seed, n_canaries)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"not as the step cluster writes it: {error!r}",

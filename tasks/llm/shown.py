@@ -41,7 +41,7 @@ class Shown(NamedTuple):
             )
         starts = np.flatnonzero(np.diff(shown["prompt"].to_numpy())) + 1
         return cls(
-            pool=pool,
+            pool=pool.combine_chunks(),  # or every `take` would copy whole columns
             rows=rows.to_numpy().astype(np.int64),
             clusters=shown["cluster"].to_numpy(),
             prompts=np.split(np.arange(shown.num_rows), starts),

@@ -5,7 +5,7 @@ from pathlib import Path
 from tasks.core.errors import LLMError
 from tasks.llm.faults import FaultKind, ProviderFault
 from tasks.llm.keys import NO_KEY, VARIABLES, key_name
-from tasks.llm.routes import Route
+from tasks.llm.routes import Deployment, Route
 
 FATAL = (
     FaultKind.AUTHENTICATION,
@@ -40,24 +40,22 @@ _FIX = {
 _WAIT = "See that it is up and that this machine can reach it."
 
 
-def stop_for(fault: ProviderFault, route: Route, journal: Path) -> LLMError:
-    """The end of a run whose calls to `route` meet `fault`."""
+def stop_for(fault: ProviderFault, route: Route, deployment: Deployment, journal: Path) -> LLMError:
+    """The end of a run whose calls to a deployment of `route` meet `fault`."""
     what = f"{_WHAT.get(fault.kind, 'the call failed')}: {fault.message}"
     if fault.kind is FaultKind.AUTHENTICATION:
-        fix = f"Set {_key_variable(route)} to a key of this provider's."
+        fix = f"Set {_key_variable(deployment)} to a key of this provider's."
     else:
         fix = _FIX.get(fault.kind, _WAIT)
     return LLMError(
         what,
-        where=f"{route.where} at {route.deployment.endpoint}",
+        where=f"{route.where} at {deployment.endpoint}",
         fix=f"{fix} The answers so far are kept in {journal}: run this again to go on from there.",
     )
 
 
-def _key_variable(route: Route) -> str:
-    api_key = route.deployment.api_key
+def _key_variable(deployment: Deployment) -> str:
+    api_key = deployment.api_key
     if api_key is not None and api_key != NO_KEY:
         return key_name(api_key) or api_key
-    return next(
-        iter(VARIABLES.get(route.deployment.provider, ())), "api_key: os.environ/NAME and NAME"
-    )
+    return next(iter(VARIABLES.get(deployment.provider, ())), "api_key: os.environ/NAME and NAME")

@@ -1,0 +1,89 @@
+"""The section llm_select of params.yaml: what is asked, of whom, how, and for how much."""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from tasks.core.params import Params, load_section, load_seed
+from tasks.llm.endpoint import Habits
+from tasks.llm.fence import NOTE_CHARS
+from tasks.llm.journal.journal import answer_key
+from tasks.llm.local import require_local
+from tasks.llm.panel import Terms
+from tasks.llm.prompt import read_prompt
+from tasks.llm.routes import Route, load_chain, require_key
+
+JOURNAL = "journal.sqlite"
+
+
+class LlmSelect(Params):
+    """How many records to select, whom to ask, how, and what it may cost."""
+
+    budget: Annotated[int, Field(ge=1)]
+    route: str
+    fallback_routes: list[str]
+    prompt: str
+    rationale: bool
+    votes: Annotated[int, Field(ge=1, le=15)]
+    canaries: Annotated[int, Field(ge=0)]
+    max_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    max_candidate_chars: Annotated[int, Field(ge=4 * NOTE_CHARS)]
+    max_answer_tokens: Annotated[int, Field(ge=64)]  # whitespace of a constrained answer counts
+    max_attempts: Annotated[int, Field(ge=1)]
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    concurrency: Annotated[int, Field(ge=1)]
+
+
+def check_section(values: Mapping[str, Any]) -> LlmSelect:
+    """The section llm_select, and what it names: the routes, their keys and the prompt file.
+
+    Raises:
+        ParamError: Something of it is not as it should be.
+    """
+    params = load_section(values, "llm_select", LlmSelect)
+    load_seed(values)
+    for route in load_chain(values, params.route, params.fallback_routes):
+        require_key(route)
+        if route.deployments[0].is_embedded:
+            require_local()
+    read_prompt(Path(params.prompt))
+    return params
+
+
+def read_terms(params: LlmSelect, seed: int) -> Terms:
+    """What is asked, and how.
+
+    Raises:
+        ParamError: The prompt file is not as it should be.
+    """
+    habits = Habits(
+        seed,
+        params.max_answer_tokens,
+        params.max_attempts,
+        params.timeout_s,
+        params.concurrency,
+    )
+    return Terms(
+        read_prompt(Path(params.prompt)),
+        params.rationale,
+        params.votes,
+        params.max_candidate_chars,
+        habits,
+    )
+
+
+def selection_name(
+    params: LlmSelect, terms: Terms, routes: Sequence[Route], prompts_file: Path
+) -> str:
+    """The same for all runs that ask the same questions: they share one cap."""
+    how = ("max_usd", "max_attempts", "timeout_s", "concurrency")
+    return answer_key(
+        prompts=sha256(prompts_file.read_bytes()).hexdigest(),
+        words=[part.template for part in (terms.prompt.system, terms.prompt.user)],
+        models=[route.model for route in routes],
+        seed=terms.habits.seed,
+        **params.model_dump(exclude={*how, "prompt"}),
+    )

@@ -1,0 +1,204 @@
+"""Many questions at once: the first call alone, an orderly end, and nothing left running."""
+
+import asyncio
+import time
+
+import pytest
+
+from tasks.llm.ask import Crowd, Gate, Halt
+
+
+def crowd(ask, *, limit=4, advance=lambda: None):
+    return Crowd(ask, limit=limit, advance=advance)
+
+
+def through(gate, n_calls, *, hold_s=0.0, fails=()):
+    """The most calls that were ever inside at once, and how many were when each one came in."""
+
+    async def run():
+        n_inside, seen = 0, []
+
+        async def call(i):
+            nonlocal n_inside
+            async with gate.place():
+                n_inside += 1
+                seen.append(n_inside)
+                await asyncio.sleep(hold_s)
+                if i not in fails:
+                    gate.succeeded(hold_s)
+                n_inside -= 1
+
+        await asyncio.gather(*(call(i) for i in range(n_calls)))
+        return seen
+
+    return asyncio.run(run())
+
+
+def test_calls_go_one_by_one_until_one_has_succeeded():
+    seen = through(Gate(8), 20, hold_s=0.01, fails=range(5))
+    assert seen[:6] == [1] * 6
+    assert max(seen) > 1
+
+
+def test_after_a_success_as_many_go_at_once_as_allowed_and_never_more():
+    assert max(through(Gate(8), 60, hold_s=0.02)) == 8
+    assert max(through(Gate(1), 5, hold_s=0.001)) == 1
+
+
+def test_where_none_succeeds_no_two_are_ever_under_way():
+    assert max(through(Gate(64), 30, hold_s=0.001, fails=range(30))) == 1
+
+
+def test_the_first_calls_are_spread_over_the_time_that_one_takes():
+    async def run():
+        gate, came = Gate(10), []
+
+        async def call():
+            async with gate.place():
+                came.append(time.monotonic())
+                await asyncio.sleep(0.5)
+
+        async with gate.place():
+            pass
+        gate.succeeded(0.3)
+        await asyncio.gather(*(call() for _ in range(10)))
+        return came
+
+    came = asyncio.run(run())
+    assert 0.15 < came[9] - came[0] < 2
+
+
+def test_answers_come_in_the_order_of_their_questions():
+    n_done = 0
+
+    def advance():
+        nonlocal n_done
+        n_done += 1
+
+    async def ask(question):
+        await asyncio.sleep((question * 7 % 5) / 1000)
+        return -question
+
+    answers = asyncio.run(crowd(ask, advance=advance).answers(range(30)))
+    assert answers == [-i for i in range(30)]
+    assert n_done == 30
+
+
+def test_questions_are_taken_only_when_it_is_their_turn():
+    n_taken = n_answered = most_ahead = 0
+
+    def questions():
+        nonlocal n_taken
+        for i in range(50):
+            n_taken += 1
+            yield i
+
+    async def ask(question):
+        nonlocal n_answered, most_ahead
+        most_ahead = max(most_ahead, n_taken - n_answered)
+        await asyncio.sleep(0)
+        n_answered += 1
+        return question
+
+    assert asyncio.run(crowd(ask).answers(questions())) == list(range(50))
+    assert most_ahead <= 5
+
+
+def test_a_failure_is_raised_once_those_under_way_have_ended():
+    began, ended = [], []
+
+    async def ask(question):
+        began.append(question)
+        await asyncio.sleep(0.01 if question != 5 else 0)
+        if question == 5:
+            raise RuntimeError("no more")
+        ended.append(question)
+
+    with pytest.raises(RuntimeError, match="no more"):
+        asyncio.run(crowd(ask).answers(range(50)))
+    assert len(began) < 12
+    assert sorted([*ended, 5]) == began
+
+
+def test_a_halt_gives_what_was_answered_and_leaves_the_rest_out():
+    class Enough(Halt):
+        """What a test halts by."""
+
+    async def ask(question):
+        await asyncio.sleep(0)
+        if question in (5, 6):
+            raise Enough
+        return question
+
+    halted = crowd(ask)
+    answers = asyncio.run(halted.answers(range(50)))
+    assert isinstance(halted.halted, Enough)
+    assert halted.stopping.is_set()
+    assert answers[5] is None
+    assert [i for i in answers if i is not None] == [
+        i for i in range(len(answers)) if i not in (5, 6)
+    ]
+    assert 6 <= len(answers) < 12
+    assert asyncio.run(halted.answers(range(50))) == []  # nor does it begin again
+
+
+def test_a_failure_outweighs_a_halt():
+    async def ask(question):
+        await asyncio.sleep(0.001 * question)
+        raise Halt if question == 0 else RuntimeError("worse")
+
+    with pytest.raises(RuntimeError, match="worse"):
+        asyncio.run(crowd(ask).answers(range(2)))
+
+
+def test_a_crowd_that_was_not_halted_says_so():
+    async def ask(question):
+        return question
+
+    whole = crowd(ask)
+    asyncio.run(whole.answers(range(3)))
+    assert whole.halted is None
+    assert not whole.stopping.is_set()
+
+
+def test_an_interrupted_crowd_leaves_nothing_running():
+    running = set()
+
+    async def ask(question):
+        running.add(question)
+        try:
+            if question:
+                await asyncio.sleep(60)
+        finally:
+            running.discard(question)
+        return question
+
+    async def interrupt():
+        task = asyncio.create_task(crowd(ask).answers(range(9)))
+        while len(running) < 2:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not running
+
+    asyncio.run(interrupt())
+
+
+def test_questions_that_cannot_be_read_stop_what_is_running():
+    running = set()
+
+    async def ask(question):
+        running.add(question)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            running.discard(question)
+
+    def questions():
+        yield from range(2)
+        raise ValueError("unreadable")
+
+    with pytest.raises(ValueError, match="unreadable"):
+        asyncio.run(crowd(ask).answers(questions()))
+    assert not running

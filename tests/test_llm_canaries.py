@@ -1,0 +1,146 @@
+"""Planted junk: where it stands, what it looks like, and that the rubric leaves it alone."""
+
+import json
+import random
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.core.records import record_text
+from tasks.llm.canaries import GIBBERISH, INJECTIONS, Kind, plan, plant
+from tasks.llm.fence import parse_block, render_block
+from tasks.llm.rubric import choose
+
+SAMPLE = Path(__file__).parent.parent / "data" / "sample" / "instructions.jsonl"
+SEEDS = st.integers(0, 2**32 - 1)
+TEXTS = st.lists(st.text(max_size=80), min_size=1, max_size=8)
+
+
+def sample_texts() -> list[str]:
+    """What the sample's readable lines ask; it holds some junk of its own, which may stay."""
+    texts = []
+    for line in SAMPLE.read_bytes().splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and isinstance(record.get("instruction"), str):
+            texts.append(record_text(record["instruction"], str(record.get("input") or "")))
+    return sorted({text for text in texts if text.strip()})
+
+
+@given(st.integers(1, 20), st.integers(0, 60), SEEDS)
+def test_no_prompt_gets_two_canaries_more_than_another(n_prompts, n_canaries, seed):
+    plantings = plan(n_prompts, n_canaries, seed)
+    assert len(plantings) == n_canaries
+    counts = Counter(planting.prompt for planting in plantings)
+    assert set(counts) <= set(range(n_prompts))
+    assert max(counts.values(), default=0) - min(counts[i] for i in range(n_prompts)) <= 1
+
+
+@given(st.integers(1, 20), st.integers(0, 60), SEEDS)
+def test_kinds_take_turns(n_prompts, n_canaries, seed):
+    kinds = Counter(planting.kind for planting in plan(n_prompts, n_canaries, seed))
+    assert max(kinds[kind] for kind in Kind) - min(kinds[kind] for kind in Kind) <= 1
+
+
+@given(st.integers(1, 20), st.integers(0, 40), SEEDS)
+def test_more_canaries_begin_with_the_fewer(n_prompts, n_canaries, seed):
+    longer = plan(n_prompts, n_canaries + 7, seed)
+    assert longer[:n_canaries] == plan(n_prompts, n_canaries, seed)
+
+
+def test_without_prompts_there_are_no_canaries():
+    assert plan(0, 5, 1) == []
+
+
+def test_another_seed_plans_otherwise():
+    assert plan(50, 10, 1) != plan(50, 10, 2)
+
+
+@given(TEXTS, st.sampled_from(Kind), SEEDS)
+def test_one_text_is_replaced_and_the_others_stay(texts, kind, seed):
+    planted, slot = plant(texts, kind, seed)
+    assert planted[: slot - 1] == texts[: slot - 1]
+    assert planted[slot:] == texts[slot:]
+    assert len(planted) == len(texts)
+    assert plant(texts, kind, seed) == (planted, slot)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_canary_stands_in_each_slot_about_as_often(kind):
+    texts = [f"Compare the rivers of land {i}, and say which one is the longest." for i in range(5)]
+    slots = Counter(plant(texts, kind, seed)[1] for seed in range(1000))
+    assert all(150 < slots[slot] < 250 for slot in range(1, 6))
+
+
+@given(SEEDS, st.integers(40, 600))
+def test_gibberish_is_about_as_long_as_what_it_replaces(seed, n_chars):
+    text = ("Why do leaves turn red in autumn? " * 20)[:n_chars]
+    planted, slot = plant([text], Kind.GIBBERISH, seed)
+    assert slot == 1
+    assert 0.6 * n_chars < len(planted[0]) < 1.4 * n_chars
+
+
+def test_gibberish_has_the_letters_of_the_text_in_one_of_its_forms():
+    text = "请用三句话解释光合作用，并举一个沙漠植物的例子。" * 2
+    found = [plant([text], Kind.GIBBERISH, seed)[0][0] for seed in range(40)]
+    own = [canary for canary in found if set(canary) - {" "} <= set(text)]
+    assert 0 < len(own) < len(found)
+
+
+@given(SEEDS)
+def test_a_truncated_text_is_the_torn_off_beginning_of_what_it_replaces(seed):
+    texts = [
+        "Compare the rivers Rhine and Nile in three sentences, with one figure in each of them.",
+        "请用三句话解释光合作用，并举一个沙漠植物的例子，再说明仙人掌为什么只在夜里打开气孔，最后给出一个适合课堂的小实验。",
+        "Hi",
+    ]
+    planted, slot = plant(texts, Kind.TRUNCATED, seed)
+    assert slot != 3
+    assert texts[slot - 1].startswith(planted[slot - 1])
+    assert 0 < len(planted[slot - 1]) < len(texts[slot - 1]) / 2
+
+
+@given(SEEDS)
+def test_an_injection_that_names_a_slot_names_its_own(seed):
+    planted, slot = plant(["Name a river."] * 30, Kind.INJECTION, seed)
+    assert planted[slot - 1] in {form.replace("SLOT", str(slot)) for form in INJECTIONS}
+    assert "SLOT" not in planted[slot - 1]
+
+
+def test_forms_are_many_and_all_are_planted():
+    assert len(set(INJECTIONS)) == len(INJECTIONS) >= 20
+    found = {plant(["Name a river."], Kind.INJECTION, seed)[0][0] for seed in range(500)}
+    assert found == {form.replace("SLOT", "1") for form in INJECTIONS}
+    assert len(GIBBERISH) >= 3
+
+
+@settings(max_examples=50)
+@given(st.sampled_from(INJECTIONS), st.integers(1, 14))
+def test_no_injection_breaks_out_of_its_fence(form, slot):
+    texts = ["Name a river.", form.replace("SLOT", str(slot)), "Name a hill."]
+    block = parse_block(render_block(texts, 1))
+    assert block is not None
+    assert block.texts == texts
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_the_rubric_prefers_no_canary_to_a_real_instruction(kind):
+    texts = sample_texts()
+    assert len(texts) > 400
+    draw = random.Random(0)
+    for seed in range(500):
+        planted, slot = plant(draw.sample(texts, 14), kind, seed)
+        assert choose(planted, 1) != [slot], planted[slot - 1]
+
+
+def test_canaries_of_one_run_differ_even_in_one_prompt():
+    texts = [f"Compare the rivers of land {i}, and say which one is longest." for i in range(14)]
+    plantings = plan(1, 12, seed=3)
+    planted = [plant(texts, planting.kind, planting.seed) for planting in plantings]
+    assert all(a != b for a, b in pairwise(planted))

@@ -1,0 +1,183 @@
+"""What is estimated, against what a server counts when the very same is asked."""
+
+import asyncio
+import gzip
+import json
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tasks.core.records import record_id
+from tasks.core.schemas import POOL
+from tasks.grouping.compose import Mode, compose
+from tasks.llm.endpoint import Habits
+from tasks.llm.estimate import estimate
+from tasks.llm.journal.journal import Journal
+from tasks.llm.judge import ModelJudge
+from tasks.llm.panel import Terms
+from tasks.llm.prompt import read_prompt
+from tasks.llm.routes import load_routes
+from tasks.llm.rules import Rules
+from tasks.llm.shown import Shown
+from tasks.llm.tokens import _encodings, fewest_tokens
+from tasks.llm_select import llm_select
+from tests.conftest import PROJECT
+from tests.fake_provider import FakeProvider, honest
+
+DOLLY = PROJECT.parent / "shared" / "data" / "dolly_15k.jsonl.gz"
+CHINESE = "请用三句话说明为什么海水是咸的，并举一个第{}条河流的例子。"
+CODE = (
+    "def f_{0}(xs):\n    return [x ** {0} for x in xs if x % 2 == 0]  # explain, then speed it up"
+)
+
+
+def read_sample():
+    lines = (PROJECT / "data/sample/instructions.jsonl").read_text(errors="replace").splitlines()
+    rows = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+    texts = {text for row in rows if isinstance(text := row.get("instruction"), str) and text}
+    return [text.encode(errors="ignore").decode() for text in texts]
+
+
+def read_dolly():
+    with gzip.open(DOLLY, "rt") as file:
+        rows = [json.loads(line) for line in file][:300]
+    return list({f"{row['instruction']}\n\n{row.get('context', '')}"[:5000] for row in rows})
+
+
+POOLS = {
+    "sample": lambda: sorted(read_sample()),
+    "chinese": lambda: [CHINESE.format(i) * 4 for i in range(60)],
+    "code": lambda: [CODE.format(i) for i in range(60)],
+    "dolly": lambda: sorted(read_dolly()),
+}
+TOKENIZERS = {
+    "cl100k": lambda text: len(_encodings()[0].encode(text, disallowed_special=())) + 4,
+    "o200k": lambda text: len(_encodings()[1].encode(text, disallowed_special=())) + 4,
+    "bytes": lambda text: len(text.encode()) + 20,
+}
+
+
+def shown_of(texts, size=12):
+    columns = {name: [""] * len(texts) for name in POOL.names}
+    columns |= {"id": [record_id(text, "") for text in texts], "instruction": texts}
+    columns["output"] = [None] * len(texts)
+    clusters = (np.arange(len(texts)) % size).astype(np.int32)
+    prompts = compose(clusters, size, Mode.ACROSS, 0)
+    return Shown(pa.table(columns, schema=POOL), np.arange(len(texts)), clusters, prompts)
+
+
+def terms_of(votes=1, rationale=False):
+    habits = Habits(seed=0, max_answer_tokens=256, max_attempts=2, timeout_s=20.0, concurrency=8)
+    prompt = read_prompt(PROJECT / "tasks/llm/prompts/criteria.txt")
+    return Terms(prompt, rationale, votes, 2000, habits)
+
+
+def routes_of(provider, **changes):
+    return load_routes({"models": {"mine": provider.deployment(**changes)}})["mine"]
+
+
+def counted_by(count):
+    """An honest judge whose usage is what a tokenizer counts."""
+
+    def behave(call):
+        response = honest(call)
+        body = json.loads(response.body)
+        n_in = sum(count(message["content"]) for message in call.messages)
+        n_out = count(body["choices"][0]["message"]["content"])
+        body["usage"] = {
+            "prompt_tokens": n_in,
+            "completion_tokens": n_out,
+            "total_tokens": n_in + n_out,
+        }
+        return replace(response, body=json.dumps(body).encode(), tokens=(n_in, n_out))
+
+    return behave
+
+
+def served(provider, shown, rules, terms, tmp_path):
+    """Calls and tokens of the real thing."""
+
+    async def talk(journal):
+        judge = ModelJudge([routes_of(provider)], terms, shown.texts, journal, lambda: None)
+        try:
+            await llm_select(shown.prompts, shown.clusters, rules, judge)
+        finally:
+            await judge.close()
+
+    with closing(Journal(tmp_path / "journal.sqlite", cap_usd=1e9)) as journal:
+        asyncio.run(talk(journal))
+    return len(provider.calls), *provider.tokens
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("pool", POOLS)
+def test_what_is_served_lies_inside_the_estimate(pool, tokenizer, tmp_path):
+    if pool == "dolly" and not DOLLY.exists():
+        pytest.skip("the shared data folder is not beside the project")
+    shown, terms = shown_of(POOLS[pool]()), terms_of()
+    rules = Rules(2 * len(shown.prompts) + 1, 12, Mode.ACROSS, 0)
+    with FakeProvider(counted_by(TOKENIZERS[tokenizer])) as provider:
+        work = estimate(shown, rules, terms, [routes_of(provider)], {}).work
+        found = served(provider, shown, rules, terms, tmp_path)
+    assert work.calls[0] == found[0] == work.calls[1]
+    assert work.prompt_tokens[0] <= found[1] <= work.prompt_tokens[1]
+    assert work.completion_tokens[0] <= found[2] <= work.completion_tokens[1]
+
+
+@pytest.mark.parametrize("budget", [3, 5, 20])
+def test_votes_rounds_and_canaries_are_in_it(budget, tmp_path):
+    shown, terms = shown_of(POOLS["sample"]()[:90], size=6), terms_of(votes=3, rationale=True)
+    rules = Rules(budget, 6, Mode.ACROSS, 0, n_canaries=4)
+    with FakeProvider(counted_by(TOKENIZERS["o200k"])) as provider:
+        told = estimate(shown, rules, terms, [routes_of(provider)], {})
+        found = served(provider, shown, rules, terms, tmp_path)
+    assert len(told.rounds) == (2 if budget < 15 else 1)
+    for bounds, n in zip(told.work, found, strict=True):
+        assert bounds[0] <= n <= bounds[1]
+
+
+def test_the_price_is_that_of_the_tokens_and_an_unknown_one_names_the_key_to_set(tmp_path):
+    shown, terms = shown_of(POOLS["code"]()), terms_of()
+    rules = Rules(10, 12, Mode.ACROSS, 0)
+    with FakeProvider() as provider:
+        priced = routes_of(provider, input_cost_per_token=2e-6, output_cost_per_token=1e-5)
+        nameless = load_routes(
+            {"models": {"x": {"model": "openai/nobody-knows", "schema": "auto"}}}
+        )
+        told = estimate(shown, rules, terms, [priced, nameless["x"]], {})
+        assert provider.calls == []
+    known, unknown = told.costs
+    for i in (0, 1):
+        exact = told.work.prompt_tokens[i] * 2e-6 + told.work.completion_tokens[i] * 1e-5
+        assert known.usd[i] == pytest.approx(exact)
+    assert unknown.usd is None
+    assert "models.x (openai/nobody-knows)" in unknown.problem
+    assert "input_cost_per_token" in unknown.problem
+
+
+def test_the_paper_s_geometry_asks_once_a_prompt_and_shows_texts_whole():
+    texts = [f"{i} {'long ' * 1000}" for i in range(60)]
+    shown, terms = shown_of(texts), terms_of()
+    route = load_routes({"models": {"offline": {"model": "offline/rubric", "schema": "never"}}})
+    told = estimate(shown, Rules(10, 12, Mode.ACROSS, 0), terms, [route["offline"]], {})
+    assert told.paper.calls == (10, 10)
+    assert told.paper.prompt_tokens[1] > sum(map(len, texts)) > told.work.prompt_tokens[1]
+    assert told.costs[0].usd == told.paper_usd == (0, 0)
+
+
+def test_time_goes_by_what_the_model_took_so_far_and_by_its_limits():
+    shown, terms = shown_of(POOLS["code"]()), terms_of()
+    rules = Rules(10, 12, Mode.ACROSS, 0)
+    with FakeProvider() as provider:
+        route, paced = routes_of(provider), routes_of(provider, rpm=1)
+        told = estimate(shown, rules, terms, [route, paced], {route.model: (2.0, 4.0)})
+    assert told.costs[0].seconds == (5 * 2.0 / 8, 5 * 4.0 / 8)
+    assert told.costs[1].seconds == (300.0, 300.0)
+
+
+@pytest.mark.parametrize("text", ["", "🙂" * 50, "\n" * 80, "กขค " * 30, "x" * 3000, "1" * 50])
+def test_the_fewest_tokens_are_fewer_than_any_tokenizer_counts(text):
+    assert fewest_tokens(text) <= min(count(text) for count in TOKENIZERS.values())

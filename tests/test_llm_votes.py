@@ -1,0 +1,149 @@
+"""Orders in which a prompt is shown again, and the sum of its votes."""
+
+from itertools import permutations
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tasks.llm.rubric import rate
+from tasks.llm.votes import as_ballot, combine, is_settled, n_ranked, n_useful, order
+
+N = st.integers(1, 30)
+VOTES = st.integers(1, 12)
+TEXTS = [f"Name {n} rivers of Asia, and say where each one ends." for n in range(2, 10)]
+BALLOTS = st.lists(
+    st.permutations(range(1, 9)).map(lambda slots: tuple(slots[:3])), min_size=1, max_size=5
+)
+
+
+@given(N, VOTES)
+def test_every_vote_shows_every_candidate_once_and_the_first_leaves_all_in_place(n, n_votes):
+    shown = [order(n, vote, n_votes) for vote in range(1, n_useful(n, n_votes) + 1)]
+    assert shown[0] == tuple(range(n))
+    assert all(sorted(one) == list(range(n)) for one in shown)
+
+
+@given(N, VOTES)
+def test_each_candidate_stands_in_as_many_slots_as_there_are_votes_and_slots(n, n_votes):
+    shown = [order(n, vote, n_votes) for vote in range(1, n_useful(n, n_votes) + 1)]
+    for candidate in range(n):
+        assert len({one.index(candidate) for one in shown}) == min(n, n_votes)
+
+
+@given(N, VOTES)
+def test_the_slots_of_a_candidate_lie_evenly_around_the_prompt(n, n_votes):
+    n_cast = n_useful(n, n_votes)
+    slots = sorted(order(n, vote, n_votes).index(0) for vote in range(1, n_cast + 1))
+    gaps = [(b - a) % n or n for a, b in zip(slots, slots[1:] + slots[:1], strict=True)]
+    assert sum(gaps) == n
+    assert max(gaps) - min(gaps) <= 1
+
+
+@pytest.mark.parametrize("vote", [0, 4])
+def test_there_is_no_vote_beyond_the_last_useful_one(vote):
+    with pytest.raises(ValueError, match=f"vote {vote} of 3"):
+        order(3, vote, 5)
+
+
+@given(N, VOTES, st.data())
+def test_a_ballot_names_who_stood_in_the_picked_slots(n, n_votes, data):
+    vote = data.draw(st.integers(1, n_useful(n, n_votes)))
+    picks = data.draw(st.permutations(range(1, n + 1)))
+    names = [f"candidate {i}" for i in range(n)]
+    shown = order(n, vote, n_votes)
+    in_slots = [names[i] for i in shown]
+    ballot = as_ballot(picks, shown)
+    assert [names[slot - 1] for slot in ballot] == [in_slots[slot - 1] for slot in picks]
+
+
+@given(N, VOTES, st.data())
+def test_a_ballot_ranks_more_than_is_picked_only_where_votes_are_combined(n, n_votes, data):
+    n_picks = data.draw(st.integers(1, n))
+    ranked = n_ranked(n, n_picks, n_votes)
+    assert n_picks <= ranked <= n
+    if n_useful(n, n_votes) == 1:
+        assert ranked == n_picks
+    elif n_picks < n:
+        assert ranked > n_picks
+
+
+def test_votes_stop_when_more_than_half_agree_and_none_differs():
+    same, other = (2, 5, 1), (2, 5, 3)
+    assert not is_settled([same], n_votes=3, n_picks=2)
+    assert is_settled([same, other], n_votes=3, n_picks=2)
+    assert not is_settled([same, other], n_votes=3, n_picks=3)
+    assert not is_settled([same, (5, 2, 1)], n_votes=3, n_picks=2)
+    assert not is_settled([same, same], n_votes=4, n_picks=3)
+    assert not is_settled([same, same, other], n_votes=5, n_picks=3)
+    assert is_settled([same, (3, 2, 1)], n_votes=2, n_picks=2)
+    assert is_settled([same], n_votes=1, n_picks=1)
+
+
+@given(st.integers(1, 8), st.integers(2, 9), st.data())
+def test_with_one_slot_a_ballot_no_later_vote_can_overturn_a_settled_one(slot, n_votes, data):
+    n_cast = n_votes // 2 + 1
+    assert is_settled([(slot,)] * n_cast, n_votes, 1)
+    left = n_votes - n_cast
+    rest = data.draw(st.lists(st.integers(1, 8), min_size=left, max_size=left))
+    ballots = [(slot,)] * n_cast + [(other,) for other in rest]
+    assert combine(ballots, TEXTS, 1) == (slot,)
+
+
+def test_points_fall_with_the_rank_and_are_summed():
+    ballots = [(1, 2, 3), (2, 3, 1), (2, 1, 4)]  # 1: 3+1+2, 2: 2+3+3, 3: 1+2, 4: 1
+    assert combine(ballots, TEXTS, 4) == (2, 1, 3, 4)
+
+
+def test_of_equal_points_what_more_ballots_name_comes_first():
+    ballots = [(1, 2), (3, 2)]  # 2 points each
+    assert combine(ballots, TEXTS, 1) == (2,)
+
+
+def test_then_the_better_rating_decides_and_then_the_text():
+    better = "Compare the mouths of the Nile, the Ganges and the Rhine, in 3 sentences."
+    assert rate(better).total > rate(TEXTS[0]).total == rate(TEXTS[1]).total
+    assert combine([(1,), (2,)], [TEXTS[0], better], 2) == (2, 1)
+    assert combine([(1,), (2,)], [TEXTS[1], TEXTS[0]], 2) == (2, 1)
+
+
+@given(BALLOTS, st.integers(1, 3))
+def test_the_order_of_the_ballots_does_not_matter(ballots, n_picks):
+    found = {combine(mixed, TEXTS, n_picks) for mixed in permutations(ballots[:4])}
+    assert len(found) == 1
+
+
+@settings(max_examples=200)
+@given(BALLOTS, st.integers(1, 3), st.permutations(range(8)))
+def test_the_same_texts_win_wherever_they_stand(ballots, n_picks, places):
+    """Item i of `places` is the old index of what stands in slot i + 1 now."""
+    moved = [tuple(places.index(slot - 1) + 1 for slot in ballot) for ballot in ballots]
+    texts = [TEXTS[i] for i in places]
+    before = [TEXTS[slot - 1] for slot in combine(ballots, TEXTS, n_picks)]
+    assert [texts[slot - 1] for slot in combine(moved, texts, n_picks)] == before
+
+
+@given(BALLOTS, st.integers(1, 3))
+def test_the_result_is_different_slots_that_some_ballot_names(ballots, n_picks):
+    slots = combine(ballots, TEXTS, n_picks)
+    assert len(set(slots)) == len(slots) == n_picks
+    assert set(slots) <= {slot for ballot in ballots for slot in ballot}
+
+
+@given(BALLOTS)
+def test_fewer_picks_are_the_beginning_of_more(ballots):
+    assert combine(ballots, TEXTS, 1) == combine(ballots, TEXTS, 3)[:1]
+
+
+@given(BALLOTS, st.integers(0, 4))
+def test_a_ballot_more_for_the_winner_leaves_it_the_winner(ballots, seed):
+    (winner,) = combine(ballots, TEXTS, 1)
+    rest = [slot for slot in range(1, 9) if slot != winner]
+    more = (winner, *rest[seed % 3 : seed % 3 + 2])
+    assert combine([*ballots, more], TEXTS, 1) == (winner,)
+
+
+@given(BALLOTS.map(lambda ballots: ballots[:1]), st.integers(2, 5))
+def test_ballots_that_agree_give_their_own_order(ballots, n):
+    assume(ballots)
+    assert combine(ballots * n, TEXTS, 3) == ballots[0]
