@@ -4,6 +4,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -357,9 +358,8 @@ def workspace(tmp_path):
     unique = [{"id": record["id"]} for record in records]
     write_table(tmp_path / "data/dedupe/unique.parquet", unique, UNIQUE)
     np.save(tmp_path / "data/embed/vectors.npy", unit_vectors(40))
-    provenance = dict.fromkeys(("round", "prompt", "slot", "rank", "cluster"), 1)
-    provenance |= {"method": "llm", "route": "r", "model": "m"}
-    selected = [record | provenance for record in records[::4]]
+    provenance = {field.name: 1 if pa.types.is_integer(field.type) else "x" for field in SELECTED}
+    selected = [provenance | record for record in records[::4]]
     write_table(tmp_path / "data/llm_select/selected.parquet", selected, SELECTED)
     usage = {"calls": 9, "prompt_tokens": 90, "completion_tokens": 8, "usd": None, "route": "r"}
     (tmp_path / "data/llm_select/usage.json").write_text(json.dumps(usage))
