@@ -32,7 +32,10 @@ QUIET = {
     "GIT_COMMITTER_EMAIL": "test@example.org",
     "NO_PROXY": "127.0.0.1,localhost",
 }
-STAGE_NAMES = ("ingest", "dedupe", "embed", "cluster", "llm_select", "validate", "export")
+STAGE_NAMES = (
+    *("ingest", "dedupe", "embed", "cluster", "llm_select"),
+    *("validate", "export", "baseline", "measure"),
+)
 FIRST_PARTY = ("tasks", "flows", "dvc.yaml", "params.yaml", "prefect.yaml", "data/sample")
 
 

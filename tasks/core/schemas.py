@@ -74,3 +74,13 @@ SELECTED = pa.schema(
 )
 """Exactly N rows, the most preferred first: by rank, then by the seeded order of prompts, so
 that any first n rows are the selection for budget n from the same answers."""
+
+SELECTIONS = pa.schema(
+    [
+        _required("method", pa.string()),
+        _required("seed", pa.int64()),
+        _required("rank", pa.int32()),  # 1 = the most wanted
+        _required("id", pa.string()),
+    ]
+)
+"""One row a record that a method would choose: by method and seed as they ran, then by rank."""

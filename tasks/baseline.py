@@ -1,0 +1,134 @@
+"""Choose as many records by methods that need no model, for a selection to be held against."""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+from threadpoolctl import threadpool_limits
+
+from tasks.choosers.menu import IN_PROMPTS, MAX_RECORDS, Choice, Method, Pool, choices
+from tasks.core.errors import ParamError
+from tasks.core.events import log
+from tasks.core.params import PARAMS_FILE, Params, load_section, load_seed
+from tasks.core.schemas import PROMPTS, SELECTIONS
+from tasks.core.stage import Stage, run_step
+from tasks.core.tables import read_table, write_table
+from tasks.grouping.compose import Mode
+from tasks.likeness.corpus import Corpus
+from tasks.likeness.cosines import Rows
+from tasks.llm.rules import Rules, read_rules
+
+MethodName = Annotated[Method, Field(strict=False)]  # a string in YAML
+
+
+class Baseline(Params):
+    """Section baseline of params.yaml."""
+
+    methods: Annotated[list[MethodName], Field(min_length=1)]
+    n_seeds: Annotated[int, Field(ge=1, le=1000)]
+
+
+def check(values: Mapping[str, Any]) -> Baseline:
+    """The checked section; the seed is checked, too.
+
+    Raises:
+        ParamError: A key is missing, unknown, of the wrong type or out of range.
+    """
+    load_seed(values)
+    return load_section(values, "baseline", Baseline)
+
+
+def baseline(
+    pool: Pool, params: Baseline, budget: int, seed: int
+) -> Iterator[tuple[Method, list[Choice]]]:
+    """Each method that `params` names, in its order and once, with all its choices.
+
+    Every choice holds exactly `budget` distinct rows. A method that cannot do with so many records
+    has no choice.
+
+    Args:
+        pool: At least `budget` records.
+        params: Which methods, and with how many seeds those that are nothing but chance.
+        budget: How many rows to choose, at least 1.
+        seed: The first seed.
+    """
+    for method in dict.fromkeys(params.methods):
+        yield method, list(choices(method, pool, budget, seed, params.n_seeds))
+
+
+def work(stage: Stage) -> None:
+    """Read the pool and its prompts, write what each method would choose."""
+    params, seed = check(stage.values), load_seed(stage.values)
+    budget = int(stage.values["llm_select"]["budget"])
+    corpus = Corpus.read(
+        stage.dep("ingest/pool.parquet"),
+        stage.dep("dedupe/unique.parquet"),
+        stage.dep("embed/vectors.npy"),
+    )
+    if budget > len(corpus.ids):
+        raise ParamError(
+            f"llm_select.budget is {budget:,}, and only {len(corpus.ids):,} records are left to "
+            "choose from",
+            where=PARAMS_FILE,
+            fix=f"Set it to {len(corpus.ids)} at most, or give a larger pool.",
+        )
+    prompts = {}
+    if IN_PROMPTS.intersection(params.methods):
+        rules = read_rules(stage.dep("cluster/clusters.json"), budget, seed)
+        prompts = _prompts(corpus, stage.dep("cluster/prompts.parquet"), rules)
+    pool = Pool(corpus.texts, corpus.vectors, prompts)
+    found: list[Choice] = []
+    progress = stage.progress(len(params.methods), "methods")
+    with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
+        started = time.monotonic()
+        for method, chosen in baseline(pool, params, budget, seed):
+            _tell(method, len(chosen), time.monotonic() - started)
+            started = time.monotonic()
+            found += chosen
+            progress.advance()
+    write_table(stage.out("baseline/selections.parquet"), _table(found, corpus.ids), SELECTIONS)
+
+
+def _prompts(corpus: Corpus, path: Path, rules: Rules) -> dict[Mode, list[Rows]]:
+    """The run's own prompts by their mode, and those that within and across would have made."""
+    shown = read_table(path, PROMPTS)
+    rows = corpus.rows(shown["id"], path)
+    starts = np.flatnonzero(np.diff(shown["prompt"].to_numpy())) + 1
+    prompts = {rules.mode: np.split(rows, starts)}
+    from tasks.choosers.in_prompts import regroup  # noqa: PLC0415  OR-Tools
+
+    for mode in (Mode.WITHIN, Mode.ACROSS):
+        if mode is not rules.mode:
+            size = rules.candidates_per_prompt
+            prompts[mode] = regroup(corpus.vectors, size, mode, rules.seed)
+    return prompts
+
+
+def _tell(method: Method, n_choices: int, seconds: float) -> None:
+    if n_choices:
+        log.info("baseline: %s, %.1f s for %s choices", method, seconds, n_choices)
+    else:
+        limit = f"{MAX_RECORDS[method]:,}"
+        log.warning("baseline: %s is left out, being too slow above %s records", method, limit)
+
+
+def _table(found: list[Choice], ids: list[str]) -> pa.Table:
+    """Rows of SELECTIONS."""
+    sizes = [len(choice.rows) for choice in found]
+    rows = np.concatenate([choice.rows for choice in found])
+    return pa.table(
+        {
+            "method": pa.array(np.repeat([choice.method for choice in found], sizes)),
+            "seed": pa.array(np.repeat([choice.seed for choice in found], sizes)),
+            "rank": pa.array(np.concatenate([np.arange(size) + 1 for size in sizes])),
+            "id": [ids[row] for row in rows],
+        }
+    )
+
+
+if __name__ == "__main__":
+    run_step("baseline", work)

@@ -1,0 +1,99 @@
+"""The methods by name, and what each needs to choose."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from tasks.grouping.compose import Mode
+from tasks.likeness.cosines import Rows, Vectors
+
+
+class Method(StrEnum):
+    """How to choose; docs/measures.md says where each comes from."""
+
+    RANDOM = "random"
+    SHORTEST = "shortest"
+    LONGEST = "longest"
+    ROUGE_DIVERSITY = "rouge_diversity"
+    K_CENTER = "k_center"
+    CBS = "cbs"
+    FACILITY_LOCATION = "facility_location"
+    MEDOIDS = "medoids"
+    RANDOM_IN_PROMPTS = "random_in_prompts"
+    RUBRIC_IN_PROMPTS = "rubric_in_prompts"
+
+
+IN_PROMPTS = frozenset({Method.RANDOM_IN_PROMPTS, Method.RUBRIC_IN_PROMPTS})
+AT_RANDOM = frozenset({Method.RANDOM, Method.RANDOM_IN_PROMPTS})
+"""Methods that are nothing but chance: one choice says little, so each runs with many seeds."""
+
+MAX_RECORDS = {Method.CBS: 100_000}
+"""Records above which a method is left out, since its time grows with their square."""
+
+
+class Pool(NamedTuple):
+    """What there is to choose from; row i is record i.
+
+    Attributes:
+        texts: Instruction, then input.
+        vectors: float32, shape (n, d), unit norm.
+        prompts: For each way to compose them, the prompts that part the records.
+    """
+
+    texts: Sequence[str]
+    vectors: Vectors
+    prompts: Mapping[Mode, Sequence[Rows]]
+
+
+class Choice(NamedTuple):
+    """The rows that a method chose with a seed, the most wanted first.
+
+    Attributes:
+        method: The method's name; of a method in prompts with their mode, as in random_within.
+    """
+
+    method: str
+    seed: int
+    rows: Rows
+
+
+def choices(method: Method, pool: Pool, budget: int, seed: int, n_seeds: int) -> Iterator[Choice]:
+    """All choices of a method, each of `budget` distinct rows, or none if the pool is too large.
+
+    A method at random chooses with each of `n_seeds` seeds from `seed` on, the others with `seed`
+    alone; those in prompts do so for each way to compose prompts that the pool has.
+    """
+    if len(pool.texts) > MAX_RECORDS.get(method, len(pool.texts)):
+        return
+    for one in range(seed, seed + (n_seeds if method in AT_RANDOM else 1)):
+        if method in IN_PROMPTS:
+            for mode in pool.prompts:
+                name = f"{method.value.partition('_')[0]}_{mode}"
+                yield Choice(name, one, _choose_in(method, pool, mode, budget, one))
+        else:
+            yield Choice(method, one, _choose(method, pool, budget, one))
+
+
+def _choose(method: Method, pool: Pool, budget: int, seed: int) -> Rows:
+    from tasks.choosers import by_text, by_vector, density  # noqa: PLC0415  scikit-learn
+
+    texts, vectors = pool.texts, pool.vectors
+    ways: dict[Method, Callable[[], Rows]] = {
+        Method.RANDOM: lambda: by_text.at_random(len(texts), budget, seed),
+        Method.SHORTEST: lambda: by_text.by_length(texts, budget, longest=False),
+        Method.LONGEST: lambda: by_text.by_length(texts, budget, longest=True),
+        Method.ROUGE_DIVERSITY: lambda: by_text.rouge_diversity(texts, budget, seed),
+        Method.K_CENTER: lambda: by_vector.k_center(vectors, budget),
+        Method.CBS: lambda: density.cluster_based(vectors, budget, seed),
+        Method.FACILITY_LOCATION: lambda: by_vector.facility_location(vectors, budget, seed),
+        Method.MEDOIDS: lambda: density.medoids(vectors, budget, seed),
+    }
+    return ways[method]()
+
+
+def _choose_in(method: Method, pool: Pool, mode: Mode, budget: int, seed: int) -> Rows:
+    from tasks.choosers import in_prompts  # noqa: PLC0415  OR-Tools
+
+    if method is Method.RANDOM_IN_PROMPTS:
+        return in_prompts.at_random(pool.prompts[mode], budget, seed)
+    return in_prompts.by_rubric(pool.prompts[mode], pool.texts, budget, seed)

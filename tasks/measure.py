@@ -1,0 +1,145 @@
+"""Measure the selection and what other methods would have chosen, each beside chance."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import numpy as np
+from pydantic import Field
+from threadpoolctl import threadpool_limits
+
+from tasks.core.errors import DataError
+from tasks.core.events import log
+from tasks.core.params import Params, load_section, load_seed
+from tasks.core.schemas import SELECTED, SELECTIONS
+from tasks.core.stage import Stage, run_step
+from tasks.core.tables import read_table
+from tasks.likeness.corpus import REMAKE, Corpus
+from tasks.likeness.cosines import Rows
+from tasks.measures.figures import Bootstrap
+from tasks.measures.shares import text_figures
+from tasks.measures.spread import spread_figures
+from tasks.measures.summary import (
+    CHANCE,
+    HIGHER_IS_BETTER,
+    LOWER_IS_BETTER,
+    Measured,
+    overlap,
+    summarise,
+)
+
+if TYPE_CHECKING:
+    from tasks.measures.rulers import Rulers
+
+OURS = "llm_select"
+COST = ("calls", "prompt_tokens", "completion_tokens", "usd")
+
+
+class Measure(Params):
+    """Section measure of params.yaml."""
+
+    dimensions: Annotated[int, Field(ge=2, le=4096)]
+    shares: list[Annotated[str, Field(min_length=1)]]
+    n_test: Annotated[int, Field(ge=0)]
+    n_resamples: Annotated[int, Field(ge=100, le=10_000)]  # a byte a record of the pool each
+
+
+class Selection(NamedTuple):
+    """What a method chose with a seed: rows of the corpus."""
+
+    method: str
+    seed: int
+    rows: Rows
+
+
+def check(values: Mapping[str, Any]) -> Measure:
+    """The checked section; the seed is checked, too.
+
+    Raises:
+        ParamError: A key is missing, unknown, of the wrong type or out of range.
+    """
+    load_seed(values)
+    return load_section(values, "measure", Measure)
+
+
+def measure(rulers: "Rulers", selections: Iterable[Selection]) -> Iterator[Measured]:
+    """The figures of each selection of at least one record, in their order.
+
+    Those of the group `text` look at the texts alone; the others are taken in two spaces: `words`,
+    in which no method chose, and `vectors`, in which the records were grouped.
+    """
+    for method, seed, rows in selections:
+        figures = {"text": text_figures(rulers.texts, rulers.labels, rows)}
+        for name, vectors in rulers.spaces.items():
+            spread = spread_figures(vectors, rulers.pool, rows)
+            figures[name] = spread | rulers.exam.figures(vectors, rows)
+        yield Measured(method, seed, rows, figures)
+
+
+def work(stage: Stage) -> None:
+    """Read the selections, write their figures, and tell those of ours beside chance."""
+    from tasks.measures.rulers import Rulers  # noqa: PLC0415  scikit-learn
+
+    params, seed = check(stage.values), load_seed(stage.values)
+    corpus = Corpus.read(
+        stage.dep("ingest/pool.parquet"),
+        stage.dep("dedupe/unique.parquet"),
+        stage.dep("embed/vectors.npy"),
+    )
+    selections = [
+        _selected(corpus, stage.dep("llm_select/selected.parquet"), seed),
+        *_chosen(corpus, stage.dep("baseline/selections.parquet")),
+    ]
+    measured = []
+    with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
+        rulers = Rulers.of(corpus, params.dimensions, params.shares, params.n_test, seed)
+        progress = stage.progress(len(selections), "selections")
+        for one in measure(rulers, selections):
+            measured.append(one)
+            progress.advance()
+    methods = summarise(measured, Bootstrap(params.n_resamples, seed))
+    usage = json.loads(stage.dep("llm_select/usage.json").read_text(encoding="utf-8"))
+    for method, entry in methods.items():
+        entry["cost"] = {key: usage[key] if method == OURS else 0 for key in COST}
+    document = {
+        "methods": methods,
+        "overlap": overlap(measured),
+        "lower_is_better": LOWER_IS_BETTER,
+        "higher_is_better": HIGHER_IS_BETTER,
+    }
+    stage.out("measure/metrics.json").write_text(
+        json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
+    _tell(methods)
+
+
+def _selected(corpus: Corpus, path: Path, seed: int) -> Selection:
+    ids = read_table(path, SELECTED, ["id"])["id"]
+    if not len(ids):
+        raise DataError("the selection is empty", where=str(path), fix=REMAKE)
+    return Selection(OURS, seed, corpus.rows(ids, path))
+
+
+def _chosen(corpus: Corpus, path: Path) -> Iterator[Selection]:
+    """The selections of the other methods, in the order in which they stand there."""
+    table = read_table(path, SELECTIONS)
+    rows = corpus.rows(table["id"], path)
+    starts = np.flatnonzero(table["rank"].to_numpy() == 1)
+    methods, seeds = table["method"].to_pylist(), table["seed"].to_pylist()
+    for part in np.split(np.arange(len(rows)), starts[1:]):
+        yield Selection(methods[part[0]], seeds[part[0]], rows[part])
+
+
+def _tell(methods: Mapping[str, Any]) -> None:
+    """The mean coverage of ours and of chance, in the space that no method chose in."""
+    ours = methods[OURS]["words"]["coverage_mean"]
+    told = f"measure: a record is {ours['value']:.4f} from the nearest selected one in words"
+    if CHANCE in methods:
+        chance = methods[CHANCE]["words"]["coverage_mean"]
+        told += f"; {chance['value']:.4f} at random"
+    log.info("%s", told)
+
+
+if __name__ == "__main__":
+    run_step("measure", work)

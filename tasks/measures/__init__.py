@@ -1,0 +1,1 @@
+"""How good a selection is; docs/measures.md defines every figure."""

@@ -1,0 +1,67 @@
+"""All that selections are measured with, made once for a pool."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.likeness.corpus import Corpus
+from tasks.likeness.cosines import Rows, Vectors
+from tasks.likeness.lexical import lexical_space
+from tasks.measures.shares import codes_of, length_bands, script
+from tasks.measures.student import Exam
+
+MAX_POOL = 50_000  # records to be covered; of more so many are drawn, which bounds time and memory
+
+
+class Rulers(NamedTuple):
+    """The same for every selection, so that their figures can be compared.
+
+    Attributes:
+        texts: Of all records.
+        spaces: Vectors of all records by the name of the space: float32, unit norm.
+        labels: What kind of text each record is, by the name of the kinds: intp, from 0.
+        pool: Rows of the records to be covered.
+        exam: What the student is asked.
+    """
+
+    texts: Sequence[str]
+    spaces: Mapping[str, Vectors]
+    labels: Mapping[str, NDArray[np.intp]]
+    pool: Rows
+    exam: Exam
+
+    @classmethod
+    def of(
+        cls, corpus: Corpus, dimensions: int, columns: Sequence[str], n_test: int, seed: int
+    ) -> Self:
+        """The rulers for a corpus.
+
+        Args:
+            corpus: The records.
+            dimensions: Of the space of words.
+            columns: Of `extra`, whose shares are compared; one that no record has is left out.
+            n_test: How many questions to ask, if so many records have outputs.
+            seed: Of what is drawn: projection, questions, records to be covered.
+        """
+        drawn = np.random.default_rng(seed).permutation(len(corpus.ids))[:MAX_POOL]
+        return cls(
+            texts=corpus.texts,
+            spaces={
+                "words": lexical_space(corpus.texts, dimensions, seed),
+                "vectors": corpus.vectors,
+            },
+            labels=_labels(corpus, columns),
+            pool=np.sort(drawn),
+            exam=Exam(corpus.outputs, n_test, seed),
+        )
+
+
+def _labels(corpus: Corpus, columns: Sequence[str]) -> dict[str, NDArray[np.intp]]:
+    found = {name: corpus.column(name) for name in columns}
+    return {
+        **{name: codes_of(labels) for name, labels in found.items() if any(labels)},
+        "length": length_bands(corpus.texts),
+        "script": codes_of([script(text) for text in corpus.texts]),
+    }
