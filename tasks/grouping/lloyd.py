@@ -1,9 +1,12 @@
 """Lloyd's iteration with clusters of bounded sizes: assign all rows at best, move the centres."""
 
+import os
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import RandomState
 from numpy.typing import NDArray
+from sklearn.cluster import kmeans_plusplus
 
 from tasks.grouping.blocks import in_blocks
 from tasks.grouping.partition import Vectors
@@ -11,6 +14,7 @@ from tasks.grouping.prices import Costs, Labels
 from tasks.grouping.transport import Bounds, assign
 
 BLOCK = 8_192  # rows at a time
+SEEN = 200  # rows for each centre that k-means++ chooses from; all of a million take minutes
 Sums = NDArray[np.float64]
 
 
@@ -22,14 +26,31 @@ class Run(NamedTuple):
     n_iter: int
 
 
-def lloyd(vectors: Vectors, centres: Vectors, bounds: Bounds, max_iter: int, tol: float) -> Run:
+def first_centres(vectors: Vectors, k: int, rng: RandomState) -> Vectors:
+    """Centres by k-means++ on a sample of the vectors, float32 (k, d)."""
+    if len(vectors) > SEEN * k:
+        vectors = vectors[np.sort(rng.choice(len(vectors), SEEN * k, replace=False))]
+    centres: Vectors = kmeans_plusplus(vectors, k, random_state=rng)[0]
+    return centres
+
+
+def needed_mb(n: int, k: int, d: int) -> int:
+    """Memory that clustering n vectors takes beside them; many equal ones may take thrice it."""
+    costs, states, sample = 4 * n * k, 80 * n, 8 * min(n, SEEN * k) * d
+    blocks = (os.cpu_count() or 1) * BLOCK * (8 * k + 4 * d)
+    return -(-(costs + states + sample + blocks) // 10**6)
+
+
+def lloyd(
+    vectors: Vectors, centres: Vectors, bounds: Bounds, *, max_iter: int, tol: float
+) -> Run:
     """Clusters within the bounds, from the given centres on.
 
     No iteration raises the inertia, since each assignment is the best one for its centres and
     each centre the best one for its rows. Ends after `max_iter` iterations, or when one lowers
-    the inertia by less than `tol` times itself.
+    the inertia by no more than `tol` times itself.
 
-    Beside the vectors it holds n k float32 costs. Call it under threadpool_limits(1), and the
+    Takes `needed_mb` of memory beside the vectors. Call it under threadpool_limits(1), and the
     result does not depend on the number of cores.
 
     Args:
@@ -37,18 +58,19 @@ def lloyd(vectors: Vectors, centres: Vectors, bounds: Bounds, max_iter: int, tol
         centres: float32, shape (k, d).
         bounds: Of sizes; no upper one is 0.
         max_iter: At least 1.
-        tol: At least 0; with 0, ends when no row moves.
+        tol: At least 0.
     """
+    k = len(centres)
     squares = _sum_of_squares(vectors)
-    costs = np.empty((len(vectors), len(centres)), np.float32)
-    labels, prices = None, np.zeros(len(centres), np.float32)
+    costs = np.empty((len(vectors), k), np.float32)
+    labels, prices = None, np.zeros(k, np.float32)
     sums, before = np.zeros(centres.shape), np.inf
     for n_iter in range(1, max_iter + 1):
         _measure(vectors, centres, costs)
         last = labels
         labels, prices = assign(costs, bounds, prices)
-        sums += _moved(vectors, last, labels, len(centres))
-        sizes = np.bincount(labels, minlength=len(centres))[:, None]
+        sums += _moved(vectors, last, labels, k)
+        sizes = np.bincount(labels, minlength=k)[:, None]
         centres = np.where(sizes, sums / np.maximum(sizes, 1), centres).astype(np.float32)
         inertia = squares - float((sums**2 / np.maximum(sizes, 1)).sum())
         if before - inertia <= tol * inertia:
