@@ -33,7 +33,7 @@ from tasks.grouping.partition import Vectors, inertia, rows_of
 ITERATIONS = 10  # of each solver in `plain`
 NOISE = 0.6  # length of the noise on a generated vector, of unit length without
 BLOCK = 50_000  # vectors generated at a time
-HEAD = "| vectors | clusters | solver | seconds | iterations | inertia | sizes | peak MB |"
+HEAD = "| vectors | clusters | solver | seconds | CPU s | iterations | inertia | sizes | peak MB |"
 Solve = Callable[[Vectors, Vectors, int], tuple[Any, int]]
 
 
@@ -113,7 +113,7 @@ def main() -> None:
     else:
         n = given.first or len(np.load(given.vectors, mmap_mode="r"))
         k = -(-n // given.number) if given.what == "within" else given.number
-        print(f"{HEAD}\n|{'---|' * 8}")
+        print(f"{HEAD}\n|{'---|' * 9}")
         for name, n_cores in COMPARED[given.what]:
             if name not in given.without:
                 row(given.vectors, n, k, name, n_cores)
@@ -130,17 +130,17 @@ def generate(path: Path, n: int, like: Vectors) -> None:
 
 
 def growth(path: Path) -> None:
-    """How time grows with the number of vectors, in both modes."""
-    print(f"{HEAD}\n|{'---|' * 8}")
+    """How CPU time grows with the number of vectors, in both modes."""
+    print(f"{HEAD}\n|{'---|' * 9}")
     counts = [62_500 * 2**i for i in range(5)]
     for name, clusters in (("balanced, 10", lambda n: 50), ("balanced tree", lambda n: n // 20)):
-        seconds = [row(path, n, clusters(n), name, None) for n in counts]
-        slope = np.polyfit(np.log(counts), np.log(seconds), 1)[0]
-        print(f"{name}: seconds grow as n^{slope:.2f}")
+        cpu_s = [row(path, n, clusters(n), name, None) for n in counts]
+        slope = np.polyfit(np.log(counts), np.log(cpu_s), 1)[0]
+        print(f"{name}: CPU time grows as n^{slope:.2f}", flush=True)
 
 
 def row(path: Path, n: int, k: int, name: str, n_cores: int | None) -> float:
-    """Print one measurement; its seconds."""
+    """Print one measurement; its CPU seconds."""
     env = os.environ | ({"OMP_NUM_THREADS": str(n_cores)} if n_cores else {})
     command = [sys.executable, __file__, "one", path, str(k), "--first", str(n), "--solver", name]
     child = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
@@ -152,11 +152,12 @@ def row(path: Path, n: int, k: int, name: str, n_cores: int | None) -> float:
     cores = f" ({n_cores} core)" if n_cores else ""
     sizes = f"{one['least']} to {one['most']}"
     print(
-        f"| {n} | {k} | {name}{cores} | {one['seconds']:.1f} | {one['n_iter'] or ''} | "
-        f"{one['inertia']:.0f} | {sizes} | {usage.ru_maxrss / 1024:.0f} |",
+        f"| {n} | {k} | {name}{cores} | {one['seconds']:.1f} | "
+        f"{one['cpu_s']:.1f} | {one['n_iter'] or ''} | {one['inertia']:.0f} | {sizes} | "
+        f"{usage.ru_maxrss / 1024:.0f} |",
         flush=True,
     )
-    return float(one["seconds"])
+    return float(one["cpu_s"])
 
 
 def solve(path: Path, n: int | None, k: int, name: str) -> dict[str, Any]:
@@ -165,13 +166,14 @@ def solve(path: Path, n: int | None, k: int, name: str) -> dict[str, Any]:
     sample = vectors[:: max(len(vectors) // (200 * k), 1)]
     start, _ = kmeans_plusplus(sample, k, random_state=0) if k <= 200 else (vectors[:1], 0)
     warnings.simplefilter("ignore", ConvergenceWarning)
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     labels, n_iter = SOLVERS[name](vectors, start, k)
-    seconds = time.perf_counter() - began
+    seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
     sizes = np.bincount(labels, minlength=k)
     clusters = [rows for rows in rows_of(labels, k) if len(rows)]
     return {
         "seconds": seconds,
+        "cpu_s": cpu_s,
         "n_iter": int(n_iter),
         "inertia": inertia(vectors, clusters),
         "least": int(sizes.min()),

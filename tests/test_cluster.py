@@ -41,9 +41,7 @@ def unit_vectors(n, seed=0, d=8):
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=25, deadline=None)
-def test_every_record_is_in_one_prompt_and_sizes_differ_by_at_most_one(
-    mode, n, size, seed
-):
+def test_every_record_is_in_one_prompt_and_sizes_differ_by_at_most_one(mode, n, size, seed):
     chosen = params(mode=mode, candidates_per_prompt=size)
     prompts, partition = cluster(unit_vectors(n), chosen, seed)
     assert sorted(itertools.chain(*prompts)) == list(range(n))

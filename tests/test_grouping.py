@@ -140,17 +140,17 @@ def test_small_problems_are_mostly_solved_as_well_as_by_trying_everything():
         vectors = unit_vectors(7, seed, d=3)
         ratios.append(equal_size_kmeans(vectors, 3, seed).inertia / least_inertia(vectors))
     assert min(ratios) >= 1 - 1e-5
-    assert np.median(ratios) < 1.02
+    assert np.median(ratios) < 1.001
 
 
-@pytest.mark.parametrize(("n_blobs", "most"), [(0, 1.03), (30, 1.03)])
+@pytest.mark.parametrize(("n_blobs", "most"), [(0, 1.03), (30, 1.15)])
 def test_a_tree_of_splits_is_nearly_as_tight_as_finding_all_clusters_at_once(n_blobs, most):
     vectors = unit_vectors(1400, d=32, n_blobs=n_blobs)
     assert splits(vectors, 100, 0).inertia < most * equal_size_kmeans(vectors, 100, 0).inertia
 
 
 def test_many_small_clusters_are_nearly_as_tight_as_without_bounds_of_size():
-    vectors = unit_vectors(4000, d=32, n_blobs=100)
+    vectors = unit_vectors(4000, d=32)
     free = KMeans(300, n_init=1, random_state=0).fit(vectors).inertia_
     assert equal_size_kmeans(vectors, 300, 0).inertia < 1.1 * free
 

@@ -40,7 +40,7 @@ class BalancedKMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # unty
         n_iter_: Iterations done.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  its interface
         self,
         n_clusters: int = 8,
         *,
@@ -57,7 +57,7 @@ class BalancedKMeans(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # unty
         self.max_memory_mb = max_memory_mb
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: None = None) -> Self:  # noqa: ARG002, N803  its interface
+    def fit(self, X: ArrayLike, y: None = None) -> Self:  # noqa: N803  its interface
         """Find the clusters of the rows of `X`, shape (n, d).
 
         Raises:

@@ -14,6 +14,7 @@ from tasks.grouping.prices import Costs, Labels
 from tasks.grouping.transport import Bounds, assign
 
 BLOCK = 8_192  # rows at a time
+NOWHERE = -1  # the cluster of a row before the first iteration
 SEEN = 200  # rows for each centre that k-means++ chooses from; all of a million take minutes
 Sums = NDArray[np.float64]
 
@@ -41,9 +42,7 @@ def needed_mb(n: int, k: int, d: int) -> int:
     return -(-(costs + states + sample + blocks) // 10**6)
 
 
-def lloyd(
-    vectors: Vectors, centres: Vectors, bounds: Bounds, *, max_iter: int, tol: float
-) -> Run:
+def lloyd(vectors: Vectors, centres: Vectors, bounds: Bounds, *, max_iter: int, tol: float) -> Run:
     """Clusters within the bounds, from the given centres on.
 
     No iteration raises the inertia, since each assignment is the best one for its centres and
@@ -63,9 +62,10 @@ def lloyd(
     k = len(centres)
     squares = _sum_of_squares(vectors)
     costs = np.empty((len(vectors), k), np.float32)
-    labels, prices = None, np.zeros(k, np.float32)
-    sums, before = np.zeros(centres.shape), np.inf
-    for n_iter in range(1, max_iter + 1):
+    labels, prices = np.full(len(vectors), NOWHERE, np.int32), np.zeros(k, np.float32)
+    sums, before, n_iter = np.zeros(centres.shape), np.inf, 0
+    while n_iter < max_iter:
+        n_iter += 1
         _measure(vectors, centres, costs)
         last = labels
         labels, prices = assign(costs, bounds, prices)
@@ -96,21 +96,22 @@ def _measure(vectors: Vectors, centres: Vectors, costs: Costs) -> None:
     in_blocks(measure, len(vectors), BLOCK)
 
 
-def _moved(vectors: Vectors, last: Labels | None, labels: Labels, k: int) -> Sums:
-    """By how much each cluster's sum of vectors changed, from nothing if there is no `last`."""
-    rows = np.arange(len(labels)) if last is None else np.flatnonzero(labels != last)
+def _moved(vectors: Vectors, last: Labels, labels: Labels, k: int) -> Sums:
+    """By how much the sum of each cluster's vectors changed, float64 (k, d)."""
+    rows = np.flatnonzero(labels != last)
 
     def add(block: slice) -> Vectors:
         some = rows[block]
         each = np.arange(len(some))
         signs = np.zeros((k, len(some)), np.float32)
         signs[labels[some], each] = 1
-        if last is not None:
-            signs[last[some], each] = -1
+        leavers = np.flatnonzero(last[some] != NOWHERE)
+        signs[last[some[leavers]], leavers] = -1
         changes: Vectors = signs @ vectors[some]
         return changes
 
-    return np.sum(in_blocks(add, len(rows), BLOCK), axis=0, dtype=np.float64)
+    changes: Sums = np.sum(in_blocks(add, len(rows), BLOCK), axis=0, dtype=np.float64)
+    return changes
 
 
 def _sum_of_squares(vectors: Vectors) -> float:

@@ -13,6 +13,7 @@ that node moves such a place from one cluster to another at no cost but the diff
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,23 +83,23 @@ class Residual:
         k = len(self._prices)
         n = min(self._surplus[path[0]], -self._surplus[path[-1]])
         movers = []
-        for j, l in zip(path, path[1:], strict=False):
-            if l == k:
+        for j, to in pairwise(path):
+            if to == k:
                 n = min(n, self._room[j] - self._taken[j])
             elif j == k:
-                n = min(n, self._taken[l])
+                n = min(n, self._taken[to])
             else:
                 rows = np.flatnonzero(self.labels == j)
-                costs = self._costs[rows, l] - self._costs[rows, j]
-                movers.append((rows[costs <= self._moves[j, l] + TINY], l))
+                costs = self._costs[rows, to] - self._costs[rows, j]
+                movers.append((rows[costs <= self._moves[j, to] + TINY], to))
                 n = min(n, len(movers[-1][0]))
-        for rows, l in movers:
-            self.labels[rows[:n]] = l
-        for j, l in zip(path, path[1:], strict=False):
-            if l == k:
+        for rows, to in movers:
+            self.labels[rows[:n]] = to
+        for j, to in pairwise(path):
+            if to == k:
                 self._taken[j] += n
             elif j == k:
-                self._taken[l] -= n
+                self._taken[to] -= n
         self._surplus[path[0]] -= n
         self._surplus[path[-1]] += n
         for j in path:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tasks.grouping.prices import Costs, Labels, Sizes, balance
+from tasks.grouping.prices import Costs, Floats, Labels, Sizes, balance
 from tasks.grouping.residual import Residual
 
 MOVABLE = 32  # rows that may move for each one that has to; with 8, paths are often not the best
@@ -57,10 +57,12 @@ def assign(costs: Costs, bounds: Bounds, prices: Costs) -> Assignment:
         n_movable *= 4
 
 
-def _wanted(bounds: Bounds, n: int) -> np.ndarray:
+def _wanted(bounds: Bounds, n: int) -> Floats:
     """Sizes within the bounds that sum to n, as far above the lower ones everywhere."""
     room = bounds.upper - bounds.lower
-    return bounds.lower + room * ((n - bounds.lower.sum()) / max(room.sum(), 1))
+    share = (n - int(bounds.lower.sum())) / max(int(room.sum()), 1)
+    wanted: Floats = bounds.lower + share * room
+    return wanted
 
 
 def _nearest_to_move(gaps: Costs, n: int) -> tuple[Sizes, float]:
