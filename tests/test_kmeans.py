@@ -105,6 +105,15 @@ def test_vectors_far_from_the_origin_cluster_as_those_around_it():
     assert far.inertia_ == pytest.approx(near.inertia_, rel=1e-3)
 
 
+@pytest.mark.parametrize("scale", [2.0**-30, 2.0**30])
+def test_the_unit_of_measurement_does_not_matter(scale):
+    points = blobs(500)
+    one, other = (
+        BalancedKMeans(7, init=points[:7] * unit).fit_predict(points * unit) for unit in (1, scale)
+    )
+    assert (one == other).all()
+
+
 def test_it_is_an_estimator_as_scikit_learn_knows_them():
     estimator = BalancedKMeans(3, random_state=1, max_iter=7)
     twin = clone(estimator)
@@ -129,6 +138,7 @@ def test_a_mapped_read_only_file_is_taken_as_it_is(tmp_path):
         ({"n_clusters": 0}, blobs(3), "n_clusters=0 must be"),
         ({"n_clusters": 1}, blobs(3) * np.nan, "NaN"),
         ({"n_clusters": 1}, [[1.0, np.inf]], "infinity"),
+        ({"n_clusters": 3, "init": 1e25 * np.eye(3, 8)}, blobs(9), "too long for float32"),
         ({"n_clusters": 1}, np.zeros((0, 3)), "0 sample"),
         ({"n_clusters": 1}, np.zeros(3), "1D array"),
         ({"max_iter": 0}, blobs(9), "max_iter must be at least 1"),

@@ -58,9 +58,14 @@ def lloyd(vectors: Vectors, centres: Vectors, bounds: Bounds, *, max_iter: int, 
         bounds: Of sizes; no upper one is 0.
         max_iter: At least 1.
         tol: At least 0.
+
+    Raises:
+        ValueError: The vectors are so long that float32 cannot hold their squared distances.
     """
     k = len(centres)
     squares = _sum_of_squares(vectors)
+    if squares + _sum_of_squares(centres) > np.finfo(np.float32).max / 8:
+        raise ValueError("the vectors are too long for float32; scale them down")
     costs = np.empty((len(vectors), k), np.float32)
     labels, prices = np.full(len(vectors), NOWHERE, np.int32), np.zeros(k, np.float32)
     sums, before, n_iter = np.zeros(centres.shape), np.inf, 0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tasks.grouping.prices import Costs, Sizes
     from tasks.grouping.transport import Bounds
 
-TINY = 1e-12  # of cost; below it two paths are of one length
+TINY = 1e-12  # of the greatest cost; two paths that differ by less are of one length
 
 
 class Residual:
@@ -44,6 +44,7 @@ class Residual:
         """
         self._prices = prices.astype(np.float64)
         self._costs = costs + self._prices
+        self._tiny = TINY * float(np.abs(self._costs).max())
         self.labels = self._costs.argmin(axis=1)
         k = len(prices)
         n_spare = len(costs) + int(fixed.sum()) - int(bounds.lower.sum())
@@ -61,7 +62,7 @@ class Residual:
         """Move rows until all sizes are right; False if a shortest path is longer than `bound`."""
         while (self._surplus > 0).any():
             start = np.where(np.append(self._surplus > 0, False), 0, np.inf)
-            distances, before = _shortest(start, self._moves)
+            distances, before = _shortest(start, self._moves, self._tiny)
             is_short = np.append(self._surplus < 0, False)
             sink = int(np.where(is_short, distances, np.inf).argmin())
             if not distances[sink] <= min(bound, np.finfo(np.float64).max):
@@ -74,7 +75,7 @@ class Residual:
 
     def prices(self) -> Costs:
         """Prices for which every row, moved or not, is where it is cheapest; float32 (k,)."""
-        distances, _ = _shortest(np.zeros(len(self._moves)), self._moves)
+        distances, _ = _shortest(np.zeros(len(self._moves)), self._moves, self._tiny)
         prices: Costs = (self._prices - distances[:-1]).astype(np.float32)
         return prices
 
@@ -91,7 +92,7 @@ class Residual:
             else:
                 rows = np.flatnonzero(self.labels == j)
                 costs = self._costs[rows, to] - self._costs[rows, j]
-                movers.append((rows[costs <= self._moves[j, to] + TINY], to))
+                movers.append((rows[costs <= self._moves[j, to] + self._tiny], to))
                 n = min(n, len(movers[-1][0]))
         for rows, to in movers:
             self.labels[rows[:n]] = to
@@ -127,7 +128,7 @@ def _dearest_first(room: Sizes, prices: NDArray[np.float64], n: int) -> Sizes:
 
 
 def _shortest(
-    start: NDArray[np.float64], moves: NDArray[np.float64]
+    start: NDArray[np.float64], moves: NDArray[np.float64], tiny: float
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Distance to each node, and the node before it on the way, -1 where a path starts.
 
@@ -138,7 +139,7 @@ def _shortest(
         ways = distances[:, None] + moves
         nearest = ways.argmin(axis=0)
         found = ways[nearest, np.arange(len(start))]
-        is_nearer = found < distances - TINY
+        is_nearer = found < distances - tiny
         if not is_nearer.any():
             break
         distances[is_nearer] = found[is_nearer]
