@@ -64,7 +64,7 @@ def lloyd(vectors: Vectors, centres: Vectors, bounds: Bounds, *, max_iter: int, 
     """
     k = len(centres)
     squares = _sum_of_squares(vectors)
-    if squares + _sum_of_squares(centres) > np.finfo(np.float32).max / 8:
+    if squares + _sum_of_squares(centres) > float(np.finfo(np.float32).max) / 8:
         raise ValueError("the vectors are too long for float32; scale them down")
     costs = np.empty((len(vectors), k), np.float32)
     labels, prices = np.full(len(vectors), NOWHERE, np.int32), np.zeros(k, np.float32)
