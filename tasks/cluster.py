@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from tasks.core.errors import DataError
+from tasks.core.errors import DataError, ParamError
 from tasks.core.events import log
-from tasks.core.params import Params, load_section, load_seed
+from tasks.core.params import PARAMS_FILE, Params, load_section, load_seed
 from tasks.core.schemas import PROMPTS, UNIQUE
 from tasks.core.stage import Stage, run_step
 from tasks.core.tables import read_table, write_table
@@ -26,7 +26,7 @@ class Cluster(Params):
 
     mode: Annotated[Mode, Field(strict=False)]  # a string in YAML
     candidates_per_prompt: int = Field(ge=2, le=200)
-    exact_below: int = Field(ge=0)
+    max_memory_mb: int = Field(ge=1)
 
 
 class Clustered(NamedTuple):
@@ -62,8 +62,11 @@ def cluster(vectors: Vectors, params: Cluster, seed: int) -> Clustered:
 
     Args:
         vectors: float32, shape (M, d), finite, M at least 1, row i is record i.
-        params: Mode, R, and the limit of the exact solver.
+        params: Mode, R, and the most memory to take beside the vectors.
         seed: Of cluster starts, of the draw and of slots.
+
+    Raises:
+        ParamError: The memory is too little; says how much is needed.
     """
     n = len(vectors)
     size = params.candidates_per_prompt
@@ -134,9 +137,20 @@ def _partition(vectors: Vectors, n_clusters: int, params: Cluster, seed: int) ->
         from tasks.grouping.round_robin import round_robin  # noqa: PLC0415  scikit-learn
 
         return round_robin(vectors, n_clusters, seed)
-    from tasks.grouping.balanced import equal_size_kmeans  # noqa: PLC0415  OR-Tools
+    from tasks.grouping.balanced import (  # noqa: PLC0415  scikit-learn
+        equal_size_kmeans,
+        memory_mb,
+    )
 
-    return equal_size_kmeans(vectors, n_clusters, seed, params.exact_below)
+    needed = memory_mb(len(vectors), n_clusters, vectors.shape[1])
+    if needed > params.max_memory_mb:
+        raise ParamError(
+            f"{len(vectors)} records in {n_clusters} clusters need {needed} MB, "
+            f"not {params.max_memory_mb}",
+            where=f"{PARAMS_FILE}: cluster.max_memory_mb",
+            fix=f"Set it to {needed} or more.",
+        )
+    return equal_size_kmeans(vectors, n_clusters, seed)
 
 
 def _table(ids: Sequence[str], clustered: Clustered) -> pa.Table:

@@ -1,5 +1,6 @@
 import itertools
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tasks.core.tables import read_table, write_table
 from tasks.grouping.compose import Mode
 
 ROOT = Path(__file__).parents[1]
-SECTION = {"mode": "within", "candidates_per_prompt": 14, "exact_below": 1000}
+SECTION = {"mode": "within", "candidates_per_prompt": 14, "max_memory_mb": 1000}
 each_mode = pytest.mark.parametrize("mode", Mode)
 
 
@@ -37,14 +38,11 @@ def unit_vectors(n, seed=0, d=8):
 @given(
     n=st.integers(1, 60),
     size=st.integers(2, 70),
-    exact_below=st.sampled_from([0, 10**6]),
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=25, deadline=None)
-def test_every_record_is_in_one_prompt_and_sizes_differ_by_at_most_one(
-    mode, n, size, exact_below, seed
-):
-    chosen = params(mode=mode, candidates_per_prompt=size, exact_below=exact_below)
+def test_every_record_is_in_one_prompt_and_sizes_differ_by_at_most_one(mode, n, size, seed):
+    chosen = params(mode=mode, candidates_per_prompt=size)
     prompts, partition = cluster(unit_vectors(n), chosen, seed)
     assert sorted(itertools.chain(*prompts)) == list(range(n))
     assert len(prompts) == -(-n // size)
@@ -130,17 +128,11 @@ def test_the_table_numbers_prompts_slots_and_clusters_from_one_in_order(workspac
 
 
 @pytest.mark.parametrize(
-    ("mode", "exact_below", "solver", "n_clusters"),
-    [
-        ("within", 1000, "exact", 3),
-        ("within", 0, "splits", 3),
-        ("across", 1000, "exact", 14),
-        ("across", 0, "splits", 14),
-        ("paper", 1000, "round_robin", 14),
-    ],
+    ("mode", "solver", "n_clusters"),
+    [("within", "exact", 3), ("across", "exact", 14), ("paper", "round_robin", 14)],
 )
-def test_the_summary_says_what_was_made_and_how(workspace, mode, exact_below, solver, n_clusters):
-    rows, summary = run(workspace, unit_vectors(40), seed=5, mode=mode, exact_below=exact_below)
+def test_the_summary_says_what_was_made_and_how(workspace, mode, solver, n_clusters):
+    rows, summary = run(workspace, unit_vectors(40), seed=5, mode=mode)
     in_clusters = [row["cluster"] for row in rows]
     inertia = summary.pop("inertia")
     assert 0 < inertia < 40
@@ -201,6 +193,15 @@ def test_a_value_that_is_not_finite_is_refused_by_the_id_of_its_record(
     assert caught.value.where.endswith("vectors.npy: row 3")
 
 
+@pytest.mark.parametrize("mode", ["within", "across"])
+def test_too_little_memory_is_refused_before_a_start_and_says_how_much_is_needed(workspace, mode):
+    with pytest.raises(ParamError, match=r"need (\d+) MB, not 1") as caught:
+        run(workspace, unit_vectors(20_000, d=2), mode=mode, max_memory_mb=1)
+    needed = int(re.search(r"need (\d+) MB", str(caught.value))[1])
+    assert caught.value.fix == f"Set it to {needed} or more."
+    run(workspace, unit_vectors(20_000, d=2), mode=mode, max_memory_mb=needed)
+
+
 def test_an_empty_pool_is_refused(workspace):
     with pytest.raises(DataError, match="no record to cluster"):
         run(workspace, unit_vectors(0))
@@ -213,8 +214,8 @@ def test_an_empty_pool_is_refused(workspace):
         ({"candidates_per_prompt": 1}, "cluster.candidates_per_prompt: input should be greater"),
         ({"candidates_per_prompt": 201}, "cluster.candidates_per_prompt: input should be less"),
         ({"candidates_per_prompt": "14"}, "cluster.candidates_per_prompt: input should be a valid"),
-        ({"exact_below": -1}, "cluster.exact_below: input should be greater"),
-        ({"exact_under": 1}, "cluster.exact_under is unknown; did you mean exact_below"),
+        ({"max_memory_mb": 0}, "cluster.max_memory_mb: input should be greater"),
+        ({"max_memory": 1}, "cluster.max_memory is unknown; did you mean max_memory_mb"),
     ],
 )
 def test_a_faulty_section_is_refused_by_its_key(change, message):

@@ -7,20 +7,24 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from tasks.grouping import refine as refining
+from tasks.grouping import balanced
 from tasks.grouping.balanced import equal_size_kmeans
 from tasks.grouping.compose import Mode, compose
 from tasks.grouping.partition import Solver, equal_sizes, inertia
 from tasks.grouping.refine import refine
 from tasks.grouping.round_robin import round_robin, take_turns
-from tasks.grouping.splits import halve, split
+from tasks.grouping.splits import split
 
-EXACT, SPLITS = 10**9, 0  # limits of the exact solver: always, never
-SOLVERS = {
-    "exact": lambda vectors, k, seed: equal_size_kmeans(vectors, k, seed, EXACT),
-    "splits": lambda vectors, k, seed: equal_size_kmeans(vectors, k, seed, SPLITS),
-    "round_robin": round_robin,
-}
+
+def splits(vectors, k, seed):
+    """As if there were too many clusters to find at once, on several levels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(balanced, "FLAT", 0)
+        patch.setattr(balanced, "BRANCHES", 3)
+        return equal_size_kmeans(vectors, k, seed)
+
+
+SOLVERS = {"exact": equal_size_kmeans, "splits": splits, "round_robin": round_robin}
 each_solver = pytest.mark.parametrize("solver", SOLVERS)
 few = settings(max_examples=25, deadline=None)
 
@@ -34,9 +38,9 @@ def unit_vectors(n, seed=0, d=8, n_blobs=0):
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def least_inertia(vectors, sizes):
-    """Of all partitions with these sizes, by trying every one."""
-    costs = []
+def least_inertia(vectors):
+    """Of all partitions of 7 vectors in 3 clusters of equal size, by trying every one."""
+    sizes, costs = [3, 2, 2], []
     for permutation in itertools.permutations(range(len(vectors))):
         clusters = np.split(np.array(permutation), np.cumsum(sizes)[:-1])
         if all((np.diff(rows) > 0).all() for rows in clusters):
@@ -117,7 +121,7 @@ def test_well_separated_blobs_of_equal_size_are_the_clusters(solver):
 @few
 def test_inertia_is_the_sum_of_squared_distances_to_the_mean(problem):
     vectors, k = problem
-    found = equal_size_kmeans(vectors, k, 0, SPLITS)
+    found = equal_size_kmeans(vectors, k, 0)
     means = np.stack([vectors[rows].mean(axis=0, dtype=float) for rows in found.clusters])
     assert found.inertia == pytest.approx(((vectors - means[found.labels]) ** 2).sum(), abs=1e-4)
 
@@ -125,85 +129,60 @@ def test_inertia_is_the_sum_of_squared_distances_to_the_mean(problem):
 # Equal-size k-means
 
 
-def test_the_exact_solver_is_used_up_to_its_limit():
-    vectors = unit_vectors(20)
-    solvers = [equal_size_kmeans(vectors, 5, 0, limit).solver for limit in (99, 100)]
-    assert solvers == [Solver.SPLITS, Solver.EXACT]
-
-
-@given(problem=problems(), seed=st.integers(0, 9))
-@few
-def test_exact_is_never_worse_than_splits(problem, seed):
-    vectors, k = problem
-    exact = equal_size_kmeans(vectors, k, seed, EXACT)
-    assert exact.inertia <= equal_size_kmeans(vectors, k, seed, SPLITS).inertia
-
-
-def test_exact_is_better_than_splits_in_places():
-    gains = []
-    for seed in range(5):
-        vectors = unit_vectors(200, seed)
-        splits = equal_size_kmeans(vectors, 20, seed, SPLITS).inertia
-        gains.append(1 - equal_size_kmeans(vectors, 20, seed, EXACT).inertia / splits)
-    assert max(gains) > 0.005
+@pytest.mark.parametrize(("k", "solver"), [(200, Solver.EXACT), (201, Solver.SPLITS)])
+def test_up_to_200_clusters_are_found_at_once(k, solver):
+    assert equal_size_kmeans(unit_vectors(402), k, 0).solver is solver
 
 
 def test_small_problems_are_mostly_solved_as_well_as_by_trying_everything():
     ratios = []
-    for seed in range(6):
+    for seed in range(10):
         vectors = unit_vectors(7, seed, d=3)
-        least = least_inertia(vectors, [3, 2, 2])
-        ratios.append(equal_size_kmeans(vectors, 3, seed, EXACT).inertia / least)
+        ratios.append(equal_size_kmeans(vectors, 3, seed).inertia / least_inertia(vectors))
     assert min(ratios) >= 1 - 1e-5
     assert np.median(ratios) < 1.001
 
 
-@pytest.mark.parametrize("k", [10, 100])
-@pytest.mark.parametrize(("n_blobs", "most"), [(0, 1.015), (30, 1.1)])
-def test_splits_are_nearly_as_tight_as_the_exact_solver(k, n_blobs, most):
+@pytest.mark.parametrize(("n_blobs", "most"), [(0, 1.03), (30, 1.15)])
+def test_a_tree_of_splits_is_nearly_as_tight_as_finding_all_clusters_at_once(n_blobs, most):
     vectors = unit_vectors(1400, d=32, n_blobs=n_blobs)
-    exact = equal_size_kmeans(vectors, k, 0, EXACT).inertia
-    assert equal_size_kmeans(vectors, k, 0, SPLITS).inertia < most * exact
+    assert splits(vectors, 100, 0).inertia < most * equal_size_kmeans(vectors, 100, 0).inertia
 
 
-@pytest.mark.parametrize("limit", [EXACT, SPLITS])
-def test_neighbouring_cluster_numbers_are_alike(limit):
+def test_many_small_clusters_are_nearly_as_tight_as_without_bounds_of_size():
+    vectors = unit_vectors(4000, d=32)
+    free = KMeans(300, n_init=1, random_state=0).fit(vectors).inertia_
+    assert equal_size_kmeans(vectors, 300, 0).inertia < 1.1 * free
+
+
+@pytest.mark.parametrize("solver", ["exact", "splits"])
+def test_neighbouring_cluster_numbers_are_alike(solver):
     vectors = unit_vectors(1000, d=16, n_blobs=12)
-    found = equal_size_kmeans(vectors, 50, 0, limit)
+    found = SOLVERS[solver](vectors, 50, 0)
     means = np.stack([vectors[rows].mean(axis=0) for rows in found.clusters])
     distances = np.linalg.norm(means[:, None] - means, axis=2)
     assert distances.diagonal(offset=1).mean() < 0.75 * distances[np.triu_indices(50, 1)].mean()
 
 
-# The parts of the splits solver
+# Their parts
 
 
-@given(seed=st.integers(0, 99), n=st.integers(2, 40), data=st.data())
+@given(problem=problems(), branches=st.integers(2, 5))
 @few
-def test_halving_never_raises_the_inertia_from_one_step_to_the_next(seed, n, data):
-    vectors, axis = unit_vectors(n, seed), unit_vectors(1, seed + 1)[0]
-    n_low = data.draw(st.integers(1, n - 1))
-    costs = []
-    for steps in range(1, 6):
-        low = halve(vectors, axis, n_low, steps)
-        assert low.sum() == n_low
-        costs.append(inertia(vectors, [np.flatnonzero(low), np.flatnonzero(~low)]))
-    assert (np.diff(costs) < 1e-5).all()
+def test_splits_may_have_any_number_of_branches(problem, branches):
+    vectors, k = problem
+    clusters = split(vectors, k, np.random.RandomState(0), branches=branches, tol=1e-3)
+    assert sorted(map(len, clusters), reverse=True) == list(equal_sizes(len(vectors), k))
+    assert sorted(np.concatenate(clusters)) == list(range(len(vectors)))
 
 
-def test_splits_take_any_sizes():
-    sizes = np.array([5, 1, 9, 2])
-    assert [len(rows) for rows in split(unit_vectors(17), sizes, 0)] == [5, 1, 9, 2]
-
-
-@pytest.mark.parametrize("small", [0, 256], ids=["by halving", "by exchanges"])
-def test_refining_lowers_inertia_and_keeps_sizes_and_places(small, monkeypatch):
-    monkeypatch.setattr(refining, "SMALL", small)
-    vectors = unit_vectors(300, n_blobs=10)
-    clusters = np.array_split(np.arange(300), 11)
-    refined = refine(vectors, clusters)
+@pytest.mark.parametrize("k", [11, 70], ids=["one group", "several groups"])
+def test_refining_lowers_inertia_and_keeps_sizes_and_places(k):
+    vectors = unit_vectors(700, n_blobs=10)
+    clusters = np.array_split(np.arange(700), k)
+    refined = refine(vectors, clusters, np.random.RandomState(0))
     assert [len(rows) for rows in refined] == [len(rows) for rows in clusters]
-    assert sorted(np.concatenate(refined)) == list(range(300))
+    assert sorted(np.concatenate(refined)) == list(range(700))
     assert inertia(vectors, refined) < 0.5 * inertia(vectors, clusters)
 
 
@@ -211,20 +190,14 @@ def test_refining_lowers_inertia_and_keeps_sizes_and_places(small, monkeypatch):
 @few
 def test_no_exchange_of_two_records_improves_what_refining_left(problem):
     vectors, _ = problem
-    clusters = refine(vectors, np.array_split(np.arange(len(vectors)), min(len(vectors), 3)))
+    clusters = np.array_split(np.arange(len(vectors)), min(len(vectors), 3))
+    clusters = refine(vectors, clusters, np.random.RandomState(0))
     least = inertia(vectors, clusters)
     for a, b in itertools.combinations(range(len(clusters)), 2):
         for i, j in itertools.product(range(len(clusters[a])), range(len(clusters[b]))):
             other = [rows.copy() for rows in clusters]
             other[a][i], other[b][j] = clusters[b][j], clusters[a][i]
             assert inertia(vectors, other) > least - 1e-4
-
-
-def test_clusters_with_many_neighbours_in_several_blocks_are_refined(monkeypatch):
-    monkeypatch.setattr(refining, "BLOCK", 7)
-    vectors = unit_vectors(300, n_blobs=10)
-    clusters = np.array_split(np.arange(300), 60)
-    assert inertia(vectors, refine(vectors, clusters)) < 0.5 * inertia(vectors, clusters)
 
 
 # The paper's Algorithm 2
@@ -306,7 +279,7 @@ def test_within_prompts_follow_one_another_by_cluster_number(candidates, seed):
 
 
 def test_within_prompts_are_the_clusters_of_equal_size_k_means():
-    labels = equal_size_kmeans(unit_vectors(100), 8, 0, SPLITS).labels
+    labels = equal_size_kmeans(unit_vectors(100), 8, 0).labels
     prompts = compose(labels, 13, Mode.WITHIN, 0)
     assert [set(labels[prompt]) for prompt in prompts] == [{c} for c in range(8)]
 

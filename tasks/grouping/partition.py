@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 Rows = NDArray[np.intp]
 Vectors = NDArray[np.float32]
 
+BLOCK = 8_192  # vectors looked at at a time
+
 
 class Solver(StrEnum):
     """How clusters of equal size were found."""
@@ -46,11 +48,19 @@ def equal_sizes(n: int, n_clusters: int) -> NDArray[np.intp]:
     return n // n_clusters + (np.arange(n_clusters) < n % n_clusters).astype(np.intp)
 
 
+def rows_of(labels: NDArray[np.integer], n_clusters: int) -> list[Rows]:
+    """The rows of each cluster, ascending."""
+    sizes = np.bincount(labels, minlength=n_clusters)
+    return np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
+
+
 def inertia(vectors: Vectors, clusters: list[Rows]) -> float:
     """Sum of the squared distances of the vectors to the mean of their cluster."""
     total = 0.0
     for rows in clusters:
-        inside = vectors[rows]
-        inside -= inside.mean(axis=0, dtype=np.float64)
-        total += float(np.einsum("nd,nd->", inside, inside, dtype=np.float64))
+        parts = np.array_split(rows, -(-len(rows) // BLOCK))
+        mean = sum(vectors[part].sum(axis=0, dtype=np.float64) for part in parts) / len(rows)
+        for part in parts:
+            inside = vectors[part] - mean
+            total += float(np.einsum("nd,nd->", inside, inside))
     return total

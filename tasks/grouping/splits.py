@@ -1,83 +1,72 @@
-"""Equal-size clusters at any scale, by splitting the records in two again and again."""
+"""Equal-size clusters in any number, by splitting the records into ever smaller parts."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import RandomState
 
-from tasks.grouping.partition import Rows, Vectors
+from tasks.grouping.lloyd import first_centres, lloyd
+from tasks.grouping.partition import Rows, Vectors, rows_of
+from tasks.grouping.transport import Bounds
 
-POWER_STEPS = 10  # 30 lower the inertia of a thousand clusters by 0.2 % more, in 1.3 times the time
-HALVING_STEPS = 20  # most halvings are stable after 5 to 10
+MAX_ITER = 300
 
 
-def split(vectors: Vectors, sizes: NDArray[np.intp], seed: int) -> list[Rows]:
-    """Clusters of just these sizes, neighbours in the list being alike.
+def split(
+    vectors: Vectors, n_clusters: int, rng: RandomState, *, branches: int, tol: float
+) -> list[Rows]:
+    """Clusters whose sizes differ by at most 1, neighbours in the list being alike.
 
-    A node of the tree halves its records along their principal axis, then moves the two centres
-    until the halves are stable. Time grows as n log(number of clusters), memory as n.
+    A tree: each of its nodes shares out its records among at most `branches` parts by balanced
+    k-means, until a part is one cluster. All parts of one node hold about as many clusters, and
+    each holds as many records as its clusters need. Time grows as n log(n_clusters), and memory
+    is that of balanced k-means in so many parts.
 
     Args:
         vectors: float32, shape (n, d).
-        sizes: Sizes of the clusters, which sum to n; each at least 1.
-        seed: Where the search for a principal axis starts.
+        n_clusters: From 1 to n.
+        rng: Of first centres.
+        branches: At least 2.
+        tol: An iteration that lowers a node's inertia by no more than this share is its last.
 
     Returns:
-        For each size the rows of `vectors` in that cluster; every row is in exactly one.
+        For each cluster the rows of `vectors` in it; every row is in exactly one.
     """
-    rng = np.random.default_rng(seed)
-    ends = np.concatenate([[0], np.cumsum(sizes)])
+    floor, n_more = divmod(len(vectors), n_clusters)
+    ceiling = floor + bool(n_more)
     clusters: list[Rows] = []
-    no_axis = np.zeros(vectors.shape[1], np.float32)
-    nodes = [(0, len(sizes), np.arange(len(vectors)), no_axis)]
+    here = vectors[0]  # where the list of clusters ends
+    nodes = [(n_clusters, np.arange(len(vectors)))]
     while nodes:
-        first, last, rows, parent_axis = nodes.pop()
-        if last - first == 1:
+        n_inside, rows = nodes.pop()
+        inside = vectors if len(rows) == len(vectors) else vectors[rows]
+        if n_inside == 1:
             clusters.append(rows)
+            here = inside.mean(axis=0)
             continue
-        middle = (first + last) // 2
-        inside = vectors[rows]
-        axis = _principal_axis(inside, rng)
-        if axis @ parent_axis < 0:  # or the half that is next to the parent's other half would
-            axis = -axis  # not be next to it in the list
-        low = halve(inside, axis, int(ends[middle] - ends[first]), HALVING_STEPS)
-        nodes.append((middle, last, rows[~low], axis))
-        nodes.append((first, middle, rows[low], axis))
+        n_each = _shares(n_inside, branches)
+        centres = first_centres(inside, len(n_each), rng)
+        bounds = Bounds(floor * n_each, ceiling * n_each)
+        found = lloyd(inside, centres, bounds, max_iter=MAX_ITER, tol=tol)
+        parts = rows_of(found.labels, len(n_each))
+        nodes += [(n_each[j], rows[parts[j]]) for j in reversed(_chain(found.centres, here))]
     return clusters
 
 
-def halve(vectors: Vectors, axis: Vectors, n_low: int, steps: int) -> NDArray[np.bool_]:
-    """Which `n_low` vectors form the low half of a 2-means with halves of fixed size.
-
-    For two given centres the best halves of given sizes follow from sorting along the line that
-    joins them, so no step raises the inertia. Ties go by index.
-
-    Args:
-        vectors: float32, shape (n, d).
-        axis: float32, shape (d,), from the low centre to the high one.
-        n_low: Size of the low half, from 1 to n - 1.
-        steps: How often to sort at most; fewer when the halves are stable.
-
-    Returns:
-        bool, shape (n,), True in the low half.
-    """
-    total = vectors.sum(axis=0)
-    n_high = len(vectors) - n_low
-    low = np.zeros(len(vectors), np.bool_)
-    for _ in range(steps):
-        before = low
-        low = np.zeros(len(vectors), np.bool_)
-        low[np.argsort(vectors @ axis, kind="stable")[:n_low]] = True
-        if np.array_equal(low, before):
-            break
-        low_total = low.astype(np.float32) @ vectors
-        axis = (total - low_total) / n_high - low_total / n_low
-    return low
+def _shares(n_clusters: int, branches: int) -> Rows:
+    """How many clusters each part of a node holds, on all levels below about as many parts."""
+    n_levels = 1
+    while branches**n_levels < n_clusters:
+        n_levels += 1
+    n_parts = 2
+    while n_parts**n_levels < n_clusters:
+        n_parts += 1
+    return n_clusters // n_parts + (np.arange(n_parts) < n_clusters % n_parts).astype(np.intp)
 
 
-def _principal_axis(vectors: Vectors, rng: np.random.Generator) -> Vectors:
-    """About the direction in which the vectors differ most; float32, shape (d,)."""
-    axis: Vectors = rng.standard_normal(vectors.shape[1:], np.float32)
-    for _ in range(POWER_STEPS):
-        scores = vectors @ axis
-        axis = (scores - scores.mean()) @ vectors
-        axis /= np.maximum(np.linalg.norm(axis), np.finfo(np.float32).tiny)
-    return axis
+def _chain(centres: Vectors, start: Vectors) -> list[int]:
+    """All centres in an order in which each is the nearest to the one before, of those left."""
+    left, order = list(range(len(centres))), []
+    while left:
+        distances = ((centres[left] - start) ** 2).sum(axis=1)
+        order.append(left.pop(int(distances.argmin())))
+        start = centres[order[-1]]
+    return order

@@ -1,0 +1,185 @@
+"""Seconds, inertia and peak memory of balanced clusters, beside other solvers.
+
+    python benchmarks/grouping.py generate BIG.npy 1000000 --like data/embed/vectors.npy
+    python benchmarks/grouping.py exact VECTORS.npy 51      (beside k-means-constrained)
+    python benchmarks/grouping.py plain BIG.npy 50          (beside plain k-means, 10 iterations)
+    python benchmarks/grouping.py within VECTORS.npy 14     (beside plain k-means, as many clusters)
+    python benchmarks/grouping.py growth BIG.npy            (from 62,500 vectors on, in doublings)
+
+Each solver runs in a process of its own. Where two are compared, they start from the same centres.
+scikit-learn runs on one core and on all, since on a busy machine one may be the faster.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.exceptions import ConvergenceWarning
+
+from tasks.grouping.balanced import equal_size_kmeans
+from tasks.grouping.kmeans import BalancedKMeans
+from tasks.grouping.partition import Vectors, inertia, rows_of
+
+ITERATIONS = 10  # of each solver in `plain`
+NOISE = 0.6  # length of the noise on a generated vector, of unit length without
+BLOCK = 50_000  # vectors generated at a time
+HEAD = "| vectors | clusters | solver | seconds | CPU s | iterations | inertia | sizes | peak MB |"
+Solve = Callable[[Vectors, Vectors, int], tuple[Any, int]]
+
+
+def exact(vectors: Vectors, start: Vectors, k: int) -> tuple[Any, int]:
+    """k-means-constrained until it converges."""
+    from k_means_constrained import KMeansConstrained  # noqa: PLC0415  OR-Tools
+
+    n = len(vectors)
+    solver = KMeansConstrained(
+        k, size_min=n // k, size_max=-(-n // k), init=start, n_init=1, random_state=0
+    )
+    found = solver.fit(np.array(vectors))
+    return found.labels_, found.n_iter_
+
+
+def balanced(vectors: Vectors, start: Vectors, k: int) -> tuple[Any, int]:
+    """Ours until it converges."""
+    found = BalancedKMeans(k, init=start).fit(vectors)
+    return found.labels_, found.n_iter_
+
+
+def balanced_10(vectors: Vectors, start: Vectors, k: int) -> tuple[Any, int]:
+    """Ours for 10 iterations."""
+    found = BalancedKMeans(k, init=start, max_iter=ITERATIONS, tol=0).fit(vectors)
+    return found.labels_, found.n_iter_
+
+
+def plain_10(vectors: Vectors, start: Vectors, k: int) -> tuple[Any, int]:
+    """Plain k-means for 10 iterations."""
+    found = KMeans(k, init=start, n_init=1, max_iter=ITERATIONS, tol=0).fit(vectors)
+    return found.labels_, found.n_iter_
+
+
+def plain(vectors: Vectors, _: Vectors, k: int) -> tuple[Any, int]:
+    """Plain k-means as it comes."""
+    found = KMeans(k, n_init=1, random_state=0).fit(vectors)
+    return found.labels_, found.n_iter_
+
+
+def tree(vectors: Vectors, _: Vectors, k: int) -> tuple[Any, int]:
+    """Ours for any number of clusters."""
+    return equal_size_kmeans(vectors, k, 0).labels, 0
+
+
+SOLVERS: dict[str, Solve] = {
+    "k-means-constrained": exact,
+    "balanced": balanced,
+    "balanced, 10": balanced_10,
+    "scikit-learn, 10": plain_10,
+    "scikit-learn": plain,
+    "balanced tree": tree,
+}
+COMPARED = {
+    "exact": [("k-means-constrained", None), ("balanced", None)],
+    "plain": [("scikit-learn, 10", 1), ("scikit-learn, 10", None), ("balanced, 10", None)],
+    "within": [("scikit-learn", 1), ("scikit-learn", None), ("balanced tree", None)],
+}
+
+
+def main() -> None:
+    """Measure, and print a table in Markdown."""
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("what", choices=["generate", "growth", "one", *COMPARED])
+    arguments.add_argument("vectors", type=Path)
+    arguments.add_argument("number", type=int, nargs="?", default=20)
+    arguments.add_argument("--like", type=Path, help="vectors that generated ones resemble")
+    arguments.add_argument("--first", type=int, help="how many of the vectors to take")
+    arguments.add_argument("--solver", choices=SOLVERS)
+    arguments.add_argument("--without", action="append", default=[], help="a solver to leave out")
+    given = arguments.parse_args()
+    if given.what == "generate":
+        generate(given.vectors, given.number, np.load(given.like, mmap_mode="r"))
+    elif given.what == "one":
+        print(json.dumps(solve(given.vectors, given.first, given.number, given.solver)))
+    elif given.what == "growth":
+        growth(given.vectors)
+    else:
+        n = given.first or len(np.load(given.vectors, mmap_mode="r"))
+        k = -(-n // given.number) if given.what == "within" else given.number
+        print(f"{HEAD}\n|{'---|' * 9}")
+        for name, n_cores in COMPARED[given.what]:
+            if name not in given.without:
+                row(given.vectors, n, k, name, n_cores)
+
+
+def generate(path: Path, n: int, like: Vectors) -> None:
+    """Unit vectors that cluster as those of `like` do: drawn ones, each with noise of its own."""
+    rng, d = np.random.default_rng(0), like.shape[1]
+    made = open_memmap(path, "w+", np.float32, (n, d))
+    for start in range(0, n, BLOCK):
+        drawn = like[rng.integers(len(like), size=min(BLOCK, n - start))]
+        drawn = drawn + rng.standard_normal(drawn.shape, np.float32) * (NOISE / d**0.5)
+        made[start : start + BLOCK] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def growth(path: Path) -> None:
+    """How CPU time grows with the number of vectors, in both modes."""
+    print(f"{HEAD}\n|{'---|' * 9}")
+    counts = [62_500 * 2**i for i in range(5)]
+    for name, clusters in (("balanced, 10", lambda n: 50), ("balanced tree", lambda n: n // 20)):
+        cpu_s = [row(path, n, clusters(n), name, None) for n in counts]
+        slope = np.polyfit(np.log(counts), np.log(cpu_s), 1)[0]
+        print(f"{name}: CPU time grows as n^{slope:.2f}", flush=True)
+
+
+def row(path: Path, n: int, k: int, name: str, n_cores: int | None) -> float:
+    """Print one measurement; its CPU seconds."""
+    env = os.environ | ({"OMP_NUM_THREADS": str(n_cores)} if n_cores else {})
+    command = [sys.executable, __file__, "one", path, str(k), "--first", str(n), "--solver", name]
+    child = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+    told = child.stdout.read() if child.stdout else ""
+    _, status, usage = os.wait4(child.pid, 0)
+    if status:
+        sys.exit(f"{name} ended with {status}")
+    one = json.loads(told)
+    cores = f" ({n_cores} core)" if n_cores else ""
+    sizes = f"{one['least']} to {one['most']}"
+    print(
+        f"| {n} | {k} | {name}{cores} | {one['seconds']:.1f} | "
+        f"{one['cpu_s']:.1f} | {one['n_iter'] or ''} | {one['inertia']:.0f} | {sizes} | "
+        f"{usage.ru_maxrss / 1024:.0f} |",
+        flush=True,
+    )
+    return float(one["cpu_s"])
+
+
+def solve(path: Path, n: int | None, k: int, name: str) -> dict[str, Any]:
+    """What one solver finds in the first `n` vectors, timed."""
+    vectors = np.asarray(np.load(path, mmap_mode="r")[:n])
+    sample = vectors[:: max(len(vectors) // (200 * k), 1)]
+    start, _ = kmeans_plusplus(sample, k, random_state=0) if k <= 200 else (vectors[:1], 0)
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    began, cpu_began = time.perf_counter(), time.process_time()
+    labels, n_iter = SOLVERS[name](vectors, start, k)
+    seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
+    sizes = np.bincount(labels, minlength=k)
+    clusters = [rows for rows in rows_of(labels, k) if len(rows)]
+    return {
+        "seconds": seconds,
+        "cpu_s": cpu_s,
+        "n_iter": int(n_iter),
+        "inertia": inertia(vectors, clusters),
+        "least": int(sizes.min()),
+        "most": int(sizes.max()),
+    }
+
+
+if __name__ == "__main__":
+    main()
