@@ -99,7 +99,7 @@ def _prompts(corpus: Corpus, path: Path, rules: Rules) -> dict[Mode, list[Rows]]
     rows = corpus.rows(shown["id"], path)
     starts = np.flatnonzero(np.diff(shown["prompt"].to_numpy())) + 1
     prompts = {rules.mode: np.split(rows, starts)}
-    from tasks.choosers.in_prompts import regroup  # noqa: PLC0415  OR-Tools
+    from tasks.choosers.in_prompts import regroup  # noqa: PLC0415  scikit-learn
 
     for mode in (Mode.WITHIN, Mode.ACROSS):
         if mode is not rules.mode:

@@ -33,7 +33,7 @@ def regroup(vectors: Vectors, candidates_per_prompt: int, mode: Mode, seed: int)
     n_clusters = -(-n // candidates_per_prompt)
     if mode is Mode.ACROSS:
         n_clusters = min(candidates_per_prompt, n)
-    partition = equal_size_kmeans(vectors, n_clusters, seed, exact_below=0)
+    partition = equal_size_kmeans(vectors, n_clusters, seed)
     by_cluster = np.concatenate(partition.clusters)
     prompts = compose(partition.labels[by_cluster], candidates_per_prompt, mode, seed)
     return [by_cluster[prompt] for prompt in prompts]
