@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +62,32 @@ def summary(graph: Graph, root: Path) -> None:
         if not finding["success"]:
             words = f"{finding['expectation']}: {finding['detail']}"
             out.print(f"[yellow]beware:[/] {escape(words)}", soft_wrap=True)
+    for line in against_random(load(graph, root, "metrics")):
+        out.print(line, soft_wrap=True)
     words = capped(graph, root)
     if words:
         out.print(f"[bold yellow]partial:[/] {escape(words)}", soft_wrap=True)
+
+
+SURE = 0.05  # a p-value up to it is taken for better than chance, at 20 random selections
+TOLD = {"coverage_mean": "distance to the nearest selected", "student_rouge_l": "student's ROUGE-L"}
+
+
+def against_random(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """A line a figure: the selection beside random ones, in the space that no method chose in."""
+    methods = metrics.get("methods", {})
+    if not {"llm_select", "random"} <= set(methods):
+        return
+    ours, lots = methods["llm_select"], methods["random"]
+    if ours["n_records"] != lots["n_records"]:
+        return
+    for name, what in TOLD.items():
+        figure, chance = (each.get("words", {}).get(name) for each in (ours, lots))
+        if figure and chance and figure["p_random"] is not None:
+            is_sure = figure["p_random"] <= SURE
+            verdict = "[green]better than random[/]" if is_sure else "not better than random"
+            values = f"{figure['value']:.4g}, random {chance['value']:.4g}"
+            yield f"{verdict}: {what}: {values}, p = {figure['p_random']:.2g}"
 
 
 def capped(graph: Graph, root: Path) -> str:
