@@ -67,8 +67,8 @@ def estimate(override: Override = None, as_json: AsJson = False) -> None:
     if stale:
         raise ParamError(
             f"the prompts are not made yet, or not up to date: {', '.join(stale)}\n"
-            "  Run `dvc repro cluster` with these parameters first; it asks no model and costs "
-            "nothing."
+            "  Set what concerns them in params.yaml and run `dvc repro cluster` first; it asks "
+            "no model and costs nothing."
         )
     estimated = quote(root, values)
     if as_json:
@@ -114,6 +114,14 @@ def journal_prune(
 
     n = prune(_journal(), before, dry_run=not yes)
     show_money.pruned(n, before, done=yes)
+
+
+@journal.command("forgive")
+def journal_forgive() -> None:
+    """Ask questions again that got no usable answer, now that the cause is mended."""
+    from tasks.llm.journal.books import forgive  # noqa: PLC0415
+
+    show_money.forgiven(forgive(_journal()))
 
 
 def _journal() -> Path:

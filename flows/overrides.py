@@ -34,7 +34,7 @@ def apply(root: Path, overrides: Sequence[str], *, dry_run: bool = False) -> lis
     """
     yaml = _round_trip()
     target = root / "params.yaml"
-    values = yaml.load(target.read_text(encoding="utf-8"))
+    values = _load(target)
     changes = [change for text in overrides if (change := _set(values, text))]
     if not changes:
         check(root, target)
@@ -60,7 +60,7 @@ def preview(root: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], list[
     Raises:
         ParamError: An override is not ``key=value``.
     """
-    values = _round_trip().load((root / "params.yaml").read_text(encoding="utf-8"))
+    values = _load(root / "params.yaml")
     changes = [change for text in overrides if (change := _set(values, text))]
     buffer = StringIO()
     YAML().dump(values, buffer)
@@ -83,6 +83,22 @@ def check(root: Path, params: Path) -> None:
     )
     if done.returncode:
         raise ParamError(done.stderr.strip())
+
+
+def _load(path: Path) -> Any:
+    """The values of a params file, comments kept.
+
+    Raises:
+        ParamError: It cannot be read, or is no mapping.
+    """
+    try:
+        values = _round_trip().load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        words = getattr(error, "strerror", None) or str(error).partition("\n\n")[0]
+        raise ParamError(f"{path}: {words}\n  Mend it, or restore it from Git.") from None
+    if not isinstance(values, dict):
+        raise ParamError(f"{path}: expected sections with keys\n  Restore it from Git.")
+    return values
 
 
 def _round_trip() -> YAML:

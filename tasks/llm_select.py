@@ -24,7 +24,14 @@ from tasks.llm.quota import prompt_order, quotas
 from tasks.llm.rounds import Candidates, Judge, Pick, Question, Selection, Verdict
 from tasks.llm.routes import load_chain
 from tasks.llm.rules import Round, Rules, check_budget, plan_rounds, read_rules
-from tasks.llm.section import JOURNAL, LlmSelect, check_section, read_terms, selection_name
+from tasks.llm.section import (
+    JOURNAL,
+    LlmSelect,
+    check_answer_room,
+    check_section,
+    read_terms,
+    selection_name,
+)
 from tasks.llm.shown import Shown
 from tasks.llm.usage import usage
 
@@ -120,6 +127,7 @@ def work(stage: Stage) -> None:
     check_budget(len(shown.rows), len(shown.prompts), rules)
     terms = read_terms(params, seed)
     plan = plan_rounds(len(shown.rows), len(shown.prompts), rules)
+    check_answer_room(params, plan[-1])
     n_questions = sum(this.n_prompts for this in plan) + params.canaries
     progress = stage.progress(n_questions, "prompts")
     name = selection_name(params, terms, routes, prompts_file)
@@ -175,8 +183,16 @@ def _tell(bill: Mapping[str, Any], n_candidates: int, spent_usd: float, max_usd:
     n_fallback = bill["methods"]["fallback"]
     if n_fallback:
         log.warning(
-            "%s of them were picked by the offline rubric, since the model gave no answer",
+            "%s of them were picked by the offline rubric, since the model gave no answer; "
+            "`dvc repro -f llm_select` asks again where it was not reached, and buys nothing twice",
             f"{n_fallback:,}",
+        )
+    n_asked = sum(each["shown"] for each in bill["canaries"].values())
+    if not bill["partial"] and n_asked < bill["canaries_planned"]:
+        log.warning(
+            "%s of %s canaries were asked: llm_select.max_usd was reached",
+            f"{n_asked:,}",
+            f"{bill['canaries_planned']:,}",
         )
     if bill["partial"]:
         log.warning(

@@ -87,8 +87,9 @@ def work(stage: Stage) -> None:
         stage.dep("dedupe/unique.parquet"),
         stage.dep("embed/vectors.npy"),
     )
+    usage = json.loads(stage.dep("llm_select/usage.json").read_text(encoding="utf-8"))
     selections = [
-        _selected(corpus, stage.dep("llm_select/selected.parquet"), seed),
+        *_selected(corpus, stage.dep("llm_select/selected.parquet"), seed, usage),
         *_chosen(corpus, stage.dep("baseline/selections.parquet")),
     ]
     measured = []
@@ -99,7 +100,6 @@ def work(stage: Stage) -> None:
             measured.append(one)
             progress.advance()
     methods = summarise(measured, Bootstrap(params.n_resamples, seed))
-    usage = json.loads(stage.dep("llm_select/usage.json").read_text(encoding="utf-8"))
     for method, entry in methods.items():
         entry["cost"] = {key: usage[key] if method == OURS else 0 for key in COST}
     document = {
@@ -114,11 +114,15 @@ def work(stage: Stage) -> None:
     _tell(methods)
 
 
-def _selected(corpus: Corpus, path: Path, seed: int) -> Selection:
+def _selected(
+    corpus: Corpus, path: Path, seed: int, usage: Mapping[str, Any]
+) -> Iterator[Selection]:
+    """Our own selection; none where the money cap left it empty."""
     ids = read_table(path, SELECTED, ["id"])["id"]
-    if not len(ids):
+    if len(ids):
+        yield Selection(OURS, seed, corpus.rows(ids, path))
+    elif not usage["partial"]:
         raise DataError("the selection is empty", where=str(path), fix=REMAKE)
-    return Selection(OURS, seed, corpus.rows(ids, path))
 
 
 def _chosen(corpus: Corpus, path: Path) -> Iterator[Selection]:
@@ -133,6 +137,9 @@ def _chosen(corpus: Corpus, path: Path) -> Iterator[Selection]:
 
 def _tell(methods: Mapping[str, Any]) -> None:
     """The mean coverage of ours and of chance, in the space that no method chose in."""
+    if OURS not in methods:
+        log.warning("measure: nothing is selected yet, so only the other methods are measured")
+        return
     ours = methods[OURS]["words"]["coverage_mean"]
     told = f"measure: a record is {ours['value']:.4f} from the nearest selected one in words"
     if CHANCE in methods:

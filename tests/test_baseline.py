@@ -58,7 +58,7 @@ def test_each_choice_is_as_many_distinct_records_as_the_budget(method, data):
         assert set(choice.rows.tolist()) <= set(range(n))
 
 
-@pytest.mark.parametrize("method", set(Method) - {Method.FACILITY_LOCATION, Method.MEDOIDS})
+@pytest.mark.parametrize("method", sorted(set(Method) - {Method.FACILITY_LOCATION, Method.MEDOIDS}))
 def test_the_choice_for_a_smaller_budget_is_its_beginning(method):
     pool = pool_of(unit_vectors(40))
     small, large = (
@@ -178,7 +178,7 @@ def test_cluster_based_selection_takes_noise_last():
 # In prompts
 
 
-@pytest.mark.parametrize("method", IN_PROMPTS)
+@pytest.mark.parametrize("method", sorted(IN_PROMPTS))
 def test_each_prompt_gives_as_many_as_it_would_give_to_a_model(method):
     pool = pool_of(unit_vectors(40), size=10)
     choice = next(choices(method, pool, 10, 0, 1))

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.core.errors import DataError
+from tasks.llm.journal.books import forgive
 from tasks.llm.journal.commits import Commits
 from tasks.llm.journal.file import connect
 from tasks.llm.journal.journal import LOST, Answer, Call, Journal, Refused, Settled, answer_key
@@ -112,6 +113,22 @@ def test_failed_calls_are_told_in_their_order_and_are_no_answers(journals):
         ("no_list", "The third."),
     ]
     assert journal.answer("k") is None
+
+
+def test_forgiven_calls_stay_on_the_books_and_no_longer_stand_against_asking(journals, path):
+    async def talk(journal):
+        await journal.settle(await journal.reserve(call()), REFUSED)
+        await buy(journal, "other")
+
+    journal = journals()
+    asyncio.run(talk(journal))
+    spent_usd = journal.spent_usd
+    assert forgive(path) == 1
+    (tried,) = journal.tried("k")
+    assert tried.outcome == f"forgiven {REFUSED.outcome}"
+    assert journal.answer("other") == ANSWER
+    assert journal.spent_usd == spent_usd
+    assert forgive(path) == 0
 
 
 def test_what_is_answered_cannot_be_bought_again(journals):

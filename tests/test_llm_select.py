@@ -30,7 +30,8 @@ from tasks.core.stage import Stage
 from tasks.core.tables import read_table, write_table
 from tasks.grouping.compose import Mode, compose
 from tasks.llm.rounds import Method, Verdict
-from tasks.llm.rules import Rules, check_budget, plan_rounds
+from tasks.llm.rules import Round, Rules, check_budget, plan_rounds
+from tasks.llm.section import check_answer_room
 from tasks.llm_select import check, llm_select, work
 from tests.conftest import PROJECT
 from tests.fake_provider import FakeProvider, fails, honest, late, picks, says
@@ -623,3 +624,22 @@ def test_what_another_route_answered_says_whose_it_is(desk):
     assert {(row["route"], row["model"]) for row in selected} == {("spare", "openai/spare")}
     assert desk.usage()["answers"] == {"spare": 5}
     assert desk.usage()["fallback_routes"] == ["spare"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "last", "needed"),
+    [
+        ({"rationale": True}, Round(1, 10, 140, 70), 16 + 44 * 7),
+        ({"rationale": True, "votes": 3}, Round(1, 10, 140, 10), None),
+        ({}, Round(2, 1, 200, 100), 16 + 4 * 100),
+        ({}, Round(1, 10, 140, 140), None),
+    ],
+)
+def test_answers_that_would_be_cut_off_are_not_paid_for(changes, last, needed):
+    values = read_params(PROJECT / "params.yaml")
+    params = check({**values, "llm_select": {**values["llm_select"], **changes}})
+    if needed is None:
+        check_answer_room(params, last)
+    else:
+        with pytest.raises(ParamError, match=f"Set it to {needed} at least"):
+            check_answer_room(params, last)

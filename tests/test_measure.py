@@ -361,7 +361,14 @@ def workspace(tmp_path):
     provenance = {field.name: 1 if pa.types.is_integer(field.type) else "x" for field in SELECTED}
     selected = [provenance | record for record in records[::4]]
     write_table(tmp_path / "data/llm_select/selected.parquet", selected, SELECTED)
-    usage = {"calls": 9, "prompt_tokens": 90, "completion_tokens": 8, "usd": None, "route": "r"}
+    usage = {
+        "calls": 9,
+        "prompt_tokens": 90,
+        "completion_tokens": 8,
+        "usd": None,
+        "partial": None,
+        "route": "r",
+    }
     (tmp_path / "data/llm_select/usage.json").write_text(json.dumps(usage))
     select(tmp_path, {("random", 0): range(10), ("random", 1): range(5, 15), ("k", 0): range(10)})
     return tmp_path
@@ -423,6 +430,16 @@ def test_outputs_are_the_same_bytes_each_time(workspace):
         return (workspace / "data/measure/metrics.json").read_bytes()
 
     assert content() == content()
+
+
+def test_without_a_selection_yet_the_other_methods_are_measured(workspace):
+    write_table(workspace / "data/llm_select/selected.parquet", [], SELECTED)
+    usage = workspace / "data/llm_select/usage.json"
+    usage.write_text(json.dumps(json.loads(usage.read_text()) | {"partial": "max_usd"}))
+    run(workspace)
+    methods = json.loads((workspace / "data/measure/metrics.json").read_text())["methods"]
+    assert "llm_select" not in methods
+    assert "random" in methods
 
 
 def test_an_empty_selection_is_refused(workspace):

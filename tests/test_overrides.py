@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from flows.errors import ParamError
-from flows.overrides import Change, apply
+from flows.overrides import Change, apply, preview
 from tests.conftest import PROJECT
 
 
@@ -72,3 +72,17 @@ def test_a_dry_run_refuses_and_never_writes(toy):
     with pytest.raises(ParamError):
         apply(toy.root, ["first.naps=x"], dry_run=True)
     assert (toy.root / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a: [1", "while parsing"), ("- a\n", "expected sections"), ("a: 1\na: 2\n", "duplicate")],
+)
+def test_a_params_file_that_is_none_is_told_in_words(tmp_path, text, said):
+    (tmp_path / "params.yaml").write_text(text)
+    for look in (apply, preview):
+        with pytest.raises(ParamError, match=rf"(?s)params\.yaml: .*{said}"):
+            look(tmp_path, ["x.y=1"])
+    (tmp_path / "params.yaml").unlink()
+    with pytest.raises(ParamError, match="No such file"):
+        preview(tmp_path, [])

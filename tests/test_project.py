@@ -206,7 +206,10 @@ def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_goes_on_when_it_is
         assert refused.returncode == 2
         assert "MY_ACCESS" in refused.stderr
         assert len(provider.calls) == 2
-        capped = space.selectllm("run", check=False)
+        nothing = space.selectllm("run", "-S", "llm_select.max_usd=0", check=False)
+        assert nothing.returncode == 3, nothing.stderr
+        assert len(provider.calls) == 2
+        capped = space.selectllm("run", "-S", "llm_select.max_usd=0.3", check=False)
         assert capped.returncode == 3, capped.stderr
         assert "partial:" in capped.stdout
         usage = json.loads((space.root / "data/llm_select/usage.json").read_text())

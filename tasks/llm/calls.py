@@ -73,7 +73,7 @@ class Caller:
             LLMError: The provider refuses for good; or it is down, and no other stands in.
             ParamError: The route's provider or price is unknown, or its key is not set.
         """
-        self._prepare()
+        self.prepare()
         async with self._first:  # or as many as can wait would knock in turn where nobody is in
             if self._succeeded_s < 0:
                 return await self._answer(posed)
@@ -92,6 +92,7 @@ class Caller:
             async with self._gate.place():
                 if time.monotonic() < self._rests_until_s:
                     return NoAnswer.UNREACHED
+                began_s = time.monotonic()
                 with least_busy(self._endpoints).chosen() as endpoint:
                     fault = await self._call(posed, endpoint)
                 if fault is not None and fault.kind in FATAL:
@@ -99,7 +100,7 @@ class Caller:
             if fault is None or fault.kind in HARMLESS:
                 continue
             n_failed += 1
-            failing_since_s = failing_since_s or time.monotonic()
+            failing_since_s = failing_since_s or began_s
             delay_s = self._delay_s(fault, n_failed)
             if n_failed < self._habits.max_attempts and delay_s <= MAX_RETRY_AFTER_S:
                 await self._wait(fault, endpoint, delay_s)
@@ -111,8 +112,12 @@ class Caller:
                 self._rests_until_s = time.monotonic() + REST_S
         return known
 
-    def _prepare(self) -> None:
-        """Get ready for calls; not earlier, since a run may find all answers in the journal."""
+    def prepare(self) -> None:
+        """Get ready for calls; not earlier, since a run may find all answers in the journal.
+
+        Raises:
+            ParamError: The route's provider or price is unknown, or its key is not set.
+        """
         if not self._is_ready:
             for endpoint in self._endpoints:
                 endpoint.client.prepare()

@@ -70,6 +70,8 @@ class Panel:
             answer = caller.recall(posed)
             if isinstance(answer, Answer):
                 return _ruling(caller.route, posed, answer)
+        for caller in self._callers:  # a route that stands in is not to fail when it is needed
+            caller.prepare()
         for caller, posed in asked:
             told = await caller.answer(posed)
             if isinstance(told, Answer):

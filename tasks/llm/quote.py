@@ -9,8 +9,8 @@ from tasks.core.stage import Stage
 from tasks.llm.estimate import Estimate, estimate
 from tasks.llm.journal.books import latencies
 from tasks.llm.routes import load_chain, load_routes
-from tasks.llm.rules import check_budget, read_rules
-from tasks.llm.section import JOURNAL, LlmSelect, read_terms
+from tasks.llm.rules import check_budget, plan_rounds, read_rules
+from tasks.llm.section import JOURNAL, LlmSelect, check_answer_room, read_terms
 from tasks.llm.shown import Shown
 
 
@@ -33,5 +33,6 @@ def quote(root: Path, values: Mapping[str, Any]) -> Estimate:
         stage.dep("cluster/clusters.json"), params.budget, seed, n_canaries=params.canaries
     )
     check_budget(len(shown.rows), len(shown.prompts), rules)
-    terms = read_terms(params, seed)
+    check_answer_room(params, plan_rounds(len(shown.rows), len(shown.prompts), rules)[-1])
+    terms = read_terms(params, seed, root)
     return estimate(shown, rules, terms, [*chain, *others], latencies(stage.state / JOURNAL))

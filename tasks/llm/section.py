@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tasks.core.params import Params, load_section, load_seed
+from tasks.core.errors import ParamError
+from tasks.core.params import PARAMS_FILE, Params, load_section, load_seed
 from tasks.llm.endpoint import Habits
 from tasks.llm.fence import NOTE_CHARS
 from tasks.llm.journal.journal import answer_key
@@ -15,8 +16,11 @@ from tasks.llm.local import require_local
 from tasks.llm.panel import Terms
 from tasks.llm.prompt import read_prompt
 from tasks.llm.routes import Route, load_chain, require_key
+from tasks.llm.rules import Round
+from tasks.llm.votes import n_ranked, n_useful
 
 JOURNAL = "journal.sqlite"
+FRAME_TOKENS, PICK_TOKENS, REASON_TOKENS = 16, 4, 40  # of an answer; a sentence has 25 words
 
 
 class LlmSelect(Params):
@@ -53,8 +57,8 @@ def check_section(values: Mapping[str, Any]) -> LlmSelect:
     return params
 
 
-def read_terms(params: LlmSelect, seed: int) -> Terms:
-    """What is asked, and how.
+def read_terms(params: LlmSelect, seed: int, root: Path = Path()) -> Terms:
+    """What is asked, and how; the prompt file is looked for from `root`.
 
     Raises:
         ParamError: The prompt file is not as it should be.
@@ -67,12 +71,35 @@ def read_terms(params: LlmSelect, seed: int) -> Terms:
         params.concurrency,
     )
     return Terms(
-        read_prompt(Path(params.prompt)),
+        read_prompt(root / params.prompt),
         params.rationale,
         params.votes,
         params.max_candidate_chars,
         habits,
     )
+
+
+def check_answer_room(params: LlmSelect, last: Round) -> None:
+    """Refuse to pay for answers that would be cut off: all picks of a prompt have to fit into one.
+
+    Args:
+        params: The section.
+        last: The last round, whose prompts pick most.
+
+    Raises:
+        ParamError: max_answer_tokens is too small for them.
+    """
+    n_slots, n_picks = (-(-n // last.n_prompts) for n in (last.n_candidates, last.n_picks))
+    n_ranks = n_ranked(n_slots, n_picks, n_useful(n_slots, params.votes))
+    needed = FRAME_TOKENS + n_ranks * (PICK_TOKENS + (REASON_TOKENS if params.rationale else 0))
+    if params.max_answer_tokens < needed:
+        raise ParamError(
+            f"llm_select.max_answer_tokens is {params.max_answer_tokens}, and an answer names "
+            f"{n_ranks} slots{' with a sentence on each' if params.rationale else ''}: it would be "
+            "cut off",
+            where=PARAMS_FILE,
+            fix=f"Set it to {needed} at least.",
+        )
 
 
 def selection_name(

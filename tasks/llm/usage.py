@@ -48,6 +48,7 @@ def usage(
         "slots": _slots(selection, rules),
         "agreement": _agreement(selection, n_votes),
         "canaries": _canaries(selection.canaries),
+        "canaries_planned": rules.n_canaries,
         "rounds": [this._asdict() for this in selection.rounds],
     }
 

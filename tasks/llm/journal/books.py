@@ -71,6 +71,22 @@ def prune(path: Path, before: str, *, dry_run: bool) -> int:
     return int(n)
 
 
+def forgive(path: Path) -> int:
+    """Forget that questions got no answer, so that they are asked again; how many calls those were.
+
+    For when what was wrong is mended: a server's template, its context. The books stay as they are.
+
+    Raises:
+        DataError: There is no journal, or it cannot be used.
+    """
+    query = (
+        "UPDATE calls SET outcome = 'forgiven ' || outcome "
+        "WHERE outcome NOT IN ('open', 'answer', 'lost') AND outcome NOT LIKE 'forgiven %'"
+    )
+    with _opened(path) as db:
+        return int(db.execute(query).rowcount)
+
+
 def latencies(path: Path) -> dict[str, tuple[float, float]]:
     """Seconds that answers took, by model as params.yaml names it: the 10th and 90th percentile.
 

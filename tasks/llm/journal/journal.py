@@ -147,16 +147,22 @@ class Journal:
                 self._lock_of(self._run).parent.mkdir(exist_ok=True)
                 self._alive.acquire()
                 await self._commits.do(self._write_off)
-            booked = await self._commits.do(lambda db: self._reserve(db, call))
-        if not isinstance(booked, Refused):
-            self._n_open += 1
+            self._n_open += 1  # before others look: they may wait for this one
+            booked: int | Refused | None = None
+            try:
+                booked = await self._commits.do(lambda db: self._reserve(db, call))
+            finally:
+                if not isinstance(booked, int):
+                    self._ended()
         return booked
 
     async def settle(self, call_id: int, settled: Settled) -> None:
         """Book what became of a call that brought no answer."""
-        with told(self.path):
-            await self._commits.do(lambda db: self._settle(db, call_id, settled))
-        self._ended()
+        try:
+            with told(self.path):
+                await self._commits.do(lambda db: self._settle(db, call_id, settled))
+        finally:  # who waits for room has to hear of a full disk, too
+            self._ended()
 
     async def keep(self, call_id: int, answer: Answer, duration_s: float) -> None:
         """Settle a call by its answer, and keep that."""
@@ -169,9 +175,11 @@ class Journal:
             values = [json.dumps(v) if isinstance(v, tuple) else v for v in answer]
             _insert(db, "INSERT OR IGNORE INTO answers", names, [key, *values, _now()])
 
-        with told(self.path):
-            await self._commits.do(work)
-        self._ended()
+        try:
+            with told(self.path):
+                await self._commits.do(work)
+        finally:
+            self._ended()
 
     async def room(self) -> bool:
         """Wait until a call of this run has ended; False at once when none is under way."""
