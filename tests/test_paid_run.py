@@ -1,0 +1,79 @@
+"""A whole run with a model that costs: it is asked, paid, capped, and its key shows nowhere."""
+
+import json
+import sqlite3
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows.graph import read_graph
+from flows.show import capped as capped_words
+from tests.fake_provider import FakeProvider, fails
+
+pytestmark = pytest.mark.slow
+
+
+def test_any_model_behind_an_openai_endpoint_can_judge(clone):
+    space = clone("judged")
+    with FakeProvider() as provider:
+        price = "input_cost_per_token: 1.0e-6, output_cost_per_token: 1.0e-6"
+        route = "{model: openai/judge-1, api_base: '%s', api_key: none, schema: always, PRICE}"
+        route = route.replace("PRICE", price)
+        mine = f"models.mine={route % provider.api_base}"
+        space.set(mine, "llm_select.route=mine", "llm_select.budget=33")
+        space.dvc("repro")
+        n_prompts = json.loads((space.root / "data/cluster/clusters.json").read_text())["n_prompts"]
+        assert len(provider.calls) == n_prompts
+        assert {call.body["model"] for call in provider.calls} == {"judge-1"}
+    usage = json.loads((space.root / "data/llm_select/usage.json").read_text())
+    assert usage["methods"]["llm"] == 33
+    assert pq.read_metadata(space.root / "data/llm_select/selected.parquet").num_rows == 33
+    with sqlite3.connect(space.root / ".selectllm/journal.sqlite") as journal:
+        assert journal.execute("select count(*) from answers").fetchone()[0] == n_prompts
+
+
+SECRET = "Qz7vLr2mWx9kTb4n"
+
+
+def leaks(root):
+    """The files below that hold a part of the secret that gives it away."""
+    pieces = [SECRET[i : i + 8].encode() for i in range(len(SECRET) - 7)]
+    files = [path for path in root.rglob("*") if path.is_file()]
+    assert files
+    return [path for path in files if any(piece in path.read_bytes() for piece in pieces)]
+
+
+def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_goes_on_when_it_is_raised(
+    clone, server
+):
+    """With a key that the provider repeats; it is nowhere, Prefect and MLflow included."""
+    space = clone("capped")
+    space.env.update(server.env | {"MY_ACCESS": SECRET})
+    price = "input_cost_per_token: 1.0e-5, output_cost_per_token: 1.0e-5"
+    with FakeProvider() as provider:
+        provider.script(fails(503, f"{SECRET} may try later"), fails(401, f"who is {SECRET}?"))
+        key = "os.environ/MY_ACCESS"
+        route = f"models.mine={{model: openai/x, api_base: '{provider.api_base}', api_key: {key}, "
+        mine = ("-S", f"{route}schema: never, {price}}}", "-S", "llm_select.route=mine")
+        refused = space.selectllm("run", *mine, "-S", "llm_select.max_usd=0.3", check=False)
+        assert refused.returncode == 2
+        assert "MY_ACCESS" in refused.stderr
+        assert len(provider.calls) == 2
+        capped = space.selectllm("run", "-S", "llm_select.max_usd=0.3", check=False)
+        assert capped.returncode == 3, capped.stderr
+        assert "partial:" in capped.stdout
+        usage = json.loads((space.root / "data/llm_select/usage.json").read_text())
+        assert usage["partial"] == "max_usd"
+        assert 0 < usage["selected"] < 60
+        assert sum(provider.tokens) * 1e-5 <= 0.3
+        assert (space.root / "data/export").is_dir()
+        assert capped_words(read_graph(space.root), space.root)  # also of a part that is Cached
+        n_calls = len(provider.calls)
+        whole = space.selectllm("run", "-S", "llm_select.max_usd=30")
+        assert "partial:" not in whole.stdout
+        assert len(provider.calls) == 2 + 32
+        assert n_calls < 2 + 32
+    assert provider.calls[-1].headers["authorization"] == f"Bearer {SECRET}"
+    said = "".join(done.stdout + done.stderr for done in (refused, capped, whole))
+    assert not any(SECRET[i : i + 8] in said for i in range(len(SECRET) - 7))
+    assert leaks(space.root) + leaks(server.home) == []
