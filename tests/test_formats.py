@@ -238,10 +238,18 @@ def test_a_long_line_of_wide_characters_is_utf8_wherever_the_head_ends(read, shi
         ("a.gz", b"x", "'no suffix' is no known format"),
         ("a.josnl", b"x", "did you mean .jsonl"),
         ("a.jsonl.gz", b'{"a": 1}', "content is not gzip"),
-        ("a.jsonl", gzip.compress(b'{"a": 1}'), "content is gzip"),
-        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n')[:-9], "damaged or cut off after line 0"),
-        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n')[:-8] + b"12345678", "damaged or cut off"),
-        ("a.parquet.gz", gzip.compress(CONTENTS[".parquet"])[:-9], "damaged or cut off"),
+        ("a.jsonl", gzip.compress(b'{"a": 1}', mtime=0), "content is gzip"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"a": 1}\n', mtime=0)[:-9],
+            "damaged or cut off after line 0",
+        ),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"a": 1}\n', mtime=0)[:-8] + b"12345678",
+            "damaged or cut off",
+        ),
+        ("a.parquet.gz", gzip.compress(CONTENTS[".parquet"], mtime=0)[:-9], "damaged or cut off"),
     ],
 )
 def test_a_file_that_is_not_what_its_name_says_is_refused(read, name, content, message):
