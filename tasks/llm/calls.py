@@ -67,12 +67,16 @@ class Caller:
     async def answer(self, posed: Posed) -> Answer | NoAnswer:
         """The answer, which is then in the journal, or why there is none.
 
+        A journal that may not buy has all that there is.
+
         Raises:
             CapReached: A call could cost more than is left of the cap.
             Stopped: The run is ending.
             LLMError: The provider refuses for good; or it is down, and no other stands in.
             ParamError: The route's provider or price is unknown, or its key is not set.
         """
+        if not self._till.journal.may_buy:
+            return self.recall(posed) or NoAnswer.UNREACHED
         self.prepare()
         async with self._first:  # or as many as can wait would knock in turn where nobody is in
             if self._succeeded_s < 0:
@@ -118,7 +122,7 @@ class Caller:
         Raises:
             ParamError: The route's provider or price is unknown, or its key is not set.
         """
-        if not self._is_ready:
+        if self._till.journal.may_buy and not self._is_ready:
             for endpoint in self._endpoints:
                 endpoint.client.prepare()
             self._is_ready = True

@@ -123,11 +123,11 @@ class Panel:
 
 def _ruling(route: Route, posed: Posed, answer: Answer) -> Ruling:
     """What an answer says; it may have been bought when the route had another alias."""
-    answer = answer._replace(route=route.alias)
+    bought = Bought.of(posed.key, answer)._replace(route=route.alias)
     n_picks = len(answer.picks)
     reasons = parse_reasons(answer.text, n_picks) if posed.rationale else [None] * n_picks
     named = (Named(slot - 1, why) for slot, why in zip(answer.picks, reasons, strict=True))
-    return Ruling(tuple(named), (Bought.of(posed.key, answer),), is_whole=True)
+    return Ruling(tuple(named), (bought,), is_whole=True)
 
 
 def _shift(ruling: Ruling, by: int) -> Ruling:

@@ -39,6 +39,7 @@ class Bought(NamedTuple):
     """An answer that a verdict rests on."""
 
     key: str  # in the journal
+    digest: str  # of what stands there
     route: str
     model: str  # as the provider names it
     prompt_tokens: int

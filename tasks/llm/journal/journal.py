@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from filelock import FileLock, Timeout
 
@@ -35,6 +35,25 @@ class Answer(NamedTuple):
     is_bound: bool  # tokens and price are upper bounds, since the provider did not tell
     left_out: tuple[str, ...]  # parameters that the model does not take
     finish_reason: str
+
+    def as_row(self) -> list[Any]:
+        """Its values as the table holds them, in the order of our fields."""
+        return [json.dumps(value) if isinstance(value, tuple) else value for value in self]
+
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> Self:
+        """The answer that a row of the table holds, its values in the order of our fields."""
+        answer = cls(*row)
+        return answer._replace(
+            picks=tuple(json.loads(row[3])),
+            is_bound=bool(answer.is_bound),
+            left_out=tuple(json.loads(row[8])),
+        )
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits of all of it, so that a receipt can tell it from another."""
+        return answer_key(**self._asdict())[:32]
 
 
 class Call(NamedTuple):
@@ -93,6 +112,9 @@ class Journal:
     do not spend more than its cap. What a run leaves open when it is killed counts as spent in
     full. A file that is there is never made anew, for it may be the only trace of what was paid.
 
+    Attributes:
+        may_buy: Whether answers that are not in it may be asked for.
+
     Args:
         path: The file; made when it is missing.
         selection: Whose spending is capped: all runs that give the same name share one cap.
@@ -101,6 +123,8 @@ class Journal:
     Raises:
         DataError: The file is no journal, is damaged, or cannot be read or written.
     """
+
+    may_buy = True
 
     def __init__(self, path: Path, *, selection: str = "", cap_usd: float = math.inf) -> None:
         self.path, self._selection, self._cap_usd = path, selection, cap_usd
@@ -118,7 +142,7 @@ class Journal:
             row = self._db.execute(
                 f"SELECT {', '.join(Answer._fields)} FROM answers WHERE key = ?", (key,)
             ).fetchone()
-        return None if row is None else _answer(row)
+        return None if row is None else Answer.of_row(row)
 
     def tried(self, key: str) -> list[Tried]:
         """The calls for `key` that failed, in this run or an earlier one, in their order."""
@@ -172,8 +196,7 @@ class Journal:
             used = answer.prompt_tokens, answer.completion_tokens, answer.usd, answer.is_bound
             self._settle(db, call_id, Settled(ANSWER, "", "", *used, duration_s))
             names = ("key", *Answer._fields, "created")
-            values = [json.dumps(v) if isinstance(v, tuple) else v for v in answer]
-            _insert(db, "INSERT OR IGNORE INTO answers", names, [key, *values, _now()])
+            _insert(db, "INSERT OR IGNORE INTO answers", names, [key, *answer.as_row(), _now()])
 
         try:
             with told(self.path):
@@ -264,15 +287,6 @@ class Journal:
         self._n_open -= 1
         self._settled.set()
         self._settled = asyncio.Event()
-
-
-def _answer(row: tuple[Any, ...]) -> Answer:
-    answer = Answer(*row)
-    return answer._replace(
-        picks=tuple(json.loads(row[3])),
-        is_bound=bool(answer.is_bound),
-        left_out=tuple(json.loads(row[8])),
-    )
 
 
 def _insert(db: sqlite3.Connection, verb: str, names: Sequence[str], values: Sequence[Any]) -> int:
