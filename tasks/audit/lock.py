@@ -60,7 +60,7 @@ class Lock:
         """Every file or folder of every stage, in the order of the stages' runs."""
         yield from self._files
 
-    def out(self, tail: str) -> Path:
+    def out(self, tail: str, *, must_exist: bool = True) -> Path:
         """Where the output lies whose path ends with `tail`, such as ``ingest/pool.parquet``.
 
         Raises:
@@ -77,7 +77,7 @@ class Lock:
                 f"no run has made {tail} yet", where=str(self._path), fix="Run `selectllm run`."
             )
         path = self.root / found[0]
-        if not path.exists():
+        if must_exist and not path.exists():
             raise DataError("it is missing", where=found[0], fix=restored(found[0]))
         return path
 

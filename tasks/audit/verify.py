@@ -1,0 +1,140 @@
+"""Proof that a selection follows from its pool, its prompts and the answers in the journal."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.audit.differences import (
+    STAGE,
+    Difference,
+    changed_answers,
+    changed_code,
+    changed_files,
+    changed_params,
+    journal_missing,
+)
+from tasks.audit.lock import Lock
+from tasks.audit.rebuild import rebuild
+from tasks.core.errors import DataError
+from tasks.core.stage import Stage
+from tasks.llm.journal.frozen import Frozen
+from tasks.llm.section import JOURNAL
+
+USAGE, RECEIPT, PICKS = "usage.json", "receipt.jsonl", "picks.parquet"
+
+
+class Proof(NamedTuple):
+    """What came of it; a selection is proven if nothing speaks against it."""
+
+    differences: list[Difference]
+    n_files: int  # that have the bytes of dvc.lock
+    n_selected: int
+    n_answers: int
+    partial: str | None  # why it is but a part of what was asked for
+
+
+def verify(root: Path) -> Proof:
+    """What speaks against the selection in `root`, with no network, no key and nothing written.
+
+    First every file is held against its hash in dvc.lock, then each answer that a receipt names
+    against the digest there, then the selection is rebuilt from the journal by the code that made
+    it, and compared row by row. Each of the three is only tried when the one before finds nothing.
+
+    Raises:
+        DataError: Nothing was selected here, or dvc.lock cannot be read.
+        ParamError: params.yaml cannot be read.
+    """
+    lock = Lock(root)
+    bill_path = lock.out(f"{STAGE}/{USAGE}", must_exist=False)
+    n_files = len({file.path for file in lock.files() if not file.is_code})
+    differences = [*changed_files(lock), *changed_params(lock)]
+    if differences:
+        return Proof(differences, n_files - len(differences), 0, 0, None)
+    bill = json.loads(bill_path.read_text(encoding="utf-8"))
+    try:
+        differences = list(_against_journal(lock, bill))
+    except DataError as error:  # of the journal, since all other files are as they were
+        differences = [Difference.of(error)]
+    return Proof(differences, n_files, bill["selected"], bill["calls"], bill["partial"])
+
+
+def _against_journal(lock: Lock, bill: Mapping[str, Any]) -> Iterator[Difference]:
+    path = Stage(STAGE, lock.root).state / JOURNAL
+    if not path.exists():
+        yield journal_missing(path)
+        return
+    with closing(Frozen(path)) as journal, lock.out(f"{STAGE}/{RECEIPT}").open() as lines:
+        differences = list(changed_answers(map(json.loads, lines), journal))
+    yield from differences or _against_rebuilt(lock, bill, path)
+
+
+def _against_rebuilt(lock: Lock, bill: Mapping[str, Any], journal: Path) -> Iterator[Difference]:
+    decided = None
+    if bill["partial"]:
+        picks = pq.read_table(lock.out(f"{STAGE}/{PICKS}"), columns=["round", "prompt"])
+        decided = set(zip(*picks.to_pydict().values(), strict=True))
+    with tempfile.TemporaryDirectory() as folder:
+
+        def out(tail: str) -> Path:
+            return Path(folder) / PurePosixPath(tail).name
+
+        try:
+            again = rebuild(lock.root, out, decided)
+        except IndexError:  # picks that no prompt of that size can have had
+            yield Difference(str(journal), "an answer picks a slot that was not shown", FROM_COPY)
+            return
+        if again["answers_digest"] != bill["answers_digest"]:
+            yield Difference(str(journal), _other_answers(again, bill), FROM_COPY)
+            return
+        for file in lock.files():
+            if file.stage == STAGE and file.is_out:
+                other = _first_difference(lock.root / file.path, out(file.path))
+                if other:
+                    yield Difference(file.path, f"the journal gives another: {other}", _mend(lock))
+
+
+FROM_COPY = "Copy the journal from where the selection was made."
+
+
+def _other_answers(again: Mapping[str, Any], bill: Mapping[str, Any]) -> str:
+    n_lacking = bill["calls"] - again["calls"]
+    if n_lacking > 0:
+        return f"{n_lacking:,} of {bill['calls']:,} answers are missing that led to the selection"
+    if n_lacking < 0:
+        return f"it holds {-n_lacking:,} answers to what the selection had none for"
+    return "an answer was changed that led to the selection: of an earlier round, or a canary's"
+
+
+def _mend(lock: Lock) -> str:
+    code = ", ".join(changed_code(lock))
+    if code:
+        return f"Other code made it, since {code} changed: `dvc repro {STAGE}` makes it anew."
+    return f"It was changed and so was dvc.lock; `dvc repro -f {STAGE}` makes it anew."
+
+
+def _first_difference(ours: Path, rebuilt: Path) -> str:
+    """Where two files begin to say something else; empty if they say the same."""
+    if ours.read_bytes() == rebuilt.read_bytes():
+        return ""
+    if ours.suffix != ".parquet":
+        pairs = zip(ours.open("rb"), rebuilt.open("rb"), strict=False)
+        line = next((i for i, (a, b) in enumerate(pairs, 1) if a != b), "the last")
+        return f"line {line} differs"
+    tables = pq.read_table(ours), pq.read_table(rebuilt)
+    return "" if tables[0].equals(tables[1]) else _first_row(*tables)
+
+
+def _first_row(ours: pa.Table, rebuilt: pa.Table) -> str:
+    if ours.num_rows != rebuilt.num_rows:
+        return f"{rebuilt.num_rows:,} rows in place of {ours.num_rows:,}"
+    for row, (was, now) in enumerate(zip(ours.to_pylist(), rebuilt.to_pylist(), strict=True), 1):
+        names = [name for name in was if was[name] != now[name]]
+        if names:
+            return f"{names[0]} of row {row} is {now[names[0]]} in place of {was[names[0]]}"
+    return "the columns differ"
