@@ -6,11 +6,14 @@ from hashlib import file_digest, md5
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tasks.core.errors import DataError
 from tasks.core.params import PARAMS_FILE
+from tasks.core.tables import read_table
 
 LOCK_FILE = "dvc.lock"
 
@@ -80,6 +83,17 @@ class Lock:
         if must_exist and not path.exists():
             raise DataError("it is missing", where=found[0], fix=restored(found[0]))
         return path
+
+    def rows(self, tail: str, schema: pa.Schema, **wanted: Any) -> list[dict[str, Any]]:
+        """The rows of an output, found as by `out`, that have these values in these columns.
+
+        Raises:
+            DataError: It is not there, or has other columns than `schema`.
+        """
+        table = read_table(self.out(tail), schema)
+        for name, value in wanted.items():
+            table = table.filter(pc.equal(table[name], pa.scalar(value, schema.field(name).type)))
+        return table.to_pylist()
 
     def params(self, stage: str) -> Mapping[str, Any]:
         """What a stage's parameters were when it ran, by dotted key; empty if it never did."""

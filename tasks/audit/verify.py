@@ -7,9 +7,7 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from tasks.audit.compare import first_difference
 from tasks.audit.differences import (
     STAGE,
     Difference,
@@ -22,19 +20,20 @@ from tasks.audit.differences import (
 from tasks.audit.lock import Lock
 from tasks.audit.rebuild import rebuild
 from tasks.core.errors import DataError
+from tasks.core.schemas import PICKS
 from tasks.core.stage import Stage
 from tasks.llm.journal.frozen import Frozen
 from tasks.llm.section import JOURNAL
 
-USAGE, RECEIPT, PICKS = "usage.json", "receipt.jsonl", "picks.parquet"
+FROM_COPY = "Copy the journal from where the selection was made."
 
 
 class Proof(NamedTuple):
     """What came of it; a selection is proven if nothing speaks against it."""
 
     differences: list[Difference]
-    n_files: int  # that have the bytes of dvc.lock
-    n_selected: int
+    n_files: int  # that were held against dvc.lock
+    n_selected: int  # 0, as the next two, where a file is not as it was
     n_answers: int
     partial: str | None  # why it is but a part of what was asked for
 
@@ -51,11 +50,12 @@ def verify(root: Path) -> Proof:
         ParamError: params.yaml cannot be read.
     """
     lock = Lock(root)
-    bill_path = lock.out(f"{STAGE}/{USAGE}", must_exist=False)
-    n_files = len({file.path for file in lock.files() if not file.is_code})
+    bill_path = lock.out("llm_select/usage.json", must_exist=False)
+    paths = {lock.root / file.path for file in lock.files() if not file.is_code}
+    n_files = sum(path.exists() for path in paths)
     differences = [*changed_files(lock), *changed_params(lock)]
     if differences:
-        return Proof(differences, n_files - len(differences), 0, 0, None)
+        return Proof(differences, n_files, 0, 0, None)
     bill = json.loads(bill_path.read_text(encoding="utf-8"))
     try:
         differences = list(_against_journal(lock, bill))
@@ -69,7 +69,12 @@ def _against_journal(lock: Lock, bill: Mapping[str, Any]) -> Iterator[Difference
     if not path.exists():
         yield journal_missing(path)
         return
-    with closing(Frozen(path)) as journal, lock.out(f"{STAGE}/{RECEIPT}").open() as lines:
+    if "answers_digest" not in bill:
+        what = "an earlier SelectLLM wrote it, which kept no digests of answers"
+        fix = f"`dvc repro {STAGE}` writes it anew; no answer is paid for twice."
+        yield Difference("usage.json", what, fix)
+        return
+    with closing(Frozen(path)) as journal, lock.out("llm_select/receipt.jsonl").open() as lines:
         differences = list(changed_answers(map(json.loads, lines), journal))
     yield from differences or _against_rebuilt(lock, bill, path)
 
@@ -77,8 +82,8 @@ def _against_journal(lock: Lock, bill: Mapping[str, Any]) -> Iterator[Difference
 def _against_rebuilt(lock: Lock, bill: Mapping[str, Any], journal: Path) -> Iterator[Difference]:
     decided = None
     if bill["partial"]:
-        picks = pq.read_table(lock.out(f"{STAGE}/{PICKS}"), columns=["round", "prompt"])
-        decided = set(zip(*picks.to_pydict().values(), strict=True))
+        picks = lock.rows("llm_select/picks.parquet", PICKS)
+        decided = {(row["round"], row["prompt"]) for row in picks}
     with tempfile.TemporaryDirectory() as folder:
 
         def out(tail: str) -> Path:
@@ -94,12 +99,9 @@ def _against_rebuilt(lock: Lock, bill: Mapping[str, Any], journal: Path) -> Iter
             return
         for file in lock.files():
             if file.stage == STAGE and file.is_out:
-                other = _first_difference(lock.root / file.path, out(file.path))
+                other = first_difference(lock.root / file.path, out(file.path))
                 if other:
                     yield Difference(file.path, f"the journal gives another: {other}", _mend(lock))
-
-
-FROM_COPY = "Copy the journal from where the selection was made."
 
 
 def _other_answers(again: Mapping[str, Any], bill: Mapping[str, Any]) -> str:
@@ -116,25 +118,3 @@ def _mend(lock: Lock) -> str:
     if code:
         return f"Other code made it, since {code} changed: `dvc repro {STAGE}` makes it anew."
     return f"It was changed and so was dvc.lock; `dvc repro -f {STAGE}` makes it anew."
-
-
-def _first_difference(ours: Path, rebuilt: Path) -> str:
-    """Where two files begin to say something else; empty if they say the same."""
-    if ours.read_bytes() == rebuilt.read_bytes():
-        return ""
-    if ours.suffix != ".parquet":
-        pairs = zip(ours.open("rb"), rebuilt.open("rb"), strict=False)
-        line = next((i for i, (a, b) in enumerate(pairs, 1) if a != b), "the last")
-        return f"line {line} differs"
-    tables = pq.read_table(ours), pq.read_table(rebuilt)
-    return "" if tables[0].equals(tables[1]) else _first_row(*tables)
-
-
-def _first_row(ours: pa.Table, rebuilt: pa.Table) -> str:
-    if ours.num_rows != rebuilt.num_rows:
-        return f"{rebuilt.num_rows:,} rows in place of {ours.num_rows:,}"
-    for row, (was, now) in enumerate(zip(ours.to_pylist(), rebuilt.to_pylist(), strict=True), 1):
-        names = [name for name in was if was[name] != now[name]]
-        if names:
-            return f"{names[0]} of row {row} is {now[names[0]]} in place of {was[names[0]]}"
-    return "the columns differ"
