@@ -5,11 +5,11 @@ from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from flows.show import err, out
 
-ID_CHARS = 16
-TEXT_CHARS = 200  # of a candidate; its one line in the terminal may hold less
+OTHER_CHARS = 40  # on a candidate's line, beside its text
 
 FATES = {
     "selected": "[bold green]selected[/]",
@@ -77,16 +77,17 @@ def _prompt(this: Mapping[str, Any], record_id: str) -> None:
     out.print(f"\n[bold]{words}[/]" if n_picked else f"\n[bold]{words}[/] (not decided)")
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("rank", "slot", "votes"):
-        table.add_column(name, justify="right", min_width=len(name))
-    table.add_column("id", min_width=ID_CHARS)
-    table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("id", no_wrap=True)
+    table.add_column("text", no_wrap=True)
     for each in shown:
         cells = [
             "" if each[name] is None else str(each[name]) for name in ("rank", "slot", "votes")
         ]
-        line = " ".join(each["text"].split())[:TEXT_CHARS]
+        line = Text(" ".join(each["text"].split()))
+        line.truncate(max(OTHER_CHARS, out.width - OTHER_CHARS), overflow="ellipsis")
         style = "bold" if each["id"] == record_id else "" if each["rank"] else "dim"
-        table.add_row(*cells, each["id"], escape(line), style=style)
+        table.add_row(*cells, each["id"], line, style=style)
     out.print(table)
 
 
