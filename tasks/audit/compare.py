@@ -1,5 +1,6 @@
 """Two files of which one was rebuilt: whether they say the same."""
 
+from itertools import zip_longest
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,12 +9,12 @@ import pyarrow.parquet as pq
 
 def first_difference(ours: Path, rebuilt: Path) -> str:
     """Where two files begin to say something else; empty if they say the same."""
-    if ours.read_bytes() == rebuilt.read_bytes():
+    was, now = ours.read_bytes(), rebuilt.read_bytes()
+    if was == now:
         return ""
     if ours.suffix != ".parquet":
-        pairs = zip(ours.open("rb"), rebuilt.open("rb"), strict=False)
-        line = next((i for i, (a, b) in enumerate(pairs, 1) if a != b), "the last")
-        return f"line {line} differs"
+        pairs = zip_longest(was.splitlines(), now.splitlines())
+        return f"line {next(i for i, (a, b) in enumerate(pairs, 1) if a != b)} differs"
     tables = pq.ParquetFile(ours).read(), pq.ParquetFile(rebuilt).read()
     return "" if tables[0].equals(tables[1]) else _first_row(*tables)
 

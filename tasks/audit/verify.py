@@ -105,11 +105,10 @@ def _against_rebuilt(lock: Lock, bill: Mapping[str, Any], journal: Path) -> Iter
 
 
 def _other_answers(again: Mapping[str, Any], bill: Mapping[str, Any]) -> str:
-    n_lacking = bill["calls"] - again["calls"]
-    if n_lacking > 0:
-        return f"{n_lacking:,} of {bill['calls']:,} answers are missing that led to the selection"
-    if n_lacking < 0:
-        return f"it holds {-n_lacking:,} answers to what the selection had none for"
+    if again["calls"] < bill["calls"]:
+        return f"answers are missing: rebuilding met {again['calls']:,} of {bill['calls']:,}"
+    if again["calls"] > bill["calls"]:
+        return f"it holds {again['calls']:,} answers, and the selection was made with {bill['calls']:,}"
     return "an answer was changed that led to the selection: of an earlier round, or a canary's"
 
 
