@@ -105,10 +105,11 @@ def _against_rebuilt(lock: Lock, bill: Mapping[str, Any], journal: Path) -> Iter
 
 
 def _other_answers(again: Mapping[str, Any], bill: Mapping[str, Any]) -> str:
-    if again["calls"] < bill["calls"]:
-        return f"answers are missing: rebuilding met {again['calls']:,} of {bill['calls']:,}"
-    if again["calls"] > bill["calls"]:
-        return f"it holds {again['calls']:,} answers, and the selection was made with {bill['calls']:,}"
+    n_met, n_known = again["calls"], bill["calls"]
+    if n_met < n_known:
+        return f"answers are missing: rebuilding met {n_met:,} of {n_known:,}"
+    if n_met > n_known:
+        return f"it answers {n_met:,} of the questions, and {n_known:,} answers made the selection"
     return "an answer was changed that led to the selection: of an earlier round, or a canary's"
 
 
