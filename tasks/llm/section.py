@@ -41,7 +41,7 @@ class LlmSelect(Params):
     concurrency: Annotated[int, Field(ge=1)]
 
 
-def check_section(values: Mapping[str, Any]) -> LlmSelect:
+def check(values: Mapping[str, Any]) -> LlmSelect:
     """The section llm_select, and what it names: the routes, their keys and the prompt file.
 
     Raises:
