@@ -25,7 +25,6 @@ from tasks.llm.prompt import PROMPTS, read_prompt
 from tasks.llm.rounds import Method, Question, SetAside
 from tasks.llm.routes import load_chain
 from tasks.llm.rubric import choose
-from tasks.llm.till import CapReached
 from tests.conftest import PROJECT
 from tests.fake_provider import (
     USD_IN,
@@ -111,7 +110,7 @@ def put(tmp_path):
         routes = load_chain({"models": chain}, alias, [*chain][1:])
         habits = Habits(seed, 64, max_attempts, timeout_s, concurrency, backoff_s=0.01)
         terms = Terms(PROMPT, rationale, votes, 500, habits)
-        put.n_done, put.halted = 0, None
+        put.n_done = 0
 
         def advance():
             put.n_done += 1
@@ -121,7 +120,6 @@ def put(tmp_path):
             try:
                 return await judge(iter(asked))
             finally:
-                put.halted = judge.halted
                 await judge.close()
 
         with closing(Journal(tmp_path / "journal.sqlite", cap_usd=cap_usd)) as journal:
@@ -673,7 +671,6 @@ def test_the_cap_is_not_passed_and_the_run_ends_in_good_order(provider, put, con
     cap_usd = 0.02
     verdicts = put(provider.deployment(), questions(100), concurrency=concurrency, cap_usd=cap_usd)
     n_answered = sum(verdict is not None for verdict in verdicts)
-    assert isinstance(put.halted, CapReached)
     assert n_answered == put.n_done == len(provider.calls) < 100
     assert provider.usd == pytest.approx(put.spent_usd)
     assert put.spent_usd <= cap_usd
@@ -688,7 +685,6 @@ def test_the_cap_is_not_passed_and_the_run_ends_in_good_order(provider, put, con
 def test_a_cap_of_nothing_buys_nothing(provider, put):
     verdicts = put(provider.deployment(), questions(9), cap_usd=0.0)
     assert set(verdicts) == {None}
-    assert isinstance(put.halted, CapReached)
     assert not provider.calls
 
 
@@ -699,8 +695,8 @@ def test_what_is_free_needs_no_room_under_the_cap(provider, put):
 
 def test_useless_and_late_replies_count_for_the_cap(provider, put):
     provider.behave = USELESS
-    put(provider.deployment(), questions(100), cap_usd=0.02)
-    assert isinstance(put.halted, CapReached)
+    verdicts = put(provider.deployment(), questions(100), cap_usd=0.02)
+    assert sum(verdict is not None for verdict in verdicts) < 100
     assert provider.usd == pytest.approx(put.spent_usd)
     assert put.spent_usd <= 0.02
 

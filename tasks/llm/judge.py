@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from tasks.core.events import log
-from tasks.llm.ask import Crowd, Halt
+from tasks.llm.ask import Crowd
 from tasks.llm.canaries import plant
 from tasks.llm.fence import shorten
 from tasks.llm.journal.journal import ANSWER, Journal
@@ -45,11 +45,6 @@ class ModelJudge:
         self._crowd = Crowd(self._judge, limit=limit, advance=advance)
         self._till = Till(journal, self._crowd.stopping)
         self._panel = Panel(routes, terms, self._till)
-
-    @property
-    def halted(self) -> Halt | None:
-        """Why it left questions without a verdict, if it did so in good order."""
-        return self._crowd.halted
 
     async def __call__(self, questions: Iterable[Question]) -> list[Verdict | None]:
         """A verdict on each question, in their order; texts are read when it is their turn.
