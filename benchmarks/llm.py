@@ -208,7 +208,7 @@ def memory() -> None:
 def _remember(folder: Path, n: int) -> None:
     before = _peak_mib()
     start_s = time.monotonic()
-    rules = Rules(n, SIZE, Mode.ACROSS, 0)
+    rules = Rules((n,), SIZE, Mode.ACROSS, 0)
     prompts = [np.arange(i * SIZE, (i + 1) * SIZE) for i in range(n)]
     clusters = np.zeros(n * SIZE, dtype=np.int32)
     asyncio.run(

@@ -126,7 +126,7 @@ class Desk:
         )
         data = self.root / "data"
         known = Shown.read(data / "cluster/prompts.parquet", data / "ingest/pool.parquet")
-        rules = Rules(self.n_prompts, SIZE, Mode.ACROSS, 0)
+        rules = Rules((self.n_prompts,), SIZE, Mode.ACROSS, 0)
 
         async def talk(journal):
             judge = ModelJudge([route], terms, known.texts, journal, lambda: None)

@@ -30,8 +30,8 @@ from tasks.core.stage import Stage
 from tasks.core.tables import read_table, write_table
 from tasks.grouping.compose import Mode, compose
 from tasks.llm.rounds import Method, Verdict
-from tasks.llm.rules import Round, Rules, check_budget, plan_rounds
-from tasks.llm.section import check_answer_room
+from tasks.llm.rules import Round, Rules, check_budgets, plan_rounds
+from tasks.llm.section import check_answer_room, read_terms
 from tasks.llm_select import check, llm_select, work
 from tests.conftest import PROJECT
 from tests.fake_provider import FakeProvider, fails, honest, late, picks, says
@@ -51,7 +51,7 @@ def selection(n, budget, *, size=4, mode=Mode.ACROSS, seed=0):
     n_prompts = -(-n // size)
     clusters = (np.arange(n) % (n_prompts if mode is Mode.WITHIN else size)).astype(np.int32)
     prompts = compose(clusters, size, mode, seed)
-    rules = Rules(budget, size, mode, seed)
+    rules = Rules((budget,), size, mode, seed)
     return asyncio.run(llm_select(prompts, clusters, rules, by_number))
 
 
@@ -112,7 +112,7 @@ def test_the_best_comes_through_a_tournament():
 
 
 def test_a_tournament_ends_when_there_are_no_more_prompts_than_picks():
-    rounds = plan_rounds(14_000, 1_000, Rules(37, 14, Mode.ACROSS, 0))
+    rounds = plan_rounds(14_000, 1_000, Rules((37,), 14, Mode.ACROSS, 0))
     assert [(this.n_prompts, this.n_candidates, this.n_picks) for this in rounds] == [
         (1000, 14_000, 1000),
         (72, 1000, 72),
@@ -121,12 +121,12 @@ def test_a_tournament_ends_when_there_are_no_more_prompts_than_picks():
 
 
 def test_prompts_of_one_candidate_do_not_go_round_for_ever():
-    assert len(plan_rounds(8, 8, Rules(1, 1, Mode.ACROSS, 0))) == 4
+    assert len(plan_rounds(8, 8, Rules((1,), 1, Mode.ACROSS, 0))) == 4
 
 
 def test_a_budget_above_the_number_of_records_says_how_many_there_are():
     with pytest.raises(ParamError, match=r"budget is 5,000, and only 1,234 records.*\n.*1234"):
-        check_budget(1234, 89, Rules(5000, 14, Mode.ACROSS, 0))
+        check_budgets(1234, 89, Rules((5000,), 14, Mode.ACROSS, 0))
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_a_budget_above_the_number_of_records_says_how_many_there_are():
 )
 def test_paper_mode_wants_a_multiple_of_the_prompts_and_offers_the_nearest(budget, offered):
     with pytest.raises(ParamError, match=f"Set it to {offered}, or cluster.mode to across"):
-        check_budget(14_000, 1_000, Rules(budget, 14, Mode.PAPER, 0))
-    check_budget(14_000, 1_000, Rules(2_000, 14, Mode.PAPER, 0))
+        check_budgets(14_000, 1_000, Rules((budget,), 14, Mode.PAPER, 0))
+    check_budgets(14_000, 1_000, Rules((2_000,), 14, Mode.PAPER, 0))
 
 
 @pytest.fixture
@@ -147,11 +147,14 @@ def values(monkeypatch):
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("budget", 0, "llm_select.budget: .*greater than or equal to 1, not 0"),
-        ("budget", -5, "llm_select.budget: .*greater than or equal to 1, not -5"),
-        ("budget", "abc", "llm_select.budget: .*valid integer, not 'abc'"),
-        ("budget", 1.5, "llm_select.budget: .*valid integer"),
-        ("budget", True, "llm_select.budget: .*valid integer"),
+        ("budget", 0, "llm_select.budget: expected a whole number from 1, .*, not 0"),
+        ("budget", -5, "llm_select.budget: .*, not -5"),
+        ("budget", "abc", "llm_select.budget: .*, not 'abc'"),
+        ("budget", 1.5, "llm_select.budget: .*, not 1.5"),
+        ("budget", [], "llm_select.budget: .*a list of them"),
+        ("budget", [5, 0], "llm_select.budget: .*a list of them"),
+        ("take", "best", "llm_select.take: "),
+        ("budget", True, "llm_select.budget: .*, not True"),
         ("budegt", 5, r"llm_select.budegt is unknown; did you mean budget\?"),
         ("route", "ofline", r"models has no ofline; did you mean offline\?"),
         ("fallback_routes", ["ofline"], r"fallback_routes: models has no ofline; did you mean"),
@@ -633,13 +636,15 @@ def test_what_another_route_answered_says_whose_it_is(desk):
         ({"rationale": True, "votes": 3}, Round(1, 10, 140, 10), None),
         ({}, Round(2, 1, 200, 100), 16 + 4 * 100),
         ({}, Round(1, 10, 140, 140), None),
+        ({"take": "middle"}, Round(1, 1, 200, 3), 16 + 4 * 200),
     ],
 )
 def test_answers_that_would_be_cut_off_are_not_paid_for(changes, last, needed):
     values = read_params(PROJECT / "params.yaml")
     params = check({**values, "llm_select": {**values["llm_select"], **changes}})
+    terms = read_terms(params, 0, PROJECT)
     if needed is None:
-        check_answer_room(params, last)
+        check_answer_room(terms, [last])
     else:
         with pytest.raises(ParamError, match=f"Set it to {needed} at least"):
-            check_answer_room(params, last)
+            check_answer_room(terms, [last, Round(2, 1, 10, 1)])

@@ -34,6 +34,7 @@ from tasks.validate import check, validate, work
 PROJECT = Path(__file__).parent.parent
 LIMITS = Limits(
     n_selected=4,
+    budgets=(4,),
     is_partial=False,
     near_threshold=0.8,
     max_fallback_rate=0.25,
@@ -426,26 +427,29 @@ FAULTS = [
     ),
     Fault(
         "selected",
-        ("Each record is of the pool", HASH, "Each record was picked in the last round"),
+        ("Each record is of the pool", HASH, "Each record was picked in a round that selects"),
         NOWHERE,
         put("selected", 1, id=NOWHERE),
     ),
     Fault("selected", (HASH,), IDS[3], put("selected", 1, input="Time does not heal.")),
     Fault(
         "selected",
-        ("Each record was picked in the last round",),
+        ("Each record was picked in a round that selects",),
         IDS[4],
         lambda run: run.selected[1].update(_record(4)),
     ),
     Fault(
         "selected",
-        tuple(f"Each {NAMED.get(column, column)} is that of the pick" for column in PROVENANCE),
+        (
+            *(f"Each {NAMED.get(column, column)} is that of the pick" for column in PROVENANCE),
+            "Smaller budgets come first",
+        ),
         f"id {IDS[0]}, pick_round 1, round 2",
         put("selected", 3, round=2, prompt=2, slot=3, rank=4, votes=2, method="rubric"),
     ),
     Fault(
         "selected",
-        ("The best ranks come first",),
+        ("The best ranks come first in each",),
         f"id {IDS[3]}, rank 1, rank_before 2",
         swap_the_first_and_the_last_selected,
     ),
@@ -523,7 +527,7 @@ def test_a_sound_run_meets_every_expectation(verdict: Verdict):
 
 
 def test_a_tournament_is_sound_too():
-    limits = replace(LIMITS, n_selected=2)
+    limits = replace(LIMITS, n_selected=2, budgets=(2,))
     assert validate(tournament().artifacts(), limits).failed == []
 
 
@@ -627,7 +631,7 @@ def test_a_faulty_run_stops_with_what_is_wrong_and_where_to_look(tmp_path: Path)
         stage.run(work)
     failed_file = tmp_path / ".selectllm" / "failed_validation.json"
     message = str(caught.value)
-    assert "1 of 56 expectations are not met" in message
+    assert "1 of 57 expectations are not met" in message
     assert f"selected: Each cluster is that of the candidate: 1 of 4 rows: id {IDS[3]}" in message
     assert str(failed_file) in message
     assert str(tmp_path / ".selectllm" / "data_docs" / "index.html") in message
@@ -656,7 +660,7 @@ def test_a_run_says_two_lines_writes_the_same_each_time_and_leaves_nothing_elsew
     )
     docs = state / "data_docs"
     said = [f"validate: Data Docs are in {docs / 'index.html'}"]
-    assert done.stderr.splitlines() == [*said, "validate: 56 of 56 expectations are met"]
+    assert done.stderr.splitlines() == [*said, "validate: 57 of 57 expectations are met"]
     assert (done.returncode, done.stdout, list(elsewhere.iterdir())) == (0, "", [])
 
     text = result_file.read_text()

@@ -23,7 +23,7 @@ from tasks.llm.routes import Route
 from tasks.llm.rules import Round, Rules, plan_rounds
 from tasks.llm.shown import Shown
 from tasks.llm.tokens import fewest_tokens
-from tasks.llm.votes import n_ranked, n_useful
+from tasks.llm.votes import n_useful
 
 PAPER_PROMPTS = 1000  # K, of the paper's experiments
 LATENCY_S = (0.5, 10.0)  # of a call, where the journal knows none of this model
@@ -137,8 +137,7 @@ def _first_round(shown: Shown, rules: Rules, terms: Terms, plan: Sequence[Round]
     extremes = np.empty((len(sizes), 2), dtype=np.int64)
     for i, candidates in enumerate(shown.prompts):
         texts = [shorten(text, terms.max_candidate_chars) for text in shown.texts(candidates)]
-        n_votes = n_useful(len(texts), terms.votes)
-        n_ranks = n_ranked(len(texts), int(n_picks[i]), n_votes)
+        n_ranks = terms.n_ranks(len(texts), int(n_picks[i]))
         messages = terms.prompt.messages(texts, n_ranks, rationale=terms.rationale)
         prompts[i] = _tokens(terms, messages, len(texts), n_ranks)
         extremes[i] = min(map(fewest_tokens, texts)), max(len(text.encode()) for text in texts)

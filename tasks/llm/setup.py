@@ -8,7 +8,7 @@ from tasks.core.params import load_section, load_seed
 from tasks.core.stage import Stage
 from tasks.llm.panel import Terms
 from tasks.llm.routes import Route, load_chain
-from tasks.llm.rules import Round, Rules, check_budget, plan_rounds, read_rules
+from tasks.llm.rules import Round, Rules, check_budgets, plan_rounds, read_rules
 from tasks.llm.section import LlmSelect, check_answer_room, read_terms
 from tasks.llm.shown import Shown
 
@@ -40,7 +40,8 @@ class Setup(NamedTuple):
         rules = read_rules(
             stage.dep("cluster/clusters.json"), params.budget, seed, n_canaries=params.canaries
         )
-        check_budget(len(shown.rows), len(shown.prompts), rules)
+        check_budgets(len(shown.rows), len(shown.prompts), rules)
         plan = plan_rounds(len(shown.rows), len(shown.prompts), rules)
-        check_answer_room(params, plan[-1])
-        return cls(params, routes, read_terms(params, seed, root), shown, rules, plan)
+        terms = read_terms(params, seed, root)
+        check_answer_room(terms, plan)
+        return cls(params, routes, terms, shown, rules, plan)
