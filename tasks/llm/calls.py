@@ -153,10 +153,8 @@ class Caller:
     def _delay_s(self, fault: ProviderFault, n_failed: int) -> float:
         if fault.retry_after_s is not None:
             return fault.retry_after_s
-        delay_s = min(MAX_BACKOFF_S, self._habits.backoff_s * 2 ** (n_failed - 1))
-        return float(
-            delay_s * random.uniform(0.5, 1)
-        )  # or all that failed together come back together
+        longest_s: float = min(MAX_BACKOFF_S, self._habits.backoff_s * 2 ** (n_failed - 1))
+        return random.uniform(longest_s / 2, longest_s)  # not all that failed together at once
 
     async def _wait(self, fault: ProviderFault, endpoint: Endpoint, delay_s: float) -> None:
         """Let the endpoint rest where it says that calls come too fast, else the question."""

@@ -79,13 +79,10 @@ class Purchase:
         No key is kept with it, should the reply repeat one.
         """
         redact = endpoint.redact
-        posed, is_bound = self._posed, reply.prompt_tokens is None
-        n_completion = reply.completion_tokens
-        if reply.prompt_tokens is None or n_completion is None:
-            used, is_bound = self._most, True
-        else:
-            used = endpoint.used(reply.prompt_tokens, n_completion)
-        picks = parse_picks(reply.text, posed.n_candidates, posed.n_picks)
+        used, is_bound = self._most, True
+        if reply.prompt_tokens is not None and reply.completion_tokens is not None:
+            used, is_bound = endpoint.used(reply.prompt_tokens, reply.completion_tokens), False
+        picks = parse_picks(reply.text, self._posed.n_candidates, self._posed.n_picks)
         if not isinstance(picks, Unreadable):
             answer = Answer(
                 self._route,
