@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from tasks.core.errors import DataError
 from tasks.llm.journal.books import forgive
 from tasks.llm.journal.commits import Commits
+from tasks.llm.journal.entries import LOST, Answer, Call, Refused, Settled, answer_key
 from tasks.llm.journal.file import connect
-from tasks.llm.journal.journal import LOST, Answer, Call, Journal, Refused, Settled, answer_key
+from tasks.llm.journal.journal import Journal
 from tests.conftest import PROJECT
 
 ANSWER = Answer(
@@ -247,7 +248,8 @@ def test_room_is_waited_for_only_while_a_call_of_this_run_is_under_way(journals)
 HOLD = """
 import asyncio, sys, time
 from pathlib import Path
-from tasks.llm.journal.journal import Call, Journal
+from tasks.llm.journal.entries import Call
+from tasks.llm.journal.journal import Journal
 
 async def hold():
     journal = Journal(Path(sys.argv[1]), cap_usd=10.0)

@@ -18,7 +18,8 @@ from tasks.core.errors import LLMError, ParamError
 from tasks.llm.canaries import Kind, Planting, plant
 from tasks.llm.endpoint import Habits
 from tasks.llm.faults import FaultKind
-from tasks.llm.journal.journal import LOST, Journal
+from tasks.llm.journal.entries import LOST
+from tasks.llm.journal.journal import Journal
 from tasks.llm.judge import ModelJudge
 from tasks.llm.panel import Terms
 from tasks.llm.prompt import PROMPTS, read_prompt

@@ -9,7 +9,7 @@ from tasks.llm.answer import AnswerFault, answer_schema
 from tasks.llm.ask import Gate
 from tasks.llm.endpoint import Endpoint, Habits, least_busy
 from tasks.llm.faults import FaultKind, ProviderFault
-from tasks.llm.journal.journal import Answer
+from tasks.llm.journal.entries import Answer
 from tasks.llm.posed import NoAnswer, Posed
 from tasks.llm.prompt import Messages, reask
 from tasks.llm.routes import Route

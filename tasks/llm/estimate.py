@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tasks.core.errors import ParamError
-from tasks.llm.client import load_litellm
+from tasks.llm.library import load_litellm
 from tasks.llm.panel import Terms
 from tasks.llm.prices import require_price
 from tasks.llm.routes import Route

@@ -6,11 +6,12 @@ from collections import Counter
 
 from tasks.llm.answer import Unreadable, parse_picks
 from tasks.llm.ask import Halt
-from tasks.llm.client import Reply
 from tasks.llm.endpoint import Endpoint, Used
 from tasks.llm.faults import FaultKind, ProviderFault
-from tasks.llm.journal.journal import ANSWER, Answer, Call, Journal, Refused, Settled
+from tasks.llm.journal.entries import ANSWER, Answer, Call, Refused, Settled
+from tasks.llm.journal.journal import Journal
 from tasks.llm.posed import Posed
+from tasks.llm.wire import Reply
 
 TAKEN_POLL_S = 0.2
 KEPT_REPLY = 2000  # characters of a useless reply, which the next question quotes

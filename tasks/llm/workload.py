@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.llm.answer import answer_schema
-from tasks.llm.client import response_format
 from tasks.llm.fence import shorten
 from tasks.llm.panel import Terms
 from tasks.llm.prices import most_prompt_tokens
@@ -18,6 +17,7 @@ from tasks.llm.rules import Round, Rules
 from tasks.llm.shown import Shown
 from tasks.llm.tokens import fewest_tokens
 from tasks.llm.votes import n_ranked, n_useful
+from tasks.llm.wire import response_format
 
 PAPER_PROMPTS = 1000  # K, of the paper's experiments
 
