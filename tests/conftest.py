@@ -17,6 +17,8 @@ import httpx
 import psutil
 import pytest
 
+pytest_plugins = ("tests.judge_desk", "tests.selection_desk")  # fixtures of several files
+
 # Tests send SIGINT to what they start, which would inherit that a background job ignores it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
