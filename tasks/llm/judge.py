@@ -6,7 +6,8 @@ from tasks.core.events import log
 from tasks.llm.ask import Crowd
 from tasks.llm.canaries import plant
 from tasks.llm.fence import shorten
-from tasks.llm.journal.journal import ANSWER, Journal
+from tasks.llm.journal.entries import ANSWER
+from tasks.llm.journal.journal import Journal
 from tasks.llm.panel import Panel, Ruling, Terms
 from tasks.llm.quota import Take
 from tasks.llm.rounds import Candidates, Method, Question, SetAside, Verdict, Vote

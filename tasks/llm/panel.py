@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tasks.llm.answer import parse_reasons
 from tasks.llm.calls import Caller
 from tasks.llm.endpoint import Habits
-from tasks.llm.journal.journal import Answer, answer_key
+from tasks.llm.journal.entries import Answer, answer_key
 from tasks.llm.posed import NoAnswer, Posed
 from tasks.llm.prompt import Prompt
 from tasks.llm.quota import Take

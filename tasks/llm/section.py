@@ -11,7 +11,7 @@ from tasks.core.errors import ParamError
 from tasks.core.params import PARAMS_FILE, Budgets, Params, load_section, load_seed
 from tasks.llm.endpoint import Habits
 from tasks.llm.fence import NOTE_CHARS
-from tasks.llm.journal.journal import answer_key
+from tasks.llm.journal.entries import answer_key
 from tasks.llm.local import require_local
 from tasks.llm.panel import Terms
 from tasks.llm.prompt import read_prompt
