@@ -7,53 +7,26 @@ from contextlib import closing
 from typing import Any
 
 from tasks.core.events import log
-from tasks.core.params import load_seed
 from tasks.core.stage import Stage, run_step
 from tasks.llm.journal.journal import Journal
 from tasks.llm.judge import ModelJudge
 from tasks.llm.outcome import write_outcome
 from tasks.llm.rounds import Selection
-from tasks.llm.routes import load_chain
-from tasks.llm.rules import Rules, check_budget, plan_rounds, read_rules
-from tasks.llm.section import (
-    JOURNAL,
-    LlmSelect,
-    check_answer_room,
-    check_section,
-    read_terms,
-    selection_name,
-)
+from tasks.llm.rules import Rules
+from tasks.llm.section import JOURNAL, check, selection_name
 from tasks.llm.selecting import llm_select
+from tasks.llm.setup import Setup
 from tasks.llm.shown import Shown
 from tasks.llm.usage import usage
 
 
-def check(values: Mapping[str, Any]) -> LlmSelect:
-    """The section llm_select, and what it names: the routes, their keys and the prompt file.
-
-    Raises:
-        ParamError: Something of it is not as it should be.
-    """
-    return check_section(values)
-
-
 def work(stage: Stage) -> None:
     """Read the prompts, have them judged, write the selection and what it rests on."""
-    params = check(stage.values)
-    routes = load_chain(stage.values, params.route, params.fallback_routes)
-    seed = load_seed(stage.values)
-    prompts_file = stage.dep("cluster/prompts.parquet")
-    shown = Shown.read(prompts_file, stage.dep("ingest/pool.parquet"))
-    rules = read_rules(
-        stage.dep("cluster/clusters.json"), params.budget, seed, n_canaries=params.canaries
-    )
-    check_budget(len(shown.rows), len(shown.prompts), rules)
-    terms = read_terms(params, seed)
-    plan = plan_rounds(len(shown.rows), len(shown.prompts), rules)
-    check_answer_room(params, plan[-1])
+    check(stage.values)  # keys too, before anything is read
+    params, routes, terms, shown, rules, plan = Setup.read(stage, stage.values)
     n_questions = sum(this.n_prompts for this in plan) + params.canaries
     progress = stage.progress(n_questions, "prompts")
-    name = selection_name(params, terms, routes, prompts_file)
+    name = selection_name(params, terms, routes, stage.dep("cluster/prompts.parquet"))
     path = stage.state / JOURNAL
     with closing(Journal(path, selection=name, cap_usd=params.max_usd)) as journal:
         judge = ModelJudge(routes, terms, shown.texts, journal, progress.advance)

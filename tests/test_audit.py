@@ -14,7 +14,6 @@ from tasks.audit.verify import verify
 from tasks.core.errors import DataError, ParamError
 from tasks.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED
 from tests.fake_provider import FakeProvider, fails, honest, late, says
-from tests.test_llm_select import desk  # noqa: F401
 
 OUTS = {
     "ingest": ["ingest/pool.parquet", "ingest/dropped.parquet"],
@@ -56,7 +55,7 @@ def seal(table):
 
 
 @pytest.fixture
-def table(desk):  # noqa: F811
+def table(desk):
     """A desk to select at, with what the steps before it dropped."""
     first = next(iter(desk.records))
     rows = [{"line": 99, "reason": "nul", "detail": "instruction holds a NUL"}]

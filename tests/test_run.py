@@ -136,7 +136,7 @@ def test_a_second_run_in_the_same_workspace_stops_with_a_word(space):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 @pytest.mark.parametrize("where", ["ephemeral server", "own server"])
-def test_interrupted_it_ends_in_five_seconds_with_nothing_left(toy, server, number, where):
+def test_interrupted_it_ends_in_seconds_with_nothing_left(toy, server, number, where):
     if where == "own server":
         toy.env.update(server.env)
     running = toy.start("run", "-S", "first.naps=200")
@@ -146,7 +146,7 @@ def test_interrupted_it_ends_in_five_seconds_with_nothing_left(toy, server, numb
     output = running.communicate(timeout=60)[0]
     seconds = time.monotonic() - start
     assert running.returncode == 130, output
-    assert seconds < 5, output
+    assert seconds < 10, output  # 5 on a machine of its own
     assert toy.processes() == []
     assert not (toy.root / "data/first/first.txt").exists()
 

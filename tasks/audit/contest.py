@@ -29,7 +29,7 @@ class Contest(NamedTuple):
         """
         shown = Shown.read(lock.out("cluster/prompts.parquet"), lock.out("ingest/pool.parquet"))
         seed = lock.params("llm_select")["seed"]
-        rules = read_rules(lock.out("cluster/clusters.json"), bill["budget"], seed)
+        rules = read_rules(lock.out("cluster/clusters.json"), (bill["budget"],), seed)
         return cls(shown, rules, lock.rows("llm_select/picks.parquet", PICKS))
 
     def rounds_of(self, record_id: str) -> list[dict[str, Any]]:
@@ -55,7 +55,11 @@ class Contest(NamedTuple):
         n_rounds = max((row["round"] for row in self.picks), default=1)
         for n_round in range(1, n_rounds + 1):
             if n_round > 1:
-                won = [numbers[row["id"]] for row in self.picks if row["round"] == n_round - 1]
+                won = [
+                    numbers[row["id"]]
+                    for row in self.picks
+                    if (row["round"], row["rank"]) == (n_round - 1, 1)
+                ]
                 prompts = next_prompts(won, self.shown.clusters, self.rules, n_round - 1)
             yield n_round, prompts
 

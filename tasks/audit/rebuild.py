@@ -6,17 +6,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tasks.core.params import load_section, load_seed
 from tasks.core.stage import Stage
 from tasks.llm.journal.frozen import Frozen
 from tasks.llm.judge import ModelJudge
 from tasks.llm.outcome import write_outcome
 from tasks.llm.rounds import Question, Verdict
-from tasks.llm.routes import load_chain
-from tasks.llm.rules import check_budget, read_rules
-from tasks.llm.section import JOURNAL, LlmSelect, read_terms
+from tasks.llm.section import JOURNAL
 from tasks.llm.selecting import llm_select
-from tasks.llm.shown import Shown
+from tasks.llm.setup import Setup
 from tasks.llm.usage import usage
 
 Place = tuple[int, int]  # round, prompt
@@ -41,15 +38,7 @@ def rebuild(
         ParamError: A parameter is not as it should be.
     """
     stage = Stage("llm_select", root)
-    params = load_section(stage.values, "llm_select", LlmSelect)
-    seed = load_seed(stage.values)
-    routes = load_chain(stage.values, params.route, params.fallback_routes)
-    shown = Shown.read(stage.dep("cluster/prompts.parquet"), stage.dep("ingest/pool.parquet"))
-    rules = read_rules(
-        stage.dep("cluster/clusters.json"), params.budget, seed, n_canaries=params.canaries
-    )
-    check_budget(len(shown.rows), len(shown.prompts), rules)
-    terms = read_terms(params, seed, root)
+    params, routes, terms, shown, rules, _ = Setup.read(stage, stage.values, root)
     with closing(Frozen(stage.state / JOURNAL)) as journal:
         judge = _Replay(ModelJudge(routes, terms, shown.texts, journal, lambda: None), decided)
         selection = asyncio.run(llm_select(shown.prompts, shown.clusters, rules, judge))

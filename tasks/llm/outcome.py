@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from tasks.core.schemas import PICKS, SELECTED
 from tasks.core.tables import write_table
+from tasks.llm.deployment import RUBRIC_MODEL
 from tasks.llm.rounds import Method, Pick, Selection
-from tasks.llm.routes import RUBRIC_MODEL, Route
+from tasks.llm.routes import Route
 from tasks.llm.shown import Shown
 
 

@@ -18,10 +18,11 @@ from tasks.llm.rules import Round, Rules, plan_rounds
 async def llm_select(
     prompts: Sequence[Candidates], clusters: NDArray[np.int32], rules: Rules, judge: Judge
 ) -> Selection:
-    """Select `rules.budget` candidates by the judgement of `judge`, in one round if that will do.
+    """Select `rules.budget` candidates by the judgement of `judge`, in as few rounds as will do.
 
-    While there are more prompts than picks to make, each picks one, and the winners make up the
-    prompts of the next round. The same judgements give the same selection.
+    The first picks of a round's prompts make up the prompts of the next round, until there are no
+    more prompts than the smallest budget has picks. The same judgements give the same selection,
+    and its first n records are the selection for each smaller budget n.
 
     Args:
         prompts: The first round's prompts; no candidate stands in two, and together they hold
@@ -31,23 +32,32 @@ async def llm_select(
         judge: Who picks.
     """
     first = list(prompts)
+    won: list[Pick] = []
     picks: list[Pick] = []
+    selected: list[Pick] = []
     plan = plan_rounds(sum(map(len, prompts)), len(prompts), rules)
-    for this in plan[:-1]:
-        won = await _hold(this, prompts, np.ones(len(prompts), dtype=np.intp), judge)
+    for this in plan:
+        if this.round > 1:
+            winners = [pick.candidate for pick in won if pick.rank == 1]
+            prompts = next_prompts(winners, clusters, rules, this.round - 1)
+        sizes = np.array([len(prompt) for prompt in prompts])
+        won = await _hold(this, prompts, quotas(this.n_picks, sizes, rules.seed), judge)
         picks += won
-        if len(won) < this.n_prompts:
-            return Selection(won[: rules.budget], picks, plan, [], is_partial=True)
-        prompts = next_prompts([pick.candidate for pick in won], clusters, rules, this.round)
-    sizes = np.array([len(prompt) for prompt in prompts])
-    n_picks = quotas(rules.budget, sizes, rules.seed)
-    final = await _hold(plan[-1], prompts, n_picks, judge)
-    place = np.argsort(prompt_order(sizes, rules.seed))
-    selected = sorted(final, key=lambda pick: (pick.rank, place[pick.question.prompt - 1]))
-    if len(selected) < rules.budget:
-        return Selection(selected, [*picks, *final], plan, [], is_partial=True)
+        is_partial = len(won) < this.n_picks
+        if is_partial or this.n_picks <= rules.budget:
+            place = np.argsort(prompt_order(sizes, rules.seed))
+            won_here = sorted(won, key=lambda pick: (pick.rank, place[pick.question.prompt - 1]))
+            selected = _in_front(won_here, selected)[: rules.budget]
+        if is_partial:
+            return Selection(selected, picks, plan, [], is_partial=True)
     canaries = await _audit(first, plan[0], rules, judge)
-    return Selection(selected, [*picks, *final], plan, canaries, is_partial=False)
+    return Selection(selected, picks, plan, canaries, is_partial=False)
+
+
+def _in_front(picks: Sequence[Pick], others: Sequence[Pick]) -> list[Pick]:
+    """The picks, then the others, less those of the same candidates."""
+    candidates = {pick.candidate for pick in picks}
+    return [*picks, *(pick for pick in others if pick.candidate not in candidates)]
 
 
 def next_prompts(

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from tasks.core.errors import DataError
 from tasks.llm.answer import parse_picks
+from tasks.llm.journal.entries import Answer
 from tasks.llm.journal.file import connect, told
-from tasks.llm.journal.journal import Answer, Journal
+from tasks.llm.journal.journal import Journal
 
 _ANY_SLOT = 10**9
 
