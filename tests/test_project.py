@@ -253,9 +253,8 @@ def test_any_changed_byte_is_found_and_its_file_named_and_in_an_empty_clone_none
     """The clone has what Git keeps, DVC's cache and the journal; nothing is run in it."""
     monkeypatch.delenv("DVC_ROOT", raising=False)
     root = tmp_path / "empty"
-    done.run("git", "add", "dvc.lock")
-    done.run("git", "commit", "-qm", "Select")
     done.run("git", "clone", "-q", str(done.root), str(root))
+    shutil.copy(done.root / "dvc.lock", root)
     empty = replace(done, root=root)
     shutil.copytree(done.root / ".dvc/cache", root / ".dvc/cache")
     empty.dvc("checkout")
