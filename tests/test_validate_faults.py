@@ -222,7 +222,10 @@ FAULTS = [
     ),
     Fault(
         "selected",
-        tuple(f"Each {NAMED.get(column, column)} is that of the pick" for column in PROVENANCE),
+        (
+            *(f"Each {NAMED.get(column, column)} is that of the pick" for column in PROVENANCE),
+            "Smaller budgets come first",
+        ),
         f"id {IDS[0]}, pick_round 1, round 2",
         put("selected", 3, round=2, prompt=2, slot=3, rank=4, votes=2, method="rubric"),
     ),
