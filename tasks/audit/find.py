@@ -71,9 +71,7 @@ def _unknown(name: str, what: str, offer: str) -> ParamError:
     return ParamError(
         f"{name!r} {what}",
         where="selectllm explain",
-        fix=offer
-        or "Ids stand in data/ingest/pool.parquet and in every file that is exported; "
-        "line:37 names a line of the source.",
+        fix=offer or "Ids stand in pool.parquet and receipt.jsonl; line:37 names a source's line.",
     )
 
 
