@@ -82,10 +82,16 @@ class Page:
             deviceScaleFactor=1,
             mobile=width < 500,
         )
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.ask("Emulation.setEmulatedMedia", features=features)
+        self.show_as(scheme)
+        self.problems.clear()
+        self.requests.clear()
         self.ask("Page.navigate", url=path.as_uri())
         self.wait("document.documentElement?.dataset.drawn === 'yes'")
+
+    def show_as(self, scheme: str) -> None:
+        """Be a screen of one that likes pages light, or dark."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.ask("Emulation.setEmulatedMedia", features=features)
 
     def wait(self, condition: str) -> None:
         """Wait until an expression is true in the page."""
@@ -98,6 +104,14 @@ class Page:
     def move(self, x: float, y: float) -> None:
         """Move the mouse to a place of the window."""
         self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def press(self, key: str, code: int) -> None:
+        """Press a key and let it go."""
+        for kind in ("keyDown", "keyUp"):
+            text = {"text": "\r"} if (kind, key) == ("keyDown", "Enter") else {}
+            self.ask(
+                "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text
+            )
 
     def picture(self, path: Path) -> None:
         """The whole page as a PNG file."""
