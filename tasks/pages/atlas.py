@@ -31,8 +31,8 @@ def atlas(evidence: Evidence, max_points: int, seed: int) -> dict[str, Any]:
     drawn = np.random.default_rng(seed).permutation(rest)[: max_points - len(ours)]
     shown = np.concatenate([ours, np.sort(drawn)])
     clusters = _clusters(evidence)[shown]
+    points = project(corpus.vectors[shown])
     with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
-        points = project(corpus.vectors[shown])
         others = _others(corpus, evidence.others, shown)
     return {
         "n_selected": len(evidence.rows),

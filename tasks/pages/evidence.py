@@ -77,12 +77,13 @@ def read_receipts(path: Path) -> Iterator[dict[str, Any]]:
     """The receipts of a selection, in its order.
 
     Raises:
-        DataError: A line is no JSON.
+        DataError: A line is no JSON object.
     """
     with path.open(encoding="utf-8") as file:
         for n, line in enumerate(file, 1):
             try:
-                yield json.loads(line)
-            except ValueError as error:
+                receipt = {"id": None, **json.loads(line)}
+            except (ValueError, TypeError) as error:
                 where = f"{path}:{n}"
-                raise DataError(f"not readable as JSON: {error}", where=where, fix=REMAKE) from None
+                raise DataError(f"no receipt: {error}", where=where, fix=REMAKE) from None
+            yield receipt

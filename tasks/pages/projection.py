@@ -1,7 +1,10 @@
 """Records as points of a plane, the alike ones near each other."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from tasks.likeness.cosines import Vectors
 
@@ -16,8 +19,8 @@ Points = NDArray[np.float64]
 def project(vectors: Vectors) -> Points:
     """Points in a plane: t-SNE (van der Maaten 2014) from the first two principal components on.
 
-    The same for the same vectors on one thread, and on processors of one family. Of few records
-    it is the two components themselves; records that are all the same are one point.
+    The same for the same vectors on processors of one family. Of few records it is the two
+    components themselves; records that are all the same are one point.
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero, n at least 1.
@@ -25,11 +28,14 @@ def project(vectors: Vectors) -> Points:
     Returns:
         float64, shape (n, 2), each axis within 0 to 1.
     """
-    axes = _components(vectors, AXES)
-    flat = np.zeros((len(vectors), 2))
-    flat[:, : axes.shape[1]] = axes[:, :2]
-    if len(vectors) >= MIN_POINTS and flat[:, 0].std() > 0:
-        flat = _neighbourhoods(axes, flat)
+    from sklearn.manifold import TSNE  # noqa: PLC0415  here: a limit reaches only what is loaded
+
+    with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
+        axes = _components(vectors, AXES)
+        flat = np.zeros((len(vectors), 2))
+        flat[:, : axes.shape[1]] = axes[:, :2]
+        if len(vectors) >= MIN_POINTS and flat[:, 0].std() > 0:
+            flat = _neighbourhoods(axes, flat, TSNE)
     return _within_unit(flat)
 
 
@@ -44,10 +50,8 @@ def _components(vectors: Vectors, n: int) -> Points:
     return components
 
 
-def _neighbourhoods(axes: Points, start: Points) -> Points:
-    from sklearn.manifold import TSNE  # noqa: PLC0415  a second
-
-    model = TSNE(
+def _neighbourhoods(axes: Points, start: Points, method: Any) -> Points:
+    model = method(
         init=(start / start[:, 0].std() * 1e-4).astype(np.float32),
         perplexity=min(PERPLEXITY, (len(axes) - 1) / 3),
         max_iter=ITERATIONS,
