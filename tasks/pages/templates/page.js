@@ -6,8 +6,12 @@
   const OURS = "#3b6cf0";
   const LINES = ["#8b8f9a", "#d9772b", "#12a08a", "#b052c9", "#c9a50b", "#e0567a", "#4f9a2f",
     "#2aa1d6", "#9a6b4b", "#7f7ae0", "#5d7f8f", "#b3446c", "#7d8a1f"];
+  // A tip lies inside a shadow root, where no rule of the page reaches; it covers Bokeh's own frame.
+  const TIP = "margin:-5px;padding:.5rem .7rem;max-width:22rem;background:var(--card);color:var(--ink);"
+    + "box-shadow:0 0 0 1px var(--muted);font:13px/1.45 system-ui,sans-serif;white-space:pre-wrap;"
+    + "overflow-wrap:anywhere";
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const still = matchMedia("(pointer: coarse)");
+  const touch = matchMedia("(pointer: coarse)");
   const byId = (id) => document.getElementById(id);
   const read = (id) => byId(id) && JSON.parse(byId(id).textContent);
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -29,7 +33,7 @@
       outline_line_color: null, min_border: 8, ...options,
     });
     drawn.toolbar.logo = null;
-    if (still.matches) drawn.toolbar.active_drag = null; // a finger on the plot scrolls the page
+    if (touch.matches) drawn.toolbar.active_drag = null; // a finger on the plot scrolls the page
     for (const axis of drawn.axes) {
       axis.axis_line_color = style("--line");
       axis.major_tick_line_color = style("--line");
@@ -67,9 +71,9 @@
 
     function tip(i) {
       const box = element("div", undefined, {class: "tip"});
-      box.style.cssText = "max-width:min(22rem,60vw);font:13px/1.45 system-ui,sans-serif;white-space:pre-wrap;overflow-wrap:anywhere";
+      box.style.cssText = TIP;
       const head = element("div", `${kind(i)} · cluster ${data.clusters[i]}`);
-      head.style.opacity = ".75";
+      head.style.color = "var(--muted)";
       box.append(head, element("div", data.texts[i], {dir: "auto"}));
       return box;
     }
@@ -129,14 +133,14 @@
       drawn.add_tools(
         new Bokeh.HoverTool({
           renderers: glyphs, limit: 1, attachment: "horizontal",
-          tooltips: (from, vars) => tip(pick(from, vars.index)),
+          tooltips: touch.matches ? null : (from, vars) => tip(pick(from, vars.index)),
         }),
         new Bokeh.TapTool({renderers: glyphs, behavior: "inspect"}),
       );
       for (const from of [pool, ours]) {
         from.inspect.connect(() => {
           const [i] = from.inspected.indices;
-          if (i !== undefined) tell(pick(from, i));
+          if (i !== undefined) focus(pick(from, i));
         });
       }
       mark();
@@ -199,7 +203,8 @@
         renderers: drawn.map(({glyphs}) => glyphs[2]),
         tooltips: (from, {index, x, y, name}) => {
           const [size, value] = [from.get_array("x")[index], from.get_array("y")[index]];
-          return element("div", `${name ?? ""} at ${size.toLocaleString("en")}: ${Number(value.toPrecision(4))}`);
+          const words = `${name} at ${size.toLocaleString("en")}: ${Number(value.toPrecision(4))}`;
+          return element("div", words, {style: TIP});
         },
       }));
       toggle();
