@@ -143,6 +143,9 @@ class World:
             for row in shown
             if row["slot"] == 1
         ][:n_selected]
+        loser = (
+            {**shown[1], "round": 1, "rank": 2, "votes": 1, "method": "llm"} if shown[1:] else None
+        )
         records = {record["id"]: record for record in pool}
         chosen = [
             {**records[p["id"]], **p, "route": "chatgpt", "model": "openai/some"} for p in picks
@@ -152,7 +155,7 @@ class World:
         self._table("dedupe/unique", [{"id": each} for each in unique], UNIQUE)
         self._table("dedupe/dropped", twins, DEDUPE_DROPPED)
         self._table("cluster/prompts", shown, PROMPTS)
-        self._table("llm_select/picks", picks, PICKS)
+        self._table("llm_select/picks", [*picks, *filter(None, [loser])], PICKS)
         self._table("llm_select/selected", chosen, SELECTED)
         others = [
             {"method": "random", "seed": 0, "rank": 1 + i, "id": each}
@@ -258,7 +261,8 @@ def test_the_page_tells_funnel_bill_prompts_and_where_it_comes_from(told: World)
     for words in (
         *("6 of 42 unique records selected", "44 rows read", "− 1 faulty", "− 1 duplicates"),
         *("$0.1230", "The judge goes by the slot", "1 no JSON", "1 nearly the same as another"),
-        *("pick 1 “ It is the clearest. ”", "Judges are fair", "gibberish"),
+        *("pick 1 “ It is the clearest. ” picked by openai/some", "not selected in the end"),
+        *("Judges are fair", "gibberish"),
     ):
         assert words in page.text, words
     for tail in ("ingest/pool.parquet", "llm_select/receipt.jsonl", "measure/metrics.json"):

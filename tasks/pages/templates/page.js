@@ -122,10 +122,11 @@
       const x = {field: "x"}, y = {field: "y"};
       const scale = place.clientWidth < 500 ? 0.7 : 1;
       const crowd = scale * (data.n_shown > 1500 ? 4.5 : 7);
-      const chosen = scale * (data.n_ours > 400 ? 8 : 12);
+      const many = Math.log10(Math.max(1, data.n_ours / 60));
+      const chosen = scale * (12 - 3.3 * many);
       const glyphs = [
         drawn.scatter({x, y, source: pool, size: crowd, color: {field: "colour"}, fill_alpha: 0.55, line_color: null}),
-        drawn.scatter({x, y, source: ours, size: chosen, fill_color: {field: "colour"}, line_color: ink, line_width: 1.6}),
+        drawn.scatter({x, y, source: ours, size: chosen, fill_color: {field: "colour"}, line_color: ink, line_width: 1.7 - 0.5 * many}),
       ];
       drawn.scatter({x, y, source: layers.other, size: 11, marker: "diamond", fill_color: null, line_color: style("--bad"), line_width: 2});
       drawn.scatter({x, y, source: layers.focus, size: 24, fill_color: null, line_color: style("--accent"), line_width: 3});
