@@ -7,13 +7,13 @@ from typing import Any
 METHODS = {"llm_select": "this selection", "random": "random"}
 MEASURES = {
     "coverage_mean": "Distance to the nearest selected record, mean",
-    "coverage_p95": "Distance that 95 % of the pool keep to",
+    "coverage_p95": "Distance that 95\u00a0% of the pool keep to",
     "coverage_max": "Distance of the farthest record",
     "facility_location": "Facility location: likeness to the nearest selected record",
     "redundancy": "Redundancy: likeness of selected records to each other",
     "vendi": "Vendi score: as many wholly unlike records",
     "distinct_2": "Distinct pairs of words",
-    "student_rouge_l": "Student's ROUGE-L",
+    "student_rouge_l": "Student's ROUGE\u2011L",
     "student_cosine": "Student's cosine",
 }
 SPACES = {"words": "words", "text": "texts", "vectors": "vectors"}
