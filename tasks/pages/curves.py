@@ -25,6 +25,7 @@ def curves(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "sizes": given["sizes"],
         "methods": [method_name(method) for method in order],
+        "n_ours": int(OURS in order),
         "n_drawn": N_DRAWN,
         "measures": [
             {

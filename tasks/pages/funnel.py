@@ -6,7 +6,7 @@ from typing import Any
 STEPS = (  # name, what is left, and what went before it
     ("rows", "rows read", ()),
     ("pool", "records", ("excluded", "faulty", "repeated")),
-    ("unique", "unique records, all shown to the judge", ("duplicates",)),
+    ("unique", "unique records, each in a prompt", ("duplicates",)),
     ("selected", "selected", ()),
 )
 LOSSES = {

@@ -16,8 +16,6 @@
   const read = (id) => byId(id) && JSON.parse(byId(id).textContent);
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  const lineColour = (method) => method ? LINES[(method - 1) % LINES.length] : OURS;
-
   function element(tag, words, attributes = {}) {
     const made = document.createElement(tag);
     if (words !== undefined) made.textContent = words;
@@ -161,6 +159,8 @@
     const measure = byId("measure");
     const switches = byId("shown");
     let drawn = [];
+    const isOurs = (method) => method < data.n_ours;
+    const lineColour = (method) => isOurs(method) ? OURS : LINES[(method - data.n_ours) % LINES.length];
 
     data.methods.forEach((name, i) => {
       const box = element("input", undefined, {type: "checkbox", value: String(i)});
@@ -193,7 +193,7 @@
         if (!known.length) return;
         const [x, value, low, high] = [0, 1, 2, 3].map((k) => known.map((point) => point[k]));
         const color = lineColour(method);
-        const width = method === 0 ? 3.5 : 2;
+        const width = isOurs(method) ? 3.5 : 2;
         drawn.push({method, glyphs: [
           plot.varea({x, y1: low, y2: high, fill_color: color, fill_alpha: 0.13}),
           plot.line({x, y: value, line_color: color, line_width: width}),
