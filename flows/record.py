@@ -65,12 +65,13 @@ def _record(graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
 
 
 def _log_results(mlflow: Any, graph: Graph, root: Path, hashes: Mapping[str, str]) -> None:
-    """Metrics and files of every JSON output, and the tables that dvc.yaml calls datasets."""
+    """Metrics and files of every JSON output, the report, and what dvc.yaml calls datasets."""
     for stage in graph.stages:
         for out in stage.outs:
             if out.path.endswith(".json"):
                 document = json.loads((root / out.path).read_text(encoding="utf-8"))
                 mlflow.log_metrics(dict(_numbers(document, stage.name)))
+            if out.path.endswith(".json") or out.type == "report":
                 mlflow.log_artifact(root / out.path, stage.name)
     mlflow.log_artifact(root / "params.yaml")
     mlflow.log_artifact(root / "dvc.lock")

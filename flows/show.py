@@ -36,7 +36,7 @@ def as_json(document: Any) -> None:
 
 
 def summary(graph: Graph, root: Path) -> None:
-    """The funnel of the run, what it cost, what to beware of, and where its results lie."""
+    """The funnel of the run, its cost, where its results lie, what to beware of, and the report."""
     validated = load(graph, root, "funnel")
     funnel = validated.get("funnel", {})
     usage = load(graph, root, "usage")
@@ -67,6 +67,8 @@ def summary(graph: Graph, root: Path) -> None:
     words = capped(graph, root)
     if words:
         out.print(f"[bold yellow]partial:[/] {escape(words)}", soft_wrap=True)
+    for output in graph.outs("report"):
+        out.print(f"\nreport: {root / output.path}", soft_wrap=True, markup=False)
 
 
 SURE = 0.05  # a p-value up to it is taken for better than chance, at 20 random selections

@@ -40,7 +40,7 @@ QUIET = {
 }
 STAGE_NAMES = (
     *("ingest", "dedupe", "embed", "cluster", "llm_select"),
-    *("validate", "export", "baseline", "measure"),
+    *("validate", "export", "baseline", "measure", "report"),
 )
 FIRST_PARTY = ("tasks", "flows", "dvc.yaml", "params.yaml", "prefect.yaml", "data/sample")
 

@@ -86,7 +86,7 @@ def test_the_run_is_in_mlflow_with_datasets_metrics_and_reports(done):
     selected = "data/llm_select/selected.parquet"
     assert run.data.tags[f"dvc.{selected}"] == hashes(done)[selected]
     files = {f.path for f in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
-    assert {"validate", "llm_select", "params.yaml", "dvc.lock", "data_docs"} <= files
+    assert {"validate", "llm_select", "params.yaml", "dvc.lock", "data_docs", "report"} <= files
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,10 @@ def test_the_run_is_in_mlflow_with_datasets_metrics_and_reports(done):
     [
         ("export.formats=[csv]", ["export"]),
         ("llm_select.concurrency=3", []),
-        ("llm_select.budget=59", ["llm_select", "validate", "export", "baseline", "measure"]),
+        (
+            "llm_select.budget=59",
+            ["llm_select", "validate", "export", "baseline", "measure", "report"],
+        ),
     ],
 )
 def test_a_changed_key_runs_its_stages_and_put_back_it_runs_none(done, override, expected):

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
@@ -38,6 +39,7 @@ class Stage:
     Attributes:
         name: The stage's name.
         values: The whole of params.yaml.
+        params: The declared parameters by dotted key, as params.yaml has them.
         state: The folder for what must survive a run (journal, stored vectors), the same for
             all copies of a workspace that DVC makes for experiments.
     """
@@ -49,6 +51,8 @@ class Stage:
         self._root = root
         graph = YAML(typ="safe").load((root / "dvc.yaml").read_text(encoding="utf-8"))
         declared = graph["stages"][name]
+        keys = [_filled(key, self.values) for key in declared.get("params", [])]
+        self.params = {key: _value(self.values, key) for key in keys}
         self._deps = [_path(entry) for entry in declared.get("deps", [])]
         self._outs = [
             _path(entry)
@@ -184,3 +188,15 @@ def _remove(path: Path) -> None:
 def _path(entry: str | Mapping[str, Any]) -> str:
     """The path of a dvc.yaml entry, which is a string or a mapping of one path to its options."""
     return entry if isinstance(entry, str) else next(iter(entry))
+
+
+def _filled(key: str, values: Mapping[str, Any]) -> str:
+    """A key of dvc.yaml with each ``${section.key}`` replaced by its value."""
+    return re.sub(r"\$\{([^}]+)\}", lambda found: str(_value(values, found[1])), key)
+
+
+def _value(values: Any, key: str) -> Any:
+    """The value of a dotted key; None where there is none."""
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values

@@ -1,0 +1,141 @@
+"""Seconds, peak memory and size of the report of a made-up pool, as large a page as there can be.
+
+    python benchmarks/report.py 50000 3000
+
+Texts are long, in several scripts and full of what has to be escaped; thirteen methods have curves
+of sixteen measures at eight sizes.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.core.records import record_id
+from tasks.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED, PICKS, POOL, PROMPTS, SELECTED
+from tasks.likeness.corpus import Corpus
+from tasks.pages.evidence import Evidence
+from tasks.report import Report, report
+
+R = 14
+WORDS = [
+    "<script>",
+    "&amp;",
+    "naïve",
+    "指示を書く",
+    "напишите",
+    "🥨",
+    '"quoted"',
+    "an answer",
+    "\n",
+]
+MEASURES = (
+    *("coverage_mean", "coverage_p95", "coverage_max", "facility_location"),
+    *("redundancy", "vendi", "student_rouge_l", "student_cosine"),
+)
+METHODS = ["llm_select", "random", *(f"method_{i}" for i in range(11))]
+SIZES = [2**i for i in range(8)]
+
+
+def main() -> None:
+    """Make the evidence, then time the report alone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("n_records", type=int)
+    parser.add_argument("budget", type=int)
+    given = parser.parse_args()
+    with tempfile.NamedTemporaryFile() as receipt:
+        evidence = made_up(given.n_records, given.budget, Path(receipt.name))
+        start, start_cpu = time.monotonic(), time.process_time()
+        page = report(evidence, Report(max_points=5000, n_prompts=4, n_examples=3), seed=0)
+    seconds, cpu = time.monotonic() - start, time.process_time() - start_cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    size = len(page.encode()) / 1e6
+    print(f"{size:.2f} MB, {cpu:.1f} s of CPU, {seconds:.1f} s, peak {peak:.0f} MB")
+
+
+def made_up(n: int, budget: int, receipt: Path) -> Evidence:
+    """A run on `n` records with vectors around as many centres as there are prompts."""
+    rng = np.random.default_rng(0)
+    texts = [f"{i} " + " ".join(rng.choice(WORDS, 120)) for i in range(n)]
+    ids = [record_id(text, "") for text in texts]
+    groups = np.arange(n) // R
+    vectors = rng.normal(size=(groups[-1] + 1, 384))[groups] + rng.normal(size=(n, 384))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    blank = {"input": "", "output": None, "source": "made:1", "extra": "{}"}
+    pool = [{"id": i, "instruction": t, **blank} for i, t in zip(ids, texts, strict=True)]
+    places = {"cluster": groups + 1, "prompt": groups + 1, "slot": np.arange(n) % R + 1}
+    chosen = np.sort(rng.permutation(n)[:budget])
+    picks = [
+        {"id": ids[i], "prompt": int(groups[i]) + 1, "slot": i % R + 1, "cluster": int(groups[i])}
+        | {"round": 1, "rank": 1, "votes": 1, "method": "llm", "route": "made", "model": "made"}
+        for i in chosen.tolist()
+    ]
+    reason = '"reason": "It is the clearest.", "round": 1, "model": "made", "set_aside": {}'
+    receipt.write_text("".join(f'{{"id": "{p["id"]}", {reason}}}\n' for p in picks))
+    lost = {"reason": "near", "of_id": ids[0], "similarity": 0.9}
+    return Evidence(
+        corpus=Corpus(ids, texts, [None] * n, ["{}"] * n, vectors.astype(np.float32)),
+        pool=pa.Table.from_pylist(pool, POOL),
+        dropped=pa.Table.from_pylist(
+            [{"line": 1, "reason": "nul", "detail": texts[0]}], INGEST_DROPPED
+        ),
+        duplicates=pa.Table.from_pylist(
+            [{"id": each, **lost} for each in ids[1:9]], DEDUPE_DROPPED
+        ),
+        prompts=pa.table({"id": ids, **places}).select(PROMPTS.names).cast(PROMPTS),
+        shown=np.arange(n),
+        picks=pa.Table.from_pylist(picks, PICKS),
+        selected=pa.Table.from_pylist(
+            [pool[i] | p for i, p in zip(chosen, picks, strict=True)], SELECTED
+        ),
+        rows=chosen,
+        receipt=receipt,
+        others={name: rng.permutation(n)[:budget] for name in METHODS[1:]},
+        usage=_usage(n, budget),
+        metrics=_metrics(budget),
+        verdict={
+            "funnel": {"rows": n, "pool": n, "unique": n, "selected": budget} | LOSSES,
+            "expectations": [],
+        },
+        params={},
+        hashes={},
+    )
+
+
+LOSSES = {"excluded": 0, "faulty": 0, "repeated": 0, "duplicates": 0}
+
+
+def _usage(n: int, budget: int) -> dict[str, Any]:
+    slots = {"is_shuffled": True, "n_prompts": n // R, "p_value": 0.5, "slot_bias": 0.1}
+    slots |= {"observed": [n // R**2] * R, "expected": [n / R**2] * R, "slot_bias_by_chance": 0.1}
+    return {
+        **{"route": "made", "model": "made", "budget": budget, "selected": budget, "partial": None},
+        **{"calls": n // R, "prompt_tokens": n, "completion_tokens": n, "usd": 1.0},
+        **{"n_unknown_usage": 0, "fallback_routes": [], "answers": {}, "left_out": {}},
+        **{"methods": {"rubric": 0}, "set_aside": {}, "canaries": {}, "rounds": [], "slots": slots},
+        "agreement": {"n_prompts": 0},
+    }
+
+
+def _metrics(budget: int) -> dict[str, Any]:
+    figure = {"value": 0.123456, "interval": [0.112345, 0.134567], "p_random": 0.5}
+    space = dict.fromkeys(MEASURES, figure)
+    entry = {"n_records": budget, "n_seeds": 1, "words": space, "vectors": space}
+    line = [[0.123456, 0.112345, 0.134567]] * len(SIZES)
+    lines = {f"{space}.{name}": line for space in ("words", "vectors") for name in MEASURES}
+    return {
+        "methods": {name: entry | {"cost": {"calls": 0, "usd": 0}} for name in METHODS},
+        "overlap": {"methods": [], "jaccard": []},
+        "lower_is_better": MEASURES[:3],
+        "higher_is_better": MEASURES[3:],
+        "curves": {"sizes": SIZES, "methods": dict.fromkeys(METHODS, lines)},
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"use strict";
+// Draws the map and the curves with BokehJS, anew whenever light turns to dark or back.
+// Texts reach the page as text nodes alone.
+(() => {
+  const GRID = 10000;
+  const OURS = "#3b6cf0";
+  const LINES = ["#8b8f9a", "#d9772b", "#12a08a", "#b052c9", "#c9a50b", "#e0567a", "#4f9a2f",
+    "#2aa1d6", "#9a6b4b", "#7f7ae0", "#5d7f8f", "#b3446c", "#7d8a1f"];
+  // A tip lies inside a shadow root, where no rule of the page reaches; it covers Bokeh's own frame.
+  const TIP = "margin:-5px;padding:.5rem .7rem;max-width:22rem;background:var(--card);color:var(--ink);"
+    + "box-shadow:0 0 0 1px var(--muted);font:13px/1.45 system-ui,sans-serif;white-space:pre-wrap;"
+    + "overflow-wrap:anywhere";
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const touch = matchMedia("(pointer: coarse)");
+  const byId = (id) => document.getElementById(id);
+  const read = (id) => byId(id) && JSON.parse(byId(id).textContent);
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  function element(tag, words, attributes = {}) {
+    const made = document.createElement(tag);
+    if (words !== undefined) made.textContent = words;
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    return made;
+  }
+
+  function figure(height, options) {
+    const ink = style("--muted");
+    const drawn = Bokeh.Plotting.figure({
+      sizing_mode: "stretch_width", height, toolbar_location: "above",
+      background_fill_color: style("--card"), border_fill_color: style("--card"),
+      outline_line_color: null, min_border: 8, ...options,
+    });
+    drawn.toolbar.logo = null;
+    if (touch.matches) drawn.toolbar.active_drag = null; // a finger on the plot scrolls the page
+    for (const axis of drawn.axes) {
+      axis.axis_line_color = style("--line");
+      axis.major_tick_line_color = style("--line");
+      axis.minor_tick_line_color = null;
+      axis.major_label_text_color = ink;
+      axis.axis_label_text_color = ink;
+      axis.axis_label_text_font_style = "normal";
+    }
+    for (const grid of drawn.grids) grid.grid_line_color = style("--line");
+    return drawn;
+  }
+
+  async function show(drawn, place) {
+    const canvas = element("div");
+    place.replaceChildren(canvas);
+    return Bokeh.Plotting.show(drawn, canvas);
+  }
+
+  // The map.
+  function atlas(data) {
+    const place = byId("atlas");
+    const compare = byId("compare");
+    let at = -1;
+    let layers = {};
+
+    const kind = (i) => i < data.n_ours ? `selected, place ${data.order[i].toLocaleString("en")}` : "not selected";
+
+    function tell(i) {
+      const box = byId("record");
+      box.replaceChildren(
+        element("p", `${kind(i)} · cluster ${data.clusters[i]} · ${data.ids[i]}`, {class: "note"}),
+        element("div", data.texts[i], {class: "text", dir: "auto"}),
+      );
+    }
+
+    function tip(i) {
+      const box = element("div", undefined, {class: "tip"});
+      box.style.cssText = TIP;
+      const head = element("div", `${kind(i)} · cluster ${data.clusters[i]}`);
+      head.style.color = "var(--muted)";
+      box.append(head, element("div", data.texts[i], {dir: "auto"}));
+      return box;
+    }
+
+    function source(from, to) {
+      const clusters = data.clusters.slice(from, to);
+      return new Bokeh.ColumnDataSource({data: {
+        x: data.x.slice(from, to), y: data.y.slice(from, to), place: clusters.map((_, i) => from + i),
+        colour: clusters.map((cluster) => data.colours[cluster]),
+      }});
+    }
+
+    function step(by) {
+      if (!data.n_ours) return;
+      at = (at + by + data.n_ours) % data.n_ours;
+      focus(at);
+    }
+
+    function focus(i) {
+      layers.focus.data = {x: [data.x[i]], y: [data.y[i]]};
+      tell(i);
+    }
+
+    function mark() {
+      const other = data.others[compare.value];
+      const places = other ? other.places : [];
+      layers.other.data = {x: places.map((i) => data.x[i]), y: places.map((i) => data.y[i])};
+    }
+
+    function draw() {
+      const margin = GRID * 0.03;
+      const span = [-margin, GRID + margin];
+      const height = Math.max(300, Math.min(640, Math.round(place.clientWidth * 0.72)));
+      const drawn = figure(height, {
+        tools: "pan,wheel_zoom,box_zoom,reset,save", match_aspect: true, x_range: span, y_range: span,
+      });
+      for (const axis of drawn.axes) axis.visible = false;
+      for (const grid of drawn.grids) grid.visible = false;
+      const ink = style("--ink");
+      const pool = source(data.n_ours, data.n_shown);
+      const ours = source(0, data.n_ours);
+      layers = {
+        other: new Bokeh.ColumnDataSource({data: {x: [], y: []}}),
+        focus: new Bokeh.ColumnDataSource({data: {x: [], y: []}}),
+      };
+      const x = {field: "x"}, y = {field: "y"};
+      const scale = place.clientWidth < 500 ? 0.7 : 1;
+      const crowd = scale * (data.n_shown > 1500 ? 4.5 : 7);
+      const many = Math.log10(Math.max(1, data.n_ours / 60));
+      const chosen = scale * (12 - 3.3 * many);
+      const glyphs = [
+        drawn.scatter({x, y, source: pool, size: crowd, color: {field: "colour"}, fill_alpha: 0.55, line_color: null}),
+        drawn.scatter({x, y, source: ours, size: chosen, fill_color: {field: "colour"}, line_color: ink, line_width: 1.7 - 0.5 * many}),
+      ];
+      drawn.scatter({x, y, source: layers.other, size: 11, marker: "diamond", fill_color: null, line_color: style("--bad"), line_width: 2});
+      drawn.scatter({x, y, source: layers.focus, size: 24, fill_color: null, line_color: style("--accent"), line_width: 3});
+      const pick = (from, i) => from.get_array("place")[i];
+      drawn.add_tools(
+        new Bokeh.HoverTool({
+          renderers: glyphs, limit: 1, attachment: "horizontal",
+          tooltips: touch.matches ? null : (from, vars) => tip(pick(from, vars.index)),
+        }),
+        new Bokeh.TapTool({renderers: glyphs, behavior: "inspect"}),
+      );
+      for (const from of [pool, ours]) {
+        from.inspect.connect(() => {
+          const [i] = from.inspected.indices;
+          if (i !== undefined) focus(pick(from, i));
+        });
+      }
+      mark();
+      if (at >= 0) focus(at);
+      return show(drawn, place);
+    }
+
+    compare.addEventListener("change", mark);
+    byId("next").addEventListener("click", () => step(1));
+    byId("previous").addEventListener("click", () => step(at < 0 ? 0 : -1));
+    return draw;
+  }
+
+  // The curves.
+  function curves(data) {
+    const place = byId("lines");
+    const measure = byId("measure");
+    const switches = byId("shown");
+    let drawn = [];
+    const isOurs = (method) => method < data.n_ours;
+    const lineColour = (method) => isOurs(method) ? OURS : LINES[(method - data.n_ours) % LINES.length];
+
+    data.methods.forEach((name, i) => {
+      const box = element("input", undefined, {type: "checkbox", value: String(i)});
+      box.checked = i < data.n_drawn;
+      const key = element("i");
+      key.style.background = lineColour(i);
+      const label = element("label");
+      label.append(box, key, element("span", name));
+      switches.append(label);
+      box.addEventListener("change", toggle);
+    });
+    const boxes = [...switches.querySelectorAll("input")];
+
+    function toggle() {
+      for (const {method, glyphs} of drawn) for (const glyph of glyphs) glyph.visible = boxes[method].checked;
+    }
+
+    function draw() {
+      const {better, curves: found} = data.measures[measure.value || 0];
+      const height = Math.max(300, Math.min(460, Math.round(place.clientWidth * 0.55)));
+      const plot = figure(height, {
+        tools: "pan,box_zoom,reset,save", x_axis_label: "records selected",
+      });
+      byId("direction").textContent = better;
+      plot.y_range.only_visible = true;
+      plot.xaxis.each((axis) => { axis.formatter = new Bokeh.NumeralTickFormatter({format: "0,0"}); });
+      drawn = [];
+      found.forEach((curve, method) => {
+        const known = curve.map((point, i) => point && [data.sizes[i], ...point]).filter(Boolean);
+        if (!known.length) return;
+        const [x, value, low, high] = [0, 1, 2, 3].map((k) => known.map((point) => point[k]));
+        const color = lineColour(method);
+        const width = isOurs(method) ? 3.5 : 2;
+        drawn.push({method, glyphs: [
+          plot.varea({x, y1: low, y2: high, fill_color: color, fill_alpha: 0.13}),
+          plot.line({x, y: value, line_color: color, line_width: width}),
+          plot.scatter({x, y: value, size: width + 4, color, name: data.methods[method]}),
+        ]});
+      });
+      plot.add_tools(new Bokeh.HoverTool({
+        renderers: drawn.map(({glyphs}) => glyphs[2]),
+        tooltips: (from, {index, x, y, name}) => {
+          const [size, value] = [from.get_array("x")[index], from.get_array("y")[index]];
+          const words = `${name} at ${size.toLocaleString("en")}: ${Number(value.toPrecision(4))}`;
+          return element("div", words, {style: TIP});
+        },
+      }));
+      toggle();
+      return show(plot, place);
+    }
+
+    measure.addEventListener("change", draw);
+    return draw;
+  }
+
+  async function start() {
+    const drawings = [atlas(read("atlas-data"))];
+    const found = read("curves-data");
+    if (found) drawings.push(curves(found));
+    const all = () => Promise.all(drawings.map((draw) => draw()));
+    await all();
+    dark.addEventListener("change", all);
+    document.documentElement.dataset.drawn = "yes";
+  }
+
+  start();
+})();
