@@ -1,5 +1,6 @@
 """Vectors belong to their records, are reproducible, and a model that cannot be had is named."""
 
+import json
 import os
 import random
 import shutil
@@ -416,7 +417,7 @@ def test_row_i_is_the_vector_of_the_ith_unique_record(workspace, load):
     found = np.load(workspace / "data/embed/vectors.npy")
     texts = [TEXTS[0], TEXTS[1] + "\n\nBe brief.", TEXTS[3], TEXTS[4]]
     assert (found.dtype, found.shape) == (np.float32, (4, 384))
-    assert found.tobytes() == vectors_of(texts, load(batch_tokens=512)).tobytes()
+    assert found.tobytes() == vectors_of(texts, load(batch_tokens=256)).tobytes()
 
 
 def test_a_pool_that_grew_embeds_what_is_new_and_has_the_bytes_of_a_fresh_one(workspace, caplog):
@@ -518,6 +519,20 @@ def test_a_hub_out_of_reach_is_told_at_once(workspace):
     assert "all-MiniLM-L6-v2, which needs no network" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (workspace / "data/embed/vectors.npy").exists()
+
+
+def test_a_model_of_the_hub_that_is_here_is_known_by_its_revision(workspace):
+    set_model(workspace, "some/model")
+    cached = workspace / "hub/hub/models--some--model"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs/main").write_text("abc")
+    (cached / "snapshots").mkdir()
+    packaged = Path(find_model(MODEL).name_or_folder)
+    (cached / "snapshots/abc").symlink_to(packaged)
+    done = run_step(workspace, "http://127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+    about = json.loads((stored(workspace).parent / "about.json").read_text())
+    assert about["model"] == digest(packaged)
 
 
 class _Refuse(BaseHTTPRequestHandler):

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from tasks.core.events import log
 
 VERSION = 1
+KEY_BYTES = 16
 CHECKED_AT_ONCE = 4_096  # slots
 
 Keys = NDArray[np.bytes_]
@@ -36,7 +37,7 @@ def text_key(text: str) -> bytes:
 
     Not the record's id, which is the same for texts that differ in their Unicode form only.
     """
-    return blake2b(text.encode("utf-8"), digest_size=16).digest()
+    return blake2b(text.encode("utf-8"), digest_size=KEY_BYTES).digest()
 
 
 class VectorStore:
@@ -55,23 +56,23 @@ class VectorStore:
         self._path = self.folder / "vectors"
         self._slot = np.dtype([("key", "S16"), ("vector", "<f4", (dim,)), ("crc", "<u4")])
         self._lock = FileLock(self.folder / "lock")
-        self._keys: Keys = np.empty(0, "S16")
+        self._keys = bytearray()  # of all slots; grows by a batch at a time without being copied
         self._free: list[int] = []
 
     def find(self, keys: Keys) -> Slots:
         """The slot of each key, -1 where it has none; ``S16`` and int64, shape (n,)."""
-        usable = np.setdiff1d(np.arange(len(self._keys)), self._free)
-        slots = np.full(len(keys), -1)
-        if usable.size:
-            known = usable[np.argsort(self._keys[usable], kind="stable")]
-            at = np.searchsorted(self._keys[known], keys)
-            likely = known[np.minimum(at, known.size - 1)]
-            slots = np.where(self._keys[likely] == keys, likely, slots)
-        return slots
+        stored = np.frombuffer(bytes(self._keys), "S16")
+        usable = np.setdiff1d(np.arange(len(stored)), self._free)
+        if not usable.size:
+            return np.full(len(keys), -1)
+        known = usable[np.argsort(stored[usable], kind="stable")]
+        at = np.searchsorted(stored[known], keys)
+        likely = known[np.minimum(at, known.size - 1)]
+        return np.where(stored[likely] == keys, likely, -1)
 
     def read(self, slots: Slots) -> NDArray[np.float32]:
         """The vectors in `slots`: float32, shape (n, dim)."""
-        stored = np.memmap(self._path, self._slot, "r", shape=(len(self._keys),))
+        stored = np.memmap(self._path, self._slot, "r", shape=(self._n_slots(),))
         vectors: NDArray[np.float32] = stored[slots]["vector"]
         return vectors
 
@@ -85,25 +86,25 @@ class VectorStore:
         block["key"], block["vector"] = keys, vectors
         block["crc"] = _checksums(block)
         n_reused = min(len(self._free), len(keys))
-        n_slots = len(self._keys)
-        new = range(n_slots, n_slots + len(keys) - n_reused)
-        slots = np.array([*self._free[:n_reused], *new], dtype=np.int64)
+        new = range(self._n_slots(), self._n_slots() + len(keys) - n_reused)
+        slots = [*self._free[:n_reused], *new]
+        rows = [row.tobytes() for row in block]
         try:
             with self._path.open("r+b") as file:
-                for slot, row in zip(slots.tolist(), block, strict=True):
+                for slot, row in zip(slots, rows, strict=True):
                     file.seek(slot * self._slot.itemsize)
-                    file.write(row.tobytes())
+                    file.write(row)
         except OSError as error:  # of a write, it does not say to which file
             raise OSError(error.errno, error.strerror, str(self._path)) from None
-        self._keys = np.concatenate([self._keys, np.empty(len(new), "S16")])
-        self._keys[slots] = keys
+        for slot, row in zip(slots, rows, strict=True):
+            self._keys[slot * KEY_BYTES : (slot + 1) * KEY_BYTES] = row[:KEY_BYTES]
         del self._free[:n_reused]
-        return slots
+        return np.array(slots, dtype=np.int64)
 
     def clear(self) -> None:
         """Forget all vectors."""
         self._path.write_bytes(b"")
-        self._keys, self._free = np.empty(0, "S16"), []
+        self._keys, self._free = bytearray(), []
 
     def __enter__(self) -> Self:
         try:
@@ -123,19 +124,22 @@ class VectorStore:
     ) -> None:
         self._lock.release()
 
+    def _n_slots(self) -> int:
+        return len(self._keys) // KEY_BYTES
+
     def _load(self) -> None:
         """Read the keys, and find the slots that nothing whole is in."""
         n_slots, n_torn = divmod(self._path.stat().st_size, self._slot.itemsize)
-        self._keys, faulty = np.empty(n_slots, "S16"), []
+        self._keys, faulty = bytearray(), []
         with self._path.open("rb") as file:
             for start in range(0, n_slots, CHECKED_AT_ONCE):
                 block = np.fromfile(file, self._slot, min(CHECKED_AT_ONCE, n_slots - start))
-                self._keys[start : start + len(block)] = block["key"]
+                self._keys += block["key"].tobytes()
                 faulty.append(start + np.flatnonzero(block["crc"] != _checksums(block)))
         self._free = np.concatenate(faulty).tolist() if faulty else []
         if self._free or n_torn:
             log.warning(
-                "embed: %s of the %s vectors in %s are damaged or half written, and are made anew",
+                "embed: %s of the %s vectors in %s are damaged or half written; they are not used",
                 f"{len(self._free) + (n_torn > 0):,}",
                 f"{n_slots + (n_torn > 0):,}",
                 self._path,
