@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.core.engine import Engine
 from tasks.core.errors import CurationError, DataError, ParamError
 from tasks.core.records import record_id
 from tasks.core.schemas import INGEST_DROPPED, POOL
 from tasks.core.stage import Stage
 from tasks.core.tables import read_table
+from tasks.formats.results import Kept
 from tasks.formats.rows import Drop, Fault
 from tasks.formats.tally import Dropped, Tally, refuse_poor
-from tasks.ingest import Ingest, Kept, check, ingest, work
+from tasks.ingest import Ingest, check, ingest, work
 
 ROOT = Path(__file__).parents[1]
 SECTION = {
@@ -30,7 +32,7 @@ SECTION = {
 def results(rows, **changes):
     """What ingest makes of the rows, which are numbered from 1."""
     params = Ingest.model_validate({**SECTION, **changes})
-    return list(ingest(enumerate(rows, start=1), params, "pool.jsonl"))
+    return list(ingest(enumerate(rows, start=1), params, "pool.jsonl", Engine.LOCAL))
 
 
 def record(row, **changes):
@@ -319,7 +321,9 @@ def workspace(tmp_path, monkeypatch):
 def run(workspace, content, **changes):
     (workspace / "pool.jsonl").write_bytes(content)
     # JSON is YAML, and so a params file.
-    (workspace / "params.yaml").write_text(json.dumps({"ingest": {**SECTION, **changes}}))
+    (workspace / "params.yaml").write_text(
+        json.dumps({"engine": "local", "ingest": {**SECTION, **changes}})
+    )
     Stage("ingest", workspace).run(work)
     folder = workspace / "data" / "ingest"
     pool = read_table(folder / "pool.parquet", POOL).to_pylist()
@@ -388,9 +392,9 @@ def test_a_refused_source_leaves_no_output(workspace):
 )
 def test_params_are_checked_before_a_run(workspace, changes, message):
     (workspace / "pool.jsonl").write_text("{}")
-    assert check({"ingest": SECTION}) == Ingest.model_validate(SECTION)
+    assert check({"engine": "local", "ingest": SECTION}) == Ingest.model_validate(SECTION)
     with pytest.raises(CurationError, match=message):
-        check({"ingest": {**SECTION, **changes}})
+        check({"engine": "local", "ingest": {**SECTION, **changes}})
 
 
 # --- properties

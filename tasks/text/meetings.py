@@ -1,0 +1,60 @@
+"""Which records meet: those that have a key in common, and those that such chains connect."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.text.minhash import Keys
+
+
+class _Sorted(NamedTuple):
+    """The records in the order of one column's keys, and which have the key of the one before."""
+
+    order: NDArray[np.int64]
+    is_same: NDArray[np.bool_]
+
+
+def circles_of(keys: Keys) -> NDArray[np.int64]:
+    """For each record the first of its circle: int64, shape (n_records,).
+
+    Records with an equal key in any column are in one circle, and so are those whom others
+    connect. Who is in no circle with another has its own number. What becomes of a circle's
+    records does not depend on those outside.
+    """
+    from scipy.sparse import coo_array  # noqa: PLC0415
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
+
+    n = len(keys)
+    edges = [(order[:-1][same], order[1:][same]) for order, same in _columns(keys)]
+    rows, columns = (np.concatenate(side) for side in zip(*edges, strict=True))
+    graph = coo_array((np.ones(rows.size, dtype=np.bool_), (rows, columns)), shape=(n, n))
+    labels = connected_components(graph, directed=False)[1]
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return first.astype(np.int64)[inverse]
+
+
+def shared(keys: Keys) -> list[list[int]]:
+    """For each record the numbers of the keys that it has in common with another.
+
+    Equal keys of one column have one number, others different ones.
+    """
+    records, numbers, n_numbers = [], [], 0
+    for order, same in _columns(keys):
+        number = np.cumsum(np.append(True, ~same)) + n_numbers
+        n_numbers = int(number[-1])
+        is_shared = np.append(same, False) | np.append(False, same)
+        records.append(order[is_shared])
+        numbers.append(number[is_shared])
+    owners = np.concatenate(records)
+    order = np.argsort(owners, kind="stable")
+    bounds = np.searchsorted(owners[order], np.arange(1, len(keys)))
+    return [part.tolist() for part in np.split(np.concatenate(numbers)[order], bounds)]
+
+
+def _columns(keys: Keys) -> Iterator[_Sorted]:
+    for column in keys.T:
+        order = np.argsort(column, kind="stable")
+        ordered = column[order]
+        yield _Sorted(order, ordered[1:] == ordered[:-1])
