@@ -187,7 +187,9 @@ def _decoy(rng: Random, original: Record) -> Record:
 
 def _add(rng: Random, before: Record) -> Record:
     words = _split(before)
-    words.insert(rng.randint(0, len(words)), rng.choice(LANGUAGES[before.lang].fillers))
+    inside_number = {p for p in range(1, len(words)) if (words[p - 1] + words[p]).isdigit()}
+    place = rng.choice([p for p in range(len(words) + 1) if p not in inside_number])
+    words.insert(place, rng.choice(LANGUAGES[before.lang].fillers))
     return _joined(before, words)
 
 

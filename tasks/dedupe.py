@@ -106,7 +106,7 @@ def work(stage: Stage) -> None:
     path, columns = stage.dep("ingest/pool.parquet"), list(Entry._fields)
     pool = Pool(count_rows(path, POOL), lambda: read_batches(path, POOL, columns, SHARD_RECORDS))
     kept, dropped = dedupe(pool, params, engine, lambda *task: stage.progress(*task).advance)
-    write_table(stage.out("dedupe/unique.parquet"), ({"id": id_} for id_ in kept), UNIQUE)
+    write_table(stage.out("dedupe/unique.parquet"), pa.table({"id": kept}), UNIQUE)
     write_table(stage.out("dedupe/dropped.parquet"), map(asdict, dropped), DEDUPE_DROPPED)
     n_of = Counter(drop.reason for drop in dropped)
     reasons = ", ".join(f"{n_of[reason]:,} {reason}" for reason in Drop)
@@ -117,11 +117,14 @@ def _all_keys(pool: Pool, params: Dedupe, engine: Engine, advance: Callable[[int
     function = partial(
         keys_of, threshold=params.near_threshold, n_permutations=params.n_permutations
     )
-    found = []
-    for keys in engine.map(function, pool.batches()):
-        found.append(keys)
-        advance(len(keys))
-    return np.concatenate(found)
+    done = 0
+    for found in engine.map(function, pool.batches()):
+        if not done:
+            keys = np.empty((pool.n_records, found.shape[1]), dtype=found.dtype)
+        keys[done : done + len(found)] = found
+        done += len(found)
+        advance(len(found))
+    return keys
 
 
 def _read(pool: Pool, wanted: NDArray[np.bool_]) -> tuple[list[str], pa.Table]:
@@ -132,7 +135,7 @@ def _read(pool: Pool, wanted: NDArray[np.bool_]) -> tuple[list[str], pa.Table]:
         is_wanted = wanted[len(ids) : len(ids) + len(batch)]
         entries.append(batch.filter(pa.array(is_wanted)))
         ids += texts(batch, "id")
-    return ids, pa.Table.from_batches(entries)
+    return ids, pa.Table.from_batches(entries).combine_chunks()  # or every take would do it
 
 
 def _cuts(firsts: NDArray[np.int64]) -> list[int]:

@@ -333,6 +333,7 @@ def test_bands_fit_the_signature_for_every_setting(threshold, n_permutations):
         ("हिन्दी में लिखो", "तमिल में लिखो", False),
         ("法国的首都", "法国首都", True),
         ("法国的首都", "日本的首都", False),
+        ("列出3个原因", "列出3个例子", False),
         ("", "", True),
     ],
 )

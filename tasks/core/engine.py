@@ -8,7 +8,6 @@ import importlib.util
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 from tasks.core.errors import ParamError
 from tasks.core.params import PARAMS_FILE
 
-PROJECT = Path(__file__).parents[2]
+TASKS = Path(__file__).parents[1]
 SHARDS_PER_CPU = 2  # at work or waiting for it; more would only hold memory
 QUIET_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
@@ -67,19 +66,21 @@ def load_engine(values: Mapping[str, Any]) -> Engine:
 
 
 def _on_ray(function: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
-    import ray  # noqa: PLC0415
-
-    with _connected():
-        # -1: as often as workers are lost; an error of the function's own is not tried again.
-        work = ray.remote(max_retries=-1)(function)
-        window = SHARDS_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
-        waiting: deque[Any] = deque()
-        for shard in shards:
-            waiting.append(work.remote(shard))
-            if len(waiting) >= window:
-                yield _result(waiting.popleft())
-        while waiting:
+    ray = _connected()
+    # -1: as often as workers are lost; an error of the function's own is not tried again.
+    work = ray.remote(max_retries=-1)(_applied)
+    window = SHARDS_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    waiting: deque[Any] = deque()
+    for shard in shards:
+        waiting.append(work.remote(function, shard))
+        if len(waiting) >= window:
             yield _result(waiting.popleft())
+    while waiting:
+        yield _result(waiting.popleft())
+
+
+def _applied(function: Callable[[Shard], Result], shard: Shard) -> Result:
+    return function(shard)  # Ray takes functions alone, and ours are often partial
 
 
 def _result(promise: Any) -> Any:
@@ -92,24 +93,20 @@ def _result(promise: Any) -> Any:
         raise error.cause from None
 
 
-@contextmanager
-def _connected() -> Iterator[None]:
-    """A connection to the cluster that RAY_ADDRESS names, or to one of our own on this machine."""
+def _connected() -> Any:
+    """Ray, connected to the cluster that RAY_ADDRESS names, or to one of our own on this machine.
+
+    The connection stays until the process ends, since a cluster takes seconds to start.
+    """
     for variable, value in QUIET_RAY.items():
         os.environ.setdefault(variable, value)
     import ray  # noqa: PLC0415
 
-    if ray.is_initialized():
-        yield
-        return
-    # Workers on other machines get our code from here; libraries they must have themselves.
-    ray.init(
-        runtime_env={"py_modules": [str(PROJECT / "tasks")]},
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    if not ray.is_initialized():
+        ray.init(
+            runtime_env={"py_modules": [str(TASKS)]},  # libraries the workers must have themselves
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+        )
+    return ray
