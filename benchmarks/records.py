@@ -15,10 +15,11 @@ import json
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from functools import cache
+from io import TextIOWrapper
 from itertools import accumulate
 from pathlib import Path
 from random import Random
-from typing import IO, NamedTuple, cast
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -238,8 +239,8 @@ def _records(plan: Plan, n: int) -> Iterator[Record]:
 
 
 def _opened(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return cast(IO[str], gzip.open(path, "wt", encoding="utf-8", compresslevel=3))
+    if path.suffix == ".gz":  # without the time, so that the bytes are the same again
+        return TextIOWrapper(gzip.GzipFile(path, "wb", 3, mtime=0), encoding="utf-8")
     return path.open("w", encoding="utf-8")
 
 
