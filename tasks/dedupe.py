@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
-from itertools import compress, pairwise
+from itertools import chain, compress, pairwise
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -18,9 +18,9 @@ from tasks.core.params import Params, load_section
 from tasks.core.schemas import DEDUPE_DROPPED, POOL, UNIQUE
 from tasks.core.stage import Stage, run_step
 from tasks.core.tables import count_rows, read_batches, write_table
-from tasks.text.meetings import circles_of
+from tasks.text.meetings import circles_of, part_unlike
 from tasks.text.minhash import Keys
-from tasks.text.repeats import Circles, Drop, Dropped, Entry, keys_of, repeats, texts
+from tasks.text.repeats import Circles, Drop, Dropped, Entry, fingerprints_of, repeats, texts
 
 SHARD_RECORDS = 8192  # about a second of work
 
@@ -74,12 +74,12 @@ def dedupe(
     stays, and a second pass drops nothing. Of several kept records that it repeats, the most
     similar is named, of equals the first.
 
-    Holds 8 bytes a key of each record, and the texts of those that meet another. The pool is read
+    Holds some 500 bytes a record, and the texts of those that meet another alike. The pool is read
     twice, for most of it never need be held.
     """
     if not pool.n_records:
         return Deduped([], [])
-    keys = _all_keys(pool, params, engine, watch(pool.n_records, "records"))
+    keys = _keys(pool, params, engine, watch(pool.n_records, "records"))
     firsts = circles_of(keys)
     meets = np.bincount(firsts, minlength=len(firsts))[firsts] > 1
     ids, entries = _read(pool, meets)
@@ -113,18 +113,26 @@ def work(stage: Stage) -> None:
     log.info("dedupe: %s of %s records kept (%s)", f"{len(kept):,}", f"{pool.n_records:,}", reasons)
 
 
-def _all_keys(pool: Pool, params: Dedupe, engine: Engine, advance: Callable[[int], None]) -> Keys:
+def _keys(pool: Pool, params: Dedupe, engine: Engine, advance: Callable[[int], None]) -> Keys:
+    """By what the records of the pool meet: one row each."""
     function = partial(
-        keys_of, threshold=params.near_threshold, n_permutations=params.n_permutations
+        fingerprints_of, threshold=params.near_threshold, n_permutations=params.n_permutations
     )
+    results = engine.map(function, pool.batches())
+    first = next(results)
+    whole: list[NDArray[Any]] = [
+        np.empty((pool.n_records, *part.shape[1:]), part.dtype) for part in first
+    ]
     done = 0
-    for found in engine.map(function, pool.batches()):
-        if not done:
-            keys = np.empty((pool.n_records, found.shape[1]), dtype=found.dtype)
-        keys[done : done + len(found)] = found
-        done += len(found)
-        advance(len(found))
-    return keys
+    for found in chain([first], results):
+        n = len(found.texts)
+        for target, part in zip(whole, found, strict=True):
+            target[done : done + n] = part
+        done += n
+        advance(n)
+    texts, bands, sketches = whole
+    part_unlike(bands, sketches, params.near_threshold)
+    return np.column_stack([texts, bands])
 
 
 def _read(pool: Pool, wanted: NDArray[np.bool_]) -> tuple[list[str], pa.Table]:

@@ -21,10 +21,10 @@ from tasks.core.stage import Stage
 from tasks.core.tables import read_table, write_table
 from tasks.dedupe import Dedupe, Deduped, Pool, check, dedupe, work
 from tasks.text.meaning import Meaning
-from tasks.text.meetings import circles_of
+from tasks.text.meetings import circles_of, part_unlike
 from tasks.text.minhash import bands_for, signatures
 from tasks.text.near import CROWD
-from tasks.text.repeats import Drop, Entry, keys_of
+from tasks.text.repeats import Drop, Entry, fingerprints_of
 from tasks.text.shingles import DENSE, jaccard, normalise, shingles
 
 PROJECT = Path(__file__).parent.parent
@@ -300,7 +300,19 @@ def test_a_chain_of_meetings_is_one_circle_named_by_its_first():
 def test_records_that_share_no_band_are_not_compared():
     texts = ["one thing entirely", "quite another matter", "one thing entirely."]
     (batch,) = table(entries(*texts)).to_batches()
-    assert circles_of(keys_of(batch, 0.8, 128)).tolist() == [0, 1, 0]
+    assert circles_of(fingerprints_of(batch, 0.8, 128).bands).tolist() == [0, 1, 0]
+
+
+def test_a_key_is_kept_by_those_alone_who_share_it_with_one_alike():
+    rng = np.random.default_rng(0)
+    sketches = rng.integers(0, 256, (5, 128), dtype=np.uint8)
+    sketches[2, :90], sketches[3] = sketches[0, :90], sketches[1]  # 70 % alike, and equal
+    keys = np.array([[9, 8], [9, 8], [9, 7], [6, 8], [9, 7]], dtype=np.uint64)
+    part_unlike(keys, sketches, 0.8)
+    assert keys.tolist() == [[9, 0], [1, 8], [9, 2], [3, 8], [4, 4]]
+    crowd = np.full((33, 1), 5, dtype=np.uint64)
+    part_unlike(crowd, rng.integers(0, 256, (33, 128), dtype=np.uint8), 0.8)
+    assert set(crowd.ravel().tolist()) == {5}
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.5, 0.8, 0.99, 1.0])

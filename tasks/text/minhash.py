@@ -18,6 +18,10 @@ Signatures = NDArray[np.uint32]
 Keys = NDArray[np.uint64]
 """uint64, shape (n_records, n_keys): two records meet where they agree in a whole column's key."""
 
+Sketches = NDArray[np.uint8]
+"""uint8, shape (n_records, n_permutations): of each value of a signature its last byte, enough to
+estimate a similarity by the share of equal ones."""
+
 MAX_MISSED = 0.002
 SEED = 1
 
@@ -64,6 +68,11 @@ def signatures(records: Sequence[Fields], n_permutations: int) -> Signatures:
             found[done + filled, k] = np.minimum.reduceat(permuted, starts[filled])
         done += len(batch)
     return found
+
+
+def sketched(found: Signatures) -> Sketches:
+    """A quarter of the signatures."""
+    return found.astype(np.uint8)
 
 
 def band_keys(found: Signatures, bands: Bands) -> Keys:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.text.minhash import Fields, Keys, band_keys, bands_for, signatures
+from tasks.text.minhash import Fields, Keys, Sketches, band_keys, bands_for, signatures, sketched
 from tasks.text.near import NearIndex
 from tasks.text.shingles import normalise
 
@@ -44,13 +44,27 @@ class Dropped:
     similarity: float
 
 
+class Fingerprints(NamedTuple):
+    """What is known of each record of a batch; each with one row a record.
+
+    Attributes:
+        texts: uint64, shape (n,), equal for the same normalised text.
+        bands: Keys by which look-alikes meet, and some others by chance.
+        sketches: Enough to tell these from those.
+    """
+
+    texts: NDArray[np.uint64]
+    bands: Keys
+    sketches: Sketches
+
+
 class Circles(NamedTuple):
     """Records of a pool that meet each other and none outside, in pool order within a circle.
 
     Attributes:
         numbers: int64, shape (n,), their places in the pool.
         entries: n rows with the columns of `Entry`.
-        keys: Those of `keys_of`, n rows.
+        keys: Those by which they meet, n rows.
     """
 
     numbers: NDArray[np.int64]
@@ -58,8 +72,8 @@ class Circles(NamedTuple):
     keys: Keys
 
 
-def keys_of(batch: pa.RecordBatch, threshold: float, n_permutations: int) -> Keys:
-    """By what the records of a batch meet others: their whole text, then the bands of MinHash.
+def fingerprints_of(batch: pa.RecordBatch, threshold: float, n_permutations: int) -> Fingerprints:
+    """By what the records of a batch meet others.
 
     Args:
         batch: With the columns of `Entry`.
@@ -67,9 +81,13 @@ def keys_of(batch: pa.RecordBatch, threshold: float, n_permutations: int) -> Key
         n_permutations: Length of a signature.
     """
     records = _normalised(batch)
-    bands = band_keys(signatures(records, n_permutations), bands_for(threshold, n_permutations))
     digests = [blake2b(_text(fields).encode(), digest_size=8).digest() for fields in records]
-    return np.column_stack([np.frombuffer(b"".join(digests), dtype="<u8"), bands])
+    found = signatures(records, n_permutations)
+    return Fingerprints(
+        np.frombuffer(b"".join(digests), dtype="<u8"),
+        band_keys(found, bands_for(threshold, n_permutations)),
+        sketched(found),
+    )
 
 
 def repeats(circles: Circles, threshold: float) -> dict[int, Dropped]:
