@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -102,7 +103,8 @@ def datasketch(pool: Path, n: int) -> None:
 
 def judge(data: Path, truth: Path) -> Found:
     """Hold what the steps under `data` dropped against the truth."""
-    pool = pq.read_table(data / "ingest/pool.parquet").to_pydict()
+    columns = ["id", *FIELDS, "source"]
+    pool = pq.read_table(data / "ingest/pool.parquet", columns=columns).to_pydict()
     places = {id_: place for place, id_ in enumerate(pool["id"])}
     lines = [int(source.rpartition(":")[2]) for source in pool["source"]]
     planted = {int(row["line"]): row for row in csv.DictReader(truth.open(encoding="utf-8"))}
@@ -125,12 +127,15 @@ def judge(data: Path, truth: Path) -> Found:
 def _pieces(text: str) -> set[str]:
     """Five characters each, or two where a character is a syllable or a word."""
     found = set()
-    for is_dense, run in groupby(
-        normalise(text), lambda c: any(a <= ord(c) <= b for a, b in DENSE)
-    ):
+    for is_dense, run in groupby(normalise(text), _is_dense):
         characters, width = "".join(run), 2 if is_dense else 5
         found |= {characters[i : i + width] for i in range(max(1, len(characters) - width + 1))}
     return found or {""}
+
+
+@cache
+def _is_dense(character: str) -> bool:
+    return any(first <= ord(character) <= last for first, last in DENSE)
 
 
 def _cost(arguments: list[str], folder: Path) -> Cost:

@@ -65,7 +65,11 @@ def check(values: Mapping[str, Any]) -> Dedupe:
 
 
 def dedupe(
-    pool: Pool, params: Dedupe, engine: Engine, watch: Watch = lambda total, unit: lambda n: None
+    pool: Pool,
+    params: Dedupe,
+    engine: Engine,
+    watch: Watch = lambda total, unit: lambda n: None,
+    shard_records: int = SHARD_RECORDS,
 ) -> Deduped:
     """The ids that stay, and the others, each with the kept record that it repeats.
 
@@ -75,7 +79,8 @@ def dedupe(
     similar is named, of equals the first.
 
     Holds some 500 bytes a record, and the texts of those that meet another alike. The pool is read
-    twice, for most of it never need be held.
+    twice, for most of it never need be held. Look-alikes are compared `shard_records` at a time, or
+    as many as a circle of them has; the results do not depend on it.
     """
     if not pool.n_records:
         return Deduped([], [])
@@ -85,7 +90,7 @@ def dedupe(
     ids, entries = _read(pool, meets)
     order = np.argsort(firsts[meets], kind="stable")  # circle by circle, each in pool order
     numbers = np.flatnonzero(meets)[order]
-    cuts = _cuts(firsts[numbers])
+    cuts = _cuts(firsts[numbers], shard_records)
     shards = (
         Circles(numbers[a:b], entries.take(order[a:b]), keys[numbers[a:b]])
         for a, b in pairwise(cuts)
@@ -146,10 +151,10 @@ def _read(pool: Pool, wanted: NDArray[np.bool_]) -> tuple[list[str], pa.Table]:
     return ids, pa.Table.from_batches(entries).combine_chunks()  # or every take would do it
 
 
-def _cuts(firsts: NDArray[np.int64]) -> list[int]:
-    """Where to cut sorted circles into shards of about `SHARD_RECORDS`, none of them in two."""
+def _cuts(firsts: NDArray[np.int64], n: int) -> list[int]:
+    """Where to cut sorted circles into shards of about `n` records, none of them in two."""
     starts = np.flatnonzero(np.append(True, firsts[1:] != firsts[:-1])[: firsts.size])
-    is_cut = np.diff(starts // SHARD_RECORDS, prepend=-1) > 0
+    is_cut = np.diff(starts // n, prepend=-1) > 0
     return [*starts[is_cut].tolist(), firsts.size]
 
 

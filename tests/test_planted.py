@@ -61,18 +61,33 @@ def test_truth_names_the_planted_lines(tmp_path, made):
     assert told == {n: (r.kind, r.of) for n, r in enumerate(made[:200]) if r.kind != "fresh"}
 
 
-def test_dedupe_finds_what_is_planted_and_nothing_else(made):
+@pytest.fixture(scope="module")
+def deduped(made):
+    """What dedupe makes of the pool, for a size of its batches and one of its shards."""
     columns = {
         "id": [str(number) for number in range(N)],
         "instruction": [r.instruction for r in made],
         "input": [r.input for r in made],
     }
-    batches = pa.table(columns).to_batches(1000)
-    params = Dedupe(near_threshold=PLAN.threshold, n_permutations=128)
-    dropped = dedupe(Pool(N, lambda: iter(batches)), params, Engine.LOCAL).dropped
+
+    def run(batch_records, shard_records):
+        batches = pa.table(columns).to_batches(batch_records)
+        params = Dedupe(near_threshold=PLAN.threshold, n_permutations=128)
+        pool = Pool(N, lambda: iter(batches))
+        return dedupe(pool, params, Engine.LOCAL, shard_records=shard_records)
+
+    return run
+
+
+def test_dedupe_finds_what_is_planted_and_nothing_else(made, deduped):
+    dropped = deduped(1000, 8192).dropped
     near = {number for number, r in enumerate(made) if r.kind == "near"}
     assert len(near & {int(d.id) for d in dropped}) >= 0.97 * len(near)
     for drop in dropped:
         one, other = made[int(drop.id)], made[int(drop.of_id)]
         assert one.kind == "near" and other.kind != "decoy"
         assert one.of == other.of
+
+
+def test_dedupe_finds_the_same_in_parts_of_any_size(deduped):
+    assert deduped(4000, 10) == deduped(700, 8192)
