@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.core.events import log
-from tasks.core.params import load_seed
 from tasks.core.schemas import PICKS, SELECTED
 from tasks.core.stage import Stage, run_step
 from tasks.core.tables import write_table
@@ -22,36 +21,21 @@ from tasks.llm.judge import ModelJudge
 from tasks.llm.outcome import pick_rows, receipt_lines, selected_table
 from tasks.llm.quota import prompt_order, quotas
 from tasks.llm.rounds import Candidates, Judge, Pick, Question, Selection, Verdict
-from tasks.llm.routes import load_chain
-from tasks.llm.rules import Round, Rules, check_budget, plan_rounds, read_rules
-from tasks.llm.section import (
-    JOURNAL,
-    LlmSelect,
-    check_answer_room,
-    check_section,
-    read_terms,
-    selection_name,
-)
+from tasks.llm.rules import Round, Rules, plan_rounds
+from tasks.llm.section import JOURNAL, check, selection_name
+from tasks.llm.setup import Setup
 from tasks.llm.shown import Shown
 from tasks.llm.usage import usage
-
-
-def check(values: Mapping[str, Any]) -> LlmSelect:
-    """The section llm_select, and what it names: the routes, their keys and the prompt file.
-
-    Raises:
-        ParamError: Something of it is not as it should be.
-    """
-    return check_section(values)
 
 
 async def llm_select(
     prompts: Sequence[Candidates], clusters: NDArray[np.int32], rules: Rules, judge: Judge
 ) -> Selection:
-    """Select `rules.budget` candidates by the judgement of `judge`, in one round if that will do.
+    """Select `rules.budget` candidates by the judgement of `judge`, in as few rounds as will do.
 
-    While there are more prompts than picks to make, each picks one, and the winners make up the
-    prompts of the next round. The same judgements give the same selection.
+    The first picks of a round's prompts make up the prompts of the next round, until there are no
+    more prompts than the smallest budget has picks. The same judgements give the same selection,
+    and its first n records are the selection for each smaller budget n.
 
     Args:
         prompts: The first round's prompts; no candidate stands in two, and together they hold
@@ -61,26 +45,34 @@ async def llm_select(
         judge: Who picks.
     """
     first = list(prompts)
+    won: list[Pick] = []
     picks: list[Pick] = []
+    selected: list[Pick] = []
     plan = plan_rounds(sum(map(len, prompts)), len(prompts), rules)
-    for this in plan[:-1]:
-        won = await _hold(this, prompts, np.ones(len(prompts), dtype=np.intp), judge)
+    for this in plan:
+        if this.round > 1:
+            winners = np.array([pick.candidate for pick in won if pick.rank == 1])
+            seed = rules.seed + this.round - 1
+            groups = compose(clusters[winners], rules.later_size, rules.mode, seed)
+            prompts = [winners[group] for group in groups]
+        sizes = np.array([len(prompt) for prompt in prompts])
+        won = await _hold(this, prompts, quotas(this.n_picks, sizes, rules.seed), judge)
         picks += won
-        if len(won) < this.n_prompts:
-            return Selection(won[: rules.budget], picks, plan, [], is_partial=True)
-        winners = np.array([pick.candidate for pick in won])
-        seed = rules.seed + this.round
-        groups = compose(clusters[winners], rules.later_size, rules.mode, seed)
-        prompts = [winners[group] for group in groups]
-    sizes = np.array([len(prompt) for prompt in prompts])
-    n_picks = quotas(rules.budget, sizes, rules.seed)
-    final = await _hold(plan[-1], prompts, n_picks, judge)
-    place = np.argsort(prompt_order(sizes, rules.seed))
-    selected = sorted(final, key=lambda pick: (pick.rank, place[pick.question.prompt - 1]))
-    if len(selected) < rules.budget:
-        return Selection(selected, [*picks, *final], plan, [], is_partial=True)
+        is_partial = len(won) < this.n_picks
+        if is_partial or this.n_picks <= rules.budget:
+            place = np.argsort(prompt_order(sizes, rules.seed))
+            won_here = sorted(won, key=lambda pick: (pick.rank, place[pick.question.prompt - 1]))
+            selected = _in_front(won_here, selected)[: rules.budget]
+        if is_partial:
+            return Selection(selected, picks, plan, [], is_partial=True)
     canaries = await _audit(first, plan[0], rules, judge)
-    return Selection(selected, [*picks, *final], plan, canaries, is_partial=False)
+    return Selection(selected, picks, plan, canaries, is_partial=False)
+
+
+def _in_front(picks: Sequence[Pick], others: Sequence[Pick]) -> list[Pick]:
+    """The picks, then the others, less those of the same candidates."""
+    candidates = {pick.candidate for pick in picks}
+    return [*picks, *(pick for pick in others if pick.candidate not in candidates)]
 
 
 async def _hold(
@@ -116,21 +108,11 @@ async def _audit(
 
 def work(stage: Stage) -> None:
     """Read the prompts, have them judged, write the selection and what it rests on."""
-    params = check(stage.values)
-    routes = load_chain(stage.values, params.route, params.fallback_routes)
-    seed = load_seed(stage.values)
-    prompts_file = stage.dep("cluster/prompts.parquet")
-    shown = Shown.read(prompts_file, stage.dep("ingest/pool.parquet"))
-    rules = read_rules(
-        stage.dep("cluster/clusters.json"), params.budget, seed, n_canaries=params.canaries
-    )
-    check_budget(len(shown.rows), len(shown.prompts), rules)
-    terms = read_terms(params, seed)
-    plan = plan_rounds(len(shown.rows), len(shown.prompts), rules)
-    check_answer_room(params, plan[-1])
+    check(stage.values)  # keys too, before anything is read
+    params, routes, terms, shown, rules, plan = Setup.read(stage, stage.values)
     n_questions = sum(this.n_prompts for this in plan) + params.canaries
     progress = stage.progress(n_questions, "prompts")
-    name = selection_name(params, terms, routes, prompts_file)
+    name = selection_name(params, terms, routes, stage.dep("cluster/prompts.parquet"))
     path = stage.state / JOURNAL
     with closing(Journal(path, selection=name, cap_usd=params.max_usd)) as journal:
         judge = ModelJudge(routes, terms, shown.texts, journal, progress.advance)

@@ -114,6 +114,7 @@ OTHER_VALUE = {
     "embed.precision": "bfloat16",
     "cluster.mode": "across",
     "llm_select.route": "chatgpt",
+    "llm_select.take": "last",
     "llm_select.fallback_routes": "[gemma]",
     "llm_select.prompt": "LICENSE",
     "llm_select.rationale": "true",

@@ -9,7 +9,7 @@ from tasks.llm.answer import AnswerFault, answer_schema
 from tasks.llm.ask import Gate
 from tasks.llm.endpoint import Endpoint, Habits, least_busy
 from tasks.llm.faults import FaultKind, ProviderFault
-from tasks.llm.journal.journal import Answer
+from tasks.llm.journal.entries import Answer
 from tasks.llm.posed import NoAnswer, Posed
 from tasks.llm.prompt import Messages, reask
 from tasks.llm.routes import Route
@@ -153,10 +153,8 @@ class Caller:
     def _delay_s(self, fault: ProviderFault, n_failed: int) -> float:
         if fault.retry_after_s is not None:
             return fault.retry_after_s
-        delay_s = min(MAX_BACKOFF_S, self._habits.backoff_s * 2 ** (n_failed - 1))
-        return float(
-            delay_s * random.uniform(0.5, 1)
-        )  # or all that failed together come back together
+        longest_s: float = min(MAX_BACKOFF_S, self._habits.backoff_s * 2 ** (n_failed - 1))
+        return random.uniform(longest_s / 2, longest_s)  # not all that failed together at once
 
     async def _wait(self, fault: ProviderFault, endpoint: Endpoint, delay_s: float) -> None:
         """Let the endpoint rest where it says that calls come too fast, else the question."""

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.core.schemas import SELECTED
+from tasks.llm.deployment import RUBRIC_MODEL
 from tasks.llm.rounds import Method, Pick, Selection
-from tasks.llm.routes import RUBRIC_MODEL, Route
+from tasks.llm.routes import Route
 from tasks.llm.shown import Shown
 
 

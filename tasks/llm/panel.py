@@ -7,12 +7,14 @@ from typing import NamedTuple
 from tasks.llm.answer import parse_reasons
 from tasks.llm.calls import Caller
 from tasks.llm.endpoint import Habits
-from tasks.llm.journal.journal import Answer, answer_key
+from tasks.llm.journal.entries import Answer, answer_key
 from tasks.llm.posed import NoAnswer, Posed
 from tasks.llm.prompt import Prompt
+from tasks.llm.quota import Take
 from tasks.llm.rounds import Bought
 from tasks.llm.routes import Route
 from tasks.llm.till import Till
+from tasks.llm.votes import n_ranked, n_useful
 
 
 class Terms(NamedTuple):
@@ -23,6 +25,12 @@ class Terms(NamedTuple):
     votes: int
     max_candidate_chars: int
     habits: Habits
+    take: Take = Take.FIRST
+
+    def n_ranks(self, n_slots: int, n_picks: int) -> int:
+        """How many slots an answer ranks for a prompt of so many to make so many picks."""
+        n_wanted = n_picks if self.take is Take.FIRST else n_slots
+        return n_ranked(n_slots, n_wanted, n_useful(n_slots, self.votes))
 
 
 class Named(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.llm.canaries import Planting
-from tasks.llm.journal.journal import Answer
+from tasks.llm.journal.entries import Answer
 from tasks.llm.rules import Round
 
 Candidates = NDArray[np.intp]
