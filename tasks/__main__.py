@@ -13,7 +13,7 @@ import tasks
 from tasks.core.errors import CurationError, ParamError, nearest
 from tasks.core.params import PARAMS_FILE, read_params
 
-SHARED_SECTIONS = ("seed", "models")
+SHARED_SECTIONS = ("engine", "seed", "models")
 
 
 def check_all(path: Path) -> None:

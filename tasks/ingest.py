@@ -1,7 +1,7 @@
 """Read a pool of instructions from a file, and drop what is no instruction."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from tasks.core.engine import Engine, load_engine
 from tasks.core.errors import ParamError, nearest
 from tasks.core.events import log
 from tasks.core.params import PARAMS_FILE, Params, load_section
@@ -17,12 +18,13 @@ from tasks.core.stage import Stage, run_step
 from tasks.core.tables import TableWriter
 from tasks.formats.cells import matchable
 from tasks.formats.encoding import escaped
-from tasks.formats.layouts import PLAIN, Layout, check_chosen, find_layout, listed
-from tasks.formats.mapping import Record, make_record
+from tasks.formats.layouts import PLAIN, check_chosen, find_layout, listed
+from tasks.formats.results import Kept, Rules, results_of
 from tasks.formats.rows import Drop, Fault, Row
 from tasks.formats.source import check_source, read_rows
 from tasks.formats.tally import Dropped, Tally, refuse_poor
 
+SHARD_ROWS = 4096
 SAMPLE_ROWS = 1000  # optional columns may be absent from the first rows of JSON lines
 
 
@@ -45,21 +47,14 @@ class Ingest(Params):
     max_dropped: float = Field(ge=0, le=1)
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A record, and the line of its row."""
-
-    line: int
-    record: Record
-
-
 def check(values: Mapping[str, Any]) -> Ingest:
     """The section ingest, and that its source is a file of a known format.
 
     Raises:
-        ParamError: A value is wrong.
+        ParamError: A value is wrong, or the engine is not installed.
         DataError: The source is missing, empty or of no known format.
     """
+    load_engine(values)
     params = load_section(values, "ingest", Ingest)
     check_chosen(params.columns)
     check_source(Path(params.source))
@@ -67,7 +62,7 @@ def check(values: Mapping[str, Any]) -> Ingest:
 
 
 def ingest(
-    rows: Iterable[tuple[int, Row | Fault]], params: Ingest, where: str
+    rows: Iterable[tuple[int, Row | Fault]], params: Ingest, where: str, engine: Engine
 ) -> Iterator[Kept | Dropped]:
     """One result for each row, in their order: a record with an id of its own, or why not.
 
@@ -83,43 +78,42 @@ def ingest(
     sample = list(islice(rows, SAMPLE_ROWS))
     first = [row for _, row in sample if not isinstance(row, Fault)]
     layout = find_layout(first, params.columns, where) if first else PLAIN
+    rules = Rules(layout, params.exclude, params.max_field_chars)
     unseen = set(params.exclude)
     lines: dict[str, int] = {}
-    for line, row in chain(sample, rows):
-        if not isinstance(row, Fault):
-            unseen -= row.keys()
-        result = _result(line, row, layout, params)
+    shards = _shards(chain(sample, rows), unseen)
+    for result in chain.from_iterable(engine.map(partial(results_of, rules=rules), shards)):
         if isinstance(result, Kept):
-            earlier = lines.setdefault(result.record.id, line)
-            if earlier != line:
-                result = Dropped(line, Drop.REPEATED, f"instruction and input of line {earlier}")
+            earlier = lines.setdefault(result.record.id, result.line)
+            if earlier != result.line:
+                detail = f"instruction and input of line {earlier}"
+                yield Dropped(result.line, Drop.REPEATED, detail)
+                continue
         yield result
     if first and unseen:
         _refuse_unseen(min(unseen), list(dict.fromkeys(name for row in first for name in row)))
 
 
-def _result(line: int, row: Row | Fault, layout: Layout, params: Ingest) -> Kept | Dropped:
-    """What becomes of one row, whatever the others are."""
-    if isinstance(row, Fault):
-        return Dropped(line, *row)
-    for column, values in params.exclude.items():
-        value = matchable(row.get(column))
-        if value in values:
-            return Dropped(line, Drop.EXCLUDED, f"{column} is {value}")
-    record = make_record(row, layout, params.max_field_chars)
-    return Dropped(line, *record) if isinstance(record, Fault) else Kept(line, record)
+def _shards(
+    rows: Iterator[tuple[int, Row | Fault]], unseen: set[str]
+) -> Iterator[list[tuple[int, Row | Fault]]]:
+    """The rows in lists; the columns that any of them has are taken out of `unseen`."""
+    while shard := list(islice(rows, SHARD_ROWS)):
+        if unseen:
+            unseen.difference_update(*(row for _, row in shard if not isinstance(row, Fault)))
+        yield shard
 
 
 def work(stage: Stage) -> None:
     """Write the pool and the dropped rows, and tell how many of each there are."""
-    params = check(stage.values)
+    params, engine = check(stage.values), load_engine(stage.values)
     source = Path(params.source)
     tally = Tally()
     with (
         TableWriter(stage.out("ingest/pool.parquet"), POOL) as pool,
         TableWriter(stage.out("ingest/dropped.parquet"), INGEST_DROPPED) as dropped,
     ):
-        for result in ingest(read_rows(source), params, params.source):
+        for result in ingest(read_rows(source), params, params.source, engine):
             if isinstance(result, Kept):
                 tally.kept += 1
                 place = f"{source.name}:{result.line}"

@@ -1,6 +1,8 @@
 """What ingest makes of some rows."""
 
-from tasks.ingest import Ingest, Kept, ingest
+from tasks.core.engine import Engine
+from tasks.formats.results import Kept
+from tasks.ingest import Ingest, ingest
 
 SECTION = {
     "source": "pool.jsonl",
@@ -14,7 +16,7 @@ SECTION = {
 def results(rows, **changes):
     """What ingest makes of the rows, which are numbered from 1."""
     params = Ingest.model_validate({**SECTION, **changes})
-    return list(ingest(enumerate(rows, start=1), params, "pool.jsonl"))
+    return list(ingest(enumerate(rows, start=1), params, "pool.jsonl", Engine.LOCAL))
 
 
 def record(row, **changes):

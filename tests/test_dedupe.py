@@ -9,18 +9,22 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.core.engine import Engine
 from tasks.core.errors import ParamError
 from tasks.core.schemas import DEDUPE_DROPPED, POOL, UNIQUE
 from tasks.core.stage import Stage
 from tasks.core.tables import read_table, write_table
-from tasks.dedupe import Dedupe, Deduped, Drop, Entry, check, dedupe, work
+from tasks.dedupe import Dedupe, Deduped, Pool, check, dedupe, work
 from tasks.text.meaning import Meaning
-from tasks.text.minhash import bands_for, meets_another, signatures
+from tasks.text.meetings import circles_of, part_unlike
+from tasks.text.minhash import bands_for, signatures
 from tasks.text.near import CROWD
+from tasks.text.repeats import Drop, Entry, fingerprints_of
 from tasks.text.shingles import DENSE, jaccard, normalise, shingles
 
 PROJECT = Path(__file__).parent.parent
@@ -38,7 +42,19 @@ def entries(*texts: str | tuple[str, str]) -> list[Entry]:
 
 
 def deduped(*texts: str | tuple[str, str], threshold: float = 0.8) -> Deduped:
-    return dedupe(entries(*texts), PARAMS.model_copy(update={"near_threshold": threshold}))
+    return deduped_entries(entries(*texts), threshold)
+
+
+def deduped_entries(given: list[Entry], threshold: float, batch_size: int = 3) -> Deduped:
+    batches = table(given).to_batches(batch_size)
+    params = PARAMS.model_copy(update={"near_threshold": threshold})
+    return dedupe(Pool(len(given), lambda: iter(batches)), params, Engine.LOCAL)
+
+
+def table(given: list[Entry]) -> pa.Table:
+    columns = zip(*given, strict=True) if given else ([],) * len(Entry._fields)
+    schema = pa.schema([(name, pa.string()) for name in Entry._fields])
+    return pa.table(dict(zip(Entry._fields, map(list, columns), strict=True)), schema=schema)
 
 
 def pieces(text: str) -> set[str]:
@@ -241,10 +257,9 @@ def test_every_record_is_kept_or_dropped_for_an_earlier_kept_one(pool, threshold
 @settings(max_examples=60, deadline=None)
 @given(POOLS, THRESHOLDS)
 def test_a_second_pass_drops_nothing(pool, threshold):
-    params = PARAMS.model_copy(update={"near_threshold": threshold})
-    first = dedupe(entries(*pool), params)
+    first = deduped(*pool, threshold=threshold)
     left = [entry for entry in entries(*pool) if entry.id in set(first.kept)]
-    assert dedupe(left, params) == (first.kept, [])
+    assert deduped_entries(left, threshold) == (first.kept, [])
 
 
 @settings(max_examples=100, deadline=None)
@@ -277,10 +292,27 @@ def test_signatures_agree_as_often_as_the_sets_overlap():
     )
 
 
+def test_a_chain_of_meetings_is_one_circle_named_by_its_first():
+    keys = np.array([[1, 7], [2, 5], [9, 5], [2, 8], [3, 4], [3, 6]], dtype=np.uint64)
+    assert circles_of(keys).tolist() == [0, 1, 1, 1, 4, 4]
+
+
 def test_records_that_share_no_band_are_not_compared():
-    fields = [("one thing entirely", ""), ("quite another matter", ""), ("one thing entirely.", "")]
-    meets = meets_another(signatures(fields, 128), bands_for(0.8, 128))
-    assert meets.tolist() == [True, False, True]
+    texts = ["one thing entirely", "quite another matter", "one thing entirely."]
+    (batch,) = table(entries(*texts)).to_batches()
+    assert circles_of(fingerprints_of(batch, 0.8, 128).bands).tolist() == [0, 1, 0]
+
+
+def test_a_key_is_kept_by_those_alone_who_share_it_with_one_alike():
+    rng = np.random.default_rng(0)
+    sketches = rng.integers(0, 256, (5, 128), dtype=np.uint8)
+    sketches[2, :90], sketches[3] = sketches[0, :90], sketches[1]  # 70 % alike, and equal
+    keys = np.array([[9, 8], [9, 8], [9, 7], [6, 8], [9, 7]], dtype=np.uint64)
+    part_unlike(keys, sketches, 0.8)
+    assert keys.tolist() == [[9, 0], [1, 8], [9, 2], [3, 8], [4, 4]]
+    crowd = np.full((33, 1), 5, dtype=np.uint64)
+    part_unlike(crowd, rng.integers(0, 256, (33, 128), dtype=np.uint8), 0.8)
+    assert set(crowd.ravel().tolist()) == {5}
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.5, 0.8, 0.99, 1.0])
@@ -313,6 +345,7 @@ def test_bands_fit_the_signature_for_every_setting(threshold, n_permutations):
         ("हिन्दी में लिखो", "तमिल में लिखो", False),
         ("法国的首都", "法国首都", True),
         ("法国的首都", "日本的首都", False),
+        ("列出3个原因", "列出3个例子", False),
         ("", "", True),
     ],
 )
@@ -378,4 +411,4 @@ def test_the_bytes_do_not_depend_on_the_process(workspace):
 )
 def test_a_wrong_setting_is_named_before_anything_runs(change, message):
     with pytest.raises(ParamError, match=message.replace("?", r"\?")):
-        check({"dedupe": {**PARAMS.model_dump(), **change}})
+        check({"engine": "local", "dedupe": {**PARAMS.model_dump(), **change}})

@@ -15,9 +15,10 @@ from tasks.core.records import record_id
 from tasks.core.schemas import INGEST_DROPPED, POOL
 from tasks.core.stage import Stage
 from tasks.core.tables import read_table
+from tasks.formats.results import Kept
 from tasks.formats.rows import Drop
 from tasks.formats.tally import Dropped, Tally, refuse_poor
-from tasks.ingest import Ingest, Kept, check, work
+from tasks.ingest import Ingest, check, work
 from tests.ingest_rows import SECTION, parts, record, results
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +70,9 @@ def workspace(tmp_path, monkeypatch):
 def run(workspace, content, **changes):
     (workspace / "pool.jsonl").write_bytes(content)
     # JSON is YAML, and so a params file.
-    (workspace / "params.yaml").write_text(json.dumps({"ingest": {**SECTION, **changes}}))
+    (workspace / "params.yaml").write_text(
+        json.dumps({"engine": "local", "ingest": {**SECTION, **changes}})
+    )
     Stage("ingest", workspace).run(work)
     folder = workspace / "data" / "ingest"
     pool = read_table(folder / "pool.parquet", POOL).to_pylist()
@@ -138,9 +141,9 @@ def test_a_refused_source_leaves_no_output(workspace):
 )
 def test_params_are_checked_before_a_run(workspace, changes, message):
     (workspace / "pool.jsonl").write_text("{}")
-    assert check({"ingest": SECTION}) == Ingest.model_validate(SECTION)
+    assert check({"engine": "local", "ingest": SECTION}) == Ingest.model_validate(SECTION)
     with pytest.raises(CurationError, match=message):
-        check({"ingest": {**SECTION, **changes}})
+        check({"engine": "local", "ingest": {**SECTION, **changes}})
 
 
 TEXT = st.text(st.characters(), max_size=8)  # with NUL, surrogates and every kind of space

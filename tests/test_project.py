@@ -113,6 +113,7 @@ def test_a_changed_key_runs_its_stages_and_put_back_it_runs_none(done, override,
 
 
 OTHER_VALUE = {
+    "engine": "ray",
     "seed": 1,
     "ingest.source": "data/sample/README.md",
     "ingest.columns": "{instruction: instruction}",
@@ -166,9 +167,9 @@ def _stale_by_params(root):
 
 
 def _keys(params):
-    keys = {"seed"} | {f"models.{alias}" for alias in params["models"]}
+    keys = {"engine", "seed"} | {f"models.{alias}" for alias in params["models"]}
     for section, body in params.items():
-        if section not in ("seed", "models"):
+        if section not in ("engine", "seed", "models"):
             keys |= {f"{section}.{key}" for key in body}
     return keys
 

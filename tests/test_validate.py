@@ -19,7 +19,7 @@ from tasks.core import schemas
 from tasks.core.errors import CheckFailed, DataError, ParamError
 from tasks.core.stage import Stage
 from tasks.core.tables import write_table
-from tasks.dedupe import Drop
+from tasks.text.repeats import Drop
 from tasks.validate import check, validate, work
 from tests.sound_run import (
     BIASED,

@@ -10,6 +10,8 @@ CurationError
 
 import difflib
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 
 class CurationError(Exception):
@@ -27,6 +29,9 @@ class CurationError(Exception):
     def __init__(self, what: str, *, where: str, fix: str) -> None:
         super().__init__(what, where, fix)
         self.what, self.where, self.fix = what, where, fix
+
+    def __reduce__(self) -> tuple[Any, ...]:  # pickle would call it without where and fix
+        return partial(type(self), where=self.where, fix=self.fix), (self.what,)
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}\n  {self.fix}"

@@ -1,6 +1,7 @@
 """Parquet files of ours: the schema that was promised, and the same bytes for the same rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,18 +29,45 @@ def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) 
     Raises:
         DataError: The file is not Parquet or has other columns than `schema`.
     """
+    with _checked(path, schema) as file:
+        table = file.read(columns=columns)
+        return table if columns is None else table.select(columns)
+
+
+def read_batches(
+    path: Path, schema: pa.Schema, columns: list[str], n_rows: int
+) -> Iterator[pa.RecordBatch]:
+    """The named columns of the table at `path`, at most `n_rows` rows at a time, in order.
+
+    Raises:
+        DataError: As `read_table`.
+    """
+    with _checked(path, schema) as file:
+        yield from file.iter_batches(batch_size=n_rows, columns=columns)
+
+
+def count_rows(path: Path, schema: pa.Schema) -> int:
+    """How many rows the table at `path` has.
+
+    Raises:
+        DataError: As `read_table`.
+    """
+    with _checked(path, schema) as file:
+        return int(file.metadata.num_rows)
+
+
+@contextmanager
+def _checked(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
+    """The file, which has the columns of `schema`."""
     try:
         with pq.ParquetFile(path) as file:  # pq.read_table would import pandas, most of a second
-            found = file.schema_arrow
-            if not found.equals(schema):
+            if not file.schema_arrow.equals(schema):
                 raise DataError(
-                    f"columns are {_columns(found)}, expected {_columns(schema)}",
+                    f"columns are {_columns(file.schema_arrow)}, expected {_columns(schema)}",
                     where=str(path),
-                    fix="Another version wrote it, or it was edited: run `dvc repro` to make it "
-                    "anew.",
+                    fix="Another version wrote it, or someone edited it: run `dvc repro`.",
                 )
-            table = file.read(columns=columns)
-            return table if columns is None else table.select(columns)
+            yield file
     except pa.ArrowInvalid as error:
         raise DataError(
             f"not readable as Parquet: {error}",

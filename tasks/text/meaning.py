@@ -14,7 +14,7 @@ SAME_WORD = 0.8
 _DENSE = "".join(f"{chr(first)}-{chr(last)}" for first, last in DENSE)
 # \w knows no combining marks, and would tear Hindi words apart: outside ASCII, whatever is in no
 # block of punctuation belongs to a word.
-_WORD = re.compile(rf"[{_DENSE}]|(?:\w|[^\x00-\xbf\u2000-\u206f\u3000-\u303f{_DENSE}])+")
+_WORD = re.compile(rf"[{_DENSE}]|(?:[^\W{_DENSE}]|[^\x00-\xbf\u2000-\u206f\u3000-\u303f{_DENSE}])+")
 _NUMBER = re.compile(r"\d+")
 
 

@@ -1,13 +1,13 @@
-"""MinHash signatures of records, and the index that finds look-alikes by them."""
+"""MinHash signatures of records, and the keys by which look-alikes meet."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from datasketch import MinHash, MinHashLSH
 from numpy.typing import NDArray
 
-from tasks.text.shingles import shingles
+from tasks.text.shingles import batches, shingles
 
 Fields = tuple[str, str]
 """A record's normalised instruction and input."""
@@ -15,10 +15,15 @@ Fields = tuple[str, str]
 Signatures = NDArray[np.uint32]
 """uint32, shape (n_records, n_permutations)."""
 
+Keys = NDArray[np.uint64]
+"""uint64, shape (n_records, n_keys): two records meet where they agree in a whole column's key."""
+
+Sketches = NDArray[np.uint8]
+"""uint8, shape (n_records, n_permutations): of each value of a signature its last byte, enough to
+estimate a similarity by the share of equal ones."""
+
 MAX_MISSED = 0.002
-BATCH_CHARS = 65_536  # so that the arrays of a batch stay in a processor's cache
 SEED = 1
-SCHEME = "affine32"
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
@@ -52,7 +57,7 @@ def signatures(records: Sequence[Fields], n_permutations: int) -> Signatures:
     found = np.full((len(records), n_permutations), np.iinfo(np.uint32).max, dtype=np.uint32)
     factors, summands = _permutations(n_permutations)
     done = 0
-    for batch in _batches(records):
+    for batch in batches(records):
         hashes, bounds = shingles([text for fields in batch for text in fields])
         of_input = np.repeat(np.arange(bounds.size - 1) % 2 == 1, np.diff(bounds))
         short = (np.where(of_input, ~hashes, hashes) >> np.uint64(32)).astype(np.uint32)
@@ -65,57 +70,28 @@ def signatures(records: Sequence[Fields], n_permutations: int) -> Signatures:
     return found
 
 
-def meets_another(found: Signatures, bands: Bands) -> NDArray[np.bool_]:
-    """Whether record i agrees with any other in a whole band: bool, shape (n_records,).
-
-    Most records of a pool do not, and to leave them out of the index saves 6 kB each.
-    """
-    meets = np.zeros(len(found), dtype=np.bool_)
-    for start in range(0, bands.n * bands.width, bands.width):
-        keys = np.zeros(len(found), dtype=np.uint64)
-        for column in range(start, start + bands.width):
-            keys = keys * _FACTOR + found[:, column]
-        _, group, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-        meets |= sizes[group] > 1
-    return meets
+def sketched(found: Signatures) -> Sketches:
+    """A quarter of the signatures."""
+    return found.astype(np.uint8)
 
 
-class LookAlikes:
-    """Records by number, to be found by signatures that agree in a whole band."""
-
-    def __init__(self, bands: Bands, n_permutations: int) -> None:
-        self._index = MinHashLSH(num_perm=n_permutations, params=tuple(bands))
-        self._permutations = _permutations(n_permutations)
-
-    def of(self, signature: NDArray[np.uint32]) -> list[int]:
-        """The added records that may be near, ascending."""
-        return sorted(self._index.query(self._minhash(signature)))
-
-    def add(self, number: int, signature: NDArray[np.uint32]) -> None:
-        """Let the record `number` be found from now on."""
-        self._index.insert(number, self._minhash(signature))
-
-    def _minhash(self, signature: NDArray[np.uint32]) -> MinHash:
-        return MinHash(
-            hashvalues=signature, permutations=self._permutations, seed=SEED, scheme=SCHEME
-        )
+def band_keys(found: Signatures, bands: Bands) -> Keys:
+    """One key a band: equal where all values of the band are, and else but once in 2^64."""
+    keys = np.zeros((len(found), bands.n), dtype=np.uint64)
+    cut = found[:, : bands.n * bands.width].reshape(len(found), bands.n, bands.width)
+    for place in range(bands.width):
+        keys = keys * _FACTOR + cut[:, :, place]
+    return keys
 
 
+@cache
 def _permutations(n_permutations: int) -> NDArray[np.uint32]:
-    """Factors and summands of datasketch's permutations: uint32, shape (2, n_permutations).
+    """Odd factors, and summands: uint32, shape (2, n_permutations). Do not write to them.
 
-    They are applied here, in batches, since `MinHash.update` handles one record a call in eight
-    times the time.
+    They are those of datasketch's scheme "affine32" for the same seed. NumPy promises that this
+    generator, unlike its newer ones, gives the same numbers in every version.
     """
-    permutations: NDArray[np.uint32] = MinHash(n_permutations, SEED, scheme=SCHEME).permutations
-    return permutations
-
-
-def _batches(records: Sequence[Fields]) -> Iterator[Sequence[Fields]]:
-    """Runs of consecutive records with about `BATCH_CHARS` characters together, or one longer."""
-    start = n_chars = 0
-    for end, (instruction, input_text) in enumerate(records, 1):
-        n_chars += len(instruction) + len(input_text)
-        if n_chars >= BATCH_CHARS or end == len(records):
-            yield records[start:end]
-            start, n_chars = end, 0
+    random = np.random.RandomState(SEED)
+    halves = random.randint(0, 1 << 31, n_permutations, dtype=np.uint32)
+    summands = random.randint(0, 1 << 32, n_permutations, dtype=np.uint32)
+    return np.array([2 * halves + 1, summands], dtype=np.uint32)

@@ -1,14 +1,17 @@
 """Near-duplicates: records that ask the same in almost the same words."""
 
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.text.meaning import Meaning
-from tasks.text.minhash import Fields, LookAlikes, bands_for, meets_another, signatures
-from tasks.text.shingles import jaccard, shingles
+from tasks.text.meetings import shared
+from tasks.text.minhash import Fields, Keys
+from tasks.text.shingles import batches, jaccard, shingles
 
 CROWD = 64
 
@@ -28,17 +31,17 @@ class NearIndex:
     order, and no word of one is exchanged for a different word in the other. The fields count
     apart because two questions about one long input have nearly all shingles in common.
 
-    MinHash finds the pairs to compare and misses at most 0.2 % of those at the threshold, fewer
-    above it; what it finds is compared exactly, so none is taken for near that is not.
+    Only records that have a key in common are compared. With those of MinHash, at most 0.2 % of
+    the pairs at the threshold go unseen, fewer above it; what is compared is compared exactly, so
+    none is taken for near that is not.
     """
 
-    def __init__(self, records: Sequence[Fields], threshold: float, n_permutations: int) -> None:
+    def __init__(self, records: Sequence[Fields], keys: Keys, threshold: float) -> None:
         self._records, self._threshold = records, threshold
-        bands = bands_for(threshold, n_permutations)
-        self._signatures = signatures(records, n_permutations)
-        self._meets = meets_another(self._signatures, bands)
-        self._look_alikes = LookAlikes(bands, n_permutations)
-        self._added: dict[int, _Compared] = {}
+        self._shared = shared(keys)
+        self._added: defaultdict[int, list[int]] = defaultdict(list)  # number of a key -> records
+        self._sets = _sets(records)
+        self._meanings: dict[int, Meaning] = {}
 
     def nearest_or_add(self, number: int) -> Near | None:
         """The nearest added record, of equals the first; or None, and this record is added.
@@ -46,33 +49,46 @@ class NearIndex:
         It is not added where it has 64 look-alikes and none is near, as in a pool made from one
         template: each of thousands would be compared with each.
         """
-        if not self._meets[number]:
-            return None
-        look_alikes = self._look_alikes.of(self._signatures[number])
-        record = _Compared.of(self._records[number])
+        look_alikes = {other for key in self._shared[number] for other in self._added[key]}
         nearest: Near | None = None
-        for other in look_alikes:
-            similarity = record.similarity(self._added[other])
+        for other in sorted(look_alikes):
+            similarity = self._similarity(number, other)
             if similarity < self._threshold or (nearest and similarity <= nearest.similarity):
                 continue
-            if record.meaning.agrees(self._added[other].meaning):
+            if self._meaning(number).agrees(self._meaning(other)):
                 nearest = Near(other, similarity)
         if nearest is None and len(look_alikes) < CROWD:
-            self._added[number] = record
-            self._look_alikes.add(number, self._signatures[number])
+            for key in self._shared[number]:
+                self._added[key].append(number)
         return nearest
 
+    def _similarity(self, one: int, other: int) -> float:
+        """That of the less similar field, or of the first that is below the threshold."""
+        lesser = 1.0
+        for a, b in zip(self._sets[one], self._sets[other], strict=True):
+            lesser = min(lesser, jaccard(a, b))
+            if lesser < self._threshold:
+                break
+        return lesser
 
-class _Compared(NamedTuple):
-    """A record made ready to be compared with many."""
+    def _meaning(self, number: int) -> Meaning:
+        if number not in self._meanings:
+            self._meanings[number] = Meaning.of(" ".join(self._records[number]))
+        return self._meanings[number]
 
-    shingles: tuple[NDArray[np.uint64], ...]
-    meaning: Meaning
 
-    @classmethod
-    def of(cls, fields: Fields) -> Self:
-        sets = tuple(np.unique(shingles([text]).hashes) for text in fields)
-        return cls(sets, Meaning.of(" ".join(fields)))
+def _sets(records: Sequence[Fields]) -> list[tuple[NDArray[np.uint64], ...]]:
+    """For each record the distinct shingles of its two fields, ascending."""
+    sets = []
+    for batch in batches(records):
+        hashes, bounds = shingles([text for fields in batch for text in fields])
+        sets += [_distinct(hashes[a:b]) for a, b in pairwise(bounds.tolist())]
+    return list(zip(sets[::2], sets[1::2], strict=True))
 
-    def similarity(self, other: Self) -> float:
-        return min(map(jaccard, self.shingles, other.shingles))
+
+def _distinct(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """As np.unique, in a third of the time for as few as these."""
+    ordered = np.sort(hashes)
+    is_new = np.ones(ordered.size, dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])
+    return ordered[is_new]

@@ -1,7 +1,7 @@
 """Texts as sets of shingles, and how much two such sets overlap."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
@@ -27,6 +27,8 @@ DENSE = (
 # Exchanging one word then moves the overlap about as far in either kind of script. Thai, Lao, Khmer
 # and Myanmar have no spaces either, but letters: their words are as long as English ones.
 WIDTH, DENSE_WIDTH = 5, 2
+
+BATCH_CHARS = 65_536  # so that the arrays of a batch stay in a processor's cache
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd: no bit of a character is lost
 _MIXER = np.uint64(0xFF51AFD7ED558CCD)  # from MurmurHash3, spreads the low bits over all
@@ -70,8 +72,18 @@ def shingles(texts: Sequence[str]) -> Shingles:
     widths = np.minimum(np.where(is_dense[starts], DENSE_WIDTH, WIDTH), lengths)
     last = np.repeat(starts + lengths - widths, lengths)  # where a run's last piece begins
     begins = np.flatnonzero(np.arange(codes.size) <= last)
-    hashes = _hashes(codes, begins, np.repeat(widths, lengths)[begins])
+    hashes = _hashes(codes, np.repeat(widths, lengths))[begins]
     return Shingles(hashes, np.searchsorted(begins, offsets))
+
+
+def batches(records: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, str]]]:
+    """Runs of consecutive records with about `BATCH_CHARS` characters together, or one longer."""
+    start = n_chars = 0
+    for end, fields in enumerate(records, 1):
+        n_chars += sum(map(len, fields))
+        if n_chars >= BATCH_CHARS or end == len(records):
+            yield records[start:end]
+            start, n_chars = end, 0
 
 
 def jaccard(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
@@ -85,17 +97,15 @@ def jaccard(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
     return n_common / (a.size + b.size - n_common)
 
 
-def _hashes(
-    codes: NDArray[np.uint32], begins: NDArray[np.int64], widths: NDArray[np.int64]
-) -> NDArray[np.uint64]:
-    """One hash a piece: the one that begins at ``begins[i]`` and has ``widths[i]`` characters."""
+def _hashes(codes: NDArray[np.uint32], widths: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """One hash a character: of the ``widths[i]`` characters from there on."""
     characters = np.zeros(codes.size + WIDTH, dtype=np.uint64)
     characters[: codes.size] = codes
     characters[: codes.size] += np.uint64(1)  # 0 stands for none
-    hashes = np.zeros(begins.size, dtype=np.uint64)
+    hashes = np.zeros(codes.size, dtype=np.uint64)
     for place in range(WIDTH):
         hashes *= _MULTIPLIER
-        hashes += np.where(place < widths, characters[begins + place], np.uint64(0))
+        hashes += characters[place : place + codes.size] * (place < widths)
     hashes ^= hashes >> _SHIFT
     hashes *= _MIXER
     hashes ^= hashes >> _SHIFT

@@ -1,0 +1,152 @@
+"""Our ingest and dedupe on a pool with planted near-duplicates, beside datasketch's MinHashLSH.
+
+    python benchmarks/records.py POOL.jsonl.gz 1000000 --truth TRUTH.csv
+    python benchmarks/dedupe.py POOL.jsonl.gz TRUTH.csv --yardstick 100000
+
+Each step in a process of its own, imports included. datasketch does what its documentation shows:
+a MinHash of a record's pieces of five characters, asked for and then inserted, at the same
+threshold and as many permutations; it compares nothing exactly. Since it takes long, it may look
+at the pool's first records only: both of its costs grow in proportion.
+"""
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from itertools import groupby, islice
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+from stages import PROJECT, copy_workspace
+
+from flows import overrides
+from tasks.text.shingles import DENSE, normalise
+
+FIELDS = "instruction", "input"
+THRESHOLD, N_PERMUTATIONS = 0.8, 128
+
+
+class Cost(NamedTuple):
+    """What one process took."""
+
+    cpu_s: float
+    peak_mb: float
+
+
+class Found(NamedTuple):
+    """What became of what was planted.
+
+    Attributes:
+        recall: Share of the planted near-duplicates that are gone.
+        decoys: How many were taken for the record they were made from.
+        strangers: Records dropped for another that they were not planted with.
+        unlike: Records dropped for one to which Python's own sets find them less similar than the
+            threshold.
+    """
+
+    recall: float
+    decoys: int
+    strangers: int
+    unlike: int
+
+
+def main() -> None:
+    """Measure, and print a table in Markdown."""
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("pool", type=Path)
+    arguments.add_argument("truth", type=Path, nargs="?")
+    arguments.add_argument("--yardstick", type=int, default=100_000, help="records for datasketch")
+    arguments.add_argument("--datasketch-only", action="store_true", help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.datasketch_only:
+        datasketch(given.pool, given.yardstick)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        copy_workspace(root)
+        overrides.apply(root, [f"ingest.source={given.pool.resolve()}"])
+        ours = {name: _cost(["-m", f"tasks.{name}"], root) for name in ("ingest", "dedupe")}
+        found = judge(root / "data", given.truth)
+        pool = root / "data/ingest/pool.parquet"
+        n = pq.ParquetFile(pool).metadata.num_rows
+        n_theirs = min(n, given.yardstick)
+        theirs = _cost(
+            [__file__, str(pool), "--yardstick", str(n_theirs), "--datasketch-only"], PROJECT
+        )
+    print("| step | records | CPU s | CPU s a million | peak MB |\n|---|---|---|---|---|")
+    for name, cost, of in (*((s, c, n) for s, c in ours.items()), ("datasketch", theirs, n_theirs)):
+        print(f"| {name} | {of:,} | {cost.cpu_s:.1f} | {cost.cpu_s / of * 1e6:.0f} ", end="")
+        print(f"| {cost.peak_mb:.0f} |")
+    ratio = theirs.cpu_s / n_theirs / (ours["dedupe"].cpu_s / n)
+    print(f"\nCPU time of datasketch over ours, a record: {ratio:.1f}; {found}")
+
+
+def datasketch(pool: Path, n: int) -> None:
+    """Look for each of the first `n` records among those before it, by datasketch's index."""
+    from datasketch import MinHash, MinHashLSH  # noqa: PLC0415
+
+    index = MinHashLSH(threshold=THRESHOLD, num_perm=N_PERMUTATIONS)
+    batches = pq.ParquetFile(pool).iter_batches(1000, columns=list(FIELDS))
+    rows = islice((row for batch in batches for row in batch.to_pylist()), n)
+    for number, row in enumerate(rows):
+        text = " ".join(f"{row['instruction']} {row['input']}".casefold().split())
+        pieces = {text[i : i + 5] for i in range(max(1, len(text) - 4))}
+        minhash = MinHash(N_PERMUTATIONS)
+        minhash.update_batch([piece.encode() for piece in sorted(pieces)])
+        index.query(minhash)
+        index.insert(number, minhash, check_duplication=False)
+
+
+def judge(data: Path, truth: Path) -> Found:
+    """Hold what the steps under `data` dropped against the truth."""
+    columns = ["id", *FIELDS, "source"]
+    pool = pq.read_table(data / "ingest/pool.parquet", columns=columns).to_pydict()
+    places = {id_: place for place, id_ in enumerate(pool["id"])}
+    lines = [int(source.rpartition(":")[2]) for source in pool["source"]]
+    planted = {int(row["line"]): row for row in csv.DictReader(truth.open(encoding="utf-8"))}
+    families = {line: int(row["of_line"]) for line, row in planted.items() if row["kind"] == "near"}
+    dropped = pq.read_table(data / "dedupe/dropped.parquet").to_pylist()
+    pairs = [(places[row["id"]], places[row["of_id"]]) for row in dropped]
+    gone = {lines[place] for place, _ in pairs}
+    gone.update(pq.read_table(data / "ingest/dropped.parquet")["line"].to_pylist())
+    decoys = strangers = unlike = 0
+    for a, b in pairs:
+        family = [families.get(lines[place], lines[place]) for place in (a, b)]
+        is_decoy = planted.get(lines[a], {}).get("kind") == "decoy"
+        decoys += is_decoy and int(planted[lines[a]]["of_line"]) == family[1]
+        strangers += family[0] != family[1]
+        both = [[_pieces(pool[name][place]) for place in (a, b)] for name in FIELDS]
+        unlike += min(len(x & y) / len(x | y) for x, y in both) < THRESHOLD
+    return Found(len(gone & families.keys()) / len(families), decoys, strangers, unlike)
+
+
+def _pieces(text: str) -> set[str]:
+    """Five characters each, or two where a character is a syllable or a word."""
+    found = set()
+    for is_dense, run in groupby(normalise(text), _is_dense):
+        characters, width = "".join(run), 2 if is_dense else 5
+        found |= {characters[i : i + width] for i in range(max(1, len(characters) - width + 1))}
+    return found or {""}
+
+
+@cache
+def _is_dense(character: str) -> bool:
+    return any(first <= ord(character) <= last for first, last in DENSE)
+
+
+def _cost(arguments: list[str], folder: Path) -> Cost:
+    """Run Python with these arguments and the project's modules."""
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(PROJECT)])}
+    process = subprocess.Popen([sys.executable, *arguments], cwd=folder, env=env)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(status)
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+if __name__ == "__main__":
+    main()

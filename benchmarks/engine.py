@@ -1,0 +1,47 @@
+"""What a step's own process still does when Ray's workers do the work on its shards.
+
+    python benchmarks/engine.py POOL.jsonl local
+    python benchmarks/engine.py POOL.jsonl ray
+
+The processor time of the driver alone, a running cluster taken for granted: it is what no further
+worker takes away. The bytes of the outputs are told too, as a digest.
+"""
+
+import argparse
+import hashlib
+import tempfile
+import time
+from pathlib import Path
+
+from stages import copy_workspace
+
+from flows import overrides
+from tasks import dedupe, ingest
+from tasks.core.engine import Engine
+from tasks.core.stage import Stage
+
+
+def main() -> None:
+    """Measure, and print a table in Markdown."""
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("pool", type=Path)
+    arguments.add_argument("engine", type=Engine)
+    given = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        copy_workspace(root)
+        source = given.pool.resolve()
+        overrides.apply(root, [f"engine={given.engine}", f"ingest.source={source}"])
+        list(given.engine.map(abs, range(8)))
+        print("| step | driver's CPU s | seconds | outputs |\n|---|---|---|---|")
+        for step, name in ((ingest, "ingest"), (dedupe, "dedupe")):
+            cpu, clock = time.process_time(), time.perf_counter()
+            Stage(name, root).run(step.work)
+            cpu_s, seconds = time.process_time() - cpu, time.perf_counter() - clock
+            outputs = b"".join(p.read_bytes() for p in sorted((root / "data" / name).iterdir()))
+            digest = hashlib.sha256(outputs).hexdigest()[:16]
+            print(f"| {name} | {cpu_s:.1f} | {seconds:.1f} | {digest} |")
+
+
+if __name__ == "__main__":
+    main()

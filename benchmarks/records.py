@@ -1,0 +1,261 @@
+"""A pool of any size with planted near-duplicates, and the truth about each of them.
+
+    python benchmarks/records.py POOL.jsonl.gz 1000000 --truth TRUTH.csv
+
+Record i depends on the seed and i alone, so that a million of them need no memory and a longer
+pool starts with the shorter one. Nine languages in six scripts; templates filled with words that
+are partly real and mostly made of syllables, the first ones far commoner than the last, as words
+are; most records are a question, a third has a passage, and one in two hundred is a long document.
+"""
+
+import argparse
+import csv
+import gzip
+import json
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+from functools import cache
+from io import TextIOWrapper
+from itertools import accumulate
+from pathlib import Path
+from random import Random
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from ruamel.yaml import YAML
+
+from tasks.text.shingles import jaccard, normalise, shingles
+
+VOCABULARY = 4000  # words of a language
+MAX_EDITS = 4
+SYLLABIC = "zh", "ja"  # where a syllable may be a word
+UNSPACED = ("th",)  # a whole phrase counts as one word there: only a number makes a decoy
+
+
+class Language(NamedTuple):
+    """What a record of one language is made of.
+
+    Attributes:
+        share: Of the pool.
+        gap: What stands between words.
+        asks: Beginnings of an instruction.
+        ends: Ends of one; the first is the shortest.
+        fillers: What may be added without a change of meaning.
+        syllables: Of its made-up words.
+    """
+
+    share: float
+    gap: str
+    asks: list[str]
+    ends: list[str]
+    fillers: list[str]
+    syllables: list[str]
+
+
+LANGUAGES = {
+    name: Language(**parts)
+    for name, parts in YAML(typ="safe").load(Path(__file__).with_name("languages.yaml")).items()
+}
+
+
+class Record(NamedTuple):
+    """One row of the pool, and the truth about it.
+
+    Attributes:
+        kind: fresh, near (says what record `of` says) or decoy (looks alike, asks another thing).
+        of: The number of the fresh record that it was made from; its own if it is fresh.
+        similarity: Jaccard similarity to that one, the lesser of instruction and input.
+    """
+
+    instruction: str
+    input: str
+    lang: str
+    kind: str = "fresh"
+    of: int = -1
+    similarity: float = 1.0
+
+
+class Plan(NamedTuple):
+    """What a pool holds: shares of its records, and the least similarity of what is planted."""
+
+    seed: int = 0
+    near: float = 0.1
+    decoys: float = 0.02
+    threshold: float = 0.8
+
+
+def record(plan: Plan, number: int) -> Record:
+    """The record at place `number`, from 0."""
+    rng, kind = _start(plan, number)
+    if kind == "fresh":
+        return _fresh(rng)._replace(of=number)
+    of = number
+    while _start(plan, of)[1] != "fresh":
+        of = rng.randrange(number)
+    original = record(plan, of)
+    made = _near(rng, original, plan.threshold) if kind == "near" else _decoy(rng, original)
+    return made._replace(kind=kind, of=of)
+
+
+def overlap(a: Record, b: Record) -> float:
+    """The lesser Jaccard similarity of the two fields, by the shingles of dedupe."""
+    pairs = ((a.instruction, b.instruction), (a.input, b.input))
+    return min(jaccard(*map(_pieces, pair)) for pair in pairs)
+
+
+def _pieces(text: str) -> NDArray[np.uint64]:
+    return np.unique(shingles([normalise(text)]).hashes)
+
+
+def _start(plan: Plan, number: int) -> tuple[Random, str]:
+    """The randomness of one record, and its kind; the first one is fresh."""
+    rng = Random(plan.seed << 40 | number)
+    draw = rng.random()
+    planted = number > 0 and draw < plan.near + plan.decoys
+    return rng, ("near" if draw < plan.near else "decoy") if planted else "fresh"
+
+
+def _fresh(rng: Random) -> Record:
+    lang = rng.choices(list(LANGUAGES), [language.share for language in LANGUAGES.values()])[0]
+    language = LANGUAGES[lang]
+    subject = language.gap.join(_words(rng, lang, rng.randint(3, 9)))
+    if rng.random() < 0.2:
+        subject += f" {rng.randint(2, 2100)}"
+    ask, end = rng.choice(language.asks), rng.choice(language.ends)
+    instruction = f"{ask}{language.gap}{subject}{end}"
+    length = rng.random()
+    n_sentences = 0 if length < 0.65 else rng.randint(2, 9) if length < 0.995 else 200
+    sentences = [_sentence(rng, lang) for _ in range(n_sentences)]
+    return Record(instruction, (language.gap or " ").join(sentences), lang)
+
+
+def _sentence(rng: Random, lang: str) -> str:
+    language = LANGUAGES[lang]
+    words = _words(rng, lang, rng.randint(5, 16))
+    if rng.random() < 0.1:
+        words.append(f" {rng.randint(1, 2100)}")
+    text = language.gap.join(words)
+    return text[0].upper() + text[1:] + language.ends[0]
+
+
+def _words(rng: Random, lang: str, n: int) -> list[str]:
+    words, weights = _vocabulary(lang)
+    return rng.choices(words, cum_weights=weights, k=n)
+
+
+@cache
+def _vocabulary(lang: str) -> tuple[list[str], list[float]]:
+    """Distinct words, and their weights summed up: word number r has 1 / (r + 20)."""
+    rng, language = Random(lang), LANGUAGES[lang]
+    n_syllables = (1, 3) if lang in SYLLABIC else (2, 4)
+    words: dict[str, None] = {}
+    while len(words) < VOCABULARY:
+        words["".join(rng.sample(language.syllables, rng.randint(*n_syllables)))] = None
+    return list(words), list(accumulate(1 / (rank + 20) for rank in range(VOCABULARY)))
+
+
+def _near(rng: Random, original: Record, threshold: float) -> Record:
+    """Slips, and words added or left out, never both, as many as the similarity allows."""
+    spaces = original._replace(instruction=original.instruction.upper(), similarity=1.0)
+    found, edited = spaces, original
+    edit = rng.choice((_add, _leave_out))
+    for _ in range(rng.randint(0, MAX_EDITS)):
+        slips = rng.random() < 0.5 and LANGUAGES[original.lang].gap
+        edited = (_slip if slips else edit)(rng, edited)
+        similarity = overlap(original, edited)
+        if similarity < threshold:
+            break
+        if edited.instruction != original.instruction:
+            found = edited._replace(similarity=similarity)
+    return found
+
+
+def _decoy(rng: Random, original: Record) -> Record:
+    """Another number at its end, or one word of it exchanged for a quite different one."""
+    words = _split(original)
+    places = [place for place, word in enumerate(words) if any(c.isalpha() for c in word)]
+    if original.lang in UNSPACED or not places or rng.random() < 0.3:
+        decoy = original._replace(instruction=f"{original.instruction} {rng.randint(10, 99)}")
+    else:
+        place = rng.choice(places)
+        other = words[place]
+        while SequenceMatcher(None, other.casefold(), words[place].casefold()).ratio() > 0.4:
+            other = _words(rng, original.lang, 1)[0]
+        decoy = _joined(original, [*words[:place], other, *words[place + 1 :]])
+    return decoy._replace(similarity=overlap(original, decoy))
+
+
+def _add(rng: Random, before: Record) -> Record:
+    words = _split(before)
+    inside_number = {p for p in range(1, len(words)) if (words[p - 1] + words[p]).isdigit()}
+    place = rng.choice([p for p in range(len(words) + 1) if p not in inside_number])
+    words.insert(place, rng.choice(LANGUAGES[before.lang].fillers))
+    return _joined(before, words)
+
+
+def _leave_out(rng: Random, before: Record) -> Record:
+    words = _split(before)
+    lighter = [place for place, word in enumerate(words) if not any(c.isdigit() for c in word)]
+    if len(words) > 1 and lighter:
+        del words[rng.choice(lighter)]
+    return _joined(before, words)
+
+
+def _slip(rng: Random, before: Record) -> Record:
+    """A letter of a long word twice; before's own words if none is long."""
+    words = _split(before)
+    long = [p for p, w in enumerate(words) if len(w) > 6 and w.isalpha()]
+    if long:
+        place = rng.choice(long)
+        letter = rng.randrange(2, len(words[place]) - 2)
+        words[place] = words[place][:letter] + words[place][letter - 1 :]
+    return _joined(before, words)
+
+
+def _split(of: Record) -> list[str]:
+    """The words that edits may touch: those of the instruction."""
+    return of.instruction.split(" ") if LANGUAGES[of.lang].gap else list(of.instruction)
+
+
+def _joined(of: Record, words: list[str]) -> Record:
+    return of._replace(instruction=LANGUAGES[of.lang].gap.join(words))
+
+
+def write(path: Path, n: int, plan: Plan, truth: Path) -> None:
+    """Write the pool as JSON lines, and one row of truth for each planted record."""
+    with _opened(path) as pool, truth.open("w", encoding="utf-8", newline="") as csv_file:
+        rows = csv.writer(csv_file)
+        rows.writerow(("line", "kind", "of_line", "similarity"))
+        for line, row in enumerate(_records(plan, n), 1):
+            cells = {"instruction": row.instruction, "input": row.input, "lang": row.lang}
+            pool.write(json.dumps(cells, ensure_ascii=False) + "\n")
+            if row.kind != "fresh":
+                rows.writerow((line, row.kind, row.of + 1, f"{row.similarity:.6f}"))
+
+
+def _records(plan: Plan, n: int) -> Iterator[Record]:
+    return (record(plan, number) for number in range(n))
+
+
+def _opened(path: Path) -> IO[str]:
+    if path.suffix == ".gz":  # without the time, so that the bytes are the same again
+        return TextIOWrapper(gzip.GzipFile(path, "wb", 3, mtime=0), encoding="utf-8")
+    return path.open("w", encoding="utf-8")
+
+
+def main() -> None:
+    """Write what the arguments ask for."""
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("pool", type=Path)
+    arguments.add_argument("n", type=int)
+    arguments.add_argument("--truth", type=Path, required=True)
+    for name, default in Plan()._asdict().items():
+        arguments.add_argument(f"--{name}", type=type(default), default=default)
+    given = vars(arguments.parse_args())
+    pool, n, truth = given.pop("pool"), given.pop("n"), given.pop("truth")
+    write(pool, n, Plan(**given), truth)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Who works on the shards must make no difference to what comes of them."""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+from functools import partial
+from itertools import count, islice
+from pathlib import Path
+
+import pytest
+
+from benchmarks.records import Plan, write
+from tasks import dedupe, ingest
+from tasks.core.engine import Engine, load_engine
+from tasks.core.errors import DataError, ParamError
+from tasks.core.stage import Stage
+
+PROJECT = Path(__file__).parents[1]
+HAS_RAY = importlib.util.find_spec("ray") is not None
+needs_ray = [
+    pytest.mark.ray,
+    pytest.mark.skipif(not HAS_RAY, reason="needs `pip install 'selectllm[ray]'`"),
+]
+on_ray = pytest.param(Engine.RAY, marks=needs_ray)
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def refuse(number: int) -> int:
+    if number == 3:
+        raise DataError("three", where="here", fix="None.")
+    return number
+
+
+def die_once(number: int, traces: Path) -> int:
+    """End the process that works on 3 or 7, the first time."""
+    trace = traces / str(number)
+    if number in (3, 7) and not trace.exists():
+        trace.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes of one processor each, on this machine."""
+    if not HAS_RAY:
+        yield None
+        return
+    import ray  # noqa: PLC0415
+    from ray.cluster_utils import Cluster  # noqa: PLC0415
+
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    nodes.add_node(num_cpus=1)
+    os.environ["RAY_ADDRESS"] = nodes.address
+    yield nodes
+    del os.environ["RAY_ADDRESS"]
+    ray.shutdown()
+    nodes.shutdown()
+
+
+@pytest.mark.parametrize("engine", [Engine.LOCAL, on_ray])
+def test_results_come_in_the_order_of_the_shards(engine, cluster):
+    assert list(engine.map(square, range(20))) == [n * n for n in range(20)]
+    assert list(engine.map(square, [])) == []
+
+
+@pytest.mark.parametrize("engine", [Engine.LOCAL, on_ray])
+def test_shards_are_taken_as_they_are_needed(engine, cluster):
+    assert list(islice(engine.map(square, count()), 3)) == [0, 1, 4]
+
+
+@pytest.mark.parametrize("engine", [Engine.LOCAL, on_ray])
+def test_an_error_of_ours_arrives_as_it_was_raised(engine, cluster):
+    with pytest.raises(DataError, match="three") as caught:
+        list(engine.map(refuse, range(5)))
+    assert (caught.value.where, caught.value.fix) == ("here", "None.")
+
+
+@pytest.mark.parametrize("name", [None, "spark", "Ray", 1])
+def test_an_unknown_engine_is_refused(name):
+    with pytest.raises(ParamError, match="engine: expected local or ray"):
+        load_engine({} if name is None else {"engine": name})
+
+
+@pytest.mark.skipif(HAS_RAY, reason="Ray is installed")
+@pytest.mark.parametrize("step", [ingest, dedupe])
+def test_without_ray_the_check_says_what_to_install(step):
+    with pytest.raises(ParamError, match=r"pip install 'selectllm\[ray\]'"):
+        step.check({"engine": "ray"})
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pool") / "pool.jsonl"
+    write(path, 20_000, Plan(seed=3), path.with_suffix(".csv"))
+    return path
+
+
+def outputs(root, pool, engine):
+    """The bytes that ingest and dedupe write."""
+    root.mkdir()
+    shutil.copy(PROJECT / "dvc.yaml", root)
+    params = {
+        "engine": engine,
+        "ingest": {
+            **{"source": str(pool), "columns": {}, "exclude": {"lang": "th"}},
+            **{"max_field_chars": 100_000, "max_dropped": 0.05},
+        },
+        "dedupe": {"near_threshold": 0.8, "n_permutations": 128},
+    }
+    (root / "params.yaml").write_text(json.dumps(params))
+    for step in (ingest, dedupe):
+        Stage(step.__name__.rpartition(".")[2], root).run(step.work)
+    return {path.name: path.read_bytes() for path in sorted(root.glob("data/*/*"))}
+
+
+@pytest.mark.parametrize("engine", [on_ray])
+def test_a_cluster_writes_the_bytes_that_one_process_writes(engine, cluster, pool, tmp_path):
+    made = outputs(tmp_path / "ray", pool, engine)
+    assert sum(map(len, made.values())) > 1_000_000
+    assert made == outputs(tmp_path / "local", pool, Engine.LOCAL)
+
+
+@pytest.mark.parametrize("engine", [on_ray])
+def test_a_killed_worker_loses_nothing(engine, cluster, tmp_path):
+    work = partial(die_once, traces=tmp_path)
+    assert list(engine.map(work, range(10))) == list(range(10))
+    assert {trace.name for trace in tmp_path.iterdir()} == {"3", "7"}
+
+
+@pytest.mark.parametrize("engine", [on_ray])
+def test_a_lost_node_loses_nothing(engine, cluster):
+    results = engine.map(square, range(40))
+    first = list(islice(results, 5))
+    node = cluster.add_node(num_cpus=1)
+    more = list(islice(results, 10))
+    cluster.remove_node(node, allow_graceful=False)
+    assert [*first, *more, *results] == [n * n for n in range(40)]
