@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flows import overrides
 from flows.graph import load_yaml
 from tasks.core.records import record_id, record_text
 from tasks.core.schemas import POOL, UNIQUE
@@ -129,9 +128,10 @@ def grown(fields: list[tuple[str, str]], precision: Precision) -> None:
     ]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        for name in ("dvc.yaml", "params.yaml"):
-            shutil.copy(PROJECT / name, root / name)
-        overrides.apply(root, [f"embed.precision={precision}"])
+        shutil.copy(PROJECT / "dvc.yaml", root)
+        params = load_yaml(PROJECT / "params.yaml")
+        params["embed"]["precision"] = str(precision)
+        (root / "params.yaml").write_text(json.dumps(params), encoding="utf-8")  # which is YAML
         for name in ("ingest", "dedupe"):
             (root / "data" / name).mkdir(parents=True)
         write_table(root / "data/ingest/pool.parquet", pool, POOL)

@@ -35,8 +35,8 @@ class Item(NamedTuple):
 def padded_length(n_tokens: int, max_tokens: int) -> int:
     """The next of 32 lengths up to 256, eight more for each doubling; `max_tokens` at most.
 
-    About 3 % of a batch is padding with Dolly's texts and 7 % with Alpaca's; more lengths would
-    leave more batches unfilled.
+    Padding adds 3 % to Dolly's texts and 8 % to Alpaca's; more lengths would leave more batches
+    unfilled.
     """
     step = max(4, (1 << (n_tokens - 1).bit_length()) // 16)
     return min(max_tokens, -(-n_tokens // step) * step)
