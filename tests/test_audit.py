@@ -311,7 +311,7 @@ def test_a_record_goes_by_its_first_digits_and_a_typo_is_offered_what_was_meant(
     other = "0" if record_id[7] != "0" else "1"
     with pytest.raises(ParamError, match=f"is the id of none.*\n.*{record_id}"):
         explain(table.root, record_id[:7] + other + record_id[8:])
-    with pytest.raises(ParamError, match="line:37 names a line"):
+    with pytest.raises(ParamError, match="line:37 names a line of the source"):
         explain(table.root, "zebra")
     with pytest.raises(DataError, match="line 41 was not read as a row"):
         explain(table.root, "line:41")

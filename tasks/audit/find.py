@@ -71,7 +71,8 @@ def _unknown(name: str, what: str, offer: str) -> ParamError:
     return ParamError(
         f"{name!r} {what}",
         where="selectllm explain",
-        fix=offer or "Ids stand in pool.parquet and receipt.jsonl; line:37 names a source's line.",
+        fix=offer
+        or "Ids stand in pool.parquet and receipt.jsonl; line:37 names a line of the source.",
     )
 
 
