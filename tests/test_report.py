@@ -267,7 +267,7 @@ def test_the_page_tells_funnel_bill_prompts_and_where_it_comes_from(told: World)
         assert words in page.text, words
     for tail in ("ingest/pool.parquet", "llm_select/receipt.jsonl", "measure/metrics.json"):
         assert f"{tail} {md5(told.file(tail).read_bytes()).hexdigest()}" in page.text
-    assert "llm_select.budget 60" in page.text
+    assert "report.n_prompts 4" in page.text
 
 
 def test_best_and_not_better_than_random_are_marked_in_words(told: World):
