@@ -10,7 +10,7 @@ demo: .venv/installed ## run the sample from pool to selection
 	$(BIN)/selectllm run
 
 test: .venv/installed check ## every check and every test
-	$(RUN) pytest -n 2 --dist loadfile
+	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed ## format, lint, types, spelling
 	$(BIN)/ruff format --check .

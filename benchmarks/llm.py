@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 
 from tasks.grouping.compose import Mode
-from tasks.llm.client import load_litellm
 from tasks.llm.endpoint import Habits
+from tasks.llm.journal.entries import Answer, Call, Refused
 from tasks.llm.journal.file import connect
-from tasks.llm.journal.journal import Answer, Call, Journal, Refused
+from tasks.llm.journal.journal import Journal
 from tasks.llm.judge import ModelJudge
+from tasks.llm.library import load_litellm
 from tasks.llm.panel import Panel, Terms
 from tasks.llm.prompt import read_prompt
 from tasks.llm.rounds import Candidates, Question
@@ -208,7 +209,7 @@ def memory() -> None:
 def _remember(folder: Path, n: int) -> None:
     before = _peak_mib()
     start_s = time.monotonic()
-    rules = Rules(n, SIZE, Mode.ACROSS, 0)
+    rules = Rules((n,), SIZE, Mode.ACROSS, 0)
     prompts = [np.arange(i * SIZE, (i + 1) * SIZE) for i in range(n)]
     clusters = np.zeros(n * SIZE, dtype=np.int32)
     asyncio.run(

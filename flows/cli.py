@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows import show, show_money
+from flows import show, show_audit, show_money
 from flows.errors import FlowError
 from tasks.core.errors import CurationError
 
@@ -129,6 +129,38 @@ def _journal() -> Path:
     from tasks.llm.section import JOURNAL  # noqa: PLC0415
 
     return find_root(Path.cwd()) / STATE_DIR / JOURNAL
+
+
+@app.command()
+def verify(as_json: AsJson = False) -> None:
+    """Prove the selection: rebuild it from its journal and compare, with no key and no network."""
+    from flows.workspace import find_root  # noqa: PLC0415
+    from tasks.audit.verify import verify as prove  # noqa: PLC0415
+
+    proof = prove(find_root(Path.cwd()))
+    if as_json:
+        show.as_json(show_money.plain(proof) | {"proven": not proof.differences})
+    else:
+        show_audit.proof(proof)
+    raise typer.Exit(int(bool(proof.differences)))
+
+
+@app.command()
+def explain(
+    record: Annotated[
+        str, typer.Argument(metavar="ID", help="A record's id, its first digits, or line:N.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Tell the story of one record: picked or not, against whom, why, and for how much."""
+    from flows.workspace import find_root  # noqa: PLC0415
+    from tasks.audit.explain import explain as tell  # noqa: PLC0415
+
+    story = tell(find_root(Path.cwd()), record)
+    if as_json:
+        show.as_json(story)
+    else:
+        show_audit.story(story)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """What a run would do, and why, in sentences."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,20 +90,17 @@ def _value(values: Any, key: str) -> Any:
     return values
 
 
-def stale_before(root: Path, stage: str, changes: Iterable[Change] = ()) -> list[str]:
+def stale_before(root: Path, stage: str, changes: Sequence[Change] = ()) -> list[str]:
     """The stages before `stage` that are not up to date, or would not be after the changes."""
     graph = read_graph(root)
-    stages = {each.name: each for each in graph.stages}
-    before: set[str] = set()
-    todo = [*stages[stage].upstream]
-    while todo:
-        name = todo.pop()
-        before.add(name)
-        todo += stages[name].upstream
+    needed = {stage}
+    for each in reversed(graph.stages):
+        if each.name in needed:
+            needed.update(each.upstream)
+    before = [each for each in graph.stages if each.name in needed - {stage}]
     stale = set(dvc.status(root))
-    for change in changes:
-        stale |= {name for name in before if _concerns(stages[name], change.key)}
-    return [each.name for each in graph.stages if each.name in before & stale]
+    stale |= {each.name for each in before for change in changes if _concerns(each, change.key)}
+    return [each.name for each in before if each.name in stale]
 
 
 def _concerns(stage: Stage, key: str) -> bool:

@@ -1,6 +1,5 @@
 """The only Prefect task: run one stage through DVC, and say what became of it."""
 
-import json
 import os
 import signal
 import subprocess
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from prefect import Task, get_run_logger, task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed, Failed
@@ -19,6 +17,7 @@ from prefect.states import Completed, Failed
 from flows import dvc
 from flows.errors import StageFailed
 from flows.graph import Stage
+from flows.hearing import Hearing, read_events
 from flows.workspace import STATE_DIR
 
 POLL_S = 0.1
@@ -63,7 +62,7 @@ def run_stage(stage: Stage, run: Run, *, is_current: bool) -> State[Any]:
     events.unlink(missing_ok=True)  # of an earlier attempt
     before = _snapshot(run.root, stage)
     exit_code = _repro(stage, run, events)
-    told, _ = _read(events)
+    told, _ = read_events(events)
     ended = next((e for e in told if e["event"] == "ended"), None)
     if exit_code:
         failure = _failure(stage, ended, bool(told))
@@ -108,7 +107,7 @@ def _repro(stage: Stage, run: Run, events: Path) -> int:
         pass_fds=(run.lock,),
     )
     try:
-        lines = _follow(process, _Hearing(stage, events))
+        lines = _follow(process, Hearing(stage, events))
         exit_code = process.wait()
     except BaseException:
         _stop(process)
@@ -118,7 +117,7 @@ def _repro(stage: Stage, run: Run, events: Path) -> int:
     return exit_code
 
 
-def _follow(process: subprocess.Popen[str], hearing: "_Hearing") -> list[str]:
+def _follow(process: subprocess.Popen[str], hearing: Hearing) -> list[str]:
     """Pass on what the step tells until DVC closes its output; the last lines of that output."""
     lines: deque[str] = deque(maxlen=KEPT_LINES)
 
@@ -144,44 +143,6 @@ def _stop(process: subprocess.Popen[str]) -> None:
         except ProcessLookupError:
             pass
         return
-
-
-class _Hearing:
-    """Brings a step's events into the flow run: its log lines, and its progress as an artifact."""
-
-    def __init__(self, stage: Stage, events: Path) -> None:
-        self._stage, self._events, self._offset = stage, events, 0
-        self._artifact: Any = None
-        self._logger = get_run_logger()
-
-    def listen(self) -> None:
-        """Take in what the step has told since the last time."""
-        told, self._offset = _read(self._events, self._offset)
-        for event in told:
-            if event["event"] == "log":
-                self._logger.log(event["level"], "%s", event["text"])
-        progress = [event for event in told if event["event"] == "progress"]
-        if progress:
-            self._show(progress[-1])
-
-    def _show(self, progress: dict[str, Any]) -> None:
-        percent = 100.0 * progress["done"] / max(progress["total"], 1)
-        if self._artifact is None:
-            what = f"{self._stage.name}: {progress['total']:,} {progress['unit']}"
-            self._artifact = create_progress_artifact(percent, description=what)
-        else:
-            update_progress_artifact(self._artifact, percent)
-
-
-def _read(events: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """The whole lines of an events file from a byte on, and the byte behind them."""
-    if not events.exists():
-        return [], offset
-    with events.open("rb") as file:
-        file.seek(offset)
-        unread = file.read()
-    whole = unread[: unread.rfind(b"\n") + 1]
-    return [json.loads(line) for line in whole.splitlines()], offset + len(whole)
 
 
 def _snapshot(root: Path, stage: Stage) -> list[tuple[int, int] | None]:

@@ -37,13 +37,10 @@ def estimate(estimated: Any) -> None:
     )
     out.print(_work(work))
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name, justify in (
-        ("route", "left"),
-        ("model", "left"),
-        ("USD", "right"),
-        ("time", "right"),
-    ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("route", "model"):
+        table.add_column(name)
+    for name in ("USD", "time"):
+        table.add_column(name, justify="right")
     for i, cost in enumerate(estimated.costs):
         usd = "unknown" if cost.usd is None else _span(cost.usd, _usd)
         table.add_row(

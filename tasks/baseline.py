@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from tasks.choosers.menu import IN_PROMPTS, MAX_RECORDS, Choice, Method, Pool, choices
 from tasks.core.errors import ParamError
 from tasks.core.events import log
-from tasks.core.params import PARAMS_FILE, Params, load_section, load_seed
+from tasks.core.params import PARAMS_FILE, Params, load_budgets, load_section, load_seed
 from tasks.core.schemas import PROMPTS, SELECTIONS
 from tasks.core.stage import Stage, run_step
 from tasks.core.tables import read_table, write_table
@@ -63,7 +63,8 @@ def baseline(
 def work(stage: Stage) -> None:
     """Read the pool and its prompts, write what each method would choose."""
     params, seed = check(stage.values), load_seed(stage.values)
-    budget = int(stage.values["llm_select"]["budget"])
+    budgets = load_budgets(stage.values)
+    budget = budgets[-1]
     corpus = Corpus.read(
         stage.dep("ingest/pool.parquet"),
         stage.dep("dedupe/unique.parquet"),
@@ -78,7 +79,7 @@ def work(stage: Stage) -> None:
         )
     prompts = {}
     if IN_PROMPTS.intersection(params.methods):
-        rules = read_rules(stage.dep("cluster/clusters.json"), budget, seed)
+        rules = read_rules(stage.dep("cluster/clusters.json"), budgets, seed)
         prompts = _prompts(corpus, stage.dep("cluster/prompts.parquet"), rules)
     pool = Pool(corpus.texts, corpus.vectors, prompts)
     found: list[Choice] = []

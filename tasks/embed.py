@@ -1,7 +1,7 @@
 """Turn each unique record into a unit vector."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,13 +11,18 @@ from pydantic import Field
 from tasks.core.errors import DataError
 from tasks.core.events import log
 from tasks.core.params import Params, load_section
-from tasks.core.records import record_text
-from tasks.core.schemas import POOL, UNIQUE
 from tasks.core.stage import Stage, run_step
-from tasks.core.tables import read_table
+from tasks.encoders.batches import Item, Reading, batches
+from tasks.encoders.parallel import as_done
+from tasks.encoders.pool_texts import Entry, PoolTexts
 from tasks.encoders.precision import Precision
 from tasks.encoders.source import check_name, find_model
-from tasks.encoders.vector_file import VectorFile
+from tasks.encoders.store import Slots, VectorStore, text_key
+from tasks.encoders.vector_file import write_vectors
+
+READ_AT_ONCE = 1_000  # texts
+WRITTEN_AT_ONCE = 8_192  # vectors
+N_PROBES = 4  # stored vectors that are computed again
 
 
 class Embed(Params):
@@ -25,15 +30,8 @@ class Embed(Params):
 
     model: Annotated[str, Field(min_length=1)]
     precision: Annotated[Precision, Field(strict=False)]  # YAML has strings only
-    batch_size: Annotated[int, Field(ge=1, le=4096)]
+    batch_tokens: Annotated[int, Field(ge=8, le=1_000_000)]
     max_tokens: Annotated[int, Field(ge=8)]
-
-
-class Entry(NamedTuple):
-    """A record's id and the text that stands for it."""
-
-    id: str
-    text: str
 
 
 class Block(NamedTuple):
@@ -42,17 +40,36 @@ class Block(NamedTuple):
     Attributes:
         rows: int64, shape (n,); which entries they belong to.
         vectors: float32, shape (n, d), unit norm.
+        n_full: How many of the texts fill the model's window, so that the rest was not read.
     """
 
     rows: NDArray[np.int64]
     vectors: NDArray[np.float32]
+    n_full: int
 
 
 class Encoder(Protocol):
-    """A model that gives numbers for texts."""
+    """A model that gives numbers for texts.
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """One vector a text, of any length: shape (n texts, d)."""
+    Attributes:
+        n_threads: How many threads should call `encode` at a time.
+    """
+
+    n_threads: int
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """What the model reads of each text."""
+        ...
+
+    def n_rows(self, length: int) -> int:
+        """How many readings of one length make a batch."""
+        ...
+
+    def encode(self, readings: Sequence[Reading]) -> NDArray[np.float32]:
+        """One vector a reading, of any length: shape (n readings, d).
+
+        A vector depends on its own reading alone, not on the others of the batch.
+        """
         ...
 
 
@@ -68,74 +85,107 @@ def check(values: Mapping[str, Any]) -> Embed:
     return params
 
 
-def embed(
-    entries: Sequence[Entry], n_tokens: Sequence[int], encoder: Encoder, batch_size: int
-) -> Iterator[Block]:
-    """The unit vectors of all entries, in batches of like `n_tokens`, so that little is padding.
+def embed(entries: Iterable[Entry], encoder: Encoder) -> Iterator[Block]:
+    """The unit vectors of all entries, in batches of like length, so that little is padding.
 
-    Each row comes once; the longest texts come first, so that too large a batch fails at once.
+    Each row comes once, in any order. An entry's vector has the same bytes in whatever company it
+    comes, so a pool may be embedded in parts.
 
     Raises:
         DataError: A vector is zero or not finite; the record is named.
     """
-    order = np.argsort(-np.asarray(n_tokens), kind="stable")
-    for start in range(0, len(entries), batch_size):
-        rows = order[start : start + batch_size]
-        vectors = encoder.encode([entries[row].text for row in rows])
+    full_batches = batches(_items(entries, encoder), encoder.n_rows)
+    for batch, vectors in as_done(
+        lambda batch: encoder.encode([item.reading for item in batch]),
+        full_batches,
+        encoder.n_threads,
+    ):
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        faulty = rows[~(np.isfinite(norms) & (norms > 0)).ravel()]
+        faulty = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)).ravel())
         if faulty.size:
             raise DataError(
                 "the model gives no direction for this record",
-                where=f"record {entries[faulty[0]].id}",
+                where=f"record {batch[faulty[0]].id}",
                 fix="Try embed.precision float32, or another embed.model.",
             )
-        yield Block(rows, vectors / norms)
+        rows = np.array([item.row for item in batch])
+        yield Block(rows, vectors / norms, sum(item.reading.is_full for item in batch))
+
+
+def embed_missing(texts: PoolTexts, encoder: Encoder, store: VectorStore, stage: Stage) -> Slots:
+    """See that the store has the vectors of all texts; the slot of each, int64, shape (n,).
+
+    What is missing is embedded in the order of its keys, which is as good as shuffled: so the time
+    that is left can be told from the number of texts.
+    """
+    entries = texts.of(np.arange(len(texts)))
+    keys = np.fromiter((text_key(entry.text) for entry in entries), "S16", len(texts))
+    keys, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    slots = store.find(keys)
+    if not _agrees(store, slots, texts, first, encoder):
+        log.warning(
+            "embed: this machine computes other vectors than those in %s; all are made anew",
+            store.folder,
+        )
+        store.clear()
+        slots[:] = -1
+    missing = np.flatnonzero(slots < 0)
+    log.info("embed: %s texts, %s of them new", f"{len(texts):,}", f"{missing.size:,}")
+    progress, n_full = stage.progress(missing.size, "texts"), 0
+    for block in embed(texts.of(first[missing]), encoder):
+        which = missing[block.rows]
+        slots[which] = store.put(keys[which], block.vectors)
+        n_full += block.n_full
+        progress.advance(len(block.rows))
+    if n_full:
+        log.info("embed: of %s texts the end was not read; see embed.max_tokens", f"{n_full:,}")
+    return slots[inverse]
 
 
 def work(stage: Stage) -> None:
     """Write one vector for each unique record, in their order, and tell how it was done."""
     params = check(stage.values)
-    entries = _read(stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet"))
+    texts = PoolTexts(stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet"))
     source = find_model(params.model)
     from tasks.encoders.sentence import SentenceEncoder  # noqa: PLC0415  torch takes seconds
 
-    encoder = SentenceEncoder(source, params.precision, params.max_tokens)
+    encoder = SentenceEncoder(source, params.precision, params.max_tokens, params.batch_tokens)
     if encoder.max_tokens < params.max_tokens:
         log.info("embed: %s reads %s tokens of a text", params.model, encoder.max_tokens)
-    n_tokens = encoder.n_tokens([entry.text for entry in entries])
-    n_read = np.minimum(n_tokens, encoder.max_tokens)
-    progress = stage.progress(int(n_read.sum()), "tokens")  # the longest texts come first
-    with VectorFile(stage.out("embed/vectors.npy"), len(entries), encoder.dim) as file:
-        for rows, vectors in embed(entries, n_tokens, encoder, params.batch_size):
-            file.put(rows, vectors)
-            progress.advance(int(n_read[rows].sum()))
+    with VectorStore(stage.state / "vectors", encoder.identity, encoder.dim) as store:
+        slots = embed_missing(texts, encoder, store, stage)
+        starts = range(0, len(slots), WRITTEN_AT_ONCE)
+        blocks = (store.read(slots[start : start + WRITTEN_AT_ONCE]) for start in starts)
+        write_vectors(stage.out("embed/vectors.npy"), len(slots), encoder.dim, blocks)
     log.info(
-        "embed: %s vectors of %s dimensions by %s, %s on %s; %s texts were longer than %s tokens",
-        f"{len(entries):,}",
+        "embed: %s vectors of %s dimensions by %s, %s on %s",
+        f"{len(texts):,}",
         encoder.dim,
         params.model,
         encoder.precision,
         encoder.device,
-        f"{sum(n > encoder.max_tokens for n in n_tokens):,}",
-        encoder.max_tokens,
     )
 
 
-def _read(pool_file: Path, unique_file: Path) -> list[Entry]:
-    """The unique records, in their order."""
-    ids: list[Any] = read_table(unique_file, UNIQUE)["id"].to_pylist()
-    pool = read_table(pool_file, POOL, ["id", "instruction", "input"])
-    rows: Iterator[Any] = zip(*(column.to_pylist() for column in pool.columns), strict=True)
-    wanted = set(ids)
-    texts = {id_: record_text(*fields) for id_, *fields in rows if id_ in wanted}
-    if not ids or len(texts) < len(ids):
-        raise DataError(
-            f"{len(ids)} unique records, of which the pool has {len(texts)}",
-            where=str(unique_file),
-            fix="Run `dvc repro dedupe` to make it anew.",
-        )
-    return [Entry(id_, texts[id_]) for id_ in ids]
+def _items(entries: Iterable[Entry], encoder: Encoder) -> Iterator[Item]:
+    """What the model reads of each entry, in order."""
+    stream, row = iter(entries), 0
+    while some := list(islice(stream, READ_AT_ONCE)):
+        for entry, reading in zip(some, encoder.read([e.text for e in some]), strict=True):
+            yield Item(row, entry.id, reading)
+            row += 1
+
+
+def _agrees(
+    store: VectorStore, slots: Slots, texts: PoolTexts, first: NDArray[np.int64], encoder: Encoder
+) -> bool:
+    """Whether some stored vectors, computed again, have the same bytes."""
+    known = np.flatnonzero(slots >= 0)
+    probes = known[:: max(1, known.size // N_PROBES)][:N_PROBES]
+    return all(
+        np.array_equal(block.vectors, store.read(slots[probes[block.rows]]))
+        for block in embed(texts.of(first[probes]), encoder)
+    )
 
 
 if __name__ == "__main__":

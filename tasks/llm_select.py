@@ -1,151 +1,39 @@
 """Let a model pick the records that are most worth an answer."""
 
 import asyncio
-import json
 import signal
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from contextlib import closing
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tasks.core.events import log
-from tasks.core.params import load_seed
-from tasks.core.schemas import PICKS, SELECTED
 from tasks.core.stage import Stage, run_step
-from tasks.core.tables import write_table
-from tasks.grouping.compose import compose
-from tasks.llm.canaries import plan as plan_canaries
 from tasks.llm.journal.journal import Journal
 from tasks.llm.judge import ModelJudge
-from tasks.llm.outcome import pick_rows, receipt_lines, selected_table
-from tasks.llm.quota import prompt_order, quotas
-from tasks.llm.rounds import Candidates, Judge, Pick, Question, Selection, Verdict
-from tasks.llm.routes import load_chain
-from tasks.llm.rules import Round, Rules, check_budget, plan_rounds, read_rules
-from tasks.llm.section import (
-    JOURNAL,
-    LlmSelect,
-    check_answer_room,
-    check_section,
-    read_terms,
-    selection_name,
-)
+from tasks.llm.outcome import write_outcome
+from tasks.llm.rounds import Selection
+from tasks.llm.rules import Rules
+from tasks.llm.section import JOURNAL, check, selection_name
+from tasks.llm.selecting import llm_select
+from tasks.llm.setup import Setup
 from tasks.llm.shown import Shown
 from tasks.llm.usage import usage
 
 
-def check(values: Mapping[str, Any]) -> LlmSelect:
-    """The section llm_select, and what it names: the routes, their keys and the prompt file.
-
-    Raises:
-        ParamError: Something of it is not as it should be.
-    """
-    return check_section(values)
-
-
-async def llm_select(
-    prompts: Sequence[Candidates], clusters: NDArray[np.int32], rules: Rules, judge: Judge
-) -> Selection:
-    """Select `rules.budget` candidates by the judgement of `judge`, in one round if that will do.
-
-    While there are more prompts than picks to make, each picks one, and the winners make up the
-    prompts of the next round. The same judgements give the same selection.
-
-    Args:
-        prompts: The first round's prompts; no candidate stands in two, and together they hold
-            at least as many as are to be selected.
-        clusters: int32, shape (n,), element i is the cluster of candidate i.
-        rules: How.
-        judge: Who picks.
-    """
-    first = list(prompts)
-    picks: list[Pick] = []
-    plan = plan_rounds(sum(map(len, prompts)), len(prompts), rules)
-    for this in plan[:-1]:
-        won = await _hold(this, prompts, np.ones(len(prompts), dtype=np.intp), judge)
-        picks += won
-        if len(won) < this.n_prompts:
-            return Selection(won[: rules.budget], picks, plan, [], is_partial=True)
-        winners = np.array([pick.candidate for pick in won])
-        seed = rules.seed + this.round
-        groups = compose(clusters[winners], rules.later_size, rules.mode, seed)
-        prompts = [winners[group] for group in groups]
-    sizes = np.array([len(prompt) for prompt in prompts])
-    n_picks = quotas(rules.budget, sizes, rules.seed)
-    final = await _hold(plan[-1], prompts, n_picks, judge)
-    place = np.argsort(prompt_order(sizes, rules.seed))
-    selected = sorted(final, key=lambda pick: (pick.rank, place[pick.question.prompt - 1]))
-    if len(selected) < rules.budget:
-        return Selection(selected, [*picks, *final], plan, [], is_partial=True)
-    canaries = await _audit(first, plan[0], rules, judge)
-    return Selection(selected, [*picks, *final], plan, canaries, is_partial=False)
-
-
-async def _hold(
-    this: Round, prompts: Sequence[Candidates], n_picks: NDArray[np.intp], judge: Judge
-) -> list[Pick]:
-    """The picks of a round, by prompt and rank; fewer than planned when the judge was halted."""
-
-    def questions() -> Iterator[Question]:
-        for i, candidates in enumerate(prompts):
-            yield Question(this.round, i + 1, candidates, int(n_picks[i]))
-
-    verdicts = await judge(questions())
-    return [
-        Pick(question, verdict, rank + 1)
-        for question, verdict in zip(questions(), verdicts, strict=False)
-        if verdict is not None
-        for rank in range(question.n_picks)
-    ]
-
-
-async def _audit(
-    prompts: Sequence[Candidates], this: Round, rules: Rules, judge: Judge
-) -> list[tuple[Question, Verdict]]:
-    """Questions of the first round asked once more, each with a canary in a candidate's place."""
-    n_picks = max(1, this.n_picks // this.n_prompts)
-    questions = [
-        Question(this.round, each.prompt + 1, prompts[each.prompt], n_picks, each)
-        for each in plan_canaries(len(prompts), rules.n_canaries, rules.seed)
-    ]
-    verdicts = await judge(questions)
-    return [(q, v) for q, v in zip(questions, verdicts, strict=False) if v is not None]
-
-
 def work(stage: Stage) -> None:
     """Read the prompts, have them judged, write the selection and what it rests on."""
-    params = check(stage.values)
-    routes = load_chain(stage.values, params.route, params.fallback_routes)
-    seed = load_seed(stage.values)
-    prompts_file = stage.dep("cluster/prompts.parquet")
-    shown = Shown.read(prompts_file, stage.dep("ingest/pool.parquet"))
-    rules = read_rules(
-        stage.dep("cluster/clusters.json"), params.budget, seed, n_canaries=params.canaries
-    )
-    check_budget(len(shown.rows), len(shown.prompts), rules)
-    terms = read_terms(params, seed)
-    plan = plan_rounds(len(shown.rows), len(shown.prompts), rules)
-    check_answer_room(params, plan[-1])
+    check(stage.values)  # keys too, before anything is read
+    params, routes, terms, shown, rules, plan = Setup.read(stage, stage.values)
     n_questions = sum(this.n_prompts for this in plan) + params.canaries
     progress = stage.progress(n_questions, "prompts")
-    name = selection_name(params, terms, routes, prompts_file)
+    name = selection_name(params, terms, routes, stage.dep("cluster/prompts.parquet"))
     path = stage.state / JOURNAL
     with closing(Journal(path, selection=name, cap_usd=params.max_usd)) as journal:
         judge = ModelJudge(routes, terms, shown.texts, journal, progress.advance)
         selection = _run(_select(shown, rules, judge))
         spent_usd = journal.spent_usd
     bill = usage(selection, routes, rules, params.votes)
-    write_table(stage.out("llm_select/picks.parquet"), pick_rows(selection, shown), PICKS)
-    write_table(
-        stage.out("llm_select/selected.parquet"), selected_table(selection, shown, routes), SELECTED
-    )
-    with stage.out("llm_select/receipt.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(receipt_lines(selection, shown, routes))
-    stage.out("llm_select/usage.json").write_text(
-        json.dumps(bill, indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
+    write_outcome(stage.out, selection, shown, routes, bill)
     _tell(bill, len(shown.rows), spent_usd, params.max_usd)
 
 

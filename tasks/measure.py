@@ -11,12 +11,13 @@ from threadpoolctl import threadpool_limits
 
 from tasks.core.errors import DataError
 from tasks.core.events import log
-from tasks.core.params import Params, load_section, load_seed
+from tasks.core.params import Params, load_budgets, load_section, load_seed
 from tasks.core.schemas import SELECTED, SELECTIONS
 from tasks.core.stage import Stage, run_step
 from tasks.core.tables import read_table
 from tasks.likeness.corpus import REMAKE, Corpus
 from tasks.likeness.cosines import Rows
+from tasks.measures.curves import curves, sizes
 from tasks.measures.figures import Bootstrap
 from tasks.measures.shares import text_figures
 from tasks.measures.spread import spread_figures
@@ -92,18 +93,25 @@ def work(stage: Stage) -> None:
         *_selected(corpus, stage.dep("llm_select/selected.parquet"), seed, usage),
         *_chosen(corpus, stage.dep("baseline/selections.parquet")),
     ]
-    measured = []
+    *parts, budget = sizes(load_budgets(stage.values))
+    beginnings = [_beginnings(selections, n) for n in parts]
+    progress = stage.progress(sum(map(len, [selections, *beginnings])), "selections")
     with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
         rulers = Rulers.of(corpus, params.dimensions, params.shares, params.n_test, seed)
-        progress = stage.progress(len(selections), "selections")
-        for one in measure(rulers, selections):
-            measured.append(one)
-            progress.advance()
+
+        def measure_all(some: Iterable[Selection]) -> Iterator[Measured]:
+            for one in measure(rulers, some):
+                progress.advance()
+                yield one
+
+        measured, *begun = (list(measure_all(some)) for some in [selections, *beginnings])
     methods = summarise(measured, Bootstrap(params.n_resamples, seed))
     for method, entry in methods.items():
         entry["cost"] = {key: usage[key] if method == OURS else 0 for key in COST}
+    whole = [one for one in measured if len(one.rows) == budget]
     document = {
         "methods": methods,
+        "curves": curves(dict(zip([*parts, budget], [*begun, whole], strict=True))),
         "overlap": overlap(measured),
         "lower_is_better": LOWER_IS_BETTER,
         "higher_is_better": HIGHER_IS_BETTER,
@@ -133,6 +141,11 @@ def _chosen(corpus: Corpus, path: Path) -> Iterator[Selection]:
     methods, seeds = table["method"].to_pylist(), table["seed"].to_pylist()
     for part in np.split(np.arange(len(rows)), starts[1:]):
         yield Selection(methods[part[0]], seeds[part[0]], rows[part])
+
+
+def _beginnings(selections: Iterable[Selection], n: int) -> list[Selection]:
+    """The first n records of each selection that has more."""
+    return [one._replace(rows=one.rows[:n]) for one in selections if len(one.rows) > n]
 
 
 def _tell(methods: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from tasks.checks.artifacts import Artifacts, Limits, read_facts, row_norms, sou
 from tasks.checks.verdict import Verdict, count_dropped, count_funnel
 from tasks.core.errors import CheckFailed
 from tasks.core.events import log
-from tasks.core.params import Params, load_section
+from tasks.core.params import Params, load_budgets, load_section
 from tasks.core.schemas import (
     DEDUPE_DROPPED,
     INGEST_DROPPED,
@@ -85,9 +85,10 @@ def work(stage: Stage) -> None:
     params = check(stage.values)
     artifacts = _read(stage)
     is_partial = artifacts.usage["partial"] is not None
-    budget = stage.values["llm_select"]["budget"]
+    budgets = load_budgets(stage.values)
     limits = Limits(
-        n_selected=artifacts.usage["selected"] if is_partial else budget,
+        n_selected=artifacts.usage["selected"] if is_partial else budgets[-1],
+        budgets=budgets,
         is_partial=is_partial,
         near_threshold=stage.values["dedupe"]["near_threshold"],
         is_judge_strict=params.on_judge_fault is OnFault.FAIL,

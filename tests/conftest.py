@@ -16,6 +16,12 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared machine", deadline=None)  # an example may wait for its turn
+settings.load_profile("shared machine")
+
+pytest_plugins = ("tests.judge_desk", "tests.selection_desk")  # fixtures of several files
 
 # Tests send SIGINT to what they start, which would inherit that a background job ignores it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -37,6 +43,11 @@ STAGE_NAMES = (
     *("validate", "export", "baseline", "measure", "report"),
 )
 FIRST_PARTY = ("tasks", "flows", "dvc.yaml", "params.yaml", "prefect.yaml", "data/sample")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @dataclass(frozen=True)

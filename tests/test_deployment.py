@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 def test_a_worker_runs_the_deployment_in_a_clean_clone(clone, server):
     space = clone("deployed")
     space.env.update(server.env)
+    space.set("baseline.methods=[random]", "baseline.n_seeds=2")  # quick ones
 
     def prefect(*words):
         return space.run(sys.executable, "-m", "prefect", "--no-prompt", *words)

@@ -118,7 +118,7 @@ def test_what_is_served_lies_inside_the_estimate(pool, tokenizer, tmp_path):
     if pool == "dolly" and not DOLLY.exists():
         pytest.skip("the shared data folder is not beside the project")
     shown, terms = shown_of(POOLS[pool]()), terms_of()
-    rules = Rules(2 * len(shown.prompts) + 1, 12, Mode.ACROSS, 0)
+    rules = Rules((2 * len(shown.prompts) + 1,), 12, Mode.ACROSS, 0)
     with FakeProvider(counted_by(TOKENIZERS[tokenizer])) as provider:
         work = estimate(shown, rules, terms, [routes_of(provider)], {}).work
         found = served(provider, shown, rules, terms, tmp_path)
@@ -130,7 +130,7 @@ def test_what_is_served_lies_inside_the_estimate(pool, tokenizer, tmp_path):
 @pytest.mark.parametrize("budget", [3, 5, 20])
 def test_votes_rounds_and_canaries_are_in_it(budget, tmp_path):
     shown, terms = shown_of(POOLS["sample"]()[:90], size=6), terms_of(votes=3, rationale=True)
-    rules = Rules(budget, 6, Mode.ACROSS, 0, n_canaries=4)
+    rules = Rules((budget,), 6, Mode.ACROSS, 0, n_canaries=4)
     with FakeProvider(counted_by(TOKENIZERS["o200k"])) as provider:
         told = estimate(shown, rules, terms, [routes_of(provider)], {})
         found = served(provider, shown, rules, terms, tmp_path)
@@ -141,7 +141,7 @@ def test_votes_rounds_and_canaries_are_in_it(budget, tmp_path):
 
 def test_the_price_is_that_of_the_tokens_and_an_unknown_one_names_the_key_to_set(tmp_path):
     shown, terms = shown_of(POOLS["code"]()), terms_of()
-    rules = Rules(10, 12, Mode.ACROSS, 0)
+    rules = Rules((10,), 12, Mode.ACROSS, 0)
     with FakeProvider() as provider:
         priced = routes_of(provider, input_cost_per_token=2e-6, output_cost_per_token=1e-5)
         nameless = load_routes(
@@ -162,7 +162,7 @@ def test_the_paper_s_geometry_asks_once_a_prompt_and_shows_texts_whole():
     texts = [f"{i} {'long ' * 1000}" for i in range(60)]
     shown, terms = shown_of(texts), terms_of()
     route = load_routes({"models": {"offline": {"model": "offline/rubric", "schema": "never"}}})
-    told = estimate(shown, Rules(10, 12, Mode.ACROSS, 0), terms, [route["offline"]], {})
+    told = estimate(shown, Rules((10,), 12, Mode.ACROSS, 0), terms, [route["offline"]], {})
     assert told.paper.calls == (10, 10)
     assert told.paper.prompt_tokens[1] > sum(map(len, texts)) > told.work.prompt_tokens[1]
     assert told.costs[0].usd == told.paper_usd == (0, 0)
@@ -170,7 +170,7 @@ def test_the_paper_s_geometry_asks_once_a_prompt_and_shows_texts_whole():
 
 def test_time_goes_by_what_the_model_took_so_far_and_by_its_limits():
     shown, terms = shown_of(POOLS["code"]()), terms_of()
-    rules = Rules(10, 12, Mode.ACROSS, 0)
+    rules = Rules((10,), 12, Mode.ACROSS, 0)
     with FakeProvider() as provider:
         route, paced = routes_of(provider), routes_of(provider, rpm=1)
         told = estimate(shown, rules, terms, [route, paced], {route.model: (2.0, 4.0)})

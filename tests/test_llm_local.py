@@ -17,9 +17,10 @@ import pytest
 
 from tasks.core.errors import LLMError
 from tasks.llm.answer import answer_schema, parse_picks
-from tasks.llm.client import load_litellm
+from tasks.llm.diagnosis import fault_of
 from tasks.llm.embedded import CONTEXT_TOKENS, LOCAL_NAME
-from tasks.llm.faults import FaultKind, fault_of
+from tasks.llm.faults import FaultKind
+from tasks.llm.library import load_litellm
 from tasks.llm.local import PACKAGES, LocalServer
 from tasks.llm.prompt import PROMPTS, read_prompt
 from tests.conftest import PROJECT

@@ -4,10 +4,11 @@ import pytest
 
 from tasks.core.errors import ParamError
 from tasks.core.params import read_params
-from tasks.llm.client import load_litellm
+from tasks.llm.deployment import Schema
 from tasks.llm.keys import HIDDEN, redact
+from tasks.llm.library import load_litellm
 from tasks.llm.prices import FREE, Price, most_prompt_tokens, price_of, require_price
-from tasks.llm.routes import Schema, load_chain, load_route, require_key
+from tasks.llm.routes import load_chain, load_route, require_key
 from tests.conftest import PROJECT
 
 KEYS = (

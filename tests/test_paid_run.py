@@ -11,6 +11,7 @@ from flows.show import capped as capped_words
 from tests.fake_provider import FakeProvider, fails
 
 pytestmark = pytest.mark.slow
+FEW_BASELINES = ("baseline.methods=[random]", "baseline.n_seeds=2")
 
 
 def test_any_model_behind_an_openai_endpoint_can_judge(clone):
@@ -20,7 +21,7 @@ def test_any_model_behind_an_openai_endpoint_can_judge(clone):
         route = "{model: openai/judge-1, api_base: '%s', api_key: none, schema: always, PRICE}"
         route = route.replace("PRICE", price)
         mine = f"models.mine={route % provider.api_base}"
-        space.set(mine, "llm_select.route=mine", "llm_select.budget=33")
+        space.set(mine, "llm_select.route=mine", "llm_select.budget=33", *FEW_BASELINES)
         space.dvc("repro")
         n_prompts = json.loads((space.root / "data/cluster/clusters.json").read_text())["n_prompts"]
         assert len(provider.calls) == n_prompts
@@ -49,6 +50,7 @@ def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_goes_on_when_it_is
     """With a key that the provider repeats; it is nowhere, Prefect and MLflow included."""
     space = clone("capped")
     space.env.update(server.env | {"MY_ACCESS": SECRET})
+    space.set(*FEW_BASELINES)
     price = "input_cost_per_token: 1.0e-5, output_cost_per_token: 1.0e-5"
     with FakeProvider() as provider:
         provider.script(fails(503, f"{SECRET} may try later"), fails(401, f"who is {SECRET}?"))

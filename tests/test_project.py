@@ -1,7 +1,12 @@
 """The project's own graph, whole, on the sample: what a new user meets."""
 
 import json
+import random
 import re
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
 
 import mlflow
 import pytest
@@ -10,6 +15,7 @@ from dvc.repo import Repo
 from flows.graph import load_yaml, read_graph
 from flows.plan import plan
 from flows.show import FUNNEL
+from tasks.audit.verify import verify
 from tests.conftest import PROJECT, STAGE_NAMES
 
 pytestmark = pytest.mark.slow
@@ -117,6 +123,7 @@ OTHER_VALUE = {
     "embed.precision": "bfloat16",
     "cluster.mode": "across",
     "llm_select.route": "chatgpt",
+    "llm_select.take": "last",
     "llm_select.fallback_routes": "[gemma]",
     "llm_select.prompt": "LICENSE",
     "llm_select.rationale": "true",
@@ -222,3 +229,62 @@ def test_plan_says_what_would_run_and_why(done):
     assert {actions[s] for s in ("llm_select", "validate", "export")} == {"follow"}
     cluster = next(step for step in told if step["stage"] == "cluster")
     assert cluster["reasons"] == ["cluster.mode is 'across' (was 'within')"]
+
+
+N_FLIPS = 40  # a file or table, of five
+
+
+def flipped(data, draw):
+    """The bytes with one of them changed."""
+    at = draw.randrange(len(data))
+    return data[:at] + bytes([data[at] ^ draw.randrange(1, 256)]) + data[at + 1 :]
+
+
+def flip_answer(journal, draw):
+    """Change one byte of an answer inside the journal's file: of its key, words, picks or names."""
+    with closing(sqlite3.connect(journal)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        rows = db.execute("SELECT key, route, model, text, picks FROM answers").fetchall()
+    payload = "".join(draw.choice(rows)).encode()
+    data = journal.read_bytes()
+    assert data.count(payload) == 1
+    journal.write_bytes(data.replace(payload, flipped(payload, draw)))
+
+
+def test_any_changed_byte_is_found_and_its_file_named_and_in_an_empty_clone_none_is(
+    done, tmp_path, monkeypatch
+):
+    """The clone has what Git keeps, DVC's cache and the journal; nothing is run in it."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    root = tmp_path / "empty"
+    done.run("git", "clone", "-q", str(done.root), str(root))
+    shutil.copy(done.root / "dvc.lock", root)
+    empty = replace(done, root=root)
+    shutil.copytree(done.root / ".dvc/cache", root / ".dvc/cache")
+    empty.dvc("checkout")
+    journal = root / ".selectllm/journal.sqlite"
+    journal.parent.mkdir()
+    with closing(sqlite3.connect(done.root / ".selectllm/journal.sqlite")) as db:
+        db.execute("VACUUM INTO ?", (str(journal),))
+    proven = json.loads(empty.selectllm("verify", "--json").stdout)
+    assert proven["proven"]
+    assert (proven["n_selected"], proven["n_answers"]) == (60, 32)
+    draw = random.Random(0)
+    for tail in ("ingest/pool", "cluster/prompts", "llm_select/selected", "receipt"):
+        (path,) = [p for p in (root / "data").rglob("*") if str(p.with_suffix("")).endswith(tail)]
+        kept = path.read_bytes()
+        for _ in range(N_FLIPS):
+            path.write_bytes(flipped(kept, draw))
+            assert [each.file for each in verify(root).differences] == [str(path.relative_to(root))]
+        path.write_bytes(kept)
+    kept = journal.read_bytes()
+    for _ in range(N_FLIPS):
+        flip_answer(journal, draw)
+        assert [each.file for each in verify(root).differences] == [str(journal)]
+        journal.write_bytes(kept)
+    assert verify(root).differences == []
+    journal.unlink()
+    refused = empty.selectllm("verify", check=False)
+    assert refused.returncode == 1
+    assert "journal.sqlite: the journal is missing" in refused.stderr
+    assert "not proven" in refused.stdout

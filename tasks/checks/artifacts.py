@@ -50,12 +50,14 @@ class Limits:
     """What a run is held to: parameters, and how many records there are to be.
 
     Attributes:
-        n_selected: The budget; of a partial selection, as many as it says it has.
+        n_selected: The largest budget; of a partial selection, as many as it says it has.
+        budgets: Ascending; each selection is the beginning of the next.
         is_partial: The money cap was reached, so rounds may lack prompts.
         is_judge_strict: A fault of the judge's fails the run; else it is a warning.
     """
 
     n_selected: int
+    budgets: tuple[int, ...]
     is_partial: bool
     near_threshold: float
     max_fallback_rate: float

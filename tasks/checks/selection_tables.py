@@ -20,7 +20,7 @@ def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
         "told": _told(artifacts, limits),
         "picks": _picks(artifacts),
         "quotas": _quotas(artifacts, limits),
-        "selected": _selected(artifacts),
+        "selected": _selected(artifacts, limits),
         "texts": _texts(artifacts, limits),
         "methods": _methods(artifacts, limits),
         "judge": judge_table(artifacts.usage, limits),
@@ -34,7 +34,7 @@ def _told(artifacts: Artifacts, limits: Limits) -> Table:
     """
     clusters, usage = artifacts.clusters, artifacts.usage
     n_prompts = n_distinct(artifacts.prompts, "prompt")
-    n_candidates = len(artifacts.prompts)  # of round 1; of a later one, the picks of that before
+    n_candidates = len(artifacts.prompts)
     methods = texts(artifacts.selected, "method")
     rows = [
         ("n_records of clusters.json", clusters["n_records"], len(artifacts.unique)),
@@ -58,19 +58,21 @@ def _told(artifacts: Artifacts, limits: Limits) -> Table:
             (f"n_candidates {of}", told["n_candidates"], n_candidates),
             (f"n_picks {of}", told["n_picks"], len(picks)),
         ]
-        n_candidates = len(picks)
+        n_candidates = told["n_prompts"]  # the first pick of each goes on
     return Table(pd.DataFrame(rows, columns=["what", "told", "counted"]), ["what"])
 
 
 def _picks(artifacts: Artifacts) -> Table:
     """One row a pick of any round: whether its record was a candidate, and where it was shown.
 
-    The slots of round 1 alone are stored; candidates of a later round are the picks before it.
+    The slots of round 1 alone are stored; candidates of a later round are the first picks of each
+    prompt before it.
     """
     frame = artifacts.picks.to_pandas()
     places = _places(artifacts)
     is_first = frame["round"] == 1
-    before = set(zip(frame["round"] + 1, frame["id"], strict=True))
+    won = frame[frame["rank"] == 1]
+    before = set(zip(won["round"] + 1, won["id"], strict=True))
     was_picked = [pair in before for pair in zip(frame["round"], frame["id"], strict=True)]
     frame = frame.assign(
         shown=np.where(is_first, frame["id"].isin(places.index), was_picked),
@@ -83,33 +85,44 @@ def _picks(artifacts: Artifacts) -> Table:
 def _quotas(artifacts: Artifacts, limits: Limits) -> Table:
     """One row a prompt of a round: its picks, their ranks, and how many it was to give.
 
-    In the last round the prompts share the budget, and none gives two more than another; in
-    a round before it each gives one. Of a partial selection no number is expected.
+    Its prompts share the largest budget that the round serves, and none gives two more than
+    another; or each gives one. Of a partial selection no number is expected.
     """
     ranks = artifacts.picks.to_pandas().groupby(["round", "prompt"])["rank"]
     frame = ranks.agg(
         n_picks="size", n_ranks="nunique", first_rank="min", last_rank="max"
     ).reset_index()
-    is_last = frame["round"] == frame["round"].max()
-    n_prompts = max(int(is_last.sum()), 1)
-    shares = limits.n_selected // n_prompts, -(-limits.n_selected // n_prompts)
-    fewest, most = (
-        frame["n_picks"] if limits.is_partial else np.where(is_last, share, 1) for share in shares
-    )
-    frame = frame.assign(fewest=fewest, most=most)
-    return Table(frame, ["round", "prompt"])
+    if limits.is_partial:
+        frame = frame.assign(fewest=frame["n_picks"], most=frame["n_picks"])
+        return Table(frame, ["round", "prompt"])
+    sizes = frame.groupby("round").size()  # prompts
+    before = [len(artifacts.unique) + 1, *sizes]
+    n_picks = [
+        max([n, *(budget for budget in limits.budgets if n < budget < n_before)])
+        for n_before, n in zip(before, sizes, strict=False)
+    ]
+    share = frame["round"].map(pd.Series(n_picks, sizes.index) / sizes)
+    return Table(frame.assign(fewest=np.floor(share), most=np.ceil(share)), ["round", "prompt"])
 
 
-def _selected(artifacts: Artifacts) -> Table:
-    """One row a selected record, beside the pick of the last round that it should be."""
+def _selected(artifacts: Artifacts, limits: Limits) -> Table:
+    """One row a selected record, beside the pick that it should be: the last one of its record.
+
+    Picks of a round before the one that serves the largest budget do not count.
+    """
     frame = artifacts.selected.select(["id", *PROVENANCE, "cluster"]).to_pandas()
     picks = artifacts.picks.to_pandas()
-    picks = picks[picks["round"] == picks["round"].max()].drop_duplicates("id").set_index("id")
+    n_picks = picks.groupby("round").size()
+    serving = n_picks.index[n_picks <= max(limits.n_selected, n_picks.min())]
+    picks = picks[picks["round"].isin(serving)].sort_values("round", kind="stable")
+    picks = picks.drop_duplicates("id", keep="last").set_index("id")
     beside = {f"pick_{name}": frame["id"].map(picks[name]) for name in PROVENANCE}
+    round_before = frame["round"].shift(fill_value=len(n_picks))
     frame = frame.assign(
         **beside,
         shown_cluster=frame["id"].map(_places(artifacts)["cluster"]),
-        rank_before=frame["rank"].shift(fill_value=1),
+        round_before=round_before,
+        rank_before=frame["rank"].shift(fill_value=1).where(frame["round"] == round_before, 1),
         in_pool=frame["id"].isin(set(texts(artifacts.pool, "id"))),
         recomputed_id=record_ids(artifacts.selected),
     )

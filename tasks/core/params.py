@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
@@ -21,6 +21,17 @@ class Params(BaseModel):
 
 
 P = TypeVar("P", bound=Params)
+
+
+def _ascending(value: Any) -> tuple[int, ...]:
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or any(type(n) is not int or n < 1 for n in numbers):  # a bool is an int, too
+        raise PydanticCustomError("budgets", "expected a whole number from 1, or a list of them")
+    return tuple(sorted(set(numbers)))
+
+
+Budgets = Annotated[tuple[int, ...], PlainValidator(_ascending)]
+"""One number of records or several, ascending: each selection is the beginning of the next."""
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -80,6 +91,21 @@ def load_seed(values: Mapping[str, Any]) -> int:
         where=PARAMS_FILE,
         fix=f"Set it in {PARAMS_FILE}, or with -S seed=0.",
     )
+
+
+class _Budgeted(Params):
+    model_config = ConfigDict(extra="ignore")
+
+    budget: Budgets
+
+
+def load_budgets(values: Mapping[str, Any]) -> tuple[int, ...]:
+    """How many records to select, `llm_select.budget`: one number or several, ascending.
+
+    Raises:
+        ParamError: It is absent, or no whole number from 1 and no list of such.
+    """
+    return load_section(values, "llm_select", _Budgeted).budget
 
 
 def _explain(detail: ErrorDetails, name: str, model: type[Params]) -> ParamError:

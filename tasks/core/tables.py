@@ -29,14 +29,17 @@ def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) 
         DataError: The file is not Parquet or has other columns than `schema`.
     """
     try:
-        found = pq.read_schema(path)
-        if not found.equals(schema):
-            raise DataError(
-                f"columns are {_columns(found)}, expected {_columns(schema)}",
-                where=str(path),
-                fix="Another version wrote it, or it was edited: run `dvc repro` to make it anew.",
-            )
-        return pq.read_table(path, columns=columns)
+        with pq.ParquetFile(path) as file:  # pq.read_table would import pandas, most of a second
+            found = file.schema_arrow
+            if not found.equals(schema):
+                raise DataError(
+                    f"columns are {_columns(found)}, expected {_columns(schema)}",
+                    where=str(path),
+                    fix="Another version wrote it, or it was edited: run `dvc repro` to make it "
+                    "anew.",
+                )
+            table = file.read(columns=columns)
+            return table if columns is None else table.select(columns)
     except pa.ArrowInvalid as error:
         raise DataError(
             f"not readable as Parquet: {error}",

@@ -1,5 +1,6 @@
 """Where a model is: in an installed package, in a folder, or on the model hub."""
 
+import hashlib
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -56,6 +57,30 @@ def find_model(name: str) -> Source:
         return Source(full_name, is_local=True)
     _ask_hub(full_name)
     return Source(full_name, is_local=False)
+
+
+def model_folder(source: Source) -> Path:
+    """Where a model's files are, once it has been loaded."""
+    if Path(source.name_or_folder).is_dir():
+        return Path(source.name_or_folder)
+    from huggingface_hub import snapshot_download  # noqa: PLC0415
+
+    return Path(snapshot_download(source.name_or_folder, local_files_only=True))
+
+
+def digest(folder: Path) -> str:
+    """32 hex digits of the names and bytes of all files in a model's folder but hidden ones.
+
+    Its name is not enough: a folder may be changed, and a name on a hub has many revisions.
+    """
+    total = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not f"/{name}".count("/."):
+            with path.open("rb") as file:
+                of_file = hashlib.file_digest(file, "blake2b").hexdigest()
+            total.update(f"{name}\0{of_file}\n".encode())
+    return total.hexdigest()
 
 
 def _ask_hub(name: str) -> None:

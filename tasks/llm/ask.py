@@ -56,7 +56,6 @@ class Crowd(Generic[Q, A]):
     Attributes:
         stopping: Set once a question has failed for good, or by it as soon as it knows; who waits
             to try again should not.
-        halted: Why the crowd ended before its last question, if it was an orderly end.
     """
 
     def __init__(
@@ -67,8 +66,8 @@ class Crowd(Generic[Q, A]):
         self._running: dict[asyncio.Task[A], int] = {}
         self._answers: dict[int, A] = {}
         self._failure: BaseException | None = None
+        self._is_ending = False
         self.stopping = asyncio.Event()
-        self.halted: Halt | None = None
 
     async def answers(self, questions: Iterable[Q]) -> list[A | None]:
         """The answers to all questions, in their order; questions are taken when it is their turn.
@@ -109,12 +108,11 @@ class Crowd(Generic[Q, A]):
                 self._stop(error)
 
     def _stop(self, error: BaseException) -> None:
-        if self.halted is None and self._failure is None and self._running:
+        if not self._is_ending and self._running:
             log.info("stopping; %d questions under way may end", len(self._running))
+        self._is_ending = True
         self.stopping.set()
-        if isinstance(error, Halt):
-            self.halted = self.halted or error
-        elif self._failure is None:
+        if self._failure is None and not isinstance(error, Halt):
             self._failure = error
 
     async def _cancel(self) -> None:

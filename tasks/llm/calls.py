@@ -9,7 +9,7 @@ from tasks.llm.answer import AnswerFault, answer_schema
 from tasks.llm.ask import Gate
 from tasks.llm.endpoint import Endpoint, Habits, least_busy
 from tasks.llm.faults import FaultKind, ProviderFault
-from tasks.llm.journal.journal import Answer
+from tasks.llm.journal.entries import Answer
 from tasks.llm.posed import NoAnswer, Posed
 from tasks.llm.prompt import Messages, reask
 from tasks.llm.routes import Route
@@ -67,12 +67,16 @@ class Caller:
     async def answer(self, posed: Posed) -> Answer | NoAnswer:
         """The answer, which is then in the journal, or why there is none.
 
+        A journal that may not buy has all that there is.
+
         Raises:
             CapReached: A call could cost more than is left of the cap.
             Stopped: The run is ending.
             LLMError: The provider refuses for good; or it is down, and no other stands in.
             ParamError: The route's provider or price is unknown, or its key is not set.
         """
+        if not self._till.journal.may_buy:
+            return self.recall(posed) or NoAnswer.UNREACHED
         self.prepare()
         async with self._first:  # or as many as can wait would knock in turn where nobody is in
             if self._succeeded_s < 0:
@@ -118,7 +122,7 @@ class Caller:
         Raises:
             ParamError: The route's provider or price is unknown, or its key is not set.
         """
-        if not self._is_ready:
+        if self._till.journal.may_buy and not self._is_ready:
             for endpoint in self._endpoints:
                 endpoint.client.prepare()
             self._is_ready = True
@@ -153,10 +157,8 @@ class Caller:
     def _delay_s(self, fault: ProviderFault, n_failed: int) -> float:
         if fault.retry_after_s is not None:
             return fault.retry_after_s
-        delay_s = min(MAX_BACKOFF_S, self._habits.backoff_s * 2 ** (n_failed - 1))
-        return float(
-            delay_s * random.uniform(0.5, 1)
-        )  # or all that failed together come back together
+        longest_s: float = min(MAX_BACKOFF_S, self._habits.backoff_s * 2 ** (n_failed - 1))
+        return random.uniform(longest_s / 2, longest_s)  # not all that failed together at once
 
     async def _wait(self, fault: ProviderFault, endpoint: Endpoint, delay_s: float) -> None:
         """Let the endpoint rest where it says that calls come too fast, else the question."""

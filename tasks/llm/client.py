@@ -1,34 +1,23 @@
-"""The one door to every model: LiteLLM, set up to be quiet and to make one request a call."""
+"""The one door to every model: LiteLLM, made to send one request a call."""
 
 import asyncio
-import gc
 import json
-import logging
 import os
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from tasks.core.errors import ParamError
 from tasks.core.events import log
 from tasks.core.params import PARAMS_FILE
-from tasks.core.stage import QUIET
-from tasks.llm.faults import FaultKind, ProviderFault, fault_of, refused_parameter
+from tasks.llm.deployment import Deployment, Schema
+from tasks.llm.diagnosis import fault_of, refused_parameter
+from tasks.llm.faults import FaultKind, ProviderFault
 from tasks.llm.keys import NO_KEY, VARIABLES, key_name
+from tasks.llm.library import load_litellm
 from tasks.llm.local import LocalServer
 from tasks.llm.prices import Price, require_price
 from tasks.llm.prompt import Messages
-from tasks.llm.routes import LOOPBACK, Deployment, Schema, no_key
-
-
-class Reply(NamedTuple):
-    """What a model answered. Token counts are None where the provider did not tell."""
-
-    text: str
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    finish_reason: str
-    model: str  # as the provider names it, often with a date
-    left_out: tuple[str, ...] = ()  # parameters that the model does not take
+from tasks.llm.routes import no_key
+from tasks.llm.wire import Reply, read_reply, response_format
 
 
 class Client:
@@ -113,7 +102,7 @@ class Client:
             raise ProviderFault(FaultKind.TIMEOUT, words) from None
         except Exception as error:  # LiteLLM's own and whatever it lets through
             raise self._learn(fault_of(error, *self._secrets), options) from None
-        return _reply(response, self.left_out)
+        return read_reply(response, self.left_out)
 
     async def close(self) -> None:
         """Close the connections, while the event loop that used them still runs."""
@@ -167,46 +156,3 @@ class Client:
             self.left_out = tuple(sorted((*self.left_out, name)))
             log.info("%s takes no %s; it is left out", self._where, name)
         return ProviderFault(FaultKind.REFUSED_PARAMETER, fault.message)
-
-
-@cache
-def load_litellm() -> Any:
-    """The module, quiet: no telemetry, no download, no ``.env``, nothing on stdout, no log."""
-    for variable, value in QUIET.items():
-        os.environ.setdefault(variable, value)
-    for variable in ("NO_PROXY", "no_proxy"):  # a proxy would be asked for this very machine too
-        hosts = [os.environ.get(variable, ""), *LOOPBACK]
-        os.environ[variable] = ",".join(filter(None, hosts))
-    import litellm  # noqa: PLC0415  # 3 s
-
-    from tasks.llm.offline import OfflineRubric  # noqa: PLC0415  # imports litellm
-
-    gc.freeze()  # a fifth of a call's time went to looking through all that it has loaded
-    litellm.suppress_debug_info = True
-    litellm.disable_hf_tokenizer_download = True
-    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
-        logging.getLogger(name).handlers.clear()
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    litellm.custom_provider_map = [{"provider": "offline", "custom_handler": OfflineRubric()}]
-    litellm.utils.custom_llm_setup()  # type: ignore[no-untyped-call]
-    return litellm
-
-
-def response_format(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of an answer, as a request holds it."""
-    named = {"name": "answer", "strict": True, "schema": schema}
-    return {"type": "json_schema", "json_schema": named}
-
-
-def _reply(response: Any, left_out: tuple[str, ...]) -> Reply:
-    choice = response.choices[0] if response.choices else None
-    text = choice.message.content if choice else None
-    usage = getattr(response, "usage", None)
-    return Reply(
-        text=text if isinstance(text, str) else "",
-        prompt_tokens=getattr(usage, "prompt_tokens", None) or None,  # no prompt has 0
-        completion_tokens=getattr(usage, "completion_tokens", None) if usage else None,
-        finish_reason=(choice.finish_reason if choice else None) or "",
-        model=response.model or "",
-        left_out=left_out,
-    )

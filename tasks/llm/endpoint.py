@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, Self
 
-from tasks.llm.client import Client, Reply
+from tasks.llm.client import Client
+from tasks.llm.deployment import Deployment
 from tasks.llm.keys import key_name, redact
 from tasks.llm.pace import Pace, Start
 from tasks.llm.prices import most_prompt_tokens
 from tasks.llm.prompt import Messages
-from tasks.llm.routes import Deployment
+from tasks.llm.wire import Reply
 
 BACKOFF_S = 1.0  # before the second call; twice as long before each next one
 

@@ -3,16 +3,18 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from tasks.core.events import log
-from tasks.llm.ask import Crowd, Halt
+from tasks.llm.ask import Crowd
 from tasks.llm.canaries import plant
 from tasks.llm.fence import shorten
-from tasks.llm.journal.journal import ANSWER, Journal
+from tasks.llm.journal.entries import ANSWER
+from tasks.llm.journal.journal import Journal
 from tasks.llm.panel import Panel, Ruling, Terms
+from tasks.llm.quota import Take
 from tasks.llm.rounds import Candidates, Method, Question, SetAside, Verdict, Vote
 from tasks.llm.routes import Route
 from tasks.llm.rubric import choose
 from tasks.llm.till import Till
-from tasks.llm.votes import as_ballot, combine, is_settled, n_ranked, n_useful, order
+from tasks.llm.votes import as_ballot, combine, is_settled, n_useful, order
 
 WAITING_PER_CALL = 2  # questions under way for each call, since some wait to try again
 
@@ -46,11 +48,6 @@ class ModelJudge:
         self._till = Till(journal, self._crowd.stopping)
         self._panel = Panel(routes, terms, self._till)
 
-    @property
-    def halted(self) -> Halt | None:
-        """Why it left questions without a verdict, if it did so in good order."""
-        return self._crowd.halted
-
     async def __call__(self, questions: Iterable[Question]) -> list[Verdict | None]:
         """A verdict on each question, in their order; texts are read when it is their turn.
 
@@ -79,8 +76,10 @@ class ModelJudge:
         canary_slot = None
         if canary is not None:
             texts, canary_slot = plant(texts, canary.kind, canary.seed)
-        n_votes = n_useful(len(texts), 1 if canary else self._terms.votes)
-        n_ranks = n_ranked(len(texts), question.n_picks, n_votes)
+        terms = self._terms if canary is None else self._terms._replace(votes=1, take=Take.FIRST)
+        n_votes = n_useful(len(texts), terms.votes)
+        n_ranks = terms.n_ranks(len(texts), question.n_picks)
+        n_wanted = question.n_picks if terms.take is Take.FIRST else len(texts)
         votes: list[Vote] = []
         rulings: list[Ruling] = []
         for number in range(1, n_votes + 1):
@@ -88,10 +87,15 @@ class ModelJudge:
             ruling = await self._panel.rule([texts[i] for i in shown], n_ranks, number)
             rulings.append(_unturned(ruling, shown))
             votes += _votes(ruling, shown)
-            if is_settled([vote.ballot for vote in votes], n_votes, question.n_picks):
+            if is_settled([vote.ballot for vote in votes], n_votes, n_wanted):
                 break
-        return self._verdict(texts, question.n_picks, votes, rulings)._replace(
-            canary_slot=canary_slot
+        verdict = self._verdict(texts, n_wanted, votes, rulings)
+        kept = terms.take.ranks(n_wanted, question.n_picks)
+        return verdict._replace(
+            slots=verdict.slots[kept],
+            methods=verdict.methods[kept],
+            reasons=verdict.reasons[kept],
+            canary_slot=canary_slot,
         )
 
     def _verdict(

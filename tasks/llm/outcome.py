@@ -1,16 +1,37 @@
 """What a selection leaves behind: tables and receipts."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from tasks.core.schemas import SELECTED
+from tasks.core.schemas import PICKS, SELECTED
+from tasks.core.tables import write_table
+from tasks.llm.deployment import RUBRIC_MODEL
 from tasks.llm.rounds import Method, Pick, Selection
-from tasks.llm.routes import RUBRIC_MODEL, Route
+from tasks.llm.routes import Route
 from tasks.llm.shown import Shown
+
+
+def write_outcome(
+    out: Callable[[str], Path],
+    selection: Selection,
+    shown: Shown,
+    routes: Sequence[Route],
+    bill: Mapping[str, Any],
+) -> None:
+    """Write all that a selection leaves behind to where `out` says."""
+    write_table(out("llm_select/picks.parquet"), pick_rows(selection, shown), PICKS)
+    write_table(
+        out("llm_select/selected.parquet"), selected_table(selection, shown, routes), SELECTED
+    )
+    with out("llm_select/receipt.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(receipt_lines(selection, shown, routes))
+    words = json.dumps(bill, indent=2, sort_keys=True) + "\n"
+    out("llm_select/usage.json").write_text(words, encoding="utf-8")
 
 
 def pick_rows(selection: Selection, shown: Shown) -> Iterator[dict[str, Any]]:

@@ -7,12 +7,14 @@ from typing import NamedTuple
 from tasks.llm.answer import parse_reasons
 from tasks.llm.calls import Caller
 from tasks.llm.endpoint import Habits
-from tasks.llm.journal.journal import Answer, answer_key
+from tasks.llm.journal.entries import Answer, answer_key
 from tasks.llm.posed import NoAnswer, Posed
 from tasks.llm.prompt import Prompt
+from tasks.llm.quota import Take
 from tasks.llm.rounds import Bought
 from tasks.llm.routes import Route
 from tasks.llm.till import Till
+from tasks.llm.votes import n_ranked, n_useful
 
 
 class Terms(NamedTuple):
@@ -23,6 +25,12 @@ class Terms(NamedTuple):
     votes: int
     max_candidate_chars: int
     habits: Habits
+    take: Take = Take.FIRST
+
+    def n_ranks(self, n_slots: int, n_picks: int) -> int:
+        """How many slots an answer ranks for a prompt of so many to make so many picks."""
+        n_wanted = n_picks if self.take is Take.FIRST else n_slots
+        return n_ranked(n_slots, n_wanted, n_useful(n_slots, self.votes))
 
 
 class Named(NamedTuple):
@@ -123,11 +131,11 @@ class Panel:
 
 def _ruling(route: Route, posed: Posed, answer: Answer) -> Ruling:
     """What an answer says; it may have been bought when the route had another alias."""
-    answer = answer._replace(route=route.alias)
+    bought = Bought.of(posed.key, answer)._replace(route=route.alias)
     n_picks = len(answer.picks)
     reasons = parse_reasons(answer.text, n_picks) if posed.rationale else [None] * n_picks
     named = (Named(slot - 1, why) for slot, why in zip(answer.picks, reasons, strict=True))
-    return Ruling(tuple(named), (Bought.of(posed.key, answer),), is_whole=True)
+    return Ruling(tuple(named), (bought,), is_whole=True)
 
 
 def _shift(ruling: Ruling, by: int) -> Ruling:

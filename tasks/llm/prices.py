@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 from tasks.core.errors import ParamError
 from tasks.core.params import PARAMS_FILE
+from tasks.llm.deployment import Deployment
 from tasks.llm.prompt import Messages
-from tasks.llm.routes import Deployment
 
 MESSAGE_TOKENS = 32
 """More than a chat template puts around a message; ChatML takes 20 where each sign is a token."""

@@ -1,7 +1,26 @@
 """How a budget is shared among prompts, so that smaller budgets are beginnings of larger ones."""
 
+from enum import StrEnum
+
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Take(StrEnum):
+    """Which ranks of a prompt fill its quota: all but the first are a test of the ranking."""
+
+    FIRST = "first"
+    MIDDLE = "middle"
+    LAST = "last"
+
+    def ranks(self, n_ranked: int, n_picks: int) -> slice:
+        """`n_picks` of so many ranks, the better ones first."""
+        start = {
+            Take.FIRST: 0,
+            Take.MIDDLE: (n_ranked - n_picks) // 2,
+            Take.LAST: n_ranked - n_picks,
+        }
+        return slice(start[self], start[self] + n_picks)
 
 
 def prompt_order(sizes: NDArray[np.intp], seed: int) -> NDArray[np.intp]:

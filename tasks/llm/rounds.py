@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.llm.canaries import Planting
-from tasks.llm.journal.journal import Answer
+from tasks.llm.journal.entries import Answer
 from tasks.llm.rules import Round
 
 Candidates = NDArray[np.intp]
@@ -39,6 +39,7 @@ class Bought(NamedTuple):
     """An answer that a verdict rests on."""
 
     key: str  # in the journal
+    digest: str  # of what stands there
     route: str
     model: str  # as the provider names it
     prompt_tokens: int

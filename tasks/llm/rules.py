@@ -12,11 +12,16 @@ from tasks.grouping.compose import Mode
 class Rules(NamedTuple):
     """What a selection goes by."""
 
-    budget: int  # how many to select
+    budgets: tuple[int, ...]  # how many to select, ascending; each is the beginning of the next
     candidates_per_prompt: int  # the most in a prompt of a later round
     mode: Mode  # how winners are composed into the prompts of the next round
     seed: int  # of that composition, and of the order in which prompts get a pick more
     n_canaries: int = 0  # how many prompts are asked once more, with junk planted
+
+    @property
+    def budget(self) -> int:
+        """The largest of them: how many records the selection has."""
+        return self.budgets[-1]
 
     @property
     def later_size(self) -> int:
@@ -33,7 +38,9 @@ class Round(NamedTuple):
     n_picks: int
 
 
-def read_rules(clusters_path: Path, budget: int, seed: int, *, n_canaries: int = 0) -> Rules:
+def read_rules(
+    clusters_path: Path, budgets: tuple[int, ...], seed: int, *, n_canaries: int = 0
+) -> Rules:
     """The rules of a selection from the prompts that the file at `clusters_path` tells of.
 
     Raises:
@@ -42,7 +49,7 @@ def read_rules(clusters_path: Path, budget: int, seed: int, *, n_canaries: int =
     try:
         clusters = json.loads(clusters_path.read_text(encoding="utf-8"))
         size, mode = int(clusters["candidates_per_prompt"]), Mode(clusters["mode"])
-        return Rules(budget, size, mode, seed, n_canaries)
+        return Rules(budgets, size, mode, seed, n_canaries)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"not as the step cluster writes it: {error!r}",
@@ -52,33 +59,37 @@ def read_rules(clusters_path: Path, budget: int, seed: int, *, n_canaries: int =
 
 
 def plan_rounds(n_candidates: int, n_prompts: int, rules: Rules) -> list[Round]:
-    """The rounds that lead from so many prompts to the budget.
+    """The rounds that lead from so many prompts to the budgets.
 
-    While there are more prompts than picks to make, each prompt picks one, and these winners make
-    up the prompts of the next round; so each round but the last is larger than the budget.
+    A round serves the budgets that give each of its prompts a pick or more. While a smaller one is
+    left, the first pick of each prompt goes on to the prompts of the next round.
     """
     rounds: list[Round] = []
-    while n_prompts > rules.budget:
-        rounds.append(Round(len(rounds) + 1, n_prompts, n_candidates, n_prompts))
+    left = rules.budgets
+    while left:
+        n_picks = max([n_prompts, *(n for n in left if n > n_prompts)])
+        rounds.append(Round(len(rounds) + 1, n_prompts, n_candidates, n_picks))
+        left = tuple(n for n in left if n < n_prompts)
         n_candidates, n_prompts = n_prompts, -(-n_prompts // rules.later_size)
-    return [*rounds, Round(len(rounds) + 1, n_prompts, n_candidates, rules.budget)]
+    return rounds
 
 
-def check_budget(n_candidates: int, n_prompts: int, rules: Rules) -> None:
-    """Refuse a budget that the candidates do not allow.
+def check_budgets(n_candidates: int, n_prompts: int, rules: Rules) -> None:
+    """Refuse budgets that the candidates do not allow.
 
     Raises:
-        ParamError: It is larger than their number, or in paper mode no multiple of the prompts.
+        ParamError: One is larger than their number, or in paper mode no multiple of the prompts.
     """
-    budget = rules.budget
-    if budget > n_candidates:
+    if rules.budget > n_candidates:
         raise ParamError(
-            f"llm_select.budget is {budget:,}, and only {n_candidates:,} records are left to "
+            f"llm_select.budget is {rules.budget:,}, and only {n_candidates:,} records are left to "
             "select from",
             where=PARAMS_FILE,
             fix=f"Set it to {n_candidates} at most, or give a larger pool.",
         )
-    if rules.mode is Mode.PAPER and budget % n_prompts:
+    uneven = [n for n in rules.budgets if n % n_prompts]
+    if rules.mode is Mode.PAPER and uneven:
+        budget = uneven[0]
         multiples = {max(1, budget // n_prompts) * n_prompts, -(-budget // n_prompts) * n_prompts}
         nearest = " or ".join(str(n) for n in sorted(multiples) if n <= n_candidates)
         raise ParamError(

@@ -8,16 +8,16 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tasks.core.errors import ParamError
-from tasks.core.params import PARAMS_FILE, Params, load_section, load_seed
+from tasks.core.params import PARAMS_FILE, Budgets, Params, load_section, load_seed
 from tasks.llm.endpoint import Habits
 from tasks.llm.fence import NOTE_CHARS
-from tasks.llm.journal.journal import answer_key
+from tasks.llm.journal.entries import answer_key
 from tasks.llm.local import require_local
 from tasks.llm.panel import Terms
 from tasks.llm.prompt import read_prompt
+from tasks.llm.quota import Take
 from tasks.llm.routes import Route, load_chain, require_key
 from tasks.llm.rules import Round
-from tasks.llm.votes import n_ranked, n_useful
 
 JOURNAL = "journal.sqlite"
 FRAME_TOKENS, PICK_TOKENS, REASON_TOKENS = 16, 4, 40  # of an answer; a sentence has 25 words
@@ -26,7 +26,8 @@ FRAME_TOKENS, PICK_TOKENS, REASON_TOKENS = 16, 4, 40  # of an answer; a sentence
 class LlmSelect(Params):
     """How many records to select, whom to ask, how, and what it may cost."""
 
-    budget: Annotated[int, Field(ge=1)]
+    budget: Budgets
+    take: Annotated[Take, Field(strict=False)]  # YAML has strings only
     route: str
     fallback_routes: list[str]
     prompt: str
@@ -41,7 +42,7 @@ class LlmSelect(Params):
     concurrency: Annotated[int, Field(ge=1)]
 
 
-def check_section(values: Mapping[str, Any]) -> LlmSelect:
+def check(values: Mapping[str, Any]) -> LlmSelect:
     """The section llm_select, and what it names: the routes, their keys and the prompt file.
 
     Raises:
@@ -76,27 +77,26 @@ def read_terms(params: LlmSelect, seed: int, root: Path = Path()) -> Terms:
         params.votes,
         params.max_candidate_chars,
         habits,
+        params.take,
     )
 
 
-def check_answer_room(params: LlmSelect, last: Round) -> None:
-    """Refuse to pay for answers that would be cut off: all picks of a prompt have to fit into one.
-
-    Args:
-        params: The section.
-        last: The last round, whose prompts pick most.
+def check_answer_room(terms: Terms, plan: Sequence[Round]) -> None:
+    """Refuse to pay for answers that would be cut off: all ranks of a prompt have to fit into one.
 
     Raises:
-        ParamError: max_answer_tokens is too small for them.
+        ParamError: max_answer_tokens is too small for those of some round.
     """
-    n_slots, n_picks = (-(-n // last.n_prompts) for n in (last.n_candidates, last.n_picks))
-    n_ranks = n_ranked(n_slots, n_picks, n_useful(n_slots, params.votes))
-    needed = FRAME_TOKENS + n_ranks * (PICK_TOKENS + (REASON_TOKENS if params.rationale else 0))
-    if params.max_answer_tokens < needed:
+    n_ranks = max(
+        terms.n_ranks(-(-this.n_candidates // this.n_prompts), -(-this.n_picks // this.n_prompts))
+        for this in plan
+    )
+    needed = FRAME_TOKENS + n_ranks * (PICK_TOKENS + (REASON_TOKENS if terms.rationale else 0))
+    if terms.habits.max_answer_tokens < needed:
         raise ParamError(
-            f"llm_select.max_answer_tokens is {params.max_answer_tokens}, and an answer names "
-            f"{n_ranks} slots{' with a sentence on each' if params.rationale else ''}: it would be "
-            "cut off",
+            f"llm_select.max_answer_tokens is {terms.habits.max_answer_tokens}, and an answer "
+            f"names {n_ranks} slots{' with a sentence on each' if terms.rationale else ''}: it "
+            "would be cut off",
             where=PARAMS_FILE,
             fix=f"Set it to {needed} at least.",
         )

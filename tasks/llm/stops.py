@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from tasks.core.errors import LLMError
+from tasks.llm.deployment import Deployment
 from tasks.llm.faults import FaultKind, ProviderFault
 from tasks.llm.keys import NO_KEY, VARIABLES, key_name
-from tasks.llm.routes import Deployment, Route
+from tasks.llm.routes import Route
 
 FATAL = (
     FaultKind.AUTHENTICATION,

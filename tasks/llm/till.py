@@ -6,11 +6,12 @@ from collections import Counter
 
 from tasks.llm.answer import Unreadable, parse_picks
 from tasks.llm.ask import Halt
-from tasks.llm.client import Reply
 from tasks.llm.endpoint import Endpoint, Used
 from tasks.llm.faults import FaultKind, ProviderFault
-from tasks.llm.journal.journal import ANSWER, Answer, Call, Journal, Refused, Settled
+from tasks.llm.journal.entries import ANSWER, Answer, Call, Refused, Settled
+from tasks.llm.journal.journal import Journal
 from tasks.llm.posed import Posed
+from tasks.llm.wire import Reply
 
 TAKEN_POLL_S = 0.2
 KEPT_REPLY = 2000  # characters of a useless reply, which the next question quotes
@@ -79,13 +80,10 @@ class Purchase:
         No key is kept with it, should the reply repeat one.
         """
         redact = endpoint.redact
-        posed, is_bound = self._posed, reply.prompt_tokens is None
-        n_completion = reply.completion_tokens
-        if reply.prompt_tokens is None or n_completion is None:
-            used, is_bound = self._most, True
-        else:
-            used = endpoint.used(reply.prompt_tokens, n_completion)
-        picks = parse_picks(reply.text, posed.n_candidates, posed.n_picks)
+        used, is_bound = self._most, True
+        if reply.prompt_tokens is not None and reply.completion_tokens is not None:
+            used, is_bound = endpoint.used(reply.prompt_tokens, reply.completion_tokens), False
+        picks = parse_picks(reply.text, self._posed.n_candidates, self._posed.n_picks)
         if not isinstance(picks, Unreadable):
             answer = Answer(
                 self._route,

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tasks.llm.client import load_litellm
+from tasks.llm.library import load_litellm
 
 FEWEST_SHARE = 0.5
 """Of the tokens that the better of OpenAI's tokenizers makes of a text, what is certain elsewhere:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from typing import Any
 
 from tasks.grouping.compose import Mode
@@ -42,6 +43,7 @@ def usage(
         "usd": round(sum(each.usd for each in bought), USD_DIGITS),
         "n_unknown_usage": sum(each.is_bound for each in bought),
         "answers": dict(Counter(each.route for each in bought)),
+        "answers_digest": _digest(bought),
         "left_out": _left_out(bought),
         "methods": {method.value: methods[method] for method in Method},
         "set_aside": dict(aside),
@@ -51,6 +53,14 @@ def usage(
         "canaries_planned": rules.n_canaries,
         "rounds": [this._asdict() for this in selection.rounds],
     }
+
+
+def _digest(bought: Iterable[Bought]) -> str:
+    """64 hex digits of all answers used, in the order of rounds and prompts, canaries last."""
+    digest = sha256()
+    for each in bought:
+        digest.update(f"{each.key} {each.digest}\n".encode())
+    return digest.hexdigest()
 
 
 def _left_out(bought: Iterable[Bought]) -> dict[str, list[str]]:

@@ -49,7 +49,12 @@ def overlap(measured: Iterable[Measured]) -> dict[str, Any]:
     for one in measured:
         sets.setdefault(one.method, set(one.rows.tolist()))
     table = [[len(a & b) / len(a | b) for b in sets.values()] for a in sets.values()]
-    return {"methods": list(sets), "jaccard": [[_short(cell) for cell in row] for row in table]}
+    return {"methods": list(sets), "jaccard": [[short(cell) for cell in row] for row in table]}
+
+
+def short(number: float) -> float:
+    """A number to DIGITS significant digits."""
+    return float(f"{number:.{DIGITS}g}")
 
 
 def _groups(
@@ -80,12 +85,8 @@ def _entry(
     if chance and name in LOWER_IS_BETTER + HIGHER_IS_BETTER:
         by_chance = np.array([figure.value for figure in chance])
         p = p_random(value, by_chance, lower_is_better=name in LOWER_IS_BETTER)
-    return {"value": _short(value), "interval": _pair(interval), "p_random": p and _short(p)}
+    return {"value": short(value), "interval": _pair(interval), "p_random": p and short(p)}
 
 
 def _pair(interval: Interval | None) -> list[float] | None:
-    return interval and [_short(interval.low), _short(interval.high)]
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.{DIGITS}g}")
+    return interval and [short(interval.low), short(interval.high)]

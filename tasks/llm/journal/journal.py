@@ -1,89 +1,17 @@
 """Answers that were bought, and every call's price: reserved before it, settled after it."""
 
 import asyncio
-import json
 import math
 import sqlite3
-import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from filelock import FileLock, Timeout
+from typing import Any
 
 from tasks.llm.journal.commits import Commits
+from tasks.llm.journal.entries import ANSWER, LOST, OPEN, Answer, Call, Refused, Settled, Tried
 from tasks.llm.journal.file import connect, told
-
-OPEN = "open"  # a call under way
-ANSWER = "answer"
-LOST = "lost"  # the run that made it ended before it knew what came of it
-
-
-class Answer(NamedTuple):
-    """A validated answer, as it was bought."""
-
-    route: str  # the alias that was asked
-    model: str  # as the provider names it
-    text: str
-    picks: tuple[int, ...]  # slots, the best first
-    prompt_tokens: int
-    completion_tokens: int
-    usd: float
-    is_bound: bool  # tokens and price are upper bounds, since the provider did not tell
-    left_out: tuple[str, ...]  # parameters that the model does not take
-    finish_reason: str
-
-
-class Call(NamedTuple):
-    """A call that is to be made, and the most that it can cost."""
-
-    key: str
-    route: str
-    model: str
-    prompt_tokens: int
-    completion_tokens: int
-    usd: float
-
-
-class Settled(NamedTuple):
-    """What came of a call, and what it cost; a bound where that is not known."""
-
-    outcome: str  # ANSWER, or the kind of fault
-    message: str
-    reply: str  # of a reply that was no answer, for a question that names its fault
-    prompt_tokens: int
-    completion_tokens: int
-    usd: float
-    is_bound: bool
-    duration_s: float
-
-
-class Tried(NamedTuple):
-    """A call of the past that brought no answer."""
-
-    outcome: str
-    message: str
-    reply: str
-
-
-class Refused(StrEnum):
-    """Why a call must not be made."""
-
-    ANSWERED = "answered"
-    """The answer is in the journal by now."""
-    TAKEN = "taken"
-    """Another call for it is under way, of this run or of another one that lives."""
-    OVER = "over"
-    """It could cost more than is left of the cap."""
-
-
-def answer_key(**facts: Any) -> str:
-    """The key of the answer to a question: 64 hex digits of all that changes the answer."""
-    canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return sha256(canonical.encode()).hexdigest()
+from tasks.llm.journal.runs import ThisRun
 
 
 class Journal:
@@ -92,6 +20,9 @@ class Journal:
     Safe for several runs at once: no two buy the same answer, and together those of one selection
     do not spend more than its cap. What a run leaves open when it is killed counts as spent in
     full. A file that is there is never made anew, for it may be the only trace of what was paid.
+
+    Attributes:
+        may_buy: Whether answers that are not in it may be asked for.
 
     Args:
         path: The file; made when it is missing.
@@ -102,13 +33,13 @@ class Journal:
         DataError: The file is no journal, is damaged, or cannot be read or written.
     """
 
+    may_buy = True
+
     def __init__(self, path: Path, *, selection: str = "", cap_usd: float = math.inf) -> None:
         self.path, self._selection, self._cap_usd = path, selection, cap_usd
         self._db = connect(path)
         self._commits = Commits(connect(path))
-        self._run = uuid.uuid4().hex
-        self._alive = FileLock(self._lock_of(self._run))
-        self._is_begun = False
+        self._run = ThisRun(path.parent / "runs")
         self._n_open = 0
         self._settled = asyncio.Event()
 
@@ -118,7 +49,7 @@ class Journal:
             row = self._db.execute(
                 f"SELECT {', '.join(Answer._fields)} FROM answers WHERE key = ?", (key,)
             ).fetchone()
-        return None if row is None else _answer(row)
+        return None if row is None else Answer.of_row(row)
 
     def tried(self, key: str) -> list[Tried]:
         """The calls for `key` that failed, in this run or an earlier one, in their order."""
@@ -142,10 +73,7 @@ class Journal:
     async def reserve(self, call: Call) -> int | Refused:
         """The id under which the call is booked at its most, or why it must not be made."""
         with told(self.path):
-            if not self._is_begun:
-                self._is_begun = True
-                self._lock_of(self._run).parent.mkdir(exist_ok=True)
-                self._alive.acquire()
+            if self._run.begin():
                 await self._commits.do(self._write_off)
             self._n_open += 1  # before others look: they may wait for this one
             booked: int | Refused | None = None
@@ -172,8 +100,7 @@ class Journal:
             used = answer.prompt_tokens, answer.completion_tokens, answer.usd, answer.is_bound
             self._settle(db, call_id, Settled(ANSWER, "", "", *used, duration_s))
             names = ("key", *Answer._fields, "created")
-            values = [json.dumps(v) if isinstance(v, tuple) else v for v in answer]
-            _insert(db, "INSERT OR IGNORE INTO answers", names, [key, *values, _now()])
+            _insert(db, "INSERT OR IGNORE INTO answers", names, [key, *answer.as_row(), _now()])
 
         try:
             with told(self.path):
@@ -191,9 +118,7 @@ class Journal:
     def close(self) -> None:
         """Write what waits, and close the file."""
         self._commits.close()
-        if self._is_begun:
-            self._alive.release()
-            self._lock_of(self._run).unlink(missing_ok=True)
+        self._run.end()
         self._commits.db.close()
         self._db.close()
 
@@ -204,13 +129,13 @@ class Journal:
             f"SELECT run FROM calls WHERE key = ? AND outcome = '{OPEN}'", (call.key,)
         ).fetchone()
         if taken:
-            if self._lives(taken[0]):
+            if self._run.lives(taken[0]):
                 return Refused.TAKEN
             self._write_off(db)
         if call.usd and not self._spend(db, call.usd):
             return Refused.OVER
         names = ("selection", "run", *Call._fields, "outcome", "message", "reply")
-        values = (self._selection, self._run, *call, OPEN, "", "")
+        values = (self._selection, self._run.id, *call, OPEN, "", "")
         names_after, values_after = ("is_bound", "duration_s", "created"), (1, 0.0, _now())
         return _insert(db, "INSERT INTO calls", names + names_after, values + values_after)
 
@@ -237,42 +162,17 @@ class Journal:
         """Close the calls of runs that are dead, at the most that they can have cost."""
         runs = db.execute(f"SELECT DISTINCT run FROM calls WHERE outcome = '{OPEN}'").fetchall()
         for (run,) in runs:
-            if not self._lives(run):
+            if not self._run.lives(run):
                 db.execute(
                     f"UPDATE calls SET outcome = '{LOST}' WHERE run = ? AND outcome = '{OPEN}'",
                     (run,),
                 )
-                self._lock_of(run).unlink(missing_ok=True)
-
-    def _lives(self, run: str) -> bool:
-        """Whether the run still holds its lock, which ends with its process however that ends."""
-        if run == self._run:
-            return True
-        path = self._lock_of(run)
-        if not path.exists():
-            return False
-        try:
-            with FileLock(path, timeout=0):
-                return False
-        except Timeout:
-            return True
-
-    def _lock_of(self, run: str) -> Path:
-        return self.path.parent / "runs" / f"{run}.lock"
+                self._run.forget(run)
 
     def _ended(self) -> None:
         self._n_open -= 1
         self._settled.set()
         self._settled = asyncio.Event()
-
-
-def _answer(row: tuple[Any, ...]) -> Answer:
-    answer = Answer(*row)
-    return answer._replace(
-        picks=tuple(json.loads(row[3])),
-        is_bound=bool(answer.is_bound),
-        left_out=tuple(json.loads(row[8])),
-    )
 
 
 def _insert(db: sqlite3.Connection, verb: str, names: Sequence[str], values: Sequence[Any]) -> int:

@@ -1,0 +1,161 @@
+"""Speed and cosines of embed beside sentence-transformers' plain `encode`, and what growth costs.
+
+    python benchmarks/embed.py speed ../shared/data/dolly_15k.jsonl.gz --sample 3000
+    python benchmarks/embed.py grown ../shared/data/dolly_15k.jsonl.gz --sample 0
+
+`speed` takes the four ways in turn, several rounds, in one process, models loaded beforehand.
+`grown` runs the whole step three times: on a pool, on the pool grown by 1 %, and with nothing new.
+Pools are JSONL with `instruction` and `input`. Beside seconds of the clock it tells those of the
+processor: on a busy machine the clock says little.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows import overrides
+from flows.graph import load_yaml
+from tasks.core.records import record_id, record_text
+from tasks.core.schemas import POOL, UNIQUE
+from tasks.core.tables import write_table
+from tasks.embed import embed
+from tasks.encoders.pool_texts import Entry
+from tasks.encoders.precision import Precision
+from tasks.encoders.source import find_model
+
+PROJECT = Path(__file__).parent.parent
+Vectors = NDArray[np.float32]
+
+
+def main() -> None:
+    """Measure, and print a table in Markdown."""
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("what", choices=["speed", "grown"])
+    arguments.add_argument("pool", type=Path)
+    arguments.add_argument("--sample", type=int, default=3_000, help="texts; 0 is all")
+    arguments.add_argument("--rounds", type=int, default=2)
+    arguments.add_argument("--precision", type=Precision, default=Precision.FLOAT32)
+    given = arguments.parse_args()
+    fields = read(given.pool)
+    if given.sample:
+        drawn = np.random.default_rng(0).choice(len(fields), given.sample, replace=False)
+        fields = [fields[i] for i in drawn]
+    if given.what == "speed":
+        speed([record_text(*each) for each in fields], given.rounds)
+    else:
+        grown(fields, given.precision)
+
+
+def read(pool: Path) -> list[tuple[str, str]]:
+    """Instruction and input of each distinct record."""
+    with gzip.open(pool, "rt") if pool.suffix == ".gz" else pool.open() as lines:
+        rows = map(json.loads, lines)
+        return list(dict.fromkeys((row["instruction"], row.get("input") or "") for row in rows))
+
+
+def speed(texts: list[str], n_rounds: int) -> None:
+    """Plain `encode` and ours, side by side."""
+    ways = load_ways()
+    for encode in ways.values():
+        encode(texts[:40])  # warm
+    print("| round | way | seconds | CPU s | CPU, plain / this | cosine mean | min |")
+    print(f"|{'---|' * 7}")
+    for turn in range(n_rounds):
+        plain, plain_cpu_s = np.empty(0, np.float32), 0.0
+        for name, encode in ways.items():
+            start, cpu_start = time.perf_counter(), time.process_time()
+            vectors = encode(texts)
+            seconds, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start
+            if not plain.size:
+                plain, plain_cpu_s = vectors, cpu_s
+            cosines = (vectors * plain).sum(axis=1)
+            print(
+                f"| {turn + 1} | {name} | {seconds:.1f} | {cpu_s:.1f} | {plain_cpu_s / cpu_s:.2f} "
+                f"| {cosines.mean():.6f} | {cosines.min():.6f} |",
+                flush=True,
+            )
+
+
+def load_ways() -> dict[str, Callable[[list[str]], Vectors]]:
+    """The four ways to embed texts, by name; the plain one first."""
+    import torch  # noqa: PLC0415  takes seconds
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415
+
+    from tasks.encoders.sentence import N_THREADS, SentenceEncoder  # noqa: PLC0415
+
+    section = load_yaml(PROJECT / "params.yaml")["embed"]
+    source = find_model(section["model"])
+    model = SentenceTransformer(source.name_or_folder, device="cpu")
+
+    def plain(texts: list[str], n_threads: int) -> Vectors:
+        torch.set_num_threads(n_threads)
+        return np.asarray(model.encode(texts, batch_size=32, show_progress_bar=False))
+
+    def ours(precision: Precision) -> Callable[[list[str]], Vectors]:
+        encoder = SentenceEncoder(source, precision, section["max_tokens"], section["batch_tokens"])
+
+        def encode(texts: list[str]) -> Vectors:
+            found = np.empty((len(texts), encoder.dim), np.float32)
+            for block in embed((Entry(str(i), text) for i, text in enumerate(texts)), encoder):
+                found[block.rows] = block.vectors
+            return found
+
+        return encode
+
+    return {
+        "plain `encode`": lambda texts: plain(texts, N_THREADS),
+        "plain, one thread": lambda texts: plain(texts, 1),
+        "ours, float32": ours(Precision.FLOAT32),
+        "ours, bfloat16": ours(Precision.BFLOAT16),
+    }
+
+
+def grown(fields: list[tuple[str, str]], precision: Precision) -> None:
+    """The step on a pool, then on one that is 1 % larger, then on the same again."""
+    row = {"output": None, "source": "pool", "extra": "{}"}
+    pool = [
+        {**row, "id": record_id(*each), "instruction": each[0], "input": each[1]} for each in fields
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for name in ("dvc.yaml", "params.yaml"):
+            shutil.copy(PROJECT / name, root / name)
+        overrides.apply(root, [f"embed.precision={precision}"])
+        for name in ("ingest", "dedupe"):
+            (root / "data" / name).mkdir(parents=True)
+        write_table(root / "data/ingest/pool.parquet", pool, POOL)
+        print("| step, whole | texts | seconds | CPU s | peak MB |\n|---|---|---|---|---|")
+        n_before = round(len(pool) / 1.01)
+        for name, n in (("fresh", n_before), ("grown by 1 %", len(pool)), ("the same", len(pool))):
+            unique = [{"id": each["id"]} for each in pool[:n]]
+            write_table(root / "data/dedupe/unique.parquet", unique, UNIQUE)
+            start = time.perf_counter()
+            step = subprocess.Popen(
+                [sys.executable, "-m", "tasks.embed"],
+                cwd=root,
+                env=os.environ | {"PYTHONPATH": str(PROJECT)},
+                stderr=subprocess.DEVNULL,
+            )
+            _, status, usage = os.wait4(step.pid, 0)
+            if status:
+                sys.exit(f"the step ended with {status}")
+            print(
+                f"| {name} | {n:,} | {time.perf_counter() - start:.1f} | "
+                f"{usage.ru_utime + usage.ru_stime:.1f} | {usage.ru_maxrss / 1024:.0f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Proof of a selection, and the story of each record."""

@@ -1,0 +1,32 @@
+"""What ingest makes of some rows."""
+
+from tasks.ingest import Ingest, Kept, ingest
+
+SECTION = {
+    "source": "pool.jsonl",
+    "columns": {},
+    "exclude": {},
+    "max_field_chars": 1000,
+    "max_dropped": 0.05,
+}
+
+
+def results(rows, **changes):
+    """What ingest makes of the rows, which are numbered from 1."""
+    params = Ingest.model_validate({**SECTION, **changes})
+    return list(ingest(enumerate(rows, start=1), params, "pool.jsonl"))
+
+
+def record(row, **changes):
+    (kept,) = results([row], **changes)
+    assert isinstance(kept, Kept), kept
+    return kept.record
+
+
+def reasons(rows, **changes):
+    """The reason of each dropped row, and None for a kept one."""
+    return [getattr(result, "reason", None) for result in results(rows, **changes)]
+
+
+def parts(row, **changes):
+    return record(row, **changes)[1:4]

@@ -1,0 +1,27 @@
+"""Entries for journals, and a look at what a journal holds."""
+
+import sqlite3
+from contextlib import closing
+
+from tasks.llm.journal.entries import Answer, Call, Settled
+
+ANSWER = Answer(
+    "mine", "fake-1", '{"picks": [3, 1]} 甲', (3, 1), 120, 8, 0.5, False, ("seed",), "stop"
+)
+TIMEOUT = Settled("timeout", "no whole reply", "", 1000, 256, 1.0, True, 0.1)
+REFUSED = Settled("rate_limit", "too fast", "", 0, 0, 0.0, False, 0.1)
+
+
+def call(key="k", usd=1.0):
+    return Call(key, "mine", "openai/fake", 1000, 256, usd)
+
+
+def rows(path, columns="outcome, usd, is_bound"):
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(f"SELECT {columns} FROM calls ORDER BY id").fetchall()
+
+
+async def buy(journal, key="k", answer=ANSWER, usd=1.0):
+    call_id = await journal.reserve(call(key, usd))
+    assert isinstance(call_id, int)
+    await journal.keep(call_id, answer, 0.25)

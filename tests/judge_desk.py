@@ -1,0 +1,121 @@
+"""Questions, and a way to put them to routes with one journal for all that a test puts."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from tasks.llm.endpoint import Habits
+from tasks.llm.journal.journal import Journal
+from tasks.llm.judge import ModelJudge
+from tasks.llm.panel import Terms
+from tasks.llm.prompt import PROMPTS, read_prompt
+from tasks.llm.rounds import Question
+from tasks.llm.routes import load_chain
+from tests.fake_provider import FakeProvider, fails, honest, says
+
+PROMPT = read_prompt(PROMPTS / "criteria.txt")
+SIZE = 3
+NOISE = "zzz"
+TOO_LONG = fails(400, "This model's maximum context length is 4096 tokens")
+FILTERED = fails(400, "blocked by the content policy")
+USELESS = says("I cannot choose.")
+
+
+def texts(candidates):
+    """Of every three candidates one is noise, and the noise comes last in the alphabet."""
+    return [
+        NOISE if i % SIZE == 1 else f"Explain item {i} of the list, and give an example of it."
+        for i in candidates
+    ]
+
+
+def questions(n, n_picks=1, size=SIZE):
+    return [Question(1, i + 1, np.arange(i * size, (i + 1) * size), n_picks) for i in range(n)]
+
+
+def chosen(question, verdict):
+    return [int(question.candidates[slot - 1]) for slot in verdict.slots]
+
+
+def on(item, then, otherwise=honest):
+    """A behaviour that is another one where a candidate is shown."""
+
+    def behave(call):
+        sees = any(f"item {item} " in text for text in call.block.texts)
+        return (then if sees else otherwise)(call)
+
+    return behave
+
+
+@pytest.fixture
+def provider():
+    with FakeProvider() as server:
+        yield server
+
+
+@pytest.fixture
+def second():
+    with FakeProvider() as server:
+        yield server
+
+
+@pytest.fixture
+def my_key(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "key-0123456789")
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Put questions to a route; one journal for all that a test puts."""
+
+    def put(
+        deployment,
+        asked,
+        *fallbacks,
+        concurrency=4,
+        max_attempts=3,
+        timeout_s=10.0,
+        seed=0,
+        votes=1,
+        rationale=False,
+        cap_usd=5.0,
+        alias="mine",
+    ):
+        chain = {alias: deployment} | {f"other{i}": each for i, each in enumerate(fallbacks)}
+        routes = load_chain({"models": chain}, alias, [*chain][1:])
+        habits = Habits(seed, 64, max_attempts, timeout_s, concurrency, backoff_s=0.01)
+        terms = Terms(PROMPT, rationale, votes, 500, habits)
+        put.n_done = 0
+
+        def advance():
+            put.n_done += 1
+
+        async def talk(journal):
+            judge = ModelJudge(routes, terms, texts, journal, advance)
+            try:
+                return await judge(iter(asked))
+            finally:
+                await judge.close()
+
+        with closing(Journal(tmp_path / "journal.sqlite", cap_usd=cap_usd)) as journal:
+            try:
+                return asyncio.run(talk(journal))
+            finally:
+                put.spent_usd = journal.spent_usd
+
+    return put
+
+
+@pytest.fixture
+def book(tmp_path):
+    """Rows of the journal's calls, in their order."""
+
+    def book(columns="outcome"):
+        with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db:
+            rows = db.execute(f"SELECT {columns} FROM calls ORDER BY id").fetchall()
+        return [row[0] for row in rows] if "," not in columns else rows
+
+    return book

@@ -1,0 +1,217 @@
+"""A sound run of a small pool, for tests to break."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from ruamel.yaml import YAML
+
+from tasks.checks.artifacts import Artifacts, Limits
+from tasks.checks.verdict import Finding
+from tasks.core import schemas
+from tasks.core.records import record_id
+from tasks.core.stage import Stage
+from tasks.core.tables import write_table
+
+PROJECT = Path(__file__).parent.parent
+LIMITS = Limits(
+    n_selected=4,
+    budgets=(4,),
+    is_partial=False,
+    near_threshold=0.8,
+    max_fallback_rate=0.25,
+    max_slot_bias=0.3,
+    max_canary_rate=0.1,
+    min_agreement=0.2,
+    is_judge_strict=True,
+    max_chars=200,
+)
+FAIR = {
+    "partial": None,
+    "slots": {"is_shuffled": True, "slot_bias": 0.2, "p_value": 0.5},
+    "agreement": {"kappa": 0.6},
+    "canaries": {"gibberish": {"shown": 2, "picked": 0, "by_chance": 0.2}},
+}
+FILES = {
+    "pool": "ingest/pool.parquet",
+    "ingest_dropped": "ingest/dropped.parquet",
+    "unique": "dedupe/unique.parquet",
+    "dedupe_dropped": "dedupe/dropped.parquet",
+    "prompts": "cluster/prompts.parquet",
+    "picks": "llm_select/picks.parquet",
+    "selected": "llm_select/selected.parquet",
+}
+INSTRUCTIONS = [
+    "Explain why the sea is salty.",
+    "Write a limerick about a tired postman and the bicycle of his youth.",
+    "List three uses of beeswax.",
+    "Translate the proverb into French.",
+    "Who painted the ceiling of the Sistine Chapel?",
+    "Suggest a name for a bakery run by twins.",
+    "Summarise the plot of Hamlet for a child.",
+    "EXPLAIN  why the sea is salty.",
+    "Write a limerick about a tired postmann and the bicycle of his youth.",
+]
+Row = dict[str, Any]
+
+
+def numbered(number: int) -> Row:
+    instruction, text = INSTRUCTIONS[number], "Time heals." if number == 3 else ""
+    new_id = record_id(instruction, text)
+    source = f"toy.jsonl:{number + 1}"
+    return {
+        "id": new_id,
+        "instruction": instruction,
+        "input": text,
+        "output": None,
+        "source": source,
+        "extra": "{}",
+    }
+
+
+@dataclass
+class Run:
+    """A sound run of 12 rows: 9 records, 7 of them unique, in 3 prompts, of which 4 are picked.
+
+    Tests change its rows to break it.
+    """
+
+    rows: dict[str, list[Row]]
+    clusters: Row
+    usage: Row
+    vectors: Any = field(default_factory=lambda: np.eye(7, dtype=np.float32))
+    n_rows: int = 12
+    schemas: dict[str, pa.Schema] = field(
+        default_factory=lambda: {name: getattr(schemas, name.upper()) for name in FILES}
+    )
+
+    def __getattr__(self, name: str) -> list[Row]:
+        if name in FILES:
+            return self.rows[name]
+        raise AttributeError(name)
+
+    def tables(self) -> dict[str, pa.Table]:
+        return {
+            name: pa.Table.from_pylist(self.rows[name], schema=schema)
+            for name, schema in self.schemas.items()
+        }
+
+    def artifacts(self) -> Artifacts:
+        norms = np.linalg.norm(self.vectors.astype(float), axis=1)
+        facts = {"clusters": self.clusters, "usage": self.usage}
+        return Artifacts(n_rows=self.n_rows, norms=norms, **self.tables(), **facts)
+
+    def write(self, root: Path) -> Stage:
+        """The workspace of the run, and the stage that reads it."""
+        data = root / "data"
+        for path in [*FILES.values(), "embed/vectors.npy"]:
+            (data / path).parent.mkdir(parents=True, exist_ok=True)
+        for name, table in self.tables().items():
+            schema = self.schemas[name]
+            if name == "pool":
+                schema = schema.with_metadata({"n_rows": str(self.n_rows)})
+            write_table(data / FILES[name], table, schema)
+        np.save(data / "embed/vectors.npy", self.vectors)
+        (data / "cluster/clusters.json").write_text(json.dumps(self.clusters))
+        (data / "llm_select/usage.json").write_text(json.dumps(self.usage))
+        (root / "dvc.yaml").write_bytes((PROJECT / "dvc.yaml").read_bytes())
+        params = YAML(typ="safe").load(PROJECT / "params.yaml")
+        params["llm_select"]["budget"] = LIMITS.n_selected
+        YAML(typ="safe").dump(params, root / "params.yaml")
+        return Stage("validate", root)
+
+
+def _pick(record: Row, place: tuple[int, int, int, int]) -> Row:
+    names = ("round", "prompt", "slot", "rank")
+    placed = dict(zip(names, place, strict=True))
+    return {"id": record["id"], **placed, "votes": 1, "method": "llm"}
+
+
+def _select(record: Row, pick: Row, cluster: int) -> Row:
+    return {**record, **pick, "cluster": cluster, "route": "chatgpt", "model": "openai/some"}
+
+
+def sound() -> Run:
+    records = [numbered(number) for number in range(9)]
+    ids = [record["id"] for record in records]
+    places = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (3, 1), (3, 2)]
+    picks = [
+        _pick(records[1], (1, 1, 2, 1)),
+        _pick(records[0], (1, 1, 1, 2)),
+        _pick(records[3], (1, 2, 1, 1)),
+        _pick(records[6], (1, 3, 2, 1)),
+    ]
+    by_preference = [(1, picks[0], 1), (3, picks[2], 2), (6, picks[3], 3), (0, picks[1], 1)]
+    return Run(
+        rows={
+            "pool": records,
+            "ingest_dropped": [
+                {"line": 10, "reason": "excluded", "detail": "split is test"},
+                {"line": 11, "reason": "repeated", "detail": "line 1"},
+                {"line": 12, "reason": "nul", "detail": "instruction"},
+            ],
+            "unique": [{"id": one} for one in ids[:7]],
+            "dedupe_dropped": [
+                {"id": ids[7], "reason": "identical", "of_id": ids[0], "similarity": 1.0},
+                {"id": ids[8], "reason": "near", "of_id": ids[1], "similarity": 0.95},
+            ],
+            "prompts": [
+                {"prompt": prompt, "slot": slot, "id": one, "cluster": prompt}
+                for one, (prompt, slot) in zip(ids[:7], places, strict=True)
+            ],
+            "picks": picks,
+            "selected": [_select(records[n], pick, cluster) for n, pick, cluster in by_preference],
+        },
+        clusters={"n_records": 7, "n_prompts": 3},
+        usage={
+            **FAIR,
+            "selected": 4,
+            "methods": {"llm": 4, "rubric": 0, "fallback": 0},
+            "rounds": [{"round": 1, "n_prompts": 3, "n_candidates": 7, "n_picks": 4}],
+        },
+    )
+
+
+def tournament() -> Run:
+    """The same pool with a budget of 2, under its 3 prompts: their winners meet once more."""
+    run = sound()
+    records = {record["id"]: record for record in run.pool}
+    first = [dict(pick) for pick in run.picks if pick["rank"] == 1]
+    final = [
+        _pick(records[first[2]["id"]], (2, 1, 3, 1)),
+        _pick(records[first[0]["id"]], (2, 1, 1, 2)),
+    ]
+    run.rows["picks"] = first + final
+    run.rows["selected"] = [
+        _select(records[final[0]["id"]], final[0], 3),
+        _select(records[final[1]["id"]], final[1], 1),
+    ]
+    run.usage = {
+        **FAIR,
+        "selected": 2,
+        "methods": {"llm": 2, "rubric": 0, "fallback": 0},
+        "rounds": [
+            {"round": 1, "n_prompts": 3, "n_candidates": 7, "n_picks": 3},
+            {"round": 2, "n_prompts": 1, "n_candidates": 3, "n_picks": 2},
+        ],
+    }
+    return run
+
+
+def examined(run: Run, table: str) -> list[Finding]:
+    """The findings of one table, without the time that the others take."""
+    from tasks.checks.examine import examine  # noqa: PLC0415
+    from tasks.checks.pool_tables import pool_tables  # noqa: PLC0415
+    from tasks.checks.selection_tables import selection_tables  # noqa: PLC0415
+    from tasks.checks.suite import suites  # noqa: PLC0415
+
+    artifacts = run.artifacts()
+    tables = pool_tables(artifacts, LIMITS) | selection_tables(artifacts, LIMITS)
+    return examine({table: tables[table]}, {table: suites(LIMITS)[table]}).findings
+
+
+IDS = [numbered(number)["id"] for number in range(9)]
+BIASED = {"is_shuffled": True, "slot_bias": 0.93, "p_value": 0.0}

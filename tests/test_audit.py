@@ -1,0 +1,317 @@
+"""A selection is proven by its journal, whatever its judge went through; else it is told why."""
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
+from ruamel.yaml import YAML
+
+from tasks.audit.explain import explain
+from tasks.audit.lock import dvc_md5
+from tasks.audit.verify import verify
+from tasks.core.errors import DataError, ParamError
+from tasks.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED
+from tests.fake_provider import FakeProvider, fails, honest, late, says
+
+OUTS = {
+    "ingest": ["ingest/pool.parquet", "ingest/dropped.parquet"],
+    "dedupe": ["dedupe/dropped.parquet"],
+    "cluster": ["cluster/prompts.parquet", "cluster/clusters.json"],
+    "llm_select": [
+        *("llm_select/picks.parquet", "llm_select/selected.parquet"),
+        *("llm_select/receipt.jsonl", "llm_select/usage.json"),
+    ],
+}
+
+
+def seal(table):
+    """Write what DVC writes when a stage has run: dvc.lock, by the rules of dvc.yaml."""
+    yaml = YAML(typ="safe")
+    values = yaml.load((table.root / "params.yaml").read_text())
+    graph = yaml.load((table.root / "dvc.yaml").read_text())["stages"]["llm_select"]
+    route = values["llm_select"]["route"]
+    fill = {
+        "${llm_select.prompt}": values["llm_select"]["prompt"],
+        "models.${llm_select.route}": f"models.{route}",
+    }
+
+    def value(key):
+        found = values
+        for part in key.split("."):
+            found = found[part]
+        return found
+
+    def entries(paths):
+        return [{"path": path, "md5": dvc_md5(table.root / path)} for path in paths]
+
+    stages = {n: {"outs": entries(f"data/{tail}" for tail in tails)} for n, tails in OUTS.items()}
+    stages["llm_select"]["deps"] = entries(fill.get(dep, dep) for dep in graph["deps"])
+    keys = [fill.get(key, key) for key in graph["params"]]
+    stages["llm_select"]["params"] = {"params.yaml": {key: value(key) for key in keys}}
+    with (table.root / "dvc.lock").open("w") as file:
+        yaml.dump({"schema": "2.0", "stages": stages}, file)
+
+
+@pytest.fixture
+def table(desk):
+    """A desk to select at, with what the steps before it dropped."""
+    first = next(iter(desk.records))
+    rows = [{"line": 99, "reason": "nul", "detail": "instruction holds a NUL"}]
+    desk.write("ingest/dropped.parquet", rows, INGEST_DROPPED)
+    rows = [{"id": "0" * 16, "reason": "near", "of_id": first, "similarity": 0.9}]
+    desk.write("dedupe/dropped.parquet", rows, DEDUPE_DROPPED)
+    return desk
+
+
+def select(table, provider=None, **params):
+    done = table.run(provider.deployment() if provider else None, **params)
+    assert done.exit_code == 0, done.said
+    seal(table)
+
+
+def sees(call, topic):
+    return any(f"topic {topic} " in text for text in call.block.texts)
+
+
+def explained(call):
+    slots = json.loads(json.loads(honest(call).body)["choices"][0]["message"]["content"])["picks"]
+    return says(json.dumps({"picks": slots, "reasons": ["Good."] * len(slots)}))(call)
+
+
+def blocked(call):
+    return (fails(400, "blocked by the content policy") if sees(call, 11) else honest)(call)
+
+
+def useless(call):
+    return (says("No.") if sees(call, 11) else honest)(call)
+
+
+def unreached(call):
+    return (fails(503, "later") if sees(call, 12) else honest)(call)
+
+
+RUNS = {
+    "one round": (honest, {}),
+    "a tournament": (honest, {"budget": 2}),
+    "votes, canaries and reasons": (explained, {"votes": 3, "canaries": 4, "rationale": True}),
+    "a record that a provider blocks": (blocked, {}),
+    "a prompt without an answer": (useless, {}),
+    "a prompt that could not be asked": (unreached, {"max_attempts": 2}),
+    "a cap": (late(0.02), {"max_usd": 0.0045}),
+    "a cap in a tournament": (late(0.02), {"max_usd": 0.0045, "budget": 2}),
+    "a cap of nothing": (honest, {"max_usd": 0.0}),
+}
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_a_selection_follows_from_its_journal_with_nobody_to_ask(table, name):
+    behave, params = RUNS[name]
+    with FakeProvider(behave) as provider:
+        select(table, provider, **params)
+        n_calls = len(provider.calls)
+        before = {path: path.read_bytes() for path in table.root.rglob("*") if path.is_file()}
+        proof = verify(table.root)
+        assert len(provider.calls) == n_calls
+    assert proof.differences == []
+    assert proof.n_selected == table.usage()["selected"]
+    assert proof.n_answers == table.usage()["calls"]
+    assert (proof.partial == "max_usd") == ("cap" in name)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_it_needs_no_key(table, monkeypatch):
+    monkeypatch.setenv("MY_ACCESS", "a-secret-of-sixteen")
+    with FakeProvider() as provider:
+        deployment = provider.deployment(api_key="os.environ/MY_ACCESS")
+        assert table.run(deployment).exit_code == 0
+    seal(table)
+    monkeypatch.delenv("MY_ACCESS")
+    assert verify(table.root).differences == []
+
+
+def change(table, query, *values):
+    with closing(sqlite3.connect(table.root / ".selectllm/journal.sqlite")) as db:
+        assert db.execute(query, values).rowcount
+        db.commit()
+
+
+def told(table):
+    (difference,) = verify(table.root).differences
+    return difference
+
+
+def test_an_answer_of_an_earlier_round_is_no_less_looked_after(table):
+    with FakeProvider() as provider:
+        select(table, provider, budget=2)
+    (final,) = {each["key"] for receipt in table.receipts() for each in receipt["answers"]}
+    change(table, "UPDATE answers SET prompt_tokens = prompt_tokens + 1 WHERE key != ?", final)
+    assert told(table).file.endswith("journal.sqlite")
+    assert "an answer was changed that led to the selection" in told(table).what
+    change(table, "DELETE FROM answers WHERE key != ?", final)
+    assert "answers are missing: rebuilding met 0 of 6" in told(table).what
+
+
+def test_an_answer_that_is_missing_is_named_with_its_record(table):
+    with FakeProvider() as provider:
+        select(table, provider)
+    receipt = table.receipts()[0]
+    key = receipt["answers"][0]["key"]
+    change(table, "DELETE FROM answers WHERE key = ?", key)
+    assert told(table).file.endswith("journal.sqlite")
+    assert f"answers are missing: {key} (record {receipt['id']}, prompt" in told(table).what
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("route = 'other'", "model = 'better'", "text = text || ' '", "usd = usd / 2"),
+        *("is_bound = 1", "is_bound = 3", "finish_reason = 'length'", "left_out = '[\"seed\"]'"),
+        "picks = '[9' || substr(picks, 3)",
+        "text = replace(text, '[', '[9'), picks = replace(picks, '[', '[9')",
+    ],
+)
+def test_a_changed_answer_is_told_from_the_one_that_was_bought(table, setting):
+    with FakeProvider() as provider:
+        select(table, provider, budget=40)
+    key = table.receipts()[0]["answers"][0]["key"]
+    change(table, f"UPDATE answers SET {setting} WHERE key = ?", key)
+    assert told(table).file.endswith("journal.sqlite")
+    assert key in told(table).what
+
+
+def test_a_journal_of_another_selection_and_none_at_all_are_told_apart(table):
+    select(table)
+    journal = table.root / ".selectllm/journal.sqlite"
+    change(table, "UPDATE answers SET key = 'x' || key")
+    assert told(table).what == "it holds none of the 5 answers: it is of other selections"
+    journal.write_bytes(b"")
+    assert "this is no journal of SelectLLM's" in told(table).what
+    journal.unlink()
+    assert told(table).what == "the journal is missing"
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize("name", ["receipt.jsonl", "usage.json"])
+def test_who_changes_dvc_lock_as_well_is_found_out_by_the_journal(table, name):
+    with FakeProvider(explained) as provider:
+        select(table, provider, rationale=True)
+    path = table.out(name)
+    path.write_text(
+        path.read_text().replace("Good.", "Fine.", 1).replace('"calls": 5', '"calls": 4')
+    )
+    seal(table)
+    assert told(table).file == f"data/llm_select/{name}"
+    assert "the journal gives another: line" in told(table).what
+    assert "so was dvc.lock" in told(table).fix
+
+
+def test_a_record_put_in_the_place_of_another_is_named(table):
+    with FakeProvider() as provider:
+        select(table, provider)
+        selected = table.out("selected.parquet")
+        honest_one = selected.read_bytes()
+        select(table, provider, budget=11)
+        shorter = selected.read_bytes()
+        select(table, provider, budget=12)
+    assert selected.read_bytes() == honest_one
+    selected.write_bytes(shorter)
+    seal(table)
+    assert told(table).what == "the journal gives another: 12 rows in place of 11"
+
+
+def test_what_dvc_lock_does_not_know_is_told_in_words(table):
+    select(table)
+    table.out("picks.parquet").unlink()
+    assert told(table).what == "it is missing"
+    assert "`dvc checkout -f data/llm_select/picks.parquet`" in told(table).fix
+    select(table)
+    table.set(budget=13)
+    assert told(table).file == "params.yaml"
+    assert told(table).what == "llm_select.budget is 13, and the selection was made with 12"
+    table.set(budget=12)
+    lock = table.root / "dvc.lock"
+    lock.write_text("stages: [")
+    with pytest.raises(DataError, match="not as DVC writes it"):
+        verify(table.root)
+    lock.unlink()
+    with pytest.raises(DataError, match="nothing was selected here yet"):
+        verify(table.root)
+
+
+def test_other_code_that_selects_the_same_proves_it_and_else_is_named(table):
+    select(table)
+    module = table.root / "tasks/llm_select.py"
+    module.write_text(module.read_text() + "\n")
+    assert verify(table.root).differences == []
+    lock = table.root / "dvc.lock"
+    usage = table.out("usage.json")
+    old = dvc_md5(usage)
+    usage.write_text(usage.read_text().replace('"n_unknown_usage": 0', '"n_unknown_usage": 1'))
+    lock.write_text(lock.read_text().replace(old, dvc_md5(usage)))
+    assert "since tasks/llm_select.py changed" in told(table).fix
+
+
+def fates(table):
+    return {i: explain(table.root, i)["fate"] for i in table.records}
+
+
+def test_a_record_is_followed_through_the_rounds_to_where_it_ended(table):
+    with FakeProvider(explained) as provider:
+        select(table, provider, budget=2, rationale=True)
+    counts = list(fates(table).values())
+    assert (counts.count("selected"), counts.count("rejected")) == (2, 38)
+    receipt = table.receipts()[0]
+    story = explain(table.root, receipt["id"])
+    assert [this["round"] for this in story["rounds"]] == [1, 2]
+    first, last = story["rounds"]
+    assert len(first["candidates"]) == 8
+    assert [each["rank"] for each in last["candidates"] if each["id"] == story["id"]] == [1]
+    rivals = [each["id"] for each in last["candidates"] if each["id"] != story["id"]]
+    assert rivals == receipt["rivals"]
+    assert story["receipt"]["place"] == 1
+    assert story["receipt"]["reason"] == "Good."
+    (answer,) = story["receipt"]["answers"]
+    assert json.loads(answer["text"])["reasons"] == ["Good.", "Good."]
+    runner_up = explain(table.root, rivals[-1])
+    assert runner_up["fate"] == "rejected"
+    assert runner_up["rounds"][1] == last
+    assert runner_up["receipt"] is None
+
+
+def test_what_a_cap_left_out_is_undecided(table):
+    with FakeProvider() as provider:
+        select(table, provider, max_usd=0.0)
+    assert set(fates(table).values()) == {"undecided"}
+
+
+def test_a_duplicate_its_original_and_a_dropped_line_have_a_story_too(table):
+    first, second = list(table.records)[:2]
+    rows = [{"id": second, "reason": "near", "of_id": first, "similarity": 0.9}]
+    table.write("dedupe/dropped.parquet", rows, DEDUPE_DROPPED)
+    select(table)
+    story = explain(table.root, second)
+    assert story["fate"] == "duplicate"
+    assert (story["duplicate_of"]["id"], story["duplicate_of"]["similarity"]) == (first, 0.9)
+    assert "rounds" not in story
+    twins = [{"id": second, "reason": "near", "similarity": 0.9}]
+    assert explain(table.root, first)["duplicates"] == twins
+    assert explain(table.root, "line:99")["dropped"]["reason"] == "nul"
+    assert explain(table.root, "line:1")["id"] == first
+
+
+def test_a_record_goes_by_its_first_digits_and_a_typo_is_offered_what_was_meant(table):
+    select(table)
+    shutil.rmtree(table.root / ".selectllm")
+    record_id = table.receipts()[0]["id"]
+    story = explain(table.root, record_id[:8].upper())
+    assert story["id"] == record_id
+    assert [each["text"] for each in story["receipt"]["answers"]] == [None]
+    other = "0" if record_id[7] != "0" else "1"
+    with pytest.raises(ParamError, match=f"is the id of none.*\n.*{record_id}"):
+        explain(table.root, record_id[:7] + other + record_id[8:])
+    with pytest.raises(ParamError, match="line:37 names a line"):
+        explain(table.root, "zebra")
+    with pytest.raises(DataError, match="line 41 was not read as a row"):
+        explain(table.root, "line:41")

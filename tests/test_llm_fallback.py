@@ -1,0 +1,86 @@
+"""Routes that stand in for each other, and deployments that share the calls."""
+
+import time
+
+import pytest
+
+from tasks.core.errors import LLMError
+from tasks.llm.rounds import Method
+from tests.fake_provider import fails, garbled, honest, late, resets
+from tests.judge_desk import USELESS, questions
+
+
+def test_a_useless_reply_is_followed_by_the_next_route(provider, second, put, book):
+    provider.behave = USELESS
+    (verdict,) = put(provider.deployment(), questions(1), second.deployment(model="openai/b"))
+    assert verdict.methods == (Method.LLM,)
+    assert [bought.route for bought in verdict.bought] == ["other0"]
+    assert (len(provider.calls), len(second.calls)) == (2, 1)
+    assert not second.calls[0].is_reask
+    assert book("route, outcome") == [
+        ("mine", "no_list"),
+        ("mine", "no_list"),
+        ("other0", "answer"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [fails(500), fails(503), resets(), late(5), garbled(b"<html>")],
+    ids=["500", "503", "reset", "late", "garbled"],
+)
+def test_another_route_stands_in_where_one_is_down(provider, second, put, behave):
+    provider.behave = behave
+    other = second.deployment(model="openai/b")
+    verdicts = put(
+        provider.deployment(), questions(20), other, concurrency=8, max_attempts=2, timeout_s=1.0
+    )
+    assert {verdict.methods for verdict in verdicts} == {(Method.LLM,)}
+    assert {bought.route for v in verdicts for bought in v.bought} == {"other0"}
+    assert len(second.calls) == 20
+    assert 1 <= len(provider.calls) <= 2  # max_attempts; then it is left alone
+
+
+def test_where_all_routes_are_down_the_last_one_is_named(provider, second, put):
+    provider.behave = second.behave = fails(503)
+    with pytest.raises(LLMError, match=r"models\.other0"):
+        put(provider.deployment(), questions(9), second.deployment(model="openai/b"))
+
+
+def test_answers_of_a_route_that_stood_in_are_used_again(provider, second, put):
+    provider.behave = fails(503)
+    other = second.deployment(model="openai/b")
+    first = put(provider.deployment(), questions(4), other)
+    provider.behave = honest
+    assert put(provider.deployment(), questions(4), other) == first
+    assert len(second.calls) == 4
+
+
+def test_the_first_call_goes_alone_and_the_rest_stay_within_bounds(provider, put):
+    provider.behave = late(0.05)
+    put(provider.deployment(), questions(30), concurrency=5)
+    first, second = provider.calls[:2]
+    assert second.arrived_s - first.arrived_s >= 0.05
+    assert provider.peak == 5
+
+
+def test_several_deployments_share_the_calls(provider, second, put):
+    provider.behave = second.behave = late(0.02)
+    both = [provider.deployment(), second.deployment()]
+    put(both, questions(40), concurrency=4)
+    assert len(provider.calls) + len(second.calls) == 40
+    assert 12 <= len(provider.calls) <= 28
+
+
+def test_a_deployment_that_has_to_rest_is_left_alone_meanwhile(provider, second, put):
+    provider.script(fails(429, retry_after=30), fails(429))
+    began = time.monotonic()
+    put([provider.deployment(), second.deployment()], questions(20), concurrency=2)
+    assert time.monotonic() - began < 10
+    assert len(provider.calls) <= 2
+    assert len(second.calls) == 20
+
+
+def test_a_deployment_s_pace_is_kept_and_costs_no_call(provider, put):
+    put(provider.deployment(rpm=1000, tpm=10**6), questions(10))
+    assert len(provider.calls) == 10

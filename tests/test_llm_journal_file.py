@@ -1,0 +1,87 @@
+"""A journal's file: made once, whole or not at all, and never made anew over something else."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tasks.core.errors import DataError
+from tasks.llm.journal.file import connect
+from tasks.llm.journal.journal import Journal
+from tests.journal_entries import buy
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "new folder" / "journal.sqlite"
+
+
+def foreign(path):
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE notes (text)")
+
+
+def torn(path):
+    async def fill(journal):
+        await asyncio.gather(*(buy(journal, str(i)) for i in range(200)))
+
+    with closing(Journal(path)) as journal:
+        asyncio.run(fill(journal))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"not a database, but long enough to be taken for one" * 99),
+        foreign,
+        torn,
+    ],
+    ids=["emptied", "text", "foreign", "torn"],
+)
+def test_a_file_that_is_no_sound_journal_is_refused_and_left_as_it_is(tmp_path, spoil):
+    path = tmp_path / "journal.sqlite"
+    spoil(path)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"journal\.sqlite.*damaged one"):  # noqa: SIM117
+        with closing(Journal(path)) as journal:
+            for i in range(200):
+                journal.answer(str(i))
+    assert path.read_bytes() == before
+
+
+def test_a_journal_of_another_version_is_refused(path):
+    Journal(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 7")
+    with pytest.raises(DataError, match="has version 7, this SelectLLM reads 2"):
+        Journal(path)
+
+
+def test_a_journal_in_a_place_that_is_a_folder_is_told(tmp_path):
+    (tmp_path / "journal.sqlite").mkdir()
+    with pytest.raises(DataError, match="cannot be used"):
+        Journal(tmp_path / "journal.sqlite")
+
+
+def test_a_journal_in_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be used"):
+        Journal(tmp_path / "file" / "journal.sqlite")
+
+
+def test_a_journal_that_is_not_there_is_made_only_where_that_is_meant(path):
+    with pytest.raises(DataError, match="there is no journal yet"):
+        connect(path, may_create=False)
+    assert not path.exists()
+
+
+def test_a_creation_that_was_killed_half_way_is_begun_anew(path):
+    path.parent.mkdir()
+    path.with_name(f".{path.name}.part").write_bytes(b"half")
+    path.with_name(f".{path.name}.part-journal").write_bytes(b"half")
+    Journal(path).close()
+    assert [*path.parent.glob(".*.part*")] == []

@@ -1,0 +1,106 @@
+"""Runs that are killed or beside each other: nothing is bought twice, the bytes are the same."""
+
+import multiprocessing
+import os
+import random
+import time
+
+import pytest
+
+from tasks.core.stage import QUIET, run_step
+from tasks.llm_select import work
+from tests.metered_provider import MeteredProvider, faulty
+from tests.money_desk import Desk, assert_books_agree, assert_covers
+
+N_KILLS = 20
+CONCURRENCY = 8
+
+
+def some_prose(seed):
+    """Faults at random, and prose whenever certain questions are first put."""
+    others = faulty(("500", "429 with Retry-After", "body cut short"), rate=0.1, seed=seed)
+
+    def choose(call):
+        is_first = not call.is_reask
+        return "prose" if is_first and "topic 1" in call.block.texts[0] else others(call)
+
+    return choose
+
+
+@pytest.fixture(scope="module")
+def forked():
+    """Starts the step in the current folder as a process of its own, LiteLLM loaded already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["litellm", "tasks.llm_select", "tasks.llm.client"])
+    old = dict(os.environ)
+    os.environ.update(QUIET)  # what the step would set before it loads LiteLLM
+    os.environ.pop("DVC_ROOT", None)
+
+    def start():
+        process = context.Process(target=run_step, args=("llm_select", work))
+        process.start()
+        return process
+
+    yield start
+    os.environ.clear()
+    os.environ.update(old)
+
+
+@pytest.mark.slow
+def test_killed_at_20_moments_a_run_ends_in_the_same_bytes_and_buys_nothing_twice(
+    tmp_path, monkeypatch, forked
+):
+    killed, undisturbed = (Desk(tmp_path / name, 100) for name in ("killed", "undisturbed"))
+    rng = random.Random(5)
+    with MeteredProvider(some_prose(5), latency_s=(0.02, 0.06)) as provider:
+        killed.set(provider.deployment(), concurrency=CONCURRENCY)
+        monkeypatch.chdir(killed.root)
+        for i in range(N_KILLS):
+            n_before = len(provider.book)
+            process = forked()
+            if i % 4 == 0:  # at any time, also before the first call
+                time.sleep(rng.uniform(0.05, 1.0))
+            else:  # amid the calls
+                n_calls = rng.randint(1, 9)
+                while len(provider.book) < n_before + n_calls and process.is_alive():
+                    time.sleep(0.001)
+                time.sleep(rng.uniform(0, 0.06))
+            assert process.is_alive(), f"it had ended before kill {i + 1}"
+            process.kill()
+            process.join()
+        last = killed.step()
+        assert last.wait(60) == 0, last.stderr.read()
+        last.communicate()
+    with MeteredProvider(some_prose(9)) as other:
+        undisturbed.set(other.deployment(), concurrency=CONCURRENCY)
+        monkeypatch.chdir(undisturbed.root)
+        process = forked()
+        process.join()
+        assert process.exitcode == 0
+    assert killed.outputs() == undisturbed.outputs()
+    ledger = killed.ledger()
+    outcomes = [row.outcome for row in ledger]
+    n_lost = outcomes.count("lost")
+    assert N_KILLS // 2 <= n_lost <= N_KILLS * CONCURRENCY
+    assert outcomes.count("answer") == len({row.key for row in ledger}) == killed.n_prompts
+    assert len(provider.book) <= len(ledger)  # the rest was killed on its way
+    assert "open" not in outcomes
+    assert_covers(ledger, provider)
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_buy_each_answer_once(tmp_path):
+    first = Desk(tmp_path / "first", 60)
+    second = Desk(tmp_path / "second", 60, is_reversed=True)  # else it would trail behind
+    with MeteredProvider(latency_s=(0.2, 0.4)) as provider:
+        for desk in (first, second):
+            desk.set(provider.deployment(), concurrency=4)
+        shared = {"DVC_ROOT": str(first.root)}  # as in the copies that DVC makes for experiments
+        steps = [desk.step(**shared) for desk in (first, second)]
+        said = [step.communicate(timeout=100)[1] for step in steps]
+    assert [step.returncode for step in steps] == [0, 0], said
+    assert len(provider.book) == first.n_prompts
+    assert_books_agree(first.ledger(), provider)
+    assert first.selected() == second.selected()
+    runs = first.count("SELECT count(DISTINCT run) FROM calls WHERE outcome = 'answer'")
+    assert runs == 2  # both did buy

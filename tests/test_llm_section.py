@@ -1,0 +1,95 @@
+"""The section llm_select of params.yaml: what is refused before a run."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tasks.core.errors import ParamError
+from tasks.core.params import read_params
+from tasks.llm.rules import Round
+from tasks.llm.section import check_answer_room, read_terms
+from tasks.llm_select import check
+from tests.conftest import PROJECT
+
+
+@pytest.fixture
+def values(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    return read_params(PROJECT / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("budget", 0, "llm_select.budget: expected a whole number from 1, .*, not 0"),
+        ("budget", -5, "llm_select.budget: .*, not -5"),
+        ("budget", "abc", "llm_select.budget: .*, not 'abc'"),
+        ("budget", 1.5, "llm_select.budget: .*, not 1.5"),
+        ("budget", [], "llm_select.budget: .*a list of them"),
+        ("budget", [5, 0], "llm_select.budget: .*a list of them"),
+        ("take", "best", "llm_select.take: "),
+        ("budget", True, "llm_select.budget: .*, not True"),
+        ("budegt", 5, r"llm_select.budegt is unknown; did you mean budget\?"),
+        ("route", "ofline", r"models has no ofline; did you mean offline\?"),
+        ("fallback_routes", ["ofline"], r"fallback_routes: models has no ofline; did you mean"),
+        ("fallback_routes", "chatgpt", "llm_select.fallback_routes: .*valid list"),
+        ("fallback_routes", ["chatgpt"], "chatgpt cannot stand in for offline"),
+        ("prompt", "tasks/llm/selct.txt", "selct.txt: llm_select.prompt names a file"),
+        ("rationale", "yes", "llm_select.rationale: "),
+        ("votes", 0, "llm_select.votes: "),
+        ("votes", 16, "llm_select.votes: "),
+        ("canaries", -1, "llm_select.canaries: "),
+        ("max_usd", -0.01, "llm_select.max_usd: "),
+        ("max_usd", float("inf"), "llm_select.max_usd: "),
+        ("concurrency", 0, "llm_select.concurrency: "),
+        ("max_attempts", 0, "llm_select.max_attempts: "),
+        ("timeout_s", 0, "llm_select.timeout_s: "),
+        ("max_candidate_chars", 20, "llm_select.max_candidate_chars: "),
+        ("max_answer_tokens", 5, "llm_select.max_answer_tokens: "),
+    ],
+)
+def test_a_faulty_parameter_is_told_before_a_run(values, key, value, says):
+    values["llm_select"][key] = value
+    with pytest.raises(ParamError, match=says):
+        check(values)
+
+
+def test_a_missing_key_is_told_before_a_run(values, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    values["llm_select"]["route"] = "chatgpt"
+    with pytest.raises(ParamError, match="OPENAI_API_KEY is not set"):
+        check(values)
+
+
+def test_checking_loads_no_llm_library():
+    code = (
+        "import sys; from tasks.core.params import read_params; from tasks.llm_select import check;"
+        "from pathlib import Path; check(read_params(Path('params.yaml')));"
+        "print([name for name in ('litellm', 'openai', 'httpx', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("changes", "last", "needed"),
+    [
+        ({"rationale": True}, Round(1, 10, 140, 70), 16 + 44 * 7),
+        ({"rationale": True, "votes": 3}, Round(1, 10, 140, 10), None),
+        ({}, Round(2, 1, 200, 100), 16 + 4 * 100),
+        ({}, Round(1, 10, 140, 140), None),
+        ({"take": "middle"}, Round(1, 1, 200, 3), 16 + 4 * 200),
+    ],
+)
+def test_answers_that_would_be_cut_off_are_not_paid_for(changes, last, needed):
+    values = read_params(PROJECT / "params.yaml")
+    params = check({**values, "llm_select": {**values["llm_select"], **changes}})
+    terms = read_terms(params, 0, PROJECT)
+    if needed is None:
+        check_answer_room(terms, [last])
+    else:
+        with pytest.raises(ParamError, match=f"Set it to {needed} at least"):
+            check_answer_room(terms, [last, Round(2, 1, 10, 1)])

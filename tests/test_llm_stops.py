@@ -1,0 +1,157 @@
+"""How the step llm_select ends early: refused, interrupted, at its cap, or before it begins."""
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+
+from tasks.core.schemas import PROMPTS, SELECTED
+from tasks.core.tables import read_table
+from tests.fake_provider import FakeProvider, fails, late
+
+
+def test_a_refusal_ends_with_2_in_the_provider_s_words_and_leaves_the_outputs(desk):
+    assert desk.run().exit_code == 0
+    before = desk.bytes()
+    with FakeProvider(fails(401, "Incorrect API key provided")) as provider:
+        done = desk.run(provider.deployment())
+        program = desk.run_program()
+    assert done.exit_code == program.returncode == 2
+    assert program.stderr.strip().endswith(done.said)
+    assert not {"Traceback", "Warning"} & set(program.stderr.replace(":", " ").split())
+    assert "models.mine (openai/fake)" in done.said
+    assert "does not accept the key: Incorrect API key provided" in done.said
+    assert len(provider.calls) == 2
+    assert desk.bytes() == before
+
+
+def test_the_next_run_goes_on_where_a_broken_one_stopped(desk):
+    with FakeProvider() as provider:
+        provider.script(provider.behave, provider.behave, fails(404, "gone"))
+        assert desk.run(provider.deployment(), concurrency=1).exit_code == 2
+        assert len(provider.calls) == 3
+        assert desk.run(provider.deployment()).exit_code == 0
+        assert len(provider.calls) == 3 + 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_soon_and_keeps_its_answers(desk, how):
+    with FakeProvider() as provider:
+        provider.script(provider.behave, provider.behave)
+        provider.behave = late(60, provider.behave)
+        desk.set(provider.deployment())
+        program = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "tasks.llm_select"],
+            cwd=desk.root,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while len(provider.calls) < 4 and program.poll() is None:
+            time.sleep(0.05)
+        program.send_signal(how)
+        said = program.communicate(timeout=10)[1]
+    assert program.returncode == 130
+    assert said.splitlines()[-1] == "interrupted; run it again to go on"
+    assert "Traceback" not in said
+    with closing(sqlite3.connect(desk.root / ".selectllm/journal.sqlite")) as journal:
+        assert journal.execute("SELECT count(*) FROM answers").fetchone() == (2,)
+
+
+def test_more_picks_than_records_end_with_2_before_any_call(desk):
+    with FakeProvider() as provider:
+        done = desk.run(provider.deployment(), budget=41)
+    assert done.exit_code == 2
+    assert "llm_select.budget is 41, and only 40 records are left" in done.said
+    assert not provider.calls
+
+
+def test_a_spoilt_journal_ends_with_2_and_is_left_as_it_is(desk):
+    journal = desk.root / ".selectllm/journal.sqlite"
+    journal.parent.mkdir()
+    journal.write_bytes(b"")
+    done = desk.run()
+    assert done.exit_code == 2
+    assert "journal.sqlite: this is no journal of SelectLLM's" in done.said
+    assert journal.read_bytes() == b""
+
+
+def test_prompts_that_show_a_record_from_elsewhere_are_refused(desk):
+    shown = read_table(desk.root / "data/cluster/prompts.parquet", PROMPTS).to_pylist()
+    desk.write("cluster/prompts.parquet", [shown[0] | {"id": "0" * 16}, *shown[1:]], PROMPTS)
+    done = desk.run()
+    assert done.exit_code == 2
+    assert "a record is not in the pool" in done.said
+
+
+def test_a_missing_key_ends_with_2_before_any_call(desk, monkeypatch):
+    monkeypatch.delenv("MY_KEY", raising=False)
+    with FakeProvider() as provider:
+        done = desk.run(provider.deployment(api_key="os.environ/MY_KEY"))
+    assert done.exit_code == 2
+    assert "MY_KEY is not set, and no call was made" in done.said
+    assert not provider.calls
+
+
+def test_a_route_without_a_price_ends_with_2_before_any_call(desk):
+    with FakeProvider() as provider:
+        unpriced = provider.deployment()
+        del unpriced["input_cost_per_token"], unpriced["output_cost_per_token"]
+        done = desk.run(unpriced)
+    assert done.exit_code == 2
+    assert "nobody has said what this model costs" in done.said
+    assert "input_cost_per_token and output_cost_per_token" in done.said
+    assert not provider.calls
+
+
+def test_at_the_cap_the_selection_is_partial_and_goes_on_when_the_cap_is_raised(desk):
+    with FakeProvider(late(0.02)) as provider:
+        done = desk.run(provider.deployment(), max_usd=0.0045)
+        assert done.exit_code == 0, done.said
+        assert "PARTIAL" in done.said
+        assert "Raise it and run this again" in done.said
+        assert 0 < len(provider.calls) < 5
+        assert provider.usd <= 0.0045
+        usage = desk.usage()
+        assert usage["partial"] == "max_usd"
+        first = read_table(desk.out("selected.parquet"), SELECTED)["id"].to_pylist()
+        assert 0 < len(first) == usage["selected"] < 12
+        assert len(desk.receipts()) == len(first)
+        n_before = len(provider.calls)
+        desk.run(provider.deployment(), max_usd=0.0045)
+        assert len(provider.calls) == n_before
+        assert desk.run(provider.deployment(), max_usd=1.0).exit_code == 0
+    assert len(provider.calls) == 5
+    assert desk.usage()["partial"] is None
+    whole = read_table(desk.out("selected.parquet"), SELECTED)["id"].to_pylist()
+    assert len(whole) == 12
+    assert set(first) < set(whole)
+    undisturbed = desk.bytes()
+    with FakeProvider() as provider:
+        shutil.rmtree(desk.root / ".selectllm")
+        desk.run(provider.deployment(), max_usd=1.0)
+    assert desk.bytes() == undisturbed
+
+
+def test_a_cap_of_nothing_leaves_an_empty_selection_that_says_so(desk):
+    with FakeProvider() as provider:
+        done = desk.run(provider.deployment(), max_usd=0.0)
+    assert "PARTIAL" in done.said
+    assert not provider.calls
+    assert read_table(desk.out("selected.parquet"), SELECTED).num_rows == 0
+    assert desk.usage()["selected"] == 0
+
+
+def test_a_cap_in_a_tournament_leaves_winners_of_its_rounds_alone(desk):
+    with FakeProvider() as provider:
+        desk.run(provider.deployment(), budget=2, max_usd=0.0045)
+        assert desk.usage()["partial"] == "max_usd"
+        assert desk.usage()["selected"] <= 2
+        assert desk.run(provider.deployment(), budget=2, max_usd=1.0).exit_code == 0
+    assert len(provider.calls) == 5 + 1
+    assert desk.usage()["selected"] == 2

@@ -1,0 +1,303 @@
+"""Every fault of a run is found, and its row named."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tasks.checks.verdict import Verdict
+from tasks.core import schemas
+from tasks.validate import validate
+from tests.sound_run import BIASED, IDS, INSTRUCTIONS, LIMITS, Run, examined, numbered, sound
+
+
+@pytest.fixture(scope="session")
+def verdict() -> Verdict:
+    return validate(sound().artifacts(), LIMITS)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A change to a sound run, what it breaks in a table, and what the message then names."""
+
+    table: str
+    breaks: tuple[str, ...]
+    named: str
+    change: Callable[[Run], object]
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.breaks[0]}"
+
+
+def put(table: str, index: int, **cells: Any) -> Callable[[Run], object]:
+    return lambda run: run.rows[table][index].update(cells)
+
+
+def repeat(table: str, index: int) -> Callable[[Run], object]:
+    return lambda run: run.rows[table].append(dict(run.rows[table][index]))
+
+
+def lose(table: str, index: int) -> Callable[[Run], object]:
+    return lambda run: run.rows[table].pop(index)
+
+
+def add_a_column_to_the_pool(run: Run) -> None:
+    run.schemas["pool"] = schemas.POOL.append(pa.field("mood", pa.string()))
+
+
+def swap_the_first_and_the_last_selected(run: Run) -> None:
+    run.selected[0], run.selected[3] = run.selected[3], run.selected[0]
+
+
+def fall_back_twice(run: Run) -> None:
+    for row in run.selected[:2]:
+        row["method"] = "fallback"
+
+
+NOWHERE = "f" * 16
+HASH = "Each id is the hash of its record's text"
+RANKS_END = "Ranks end with the number of picks"
+OF_SLOT = "Each pick is of the slot that showed it"
+NEAR = "No two texts are near-duplicates"
+NAMED = {"votes": "number of votes"}
+GOES_BY_TEXT = "The judge goes by the texts, not by slots, and not by chance"
+PROVENANCE = ("round", "prompt", "slot", "rank", "votes", "method")
+FAULTS = [
+    Fault("stages", ("Rows in are rows kept plus rows dropped",), "dedupe", lose("unique", 6)),
+    Fault(
+        "told",
+        ("The numbers that stages tell are those one counts",),
+        "what n_prompts of clusters.json, counted 3, told 9",
+        lambda run: run.clusters.update(n_prompts=9),
+    ),
+    Fault(
+        "told",
+        ("The numbers that stages tell are those one counts",),
+        "what prompts with picks of round 1, counted 2, told 3",
+        put("picks", 2, prompt=1, rank=3),
+    ),
+    Fault("pool", ("The columns are those of a pool",), "mood", add_a_column_to_the_pool),
+    Fault("pool", ("No id is absent",), "1 of 9 rows", put("pool", 2, id=None)),
+    Fault("pool", ("No instruction is absent", HASH), IDS[2], put("pool", 2, instruction=None)),
+    Fault("pool", ("No id occurs twice",), IDS[2], repeat("pool", 2)),
+    Fault("pool", ("Each id is 16 hexadecimal digits", HASH), "X1", put("pool", 2, id="X1")),
+    Fault("pool", (HASH,), IDS[2], put("pool", 2, instruction="List two uses of beeswax.")),
+    Fault(
+        "ingest_dropped",
+        ("Each dropped row has a known reason",),
+        "line 11, reason boring",
+        put("ingest_dropped", 1, reason="boring"),
+    ),
+    Fault(
+        "dedupe_dropped",
+        ("Each duplicate has a known reason",),
+        f"id {IDS[8]}, reason boring",
+        put("dedupe_dropped", 1, reason="boring"),
+    ),
+    Fault("dedupe_dropped", ("No record is dropped twice",), IDS[7], repeat("dedupe_dropped", 0)),
+    Fault(
+        "dedupe_dropped",
+        ("Each duplicate is of the pool",),
+        NOWHERE,
+        put("dedupe_dropped", 0, id=NOWHERE),
+    ),
+    Fault(
+        "dedupe_dropped",
+        ("No duplicate is kept as well",),
+        IDS[3],
+        put("dedupe_dropped", 0, id=IDS[3]),
+    ),
+    Fault(
+        "dedupe_dropped",
+        ("The original of each duplicate is kept",),
+        IDS[7],
+        put("dedupe_dropped", 0, of_id=IDS[8]),
+    ),
+    Fault(
+        "dedupe_dropped",
+        ("Each similarity is between 0 and 1",),
+        "similarity 1.5",
+        put("dedupe_dropped", 0, similarity=1.5),
+    ),
+    Fault("unique", ("No record is kept twice",), IDS[5], repeat("unique", 5)),
+    Fault(
+        "unique",
+        ("Each kept record is of the pool", "Each kept record stands in exactly one slot"),
+        NOWHERE,
+        put("unique", 5, id=NOWHERE),
+    ),
+    Fault(
+        "unique",
+        ("Each kept record stands in exactly one slot",),
+        f"2 of 7 rows: id {IDS[4]}, n_slots 0; id {IDS[5]}, n_slots 2",
+        put("prompts", 4, id=IDS[5]),
+    ),
+    Fault(
+        "vectors",
+        ("Each vector is finite",),
+        "row 3",
+        lambda run: run.vectors.__setitem__((2, 0), np.nan),
+    ),
+    Fault(
+        "vectors",
+        ("Each vector has unit norm",),
+        "row 3, norm 2",
+        lambda run: run.vectors.__setitem__(2, 2 * run.vectors[2]),
+    ),
+    Fault(
+        "prompts",
+        ("Prompts are numbered from 1 without gaps",),
+        "prompt 4, expected 3",
+        lambda run: [put("prompts", index, prompt=4)(run) for index in (5, 6)],
+    ),
+    Fault(
+        "prompts",
+        (
+            "Sizes differ by one at most: none is too small",
+            "Sizes differ by one at most: none is too large",
+        ),
+        "prompt 2, size 1",
+        put("prompts", 4, prompt=1, slot=4),
+    ),
+    Fault(
+        "prompts",
+        ("Slots begin with 1", "Slots end with the size of the prompt"),
+        "prompt 3, first_slot 2",
+        put("prompts", 5, slot=3),
+    ),
+    Fault("prompts", ("No slot is taken twice",), "prompt 1", put("prompts", 1, slot=3)),
+    Fault(
+        "picks",
+        ("No record is picked twice in a round", OF_SLOT),
+        f"round 1, id {IDS[1]}",
+        put("picks", 1, id=IDS[1]),
+    ),
+    Fault(
+        "picks",
+        ("No slot is picked twice in a round", OF_SLOT),
+        f"round 1, id {IDS[1]}",
+        put("picks", 1, slot=2),
+    ),
+    Fault(
+        "picks", ("Each pick was made in a known way",), "guess", put("picks", 1, method="guess")
+    ),
+    Fault("picks", ("Each pick was a candidate of its round",), IDS[7], put("picks", 1, id=IDS[7])),
+    Fault(
+        "picks",
+        ("Each pick is of the prompt that showed it",),
+        f"id {IDS[3]}, prompt 3, shown_prompt 2",
+        put("picks", 2, prompt=3),
+    ),
+    Fault("picks", (OF_SLOT,), f"id {IDS[3]}, shown_slot 1, slot 2", put("picks", 2, slot=2)),
+    Fault(
+        "quotas",
+        ("No prompt gives fewer than its share", "No prompt gives more than its share"),
+        "round 1, prompt 3, fewest 2, n_picks 1",
+        put("picks", 2, prompt=1, rank=3),
+    ),
+    Fault("quotas", ("Ranks begin with 1", RANKS_END), "prompt 2", put("picks", 2, rank=2)),
+    Fault("quotas", ("No rank is given twice", RANKS_END), "prompt 1", put("picks", 1, rank=1)),
+    Fault("selected", ("There are exactly 4 records",), "found 3", lose("selected", 3)),
+    Fault(
+        "selected",
+        ("No record is selected twice",),
+        IDS[1],
+        lambda run: run.selected.__setitem__(1, run.selected[0]),
+    ),
+    Fault(
+        "selected",
+        ("Each record is of the pool", HASH, "Each record was picked in a round that selects"),
+        NOWHERE,
+        put("selected", 1, id=NOWHERE),
+    ),
+    Fault("selected", (HASH,), IDS[3], put("selected", 1, input="Time does not heal.")),
+    Fault(
+        "selected",
+        ("Each record was picked in a round that selects",),
+        IDS[4],
+        lambda run: run.selected[1].update(numbered(4)),
+    ),
+    Fault(
+        "selected",
+        (
+            *(f"Each {NAMED.get(column, column)} is that of the pick" for column in PROVENANCE),
+            "Smaller budgets come first",
+        ),
+        f"id {IDS[0]}, pick_round 1, round 2",
+        put("selected", 3, round=2, prompt=2, slot=3, rank=4, votes=2, method="rubric"),
+    ),
+    Fault(
+        "selected",
+        ("The best ranks come first in each",),
+        f"id {IDS[3]}, rank 1, rank_before 2",
+        swap_the_first_and_the_last_selected,
+    ),
+    Fault(
+        "selected",
+        ("Each cluster is that of the candidate",),
+        "cluster 3, shown_cluster 2",
+        put("selected", 1, cluster=3),
+    ),
+    Fault("texts", ("No instruction is blank",), IDS[3], put("selected", 1, instruction=" \u00a0")),
+    Fault(
+        "texts",
+        ("No text is over 200 long",),
+        f"id {IDS[3]}, chars 212",
+        put("selected", 1, instruction="x" * 201),
+    ),
+    Fault(
+        "texts",
+        ("No two texts are the same but for case, forms and white space", NEAR),
+        f"id {IDS[3]}, same_as {IDS[1]}",
+        put("selected", 1, instruction=INSTRUCTIONS[1].upper().replace(" ", "\n"), input=""),
+    ),
+    Fault(
+        "texts",
+        (NEAR,),
+        f"id {IDS[3]}, near_to {IDS[1]} by 0.897",
+        put("selected", 1, instruction=INSTRUCTIONS[8], input=""),
+    ),
+    Fault(
+        "methods",
+        ("No method has more than its share",),
+        "method fallback, max_share 0.25, share 0.5",
+        fall_back_twice,
+    ),
+    Fault(
+        "judge",
+        (GOES_BY_TEXT,),
+        "fault slot bias, allowed 0.3, found 0.93",
+        lambda run: run.usage.update(slots=BIASED),
+    ),
+    Fault(
+        "judge",
+        (GOES_BY_TEXT,),
+        "fault canaries picked, allowed 0.1, found 0.5",
+        lambda run: run.usage.update(
+            canaries={"gibberish": {"shown": 4, "picked": 2, "by_chance": 0.2}}
+        ),
+    ),
+    Fault(
+        "judge",
+        (GOES_BY_TEXT,),
+        "fault disagreement, allowed 0.8, found 1.1",
+        lambda run: run.usage.update(agreement={"kappa": -0.1}),
+    ),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_fault_is_found_and_its_row_named(fault: Fault, verdict: Verdict):
+    run = sound()
+    fault.change(run)
+    found = {one.expectation: one.detail for one in examined(run, fault.table) if not one.success}
+    assert set(found) == set(fault.breaks)
+    assert fault.named in found[fault.breaks[0]]
+
+
+def test_every_expectation_is_broken_by_some_fault(verdict: Verdict):
+    broken = {(fault.table, sentence) for fault in FAULTS for sentence in fault.breaks}
+    assert broken == {(finding.table, finding.expectation) for finding in verdict.findings}

@@ -1,0 +1,58 @@
+"""Twins that differ in spelling alone."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.checks.near import find_twins
+from tasks.text.meaning import Meaning
+from tasks.text.shingles import jaccard, normalise, shingles
+
+WORDS = st.lists(st.sampled_from(["alpha", "beta", "gamma", "delta", "12", "13"]), max_size=12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    records=st.lists(st.tuples(WORDS.filter(bool).map(" ".join), WORDS.map(" ".join)), max_size=8),
+    threshold=st.sampled_from([0.2, 0.5, 0.7, 0.8, 1.0]),
+)
+def test_twins_are_those_that_comparing_all_pairs_finds(
+    records: list[tuple[str, str]], threshold: float
+):
+    sets = [[np.unique(shingles([text]).hashes) for text in record] for record in records]
+    meanings = [Meaning.of(" ".join(record)) for record in records]
+    expected: list[float | None] = [None] * len(records)
+    for j, i in combinations(range(len(records)), 2):
+        similarity = min(map(jaccard, sets[i], sets[j]))
+        if similarity >= threshold and meanings[i].agrees(meanings[j]):
+            expected[i] = max(similarity, expected[i] or 0.0)
+    twins = find_twins(records, threshold)
+    assert [twin and twin.similarity for twin in twins] == expected
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "are_twins"),
+    [
+        (
+            "Name three famous men who were born in London before the war",
+            "Name three famous women who were born in London before the war",
+            False,
+        ),
+        (
+            "Name a very famous old bridge in London",
+            "Name a very famous old bridge in London.",
+            True,
+        ),
+        (
+            "What is the square root of 1764 to 2 places?",
+            "What is the square root of 1765 to 2 places?",
+            False,
+        ),
+    ],
+)
+def test_twins_differ_in_spelling_and_not_in_meaning(a: str, b: str, are_twins: bool):
+    twins = find_twins([(normalise(a), ""), (normalise(b), "")], 0.8)
+    assert (twins[1] is not None) is are_twins
