@@ -77,6 +77,7 @@ def report(evidence: Evidence, params: Report, seed: int) -> str:
     drawn = curves.curves(metrics)
     view = {
         "usage": usage,
+        "take": evidence.params["llm_select.take"],
         "funnel": funnel(evidence.verdict["funnel"]),
         "checks": evidence.verdict["expectations"],
         "atlas": world,

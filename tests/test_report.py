@@ -320,6 +320,15 @@ def test_one_record_is_told_and_so_is_an_empty_selection_of_it(world: World):
         assert f"{n_selected} of 1 unique records selected" in text
 
 
+def test_a_selection_of_other_than_the_best_ranked_is_called_so(world: World):
+    assert "A test of the ranking." not in world.make(some()).report()
+    params = world.root / "params.yaml"
+    values = YAML(typ="safe").load(params)
+    values["llm_select"]["take"] = "middle"
+    params.write_text(json.dumps(values))
+    assert "the middle records of the judge's ranking" in Outline(world.report()).text
+
+
 def test_how_to_reach_a_model_stays_out_of_the_page(world: World):
     params = world.root / "params.yaml"
     values = YAML(typ="safe").load(params)
