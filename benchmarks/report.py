@@ -102,7 +102,7 @@ def made_up(n: int, budget: int, receipt: Path) -> Evidence:
             "funnel": {"rows": n, "pool": n, "unique": n, "selected": budget} | LOSSES,
             "expectations": [],
         },
-        params={},
+        params={"llm_select.take": "first"},
         hashes={},
     )
 

@@ -36,7 +36,11 @@ INPUTS = (
     *("llm_select/usage.json", "baseline/selections.parquet", "measure/metrics.json"),
     "validate/result.json",
 )
-USAGE_KEYS = ("budget", "selected", "partial", "calls", "usd", "methods", "slots", "canaries")
+USAGE_KEYS = (
+    *("route", "fallback_routes", "model", "budget", "selected", "partial", "calls"),
+    *("prompt_tokens", "completion_tokens", "usd", "n_unknown_usage", "answers", "left_out"),
+    *("methods", "set_aside", "slots", "agreement", "canaries", "rounds"),
+)
 METRICS_KEYS = ("methods", "overlap", "lower_is_better", "higher_is_better")
 VERDICT_KEYS = ("funnel", "expectations")
 MAX_LISTED = 100  # selected records in words
@@ -73,6 +77,7 @@ def report(evidence: Evidence, params: Report, seed: int) -> str:
     drawn = curves.curves(metrics)
     view = {
         "usage": usage,
+        "take": evidence.params["llm_select.take"],
         "funnel": funnel(evidence.verdict["funnel"]),
         "checks": evidence.verdict["expectations"],
         "atlas": world,

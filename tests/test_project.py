@@ -40,10 +40,11 @@ def hashes(space):
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 
 
-def test_the_second_run_is_all_cached_and_status_is_clean(done, server):
+def test_the_second_run_is_all_cached_and_status_is_clean_and_it_ends_with_the_report(done, server):
     assert set(server.last_states()) == set(STAGE_NAMES)
-    done.selectllm("run")
+    told = done.selectllm("run").stdout.splitlines()
     assert set(server.last_states().values()) == {("Cached", "unchanged")}
+    assert told[-1] == f"report: {done.root / 'data/report/index.html'}"
     assert done.dvc("status").stdout.strip() == "Data and pipelines are up to date."
     assert started(done, "dvc", "repro") == []
 

@@ -267,7 +267,7 @@ def test_the_page_tells_funnel_bill_prompts_and_where_it_comes_from(told: World)
         assert words in page.text, words
     for tail in ("ingest/pool.parquet", "llm_select/receipt.jsonl", "measure/metrics.json"):
         assert f"{tail} {md5(told.file(tail).read_bytes()).hexdigest()}" in page.text
-    assert "llm_select.budget 60" in page.text
+    assert "report.n_prompts 4" in page.text
 
 
 def test_best_and_not_better_than_random_are_marked_in_words(told: World):
@@ -318,6 +318,15 @@ def test_one_record_is_told_and_so_is_an_empty_selection_of_it(world: World):
     for n_selected in (1, 0):
         text = Outline(world.make(["Name a bridge."], n_selected).report()).text
         assert f"{n_selected} of 1 unique records selected" in text
+
+
+def test_a_selection_of_other_than_the_best_ranked_is_called_so(world: World):
+    assert "A test of the ranking." not in world.make(some()).report()
+    params = world.root / "params.yaml"
+    values = YAML(typ="safe").load(params)
+    values["llm_select"]["take"] = "middle"
+    params.write_text(json.dumps(values))
+    assert "the middle records of the judge's ranking" in Outline(world.report()).text
 
 
 def test_how_to_reach_a_model_stays_out_of_the_page(world: World):
