@@ -15,6 +15,7 @@ from tasks.core.records import record_id
 from tasks.core.schemas import INGEST_DROPPED, POOL
 from tasks.core.stage import Stage
 from tasks.core.tables import read_table
+from tasks.formats.results import Kept
 from tasks.formats.rows import Drop
 from tasks.formats.tally import Dropped, Tally, refuse_poor
 from tasks.ingest import Ingest, check, work
