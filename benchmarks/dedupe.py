@@ -42,8 +42,8 @@ class Found(NamedTuple):
 
     Attributes:
         recall: Share of the planted near-duplicates that are gone.
-        decoys: How many were taken for the record they were made from.
-        strangers: Records dropped for another that they were not planted with.
+        decoys: How many of them were dropped.
+        strangers: Records dropped for another that was not made from the same one.
         unlike: Records dropped for one to which Python's own sets find them less similar than the
             threshold.
     """
@@ -108,20 +108,20 @@ def judge(data: Path, truth: Path) -> Found:
     places = {id_: place for place, id_ in enumerate(pool["id"])}
     lines = [int(source.rpartition(":")[2]) for source in pool["source"]]
     planted = {int(row["line"]): row for row in csv.DictReader(truth.open(encoding="utf-8"))}
-    families = {line: int(row["of_line"]) for line, row in planted.items() if row["kind"] == "near"}
+    origins = {line: int(row["of_line"]) for line, row in planted.items()}
+    near = {line for line, row in planted.items() if row["kind"] == "near"}
     dropped = pq.read_table(data / "dedupe/dropped.parquet").to_pylist()
     pairs = [(places[row["id"]], places[row["of_id"]]) for row in dropped]
     gone = {lines[place] for place, _ in pairs}
     gone.update(pq.read_table(data / "ingest/dropped.parquet")["line"].to_pylist())
     decoys = strangers = unlike = 0
     for a, b in pairs:
-        family = [families.get(lines[place], lines[place]) for place in (a, b)]
-        is_decoy = planted.get(lines[a], {}).get("kind") == "decoy"
-        decoys += is_decoy and int(planted[lines[a]]["of_line"]) == family[1]
-        strangers += family[0] != family[1]
+        one, other = lines[a], lines[b]
+        decoys += one in planted and one not in near
+        strangers += origins.get(one, one) != origins.get(other, other)
         both = [[_pieces(pool[name][place]) for place in (a, b)] for name in FIELDS]
         unlike += min(len(x & y) / len(x | y) for x, y in both) < THRESHOLD
-    return Found(len(gone & families.keys()) / len(families), decoys, strangers, unlike)
+    return Found(len(gone & near) / len(near), decoys, strangers, unlike)
 
 
 def _pieces(text: str) -> set[str]:
