@@ -310,9 +310,11 @@ def test_a_key_is_kept_by_those_alone_who_share_it_with_one_alike():
     keys = np.array([[9, 8], [9, 8], [9, 7], [6, 8], [9, 7]], dtype=np.uint64)
     part_unlike(keys, sketches, 0.8)
     assert keys.tolist() == [[9, 0], [1, 8], [9, 2], [3, 8], [4, 4]]
-    crowd = np.full((33, 1), 5, dtype=np.uint64)
-    part_unlike(crowd, rng.integers(0, 256, (33, 128), dtype=np.uint8), 0.8)
-    assert set(crowd.ravel().tolist()) == {5}
+    crowd = np.full((257, 1), 10**9, dtype=np.uint64)
+    part_unlike(crowd, rng.integers(0, 256, (257, 128), dtype=np.uint8), 0.8)
+    assert set(crowd.ravel().tolist()) == {10**9}
+    part_unlike(crowd[1:], rng.integers(0, 256, (256, 128), dtype=np.uint8), 0.8)
+    assert len(set(crowd.ravel().tolist())) == 257
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.5, 0.8, 0.99, 1.0])

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import pickle
 import shutil
 import signal
 from functools import partial
@@ -79,6 +80,12 @@ def test_an_error_of_ours_arrives_as_it_was_raised(engine, cluster):
     with pytest.raises(DataError, match="three") as caught:
         list(engine.map(refuse, range(5)))
     assert (caught.value.where, caught.value.fix) == ("here", "None.")
+
+
+def test_an_error_of_ours_survives_the_way_between_processes():
+    sent = ParamError("what", where="here", fix="this")
+    came = pickle.loads(pickle.dumps(sent))
+    assert (type(came), str(came), came.exit_code) == (ParamError, str(sent), 2)
 
 
 @pytest.mark.parametrize("name", [None, "spark", "Ray", 1])

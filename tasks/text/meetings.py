@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tasks.text.minhash import Keys, Sketches
 
-SMALL = 32  # records with one key, up to which each is held against each
+SMALL = 256  # records with one key, up to which each is held against each
 DEVIATIONS = 4  # of an estimated similarity: one pair in ten thousand is misjudged
 AT_ONCE = 65_536  # pairs
 
@@ -29,7 +29,7 @@ def part_unlike(keys: Keys, sketches: Sketches, threshold: float) -> None:
     """Make a key its record's own, in place, if the others that have it are all unlike.
 
     Unlike are those whose similarity, as estimated, is more than four standard deviations of the
-    estimate below `threshold`. Keys that more than 32 records have are left as they are.
+    estimate below `threshold`. Keys that more than 256 records have are left as they are.
     """
     n_values = sketches.shape[1]
     least = threshold - DEVIATIONS * math.sqrt(threshold * (1 - threshold) / n_values)
@@ -37,8 +37,10 @@ def part_unlike(keys: Keys, sketches: Sketches, threshold: float) -> None:
         run = np.cumsum(np.append(False, ~same))
         is_small = np.bincount(run)[run] <= SMALL
         meets_alike = ~is_small
+        first = np.flatnonzero(is_small)
         for step in range(1, SMALL):
-            first = np.flatnonzero((run[step:] == run[:-step]) & is_small[step:])
+            first = first[: np.searchsorted(first, len(run) - step)]
+            first = first[run[first] == run[first + step]]
             if not first.size:
                 break
             alike = first[_agreement(sketches, order[first], order[first + step]) >= least]
