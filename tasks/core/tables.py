@@ -1,6 +1,7 @@
 """Parquet files of ours: the schema that was promised, and the same bytes for the same rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,15 +29,44 @@ def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) 
     Raises:
         DataError: The file is not Parquet or has other columns than `schema`.
     """
+    with _checked(path, schema) as file:
+        return file.read(columns=columns)
+
+
+def read_batches(
+    path: Path, schema: pa.Schema, columns: list[str], n_rows: int
+) -> Iterator[pa.RecordBatch]:
+    """The named columns of the table at `path`, at most `n_rows` rows at a time, in order.
+
+    Raises:
+        DataError: As `read_table`.
+    """
+    with _checked(path, schema) as file:
+        yield from file.iter_batches(batch_size=n_rows, columns=columns)
+
+
+def count_rows(path: Path, schema: pa.Schema) -> int:
+    """How many rows the table at `path` has.
+
+    Raises:
+        DataError: As `read_table`.
+    """
+    with _checked(path, schema) as file:
+        return int(file.metadata.num_rows)
+
+
+@contextmanager
+def _checked(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
+    """The file, which has the columns of `schema`."""
     try:
-        found = pq.read_schema(path)
-        if not found.equals(schema):
-            raise DataError(
-                f"columns are {_columns(found)}, expected {_columns(schema)}",
-                where=str(path),
-                fix="Another version wrote it, or it was edited: run `dvc repro` to make it anew.",
-            )
-        return pq.read_table(path, columns=columns)
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(schema):
+                raise DataError(
+                    f"columns are {_columns(file.schema_arrow)}, expected {_columns(schema)}",
+                    where=str(path),
+                    fix="Another version wrote it, or someone edited it: run `dvc repro`.",
+                )
+            yield file
     except pa.ArrowInvalid as error:
         raise DataError(
             f"not readable as Parquet: {error}",
