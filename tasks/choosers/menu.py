@@ -28,7 +28,7 @@ AT_RANDOM = frozenset({Method.RANDOM, Method.RANDOM_IN_PROMPTS})
 """Methods that are nothing but chance: one choice says little, so each runs with many seeds."""
 
 MAX_RECORDS = {Method.CBS: 100_000, Method.FACILITY_LOCATION: 250_000}
-"""Records above which a method is left out, since it would take more than seven or eight minutes."""
+"""Records above which a method is left out: it would take more than seven or eight minutes."""
 
 MAX_PAIRS = {Method.K_CENTER: 2_000_000_000, Method.MEDOIDS: 500_000_000}
 """The same for methods whose time grows with records x budget."""
