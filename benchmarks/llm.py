@@ -32,7 +32,7 @@ from tasks.llm.judge import ModelJudge
 from tasks.llm.library import load_litellm
 from tasks.llm.panel import Panel, Terms
 from tasks.llm.prompt import read_prompt
-from tasks.llm.rounds import Candidates, Question
+from tasks.llm.rounds import Candidates, Question, Selection
 from tasks.llm.routes import Route, load_route
 from tasks.llm.rules import Rules
 from tasks.llm_select import llm_select
@@ -212,9 +212,12 @@ def _remember(folder: Path, n: int) -> None:
     rules = Rules((n,), SIZE, Mode.ACROSS, 0)
     prompts = [np.arange(i * SIZE, (i + 1) * SIZE) for i in range(n)]
     clusters = np.zeros(n * SIZE, dtype=np.int32)
-    asyncio.run(
-        judged(route_to(9), folder, lambda judge: llm_select(prompts, clusters, rules, judge))
-    )
+
+    async def select(judge: ModelJudge) -> None:  # its result would be written out by `signal`
+        selections.append(await llm_select(prompts, clusters, rules, judge))
+
+    selections: list[Selection] = []
+    asyncio.run(judged(route_to(9), folder, select))
     took_s, peak = time.monotonic() - start_s, _peak_mib()
     each = 1024 * (peak - before) / n
     print(f"| {n:,} | {took_s:.0f} | {before:.0f} | {peak:.0f} | {each:.1f} |", flush=True)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from tasks.choosers.menu import IN_PROMPTS, MAX_RECORDS, Choice, Method, Pool, choices
+from tasks.choosers.menu import IN_PROMPTS, Choice, Method, Pool, choices, too_much
 from tasks.core.errors import ParamError
 from tasks.core.events import log
 from tasks.core.params import PARAMS_FILE, Params, load_budgets, load_section, load_seed
@@ -87,7 +87,12 @@ def work(stage: Stage) -> None:
     with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
         started = time.monotonic()
         for method, chosen in baseline(pool, params, budget, seed):
-            _tell(method, len(chosen), time.monotonic() - started)
+            _tell(
+                method,
+                chosen,
+                time.monotonic() - started,
+                too_much(method, len(corpus.ids), budget),
+            )
             started = time.monotonic()
             found += chosen
             progress.advance()
@@ -109,12 +114,11 @@ def _prompts(corpus: Corpus, path: Path, rules: Rules) -> dict[Mode, list[Rows]]
     return prompts
 
 
-def _tell(method: Method, n_choices: int, seconds: float) -> None:
-    if n_choices:
-        log.info("baseline: %s, %.1f s for %s choices", method, seconds, n_choices)
+def _tell(method: Method, chosen: list[Choice], seconds: float, why_not: str) -> None:
+    if why_not:
+        log.warning("baseline: %s is left out, being too slow %s", method, why_not)
     else:
-        limit = f"{MAX_RECORDS[method]:,}"
-        log.warning("baseline: %s is left out, being too slow above %s records", method, limit)
+        log.info("baseline: %s, %.1f s for %s choices", method, seconds, len(chosen))
 
 
 def _table(found: list[Choice], ids: list[str]) -> pa.Table:

@@ -14,8 +14,10 @@ from tasks.core.events import log
 from tasks.core.params import Params, load_section
 from tasks.core.schemas import SELECTED
 from tasks.core.stage import Stage, run_step
-from tasks.core.tables import read_table, write_table
+from tasks.core.tables import count_rows, read_batches, read_table, write_table
 from tasks.formats.exports import Record, alpaca_lines, chat_lines, csv_lines
+
+BATCH_ROWS = 8192  # of the selection in memory at a time
 
 
 class Format(StrEnum):
@@ -76,19 +78,24 @@ def work(stage: Stage) -> None:
     """Read the validated selection; write it in every format that is asked for."""
     params = check(stage.values)
     _refuse_unless_valid(stage.dep("validate/result.json"))
-    selected = read_table(stage.dep("llm_select/selected.parquet"), SELECTED)
+    selected = stage.dep("llm_select/selected.parquet")
     folder = stage.out("data/export")
     folder.mkdir()
-    records = selected.to_pylist()
     for file_format in params.formats:
         path = folder / FILE_NAMES[file_format]
         if file_format is Format.PARQUET:
-            write_table(path, selected, SELECTED)
+            write_table(path, read_table(selected, SELECTED), SELECTED)
         else:
             with path.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(export(records, file_format))
+                file.writelines(export(_records(selected), file_format))
     names = ", ".join(FILE_NAMES[file_format] for file_format in params.formats)
-    log.info("export: %s records in %s", f"{len(records):,}", names)
+    log.info("export: %s records in %s", f"{count_rows(selected, SELECTED):,}", names)
+
+
+def _records(path: Path) -> Iterator[Record]:
+    """The rows of a selection, in their order."""
+    for batch in read_batches(path, SELECTED, SELECTED.names, BATCH_ROWS):
+        yield from batch.to_pylist()
 
 
 def _refuse_unless_valid(result: Path) -> None:

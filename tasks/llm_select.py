@@ -40,10 +40,16 @@ def work(stage: Stage) -> None:
 def _run(selecting: Coroutine[Any, Any, Selection]) -> Selection:
     """Run the one event loop of this process; it puts back the handler that the loop replaces."""
     handler = signal.getsignal(signal.SIGTERM)
+    found: list[Selection] = []
+
+    async def find() -> None:  # what it returned, `signal` would write out to the last pick
+        found.append(await selecting)
+
     try:
-        return asyncio.run(selecting)
+        asyncio.run(find())
     finally:
         signal.signal(signal.SIGTERM, handler)
+    return found[0]
 
 
 async def _select(shown: Shown, rules: Rules, judge: ModelJudge) -> Selection:

@@ -7,7 +7,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tasks.checks.artifacts import Artifacts, Limits, read_facts, row_norms, source_rows
+from tasks.checks.artifacts import (
+    Artifacts,
+    Limits,
+    outline,
+    read_facts,
+    row_norms,
+    source_rows,
+)
 from tasks.checks.verdict import Verdict, count_dropped, count_funnel
 from tasks.core.errors import CheckFailed
 from tasks.core.events import log
@@ -22,9 +29,10 @@ from tasks.core.schemas import (
     UNIQUE,
 )
 from tasks.core.stage import Stage, run_step
-from tasks.core.tables import read_table
+from tasks.core.tables import read_batches, read_table
 
 MAX_FAILED_TOLD = 10
+BATCH_ROWS = 8192  # of the pool's texts in memory at a time
 USAGE_KEYS = ("selected", "partial", "methods", "rounds", "slots", "agreement", "canaries")
 
 
@@ -119,7 +127,7 @@ def work(stage: Stage) -> None:
 def _read(stage: Stage) -> Artifacts:
     pool = stage.dep("ingest/pool.parquet")
     return Artifacts(
-        pool=read_table(pool, POOL),
+        pool=outline(POOL, read_batches(pool, POOL, POOL.names, BATCH_ROWS)),
         n_rows=source_rows(pool),
         ingest_dropped=read_table(stage.dep("ingest/dropped.parquet"), INGEST_DROPPED),
         unique=read_table(stage.dep("dedupe/unique.parquet"), UNIQUE),

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from ruamel.yaml import YAML
 
-from tasks.checks.artifacts import Artifacts, Limits
+from tasks.checks.artifacts import Artifacts, Limits, outline
 from tasks.checks.verdict import Finding
 from tasks.core import schemas
 from tasks.core.records import record_id
@@ -102,7 +102,9 @@ class Run:
     def artifacts(self) -> Artifacts:
         norms = np.linalg.norm(self.vectors.astype(float), axis=1)
         facts = {"clusters": self.clusters, "usage": self.usage}
-        return Artifacts(n_rows=self.n_rows, norms=norms, **self.tables(), **facts)
+        tables = self.tables()
+        tables["pool"] = outline(self.schemas["pool"], tables["pool"].to_batches())
+        return Artifacts(n_rows=self.n_rows, norms=norms, **tables, **facts)
 
     def write(self, root: Path) -> Stage:
         """The workspace of the run, and the stage that reads it."""

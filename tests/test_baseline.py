@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.baseline import Baseline, baseline, check, work
 from tasks.choosers import by_text, by_vector, density, in_prompts
-from tasks.choosers.menu import AT_RANDOM, IN_PROMPTS, Method, Pool, choices
+from tasks.choosers.menu import AT_RANDOM, IN_PROMPTS, Method, Pool, choices, too_much
 from tasks.core.errors import DataError, ParamError
 from tasks.core.params import read_params
 from tasks.core.schemas import POOL, PROMPTS, SELECTIONS, UNIQUE
@@ -329,3 +329,19 @@ def test_a_faulty_section_is_refused_by_its_key(change, message):
 
 def test_the_projects_own_section_is_sound():
     assert check(read_params(ROOT / "params.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("method", "n_records", "budget", "why"),
+    [
+        (Method.CBS, 100_001, 1, "above 100,000 records"),
+        (Method.FACILITY_LOCATION, 250_001, 1, "above 250,000 records"),
+        (Method.K_CENTER, 1_000_000, 2001, "above 2,000,000,000 records x budget"),
+        (Method.MEDOIDS, 1_000_000, 501, "above 500,000,000 records x budget"),
+        (Method.K_CENTER, 1_000_000, 2000, ""),
+        (Method.CBS, 100_000, 100_000, ""),
+        (Method.ROUGE_DIVERSITY, 10_000_000, 10_000_000, ""),
+    ],
+)
+def test_methods_that_would_take_too_long_are_left_out_with_a_word(method, n_records, budget, why):
+    assert too_much(method, n_records, budget) == why

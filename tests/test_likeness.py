@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.likeness import cosines
+from tasks.likeness import cosines, lexical
 from tasks.likeness.cosines import nearest, unit
 from tasks.likeness.lexical import lexical_space
 from tasks.likeness.words import rouge_l, rouge_l_table, words
@@ -109,3 +109,14 @@ def test_texts_that_share_words_are_near_in_the_space_of_words():
     assert space[0] @ space[1] > space[0] @ space[2]
     assert space[2] @ space[3] > space[2] @ space[1]
     assert np.array_equal(space, lexical_space(texts, 3, seed=0))
+
+
+def test_the_space_of_a_large_pool_is_made_by_some_and_holds_all(monkeypatch):
+    monkeypatch.setattr(lexical, "MAX_FITTED", 60)
+    monkeypatch.setattr(lexical, "BLOCK_TEXTS", 7)
+    texts = ["bake a cake", "bake a pie", "solve an equation", "solve the equation"] * 20
+    space = lexical_space(texts, 3, seed=0)
+    assert np.linalg.norm(space, axis=1) == pytest.approx(np.ones(80), abs=1e-5)
+    assert np.array_equal(space[:4], space[-4:])
+    assert space[0] @ space[1] > space[0] @ space[2]
+    assert space[2] @ space[3] > space[2] @ space[1]

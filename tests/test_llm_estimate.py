@@ -3,8 +3,10 @@
 import asyncio
 import gzip
 import json
+import tempfile
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +14,14 @@ import pytest
 
 from tasks.core.records import record_id
 from tasks.core.schemas import POOL
+from tasks.core.tables import write_table
 from tasks.grouping.compose import Mode, compose
 from tasks.llm.endpoint import Habits
 from tasks.llm.estimate import estimate
 from tasks.llm.journal.journal import Journal
 from tasks.llm.judge import ModelJudge
 from tasks.llm.panel import Terms
+from tasks.llm.pool_file import PoolFile
 from tasks.llm.prompt import read_prompt
 from tasks.llm.routes import load_routes
 from tasks.llm.rules import Rules
@@ -66,7 +70,10 @@ def shown_of(texts, size=12):
     columns["output"] = [None] * len(texts)
     clusters = (np.arange(len(texts)) % size).astype(np.int32)
     prompts = compose(clusters, size, Mode.ACROSS, 0)
-    return Shown(pa.table(columns, schema=POOL), np.arange(len(texts)), clusters, prompts)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pool.parquet"
+        write_table(path, pa.table(columns, schema=POOL), POOL)
+        return Shown(PoolFile(path), np.arange(len(texts)), clusters, prompts)
 
 
 def terms_of(votes=1, rationale=False):

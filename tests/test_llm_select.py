@@ -11,7 +11,7 @@ from tasks.core.params import read_params
 from tasks.core.schemas import PICKS, POOL, SELECTED
 from tasks.core.stage import Stage
 from tasks.core.tables import read_table
-from tasks.llm_select import work
+from tasks.llm_select import _run, work
 from tests.fake_provider import FakeProvider, fails, honest, picks, says
 from tests.selection_desk import SIZE, text_of
 
@@ -188,3 +188,20 @@ def test_what_another_route_answered_says_whose_it_is(desk):
     assert {(row["route"], row["model"]) for row in selected} == {("spare", "openai/spare")}
     assert desk.usage()["answers"] == {"spare": 5}
     assert desk.usage()["fallback_routes"] == ["spare"]
+
+
+def test_a_selection_is_not_written_out_when_its_loop_ends():
+    """`signal` does so with the result of the loop's main task: seconds and gigabytes."""
+
+    written = []
+
+    class Large:
+        def __repr__(self):
+            written.append(self)
+            return "large"
+
+    async def find():
+        return Large()
+
+    _run(find())
+    assert not written

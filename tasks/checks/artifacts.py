@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.core.errors import DataError
+from tasks.core.records import record_id
 
 Norms = npt.NDArray[np.float64]
 
@@ -27,6 +28,7 @@ class Artifacts:
 
     Attributes:
         n_rows: Rows of the source, as ingest counted them.
+        pool: The `outline` of the pool.
         norms: float64, shape (n,); the Euclidean norm of each row of vectors.npy.
         clusters: clusters.json.
         usage: usage.json.
@@ -82,6 +84,29 @@ def read_facts(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     if absent:
         raise DataError(f"lacks {', '.join(sorted(absent))}", where=str(path), fix=REMAKE)
     return dict(facts)
+
+
+def outline(schema: pa.Schema, records: Iterable[pa.RecordBatch]) -> pa.Table:
+    """What is checked of a pool, without its texts.
+
+    Of the ids the ids; of any other column of `schema` True, or null where there is no value; and
+    ``recomputed_id``, the id that the record's text gives.
+    """
+    kinds = [(name, pa.string() if name == "id" else pa.bool_()) for name in schema.names]
+    made = pa.schema([*kinds, ("recomputed_id", pa.string())])
+    return pa.Table.from_batches([_outline(batch, made) for batch in records], made)
+
+
+def _outline(batch: pa.RecordBatch, made: pa.Schema) -> pa.RecordBatch:
+    def there(name: str) -> list[Any]:
+        return [is_valid or None for is_valid in batch[name].is_valid().to_pylist()]
+
+    names = batch.schema.names
+    columns: list[Any] = [batch["id"] if name == "id" else there(name) for name in names]
+    texts = zip(batch["instruction"].to_pylist(), batch["input"].to_pylist(), strict=True)
+    columns.append([record_id(instruction or "", text or "") for instruction, text in texts])
+    arrays = [pa.array(column, f.type) for column, f in zip(columns, made, strict=True)]
+    return pa.record_batch(arrays, schema=made)
 
 
 def source_rows(pool: Path) -> int:

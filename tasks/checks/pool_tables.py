@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.checks.artifacts import Artifacts, Limits
-from tasks.checks.table import Table, n_distinct, record_ids, texts
+from tasks.checks.table import Table, n_distinct, texts
 
 
 def pool_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
@@ -36,8 +36,7 @@ def _stages(artifacts: Artifacts, limits: Limits) -> Table:
 
 def _pool(artifacts: Artifacts) -> Table:
     """One row a record, with the id that its text gives."""
-    frame = artifacts.pool.to_pandas()
-    return Table(frame.assign(recomputed_id=record_ids(artifacts.pool)), ["id"])
+    return Table(artifacts.pool.to_pandas(), ["id"])
 
 
 def _dedupe_dropped(artifacts: Artifacts) -> Table:

@@ -29,12 +29,11 @@ def rouge_diversity(texts: Sequence[str], budget: int, seed: int) -> Rows:
     first 256 words. Two of the chosen may still be alike, if no text drawn is like them.
     """
     rng = np.random.default_rng(seed)
-    read = [words(text)[:MAX_WORDS] for text in texts]
     drawn = rng.permutation(len(texts))[:N_OTHERS]
-    others = [read[row] for row in drawn]
+    others = [words(texts[row])[:MAX_WORDS] for row in drawn]
     greatest = np.empty(len(texts), np.float32)
     for part in blocks(len(texts), len(others)):
-        table = rouge_l_table(read[part], others)
+        table = rouge_l_table([words(text)[:MAX_WORDS] for text in texts[part]], others)
         inside = np.flatnonzero((drawn >= part.start) & (drawn < part.stop))
         table[drawn[inside] - part.start, inside] = 0
         greatest[part] = table.max(axis=1)

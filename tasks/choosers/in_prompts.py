@@ -22,6 +22,8 @@ def by_rubric(prompts: Sequence[Rows], texts: Sequence[str], budget: int, seed: 
     sizes = np.array([len(prompt) for prompt in prompts])
     ranked = [
         prompt[np.array(choose([texts[row] for row in prompt], n), np.intp) - 1]
+        if n  # rating a prompt that picks nothing takes as long
+        else prompt[:0]
         for prompt, n in zip(prompts, quotas(budget, sizes, seed).tolist(), strict=True)
     ]
     return _pick(ranked, budget, seed, sizes)

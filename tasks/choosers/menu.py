@@ -27,8 +27,11 @@ IN_PROMPTS = frozenset({Method.RANDOM_IN_PROMPTS, Method.RUBRIC_IN_PROMPTS})
 AT_RANDOM = frozenset({Method.RANDOM, Method.RANDOM_IN_PROMPTS})
 """Methods that are nothing but chance: one choice says little, so each runs with many seeds."""
 
-MAX_RECORDS = {Method.CBS: 100_000}
-"""Records above which a method is left out, since its time grows with their square."""
+MAX_RECORDS = {Method.CBS: 100_000, Method.FACILITY_LOCATION: 250_000}
+"""Records above which a method is left out: it would take more than seven or eight minutes."""
+
+MAX_PAIRS = {Method.K_CENTER: 2_000_000_000, Method.MEDOIDS: 500_000_000}
+"""The same for methods whose time grows with records x budget."""
 
 
 class Pool(NamedTuple):
@@ -58,12 +61,12 @@ class Choice(NamedTuple):
 
 
 def choices(method: Method, pool: Pool, budget: int, seed: int, n_seeds: int) -> Iterator[Choice]:
-    """All choices of a method, each of `budget` distinct rows, or none if the pool is too large.
+    """All choices of a method, each of `budget` distinct rows, or none if there is `too_much`.
 
     A method at random chooses with each of `n_seeds` seeds from `seed` on, the others with `seed`
     alone; those in prompts do so for each way to compose prompts that the pool has.
     """
-    if len(pool.texts) > MAX_RECORDS.get(method, len(pool.texts)):
+    if too_much(method, len(pool.texts), budget):
         return
     for one in range(seed, seed + (n_seeds if method in AT_RANDOM else 1)):
         if method in IN_PROMPTS:
@@ -72,6 +75,15 @@ def choices(method: Method, pool: Pool, budget: int, seed: int, n_seeds: int) ->
                 yield Choice(name, one, _choose_in(method, pool, mode, budget, one))
         else:
             yield Choice(method, one, _choose(method, pool, budget, one))
+
+
+def too_much(method: Method, n_records: int, budget: int) -> str:
+    """What makes a method too slow, in words; empty where it is not."""
+    if n_records > MAX_RECORDS.get(method, n_records):
+        return f"above {MAX_RECORDS[method]:,} records"
+    if n_records * budget > MAX_PAIRS.get(method, n_records * budget):
+        return f"above {MAX_PAIRS[method]:,} records x budget"
+    return ""
 
 
 def _choose(method: Method, pool: Pool, budget: int, seed: int) -> Rows:

@@ -11,9 +11,11 @@ import pyarrow.compute as pc
 from tasks.core.errors import DataError
 from tasks.core.records import record_text
 from tasks.core.schemas import POOL, UNIQUE
-from tasks.core.tables import read_table
+from tasks.core.tables import read_batches, read_table
 from tasks.likeness.cosines import Rows, Vectors
 
+COLUMNS = ["instruction", "input", "output", "extra"]
+BATCH_ROWS = 8192  # of the pool in memory at a time, beside what is kept of it
 REMAKE = "Run `dvc repro measure`, which makes what comes before."
 
 
@@ -42,19 +44,18 @@ class Corpus(NamedTuple):
             DataError: A file is not as declared, there is no record, or one lacks its row in
                 another file.
         """
-        unique, pool = read_table(unique_file, UNIQUE), read_table(pool_file, POOL)
-        rows = pc.index_in(unique["id"], value_set=pool["id"])
-        if rows.null_count or not unique.num_rows:
-            what = "there is no record" if not unique.num_rows else "a record is not in the pool"
+        unique = read_table(unique_file, UNIQUE)["id"]
+        known = read_table(pool_file, POOL, ["id"])["id"]
+        rows = pc.index_in(unique, value_set=known)
+        if rows.null_count or not len(unique):
+            what = "there is no record" if not len(unique) else "a record is not in the pool"
             raise DataError(what, where=str(unique_file), fix=REMAKE)
-        records = pool.take(rows).to_pydict()
-        pairs = zip(records["instruction"], records["input"], strict=True)
+        places = np.full(len(known), -1)  # of each row of the pool
+        places[rows.to_numpy()] = np.arange(len(unique))
         return cls(
-            ids=records["id"],
-            texts=[record_text(instruction, input_text) for instruction, input_text in pairs],
-            outputs=records["output"],
-            extra=records["extra"],
-            vectors=_vectors(vectors_file, unique.num_rows),
+            ids=[str(one) for one in unique.to_pylist()],
+            vectors=_vectors(vectors_file, len(unique)),
+            **_columns(pool_file, places, len(unique)),
         )
 
     def rows(self, ids: "pa.ChunkedArray[Any]", where: Path) -> Rows:
@@ -75,6 +76,19 @@ class Corpus(NamedTuple):
         """A column of `extra` as text, None for a record that has none."""
         values: list[Any] = [json.loads(extra).get(name) for extra in self.extra]
         return [None if value is None else str(value) for value in values]
+
+
+def _columns(pool_file: Path, places: Rows, n: int) -> dict[str, list[Any]]:
+    """The columns `texts`, `outputs` and `extra` of n records, whose places are not negative."""
+    columns: dict[str, list[Any]] = {name: [None] * n for name in ("texts", "outputs", "extra")}
+    done = 0
+    for batch in read_batches(pool_file, POOL, COLUMNS, BATCH_ROWS):
+        for place, row in zip(places[done : done + len(batch)], batch.to_pylist(), strict=True):
+            if place >= 0:
+                columns["texts"][place] = record_text(row["instruction"], row["input"])
+                columns["outputs"][place], columns["extra"][place] = row["output"], row["extra"]
+        done += len(batch)
+    return columns
 
 
 def _vectors(path: Path, n: int) -> Vectors:

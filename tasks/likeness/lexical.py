@@ -16,6 +16,8 @@ from tasks.likeness.cosines import Vectors, unit
 from tasks.likeness.words import words
 
 MAX_TERMS = 100_000  # the most frequent ones; bounds the memory
+MAX_FITTED = 100_000  # texts that make a space; more would hardly turn it, and cost gigabytes
+BLOCK_TEXTS = 50_000  # of a larger pool, put into the space at a time
 
 
 def tf_idf(texts: Sequence[str]) -> Any:
@@ -23,25 +25,45 @@ def tf_idf(texts: Sequence[str]) -> Any:
 
     Term frequencies count by their logarithm, so that a long passage does not outweigh all else.
     """
-    vectorizer = TfidfVectorizer(
-        analyzer=_terms, sublinear_tf=True, max_features=MAX_TERMS, dtype=np.float32
-    )
-    return vectorizer.fit_transform(texts)
+    return _weighing().fit_transform(texts)
 
 
 def lexical_space(texts: Sequence[str], n_dims: int, seed: int) -> Vectors:
     """float32, shape (n, d), row i is ``texts[i]``, of unit norm.
 
     There are `n_dims` dimensions, or fewer where texts or words are fewer. Texts without any word
-    share a term of their own.
+    share a term of their own. Of more than 100,000 texts so many drawn ones make the space.
     """
-    table = tf_idf(texts)
+    weighing = _weighing()
+    table = weighing.fit_transform(_drawn(texts, seed))
     n_dims = min(n_dims, min(table.shape) - 1)
     if n_dims < 1:
         return unit(table.toarray())
+    reducing = TruncatedSVD(n_dims, random_state=seed)
     # One thread, since a sum's last bits tell how many shared it. Equal texts have no variance.
     with threadpool_limits(1), np.errstate(invalid="ignore"):
-        return unit(TruncatedSVD(n_dims, random_state=seed).fit_transform(table))
+        reduced = reducing.fit_transform(table)
+        if len(texts) <= MAX_FITTED:
+            return unit(reduced)
+        del table, reduced
+        space = np.empty((len(texts), n_dims), np.float32)
+        for start in range(0, len(texts), BLOCK_TEXTS):
+            part = slice(start, start + BLOCK_TEXTS)
+            space[part] = unit(reducing.transform(weighing.transform(texts[part])))
+    return space
+
+
+def _drawn(texts: Sequence[str], seed: int) -> Sequence[str]:
+    if len(texts) <= MAX_FITTED:
+        return texts
+    drawn = np.random.default_rng(seed).permutation(len(texts))[:MAX_FITTED]
+    return [texts[i] for i in np.sort(drawn)]
+
+
+def _weighing() -> Any:
+    return TfidfVectorizer(
+        analyzer=_terms, sublinear_tf=True, max_features=MAX_TERMS, dtype=np.float32
+    )
 
 
 def _terms(text: str) -> list[str]:

@@ -44,7 +44,7 @@ def pick_rows(selection: Selection, shown: Shown) -> Iterator[dict[str, Any]]:
 def selected_table(selection: Selection, shown: Shown, routes: Sequence[Route]) -> pa.Table:
     """The table of `tasks.core.schemas.SELECTED`."""
     candidates = _candidates(selection.selected)
-    table = shown.pool.take(shown.rows[candidates])
+    table = shown.pool.records(shown.rows[candidates])
     provenance = [_provenance(pick) | _judge(pick, routes) for pick in selection.selected]
     columns: dict[str, Any] = {
         name: [each[name] for each in provenance]

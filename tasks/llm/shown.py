@@ -4,21 +4,20 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.core.errors import DataError
-from tasks.core.records import record_text
-from tasks.core.schemas import POOL, PROMPTS
+from tasks.core.schemas import PROMPTS
 from tasks.core.tables import read_table
+from tasks.llm.pool_file import PoolFile
 from tasks.llm.rounds import Candidates
 
 
 class Shown(NamedTuple):
     """Candidate i is row i of the table of prompts, and row ``rows[i]`` of the pool."""
 
-    pool: pa.Table
+    pool: PoolFile
     rows: NDArray[np.int64]  # shape (n,)
     clusters: NDArray[np.int32]  # shape (n,)
     prompts: list[Candidates]
@@ -31,8 +30,8 @@ class Shown(NamedTuple):
             DataError: A table is not as declared, is empty, or shows a record that the pool has
                 not.
         """
-        shown, pool = read_table(prompts_path, PROMPTS), read_table(pool_path, POOL)
-        rows = pc.index_in(shown["id"], value_set=pool["id"])
+        shown, pool = read_table(prompts_path, PROMPTS), PoolFile(pool_path)
+        rows = pc.index_in(shown["id"], value_set=pool.ids)
         if rows.null_count or not shown.num_rows:
             raise DataError(
                 "no record to choose from" if not shown.num_rows else "a record is not in the pool",
@@ -41,7 +40,7 @@ class Shown(NamedTuple):
             )
         starts = np.flatnonzero(np.diff(shown["prompt"].to_numpy())) + 1
         return cls(
-            pool=pool.combine_chunks(),  # or every `take` would copy whole columns
+            pool=pool,
             rows=rows.to_numpy().astype(np.int64),
             clusters=shown["cluster"].to_numpy(),
             prompts=np.split(np.arange(shown.num_rows), starts),
@@ -49,9 +48,8 @@ class Shown(NamedTuple):
 
     def texts(self, candidates: Candidates) -> list[str]:
         """What each candidate says: instruction, then input."""
-        rows = self.pool.select(["instruction", "input"]).take(self.rows[candidates])
-        return [record_text(row["instruction"], row["input"]) for row in rows.to_pylist()]
+        return self.pool.texts(self.rows[candidates])
 
     def ids(self, candidates: Candidates) -> list[str]:
         """The record ids of candidates."""
-        return [str(i) for i in self.pool["id"].take(self.rows[candidates]).to_pylist()]
+        return [str(i) for i in self.pool.ids.take(self.rows[candidates]).to_pylist()]

@@ -32,7 +32,7 @@ def order(n: int, vote: int, n_votes: int) -> tuple[int, ...]:
     if not 1 <= vote <= n_cast:
         raise ValueError(f"vote {vote} of {n_cast}")
     shift = (vote - 1) * n // n_cast
-    return tuple((slot + shift) % n for slot in range(n))
+    return (*range(shift, n), *range(shift))
 
 
 def as_ballot(picks: Sequence[int], shown: Sequence[int]) -> Ballot:

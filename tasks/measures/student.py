@@ -31,9 +31,8 @@ class Exam:
         drawn = np.random.default_rng(seed).permutation(answered)[:n_test]
         self.test: Rows = np.sort(drawn)
         self._is_answered = np.isin(np.arange(len(outputs)), answered)
-        self._words = {row: words(outputs[row] or "") for row in answered.tolist()}
-        texts = [output or "" for output in outputs]
-        self._terms: Any = tf_idf(texts) if self.test.size else None
+        self._texts = [output or "" for output in outputs]
+        self._terms: Any = tf_idf(self._texts) if self.test.size else None
 
     def figures(self, vectors: Vectors, selected: Rows) -> dict[str, Figure]:
         """ROUGE-L and cosine of the student's answers, or nothing where there are no outputs.
@@ -51,8 +50,8 @@ class Exam:
         never = np.full(len(self._is_answered), -1, np.intp)
         never[known] = np.arange(len(known))
         copied = known[nearest(vectors[self.test], vectors[known], never[self.test]).places]
-        given = [self._words[row] for row in copied.tolist()]
-        wanted = [self._words[row] for row in self.test.tolist()]
+        given = [words(self._texts[row]) for row in copied.tolist()]
+        wanted = [words(self._texts[row]) for row in self.test.tolist()]
         cosines = self._terms[copied].multiply(self._terms[self.test]).sum(axis=1)
         return {
             "student_rouge_l": Mean(rouge_l(given, wanted)),

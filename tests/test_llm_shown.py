@@ -1,0 +1,70 @@
+"""The candidates of the first round, read from files: who they are, and what they say."""
+
+import numpy as np
+import pytest
+
+from tasks.core.errors import DataError
+from tasks.core.records import record_text
+from tasks.core.schemas import POOL, PROMPTS
+from tasks.core.tables import write_table
+from tasks.llm import pool_file
+from tasks.llm.pool_file import PoolFile
+from tasks.llm.shown import Shown
+
+RECORDS = [
+    {
+        "id": f"{i:016x}",
+        "instruction": f"Explain 甲 number {i}." * (i % 4 + 1),
+        "input": f"Notes on {i}." if i % 3 == 0 else "",
+        "output": None if i % 2 else f"It is {i}.",
+        "source": f"pool.jsonl:{i}",
+        "extra": "{}",
+    }
+    for i in range(50)
+]
+
+
+@pytest.fixture(params=[7, 8192])
+def path(request, tmp_path, monkeypatch):
+    """A pool that is read in many pieces, or in one."""
+    monkeypatch.setattr(pool_file, "BATCH_ROWS", request.param)
+    write_table(tmp_path / "pool.parquet", RECORDS, POOL)
+    return tmp_path / "pool.parquet"
+
+
+ORDERS = [[], [49], [3, 2, 1], [40, 0, 40, 13], [*range(50)], [*range(49, -1, -1)]]
+
+
+@pytest.mark.parametrize("rows", ORDERS, ids=str)
+def test_records_and_texts_come_in_the_order_asked_for(path, rows):
+    pool, rows = PoolFile(path), np.array(rows, dtype=np.int64)
+    asked = [RECORDS[row] for row in rows]
+    assert pool.records(rows).to_pylist() == asked
+    assert pool.texts(rows) == [record_text(r["instruction"], r["input"]) for r in asked]
+
+
+def test_texts_outlive_the_file_and_leave_nothing_beside_it(path):
+    pool = PoolFile(path)
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    path.unlink()
+    assert pool.texts(np.array([1])) == [RECORDS[1]["instruction"]]
+
+
+def test_candidates_are_the_rows_of_the_table_of_prompts(path, tmp_path):
+    shown = [
+        {"prompt": p + 1, "slot": s + 1, "id": RECORDS[i]["id"], "cluster": s + 1}
+        for p, prompt in enumerate([[9, 4, 30], [2, 31]])
+        for s, i in enumerate(prompt)
+    ]
+    write_table(tmp_path / "prompts.parquet", shown, PROMPTS)
+    known = Shown.read(tmp_path / "prompts.parquet", path)
+    assert [prompt.tolist() for prompt in known.prompts] == [[0, 1, 2], [3, 4]]
+    assert known.clusters.tolist() == [1, 2, 3, 1, 2]
+    assert known.ids(known.prompts[1]) == [RECORDS[i]["id"] for i in (2, 31)]
+    assert known.texts(known.prompts[0])[1] == RECORDS[4]["instruction"]
+
+
+def test_what_is_no_pool_is_refused(tmp_path):
+    write_table(tmp_path / "pool.parquet", [], PROMPTS)
+    with pytest.raises(DataError, match="columns are"):
+        PoolFile(tmp_path / "pool.parquet")
