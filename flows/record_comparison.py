@@ -1,0 +1,118 @@
+"""A comparison becomes an MLflow run, and each of its variants a run below it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from flows import comparison, markdown
+from flows.comparison import FAILED, Outcome
+from flows.comparison_page import page
+from flows.graph import read_graph
+from flows.record import NOTE, log
+from flows.run import Done, Run
+from flows.store import Store, write
+
+FINGERPRINT, MEMBER = "comparison", "comparison_of"
+COLUMNS = ("llm_select.selected", "llm_select.calls", "llm_select.usd")
+VIEW = "mlflow.sharedViewState."  # an experiment's tag with columns and filter of its page
+
+Ends = Sequence[tuple[Run, Mapping[str, Done]]]
+
+
+def record(root: Path, outcomes: Sequence[Outcome], ends: Ends, name: str | None) -> str:
+    """Write the runs, unless this very comparison is there; where on MLflow's page they are.
+
+    Returns:
+        The part of the address behind the server's; empty when the store could not be written.
+    """
+    print_ = comparison.fingerprint(outcomes)
+    place: list[str] = []
+
+    def work(store: Store) -> None:
+        known = store.mlflow.search_runs(
+            [store.experiment_id],
+            f"tags.`{FINGERPRINT}` = '{print_}' and attributes.status = 'FINISHED'",
+            output_format="list",
+            max_results=1,
+        )
+        if not known:
+            _write(store, outcomes, ends, name, print_)
+        place.append(_view(store, outcomes, print_))
+
+    write(root, work)
+    return place[0] if place else ""
+
+
+def _write(
+    store: Store, outcomes: Sequence[Outcome], ends: Ends, name: str | None, print_: str
+) -> None:
+    mlflow = store.mlflow
+    with store.run(name):
+        children = [
+            _write_variant(store, outcome, *end, print_)
+            for outcome, end in zip(outcomes, ends, strict=True)
+        ]
+        table = comparison.rows(outcomes)
+        mlflow.log_text(page(outcomes), "comparison.html")
+        mlflow.log_text(comparison.as_csv(table), "comparison.csv")
+        mlflow.log_text(comparison.as_csv(comparison.overlap_rows(outcomes)), "overlap.csv")
+        mlflow.log_metrics(dict(_metrics(table)) | _overlaps(outcomes))
+        runs = quote(json.dumps(children))
+        link = f"#/compare-runs?runs={runs}&experiments={quote(json.dumps([store.experiment_id]))}"
+        note = f"{markdown.comparison(outcomes)}\n\n[Parameters and metrics side by side]({link})"
+        mlflow.set_tags({FINGERPRINT: print_, NOTE: note})
+
+
+def _write_variant(
+    store: Store, outcome: Outcome, run: Run, done: Mapping[str, Done], print_: str
+) -> str:
+    with store.run(outcome.name) as run_id:
+        store.mlflow.set_tags({MEMBER: print_, "variant": outcome.name})
+        store.mlflow.set_tag("sets", outcome.variant.words)
+        if outcome.state == FAILED:
+            store.mlflow.set_tag(NOTE, f"**Failed:** {outcome.failure}")
+        log(store.mlflow, read_graph(run.root), run, done)
+    return run_id
+
+
+def _metrics(table: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
+    """The numbers of the table as ``figure/variant``, so that a figure is one group."""
+    return [
+        (f"{key}/{row['variant']}", float(value))
+        for row in table
+        for key, value in row.items()
+        if isinstance(value, int | float)
+    ]
+
+
+def _overlaps(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """The overlap of each two variants, once."""
+    cells = comparison.overlap(outcomes)
+    return {
+        f"overlap/{a.name} {b.name}": cells[i][j]
+        for i, a in enumerate(outcomes)
+        for j, b in enumerate(outcomes)
+        if i < j and a.ids and b.ids
+    }
+
+
+def _view(store: Store, outcomes: Sequence[Outcome], print_: str) -> str:
+    """Preset MLflow's table of runs to these variants and what tells them apart; its address."""
+    keys = dict.fromkeys(key for outcome in outcomes for key in outcome.variant.changes)
+    figures = dict.fromkeys(name for outcome in outcomes for name in outcome.figures)
+    state = {
+        "selectedColumns": [
+            *(f"params.`{key}`" for key in keys),
+            *(f"metrics.`{key}`" for key in COLUMNS),
+            *(f"metrics.`words/{name}`" for name in figures),
+            "metrics.`p_random/words.coverage_mean`",
+        ],
+        "searchFilter": f"tags.`{MEMBER}` = '{print_}'",
+        "orderByKey": "metrics.`words/coverage_mean`",
+        "orderByAsc": True,
+        "runsHiddenMode": "SHOW_ALL",
+    }
+    store.tag_experiment(f"{VIEW}{print_}", json.dumps(state))
+    return f"#/experiments/{store.experiment_id}/runs?viewStateShareKey={print_}"
