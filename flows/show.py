@@ -85,17 +85,16 @@ def against_random(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def comparison(outcomes: Sequence[Outcome], place: str) -> None:
-    """The variants of a comparison, a line each, and where to look closer."""
+    """The variants of a comparison, a line each, why one failed, and where to look closer."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    figures = [name for name in LEADING if any(name in o.figures for o in outcomes)]
-    for name in ("variant", "", "ran", "selected", "USD", *figures):
-        table.add_column(name, justify="left" if name in ("variant", "") else "right")
+    figures = [name for name in TOLD if any(name in o.figures for o in outcomes)]
+    for name in ("variant", "state", "ran", "selected", "USD", *figures):
+        table.add_column(name, justify="left" if name in ("variant", "state") else "right")
     for o in outcomes:
-        bill_ = (o.usage.get("selected"), o.usage.get("usd"))
-        told = (o.figures[name].value if name in o.figures else None for name in figures)
-        cells = ("-" if value is None else f"{value:.4g}" for value in (*bill_, *told))
-        ran = f"{o.n_ran} of {o.n_stages}" if o.n_ran else "Cached"
-        table.add_row(o.name, o.state, "" if o.failure else ran, *cells)
+        told = [o.figures[name].value if name in o.figures else None for name in figures]
+        cells = [o.usage.get("selected"), o.usage.get("usd"), *told]
+        ran = "" if o.failure else f"{o.n_ran} of {o.n_stages}" if o.n_ran else "Cached"
+        table.add_row(o.name, o.state, ran, *("-" if c is None else f"{c:.4g}" for c in cells))
     out.print(table)
     for o in outcomes:
         if o.failure:
