@@ -12,7 +12,6 @@ from pathlib import Path
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows import dvc, markdown, record_comparison, show
@@ -49,7 +48,7 @@ def compare(override: list[str] | None = None) -> State[None] | None:
                 outcomes.append(outcome)
                 ends.append((run, done))
             publish(markdown.comparison(outcomes), "comparison")
-            url = record_comparison.record(root, outcomes, ends, flow_run.name)
+            url = record_comparison.record(root, outcomes, ends)
             show.comparison(outcomes, url)
     except FlowError as error:
         return Failed(message=str(error), data=error)  # raised, it would print a traceback

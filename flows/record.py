@@ -23,10 +23,15 @@ def record(graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
     """Write the MLflow run; a store that cannot be written is a warning, never a lost selection."""
 
     def work(store: Store) -> None:
-        with store.run(flow_run.name):
+        with store.run(flow_run.name, took_s(done)):
             log(store.mlflow, graph, run, done)
 
     write(run.home, work)
+
+
+def took_s(done: Mapping[str, Done]) -> float:
+    """How long the stages took together."""
+    return sum(end.seconds for end in done.values())
 
 
 def log(mlflow: Any, graph: Graph, run: Run, done: Mapping[str, Done]) -> None:

@@ -9,19 +9,22 @@ from urllib.parse import quote
 from flows import comparison, markdown
 from flows.comparison import FAILED, Outcome
 from flows.comparison_page import page
+from flows.figures import SPACE
 from flows.graph import read_graph
-from flows.record import NOTE, log
+from flows.record import NOTE, log, took_s
 from flows.run import Done, Run
 from flows.store import Store, write
 
+MAX_NAME = 120
 FINGERPRINT, MEMBER = "comparison", "comparison_of"
-COLUMNS = ("llm_select.selected", "llm_select.calls", "llm_select.usd")
+BILL = ("llm_select.selected", "llm_select.calls", "llm_select.usd")
+WIDTHS = {"tags": 260, "params": 190, "metrics": 170}  # pixels, so that no heading is cut
 VIEW = "mlflow.sharedViewState."  # an experiment's tag with columns and filter of its page
 
 Ends = Sequence[tuple[Run, Mapping[str, Done]]]
 
 
-def record(root: Path, outcomes: Sequence[Outcome], ends: Ends, name: str | None) -> str:
+def record(root: Path, outcomes: Sequence[Outcome], ends: Ends) -> str:
     """Write the runs, unless this very comparison is there; where on MLflow's page they are.
 
     Returns:
@@ -38,18 +41,17 @@ def record(root: Path, outcomes: Sequence[Outcome], ends: Ends, name: str | None
             max_results=1,
         )
         if not known:
-            _write(store, outcomes, ends, name, print_)
+            _write(store, outcomes, ends, print_)
         place.append(_view(store, outcomes, print_))
 
     write(root, work)
     return place[0] if place else ""
 
 
-def _write(
-    store: Store, outcomes: Sequence[Outcome], ends: Ends, name: str | None, print_: str
-) -> None:
+def _write(store: Store, outcomes: Sequence[Outcome], ends: Ends, print_: str) -> None:
     mlflow = store.mlflow
-    with store.run(name):
+    name = f"compare {', '.join(outcome.name for outcome in outcomes)}"
+    with store.run(name[:MAX_NAME], sum(took_s(done) for _, done in ends)):
         children = [
             _write_variant(store, outcome, *end, print_)
             for outcome, end in zip(outcomes, ends, strict=True)
@@ -68,7 +70,7 @@ def _write(
 def _write_variant(
     store: Store, outcome: Outcome, run: Run, done: Mapping[str, Done], print_: str
 ) -> str:
-    with store.run(outcome.name) as run_id:
+    with store.run(outcome.name, took_s(done)) as run_id:
         store.mlflow.set_tags({MEMBER: print_, "variant": outcome.name})
         store.mlflow.set_tag("sets", outcome.variant.words)
         if outcome.state == FAILED:
@@ -102,15 +104,19 @@ def _view(store: Store, outcomes: Sequence[Outcome], print_: str) -> str:
     """Preset MLflow's table of runs to these variants and what tells them apart; its address."""
     keys = dict.fromkeys(key for outcome in outcomes for key in outcome.variant.changes)
     figures = dict.fromkeys(name for outcome in outcomes for name in outcome.figures)
+    columns = [
+        "tags.`sets`",
+        *(f"metrics.`{SPACE}/{name}`" for name in figures),
+        *(f"metrics.`p_random/{SPACE}.{name}`" for name in figures),
+        *(f"metrics.`{name}`" for name in BILL),
+        *(f"params.`{key}`" for key in keys),
+    ]
     state = {
-        "selectedColumns": [
-            *(f"params.`{key}`" for key in keys),
-            *(f"metrics.`{key}`" for key in COLUMNS),
-            *(f"metrics.`words/{name}`" for name in figures),
-            "metrics.`p_random/words.coverage_mean`",
-        ],
+        "selectedColumns": columns,
+        "columnOrder": ["attributes.`Run Name`", "runDateAndNestInfo", *columns],
+        "columnWidths": {column: WIDTHS[column.partition(".")[0]] for column in columns},
         "searchFilter": f"tags.`{MEMBER}` = '{print_}'",
-        "orderByKey": "metrics.`words/coverage_mean`",
+        "orderByKey": f"metrics.`{SPACE}/coverage_mean`",
         "orderByAsc": True,
         "runsHiddenMode": "SHOW_ALL",
     }
