@@ -73,11 +73,11 @@ def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, dict[str, Done]]:
     done: dict[str, Done] = {}
 
     def stages() -> State[None] | None:
-        if not dvc.status(run.root):
-            current: State[None] = Completed(name="Cached", message="unchanged")
-            done.update({stage.name: Done(current, 0.0) for stage in graph.stages})
-            return current
         try:
+            if not dvc.status(run.root):
+                current: State[None] = Completed(name="Cached", message="unchanged")
+                done.update({stage.name: Done(current, 0.0) for stage in graph.stages})
+                return current
             done.update(run_stages(graph, run))
             raise_failure(done)
         except FlowError as error:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from flows.comparison import Outcome, best, overlap
-from flows.figures import LEADING, Figure
+from flows.figures import LEADING, SPACE, SURE, Figure
 
 WIDTH, NAME_WIDTH, ROW, MARGIN = 640, 170, 26, 12
 Scale = Callable[[float], float]  # from a figure to a place on its axis
@@ -32,7 +32,8 @@ def page(outcomes: Sequence[Outcome]) -> str:
         "<meta name='viewport' content='width=device-width'><title>Variants side by side</title>",
         f"<style>{STYLE}</style></head><body><h1>Variants side by side</h1>",
         "<p>Dot: the selection, with its 95 % interval. Grey band: the middle 95 % of random "
-        "selections of the same size from the same pool, and their mean.</p>",
+        "selections of the same size from the same pool, and their mean. Bold: the best; ✓: better "
+        f"than chance (p ≤ {SURE}). Figures in the space of {SPACE}, in which no method chose.</p>",
         *(f"<p>{escape(', '.join(failed))}: failed.</p>" for _ in failed[:1]),
         *(_chart(name, outcomes) for name in names),
         _matrix([o for o in outcomes if o.ids]),
@@ -51,11 +52,11 @@ def _chart(name: str, outcomes: Sequence[Outcome]) -> str:
     leader = best(outcomes, name)
     rows = [_row(i, o.name, f, x, o.name == leader) for i, (o, f) in enumerate(found)]
     lower = found[0][1].is_lower_better
-    direction = {True: "lower is better", False: "higher is better", None: ""}[lower]
+    direction = {True: "lower is better", False: "higher is better", None: "neither better"}[lower]
     height = ROW * len(found) + MARGIN
     svg = f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{escape(LEADING[name])}'>"
     return (
-        f"<h2>{escape(LEADING[name])}</h2><p>{name}, {direction}</p>"
+        f"<h2>{escape(LEADING[name])}</h2><p>{name}, {direction}; from {low:.4g} to {high:.4g}</p>"
         f"<div class='scroll'>{svg}{''.join(rows)}</svg></div>"
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flows import show
 from flows.comparison import FAILED, Outcome, best, overlap
-from flows.figures import LEADING, SPACE, leading
+from flows.figures import LEADING, SPACE, SURE, leading
 from flows.graph import Graph
 
 
@@ -45,7 +45,7 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
     heads = ["variant", "sets", "state", "selected", "calls", "USD"]
     parts = [
         table([*heads, *(_head(name, outcomes) for name in told)], lines),
-        f"Figures in the space of {SPACE}; **bold**: the best; ✓: better than chance (p ≤ 0.05).",
+        f"Figures in the space of {SPACE}; **bold**: the best; ✓: better than chance (p ≤ {SURE}).",
     ]
     whole = [o for o in outcomes if o.ids]
     if len(whole) > 1:

@@ -13,9 +13,10 @@ from flows.figures import SPACE
 from flows.graph import read_graph
 from flows.record import NOTE, log, took_s
 from flows.run import Done, Run
-from flows.store import Store, write
+from flows.store import MAX_TAG_CHARS, Store, write
 
 MAX_NAME = 120
+MAX_COLUMNS = 24  # so that the view fits into a tag
 FINGERPRINT, MEMBER = "comparison", "comparison_of"
 BILL = ("llm_select.selected", "llm_select.calls", "llm_select.usd")
 WIDTHS = {"tags": 260, "params": 190, "metrics": 170}  # pixels, so that no heading is cut
@@ -63,8 +64,8 @@ def _write(store: Store, outcomes: Sequence[Outcome], ends: Ends, print_: str) -
         mlflow.log_metrics(dict(_metrics(table)) | _overlaps(outcomes))
         runs = quote(json.dumps(children))
         link = f"#/compare-runs?runs={runs}&experiments={quote(json.dumps([store.experiment_id]))}"
-        note = f"{markdown.comparison(outcomes)}\n\n[Parameters and metrics side by side]({link})"
-        mlflow.set_tags({FINGERPRINT: print_, NOTE: note})
+        note = f"[Parameters and metrics side by side]({link})\n\n{markdown.comparison(outcomes)}"
+        mlflow.set_tags({FINGERPRINT: print_, NOTE: note[:MAX_TAG_CHARS]})
 
 
 def _write_variant(
@@ -72,9 +73,9 @@ def _write_variant(
 ) -> str:
     with store.run(outcome.name, took_s(done)) as run_id:
         store.mlflow.set_tags({MEMBER: print_, "variant": outcome.name})
-        store.mlflow.set_tag("sets", outcome.variant.words)
+        store.mlflow.set_tag("sets", outcome.variant.words[:MAX_TAG_CHARS])
         if outcome.state == FAILED:
-            store.mlflow.set_tag(NOTE, f"**Failed:** {outcome.failure}")
+            store.mlflow.set_tag(NOTE, f"**Failed:** {outcome.failure}"[:MAX_TAG_CHARS])
         log(store.mlflow, read_graph(run.root), run, done)
     return run_id
 
@@ -110,7 +111,7 @@ def _view(store: Store, outcomes: Sequence[Outcome], print_: str) -> str:
         *(f"metrics.`p_random/{SPACE}.{name}`" for name in figures),
         *(f"metrics.`{name}`" for name in BILL),
         *(f"params.`{key}`" for key in keys),
-    ]
+    ][:MAX_COLUMNS]
     state = {
         "selectedColumns": columns,
         "columnOrder": ["attributes.`Run Name`", "runDateAndNestInfo", *columns],

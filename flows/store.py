@@ -19,6 +19,7 @@ from flows.errors import FlowError
 EXPERIMENT = "selectllm"
 KIND = ("mlflow.experimentKind", "custom_model_development")  # else its page asks for traces
 LOCK_WAIT_S = 2
+MAX_TAG_CHARS = 5000  # of a run's tag MLflow takes 8000, of an experiment's 5000
 OWN_TABLES = {"experiments", "runs", "alembic_version"}
 
 
@@ -105,9 +106,11 @@ def attempt(root: Path, work: Callable[[Store], None]) -> str:
             warnings.simplefilter("ignore")  # from_pandas warns of sources and integer columns
             store = Store(root)
             work(store)
-    except Exception as error:
+    except BaseException as error:
         if store:
             store.take_back()
+        if not isinstance(error, Exception):  # Ctrl-C
+            raise
         return str(error).partition("\n[SQL:")[0]  # behind it SQLAlchemy repeats all parameters
     return ""
 
