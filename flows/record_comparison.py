@@ -19,7 +19,7 @@ MAX_NAME = 120
 MAX_COLUMNS = 24  # so that the view fits into a tag
 FINGERPRINT, MEMBER = "comparison", "comparison_of"
 BILL = ("llm_select.selected", "llm_select.calls", "llm_select.usd")
-WIDTHS = {"tags": 260, "params": 190, "metrics": 170}  # pixels, so that no heading is cut
+WIDTHS = {"tags": 230, "params": 180, "metrics": 150}  # pixels, so that no heading is cut
 VIEW = "mlflow.sharedViewState."  # an experiment's tag with columns and filter of its page
 
 Ends = Sequence[tuple[Run, Mapping[str, Done]]]
