@@ -52,7 +52,7 @@ def record(root: Path, outcomes: Sequence[Outcome], ends: Ends) -> str:
 def _write(store: Store, outcomes: Sequence[Outcome], ends: Ends, print_: str) -> None:
     mlflow = store.mlflow
     name = f"compare {', '.join(outcome.name for outcome in outcomes)}"
-    with store.run(name[:MAX_NAME], sum(took_s(done) for _, done in ends)):
+    with store.run(name[:MAX_NAME], sum(took_s(done) for _, done in ends)) as run_id:
         children = [
             _write_variant(store, outcome, *end, print_)
             for outcome, end in zip(outcomes, ends, strict=True)
@@ -62,10 +62,19 @@ def _write(store: Store, outcomes: Sequence[Outcome], ends: Ends, print_: str) -
         mlflow.log_text(comparison.as_csv(table), "comparison.csv")
         mlflow.log_text(comparison.as_csv(comparison.overlap_rows(outcomes)), "overlap.csv")
         mlflow.log_metrics(dict(_metrics(table)) | _overlaps(outcomes))
-        runs = quote(json.dumps(children))
-        link = f"#/compare-runs?runs={runs}&experiments={quote(json.dumps([store.experiment_id]))}"
-        note = f"[Parameters and metrics side by side]({link})\n\n{markdown.comparison(outcomes)}"
+        note = f"{_links(store, run_id, children, print_)}\n\n{markdown.comparison(outcomes)}"
         mlflow.set_tags({FINGERPRINT: print_, NOTE: note[:MAX_TAG_CHARS]})
+
+
+def _links(store: Store, run_id: str, children: Sequence[str], print_: str) -> str:
+    """Where on MLflow's pages to go on from the comparison, as Markdown."""
+    runs, experiments = (quote(json.dumps(ids)) for ids in (children, [store.experiment_id]))
+    places = {
+        "charts": f"#/experiments/{store.experiment_id}/runs/{run_id}/artifacts/comparison.html",
+        "table of the variants": _address(store, print_),
+        "parameters that differ": f"#/compare-runs?runs={runs}&experiments={experiments}",
+    }
+    return " | ".join(f"[{what}]({place})" for what, place in places.items())
 
 
 def _write_variant(
@@ -122,4 +131,8 @@ def _view(store: Store, outcomes: Sequence[Outcome], print_: str) -> str:
         "runsHiddenMode": "SHOW_ALL",
     }
     store.tag_experiment(f"{VIEW}{print_}", json.dumps(state))
+    return _address(store, print_)
+
+
+def _address(store: Store, print_: str) -> str:
     return f"#/experiments/{store.experiment_id}/runs?viewStateShareKey={print_}"
