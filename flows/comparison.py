@@ -90,20 +90,20 @@ def _cells(name: str, outcome: Outcome) -> dict[str, float | None]:
     }
 
 
-def best(outcomes: Sequence[Outcome], name: str) -> str | None:
-    """The variant that leads by a figure.
+def best(outcomes: Sequence[Outcome], name: str) -> float | None:
+    """The best value that any variant has of a figure.
 
-    None where none has it, it has no direction, or the selections differ in size: a larger one
-    always covers better.
+    None where fewer than two have it, it has no direction, or the selections differ in size: a
+    larger one always covers better.
     """
-    found = {o.name: o.figures[name] for o in outcomes if name in o.figures}
-    if not found or len({o.usage.get("selected") for o in outcomes if o.name in found}) > 1:
+    found = [(o.figures[name], o.usage.get("selected")) for o in outcomes if name in o.figures]
+    if len(found) < 2 or len({size for _, size in found}) > 1:
         return None
-    is_lower_better = next(iter(found.values())).is_lower_better
-    if is_lower_better is None or len(found) < 2:
+    is_lower_better = found[0][0].is_lower_better
+    if is_lower_better is None:
         return None
-    choose = min if is_lower_better else max
-    return choose(found, key=lambda variant: found[variant].value)
+    values = [figure.value for figure, _ in found]
+    return min(values) if is_lower_better else max(values)
 
 
 def as_csv(table: Sequence[Mapping[str, Any]]) -> str:

@@ -50,7 +50,7 @@ def _chart(name: str, outcomes: Sequence[Outcome]) -> str:
         return NAME_WIDTH + (WIDTH - NAME_WIDTH - MARGIN - 60) * (value - low) / (high - low)
 
     leader = best(outcomes, name)
-    rows = [_row(i, o.name, f, x, o.name == leader) for i, (o, f) in enumerate(found)]
+    rows = [_row(i, o.name, f, x, f.value == leader) for i, (o, f) in enumerate(found)]
     lower = found[0][1].is_lower_better
     direction = {True: "lower is better", False: "higher is better", None: "neither better"}[lower]
     height = ROW * len(found) + MARGIN

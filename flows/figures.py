@@ -54,15 +54,15 @@ def leading(document: Mapping[str, Any]) -> dict[str, Figure]:
 
 
 def of_selection(document: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Every figure of the selection as ``group/figure``, and where chance has it, its p-value."""
+    """Every figure of the selection as ``group/figure``, and the p-values of those of `SPACE`."""
     for group, figures in document.get("methods", {}).get(OURS, {}).items():
         if not isinstance(figures, Mapping):
             continue
         for name, entry in figures.items():
             if isinstance(entry, Mapping):  # what it cost stands among the metrics of llm_select
                 yield f"{group}/{name}", float(entry["value"])
-                if entry["p_random"] is not None:
-                    yield f"p_random/{group}.{name}", float(entry["p_random"])
+                if group == SPACE and entry["p_random"] is not None:
+                    yield f"p_random/{name}", float(entry["p_random"])
 
 
 def _figure(

@@ -77,12 +77,12 @@ def _bill(outcome: Outcome) -> tuple[str, str, str]:
     return tuple(_number(usage.get(key)) for key in ("selected", "calls", "usd"))  # type: ignore[return-value]
 
 
-def _cell(outcome: Outcome, name: str, leader: str | None) -> str:
+def _cell(outcome: Outcome, name: str, leader: float | None) -> str:
     figure = outcome.figures.get(name)
     if figure is None:
         return "-"
     text = _number(figure.value) + (" ✓" if figure.beats_chance else "")
-    return f"**{text}**" if leader == outcome.name else text
+    return f"**{text}**" if leader == figure.value else text
 
 
 def _number(value: float | None) -> str:

@@ -19,7 +19,7 @@ MAX_NAME = 120
 MAX_COLUMNS = 24  # so that the view fits into a tag
 FINGERPRINT, MEMBER = "comparison", "comparison_of"
 BILL = ("llm_select.selected", "llm_select.calls", "llm_select.usd")
-WIDTHS = {"tags": 230, "params": 180, "metrics": 150}  # pixels, so that no heading is cut
+WIDTHS = {"tags": 230, "params": 180, "metrics": 180}  # pixels, so that no heading is cut
 VIEW = "mlflow.sharedViewState."  # an experiment's tag with columns and filter of its page
 
 Ends = Sequence[tuple[Run, Mapping[str, Done]]]
@@ -117,7 +117,7 @@ def _view(store: Store, outcomes: Sequence[Outcome], print_: str) -> str:
     columns = [
         "tags.`sets`",
         *(f"metrics.`{SPACE}/{name}`" for name in figures),
-        *(f"metrics.`p_random/{SPACE}.{name}`" for name in figures),
+        *(f"metrics.`p_random/{name}`" for name in figures),
         *(f"metrics.`{name}`" for name in BILL),
         *(f"params.`{key}`" for key in keys),
     ][:MAX_COLUMNS]

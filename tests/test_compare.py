@@ -39,9 +39,9 @@ def test_overlap_is_jaccards_similarity_of_the_selections():
 
 
 def test_the_best_has_the_better_figure_among_selections_of_one_size():
-    assert best([outcome("a", 0.5), outcome("b", 0.4)], "coverage_mean") == "b"
+    assert best([outcome("a", 0.5), outcome("b", 0.4)], "coverage_mean") == 0.4
     higher = [outcome("a", 0.5, lower=False), outcome("b", 0.4, lower=False)]
-    assert best(higher, "coverage_mean") == "a"
+    assert best(higher, "coverage_mean") == 0.5
     assert best([outcome("a", 0.5), outcome("b", 0.4, selected=3)], "coverage_mean") is None
     assert best([outcome("a", lower=None), outcome("b", lower=None)], "coverage_mean") is None
     assert best([outcome("a"), outcome("b", figures={})], "coverage_mean") is None
@@ -104,7 +104,7 @@ def test_figures_of_a_selection_stand_beside_chance_of_the_same_size():
     assert leading(DOCUMENT) == {"coverage_mean": Figure(0.5, (0.4, 0.6), 0.6, None, 0.9, True)}
     assert dict(of_selection(DOCUMENT)) == {
         "words/coverage_mean": 0.5,
-        "p_random/words.coverage_mean": 0.9,
+        "p_random/coverage_mean": 0.9,
     }
     larger = DOCUMENT["methods"]["random"] | {"n_records": 3}
     alone = leading(DOCUMENT | {"methods": DOCUMENT["methods"] | {"random": larger}})
