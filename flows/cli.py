@@ -40,6 +40,17 @@ def run(override: Override = None) -> None:
 
 
 @app.command()
+def compare(override: Override = None) -> None:
+    """Run the variants of params.yaml: compare, side by side. -S changes no file here."""
+    from flows.supervise import supervise  # noqa: PLC0415
+    from flows.variants import read_variants  # noqa: PLC0415
+    from flows.workspace import find_root  # noqa: PLC0415
+
+    read_variants(find_root(Path.cwd()), override or [])  # before a server is started
+    raise typer.Exit(supervise([sys.executable, "-m", "flows.compare", *(override or [])]))
+
+
+@app.command()
 def plan(as_json: AsJson = False) -> None:
     """Say which stages a run would run, and why."""
     from flows.plan import plan as make_plan  # noqa: PLC0415

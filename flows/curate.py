@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows import dvc, overrides, record, show
+from flows import dvc, markdown, overrides, record, show
 from flows.errors import FlowError
 from flows.graph import Graph, Stage, read_graph
 from flows.run import Done, Run, stage_task
+from flows.store import warm_up
 from flows.workspace import find_root, sole_run
 
 CAPPED = 3
@@ -52,7 +54,7 @@ def curate(
         with sole_run(root) as lock:
             for change in overrides.apply(root, [*changes, *(override or [])]):
                 show.changed(change)
-            run = Run(root, str(flow_run.id or uuid.uuid4()), lock)
+            run = Run(root, str(flow_run.id or uuid.uuid4()), lock, root)
             graph = read_graph(root)
             _run_all(graph, run)
     except FlowError as error:
@@ -62,8 +64,17 @@ def curate(
 
 
 def _run_all(graph: Graph, run: Run) -> None:
-    """Run the stages in order, record the outcome, and raise the first failure."""
-    record.warm_up()
+    """Run the stages, record the outcome, and raise the first failure."""
+    warm_up()
+    done = run_stages(graph, run)
+    record.record(graph, run, done)
+    raise_failure(done)
+    publish(markdown.run_summary(graph, run.root), "summary")
+    show.summary(graph, run.root)
+
+
+def run_stages(graph: Graph, run: Run) -> dict[str, Done]:
+    """Bring every stage up to date, in order, and tell how each ended."""
     stale = set(dvc.status(run.root))
     done: dict[str, Done] = {}
     for stage in graph.stages:
@@ -71,11 +82,24 @@ def _run_all(graph: Graph, run: Run) -> None:
         if not is_current:
             stale.add(stage.name)  # what it makes may be new, so those behind it must ask DVC
         done[stage.name] = _run_one(stage, run, done, is_current)
-    record.record(graph, run, done)
+    return done
+
+
+def raise_failure(done: Mapping[str, Done]) -> None:
+    """Raise what the first failed stage says, if one failed.
+
+    Raises:
+        StageFailed: What it says.
+    """
     failed = [end.state for end in done.values() if end.state.is_failed()]
     if failed:
         failed[0].result()
-    show.summary(graph, run.root)
+
+
+def publish(text: str, key: str) -> None:
+    """Show a text on the page of the Prefect run, unless it is empty."""
+    if text:
+        create_markdown_artifact(text, key=key)
 
 
 def _run_one(stage: Stage, run: Run, done: Mapping[str, Done], is_current: bool) -> Done:

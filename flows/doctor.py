@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -144,7 +143,7 @@ def _params(root: Path) -> Iterator[Finding]:
 
 def _databases(root: Path) -> Iterator[Finding]:
     """Each database of ours can be written now; a lock would stop a run in its middle."""
-    from flows.record import tracking_uri  # noqa: PLC0415  imports Prefect, 4 s
+    from flows.store import OWN_TABLES, database_fault, tracking_uri  # noqa: PLC0415  Prefect, 4 s
 
     home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
     files = {"Prefect": home / "prefect.db", "journal": root / STATE_DIR / "journal.sqlite"}
@@ -154,14 +153,10 @@ def _databases(root: Path) -> Iterator[Finding]:
         if not path.exists():
             yield Finding(Verdict.OK, f"{name}: no database yet")
             continue
-        try:
-            database = sqlite3.connect(path, timeout=2, isolation_level=None)
-            database.execute("BEGIN IMMEDIATE")
-            database.execute("ROLLBACK")
-            database.close()
-        except sqlite3.Error as error:
+        fault = database_fault(path, OWN_TABLES if name == "MLflow" else None)
+        if fault:
             mend = "End the process that holds it (`fuser` names it), or mend its rights."
-            yield Finding(Verdict.WRONG, f"{name}: {path}: {error}", mend)
+            yield Finding(Verdict.WRONG, f"{name}: {fault}", mend)
         else:
             yield Finding(Verdict.OK, f"{name}: {path} can be written")
     if len({path.resolve() for path in files.values()}) < len(files):

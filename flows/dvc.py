@@ -28,8 +28,22 @@ def status(root: Path) -> dict[str, list[Any]]:
     Raises:
         FlowError: DVC cannot tell, with its own words.
     """
+    changes: dict[str, list[Any]] = json.loads(_ask(root, "status", "--json"))
+    return changes
+
+
+def cache_dir(root: Path) -> Path:
+    """Where DVC keeps what stages made.
+
+    Raises:
+        FlowError: DVC cannot tell, with its own words.
+    """
+    return root / _ask(root, "cache", "dir").strip()
+
+
+def _ask(root: Path, *words: str) -> str:
     done = subprocess.run(
-        [*COMMAND, "status", "--json"],
+        [*COMMAND, *words],
         cwd=root,
         env=environment(),
         capture_output=True,
@@ -37,6 +51,6 @@ def status(root: Path) -> dict[str, list[Any]]:
         check=False,
     )
     if done.returncode:
-        raise FlowError(f"dvc status failed:\n{done.stderr.strip()}\n  Try `selectllm doctor`.")
-    changes: dict[str, list[Any]] = json.loads(done.stdout)
-    return changes
+        said = f"dvc {' '.join(words)} failed:\n{done.stderr.strip()}"
+        raise FlowError(f"{said}\n  Try `selectllm doctor`.")
+    return done.stdout

@@ -4,7 +4,8 @@ FlowError
 ├── GraphError    dvc.yaml is not a graph that can be run
 ├── ParamError    params.yaml, or an override of it, was refused
 ├── Busy          another run works in this workspace
-└── StageFailed   a step ended with other than 0
+├── StageFailed   a step ended with other than 0
+└── VariantFailed one or more variants of a comparison failed, the others did not
 """
 
 
@@ -38,3 +39,9 @@ class StageFailed(FlowError):
         super().__init__(reason)
         self.exit_code = exit_code
         self.died = died
+
+
+class VariantFailed(FlowError):
+    """Some variants of a comparison failed; the others are whole, and recorded."""
+
+    exit_code = 1

@@ -32,17 +32,13 @@ def apply(root: Path, overrides: Sequence[str], *, dry_run: bool = False) -> lis
         ParamError: An override is not ``key=value``, or the steps refuse the file that would come
             of it; params.yaml is then as it was.
     """
-    yaml = _round_trip()
     target = root / "params.yaml"
-    values = _load(target)
-    changes = [change for text in overrides if (change := _set(values, text))]
+    text, changes = edited(root, overrides)
     if not changes:
         check(root, target)
         return []
     draft = root / ".params.yaml.part"
-    buffer = StringIO()
-    yaml.dump(values, buffer)
-    draft.write_text(buffer.getvalue(), encoding="utf-8")
+    draft.write_text(text, encoding="utf-8")
     try:
         check(root, draft)
         if not dry_run:
@@ -60,21 +56,34 @@ def preview(root: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], list[
     Raises:
         ParamError: An override is not ``key=value``.
     """
+    text, changes = edited(root, overrides)
+    return YAML(typ="safe").load(text), changes
+
+
+def edited(root: Path, overrides: Sequence[str]) -> tuple[str, list[Change]]:
+    """The text of `root`/params.yaml with each ``key=value`` set, and what that changed.
+
+    The file stays as it is, and no step is asked.
+
+    Raises:
+        ParamError: An override is not ``key=value``.
+    """
     values = _load(root / "params.yaml")
     changes = [change for text in overrides if (change := _set(values, text))]
     buffer = StringIO()
-    YAML().dump(values, buffer)
-    return YAML(typ="safe").load(buffer.getvalue()), changes
+    _round_trip().dump(values, buffer)
+    return buffer.getvalue(), changes
 
 
-def check(root: Path, params: Path) -> None:
-    """Let every step check its section of a params file.
+def check(root: Path, *params: Path) -> None:
+    """Let every step check its section of each params file.
 
     Raises:
-        ParamError: One of them refuses it, in its words.
+        ParamError: One of them refuses it, in its words; of several files, that file's name and a
+            colon come first.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "tasks", str(params)],
+        [sys.executable, "-m", "tasks", *map(str, params)],
         cwd=root,
         env=dvc.environment(),
         capture_output=True,

@@ -1,77 +1,62 @@
 """One run of the graph becomes one MLflow run: what went in, what came out, and from which code."""
 
-import importlib
 import json
-import os
 import subprocess
-import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger
 from prefect.runtime import flow_run
 
+from flows import figures, markdown
 from flows.graph import Graph, Out, load_yaml
 from flows.run import Done, Run
+from flows.store import Store, write
+from flows.variants import SECTION
 
-EXPERIMENT = "selectllm"
 MAX_PARAM_CHARS = 500
-
-
-def warm_up() -> None:
-    """Import MLflow beside the first stages: it takes seconds, and they leave a core idle."""
-    threading.Thread(target=importlib.import_module, args=("mlflow",), daemon=True).start()
+NOTE = "mlflow.note.content"  # what its page shows as the run's description
+SHOWN = "report"  # dvc.yaml's type of a page to look at
 
 
 def record(graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
     """Write the MLflow run; a store that cannot be written is a warning, never a lost selection."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # from_pandas warns of sources and integer columns
-            _record(graph, run, done)
-    except Exception as error:
-        get_run_logger().warning(
-            "This run is not in MLflow: %s\nThe selection is whole; try `selectllm doctor`.", error
-        )
+
+    def work(store: Store) -> None:
+        with store.run(flow_run.name, took_s(done)):
+            log(store.mlflow, graph, run, done)
+
+    write(run.home, work)
 
 
-def tracking_uri(root: Path) -> str:
-    """Where runs are recorded: MLFLOW_TRACKING_URI, or the database that `mlflow ui` opens here."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+def took_s(done: Mapping[str, Done]) -> float:
+    """How long the stages took together."""
+    return sum(end.seconds for end in done.values())
 
 
-def _record(graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
-    import mlflow  # noqa: PLC0415  two seconds, see warm_up
-
-    uri = tracking_uri(run.root)
-    mlflow.set_tracking_uri(uri)
-    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-        local = uri.startswith("sqlite")
-        location = (run.root / "mlruns").as_uri() if local else None
-        mlflow.create_experiment(EXPERIMENT, artifact_location=location)
-    mlflow.set_experiment(EXPERIMENT)
-    hashes = dict(_hashes(run.root))
-    with mlflow.start_run(run_name=flow_run.name):
-        mlflow.set_tags(_tags(run, done) | {f"dvc.{path}": md5 for path, md5 in hashes.items()})
-        params = dict(_flat(load_yaml(run.root / "params.yaml")))
-        mlflow.log_params({key: str(value)[:MAX_PARAM_CHARS] for key, value in params.items()})
-        mlflow.log_metrics({f"seconds.{name}": end.seconds for name, end in done.items()})
-        if all(end.state.is_completed() for end in done.values()):
-            _log_results(mlflow, graph, run.root, hashes)
-        else:
-            mlflow.end_run("FAILED")
+def log(mlflow: Any, graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
+    """Tell the open MLflow run all about a run of ours; one that failed has no results."""
+    hashes = output_hashes(run.root)
+    mlflow.set_tags(_tags(run, done) | {f"dvc.{path}": md5 for path, md5 in hashes.items()})
+    sections = load_yaml(run.root / "params.yaml")
+    sections.pop(SECTION, None)
+    params = {key: str(value)[:MAX_PARAM_CHARS] for key, value in _flat(sections)}
+    mlflow.log_params(params)
+    worked = {name: end.seconds for name, end in done.items() if end.state.name == "Completed"}
+    mlflow.log_metrics({f"seconds.{name}": seconds for name, seconds in worked.items()})
+    if all(end.state.is_completed() for end in done.values()):
+        _log_results(mlflow, graph, run.root, hashes)
+    else:
+        mlflow.end_run("FAILED")
 
 
 def _log_results(mlflow: Any, graph: Graph, root: Path, hashes: Mapping[str, str]) -> None:
-    """Metrics and files of every JSON output, the report, and what dvc.yaml calls datasets."""
+    """Metrics and files of every JSON output, pages, and the tables dvc.yaml calls datasets."""
     for stage in graph.stages:
         for out in stage.outs:
             if out.path.endswith(".json"):
-                document = json.loads((root / out.path).read_text(encoding="utf-8"))
-                mlflow.log_metrics(dict(_numbers(document, stage.name)))
-            if out.path.endswith(".json") or out.type == "report":
+                mlflow.log_metrics(dict(_metrics(root, stage.name, out)))
+            if out.path.endswith(".json") or out.type == SHOWN:
                 mlflow.log_artifact(root / out.path, stage.name)
     mlflow.log_artifact(root / "params.yaml")
     mlflow.log_artifact(root / "dvc.lock")
@@ -81,6 +66,18 @@ def _log_results(mlflow: Any, graph: Graph, root: Path, hashes: Mapping[str, str
     for context in ("pool", "selection"):
         for out in graph.outs(context):
             mlflow.log_input(_dataset(mlflow, root, out, hashes), context=context)
+    mlflow.set_tag(NOTE, markdown.run_summary(graph, root))
+
+
+def _metrics(root: Path, stage: str, out: Out) -> Iterator[tuple[str, float]]:
+    """The numbers of a JSON output under dotted names; of the measures, those of the selection."""
+    document = json.loads((root / out.path).read_text(encoding="utf-8"))
+    if out.type == "metrics":
+        yield from figures.of_selection(document)
+        return
+    for key, value in _flat(document, f"{stage}."):
+        if isinstance(value, int | float):  # lists are no metrics
+            yield key, float(value)
 
 
 def _dataset(mlflow: Any, root: Path, out: Out, hashes: Mapping[str, str]) -> Any:
@@ -107,12 +104,11 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _hashes(root: Path) -> Iterator[tuple[str, str]]:
+def output_hashes(root: Path) -> dict[str, str]:
     """Path and DVC hash of every output that dvc.lock knows."""
     lock = root / "dvc.lock"
-    for entry in (load_yaml(lock)["stages"] if lock.exists() else {}).values():
-        for out in entry.get("outs", []):
-            yield out["path"], out["md5"]
+    stages = load_yaml(lock)["stages"].values() if lock.exists() else ()
+    return {out["path"]: out["md5"] for entry in stages for out in entry.get("outs", [])}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -122,10 +118,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _numbers(document: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
-    """The numbers of a JSON document under dotted names; lists are no metrics."""
-    for key, value in _flat(document, f"{prefix}."):
-        if isinstance(value, int | float):
-            yield key, float(value)

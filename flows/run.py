@@ -27,11 +27,20 @@ STOP_WITHIN_S = 2.5
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the whole graph: its workspace, its id, and the lock its children hold."""
+    """One run of the whole graph.
+
+    Attributes:
+        root: The workspace that it runs in.
+        id: Its id.
+        lock: The descriptor of the lock that its children hold.
+        home: The user's workspace, whose state folder holds what was paid for; the same as `root`
+            unless this is a variant.
+    """
 
     root: Path
     id: str
     lock: int
+    home: Path
 
 
 class Done(NamedTuple):
@@ -93,7 +102,12 @@ def _repro(stage: Stage, run: Run, events: Path) -> int:
 
     Never with -q, which hides the text of an error as well.
     """
-    env = dvc.environment() | {"SELECTLLM_EVENTS": str(events), "SELECTLLM_RUN_ID": run.id}
+    env = dvc.environment() | {
+        "DVC_ROOT": str(run.home),  # as DVC sets it in the copies it makes for experiments
+        "SELECTLLM_SCRATCH": str(run.root / STATE_DIR),
+        "SELECTLLM_EVENTS": str(events),
+        "SELECTLLM_RUN_ID": run.id,
+    }
     process = subprocess.Popen(
         [*dvc.COMMAND, "repro", "--single-item", stage.name],
         cwd=run.root,

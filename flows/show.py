@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.comparison import Outcome
 from flows.doctor import Finding
+from flows.figures import LEADING, leading
 from flows.graph import Graph
 from flows.overrides import Change
 from flows.plan import Step
@@ -48,12 +50,7 @@ def summary(graph: Graph, root: Path) -> None:
             table.add_row(f"{funnel[name]:,}", text)
     out.print()
     out.print(table)
-    usd = usage.get("usd")
-    price = "price unknown" if usd is None else f"{usd:.4f} USD" if usd else "free"
-    tokens = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
-    out.print(
-        f"\n{usage.get('calls', 0):,} calls to {usage.get('model')}, {tokens:,} tokens, {price}"
-    )
+    out.print(f"\n{bill(usage)}")
     for output in graph.outs("export"):
         out.print(f"selection: {output.path}/", markup=False)
     out.print(f"checks: {root / '.selectllm/data_docs/index.html'}", soft_wrap=True, markup=False)
@@ -71,25 +68,42 @@ def summary(graph: Graph, root: Path) -> None:
         out.print(f"\nreport: {root / output.path}", soft_wrap=True, markup=False)
 
 
-SURE = 0.05  # a p-value up to it is taken for better than chance, at 20 random selections
-TOLD = {"coverage_mean": "distance to the nearest selected", "student_rouge_l": "student's ROUGE-L"}
+def bill(usage: Mapping[str, Any]) -> str:
+    """How many calls and tokens the selection took, and their price."""
+    usd = usage.get("usd")
+    price = "price unknown" if usd is None else f"{usd:.4f} USD" if usd else "free"
+    tokens = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
+    return f"{usage.get('calls', 0):,} calls to {usage.get('model')}, {tokens:,} tokens, {price}"
 
 
 def against_random(metrics: Mapping[str, Any]) -> Iterator[str]:
     """A line a figure: the selection beside random ones, in the space that no method chose in."""
-    methods = metrics.get("methods", {})
-    if not {"llm_select", "random"} <= set(methods):
-        return
-    ours, lots = methods["llm_select"], methods["random"]
-    if ours["n_records"] != lots["n_records"]:
-        return
-    for name, what in TOLD.items():
-        figure, chance = (each.get("words", {}).get(name) for each in (ours, lots))
-        if figure and chance and figure["p_random"] is not None:
-            is_sure = figure["p_random"] <= SURE
-            verdict = "[green]better than random[/]" if is_sure else "not better than random"
-            values = f"{figure['value']:.4g}, random {chance['value']:.4g}"
-            yield f"{verdict}: {what}: {values}, p = {figure['p_random']:.2g}"
+    for name, figure in leading(metrics).items():
+        if name in TOLD and figure.p_random is not None:
+            better = "[green]better than random[/]"
+            verdict = better if figure.beats_chance else "not better than random"
+            values = f"{figure.value:.4g}, random {figure.chance:.4g}"
+            yield f"{verdict}: {LEADING[name]}: {values}, p = {figure.p_random:.2g}"
+
+
+def comparison(outcomes: Sequence[Outcome], place: str) -> None:
+    """The variants of a comparison, a line each, why one failed, and where to look closer."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    figures = [name for name in TOLD if any(name in o.figures for o in outcomes)]
+    for name in ("variant", "state", "ran", "selected", "USD", *figures):
+        table.add_column(name, justify="left" if name in ("variant", "state") else "right")
+    for o in outcomes:
+        told = [o.figures[name].value if name in o.figures else None for name in figures]
+        cells = [o.usage.get("selected"), o.usage.get("usd"), *told]
+        ran = "" if o.failure else f"{o.n_ran} of {o.n_stages}" if o.n_ran else "Cached"
+        table.add_row(o.name, o.state, ran, *("-" if c is None else f"{c:.4g}" for c in cells))
+    out.print(table)
+    for o in outcomes:
+        if o.failure:
+            err.print(f"[red]failed:[/] {escape(o.name)}: {escape(o.failure)}", soft_wrap=True)
+    if place:
+        out.print("\nside by side: run `mlflow ui`, then open")
+        out.print(f"http://127.0.0.1:5000/{place}", soft_wrap=True, markup=False)
 
 
 def capped(graph: Graph, root: Path) -> str:
@@ -103,6 +117,8 @@ def capped(graph: Graph, root: Path) -> str:
         "answered is not paid for again."
     )
 
+
+TOLD = ("coverage_mean", "student_rouge_l")
 
 FUNNEL = {
     "rows": "rows read",

@@ -1,4 +1,4 @@
-"""`python -m tasks [PARAMS_FILE]`: check params.yaml, or a draft of it, for every step.
+"""`python -m tasks [PARAMS_FILE ...]`: check params.yaml, or drafts of it, for every step.
 
 What can be known before a run is said before a run: DVC deletes a stage's outputs before it
 starts the step, so a typo found by the step itself would cost them.
@@ -13,7 +13,7 @@ import tasks
 from tasks.core.errors import CurationError, ParamError, nearest
 from tasks.core.params import PARAMS_FILE, read_params
 
-SHARED_SECTIONS = ("engine", "seed", "models")
+SHARED_SECTIONS = ("engine", "seed", "models", "compare")
 
 
 def check_all(path: Path) -> None:
@@ -38,15 +38,17 @@ def check_all(path: Path) -> None:
         importlib.import_module(f"tasks.{step}").check(values)
 
 
-def main() -> int:
+def main(files: list[str]) -> int:
     """Check, and say on stderr what is wrong; 0 when nothing is, 2 otherwise."""
-    try:
-        check_all(Path(sys.argv[1] if len(sys.argv) > 1 else PARAMS_FILE))
-    except CurationError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
+    for file in files or [PARAMS_FILE]:
+        try:
+            check_all(Path(file))
+        except CurationError as error:
+            which = f"{Path(file).stem}: " if len(files) > 1 else ""
+            sys.stderr.write(f"{which}{error}\n")
+            return error.exit_code
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

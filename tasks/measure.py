@@ -26,6 +26,7 @@ from tasks.measures.summary import (
     HIGHER_IS_BETTER,
     LOWER_IS_BETTER,
     Measured,
+    as_csv,
     overlap,
     summarise,
 )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tasks.measures.rulers import Rulers
 
 OURS = "llm_select"
+SPACE = "words"  # in which no method chose
 COST = ("calls", "prompt_tokens", "completion_tokens", "usd")
 
 
@@ -119,6 +121,8 @@ def work(stage: Stage) -> None:
     stage.out("measure/metrics.json").write_text(
         json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8"
     )
+    table = as_csv(methods, SPACE)
+    stage.out("measure/figures.csv").write_text(table, encoding="utf-8", newline="\n")
     _tell(methods)
 
 
@@ -153,10 +157,10 @@ def _tell(methods: Mapping[str, Any]) -> None:
     if OURS not in methods:
         log.warning("measure: nothing is selected yet, so only the other methods are measured")
         return
-    ours = methods[OURS]["words"]["coverage_mean"]
+    ours = methods[OURS][SPACE]["coverage_mean"]
     told = f"measure: a record is {ours['value']:.4f} from the nearest selected one in words"
     if CHANCE in methods:
-        chance = methods[CHANCE]["words"]["coverage_mean"]
+        chance = methods[CHANCE][SPACE]["coverage_mean"]
         told += f"; {chance['value']:.4f} at random"
     log.info("%s", told)
 

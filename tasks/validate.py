@@ -103,10 +103,10 @@ def work(stage: Stage) -> None:
         **params.model_dump(exclude={"on_judge_fault"}),
     )
     verdict = validate(artifacts, limits)
-    docs = verdict.write_docs(stage.state / "data_docs")
+    docs = verdict.write_docs(stage.scratch / "data_docs")
     log.info("validate: Data Docs are in %s", docs)
     # The shell publishes nothing of a step that fails: a bad verdict gets a place of its own.
-    failed_file = stage.state / "failed_validation.json"
+    failed_file = stage.scratch / "failed_validation.json"
     stage.out("validate/result.json").write_text(verdict.to_json(), encoding="utf-8", newline="\n")
     if verdict.failed:
         failed_file.write_text(verdict.to_json(), encoding="utf-8", newline="\n")

@@ -1,5 +1,7 @@
 """The step measure: every selection has its figures, and they are held against chance."""
 
+import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -15,7 +17,7 @@ from tasks.core.stage import Stage
 from tasks.core.tables import write_table
 from tasks.likeness.cosines import unit
 from tasks.measure import check, work
-from tasks.measures.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER
+from tasks.measures.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER, as_csv
 
 ROOT = Path(__file__).parents[1]
 SECTION = {"dimensions": 8, "shares": ["topic", "absent"], "n_test": 10, "n_resamples": 100}
@@ -98,6 +100,20 @@ def test_every_selection_has_every_figure(workspace):
     assert in_space | in_text == {
         *LOWER_IS_BETTER, *HIGHER_IS_BETTER, "length_shift", "script_shift", "topic_shift"
     }  # fmt: skip
+
+
+def test_dvcs_plots_get_a_line_a_method_with_the_figures_of_one_space(workspace):
+    told = run(workspace)["methods"]
+    lines = csv.DictReader(io.StringIO((workspace / "data/measure/figures.csv").read_text()))
+    plotted = {line["method"]: line for line in lines}
+    assert list(plotted) == ["llm_select", "random", "k"]
+    for method, line in plotted.items():
+        assert float(line["vendi"]) == told[method]["words"]["vendi"]["value"]
+        assert line["n_records"] == "10"
+    entry = {"n_records": 2, "words": {}}
+    figure = {"value": 0.5}
+    alone = as_csv({"a": entry | {"words": {"vendi": figure}}, "b": entry}, "words")
+    assert alone == "method,n_records,vendi\na,2,0.5\nb,2,\n"
 
 
 def test_the_same_records_have_the_same_figures_under_any_name(workspace):

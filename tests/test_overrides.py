@@ -1,8 +1,10 @@
 import shutil
 
 import pytest
+from dvc.utils.serialize import modify_yaml
 
 from flows.errors import ParamError
+from flows.graph import load_yaml
 from flows.overrides import Change, apply, preview
 from tests.conftest import PROJECT
 
@@ -36,6 +38,15 @@ def test_in_the_projects_own_file_one_line_changes(tmp_path, override):
     lines = (PROJECT / "params.yaml").read_text().splitlines()
     changed = (tmp_path / "params.yaml").read_text().splitlines()
     assert sum(a != b for a, b in zip(lines, changed, strict=True)) == 1
+
+
+def test_the_projects_own_file_survives_an_edit_by_dvc(tmp_path):
+    """`dvc exp run -S` writes the whole file anew, and leaves quotes out."""
+    path = tmp_path / "params.yaml"
+    shutil.copy(PROJECT / "params.yaml", path)
+    with modify_yaml(path) as values:
+        values["seed"] = 5
+    assert load_yaml(path) == load_yaml(PROJECT / "params.yaml") | {"seed": 5}
 
 
 def test_setting_the_value_it_has_changes_nothing(toy):

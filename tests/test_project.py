@@ -113,9 +113,56 @@ def test_a_changed_key_runs_its_stages_and_put_back_it_runs_none(done, override,
     assert hashes(done) == before
 
 
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+def test_variants_stand_side_by_side_in_mlflow_and_again_at_once_from_cache(done, server):
+    words = ["compare", "-S", "compare={as_is: {}, csv: {export.formats: [csv]}}"]
+    before = hashes(done)
+    first = done.selectllm(*words)
+    assert re.findall(r"^(as_is|csv) +done +(\S+)", first.stdout, re.MULTILINE) == [
+        ("as_is", "Cached"),
+        ("csv", "1"),
+    ]
+    assert hashes(done) == before
+    assert done.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+
+    mlflow.set_tracking_uri(f"sqlite:///{done.root / 'mlflow.db'}")
+    client = mlflow.MlflowClient()
+    (parent,) = _runs("tags.comparison != ''")
+    children = _runs(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert {run.info.run_name for run in children} == {"as_is", "csv"}
+    for run in children:
+        assert {i.dataset.name for i in run.inputs.dataset_inputs} == {"pool", "selection"}
+        assert run.data.metrics["validate.funnel.selected"] == 60
+        assert 0 < run.data.metrics["words/coverage_mean"] < 2
+        assert "60 | selected" in run.data.tags["mlflow.note.content"]
+    assert parent.data.metrics["overlap/as_is csv"] == 1
+    assert "| csv | export.formats=" in parent.data.tags["mlflow.note.content"]
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert files == {"comparison.html", "comparison.csv", "overlap.csv"}
+
+    again = done.selectllm(*words)
+    assert again.stdout.count("Cached") == 2
+    assert len(_runs("tags.comparison != ''")) == 1
+    assert server.ask("flow_runs", sort="START_TIME_DESC", limit=1)[0]["state_name"] == "Cached"
+
+
+def _runs(condition):
+    return mlflow.search_runs(
+        experiment_names=["selectllm"], filter_string=condition, output_format="list"
+    )
+
+
+def test_dvc_shows_and_compares_metrics_and_plots(done):
+    shown = json.loads(done.dvc("plots", "show", "--json").stdout)
+    assert {"coverage_mean", "redundancy", "vendi"} <= set(shown["data"])
+    assert "llm_select" in json.dumps(shown["data"]["coverage_mean"])
+    assert "llm_select" in done.dvc("metrics", "show", "--json").stdout
+
+
 OTHER_VALUE = {
     "engine": "ray",
     "seed": 1,
+    "compare": "{}",
     "ingest.source": "data/sample/README.md",
     "ingest.columns": "{instruction: instruction}",
     "ingest.exclude": "{lang: en}",
@@ -168,9 +215,10 @@ def _stale_by_params(root):
 
 
 def _keys(params):
-    keys = {"engine", "seed"} | {f"models.{alias}" for alias in params["models"]}
+    shared = ("engine", "seed", "compare")
+    keys = {*shared} | {f"models.{alias}" for alias in params["models"]}
     for section, body in params.items():
-        if section not in ("engine", "seed", "models"):
+        if section not in (*shared, "models"):
             keys |= {f"{section}.{key}" for key in body}
     return keys
 

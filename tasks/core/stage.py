@@ -42,12 +42,15 @@ class Stage:
         params: The declared parameters by dotted key, as params.yaml has them.
         state: The folder for what must survive a run (journal, stored vectors), the same for
             all copies of a workspace that DVC makes for experiments.
+        scratch: The folder for what tells of the last run alone, such as a failed verdict; each
+            variant of a comparison has its own.
     """
 
     def __init__(self, name: str, root: Path) -> None:
         self.name = name
         self.values: Mapping[str, Any] = read_params(root / PARAMS_FILE)
         self.state = Path(os.environ.get("DVC_ROOT") or root) / STATE_DIR
+        self.scratch = Path(os.environ.get("SELECTLLM_SCRATCH") or self.state)
         self._root = root
         graph = YAML(typ="safe").load((root / "dvc.yaml").read_text(encoding="utf-8"))
         declared = graph["stages"][name]

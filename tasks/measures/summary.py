@@ -43,6 +43,21 @@ def summarise(measured: Sequence[Measured], bootstrap: Bootstrap) -> dict[str, A
     }
 
 
+def as_csv(methods: Mapping[str, Any], group: str) -> str:
+    """A line a method with the values of one group, for DVC's plots; an absent figure is empty."""
+    names = [name for name in LOWER_IS_BETTER + HIGHER_IS_BETTER if _has(methods, group, name)]
+    lines = [["method", "n_records", *names]]
+    for method, entry in methods.items():
+        figures = (entry[group].get(name) for name in names)
+        cells = (str(figure["value"]) if figure else "" for figure in figures)
+        lines.append([method, str(entry["n_records"]), *cells])
+    return "".join(f"{','.join(line)}\n" for line in lines)
+
+
+def _has(methods: Mapping[str, Any], group: str, name: str) -> bool:
+    return any(name in entry[group] for entry in methods.values())
+
+
 def overlap(measured: Iterable[Measured]) -> dict[str, Any]:
     """The Jaccard similarity of each two methods' selections, of the first seed each."""
     sets: dict[str, set[int]] = {}

@@ -1,0 +1,211 @@
+"""Variants side by side: workspaces of their own, what they share, and how they are told."""
+
+import csv
+import io
+import os
+import signal
+
+import mlflow
+import pytest
+
+from flows.comparison import Outcome, as_csv, best, fingerprint, overlap, overlap_rows, rows
+from flows.comparison_page import page
+from flows.errors import ParamError
+from flows.figures import Figure, leading, of_selection
+from flows.markdown import comparison as as_markdown
+from flows.variants import Variant, lay_out, read_variants
+from tests.test_run import wait_until
+
+VARIANTS = "compare={one: {second.naps: 1}, two: {second.naps: 2}}"
+
+
+def outcome(name, value=0.5, ids=(), selected=2, lower=True, **facts):
+    """A variant that has ended."""
+    figure = Figure(value, (value - 0.1, value + 0.1), 0.6, (0.55, 0.65), 0.048, lower)
+    usage = {"selected": selected, "calls": 3, "usd": 0.25, "model": "m", "partial": None}
+    variant = Variant(name, {"cluster.mode": name}, f"params of {name}")
+    known = {"usage": usage, "figures": {"coverage_mean": figure}, "ids": frozenset(ids)}
+    return Outcome(variant, **known | facts)
+
+
+# What a comparison says
+
+
+def test_overlap_is_jaccards_similarity_of_the_selections():
+    three = [outcome("a", ids="xy"), outcome("b", ids="yz"), outcome("c", ids="pq")]
+    assert overlap(three) == [[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 1]]
+    assert overlap_rows(three)[0] == {"variant": "a", "a": 1, "b": 0.3333, "c": 0}
+    assert overlap([outcome("empty")]) == [[0]]
+
+
+def test_the_best_has_the_better_figure_among_selections_of_one_size():
+    assert best([outcome("a", 0.5), outcome("b", 0.4)], "coverage_mean") == 0.4
+    higher = [outcome("a", 0.5, lower=False), outcome("b", 0.4, lower=False)]
+    assert best(higher, "coverage_mean") == 0.5
+    assert best([outcome("a", 0.5), outcome("b", 0.4, selected=3)], "coverage_mean") is None
+    assert best([outcome("a", lower=None), outcome("b", lower=None)], "coverage_mean") is None
+    assert best([outcome("a"), outcome("b", figures={})], "coverage_mean") is None
+    assert best([outcome("a")], "vendi") is None
+
+
+def test_a_fingerprint_changes_with_the_outcome_and_with_nothing_else():
+    first = fingerprint([outcome("a", hashes={"x": "1", "y": "2"})])
+    assert fingerprint([outcome("a", hashes={"y": "2", "x": "1"}, n_ran=3)]) == first
+    assert fingerprint([outcome("a", hashes={"x": "1", "y": "3"})]) != first
+    assert fingerprint([outcome("a", hashes={"x": "1", "y": "2"}, failure="no")]) != first
+
+
+def test_the_table_holds_the_bill_and_the_figures_beside_chance():
+    failed = Outcome(Variant("b", {}, ""), failure="stage: a word, not\na number")
+    table = rows([outcome("a"), failed])
+    assert table[0]["coverage_mean"] == 0.5
+    assert table[0]["coverage_mean.random"] == 0.6
+    assert (table[1]["state"], table[1]["usd"], table[1]["coverage_mean"]) == ("failed", None, None)
+    read = list(csv.DictReader(io.StringIO(as_csv(table))))
+    assert [row["variant"] for row in read] == ["a", "b"]
+    assert (read[0]["sets"], read[1]["sets"]) == ("cluster.mode=a", "params.yaml as it is")
+
+
+def test_markdown_and_page_name_every_variant_and_escape_what_they_quote():
+    told = [
+        outcome("a", 0.4, ids="xy"),
+        outcome("b", ids="yz"),
+        Outcome(Variant("c", {"x.y": "a|b\n<script>"}, ""), failure="<script>no"),
+    ]
+    text = as_markdown(told)
+    assert "| **0.4 ✓** |" in text
+    assert "coverage_mean ↓" in text
+    assert "a\\|b <script>" in text  # both pages escape HTML in Markdown
+    assert "**c failed:** <script>no" in text
+    html = page([*told, outcome("<script>")])
+    assert html.count("<circle") == 3
+    assert "<script>" not in html
+    assert "c: failed" in html
+    assert page([told[2]]).endswith("</html>\n")
+
+
+DOCUMENT = {
+    "lower_is_better": ["coverage_mean"],
+    "methods": {
+        "llm_select": {
+            "n_records": 2,
+            "cost": {"usd": 0},
+            "words": {"coverage_mean": {"value": 0.5, "interval": [0.4, 0.6], "p_random": 0.9}},
+        },
+        "random": {
+            "n_records": 2,
+            "words": {"coverage_mean": {"value": 0.6, "interval": None, "p_random": None}},
+        },
+    },
+}
+
+
+def test_figures_of_a_selection_stand_beside_chance_of_the_same_size():
+    assert leading(DOCUMENT) == {"coverage_mean": Figure(0.5, (0.4, 0.6), 0.6, None, 0.9, True)}
+    assert dict(of_selection(DOCUMENT)) == {
+        "words/coverage_mean": 0.5,
+        "p_random/coverage_mean": 0.9,
+    }
+    larger = DOCUMENT["methods"]["random"] | {"n_records": 3}
+    alone = leading(DOCUMENT | {"methods": DOCUMENT["methods"] | {"random": larger}})
+    assert (alone["coverage_mean"].chance, alone["coverage_mean"].p_random) == (None, None)
+    assert leading({}) == {}
+
+
+# What a variant may be
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("{bad: {second.nasp: 3}}", "compare.bad: .*second.nasp is unknown; did you mean naps?"),
+        (
+            "{good: {}, bad: {secnd.naps: 3}}",
+            "compare.bad: .*section secnd is unknown; did you mean second?",
+        ),
+        ("{bad: {second.naps: -1}}", "compare.bad: .*second.naps: input should be greater"),
+        ("{bad: {second: {naps: 1}}}", "compare.bad.second: expected a dotted key"),
+        ("{bad: {second.naps.deep: 1}}", "compare.bad: .*naps has no keys below it"),
+        ("{bad: 3}", "compare.bad: expected keys and their values, not 3"),
+        ("{../bad: {}}", "a name is letters, digits"),
+        ("{7: {}}", "a name is letters, digits"),
+        ("{}", "compare: expected variants"),
+        ("[a]", "compare: expected variants"),
+    ],
+)
+def test_a_variant_that_is_none_is_refused_by_its_key_and_nothing_is_made(toy, section, words):
+    before = (toy.root / "params.yaml").read_bytes()
+    with pytest.raises(ParamError, match=rf"(?s){words}"):
+        read_variants(toy.root, [f"compare={section}"])
+    with pytest.raises(ParamError, match="compare: expected variants"):
+        read_variants(toy.root, [])
+    assert (toy.root / "params.yaml").read_bytes() == before
+    assert not (toy.root / ".selectllm").exists()
+
+
+def test_a_workspace_of_a_variant_reads_what_the_users_reads_and_writes_nothing_there(toy):
+    (toy.root.parent / "pools").mkdir()
+    (toy.root.parent / "pools" / "pool.txt").write_text("beside")
+    (toy.root / "data" / "first").mkdir(parents=True)
+    given = ["first.source=../pools/pool.txt", "second.source=data"]
+    variants = read_variants(toy.root, [*given, "compare={a: {second.naps: 2}, b: null}"])
+    assert [v.words for v in variants] == ["second.naps=2", "params.yaml as it is"]
+    first, second = lay_out(toy.root, variants)
+    assert (first / "../pools/pool.txt").read_text() == "beside"
+    assert "naps: 2" in (first / "params.yaml").read_text()
+    assert not (first / "data").exists()  # a stage writes there
+    with (toy.root / "tasks" / "second.py").open("a") as file:
+        file.write("# edited")
+    (toy.root / "own.txt").write_text("own")
+    given[0] = "first.source=own.txt"
+    (again,) = lay_out(toy.root, read_variants(toy.root, [*given, "compare={a: {}}"]))
+    assert again == first
+    assert (again / "tasks" / "second.py").read_text().endswith("# edited")
+    assert (again / "own.txt").read_text() == "own"
+    assert not second.exists()
+    assert (toy.root.parent / "pools" / "pool.txt").read_text() == "beside"
+
+
+# Over the toy graph, on a real Prefect server, with real DVC, Git and MLflow
+
+
+def kept(space):
+    """What a comparison must leave alone: every file of the user's, and data."""
+    files = space.run("git", "ls-files", "-co", "--exclude-standard").stdout.splitlines()
+    data = (path for path in (space.root / "data").rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in [*(space.root / f for f in files), *data]}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+def test_a_failed_variant_stops_no_other_and_nothing_touches_the_workspace(toy, server):
+    toy.env.update(server.env)
+    (toy.root.parent / "beside.txt").write_text("beside")
+    (toy.root / "source.txt").write_text("uncommitted")
+    before = kept(toy)
+    bad = "compare.bad={second.ending: data}"
+    words = ["compare", "-S", "first.source=../beside.txt", "-S", VARIANTS, "-S", bad]
+    places = {n: toy.root / f".selectllm/compare/{n}{toy.root}" for n in ("one", "two", "bad")}
+    process = toy.start(*words, "-S", "first.naps=60")
+    wait_until((places["one"] / "ran.log").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert kept(toy) == before
+    (places["one"] / "ran.log").unlink()
+
+    done = toy.selectllm(*words, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "failed: bad: second: source.txt:1: expected a number, got a word" in done.stderr
+    ran = {name: (place / "ran.log").read_text().split() for name, place in places.items()}
+    assert ran == {"one": ["first", "second"], "two": ["second"], "bad": ["second"]}
+    assert (places["two"] / "data/second/second.txt").read_text() == "beside 1 2"
+    assert kept(toy) == before
+
+    mlflow.set_tracking_uri(f"sqlite:///{toy.root / 'mlflow.db'}")
+    runs = mlflow.search_runs(experiment_names=["selectllm"], output_format="list")
+    told = {run.info.run_name: run for run in runs if "variant" in run.data.tags}
+    states = {name: run.info.status for name, run in told.items()}
+    assert states == {"one": "FINISHED", "two": "FINISHED", "bad": "FAILED"}
+    (parent,) = {run.info.run_id for run in runs} - {run.info.run_id for run in told.values()}
+    assert {run.data.tags["mlflow.parentRunId"] for run in told.values()} == {parent}

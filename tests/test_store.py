@@ -1,0 +1,100 @@
+"""MLflow's store: what cannot be written is told in words, and nothing stays half-written."""
+
+import sqlite3
+
+import mlflow
+import pytest
+
+from flows.store import attempt, database_fault
+
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """A store with one run, by MLflow itself."""
+    root = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("MLFLOW_LOGGING_LEVEL", "WARNING")
+        assert attempt(root, whole) == ""
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def root(fresh, tmp_path, monkeypatch):
+    """A folder with a store of its own."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlflow.db").write_bytes(fresh.read_bytes())
+    return tmp_path
+
+
+def whole(store):
+    with store.run("parent"), store.run("child"):
+        store.mlflow.log_metric("x", 1)
+
+
+def names(root):
+    mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
+    runs = mlflow.search_runs(experiment_names=["selectllm"], output_format="list")
+    return sorted(run.info.run_name for run in runs)
+
+
+def test_a_run_below_another_names_it(root):
+    assert attempt(root, whole) == ""
+    assert names(root) == ["child", "child", "parent", "parent"]
+
+
+def test_runs_that_could_not_be_finished_are_taken_back(root):
+    def breaks(store):
+        with store.run("parent"), store.run("child"):
+            raise OSError("no space left")
+
+    assert attempt(root, breaks) == "no space left"
+    assert names(root) == ["child", "parent"]
+
+
+def test_a_locked_store_is_told_within_seconds(root):
+    other = sqlite3.connect(root / "mlflow.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert attempt(root, whole) == f"{root / 'mlflow.db'}: database is locked"
+    other.close()
+    assert names(root) == ["child", "parent"]
+
+
+def test_a_store_of_another_schema_is_told_and_left_alone(root):
+    with sqlite3.connect(root / "mlflow.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '0123456789ab'")
+    database.close()
+    before = (root / "mlflow.db").read_bytes()
+    assert "out-of-date database schema (found version 0123456789ab" in attempt(root, whole)
+    assert (root / "mlflow.db").read_bytes() == before
+
+
+def test_another_programs_database_is_told_and_left_alone(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    path = tmp_path / "mlflow.db"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE flow_run (id)")
+    database.close()
+    before = path.read_bytes()
+    assert attempt(tmp_path, whole) == f"{path}: not a database of MLflow's; it holds flow_run"
+    assert path.read_bytes() == before
+    path.write_bytes(b"no database " * 100)
+    assert attempt(tmp_path, whole) == f"{path}: file is not a database"
+
+
+def test_a_read_only_store_is_told_without_a_page_of_sql(root, monkeypatch):
+    """By SQLite's own switch: rights do not bind the root user of a container."""
+    before = (root / "mlflow.db").read_bytes()
+    uri = f"sqlite:///file:{root / 'mlflow.db'}?mode=ro&uri=true"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    told = attempt(root, whole)
+    assert "attempt to write a readonly database" in told
+    assert "[SQL" not in told
+    assert (root / "mlflow.db").read_bytes() == before
+
+
+def test_a_database_that_can_be_written_or_is_not_there_has_no_fault(root):
+    assert database_fault(root / "mlflow.db") == ""
+    assert database_fault(root / "none.db") == ""
