@@ -110,7 +110,7 @@ def _prompts(corpus: Corpus, path: Path, rules: Rules) -> dict[Mode, list[Rows]]
     for mode in (Mode.WITHIN, Mode.ACROSS):
         if mode is not rules.mode:
             size = rules.candidates_per_prompt
-            prompts[mode] = regroup(corpus.vectors, size, mode, rules.seed)
+            prompts[mode] = regroup(corpus.vectors, corpus.texts, size, mode, rules.seed)
     return prompts
 
 

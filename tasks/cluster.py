@@ -7,12 +7,15 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import Field
 
 from tasks.core.errors import DataError, ParamError
 from tasks.core.events import log
 from tasks.core.params import PARAMS_FILE, Params, load_section, load_seed
-from tasks.core.schemas import PROMPTS, UNIQUE
+from tasks.core.records import record_text
+from tasks.core.schemas import POOL, PROMPTS, UNIQUE
 from tasks.core.stage import Stage, run_step
 from tasks.core.tables import read_table, write_table
 from tasks.grouping.compose import Mode, compose
@@ -46,13 +49,15 @@ def check(values: Mapping[str, Any]) -> Cluster:
     return load_section(values, "cluster", Cluster)
 
 
-def cluster(vectors: Vectors, params: Cluster, seed: int) -> Clustered:
+def cluster(
+    vectors: Vectors, params: Cluster, seed: int, n_bytes: NDArray[np.int64] | None = None
+) -> Clustered:
     """Prompts that hold every record once, in sizes that differ by at most 1.
 
     With M records and at most R candidates in a prompt there are K = ceil(M / R) prompts. Mode
     within makes K clusters of alike records, and each is a prompt. Modes across and paper make R
     clusters, and each prompt takes at most one record of each; across by equal-size k-means and a
-    seeded draw, paper as the paper's Algorithm 2 does.
+    seeded draw that levels the prompts' lengths, paper as the paper's Algorithm 2 does.
 
     The paper's text does not say which member of a cluster goes to which prompt. Here prompt p
     takes the p-th record that each cluster took (the authors' code goes by file order), and its
@@ -64,6 +69,8 @@ def cluster(vectors: Vectors, params: Cluster, seed: int) -> Clustered:
         vectors: float32, shape (M, d), finite, M at least 1, row i is record i.
         params: Mode, R, and the most memory to take beside the vectors.
         seed: Of cluster starts, of the draw and of slots.
+        n_bytes: int64, shape (M,), of each record's text in UTF-8; without it lengths are as they
+            fall.
 
     Raises:
         ParamError: The memory is too little; says how much is needed.
@@ -73,7 +80,8 @@ def cluster(vectors: Vectors, params: Cluster, seed: int) -> Clustered:
     n_clusters = -(-n // size) if params.mode is Mode.WITHIN else min(size, n)
     partition = _partition(vectors, n_clusters, params, seed)
     by_cluster = np.concatenate(partition.clusters)
-    prompts = compose(partition.labels[by_cluster], size, params.mode, seed)
+    lengths = None if n_bytes is None else n_bytes[by_cluster]
+    prompts = compose(partition.labels[by_cluster], size, params.mode, seed, lengths)
     return Clustered([by_cluster[prompt] for prompt in prompts], partition)
 
 
@@ -83,7 +91,8 @@ def work(stage: Stage) -> None:
     unique = read_table(stage.dep("dedupe/unique.parquet"), UNIQUE)
     ids = [str(id_) for id_ in unique["id"].to_pylist()]
     vectors = read_vectors(stage.dep("embed/vectors.npy"), ids)
-    clustered = cluster(vectors, params, seed)
+    n_bytes = _lengths(stage.dep("ingest/pool.parquet"), unique["id"])
+    clustered = cluster(vectors, params, seed, n_bytes)
     write_table(stage.out("cluster/prompts.parquet"), _table(ids, clustered), PROMPTS)
     summary = _summary(clustered, params, seed)
     stage.out("cluster/clusters.json").write_text(
@@ -130,6 +139,29 @@ def read_vectors(path: Path, ids: Sequence[str]) -> Vectors:
                 fix=remake,
             )
     return np.asarray(vectors)  # the same memory, without memmap's slower indexing
+
+
+def _lengths(pool_file: Path, ids: "pa.ChunkedArray[Any]") -> NDArray[np.int64]:
+    """Bytes of each record's `record_text`, no text being read as an object: int64, shape (M,).
+
+    Raises:
+        DataError: A record is not in the pool.
+    """
+    pool = read_table(pool_file, POOL, ["id", "instruction", "input"])
+    rows = pc.index_in(ids, value_set=pool["id"])
+    if rows.null_count:
+        raise DataError(
+            "lacks records of unique.parquet",
+            where=str(pool_file),
+            fix="Run `dvc repro dedupe` to make it anew.",
+        )
+    n_first, n_then = (
+        pc.binary_length(pool[name]).to_numpy().astype(np.int64)
+        for name in ("instruction", "input")
+    )
+    n_between = len(record_text("", "x")) - len("x")
+    n_bytes: NDArray[np.int64] = (n_first + n_then + n_between * (n_then > 0))[rows.to_numpy()]
+    return n_bytes
 
 
 def _partition(vectors: Vectors, n_clusters: int, params: Cluster, seed: int) -> Partition:

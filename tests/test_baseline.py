@@ -36,7 +36,7 @@ def on_circle(*degrees):
 
 def pool_of(vectors, texts=None, modes=(Mode.WITHIN,), size=4):
     texts = texts or [f"Say {i} words about number {i}." for i in range(len(vectors))]
-    prompts = {mode: in_prompts.regroup(vectors, size, mode, 0) for mode in modes}
+    prompts = {mode: in_prompts.regroup(vectors, texts, size, mode, 0) for mode in modes}
     return Pool(texts, vectors, prompts)
 
 
@@ -197,7 +197,7 @@ def test_the_rubric_takes_the_best_of_each_prompt():
 
 @pytest.mark.parametrize("mode", [Mode.WITHIN, Mode.ACROSS])
 def test_regrouping_parts_the_records(mode):
-    prompts = in_prompts.regroup(unit_vectors(23), 5, mode, seed=0)
+    prompts = in_prompts.regroup(unit_vectors(23), ["a"] * 23, 5, mode, seed=0)
     assert sorted(np.concatenate(prompts).tolist()) == list(range(23))
     assert sorted(map(len, prompts)) == [4, 4, 5, 5, 5]
 
@@ -205,7 +205,10 @@ def test_regrouping_parts_the_records(mode):
 def test_within_holds_alike_records_and_across_unlike_ones():
     vectors = np.concatenate([on_circle(*(np.arange(4) + start)) for start in (0, 90, 180, 270)])
     crowds = {
-        mode: [len(set((p // 4).tolist())) for p in in_prompts.regroup(vectors, 4, mode, 0)]
+        mode: [
+            len(set((p // 4).tolist()))
+            for p in in_prompts.regroup(vectors, ["a"] * len(vectors), 4, mode, 0)
+        ]
         for mode in (Mode.WITHIN, Mode.ACROSS)
     }
     assert crowds == {Mode.WITHIN: [1] * 4, Mode.ACROSS: [4] * 4}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tasks.cluster import Cluster, check, cluster, read_vectors, work
 from tasks.core.errors import DataError, ParamError
 from tasks.core.params import load_seed, read_params
-from tasks.core.schemas import PROMPTS, UNIQUE
+from tasks.core.schemas import POOL, PROMPTS, UNIQUE
 from tasks.core.stage import Stage
 from tasks.core.tables import read_table, write_table
 from tasks.grouping.compose import Mode
@@ -96,7 +96,7 @@ def test_the_same_seed_gives_the_same_prompts_and_another_one_other_prompts(mode
 @pytest.fixture
 def workspace(tmp_path):
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    for name in ("dedupe", "embed"):
+    for name in ("ingest", "dedupe", "embed"):
         (tmp_path / "data" / name).mkdir(parents=True)
     return tmp_path
 
@@ -104,6 +104,8 @@ def workspace(tmp_path):
 def run(root, vectors, n_ids=None, seed=0, **changes):
     """The rows of prompts.parquet and what clusters.json says."""
     ids = [{"id": f"{row:016x}"} for row in range(len(vectors) if n_ids is None else n_ids)]
+    same = {"instruction": "Do it.", "input": "", "output": None, "source": "p:1", "extra": "{}"}
+    write_table(root / "data/ingest/pool.parquet", [one | same for one in ids], POOL)
     write_table(root / "data/dedupe/unique.parquet", ids, UNIQUE)
     np.save(root / "data/embed/vectors.npy", vectors)
     # JSON is YAML, and so a params file.
@@ -121,7 +123,8 @@ def test_the_table_numbers_prompts_slots_and_clusters_from_one_in_order(workspac
     sizes = [7, 6, 6, 6, 6]
     assert places == [(p, s) for p, size in enumerate(sizes, 1) for s in range(1, size + 1)]
     assert {row["cluster"] for row in rows} == set(range(1, (5 if mode is Mode.WITHIN else 7) + 1))
-    prompts, partition = cluster(vectors, params(mode=mode, candidates_per_prompt=7), 0)
+    lengths = np.full(31, len("Do it."))
+    prompts, partition = cluster(vectors, params(mode=mode, candidates_per_prompt=7), 0, lengths)
     order = np.concatenate(prompts)
     assert [int(row["id"], 16) for row in rows] == list(order)
     assert [row["cluster"] for row in rows] == list(partition.labels[order] + 1)

@@ -246,12 +246,17 @@ def candidates(draw):
     return np.array(clusters, np.int32), draw(st.integers(1, 20))
 
 
+def lengths(clusters, seed):
+    """Bytes of texts: most short, some long, a few beyond what is shown."""
+    return np.random.default_rng(seed).lognormal(5, 1.5, len(clusters)).astype(np.int64)
+
+
 @pytest.mark.parametrize("mode", Mode)
 @given(candidates=candidates(), seed=st.integers(0, 9))
 @few
 def test_every_candidate_is_in_one_prompt_and_sizes_differ_by_at_most_one(mode, candidates, seed):
     clusters, size = candidates
-    prompts = compose(clusters, size, mode, seed)
+    prompts = compose(clusters, size, mode, seed, lengths(clusters, seed))
     assert sorted(itertools.chain(*prompts)) == list(range(len(clusters)))
     assert len(prompts) == -(-len(clusters) // size)
     sizes = [len(prompt) for prompt in prompts]
@@ -263,7 +268,7 @@ def test_every_candidate_is_in_one_prompt_and_sizes_differ_by_at_most_one(mode, 
 @few
 def test_across_spreads_every_cluster_as_evenly_as_can_be(mode, candidates, seed):
     clusters, size = candidates
-    prompts = compose(clusters, size, mode, seed)
+    prompts = compose(clusters, size, mode, seed, lengths(clusters, seed))
     for cluster in set(clusters):
         counts = [(clusters[prompt] == cluster).sum() for prompt in prompts]
         assert max(counts) - min(counts) <= 1
@@ -282,6 +287,18 @@ def test_within_prompts_are_the_clusters_of_equal_size_k_means():
     labels = equal_size_kmeans(unit_vectors(100), 8, 0).labels
     prompts = compose(labels, 13, Mode.WITHIN, 0)
     assert [set(labels[prompt]) for prompt in prompts] == [{c} for c in range(8)]
+
+
+@pytest.mark.parametrize("n", [1400, 1395])
+def test_across_prompts_are_about_as_long_as_each_other(n):
+    clusters = np.arange(n, dtype=np.int32) % 14
+    n_bytes = np.minimum(lengths(clusters, 0), 2_000)
+    drawn, levelled = (
+        np.array([n_bytes[p].sum() for p in compose(clusters, 14, Mode.ACROSS, 0, given)])
+        for given in (None, n_bytes)
+    )
+    assert levelled.std() < drawn.std() / 3
+    assert levelled.max() < 1.4 * levelled.mean() < drawn.max()
 
 
 def test_in_the_paper_prompt_p_is_the_p_th_of_every_cluster_and_slot_is_cluster():

@@ -29,7 +29,9 @@ def by_rubric(prompts: Sequence[Rows], texts: Sequence[str], budget: int, seed: 
     return _pick(ranked, budget, seed, sizes)
 
 
-def regroup(vectors: Vectors, candidates_per_prompt: int, mode: Mode, seed: int) -> list[Rows]:
+def regroup(
+    vectors: Vectors, texts: Sequence[str], candidates_per_prompt: int, mode: Mode, seed: int
+) -> list[Rows]:
     """The prompts of the way of composing that the run itself does not go, within or across."""
     n = len(vectors)
     n_clusters = -(-n // candidates_per_prompt)
@@ -37,7 +39,8 @@ def regroup(vectors: Vectors, candidates_per_prompt: int, mode: Mode, seed: int)
         n_clusters = min(candidates_per_prompt, n)
     partition = equal_size_kmeans(vectors, n_clusters, seed)
     by_cluster = np.concatenate(partition.clusters)
-    prompts = compose(partition.labels[by_cluster], candidates_per_prompt, mode, seed)
+    n_bytes = np.fromiter((len(texts[row].encode()) for row in by_cluster), np.int64, n)
+    prompts = compose(partition.labels[by_cluster], candidates_per_prompt, mode, seed, n_bytes)
     return [by_cluster[prompt] for prompt in prompts]
 
 

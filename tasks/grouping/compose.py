@@ -5,6 +5,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+SHOWN_BYTES = 2_000  # of a candidate weigh; about where llm_select shortens what it shows
+
 
 class Mode(StrEnum):
     """How the candidates of a prompt relate to the clusters."""
@@ -18,7 +20,11 @@ class Mode(StrEnum):
 
 
 def compose(
-    clusters: NDArray[np.int32], candidates_per_prompt: int, mode: Mode, seed: int
+    clusters: NDArray[np.int32],
+    candidates_per_prompt: int,
+    mode: Mode,
+    seed: int,
+    n_bytes: NDArray[np.int64] | None = None,
 ) -> list[NDArray[np.intp]]:
     """Prompts, each an array of indices of candidates in the order of their slots.
 
@@ -31,7 +37,9 @@ def compose(
       cluster unless the cluster has more candidates than there are prompts.
 
     Which member of a cluster goes to which prompt, and its slot, are drawn by `seed`, so neither
-    tells anything of the file's order or of the cluster; but in paper mode the candidates of a
+    tells anything of the file's order or of the cluster. Across with `n_bytes`, each cluster's
+    longer members go to the prompts that hold the least so far, so that prompts cost alike. In
+    paper mode the candidates of a
     cluster are dealt in the order given, and slots follow the cluster number. There cluster and
     slot are confounded, as in the paper: a judge that favours slot 1 favours a cluster.
 
@@ -40,6 +48,7 @@ def compose(
         candidates_per_prompt: The most candidates a prompt may hold, at least 1.
         mode: How to combine clusters.
         seed: Of the two random choices named above.
+        n_bytes: int64, shape (n,), of each candidate's text in UTF-8.
     """
     n_prompts = -(-len(clusters) // candidates_per_prompt)
     if n_prompts == 0:
@@ -47,8 +56,33 @@ def compose(
     rng = np.random.default_rng(seed)
     drawn = np.arange(len(clusters)) if mode is Mode.PAPER else rng.permutation(len(clusters))
     by_cluster = drawn[np.argsort(clusters[drawn], kind="stable")]
+    if mode is Mode.ACROSS and n_bytes is not None:
+        by_cluster = _level(by_cluster, clusters, n_prompts, np.minimum(n_bytes, SHOWN_BYTES))
     if mode is Mode.WITHIN:
         prompts = np.array_split(by_cluster, n_prompts)
     else:
         prompts = [by_cluster[start::n_prompts] for start in range(n_prompts)]
     return prompts if mode is Mode.PAPER else [rng.permutation(prompt) for prompt in prompts]
+
+
+def _level(
+    by_cluster: NDArray[np.intp],
+    clusters: NDArray[np.int32],
+    n_prompts: int,
+    weights: NDArray[np.int64],
+) -> NDArray[np.intp]:
+    """The candidates in another order, in which prompts are about as heavy when dealt in turn.
+
+    Candidates change places within their cluster and one turn of the deal only, so that each
+    prompt takes from the same clusters as before.
+    """
+    places = np.arange(len(by_cluster))
+    of = clusters[by_cluster]
+    starts = np.flatnonzero((np.diff(of, prepend=of[0] - 1) != 0) | (places % n_prompts == 0))
+    levelled, loads = by_cluster.copy(), np.zeros(n_prompts, np.int64)
+    for part in np.split(places, starts[1:]):
+        lightest = part[np.argsort(loads[part % n_prompts], kind="stable")]
+        heaviest = by_cluster[part[np.argsort(-weights[by_cluster[part]], kind="stable")]]
+        levelled[lightest] = heaviest
+        loads[lightest % n_prompts] += weights[heaviest]
+    return levelled
