@@ -27,13 +27,7 @@ def unit_vectors(n, seed=0, d=6):
     return unit(np.random.default_rng(seed).standard_normal((n, d)))
 
 
-# The student
-
-
 OUTPUTS = [f"output number {i} {'x' * i}" for i in range(40)]
-
-
-# The step
 
 
 @pytest.fixture
@@ -80,7 +74,9 @@ def select(workspace, rows_by_run):
 
 def run(workspace, **changes):
     section = json.dumps({**SECTION, **changes})
-    (workspace / "params.yaml").write_text(f"seed: 0\nmeasure: {section}\n")
+    (workspace / "params.yaml").write_text(
+        f"seed: 0\nllm_select: {{budget: [4, 10]}}\nmeasure: {section}\n"
+    )
     Stage("measure", workspace).run(work)
     return json.loads((workspace / "data/measure/metrics.json").read_text())
 
@@ -114,6 +110,17 @@ def test_dvcs_plots_get_a_line_a_method_with_the_figures_of_one_space(workspace)
     figure = {"value": 0.5}
     alone = as_csv({"a": entry | {"words": {"vendi": figure}}, "b": entry}, "words")
     assert alone == "method,n_records,vendi\na,2,0.5\nb,2,\n"
+
+
+def test_curves_tell_the_beginnings_of_every_selection(workspace):
+    told = run(workspace)
+    curves = told["curves"]
+    assert curves["sizes"] == [4, 10]
+    assert set(curves["methods"]) == {"llm_select", "random", "k"}
+    for method, figures in curves["methods"].items():
+        value = told["methods"][method]["words"]["coverage_mean"]["value"]
+        small, whole = (point[0] for point in figures["words.coverage_mean"])
+        assert small > whole == value
 
 
 def test_the_same_records_have_the_same_figures_under_any_name(workspace):

@@ -11,7 +11,6 @@ from flows.show import capped as capped_words
 from tests.fake_provider import FakeProvider, fails
 
 pytestmark = pytest.mark.slow
-FEW_BASELINES = ("baseline.methods=[random]", "baseline.n_seeds=2")
 
 
 def test_any_model_behind_an_openai_endpoint_can_judge(clone):
@@ -21,8 +20,8 @@ def test_any_model_behind_an_openai_endpoint_can_judge(clone):
         route = "{model: openai/judge-1, api_base: '%s', api_key: none, schema: always, PRICE}"
         route = route.replace("PRICE", price)
         mine = f"models.mine={route % provider.api_base}"
-        space.set(mine, "llm_select.route=mine", "llm_select.budget=33", *FEW_BASELINES)
-        space.dvc("repro")
+        space.set(mine, "llm_select.route=mine", "llm_select.budget=33")
+        space.dvc("repro", "llm_select")
         n_prompts = json.loads((space.root / "data/cluster/clusters.json").read_text())["n_prompts"]
         assert len(provider.calls) == n_prompts
         assert {call.body["model"] for call in provider.calls} == {"judge-1"}
@@ -50,7 +49,7 @@ def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_goes_on_when_it_is
     """With a key that the provider repeats; it is nowhere, Prefect and MLflow included."""
     space = clone("capped")
     space.env.update(server.env | {"MY_ACCESS": SECRET})
-    space.set(*FEW_BASELINES)
+    space.set("baseline.methods=[random]", "baseline.n_seeds=2")  # quick ones
     price = "input_cost_per_token: 1.0e-5, output_cost_per_token: 1.0e-5"
     with FakeProvider() as provider:
         provider.script(fails(503, f"{SECRET} may try later"), fails(401, f"who is {SECRET}?"))
@@ -71,8 +70,10 @@ def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_goes_on_when_it_is
         assert (space.root / "data/export").is_dir()
         assert capped_words(read_graph(space.root), space.root)  # also of a part that is Cached
         n_calls = len(provider.calls)
-        whole = space.selectllm("run", "-S", "llm_select.max_usd=30")
-        assert "partial:" not in whole.stdout
+        space.set("llm_select.max_usd=30")
+        whole = space.dvc("repro", "llm_select")
+        usage = json.loads((space.root / "data/llm_select/usage.json").read_text())
+        assert (usage["partial"], usage["selected"]) == (None, 60)
         assert len(provider.calls) == 2 + 32
         assert n_calls < 2 + 32
     assert provider.calls[-1].headers["authorization"] == f"Bearer {SECRET}"

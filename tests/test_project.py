@@ -115,12 +115,12 @@ def test_a_changed_key_runs_its_stages_and_put_back_it_runs_none(done, override,
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 def test_variants_stand_side_by_side_in_mlflow_and_again_at_once_from_cache(done, server):
-    words = ["compare", "-S", "compare={as_is: {}, csv: {export.formats: [csv]}}"]
+    words = ["compare", "-S", "compare={as_is: {}, chat: {export.formats: [chat]}}"]
     before = hashes(done)
     first = done.selectllm(*words)
-    assert re.findall(r"^(as_is|csv) +done +(\S+)", first.stdout, re.MULTILINE) == [
+    assert re.findall(r"^(as_is|chat) +done +(\S+)", first.stdout, re.MULTILINE) == [
         ("as_is", "Cached"),
-        ("csv", "1"),
+        ("chat", "1"),
     ]
     assert hashes(done) == before
     assert done.dvc("status").stdout.strip() == "Data and pipelines are up to date."
@@ -129,14 +129,14 @@ def test_variants_stand_side_by_side_in_mlflow_and_again_at_once_from_cache(done
     client = mlflow.MlflowClient()
     (parent,) = _runs("tags.comparison != ''")
     children = _runs(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
-    assert {run.info.run_name for run in children} == {"as_is", "csv"}
+    assert {run.info.run_name for run in children} == {"as_is", "chat"}
     for run in children:
         assert {i.dataset.name for i in run.inputs.dataset_inputs} == {"pool", "selection"}
         assert run.data.metrics["validate.funnel.selected"] == 60
         assert 0 < run.data.metrics["words/coverage_mean"] < 2
         assert "60 | selected" in run.data.tags["mlflow.note.content"]
-    assert parent.data.metrics["overlap/as_is csv"] == 1
-    assert "| csv | export.formats=" in parent.data.tags["mlflow.note.content"]
+    assert parent.data.metrics["overlap/as_is chat"] == 1
+    assert "| chat | export.formats=" in parent.data.tags["mlflow.note.content"]
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert files == {"comparison.html", "comparison.csv", "overlap.csv"}
 
