@@ -70,7 +70,8 @@ def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_goes_on_when_it_is
         assert (space.root / "data/export").is_dir()
         assert capped_words(read_graph(space.root), space.root)  # also of a part that is Cached
         n_calls = len(provider.calls)
-        space.set("llm_select.max_usd=30")
+        params = space.root / "params.yaml"
+        params.write_text(params.read_text().replace("max_usd: 0.3", "max_usd: 30"))
         whole = space.dvc("repro", "llm_select")
         usage = json.loads((space.root / "data/llm_select/usage.json").read_text())
         assert (usage["partial"], usage["selected"]) == (None, 60)
