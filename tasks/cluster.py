@@ -2,26 +2,22 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tasks.core.errors import DataError, ParamError
+from tasks.core.errors import ParamError
 from tasks.core.events import log
 from tasks.core.params import PARAMS_FILE, Params, load_section, load_seed
-from tasks.core.records import record_text
-from tasks.core.schemas import POOL, PROMPTS, UNIQUE
+from tasks.core.schemas import PROMPTS, UNIQUE
 from tasks.core.stage import Stage, run_step
 from tasks.core.tables import read_table, write_table
 from tasks.grouping.compose import Mode, compose
+from tasks.grouping.inputs import read_vectors, text_lengths
 from tasks.grouping.partition import Partition, Rows, Vectors
-
-BLOCK = 65_536  # rows checked at a time
 
 
 class Cluster(Params):
@@ -91,7 +87,7 @@ def work(stage: Stage) -> None:
     unique = read_table(stage.dep("dedupe/unique.parquet"), UNIQUE)
     ids = [str(id_) for id_ in unique["id"].to_pylist()]
     vectors = read_vectors(stage.dep("embed/vectors.npy"), ids)
-    n_bytes = _lengths(stage.dep("ingest/pool.parquet"), unique["id"])
+    n_bytes = text_lengths(stage.dep("ingest/pool.parquet"), unique["id"])
     clustered = cluster(vectors, params, seed, n_bytes)
     write_table(stage.out("cluster/prompts.parquet"), _table(ids, clustered), PROMPTS)
     summary = _summary(clustered, params, seed)
@@ -103,65 +99,6 @@ def work(stage: Stage) -> None:
         "of equal size (%(solver)s, inertia %(inertia)g)",
         summary,
     )
-
-
-def read_vectors(path: Path, ids: Sequence[str]) -> Vectors:
-    """The vectors of these ids, mapped and not loaded, float32 (M, d), M at least 1.
-
-    Raises:
-        DataError: The file is no array, not float32 (M, d), has another number of rows than there
-            are ids, no rows at all, or holds a value that is not finite.
-    """
-    remake = "Run `dvc repro embed --force`, which makes it anew."
-    try:
-        vectors = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError) as error:
-        raise DataError(f"not readable: {error}", where=str(path), fix=remake) from None
-    if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) != len(ids):
-        raise DataError(
-            f"expected float32 vectors of {len(ids)} records, not {vectors.dtype} {vectors.shape}",
-            where=str(path),
-            fix=remake,
-        )
-    if len(vectors) == 0:
-        raise DataError(
-            "there is no record to cluster",
-            where=str(path),
-            fix="See what ingest and dedupe dropped, and why, in their dropped.parquet.",
-        )
-    for start in range(0, len(vectors), BLOCK):
-        is_finite = np.isfinite(vectors[start : start + BLOCK]).all(axis=1)
-        if not is_finite.all():
-            row = start + int(is_finite.argmin())
-            raise DataError(
-                f"the vector of record {ids[row]} is not finite",
-                where=f"{path}: row {row}",
-                fix=remake,
-            )
-    return np.asarray(vectors)  # the same memory, without memmap's slower indexing
-
-
-def _lengths(pool_file: Path, ids: "pa.ChunkedArray[Any]") -> NDArray[np.int64]:
-    """Bytes of each record's `record_text`, no text being read as an object: int64, shape (M,).
-
-    Raises:
-        DataError: A record is not in the pool.
-    """
-    pool = read_table(pool_file, POOL, ["id", "instruction", "input"])
-    rows = pc.index_in(ids, value_set=pool["id"])
-    if rows.null_count:
-        raise DataError(
-            "lacks records of unique.parquet",
-            where=str(pool_file),
-            fix="Run `dvc repro dedupe` to make it anew.",
-        )
-    n_first, n_then = (
-        pc.binary_length(pool[name]).to_numpy().astype(np.int64)
-        for name in ("instruction", "input")
-    )
-    n_between = len(record_text("", "x")) - len("x")
-    n_bytes: NDArray[np.int64] = (n_first + n_then + n_between * (n_then > 0))[rows.to_numpy()]
-    return n_bytes
 
 
 def _partition(vectors: Vectors, n_clusters: int, params: Cluster, seed: int) -> Partition:
