@@ -21,7 +21,8 @@ from hypothesis import settings
 settings.register_profile("shared machine", deadline=None)  # an example may wait for its turn
 settings.load_profile("shared machine")
 
-pytest_plugins = ("tests.judge_desk", "tests.selection_desk")  # fixtures of several files
+# Fixtures of several files.
+pytest_plugins = ("tests.journal_entries", "tests.judge_desk", "tests.selection_desk")
 
 # Tests send SIGINT to what they start, which would inherit that a background job ignores it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

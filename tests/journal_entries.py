@@ -1,15 +1,30 @@
 """Entries for journals, and a look at what a journal holds."""
 
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
+
+import pytest
 
 from tasks.llm.journal.entries import Answer, Call, Settled
+from tasks.llm.journal.journal import Journal
 
 ANSWER = Answer(
     "mine", "fake-1", '{"picks": [3, 1]} 甲', (3, 1), 120, 8, 0.5, False, ("seed",), "stop"
 )
 TIMEOUT = Settled("timeout", "no whole reply", "", 1000, 256, 1.0, True, 0.1)
 REFUSED = Settled("rate_limit", "too fast", "", 0, 0, 0.0, False, 0.1)
+
+
+@pytest.fixture
+def db_path(tmp_path):
+    return tmp_path / "new folder" / "journal.sqlite"
+
+
+@pytest.fixture
+def journals(db_path):
+    """Opens journals on one file, as so many runs would."""
+    with ExitStack() as stack:
+        yield lambda **how: stack.enter_context(closing(Journal(db_path, **how)))
 
 
 def call(key="k", usd=1.0):

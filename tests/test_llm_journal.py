@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from contextlib import ExitStack, closing
+from contextlib import closing
 
 import pytest
 
@@ -26,25 +26,13 @@ FACTS = {
 }
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "new folder" / "journal.sqlite"
-
-
-@pytest.fixture
-def journals(path):
-    """Opens journals on one file, as so many runs would."""
-    with ExitStack() as stack:
-        yield lambda **how: stack.enter_context(closing(Journal(path, **how)))
-
-
-def test_an_answer_comes_back_as_it_was_kept_after_reopening(path):
-    with closing(Journal(path)) as journal:
+def test_an_answer_comes_back_as_it_was_kept_after_reopening(db_path):
+    with closing(Journal(db_path)) as journal:
         assert journal.answer("k") is None
         asyncio.run(buy(journal))
-    with closing(Journal(path)) as journal:
+    with closing(Journal(db_path)) as journal:
         assert journal.answer("k") == ANSWER
-    assert rows(path) == [("answer", 0.5, 0)]
+    assert rows(db_path) == [("answer", 0.5, 0)]
 
 
 def test_an_answer_is_on_disk_for_others_before_the_journal_is_closed(journals):
@@ -53,20 +41,20 @@ def test_an_answer_is_on_disk_for_others_before_the_journal_is_closed(journals):
     assert other.answer("k") == ANSWER
 
 
-def test_a_call_is_booked_at_its_most_and_settled_at_what_it_cost(journals, path):
+def test_a_call_is_booked_at_its_most_and_settled_at_what_it_cost(journals, db_path):
     journal = journals(cap_usd=5.0)
 
     async def run():
         first, second = await journal.reserve(call("a")), await journal.reserve(call("b"))
         assert journal.spent_usd == 2.0
-        assert rows(path) == [("open", 1.0, 1), ("open", 1.0, 1)]
+        assert rows(db_path) == [("open", 1.0, 1), ("open", 1.0, 1)]
         await journal.keep(first, ANSWER, 0.1)
         assert journal.spent_usd == 1.5
         await journal.settle(second, REFUSED)
         assert journal.spent_usd == 0.5
 
     asyncio.run(run())
-    assert rows(path) == [("answer", 0.5, 0), ("rate_limit", 0.0, 0)]
+    assert rows(db_path) == [("answer", 0.5, 0), ("rate_limit", 0.0, 0)]
 
 
 def test_failed_calls_are_told_in_their_order_and_are_no_answers(journals):
@@ -87,7 +75,7 @@ def test_failed_calls_are_told_in_their_order_and_are_no_answers(journals):
     assert journal.answer("k") is None
 
 
-def test_forgiven_calls_stay_on_the_books_and_no_longer_stand_against_asking(journals, path):
+def test_forgiven_calls_stay_on_the_books_and_no_longer_stand_against_asking(journals, db_path):
     async def talk(journal):
         await journal.settle(await journal.reserve(call()), REFUSED)
         await buy(journal, "other")
@@ -95,12 +83,12 @@ def test_forgiven_calls_stay_on_the_books_and_no_longer_stand_against_asking(jou
     journal = journals()
     asyncio.run(talk(journal))
     spent_usd = journal.spent_usd
-    assert forgive(path) == 1
+    assert forgive(db_path) == 1
     (tried,) = journal.tried("k")
     assert tried.outcome == f"forgiven {REFUSED.outcome}"
     assert journal.answer("other") == ANSWER
     assert journal.spent_usd == spent_usd
-    assert forgive(path) == 0
+    assert forgive(db_path) == 0
 
 
 def test_what_is_answered_cannot_be_bought_again(journals):
@@ -147,17 +135,17 @@ def test_room_is_waited_for_only_while_a_call_of_this_run_is_under_way(journals)
     asyncio.run(run())
 
 
-def test_reading_alone_books_nothing_and_leaves_no_lock(journals, path):
+def test_reading_alone_books_nothing_and_leaves_no_lock(journals, db_path):
     assert journals().answer("k") is None
-    assert not (path.parent / "runs").exists()
+    assert not (db_path.parent / "runs").exists()
 
 
-def test_what_waits_together_shares_one_commit(path):
-    path.parent.mkdir()
+def test_what_waits_together_shares_one_commit(db_path):
+    db_path.parent.mkdir()
     statements = []
 
     async def run():
-        db = connect(path)
+        db = connect(db_path)
         db.set_trace_callback(statements.append)
         with closing(db), closing(Commits(db)) as commits:
             entered, release = threading.Event(), threading.Event()
@@ -178,18 +166,18 @@ def test_what_waits_together_shares_one_commit(path):
     assert statements.count("COMMIT") == 2
 
 
-def test_work_that_raises_leaves_nothing_behind_and_tells_who_waits(journals, path):
+def test_work_that_raises_leaves_nothing_behind_and_tells_who_waits(journals, db_path):
     journal = journals()
 
     async def run():
         call_id = await journal.reserve(call())
         with pytest.raises(Exception, match="constraint"):
             await journal.settle(call_id, TIMEOUT._replace(message=None))
-        assert rows(path) == [("open", 1.0, 1)]
+        assert rows(db_path) == [("open", 1.0, 1)]
         await journal.settle(call_id, TIMEOUT)
 
     asyncio.run(run())
-    assert rows(path) == [("timeout", 1.0, 1)]
+    assert rows(db_path) == [("timeout", 1.0, 1)]
 
 
 def test_what_was_begun_is_written_also_when_who_waits_is_cancelled(journals):

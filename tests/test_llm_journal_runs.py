@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
@@ -18,18 +18,6 @@ from tasks.llm.journal.entries import LOST, Refused
 from tasks.llm.journal.journal import Journal
 from tests.conftest import PROJECT
 from tests.journal_entries import ANSWER, REFUSED, TIMEOUT, buy, call, rows
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "new folder" / "journal.sqlite"
-
-
-@pytest.fixture
-def journals(path):
-    """Opens journals on one file, as so many runs would."""
-    with ExitStack() as stack:
-        yield lambda **how: stack.enter_context(closing(Journal(path, **how)))
 
 
 def test_what_is_being_asked_by_a_run_that_lives_cannot_be_bought_beside_it(journals):
@@ -67,10 +55,10 @@ def test_spending_counts_across_runs_of_one_selection_alone(journals):
 )
 def test_two_runs_at_once_never_pass_the_cap_they_share(tmp_path_factory, prices, cap_usd):
     """Every call is settled at its most, so that what is booked is also what is paid."""
-    path = tmp_path_factory.mktemp("shared") / "journal.sqlite"
+    db_path = tmp_path_factory.mktemp("shared") / "journal.sqlite"
 
     async def spend(name):
-        with closing(Journal(path, cap_usd=cap_usd)) as journal:
+        with closing(Journal(db_path, cap_usd=cap_usd)) as journal:
 
             async def one(i, usd):
                 call_id = await journal.reserve(call(f"{name}{i}", usd))
@@ -95,10 +83,12 @@ def test_two_runs_at_once_never_pass_the_cap_they_share(tmp_path_factory, prices
     for thread in threads:
         thread.join()
     assert not failures
-    paid = sum(usd for (usd,) in rows(path, "usd"))
+    paid = sum(usd for (usd,) in rows(db_path, "usd"))
     assert paid <= cap_usd * (1 + 1e-12)
     left = cap_usd - paid
-    assert len(rows(path)) == 2 * len(prices) or left < max(prices)  # nor was it refused too early
+    assert len(rows(db_path)) == 2 * len(prices) or left < max(
+        prices
+    )  # nor was it refused too early
 
 
 HOLD = """
@@ -119,10 +109,13 @@ asyncio.run(hold())
 
 
 @pytest.fixture
-def holder(path):
+def holder(db_path):
     """Another process with two calls under way."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(db_path)],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     with process:
@@ -134,7 +127,7 @@ def holder(path):
 
 
 def test_calls_of_another_process_are_left_to_it_while_it_lives_and_written_off_when_it_was_killed(
-    holder, journals, path
+    holder, journals, db_path
 ):
     journal = journals(cap_usd=10.0)
 
@@ -146,20 +139,20 @@ def test_calls_of_another_process_are_left_to_it_while_it_lives_and_written_off_
         assert isinstance(await journal.reserve(call("a")), int)
 
     asyncio.run(run())
-    assert rows(path) == [(LOST, 1.0, 1), (LOST, 1.0, 1), ("open", 1.0, 1)]
+    assert rows(db_path) == [(LOST, 1.0, 1), (LOST, 1.0, 1), ("open", 1.0, 1)]
     assert journal.spent_usd == 3.0  # what was lost counts as spent in full
     assert [tried.outcome for tried in journal.tried("a")] == [LOST]
 
 
-def test_the_first_call_of_a_run_writes_off_what_a_killed_one_left_open(holder, journals, path):
+def test_the_first_call_of_a_run_writes_off_what_a_killed_one_left_open(holder, journals, db_path):
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
     asyncio.run(buy(journals(), "c"))
-    assert [outcome for outcome, *_ in rows(path)] == [LOST, LOST, "answer"]
-    assert len([*(path.parent / "runs").iterdir()]) == 1  # this run's own lock
+    assert [outcome for outcome, *_ in rows(db_path)] == [LOST, LOST, "answer"]
+    assert len([*(db_path.parent / "runs").iterdir()]) == 1  # this run's own lock
 
 
-def test_a_closed_run_leaves_no_lock_and_its_open_calls_count_as_lost(journals, path):
+def test_a_closed_run_leaves_no_lock_and_its_open_calls_count_as_lost(journals, db_path):
     async def run():
         interrupted = journals()
         await interrupted.reserve(call("a"))
@@ -167,15 +160,15 @@ def test_a_closed_run_leaves_no_lock_and_its_open_calls_count_as_lost(journals, 
         await buy(journals(), "b")
 
     asyncio.run(run())
-    assert [outcome for outcome, *_ in rows(path)] == [LOST, "answer"]
+    assert [outcome for outcome, *_ in rows(db_path)] == [LOST, "answer"]
 
 
-def test_runs_that_begin_together_make_one_journal(path):
+def test_runs_that_begin_together_make_one_journal(db_path):
     barrier, made = threading.Barrier(6), []
 
     def begin():
         barrier.wait()
-        with closing(Journal(path)) as journal:
+        with closing(Journal(db_path)) as journal:
             made.append(journal.spent_usd)
 
     threads = [threading.Thread(target=begin) for _ in range(6)]
@@ -186,11 +179,11 @@ def test_runs_that_begin_together_make_one_journal(path):
     assert made == [0.0] * 6
 
 
-def test_a_locked_journal_is_waited_for(journals, path):
+def test_a_locked_journal_is_waited_for(journals, db_path):
     journal = journals()
 
     def hold():
-        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        with closing(sqlite3.connect(db_path, isolation_level=None)) as db:
             db.execute("BEGIN IMMEDIATE")
             locked.set()
             time.sleep(0.3)
