@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from flows import dvc, overrides
 from flows.errors import FlowError
+from flows.store import OWN_TABLES, database_fault, tracking_uri
 from flows.workspace import STATE_DIR, find_root
 
 FREE_GB = 2
@@ -143,8 +144,6 @@ def _params(root: Path) -> Iterator[Finding]:
 
 def _databases(root: Path) -> Iterator[Finding]:
     """Each database of ours can be written now; a lock would stop a run in its middle."""
-    from flows.store import OWN_TABLES, database_fault, tracking_uri  # noqa: PLC0415  Prefect, 4 s
-
     home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
     files = {"Prefect": home / "prefect.db", "journal": root / STATE_DIR / "journal.sqlite"}
     if tracking_uri(root).startswith("sqlite:///"):

@@ -60,7 +60,9 @@ def _write(store: Store, outcomes: Sequence[Outcome], ends: Ends, print_: str) -
         table = comparison.rows(outcomes)
         mlflow.log_text(page(outcomes), "comparison.html")
         mlflow.log_text(comparison.as_csv(table), "comparison.csv")
-        mlflow.log_text(comparison.as_csv(comparison.overlap_rows(outcomes)), "overlap.csv")
+        whole = [outcome for outcome in outcomes if outcome.ids]
+        if whole:
+            mlflow.log_text(comparison.as_csv(comparison.overlap_rows(whole)), "overlap.csv")
         mlflow.log_metrics(dict(_metrics(table)) | _overlaps(outcomes))
         note = f"{_links(store, run_id, children, print_)}\n\n{markdown.comparison(outcomes)}"
         mlflow.set_tags({FINGERPRINT: print_, NOTE: note[:MAX_TAG_CHARS]})

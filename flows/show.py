@@ -111,8 +111,9 @@ def capped(graph: Graph, root: Path) -> str:
     usage = load(graph, root, "usage")
     if not usage.get("partial"):
         return ""
+    when = "before the last round was over" if usage["selected"] == usage["budget"] else "so far"
     return (
-        f"{usage['selected']:,} of {usage['budget']:,} selected, then the next call could have "
+        f"{usage['selected']:,} of {usage['budget']:,} selected {when}: the next call could have "
         f"passed llm_select.{usage['partial']}. Raise it and run this again to go on; what was "
         "answered is not paid for again."
     )

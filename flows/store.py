@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger
-
 from flows.errors import FlowError
 
 EXPERIMENT = "selectllm"
@@ -93,6 +91,8 @@ def write(root: Path, work: Callable[[Store], None]) -> None:
     """Let `work` write runs; where that fails, warn. It never costs a selection."""
     fault = attempt(root, work)
     if fault:
+        from prefect import get_run_logger  # noqa: PLC0415  4 s, and `doctor` has no use for it
+
         get_run_logger().warning(
             "This run is not in MLflow: %s\nThe selection is whole; try `selectllm doctor`.", fault
         )

@@ -138,7 +138,7 @@ def embed_missing(texts: PoolTexts, encoder: Encoder, store: VectorStore, stage:
         n_full += block.n_full
         progress.advance(len(block.rows))
     if n_full:
-        log.info("embed: of %s texts the end was not read; see embed.max_tokens", f"{n_full:,}")
+        log.info("embed: of %s new texts the end was not read; see embed.max_tokens", f"{n_full:,}")
     return slots[inverse]
 
 

@@ -75,7 +75,7 @@ def measure(rulers: "Rulers", selections: Iterable[Selection]) -> Iterator[Measu
     for method, seed, rows in selections:
         figures = {"text": text_figures(rulers.texts, rulers.labels, rows)}
         for name, vectors in rulers.spaces.items():
-            spread = spread_figures(vectors, rulers.pool, rows)
+            spread = spread_figures(rulers.covered[name], vectors[rows])
             figures[name] = spread | rulers.exam.figures(vectors, rows)
         yield Measured(method, seed, rows, figures)
 

@@ -115,7 +115,7 @@ def _read(stage: Stage) -> Evidence:
     selected = read_table(files["llm_select/selected.parquet"], SELECTED)
     return Evidence(
         corpus=corpus,
-        pool=read_table(files["ingest/pool.parquet"], POOL),
+        pool=read_table(files["ingest/pool.parquet"], POOL, ["id", "instruction", "input"]),
         dropped=read_table(files["ingest/dropped.parquet"], INGEST_DROPPED),
         duplicates=read_table(files["dedupe/dropped.parquet"], DEDUPE_DROPPED),
         prompts=shown,

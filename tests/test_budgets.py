@@ -94,6 +94,12 @@ def test_where_the_money_ends_in_a_later_round_the_larger_budget_is_whole():
     assert [pick.question.round for pick in result.selected] == [2, 2] + [1] * 18
 
 
+def test_where_the_money_ends_between_rounds_the_winners_so_far_fill_it_up():
+    result = selection(64, [2], ask=judge(n_answers=16 + 1))
+    assert result.is_partial
+    assert [pick.question.round for pick in result.selected] == [2, 1]
+
+
 def test_the_least_of_several_budgets_is_held_against_the_paper_s_prompts():
     rules = Rules((1_000, 1_500, 2_000), 14, Mode.PAPER, 0)
     with pytest.raises(ParamError, match=r"budget is 1,500.*\n.*1000 or 2000"):

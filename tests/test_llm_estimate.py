@@ -146,6 +146,21 @@ def test_votes_rounds_and_canaries_are_in_it(budget, tmp_path):
         assert bounds[0] <= n <= bounds[1]
 
 
+def test_what_a_prompt_says_more_is_counted_in_every_round():
+    shown, rules = shown_of(POOLS["code"](), size=6), Rules((2,), 6, Mode.ACROSS, 0)
+    plain, asking = (terms_of(rationale=asked) for asked in (False, True))
+    short, long = (
+        sum(len(m["content"].encode()) for m in t.prompt.messages(["x"], 1, rationale=t.rationale))
+        for t in (plain, asking)
+    )
+    routes = load_routes({"models": {"x": {"model": "offline/rubric", "schema": "never"}}})
+    less, more = (estimate(shown, rules, t, [routes["x"]], {}).work for t in (plain, asking))
+    assert more.calls[1] == 10 + 2
+    assert long > short
+    grown = more.prompt_tokens[1] - less.prompt_tokens[1]
+    assert grown >= more.calls[1] * (long - short)
+
+
 def test_the_price_is_that_of_the_tokens_and_an_unknown_one_names_the_key_to_set(tmp_path):
     shown, terms = shown_of(POOLS["code"]()), terms_of()
     rules = Rules((10,), 12, Mode.ACROSS, 0)

@@ -34,7 +34,7 @@ def on_circle(*degrees):
 
 def test_coverage_and_facility_location_of_a_known_case():
     vectors = on_circle(0, 60, 90, 180)
-    figures = spread_figures(vectors, np.arange(4), np.array([0]))
+    figures = spread_figures(vectors, vectors[[0]])
     gaps = [0, 1, np.sqrt(2), 2]  # chords of 0, 60, 90 and 180 degrees
     assert figures["coverage_mean"].value == pytest.approx(np.mean(gaps), abs=1e-3)
     assert figures["coverage_p95"].value == pytest.approx(2)
@@ -44,12 +44,12 @@ def test_coverage_and_facility_location_of_a_known_case():
 
 
 def test_redundancy_is_the_mean_cosine_to_the_nearest_other():
-    figures = spread_figures(on_circle(0, 60, 180), np.arange(3), np.arange(3))
+    figures = spread_figures(on_circle(0, 60, 180), on_circle(0, 60, 180))
     assert figures["redundancy"].value == pytest.approx((0.5 + 0.5 - 0.5) / 3, abs=1e-6)
 
 
 def test_the_whole_pool_covers_itself():
-    figures = spread_figures(unit_vectors(30), np.arange(30), np.arange(30))
+    figures = spread_figures(unit_vectors(30), unit_vectors(30))
     assert figures["coverage_max"].value == pytest.approx(0, abs=1e-3)
     assert figures["facility_location"].value == pytest.approx(1)
 

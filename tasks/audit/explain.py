@@ -117,5 +117,7 @@ def _with_words(root: Path, answers: list[dict[str, Any]]) -> list[dict[str, Any
 def _fate(story: dict[str, Any]) -> Fate:
     if story["receipt"]:
         return Fate.SELECTED
-    was_judged = any(each["rank"] for this in story["rounds"] for each in this["candidates"])
-    return Fate.REJECTED if was_judged else Fate.UNDECIDED
+    last = [each for this in story["rounds"][-1:] for each in this["candidates"]]
+    ranks = {each["id"]: each["rank"] for each in last}
+    was_beaten = any(ranks.values()) and not ranks[story["id"]]  # else its next prompt is to come
+    return Fate.REJECTED if was_beaten else Fate.UNDECIDED

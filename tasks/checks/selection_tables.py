@@ -108,12 +108,13 @@ def _quotas(artifacts: Artifacts, limits: Limits) -> Table:
 def _selected(artifacts: Artifacts, limits: Limits) -> Table:
     """One row a selected record, beside the pick that it should be: the last one of its record.
 
-    Picks of a round before the one that serves the largest budget do not count.
+    Picks of a round before the one that serves the largest budget do not count, but that they fill
+    up a partial selection.
     """
     frame = artifacts.selected.select(["id", *PROVENANCE, "cluster"]).to_pandas()
     picks = artifacts.picks.to_pandas()
     n_picks = picks.groupby("round").size()
-    serving = n_picks.index[n_picks <= max(limits.n_selected, n_picks.min())]
+    serving = n_picks.index[(n_picks <= limits.n_selected) | limits.is_partial]
     picks = picks[picks["round"].isin(serving)].sort_values("round", kind="stable")
     picks = picks.drop_duplicates("id", keep="last").set_index("id")
     beside = {f"pick_{name}": frame["id"].map(picks[name]) for name in PROVENANCE}

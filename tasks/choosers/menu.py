@@ -27,7 +27,7 @@ IN_PROMPTS = frozenset({Method.RANDOM_IN_PROMPTS, Method.RUBRIC_IN_PROMPTS})
 AT_RANDOM = frozenset({Method.RANDOM, Method.RANDOM_IN_PROMPTS})
 """Methods that are nothing but chance: one choice says little, so each runs with many seeds."""
 
-MAX_RECORDS = {Method.CBS: 100_000, Method.FACILITY_LOCATION: 250_000}
+MAX_RECORDS = {Method.CBS: 85_000, Method.FACILITY_LOCATION: 250_000}
 """Records above which a method is left out: it would take more than seven or eight minutes."""
 
 MAX_PAIRS = {Method.K_CENTER: 2_000_000_000, Method.MEDOIDS: 500_000_000}

@@ -52,10 +52,10 @@ PROMPTS = pa.schema(
 """One row a candidate, ordered by prompt, then slot."""
 
 _PROVENANCE = [
-    _required("round", pa.int32()),  # 1, or the tournament round when the budget is under K
+    _required("round", pa.int32()),  # the last one that picked it; over 1 where a budget is under K
     _required("prompt", pa.int32()),
     _required("slot", pa.int32()),
-    _required("rank", pa.int32()),  # inside the prompt, 1 = best
+    _required("rank", pa.int32()),  # in the prompt, 1 = best of those that are taken
     _required("votes", pa.int32()),  # of the prompt that name it; 0 for a fallback
     _required("method", pa.string()),  # llm, rubric (the offline route) or fallback
 ]
@@ -72,7 +72,7 @@ SELECTED = pa.schema(
         _required("model", pa.string()),
     ]
 )
-"""Exactly N rows, the most preferred first: by rank, then by the seeded order of prompts, so
+"""Exactly N rows, the most preferred first: the last round, then by rank and prompt order, so
 that any first n rows are the selection for budget n from the same answers."""
 
 SELECTIONS = pa.schema(

@@ -12,6 +12,7 @@ from itertools import cycle
 from typing import NamedTuple
 
 MIN_CHARS, MAX_CHARS = 40, 600  # of gibberish
+MOST_BYTES = 4 * MAX_CHARS  # of any canary in UTF-8
 TORN_SHARE = 1 / 3  # of its words that a torn-off piece keeps, at most
 TORN_WORDS = 6  # and no more than these, or it might be a request already
 DENSE_CHARS = 6  # the same where no spaces stand between words

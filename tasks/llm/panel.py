@@ -14,7 +14,7 @@ from tasks.llm.quota import Take
 from tasks.llm.rounds import Bought
 from tasks.llm.routes import Route
 from tasks.llm.till import Till
-from tasks.llm.votes import n_ranked, n_useful
+from tasks.llm.votes import n_ranked
 
 
 class Terms(NamedTuple):
@@ -30,7 +30,7 @@ class Terms(NamedTuple):
     def n_ranks(self, n_slots: int, n_picks: int) -> int:
         """How many slots an answer ranks for a prompt of so many to make so many picks."""
         n_wanted = n_picks if self.take is Take.FIRST else n_slots
-        return n_ranked(n_slots, n_wanted, n_useful(n_slots, self.votes))
+        return n_ranked(n_slots, n_wanted, self.votes)
 
 
 class Named(NamedTuple):

@@ -113,7 +113,7 @@ class Pick(NamedTuple):
 class Selection(NamedTuple):
     """What was selected, and everything on the way there."""
 
-    selected: list[Pick]  # by rank, then by the order of prompts
+    selected: list[Pick]  # the last round first, then by rank, then by the order of prompts
     picks: list[Pick]  # of all rounds, by round, prompt and rank
     rounds: list[Round]
     canaries: list[tuple[Question, Verdict]]

@@ -107,10 +107,11 @@ def selection_name(
 ) -> str:
     """The same for all runs that ask the same questions: they share one cap."""
     how = ("max_usd", "max_attempts", "timeout_s", "concurrency")
+    named = ("prompt", "route", "fallback_routes")  # by words and models below: names may change
     return answer_key(
         prompts=sha256(prompts_file.read_bytes()).hexdigest(),
         words=[part.template for part in (terms.prompt.system, terms.prompt.user)],
         models=[route.model for route in routes],
         seed=terms.habits.seed,
-        **params.model_dump(exclude={*how, "prompt"}),
+        **params.model_dump(exclude={*how, *named}),
     )

@@ -44,14 +44,13 @@ async def llm_select(
         won = await _hold(this, prompts, quotas(this.n_picks, sizes, rules.seed), judge)
         picks += won
         is_partial = len(won) < this.n_picks
-        if is_partial or this.n_picks <= rules.budget:
-            place = np.argsort(prompt_order(sizes, rules.seed))
-            won_here = sorted(won, key=lambda pick: (pick.rank, place[pick.question.prompt - 1]))
-            selected = _in_front(won_here, selected)[: rules.budget]
-        if is_partial:
-            return Selection(selected, picks, plan, [], is_partial=True)
+        place = np.argsort(prompt_order(sizes, rules.seed))
+        won_here = sorted(won, key=lambda pick: (pick.rank, place[pick.question.prompt - 1]))
+        selected = _in_front(won_here, selected)
+        if is_partial:  # winners of earlier rounds fill it up: they are paid for, too
+            return Selection(selected[: rules.budget], picks, plan, [], is_partial=True)
     canaries = await _audit(first, plan[0], rules, judge)
-    return Selection(selected, picks, plan, canaries, is_partial=False)
+    return Selection(selected[: rules.budget], picks, plan, canaries, is_partial=False)
 
 
 def _in_front(picks: Sequence[Pick], others: Sequence[Pick]) -> list[Pick]:

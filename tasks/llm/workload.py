@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.llm.answer import answer_schema
+from tasks.llm.canaries import MOST_BYTES
 from tasks.llm.fence import shorten
 from tasks.llm.panel import Terms
 from tasks.llm.prices import most_prompt_tokens
@@ -42,7 +43,7 @@ def work_of(shown: Shown, rules: Rules, terms: Terms, plan: Sequence[Round]) -> 
     lightest, heaviest = _extremes(shown, terms) if plan[1:] else ([], [])
     for this in plan[1:]:
         n, k = this.n_candidates, this.n_prompts
-        frame = _frame(terms, -(-n // k))
+        frame = _frame(terms, -(-n // k), -(-this.n_picks // k))
         least = np.sort(lightest)[:n].sum() + k * frame[0]
         most = np.sort(heaviest)[::-1][:n].sum() + k * frame[1]
         tokens = np.tile([[least // k, -(-most // k)]], (k, 1))
@@ -51,7 +52,7 @@ def work_of(shown: Shown, rules: Rules, terms: Terms, plan: Sequence[Round]) -> 
             a + b for a, b in zip((calls, prompt_tokens, answer_tokens), more, strict=True)
         )
     n_extra = rules.n_canaries
-    extra = n_extra * np.array([prompts[:, 0].min(), prompts[:, 1].max()])
+    extra = n_extra * np.array([prompts[:, 0].min(), prompts[:, 1].max() + MOST_BYTES])
     audit = np.array([n_extra, n_extra * terms.habits.max_answer_tokens])
     return Work(_pair(calls + n_extra), _pair(prompt_tokens + extra), _pair(answer_tokens + audit))
 
@@ -109,9 +110,11 @@ def _extremes(shown: Shown, terms: Terms) -> tuple[list[int], list[int]]:
     return lightest, heaviest
 
 
-def _frame(terms: Terms, n_slots: int) -> tuple[int, int]:
+def _frame(terms: Terms, n_slots: int, n_picks: int = 1) -> tuple[int, int]:
     """The tokens of a prompt of empty texts."""
-    return _tokens(terms, terms.prompt.messages([""] * n_slots, 1), n_slots, 1)
+    n_ranks = terms.n_ranks(n_slots, n_picks)
+    messages = terms.prompt.messages([""] * n_slots, n_ranks, rationale=terms.rationale)
+    return _tokens(terms, messages, n_slots, n_ranks)
 
 
 def _tokens(terms: Terms, messages: Messages, n_slots: int, n_ranks: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.likeness.corpus import Corpus
-from tasks.likeness.cosines import Rows, Vectors
+from tasks.likeness.cosines import Vectors
 from tasks.likeness.lexical import lexical_space
 from tasks.measures.shares import codes_of, length_bands, script
 from tasks.measures.student import Exam
@@ -22,14 +22,14 @@ class Rulers(NamedTuple):
         texts: Of all records.
         spaces: Vectors of all records by the name of the space: float32, unit norm.
         labels: What kind of text each record is, by the name of the kinds: intp, from 0.
-        pool: Rows of the records to be covered.
+        covered: The same of the records to be covered, in each space.
         exam: What the student is asked.
     """
 
     texts: Sequence[str]
     spaces: Mapping[str, Vectors]
     labels: Mapping[str, NDArray[np.intp]]
-    pool: Rows
+    covered: Mapping[str, Vectors]
     exam: Exam
 
     @classmethod
@@ -45,15 +45,17 @@ class Rulers(NamedTuple):
             n_test: How many questions to ask, if so many records have outputs.
             seed: Of what is drawn: projection, questions, records to be covered.
         """
-        drawn = np.random.default_rng(seed).permutation(len(corpus.ids))[:MAX_POOL]
+        spaces = {
+            "words": lexical_space(corpus.texts, dimensions, seed),
+            "vectors": corpus.vectors,
+        }
+        drawn = np.sort(np.random.default_rng(seed).permutation(len(corpus.ids))[:MAX_POOL])
+        is_all = len(drawn) == len(corpus.ids)
         return cls(
             texts=corpus.texts,
-            spaces={
-                "words": lexical_space(corpus.texts, dimensions, seed),
-                "vectors": corpus.vectors,
-            },
+            spaces=spaces,
+            covered=spaces if is_all else {name: v[drawn] for name, v in spaces.items()},
             labels=_labels(corpus, columns),
-            pool=np.sort(drawn),
             exam=Exam(corpus.outputs, n_test, seed),
         )
 

@@ -2,20 +2,18 @@
 
 import numpy as np
 
-from tasks.likeness.cosines import Rows, Vectors, nearest
+from tasks.likeness.cosines import Vectors, nearest
 from tasks.measures.figures import Figure, Mean, Quantile, Values, Whole
 
 
-def spread_figures(vectors: Vectors, pool: Rows, selected: Rows) -> dict[str, Figure]:
+def spread_figures(covered: Vectors, chosen: Vectors) -> dict[str, Figure]:
     """Coverage, facility location, redundancy and Vendi score.
 
     Args:
-        vectors: float32, shape (n, d), of unit norm or zero.
-        pool: The rows to be covered.
-        selected: The rows of the selection, at least one.
+        covered: float32, shape (n, d), of unit norm or zero; the records to be covered.
+        chosen: The same of the selection, at least one.
     """
-    chosen = vectors[selected]
-    cosines = nearest(vectors[pool], chosen).cosines
+    cosines = nearest(covered, chosen).cosines
     gaps = np.sqrt(np.maximum(2 - 2 * cosines, 0))  # the distance of two unit vectors
     figures: dict[str, Figure] = {
         "coverage_mean": Mean(gaps),
@@ -24,7 +22,7 @@ def spread_figures(vectors: Vectors, pool: Rows, selected: Rows) -> dict[str, Fi
         "facility_location": Mean(np.maximum(cosines, 0)),
         "vendi": Whole(vendi(chosen)),
     }
-    if len(selected) > 1:
+    if len(chosen) > 1:
         figures["redundancy"] = Mean(_inside(chosen))
     return figures
 

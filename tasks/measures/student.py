@@ -32,7 +32,12 @@ class Exam:
         self.test: Rows = np.sort(drawn)
         self._is_answered = np.isin(np.arange(len(outputs)), answered)
         self._texts = [output or "" for output in outputs]
-        self._terms: Any = tf_idf(self._texts) if self.test.size else None
+        self._wanted = [words(self._texts[row]) for row in self.test.tolist()]
+        self._terms: Any = None
+        self._wanted_terms: Any = None
+        if self.test.size:
+            self._terms = tf_idf(self._texts)
+            self._wanted_terms = self._terms[self.test]
 
     def figures(self, vectors: Vectors, selected: Rows) -> dict[str, Figure]:
         """ROUGE-L and cosine of the student's answers, or nothing where there are no outputs.
@@ -51,9 +56,8 @@ class Exam:
         never[known] = np.arange(len(known))
         copied = known[nearest(vectors[self.test], vectors[known], never[self.test]).places]
         given = [words(self._texts[row]) for row in copied.tolist()]
-        wanted = [words(self._texts[row]) for row in self.test.tolist()]
-        cosines = self._terms[copied].multiply(self._terms[self.test]).sum(axis=1)
+        cosines = self._terms[copied].multiply(self._wanted_terms).sum(axis=1)
         return {
-            "student_rouge_l": Mean(rouge_l(given, wanted)),
+            "student_rouge_l": Mean(rouge_l(given, self._wanted)),
             "student_cosine": Mean(np.asarray(cosines, np.float64).ravel()),
         }

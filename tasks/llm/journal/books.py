@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import ParamError
+from tasks.llm.journal.entries import FORGIVEN
 from tasks.llm.journal.file import connect, told
 
 _SUMS = """
@@ -80,8 +81,8 @@ def forgive(path: Path) -> int:
         DataError: There is no journal, or it cannot be used.
     """
     query = (
-        "UPDATE calls SET outcome = 'forgiven ' || outcome "
-        "WHERE outcome NOT IN ('open', 'answer', 'lost') AND outcome NOT LIKE 'forgiven %'"
+        f"UPDATE calls SET outcome = '{FORGIVEN}' || outcome "
+        f"WHERE outcome NOT IN ('open', 'answer', 'lost') AND outcome NOT LIKE '{FORGIVEN}%'"
     )
     with _opened(path) as db:
         return int(db.execute(query).rowcount)

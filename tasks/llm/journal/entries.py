@@ -69,6 +69,10 @@ class Settled(NamedTuple):
     duration_s: float
 
 
+FORGIVEN = "forgiven "
+"""Before the outcome of a call that no longer stands against asking again."""
+
+
 class Tried(NamedTuple):
     """A call of the past that brought no answer."""
 

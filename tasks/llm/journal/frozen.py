@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tasks.core.errors import DataError
 from tasks.llm.answer import parse_picks
-from tasks.llm.journal.entries import Answer
+from tasks.llm.journal.entries import FORGIVEN, Answer, Tried
 from tasks.llm.journal.file import connect, told
 from tasks.llm.journal.journal import Journal
 
@@ -43,6 +43,11 @@ class Frozen(Journal):
         if [key, *answer.as_row()] != list(row) or list(answer.picks) != _picks(answer):
             raise self._changed(key)
         return answer
+
+    def tried(self, key: str) -> list[Tried]:
+        """The calls that failed; forgiven since or not, they are why a prompt was then parted."""
+        tried = super().tried(key)
+        return [one._replace(outcome=one.outcome.removeprefix(FORGIVEN)) for one in tried]
 
     def close(self) -> None:
         """Close the file."""
