@@ -63,9 +63,14 @@ def overlap(outcomes: Sequence[Outcome]) -> list[list[float]]:
     ]
 
 
+def measured(outcomes: Sequence[Outcome]) -> list[str]:
+    """The names of the figures to decide by that any of the outcomes has, in their order."""
+    return [name for name in LEADING if any(name in o.figures for o in outcomes)]
+
+
 def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """A row a variant: what it sets, how it ended, its bill, and its figures beside chance."""
-    told = [name for name in LEADING if any(name in o.figures for o in outcomes)]
+    told = measured(outcomes)
     return [
         {
             "variant": outcome.name,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from html import escape
 
-from flows.comparison import Outcome, best, overlap
+from flows.comparison import Outcome, best, measured, overlap
 from flows.figures import LEADING, SPACE, SURE, Figure
 
 WIDTH, NAME_WIDTH, ROW, MARGIN = 640, 170, 26, 12
@@ -25,7 +25,7 @@ th:first-child { text-align: left; } td { border: 1px solid var(--line); }
 
 def page(outcomes: Sequence[Outcome]) -> str:
     """The whole document; variants that failed are named and have no marks."""
-    names = [name for name in LEADING if any(name in o.figures for o in outcomes)]
+    names = measured(outcomes)
     failed = [o.name for o in outcomes if o.failure]
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>",

@@ -25,6 +25,7 @@ from flows.run import Done, Run, stage_task
 from flows.store import warm_up
 from flows.workspace import find_root, sole_run
 
+PARTIAL = "Partial"
 CAPPED = 3
 INTERRUPTED = 130
 
@@ -60,7 +61,7 @@ def curate(
     except FlowError as error:
         return Failed(message=str(error), data=error)  # raised, it would print a traceback
     capped = show.capped(graph, root)
-    return Completed(name="Partial", message=capped) if capped else None
+    return Completed(name=PARTIAL, message=capped) if capped else None
 
 
 def _run_all(graph: Graph, run: Run) -> None:
@@ -114,14 +115,14 @@ def main(changes: list[str]) -> int:
     """Run the flow with these overrides; the exit status of `selectllm run`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     try:
-        curate(override=changes)
+        state = curate(override=changes, return_state=True)
+        state.result()
     except FlowError as error:
         show.failed(error)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    root = find_root(Path.cwd())
-    return CAPPED if show.capped(read_graph(root), root) else 0
+    return CAPPED if state.name == PARTIAL else 0
 
 
 if __name__ == "__main__":

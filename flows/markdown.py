@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import show
-from flows.comparison import FAILED, Outcome, best, overlap
+from flows.comparison import FAILED, Outcome, best, measured, overlap
 from flows.figures import LEADING, SPACE, SURE, leading
 from flows.graph import Graph
 
@@ -36,7 +36,7 @@ def run_summary(graph: Graph, root: Path) -> str:
 
 def comparison(outcomes: Sequence[Outcome]) -> str:
     """The variants as a table, the best of each figure in bold, and the overlap as another."""
-    told = [name for name in LEADING if any(name in o.figures for o in outcomes)]
+    told = measured(outcomes)
     leaders = {name: best(outcomes, name) for name in told}
     lines = [
         (o.name, o.variant.words, o.state, *_bill(o), *(_cell(o, n, leaders[n]) for n in told))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +15,10 @@ from tasks.core.params import PARAMS_FILE, Params, load_section, load_seed
 from tasks.core.schemas import PROMPTS, UNIQUE
 from tasks.core.stage import Stage, run_step
 from tasks.core.tables import read_table, write_table
-from tasks.grouping.compose import Mode, compose
+from tasks.grouping.compose import Mode
 from tasks.grouping.inputs import read_vectors, text_lengths
-from tasks.grouping.partition import Partition, Rows, Vectors
+from tasks.grouping.partition import Vectors
+from tasks.grouping.prompts import Clustered, group, n_clusters_of
 
 
 class Cluster(Params):
@@ -26,13 +27,6 @@ class Cluster(Params):
     mode: Annotated[Mode, Field(strict=False)]  # a string in YAML
     candidates_per_prompt: int = Field(ge=2, le=200)
     max_memory_mb: int = Field(ge=1)
-
-
-class Clustered(NamedTuple):
-    """Prompts, each with the rows of its candidates in the order of their slots."""
-
-    prompts: list[Rows]
-    partition: Partition
 
 
 def check(values: Mapping[str, Any]) -> Cluster:
@@ -48,37 +42,14 @@ def check(values: Mapping[str, Any]) -> Cluster:
 def cluster(
     vectors: Vectors, params: Cluster, seed: int, n_bytes: NDArray[np.int64] | None = None
 ) -> Clustered:
-    """Prompts that hold every record once, in sizes that differ by at most 1.
-
-    With M records and at most R candidates in a prompt there are K = ceil(M / R) prompts. Mode
-    within makes K clusters of alike records, and each is a prompt. Modes across and paper make R
-    clusters, and each prompt takes at most one record of each; across by equal-size k-means and a
-    seeded draw that levels the prompts' lengths, paper as the paper's Algorithm 2 does.
-
-    The paper's text does not say which member of a cluster goes to which prompt. Here prompt p
-    takes the p-th record that each cluster took (the authors' code goes by file order), and its
-    slots follow the clusters' numbers. Where R does not divide M, the authors' code shows some
-    records twice; here the last clusters have one record less, and each is dealt from the prompt
-    where the one before it ended.
-
-    Args:
-        vectors: float32, shape (M, d), finite, M at least 1, row i is record i.
-        params: Mode, R, and the most memory to take beside the vectors.
-        seed: Of cluster starts, of the draw and of slots.
-        n_bytes: int64, shape (M,), of each record's text in UTF-8; without it lengths are as they
-            fall.
+    """The prompts that `tasks.grouping.prompts.group` makes, if the memory suffices.
 
     Raises:
-        ParamError: The memory is too little; says how much is needed.
+        ParamError: It does not; says how much is needed.
     """
-    n = len(vectors)
-    size = params.candidates_per_prompt
-    n_clusters = -(-n // size) if params.mode is Mode.WITHIN else min(size, n)
-    partition = _partition(vectors, n_clusters, params, seed)
-    by_cluster = np.concatenate(partition.clusters)
-    lengths = None if n_bytes is None else n_bytes[by_cluster]
-    prompts = compose(partition.labels[by_cluster], size, params.mode, seed, lengths)
-    return Clustered([by_cluster[prompt] for prompt in prompts], partition)
+    if params.mode is not Mode.PAPER:
+        _require_memory(vectors, params)
+    return group(vectors, params.mode, params.candidates_per_prompt, seed, n_bytes)
 
 
 def work(stage: Stage) -> None:
@@ -101,25 +72,18 @@ def work(stage: Stage) -> None:
     )
 
 
-def _partition(vectors: Vectors, n_clusters: int, params: Cluster, seed: int) -> Partition:
-    if params.mode is Mode.PAPER:
-        from tasks.grouping.round_robin import round_robin  # noqa: PLC0415  scikit-learn
+def _require_memory(vectors: Vectors, params: Cluster) -> None:
+    from tasks.grouping.balanced import memory_mb  # noqa: PLC0415  scikit-learn
 
-        return round_robin(vectors, n_clusters, seed)
-    from tasks.grouping.balanced import (  # noqa: PLC0415  scikit-learn
-        equal_size_kmeans,
-        memory_mb,
-    )
-
-    needed = memory_mb(len(vectors), n_clusters, vectors.shape[1])
+    n, d = vectors.shape
+    n_clusters = n_clusters_of(params.mode, n, params.candidates_per_prompt)
+    needed = memory_mb(n, n_clusters, d)
     if needed > params.max_memory_mb:
         raise ParamError(
-            f"{len(vectors)} records in {n_clusters} clusters need {needed} MB, "
-            f"not {params.max_memory_mb}",
+            f"{n} records in {n_clusters} clusters need {needed} MB, not {params.max_memory_mb}",
             where=f"{PARAMS_FILE}: cluster.max_memory_mb",
             fix=f"Set it to {needed} or more.",
         )
-    return equal_size_kmeans(vectors, n_clusters, seed)
 
 
 def _table(ids: Sequence[str], clustered: Clustered) -> pa.Table:

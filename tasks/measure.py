@@ -3,20 +3,19 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from tasks.core.errors import DataError
 from tasks.core.events import log
 from tasks.core.params import Params, load_budgets, load_section, load_seed
-from tasks.core.schemas import SELECTED, SELECTIONS
+from tasks.core.schemas import SELECTED
 from tasks.core.stage import Stage, run_step
 from tasks.core.tables import read_table
 from tasks.likeness.corpus import REMAKE, Corpus
-from tasks.likeness.cosines import Rows
+from tasks.likeness.selections import Selection, read_selections
 from tasks.measures.curves import curves, sizes
 from tasks.measures.figures import Bootstrap
 from tasks.measures.shares import text_figures
@@ -46,14 +45,6 @@ class Measure(Params):
     shares: list[Annotated[str, Field(min_length=1)]]
     n_test: Annotated[int, Field(ge=0)]
     n_resamples: Annotated[int, Field(ge=100, le=10_000)]  # a byte a record of the pool each
-
-
-class Selection(NamedTuple):
-    """What a method chose with a seed: rows of the corpus."""
-
-    method: str
-    seed: int
-    rows: Rows
 
 
 def check(values: Mapping[str, Any]) -> Measure:
@@ -93,7 +84,7 @@ def work(stage: Stage) -> None:
     usage = json.loads(stage.dep("llm_select/usage.json").read_text(encoding="utf-8"))
     selections = [
         *_selected(corpus, stage.dep("llm_select/selected.parquet"), seed, usage),
-        *_chosen(corpus, stage.dep("baseline/selections.parquet")),
+        *read_selections(stage.dep("baseline/selections.parquet"), corpus),
     ]
     *parts, budget = sizes(load_budgets(stage.values))
     beginnings = [_beginnings(selections, n) for n in parts]
@@ -135,16 +126,6 @@ def _selected(
         yield Selection(OURS, seed, corpus.rows(ids, path))
     elif not usage["partial"]:
         raise DataError("the selection is empty", where=str(path), fix=REMAKE)
-
-
-def _chosen(corpus: Corpus, path: Path) -> Iterator[Selection]:
-    """The selections of the other methods, in the order in which they stand there."""
-    table = read_table(path, SELECTIONS)
-    rows = corpus.rows(table["id"], path)
-    starts = np.flatnonzero(table["rank"].to_numpy() == 1)
-    methods, seeds = table["method"].to_pylist(), table["seed"].to_pylist()
-    for part in np.split(np.arange(len(rows)), starts[1:]):
-        yield Selection(methods[part[0]], seeds[part[0]], rows[part])
 
 
 def _beginnings(selections: Iterable[Selection], n: int) -> list[Selection]:

@@ -1,11 +1,12 @@
 """Tell the whole run on one page: what came in, what was chosen, and what chance would choose."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import Field
 
+from tasks.core.documents import read_document
 from tasks.core.events import log
 from tasks.core.params import Params, load_section, load_seed
 from tasks.core.schemas import (
@@ -15,15 +16,15 @@ from tasks.core.schemas import (
     POOL,
     PROMPTS,
     SELECTED,
-    SELECTIONS,
 )
 from tasks.core.stage import Stage, run_step
 from tasks.core.tables import read_table
 from tasks.likeness.corpus import Corpus
 from tasks.likeness.cosines import Rows
+from tasks.likeness.selections import read_selections
 from tasks.pages import curves, judge, losses, methods, provenance
 from tasks.pages.atlas import atlas
-from tasks.pages.evidence import Evidence, read_document
+from tasks.pages.evidence import Evidence
 from tasks.pages.funnel import funnel
 from tasks.pages.prompts import prompts
 from tasks.pages.words import shorten
@@ -124,7 +125,7 @@ def _read(stage: Stage) -> Evidence:
         selected=selected,
         rows=corpus.rows(selected["id"], files["llm_select/selected.parquet"]),
         receipt=files["llm_select/receipt.jsonl"],
-        others=_others(corpus, stage),
+        others=_others(corpus, stage.dep("baseline/selections.parquet")),
         usage=read_document(files["llm_select/usage.json"], USAGE_KEYS),
         metrics=read_document(files["measure/metrics.json"], METRICS_KEYS),
         verdict=read_document(files["validate/result.json"], VERDICT_KEYS),
@@ -133,16 +134,11 @@ def _read(stage: Stage) -> Evidence:
     )
 
 
-def _others(corpus: Corpus, stage: Stage) -> dict[str, Rows]:
+def _others(corpus: Corpus, path: Path) -> dict[str, Rows]:
     """What each other method would choose with its first seed."""
-    path = stage.dep("baseline/selections.parquet")
-    table = read_table(path, SELECTIONS)
-    rows = corpus.rows(table["id"], path)
-    names, seeds = table["method"].to_numpy(), table["seed"].to_numpy()
-    found = {}
-    for name in dict.fromkeys(names.tolist()):
-        is_its = names == name
-        found[name] = rows[is_its & (seeds == seeds[np.argmax(is_its)])]
+    found: dict[str, Rows] = {}
+    for one in read_selections(path, corpus):
+        found.setdefault(one.method, one.rows)
     return found
 
 

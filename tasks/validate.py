@@ -11,11 +11,11 @@ from tasks.checks.artifacts import (
     Artifacts,
     Limits,
     outline,
-    read_facts,
     row_norms,
     source_rows,
 )
 from tasks.checks.verdict import Verdict, count_dropped, count_funnel
+from tasks.core.documents import read_document
 from tasks.core.errors import CheckFailed
 from tasks.core.events import log
 from tasks.core.params import Params, load_budgets, load_section
@@ -134,10 +134,10 @@ def _read(stage: Stage) -> Artifacts:
         dedupe_dropped=read_table(stage.dep("dedupe/dropped.parquet"), DEDUPE_DROPPED),
         norms=row_norms(stage.dep("embed/vectors.npy")),
         prompts=read_table(stage.dep("cluster/prompts.parquet"), PROMPTS),
-        clusters=read_facts(stage.dep("cluster/clusters.json"), ["n_records", "n_prompts"]),
+        clusters=read_document(stage.dep("cluster/clusters.json"), ["n_records", "n_prompts"]),
         picks=read_table(stage.dep("llm_select/picks.parquet"), PICKS),
         selected=read_table(stage.dep("llm_select/selected.parquet"), SELECTED),
-        usage=read_facts(stage.dep("llm_select/usage.json"), USAGE_KEYS),
+        usage=read_document(stage.dep("llm_select/usage.json"), USAGE_KEYS),
     )
 
 

@@ -19,7 +19,7 @@ from tasks.core.schemas import SELECTED
 from tasks.core.stage import Stage
 from tasks.core.tables import read_table, write_table
 from tasks.export import FILE_NAMES, Format, check, export, work
-from tasks.formats.exports import CSV_COLUMNS, PROVENANCE, plain_cell, safe_cell
+from tasks.formats.exports import CSV_COLUMNS, TOLD, safe_cell
 
 PROJECT = Path(__file__).parent.parent
 TRAPS = [
@@ -74,7 +74,7 @@ def cells_of(text: str) -> list[list[str]]:
 def test_alpaca_gives_back_every_text(records: list[dict[str, Any]]):
     for line, given_record in zip(lines_of(records, Format.ALPACA), records, strict=True):
         assert line["output"] == (given_record["output"] or "")
-        for name in ("id", "instruction", "input", *PROVENANCE):
+        for name in ("id", "instruction", "input", *TOLD):
             assert line[name] == given_record[name]
 
 
@@ -88,7 +88,11 @@ def test_chat_gives_back_every_text_in_turns(records: list[dict[str, Any]]):
             turns.append(("assistant", given_record["output"]))
         assert [(message["role"], message["content"]) for message in line["messages"]] == turns
         assert line["id"] == given_record["id"]
-        assert line["provenance"] == {name: given_record[name] for name in PROVENANCE}
+        assert line["provenance"] == {name: given_record[name] for name in TOLD}
+
+
+def plain(cell: str) -> str:
+    return cell.removeprefix("'")
 
 
 @settings(deadline=None)
@@ -97,7 +101,7 @@ def test_csv_gives_back_every_text_and_an_empty_output(records: list[dict[str, A
     header, *rows = cells_of("".join(export(records, Format.CSV)))
     assert tuple(header) == CSV_COLUMNS
     for row, given_record in zip(rows, records, strict=True):
-        cells = dict(zip(header, map(plain_cell, row), strict=True))
+        cells = dict(zip(header, map(plain, row), strict=True))
         expected = given_record | {"output": ""}
         assert cells == {name: str(expected[name]) for name in CSV_COLUMNS}
 
@@ -116,7 +120,7 @@ def test_parquet_gives_back_every_column(
 @given(TEXTS)
 @example("")
 def test_a_cell_can_be_made_plain_again(text: str):
-    assert plain_cell(safe_cell(text)) == text
+    assert plain(safe_cell(text)) == text
 
 
 @given(st.sampled_from("=+-@\t\r\n＝＋－＠'"), TEXTS)
@@ -205,4 +209,4 @@ def test_formats_are_a_list_of_known_ones_without_repeats(formats: Any, said: st
 
 def test_the_columns_of_the_schema_are_those_that_are_exported():
     table = pa.Table.from_pylist(SOME, schema=SELECTED)
-    assert {*PROVENANCE, "id", "instruction", "input", "output", "extra"} == set(table.column_names)
+    assert {*TOLD, "id", "instruction", "input", "output", "extra"} == set(table.column_names)

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from tasks.grouping import balanced
 from tasks.grouping.balanced import equal_size_kmeans
 from tasks.grouping.compose import Mode, compose
-from tasks.grouping.partition import Solver, equal_sizes, inertia
+from tasks.grouping.partition import Solver, inertia
 from tasks.grouping.refine import refine
 from tasks.grouping.round_robin import round_robin, take_turns
 from tasks.grouping.splits import split
@@ -62,6 +62,10 @@ def problems(draw):
 # The clusters of every solver
 
 
+def equal_sizes(n, k):
+    return [n // k + (i < n % k) for i in range(k)]
+
+
 @each_solver
 @given(problem=problems(), seed=st.integers(0, 9))
 @few
@@ -69,7 +73,7 @@ def test_every_row_is_in_one_cluster_and_sizes_differ_by_at_most_one(solver, pro
     vectors, k = problem
     found = SOLVERS[solver](vectors, k, seed)
     assert sorted(np.concatenate(found.clusters)) == list(range(len(vectors)))
-    assert [len(rows) for rows in found.clusters] == list(equal_sizes(len(vectors), k))
+    assert [len(rows) for rows in found.clusters] == equal_sizes(len(vectors), k)
     assert found.labels.dtype == np.int32
     for number, rows in enumerate(found.clusters):
         assert (found.labels[rows] == number).all()
@@ -172,7 +176,7 @@ def test_neighbouring_cluster_numbers_are_alike(solver):
 def test_splits_may_have_any_number_of_branches(problem, branches):
     vectors, k = problem
     clusters = split(vectors, k, np.random.RandomState(0), branches=branches, tol=1e-3)
-    assert sorted(map(len, clusters), reverse=True) == list(equal_sizes(len(vectors), k))
+    assert sorted(map(len, clusters), reverse=True) == equal_sizes(len(vectors), k)
     assert sorted(np.concatenate(clusters)) == list(range(len(vectors)))
 
 

@@ -1,6 +1,5 @@
 """What the stages left behind, as `validate` reads it, and the limits it holds that against."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.core.documents import REMAKE
 from tasks.core.errors import DataError
 from tasks.core.records import record_id
 
@@ -19,7 +19,6 @@ Norms = npt.NDArray[np.float64]
 METHODS = ("llm", "rubric", "fallback")
 DEDUPE_REASONS = ("identical", "near")
 BLOCK_ROWS = 16_384  # of vectors in memory at a time
-REMAKE = "It was edited or another version wrote it: run `dvc repro` to make it anew."
 
 
 @dataclass(frozen=True)
@@ -68,22 +67,6 @@ class Limits:
     min_agreement: float
     is_judge_strict: bool
     max_chars: int
-
-
-def read_facts(path: Path, keys: Iterable[str]) -> dict[str, Any]:
-    """The object of a JSON file that has at least `keys`.
-
-    Raises:
-        DataError: It is no such file.
-    """
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"not readable as JSON: {error}", where=str(path), fix=REMAKE) from None
-    absent = set(keys) - set(facts if isinstance(facts, dict) else ())
-    if absent:
-        raise DataError(f"lacks {', '.join(sorted(absent))}", where=str(path), fix=REMAKE)
-    return dict(facts)
 
 
 def outline(schema: pa.Schema, records: Iterable[pa.RecordBatch]) -> pa.Table:

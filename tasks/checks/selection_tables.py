@@ -9,9 +9,8 @@ from tasks.checks.judge_table import judge_table
 from tasks.checks.near import find_twins
 from tasks.checks.table import Table, fields, n_distinct, record_ids, texts
 from tasks.core.records import record_text
+from tasks.core.schemas import PROVENANCE
 from tasks.text.shingles import normalise
-
-PROVENANCE = ("round", "prompt", "slot", "rank", "votes", "method")
 
 
 def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:

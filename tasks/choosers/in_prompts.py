@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.grouping.balanced import equal_size_kmeans
-from tasks.grouping.compose import Mode, compose
+from tasks.grouping.compose import Mode
+from tasks.grouping.prompts import group
 from tasks.likeness.cosines import Rows, Vectors
 from tasks.llm.quota import prompt_order, quotas
 from tasks.llm.rubric import choose
@@ -33,15 +33,8 @@ def regroup(
     vectors: Vectors, texts: Sequence[str], candidates_per_prompt: int, mode: Mode, seed: int
 ) -> list[Rows]:
     """The prompts of the way of composing that the run itself does not go, within or across."""
-    n = len(vectors)
-    n_clusters = -(-n // candidates_per_prompt)
-    if mode is Mode.ACROSS:
-        n_clusters = min(candidates_per_prompt, n)
-    partition = equal_size_kmeans(vectors, n_clusters, seed)
-    by_cluster = np.concatenate(partition.clusters)
-    n_bytes = np.fromiter((len(texts[row].encode()) for row in by_cluster), np.int64, n)
-    prompts = compose(partition.labels[by_cluster], candidates_per_prompt, mode, seed, n_bytes)
-    return [by_cluster[prompt] for prompt in prompts]
+    n_bytes = np.fromiter((len(text.encode()) for text in texts), np.int64, len(texts))
+    return group(vectors, mode, candidates_per_prompt, seed, n_bytes).prompts
 
 
 def _pick(ranked: Sequence[Rows], budget: int, seed: int, sizes: Rows | None = None) -> Rows:

@@ -60,6 +60,8 @@ _PROVENANCE = [
     _required("method", pa.string()),  # llm, rubric (the offline route) or fallback
 ]
 
+PROVENANCE = tuple(field.name for field in _PROVENANCE)
+
 PICKS = pa.schema([_required("id", pa.string()), *_PROVENANCE])
 """One row a pick of any round, ordered by round, prompt, rank."""
 

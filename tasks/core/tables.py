@@ -14,13 +14,14 @@ from tasks.core.errors import DataError
 ROW_GROUP = 65_536  # rows; fixed, since the grouping is part of the bytes
 
 
-def write_table(path: Path, rows: pa.Table | Iterable[Mapping[str, Any]], schema: pa.Schema) -> int:
-    """Write rows to Parquet and return how many; metadata of `schema` is kept in the file."""
+def write_table(
+    path: Path, rows: pa.Table | Iterable[Mapping[str, Any]], schema: pa.Schema
+) -> None:
+    """Write rows to Parquet; metadata of `schema` is kept in the file."""
     if not isinstance(rows, pa.Table):
         rows = pa.Table.from_pylist(list(rows), schema=schema)
     table = rows.select(schema.names).cast(schema).replace_schema_metadata(schema.metadata)
     pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP)
-    return int(table.num_rows)
 
 
 def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:

@@ -1,8 +1,8 @@
 """The lines of the text files that trainers and annotators take.
 
 JSON Lines hold one record a line. CSV is for spreadsheets, which run a cell that looks like a
-formula and rewrite one that looks like a number: such cells get a leading apostrophe, and
-`plain_cell` takes it away.
+formula and rewrite one that looks like a number: such cells get a leading apostrophe, and are
+the text again without it.
 """
 
 import csv
@@ -13,22 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from tasks.core.records import record_text
+from tasks.core.schemas import PROVENANCE
 
 Record: TypeAlias = Mapping[str, Any]
 """One row of `tasks.core.schemas.SELECTED`."""
 
-PROVENANCE = (
-    "source",
-    "round",
-    "prompt",
-    "slot",
-    "rank",
-    "votes",
-    "method",
-    "cluster",
-    "route",
-    "model",
-)
+TOLD = ("source", *PROVENANCE, "cluster", "route", "model")
 CSV_COLUMNS = (
     *("id", "instruction", "input", "output"),
     *("prompt", "rank", "cluster", "method", "source"),
@@ -81,11 +71,6 @@ def safe_cell(text: str) -> str:
     return f"'{text}" if _MISREAD.match(text) else text
 
 
-def plain_cell(cell: str) -> str:
-    """The text that `safe_cell` was given."""
-    return cell.removeprefix("'")
-
-
 def _csv_line(cells: Iterable[str | int]) -> str:
     line = io.StringIO()
     # All texts are quoted, since a bare \r inside of one would otherwise end the row for some.
@@ -99,4 +84,4 @@ def _json_line(value: Mapping[str, Any]) -> str:
 
 
 def _provenance(record: Record) -> dict[str, Any]:
-    return {name: record[name] for name in PROVENANCE}
+    return {name: record[name] for name in TOLD}

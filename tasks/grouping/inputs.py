@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tasks.core.errors import DataError
 from tasks.core.records import record_text
 from tasks.core.schemas import POOL
-from tasks.core.tables import read_table
+from tasks.core.tables import read_batches
 from tasks.grouping.partition import Vectors
 
 BLOCK = 65_536  # rows checked at a time
@@ -60,18 +60,23 @@ def text_lengths(pool_file: Path, ids: "pa.ChunkedArray[Any]") -> NDArray[np.int
     Raises:
         DataError: A record is not in the pool.
     """
-    pool = read_table(pool_file, POOL, ["id", "instruction", "input"])
-    rows = pc.index_in(ids, value_set=pool["id"])
+    n_between = len(record_text("", "x")) - len("x")
+    pool_ids: list[pa.Array[Any]] = []
+    lengths: list[NDArray[np.int64]] = []
+    for batch in read_batches(pool_file, POOL, ["id", "instruction", "input"], BLOCK):
+        texts = pa.Table.from_batches([batch])
+        n_first, n_then = (
+            pc.binary_length(texts[name]).to_numpy().astype(np.int64)
+            for name in ("instruction", "input")
+        )
+        pool_ids.append(batch["id"])
+        lengths.append(n_first + n_then + n_between * (n_then > 0))
+    rows = pc.index_in(ids, value_set=pa.chunked_array(pool_ids, pa.string()))
     if rows.null_count:
         raise DataError(
             "lacks records of unique.parquet",
             where=str(pool_file),
             fix="Run `dvc repro dedupe` to make it anew.",
         )
-    n_first, n_then = (
-        pc.binary_length(pool[name]).to_numpy().astype(np.int64)
-        for name in ("instruction", "input")
-    )
-    n_between = len(record_text("", "x")) - len("x")
-    n_bytes: NDArray[np.int64] = (n_first + n_then + n_between * (n_then > 0))[rows.to_numpy()]
+    n_bytes: NDArray[np.int64] = np.concatenate(lengths)[rows.to_numpy()]
     return n_bytes

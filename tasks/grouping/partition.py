@@ -43,11 +43,6 @@ class Partition:
         return labels
 
 
-def equal_sizes(n: int, n_clusters: int) -> NDArray[np.intp]:
-    """Sizes that sum to n and differ by at most 1, the larger ones first."""
-    return n // n_clusters + (np.arange(n_clusters) < n % n_clusters).astype(np.intp)
-
-
 def rows_of(labels: NDArray[np.integer], n_clusters: int) -> list[Rows]:
     """The rows of each cluster, ascending."""
     sizes = np.bincount(labels, minlength=n_clusters)

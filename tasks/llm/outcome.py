@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.core.schemas import PICKS, SELECTED
+from tasks.core.schemas import PICKS, PROVENANCE, SELECTED
 from tasks.core.tables import write_table
 from tasks.llm.deployment import RUBRIC_MODEL
 from tasks.llm.rounds import Method, Pick, Selection
@@ -46,10 +46,7 @@ def selected_table(selection: Selection, shown: Shown, routes: Sequence[Route]) 
     candidates = _candidates(selection.selected)
     table = shown.pool.records(shown.rows[candidates])
     provenance = [_provenance(pick) | _judge(pick, routes) for pick in selection.selected]
-    columns: dict[str, Any] = {
-        name: [each[name] for each in provenance]
-        for name in ("round", "prompt", "slot", "rank", "votes", "method")
-    }
+    columns: dict[str, Any] = {name: [each[name] for each in provenance] for name in PROVENANCE}
     columns["cluster"] = shown.clusters[candidates]
     for name in ("route", "model"):
         columns[name] = [each[name] for each in provenance]

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from tasks.likeness.corpus import Corpus
 from tasks.likeness.cosines import Rows, nearest
 from tasks.pages.colours import colours
-from tasks.pages.evidence import Evidence
+from tasks.pages.evidence import Evidence, evenly
 from tasks.pages.projection import project
 from tasks.pages.words import fit, method_name
 
@@ -26,7 +26,7 @@ def atlas(evidence: Evidence, max_points: int, seed: int) -> dict[str, Any]:
     a record that is not shown is marked at the nearest one that is.
     """
     corpus = evidence.corpus
-    ours = _every(evidence.rows, max_points // 2)
+    ours = evidence.rows[evenly(len(evidence.rows), max_points // 2)]
     rest = np.setdiff1d(np.arange(len(corpus.ids)), evidence.rows)
     drawn = np.random.default_rng(seed).permutation(rest)[: max_points - len(ours)]
     shown = np.concatenate([ours, np.sort(drawn)])
@@ -48,11 +48,6 @@ def atlas(evidence: Evidence, max_points: int, seed: int) -> dict[str, Any]:
         "y": np.rint(points[:, 1] * GRID).astype(int).tolist(),
         "others": others,
     }
-
-
-def _every(rows: Rows, most: int) -> Rows:
-    """At most so many of some rows, evenly along their order."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.intp))]
 
 
 def _order(selected: Rows, ours: Rows) -> list[int]:

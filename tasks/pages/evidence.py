@@ -1,18 +1,18 @@
 """All that a report is made from, read once."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from tasks.core.documents import REMAKE
 from tasks.core.errors import DataError
 from tasks.likeness.corpus import Corpus
 from tasks.likeness.cosines import Rows
-
-REMAKE = "Run `dvc repro report`, which makes what comes before."
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,6 @@ class Evidence:
     hashes: Mapping[str, str]
 
 
-def read_document(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """A JSON document that has these keys.
-
-    Raises:
-        DataError: It is no JSON object, or lacks a key.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        missing = [key for key in keys if key not in found]
-    except (ValueError, TypeError) as error:
-        raise DataError(f"not readable as JSON: {error}", where=str(path), fix=REMAKE) from None
-    if missing or not isinstance(found, dict):
-        what = f"expected a JSON object with {', '.join(keys)}; {', '.join(missing)} is missing"
-        raise DataError(what, where=str(path), fix=REMAKE)
-    return found
-
-
 def read_receipts(path: Path) -> Iterator[dict[str, Any]]:
     """The receipts of a selection, in its order.
 
@@ -87,3 +70,8 @@ def read_receipts(path: Path) -> Iterator[dict[str, Any]]:
                 where = f"{path}:{n}"
                 raise DataError(f"no receipt: {error}", where=where, fix=REMAKE) from None
             yield receipt
+
+
+def evenly(n: int, most: int) -> Rows:
+    """Places of at most so many of n things, as even along their order as can be."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.intp))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.pages.evidence import Evidence, read_receipts
+from tasks.pages.evidence import Evidence, evenly, read_receipts
 from tasks.pages.words import shorten
 
 MAX_CANDIDATES = 40
@@ -19,8 +19,7 @@ def prompts(evidence: Evidence, n: int) -> list[dict[str, Any]]:
     """
     picked = _picked(evidence)
     won = sorted({prompt for prompt, _ in picked})
-    places = np.unique(np.linspace(0, len(won) - 1, min(n, len(won))).astype(np.intp))
-    chosen = [won[place] for place in places]
+    chosen = [won[place] for place in evenly(len(won), n)]
     receipts = _receipts(evidence, chosen)
     return [_prompt(evidence, number, picked, receipts) for number in chosen]
 
