@@ -22,7 +22,12 @@ settings.register_profile("shared machine", deadline=None)  # an example may wai
 settings.load_profile("shared machine")
 
 # Fixtures of several files.
-pytest_plugins = ("tests.journal_entries", "tests.judge_desk", "tests.selection_desk")
+pytest_plugins = (
+    "tests.journal_entries",
+    "tests.judge_desk",
+    "tests.reported_run",
+    "tests.selection_desk",
+)
 
 # Tests send SIGINT to what they start, which would inherit that a background job ignores it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,240 @@
+"""A run on made-up records with its report, and that report without a browser."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasks.core.records import record_id
+from tasks.core.schemas import (
+    DEDUPE_DROPPED,
+    INGEST_DROPPED,
+    PICKS,
+    POOL,
+    PROMPTS,
+    SELECTED,
+    SELECTIONS,
+    UNIQUE,
+)
+from tasks.core.stage import Stage
+from tasks.core.tables import write_table
+from tasks.report import work
+from tests.conftest import PROJECT
+
+R = 7  # candidates of a prompt
+EVIL = (
+    '</script><img src=x onerror="document.title=\'pwned\'"><script>document.title="pwned"</script>'
+)
+
+
+def figure(value: float, p: float | None, low: float, high: float) -> dict[str, Any]:
+    return {"value": value, "interval": [low, high], "p_random": p}
+
+
+def metrics(ours: bool = True, curves: bool = True) -> dict[str, Any]:
+    """Ours beats random by its likeness and not by its coverage; medoids have the best coverage."""
+
+    def method(coverage: dict[str, Any], likeness: dict[str, Any]) -> dict[str, Any]:
+        words = {"coverage_mean": coverage, "facility_location": likeness}
+        cost = {"calls": 3, "usd": 0.5}
+        return {"n_records": 6, "n_seeds": 1, "words": words, "vectors": words, "cost": cost}
+
+    methods = {
+        "llm_select": method(figure(1.2, 0.5, 1.1, 1.3), figure(0.5, 0.01, 0.4, 0.6)),
+        "medoids": method(figure(0.9, 0.04, 0.8, 1.0), figure(0.4, 0.3, 0.3, 0.5)),
+        "random": method(figure(1.1, None, 1.0, 1.2), figure(0.3, None, 0.2, 0.4)),
+    }
+    if not ours:
+        del methods["llm_select"]
+    names = list(methods)
+    lines = {
+        name: {"words.coverage_mean": [[1.3, 1.2, 1.4], None, [1.1, None, None]]} for name in names
+    }
+    return {
+        "methods": methods,
+        "overlap": {"methods": names, "jaccard": np.full((len(names), len(names)), 0.25).tolist()},
+        "lower_is_better": ["coverage_mean"],
+        "higher_is_better": ["facility_location"],
+        **({"curves": {"sizes": [2, 4, 6], "methods": lines}} if curves else {}),
+    }
+
+
+def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
+    slots = {
+        "is_shuffled": True,
+        "n_prompts": n_prompts,
+        "observed": [n_prompts, *[0] * (R - 1)] if n_prompts else [],
+        "expected": [n_prompts / R] * R if n_prompts else [],
+        "slot_bias": 0.5 if n_prompts else None,
+        "slot_bias_by_chance": 0.2 if n_prompts else None,
+        "p_value": 0.0001 if n_prompts else None,
+    }
+    return {
+        "route": "chatgpt",
+        "fallback_routes": [],
+        "model": "openai/some",
+        "budget": 6,
+        "selected": n_selected,
+        "partial": None if n_selected >= 6 else "max_usd",
+        "calls": n_prompts,
+        "prompt_tokens": 1200,
+        "completion_tokens": 34,
+        "usd": 0.123,
+        "n_unknown_usage": 0,
+        "answers": {"chatgpt": n_prompts},
+        "left_out": {},
+        "methods": {"llm": n_selected, "rubric": 0, "fallback": 0},
+        "set_aside": {},
+        "slots": slots,
+        "agreement": {"n_prompts": 0, "same_first": None, "by_chance": None, "kappa": None},
+        "canaries": {"gibberish": {"shown": 3, "picked": 1, "by_chance": 0.5}},
+        "rounds": [{"round": 1, "n_candidates": 42, "n_prompts": n_prompts, "n_picks": 6}],
+    }
+
+
+class World:
+    """The files of a run on made-up records, of which the first `n_selected` prompts give one."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name in ("dvc.yaml", "params.yaml"):
+            shutil.copy(PROJECT / name, root / name)
+        (root / ".selectllm").mkdir()
+
+    def make(
+        self,
+        texts: list[str],
+        n_selected: int = 6,
+        reason: str = "It is the clearest.",
+        detail: str = "cut off",
+        document: dict[str, Any] | None = None,
+    ) -> "World":
+        pool = [self._record(text, i) for i, text in enumerate(texts)]
+        ids = [record["id"] for record in pool]
+        dropped = [{"line": 9, "reason": "not_json", "detail": detail}]
+        unique = ids[:-1] if len(ids) > 1 else ids
+        twins = [
+            {"id": each, "reason": "near", "of_id": ids[0], "similarity": 0.9}
+            for each in ids[len(unique) :]
+        ]
+        shown = [
+            {"prompt": i // R + 1, "slot": i % R + 1, "id": each, "cluster": i // R + 1}
+            for i, each in enumerate(unique)
+        ]
+        picks = [
+            {**row, "round": 1, "rank": 1, "votes": 1, "method": "llm"}
+            for row in shown
+            if row["slot"] == 1
+        ][:n_selected]
+        loser = (
+            {**shown[1], "round": 1, "rank": 2, "votes": 1, "method": "llm"} if shown[1:] else None
+        )
+        records = {record["id"]: record for record in pool}
+        chosen = [
+            {**records[p["id"]], **p, "route": "chatgpt", "model": "openai/some"} for p in picks
+        ]
+        self._table("ingest/pool", pool, POOL)
+        self._table("ingest/dropped", dropped, INGEST_DROPPED)
+        self._table("dedupe/unique", [{"id": each} for each in unique], UNIQUE)
+        self._table("dedupe/dropped", twins, DEDUPE_DROPPED)
+        self._table("cluster/prompts", shown, PROMPTS)
+        self._table("llm_select/picks", [*picks, *filter(None, [loser])], PICKS)
+        self._table("llm_select/selected", chosen, SELECTED)
+        others = [
+            {"method": "random", "seed": 0, "rank": 1 + i, "id": each}
+            for i, each in enumerate(unique[:6])
+        ]
+        self._table("baseline/selections", others, SELECTIONS)
+        lines = [
+            {"id": p["id"], "round": 1, "reason": reason, "set_aside": {}, "model": "openai/some"}
+            for p in picks
+        ]
+        self.file("llm_select/receipt.jsonl").write_text(
+            "".join(json.dumps(x) + "\n" for x in lines)
+        )
+        n_prompts = len({row["prompt"] for row in picks})
+        self._json("llm_select/usage.json", usage(len(picks), n_prompts))
+        self._json("measure/metrics.json", document or metrics(ours=bool(picks)))
+        counts = {"rows": len(ids) + 1, "excluded": 0, "faulty": 1, "repeated": 0, "pool": len(ids)}
+        counts |= {"duplicates": len(twins), "unique": len(unique), "selected": len(picks)}
+        unmet = {"table": "told", "expectation": "Judges are fair", "success": False}
+        findings = [unmet | {"detail": detail, "is_warning": True}]
+        self._json("validate/result.json", {"funnel": counts, "expectations": findings})
+        rng = np.random.default_rng(0)
+        centres = rng.normal(size=(len(unique) // R + 1, 16))
+        vectors = centres[np.arange(len(unique)) // R] + 0.2 * rng.normal(size=(len(unique), 16))
+        self.file("embed/vectors.npy").parent.mkdir(exist_ok=True)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        np.save(self.file("embed/vectors.npy"), vectors.astype(np.float32))
+        return self
+
+    def file(self, tail: str) -> Path:
+        path = self.root / "data" / tail
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def report(self) -> str:
+        Stage("report", self.root).run(work)
+        return self.page.read_text(encoding="utf-8")
+
+    @property
+    def page(self) -> Path:
+        return self.root / "data" / "report" / "index.html"
+
+    def _record(self, text: str, i: int) -> dict[str, Any]:
+        given = {"instruction": text, "input": "", "output": None}
+        return {"id": record_id(text, ""), **given, "source": f"toy.jsonl:{i}", "extra": "{}"}
+
+    def _table(self, tail: str, rows: list[dict[str, Any]], schema: Any) -> None:
+        write_table(self.file(f"{tail}.parquet"), rows, schema)
+
+    def _json(self, tail: str, document: dict[str, Any]) -> None:
+        self.file(tail).write_text(json.dumps(document))
+
+
+def some(n: int = 43) -> list[str]:
+    return [f"Name {i} bridges of the world, and say why." for i in range(n)]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def told(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world with a report in it, which no test changes."""
+    made = World(tmp_path_factory.mktemp("told")).make(some())
+    made.report()
+    return made
+
+
+class Outline(HTMLParser):
+    """The tags of a page with their attributes, and the text outside scripts and styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self._inside = ""
+        self.feed(page)
+        self.text = re.sub(r"\s+", " ", " ".join(self.texts))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside not in ("script", "style"):
+            self.texts.append(data)
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
