@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +40,14 @@ def main() -> None:
     arguments.add_argument("--exclude", default="", help="column=value of rows to leave out")
     arguments.add_argument("--budget", type=int, default=1000)
     arguments.add_argument("--made-up-vectors", action="store_true")
+    arguments.add_argument("--keep", type=Path, help="an empty folder for the copy, not deleted")
     arguments.add_argument("--until", default="", help="the last stage to run")
     arguments.add_argument("--done", type=Path, help="measure a second run in this workspace only")
     given = arguments.parse_args()
     if given.done:
         second_run(given.done)
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with nullcontext(given.keep) if given.keep else tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         changes = [f"ingest.source={given.pool.resolve()}", f"llm_select.budget={given.budget}"]
         if given.exclude:

@@ -46,6 +46,7 @@ class OnFault(StrEnum):
 class Validate(Params):
     """The section validate of params.yaml."""
 
+    max_near_rate: Annotated[float, Field(ge=0, le=1)]
     max_fallback_rate: Annotated[float, Field(ge=0, le=1)]
     max_slot_bias: Annotated[float, Field(ge=0, le=1)]
     max_canary_rate: Annotated[float, Field(ge=0, le=1)]

@@ -22,6 +22,7 @@ LIMITS = Limits(
     budgets=(4,),
     is_partial=False,
     near_threshold=0.8,
+    max_near_rate=0,
     max_fallback_rate=0.25,
     max_slot_bias=0.3,
     max_canary_rate=0.1,

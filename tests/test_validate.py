@@ -17,6 +17,7 @@ from tasks.checks.artifacts import DEDUPE_REASONS, row_norms
 from tasks.checks.verdict import Finding, Verdict
 from tasks.core import schemas
 from tasks.core.errors import CheckFailed, DataError, ParamError
+from tasks.core.records import record_id
 from tasks.core.stage import Stage
 from tasks.core.tables import write_table
 from tasks.text.repeats import Drop
@@ -26,6 +27,7 @@ from tests.sound_run import (
     FAIR,
     FILES,
     IDS,
+    INSTRUCTIONS,
     LIMITS,
     PROJECT,
     Row,
@@ -76,6 +78,24 @@ def test_a_fault_of_the_judge_is_a_warning_where_it_may_be():
     assert verdict.failed == []
     (warning,) = verdict.warnings
     assert "slot bias" in warning.detail
+
+
+def test_a_few_near_duplicates_are_a_warning_that_names_them_and_more_are_a_fault():
+    run = sound()
+    twin = run.rows["selected"][1]
+    twin["instruction"], twin["input"] = INSTRUCTIONS[8], ""
+    twin["id"] = record_id(twin["instruction"], "")
+
+    def told(share: float) -> tuple[list[str], list[str]]:
+        verdict = validate(run.artifacts(), replace(LIMITS, max_near_rate=share))
+        return tuple(
+            [one.detail for one in some if "near_to" in one.detail]
+            for some in (verdict.failed, verdict.warnings)
+        )
+
+    detail = f"1 of 4 rows: id {twin['id']}, near_to {IDS[1]} by 0.897"
+    assert told(0.25) == ([], [detail])
+    assert told(0.2) == ([detail], [detail])
 
 
 def test_a_partial_selection_is_sound_and_labelled():
@@ -151,7 +171,7 @@ def test_a_faulty_run_stops_with_what_is_wrong_and_where_to_look(tmp_path: Path)
         stage.run(work)
     failed_file = tmp_path / ".selectllm" / "failed_validation.json"
     message = str(caught.value)
-    assert "1 of 57 expectations are not met" in message
+    assert "1 of 58 expectations are not met" in message
     assert f"selected: Each cluster is that of the candidate: 1 of 4 rows: id {IDS[3]}" in message
     assert str(failed_file) in message
     assert str(tmp_path / ".selectllm" / "data_docs" / "index.html") in message
@@ -180,7 +200,7 @@ def test_a_run_says_two_lines_writes_the_same_each_time_and_leaves_nothing_elsew
     )
     docs = state / "data_docs"
     said = [f"validate: Data Docs are in {docs / 'index.html'}"]
-    assert done.stderr.splitlines() == [*said, "validate: 57 of 57 expectations are met"]
+    assert done.stderr.splitlines() == [*said, "validate: 58 of 58 expectations are met"]
     assert (done.returncode, done.stdout, list(elsewhere.iterdir())) == (0, "", [])
 
     text = result_file.read_text()

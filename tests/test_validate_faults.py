@@ -61,7 +61,10 @@ NOWHERE = "f" * 16
 HASH = "Each id is the hash of its record's text"
 RANKS_END = "Ranks end with the number of picks"
 OF_SLOT = "Each pick is of the slot that showed it"
-NEAR = "No two texts are near-duplicates"
+NEAR = (
+    "No two texts are near-duplicates",
+    "No more than 0 of the texts nearly repeat another",
+)
 NAMED = {"votes": "number of votes"}
 GOES_BY_TEXT = "The judge goes by the texts, not by slots, and not by chance"
 PROVENANCE = ("round", "prompt", "slot", "rank", "votes", "method")
@@ -250,13 +253,13 @@ FAULTS = [
     ),
     Fault(
         "texts",
-        ("No two texts are the same but for case, forms and white space", NEAR),
+        ("No two texts are the same but for case, forms and white space", *NEAR),
         f"id {IDS[3]}, same_as {IDS[1]}",
         put("selected", 1, instruction=INSTRUCTIONS[1].upper().replace(" ", "\n"), input=""),
     ),
     Fault(
         "texts",
-        (NEAR,),
+        NEAR,
         f"id {IDS[3]}, near_to {IDS[1]} by 0.897",
         put("selected", 1, instruction=INSTRUCTIONS[8], input=""),
     ),

@@ -61,6 +61,7 @@ class Limits:
     budgets: tuple[int, ...]
     is_partial: bool
     near_threshold: float
+    max_near_rate: float
     max_fallback_rate: float
     max_slot_bias: float
     max_canary_rate: float

@@ -15,9 +15,13 @@ def present(column: str, text: str) -> Expectation:
     return gxe.ExpectColumnValuesToNotBeNull(column=column, description=text)
 
 
-def absent(column: str, text: str) -> Expectation:
-    """The column has a value in no row."""
-    return gxe.ExpectColumnValuesToBeNull(column=column, description=text)
+def absent(
+    column: str, text: str, *, max_share: float = 0, is_warning: bool = False
+) -> Expectation:
+    """The column has a value in no row, or in no more than a share of them."""
+    return gxe.ExpectColumnValuesToBeNull(
+        column=column, mostly=1 - max_share, severity=_severity(is_warning), description=text
+    )
 
 
 def distinct(column: str, text: str) -> Expectation:
@@ -63,7 +67,7 @@ def at_least(larger: str, smaller: str, text: str, *, is_warning: bool = False) 
         column_A=larger,
         column_B=smaller,
         or_equal=True,
-        severity=FailureSeverity.WARNING if is_warning else FailureSeverity.CRITICAL,
+        severity=_severity(is_warning),
         description=text,
     )
 
@@ -76,3 +80,7 @@ def columns(names: list[str], text: str) -> Expectation:
 def count(n_rows: int, text: str) -> Expectation:
     """The table has this many rows."""
     return gxe.ExpectTableRowCountToEqual(value=n_rows, description=text)
+
+
+def _severity(is_warning: bool) -> FailureSeverity:
+    return FailureSeverity.WARNING if is_warning else FailureSeverity.CRITICAL

@@ -99,7 +99,12 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             between("instruction_chars", 1, None, "No instruction is blank"),
             between("chars", None, limits.max_chars, f"No text is over {limits.max_chars:,} long"),
             absent("same_as", "No two texts are the same but for case, forms and white space"),
-            absent("near_to", "No two texts are near-duplicates"),
+            absent("near_to", "No two texts are near-duplicates", is_warning=True),
+            absent(
+                "near_to",
+                f"No more than {limits.max_near_rate:g} of the texts nearly repeat another",
+                max_share=limits.max_near_rate,
+            ),
         ],
         "methods": [at_least("max_share", "share", "No method has more than its share")],
         "judge": [
