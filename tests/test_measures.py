@@ -224,6 +224,13 @@ def test_several_seeds_are_averaged_and_chance_is_the_yardstick():
     assert summary["poor"]["words"]["vendi"]["p_random"] == pytest.approx(20 / 21, abs=1e-6)
 
 
+def test_a_selection_of_another_size_has_no_rank_among_random_ones():
+    chance = [made("random", seed, value, rows=(1, 2)) for seed, value in enumerate([1.0, 2.0])]
+    for rows, p in (((1,), None), ((1, 3), 0.333333)):
+        summary = summarise([*chance, made("best", 0, 3.0, rows=rows)], Bootstrap(100, 0))
+        assert summary["best"]["words"]["vendi"]["p_random"] == p
+
+
 def test_without_random_selections_no_rank_is_told():
     summary = summarise([made("best", 0, 3.0)], Bootstrap(100, 0))
     assert summary["best"]["words"]["vendi"]["p_random"] is None

@@ -26,8 +26,9 @@ class Measured(NamedTuple):
 def summarise(measured: Sequence[Measured], bootstrap: Bootstrap) -> dict[str, Any]:
     """For each method the value of every figure, its interval, and how often chance does as well.
 
-    A method that ran with one seed has intervals by `bootstrap`, over records; one that ran with
-    several has the mean over its seeds, and the middle of them for interval.
+    Chance is the random selections of the same size; where there are none, it is not told. A method
+    that ran with one seed has intervals by `bootstrap`, over records; one that ran with several has
+    the mean over its seeds, and the middle of them for interval.
     """
     by_method: dict[str, list[Measured]] = {}
     for one in measured:
@@ -37,7 +38,7 @@ def summarise(measured: Sequence[Measured], bootstrap: Bootstrap) -> dict[str, A
         method: {
             "n_records": len(runs[0].rows),
             "n_seeds": len(runs),
-            **_groups(runs, [] if method == CHANCE else chance, bootstrap),
+            **_groups(runs, [] if method == CHANCE else _as_large(chance, runs[0]), bootstrap),
         }
         for method, runs in by_method.items()
     }
@@ -70,6 +71,11 @@ def overlap(measured: Iterable[Measured]) -> dict[str, Any]:
 def short(number: float) -> float:
     """A number to DIGITS significant digits."""
     return float(f"{number:.{DIGITS}g}")
+
+
+def _as_large(chance: Sequence[Measured], one: Measured) -> list[Measured]:
+    """Those of as many records as one has: a larger selection always covers better."""
+    return [each for each in chance if len(each.rows) == len(one.rows)]
 
 
 def _groups(
