@@ -28,7 +28,7 @@ from flows.graph import load_yaml
 from tasks.core.records import record_id, record_text
 from tasks.core.schemas import POOL, UNIQUE
 from tasks.core.tables import write_table
-from tasks.embed import embed
+from tasks.encoders.blocks import blocks_of
 from tasks.encoders.pool_texts import Entry
 from tasks.encoders.precision import Precision
 from tasks.encoders.source import find_model
@@ -106,7 +106,7 @@ def load_ways() -> dict[str, Callable[[list[str]], Vectors]]:
 
         def encode(texts: list[str]) -> Vectors:
             found = np.empty((len(texts), encoder.dim), np.float32)
-            for block in embed((Entry(str(i), text) for i, text in enumerate(texts)), encoder):
+            for block in blocks_of((Entry(str(i), text) for i, text in enumerate(texts)), encoder):
                 found[block.rows] = block.vectors
             return found
 

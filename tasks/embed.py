@@ -1,28 +1,31 @@
 """Turn each unique record into a unit vector."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tasks.core.errors import DataError
+from tasks.core.engine import Engine, load_engine
 from tasks.core.events import log
 from tasks.core.params import Params, load_section
 from tasks.core.stage import Stage, run_step
-from tasks.encoders.batches import Item, Reading, batches
-from tasks.encoders.parallel import as_done
+from tasks.encoders.blocks import Block, Encoder, blocks_of
 from tasks.encoders.pool_texts import Entry, PoolTexts
 from tasks.encoders.precision import Precision
-from tasks.encoders.source import check_name, find_model
+from tasks.encoders.shards import Recipe, block_of, traits_of
+from tasks.encoders.source import absolute, check_name
 from tasks.encoders.store import Slots, VectorStore, text_key
 from tasks.encoders.vector_file import write_vectors
 
-READ_AT_ONCE = 1_000  # texts
+SHARD_TEXTS = 1_024  # half a minute of work; 3 % more of it, for batches that are not full
 WRITTEN_AT_ONCE = 8_192  # vectors
 N_PROBES = 4  # stored vectors that are computed again
+
+Embedding = Callable[[Iterable[Entry]], Iterator[Block]]
 
 
 class Embed(Params):
@@ -34,85 +37,43 @@ class Embed(Params):
     max_tokens: Annotated[int, Field(ge=8)]
 
 
-class Block(NamedTuple):
-    """Some of the vectors.
-
-    Attributes:
-        rows: int64, shape (n,); which entries they belong to.
-        vectors: float32, shape (n, d), unit norm.
-        n_full: How many of the texts fill the model's window, so that the rest was not read.
-    """
-
-    rows: NDArray[np.int64]
-    vectors: NDArray[np.float32]
-    n_full: int
-
-
-class Encoder(Protocol):
-    """A model that gives numbers for texts.
-
-    Attributes:
-        n_threads: How many threads should call `encode` at a time.
-    """
-
-    n_threads: int
-
-    def read(self, texts: Sequence[str]) -> list[Reading]:
-        """What the model reads of each text."""
-        ...
-
-    def n_rows(self, length: int) -> int:
-        """How many readings of one length make a batch."""
-        ...
-
-    def encode(self, readings: Sequence[Reading]) -> NDArray[np.float32]:
-        """One vector a reading, of any length: shape (n readings, d).
-
-        A vector depends on its own reading alone, not on the others of the batch.
-        """
-        ...
-
-
 def check(values: Mapping[str, Any]) -> Embed:
-    """The section embed.
+    """The section embed, and the engine.
 
     Raises:
-        ParamError: A key is unknown, missing or out of range, or the model is a path that does
-            not exist.
+        ParamError: A key is unknown, missing or out of range, the model is a path that does not
+            exist, or the engine is not installed.
     """
+    load_engine(values)
     params = load_section(values, "embed", Embed)
     check_name(params.model)
     return params
 
 
-def embed(entries: Iterable[Entry], encoder: Encoder) -> Iterator[Block]:
-    """The unit vectors of all entries, in batches of like length, so that little is padding.
+def embed(
+    entries: Iterable[Entry], encoder: Encoder, recipe: Recipe, engine: Engine
+) -> Iterator[Block]:
+    """The unit vectors of all entries, by `encoder` here or by workers that load its `recipe`.
 
-    Each row comes once, in any order. An entry's vector has the same bytes in whatever company it
-    comes, so a pool may be embedded in parts.
+    Each row comes once, in any order.
 
     Raises:
-        DataError: A vector is zero or not finite; the record is named.
+        DataError: A vector is zero or not finite; the record is named. Or a worker cannot load the
+            model, or computes other vectors than `encoder`.
     """
-    full_batches = batches(_items(entries, encoder), encoder.n_rows)
-    for batch, vectors in as_done(
-        lambda batch: encoder.encode([item.reading for item in batch]),
-        full_batches,
-        encoder.n_threads,
-    ):
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        faulty = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)).ravel())
-        if faulty.size:
-            raise DataError(
-                "the model gives no direction for this record",
-                where=f"record {batch[faulty[0]].id}",
-                fix="Try embed.precision float32, or another embed.model.",
-            )
-        rows = np.array([item.row for item in batch])
-        yield Block(rows, vectors / norms, sum(item.reading.is_full for item in batch))
+    if engine is Engine.LOCAL:
+        yield from blocks_of(entries, encoder)
+        return
+    function = partial(block_of, recipe=recipe, traits=traits_of(encoder))
+    stream, n_done = iter(entries), 0
+    for block in engine.map(function, iter(lambda: list(islice(stream, SHARD_TEXTS)), [])):
+        yield block._replace(rows=block.rows + n_done)
+        n_done += len(block.rows)
 
 
-def embed_missing(texts: PoolTexts, encoder: Encoder, store: VectorStore, stage: Stage) -> Slots:
+def embed_missing(
+    texts: PoolTexts, encoder: Encoder, embed_new: Embedding, store: VectorStore, stage: Stage
+) -> Slots:
     """See that the store has the vectors of all texts; the slot of each, int64, shape (n,).
 
     What is missing is embedded in the order of its keys, which is as good as shuffled: so the time
@@ -132,7 +93,7 @@ def embed_missing(texts: PoolTexts, encoder: Encoder, store: VectorStore, stage:
     missing = np.flatnonzero(slots < 0)
     log.info("embed: %s texts, %s of them new", f"{len(texts):,}", f"{missing.size:,}")
     progress, n_full = stage.progress(missing.size, "texts"), 0
-    for block in embed(texts.of(first[missing]), encoder):
+    for block in embed_new(texts.of(first[missing])):
         which = missing[block.rows]
         slots[which] = store.put(keys[which], block.vectors)
         n_full += block.n_full
@@ -144,16 +105,17 @@ def embed_missing(texts: PoolTexts, encoder: Encoder, store: VectorStore, stage:
 
 def work(stage: Stage) -> None:
     """Write one vector for each unique record, in their order, and tell how it was done."""
-    params = check(stage.values)
+    params, engine = check(stage.values), load_engine(stage.values)
     texts = PoolTexts(stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet"))
-    source = find_model(params.model)
-    from tasks.encoders.sentence import SentenceEncoder  # noqa: PLC0415  torch takes seconds
-
-    encoder = SentenceEncoder(source, params.precision, params.max_tokens, params.batch_tokens)
+    recipe = Recipe(
+        absolute(params.model), params.precision, params.max_tokens, params.batch_tokens
+    )
+    encoder = recipe.load()
+    embed_new = partial(embed, encoder=encoder, recipe=recipe, engine=engine)
     if encoder.max_tokens < params.max_tokens:
         log.info("embed: %s reads %s tokens of a text", params.model, encoder.max_tokens)
     with VectorStore(stage.state / "vectors", encoder.identity, encoder.dim) as store:
-        slots = embed_missing(texts, encoder, store, stage)
+        slots = embed_missing(texts, encoder, embed_new, store, stage)
         starts = range(0, len(slots), WRITTEN_AT_ONCE)
         blocks = (store.read(slots[start : start + WRITTEN_AT_ONCE]) for start in starts)
         write_vectors(stage.out("embed/vectors.npy"), len(slots), encoder.dim, blocks)
@@ -167,15 +129,6 @@ def work(stage: Stage) -> None:
     )
 
 
-def _items(entries: Iterable[Entry], encoder: Encoder) -> Iterator[Item]:
-    """What the model reads of each entry, in order."""
-    stream, row = iter(entries), 0
-    while some := list(islice(stream, READ_AT_ONCE)):
-        for entry, reading in zip(some, encoder.read([e.text for e in some]), strict=True):
-            yield Item(row, entry.id, reading)
-            row += 1
-
-
 def _agrees(
     store: VectorStore, slots: Slots, texts: PoolTexts, first: NDArray[np.int64], encoder: Encoder
 ) -> bool:
@@ -184,7 +137,7 @@ def _agrees(
     probes = known[:: max(1, known.size // N_PROBES)][:N_PROBES]
     return all(
         np.array_equal(block.vectors, store.read(slots[probes[block.rows]]))
-        for block in embed(texts.of(first[probes]), encoder)
+        for block in blocks_of(texts.of(first[probes]), encoder)
     )
 
 

@@ -21,8 +21,9 @@ from tasks.core.errors import DataError, ParamError
 from tasks.core.schemas import POOL, UNIQUE
 from tasks.core.stage import Stage
 from tasks.core.tables import write_table
-from tasks.embed import check, embed, work
+from tasks.embed import check, work
 from tasks.encoders.batches import Reading, padded_length
+from tasks.encoders.blocks import blocks_of
 from tasks.encoders.parallel import as_done
 from tasks.encoders.pool_texts import Entry
 from tasks.encoders.precision import Precision
@@ -81,7 +82,7 @@ class Letters:
 def vectors_of(texts: Sequence[str], encoder, dim: int = 384) -> np.ndarray:
     """All vectors in order; a row that never came stays 0."""
     found = np.zeros((len(texts), dim), dtype=np.float32)
-    for block in embed((Entry(f"r{i}", text) for i, text in enumerate(texts)), encoder):
+    for block in blocks_of((Entry(f"r{i}", text) for i, text in enumerate(texts)), encoder):
         assert block.vectors.dtype == np.float32
         assert not found[block.rows].any()
         found[block.rows] = block.vectors
@@ -245,7 +246,7 @@ def test_the_packaged_model_is_found_by_its_names(name):
 
 def test_a_folder_is_a_model(load, minilm):
     folder = find_model("all-MiniLM-L6-v2").name_or_folder
-    assert check({"embed": {**SECTION, "model": folder}}).model == folder
+    assert check({"engine": "local", "embed": {**SECTION, "model": folder}}).model == folder
     assert find_model(folder) == Source(folder, is_local=True)
 
 
@@ -271,7 +272,7 @@ def test_a_folder_that_holds_no_model_is_refused(load, tmp_path):
 )
 def test_a_wrong_setting_is_named_before_anything_runs(change, message):
     with pytest.raises(ParamError, match=message):
-        check({"embed": {**SECTION, **change}})
+        check({"engine": "local", "embed": {**SECTION, **change}})
 
 
 # --- the store ---

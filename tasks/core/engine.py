@@ -9,11 +9,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tasks.core.errors import ParamError
 from tasks.core.params import PARAMS_FILE
+from tasks.core.stage import QUIET
 
 TASKS = Path(__file__).parents[1]
 SHARDS_PER_CPU = 2  # at work or waiting for it; more would only hold memory
@@ -66,12 +68,16 @@ def load_engine(values: Mapping[str, Any]) -> Engine:
 
 
 def _on_ray(function: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
+    shards = iter(shards)
+    first = list(islice(shards, 1))
+    if not first:  # not worth a cluster
+        return
     ray = _connected()
     # -1: as often as workers are lost; an error of the function's own is not tried again.
     work = ray.remote(max_retries=-1)(_applied)
     window = SHARDS_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
     waiting: deque[Any] = deque()
-    for shard in shards:
+    for shard in chain(first, shards):
         waiting.append(work.remote(function, shard))
         if len(waiting) >= window:
             yield _result(waiting.popleft())
@@ -104,7 +110,8 @@ def _connected() -> Any:
 
     if not ray.is_initialized():
         ray.init(
-            runtime_env={"py_modules": [str(TASKS)]},  # libraries the workers must have themselves
+            # Libraries the workers must have themselves.
+            runtime_env={"py_modules": [str(TASKS)], "env_vars": QUIET},
             include_dashboard=False,
             log_to_driver=False,
             logging_level="error",

