@@ -2,9 +2,11 @@
 
     python benchmarks/engine.py POOL.jsonl local
     python benchmarks/engine.py POOL.jsonl ray
+    python benchmarks/engine.py POOL.jsonl ray --embed -S embed.precision=bfloat16
 
 The processor time of the driver alone, a running cluster taken for granted: it is what no further
-worker takes away. The bytes of the outputs are told too, as a digest.
+worker takes away. The bytes of the outputs are told too, as a digest. Embed takes long, so it is
+measured only if asked for.
 """
 
 import argparse
@@ -16,7 +18,7 @@ from pathlib import Path
 from stages import copy_workspace
 
 from flows import overrides
-from tasks import dedupe, ingest
+from tasks import dedupe, embed, ingest
 from tasks.core.engine import Engine
 from tasks.core.stage import Stage
 
@@ -26,21 +28,29 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("pool", type=Path)
     arguments.add_argument("engine", type=Engine)
+    arguments.add_argument("--embed", action="store_true", help="embed, too")
+    arguments.add_argument("-S", action="append", default=[], metavar="KEY=VALUE", dest="values")
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         copy_workspace(root)
         source = given.pool.resolve()
-        overrides.apply(root, [f"engine={given.engine}", f"ingest.source={source}"])
+        values = [f"engine={given.engine}", f"ingest.source={source}", *given.values]
+        overrides.apply(root, values)
+        steps = {"ingest": ingest, "dedupe": dedupe}
+        if given.embed:
+            import tasks.encoders.sentence  # noqa: F401, PLC0415  so that its seconds do not count
+
+            steps["embed"] = embed
         list(given.engine.map(abs, range(8)))
         print("| step | driver's CPU s | seconds | outputs |\n|---|---|---|---|")
-        for step, name in ((ingest, "ingest"), (dedupe, "dedupe")):
+        for name, step in steps.items():
             cpu, clock = time.process_time(), time.perf_counter()
             Stage(name, root).run(step.work)
             cpu_s, seconds = time.process_time() - cpu, time.perf_counter() - clock
             outputs = b"".join(p.read_bytes() for p in sorted((root / "data" / name).iterdir()))
             digest = hashlib.sha256(outputs).hexdigest()[:16]
-            print(f"| {name} | {cpu_s:.1f} | {seconds:.1f} | {digest} |")
+            print(f"| {name} | {cpu_s:.1f} | {seconds:.1f} | {digest} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,13 +21,14 @@ from tasks.core.errors import DataError, ParamError
 from tasks.core.schemas import POOL, UNIQUE
 from tasks.core.stage import Stage
 from tasks.core.tables import write_table
-from tasks.embed import check, work
+from tasks.embed import check, embed, work
 from tasks.encoders.batches import Reading, padded_length
 from tasks.encoders.blocks import blocks_of
 from tasks.encoders.parallel import as_done
 from tasks.encoders.pool_texts import Entry
 from tasks.encoders.precision import Precision
-from tasks.encoders.source import Source, digest, find_model, model_folder
+from tasks.encoders.shards import Recipe, block_of, traits_of
+from tasks.encoders.source import Source, absolute, digest, find_model, model_folder
 from tasks.encoders.store import VectorStore, text_key
 from tasks.encoders.vector_file import write_vectors
 
@@ -194,6 +195,48 @@ def test_the_number_of_threads_changes_no_byte(minilm, monkeypatch):
         assert vectors_of(TEXTS, minilm).tobytes() == expected.tobytes()
 
 
+class InTurn:
+    """An engine that works on the shards one after the other, in this process."""
+
+    map = staticmethod(map)
+
+
+def test_shards_have_the_bytes_of_the_whole(minilm, monkeypatch):
+    monkeypatch.setattr("tasks.embed.SHARD_TEXTS", 4)
+    entries = [Entry(f"r{i}", text) for i, text in enumerate([*TEXTS, "one " * 300])]
+    recipe = Recipe(MODEL, Precision.FLOAT32, 256, 128)
+    blocks = list(embed(entries, minilm, recipe, InTurn()))
+    assert [sorted(block.rows) for block in blocks] == [[0, 1, 2, 3], [4, 5, 6]]
+    assert [block.n_full for block in blocks] == [0, 1]
+    expected = vectors_of([entry.text for entry in entries], minilm)
+    for block in blocks:
+        assert block.vectors.tobytes() == expected[block.rows].tobytes()
+
+
+@pytest.mark.parametrize("trait", ["model", "torch", "processor", "rounding"])
+def test_a_worker_that_embeds_otherwise_is_refused(trait, minilm):
+    recipe = Recipe(MODEL, Precision.FLOAT32, 256, 128)
+    with pytest.raises(DataError, match=f"otherwise than the driver: another {trait}\n") as caught:
+        block_of([Entry("r0", "text")], recipe, traits_of(minilm) | {trait: "?"})
+    assert "a worker on" in caught.value.where
+
+
+def test_processors_that_round_otherwise_have_other_traits(minilm, monkeypatch):
+    traits = traits_of(minilm)
+    assert traits_of(minilm) == traits
+    encode = minilm.encode
+    monkeypatch.setattr(minilm, "encode", lambda batch: np.nextafter(encode(batch), np.float32(2)))
+    other = traits_of(minilm)
+    assert {name for name in traits if traits[name] != other[name]} == {"rounding"}
+
+
+def test_a_worker_that_lacks_the_model_says_what_to_do(tmp_path, minilm):
+    recipe = Recipe(str(tmp_path / "mine"), Precision.FLOAT32, 256, 128)
+    with pytest.raises(DataError, match=r"cannot load the driver's model: .*no folder") as caught:
+        block_of([Entry("r0", "text")], recipe, traits_of(minilm))
+    assert f"Put {tmp_path / 'mine'} where each worker finds it" in caught.value.fix
+
+
 def test_no_more_is_read_than_the_model_can_and_the_setting_says(load, minilm):
     assert load(max_tokens=512).max_tokens == 256
     short = load(max_tokens=8)
@@ -242,6 +285,15 @@ def test_the_packaged_model_is_found_by_its_names(name):
     folder, is_local = find_model(name)
     assert is_local
     assert (Path(folder) / "model.safetensors").is_file()
+
+
+def test_a_worker_is_told_a_name_or_the_whole_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("models/mine", MODEL):
+        Path(folder).mkdir(parents=True)
+    assert absolute("models/mine") == str(tmp_path / "models/mine")
+    assert absolute("models/yours") == "models/yours"
+    assert absolute(MODEL) == MODEL  # the packaged one comes before a folder
 
 
 def test_a_folder_is_a_model(load, minilm):

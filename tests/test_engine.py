@@ -10,13 +10,22 @@ from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
 from benchmarks.records import Plan, write
-from tasks import dedupe, ingest
+from flows.graph import load_yaml
+from tasks import dedupe, embed, ingest
 from tasks.core.engine import Engine, load_engine
 from tasks.core.errors import DataError, ParamError
+from tasks.core.schemas import UNIQUE
 from tasks.core.stage import Stage
+from tasks.core.tables import read_table, write_table
+from tasks.encoders.blocks import blocks_of
+from tasks.encoders.pool_texts import Entry
+from tasks.encoders.precision import Precision
+from tasks.encoders.shards import Recipe
 
 PROJECT = Path(__file__).parents[1]
 HAS_RAY = importlib.util.find_spec("ray") is not None
@@ -95,7 +104,7 @@ def test_an_unknown_engine_is_refused(name):
 
 
 @pytest.mark.skipif(HAS_RAY, reason="Ray is installed")
-@pytest.mark.parametrize("step", [ingest, dedupe])
+@pytest.mark.parametrize("step", [ingest, dedupe, embed])
 def test_without_ray_the_check_says_what_to_install(step):
     with pytest.raises(ParamError, match=r"pip install 'selectllm\[ray\]'"):
         step.check({"engine": "ray"})
@@ -108,29 +117,31 @@ def pool(tmp_path_factory):
     return path
 
 
-def outputs(root, pool, engine):
-    """The bytes that ingest and dedupe write."""
+def outputs(root, pool, engine, monkeypatch):
+    """The bytes that ingest and dedupe write, and embed for some of the records."""
     root.mkdir()
     shutil.copy(PROJECT / "dvc.yaml", root)
-    params = {
-        "engine": engine,
-        "ingest": {
-            **{"source": str(pool), "columns": {}, "exclude": {"lang": "th"}},
-            **{"max_field_chars": 100_000, "max_dropped": 0.05},
-        },
-        "dedupe": {"near_threshold": 0.8, "n_permutations": 128},
-    }
+    params = load_yaml(PROJECT / "params.yaml") | {"engine": engine}
+    params["ingest"] |= {"source": str(pool), "exclude": {"lang": "th"}}
     (root / "params.yaml").write_text(json.dumps(params))
     for step in (ingest, dedupe):
         Stage(step.__name__.rpartition(".")[2], root).run(step.work)
-    return {path.name: path.read_bytes() for path in sorted(root.glob("data/*/*"))}
+    made = {path.name: path.read_bytes() for path in sorted(root.glob("data/*/*"))}
+    unique = root / "data/dedupe/unique.parquet"
+    write_table(unique, read_table(unique, UNIQUE).slice(0, 200), UNIQUE)
+    monkeypatch.setattr(embed, "SHARD_TEXTS", 30)
+    Stage("embed", root).run(embed.work)
+    return made | {"vectors": (root / "data/embed/vectors.npy").read_bytes()}
 
 
 @pytest.mark.parametrize("engine", [on_ray])
-def test_a_cluster_writes_the_bytes_that_one_process_writes(engine, cluster, pool, tmp_path):
-    made = outputs(tmp_path / "ray", pool, engine)
+def test_a_cluster_writes_the_bytes_that_one_process_writes(
+    engine, cluster, pool, tmp_path, monkeypatch
+):
+    made = outputs(tmp_path / "ray", pool, engine, monkeypatch)
     assert sum(map(len, made.values())) > 1_000_000
-    assert made == outputs(tmp_path / "local", pool, Engine.LOCAL)
+    assert len(made["vectors"]) > 200 * 384 * 4
+    assert made == outputs(tmp_path / "local", pool, Engine.LOCAL, monkeypatch)
 
 
 @pytest.mark.parametrize("engine", [on_ray])
@@ -148,3 +159,30 @@ def test_a_lost_node_loses_nothing(engine, cluster):
     more = list(islice(results, 10))
     cluster.remove_node(node, allow_graceful=False)
     assert [*first, *more, *results] == [n * n for n in range(40)]
+
+
+def with_workers_killed(entries, n):
+    """The same entries; when `n` of them were taken, all workers that are at work are killed."""
+    for row, entry in enumerate(entries):
+        if row == n:
+            every = psutil.Process().children(recursive=True)
+            busy = [process for process in every if process.name().startswith("ray::_applied")]
+            assert busy
+            for process in busy:
+                process.kill()
+        yield entry
+
+
+@pytest.mark.parametrize("engine", [on_ray])
+def test_killed_workers_lose_no_vector(engine, cluster, monkeypatch):
+    monkeypatch.setattr(embed, "SHARD_TEXTS", 30)
+    recipe = Recipe("all-MiniLM-L6-v2", Precision.FLOAT32, 256, 256)
+    encoder = recipe.load()
+    entries = [Entry(f"r{i}", f"Say {i} " + "and again " * (i % 40)) for i in range(300)]
+    found = np.zeros((300, encoder.dim), np.float32)
+    expected = np.copy(found)
+    for block in blocks_of(entries, encoder):
+        expected[block.rows] = block.vectors
+    for block in embed.embed(with_workers_killed(entries, 200), encoder, recipe, engine):
+        found[block.rows] = block.vectors
+    assert found.tobytes() == expected.tobytes()
