@@ -117,7 +117,12 @@ def pool(tmp_path_factory):
     return path
 
 
-def outputs(root, pool, engine, monkeypatch):
+@pytest.fixture
+def small_shards(monkeypatch):
+    monkeypatch.setattr(embed, "SHARD_TEXTS", 30)
+
+
+def outputs(root, pool, engine):
     """The bytes that ingest and dedupe write, and embed for some of the records."""
     root.mkdir()
     shutil.copy(PROJECT / "dvc.yaml", root)
@@ -129,19 +134,18 @@ def outputs(root, pool, engine, monkeypatch):
     made = {path.name: path.read_bytes() for path in sorted(root.glob("data/*/*"))}
     unique = root / "data/dedupe/unique.parquet"
     write_table(unique, read_table(unique, UNIQUE).slice(0, 200), UNIQUE)
-    monkeypatch.setattr(embed, "SHARD_TEXTS", 30)
     Stage("embed", root).run(embed.work)
     return made | {"vectors": (root / "data/embed/vectors.npy").read_bytes()}
 
 
 @pytest.mark.parametrize("engine", [on_ray])
 def test_a_cluster_writes_the_bytes_that_one_process_writes(
-    engine, cluster, pool, tmp_path, monkeypatch
+    engine, cluster, pool, tmp_path, small_shards
 ):
-    made = outputs(tmp_path / "ray", pool, engine, monkeypatch)
+    made = outputs(tmp_path / "ray", pool, engine)
     assert sum(map(len, made.values())) > 1_000_000
     assert len(made["vectors"]) > 200 * 384 * 4
-    assert made == outputs(tmp_path / "local", pool, Engine.LOCAL, monkeypatch)
+    assert made == outputs(tmp_path / "local", pool, Engine.LOCAL)
 
 
 @pytest.mark.parametrize("engine", [on_ray])
@@ -174,8 +178,7 @@ def with_workers_killed(entries, n):
 
 
 @pytest.mark.parametrize("engine", [on_ray])
-def test_killed_workers_lose_no_vector(engine, cluster, monkeypatch):
-    monkeypatch.setattr(embed, "SHARD_TEXTS", 30)
+def test_killed_workers_lose_no_vector(engine, cluster, small_shards):
     recipe = Recipe("all-MiniLM-L6-v2", Precision.FLOAT32, 256, 256)
     encoder = recipe.load()
     entries = [Entry(f"r{i}", f"Say {i} " + "and again " * (i % 40)) for i in range(300)]
