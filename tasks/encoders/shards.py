@@ -54,11 +54,12 @@ class Recipe(NamedTuple):
 def traits_of(encoder: Encoder) -> Traits:
     """What two processes must have in common for their vectors to have the same bytes.
 
-    Beside all that is known to decide, a digest of some vectors: processors that go by one name may
-    still round differently.
+    Beside all that is known to decide, a digest of some vectors and their norms: processors that go
+    by one name may still round differently.
     """
-    vectors = [encoder.encode(encoder.read([text])) for text in PROBES]
-    digest = blake2b(b"".join(found.tobytes() for found in vectors), digest_size=16)
+    vectors = np.concatenate([encoder.encode(encoder.read([text])) for text in PROBES])
+    norms = np.linalg.norm(vectors, axis=1)
+    digest = blake2b(vectors.tobytes() + norms.tobytes(), digest_size=16)
     return {**encoder.identity, "rounding": digest.hexdigest()}
 
 
