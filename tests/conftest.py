@@ -23,6 +23,7 @@ settings.load_profile("shared machine")
 
 # Fixtures of several files.
 pytest_plugins = (
+    "tests.encoding",
     "tests.journal_entries",
     "tests.judge_desk",
     "tests.reported_run",

@@ -1,0 +1,84 @@
+"""An encoder that counts letters, the packaged one, and texts for them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from tasks.encoders.batches import Reading, padded_length
+from tasks.encoders.blocks import blocks_of
+from tasks.encoders.pool_texts import Entry
+from tasks.encoders.precision import Precision
+from tasks.encoders.source import find_model
+
+MODEL = "all-MiniLM-L6-v2"
+TEXTS = [
+    "Name three birds.",
+    "Why is the sky blue?",
+    "为什么天空是蓝色的？",
+    "Write a letter to the editor about the price of bread. " * 4,
+    "2+2",
+    "Translate into French: the ferry came back. " * 9,
+]
+
+
+class Letters:
+    """An encoder that counts letters; texts in `odd` get the vector that stands there."""
+
+    n_threads = 2
+
+    def __init__(self, rows: int = 3, **odd: float) -> None:
+        self.rows, self.odd = rows, odd
+        self.batches: list[list[str]] = []
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        return [Reading(padded_length(len(text), 64), text) for text in texts]
+
+    def n_rows(self, length: int) -> int:
+        return self.rows
+
+    def encode(self, readings: Sequence[Reading]) -> np.ndarray:
+        texts = [reading.tokens for reading in readings]
+        self.batches.append(texts)
+        rows = [
+            [self.odd[t]] * 26 if t in self.odd else [t.count(chr(97 + i)) for i in range(26)]
+            for t in texts
+        ]
+        return np.array(rows, dtype=np.float32)
+
+
+def vectors_of(texts: Sequence[str], encoder, dim: int = 384) -> np.ndarray:
+    """All vectors in order; a row that never came stays 0."""
+    found = np.zeros((len(texts), dim), dtype=np.float32)
+    for block in blocks_of((Entry(f"r{i}", text) for i, text in enumerate(texts)), encoder):
+        assert block.vectors.dtype == np.float32
+        assert not found[block.rows].any()
+        found[block.rows] = block.vectors
+    return found
+
+
+@pytest.fixture(scope="session")
+def load():
+    from tasks.encoders.sentence import SentenceEncoder  # noqa: PLC0415  takes seconds
+
+    def make(precision=Precision.FLOAT32, max_tokens=256, batch_tokens=128):
+        return SentenceEncoder(find_model(MODEL), precision, max_tokens, batch_tokens)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def minilm(load):
+    return load()
+
+
+@pytest.fixture(scope="session")
+def minilm_bfloat16(load):
+    return load(Precision.BFLOAT16)
+
+
+@pytest.fixture(scope="session")
+def plain():
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415  takes seconds
+
+    return SentenceTransformer(find_model(MODEL).name_or_folder, device="cpu").encode(TEXTS)
