@@ -18,6 +18,10 @@ class Score(StrEnum):
     OPENNESS = "openness"
 
 
+BY_RESPONSE = frozenset({Score.PERPLEXITY, Score.OPENNESS})
+"""Told by responses of the model on this machine."""
+
+
 def highest(scores: Scores, budget: int, seed: int) -> Rows:
     """The rows with the highest scores, the highest first; ties go by lot."""
     return _by(-scores, budget, seed)
