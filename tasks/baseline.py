@@ -1,4 +1,4 @@
-"""Choose as many records by methods that need no model, for a selection to be held against."""
+"""Choose as many records by other methods, for a selection to be held against."""
 
 import time
 from collections.abc import Iterator, Mapping, Set
