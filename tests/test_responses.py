@@ -68,11 +68,11 @@ def test_openness_is_a_third_where_all_three_say_the_same_and_1_where_nothing_is
     assert openness(drawn("a b c", "A b! d", "e f")) == pytest.approx(4 / 5)
 
 
-def test_openness_favours_neither_length_nor_repetition():
-    short = drawn("it is red", "it is blue", "go home")
-    long = drawn("it is red " * 9, "it is blue " * 9, "go home " * 9)
-    assert openness(short) == pytest.approx(4 / 5)
-    assert openness(long) == pytest.approx(7 / 8)  # where it begins anew, another pair
+def test_a_response_that_goes_on_with_the_same_is_not_more_open():
+    some = [f"a{i} b{i} c{i} d{i}" for i in range(3)]
+    more = [f"{text} {text.upper()}s" for text in some]
+    assert openness(drawn(*some)) == 1
+    assert openness(drawn(*more)) < 1
 
 
 @pytest.mark.parametrize("text", ["", "\n", "word"])

@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
-from tasks.likeness.words import words
+from tasks.likeness.words import distinct_2, words
 from tasks.responses.store import Response
 
 
@@ -19,10 +18,9 @@ def perplexity(likeliest: Sequence[Response]) -> float:
 
 
 def openness(drawn: Sequence[Response]) -> float:
-    """Distinct pairs of neighbouring words in all responses, over the sum of those in each.
+    """Distinct pairs of neighbouring words over all such pairs in the responses: 0 to 1.
 
-    1/n where all n responses say the same, 1 where no two of them share a pair; NaN where one has
-    fewer than two words.
+    1 where no pair comes twice; NaN where a response has fewer than two words.
     """
-    pairs = [set(pairwise(words(response.text))) for response in drawn]
-    return len(set().union(*pairs)) / sum(map(len, pairs)) if all(pairs) else math.nan
+    texts = [response.text for response in drawn]
+    return distinct_2(texts) if all(len(words(text)) > 1 for text in texts) else math.nan

@@ -71,9 +71,9 @@ def _respond(
 
 
 def _told(score: Score, n: int, n_new: int, max_tokens: int) -> str:
+    told = f"{score} takes {n:,} responses, {n_new:,} of them new"
+    if not n_new:
+        return told
     minutes = n_new * max_tokens / TOKENS_PER_S / 60
     about = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.1f} minutes"
-    return (
-        f"{score} takes {n:,} responses, {n_new:,} of them new: about {about} of a core; "
-        f"they are kept in {STATE_DIR}/{STORE}"
-    )
+    return f"{told}: about {about} of a core; they are kept in {STATE_DIR}/{STORE}"
