@@ -1,7 +1,7 @@
-"""Choose as many records by methods that need no model, for a selection to be held against."""
+"""Choose as many records by other methods, for a selection to be held against."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +10,8 @@ import pyarrow as pa
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from tasks.choosers.menu import IN_PROMPTS, Choice, Method, Pool, choices, too_much
+from tasks.choosers.by_score import BY_RESPONSE, Score, Scores
+from tasks.choosers.menu import IN_PROMPTS, SCORED, Choice, Method, Pool, choices, too_much
 from tasks.core.errors import ParamError
 from tasks.core.events import log
 from tasks.core.params import PARAMS_FILE, Params, load_budgets, load_section, load_seed
@@ -20,7 +21,10 @@ from tasks.core.tables import read_table, write_table
 from tasks.grouping.compose import Mode
 from tasks.likeness.corpus import Corpus
 from tasks.likeness.cosines import Rows
+from tasks.llm.local import require_local
 from tasks.llm.rules import Rules, read_rules
+from tasks.responses.model import MAX_TOKENS
+from tasks.responses.scores import response_scores
 
 MethodName = Annotated[Method, Field(strict=False)]  # a string in YAML
 
@@ -30,16 +34,24 @@ class Baseline(Params):
 
     methods: Annotated[list[MethodName], Field(min_length=1)]
     n_seeds: Annotated[int, Field(ge=1, le=1000)]
+    response_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)]
 
 
 def check(values: Mapping[str, Any]) -> Baseline:
     """The checked section; the seed is checked, too.
 
     Raises:
-        ParamError: A key is missing, unknown, of the wrong type or out of range.
+        ParamError: A key is missing, unknown, of the wrong type or out of range,
+            or a method needs the local model, which is not installed.
     """
     load_seed(values)
-    return load_section(values, "baseline", Baseline)
+    params = load_section(values, "baseline", Baseline)
+    for method in params.methods:
+        if SCORED.get(method) in BY_RESPONSE:
+            require_local(
+                where=f"{PARAMS_FILE}: baseline.methods: {method}", instead="leave it out"
+            )
+    return params
 
 
 def baseline(
@@ -81,7 +93,9 @@ def work(stage: Stage) -> None:
     if IN_PROMPTS.intersection(params.methods):
         rules = read_rules(stage.dep("cluster/clusters.json"), budgets, seed)
         prompts = _prompts(corpus, stage.dep("cluster/prompts.parquet"), rules)
-    pool = Pool(corpus.texts, corpus.vectors, prompts)
+    wanted = {SCORED[method] for method in params.methods if method in SCORED}
+    scores = _scores(wanted, corpus, params, stage)
+    pool = Pool(corpus.texts, corpus.vectors, prompts, scores)
     found: list[Choice] = []
     progress = stage.progress(len(params.methods), "methods")
     with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
@@ -112,6 +126,16 @@ def _prompts(corpus: Corpus, path: Path, rules: Rules) -> dict[Mode, list[Rows]]
             size = rules.candidates_per_prompt
             prompts[mode] = regroup(corpus.vectors, corpus.texts, size, mode, rules.seed)
     return prompts
+
+
+def _scores(
+    wanted: Set[Score], corpus: Corpus, params: Baseline, stage: Stage
+) -> dict[Score, Scores]:
+    """The scores that are wanted; whatever a model made for them is kept in the state folder."""
+    scores: dict[Score, Scores] = {}
+    if by_response := wanted & BY_RESPONSE:
+        scores |= response_scores(by_response, corpus.texts, params.response_tokens, stage)
+    return scores
 
 
 def _tell(method: Method, chosen: list[Choice], seconds: float, why_not: str) -> None:

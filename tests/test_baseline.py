@@ -2,6 +2,7 @@ import itertools
 import json
 import logging
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,26 @@ from hypothesis import strategies as st
 
 from tasks.baseline import Baseline, baseline, check, work
 from tasks.choosers import by_text, by_vector, density, in_prompts
-from tasks.choosers.menu import AT_RANDOM, IN_PROMPTS, Method, Pool, choices, too_much
+from tasks.choosers.by_score import Score
+from tasks.choosers.menu import AT_RANDOM, IN_PROMPTS, SCORED, Method, Pool, choices, too_much
 from tasks.core.errors import DataError, ParamError
 from tasks.core.params import read_params
 from tasks.core.schemas import POOL, PROMPTS, SELECTIONS, UNIQUE
 from tasks.core.stage import Stage
 from tasks.core.tables import read_table, write_table
 from tasks.grouping.compose import Mode
+from tasks.llm import local
 from tasks.llm.rubric import choose
+from tasks.responses.model import LIKELIEST, ResponseModel
+from tasks.responses.scores import STORE
+from tasks.responses.store import Response, ResponseStore
 
 ROOT = Path(__file__).parents[1]
-SECTION = {"methods": [method.value for method in Method], "n_seeds": 3}
+SECTION = {
+    "methods": [method.value for method in Method if method not in SCORED],
+    "n_seeds": 3,
+    "response_tokens": 8,
+}
 
 
 def unit_vectors(n, seed=0, d=6):
@@ -37,7 +47,8 @@ def on_circle(*degrees):
 def pool_of(vectors, texts=None, modes=(Mode.WITHIN,), size=4):
     texts = texts or [f"Say {i} words about number {i}." for i in range(len(vectors))]
     prompts = {mode: in_prompts.regroup(vectors, texts, size, mode, 0) for mode in modes}
-    return Pool(texts, vectors, prompts)
+    scores = {score: np.random.default_rng(1).integers(9, size=len(vectors)) / 3 for score in Score}
+    return Pool(texts, vectors, prompts, scores)
 
 
 # All methods
@@ -50,7 +61,8 @@ def test_each_choice_is_as_many_distinct_records_as_the_budget(method, data):
     n = data.draw(st.integers(1, 30))
     budget = data.draw(st.integers(1, n))
     n_distinct = data.draw(st.integers(1, n))  # equal vectors are where a method may run short
-    pool = pool_of(unit_vectors(n)[np.arange(n) % n_distinct])
+    modes = (Mode.WITHIN,) if method in IN_PROMPTS else ()  # they take most of the time
+    pool = pool_of(unit_vectors(n)[np.arange(n) % n_distinct], modes=modes)
     found = list(choices(method, pool, budget, seed=1, n_seeds=2))
     assert len(found) == (2 if method in AT_RANDOM else 1)
     for choice in found:
@@ -175,6 +187,25 @@ def test_cluster_based_selection_takes_noise_last():
     assert 20 in by_vector.k_center(vectors, 2)  # which k-center alone would take at once
 
 
+# By score
+
+
+def test_methods_by_a_score_take_the_end_that_their_name_says():
+    pool = pool_of(unit_vectors(5))._replace(
+        scores={
+            Score.PERPLEXITY: np.array([3.0, 9.0, 1.0, np.nan, 4.0]),
+            Score.OPENNESS: np.array([0.1, 0.2, np.nan, 0.9, 0.3]),
+        }
+    )
+    found = {method: next(choices(method, pool, 2, 0, 1)).rows.tolist() for method in SCORED}
+    assert sorted(found.pop(Method.PERPLEXITY_MID)) == [0, 4]
+    assert found == {
+        Method.PERPLEXITY_LOW: [2, 0],
+        Method.PERPLEXITY_HIGH: [1, 4],
+        Method.OPENNESS: [3, 4],
+    }
+
+
 # In prompts
 
 
@@ -279,6 +310,23 @@ def test_a_method_named_twice_runs_once(workspace):
     assert run(workspace, methods=["shortest", "shortest"]).num_rows == 8
 
 
+@pytest.mark.skipif(find_spec(local.PACKAGES[0]) is None, reason="needs 'selectllm[local]'")
+def test_methods_by_perplexity_choose_by_the_responses_that_are_kept(workspace, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    model = ResponseModel(SECTION["response_tokens"])
+    with ResponseStore(workspace / ".selectllm" / STORE) as store:
+        for i in range(24):  # the surer, the later
+            response = Response("so", None if i == 23 else i / 10 - 9)
+            store.put(model.key(f"Explain {i} things.", LIKELIEST), response)
+    methods = ["perplexity_low", "perplexity_mid", "perplexity_high"]
+    table = run(workspace, budget=3, methods=methods).to_pandas()
+    rows = table.groupby("method").id.apply(lambda ids: [int(id_, 16) for id_ in ids]).to_dict()
+    assert rows["perplexity_low"] == [22, 21, 20]
+    assert rows["perplexity_high"] == [0, 1, 2]
+    assert rows["perplexity_mid"][0] == 11
+    assert set(rows["perplexity_mid"]) == {10, 11, 12}
+
+
 def test_each_methods_time_is_told(workspace, caplog):
     with caplog.at_level(logging.INFO, "selectllm"):
         run(workspace, methods=["shortest", "k_center"])
@@ -322,12 +370,23 @@ def test_vectors_that_do_not_fit_the_records_are_refused(workspace, vectors):
         ({"methods": []}, "baseline.methods: list should have at least 1 item"),
         ({"methods": ["randon"]}, "baseline.methods.0: input should be 'random', 'shortest'"),
         ({"n_seeds": 0}, "baseline.n_seeds: input should be greater"),
+        ({"response_tokens": 129}, "baseline.response_tokens: input should be less"),
         ({"seeds": 3}, "baseline.seeds is unknown; did you mean n_seeds"),
     ],
 )
 def test_a_faulty_section_is_refused_by_its_key(change, message):
     with pytest.raises(ParamError, match=message):
         check({"seed": 0, "baseline": SECTION | change})
+
+
+def test_a_method_that_needs_the_local_model_is_refused_at_once_where_that_is_missing(monkeypatch):
+    values = {"seed": 0, "baseline": SECTION | {"methods": ["random", "openness"]}}
+    monkeypatch.setattr(local, "PACKAGES", ("no_such_package",))
+    with pytest.raises(ParamError, match="there is no no_such_package") as told:
+        check(values)
+    assert told.value.where == "params.yaml: baseline.methods: openness"
+    assert told.value.fix == "Run: pip install 'selectllm[local]', or leave it out."
+    assert check({"seed": 0, "baseline": SECTION})
 
 
 def test_the_projects_own_section_is_sound():

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.likeness.cosines import unit
+from tasks.likeness.words import distinct_2
 from tasks.measures.figures import Bootstrap, Interval, Mean, Quantile, Whole, p_random
 from tasks.measures.shares import (
     codes_of,
-    distinct_2,
     jensen_shannon,
     length_bands,
     script,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,12 @@ def words(text: str) -> Words:
     0 to 9, so that a text in any other script would be empty to it.
     """
     return _WORD.findall(text.casefold())
+
+
+def distinct_2(texts: Sequence[str]) -> float:
+    """Distinct pairs of neighbouring words over all such pairs; 0 where there is none."""
+    pairs = [pair for text in texts for pair in pairwise(words(text))]
+    return len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
 def rouge_l(a: Sequence[Words], b: Sequence[Words]) -> NDArray[np.float64]:

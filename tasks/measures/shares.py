@@ -4,13 +4,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.likeness.cosines import Rows
-from tasks.likeness.words import words
+from tasks.likeness.words import distinct_2
 from tasks.measures.figures import Figure, Values, Whole
 
 N_BANDS = 10  # of length
@@ -26,12 +25,6 @@ def text_figures(
         ours, pool = np.bincount(codes[selected], minlength=n), np.bincount(codes, minlength=n)
         figures[f"{name}_shift"] = Whole(jensen_shannon(ours / ours.sum(), pool / pool.sum()))
     return figures
-
-
-def distinct_2(texts: Sequence[str]) -> float:
-    """Distinct pairs of neighbouring words over all such pairs; 0 where there is none."""
-    pairs = [pair for text in texts for pair in pairwise(words(text))]
-    return len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
 def jensen_shannon(p: Values, q: Values) -> float:
