@@ -1,7 +1,7 @@
 """Choose as many records by methods that need no model, for a selection to be held against."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +10,8 @@ import pyarrow as pa
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from tasks.choosers.menu import IN_PROMPTS, Choice, Method, Pool, choices, too_much
+from tasks.choosers.by_score import Score, Scores
+from tasks.choosers.menu import IN_PROMPTS, SCORED, Choice, Method, Pool, choices, too_much
 from tasks.core.errors import ParamError
 from tasks.core.events import log
 from tasks.core.params import PARAMS_FILE, Params, load_budgets, load_section, load_seed
@@ -81,7 +82,9 @@ def work(stage: Stage) -> None:
     if IN_PROMPTS.intersection(params.methods):
         rules = read_rules(stage.dep("cluster/clusters.json"), budgets, seed)
         prompts = _prompts(corpus, stage.dep("cluster/prompts.parquet"), rules)
-    pool = Pool(corpus.texts, corpus.vectors, prompts)
+    wanted = {SCORED[method] for method in params.methods if method in SCORED}
+    scores = _scores(wanted, corpus, params, stage)
+    pool = Pool(corpus.texts, corpus.vectors, prompts, scores)
     found: list[Choice] = []
     progress = stage.progress(len(params.methods), "methods")
     with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
@@ -112,6 +115,14 @@ def _prompts(corpus: Corpus, path: Path, rules: Rules) -> dict[Mode, list[Rows]]
             size = rules.candidates_per_prompt
             prompts[mode] = regroup(corpus.vectors, corpus.texts, size, mode, rules.seed)
     return prompts
+
+
+def _scores(
+    wanted: Set[Score], corpus: Corpus, params: Baseline, stage: Stage
+) -> dict[Score, Scores]:
+    """The scores that are wanted; whatever a model made for them is kept in the state folder."""
+    scores: dict[Score, Scores] = {}
+    return scores
 
 
 def _tell(method: Method, chosen: list[Choice], seconds: float, why_not: str) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tasks.baseline import Baseline, baseline, check, work
 from tasks.choosers import by_text, by_vector, density, in_prompts
-from tasks.choosers.menu import AT_RANDOM, IN_PROMPTS, Method, Pool, choices, too_much
+from tasks.choosers.by_score import Score
+from tasks.choosers.menu import AT_RANDOM, IN_PROMPTS, SCORED, Method, Pool, choices, too_much
 from tasks.core.errors import DataError, ParamError
 from tasks.core.params import read_params
 from tasks.core.schemas import POOL, PROMPTS, SELECTIONS, UNIQUE
@@ -21,7 +22,7 @@ from tasks.grouping.compose import Mode
 from tasks.llm.rubric import choose
 
 ROOT = Path(__file__).parents[1]
-SECTION = {"methods": [method.value for method in Method], "n_seeds": 3}
+SECTION = {"methods": [method.value for method in Method if method not in SCORED], "n_seeds": 3}
 
 
 def unit_vectors(n, seed=0, d=6):
@@ -37,7 +38,8 @@ def on_circle(*degrees):
 def pool_of(vectors, texts=None, modes=(Mode.WITHIN,), size=4):
     texts = texts or [f"Say {i} words about number {i}." for i in range(len(vectors))]
     prompts = {mode: in_prompts.regroup(vectors, texts, size, mode, 0) for mode in modes}
-    return Pool(texts, vectors, prompts)
+    scores = {score: np.random.default_rng(1).integers(9, size=len(vectors)) / 3 for score in Score}
+    return Pool(texts, vectors, prompts, scores)
 
 
 # All methods
@@ -173,6 +175,25 @@ def test_cluster_based_selection_takes_noise_last():
     chosen = density.cluster_based(vectors, 21, seed=0)
     assert noise[chosen].tolist() == sorted(noise.tolist())
     assert 20 in by_vector.k_center(vectors, 2)  # which k-center alone would take at once
+
+
+# By score
+
+
+def test_methods_by_a_score_take_the_end_that_their_name_says():
+    pool = pool_of(unit_vectors(5))._replace(
+        scores={
+            Score.PERPLEXITY: np.array([3.0, 9.0, 1.0, np.nan, 4.0]),
+            Score.OPENNESS: np.array([0.1, 0.2, np.nan, 0.9, 0.3]),
+        }
+    )
+    found = {method: next(choices(method, pool, 2, 0, 1)).rows.tolist() for method in SCORED}
+    assert sorted(found.pop(Method.PERPLEXITY_MID)) == [0, 4]
+    assert found == {
+        Method.PERPLEXITY_LOW: [2, 0],
+        Method.PERPLEXITY_HIGH: [1, 4],
+        Method.OPENNESS: [3, 4],
+    }
 
 
 # In prompts

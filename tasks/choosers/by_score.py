@@ -1,5 +1,7 @@
 """Choices by a number that a model gave each record, such as a perplexity or a rating."""
 
+from enum import StrEnum
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,6 +9,13 @@ from tasks.likeness.cosines import Rows
 
 Scores = NDArray[np.float64]
 """One of each record, shape (n,); NaN where the model gave none, and such a record comes last."""
+
+
+class Score(StrEnum):
+    """What the number tells; docs/measures.md says how each is come by."""
+
+    PERPLEXITY = "perplexity"
+    OPENNESS = "openness"
 
 
 def highest(scores: Scores, budget: int, seed: int) -> Rows:

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
+from tasks.choosers import by_score
+from tasks.choosers.by_score import Score, Scores
 from tasks.grouping.compose import Mode
 from tasks.likeness.cosines import Rows, Vectors
 
@@ -21,11 +24,23 @@ class Method(StrEnum):
     MEDOIDS = "medoids"
     RANDOM_IN_PROMPTS = "random_in_prompts"
     RUBRIC_IN_PROMPTS = "rubric_in_prompts"
+    PERPLEXITY_LOW = "perplexity_low"
+    PERPLEXITY_MID = "perplexity_mid"
+    PERPLEXITY_HIGH = "perplexity_high"
+    OPENNESS = "openness"
 
 
 IN_PROMPTS = frozenset({Method.RANDOM_IN_PROMPTS, Method.RUBRIC_IN_PROMPTS})
 AT_RANDOM = frozenset({Method.RANDOM, Method.RANDOM_IN_PROMPTS})
 """Methods that are nothing but chance: one choice says little, so each runs with many seeds."""
+
+SCORED = {
+    Method.PERPLEXITY_LOW: Score.PERPLEXITY,
+    Method.PERPLEXITY_MID: Score.PERPLEXITY,
+    Method.PERPLEXITY_HIGH: Score.PERPLEXITY,
+    Method.OPENNESS: Score.OPENNESS,
+}
+"""Methods that choose by what a model made of each record, and by which score."""
 
 MAX_RECORDS = {Method.CBS: 85_000, Method.FACILITY_LOCATION: 250_000}
 """Records above which a method is left out: it would take more than seven or eight minutes."""
@@ -41,11 +56,13 @@ class Pool(NamedTuple):
         texts: Instruction, then input.
         vectors: float32, shape (n, d), unit norm.
         prompts: For each way to compose them, the prompts that part the records.
+        scores: Those that the methods to be used choose by.
     """
 
     texts: Sequence[str]
     vectors: Vectors
     prompts: Mapping[Mode, Sequence[Rows]]
+    scores: Mapping[Score, Scores] = MappingProxyType({})
 
 
 class Choice(NamedTuple):
@@ -87,6 +104,8 @@ def too_much(method: Method, n_records: int, budget: int) -> str:
 
 
 def _choose(method: Method, pool: Pool, budget: int, seed: int) -> Rows:
+    if method in SCORED:
+        return _choose_by(method, pool.scores[SCORED[method]], budget, seed)
     from tasks.choosers import by_text, by_vector, density  # noqa: PLC0415  scikit-learn
 
     texts, vectors = pool.texts, pool.vectors
@@ -101,6 +120,16 @@ def _choose(method: Method, pool: Pool, budget: int, seed: int) -> Rows:
         Method.MEDOIDS: lambda: density.medoids(vectors, budget, seed),
     }
     return ways[method]()
+
+
+def _choose_by(method: Method, scores: Scores, budget: int, seed: int) -> Rows:
+    ways = {
+        Method.PERPLEXITY_LOW: by_score.lowest,
+        Method.PERPLEXITY_MID: by_score.middle,
+        Method.PERPLEXITY_HIGH: by_score.highest,
+        Method.OPENNESS: by_score.highest,
+    }
+    return ways[method](scores, budget, seed)
 
 
 def _choose_in(method: Method, pool: Pool, mode: Mode, budget: int, seed: int) -> Rows:
