@@ -91,6 +91,7 @@ def work(stage: Stage) -> None:
         stage.dep("embed/vectors.npy"),
     )
     usage = json.loads(stage.dep("llm_select/usage.json").read_text(encoding="utf-8"))
+    bill = json.loads(stage.dep("baseline/usage.json").read_text(encoding="utf-8"))
     selections = [
         *_selected(corpus, stage.dep("llm_select/selected.parquet"), seed, usage),
         *_chosen(corpus, stage.dep("baseline/selections.parquet")),
@@ -109,7 +110,8 @@ def work(stage: Stage) -> None:
         measured, *begun = (list(measure_all(some)) for some in [selections, *beginnings])
     methods = summarise(measured, Bootstrap(params.n_resamples, seed))
     for method, entry in methods.items():
-        entry["cost"] = {key: usage[key] if method == OURS else 0 for key in COST}
+        paid = usage if method == OURS else bill.get(method, dict.fromkeys(COST, 0))
+        entry["cost"] = {key: paid[key] for key in COST}
     whole = [one for one in measured if len(one.rows) == budget]
     document = {
         "methods": methods,
@@ -143,7 +145,7 @@ def _chosen(corpus: Corpus, path: Path) -> Iterator[Selection]:
     rows = corpus.rows(table["id"], path)
     starts = np.flatnonzero(table["rank"].to_numpy() == 1)
     methods, seeds = table["method"].to_pylist(), table["seed"].to_pylist()
-    for part in np.split(np.arange(len(rows)), starts[1:]):
+    for part in np.split(np.arange(len(rows)), starts)[1:]:  # before the first there is none
         yield Selection(methods[part[0]], seeds[part[0]], rows[part])
 
 

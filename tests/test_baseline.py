@@ -23,6 +23,8 @@ from tasks.llm.rubric import choose
 
 ROOT = Path(__file__).parents[1]
 SECTION = {"methods": [method.value for method in Method if method not in SCORED], "n_seeds": 3}
+SECTION |= {"route": "offline", "max_usd": 5.0, "max_answer_tokens": 64}
+OFFLINE = {"offline": {"model": "offline/rubric", "schema": "never"}}
 
 
 def unit_vectors(n, seed=0, d=6):
@@ -185,6 +187,7 @@ def test_methods_by_a_score_take_the_end_that_their_name_says():
         scores={
             Score.PERPLEXITY: np.array([3.0, 9.0, 1.0, np.nan, 4.0]),
             Score.OPENNESS: np.array([0.1, 0.2, np.nan, 0.9, 0.3]),
+            Score.RATING: np.array([4.0, 4.5, np.nan, 3.0, 5.0]),
         }
     )
     found = {method: next(choices(method, pool, 2, 0, 1)).rows.tolist() for method in SCORED}
@@ -193,7 +196,10 @@ def test_methods_by_a_score_take_the_end_that_their_name_says():
         Method.PERPLEXITY_LOW: [2, 0],
         Method.PERPLEXITY_HIGH: [1, 4],
         Method.OPENNESS: [3, 4],
+        Method.ALPAGASUS: [4, 1],
+        Method.ALPAGASUS_THRESHOLD: found[Method.ALPAGASUS_THRESHOLD],
     }
+    assert set(found[Method.ALPAGASUS_THRESHOLD]) == {1, 4}
 
 
 # In prompts
@@ -266,6 +272,7 @@ def run(workspace, budget=8, **changes):
     section = json.dumps({**SECTION, **changes})
     (workspace / "params.yaml").write_text(
         f"seed: 0\nbaseline: {section}\nllm_select: {{budget: {budget}}}\n"
+        f"models: {json.dumps(OFFLINE)}\n"
     )
     Stage("baseline", workspace).run(work)
     return read_table(workspace / "data/baseline/selections.parquet", SELECTIONS)

@@ -16,6 +16,7 @@ class Score(StrEnum):
 
     PERPLEXITY = "perplexity"
     OPENNESS = "openness"
+    RATING = "rating"
 
 
 def highest(scores: Scores, budget: int, seed: int) -> Rows:
