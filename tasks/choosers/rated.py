@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -108,17 +109,10 @@ def rate(
         LLMError: The provider refuses, or cannot be reached; answers so far are kept.
     """
     rows = with_outputs(corpus)
-    if len(rows) < budget:
-        raise ParamError(
-            f"alpagasus rates outputs: {len(rows):,} of {len(corpus.ids):,} records have one, and "
-            f"{budget:,} are to be chosen",
-            where=str(stage.dep("ingest/pool.parquet")),
-            fix="Leave alpagasus and alpagasus_threshold out of baseline.methods, or give a pool "
-            "with outputs (ingest.columns says which column holds them).",
-        )
+    files = stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet")
+    _check_outputs(len(rows), len(corpus.ids), budget, files[0])
     route = read_route(stage.values, params)
     habits = read_habits(stage.values, params, seed)
-    files = stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet")
     name = rating_name(route, habits, *files)
     progress = stage.progress(len(rows), "ratings")
     path = stage.state / JOURNAL
@@ -134,6 +128,17 @@ def rate(
     scores = np.full(len(corpus.ids), np.nan)
     scores[rows] = told.scores
     return told._replace(scores=scores)
+
+
+def _check_outputs(n_outputs: int, n_records: int, budget: int, pool_file: Path) -> None:
+    if n_outputs < budget:
+        raise ParamError(
+            f"alpagasus rates outputs: {n_outputs:,} of {n_records:,} records have one, and "
+            f"{budget:,} are to be chosen",
+            where=str(pool_file),
+            fix="Leave alpagasus and alpagasus_threshold out of baseline.methods, or give a pool "
+            "with outputs (ingest.columns says which column holds them).",
+        )
 
 
 async def _all(rater: Rater, items: list[Item]) -> Ratings:

@@ -29,7 +29,7 @@ def require_local() -> None:
         raise ParamError(
             f"the local model is not installed: there is no {' and no '.join(missing)}",
             where=LOCAL_MODEL,
-            fix=f"Run: {INSTALL}, or choose another llm_select.route.",
+            fix=f"Run: {INSTALL}, or choose another route.",
         )
 
 
