@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from tasks.choosers.by_score import Score, Scores
+from tasks.choosers.by_score import BY_RESPONSE, Score, Scores
 from tasks.choosers.menu import IN_PROMPTS, SCORED, Choice, Method, Pool, choices, too_much
 from tasks.choosers.rated import RatingParams, check_route, rate
 from tasks.core.errors import ParamError
@@ -23,9 +23,12 @@ from tasks.core.tables import read_table, write_table
 from tasks.grouping.compose import Mode
 from tasks.likeness.corpus import Corpus
 from tasks.likeness.cosines import Rows
+from tasks.llm.local import require_local
 from tasks.llm.rater import Ratings
 from tasks.llm.routes import load_route
 from tasks.llm.rules import Rules, read_rules
+from tasks.responses.model import MAX_TOKENS
+from tasks.responses.scores import response_scores
 
 MethodName = Annotated[Method, Field(strict=False)]  # a string in YAML
 
@@ -35,20 +38,27 @@ class Baseline(RatingParams):
 
     methods: Annotated[list[MethodName], Field(min_length=1)]
     n_seeds: Annotated[int, Field(ge=1, le=1000)]
+    response_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)]
 
 
 def check(values: Mapping[str, Any]) -> Baseline:
     """The checked section, and what it names; the seed is checked, too.
 
     Raises:
-        ParamError: A key is missing, unknown, of the wrong type or out of range, or the route is
-            unknown, or cannot rate where a method wants ratings.
+        ParamError: A key is missing, unknown, of the wrong type or out of range; the route is
+            unknown, or cannot rate where a method wants ratings; or a method needs the local
+            model, which is not installed.
     """
     load_seed(values)
     params = load_section(values, "baseline", Baseline)
     load_route(values, params.route, "baseline.route")  # DVC wants it to be there
     if Score.RATING in _wanted(params):
         check_route(values, params)
+    for method in params.methods:
+        if SCORED.get(method) in BY_RESPONSE:
+            require_local(
+                where=f"{PARAMS_FILE}: baseline.methods: {method}", instead="leave it out"
+            )
     return params
 
 
@@ -87,7 +97,7 @@ def work(stage: Stage) -> None:
         prompts = _prompts(corpus, stage.dep("cluster/prompts.parquet"), rules)
     wanted = _wanted(params)
     ratings = rate(stage, corpus, params, seed, budget) if Score.RATING in wanted else None
-    scores = _scores(wanted - {Score.RATING}, corpus, params, stage)
+    scores = _scores(wanted, corpus, params, stage)
     if ratings is not None:
         scores[Score.RATING] = ratings.scores
     pool = Pool(corpus.texts, corpus.vectors, prompts, scores)
@@ -145,6 +155,8 @@ def _scores(
 ) -> dict[Score, Scores]:
     """The scores that are wanted; whatever a model made for them is kept in the state folder."""
     scores: dict[Score, Scores] = {}
+    if by_response := wanted & BY_RESPONSE:
+        scores |= response_scores(by_response, corpus.texts, params.response_tokens, stage)
     return scores
 
 

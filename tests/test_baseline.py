@@ -2,6 +2,7 @@ import itertools
 import json
 import logging
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,21 @@ from tasks.core.schemas import POOL, PROMPTS, SELECTIONS, UNIQUE
 from tasks.core.stage import Stage
 from tasks.core.tables import read_table, write_table
 from tasks.grouping.compose import Mode
+from tasks.llm import local
 from tasks.llm.rubric import choose
+from tasks.responses.model import LIKELIEST, ResponseModel
+from tasks.responses.scores import STORE
+from tasks.responses.store import Response, ResponseStore
 
 ROOT = Path(__file__).parents[1]
-SECTION = {"methods": [method.value for method in Method if method not in SCORED], "n_seeds": 3}
-SECTION |= {"route": "offline", "max_usd": 5.0, "max_answer_tokens": 64}
+SECTION = {
+    "methods": [method.value for method in Method if method not in SCORED],
+    "n_seeds": 3,
+    "response_tokens": 8,
+    "route": "offline",
+    "max_usd": 5.0,
+    "max_answer_tokens": 64,
+}
 OFFLINE = {"offline": {"model": "offline/rubric", "schema": "never"}}
 
 
@@ -192,14 +203,13 @@ def test_methods_by_a_score_take_the_end_that_their_name_says():
     )
     found = {method: next(choices(method, pool, 2, 0, 1)).rows.tolist() for method in SCORED}
     assert sorted(found.pop(Method.PERPLEXITY_MID)) == [0, 4]
+    assert sorted(found.pop(Method.ALPAGASUS_THRESHOLD)) == [1, 4]
     assert found == {
         Method.PERPLEXITY_LOW: [2, 0],
         Method.PERPLEXITY_HIGH: [1, 4],
         Method.OPENNESS: [3, 4],
         Method.ALPAGASUS: [4, 1],
-        Method.ALPAGASUS_THRESHOLD: found[Method.ALPAGASUS_THRESHOLD],
     }
-    assert set(found[Method.ALPAGASUS_THRESHOLD]) == {1, 4}
 
 
 # In prompts
@@ -307,6 +317,23 @@ def test_a_method_named_twice_runs_once(workspace):
     assert run(workspace, methods=["shortest", "shortest"]).num_rows == 8
 
 
+@pytest.mark.skipif(find_spec(local.PACKAGES[0]) is None, reason="needs 'selectllm[local]'")
+def test_methods_by_perplexity_choose_by_the_responses_that_are_kept(workspace, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    model = ResponseModel(SECTION["response_tokens"])
+    with ResponseStore(workspace / ".selectllm" / STORE) as store:
+        for i in range(24):  # the surer, the later
+            response = Response("so", None if i == 23 else i / 10 - 9)
+            store.put(model.key(f"Explain {i} things.", LIKELIEST), response)
+    methods = ["perplexity_low", "perplexity_mid", "perplexity_high"]
+    table = run(workspace, budget=3, methods=methods).to_pandas()
+    rows = table.groupby("method").id.apply(lambda ids: [int(id_, 16) for id_ in ids]).to_dict()
+    assert rows["perplexity_low"] == [22, 21, 20]
+    assert rows["perplexity_high"] == [0, 1, 2]
+    assert rows["perplexity_mid"][0] == 11
+    assert set(rows["perplexity_mid"]) == {10, 11, 12}
+
+
 def test_each_methods_time_is_told(workspace, caplog):
     with caplog.at_level(logging.INFO, "selectllm"):
         run(workspace, methods=["shortest", "k_center"])
@@ -350,12 +377,24 @@ def test_vectors_that_do_not_fit_the_records_are_refused(workspace, vectors):
         ({"methods": []}, "baseline.methods: list should have at least 1 item"),
         ({"methods": ["randon"]}, "baseline.methods.0: input should be 'random', 'shortest'"),
         ({"n_seeds": 0}, "baseline.n_seeds: input should be greater"),
+        ({"response_tokens": 129}, "baseline.response_tokens: input should be less"),
         ({"seeds": 3}, "baseline.seeds is unknown; did you mean n_seeds"),
     ],
 )
 def test_a_faulty_section_is_refused_by_its_key(change, message):
     with pytest.raises(ParamError, match=message):
         check({"seed": 0, "baseline": SECTION | change})
+
+
+def test_a_method_that_needs_the_local_model_is_refused_at_once_where_that_is_missing(monkeypatch):
+    section = SECTION | {"methods": ["random", "openness"]}
+    values = {"seed": 0, "baseline": section, "models": OFFLINE}
+    monkeypatch.setattr(local, "PACKAGES", ("no_such_package",))
+    with pytest.raises(ParamError, match="there is no no_such_package") as told:
+        check(values)
+    assert told.value.where == "params.yaml: baseline.methods: openness"
+    assert told.value.fix == "Run: pip install 'selectllm[local]', or leave it out."
+    assert check({"seed": 0, "baseline": SECTION})
 
 
 def test_the_projects_own_section_is_sound():

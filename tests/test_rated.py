@@ -52,7 +52,7 @@ class Desk:
         np.save(self.root / "data/embed/vectors.npy", np.zeros((n, 2), np.float32))
 
     def values(self, methods=RATED, route="mine", budget=BUDGET, max_usd=5.0):
-        section = {"methods": [*methods], "n_seeds": 2, "route": route}
+        section = {"methods": [*methods], "n_seeds": 2, "response_tokens": 8, "route": route}
         calls = {"max_attempts": 3, "timeout_s": 20.0, "concurrency": 4}
         return {
             "seed": 0,

@@ -1,1 +1,1 @@
-"""Ways to choose records without a language model: what a model's selection is held against."""
+"""Ways to choose records: what a selection is held against."""

