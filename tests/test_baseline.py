@@ -394,7 +394,7 @@ def test_a_method_that_needs_the_local_model_is_refused_at_once_where_that_is_mi
         check(values)
     assert told.value.where == "params.yaml: baseline.methods: openness"
     assert told.value.fix == "Run: pip install 'selectllm[local]', or leave it out."
-    assert check({"seed": 0, "baseline": SECTION})
+    assert check(values | {"baseline": SECTION})
 
 
 def test_the_projects_own_section_is_sound():
