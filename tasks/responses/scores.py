@@ -13,7 +13,7 @@ from tasks.responses.model import LIKELIEST, ResponseModel
 from tasks.responses.store import Response, ResponseStore
 
 STORE = "responses.sqlite"
-TOKENS_PER_S = 30  # of one core, reading the instruction included
+TOKENS_PER_S = 27  # of one core, reading the instruction included; docs/performance.md
 
 Key = str
 
