@@ -65,11 +65,12 @@ def plan(as_json: AsJson = False) -> None:
 
 @app.command()
 def estimate(override: Override = None, as_json: AsJson = False) -> None:
-    """Say what the selection would cost, before anything is paid. -S changes no file here."""
+    """Say what answers would cost, before anything is paid. -S changes no file here."""
     from flows.errors import ParamError  # noqa: PLC0415
     from flows.overrides import preview  # noqa: PLC0415
     from flows.plan import stale_before  # noqa: PLC0415
     from flows.workspace import find_root  # noqa: PLC0415
+    from tasks.choosers.rating_quote import quote_ratings  # noqa: PLC0415
     from tasks.llm.quote import quote  # noqa: PLC0415
 
     root = find_root(Path.cwd())
@@ -81,11 +82,13 @@ def estimate(override: Override = None, as_json: AsJson = False) -> None:
             "  Set what concerns them in params.yaml and run `dvc repro cluster` first; it asks "
             "no model and costs nothing."
         )
-    estimated = quote(root, values)
+    estimated, ratings = quote(root, values), quote_ratings(root, values)
     if as_json:
-        show.as_json(show_money.plain(estimated))
+        show.as_json(show_money.plain(estimated) | {"ratings": show_money.plain(ratings)})
     else:
         show_money.estimate(estimated)
+        if ratings:
+            show_money.ratings(ratings)
 
 
 @journal.command("list")

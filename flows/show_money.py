@@ -56,6 +56,20 @@ def estimate(estimated: Any) -> None:
     err.print("Calls that fail and are made again come on top, up to llm_select.max_usd.")
 
 
+def ratings(quoted: Any) -> None:
+    """What the ratings would cost that baseline.methods go by, on top of the selection."""
+    cost = quoted.cost
+    usd = "price unknown" if cost.usd is None else _span(cost.usd, _usd)
+    usd += " USD" if cost.usd and cost.usd[1] else ""
+    out.print(
+        f"on top, ratings for baseline.methods: {_work(quoted.work)}, {usd} at {cost.route} "
+        f"({cost.model}), capped at {quoted.max_usd:g} USD (baseline.max_usd)",
+        soft_wrap=True,
+    )
+    if cost.problem:
+        err.print(f"[yellow]{cost.route}:[/] {escape(cost.problem)}", soft_wrap=True)
+
+
 def rows(
     found: Sequence[Mapping[str, Any]], columns: Sequence[str], total: Sequence[str] = ()
 ) -> None:

@@ -1,5 +1,6 @@
 """Choose as many records by other methods, for a selection to be held against."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
@@ -12,9 +13,10 @@ from threadpoolctl import threadpool_limits
 
 from tasks.choosers.by_score import BY_RESPONSE, Score, Scores
 from tasks.choosers.menu import IN_PROMPTS, SCORED, Choice, Method, Pool, choices, too_much
+from tasks.choosers.rated import RatingParams, check_route, rate
 from tasks.core.errors import ParamError
 from tasks.core.events import log
-from tasks.core.params import PARAMS_FILE, Params, load_budgets, load_section, load_seed
+from tasks.core.params import PARAMS_FILE, load_budgets, load_section, load_seed
 from tasks.core.schemas import PROMPTS, SELECTIONS
 from tasks.core.stage import Stage, run_step
 from tasks.core.tables import read_table, write_table
@@ -22,6 +24,8 @@ from tasks.grouping.compose import Mode
 from tasks.likeness.corpus import Corpus
 from tasks.likeness.cosines import Rows
 from tasks.llm.local import require_local
+from tasks.llm.rater import Ratings
+from tasks.llm.routes import load_route
 from tasks.llm.rules import Rules, read_rules
 from tasks.responses.model import MAX_TOKENS
 from tasks.responses.scores import response_scores
@@ -29,7 +33,7 @@ from tasks.responses.scores import response_scores
 MethodName = Annotated[Method, Field(strict=False)]  # a string in YAML
 
 
-class Baseline(Params):
+class Baseline(RatingParams):
     """Section baseline of params.yaml."""
 
     methods: Annotated[list[MethodName], Field(min_length=1)]
@@ -38,14 +42,18 @@ class Baseline(Params):
 
 
 def check(values: Mapping[str, Any]) -> Baseline:
-    """The checked section; the seed is checked, too.
+    """The checked section, and what it names; the seed is checked, too.
 
     Raises:
-        ParamError: A key is missing, unknown, of the wrong type or out of range,
-            or a method needs the local model, which is not installed.
+        ParamError: A key is missing, unknown, of the wrong type or out of range; the route is
+            unknown, or cannot rate where a method wants ratings; or a method needs the local
+            model, which is not installed.
     """
     load_seed(values)
     params = load_section(values, "baseline", Baseline)
+    load_route(values, params.route, "baseline.route")  # DVC wants it to be there
+    if Score.RATING in _wanted(params):
+        check_route(values, params)
     for method in params.methods:
         if SCORED.get(method) in BY_RESPONSE:
             require_local(
@@ -82,19 +90,16 @@ def work(stage: Stage) -> None:
         stage.dep("dedupe/unique.parquet"),
         stage.dep("embed/vectors.npy"),
     )
-    if budget > len(corpus.ids):
-        raise ParamError(
-            f"llm_select.budget is {budget:,}, and only {len(corpus.ids):,} records are left to "
-            "choose from",
-            where=PARAMS_FILE,
-            fix=f"Set it to {len(corpus.ids)} at most, or give a larger pool.",
-        )
+    _check_budget(budget, len(corpus.ids))
     prompts = {}
     if IN_PROMPTS.intersection(params.methods):
         rules = read_rules(stage.dep("cluster/clusters.json"), budgets, seed)
         prompts = _prompts(corpus, stage.dep("cluster/prompts.parquet"), rules)
-    wanted = {SCORED[method] for method in params.methods if method in SCORED}
+    wanted = _wanted(params)
+    ratings = rate(stage, corpus, params, seed, budget) if Score.RATING in wanted else None
     scores = _scores(wanted, corpus, params, stage)
+    if ratings is not None:
+        scores[Score.RATING] = ratings.scores
     pool = Pool(corpus.texts, corpus.vectors, prompts, scores)
     found: list[Choice] = []
     progress = stage.progress(len(params.methods), "methods")
@@ -111,6 +116,18 @@ def work(stage: Stage) -> None:
             found += chosen
             progress.advance()
     write_table(stage.out("baseline/selections.parquet"), _table(found, corpus.ids), SELECTIONS)
+    bill = json.dumps(_bill(params, ratings), indent=2, sort_keys=True)
+    stage.out("baseline/usage.json").write_text(f"{bill}\n", encoding="utf-8")
+
+
+def _check_budget(budget: int, n_records: int) -> None:
+    if budget > n_records:
+        raise ParamError(
+            f"llm_select.budget is {budget:,}, and only {n_records:,} records are left to "
+            "choose from",
+            where=PARAMS_FILE,
+            fix=f"Set it to {n_records} at most, or give a larger pool.",
+        )
 
 
 def _prompts(corpus: Corpus, path: Path, rules: Rules) -> dict[Mode, list[Rows]]:
@@ -128,6 +145,11 @@ def _prompts(corpus: Corpus, path: Path, rules: Rules) -> dict[Mode, list[Rows]]
     return prompts
 
 
+def _wanted(params: Baseline) -> set[Score]:
+    """The scores that methods go by."""
+    return {SCORED[method] for method in params.methods if method in SCORED}
+
+
 def _scores(
     wanted: Set[Score], corpus: Corpus, params: Baseline, stage: Stage
 ) -> dict[Score, Scores]:
@@ -138,15 +160,25 @@ def _scores(
     return scores
 
 
+def _bill(params: Baseline, ratings: Ratings | None) -> dict[str, Any]:
+    """What the answers cost that each method goes by; a method that asks no model is not in it."""
+    if ratings is None:
+        return {}
+    rated = [method for method in params.methods if SCORED.get(method) is Score.RATING]
+    return {method.value: ratings.cost for method in rated}
+
+
 def _tell(method: Method, chosen: list[Choice], seconds: float, why_not: str) -> None:
     if why_not:
         log.warning("baseline: %s is left out, being too slow %s", method, why_not)
-    else:
+    elif chosen:
         log.info("baseline: %s, %.1f s for %s choices", method, seconds, len(chosen))
 
 
 def _table(found: list[Choice], ids: list[str]) -> pa.Table:
     """Rows of SELECTIONS."""
+    if not found:
+        return SELECTIONS.empty_table()
     sizes = [len(choice.rows) for choice in found]
     rows = np.concatenate([choice.rows for choice in found])
     return pa.table(

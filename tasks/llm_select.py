@@ -1,8 +1,6 @@
 """Let a model pick the records that are most worth an answer."""
 
-import asyncio
-import signal
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
@@ -10,6 +8,7 @@ from tasks.core.events import log
 from tasks.core.stage import Stage, run_step
 from tasks.llm.journal.journal import Journal
 from tasks.llm.judge import ModelJudge
+from tasks.llm.loop import run_loop
 from tasks.llm.outcome import write_outcome
 from tasks.llm.rounds import Selection
 from tasks.llm.rules import Rules
@@ -30,32 +29,14 @@ def work(stage: Stage) -> None:
     path = stage.state / JOURNAL
     with closing(Journal(path, selection=name, cap_usd=params.max_usd)) as journal:
         judge = ModelJudge(routes, terms, shown.texts, journal, progress.advance)
-        selection = _run(_select(shown, rules, judge))
+        selection = run_loop(_select(shown, rules, judge))
         spent_usd = journal.spent_usd
     bill = usage(selection, routes, rules, params.votes)
     write_outcome(stage.out, selection, shown, routes, bill)
     _tell(bill, len(shown.rows), spent_usd, params.max_usd)
 
 
-def _run(selecting: Coroutine[Any, Any, Selection]) -> Selection:
-    """Run the one event loop of this process; it puts back the handler that the loop replaces."""
-    handler = signal.getsignal(signal.SIGTERM)
-    found: list[Selection] = []
-
-    async def find() -> None:  # what it returned, `signal` would write out to the last pick
-        found.append(await selecting)
-
-    try:
-        asyncio.run(find())
-    finally:
-        signal.signal(signal.SIGTERM, handler)
-    return found[0]
-
-
 async def _select(shown: Shown, rules: Rules, judge: ModelJudge) -> Selection:
-    # An exception of a signal's would come up amid some call; Ctrl-C already cancels instead.
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     try:
         return await llm_select(shown.prompts, shown.clusters, rules, judge)
     finally:

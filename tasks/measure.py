@@ -82,6 +82,7 @@ def work(stage: Stage) -> None:
         stage.dep("embed/vectors.npy"),
     )
     usage = json.loads(stage.dep("llm_select/usage.json").read_text(encoding="utf-8"))
+    bill = json.loads(stage.dep("baseline/usage.json").read_text(encoding="utf-8"))
     selections = [
         *_selected(corpus, stage.dep("llm_select/selected.parquet"), seed, usage),
         *read_selections(stage.dep("baseline/selections.parquet"), corpus),
@@ -100,7 +101,8 @@ def work(stage: Stage) -> None:
         measured, *begun = (list(measure_all(some)) for some in [selections, *beginnings])
     methods = summarise(measured, Bootstrap(params.n_resamples, seed))
     for method, entry in methods.items():
-        entry["cost"] = {key: usage[key] if method == OURS else 0 for key in COST}
+        paid = usage if method == OURS else bill.get(method, dict.fromkeys(COST, 0))
+        entry["cost"] = {key: paid[key] for key in COST}
     whole = [one for one in measured if len(one.rows) == budget]
     document = {
         "methods": methods,

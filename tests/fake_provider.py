@@ -10,6 +10,7 @@ after them `provider.behave` answers, which is honest unless a test sets it.
 """
 
 import json
+import re
 import socket
 import struct
 import threading
@@ -47,6 +48,14 @@ class Call:
         """The candidates it shows, and how many to pick; a re-ask only adds to the question."""
         blocks = (parse_block(message["content"]) for message in self.messages)
         return next(block for block in blocks if block is not None)
+
+    @property
+    def item(self) -> tuple[str, str]:
+        """The request and the response that are to be rated."""
+        (question,) = [m["content"] for m in self.messages if "\nA line with " in m["content"]]
+        word = question.partition("\nA line with ")[2][:8]
+        _, request, response, _ = re.split(rf"\n----- {word} \w+ -----\n", question)
+        return request, response
 
     @property
     def is_reask(self) -> bool:
@@ -105,6 +114,11 @@ def says(
 def picks(*slots: Any) -> Behaviour:
     """An answer in the agreed form."""
     return says(json.dumps({"picks": list(slots)}))
+
+
+def rates(score: float) -> Behaviour:
+    """A rating in the agreed form."""
+    return says(json.dumps({"score": score}))
 
 
 def honest(call: Call) -> Response:

@@ -31,7 +31,11 @@ SECTION = {
     "methods": [method.value for method in Method if method not in SCORED],
     "n_seeds": 3,
     "response_tokens": 8,
+    "route": "offline",
+    "max_usd": 5.0,
+    "max_answer_tokens": 64,
 }
+OFFLINE = {"offline": {"model": "offline/rubric", "schema": "never"}}
 
 
 def unit_vectors(n, seed=0, d=6):
@@ -195,14 +199,17 @@ def test_methods_by_a_score_take_the_end_that_their_name_says():
         scores={
             Score.PERPLEXITY: np.array([3.0, 9.0, 1.0, np.nan, 4.0]),
             Score.OPENNESS: np.array([0.1, 0.2, np.nan, 0.9, 0.3]),
+            Score.RATING: np.array([4.0, 4.5, np.nan, 3.0, 5.0]),
         }
     )
     found = {method: next(choices(method, pool, 2, 0, 1)).rows.tolist() for method in SCORED}
     assert sorted(found.pop(Method.PERPLEXITY_MID)) == [0, 4]
+    assert sorted(found.pop(Method.ALPAGASUS_THRESHOLD)) == [1, 4]
     assert found == {
         Method.PERPLEXITY_LOW: [2, 0],
         Method.PERPLEXITY_HIGH: [1, 4],
         Method.OPENNESS: [3, 4],
+        Method.ALPAGASUS: [4, 1],
     }
 
 
@@ -276,6 +283,7 @@ def run(workspace, budget=8, **changes):
     section = json.dumps({**SECTION, **changes})
     (workspace / "params.yaml").write_text(
         f"seed: 0\nbaseline: {section}\nllm_select: {{budget: {budget}}}\n"
+        f"models: {json.dumps(OFFLINE)}\n"
     )
     Stage("baseline", workspace).run(work)
     return read_table(workspace / "data/baseline/selections.parquet", SELECTIONS)
@@ -380,13 +388,14 @@ def test_a_faulty_section_is_refused_by_its_key(change, message):
 
 
 def test_a_method_that_needs_the_local_model_is_refused_at_once_where_that_is_missing(monkeypatch):
-    values = {"seed": 0, "baseline": SECTION | {"methods": ["random", "openness"]}}
+    section = SECTION | {"methods": ["random", "openness"]}
+    values = {"seed": 0, "baseline": section, "models": OFFLINE}
     monkeypatch.setattr(local, "PACKAGES", ("no_such_package",))
     with pytest.raises(ParamError, match="there is no no_such_package") as told:
         check(values)
     assert told.value.where == "params.yaml: baseline.methods: openness"
     assert told.value.fix == "Run: pip install 'selectllm[local]', or leave it out."
-    assert check({"seed": 0, "baseline": SECTION})
+    assert check(values | {"baseline": SECTION})
 
 
 def test_the_projects_own_section_is_sound():

@@ -11,7 +11,8 @@ from tasks.core.params import read_params
 from tasks.core.schemas import PICKS, POOL, SELECTED
 from tasks.core.stage import Stage
 from tasks.core.tables import read_table
-from tasks.llm_select import _run, work
+from tasks.llm.loop import run_loop
+from tasks.llm_select import work
 from tests.fake_provider import FakeProvider, fails, honest, picks, says
 from tests.selection_desk import SIZE, text_of
 
@@ -203,5 +204,5 @@ def test_a_selection_is_not_written_out_when_its_loop_ends():
     async def find():
         return Large()
 
-    _run(find())
+    run_loop(find())
     assert not written

@@ -59,6 +59,7 @@ def workspace(tmp_path):
         "route": "r",
     }
     (tmp_path / "data/llm_select/usage.json").write_text(json.dumps(usage))
+    (tmp_path / "data/baseline/usage.json").write_text("{}")
     select(tmp_path, {("random", 0): range(10), ("random", 1): range(5, 15), ("k", 0): range(10)})
     return tmp_path
 
@@ -132,12 +133,20 @@ def test_the_same_records_have_the_same_figures_under_any_name(workspace):
     assert ours == theirs
 
 
-def test_only_our_selection_costs_anything(workspace):
+def test_only_selections_by_a_models_answers_cost_anything(workspace):
+    paid = {"calls": 40, "prompt_tokens": 400, "completion_tokens": 80, "usd": 0.25}
+    (workspace / "data/baseline/usage.json").write_text(json.dumps({"random": paid}))
     told = run(workspace)["methods"]
     assert told["llm_select"]["cost"] == {
         "calls": 9, "prompt_tokens": 90, "completion_tokens": 8, "usd": None
     }  # fmt: skip
+    assert told["random"]["cost"] == paid
     assert set(told["k"]["cost"].values()) == {0}
+
+
+def test_with_no_other_method_our_selection_is_measured_alone(workspace):
+    select(workspace, {})
+    assert list(run(workspace)["methods"]) == ["llm_select"]
 
 
 def test_outputs_are_the_same_bytes_each_time(workspace):

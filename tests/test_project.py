@@ -179,6 +179,7 @@ OTHER_VALUE = {
     "validate.on_judge_fault": "fail",
     "export.formats": "[csv]",
     "baseline.methods": "[random]",
+    "baseline.route": "chatgpt",
     "measure.shares": "[]",
     "models.offline": "{model: offline/rubric, schema: auto}",
 }
@@ -243,13 +244,17 @@ def _force(params, key):
 
 
 def test_the_estimate_and_the_books_are_told_as_json(done):
-    told = json.loads(done.selectllm("estimate", "-S", "llm_select.votes=3", "--json").stdout)
+    rated = ["-S", "baseline.methods=[alpagasus]", "-S", "baseline.route=chatgpt"]
+    asked = ["estimate", "-S", "llm_select.votes=3", *rated, "--json"]
+    told = json.loads(done.selectllm(*asked).stdout)
     assert told["work"]["calls"] == [64, 96]
     costs = {cost["route"]: cost for cost in told["costs"]}
     assert next(iter(costs)) == "offline"
     assert costs["offline"]["usd"] == [0, 0]
     assert 0 < costs["chatgpt"]["usd"][0] < costs["chatgpt"]["usd"][1]
     assert "input_cost_per_token" not in costs["gemma"]["problem"]
+    assert told["ratings"]["work"]["calls"][0] > 60
+    assert 0 < told["ratings"]["cost"]["usd"][0] < told["ratings"]["cost"]["usd"][1]
     (booked,) = json.loads(done.selectllm("journal", "sum", "--json").stdout)
     assert (booked["route"], booked["outcome"], booked["usd"]) == ("offline", "answer", 0)
     assert booked["calls"] >= 32  # other tests have asked here, too

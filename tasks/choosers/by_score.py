@@ -16,6 +16,7 @@ class Score(StrEnum):
 
     PERPLEXITY = "perplexity"
     OPENNESS = "openness"
+    RATING = "rating"
 
 
 BY_RESPONSE = frozenset({Score.PERPLEXITY, Score.OPENNESS})

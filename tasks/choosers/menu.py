@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -28,6 +29,8 @@ class Method(StrEnum):
     PERPLEXITY_MID = "perplexity_mid"
     PERPLEXITY_HIGH = "perplexity_high"
     OPENNESS = "openness"
+    ALPAGASUS = "alpagasus"
+    ALPAGASUS_THRESHOLD = "alpagasus_threshold"
 
 
 IN_PROMPTS = frozenset({Method.RANDOM_IN_PROMPTS, Method.RUBRIC_IN_PROMPTS})
@@ -39,8 +42,12 @@ SCORED = {
     Method.PERPLEXITY_MID: Score.PERPLEXITY,
     Method.PERPLEXITY_HIGH: Score.PERPLEXITY,
     Method.OPENNESS: Score.OPENNESS,
+    Method.ALPAGASUS: Score.RATING,
+    Method.ALPAGASUS_THRESHOLD: Score.RATING,
 }
 """Methods that choose by what a model made of each record, and by which score."""
+
+MIN_RATING = 4.5  # of 5, as Alpagasus keeps records
 
 MAX_RECORDS = {Method.CBS: 85_000, Method.FACILITY_LOCATION: 250_000}
 """Records above which a method is left out: it would take more than seven or eight minutes."""
@@ -56,7 +63,7 @@ class Pool(NamedTuple):
         texts: Instruction, then input.
         vectors: float32, shape (n, d), unit norm.
         prompts: For each way to compose them, the prompts that part the records.
-        scores: Those that the methods to be used choose by.
+        scores: Those that the methods to be used choose by, as far as they are known.
     """
 
     texts: Sequence[str]
@@ -78,12 +85,15 @@ class Choice(NamedTuple):
 
 
 def choices(method: Method, pool: Pool, budget: int, seed: int, n_seeds: int) -> Iterator[Choice]:
-    """All choices of a method, each of `budget` distinct rows, or none if there is `too_much`.
+    """All choices of a method, each of `budget` distinct rows.
 
+    None if there is `too_much`, or if the method goes by a score that the pool has not.
     A method at random chooses with each of `n_seeds` seeds from `seed` on, the others with `seed`
     alone; those in prompts do so for each way to compose prompts that the pool has.
     """
     if too_much(method, len(pool.texts), budget):
+        return
+    if method in SCORED and SCORED[method] not in pool.scores:
         return
     for one in range(seed, seed + (n_seeds if method in AT_RANDOM else 1)):
         if method in IN_PROMPTS:
@@ -123,11 +133,13 @@ def _choose(method: Method, pool: Pool, budget: int, seed: int) -> Rows:
 
 
 def _choose_by(method: Method, scores: Scores, budget: int, seed: int) -> Rows:
-    ways = {
+    ways: dict[Method, Callable[[Scores, int, int], Rows]] = {
         Method.PERPLEXITY_LOW: by_score.lowest,
         Method.PERPLEXITY_MID: by_score.middle,
         Method.PERPLEXITY_HIGH: by_score.highest,
         Method.OPENNESS: by_score.highest,
+        Method.ALPAGASUS: by_score.highest,
+        Method.ALPAGASUS_THRESHOLD: partial(by_score.reaching, MIN_RATING),
     }
     return ways[method](scores, budget, seed)
 

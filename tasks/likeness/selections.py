@@ -30,5 +30,5 @@ def read_selections(path: Path, corpus: Corpus) -> Iterator[Selection]:
     rows = corpus.rows(table["id"], path)
     starts = np.flatnonzero(table["rank"].to_numpy() == 1)
     methods, seeds = table["method"].to_pylist(), table["seed"].to_pylist()
-    for part in np.split(np.arange(len(rows)), starts[1:]):
+    for part in np.split(np.arange(len(rows)), starts)[1:]:  # before the first there is none
         yield Selection(methods[part[0]], seeds[part[0]], rows[part])

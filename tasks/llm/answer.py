@@ -1,4 +1,4 @@
-"""A model's words as picks: the only thing that is ever read out of an answer.
+"""A model's words as picks: the only thing that is read out of an answer to a prompt.
 
 Asked for is ``{"picks": [3, 5]}``. Models also fence it as code, talk before and after it, leave
 the object out or write ``[3], [5]``; where what they mean is beyond doubt, it is taken.
@@ -26,6 +26,8 @@ class AnswerFault(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     REPEATED = "repeated"
     TOO_FEW = "too_few"
+    NO_SCORE = "no_score"
+    NOT_A_HALF = "not_a_half"
 
 
 class Unreadable(NamedTuple):
@@ -67,7 +69,7 @@ def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | Unrea
     `n_picks` are taken, since the best come first. Of several answers the last one counts, and
     an object with picks before any other list. Never raises, whatever the text is.
     """
-    text = _without_thoughts(text[-MAX_CHARS:]).strip()
+    text = without_thoughts(text[-MAX_CHARS:]).strip()
     if not text:
         return Unreadable(AnswerFault.EMPTY, "it holds no text")
     values = _find_list(text)
@@ -79,7 +81,7 @@ def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | Unrea
 
 def parse_reasons(text: str, n_picks: int) -> list[str | None]:
     """What an answer says of each of its picks; None where it says nothing. Never raises."""
-    objects = list(_objects(_without_thoughts(text[-MAX_CHARS:])))
+    objects = list(json_objects(without_thoughts(text[-MAX_CHARS:])))
     given = next((o[REASONS] for o in reversed(objects) if REASONS in o), None)
     given = given if isinstance(given, list) else []
     reasons = [" ".join(r.split())[:MAX_REASON] if isinstance(r, str) else None for r in given]
@@ -99,14 +101,14 @@ def _first_fault(slots: list[int | None], n_candidates: int, n_picks: int) -> Un
     return None
 
 
-def _without_thoughts(text: str) -> str:
+def without_thoughts(text: str) -> str:
     """What follows the reasoning that some models write first; nothing if it never ended."""
     return text.rpartition("</think>")[2].partition("<think>")[0]
 
 
 def _find_list(text: str) -> list[Any] | None:
     """The values of the last thing in the text that can only be meant as the picks."""
-    for value in reversed(list(_objects(text))):
+    for value in reversed(list(json_objects(text))):
         picks = value.get(PICKS)
         if isinstance(picks, list):
             return picks
@@ -122,7 +124,7 @@ def _find_list(text: str) -> list[Any] | None:
     return None
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
+def json_objects(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects in the text that stand in no other."""
     decoder = json.JSONDecoder()
     start = text.find("{")

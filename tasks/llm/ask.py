@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 from tasks.core.events import log
 
+WAITING_PER_CALL = 2  # questions under way for each call, since some wait to try again
+
 Q = TypeVar("Q")
 A = TypeVar("A")
 

@@ -5,7 +5,7 @@ import random
 import time
 from contextlib import suppress
 
-from tasks.llm.answer import AnswerFault, answer_schema
+from tasks.llm.answer import AnswerFault
 from tasks.llm.ask import Gate
 from tasks.llm.endpoint import Endpoint, Habits, least_busy
 from tasks.llm.faults import FaultKind, ProviderFault
@@ -130,8 +130,7 @@ class Caller:
     async def _call(self, posed: Posed, endpoint: Endpoint) -> ProviderFault | None:
         """One call, booked before and after; the fault that it met, if any."""
         messages = self._messages(posed)
-        schema = answer_schema(posed.n_candidates, posed.n_picks, rationale=posed.rationale)
-        most = endpoint.most(messages, schema)
+        most = endpoint.most(messages, posed.schema)
         model = endpoint.deployment.model
         start = await endpoint.start(most, self._till.stopping)
         purchase = await self._till.open(posed, self.route.alias, model, most)
@@ -139,7 +138,7 @@ class Caller:
             start.n_tokens = 0
             return None
         try:
-            reply = await endpoint.ask(messages, schema, start)
+            reply = await endpoint.ask(messages, posed.schema, start)
         except ProviderFault as fault:
             await purchase.failed(fault)
             return fault
@@ -152,7 +151,9 @@ class Caller:
         """The question, and after a useless reply that reply and what is wrong with it."""
         tried = self._till.journal.tried(posed.key)
         useless = [(t.reply, t.message) for t in tried if t.outcome in USELESS]
-        return [*posed.messages, *reask(*useless[-1])] if useless else posed.messages
+        if not useless:
+            return posed.messages
+        return [*posed.messages, *reask(*useless[-1], posed.reask)]
 
     def _delay_s(self, fault: ProviderFault, n_failed: int) -> float:
         if fault.retry_after_s is not None:

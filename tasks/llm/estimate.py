@@ -63,17 +63,30 @@ def estimate(
     plan = plan_rounds(len(shown.rows), len(shown.prompts), rules)
     work = work_of(shown, rules, terms, plan)
     paper = paper_work(shown, rules, terms)
-    costs = [_cost(route, work, terms, latencies.get(route.model)) for route in routes]
+    costs = [
+        cost_at(route, work, terms.habits.concurrency, latencies.get(route.model))
+        for route in routes
+    ]
     at_first = costs[0].usd and _usd(routes[0], paper)
     return Estimate(rules.budget, plan, terms.votes, work, costs, paper, at_first)
 
 
-def _cost(route: Route, work: Work, terms: Terms, latency_s: Range | None) -> Cost:
+def cost_at(route: Route, work: Work, concurrency: int, latency_s: Range | None) -> Cost:
+    """What work costs at a route, so many calls at a time.
+
+    Args:
+        route: Whom to ask.
+        work: What is asked.
+        concurrency: Calls at a time.
+        latency_s: Seconds that a call takes, from the quick to the slow, where that is known.
+    """
     try:
         usd, problem = _usd(route, work), ""
     except ParamError as error:
         usd, problem = None, str(error)
-    return Cost(route.alias, route.model, usd, problem, _seconds(route, work, terms, latency_s))
+    return Cost(
+        route.alias, route.model, usd, problem, _seconds(route, work, concurrency, latency_s)
+    )
 
 
 def _usd(route: Route, work: Work) -> Range:
@@ -91,11 +104,11 @@ def _usd(route: Route, work: Work) -> Range:
     return min(bounds[0]), max(bounds[1])
 
 
-def _seconds(route: Route, work: Work, terms: Terms, latency_s: Range | None) -> Range:
+def _seconds(route: Route, work: Work, concurrency: int, latency_s: Range | None) -> Range:
     """From all at their quickest to all at their slowest, and no faster than limits allow."""
     first = route.deployments[0]
     quick_s, slow_s = latency_s or OWN_LATENCY_S.get(first.provider) or LATENCY_S
-    at_once = 1 if first.is_embedded else terms.habits.concurrency
+    at_once = 1 if first.is_embedded else concurrency
     paced_s = max((60.0 * amount / limit for amount, limit in _limits(route, work)), default=0.0)
     return (
         max(work.calls[0] * quick_s / at_once, paced_s),

@@ -1,4 +1,4 @@
-"""The block of candidates inside a prompt: untrusted texts, fenced so that none can break out.
+"""The block of texts inside a prompt: untrusted, and fenced so that none can break out.
 
 3 candidates, pick 1; a line with 5d41402a is a fence and belongs to no candidate.
 ----- 5d41402a slot 1 -----
@@ -9,7 +9,7 @@ Name three rivers that cross a border.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import count
 from typing import NamedTuple
@@ -39,13 +39,18 @@ def render_block(texts: Sequence[str], n_picks: int) -> str:
     forge a fence.
     """
     word = fence_word(texts)
-    lines = [
+    header = (
         f"{len(texts)} candidates, pick {n_picks}; "
         f"a line with {word} is a fence and belongs to no candidate."
-    ]
-    for slot, text in enumerate(texts, start=1):
-        lines += [f"----- {word} slot {slot} -----", text]
-    return "\n".join([*lines, f"----- {word} end -----"])
+    )
+    return _fenced(word, header, {f"slot {i}": text for i, text in enumerate(texts, start=1)})
+
+
+def render_answered(request: str, response: str) -> str:
+    """A request and the response to it, fenced in the same way."""
+    word = fence_word([request, response])
+    header = f"A line with {word} is a fence and belongs to neither text."
+    return _fenced(word, header, {"request": request, "response": response})
 
 
 def parse_block(message: str) -> Block | None:
@@ -62,6 +67,13 @@ def parse_block(message: str) -> Block | None:
     if len(texts) != int(header["n"]):
         return None
     return Block(texts, int(header["picks"]))
+
+
+def _fenced(word: str, header: str, texts: Mapping[str, str]) -> str:
+    lines = [header]
+    for name, text in texts.items():
+        lines += [f"----- {word} {name} -----", text]
+    return "\n".join([*lines, f"----- {word} end -----"])
 
 
 def fence_word(texts: Sequence[str]) -> str:

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from tasks.core.events import log
-from tasks.llm.ask import Crowd
+from tasks.llm.ask import WAITING_PER_CALL, Crowd
 from tasks.llm.canaries import plant
 from tasks.llm.fence import shorten
-from tasks.llm.journal.entries import ANSWER
 from tasks.llm.journal.journal import Journal
 from tasks.llm.panel import Panel, Ruling, Terms
 from tasks.llm.quota import Take
@@ -15,8 +13,6 @@ from tasks.llm.routes import Route
 from tasks.llm.rubric import choose
 from tasks.llm.till import Till
 from tasks.llm.votes import as_ballot, combine, is_settled, n_useful, order
-
-WAITING_PER_CALL = 2  # questions under way for each call, since some wait to try again
 
 
 class ModelJudge:
@@ -63,10 +59,7 @@ class ModelJudge:
     async def close(self) -> None:
         """Close the connections, and tell in one line which calls failed."""
         await self._panel.close()
-        tally = self._till.tally
-        failed = [f"{n:,} {kind}" for kind, n in tally.most_common() if kind != ANSWER]
-        if failed:
-            log.info("calls: %s; without an answer: %s", f"{tally.total():,}", ", ".join(failed))
+        self._till.tell()
 
     async def _judge(self, question: Question) -> Verdict:
         """The verdict of all votes on a question."""

@@ -18,9 +18,7 @@ INSTALL = "pip install 'selectllm[local]'"
 KEPT_CHARS = 500  # of what a failed start says, the last ones
 
 
-def require_local(
-    where: str = LOCAL_MODEL, instead: str = "choose another llm_select.route"
-) -> None:
+def require_local(where: str = LOCAL_MODEL, instead: str = "choose another route") -> None:
     """Refuse, in no time, to use a local model that is not installed.
 
     Args:

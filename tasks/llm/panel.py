@@ -1,10 +1,11 @@
 """What the models of several routes say of some texts: one after the other, in parts if need be."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import zip_longest
 from typing import NamedTuple
 
-from tasks.llm.answer import parse_reasons
+from tasks.llm.answer import answer_schema, parse_picks, parse_reasons
 from tasks.llm.calls import Caller
 from tasks.llm.endpoint import Habits
 from tasks.llm.journal.entries import Answer, answer_key
@@ -77,13 +78,13 @@ class Panel:
         for caller, posed in asked:
             answer = caller.recall(posed)
             if isinstance(answer, Answer):
-                return _ruling(caller.route, posed, answer)
+                return self._ruling(caller.route, posed, answer)
         for caller in self._callers:  # a route that stands in is not to fail when it is needed
             caller.prepare()
         for caller, posed in asked:
             told = await caller.answer(posed)
             if isinstance(told, Answer):
-                return _ruling(caller.route, posed, told)
+                return self._ruling(caller.route, posed, told)
             if told.is_of_the_text:
                 return await self._rule_halves(texts, n_picks, vote, told)
         return Ruling()
@@ -126,16 +127,18 @@ class Panel:
             rationale=terms.rationale,
             vote=vote,
         )
-        return Posed(key, messages, len(texts), n_picks, terms.rationale)
+        schema = answer_schema(len(texts), n_picks, rationale=terms.rationale)
+        read = partial(parse_picks, n_candidates=len(texts), n_picks=n_picks)
+        return Posed(key, messages, schema, read)
 
-
-def _ruling(route: Route, posed: Posed, answer: Answer) -> Ruling:
-    """What an answer says; it may have been bought when the route had another alias."""
-    bought = Bought.of(posed.key, answer)._replace(route=route.alias)
-    n_picks = len(answer.picks)
-    reasons = parse_reasons(answer.text, n_picks) if posed.rationale else [None] * n_picks
-    named = (Named(slot - 1, why) for slot, why in zip(answer.picks, reasons, strict=True))
-    return Ruling(tuple(named), (bought,), is_whole=True)
+    def _ruling(self, route: Route, posed: Posed, answer: Answer) -> Ruling:
+        """What an answer says; it may have been bought when the route had another alias."""
+        bought = Bought.of(posed.key, answer)._replace(route=route.alias)
+        n_picks = len(answer.picks)
+        asked = self._terms.rationale
+        reasons = parse_reasons(answer.text, n_picks) if asked else [None] * n_picks
+        named = (Named(slot - 1, why) for slot, why in zip(answer.picks, reasons, strict=True))
+        return Ruling(tuple(named), (bought,), is_whole=True)
 
 
 def _shift(ruling: Ruling, by: int) -> Ruling:

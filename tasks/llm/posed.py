@@ -1,9 +1,11 @@
 """A question as it is put to a model, and why it may get no answer."""
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tasks.llm.prompt import Messages
+from tasks.llm.answer import Unreadable
+from tasks.llm.prompt import REASK, Messages
 
 
 class Posed(NamedTuple):
@@ -11,9 +13,9 @@ class Posed(NamedTuple):
 
     key: str  # of its answer in the journal
     messages: Messages
-    n_candidates: int
-    n_picks: int
-    rationale: bool  # whether to ask for a sentence on each pick
+    schema: dict[str, Any]  # of the JSON object to answer with
+    read: Callable[[str], list[int] | Unreadable]  # what a reply says, or why it is no answer
+    reask: str = REASK  # the file with the words that follow a reply which is no answer
 
 
 class NoAnswer(StrEnum):

@@ -13,6 +13,7 @@ USER_MARK = "===== user ====="
 PLACEHOLDERS = ("candidates", "n_picks", "n_candidates")
 PROMPTS = Path(__file__).parent / "prompts"
 FRAME = "frame.txt"  # our prompt around the criteria that a user may write anew
+REASK = "reask.txt"
 
 Messages = list[dict[str, str]]
 """Chat messages, each with ``role`` and ``content``."""
@@ -32,18 +33,18 @@ class Prompt(NamedTuple):
         numbers = {"n_picks": str(n_picks), "n_candidates": str(len(texts))}
         user = self.user.substitute(numbers, candidates=render_block(texts, n_picks))
         if rationale:
-            user += f"\n{_words('rationale.txt')}"
+            user += f"\n{words('rationale.txt')}"
         return [
             {"role": "system", "content": self.system.substitute(numbers)},
             {"role": "user", "content": user},
         ]
 
 
-def reask(reply: str, fault: str) -> Messages:
+def reask(reply: str, fault: str, file: str = REASK) -> Messages:
     """What follows a question whose `reply` was no answer: the reply, and what is wrong with it."""
     return [
         {"role": "assistant", "content": reply.strip() or "(nothing)"},
-        {"role": "user", "content": Template(_words("reask.txt")).substitute(fault=fault)},
+        {"role": "user", "content": Template(words(file)).substitute(fault=fault)},
     ]
 
 
@@ -83,13 +84,14 @@ def _around(path: Path, criteria: str) -> Prompt:
             fix="Write criteria alone, as in tasks/llm/prompts/criteria.txt, or a whole prompt, "
             f"with a line {USER_MARK!r} between its system part and its user part.",
         )
-    system, user = _words(FRAME).split(f"\n{USER_MARK}\n")
+    system, user = words(FRAME).split(f"\n{USER_MARK}\n")
     system = Template(system).safe_substitute(criteria=criteria.strip().replace("$", "$$"))
     return Prompt(Template(system.strip()), Template(user.strip()))
 
 
 @cache
-def _words(name: str) -> str:
+def words(name: str) -> str:
+    """What a file of ours among the prompts says."""
     return (PROMPTS / name).read_text(encoding="utf-8").strip()
 
 

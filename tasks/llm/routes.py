@@ -114,7 +114,7 @@ def no_key(where: str, name: str) -> ParamError:
     return ParamError(
         f"the environment variable {name} is not set, and no call was made",
         where=f"{PARAMS_FILE}: {where}",
-        fix=f"Set {name}, or choose another llm_select.route; offline needs no key. For an "
+        fix=f"Set {name}, or choose another route; offline needs no key to select. For an "
         "endpoint of your own that wants none, write api_key: none.",
     )
 

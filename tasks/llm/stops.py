@@ -31,7 +31,7 @@ _WHAT = {
 _FIX = {
     FaultKind.PERMISSION: "See in the provider's console what the key may use, or name another "
     "model.",
-    FaultKind.QUOTA: "Add credit, or choose another llm_select.route.",
+    FaultKind.QUOTA: "Add credit, or choose another route.",
     FaultKind.BAD_REQUEST: "See that the model's name is right; schema: never and no temperature "
     "ask the least of it.",
     FaultKind.RATE_LIMIT: "Lower llm_select.concurrency, or raise llm_select.max_attempts.",

@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections import Counter
 
-from tasks.llm.answer import Unreadable, parse_picks
+from tasks.core.events import log
+from tasks.llm.answer import Unreadable
 from tasks.llm.ask import Halt
 from tasks.llm.endpoint import Endpoint, Used
 from tasks.llm.faults import FaultKind, ProviderFault
@@ -36,6 +37,13 @@ class Till:
     def __init__(self, journal: Journal, stopping: asyncio.Event) -> None:
         self.journal, self.stopping = journal, stopping
         self.tally: Counter[str] = Counter()
+
+    def tell(self) -> None:
+        """Tell in one line which calls failed, if any."""
+        failed = [f"{n:,} {kind}" for kind, n in self.tally.most_common() if kind != ANSWER]
+        if failed:
+            n_calls = f"{self.tally.total():,}"
+            log.info("calls: %s; without an answer: %s", n_calls, ", ".join(failed))
 
     async def open(self, posed: Posed, route: str, model: str, most: Used) -> "Purchase | None":
         """A call, booked at its most; None where its answer is in the journal by now.
@@ -83,13 +91,13 @@ class Purchase:
         used, is_bound = self._most, True
         if reply.prompt_tokens is not None and reply.completion_tokens is not None:
             used, is_bound = endpoint.used(reply.prompt_tokens, reply.completion_tokens), False
-        picks = parse_picks(reply.text, self._posed.n_candidates, self._posed.n_picks)
-        if not isinstance(picks, Unreadable):
+        said = self._posed.read(reply.text)
+        if not isinstance(said, Unreadable):
             answer = Answer(
                 self._route,
                 redact(reply.model),
                 redact(reply.text),
-                tuple(picks),
+                tuple(said),
                 *used,
                 is_bound,
                 reply.left_out,
@@ -99,8 +107,8 @@ class Purchase:
             await self._till.journal.keep(self._id, answer, self.duration_s)
             return
         is_filtered = reply.finish_reason == FaultKind.CONTENT_FILTER
-        kind = FaultKind.CONTENT_FILTER if is_filtered else picks.fault
-        words = redact(f"{picks.detail} (finish_reason: {reply.finish_reason})")
+        kind = FaultKind.CONTENT_FILTER if is_filtered else said.fault
+        words = redact(f"{said.detail} (finish_reason: {reply.finish_reason})")
         await self._settle(kind, words, redact(reply.text[:KEPT_REPLY]), used, is_bound)
 
     async def _settle(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +96,8 @@ def _first_round(shown: Shown, rules: Rules, terms: Terms, first: Round) -> NDAr
         texts = [shorten(text, terms.max_candidate_chars) for text in shown.texts(candidates)]
         n_ranks = terms.n_ranks(len(texts), int(n_picks[i]))
         messages = terms.prompt.messages(texts, n_ranks, rationale=terms.rationale)
-        prompts[i] = _tokens(terms, messages, len(texts), n_ranks)
+        schema = answer_schema(len(texts), n_ranks, rationale=terms.rationale)
+        prompts[i] = question_tokens(messages, schema)
     return prompts
 
 
@@ -114,13 +115,12 @@ def _frame(terms: Terms, n_slots: int, n_picks: int = 1) -> tuple[int, int]:
     """The tokens of a prompt of empty texts."""
     n_ranks = terms.n_ranks(n_slots, n_picks)
     messages = terms.prompt.messages([""] * n_slots, n_ranks, rationale=terms.rationale)
-    return _tokens(terms, messages, n_slots, n_ranks)
+    return question_tokens(messages, answer_schema(n_slots, n_ranks, rationale=terms.rationale))
 
 
-def _tokens(terms: Terms, messages: Messages, n_slots: int, n_ranks: int) -> tuple[int, int]:
-    """The fewest and the most tokens of a prompt, the schema of its answer included."""
+def question_tokens(messages: Messages, schema: dict[str, Any]) -> tuple[int, int]:
+    """The fewest and the most tokens of a question, the schema of its answer included."""
     fewest = sum(fewest_tokens(each["content"]) for each in messages)
-    schema = answer_schema(n_slots, n_ranks, rationale=terms.rationale)
     return fewest, most_prompt_tokens(messages, len(json.dumps(response_format(schema))))
 
 

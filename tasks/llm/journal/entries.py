@@ -17,7 +17,7 @@ class Answer(NamedTuple):
     route: str  # the alias that was asked
     model: str  # as the provider names it
     text: str
-    picks: tuple[int, ...]  # slots, the best first
+    picks: tuple[int, ...]  # slots, the best first; of a rating one number, its half points
     prompt_tokens: int
     completion_tokens: int
     usd: float
