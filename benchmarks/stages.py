@@ -16,16 +16,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from numpy.lib.format import open_memmap
 
 from flows import dvc, overrides
 from flows.graph import read_graph
 from flows.supervise import QUIET
+from tasks.encoders.vector_file import write_vectors
+from tasks.grouping.partition import Vectors
 
 PROJECT = Path(__file__).parent.parent
 N_CENTRES, N_DIMS = 1000, 384
@@ -80,7 +82,9 @@ def first_run(root: Path, made_up_vectors: bool, until: str) -> None:
     total_s = total_cpu_s = 0.0
     for stage in read_graph(root).stages:
         if stage.name == "embed" and made_up_vectors:
-            write_vectors(root / "data")
+            n = pq.read_metadata(root / "data/dedupe/unique.parquet").num_rows
+            (root / "data/embed").mkdir()
+            write_vectors(root / "data/embed/vectors.npy", n, N_DIMS, made_up(n))
             continue
         start = time.perf_counter()
         step = subprocess.Popen(
@@ -99,17 +103,14 @@ def first_run(root: Path, made_up_vectors: bool, until: str) -> None:
     print(f"| all | {total_s:.1f} | {total_cpu_s:.1f} | |\n")
 
 
-def write_vectors(data: Path) -> None:
-    """In place of embed's: float32, a unit vector for each unique record, around 1000 centres."""
-    n, rng = pq.read_metadata(data / "dedupe/unique.parquet").num_rows, np.random.default_rng(0)
+def made_up(n: int) -> Iterator[Vectors]:
+    """In place of embed's: float32 unit vectors around 1000 centres, n in all, block by block."""
+    rng = np.random.default_rng(0)
     centres = rng.standard_normal((N_CENTRES, N_DIMS), dtype=np.float32)
-    (data / "embed").mkdir()
-    vectors = open_memmap(data / "embed/vectors.npy", "w+", np.float32, (n, N_DIMS))
     for start in range(0, n, AT_ONCE):
         block = rng.standard_normal((min(AT_ONCE, n - start), N_DIMS), dtype=np.float32)
         block += centres[rng.integers(0, N_CENTRES, len(block))]
-        vectors[start : start + len(block)] = block / np.linalg.norm(block, axis=1, keepdims=True)
-    vectors.flush()
+        yield block / np.linalg.norm(block, axis=1, keepdims=True)
 
 
 def second_run(root: Path) -> None:
