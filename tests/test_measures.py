@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.choosers.by_text import at_random
+from tasks.likeness.corpus import Corpus
 from tasks.likeness.cosines import unit
 from tasks.likeness.words import distinct_2
+from tasks.measures import rulers
 from tasks.measures.figures import Bootstrap, Interval, Mean, Quantile, Whole, p_random
 from tasks.measures.shares import (
     codes_of,
@@ -202,6 +205,19 @@ def test_the_questions_are_the_same_for_every_selection_and_have_answers():
 def test_there_is_no_student_where_there_are_hardly_any_outputs():
     exam = Exam([None] * 30 + ["text"] * 19, 10, seed=0)
     assert exam.figures(unit_vectors(49), np.arange(49)) == {}
+
+
+def test_what_is_drawn_to_measure_with_is_not_what_random_selects(monkeypatch):
+    n, n_drawn = 5000, 1000
+    monkeypatch.setattr(rulers, "MAX_POOL", n_drawn)
+    rows = np.arange(n, dtype=np.float32)[:, None]
+    texts = [f"{['one', 'two', 'three'][i % 3]} {i % 7} {i % 5}" for i in range(n)]
+    corpus = Corpus([str(i) for i in range(n)], texts, ["an answer"] * n, ["{}"] * n, rows)
+    made = rulers.Rulers.of(corpus, 2, [], n_drawn, seed=0)
+    for drawn in (made.covered["vectors"].ravel(), made.exam.test):
+        assert len(drawn) == n_drawn
+        share = np.isin(drawn, at_random(n, n_drawn, 0)).mean()
+        assert share == pytest.approx(n_drawn / n, abs=0.05)
 
 
 # The summary

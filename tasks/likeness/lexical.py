@@ -56,7 +56,7 @@ def lexical_space(texts: Sequence[str], n_dims: int, seed: int) -> Vectors:
 def _drawn(texts: Sequence[str], seed: int) -> Sequence[str]:
     if len(texts) <= MAX_FITTED:
         return texts
-    drawn = np.random.default_rng(seed).permutation(len(texts))[:MAX_FITTED]
+    drawn = np.random.default_rng((seed, 3)).permutation(len(texts))[:MAX_FITTED]
     return [texts[i] for i in np.sort(drawn)]
 
 

@@ -49,7 +49,8 @@ class Rulers(NamedTuple):
             "words": lexical_space(corpus.texts, dimensions, seed),
             "vectors": corpus.vectors,
         }
-        drawn = np.sort(np.random.default_rng(seed).permutation(len(corpus.ids))[:MAX_POOL])
+        # A stream of its own: else it would be what the method random selects with that seed.
+        drawn = np.sort(np.random.default_rng((seed, 1)).permutation(len(corpus.ids))[:MAX_POOL])
         is_all = len(drawn) == len(corpus.ids)
         return cls(
             texts=corpus.texts,

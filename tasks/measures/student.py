@@ -28,7 +28,8 @@ class Exam:
         answered = np.flatnonzero([bool(output) for output in outputs])
         if len(answered) < MIN_OUTPUTS:
             answered = answered[:0]
-        drawn = np.random.default_rng(seed).permutation(answered)[:n_test]
+        # A stream of its own: else it would be what the method random selects with that seed.
+        drawn = np.random.default_rng((seed, 2)).permutation(answered)[:n_test]
         self.test: Rows = np.sort(drawn)
         self._is_answered = np.isin(np.arange(len(outputs)), answered)
         self._texts = [output or "" for output in outputs]
