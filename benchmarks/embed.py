@@ -75,16 +75,16 @@ def speed(texts: list[str], n_rounds: int, names: Sequence[str]) -> None:
     print("| round | way | seconds | CPU s | CPU, first / this | cosine mean | min |")
     print(f"|{'---|' * 7}")
     for turn in range(n_rounds):
-        plain, plain_cpu_s = np.empty(0, np.float32), 0.0
+        first, first_cpu_s = np.empty(0, np.float32), 0.0
         for name, encode in ways.items():
             start, cpu_start = time.perf_counter(), time.process_time()
             vectors = encode(texts)
             seconds, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start
-            if not plain.size:
-                plain, plain_cpu_s = vectors, cpu_s
-            cosines = (vectors * plain).sum(axis=1)
+            if not first.size:
+                first, first_cpu_s = vectors, cpu_s
+            cosines = (vectors * first).sum(axis=1)
             print(
-                f"| {turn + 1} | {name} | {seconds:.1f} | {cpu_s:.1f} | {plain_cpu_s / cpu_s:.2f} "
+                f"| {turn + 1} | {name} | {seconds:.1f} | {cpu_s:.1f} | {first_cpu_s / cpu_s:.2f} "
                 f"| {cosines.mean():.6f} | {cosines.min():.6f} |",
                 flush=True,
             )
