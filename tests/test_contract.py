@@ -92,7 +92,11 @@ def test_our_reader_sees_the_edges_that_dvc_sees():
 
 
 def test_only_stages_that_use_a_network_are_tried_again():
-    assert {name for name, stage in STAGES.items() if stage.retries} == {"embed", "llm_select", "baseline"}
+    assert {name for name, stage in STAGES.items() if stage.retries} == {
+        "embed",
+        "llm_select",
+        "baseline",
+    }
 
 
 def test_tasks_know_no_orchestrator():
