@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from tasks.choosers.by_score import BY_RESPONSE, Score, Scores
+from tasks.choosers.by_score import BY_RESPONSE, Score
 from tasks.choosers.menu import IN_PROMPTS, SCORED, Choice, Method, Pool, choices, too_much
 from tasks.choosers.rated import RatingParams, check_route, rate
 from tasks.core.errors import ParamError
@@ -97,9 +97,9 @@ def work(stage: Stage) -> None:
         prompts = _prompts(corpus, stage.dep("cluster/prompts.parquet"), rules)
     wanted = _wanted(params)
     ratings = rate(stage, corpus, params, seed, budget) if Score.RATING in wanted else None
-    scores = _scores(wanted, corpus, params, stage)
-    if ratings is not None:
-        scores[Score.RATING] = ratings.scores
+    scores = {Score.RATING: ratings.scores} if ratings else {}
+    if by_response := wanted & BY_RESPONSE:
+        scores |= response_scores(by_response, corpus.texts, params.response_tokens, stage)
     pool = Pool(corpus.texts, corpus.vectors, prompts, scores)
     found: list[Choice] = []
     progress = stage.progress(len(params.methods), "methods")
@@ -148,16 +148,6 @@ def _prompts(corpus: Corpus, path: Path, rules: Rules) -> dict[Mode, list[Rows]]
 def _wanted(params: Baseline) -> set[Score]:
     """The scores that methods go by."""
     return {SCORED[method] for method in params.methods if method in SCORED}
-
-
-def _scores(
-    wanted: Set[Score], corpus: Corpus, params: Baseline, stage: Stage
-) -> dict[Score, Scores]:
-    """The scores that are wanted; whatever a model made for them is kept in the state folder."""
-    scores: dict[Score, Scores] = {}
-    if by_response := wanted & BY_RESPONSE:
-        scores |= response_scores(by_response, corpus.texts, params.response_tokens, stage)
-    return scores
 
 
 def _bill(params: Baseline, ratings: Ratings | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
+from tasks.core.documents import read_document
 from tasks.core.errors import DataError
 from tasks.core.events import log
 from tasks.core.params import Params, load_budgets, load_section, load_seed
@@ -81,8 +82,8 @@ def work(stage: Stage) -> None:
         stage.dep("dedupe/unique.parquet"),
         stage.dep("embed/vectors.npy"),
     )
-    usage = json.loads(stage.dep("llm_select/usage.json").read_text(encoding="utf-8"))
-    bill = json.loads(stage.dep("baseline/usage.json").read_text(encoding="utf-8"))
+    usage = read_document(stage.dep("llm_select/usage.json"), ["partial", *COST])
+    bill = read_document(stage.dep("baseline/usage.json"), [])
     selections = [
         *_selected(corpus, stage.dep("llm_select/selected.parquet"), seed, usage),
         *read_selections(stage.dep("baseline/selections.parquet"), corpus),

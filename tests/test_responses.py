@@ -87,18 +87,18 @@ def test_what_is_put_is_on_disk_though_the_process_dies_at_once(path):
     script = (
         "import os, pathlib, sys\n"
         "from tasks.responses.store import Response, ResponseStore\n"
-        "store = ResponseStore(pathlib.Path(sys.argv[1])).__enter__()\n"
+        "store = ResponseStore(pathlib.Path(sys.argv[1]))\n"
         "store.put('a', Response('hi', -0.5)); store.put('b', Response('', None)); os._exit(9)"
     )
     done = subprocess.run([sys.executable, "-c", script, path], cwd=PROJECT, check=False)
     assert done.returncode == 9
-    with ResponseStore(path) as store:
+    with closing(ResponseStore(path)) as store:
         assert ("a" in store, "b" in store, "c" in store) == (True, True, False)
         assert (store["a"], store["b"]) == (Response("hi", -0.5), Response("", None))
 
 
 def test_the_first_response_of_a_key_stays(path):
-    with ResponseStore(path) as store:
+    with closing(ResponseStore(path)) as store:
         store.put("a", Response("first", -1.0))
         store.put("a", Response("second", -2.0))
         assert store["a"] == Response("first", -1.0)
@@ -113,8 +113,8 @@ def test_a_store_that_cannot_be_read_is_told_with_what_to_do(path, content, word
             db.execute("PRAGMA user_version = 7")
     else:
         path.write_bytes(content)
-    with pytest.raises(DataError, match=words) as told, ResponseStore(path):
-        pass
+    with pytest.raises(DataError, match=words) as told:
+        ResponseStore(path)
     assert told.value.where == str(path)
     assert "made anew" in told.value.fix
 
@@ -137,7 +137,7 @@ def test_a_key_changes_with_all_that_a_response_depends_on_and_with_nothing_else
 @needs_model
 def test_kept_responses_are_not_asked_for_again(stage, caplog):
     texts = ["one", "two", "three"]
-    with ResponseStore(stage.state / "responses.sqlite") as store:
+    with closing(ResponseStore(stage.state / "responses.sqlite")) as store:
         model = ResponseModel(N_TOKENS)
         for i, text in enumerate(texts):
             store.put(model.key(text, LIKELIEST), Response("so", -math.log(i + 2)))
@@ -154,12 +154,12 @@ def test_kept_responses_are_not_asked_for_again(stage, caplog):
 @needs_model
 def test_scores_are_the_same_whatever_was_asked_before_and_where_it_was_stopped(stage, caplog):
     """Two servers: one is asked for all, the last first, the other for what is not kept of it."""
-    with ResponseModel(N_TOKENS) as model:
+    with closing(ResponseModel(N_TOKENS)) as model:
         made = {
             score: [[model.respond(text, n) for n in way.numbers] for text in TEXTS[::-1]][::-1]
             for score, way in reversed(WAYS.items())
         }
-        with ResponseStore(stage.state / "responses.sqlite") as store:
+        with closing(ResponseStore(stage.state / "responses.sqlite")) as store:
             store.put(model.key(TEXTS[1], LIKELIEST), made[Score.PERPLEXITY][1][0])
     with caplog.at_level(logging.INFO, "selectllm"):
         scores = response_scores(BY_RESPONSE, TEXTS, N_TOKENS, stage)

@@ -26,7 +26,6 @@ from tasks.llm.routes import Route
 from tasks.llm.till import Till
 
 USD_DIGITS = 9
-COST = ("calls", "prompt_tokens", "completion_tokens", "usd")
 
 
 class Item(NamedTuple):
@@ -90,7 +89,8 @@ class Rater:
         known = [(i, rated) for i, rated in enumerate(told) if rated is not None]
         for i, rated in known:
             scores[i] = rated.score
-        cost = {name: sum(getattr(rated, name) for _, rated in known) for name in COST}
+        used = _Rated._fields[1:]
+        cost = {name: sum(getattr(rated, name) for _, rated in known) for name in used}
         return Ratings(scores, len(known), cost | {"usd": round(cost["usd"], USD_DIGITS)})
 
     async def close(self) -> None:

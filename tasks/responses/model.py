@@ -2,8 +2,7 @@
 
 import math
 from importlib.metadata import version
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import LLMError
 from tasks.llm.embedded import LOCAL_NAME
@@ -31,7 +30,7 @@ _DRAWN = {"temperature": 1.0, "top_p": 0.9, "extra_body": {"top_k": 10, "min_p":
 
 
 class ResponseModel:
-    """Asks for one response at a time, once it is started (``with`` ends it).
+    """Asks for one response at a time, once it is started; `close` ends it.
 
     The same text, number and length give the same response, whatever was asked before.
     """
@@ -86,15 +85,8 @@ class ResponseModel:
                 fix="Run this again; the responses until now are kept.",
             ) from None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the model, if it was started."""
         if self._client is not None:
             self._client.close()
         self._server.close()

@@ -1,6 +1,7 @@
 """Scores of records that come of a small model's responses to them."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +44,10 @@ def response_scores(
         DataError: The kept responses cannot be read or written.
     """
     scores: dict[Score, Scores] = {}
-    with ResponseStore(stage.state / STORE) as store, ResponseModel(max_tokens) as model:
+    with (
+        closing(ResponseStore(stage.state / STORE)) as store,
+        closing(ResponseModel(max_tokens)) as model,
+    ):
         for score in (one for one in WAYS if one in wanted):
             numbers, figure = WAYS[score]
             asked = {model.key(text, n): (text, n) for text in texts for n in numbers}

@@ -7,8 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from tasks.core.errors import DataError
 
@@ -38,10 +37,23 @@ class Response(NamedTuple):
 
 
 class ResponseStore:
-    """The kept responses by their key, each on disk as soon as it is put (``with``)."""
+    """The kept responses by their key, each on disk as soon as it is put."""
 
     def __init__(self, path: Path) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            DataError: It cannot be used, as with every other call.
+        """
         self._path = path
+        with self._told():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
 
     def __contains__(self, key: str) -> bool:
         with self._told():
@@ -61,23 +73,8 @@ class ResponseStore:
         with self._told():
             self._db.execute("INSERT OR IGNORE INTO responses VALUES (?, ?, ?)", (key, *response))
 
-    def __enter__(self) -> Self:
-        with self._told():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
-            try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the file."""
         self._db.close()
 
     def _prepare(self) -> None:

@@ -1,0 +1,25 @@
+"""Pools of made-up records for methods to choose from."""
+
+import numpy as np
+
+from tasks.choosers import in_prompts
+from tasks.choosers.by_score import Score
+from tasks.choosers.menu import Pool
+from tasks.grouping.compose import Mode
+
+
+def unit_vectors(n, seed=0, d=6):
+    vectors = np.random.default_rng(seed).standard_normal((n, d))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def on_circle(*degrees):
+    angles = np.radians(degrees)
+    return np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
+
+
+def pool_of(vectors, texts=None, modes=(Mode.WITHIN,), size=4):
+    texts = texts or [f"Say {i} words about number {i}." for i in range(len(vectors))]
+    prompts = {mode: in_prompts.regroup(vectors, texts, size, mode, 0) for mode in modes}
+    scores = {score: np.random.default_rng(1).integers(9, size=len(vectors)) / 3 for score in Score}
+    return Pool(texts, vectors, prompts, scores)
