@@ -23,8 +23,8 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 from stages import PROJECT, copy_workspace
 
-from flows import overrides
-from tasks.text.shingles import DENSE, normalise
+from flows.dvc import overrides
+from tasks.lib.text.shingles import DENSE, normalise
 
 FIELDS = "instruction", "input"
 THRESHOLD, N_PERMUTATIONS = 0.8, 128

@@ -25,14 +25,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.graph import load_yaml
-from tasks.core.records import record_id, record_text
-from tasks.core.schemas import POOL, UNIQUE
-from tasks.core.tables import write_table
-from tasks.encoders.blocks import blocks_of
-from tasks.encoders.pool_texts import Entry
-from tasks.encoders.precision import Precision
-from tasks.encoders.source import find_model
+from flows.dvc.graph import load_yaml
+from tasks.embed.encode import blocks_of
+from tasks.embed.model_source import find_model
+from tasks.embed.pool_texts import Entry
+from tasks.embed.precision import Precision
+from tasks.lib.core.records import record_id, record_text
+from tasks.lib.core.schemas import POOL, UNIQUE
+from tasks.lib.core.tables import write_table
 
 PROJECT = Path(__file__).parent.parent
 WAYS = ("plain", "one-thread", "float32", "bfloat16")
@@ -95,7 +95,7 @@ def load_ways() -> dict[str, Callable[[list[str]], Vectors]]:
     import torch  # noqa: PLC0415  takes seconds
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415
 
-    from tasks.encoders.sentence import N_THREADS, SentenceEncoder  # noqa: PLC0415
+    from tasks.embed.sentence_encoder import N_THREADS, SentenceEncoder  # noqa: PLC0415
 
     section = load_yaml(PROJECT / "params.yaml")["embed"]
     source = find_model(section["model"])

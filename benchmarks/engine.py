@@ -17,10 +17,12 @@ from pathlib import Path
 
 from stages import copy_workspace
 
-from flows import overrides
-from tasks import dedupe, embed, ingest
-from tasks.core.engine import Engine
-from tasks.core.stage import Stage
+from flows.dvc import overrides
+from tasks.dedupe import step as dedupe
+from tasks.embed import step as embed
+from tasks.ingest import step as ingest
+from tasks.lib.core.stage import Stage
+from tasks.lib.executor import Engine
 
 
 def main() -> None:
@@ -39,7 +41,7 @@ def main() -> None:
         overrides.apply(root, values)
         steps = {"ingest": ingest, "dedupe": dedupe}
         if given.embed:
-            import tasks.encoders.sentence  # noqa: F401, PLC0415  so that its seconds do not count
+            import tasks.embed.sentence_encoder  # noqa: F401, PLC0415  so that its seconds do not count
 
             steps["embed"] = embed
         list(given.engine.map(abs, range(8)))

@@ -26,9 +26,9 @@ from numpy.lib.format import open_memmap
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 
-from tasks.grouping.balanced import equal_size_kmeans
-from tasks.grouping.kmeans import BalancedKMeans
-from tasks.grouping.partition import Vectors, inertia, rows_of
+from tasks.lib.kmeans.balanced import equal_size_kmeans
+from tasks.lib.kmeans.kmeans import BalancedKMeans
+from tasks.lib.kmeans.partition import Vectors, inertia, rows_of
 
 ITERATIONS = 10  # of each solver in `plain`
 NOISE = 0.6  # length of the noise on a generated vector, of unit length without

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tasks.grouping.compose import Mode, compose
-from tasks.llm.votes import Ballot, as_ballot, combine, is_settled, n_ranked, order
+from tasks.lib.prompts.compose import Mode, compose
+from tasks.llm_select.votes import Ballot, as_ballot, combine, is_settled, n_ranked, order
 
 SEEDS = range(20)
 SIZE = 14  # candidates in a prompt, and large topics

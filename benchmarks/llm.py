@@ -23,19 +23,19 @@ from typing import Any
 
 import numpy as np
 
-from tasks.grouping.compose import Mode
-from tasks.llm.endpoint import Habits
-from tasks.llm.journal.entries import Answer, Call, Refused
-from tasks.llm.journal.file import connect
-from tasks.llm.journal.journal import Journal
-from tasks.llm.judge import ModelJudge
-from tasks.llm.library import load_litellm
-from tasks.llm.panel import Panel, Terms
-from tasks.llm.prompt import read_prompt
-from tasks.llm.rounds import Candidates, Question, Selection
-from tasks.llm.routes import Route, load_route
-from tasks.llm.rules import Rules
-from tasks.llm_select import llm_select
+from tasks.lib.gateway.endpoint import Habits
+from tasks.lib.gateway.litellm_setup import load_litellm
+from tasks.lib.gateway.prompt import read_prompt
+from tasks.lib.gateway.routes import Route, load_route
+from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.models import Answer, Call, Refused
+from tasks.lib.journal.schema import connect
+from tasks.lib.prompts.compose import Mode
+from tasks.lib.prompts.plan import Rules
+from tasks.llm_select.cascade import Panel, Terms
+from tasks.llm_select.judge import ModelJudge
+from tasks.llm_select.step import llm_select
+from tasks.llm_select.verdicts import Candidates, Question, Selection
 
 LATENCY_S = 0.5
 CONCURRENCY = 64
@@ -110,7 +110,7 @@ def questions(n: int) -> Iterator[Question]:
 def terms(concurrency: int = CONCURRENCY) -> Terms:
     """What is asked, and how, as params.yaml has it."""
     habits = Habits(0, 256, 6, 60.0, concurrency)
-    prompt = read_prompt(Path("tasks/llm/prompts/criteria.txt"))
+    prompt = read_prompt(Path("tasks/llm_select/criteria.txt"))
     return Terms(prompt, rationale=False, votes=1, max_candidate_chars=2000, habits=habits)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from tasks.text.shingles import jaccard, normalise, shingles
+from tasks.lib.text.shingles import jaccard, normalise, shingles
 
 VOCABULARY = 4000  # words of a language
 MAX_EDITS = 4

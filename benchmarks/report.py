@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.core.records import record_id
-from tasks.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED, PICKS, POOL, PROMPTS, SELECTED
-from tasks.likeness.corpus import Corpus
-from tasks.pages.evidence import Evidence
-from tasks.report import Report, report
+from tasks.lib.core.records import record_id
+from tasks.lib.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED, PICKS, POOL, PROMPTS, SELECTED
+from tasks.lib.similarity.corpus import Corpus
+from tasks.report.inputs import Evidence
+from tasks.report.step import Report, report
 
 R = 14
 WORDS = [

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tasks.core.records import record_text
-from tasks.llm.canaries import Kind, plant
-from tasks.llm.rubric import choose, rate
+from tasks.lib.core.records import record_text
+from tasks.lib.rubric.rubric import choose, rate
+from tasks.llm_select.attention_checks import Kind, plant
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 ALPACA, DOLLY = DATA / "alpaca_52k_original.jsonl.gz", DATA / "dolly_15k.jsonl.gz"

@@ -23,11 +23,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from flows import dvc, overrides
-from flows.graph import read_graph
-from flows.supervise import QUIET
-from tasks.encoders.vector_file import write_vectors
-from tasks.grouping.partition import Vectors
+from flows.cli.supervise import QUIET
+from flows.dvc import command as dvc
+from flows.dvc import overrides
+from flows.dvc.graph import read_graph
+from tasks.embed.npy_writer import write_vectors
+from tasks.lib.kmeans.partition import Vectors
 
 PROJECT = Path(__file__).parent.parent
 N_CENTRES, N_DIMS = 1000, 384

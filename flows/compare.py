@@ -14,17 +14,20 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import dvc, markdown, record_comparison, show
-from flows.comparison import DONE, FAILED, Outcome
+from flows.cli import console as show
 from flows.curate import CAPPED, INTERRUPTED, publish, raise_failure, run_stages
+from flows.dvc import command as dvc
+from flows.dvc.graph import Graph, read_graph
+from flows.dvc.variants import Variant, lay_out, read_variants
+from flows.dvc.workspace import find_root, sole_run
 from flows.errors import FlowError, VariantFailed
-from flows.figures import leading
-from flows.graph import Graph, read_graph
-from flows.record import output_hashes
-from flows.run import Done, Run
-from flows.store import warm_up
-from flows.variants import Variant, lay_out, read_variants
-from flows.workspace import find_root, sole_run
+from flows.stage_task import Done, Run
+from flows.tracking import log_comparison as record_comparison
+from flows.tracking import markdown
+from flows.tracking.comparison import DONE, FAILED, Outcome
+from flows.tracking.log_run import output_hashes
+from flows.tracking.metrics import leading
+from flows.tracking.store import warm_up
 
 
 @flow(name="compare", validate_parameters=True, persist_result=False)

@@ -18,12 +18,16 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows import dvc, markdown, overrides, record, show
+from flows.cli import console as show
+from flows.dvc import command as dvc
+from flows.dvc import overrides
+from flows.dvc.graph import Graph, Stage, read_graph
+from flows.dvc.workspace import find_root, sole_run
 from flows.errors import FlowError
-from flows.graph import Graph, Stage, read_graph
-from flows.run import Done, Run, stage_task
-from flows.store import warm_up
-from flows.workspace import find_root, sole_run
+from flows.stage_task import Done, Run, stage_task
+from flows.tracking import log_run as record
+from flows.tracking import markdown
+from flows.tracking.store import warm_up
 
 PARTIAL = "Partial"
 CAPPED = 3

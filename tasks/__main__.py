@@ -5,13 +5,12 @@ starts the step, so a typo found by the step itself would cost them.
 """
 
 import importlib
-import pkgutil
 import sys
 from pathlib import Path
 
 import tasks
-from tasks.core.errors import CurationError, ParamError, nearest
-from tasks.core.params import PARAMS_FILE, read_params
+from tasks.lib.core.errors import CurationError, ParamError, nearest
+from tasks.lib.core.params import PARAMS_FILE, read_params
 
 SHARED_SECTIONS = ("engine", "seed", "models", "compare")
 
@@ -23,9 +22,8 @@ def check_all(path: Path) -> None:
         CurationError: What the first faulty section's step says of it.
     """
     values = read_params(path)
-    steps = [
-        m.name for m in pkgutil.iter_modules(tasks.__path__) if not m.ispkg and m.name[0] != "_"
-    ]
+    folder = Path(tasks.__file__).parent
+    steps = sorted(step.parent.name for step in folder.glob("*/step.py"))
     known = [*SHARED_SECTIONS, *steps]
     for section in values:
         if section not in known:
@@ -35,7 +33,7 @@ def check_all(path: Path) -> None:
                 fix=f"Known sections: {', '.join(known)}.",
             )
     for step in steps:
-        importlib.import_module(f"tasks.{step}").check(values)
+        importlib.import_module(f"tasks.{step}.step").check(values)
 
 
 def main(files: list[str]) -> int:

@@ -85,7 +85,7 @@ class Workspace:
 
     def set(self, *overrides: str) -> None:
         """Set keys of params.yaml."""
-        from flows.overrides import apply  # noqa: PLC0415
+        from flows.dvc.overrides import apply  # noqa: PLC0415
 
         apply(self.root, overrides)
 
@@ -194,7 +194,8 @@ def toy(tmp_path: Path, prefect_home: Path) -> Workspace:
     """A workspace with the two stages of tests/toy."""
     root = tmp_path / "toy"
     shutil.copytree(PROJECT / "tests" / "toy", root)
-    _copy(PROJECT / "tasks" / "core", root / "tasks" / "core")
+    _copy(PROJECT / "tasks" / "lib" / "core", root / "tasks" / "lib" / "core")
+    shutil.copy(PROJECT / "tasks" / "lib" / "__init__.py", root / "tasks" / "lib" / "__init__.py")
     for name in ("__init__.py", "__main__.py"):
         shutil.copy(PROJECT / "tasks" / name, root / "tasks" / name)
     return _init(root, prefect_home)

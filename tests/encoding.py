@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tasks.encoders.batches import Reading, padded_length
-from tasks.encoders.blocks import blocks_of
-from tasks.encoders.pool_texts import Entry
-from tasks.encoders.precision import Precision
-from tasks.encoders.source import find_model
+from tasks.embed.batches import Reading, padded_length
+from tasks.embed.encode import blocks_of
+from tasks.embed.model_source import find_model
+from tasks.embed.pool_texts import Entry
+from tasks.embed.precision import Precision
 
 MODEL = "all-MiniLM-L6-v2"
 TEXTS = [
@@ -59,7 +59,7 @@ def vectors_of(texts: Sequence[str], encoder, dim: int = 384) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def load():
-    from tasks.encoders.sentence import SentenceEncoder  # noqa: PLC0415  takes seconds
+    from tasks.embed.sentence_encoder import SentenceEncoder  # noqa: PLC0415  takes seconds
 
     def make(precision=Precision.FLOAT32, max_tokens=256, batch_tokens=128):
         return SentenceEncoder(find_model(MODEL), precision, max_tokens, batch_tokens)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from tasks.llm.fence import Block, parse_block
+from tasks.lib.gateway.fence import Block, parse_block
 
 SERVED_MODEL = "fake-2025-01-01"
 BYTES_PER_TOKEN = 4

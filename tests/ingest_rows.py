@@ -1,8 +1,8 @@
 """What ingest makes of some rows."""
 
-from tasks.core.engine import Engine
-from tasks.formats.results import Kept
-from tasks.ingest import Ingest, ingest
+from tasks.ingest.classify import Kept
+from tasks.ingest.step import Ingest, ingest
+from tasks.lib.executor import Engine
 
 SECTION = {
     "source": "pool.jsonl",

@@ -5,8 +5,8 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from tasks.llm.journal.entries import Answer, Call, Settled
-from tasks.llm.journal.journal import Journal
+from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.models import Answer, Call, Settled
 
 ANSWER = Answer(
     "mine", "fake-1", '{"picks": [3, 1]} 甲', (3, 1), 120, 8, 0.5, False, ("seed",), "stop"

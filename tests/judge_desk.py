@@ -7,16 +7,17 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from tasks.llm.endpoint import Habits
-from tasks.llm.journal.journal import Journal
-from tasks.llm.judge import ModelJudge
-from tasks.llm.panel import Terms
-from tasks.llm.prompt import PROMPTS, read_prompt
-from tasks.llm.rounds import Question
-from tasks.llm.routes import load_chain
+from tasks.lib.gateway.endpoint import Habits
+from tasks.lib.gateway.prompt import read_prompt
+from tasks.lib.gateway.routes import load_chain
+from tasks.lib.journal.journal import Journal
+from tasks.llm_select.cascade import Terms
+from tasks.llm_select.judge import ModelJudge
+from tasks.llm_select.verdicts import Question
+from tests.conftest import PROJECT
 from tests.fake_provider import FakeProvider, fails, honest, says
 
-PROMPT = read_prompt(PROMPTS / "criteria.txt")
+PROMPT = read_prompt(PROJECT / "tasks/llm_select/criteria.txt")
 SIZE = 3
 NOISE = "zzz"
 TOO_LONG = fails(400, "This model's maximum context length is 4096 tokens")

@@ -15,21 +15,21 @@ from typing import NamedTuple
 import numpy as np
 from ruamel.yaml import YAML
 
-from tasks.core.errors import CurationError
-from tasks.core.records import record_id
-from tasks.core.schemas import POOL, PROMPTS, SELECTED
-from tasks.core.stage import Stage
-from tasks.core.tables import read_table, write_table
-from tasks.grouping.compose import Mode, compose
-from tasks.llm.endpoint import Habits
-from tasks.llm.journal.journal import Journal
-from tasks.llm.judge import ModelJudge
-from tasks.llm.panel import Terms
-from tasks.llm.prompt import read_prompt
-from tasks.llm.routes import load_route
-from tasks.llm.rules import Rules
-from tasks.llm.shown import Shown
-from tasks.llm_select import llm_select, work
+from tasks.lib.core.errors import CurationError
+from tasks.lib.core.records import record_id
+from tasks.lib.core.schemas import POOL, PROMPTS, SELECTED
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table, write_table
+from tasks.lib.gateway.endpoint import Habits
+from tasks.lib.gateway.prompt import read_prompt
+from tasks.lib.gateway.routes import load_route
+from tasks.lib.journal.journal import Journal
+from tasks.lib.prompts.compose import Mode, compose
+from tasks.lib.prompts.plan import Rules
+from tasks.llm_select.candidates import Shown
+from tasks.llm_select.cascade import Terms
+from tasks.llm_select.judge import ModelJudge
+from tasks.llm_select.step import llm_select, work
 from tests.conftest import PROJECT
 from tests.fake_provider import USD_IN, USD_OUT
 
@@ -113,7 +113,7 @@ class Desk:
         route = load_route({"models": {"mine": provider.deployment()}}, "mine")
         usual = {"max_attempts": 12, "timeout_s": TIMEOUT_S, "concurrency": 8, "backoff_s": 0.01}
         terms = Terms(
-            read_prompt(PROJECT / "tasks/llm/prompts/criteria.txt"),
+            read_prompt(PROJECT / "tasks/llm_select/criteria.txt"),
             rationale=False,
             votes=1,
             max_candidate_chars=2000,

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from tasks.choosers import in_prompts
-from tasks.choosers.by_score import Score
-from tasks.choosers.menu import Pool
-from tasks.grouping.compose import Mode
+from tasks.baseline import in_prompts
+from tasks.baseline.by_score import Score
+from tasks.baseline.methods import Pool
+from tasks.lib.prompts.compose import Mode
 
 
 def unit_vectors(n, seed=0, d=6):

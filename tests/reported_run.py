@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.core.records import record_id
-from tasks.core.schemas import (
+from tasks.lib.core.records import record_id
+from tasks.lib.core.schemas import (
     DEDUPE_DROPPED,
     INGEST_DROPPED,
     PICKS,
@@ -21,9 +21,9 @@ from tasks.core.schemas import (
     SELECTIONS,
     UNIQUE,
 )
-from tasks.core.stage import Stage
-from tasks.core.tables import write_table
-from tasks.report import work
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import write_table
+from tasks.report.step import work
 from tests.conftest import PROJECT
 
 R = 7  # candidates of a prompt

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from tasks.core.errors import CurationError
-from tasks.core.records import record_id, record_text
-from tasks.core.schemas import POOL, PROMPTS
-from tasks.core.stage import Stage
-from tasks.core.tables import write_table
-from tasks.grouping.compose import Mode, compose
-from tasks.llm_select import work
+from tasks.lib.core.errors import CurationError
+from tasks.lib.core.records import record_id, record_text
+from tasks.lib.core.schemas import POOL, PROMPTS
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import write_table
+from tasks.lib.prompts.compose import Mode, compose
+from tasks.llm_select.step import work
 from tests.conftest import PROJECT
 
 N_RECORDS, SIZE = 40, 8

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 from ruamel.yaml import YAML
 
-from tasks.checks.artifacts import Artifacts, Limits, outline
-from tasks.checks.verdict import Finding
-from tasks.core import schemas
-from tasks.core.records import record_id
-from tasks.core.stage import Stage
-from tasks.core.tables import write_table
+from tasks.lib.core import schemas
+from tasks.lib.core.records import record_id
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import write_table
+from tasks.validate.artifacts import Artifacts, Limits, outline
+from tasks.validate.result import Finding
 
 PROJECT = Path(__file__).parent.parent
 LIMITS = Limits(
@@ -206,10 +206,10 @@ def tournament() -> Run:
 
 def examined(run: Run, table: str) -> list[Finding]:
     """The findings of one table, without the time that the others take."""
-    from tasks.checks.examine import examine  # noqa: PLC0415
-    from tasks.checks.pool_tables import pool_tables  # noqa: PLC0415
-    from tasks.checks.selection_tables import selection_tables  # noqa: PLC0415
-    from tasks.checks.suite import suites  # noqa: PLC0415
+    from tasks.validate.gx import examine  # noqa: PLC0415
+    from tasks.validate.pool_tables import pool_tables  # noqa: PLC0415
+    from tasks.validate.selection_tables import selection_tables  # noqa: PLC0415
+    from tasks.validate.suite import suites  # noqa: PLC0415
 
     artifacts = run.artifacts()
     tables = pool_tables(artifacts, LIMITS) | selection_tables(artifacts, LIMITS)

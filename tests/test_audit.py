@@ -8,11 +8,11 @@ from contextlib import closing
 import pytest
 from ruamel.yaml import YAML
 
+from tasks.audit.dvc_lock import dvc_md5
 from tasks.audit.explain import explain
-from tasks.audit.lock import dvc_md5
 from tasks.audit.verify import verify
-from tasks.core.errors import DataError, ParamError
-from tasks.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED
+from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED
 from tests.fake_provider import FakeProvider, fails, honest, late, says
 
 OUTS = {
@@ -242,7 +242,7 @@ def test_what_dvc_lock_does_not_know_is_told_in_words(table):
 
 def test_other_code_that_selects_the_same_proves_it_and_else_is_named(table):
     select(table)
-    module = table.root / "tasks/llm_select.py"
+    module = table.root / "tasks/llm_select/step.py"
     module.write_text(module.read_text() + "\n")
     assert verify(table.root).differences == []
     lock = table.root / "dvc.lock"
@@ -250,7 +250,7 @@ def test_other_code_that_selects_the_same_proves_it_and_else_is_named(table):
     old = dvc_md5(usage)
     usage.write_text(usage.read_text().replace('"n_unknown_usage": 0', '"n_unknown_usage": 1'))
     lock.write_text(lock.read_text().replace(old, dvc_md5(usage)))
-    assert "since tasks/llm_select.py changed" in told(table).fix
+    assert "since tasks/llm_select/step.py changed" in told(table).fix
 
 
 def fates(table):

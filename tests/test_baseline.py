@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.baseline import Baseline, baseline, check, work
-from tasks.choosers.menu import SCORED, Method, too_much
-from tasks.core.errors import DataError, ParamError
-from tasks.core.params import read_params
-from tasks.core.schemas import POOL, PROMPTS, SELECTIONS, UNIQUE
-from tasks.core.stage import Stage
-from tasks.core.tables import read_table, write_table
-from tasks.llm import local
-from tasks.responses.model import LIKELIEST, ResponseModel
-from tasks.responses.scores import STORE
-from tasks.responses.store import Response, ResponseStore
+from tasks.baseline.methods import SCORED, Method, too_much
+from tasks.baseline.response_cache import Response, ResponseStore
+from tasks.baseline.response_model import LIKELIEST, ResponseModel
+from tasks.baseline.response_scores import STORE
+from tasks.baseline.step import Baseline, baseline, check, work
+from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.params import read_params
+from tasks.lib.core.schemas import POOL, PROMPTS, SELECTIONS, UNIQUE
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table, write_table
+from tasks.lib.gateway import local_server as local
 from tests.pools import pool_of, unit_vectors
 
 ROOT = Path(__file__).parents[1]

@@ -1,6 +1,6 @@
 import numpy as np
 
-from tasks.choosers import by_score
+from tasks.baseline import by_score
 
 SCORES = np.array([3.0, np.nan, 1.0, 5.0, 2.0, 4.0])
 

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.choosers import by_text, by_vector, density, in_prompts
-from tasks.choosers.by_score import Score
-from tasks.choosers.menu import AT_RANDOM, IN_PROMPTS, SCORED, Method, Pool, choices
-from tasks.grouping.compose import Mode
-from tasks.llm.rubric import choose
+from tasks.baseline import by_density as density
+from tasks.baseline import by_text, by_vector, in_prompts
+from tasks.baseline.by_score import Score
+from tasks.baseline.methods import AT_RANDOM, IN_PROMPTS, SCORED, Method, Pool, choices
+from tasks.lib.prompts.compose import Mode
+from tasks.lib.rubric.rubric import choose
 from tests.pools import on_circle, pool_of, unit_vectors
 
 # All methods

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.cluster import Cluster, check, cluster, work
-from tasks.core.errors import DataError, ParamError
-from tasks.core.params import load_seed, read_params
-from tasks.core.schemas import POOL, PROMPTS, UNIQUE
-from tasks.core.stage import Stage
-from tasks.core.tables import read_table, write_table
-from tasks.grouping.compose import Mode
-from tasks.grouping.inputs import read_vectors
+from tasks.cluster.inputs import read_vectors
+from tasks.cluster.step import Cluster, check, cluster, work
+from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.params import load_seed, read_params
+from tasks.lib.core.schemas import POOL, PROMPTS, UNIQUE
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table, write_table
+from tasks.lib.prompts.compose import Mode
 
 ROOT = Path(__file__).parents[1]
 SECTION = {"mode": "within", "candidates_per_prompt": 14, "max_memory_mb": 1000}
@@ -188,7 +188,7 @@ def test_a_file_that_holds_no_array_is_refused(tmp_path, content):
 def test_a_value_that_is_not_finite_is_refused_by_the_id_of_its_record(
     tmp_path, value, monkeypatch
 ):
-    monkeypatch.setattr("tasks.grouping.inputs.BLOCK", 2)
+    monkeypatch.setattr("tasks.cluster.inputs.BLOCK", 2)
     vectors = unit_vectors(5)
     vectors[3, 1] = value
     np.save(tmp_path / "vectors.npy", vectors)

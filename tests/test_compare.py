@@ -8,12 +8,20 @@ import signal
 import mlflow
 import pytest
 
-from flows.comparison import Outcome, as_csv, best, fingerprint, overlap, overlap_rows, rows
-from flows.comparison_page import page
+from flows.dvc.variants import Variant, lay_out, read_variants
 from flows.errors import ParamError
-from flows.figures import Figure, leading, of_selection
-from flows.markdown import comparison as as_markdown
-from flows.variants import Variant, lay_out, read_variants
+from flows.tracking.comparison import (
+    Outcome,
+    as_csv,
+    best,
+    fingerprint,
+    overlap,
+    overlap_rows,
+    rows,
+)
+from flows.tracking.comparison_page import page
+from flows.tracking.markdown import comparison as as_markdown
+from flows.tracking.metrics import Figure, leading, of_selection
 from tests.test_run import wait_until
 
 VARIANTS = "compare={one: {second.naps: 1}, two: {second.naps: 2}}"
@@ -154,13 +162,13 @@ def test_a_workspace_of_a_variant_reads_what_the_users_reads_and_writes_nothing_
     assert (first / "../pools/pool.txt").read_text() == "beside"
     assert "naps: 2" in (first / "params.yaml").read_text()
     assert not (first / "data").exists()  # a stage writes there
-    with (toy.root / "tasks" / "second.py").open("a") as file:
+    with (toy.root / "tasks" / "second" / "step.py").open("a") as file:
         file.write("# edited")
     (toy.root / "own.txt").write_text("own")
     given[0] = "first.source=own.txt"
     (again,) = lay_out(toy.root, read_variants(toy.root, [*given, "compare={a: {}}"]))
     assert again == first
-    assert (again / "tasks" / "second.py").read_text().endswith("# edited")
+    assert (again / "tasks" / "second" / "step.py").read_text().endswith("# edited")
     assert (again / "own.txt").read_text() == "own"
     assert not second.exists()
     assert (toy.root.parent / "pools" / "pool.txt").read_text() == "beside"

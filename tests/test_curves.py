@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tasks.measures.curves import curves, sizes
-from tasks.measures.figures import Whole
-from tasks.measures.summary import Measured
+from tasks.measure.curves import curves, sizes
+from tasks.measure.intervals import Whole
+from tasks.measure.summary import Measured
 
 
 def measured(method, seed, n, **figures):

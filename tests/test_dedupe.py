@@ -14,18 +14,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.core.engine import Engine
-from tasks.core.errors import ParamError
-from tasks.core.schemas import DEDUPE_DROPPED, POOL, UNIQUE
-from tasks.core.stage import Stage
-from tasks.core.tables import read_table, write_table
-from tasks.dedupe import Dedupe, Deduped, Pool, check, dedupe, work
-from tasks.text.meaning import Meaning
-from tasks.text.meetings import circles_of, part_unlike
-from tasks.text.minhash import bands_for, signatures
-from tasks.text.near import CROWD
-from tasks.text.repeats import Drop, Entry, fingerprints_of
-from tasks.text.shingles import DENSE, jaccard, normalise, shingles
+from tasks.dedupe.duplicates import Entry, fingerprints_of
+from tasks.dedupe.lsh import circles_of, part_unlike
+from tasks.dedupe.minhash import bands_for, signatures
+from tasks.dedupe.near_duplicates import CROWD
+from tasks.dedupe.step import Dedupe, Deduped, Pool, check, dedupe, work
+from tasks.lib.core.drops import DedupeDrop
+from tasks.lib.core.errors import ParamError
+from tasks.lib.core.schemas import DEDUPE_DROPPED, POOL, UNIQUE
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table, write_table
+from tasks.lib.executor import Engine
+from tasks.lib.text.shingles import DENSE, jaccard, normalise, shingles
+from tasks.lib.text.word_changes import Meaning
 
 PROJECT = Path(__file__).parent.parent
 PARAMS = Dedupe(near_threshold=0.8, n_permutations=128)
@@ -91,13 +92,13 @@ def test_case_width_and_white_space_make_no_difference(other):
     kept, dropped = deduped("Name three birds.", other)
     assert kept == ["r0"]
     assert [(d.id, d.reason, d.of_id, d.similarity) for d in dropped] == [
-        ("r1", Drop.IDENTICAL, "r0", 1.0)
+        ("r1", DedupeDrop.IDENTICAL, "r0", 1.0)
     ]
 
 
 def test_the_same_text_is_identical_however_it_is_split_into_instruction_and_input():
     _, dropped = deduped(("Sum up: it rained.", ""), ("Sum up:", "it rained."))
-    assert [d.reason for d in dropped] == [Drop.IDENTICAL]
+    assert [d.reason for d in dropped] == [DedupeDrop.IDENTICAL]
 
 
 # --- near ---
@@ -136,7 +137,7 @@ def test_the_same_text_is_identical_however_it_is_split_into_instruction_and_inp
 def test_a_slip_or_an_added_word_is_near(one, other):
     kept, dropped = deduped(one, other)
     assert kept == ["r0"]
-    assert [(d.reason, d.of_id) for d in dropped] == [(Drop.NEAR, "r0")]
+    assert [(d.reason, d.of_id) for d in dropped] == [(DedupeDrop.NEAR, "r0")]
     assert dropped[0].similarity == overlap(one, other)
 
 
@@ -251,7 +252,7 @@ def test_every_record_is_kept_or_dropped_for_an_earlier_kept_one(pool, threshold
         assert order.index(drop.of_id) < order.index(drop.id)
         assert drop.similarity >= threshold
         same = normalise(" ".join(of[drop.id][1:])) == normalise(" ".join(of[drop.of_id][1:]))
-        assert (drop.reason is Drop.IDENTICAL) == same
+        assert (drop.reason is DedupeDrop.IDENTICAL) == same
 
 
 @settings(max_examples=60, deadline=None)

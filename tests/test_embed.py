@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.core.errors import DataError
-from tasks.core.schemas import POOL, UNIQUE
-from tasks.core.stage import Stage
-from tasks.core.tables import write_table
-from tasks.embed import work
+from tasks.embed.step import work
+from tasks.lib.core.errors import DataError
+from tasks.lib.core.schemas import POOL, UNIQUE
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import write_table
 from tests.conftest import PROJECT
 from tests.encoding import TEXTS, vectors_of
 

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.core.errors import DataError, ParamError
-from tasks.embed import check, embed
-from tasks.encoders.batches import padded_length
-from tasks.encoders.parallel import as_done
-from tasks.encoders.pool_texts import Entry
-from tasks.encoders.precision import Precision
-from tasks.encoders.shards import Recipe, block_of, traits_of
-from tasks.encoders.source import Source, absolute, find_model
-from tasks.encoders.vector_file import write_vectors
+from tasks.embed.batches import padded_length
+from tasks.embed.model_source import Source, absolute, find_model
+from tasks.embed.npy_writer import write_vectors
+from tasks.embed.parallel import as_done
+from tasks.embed.pool_texts import Entry
+from tasks.embed.precision import Precision
+from tasks.embed.ray_worker import Recipe, block_of, traits_of
+from tasks.embed.step import check, embed
+from tasks.lib.core.errors import DataError, ParamError
 from tests.encoding import MODEL, TEXTS, Letters, vectors_of
 
 SECTION = {
@@ -175,7 +175,7 @@ def test_auto_is_decided_by_the_processor():
 def test_a_model_whose_texts_cannot_be_padded_gets_one_at_a_time(tmp_path, plain):
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415  takes seconds
 
-    from tasks.encoders.sentence import SentenceEncoder  # noqa: PLC0415
+    from tasks.embed.sentence_encoder import SentenceEncoder  # noqa: PLC0415
 
     prompted = SentenceTransformer(
         find_model(MODEL).name_or_folder, prompts={"ask": "query: "}, default_prompt_name="ask"
@@ -215,7 +215,7 @@ def test_a_folder_is_a_model(load, minilm):
 
 
 def test_a_folder_that_holds_no_model_is_refused(load, tmp_path):
-    from tasks.encoders.sentence import SentenceEncoder  # noqa: PLC0415
+    from tasks.embed.sentence_encoder import SentenceEncoder  # noqa: PLC0415
 
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(DataError, match="cannot be loaded"):

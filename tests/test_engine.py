@@ -17,17 +17,19 @@ import psutil
 import pytest
 
 from benchmarks.records import Plan, write
-from flows.graph import load_yaml
-from tasks import dedupe, embed, ingest
-from tasks.core.engine import Engine, load_engine
-from tasks.core.errors import DataError, ParamError
-from tasks.core.schemas import UNIQUE
-from tasks.core.stage import Stage
-from tasks.core.tables import read_table, write_table
-from tasks.encoders.blocks import blocks_of
-from tasks.encoders.pool_texts import Entry
-from tasks.encoders.precision import Precision
-from tasks.encoders.shards import Recipe
+from flows.dvc.graph import load_yaml
+from tasks.dedupe import step as dedupe
+from tasks.embed import step as embed
+from tasks.embed.encode import blocks_of
+from tasks.embed.pool_texts import Entry
+from tasks.embed.precision import Precision
+from tasks.embed.ray_worker import Recipe
+from tasks.ingest import step as ingest
+from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.schemas import UNIQUE
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table, write_table
+from tasks.lib.executor import Engine, load_engine
 
 PROJECT = Path(__file__).parents[1]
 HAS_RAY = importlib.util.find_spec("ray") is not None

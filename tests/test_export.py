@@ -13,13 +13,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from tasks.core.errors import CheckFailed, ParamError
-from tasks.core.records import record_id, record_text
-from tasks.core.schemas import SELECTED
-from tasks.core.stage import Stage
-from tasks.core.tables import read_table, write_table
-from tasks.export import FILE_NAMES, Format, check, export, work
-from tasks.formats.exports import CSV_COLUMNS, TOLD, safe_cell
+from tasks.export.lines import CSV_COLUMNS, TOLD, safe_cell
+from tasks.export.step import FILE_NAMES, Format, check, export, work
+from tasks.lib.core.errors import CheckFailed, ParamError
+from tasks.lib.core.records import record_id, record_text
+from tasks.lib.core.schemas import SELECTED
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table, write_table
 
 PROJECT = Path(__file__).parent.parent
 TRAPS = [

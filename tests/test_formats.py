@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.errors import DataError
-from tasks.formats import json_array
-from tasks.formats.json_lines import as_row
-from tasks.formats.rows import Drop, Fault
-from tasks.formats.source import check_source, read_rows
+from tasks.ingest import json_array
+from tasks.ingest.json_lines import as_row
+from tasks.ingest.rows import Fault
+from tasks.ingest.source import check_source, read_rows
+from tasks.lib.core.drops import IngestDrop
+from tasks.lib.core.errors import DataError
 
 TEXT = {"instruction": "Say hé", "input": "a\nb"}
 
@@ -78,11 +79,11 @@ def test_each_faulty_json_line_has_its_reason_and_the_others_are_kept(read):
     lines = [b'{"a": 1}', b"{oops", b"[1]", b'{"a": "caf\xe9"}', huge, deep, b'{"a": 2}']
     rows = read("a.jsonl", b"\n".join(lines))
     assert drops(rows) == [
-        (2, Drop.NOT_JSON),
-        (3, Drop.NOT_OBJECT),
-        (4, Drop.BAD_ENCODING),
-        (5, Drop.NOT_JSON),
-        (6, Drop.NOT_JSON),
+        (2, IngestDrop.NOT_JSON),
+        (3, IngestDrop.NOT_OBJECT),
+        (4, IngestDrop.BAD_ENCODING),
+        (5, IngestDrop.NOT_JSON),
+        (6, IngestDrop.NOT_JSON),
     ]
     assert rows[0] == (1, {"a": 1})
     assert rows[-1] == (7, {"a": 2})
@@ -117,7 +118,11 @@ def test_an_array_is_read_alike_in_chunks_of_any_size(rows, indent, chunk):
 
 def test_faulty_elements_of_an_array_are_dropped_and_the_others_are_kept(read):
     rows = read("a.json", b'[{"a": 1}, 22, {"a": "caf\xe9"}, null,\n{"a": 2}]')
-    assert drops(rows) == [(2, Drop.NOT_OBJECT), (3, Drop.BAD_ENCODING), (4, Drop.NOT_OBJECT)]
+    assert drops(rows) == [
+        (2, IngestDrop.NOT_OBJECT),
+        (3, IngestDrop.BAD_ENCODING),
+        (4, IngestDrop.NOT_OBJECT),
+    ]
     assert rows[-1] == (5, {"a": 2})
 
 
@@ -140,7 +145,7 @@ def test_a_broken_array_is_refused_with_its_line(read, content, line, message):
 
 def test_json_lines_named_json_are_read_as_such(read):
     assert read("a.json", '{"a": 1}\n{"a": 2}\n') == [(1, {"a": 1}), (2, {"a": 2})]
-    assert drops(read("a.json", '{oops\n{"a": 2}\n')) == [(1, Drop.NOT_JSON)]
+    assert drops(read("a.json", '{oops\n{"a": 2}\n')) == [(1, IngestDrop.NOT_JSON)]
 
 
 def test_one_object_spread_over_lines_is_no_list_of_rows(read):
@@ -157,10 +162,10 @@ def test_a_csv_row_has_the_line_it_starts_at(read):
 def test_faulty_csv_rows_are_dropped_and_the_others_are_kept(read):
     rows = read("a.csv", b'a,b\n1\n1,2,3\n"x" y,2\ncaf\xe9,2\n5" nail,2\n')
     assert drops(rows) == [
-        (2, Drop.WRONG_CELLS),
-        (3, Drop.WRONG_CELLS),
-        (4, Drop.WRONG_CELLS),
-        (5, Drop.BAD_ENCODING),
+        (2, IngestDrop.WRONG_CELLS),
+        (3, IngestDrop.WRONG_CELLS),
+        (4, IngestDrop.WRONG_CELLS),
+        (5, IngestDrop.BAD_ENCODING),
     ]
     assert rows[-1] == (6, {"a": '5" nail', "b": "2"})
 
@@ -196,7 +201,7 @@ def test_parquet_cells_that_python_cannot_hold_cost_their_row_only(read):
     offsets = pa.array([0, 1, 2, 3], pa.int32()).buffers()[1]
     texts = pa.StringArray.from_buffers(3, offsets, pa.py_buffer(b"a\xffb"))
     rows = read("a.parquet", as_parquet(pa.table({"a": texts})))
-    assert drops(rows) == [(2, Drop.BAD_ENCODING)]
+    assert drops(rows) == [(2, IngestDrop.BAD_ENCODING)]
     assert [rows[0], rows[2]] == [(1, {"a": "a"}), (3, {"a": "b"})]
 
 

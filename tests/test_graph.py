@@ -1,7 +1,7 @@
 import pytest
 
+from flows.dvc.graph import read_graph
 from flows.errors import GraphError
-from flows.graph import read_graph
 
 STAGE = "  {name}:\n    cmd: x\n    deps: [{deps}]\n    outs: [{name}.out]\n"
 SHAPES = {

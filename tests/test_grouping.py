@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from tasks.grouping import balanced
-from tasks.grouping.balanced import equal_size_kmeans
-from tasks.grouping.compose import Mode, compose
-from tasks.grouping.partition import Solver, inertia
-from tasks.grouping.refine import refine
-from tasks.grouping.round_robin import round_robin, take_turns
-from tasks.grouping.splits import split
+from tasks.lib.kmeans import balanced
+from tasks.lib.kmeans.balanced import equal_size_kmeans
+from tasks.lib.kmeans.partition import Solver, inertia
+from tasks.lib.kmeans.refine import refine
+from tasks.lib.kmeans.round_robin import round_robin, take_turns
+from tasks.lib.kmeans.splits import split
+from tasks.lib.prompts.compose import Mode, compose
 
 
 def splits(vectors, k, seed):

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.core.errors import CurationError, DataError
-from tasks.core.records import record_id
-from tasks.core.schemas import INGEST_DROPPED, POOL
-from tasks.core.stage import Stage
-from tasks.core.tables import read_table
-from tasks.formats.results import Kept
-from tasks.formats.rows import Drop
-from tasks.formats.tally import Dropped, Tally, refuse_poor
-from tasks.ingest import Ingest, check, work
+from tasks.ingest.classify import Kept
+from tasks.ingest.step import Ingest, check, work
+from tasks.ingest.tally import Dropped, Tally, refuse_poor
+from tasks.lib.core.drops import IngestDrop
+from tasks.lib.core.errors import CurationError, DataError
+from tasks.lib.core.records import record_id
+from tasks.lib.core.schemas import INGEST_DROPPED, POOL
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table
 from tests.ingest_rows import SECTION, parts, record, results
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +28,7 @@ def tally(kept, **dropped):
     counts = Tally(kept=kept)
     for reason, n in dropped.items():
         for line in range(1, n + 1):
-            counts.drop(Dropped(line, Drop(reason), "why"))
+            counts.drop(Dropped(line, IngestDrop(reason), "why"))
     return counts
 
 

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from tasks.grouping.kmeans import BalancedKMeans
+from tasks.lib.kmeans.kmeans import BalancedKMeans
 
 few = settings(max_examples=40, deadline=None)
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.likeness import cosines, lexical
-from tasks.likeness.cosines import nearest, unit
-from tasks.likeness.lexical import lexical_space
-from tasks.likeness.words import rouge_l, rouge_l_table, words
+from tasks.lib.similarity import cosine as cosines
+from tasks.lib.similarity import lsa as lexical
+from tasks.lib.similarity.cosine import nearest, unit
+from tasks.lib.similarity.lsa import lexical_space
+from tasks.lib.similarity.words import rouge_l, rouge_l_table, words
 
 word_lists = st.lists(st.sampled_from("abcd"), max_size=8)
 

@@ -7,14 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.llm.answer import (
-    MAX_REASON,
-    AnswerFault,
-    Unreadable,
-    answer_schema,
-    parse_picks,
-    parse_reasons,
-)
+from tasks.lib.gateway.reply_json import AnswerFault, Unreadable
+from tasks.llm_select.picks import MAX_REASON, answer_schema, parse_picks, parse_reasons
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tasks.llm.ask import Crowd, Gate, Halt
+from tasks.lib.gateway.workers import Crowd, Gate, Halt
 
 
 def crowd(ask, *, limit=4, advance=lambda: None):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tasks.llm.audit import Agreement, SlotAudit
+from tasks.llm_select.position_bias import Agreement, SlotAudit
 
 
 def audit(choices: list[tuple[int, int]]) -> dict:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.core.records import record_text
-from tasks.llm.canaries import GIBBERISH, INJECTIONS, Kind, plan, plant
-from tasks.llm.fence import parse_block, render_block
-from tasks.llm.rubric import choose
+from tasks.lib.core.records import record_text
+from tasks.lib.gateway.fence import parse_block, render_block
+from tasks.lib.rubric.rubric import choose
+from tasks.llm_select.attention_checks import GIBBERISH, INJECTIONS, Kind, plan, plant
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample" / "instructions.jsonl"
 SEEDS = st.integers(0, 2**32 - 1)

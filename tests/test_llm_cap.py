@@ -10,8 +10,8 @@ from collections import Counter
 
 import pytest
 
-from tasks.llm.journal.entries import LOST
-from tasks.llm.rounds import Method
+from tasks.lib.journal.models import LOST
+from tasks.llm_select.verdicts import Method
 from tests.conftest import PROJECT
 from tests.fake_provider import USD_IN, late
 from tests.judge_desk import USELESS, questions
@@ -102,11 +102,11 @@ BESIDE = """
 import asyncio, json, sys
 from contextlib import closing
 from pathlib import Path
-from tasks.llm.journal.journal import Journal
-from tasks.llm.judge import ModelJudge
-from tasks.llm.panel import Terms
-from tasks.llm.routes import load_chain
-from tasks.llm.endpoint import Habits
+from tasks.lib.journal.journal import Journal
+from tasks.llm_select.judge import ModelJudge
+from tasks.llm_select.cascade import Terms
+from tasks.lib.gateway.routes import load_chain
+from tasks.lib.gateway.endpoint import Habits
 from tests.judge_desk import PROMPT, questions, texts
 
 path, api_base = sys.argv[1:]

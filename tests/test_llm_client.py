@@ -7,12 +7,12 @@ import socket
 
 import pytest
 
-from tasks.core.errors import ParamError
-from tasks.llm.answer import answer_schema
-from tasks.llm.client import Client
-from tasks.llm.faults import FaultKind, ProviderFault
-from tasks.llm.fence import render_block
-from tasks.llm.routes import load_route
+from tasks.lib.core.errors import ParamError
+from tasks.lib.gateway.client import Client
+from tasks.lib.gateway.errors import FaultKind, ProviderFault
+from tasks.lib.gateway.fence import render_block
+from tasks.lib.gateway.routes import load_route
+from tasks.llm_select.picks import answer_schema
 from tests.fake_provider import (
     SERVED_MODEL,
     FakeProvider,

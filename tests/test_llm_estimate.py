@@ -12,22 +12,22 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.core.records import record_id
-from tasks.core.schemas import POOL
-from tasks.core.tables import write_table
-from tasks.grouping.compose import Mode, compose
-from tasks.llm.endpoint import Habits
-from tasks.llm.estimate import estimate
-from tasks.llm.journal.journal import Journal
-from tasks.llm.judge import ModelJudge
-from tasks.llm.panel import Terms
-from tasks.llm.pool_file import PoolFile
-from tasks.llm.prompt import read_prompt
-from tasks.llm.routes import load_routes
-from tasks.llm.rules import Rules
-from tasks.llm.shown import Shown
-from tasks.llm.tokens import _encodings, fewest_tokens
-from tasks.llm_select import llm_select
+from tasks.estimate.estimate import estimate
+from tasks.estimate.tokenizers import _encodings, fewest_tokens
+from tasks.lib.core.records import record_id
+from tasks.lib.core.schemas import POOL
+from tasks.lib.core.tables import write_table
+from tasks.lib.gateway.endpoint import Habits
+from tasks.lib.gateway.prompt import read_prompt
+from tasks.lib.gateway.routes import load_routes
+from tasks.lib.journal.journal import Journal
+from tasks.lib.prompts.compose import Mode, compose
+from tasks.lib.prompts.plan import Rules
+from tasks.llm_select.candidates import Shown
+from tasks.llm_select.cascade import Terms
+from tasks.llm_select.judge import ModelJudge
+from tasks.llm_select.pool_texts import PoolFile
+from tasks.llm_select.step import llm_select
 from tests.conftest import PROJECT
 from tests.fake_provider import FakeProvider, honest
 
@@ -78,7 +78,7 @@ def shown_of(texts, size=12):
 
 def terms_of(votes=1, rationale=False):
     habits = Habits(seed=0, max_answer_tokens=256, max_attempts=2, timeout_s=20.0, concurrency=8)
-    prompt = read_prompt(PROJECT / "tasks/llm/prompts/criteria.txt")
+    prompt = read_prompt(PROJECT / "tasks/llm_select/criteria.txt")
     return Terms(prompt, rationale, votes, 2000, habits)
 
 

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from tasks.core.errors import LLMError
-from tasks.llm.rounds import Method
+from tasks.lib.core.errors import LLMError
+from tasks.llm_select.verdicts import Method
 from tests.fake_provider import fails, garbled, honest, late, resets
 from tests.judge_desk import USELESS, questions
 

@@ -6,11 +6,11 @@ from contextlib import closing
 
 import pytest
 
-from tasks.llm.journal.books import forgive
-from tasks.llm.journal.commits import Commits
-from tasks.llm.journal.entries import Refused, Settled, answer_key
-from tasks.llm.journal.file import connect
-from tasks.llm.journal.journal import Journal
+from tasks.estimate.journal_admin import forgive
+from tasks.lib.journal.group_commit import Commits
+from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.models import Refused, Settled, answer_key
+from tasks.lib.journal.schema import connect
 from tests.journal_entries import ANSWER, REFUSED, TIMEOUT, buy, call, rows
 
 FACTS = {

@@ -6,9 +6,9 @@ from contextlib import closing
 
 import pytest
 
-from tasks.core.errors import DataError
-from tasks.llm.journal.file import connect
-from tasks.llm.journal.journal import Journal
+from tasks.lib.core.errors import DataError
+from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.schema import connect
 from tests.journal_entries import buy
 
 

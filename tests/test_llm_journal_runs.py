@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.llm.journal.entries import LOST, Refused
-from tasks.llm.journal.journal import Journal
+from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.models import LOST, Refused
 from tests.conftest import PROJECT
 from tests.journal_entries import ANSWER, REFUSED, TIMEOUT, buy, call, rows
 
@@ -94,8 +94,8 @@ def test_two_runs_at_once_never_pass_the_cap_they_share(tmp_path_factory, prices
 HOLD = """
 import asyncio, sys, time
 from pathlib import Path
-from tasks.llm.journal.entries import Call
-from tasks.llm.journal.journal import Journal
+from tasks.lib.journal.models import Call
+from tasks.lib.journal.journal import Journal
 
 async def hold():
     journal = Journal(Path(sys.argv[1]), cap_usd=10.0)

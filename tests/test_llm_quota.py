@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.llm.quota import prompt_order, quotas
+from tasks.lib.prompts.quota import prompt_order, quotas
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.core.errors import LLMError
-from tasks.llm.answer import AnswerFault, Unreadable
-from tasks.llm.endpoint import Habits
-from tasks.llm.fence import fence_word
-from tasks.llm.journal.journal import Journal
-from tasks.llm.loop import run_loop
-from tasks.llm.rater import Item, Rater, rating_name
-from tasks.llm.rating import MAX_TEXT_CHARS, SCHEMA, rating_question, read_rating
-from tasks.llm.routes import load_route
+from tasks.baseline.rater import Item, Rater, rating_name
+from tasks.baseline.rating_prompt import MAX_TEXT_CHARS, SCHEMA, rating_question, read_rating
+from tasks.lib.core.errors import LLMError
+from tasks.lib.gateway.endpoint import Habits
+from tasks.lib.gateway.event_loop import run_loop
+from tasks.lib.gateway.fence import fence_word
+from tasks.lib.gateway.reply_json import AnswerFault, Unreadable
+from tasks.lib.gateway.routes import load_route
+from tasks.lib.journal.journal import Journal
 from tests.fake_provider import Call, fails, late, rates, says
 from tests.judge_desk import FILTERED
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.core.errors import ParamError
-from tasks.grouping.compose import Mode, compose
-from tasks.llm.rounds import Method, Verdict
-from tasks.llm.rules import Rules, check_budgets, plan_rounds
-from tasks.llm_select import llm_select
+from tasks.lib.core.errors import ParamError
+from tasks.lib.prompts.compose import Mode, compose
+from tasks.lib.prompts.plan import Rules, check_budgets, plan_rounds
+from tasks.llm_select.step import llm_select
+from tasks.llm_select.verdicts import Method, Verdict
 
 
 async def by_number(questions):

@@ -2,13 +2,13 @@
 
 import pytest
 
-from tasks.core.errors import ParamError
-from tasks.core.params import read_params
-from tasks.llm.deployment import Schema
-from tasks.llm.keys import HIDDEN, redact
-from tasks.llm.library import load_litellm
-from tasks.llm.prices import FREE, Price, most_prompt_tokens, price_of, require_price
-from tasks.llm.routes import load_chain, load_route, require_key
+from tasks.lib.core.errors import ParamError
+from tasks.lib.core.params import read_params
+from tasks.lib.gateway.credentials import HIDDEN, redact
+from tasks.lib.gateway.deployment import Schema
+from tasks.lib.gateway.litellm_setup import load_litellm
+from tasks.lib.gateway.prices import FREE, Price, most_prompt_tokens, price_of, require_price
+from tasks.lib.gateway.routes import load_chain, load_route, require_key
 from tests.conftest import PROJECT
 
 KEYS = (

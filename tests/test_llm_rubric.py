@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.llm.marks import read_marks
-from tasks.llm.rubric import choose, rate
+from tasks.lib.rubric.rubric import choose, rate
+from tasks.lib.rubric.text_features import read_marks
 
 REAL = {
     "english": "Explain how photosynthesis works in desert plants, and compare it with ferns.",

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from tasks.core.errors import ParamError
-from tasks.core.params import read_params
-from tasks.llm.rules import Round
-from tasks.llm.section import check_answer_room, read_terms
-from tasks.llm_select import check
+from tasks.lib.core.errors import ParamError
+from tasks.lib.core.params import read_params
+from tasks.lib.prompts.plan import Round
+from tasks.llm_select.params import check_answer_room, read_terms
+from tasks.llm_select.step import check
 from tests.conftest import PROJECT
 
 
@@ -64,7 +64,8 @@ def test_a_missing_key_is_told_before_a_run(values, monkeypatch):
 
 def test_checking_loads_no_llm_library():
     code = (
-        "import sys; from tasks.core.params import read_params; from tasks.llm_select import check;"
+        "import sys; from tasks.lib.core.params import read_params;"
+        "from tasks.llm_select.params import check;"
         "from pathlib import Path; check(read_params(Path('params.yaml')));"
         "print([name for name in ('litellm', 'openai', 'httpx', 'torch') if name in sys.modules])"
     )

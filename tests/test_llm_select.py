@@ -7,12 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from tasks.core.params import read_params
-from tasks.core.schemas import PICKS, POOL, SELECTED
-from tasks.core.stage import Stage
-from tasks.core.tables import read_table
-from tasks.llm.loop import run_loop
-from tasks.llm_select import work
+from tasks.lib.core.params import read_params
+from tasks.lib.core.schemas import PICKS, POOL, SELECTED
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table
+from tasks.lib.gateway.event_loop import run_loop
+from tasks.llm_select.step import work
 from tests.fake_provider import FakeProvider, fails, honest, picks, says
 from tests.selection_desk import SIZE, text_of
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tasks.core.errors import DataError
-from tasks.core.records import record_text
-from tasks.core.schemas import POOL, PROMPTS
-from tasks.core.tables import write_table
-from tasks.llm import pool_file
-from tasks.llm.pool_file import PoolFile
-from tasks.llm.shown import Shown
+from tasks.lib.core.errors import DataError
+from tasks.lib.core.records import record_text
+from tasks.lib.core.schemas import POOL, PROMPTS
+from tasks.lib.core.tables import write_table
+from tasks.llm_select import pool_texts as pool_file
+from tasks.llm_select.candidates import Shown
+from tasks.llm_select.pool_texts import PoolFile
 
 RECORDS = [
     {

@@ -10,8 +10,8 @@ from contextlib import closing
 
 import pytest
 
-from tasks.core.schemas import PROMPTS, SELECTED
-from tasks.core.tables import read_table
+from tasks.lib.core.schemas import PROMPTS, SELECTED
+from tasks.lib.core.tables import read_table
 from tests.fake_provider import FakeProvider, fails, late
 
 

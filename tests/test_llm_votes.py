@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tasks.llm.rubric import rate
-from tasks.llm.votes import as_ballot, combine, is_settled, n_ranked, n_useful, order
+from tasks.lib.rubric.rubric import rate
+from tasks.llm_select.votes import as_ballot, combine, is_settled, n_ranked, n_useful, order
 
 N = st.integers(1, 30)
 VOTES = st.integers(1, 12)

@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.core.errors import DataError, ParamError
-from tasks.core.params import read_params
-from tasks.core.schemas import POOL, SELECTED, SELECTIONS, UNIQUE
-from tasks.core.stage import Stage
-from tasks.core.tables import write_table
-from tasks.likeness.cosines import unit
-from tasks.measure import check, work
-from tasks.measures.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER, as_csv
+from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.params import read_params
+from tasks.lib.core.schemas import POOL, SELECTED, SELECTIONS, UNIQUE
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import write_table
+from tasks.lib.similarity.cosine import unit
+from tasks.measure.step import check, work
+from tasks.measure.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER, as_csv
 
 ROOT = Path(__file__).parents[1]
 SECTION = {"dimensions": 8, "shares": ["topic", "absent"], "n_test": 10, "n_resamples": 100}

@@ -5,22 +5,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.choosers.by_text import at_random
-from tasks.likeness.corpus import Corpus
-from tasks.likeness.cosines import unit
-from tasks.likeness.words import distinct_2
-from tasks.measures import rulers
-from tasks.measures.figures import Bootstrap, Interval, Mean, Quantile, Whole, p_random
-from tasks.measures.shares import (
+from tasks.baseline.by_text import at_random
+from tasks.lib.similarity.corpus import Corpus
+from tasks.lib.similarity.cosine import unit
+from tasks.lib.similarity.words import distinct_2
+from tasks.measure import reference as rulers
+from tasks.measure.intervals import Bootstrap, Interval, Mean, Quantile, Whole, p_random
+from tasks.measure.knn_student import Exam
+from tasks.measure.summary import Measured, overlap, summarise
+from tasks.measure.text_metrics import (
     codes_of,
     jensen_shannon,
     length_bands,
     script,
     text_figures,
 )
-from tasks.measures.spread import spread_figures, vendi
-from tasks.measures.student import Exam
-from tasks.measures.summary import Measured, overlap, summarise
+from tasks.measure.vector_metrics import spread_figures, vendi
 
 
 def unit_vectors(n, seed=0, d=6):

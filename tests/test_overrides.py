@@ -3,9 +3,9 @@ import shutil
 import pytest
 from dvc.utils.serialize import modify_yaml
 
+from flows.dvc.graph import load_yaml
+from flows.dvc.overrides import Change, apply, preview
 from flows.errors import ParamError
-from flows.graph import load_yaml
-from flows.overrides import Change, apply, preview
 from tests.conftest import PROJECT
 
 

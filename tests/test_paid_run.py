@@ -6,8 +6,8 @@ import sqlite3
 import pyarrow.parquet as pq
 import pytest
 
-from flows.graph import read_graph
-from flows.show import capped as capped_words
+from flows.cli.console import capped as capped_words
+from flows.dvc.graph import read_graph
 from tests.fake_provider import FakeProvider, fails
 
 pytestmark = pytest.mark.slow

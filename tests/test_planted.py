@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.records import LANGUAGES, Plan, overlap, record, write
-from tasks.core.engine import Engine
-from tasks.dedupe import Dedupe, Pool, dedupe
+from tasks.dedupe.step import Dedupe, Pool, dedupe
+from tasks.lib.executor import Engine
 
 PLAN = Plan(seed=1)
 N = 4000

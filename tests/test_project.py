@@ -12,9 +12,9 @@ import mlflow
 import pytest
 from dvc.repo import Repo
 
-from flows.graph import load_yaml, read_graph
-from flows.plan import plan
-from flows.show import FUNNEL
+from flows.cli.console import FUNNEL
+from flows.dvc.graph import load_yaml, read_graph
+from flows.dvc.plan import plan
 from tasks.audit.verify import verify
 from tests.conftest import PROJECT, STAGE_NAMES
 

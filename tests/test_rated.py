@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from flows import show_money
-from tasks.baseline import check, work
-from tasks.choosers.rating_quote import quote_ratings
-from tasks.core.errors import LLMError, ParamError
-from tasks.core.schemas import POOL, SELECTIONS, UNIQUE
-from tasks.core.stage import Stage
-from tasks.core.tables import read_table, write_table
+from flows.cli import show_cost as show_money
+from tasks.baseline.step import check, work
+from tasks.estimate.ratings import quote_ratings
+from tasks.lib.core.errors import LLMError, ParamError
+from tasks.lib.core.schemas import POOL, SELECTIONS, UNIQUE
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table, write_table
 from tests.conftest import PROJECT
 from tests.fake_provider import fails, rates, says
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 import typer
 
-from flows.cli import app
-from flows.graph import load_yaml, read_graph
+from flows.cli.app import app
+from flows.dvc.graph import load_yaml, read_graph
 from tests.conftest import PROJECT
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")

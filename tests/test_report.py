@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from tasks.core.errors import DataError, ParamError
-from tasks.pages.colours import colours
-from tasks.pages.page import TEMPLATES
-from tasks.pages.projection import project
-from tasks.pages.words import fit, number, script_json
-from tasks.report import check
+from tasks.lib.core.errors import DataError, ParamError
+from tasks.report.colours import colours
+from tasks.report.labels import fit, number, script_json
+from tasks.report.page import TEMPLATES
+from tasks.report.projection import project
+from tasks.report.step import check
 from tests.reported_run import EVIL, Outline, R, World, metrics, some
 
 

@@ -12,15 +12,15 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from tasks.choosers.by_score import BY_RESPONSE, Score
-from tasks.core.errors import DataError
-from tasks.core.stage import Stage
-from tasks.llm.embedded import CONTEXT_TOKENS
-from tasks.llm.local import PACKAGES
-from tasks.responses.figures import openness, perplexity
-from tasks.responses.model import LIKELIEST, MAX_CHARS, MAX_TOKENS, PROMPT, ResponseModel
-from tasks.responses.scores import WAYS, response_scores
-from tasks.responses.store import Response, ResponseStore
+from tasks.baseline.by_score import BY_RESPONSE, Score
+from tasks.baseline.response_cache import Response, ResponseStore
+from tasks.baseline.response_metrics import openness, perplexity
+from tasks.baseline.response_model import LIKELIEST, MAX_CHARS, MAX_TOKENS, PROMPT, ResponseModel
+from tasks.baseline.response_scores import WAYS, response_scores
+from tasks.lib.core.errors import DataError
+from tasks.lib.core.stage import Stage
+from tasks.lib.gateway.local_server import PACKAGES
+from tasks.lib.gateway.local_server_process import CONTEXT_TOKENS
 from tests.conftest import PROJECT
 
 needs_model = pytest.mark.skipif(
@@ -86,7 +86,7 @@ def test_a_record_with_a_response_of_no_pair_has_no_openness(text):
 def test_what_is_put_is_on_disk_though_the_process_dies_at_once(path):
     script = (
         "import os, pathlib, sys\n"
-        "from tasks.responses.store import Response, ResponseStore\n"
+        "from tasks.baseline.response_cache import Response, ResponseStore\n"
         "store = ResponseStore(pathlib.Path(sys.argv[1]))\n"
         "store.put('a', Response('hi', -0.5)); store.put('b', Response('', None)); os._exit(9)"
     )

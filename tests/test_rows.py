@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from tasks.core.errors import DataError, ParamError
-from tasks.formats.rows import Drop, Fault
+from tasks.ingest.rows import Fault
+from tasks.lib.core.drops import IngestDrop
+from tasks.lib.core.errors import DataError, ParamError
 from tests.ingest_rows import parts, reasons, record, results
 
 
@@ -101,13 +102,13 @@ def test_only_the_first_exchange_of_a_conversation_is_taken_and_the_rest_is_note
 @pytest.mark.parametrize(
     ("turns", "reason"),
     [
-        ([{"role": "assistant", "content": "A"}], Drop.MISSING_INSTRUCTION),
-        ([], Drop.MISSING_INSTRUCTION),
-        (None, Drop.MISSING_INSTRUCTION),
-        ([{"role": "user"}], Drop.MISSING_INSTRUCTION),
-        ([{"role": "user", "content": ["Q"]}], Drop.NOT_TEXT),
-        (["Q"], Drop.NOT_TEXT),
-        ("Q", Drop.NOT_TEXT),
+        ([{"role": "assistant", "content": "A"}], IngestDrop.MISSING_INSTRUCTION),
+        ([], IngestDrop.MISSING_INSTRUCTION),
+        (None, IngestDrop.MISSING_INSTRUCTION),
+        ([{"role": "user"}], IngestDrop.MISSING_INSTRUCTION),
+        ([{"role": "user", "content": ["Q"]}], IngestDrop.NOT_TEXT),
+        (["Q"], IngestDrop.NOT_TEXT),
+        ("Q", IngestDrop.NOT_TEXT),
     ],
 )
 def test_a_faulty_conversation_has_its_reason(turns, reason):
@@ -130,22 +131,22 @@ def test_a_chosen_column_that_the_file_lacks_offers_the_nearest():
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({}, Drop.MISSING_INSTRUCTION),
-        ({"instruction": None}, Drop.MISSING_INSTRUCTION),
-        ({"instruction": float("nan")}, Drop.MISSING_INSTRUCTION),
-        ({"instruction": ""}, Drop.BLANK_INSTRUCTION),
-        ({"instruction": " \n\u200b\ufeff "}, Drop.BLANK_INSTRUCTION),
-        ({"instruction": 7}, Drop.NOT_TEXT),
-        ({"instruction": True}, Drop.NOT_TEXT),
-        ({"instruction": {"a": "b"}}, Drop.NOT_TEXT),
-        ({"instruction": "Q", "input": ["a"]}, Drop.NOT_TEXT),
-        ({"instruction": "Q", "output": 7.5}, Drop.NOT_TEXT),
-        ({"instruction": "Q\0"}, Drop.NUL),
-        ({"instruction": "Q\ud800"}, Drop.LONE_SURROGATE),
-        ({"instruction": "Q", "output": "\udfff"}, Drop.LONE_SURROGATE),
-        ({"instruction": "Q" * 1001}, Drop.TOO_LONG),
-        ({"instruction": "Q", "output": "A" * 1001}, Drop.TOO_LONG),
-        (Fault(Drop.WRONG_CELLS, "3 cells"), Drop.WRONG_CELLS),
+        ({}, IngestDrop.MISSING_INSTRUCTION),
+        ({"instruction": None}, IngestDrop.MISSING_INSTRUCTION),
+        ({"instruction": float("nan")}, IngestDrop.MISSING_INSTRUCTION),
+        ({"instruction": ""}, IngestDrop.BLANK_INSTRUCTION),
+        ({"instruction": " \n\u200b\ufeff "}, IngestDrop.BLANK_INSTRUCTION),
+        ({"instruction": 7}, IngestDrop.NOT_TEXT),
+        ({"instruction": True}, IngestDrop.NOT_TEXT),
+        ({"instruction": {"a": "b"}}, IngestDrop.NOT_TEXT),
+        ({"instruction": "Q", "input": ["a"]}, IngestDrop.NOT_TEXT),
+        ({"instruction": "Q", "output": 7.5}, IngestDrop.NOT_TEXT),
+        ({"instruction": "Q\0"}, IngestDrop.NUL),
+        ({"instruction": "Q\ud800"}, IngestDrop.LONE_SURROGATE),
+        ({"instruction": "Q", "output": "\udfff"}, IngestDrop.LONE_SURROGATE),
+        ({"instruction": "Q" * 1001}, IngestDrop.TOO_LONG),
+        ({"instruction": "Q", "output": "A" * 1001}, IngestDrop.TOO_LONG),
+        (Fault(IngestDrop.WRONG_CELLS, "3 cells"), IngestDrop.WRONG_CELLS),
     ],
 )
 def test_a_row_that_is_no_record_has_its_reason(row, reason):
@@ -169,7 +170,7 @@ def test_text_is_kept_but_for_line_ends_and_outer_space():
 
 def test_the_first_of_equal_rows_is_kept_and_the_others_name_its_line():
     rows = [{"prompt": "Q"}, {"prompt": "R"}, {"prompt": " Q\n"}, {"prompt": "Q", "n": 1}]
-    assert reasons(rows) == [None, None, Drop.REPEATED, Drop.REPEATED]
+    assert reasons(rows) == [None, None, IngestDrop.REPEATED, IngestDrop.REPEATED]
     assert results(rows)[2].detail == "instruction and input of line 1"
 
 
@@ -192,12 +193,12 @@ def test_rows_are_excluded_by_value_whatever_its_type(value, excluded):
     others = ["train", False, 10, "", None, ["test"], {"test": 1}]
     rows = [{"prompt": f"Q{i}", "split": cell} for i, cell in enumerate([*excluded, *others])]
     found = reasons([*rows, {"prompt": "no split"}], exclude={"split": value})
-    assert found == [Drop.EXCLUDED] * len(excluded) + [None] * (len(others) + 1)
+    assert found == [IngestDrop.EXCLUDED] * len(excluded) + [None] * (len(others) + 1)
 
 
 def test_an_excluded_row_is_not_faulty():
     rows = [{"prompt": "Q"}, {"prompt": "", "split": "test"}]
-    assert reasons(rows, exclude={"split": "test"}) == [None, Drop.EXCLUDED]
+    assert reasons(rows, exclude={"split": "test"}) == [None, IngestDrop.EXCLUDED]
 
 
 def test_an_excluded_column_that_no_row_has_offers_the_nearest():
@@ -219,4 +220,4 @@ def test_a_cell_nested_beyond_pythons_limits_costs_its_row_only():
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]
-    assert reasons([{"prompt": "Q"}, {"prompt": "R", "deep": deep}]) == [None, Drop.NOT_JSON]
+    assert reasons([{"prompt": "Q"}, {"prompt": "R", "deep": deep}]) == [None, IngestDrop.NOT_JSON]

@@ -5,7 +5,7 @@ import sqlite3
 import mlflow
 import pytest
 
-from flows.store import attempt, database_fault
+from flows.tracking.store import attempt, database_fault
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
-from tasks.grouping import prices, transport
-from tasks.grouping.transport import Bounds, assign
+from tasks.lib.kmeans import prices, transport
+from tasks.lib.kmeans.transport import Bounds, assign
 
 most = settings(max_examples=150, deadline=None)
 

@@ -13,15 +13,15 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from tasks.checks.artifacts import DEDUPE_REASONS, row_norms
-from tasks.checks.verdict import Finding, Verdict
-from tasks.core import schemas
-from tasks.core.errors import CheckFailed, DataError, ParamError
-from tasks.core.records import record_id
-from tasks.core.stage import Stage
-from tasks.core.tables import write_table
-from tasks.text.repeats import Drop
-from tasks.validate import check, validate, work
+from tasks.lib.core import schemas
+from tasks.lib.core.drops import DedupeDrop
+from tasks.lib.core.errors import CheckFailed, DataError, ParamError
+from tasks.lib.core.records import record_id
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import write_table
+from tasks.validate.artifacts import DEDUPE_REASONS, row_norms
+from tasks.validate.result import Finding, Verdict
+from tasks.validate.step import check, validate, work
 from tests.sound_run import (
     BIASED,
     FAIR,
@@ -138,9 +138,9 @@ def test_a_run_without_a_single_record_is_refused_and_does_not_crash():
 
 
 def test_an_expectation_that_cannot_be_evaluated_is_not_met(verdict: Verdict):
-    from tasks.checks.examine import examine  # noqa: PLC0415
-    from tasks.checks.rules import distinct  # noqa: PLC0415
-    from tasks.checks.table import Table  # noqa: PLC0415
+    from tasks.validate.expectations import distinct  # noqa: PLC0415
+    from tasks.validate.gx import examine  # noqa: PLC0415
+    from tasks.validate.table import Table  # noqa: PLC0415
 
     table = Table(pd.DataFrame({"id": ["a"]}), ["id"])
     (finding,) = examine({"t": table}, {"t": [distinct("mood", "No mood twice")]}).findings
@@ -223,7 +223,7 @@ def test_a_run_says_two_lines_writes_the_same_each_time_and_leaves_nothing_elsew
 
 def test_checking_the_section_loads_no_heavy_library():
     code = (
-        "import sys; from pathlib import Path; from tasks.core.params import read_params;"
+        "import sys; from pathlib import Path; from tasks.lib.core.params import read_params;"
         "from tasks.validate import check; check(read_params(Path('params.yaml')));"
         "print([name for name in ('great_expectations', 'pandas', 'scipy') if name in sys.modules])"
     )
@@ -279,4 +279,4 @@ def test_norms_are_those_of_all_blocks(tmp_path: Path):
 
 
 def test_reasons_of_dedupe_are_those_that_are_known():
-    assert set(DEDUPE_REASONS) == set(Drop)
+    assert set(DEDUPE_REASONS) == set(DedupeDrop)

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.checks.verdict import Verdict
-from tasks.core import schemas
-from tasks.validate import validate
+from tasks.lib.core import schemas
+from tasks.validate.result import Verdict
+from tasks.validate.step import validate
 from tests.sound_run import BIASED, IDS, INSTRUCTIONS, LIMITS, Run, examined, numbered, sound
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.checks.near import find_twins
-from tasks.text.meaning import Meaning
-from tasks.text.shingles import jaccard, normalise, shingles
+from tasks.lib.text.shingles import jaccard, normalise, shingles
+from tasks.lib.text.word_changes import Meaning
+from tasks.validate.near_exact import find_twins
 
 WORDS = st.lists(st.sampled_from(["alpha", "beta", "gamma", "delta", "12", "13"]), max_size=12)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.encoders.source import Source, digest, find_model, model_folder
-from tasks.encoders.store import VectorStore, text_key
+from tasks.embed.model_source import Source, digest, find_model, model_folder
+from tasks.embed.vector_cache import VectorStore, text_key
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""Proof of a selection, and the story of each record."""
+"""Rebuild and explain a selection from what it left behind."""

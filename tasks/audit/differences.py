@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.audit.lock import LOCK_FILE, Lock, Locked, dvc_md5, restored
-from tasks.core.errors import DataError
-from tasks.core.params import PARAMS_FILE, read_params
-from tasks.llm.journal.journal import Journal
+from tasks.audit.dvc_lock import LOCK_FILE, Lock, Locked, dvc_md5, restored
+from tasks.lib.core.errors import DataError
+from tasks.lib.core.params import PARAMS_FILE, read_params
+from tasks.lib.journal.journal import Journal
 
 STAGE = "llm_select"
 N_NAMED = 3  # of faulty answers

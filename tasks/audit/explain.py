@@ -6,15 +6,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from tasks.audit.contest import Contest
-from tasks.audit.find import find
-from tasks.audit.lock import Lock
-from tasks.core.errors import DataError
-from tasks.core.records import record_text
-from tasks.core.schemas import DEDUPE_DROPPED, POOL
-from tasks.core.stage import STATE_DIR
-from tasks.llm.journal.frozen import Frozen
-from tasks.llm.section import JOURNAL
+from tasks.audit.dvc_lock import Lock
+from tasks.audit.frozen import Frozen
+from tasks.audit.lookup import find
+from tasks.audit.rounds import Contest
+from tasks.lib.core.errors import DataError
+from tasks.lib.core.records import record_text
+from tasks.lib.core.schemas import DEDUPE_DROPPED, POOL
+from tasks.lib.core.stage import JOURNAL, STATE_DIR
 
 
 class Fate(StrEnum):

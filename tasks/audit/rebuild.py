@@ -6,15 +6,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tasks.core.stage import Stage
-from tasks.llm.journal.frozen import Frozen
-from tasks.llm.judge import ModelJudge
-from tasks.llm.outcome import write_outcome
-from tasks.llm.rounds import Question, Verdict
-from tasks.llm.section import JOURNAL
-from tasks.llm.selecting import llm_select
-from tasks.llm.setup import Setup
-from tasks.llm.usage import usage
+from tasks.audit.frozen import Frozen
+from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.llm_select.judge import ModelJudge
+from tasks.llm_select.outputs import write_outcome
+from tasks.llm_select.setup import Setup
+from tasks.llm_select.tournament import llm_select
+from tasks.llm_select.usage import usage
+from tasks.llm_select.verdicts import Question, Verdict
 
 Place = tuple[int, int]  # round, prompt
 

@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from tasks.audit.compare import first_difference
 from tasks.audit.differences import (
     STAGE,
     Difference,
@@ -17,13 +16,13 @@ from tasks.audit.differences import (
     changed_params,
     journal_missing,
 )
-from tasks.audit.lock import Lock
+from tasks.audit.dvc_lock import Lock
+from tasks.audit.file_diff import first_difference
+from tasks.audit.frozen import Frozen
 from tasks.audit.rebuild import rebuild
-from tasks.core.errors import DataError
-from tasks.core.schemas import PICKS
-from tasks.core.stage import Stage
-from tasks.llm.journal.frozen import Frozen
-from tasks.llm.section import JOURNAL
+from tasks.lib.core.errors import DataError
+from tasks.lib.core.schemas import PICKS
+from tasks.lib.core.stage import JOURNAL, Stage
 
 FROM_COPY = "Copy the journal from where the selection was made."
 

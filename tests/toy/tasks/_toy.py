@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tasks.core.errors import DataError
-from tasks.core.params import Params, load_section
-from tasks.core.stage import Stage
+from tasks.lib.core.errors import DataError
+from tasks.lib.core.params import Params, load_section
+from tasks.lib.core.stage import Stage
 
 
 class Toy(Params):

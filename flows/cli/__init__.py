@@ -1,0 +1,1 @@
+"""The `selectllm` command and what it prints."""

@@ -1,0 +1,1 @@
+"""Everything that talks to DVC: the graph, plans, overrides and workspaces."""

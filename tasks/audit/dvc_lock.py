@@ -1,0 +1,133 @@
+"""dvc.lock: which bytes each stage read and wrote when it last ran here or elsewhere."""
+
+import json
+from collections.abc import Iterator, Mapping
+from hashlib import file_digest, md5
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from tasks.lib.core.errors import DataError
+from tasks.lib.core.params import PARAMS_FILE
+from tasks.lib.core.tables import read_table
+
+LOCK_FILE = "dvc.lock"
+
+
+class Locked(NamedTuple):
+    """A file or folder that a stage read or wrote."""
+
+    stage: str
+    path: str  # as dvc.lock has it, so relative to it where it lies below
+    md5: str
+    is_out: bool
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it is a module of ours, or a folder of them."""
+        return not self.is_out and (self.path.endswith(".py") or self.md5.endswith(".dir"))
+
+
+class Lock:
+    """The dvc.lock of a workspace.
+
+    Args:
+        root: The workspace.
+
+    Raises:
+        DataError: There is none, or it is not as DVC writes it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root, self._path = root, root / LOCK_FILE
+        try:
+            text = self._path.read_text(encoding="utf-8")
+            self._stages: dict[str, Any] = YAML(typ="safe").load(text)["stages"]
+            self._files = list(self._read())
+        except FileNotFoundError:
+            raise DataError(
+                "nothing was selected here yet", where=str(self._path), fix="Run `selectllm run`."
+            ) from None
+        except (YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+            raise DataError(
+                "it is not as DVC writes it",
+                where=str(self._path),
+                fix=f"Restore it: `git checkout {LOCK_FILE}`.",
+            ) from None
+
+    def files(self) -> Iterator[Locked]:
+        """Every file or folder of every stage, in the order of the stages' runs."""
+        yield from self._files
+
+    def out(self, tail: str, *, must_exist: bool = True) -> Path:
+        """Where the output lies whose path ends with `tail`, such as ``ingest/pool.parquet``.
+
+        Raises:
+            DataError: No stage that has run wrote it, or it does not lie there.
+        """
+        wanted = PurePosixPath(tail).parts
+        found = [
+            file.path
+            for file in self._files
+            if file.is_out and PurePosixPath(file.path).parts[-len(wanted) :] == wanted
+        ]
+        if not found:
+            raise DataError(
+                f"no run has made {tail} yet", where=str(self._path), fix="Run `selectllm run`."
+            )
+        path = self.root / found[0]
+        if must_exist and not path.exists():
+            raise DataError("it is missing", where=found[0], fix=restored(found[0]))
+        return path
+
+    def rows(self, tail: str, schema: pa.Schema, **wanted: Any) -> list[dict[str, Any]]:
+        """The rows of an output, found as by `out`, that have these values in these columns.
+
+        Raises:
+            DataError: It is not there, or has other columns than `schema`.
+        """
+        table = read_table(self.out(tail), schema)
+        for name, value in wanted.items():
+            table = table.filter(pc.equal(table[name], pa.scalar(value, schema.field(name).type)))
+        return table.to_pylist()
+
+    def params(self, stage: str) -> Mapping[str, Any]:
+        """What a stage's parameters were when it ran, by dotted key; empty if it never did."""
+        params: Mapping[str, Any] = (
+            self._stages.get(stage, {}).get("params", {}).get(PARAMS_FILE, {})
+        )
+        return params
+
+    def _read(self) -> Iterator[Locked]:
+        for name, stage in self._stages.items():
+            for kind in ("deps", "outs"):
+                for entry in stage.get(kind, []):
+                    yield Locked(name, entry["path"], entry["md5"], is_out=kind == "outs")
+
+
+def dvc_md5(path: Path) -> str:
+    """The hash that DVC gives a file or a folder; in a folder it passes over caches of Python.
+
+    Source: dvc-data's Tree: the md5 of a JSON list of files and their hashes, in their order.
+    """
+    if path.is_dir():
+        files = sorted(
+            each.relative_to(path).parts
+            for each in path.rglob("*")
+            if each.is_file() and each.suffix != ".pyc" and each.parent.name != "__pycache__"
+        )
+        tree = [
+            {"md5": dvc_md5(path.joinpath(*parts)), "relpath": "/".join(parts)} for parts in files
+        ]
+        return md5(json.dumps(tree, sort_keys=True).encode()).hexdigest() + ".dir"
+    with path.open("rb") as file:
+        return file_digest(file, "md5").hexdigest()
+
+
+def restored(path: str) -> str:
+    """What to do to have an output again as it was."""
+    return f"`dvc checkout -f {path}` brings it back from DVC's cache, `dvc pull` from its remote."

@@ -1,0 +1,1 @@
+"""The step baseline: select by other methods, to compare with."""

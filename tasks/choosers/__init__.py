@@ -1,1 +1,0 @@
-"""Ways to choose records: what a selection is held against."""

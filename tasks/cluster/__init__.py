@@ -1,0 +1,1 @@
+"""The step cluster: group the records and compose the prompts."""

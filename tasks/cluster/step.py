@@ -1,0 +1,117 @@
+"""Group the records by their vectors, and compose the prompts of the first round."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from tasks.cluster.inputs import read_vectors, text_lengths
+from tasks.lib.core.errors import ParamError
+from tasks.lib.core.events import log
+from tasks.lib.core.params import PARAMS_FILE, Params, load_section, load_seed
+from tasks.lib.core.schemas import PROMPTS, UNIQUE
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table, write_table
+from tasks.lib.kmeans.partition import Vectors
+from tasks.lib.prompts.compose import Mode
+from tasks.lib.prompts.group import Clustered, group, n_clusters_of
+
+
+class Cluster(Params):
+    """Section cluster of params.yaml."""
+
+    mode: Annotated[Mode, Field(strict=False)]  # a string in YAML
+    candidates_per_prompt: int = Field(ge=2, le=200)
+    max_memory_mb: int = Field(ge=1)
+
+
+def check(values: Mapping[str, Any]) -> Cluster:
+    """The checked section; the seed is checked, too.
+
+    Raises:
+        ParamError: A key is missing, unknown, of the wrong type or out of range.
+    """
+    load_seed(values)
+    return load_section(values, "cluster", Cluster)
+
+
+def cluster(
+    vectors: Vectors, params: Cluster, seed: int, n_bytes: NDArray[np.int64] | None = None
+) -> Clustered:
+    """The prompts that `tasks.lib.prompts.group.group` makes, if the memory suffices.
+
+    Raises:
+        ParamError: It does not; says how much is needed.
+    """
+    if params.mode is not Mode.PAPER:
+        _require_memory(vectors, params)
+    return group(vectors, params.mode, params.candidates_per_prompt, seed, n_bytes)
+
+
+def work(stage: Stage) -> None:
+    """Read vectors, write prompts and what is to be known of the clusters."""
+    params, seed = check(stage.values), load_seed(stage.values)
+    unique = read_table(stage.dep("dedupe/unique.parquet"), UNIQUE)
+    ids = [str(id_) for id_ in unique["id"].to_pylist()]
+    vectors = read_vectors(stage.dep("embed/vectors.npy"), ids)
+    n_bytes = text_lengths(stage.dep("ingest/pool.parquet"), unique["id"])
+    clustered = cluster(vectors, params, seed, n_bytes)
+    write_table(stage.out("cluster/prompts.parquet"), _table(ids, clustered), PROMPTS)
+    summary = _summary(clustered, params, seed)
+    stage.out("cluster/clusters.json").write_text(
+        json.dumps(summary, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n"
+    )
+    log.info(
+        "cluster: %(n_records)d records in %(n_prompts)d prompts, %(mode)s %(n_clusters)d clusters "
+        "of equal size (%(solver)s, inertia %(inertia)g)",
+        summary,
+    )
+
+
+def _require_memory(vectors: Vectors, params: Cluster) -> None:
+    from tasks.lib.kmeans.balanced import memory_mb  # noqa: PLC0415  scikit-learn
+
+    n, d = vectors.shape
+    n_clusters = n_clusters_of(params.mode, n, params.candidates_per_prompt)
+    needed = memory_mb(n, n_clusters, d)
+    if needed > params.max_memory_mb:
+        raise ParamError(
+            f"{n} records in {n_clusters} clusters need {needed} MB, not {params.max_memory_mb}",
+            where=f"{PARAMS_FILE}: cluster.max_memory_mb",
+            fix=f"Set it to {needed} or more.",
+        )
+
+
+def _table(ids: Sequence[str], clustered: Clustered) -> pa.Table:
+    """Rows of PROMPTS; prompts, slots and clusters count from 1."""
+    rows = np.concatenate(clustered.prompts)
+    sizes = [len(prompt) for prompt in clustered.prompts]
+    slots = np.concatenate([np.arange(size) for size in sizes])
+    return pa.table(
+        {
+            "prompt": pa.array(np.repeat(np.arange(len(sizes)), sizes) + 1),
+            "slot": pa.array(slots + 1),
+            "id": pa.array([ids[row] for row in rows]),
+            "cluster": pa.array(clustered.partition.labels[rows] + 1),
+        }
+    )
+
+
+def _summary(clustered: Clustered, params: Cluster, seed: int) -> dict[str, Any]:
+    """What clusters.json says; inertia to 6 digits, since its last ones tell the machine."""
+    cluster_sizes = [len(rows) for rows in clustered.partition.clusters]
+    return {
+        "mode": params.mode.value,
+        "solver": clustered.partition.solver.value,
+        "seed": seed,
+        "n_records": sum(cluster_sizes),
+        "n_prompts": len(clustered.prompts),
+        "n_clusters": len(cluster_sizes),
+        "candidates_per_prompt": params.candidates_per_prompt,
+        "inertia": float(f"{clustered.partition.inertia:.6g}"),
+        "cluster_sizes": cluster_sizes,
+    }

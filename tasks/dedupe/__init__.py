@@ -1,0 +1,1 @@
+"""The step dedupe: keep the first of each group of near-duplicates."""

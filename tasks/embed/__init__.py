@@ -1,0 +1,1 @@
+"""The step embed: turn each record into a unit vector."""

@@ -1,0 +1,113 @@
+"""What a journal holds, for people: its answers, what calls cost, and clearing it."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from tasks.lib.core.errors import ParamError
+from tasks.lib.journal.models import FORGIVEN
+from tasks.lib.journal.schema import connect, told
+
+_SUMS = """
+SELECT route, model, outcome, count(*) AS calls, sum(prompt_tokens) AS prompt_tokens,
+       sum(completion_tokens) AS completion_tokens, sum(usd) AS usd, sum(is_bound) AS unknown
+FROM calls GROUP BY route, model, outcome ORDER BY route, model, calls DESC
+"""
+_LATENCIES = """
+SELECT model, duration_s FROM calls WHERE outcome = 'answer' ORDER BY model, duration_s
+"""
+MIN_LATENCIES = 10
+
+
+def sums(path: Path) -> list[dict[str, Any]]:
+    """One row a route, model and outcome: calls, tokens, usd, and how many of them are bounds.
+
+    Raises:
+        DataError: There is no journal, or it cannot be used.
+    """
+    with _opened(path) as db:
+        return [dict(row) for row in db.execute(_SUMS)]
+
+
+def newest(path: Path, limit: int) -> list[dict[str, Any]]:
+    """The newest answers, one row each, the newest first.
+
+    Raises:
+        DataError: There is no journal, or it cannot be used.
+    """
+    names = "created, key, route, model, picks, prompt_tokens, completion_tokens, usd, text"
+    query = f"SELECT {names} FROM answers ORDER BY created DESC LIMIT ?"
+    with _opened(path) as db:
+        return [dict(row) for row in db.execute(query, (limit,))]
+
+
+def prune(path: Path, before: str, *, dry_run: bool) -> int:
+    """Forget the answers that were bought before a day; how many they are.
+
+    What they cost stays on the books.
+
+    Args:
+        path: The journal.
+        before: The day, as 2026-01-31; answers of that day stay.
+        dry_run: Only count.
+
+    Raises:
+        ParamError: It is no day.
+        DataError: There is no journal, or it cannot be used.
+    """
+    try:
+        day = date.fromisoformat(before).isoformat()
+    except ValueError:
+        raise ParamError(
+            f"{before!r} is no day", where="selectllm journal prune", fix="Write it as 2026-01-31."
+        ) from None
+    with _opened(path) as db:
+        (n,) = db.execute("SELECT count(*) FROM answers WHERE created < ?", (day,)).fetchone()
+        if not dry_run:
+            db.execute("DELETE FROM answers WHERE created < ?", (day,))
+            db.execute("VACUUM")
+    return int(n)
+
+
+def forgive(path: Path) -> int:
+    """Forget that questions got no answer, so that they are asked again; how many calls those were.
+
+    For when what was wrong is mended: a server's template, its context. The books stay as they are.
+
+    Raises:
+        DataError: There is no journal, or it cannot be used.
+    """
+    query = (
+        f"UPDATE calls SET outcome = '{FORGIVEN}' || outcome "
+        f"WHERE outcome NOT IN ('open', 'answer', 'lost') AND outcome NOT LIKE '{FORGIVEN}%'"
+    )
+    with _opened(path) as db:
+        return int(db.execute(query).rowcount)
+
+
+def latencies(path: Path) -> dict[str, tuple[float, float]]:
+    """Seconds that answers took, by model as params.yaml names it: the 10th and 90th percentile.
+
+    Models with few answers are left out; so is everything where there is no journal.
+    """
+    if not path.exists():
+        return {}
+    found: dict[str, list[float]] = {}
+    with _opened(path) as db:
+        for model, duration_s in db.execute(_LATENCIES):
+            found.setdefault(model, []).append(duration_s)
+    return {
+        model: (seconds[len(seconds) // 10], seconds[len(seconds) * 9 // 10])
+        for model, seconds in found.items()
+        if len(seconds) >= MIN_LATENCIES
+    }
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(connect(path, may_create=False)) as db, told(path):
+        db.row_factory = sqlite3.Row
+        yield db

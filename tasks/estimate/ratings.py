@@ -1,0 +1,64 @@
+"""What the ratings of a workspace would cost, before any is paid."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ConfigDict
+
+from tasks.baseline.by_score import Score
+from tasks.baseline.methods import SCORED
+from tasks.baseline.rating_prompt import SCHEMA, rating_question
+from tasks.baseline.ratings import RatingParams, items_of, read_habits, read_route, with_outputs
+from tasks.estimate.estimate import Cost, cost_at
+from tasks.estimate.journal_admin import latencies
+from tasks.estimate.tokens_needed import Work, question_tokens
+from tasks.lib.core.params import load_section, load_seed
+from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.similarity.corpus import Corpus
+
+RATED = {method.value for method, score in SCORED.items() if score is Score.RATING}
+
+
+class RatingQuote(NamedTuple):
+    """The work of rating, and what it costs at baseline.route."""
+
+    work: Work
+    cost: Cost
+    max_usd: float
+
+
+class _Section(RatingParams):
+    model_config = ConfigDict(extra="ignore")
+
+    methods: list[str]
+
+
+def quote_ratings(root: Path, values: Mapping[str, Any]) -> RatingQuote | None:
+    """What rating the outputs of the records in `root` costs; None where no method wants that.
+
+    Ratings that are in the journal already are counted, too. Needs no key and no network.
+
+    Raises:
+        ParamError: A parameter is not as it should be.
+        DataError: The records are missing or not as the steps before write them.
+    """
+    params = load_section(values, "baseline", _Section)
+    if not RATED.intersection(params.methods):
+        return None
+    stage = Stage("baseline", root)
+    corpus = Corpus.read(
+        stage.dep("ingest/pool.parquet"),
+        stage.dep("dedupe/unique.parquet"),
+        stage.dep("embed/vectors.npy"),
+    )
+    habits = read_habits(values, params, load_seed(values))
+    route = read_route(values, params)
+    items = items_of(corpus, with_outputs(corpus))
+    fewest, most, n = 0, 0, len(items)
+    for item in items:
+        tokens = question_tokens(rating_question(*item), SCHEMA)
+        fewest, most = fewest + tokens[0], most + tokens[1]
+    work = Work((n, n), (fewest, most), (n, n * habits.max_answer_tokens))
+    known = latencies(stage.state / JOURNAL).get(route.model)
+    return RatingQuote(work, cost_at(route, work, habits.concurrency, known), params.max_usd)

@@ -1,0 +1,1 @@
+"""The step export: write the files that annotators and trainers take."""

@@ -1,1 +1,0 @@
-"""Groups of equal size, and prompts made of them."""

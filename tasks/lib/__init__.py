@@ -1,0 +1,1 @@
+"""What several steps share. Each room imports only rooms below it: core first, gateway last."""

@@ -1,0 +1,1 @@
+"""What every step needs: parameters, tables, declared paths, locks, events and errors."""

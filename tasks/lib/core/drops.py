@@ -1,0 +1,32 @@
+"""Why rows and records leave the pool, step by step."""
+
+from enum import StrEnum
+
+
+class IngestDrop(StrEnum):
+    """Why a row is not in the pool. All but the first two are faults of the row."""
+
+    EXCLUDED = "excluded"  # by ingest.exclude
+    REPEATED = "repeated"  # the id of an earlier row
+    NOT_JSON = "not_json"
+    NOT_OBJECT = "not_object"
+    BAD_ENCODING = "bad_encoding"
+    WRONG_CELLS = "wrong_cells"
+    MISSING_INSTRUCTION = "missing_instruction"  # absent, null or NaN
+    BLANK_INSTRUCTION = "blank_instruction"
+    NOT_TEXT = "not_text"
+    NUL = "nul"
+    LONE_SURROGATE = "lone_surrogate"
+    TOO_LONG = "too_long"
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether it counts against ``ingest.max_dropped``."""
+        return self not in {IngestDrop.EXCLUDED, IngestDrop.REPEATED}
+
+
+class DedupeDrop(StrEnum):
+    """Why a record is not unique."""
+
+    IDENTICAL = "identical"  # the same text once normalised
+    NEAR = "near"

@@ -1,0 +1,130 @@
+"""params.yaml, read strictly: every key known, typed and in range before a step starts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from tasks.lib.core.errors import ParamError, nearest
+
+PARAMS_FILE = "params.yaml"
+
+
+class Params(BaseModel):
+    """One section of params.yaml. Subclasses give no defaults: a value lives in one place."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+P = TypeVar("P", bound=Params)
+
+
+def _ascending(value: Any) -> tuple[int, ...]:
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or any(type(n) is not int or n < 1 for n in numbers):  # a bool is an int, too
+        raise PydanticCustomError("budgets", "expected a whole number from 1, or a list of them")
+    return tuple(sorted(set(numbers)))
+
+
+Budgets = Annotated[tuple[int, ...], PlainValidator(_ascending)]
+"""One number of records or several, ascending: each selection is the beginning of the next."""
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """The whole of a params file as plain mappings, lists and scalars (YAML 1.2, as DVC reads it).
+
+    Raises:
+        ParamError: The file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamError(
+            "there is no such file", where=str(path), fix="Run this in a SelectLLM workspace."
+        ) from None
+    except (MarkedYAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or error
+        raise ParamError(
+            f"not readable as YAML: {problem}", where=where, fix="Mend the line."
+        ) from None
+    if not isinstance(values, dict):
+        raise ParamError(
+            "expected a mapping of sections", where=str(path), fix="Restore it from Git."
+        )
+    return values
+
+
+def load_section(values: Mapping[str, Any], name: str, model: type[P]) -> P:
+    """The section `name`, checked against `model`.
+
+    Raises:
+        ParamError: The section is absent, or a key is unknown (the nearest one is offered),
+            missing, of the wrong type or out of range. The first such key is named.
+    """
+    if name not in values:
+        raise ParamError(
+            f"section {name} is missing", where=PARAMS_FILE, fix="Restore it from Git."
+        )
+    try:
+        return model.model_validate(values[name])
+    except ValidationError as error:
+        raise _explain(error.errors()[0], name, model) from None
+
+
+def load_seed(values: Mapping[str, Any]) -> int:
+    """The top-level seed of every random choice.
+
+    Raises:
+        ParamError: It is absent, or no whole number from 0 to 2**32 - 1, scikit-learn's limit.
+    """
+    seed = values.get("seed")
+    if type(seed) is int and 0 <= seed < 2**32:  # a bool is an int, too
+        return seed
+    raise ParamError(
+        f"seed: expected a whole number from 0 to {2**32 - 1}, not {seed!r}",
+        where=PARAMS_FILE,
+        fix=f"Set it in {PARAMS_FILE}, or with -S seed=0.",
+    )
+
+
+class _Budgeted(Params):
+    model_config = ConfigDict(extra="ignore")
+
+    budget: Budgets
+
+
+def load_budgets(values: Mapping[str, Any]) -> tuple[int, ...]:
+    """How many records to select, `llm_select.budget`: one number or several, ascending.
+
+    Raises:
+        ParamError: It is absent, or no whole number from 1 and no list of such.
+    """
+    return load_section(values, "llm_select", _Budgeted).budget
+
+
+def _explain(detail: ErrorDetails, name: str, model: type[Params]) -> ParamError:
+    """A ParamError in our words for the first thing pydantic found wrong."""
+    key = ".".join([name, *(str(part) for part in detail["loc"])])
+    if detail["type"] == "extra_forbidden":
+        known = [field.alias or name for name, field in model.model_fields.items()]
+        hint = nearest(str(detail["loc"][-1]), known)
+        return ParamError(
+            f"{key} is unknown{hint}",
+            where=PARAMS_FILE,
+            fix=f"Known keys: {', '.join(known)}.",
+        )
+    if detail["type"] == "missing":
+        return ParamError(
+            f"{key} is missing", where=PARAMS_FILE, fix="Add it; docs/params.md lists every key."
+        )
+    return ParamError(
+        f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}",
+        where=PARAMS_FILE,
+        fix=f"Set it in {PARAMS_FILE}, or with -S {key}=VALUE.",
+    )

@@ -1,0 +1,119 @@
+"""Parquet files of ours: the schema that was promised, and the same bytes for the same rows."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.lib.core.errors import DataError
+
+ROW_GROUP = 65_536  # rows; fixed, since the grouping is part of the bytes
+
+
+def write_table(
+    path: Path, rows: pa.Table | Iterable[Mapping[str, Any]], schema: pa.Schema
+) -> None:
+    """Write rows to Parquet; metadata of `schema` is kept in the file."""
+    if not isinstance(rows, pa.Table):
+        rows = pa.Table.from_pylist(list(rows), schema=schema)
+    table = rows.select(schema.names).cast(schema).replace_schema_metadata(schema.metadata)
+    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """The table at `path`, or the named columns of it.
+
+    Raises:
+        DataError: The file is not Parquet or has other columns than `schema`.
+    """
+    with _checked(path, schema) as file:
+        table = file.read(columns=columns)
+        return table if columns is None else table.select(columns)
+
+
+def read_batches(
+    path: Path, schema: pa.Schema, columns: list[str], n_rows: int
+) -> Iterator[pa.RecordBatch]:
+    """The named columns of the table at `path`, at most `n_rows` rows at a time, in order.
+
+    Raises:
+        DataError: As `read_table`.
+    """
+    with _checked(path, schema) as file:
+        yield from file.iter_batches(batch_size=n_rows, columns=columns)
+
+
+def count_rows(path: Path, schema: pa.Schema) -> int:
+    """How many rows the table at `path` has.
+
+    Raises:
+        DataError: As `read_table`.
+    """
+    with _checked(path, schema) as file:
+        return int(file.metadata.num_rows)
+
+
+@contextmanager
+def _checked(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
+    """The file, which has the columns of `schema`."""
+    try:
+        with pq.ParquetFile(path) as file:  # pq.read_table would import pandas, most of a second
+            if not file.schema_arrow.equals(schema):
+                raise DataError(
+                    f"columns are {_columns(file.schema_arrow)}, expected {_columns(schema)}",
+                    where=str(path),
+                    fix="Another version wrote it, or someone edited it: run `dvc repro`.",
+                )
+            yield file
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"not readable as Parquet: {error}",
+            where=str(path),
+            fix="Run `dvc repro` to make it anew.",
+        ) from None
+
+
+class TableWriter:
+    """Writes rows as they come, in row groups of fixed size, so that memory stays bounded."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._schema = schema
+        self._rows: list[Mapping[str, Any]] = []
+        self.n_rows = 0
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row; its keys are the schema's names."""
+        self._rows.append(row)
+        self.n_rows += 1
+        if len(self._rows) >= ROW_GROUP:
+            self._flush()
+
+    def add_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Key and value pairs that the file's footer shall hold."""
+        self._writer.add_key_value_metadata(dict(metadata))
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None and (self._rows or self.n_rows == 0):
+            self._flush()
+        self._writer.close()
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)

@@ -1,0 +1,168 @@
+"""What went wrong with a call, told by status, words and cause together.
+
+LiteLLM's exception types alone mislead: an exhausted quota comes as a rate limit, a broken
+connection as status 500, a garbled body as status 200, 422 or 500.
+"""
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from email.utils import parsedate_to_datetime
+
+from tasks.lib.gateway.credentials import redact
+from tasks.lib.gateway.errors import FaultKind, ProviderFault
+
+MAX_MESSAGE = 500  # characters of a provider's words that are kept
+
+_QUOTA = re.compile(
+    r"insufficient_quota|insufficient (?:credit|balance|funds)|credit balance is too low"
+    r"|exceeded your current quota(?!.*(?:per.?minute|retry.?delay|retry in))|payment required",
+    re.IGNORECASE | re.DOTALL,
+)
+_NO_KEY = re.compile(
+    r"api.?key.{0,20}(?:invalid|not valid|must be set|missing|required)"
+    r"|(?:invalid|incorrect|missing|no) api.?key",
+    re.IGNORECASE,
+)
+_TOO_LONG = re.compile(
+    r"context.?(?:length|window|size)|maximum context|(?:prompt|input|request) is too long"
+    r"|too many (?:input )?tokens|exceeds? the (?:maximum|limit|available).{0,40}token"
+    r"|maximum number of tokens|reduce the length",
+    re.IGNORECASE,
+)
+_FILTERED = re.compile(
+    r"content.?(?:policy|filter|management)|moderation|prohibited.?content|responsible ?ai"
+    r"|(?:blocked|flagged).{0,40}(?:safety|policy|unsafe)",
+    re.IGNORECASE,
+)
+_GARBLED = re.compile(
+    r"unable to get json|error converting|invalid response object|'choices' that is|no 'choices'"
+    r"|empty or invalid response",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"support|unrecognized|unknown|unexpected|not (?:permitted|allowed)|extra inputs|invalid",
+    re.IGNORECASE,
+)
+_SCHEMA_NAMES = r"response.?format|response.?schema|json.?schema|output.?format|structured.?output"
+_TRANSPORT = {"TransportError", "ConnectionError", "ClientError", "gaierror", "SSLError"}
+_UNREACHED = {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"}
+_PARSING = {"ValueError", "TypeError", "KeyError", "IndexError", "AttributeError"}
+
+_BY_STATUS = {
+    401: FaultKind.AUTHENTICATION,
+    402: FaultKind.QUOTA,
+    403: FaultKind.PERMISSION,
+    408: FaultKind.TIMEOUT,
+    413: FaultKind.CONTEXT_TOO_LONG,
+    429: FaultKind.RATE_LIMIT,
+}
+
+
+def fault_of(error: Exception, *secrets: str) -> ProviderFault:
+    """The fault that an exception of LiteLLM's stands for, with `secrets` hidden in its words."""
+    words = str(error)
+    kind = _kind(error, f"{words} {_codes(error)}")
+    if kind is FaultKind.CONNECTION:  # the words are but "Connection error."
+        *_, root = _chain(error)
+        words = f"{words} ({root})"
+    words = _readable(words, *secrets)
+    return ProviderFault(kind, words, _retry_after_s(error), _may_cost(kind, error))
+
+
+def _may_cost(kind: FaultKind, error: Exception) -> bool:
+    """Whether the model may have been at work: not when it was never reached, or had refused."""
+    if kind in (FaultKind.TIMEOUT, FaultKind.CONNECTION):
+        causes = {base.__name__ for cause in _chain(error) for base in type(cause).__mro__}
+        return not _UNREACHED & causes
+    if kind is FaultKind.SERVER:  # a gateway does not know what became of what it passed on
+        return getattr(error, "status_code", None) in (None, 502, 504)
+    return kind is FaultKind.MALFORMED
+
+
+def _kind(error: Exception, words: str) -> FaultKind:
+    status = getattr(error, "status_code", None)
+    causes = {base.__name__ for cause in _chain(error) for base in type(cause).__mro__}
+    if isinstance(error, TimeoutError) or {"Timeout", "TimeoutException"} & causes:
+        return FaultKind.TIMEOUT
+    return _kind_by_words(status, words, causes) or _kind_by_status(status, causes)
+
+
+def _kind_by_words(status: int | None, words: str, causes: set[str]) -> FaultKind | None:
+    if _GARBLED.search(words) or status == 200 or "JSONDecodeError" in causes:
+        return FaultKind.MALFORMED
+    if status in (400, 403, 429) and _QUOTA.search(words):
+        return FaultKind.QUOTA
+    if status in (None, 400, 500) and _NO_KEY.search(words):
+        return FaultKind.AUTHENTICATION
+    if status in (400, 422):
+        if _TOO_LONG.search(words) or "ContextWindowExceededError" in causes:
+            return FaultKind.CONTEXT_TOO_LONG
+        if _FILTERED.search(words) or "ContentPolicyViolationError" in causes:
+            return FaultKind.CONTENT_FILTER
+    return None
+
+
+def _kind_by_status(status: int | None, causes: set[str]) -> FaultKind:
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status is not None and 400 <= status < 500:
+        return FaultKind.BAD_REQUEST
+    if "HTTPStatusError" in causes:  # the server did speak
+        return FaultKind.SERVER
+    if _TRANSPORT & causes:
+        return FaultKind.CONNECTION
+    return FaultKind.MALFORMED if _PARSING & causes else FaultKind.SERVER
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _codes(error: Exception) -> str:
+    """Codes that the provider gave beside its words, such as insufficient_quota."""
+    found = [getattr(cause, name, None) for cause in _chain(error) for name in ("code", "type")]
+    return " ".join(code for code in found if isinstance(code, str))
+
+
+def _readable(words: str, *secrets: str) -> str:
+    """The first words, without LiteLLM's names of exceptions, tracebacks and secrets."""
+    words = words.partition("Traceback (most recent call last)")[0]
+    words = re.sub(r"^(?:(?:litellm\.)?\w+(?:Error|Exception)\b(?: - |: )?)+", "", words.strip())
+    words = "".join(char if char.isprintable() else " " for char in words)
+    return redact(" ".join(words.split()), *secrets)[:MAX_MESSAGE] or "no words came with it"
+
+
+def _retry_after_s(error: Exception) -> float | None:
+    """Seconds from a Retry-After header, which holds seconds or a date."""
+    headers = getattr(error, "litellm_response_headers", None) or {}
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def refused_parameter(message: str, sent: Iterable[str]) -> str | None:
+    """Which of the parameters that were sent a bad request's words refuse; None for none.
+
+    Providers call response_format by many names.
+    """
+    if not _REFUSAL.search(message):
+        return None
+    for name in sent:
+        words = _SCHEMA_NAMES if name == "response_format" else rf"\b{name}\b"
+        if re.search(words, message, re.IGNORECASE):
+            return name
+    return None

@@ -1,0 +1,130 @@
+"""A deployment: one model at one endpoint, as it stands under `models` in params.yaml."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from tasks.lib.core.errors import ParamError
+from tasks.lib.core.params import PARAMS_FILE, Params, load_section
+from tasks.lib.gateway.credentials import NO_KEY, key_name
+
+HOW = "Write it as {model: provider/name, schema: auto}, or as a list of such."
+RUBRIC_MODEL = "offline/rubric"
+EMBEDDED_MODEL = "local/gemma-3-270m"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Schema(StrEnum):
+    """Whether to ask for an answer by a JSON schema."""
+
+    AUTO = "auto"
+    """Where LiteLLM says that the model takes one, until its endpoint refuses."""
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Deployment(Params):
+    """A model at an endpoint, in the words of LiteLLM's ``litellm_params``."""
+
+    model: Annotated[str, Field(pattern=r"^[^/\s]+/\S+$")]  # provider/name
+    schema_use: Annotated[Schema, Field(alias="schema", strict=False)]
+    api_base: str | None = None
+    api_key: str | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    input_cost_per_token: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    output_cost_per_token: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    rpm: Annotated[int, Field(ge=1)] | None = None
+    tpm: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def provider(self) -> str:
+        """The part of the model's name that tells LiteLLM whose it is."""
+        return self.model.partition("/")[0]
+
+    @property
+    def is_rubric(self) -> bool:
+        """Whether it is the offline rubric, which is no language model."""
+        return self.model == RUBRIC_MODEL
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is the model that runs in a child process of ours."""
+        return self.model == EMBEDDED_MODEL
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody sends a bill: it runs on this machine, by its very name."""
+        host = urlsplit(self.api_base).hostname if self.api_base else None
+        is_own_ollama = self.provider.startswith("ollama") and host in LOOPBACK
+        return self.is_rubric or self.is_embedded or is_own_ollama
+
+    @property
+    def endpoint(self) -> str:
+        """Where it is reached, for a message."""
+        return self.api_base or f"{self.provider}'s own address"
+
+
+def load_deployment(name: str, given: Any) -> Deployment:
+    """The deployment that stands at `name` in params.yaml.
+
+    Raises:
+        ParamError: It is not as it should be. A key that was written into the file is refused
+            and not repeated.
+    """
+    if not isinstance(given, dict):
+        raise ParamError(
+            f"{name} has to be a mapping with model and schema", where=PARAMS_FILE, fix=HOW
+        )
+    _check_secrets(name, given)
+    deployment = load_section({name: given}, name, Deployment)
+    _check_offline(name, deployment)
+    if (deployment.input_cost_per_token is None) != (deployment.output_cost_per_token is None):
+        raise ParamError(
+            f"{name} gives one price of two",
+            where=PARAMS_FILE,
+            fix="Give both input_cost_per_token and output_cost_per_token, or neither.",
+        )
+    return deployment
+
+
+def _check_secrets(name: str, given: Mapping[str, Any]) -> None:
+    """Refuse what may hold a secret before any message could repeat it."""
+    api_key, api_base = given.get("api_key"), given.get("api_base")
+    is_named = isinstance(api_key, str) and (api_key == NO_KEY or key_name(api_key))
+    if api_key is not None and not is_named:
+        raise ParamError(
+            f"{name}.api_key has to name an environment variable, not to hold a key",
+            where=PARAMS_FILE,
+            fix="Write os.environ/NAME and set NAME, or none for an endpoint that wants no key. "
+            "If a real key stood here, revoke it: files are shared, and Git remembers.",
+        )
+    if api_base is not None and not _is_plain_url(api_base):
+        raise ParamError(
+            f"{name}.api_base has to be a plain address, without user, password or query",
+            where=PARAMS_FILE,
+            fix="Write it as http://127.0.0.1:8000/v1.",
+        )
+
+
+def _is_plain_url(api_base: Any) -> bool:
+    try:
+        url = urlsplit(api_base)
+        is_http = url.scheme in ("http", "https") and bool(url.hostname)
+        _ = url.port  # raises for what is no number
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return is_http and not (url.username or url.password or url.query or url.fragment)
+
+
+def _check_offline(name: str, deployment: Deployment) -> None:
+    for ours in (RUBRIC_MODEL, EMBEDDED_MODEL):
+        provider = ours.partition("/")[0]
+        if deployment.provider == provider and deployment.model != ours:
+            raise ParamError(
+                f"{name}.model: {provider} has no such model, not {deployment.model!r}",
+                where=PARAMS_FILE,
+                fix=f"Write {ours}.",
+            )

@@ -1,0 +1,33 @@
+"""LiteLLM itself: loaded once, late, and quiet."""
+
+import gc
+import logging
+import os
+from functools import cache
+from typing import Any
+
+from tasks.lib.core.stage import QUIET
+from tasks.lib.gateway.deployment import LOOPBACK
+
+
+@cache
+def load_litellm() -> Any:
+    """The module, quiet: no telemetry, no download, no ``.env``, nothing on stdout, no log."""
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
+    for variable in ("NO_PROXY", "no_proxy"):  # a proxy would be asked for this very machine too
+        hosts = [os.environ.get(variable, ""), *LOOPBACK]
+        os.environ[variable] = ",".join(filter(None, hosts))
+    import litellm  # noqa: PLC0415  # 3 s
+
+    from tasks.lib.gateway.offline_provider import OfflineRubric  # noqa: PLC0415  # imports litellm
+
+    gc.freeze()  # a fifth of a call's time went to looking through all that it has loaded
+    litellm.suppress_debug_info = True
+    litellm.disable_hf_tokenizer_download = True
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    litellm.custom_provider_map = [{"provider": "offline", "custom_handler": OfflineRubric()}]
+    litellm.utils.custom_llm_setup()  # type: ignore[no-untyped-call]
+    return litellm

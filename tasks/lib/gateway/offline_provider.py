@@ -1,0 +1,48 @@
+"""The rubric as a provider of LiteLLM's, so that a run without a key goes the whole real path.
+
+It is not a language model: `tasks.lib.rubric` chooses by rules. Its usage counts 4 UTF-8 bytes as
+a token, so that sums and estimates have something to show; nothing is paid for it.
+"""
+
+import json
+from typing import Any, cast
+
+from litellm.llms.custom_llm import CustomLLM, CustomLLMError
+from litellm.types.utils import ModelResponse, Usage
+
+from tasks.lib.gateway.fence import parse_block
+from tasks.lib.rubric.rubric import choose
+
+BYTES_PER_TOKEN = 4
+
+
+class OfflineRubric(CustomLLM):
+    """Answers the questions of `tasks.lib.gateway.prompt`, and no others."""
+
+    def completion(self, *args: Any, **kwargs: Any) -> ModelResponse:
+        """A JSON object with the picks.
+
+        Raises:
+            CustomLLMError: The last message holds no block of candidates (status 400).
+        """
+        messages, response = kwargs["messages"], kwargs["model_response"]
+        block = parse_block(messages[-1]["content"])
+        if block is None:
+            raise CustomLLMError(400, "the message holds no candidates")  # type: ignore[no-untyped-call]
+        answer = json.dumps({"picks": choose(block.texts, block.n_picks)})
+        response.choices[0].message.content = answer
+        response.model = kwargs["model"]
+        n_in = sum(_n_tokens(message["content"]) for message in messages)
+        n_out = _n_tokens(answer)
+        response.usage = Usage(
+            prompt_tokens=n_in, completion_tokens=n_out, total_tokens=n_in + n_out
+        )
+        return cast(ModelResponse, response)
+
+    async def acompletion(self, *args: Any, **kwargs: Any) -> ModelResponse:
+        """The same as `completion`."""
+        return self.completion(*args, **kwargs)
+
+
+def _n_tokens(text: str) -> int:
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)

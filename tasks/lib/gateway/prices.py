@@ -1,0 +1,69 @@
+"""What a call costs, from prices read once; never from what LiteLLM says of a response."""
+
+from typing import Any, NamedTuple
+
+from tasks.lib.core.errors import ParamError
+from tasks.lib.core.params import PARAMS_FILE
+from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.prompt import Messages
+
+MESSAGE_TOKENS = 32
+"""More than a chat template puts around a message; ChatML takes 20 where each sign is a token."""
+
+
+class Price(NamedTuple):
+    """US dollars for one token."""
+
+    prompt_usd: float
+    completion_usd: float
+
+    def cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """The price of a call."""
+        return prompt_tokens * self.prompt_usd + completion_tokens * self.completion_usd
+
+
+FREE = Price(0.0, 0.0)
+
+
+def price_of(deployment: Deployment, litellm: Any) -> Price | None:
+    """The price of a token: as params.yaml states it, else as LiteLLM's map knows it.
+
+    None where it is not known. A 0 in the map is no price: it stands there for many models that
+    do cost.
+    """
+    prompt_usd, completion_usd = deployment.input_cost_per_token, deployment.output_cost_per_token
+    if prompt_usd is not None and completion_usd is not None:
+        return Price(prompt_usd, completion_usd)
+    if deployment.is_free:
+        return FREE
+    if deployment.provider.startswith("ollama"):  # LiteLLM would ask Ollama
+        return None
+    try:
+        info = litellm.get_model_info(deployment.model)
+    except Exception:  # it raises a bare Exception for a model that it does not know
+        return None
+    price = Price(info["input_cost_per_token"] or 0, info["output_cost_per_token"] or 0)
+    return price if all(price) else None
+
+
+def require_price(deployment: Deployment, litellm: Any, where: str) -> Price:
+    """The price of a token.
+
+    Raises:
+        ParamError: It is not known.
+    """
+    price = price_of(deployment, litellm)
+    if price is None:
+        raise ParamError(
+            "nobody has said what this model costs, so its spending could not be capped",
+            where=f"{PARAMS_FILE}: {where}",
+            fix="Add input_cost_per_token and output_cost_per_token to it, in US dollars for one "
+            "token; 0 for an endpoint of your own that sends no bill.",
+        )
+    return price
+
+
+def most_prompt_tokens(messages: Messages, schema_bytes: int = 0) -> int:
+    """More tokens than any tokenizer makes of the messages: no token is less than a byte."""
+    n_bytes = sum(len(message["content"].encode()) for message in messages)
+    return n_bytes + MESSAGE_TOKENS * len(messages) + schema_bytes

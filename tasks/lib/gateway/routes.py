@@ -1,0 +1,151 @@
+"""Routes: the aliases under `models` in params.yaml, and the deployments they stand for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tasks.lib.core.errors import ParamError, nearest
+from tasks.lib.core.params import PARAMS_FILE
+from tasks.lib.gateway.credentials import missing_key
+from tasks.lib.gateway.deployment import HOW, Deployment, Schema, load_deployment
+
+
+class Route(NamedTuple):
+    """An alias, and one model at one endpoint or several."""
+
+    alias: str
+    deployments: tuple[Deployment, ...]  # alike in what changes an answer
+
+    @property
+    def model(self) -> str:
+        """The model's name, as the first deployment gives it."""
+        return self.deployments[0].model
+
+    @property
+    def temperature(self) -> float:
+        """The sampling temperature."""
+        return self.deployments[0].temperature or 0.0
+
+    @property
+    def schema_use(self) -> Schema:
+        """Whether to ask by a JSON schema."""
+        return self.deployments[0].schema_use
+
+    @property
+    def is_rubric(self) -> bool:
+        """Whether it is the offline rubric, which is no language model."""
+        return self.deployments[0].is_rubric
+
+    @property
+    def where(self) -> str:
+        """The route's place in params.yaml and its model, for a message."""
+        return f"models.{self.alias} ({self.model})"
+
+
+def load_routes(values: Mapping[str, Any]) -> dict[str, Route]:
+    """All routes under `models`, by alias, in their order.
+
+    Raises:
+        ParamError: One is not as it should be. A key that was written into the file is refused
+            and not repeated.
+    """
+    models = values.get("models")
+    if not isinstance(models, dict) or not models:
+        raise ParamError(
+            "section models has to map aliases to models",
+            where=PARAMS_FILE,
+            fix="Restore it from Git.",
+        )
+    return {str(name): _load_route(str(name), given) for name, given in models.items()}
+
+
+def load_route(values: Mapping[str, Any], alias: str, key: str = "llm_select.route") -> Route:
+    """The route `alias` that the parameter `key` names, once all of `models` is found sound.
+
+    Raises:
+        ParamError: No such route (the nearest one is offered), or any route is not as it should
+            be.
+    """
+    routes = load_routes(values)
+    if alias not in routes:
+        raise ParamError(
+            f"{key}: models has no {alias}{nearest(alias, routes)}",
+            where=PARAMS_FILE,
+            fix=f"Name one of {', '.join(routes)}, or add it under models.",
+        )
+    return routes[alias]
+
+
+def load_chain(
+    values: Mapping[str, Any], route: str, fallback_routes: Sequence[str]
+) -> list[Route]:
+    """The route and those that stand in for it, in the order in which they are asked.
+
+    Raises:
+        ParamError: One is unknown, named twice, or cannot stand in for another.
+    """
+    chain = [load_route(values, route)]
+    for alias in fallback_routes:
+        other = load_route(values, alias, "llm_select.fallback_routes")
+        if other.is_rubric or chain[0].is_rubric or other in chain:
+            raise ParamError(
+                f"llm_select.fallback_routes: {alias} cannot stand in for {route}",
+                where=PARAMS_FILE,
+                fix="Name each route once, and never offline: where no route gives an answer, the "
+                "offline rubric picks anyway, and says so.",
+            )
+        chain.append(other)
+    return chain
+
+
+def require_key(route: Route) -> None:
+    """Refuse a route whose key is known to lack, before any call.
+
+    Raises:
+        ParamError: The environment variable that it names, or that its provider wants, is unset.
+    """
+    for deployment in route.deployments:
+        name = missing_key(deployment.provider, deployment.api_key, deployment.api_base)
+        if name is not None:
+            raise no_key(route.where, name)
+
+
+def no_key(where: str, name: str) -> ParamError:
+    """The error of a route whose key is not in the environment."""
+    return ParamError(
+        f"the environment variable {name} is not set, and no call was made",
+        where=f"{PARAMS_FILE}: {where}",
+        fix=f"Set {name}, or choose another route; offline needs no key to select. For an "
+        "endpoint of your own that wants none, write api_key: none.",
+    )
+
+
+def _load_route(alias: str, given: Any) -> Route:
+    name = f"models.{alias}"
+    several = given if isinstance(given, list) else [given]
+    deployments = tuple(
+        load_deployment(name if several is not given else f"{name}[{i}]", each)
+        for i, each in enumerate(several)
+    )
+    if not deployments:
+        raise ParamError(f"{name} is an empty list", where=PARAMS_FILE, fix=HOW)
+    for deployment in deployments[1:]:
+        _check_alike(name, deployments[0], deployment)
+    return Route(alias, deployments)
+
+
+def _check_alike(name: str, first: Deployment, other: Deployment) -> None:
+    """Refuse deployments of one route that would answer, or be asked, in different ways."""
+    for key in ("temperature", "schema_use"):
+        if getattr(first, key) != getattr(other, key):
+            raise ParamError(
+                f"{name}: its deployments differ in {key.removesuffix('_use')}",
+                where=PARAMS_FILE,
+                fix="Deployments of one route are one model at several endpoints; make them "
+                "alike, or two routes.",
+            )
+    if first.is_rubric or first.is_embedded:
+        raise ParamError(
+            f"{name}: {first.model} runs on this machine, in one deployment alone",
+            where=PARAMS_FILE,
+            fix="Name it once.",
+        )

@@ -1,0 +1,54 @@
+"""The paper's Algorithm 2: plain k-means, then clusters of equal size by taking turns."""
+
+import warnings
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
+
+from tasks.lib.kmeans.partition import Partition, Rows, Solver, Vectors, inertia
+
+
+def round_robin(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
+    """Clusters of equal size, each with its rows in the order in which it took them.
+
+    k-means runs once; its centres stay where they are while the clusters take turns, so late
+    turns hand out whatever is left. The same vectors and seed give the same clusters whatever
+    the number of threads, since all is computed on one.
+
+    Args:
+        vectors: float32, shape (n, d), finite, n at least 1; may be read-only.
+        n_clusters: From 1 to n.
+        seed: Of the first centres of k-means, from 0 to 2**32 - 1.
+    """
+    with threadpool_limits(1), warnings.catch_warnings():
+        # Fewer distinct vectors than clusters: some centres coincide, and turns are taken as ever.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        solver = KMeans(n_clusters, n_init=1, random_state=seed).fit(vectors)
+        order = take_turns(vectors, solver.cluster_centers_)
+        clusters = [order[c::n_clusters] for c in range(n_clusters)]
+        return Partition(clusters, inertia(vectors, clusters), Solver.ROUND_ROBIN)
+
+
+def take_turns(vectors: Vectors, centres: Vectors) -> Rows:
+    """Rows of `vectors` in the order in which they are taken, shape (n,).
+
+    Centre t mod k takes the t-th: the nearest to it that is left, of equally near ones the
+    first. Each centre walks once through its own sorted rows, in O(k n log n) for all.
+
+    Args:
+        vectors: float32, shape (n, d).
+        centres: float32, shape (k, d).
+    """
+    norms = np.einsum("nd,nd->n", vectors, vectors)
+    queues = [
+        iter(np.argsort(norms - 2 * vectors @ centre, kind="stable").data) for centre in centres
+    ]
+    is_taken = bytearray(len(vectors))
+    order = np.empty(len(vectors), np.intp)
+    for turn in range(len(vectors)):
+        row = next(row for row in queues[turn % len(centres)] if not is_taken[row])
+        is_taken[row] = True
+        order[turn] = row
+    return order

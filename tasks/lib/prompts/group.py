@@ -1,0 +1,69 @@
+"""Records parted into the prompts of the first round, by their vectors."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.lib.kmeans.partition import Partition, Rows, Vectors
+from tasks.lib.prompts.compose import Mode, compose
+
+
+class Clustered(NamedTuple):
+    """Prompts, each with the rows of its candidates in the order of their slots."""
+
+    prompts: list[Rows]
+    partition: Partition
+
+
+def n_clusters_of(mode: Mode, n: int, candidates_per_prompt: int) -> int:
+    """How many clusters n records are parted into."""
+    if mode is Mode.WITHIN:
+        return -(-n // candidates_per_prompt)
+    return min(candidates_per_prompt, n)
+
+
+def group(
+    vectors: Vectors,
+    mode: Mode,
+    candidates_per_prompt: int,
+    seed: int,
+    n_bytes: NDArray[np.int64] | None = None,
+) -> Clustered:
+    """Prompts that hold every record once, in sizes that differ by at most 1.
+
+    With M records and at most R candidates in a prompt there are K = ceil(M / R) prompts. Mode
+    within makes K clusters of alike records, and each is a prompt. Modes across and paper make R
+    clusters, and each prompt takes at most one record of each; across by equal-size k-means and a
+    seeded draw that levels the prompts' lengths, paper as the paper's Algorithm 2 does.
+
+    The paper's text does not say which member of a cluster goes to which prompt. Here prompt p
+    takes the p-th record that each cluster took (the authors' code goes by file order), and its
+    slots follow the clusters' numbers. Where R does not divide M, the authors' code shows some
+    records twice; here the last clusters have one record less, and each is dealt from the prompt
+    where the one before it ended.
+
+    Args:
+        vectors: float32, shape (M, d), finite, M at least 1, row i is record i.
+        mode: How prompts are composed of clusters.
+        candidates_per_prompt: R.
+        seed: Of cluster starts, of the draw and of slots.
+        n_bytes: int64, shape (M,), of each record's text in UTF-8; without it lengths are as they
+            fall.
+    """
+    n_clusters = n_clusters_of(mode, len(vectors), candidates_per_prompt)
+    partition = _partition(vectors, mode, n_clusters, seed)
+    by_cluster = np.concatenate(partition.clusters)
+    lengths = None if n_bytes is None else n_bytes[by_cluster]
+    prompts = compose(partition.labels[by_cluster], candidates_per_prompt, mode, seed, lengths)
+    return Clustered([by_cluster[prompt] for prompt in prompts], partition)
+
+
+def _partition(vectors: Vectors, mode: Mode, n_clusters: int, seed: int) -> Partition:
+    if mode is Mode.PAPER:
+        from tasks.lib.kmeans.round_robin import round_robin  # noqa: PLC0415  scikit-learn
+
+        return round_robin(vectors, n_clusters, seed)
+    from tasks.lib.kmeans.balanced import equal_size_kmeans  # noqa: PLC0415  scikit-learn
+
+    return equal_size_kmeans(vectors, n_clusters, seed)

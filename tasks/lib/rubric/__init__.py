@@ -1,0 +1,1 @@
+"""The offline rubric: rules that rate an instruction, no language model."""

@@ -1,0 +1,1 @@
+"""Words and shingles of a text, and what differs between two texts."""

@@ -1,1 +1,0 @@
-"""How alike records are, by their words and by their vectors, and the records to be compared."""

@@ -1,1 +1,0 @@
-"""Asking a language model, and understanding its answer."""

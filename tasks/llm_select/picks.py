@@ -1,0 +1,115 @@
+"""A model's words as picks: the only thing that is read out of an answer to a prompt.
+
+Asked for is ``{"picks": [3, 5]}``. Models also fence it as code, talk before and after it, leave
+the object out or write ``[3], [5]``; where what they mean is beyond doubt, it is taken.
+"""
+
+import re
+from typing import Any
+
+from tasks.lib.gateway.reply_json import (
+    MAX_CHARS,
+    AnswerFault,
+    Unreadable,
+    json_objects,
+    without_thoughts,
+)
+
+MAX_REASON = 300  # characters of the sentence on a pick
+MAX_DIGITS = 9  # of a slot; int() refuses, or takes long over, thousands
+
+PICKS, REASONS = "picks", "reasons"
+
+
+_NUMBERS = r"['\"]?\d+['\"]?(?:\s*+,\s*+['\"]?\d+['\"]?)*+"
+_LIST = rf"\[\s*+{_NUMBERS}\s*+(?:,\s*+)?\]"
+_LISTS = re.compile(rf"{_LIST}(?:(?:\s|,|;|>|\band\b)*+{_LIST})*+")  # [3, 5], also [3], [5]
+_BARE = re.compile(r"(?:\w+\s*:)?[\s\d,;>#]+\.?")  # 3, 5
+_NUMBER = re.compile(r"\d+")
+_SLOT = re.compile(r"(?:slot|candidate)?[\s#]*(\d+)", re.IGNORECASE)
+
+
+def answer_schema(n_candidates: int, n_picks: int, *, rationale: bool = False) -> dict[str, Any]:
+    """The JSON schema of an answer: an object, since providers refuse a list at the top."""
+    slot = {"type": "integer", "minimum": 1, "maximum": n_candidates}
+    picks = {"type": "array", "items": slot, "minItems": n_picks, "maxItems": n_picks}
+    properties: dict[str, Any] = {PICKS: picks}
+    if rationale:
+        reason = {"type": "string", "maxLength": MAX_REASON}
+        bounds = {"minItems": n_picks, "maxItems": n_picks}
+        properties[REASONS] = {"type": "array", "items": reason, **bounds}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | Unreadable:
+    """The slots that an answer picks, the best first, or what is wrong with it.
+
+    A list is `n_picks` different slots from 1 to `n_candidates`. Of a longer one the first
+    `n_picks` are taken, since the best come first. Of several answers the last one counts, and
+    an object with picks before any other list. Never raises, whatever the text is.
+    """
+    text = without_thoughts(text[-MAX_CHARS:]).strip()
+    if not text:
+        return Unreadable(AnswerFault.EMPTY, "it holds no text")
+    values = _find_list(text)
+    if values is None:
+        return Unreadable(AnswerFault.NO_LIST, f"no list of slots in {text[:80]!r}")
+    slots = [_slot(value) for value in values[:n_picks]]
+    return _first_fault(slots, n_candidates, n_picks) or [slot for slot in slots if slot]
+
+
+def parse_reasons(text: str, n_picks: int) -> list[str | None]:
+    """What an answer says of each of its picks; None where it says nothing. Never raises."""
+    objects = list(json_objects(without_thoughts(text[-MAX_CHARS:])))
+    given = next((o[REASONS] for o in reversed(objects) if REASONS in o), None)
+    given = given if isinstance(given, list) else []
+    reasons = [" ".join(r.split())[:MAX_REASON] if isinstance(r, str) else None for r in given]
+    return (reasons + [None] * n_picks)[:n_picks]
+
+
+def _first_fault(slots: list[int | None], n_candidates: int, n_picks: int) -> Unreadable | None:
+    for i, slot in enumerate(slots):
+        if slot is None:
+            return Unreadable(AnswerFault.NOT_A_SLOT, f"number {i + 1} of the list is no slot")
+        if not 1 <= slot <= n_candidates:
+            return Unreadable(AnswerFault.OUT_OF_RANGE, f"a slot is not among 1 to {n_candidates}")
+        if slot in slots[:i]:
+            return Unreadable(AnswerFault.REPEATED, f"slot {slot} is picked twice")
+    if len(slots) < n_picks:
+        return Unreadable(AnswerFault.TOO_FEW, f"{len(slots)} picked, {n_picks} wanted")
+    return None
+
+
+def _find_list(text: str) -> list[Any] | None:
+    """The values of the last thing in the text that can only be meant as the picks."""
+    for value in reversed(list(json_objects(text))):
+        picks = value.get(PICKS)
+        if isinstance(picks, list):
+            return picks
+        if isinstance(picks, str):
+            return _find_list(picks)
+        if isinstance(picks, int | float):
+            return [picks]
+    lists = _LISTS.findall(text)
+    if lists:
+        return _NUMBER.findall(lists[-1])
+    if _BARE.fullmatch(text):
+        return _NUMBER.findall(text) or None
+    return None
+
+
+def _slot(value: Any) -> int | None:
+    """The slot that a JSON value names: a whole number, or text with nothing but one in it."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    match = _SLOT.fullmatch(value.strip()) if isinstance(value, str) else None
+    return int(match[1]) if match and len(match[1]) <= MAX_DIGITS else None

@@ -1,0 +1,72 @@
+"""The pool on disk: its texts one by one, its records as a table, never all of them in memory."""
+
+import os
+import tempfile
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.lib.core.records import record_text
+from tasks.lib.core.schemas import POOL
+from tasks.lib.core.tables import read_batches, read_table
+
+BATCH_ROWS = 8192  # in memory at a time
+
+Rows = NDArray[np.int64]
+"""int64, shape (n,): rows of the pool."""
+
+
+class PoolFile:
+    """Records by their row in pool.parquet.
+
+    Texts are copied once into an unnamed file of the system's folder for temporary files, where
+    each can be read alone: Parquet would decode 65,536 rows for one.
+
+    Attributes:
+        ids: The record ids, 16 characters each.
+
+    Raises:
+        DataError: The file is not Parquet or not a pool.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.ids = read_table(path, POOL, ["id"])["id"].combine_chunks()
+        self._bounds = np.zeros(len(self.ids) + 1, dtype=np.int64)
+        with tempfile.TemporaryFile() as file:
+            lengths = self._bounds[1:]
+            n_done = 0
+            for batch in read_batches(path, POOL, ["instruction", "input"], BATCH_ROWS):
+                texts = [
+                    record_text(row["instruction"], row["input"]).encode()
+                    for row in batch.to_pylist()
+                ]
+                lengths[n_done : n_done + len(texts)] = [len(text) for text in texts]
+                n_done += len(texts)
+                file.writelines(texts)
+            file.flush()
+            self._texts = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._texts)
+        np.cumsum(lengths, out=lengths)
+
+    def texts(self, rows: Rows) -> list[str]:
+        """What each of the records says: instruction, then input."""
+        starts, ends = self._bounds[rows].tolist(), self._bounds[rows + 1].tolist()
+        return [
+            os.pread(self._texts, end - start, start).decode()
+            for start, end in zip(starts, ends, strict=True)
+        ]
+
+    def records(self, rows: Rows) -> pa.Table:
+        """The records of the rows, in the order given, in the columns of a pool."""
+        order = np.argsort(rows, kind="stable")
+        ascending = rows[order]
+        found, first = [], 0
+        for batch in read_batches(self._path, POOL, POOL.names, BATCH_ROWS):
+            low, high = np.searchsorted(ascending, [first, first + len(batch)])
+            found.append(batch.take(ascending[low:high] - first))
+            first += len(batch)
+        return pa.Table.from_batches(found, POOL).take(np.argsort(order))

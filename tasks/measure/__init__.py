@@ -1,0 +1,1 @@
+"""The step measure: measure every selection and compare it with random ones."""

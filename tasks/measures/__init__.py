@@ -1,1 +1,0 @@
-"""How good a selection is; docs/measures.md defines every figure."""

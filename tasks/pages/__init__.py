@@ -1,1 +1,0 @@
-"""The report's page: what each of its sections shows, and how it is drawn."""

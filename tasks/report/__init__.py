@@ -1,0 +1,1 @@
+"""The step report: show the whole run on one page."""

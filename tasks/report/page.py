@@ -1,0 +1,61 @@
+"""The page itself: one file, its scripts known by their hashes, and nothing fetched."""
+
+import importlib.resources
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from tasks.report.labels import number, script_json, usd
+
+TEMPLATES = Path(__file__).parent / "templates"
+LIBRARIES = ("bokeh.min.js", "bokeh-api.min.js")
+
+
+def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """The report as HTML.
+
+    Every text is escaped, and a policy in the page's head lets the browser run the scripts of ours
+    alone, by their hashes, and fetch nothing: a pool's text cannot become a script.
+
+    Args:
+        view: What the templates show.
+        data: What the scripts draw, by the id of the element that holds it.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"number": number, "usd": usd}
+    scripts = [*map(_library, LIBRARIES), (TEMPLATES / "page.js").read_text(encoding="utf-8")]
+    return environment.get_template("page.html").render(
+        **view,
+        policy=_policy(scripts),
+        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        scripts=[Markup(script) for script in scripts],
+        data={name: Markup(script_json(value)) for name, value in data.items()},
+    )
+
+
+@cache
+def _library(name: str) -> str:
+    file = importlib.resources.files("bokeh") / "server" / "static" / "js" / name
+    return file.read_text(encoding="utf-8")
+
+
+def _policy(scripts: list[str]) -> str:
+    """A Content-Security-Policy; styles are open, since the drawings set their own."""
+    hashes = " ".join(
+        f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts
+    )
+    rest = "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'"
+    return f"default-src 'none'; script-src {hashes}; {rest}; form-action 'none'"

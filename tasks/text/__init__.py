@@ -1,1 +1,0 @@
-"""What two texts have in common."""

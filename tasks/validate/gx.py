@@ -1,0 +1,132 @@
+"""Great Expectations, run in memory over tables: findings in our words, Data Docs as its own.
+
+The one module that knows its contexts. It writes nothing but the Data Docs, tells nobody of
+its use, and shows no progress bars.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import great_expectations as gx
+from great_expectations.core.expectation_validation_result import ExpectationValidationResult
+from great_expectations.data_context import EphemeralDataContext
+from great_expectations.data_context.store.store import DataDocsSiteConfigTypedDict
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
+from great_expectations.expectations.expectation import Expectation
+from great_expectations.expectations.metadata_types import FailureSeverity
+
+from tasks.validate.result import Finding
+from tasks.validate.table import Table
+
+MAX_ROWS_NAMED = 10  # in the detail of a finding; Data Docs show as many
+MAX_VALUE_CHARS = 60
+
+
+class Examination(NamedTuple):
+    """The findings in the order of the suites, and the context that can show them."""
+
+    findings: list[Finding]
+    context: EphemeralDataContext
+
+
+def examine(
+    tables: Mapping[str, Table], suites: Mapping[str, Sequence[Expectation]]
+) -> Examination:
+    """Hold each table against its suite. An expectation that cannot be evaluated is not met."""
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(),
+        progress_bars=ProgressBarsConfig(globally=False),
+        analytics_enabled=False,
+    )
+    context = gx.get_context(mode="ephemeral", project_config=config)
+    source = context.data_sources.add_pandas("run")
+    findings: list[Finding] = []
+    for name, suite in suites.items():
+        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
+        definition = gx.ValidationDefinition(
+            name=name,
+            data=batch,
+            suite=context.suites.add(gx.ExpectationSuite(name=name, expectations=list(suite))),
+        )
+        result = context.validation_definitions.add(definition).run(
+            batch_parameters={"dataframe": tables[name].frame},
+            result_format={
+                "result_format": "SUMMARY",
+                "partial_unexpected_count": MAX_ROWS_NAMED,
+                "unexpected_index_column_names": tables[name].key,
+            },
+        )
+        # It puts what could not be evaluated first; ours is the order of the suite.
+        by_text = {_text(one): one for one in result.results}
+        ordered = [by_text[one.description or ""] for one in suite]
+        findings += [_finding(name, one, tables[name].key) for one in ordered]
+    return Examination(findings, context)
+
+
+def write_docs(context: EphemeralDataContext, folder: Path) -> Path:
+    """Write the Data Docs of an examination in place of what is in `folder`.
+
+    Returns:
+        The page to open first.
+    """
+    part = folder.with_name(f".{folder.name}.{os.getpid()}")
+    site: DataDocsSiteConfigTypedDict = {
+        "class_name": "SiteBuilder",
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(part)},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }
+    context.add_data_docs_site("local", site)
+    try:
+        context.build_data_docs()
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder / "index.html"
+
+
+def _text(result: ExpectationValidationResult) -> str:
+    """The sentence of an expectation."""
+    config = result.expectation_config
+    return (config and config.description) or ""
+
+
+def _finding(table: str, result: ExpectationValidationResult, key: Sequence[str]) -> Finding:
+    detail = "" if result.success else _detail(result, key)
+    config = result.expectation_config
+    is_warning = config is not None and config.severity == FailureSeverity.WARNING
+    return Finding(table, _text(result), bool(result.success), detail, is_warning)
+
+
+def _detail(result: ExpectationValidationResult, key: Sequence[str]) -> str:
+    """Which rows break an expectation, the first of them by key and values, or what was found."""
+    told: Any = result.to_json_dict()["result"]
+    if "unexpected_count" in told:
+        named = "; ".join(_row(row, key) for row in told["partial_unexpected_index_list"])
+        return f"{told['unexpected_count']:,} of {told['element_count']:,} rows: {named}"
+    if "observed_value" in told:
+        return f"found {told['observed_value']}"
+    return f"could not be evaluated: {_reason(result.exception_info)}"
+
+
+def _row(row: Mapping[str, Any], key: Sequence[str]) -> str:
+    columns = [*key, *sorted(row.keys() - set(key))]
+    return ", ".join(f"{column} {_value(row[column])}" for column in columns)
+
+
+def _value(value: Any) -> str:
+    text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
+    return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}..."
+
+
+def _reason(exception_info: Mapping[str, Any]) -> str:
+    """The message of the first exception; they come one, or one for each metric by its name."""
+    infos = [exception_info] if "exception_message" in exception_info else exception_info.values()
+    return next(str(info["exception_message"]) for info in infos if info["exception_message"])

@@ -1,0 +1,88 @@
+"""The tables of what came before a model was asked: conservation, ids, vectors and prompts."""
+
+import numpy as np
+import pandas as pd
+
+from tasks.validate.artifacts import Artifacts, Limits
+from tasks.validate.table import Table, n_distinct, texts
+
+
+def pool_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
+    """Tables by name, as `tasks.validate.suite` knows them."""
+    return {
+        "stages": _stages(artifacts, limits),
+        "pool": _pool(artifacts),
+        "ingest_dropped": Table(artifacts.ingest_dropped.to_pandas(), ["line"]),
+        "dedupe_dropped": _dedupe_dropped(artifacts),
+        "unique": _unique(artifacts),
+        "vectors": _vectors(artifacts),
+        "prompts": _prompts(artifacts),
+    }
+
+
+def _stages(artifacts: Artifacts, limits: Limits) -> Table:
+    """One row a stage: what went in, and what became of it."""
+    n_pool, n_unique = len(artifacts.pool), len(artifacts.unique)
+    rows = [
+        ("ingest", artifacts.n_rows, n_pool, len(artifacts.ingest_dropped)),
+        ("dedupe", n_pool, n_unique, len(artifacts.dedupe_dropped)),
+        ("embed", n_unique, len(artifacts.norms), 0),
+        ("cluster", n_unique, len(artifacts.prompts), 0),
+        ("llm_select", limits.n_selected, len(artifacts.selected), 0),
+    ]
+    frame = pd.DataFrame(rows, columns=["stage", "rows_in", "kept", "dropped"])
+    return Table(frame.assign(accounted=frame["kept"] + frame["dropped"]), ["stage"])
+
+
+def _pool(artifacts: Artifacts) -> Table:
+    """One row a record, with the id that its text gives."""
+    return Table(artifacts.pool.to_pandas(), ["id"])
+
+
+def _dedupe_dropped(artifacts: Artifacts) -> Table:
+    """One row a dropped duplicate, with where it and its original stand."""
+    frame = artifacts.dedupe_dropped.to_pandas()
+    pool, unique = set(texts(artifacts.pool, "id")), set(texts(artifacts.unique, "id"))
+    frame = frame.assign(
+        in_pool=frame["id"].isin(pool),
+        kept=frame["id"].isin(unique),
+        original_kept=frame["of_id"].isin(unique),
+    )
+    return Table(frame, ["id"])
+
+
+def _unique(artifacts: Artifacts) -> Table:
+    """One row a kept record, with the number of slots it stands in."""
+    frame = artifacts.unique.to_pandas()
+    n_slots = artifacts.prompts["id"].to_pandas().value_counts()
+    frame = frame.assign(
+        in_pool=frame["id"].isin(set(texts(artifacts.pool, "id"))),
+        n_slots=frame["id"].map(n_slots).fillna(0).astype("int64"),
+    )
+    return Table(frame, ["id"])
+
+
+def _vectors(artifacts: Artifacts) -> Table:
+    """One row a vector, counted from 1, with its norm."""
+    rows = np.arange(1, len(artifacts.norms) + 1)
+    # Great Expectations passes over NaN in a range; as absent values they have their own check.
+    norms = np.where(np.isfinite(artifacts.norms), artifacts.norms, np.nan)
+    return Table(pd.DataFrame({"row": rows, "norm": norms}), ["row"])
+
+
+def _prompts(artifacts: Artifacts) -> Table:
+    """One row a prompt: its number and the one it should have, its size, bounds and slots."""
+    slots = artifacts.prompts.to_pandas().groupby("prompt")["slot"]
+    frame = slots.agg(
+        size="size", n_slots="nunique", first_slot="min", last_slot="max"
+    ).reset_index()
+    n_candidates, n_prompts = (
+        len(artifacts.prompts),
+        max(n_distinct(artifacts.prompts, "prompt"), 1),
+    )
+    frame = frame.assign(
+        expected=range(1, len(frame) + 1),
+        smallest=n_candidates // n_prompts,
+        largest=-(-n_candidates // n_prompts),
+    )
+    return Table(frame, ["prompt"])

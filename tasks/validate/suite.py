@@ -1,0 +1,120 @@
+"""What is expected of each table, as data: one Great Expectations suite a table.
+
+The last argument of each is the sentence that a report shows, distinct within its table.
+"""
+
+from great_expectations.expectations.expectation import Expectation
+
+from tasks.lib.core.drops import DedupeDrop, IngestDrop
+from tasks.lib.core.schemas import POOL
+from tasks.validate.artifacts import METHODS, Limits
+from tasks.validate.expectations import (
+    absent,
+    at_least,
+    between,
+    columns,
+    count,
+    distinct,
+    distinct_together,
+    equal,
+    matches,
+    present,
+    within,
+)
+
+NORM_TOLERANCE = 1e-3  # a float32 sum of a thousand squares is well within; a raw vector is not
+
+
+def suites(limits: Limits) -> dict[str, list[Expectation]]:
+    """The expectations of each table, in reading order."""
+    return {
+        "stages": [equal("rows_in", "accounted", "Rows in are rows kept plus rows dropped")],
+        "told": [equal("told", "counted", "The numbers that stages tell are those one counts")],
+        "pool": [
+            columns([*POOL.names, "recomputed_id"], "The columns are those of a pool"),
+            present("id", "No id is absent"),
+            present("instruction", "No instruction is absent"),
+            distinct("id", "No id occurs twice"),
+            matches("id", "^[0-9a-f]{16}$", "Each id is 16 hexadecimal digits"),
+            equal("id", "recomputed_id", "Each id is the hash of its record's text"),
+        ],
+        "ingest_dropped": [
+            within("reason", list(IngestDrop), "Each dropped row has a known reason")
+        ],
+        "dedupe_dropped": [
+            within("reason", list(DedupeDrop), "Each duplicate has a known reason"),
+            distinct("id", "No record is dropped twice"),
+            within("in_pool", [True], "Each duplicate is of the pool"),
+            within("kept", [False], "No duplicate is kept as well"),
+            within("original_kept", [True], "The original of each duplicate is kept"),
+            between("similarity", 0, 1, "Each similarity is between 0 and 1"),
+        ],
+        "unique": [
+            distinct("id", "No record is kept twice"),
+            within("in_pool", [True], "Each kept record is of the pool"),
+            within("n_slots", [1], "Each kept record stands in exactly one slot"),
+        ],
+        "vectors": [
+            present("norm", "Each vector is finite"),
+            between("norm", 1 - NORM_TOLERANCE, 1 + NORM_TOLERANCE, "Each vector has unit norm"),
+        ],
+        "prompts": [
+            equal("prompt", "expected", "Prompts are numbered from 1 without gaps"),
+            at_least("size", "smallest", "Sizes differ by one at most: none is too small"),
+            at_least("largest", "size", "Sizes differ by one at most: none is too large"),
+            within("first_slot", [1], "Slots begin with 1"),
+            equal("last_slot", "size", "Slots end with the size of the prompt"),
+            equal("n_slots", "size", "No slot is taken twice"),
+        ],
+        "picks": [
+            distinct_together(["round", "id"], "No record is picked twice in a round"),
+            distinct_together(["round", "prompt", "slot"], "No slot is picked twice in a round"),
+            within("method", METHODS, "Each pick was made in a known way"),
+            within("shown", [True], "Each pick was a candidate of its round"),
+            equal("prompt", "shown_prompt", "Each pick is of the prompt that showed it"),
+            equal("slot", "shown_slot", "Each pick is of the slot that showed it"),
+        ],
+        "quotas": [
+            at_least("n_picks", "fewest", "No prompt gives fewer than its share"),
+            at_least("most", "n_picks", "No prompt gives more than its share"),
+            within("first_rank", [1], "Ranks begin with 1"),
+            equal("last_rank", "n_picks", "Ranks end with the number of picks"),
+            equal("n_ranks", "n_picks", "No rank is given twice"),
+        ],
+        "selected": [
+            count(limits.n_selected, f"There are exactly {limits.n_selected:,} records"),
+            distinct("id", "No record is selected twice"),
+            within("in_pool", [True], "Each record is of the pool"),
+            equal("id", "recomputed_id", "Each id is the hash of its record's text"),
+            present("pick_round", "Each record was picked in a round that selects"),
+            equal("round", "pick_round", "Each round is that of the pick"),
+            equal("prompt", "pick_prompt", "Each prompt is that of the pick"),
+            equal("slot", "pick_slot", "Each slot is that of the pick"),
+            equal("rank", "pick_rank", "Each rank is that of the pick"),
+            equal("votes", "pick_votes", "Each number of votes is that of the pick"),
+            equal("method", "pick_method", "Each method is that of the pick"),
+            at_least("round_before", "round", "Smaller budgets come first"),
+            at_least("rank", "rank_before", "The best ranks come first in each"),
+            equal("cluster", "shown_cluster", "Each cluster is that of the candidate"),
+        ],
+        "texts": [
+            between("instruction_chars", 1, None, "No instruction is blank"),
+            between("chars", None, limits.max_chars, f"No text is over {limits.max_chars:,} long"),
+            absent("same_as", "No two texts are the same but for case, forms and white space"),
+            absent("near_to", "No two texts are near-duplicates", is_warning=True),
+            absent(
+                "near_to",
+                f"No more than {limits.max_near_rate:g} of the texts nearly repeat another",
+                max_share=limits.max_near_rate,
+            ),
+        ],
+        "methods": [at_least("max_share", "share", "No method has more than its share")],
+        "judge": [
+            at_least(
+                "allowed",
+                "found",
+                "The judge goes by the texts, not by slots, and not by chance",
+                is_warning=not limits.is_judge_strict,
+            )
+        ],
+    }
