@@ -1,4 +1,4 @@
-"""How often judges of known skill and slot bias pick the best candidates, by way of asking.
+"""How often judges of known skill and position bias pick the best candidates, by way of asking.
 
     python benchmarks/judges.py
 

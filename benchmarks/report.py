@@ -111,13 +111,23 @@ LOSSES = {"excluded": 0, "faulty": 0, "repeated": 0, "duplicates": 0}
 
 
 def _usage(n: int, budget: int) -> dict[str, Any]:
-    slots = {"is_shuffled": True, "n_prompts": n // R, "p_value": 0.5, "slot_bias": 0.1}
-    slots |= {"observed": [n // R**2] * R, "expected": [n / R**2] * R, "slot_bias_by_chance": 0.1}
+    slots = {"is_shuffled": True, "n_prompts": n // R, "p_value": 0.5, "position_bias": 0.1}
+    slots |= {
+        "observed": [n // R**2] * R,
+        "expected": [n / R**2] * R,
+        "position_bias_by_chance": 0.1,
+    }
     return {
         **{"route": "made", "model": "made", "budget": budget, "selected": budget, "partial": None},
         **{"calls": n // R, "prompt_tokens": n, "completion_tokens": n, "usd": 1.0},
         **{"n_unknown_usage": 0, "fallback_routes": [], "answers": {}, "left_out": {}},
-        **{"methods": {"rubric": 0}, "set_aside": {}, "canaries": {}, "rounds": [], "slots": slots},
+        **{
+            "methods": {"rubric": 0},
+            "set_aside": {},
+            "attention_checks": {},
+            "rounds": [],
+            "slots": slots,
+        },
         "agreement": {"n_prompts": 0},
     }
 

@@ -70,8 +70,8 @@ def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
         "n_prompts": n_prompts,
         "observed": [n_prompts, *[0] * (R - 1)] if n_prompts else [],
         "expected": [n_prompts / R] * R if n_prompts else [],
-        "slot_bias": 0.5 if n_prompts else None,
-        "slot_bias_by_chance": 0.2 if n_prompts else None,
+        "position_bias": 0.5 if n_prompts else None,
+        "position_bias_by_chance": 0.2 if n_prompts else None,
         "p_value": 0.0001 if n_prompts else None,
     }
     return {
@@ -92,7 +92,7 @@ def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
         "set_aside": {},
         "slots": slots,
         "agreement": {"n_prompts": 0, "same_first": None, "by_chance": None, "kappa": None},
-        "canaries": {"gibberish": {"shown": 3, "picked": 1, "by_chance": 0.5}},
+        "attention_checks": {"gibberish": {"shown": 3, "picked": 1, "by_chance": 0.5}},
         "rounds": [{"round": 1, "n_candidates": 42, "n_prompts": n_prompts, "n_picks": 6}],
     }
 

@@ -24,17 +24,17 @@ LIMITS = Limits(
     near_threshold=0.8,
     max_near_rate=0,
     max_fallback_rate=0.25,
-    max_slot_bias=0.3,
-    max_canary_rate=0.1,
+    max_position_bias=0.3,
+    max_attention_failures=0.1,
     min_agreement=0.2,
     is_judge_strict=True,
     max_chars=200,
 )
 FAIR = {
     "partial": None,
-    "slots": {"is_shuffled": True, "slot_bias": 0.2, "p_value": 0.5},
+    "slots": {"is_shuffled": True, "position_bias": 0.2, "p_value": 0.5},
     "agreement": {"kappa": 0.6},
-    "canaries": {"gibberish": {"shown": 2, "picked": 0, "by_chance": 0.2}},
+    "attention_checks": {"gibberish": {"shown": 2, "picked": 0, "by_chance": 0.2}},
 }
 FILES = {
     "pool": "ingest/pool.parquet",
@@ -217,4 +217,4 @@ def examined(run: Run, table: str) -> list[Finding]:
 
 
 IDS = [numbered(number)["id"] for number in range(9)]
-BIASED = {"is_shuffled": True, "slot_bias": 0.93, "p_value": 0.0}
+BIASED = {"is_shuffled": True, "position_bias": 0.93, "p_value": 0.0}

@@ -95,7 +95,10 @@ def unreached(call):
 RUNS = {
     "one round": (honest, {}),
     "a tournament": (honest, {"budget": 2}),
-    "votes, canaries and reasons": (explained, {"votes": 3, "canaries": 4, "rationale": True}),
+    "votes, attention checks and reasons": (
+        explained,
+        {"votes": 3, "attention_checks": 4, "rationale": True},
+    ),
     "a record that a provider blocks": (blocked, {}),
     "a prompt without an answer": (useless, {}),
     "a prompt that could not be asked": (unreached, {"max_attempts": 2}),

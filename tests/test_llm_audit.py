@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tasks.llm_select.position_bias import Agreement, SlotAudit
+from tasks.llm_select.position_bias import Agreement, PositionBias
 
 
 def audit(choices: list[tuple[int, int]]) -> dict:
-    found = SlotAudit()
+    found = PositionBias()
     for n_candidates, slot in choices:
         found.add(n_candidates, [slot])
     return found.summary()
@@ -32,7 +32,7 @@ def test_known_values_of_prompts_of_one_size():
     assert summary["chi_square"] == pytest.approx(8.4)
     assert summary["df"] == 2
     assert summary["p_value"] == pytest.approx(np.exp(-4.2), abs=1e-6)
-    assert summary["slot_bias"] == pytest.approx(10 / 60, abs=1e-6)
+    assert summary["position_bias"] == pytest.approx(10 / 60, abs=1e-6)
 
 
 @given(st.lists(st.integers(0, 30), min_size=3, max_size=9).filter(lambda c: sum(c) >= 5 * len(c)))
@@ -51,14 +51,14 @@ def test_expected_counts_respect_the_sizes_of_prompts():
 
 def test_a_judge_of_one_slot_is_as_biased_as_can_be():
     summary = audit([(14, 3)] * 200)
-    assert summary["slot_bias"] == pytest.approx(13 / 14, abs=1e-6)
-    assert summary["slot_bias_by_chance"] < 0.12
+    assert summary["position_bias"] == pytest.approx(13 / 14, abs=1e-6)
+    assert summary["position_bias_by_chance"] < 0.12
     assert summary["p_value"] < 1e-6
 
 
 def test_a_judge_that_takes_each_slot_as_often_has_none():
     summary = audit([(5, slot) for slot in range(1, 6)] * 20)
-    assert summary["slot_bias"] == 0
+    assert summary["position_bias"] == 0
     assert summary["chi_square"] == 0
     assert summary["p_value"] == 1
 
@@ -71,8 +71,8 @@ def test_a_judge_blind_to_slots_fails_a_test_at_5_percent_in_about_5_percent_of_
     summaries = [audit(by_lot(sizes, rng)) for _ in range(600)]
     n_failed = sum(summary["p_value"] < 0.05 for summary in summaries)
     assert 0.025 < n_failed / 600 < 0.08  # three standard errors around 5 %
-    shown = np.mean([summary["slot_bias"] for summary in summaries])
-    assert shown == pytest.approx(summaries[0]["slot_bias_by_chance"], rel=0.05)
+    shown = np.mean([summary["position_bias"] for summary in summaries])
+    assert shown == pytest.approx(summaries[0]["position_bias_by_chance"], rel=0.05)
 
 
 def test_a_judge_that_prefers_the_first_slot_a_little_is_found_in_many_prompts():
@@ -83,7 +83,7 @@ def test_a_judge_that_prefers_the_first_slot_a_little_is_found_in_many_prompts()
 
 
 def test_only_the_first_choice_counts():
-    one, more = SlotAudit(), SlotAudit()
+    one, more = PositionBias(), PositionBias()
     one.add(6, [4])
     more.add(6, [4, 1, 2])
     assert one.summary() == more.summary()
@@ -96,11 +96,11 @@ def test_too_few_prompts_give_no_test(choices):
 
 
 def test_without_ballots_there_is_nothing_to_say():
-    empty = SlotAudit()
+    empty = PositionBias()
     empty.add(5, [])
-    assert empty.summary() == SlotAudit().summary()
+    assert empty.summary() == PositionBias().summary()
     assert empty.summary()["n_prompts"] == 0
-    assert empty.summary()["slot_bias"] is None
+    assert empty.summary()["position_bias"] is None
     assert Agreement(3).summary() == dict.fromkeys(["same_first", "by_chance", "kappa"]) | {
         "n_prompts": 0
     }
@@ -114,7 +114,7 @@ def test_any_run_has_a_summary_of_finite_numbers_within_their_ranges(choices):
     assert sum(summary["observed"]) == summary["n_prompts"]
     assert sum(summary["expected"]) == pytest.approx(summary["n_prompts"], abs=1e-4)
     if summary["n_prompts"]:
-        assert 0 <= summary["slot_bias"] < 1
+        assert 0 <= summary["position_bias"] < 1
     if summary["df"]:
         assert summary["chi_square"] >= 0
         assert 0 <= summary["p_value"] <= 1

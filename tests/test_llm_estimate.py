@@ -135,9 +135,9 @@ def test_what_is_served_lies_inside_the_estimate(pool, tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("budget", [3, 5, 20])
-def test_votes_rounds_and_canaries_are_in_it(budget, tmp_path):
+def test_votes_rounds_and_attention_checks_are_in_it(budget, tmp_path):
     shown, terms = shown_of(POOLS["sample"]()[:90], size=6), terms_of(votes=3, rationale=True)
-    rules = Rules((budget,), 6, Mode.ACROSS, 0, n_canaries=4)
+    rules = Rules((budget,), 6, Mode.ACROSS, 0, n_attention_checks=4)
     with FakeProvider(counted_by(TOKENIZERS["o200k"])) as provider:
         told = estimate(shown, rules, terms, [routes_of(provider)], {})
         found = served(provider, shown, rules, terms, tmp_path)

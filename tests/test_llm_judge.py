@@ -168,10 +168,10 @@ def test_an_answer_without_the_rationale_is_an_answer(provider, put):
     assert len(provider.calls) == 1
 
 
-def test_a_canary_is_shown_in_a_candidate_s_place(provider, put):
+def test_an_attention_check_is_shown_in_a_candidate_s_place(provider, put):
     planting = Planting(0, Kind.INJECTION, seed=5)
     (plain,) = questions(1)
-    (verdict,) = put(provider.deployment(), [plain._replace(canary=planting)], votes=3)
+    (verdict,) = put(provider.deployment(), [plain._replace(attention_check=planting)], votes=3)
     planted, slot = plant(texts(range(SIZE)), planting.kind, planting.seed)
-    assert verdict.canary_slot == slot
+    assert verdict.attention_check_slot == slot
     assert [call.block.texts for call in provider.calls] == [planted]  # one vote will do

@@ -39,7 +39,7 @@ def values(monkeypatch):
         ("rationale", "yes", "llm_select.rationale: "),
         ("votes", 0, "llm_select.votes: "),
         ("votes", 16, "llm_select.votes: "),
-        ("canaries", -1, "llm_select.canaries: "),
+        ("attention_checks", -1, "llm_select.attention_checks: "),
         ("max_usd", -0.01, "llm_select.max_usd: "),
         ("max_usd", float("inf"), "llm_select.max_usd: "),
         ("concurrency", 0, "llm_select.concurrency: "),

@@ -125,7 +125,7 @@ def test_votes_that_go_by_slots_are_all_asked_and_seen_through(desk):
     slots = desk.usage()["slots"]
     assert slots["n_prompts"] == 5
     assert slots["observed"] == [5] + [0] * (SIZE - 1)
-    assert slots["slot_bias"] > slots["slot_bias_by_chance"]
+    assert slots["position_bias"] > slots["position_bias_by_chance"]
     assert desk.usage()["agreement"]["same_first"] == 0
 
 
@@ -141,14 +141,14 @@ def test_a_rationale_is_kept_in_the_receipt(desk):
         assert receipt["reason"] == f"Because of slot {receipt['slot']}."
 
 
-def test_canaries_are_asked_beside_counted_and_change_no_selection(desk):
+def test_attention_checks_are_asked_beside_counted_and_change_no_selection(desk):
     with FakeProvider() as provider:
         desk.run(provider.deployment())
         before = {name: desk.bytes()[name] for name in ("selected.parquet", "picks.parquet")}
-        assert desk.run(provider.deployment(), canaries=6).exit_code == 0
+        assert desk.run(provider.deployment(), attention_checks=6).exit_code == 0
     assert len(provider.calls) == 5 + 6
     assert {name: desk.bytes()[name] for name in before} == before
-    counts = desk.usage()["canaries"]
+    counts = desk.usage()["attention_checks"]
     assert sum(count["shown"] for count in counts.values()) == 6
     assert set(counts) == {"gibberish", "truncated", "injection"}
     shown = [text for call in provider.calls[5:] for text in call.block.texts]

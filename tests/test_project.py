@@ -175,7 +175,7 @@ OTHER_VALUE = {
     "llm_select.fallback_routes": "[gemma]",
     "llm_select.prompt": "LICENSE",
     "llm_select.rationale": "true",
-    "llm_select.canaries": 3,
+    "llm_select.attention_checks": 3,
     "validate.on_judge_fault": "fail",
     "export.formats": "[csv]",
     "baseline.methods": "[random]",

@@ -65,7 +65,7 @@ def test_a_later_round_may_pick_only_what_the_round_before_picked(verdict: Verdi
     [{**BIASED, "p_value": 0.4}, {**BIASED, "p_value": None}, {**BIASED, "is_shuffled": False}],
     ids=["accident", "too few prompts", "paper mode"],
 )
-def test_a_slot_bias_that_says_nothing_of_the_judge_is_no_fault(slots: Row):
+def test_a_position_bias_that_says_nothing_of_the_judge_is_no_fault(slots: Row):
     run = sound()
     run.usage["slots"] = slots
     assert validate(run.artifacts(), LIMITS).failed == []
@@ -77,7 +77,7 @@ def test_a_fault_of_the_judge_is_a_warning_where_it_may_be():
     verdict = validate(run.artifacts(), replace(LIMITS, is_judge_strict=False))
     assert verdict.failed == []
     (warning,) = verdict.warnings
-    assert "slot bias" in warning.detail
+    assert "position bias" in warning.detail
 
 
 def test_a_few_near_duplicates_are_a_warning_that_names_them_and_more_are_a_fault():

@@ -272,15 +272,15 @@ FAULTS = [
     Fault(
         "judge",
         (GOES_BY_TEXT,),
-        "fault slot bias, allowed 0.3, found 0.93",
+        "fault position bias, allowed 0.3, found 0.93",
         lambda run: run.usage.update(slots=BIASED),
     ),
     Fault(
         "judge",
         (GOES_BY_TEXT,),
-        "fault canaries picked, allowed 0.1, found 0.5",
+        "fault attention checks picked, allowed 0.1, found 0.5",
         lambda run: run.usage.update(
-            canaries={"gibberish": {"shown": 4, "picked": 2, "by_chance": 0.2}}
+            attention_checks={"gibberish": {"shown": 4, "picked": 2, "by_chance": 0.2}}
         ),
     ),
     Fault(

@@ -109,7 +109,7 @@ def _other_answers(again: Mapping[str, Any], bill: Mapping[str, Any]) -> str:
         return f"answers are missing: rebuilding met {n_met:,} of {n_known:,}"
     if n_met > n_known:
         return f"it answers {n_met:,} of the questions, and {n_known:,} answers made the selection"
-    return "an answer was changed that led to the selection: of an earlier round, or a canary's"
+    return "an answer was changed that led to the selection: of an earlier round or of a check"
 
 
 def _mend(lock: Lock) -> str:

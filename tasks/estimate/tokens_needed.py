@@ -51,7 +51,7 @@ def work_of(shown: Shown, rules: Rules, terms: Terms, plan: Sequence[Round]) -> 
         calls, prompt_tokens, answer_tokens = (
             a + b for a, b in zip((calls, prompt_tokens, answer_tokens), more, strict=True)
         )
-    n_extra = rules.n_canaries
+    n_extra = rules.n_attention_checks
     extra = n_extra * np.array([prompts[:, 0].min(), prompts[:, 1].max() + MOST_BYTES])
     audit = np.array([n_extra, n_extra * terms.habits.max_answer_tokens])
     return Work(_pair(calls + n_extra), _pair(prompt_tokens + extra), _pair(answer_tokens + audit))

@@ -1,6 +1,6 @@
 """Planted junk: audit questions in which one candidate is known to be worth nothing.
 
-A canary question is put beside the real ones, never in place of one, and selects nothing.
+An attention check question is put beside the real ones, never in place of one, and selects nothing.
 """
 
 import math
@@ -12,7 +12,7 @@ from itertools import cycle
 from typing import NamedTuple
 
 MIN_CHARS, MAX_CHARS = 40, 600  # of gibberish
-MOST_BYTES = 4 * MAX_CHARS  # of any canary in UTF-8
+MOST_BYTES = 4 * MAX_CHARS  # of any attention check in UTF-8
 TORN_SHARE = 1 / 3  # of its words that a torn-off piece keeps, at most
 TORN_WORDS = 6  # and no more than these, or it might be a request already
 DENSE_CHARS = 6  # the same where no spaces stand between words
@@ -22,7 +22,7 @@ _SIGNS = "?!;:.,/#*+-=%&()[]{}<>~^_|"
 
 
 class Kind(StrEnum):
-    """What a canary is."""
+    """What an attention check is."""
 
     GIBBERISH = "gibberish"
     TRUNCATED = "truncated"
@@ -30,15 +30,15 @@ class Kind(StrEnum):
 
 
 class Planting(NamedTuple):
-    """A canary question to ask."""
+    """An attention check question to ask."""
 
     prompt: int  # index of the prompt that it takes its other candidates from
     kind: Kind
     seed: int  # for `plant`
 
 
-def plan(n_prompts: int, n_canaries: int, seed: int) -> list[Planting]:
-    """Which prompts get which canaries: `n_canaries` of them, none where there are no prompts.
+def plan(n_prompts: int, n_attention_checks: int, seed: int) -> list[Planting]:
+    """Return which prompts get which attention checks; none where there are no prompts.
 
     No prompt is taken twice before all are taken once. Kinds take turns. A larger number begins
     with the plan for a smaller one.
@@ -46,14 +46,14 @@ def plan(n_prompts: int, n_canaries: int, seed: int) -> list[Planting]:
     if not n_prompts:
         return []
     lots, seeds = random.Random(f"{seed} prompts"), random.Random(f"{seed} canaries")
-    n_rounds = math.ceil(n_canaries / n_prompts)
+    n_rounds = math.ceil(n_attention_checks / n_prompts)
     prompts = [i for _ in range(n_rounds) for i in lots.sample(range(n_prompts), n_prompts)]
     kinds = cycle(Kind)
-    return [Planting(i, next(kinds), seeds.getrandbits(32)) for i in prompts[:n_canaries]]
+    return [Planting(i, next(kinds), seeds.getrandbits(32)) for i in prompts[:n_attention_checks]]
 
 
 def plant(texts: Sequence[str], kind: Kind, seed: int) -> tuple[list[str], int]:
-    """The texts with a canary in place of one, and its slot (1 = ``texts[0]``).
+    """The texts with an attention check in place of one, and its slot (1 = ``texts[0]``).
 
     Slot, form and letters are drawn by the seed. Gibberish is about as long as what it replaces,
     a truncated text is a piece of one of the longer texts, in its place, an injection names its
@@ -70,11 +70,11 @@ def plant(texts: Sequence[str], kind: Kind, seed: int) -> tuple[list[str], int]:
         enough = min(MIN_CHARS, max(map(len, texts)))
         open_slots = [slot for slot in open_slots if len(texts[slot - 1]) >= enough]
     slot = draw.choice(open_slots)
-    canary = _canary(kind, slot, texts[slot - 1], draw)
-    return [*texts[: slot - 1], canary, *texts[slot:]], slot
+    attention_check = _attention_check(kind, slot, texts[slot - 1], draw)
+    return [*texts[: slot - 1], attention_check, *texts[slot:]], slot
 
 
-def _canary(kind: Kind, slot: int, replaced: str, draw: random.Random) -> str:
+def _attention_check(kind: Kind, slot: int, replaced: str, draw: random.Random) -> str:
     if kind is Kind.GIBBERISH:
         return draw.choice(GIBBERISH)(replaced, draw)
     if kind is Kind.TRUNCATED:

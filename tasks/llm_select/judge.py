@@ -65,11 +65,15 @@ class ModelJudge:
         """The verdict of all votes on a question."""
         limit = self._terms.max_candidate_chars
         texts = [shorten(text, limit) for text in self._texts(question.candidates)]
-        canary = question.canary
-        canary_slot = None
-        if canary is not None:
-            texts, canary_slot = plant(texts, canary.kind, canary.seed)
-        terms = self._terms if canary is None else self._terms._replace(votes=1, take=Take.FIRST)
+        attention_check = question.attention_check
+        attention_check_slot = None
+        if attention_check is not None:
+            texts, attention_check_slot = plant(texts, attention_check.kind, attention_check.seed)
+        terms = (
+            self._terms
+            if attention_check is None
+            else self._terms._replace(votes=1, take=Take.FIRST)
+        )
         n_votes = n_useful(len(texts), terms.votes)
         n_ranks = terms.n_ranks(len(texts), question.n_picks)
         n_wanted = question.n_picks if terms.take is Take.FIRST else len(texts)
@@ -88,7 +92,7 @@ class ModelJudge:
             slots=verdict.slots[kept],
             methods=verdict.methods[kept],
             reasons=verdict.reasons[kept],
-            canary_slot=canary_slot,
+            attention_check_slot=attention_check_slot,
         )
 
     def _verdict(

@@ -32,7 +32,7 @@ class LlmSelect(Params):
     prompt: str
     rationale: bool
     votes: Annotated[int, Field(ge=1, le=15)]
-    canaries: Annotated[int, Field(ge=0)]
+    attention_checks: Annotated[int, Field(ge=0)]
     max_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     max_candidate_chars: Annotated[int, Field(ge=4 * NOTE_CHARS)]
     max_answer_tokens: Annotated[int, Field(ge=64)]  # whitespace of a constrained answer counts

@@ -1,6 +1,6 @@
 """Whether a judge goes by the slot: what it picked, against what slots alone would explain.
 
-`SlotAudit` wants shuffled candidates, so that each stands in each slot by chance, and one ballot
+`PositionBias` wants shuffled candidates, so that each stands in each slot by chance, and one ballot
 a prompt: several votes on the same candidates are no independent trials. `Agreement` wants all
 of a prompt's votes.
 
@@ -29,7 +29,7 @@ DIGITS = 6  # of what is reported; the last bits differ between processors
 Floats = NDArray[np.float64]
 
 
-class SlotAudit:
+class PositionBias:
     """First choices by slot, added up prompt by prompt."""
 
     def __init__(self) -> None:
@@ -49,9 +49,9 @@ class SlotAudit:
         """What to report, ready for JSON, floats rounded to 6 digits.
 
         ``observed`` and ``expected`` are first choices by slot, from slot 1; expected is what a
-        judge gives that is blind to slots, 1 / n to each slot of a prompt of n. ``slot_bias`` is
-        the total variation distance between the two as shares: the part of the first choices
-        that would have to move to another slot, from 0 to 1. ``slot_bias_by_chance`` is what a
+        judge gives that is blind to slots, 1 / n to each slot of a prompt of n.
+        ``position_bias`` is the total variation distance between the two as shares: the part of the first choices
+        that would have to move to another slot, from 0 to 1. ``position_bias_by_chance`` is what a
         judge blind to slots shows on average in as many prompts. ``p_value`` is the chance that
         one shows a chi-square as large; it is None, as are ``chi_square`` and the degrees of
         freedom ``df``, where there are too few prompts for the test.
@@ -67,8 +67,8 @@ class SlotAudit:
             "n_prompts": n_prompts,
             "observed": [int(n) for n in observed],
             "expected": [round(float(n), DIGITS) for n in expected],
-            "slot_bias": _share(np.abs(observed - expected).sum(), n_prompts),
-            "slot_bias_by_chance": _share(deviations.sum(), n_prompts),
+            "position_bias": _share(np.abs(observed - expected).sum(), n_prompts),
+            "position_bias_by_chance": _share(deviations.sum(), n_prompts),
             "chi_square": round(chi_square, DIGITS) if df else None,
             "df": df or None,
             "p_value": p_value,

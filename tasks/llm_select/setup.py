@@ -38,7 +38,10 @@ class Setup(NamedTuple):
         routes = load_chain(values, params.route, params.fallback_routes)
         shown = Shown.read(stage.dep("cluster/prompts.parquet"), stage.dep("ingest/pool.parquet"))
         rules = read_rules(
-            stage.dep("cluster/clusters.json"), params.budget, seed, n_canaries=params.canaries
+            stage.dep("cluster/clusters.json"),
+            params.budget,
+            seed,
+            n_attention_checks=params.attention_checks,
         )
         check_budgets(len(shown.rows), len(shown.prompts), rules)
         plan = plan_rounds(len(shown.rows), len(shown.prompts), rules)

@@ -23,7 +23,7 @@ def work(stage: Stage) -> None:
     """Read the prompts, have them judged, write the selection and what it rests on."""
     check(stage.values)  # keys too, before anything is read
     params, routes, terms, shown, rules, plan = Setup.read(stage, stage.values)
-    n_questions = sum(this.n_prompts for this in plan) + params.canaries
+    n_questions = sum(this.n_prompts for this in plan) + params.attention_checks
     progress = stage.progress(n_questions, "prompts")
     name = selection_name(params, terms, routes, stage.dep("cluster/prompts.parquet"))
     path = stage.state / JOURNAL
@@ -62,12 +62,12 @@ def _tell(bill: Mapping[str, Any], n_candidates: int, spent_usd: float, max_usd:
             "`dvc repro -f llm_select` asks again where it was not reached, and buys nothing twice",
             f"{n_fallback:,}",
         )
-    n_asked = sum(each["shown"] for each in bill["canaries"].values())
-    if not bill["partial"] and n_asked < bill["canaries_planned"]:
+    n_asked = sum(each["shown"] for each in bill["attention_checks"].values())
+    if not bill["partial"] and n_asked < bill["attention_checks_planned"]:
         log.warning(
-            "%s of %s canaries were asked: llm_select.max_usd was reached",
+            "%s of %s attention checks were asked: llm_select.max_usd was reached",
             f"{n_asked:,}",
-            f"{bill['canaries_planned']:,}",
+            f"{bill['attention_checks_planned']:,}",
         )
     if bill["partial"]:
         log.warning(

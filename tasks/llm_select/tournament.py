@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.plan import Round, Rules, plan_rounds
 from tasks.lib.prompts.quota import prompt_order, quotas
-from tasks.llm_select.attention_checks import plan as plan_canaries
+from tasks.llm_select.attention_checks import plan as plan_attention_checks
 from tasks.llm_select.verdicts import Candidates, Judge, Pick, Question, Selection, Verdict
 
 
@@ -49,8 +49,8 @@ async def llm_select(
         selected = _in_front(won_here, selected)
         if is_partial:  # winners of earlier rounds fill it up: they are paid for, too
             return Selection(selected[: rules.budget], picks, plan, [], is_partial=True)
-    canaries = await _audit(first, plan[0], rules, judge)
-    return Selection(selected[: rules.budget], picks, plan, canaries, is_partial=False)
+    attention_checks = await _audit(first, plan[0], rules, judge)
+    return Selection(selected[: rules.budget], picks, plan, attention_checks, is_partial=False)
 
 
 def _in_front(picks: Sequence[Pick], others: Sequence[Pick]) -> list[Pick]:
@@ -96,11 +96,11 @@ async def _hold(
 async def _audit(
     prompts: Sequence[Candidates], this: Round, rules: Rules, judge: Judge
 ) -> list[tuple[Question, Verdict]]:
-    """Questions of the first round asked once more, each with a canary in a candidate's place."""
+    """Ask questions of the first round once more, each with an attention check inserted."""
     n_picks = max(1, this.n_picks // this.n_prompts)
     questions = [
         Question(this.round, each.prompt + 1, prompts[each.prompt], n_picks, each)
-        for each in plan_canaries(len(prompts), rules.n_canaries, rules.seed)
+        for each in plan_attention_checks(len(prompts), rules.n_attention_checks, rules.seed)
     ]
     verdicts = await judge(questions)
     return [(q, v) for q, v in zip(questions, verdicts, strict=False) if v is not None]

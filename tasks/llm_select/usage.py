@@ -9,7 +9,7 @@ from tasks.lib.gateway.routes import Route
 from tasks.lib.prompts.compose import Mode
 from tasks.lib.prompts.plan import Rules
 from tasks.llm_select.attention_checks import Kind
-from tasks.llm_select.position_bias import Agreement, SlotAudit
+from tasks.llm_select.position_bias import Agreement, PositionBias
 from tasks.llm_select.verdicts import Bought, Method, Question, Selection, Verdict
 
 USD_DIGITS = 9
@@ -26,7 +26,7 @@ def usage(
     provider did not tell are upper bounds, and ``n_unknown_usage`` says how many.
     """
     verdicts = [pick.verdict for pick in selection.picks if pick.rank == 1]
-    audited = [verdict for _, verdict in selection.canaries]
+    audited = [verdict for _, verdict in selection.attention_checks]
     bought = [each for verdict in (*verdicts, *audited) for each in verdict.bought]
     methods = Counter(pick.method for pick in selection.selected)
     aside = Counter(each.reason for verdict in verdicts for each in verdict.aside)
@@ -49,14 +49,14 @@ def usage(
         "set_aside": dict(aside),
         "slots": _slots(selection, rules),
         "agreement": _agreement(selection, n_votes),
-        "canaries": _canaries(selection.canaries),
-        "canaries_planned": rules.n_canaries,
+        "attention_checks": _attention_checks(selection.attention_checks),
+        "attention_checks_planned": rules.n_attention_checks,
         "rounds": [this._asdict() for this in selection.rounds],
     }
 
 
 def _digest(bought: Iterable[Bought]) -> str:
-    """64 hex digits of all answers used, in the order of rounds and prompts, canaries last."""
+    """64 hex digits of all answers used, by round and prompt, attention checks last."""
     digest = sha256()
     for each in bought:
         digest.update(f"{each.key} {each.digest}\n".encode())
@@ -73,7 +73,7 @@ def _left_out(bought: Iterable[Bought]) -> dict[str, list[str]]:
 
 
 def _slots(selection: Selection, rules: Rules) -> dict[str, Any]:
-    audit = SlotAudit()
+    audit = PositionBias()
     for pick in selection.picks:
         votes = pick.verdict.votes
         if pick.rank == 1 and votes and votes[0].is_whole:
@@ -90,14 +90,16 @@ def _agreement(selection: Selection, n_votes: int) -> dict[str, Any]:
     return agreement.summary()
 
 
-def _canaries(canaries: Sequence[tuple[Question, Verdict]]) -> dict[str, dict[str, float]]:
+def _attention_checks(
+    attention_checks: Sequence[tuple[Question, Verdict]],
+) -> dict[str, dict[str, float]]:
     """By kind, how many were shown, how many picked, and how many a lot would have picked."""
     counts = {kind.value: {"shown": 0, "picked": 0, "by_chance": 0.0} for kind in Kind}
-    for question, verdict in canaries:
-        if question.canary is not None and verdict.votes:
-            count = counts[question.canary.kind]
+    for question, verdict in attention_checks:
+        if question.attention_check is not None and verdict.votes:
+            count = counts[question.attention_check.kind]
             count["shown"] += 1
-            count["picked"] += verdict.canary_slot in verdict.votes[0].shown
+            count["picked"] += verdict.attention_check_slot in verdict.votes[0].shown
             chance = min(1.0, question.n_picks / len(question.candidates))
             count["by_chance"] = round(count["by_chance"] + chance, 6)
     return {kind: count for kind, count in counts.items() if count["shown"]}

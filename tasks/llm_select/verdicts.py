@@ -32,7 +32,7 @@ class Question(NamedTuple):
     prompt: int  # from 1, in its round
     candidates: Candidates
     n_picks: int
-    canary: Planting | None = None  # then its picks are for the audit alone
+    attention_check: Planting | None = None  # then its picks are for the audit alone
 
 
 class Bought(NamedTuple):
@@ -79,7 +79,7 @@ class Verdict(NamedTuple):
     votes: tuple[Vote, ...]
     bought: tuple[Bought, ...]
     aside: tuple[SetAside, ...] = ()
-    canary_slot: int | None = None
+    attention_check_slot: int | None = None
 
 
 class Pick(NamedTuple):
@@ -116,7 +116,7 @@ class Selection(NamedTuple):
     selected: list[Pick]  # the last round first, then by rank, then by the order of prompts
     picks: list[Pick]  # of all rounds, by round, prompt and rank
     rounds: list[Round]
-    canaries: list[tuple[Question, Verdict]]
+    attention_checks: list[tuple[Question, Verdict]]
     is_partial: bool  # the cap was reached before all was asked
 
 

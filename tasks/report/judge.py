@@ -61,9 +61,9 @@ def slots(usage: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**found, "bars": bars, "verdict": _slot_verdict(found)}
 
 
-def canaries(usage: Mapping[str, Any]) -> list[dict[str, Any]]:
+def attention_checks(usage: Mapping[str, Any]) -> list[dict[str, Any]]:
     """For each kind of planted junk how often it was shown, and picked."""
-    return [{"kind": kind, **found} for kind, found in sorted(usage["canaries"].items())]
+    return [{"kind": kind, **found} for kind, found in sorted(usage["attention_checks"].items())]
 
 
 def _slot_verdict(found: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ INPUTS = (
 USAGE_KEYS = (
     *("route", "fallback_routes", "model", "budget", "selected", "partial", "calls"),
     *("prompt_tokens", "completion_tokens", "usd", "n_unknown_usage", "answers", "left_out"),
-    *("methods", "set_aside", "slots", "agreement", "canaries", "rounds"),
+    *("methods", "set_aside", "slots", "agreement", "attention_checks", "rounds"),
 )
 METRICS_KEYS = ("methods", "overlap", "lower_is_better", "higher_is_better")
 VERDICT_KEYS = ("funnel", "expectations")
@@ -90,7 +90,7 @@ def report(evidence: Evidence, params: Report, seed: int) -> str:
         "sizes": drawn and drawn["sizes"],
         "prompts": prompts(evidence, params.n_prompts),
         "slots": judge.slots(usage),
-        "canaries": judge.canaries(usage),
+        "attention_checks": judge.attention_checks(usage),
         "ledger": judge.ledger(usage),
         "faulty": losses.faulty(evidence, params.n_examples),
         "duplicates": losses.duplicates(evidence, params.n_examples),

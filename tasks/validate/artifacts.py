@@ -62,8 +62,8 @@ class Limits:
     near_threshold: float
     max_near_rate: float
     max_fallback_rate: float
-    max_slot_bias: float
-    max_canary_rate: float
+    max_position_bias: float
+    max_attention_failures: float
     min_agreement: float
     is_judge_strict: bool
     max_chars: int

@@ -33,11 +33,11 @@ from tasks.validate.result import Verdict, count_dropped, count_funnel
 
 MAX_FAILED_TOLD = 10
 BATCH_ROWS = 8192  # of the pool's texts in memory at a time
-USAGE_KEYS = ("selected", "partial", "methods", "rounds", "slots", "agreement", "canaries")
+USAGE_KEYS = ("selected", "partial", "methods", "rounds", "slots", "agreement", "attention_checks")
 
 
 class OnFault(StrEnum):
-    """What becomes of a run whose judge goes by slots or by chance, or falls for canaries."""
+    """What happens when the judge goes by position or chance, or fails attention checks."""
 
     WARN = "warn"
     FAIL = "fail"
@@ -48,8 +48,8 @@ class Validate(Params):
 
     max_near_rate: Annotated[float, Field(ge=0, le=1)]
     max_fallback_rate: Annotated[float, Field(ge=0, le=1)]
-    max_slot_bias: Annotated[float, Field(ge=0, le=1)]
-    max_canary_rate: Annotated[float, Field(ge=0, le=1)]
+    max_position_bias: Annotated[float, Field(ge=0, le=1)]
+    max_attention_failures: Annotated[float, Field(ge=0, le=1)]
     min_agreement: Annotated[float, Field(ge=-1, le=1)]
     on_judge_fault: Annotated[OnFault, Field(strict=False)]
     max_chars: Annotated[int, Field(gt=0)]

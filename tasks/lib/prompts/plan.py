@@ -16,7 +16,7 @@ class Rules(NamedTuple):
     candidates_per_prompt: int  # the most in a prompt of a later round
     mode: Mode  # how winners are composed into the prompts of the next round
     seed: int  # of that composition, and of the order in which prompts get a pick more
-    n_canaries: int = 0  # how many prompts are asked once more, with junk planted
+    n_attention_checks: int = 0  # how many prompts are asked once more, with junk planted
 
     @property
     def budget(self) -> int:
@@ -39,7 +39,7 @@ class Round(NamedTuple):
 
 
 def read_rules(
-    clusters_path: Path, budgets: tuple[int, ...], seed: int, *, n_canaries: int = 0
+    clusters_path: Path, budgets: tuple[int, ...], seed: int, *, n_attention_checks: int = 0
 ) -> Rules:
     """The rules of a selection from the prompts that the file at `clusters_path` tells of.
 
@@ -49,7 +49,7 @@ def read_rules(
     try:
         clusters = json.loads(clusters_path.read_text(encoding="utf-8"))
         size, mode = int(clusters["candidates_per_prompt"]), Mode(clusters["mode"])
-        return Rules(budgets, size, mode, seed, n_canaries)
+        return Rules(budgets, size, mode, seed, n_attention_checks)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"not as the step cluster writes it: {error!r}",

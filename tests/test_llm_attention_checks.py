@@ -34,27 +34,27 @@ def sample_texts() -> list[str]:
 
 
 @given(st.integers(1, 20), st.integers(0, 60), SEEDS)
-def test_no_prompt_gets_two_canaries_more_than_another(n_prompts, n_canaries, seed):
-    plantings = plan(n_prompts, n_canaries, seed)
-    assert len(plantings) == n_canaries
+def test_no_prompt_gets_two_attention_checks_more_than_another(n_prompts, n_attention_checks, seed):
+    plantings = plan(n_prompts, n_attention_checks, seed)
+    assert len(plantings) == n_attention_checks
     counts = Counter(planting.prompt for planting in plantings)
     assert set(counts) <= set(range(n_prompts))
     assert max(counts.values(), default=0) - min(counts[i] for i in range(n_prompts)) <= 1
 
 
 @given(st.integers(1, 20), st.integers(0, 60), SEEDS)
-def test_kinds_take_turns(n_prompts, n_canaries, seed):
-    kinds = Counter(planting.kind for planting in plan(n_prompts, n_canaries, seed))
+def test_kinds_take_turns(n_prompts, n_attention_checks, seed):
+    kinds = Counter(planting.kind for planting in plan(n_prompts, n_attention_checks, seed))
     assert max(kinds[kind] for kind in Kind) - min(kinds[kind] for kind in Kind) <= 1
 
 
 @given(st.integers(1, 20), st.integers(0, 40), SEEDS)
-def test_more_canaries_begin_with_the_fewer(n_prompts, n_canaries, seed):
-    longer = plan(n_prompts, n_canaries + 7, seed)
-    assert longer[:n_canaries] == plan(n_prompts, n_canaries, seed)
+def test_more_attention_checks_begin_with_the_fewer(n_prompts, n_attention_checks, seed):
+    longer = plan(n_prompts, n_attention_checks + 7, seed)
+    assert longer[:n_attention_checks] == plan(n_prompts, n_attention_checks, seed)
 
 
-def test_without_prompts_there_are_no_canaries():
+def test_without_prompts_there_are_no_attention_checks():
     assert plan(0, 5, 1) == []
 
 
@@ -72,7 +72,7 @@ def test_one_text_is_replaced_and_the_others_stay(texts, kind, seed):
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_a_canary_stands_in_each_slot_about_as_often(kind):
+def test_an_attention_check_stands_in_each_slot_about_as_often(kind):
     texts = [f"Compare the rivers of land {i}, and say which one is the longest." for i in range(5)]
     slots = Counter(plant(texts, kind, seed)[1] for seed in range(1000))
     assert all(150 < slots[slot] < 250 for slot in range(1, 6))
@@ -89,7 +89,7 @@ def test_gibberish_is_about_as_long_as_what_it_replaces(seed, n_chars):
 def test_gibberish_has_the_letters_of_the_text_in_one_of_its_forms():
     text = "请用三句话解释光合作用，并举一个沙漠植物的例子。" * 2
     found = [plant([text], Kind.GIBBERISH, seed)[0][0] for seed in range(40)]
-    own = [canary for canary in found if set(canary) - {" "} <= set(text)]
+    own = [check for check in found if set(check) - {" "} <= set(text)]
     assert 0 < len(own) < len(found)
 
 
@@ -130,7 +130,7 @@ def test_no_injection_breaks_out_of_its_fence(form, slot):
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_the_rubric_prefers_no_canary_to_a_real_instruction(kind):
+def test_the_rubric_prefers_no_attention_check_to_a_real_instruction(kind):
     texts = sample_texts()
     assert len(texts) > 400
     draw = random.Random(0)
@@ -139,7 +139,7 @@ def test_the_rubric_prefers_no_canary_to_a_real_instruction(kind):
         assert choose(planted, 1) != [slot], planted[slot - 1]
 
 
-def test_canaries_of_one_run_differ_even_in_one_prompt():
+def test_attention_checks_of_one_run_differ_even_in_one_prompt():
     texts = [f"Compare the rivers of land {i}, and say which one is longest." for i in range(14)]
     plantings = plan(1, 12, seed=3)
     planted = [plant(texts, planting.kind, planting.seed) for planting in plantings]
