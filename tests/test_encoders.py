@@ -114,7 +114,7 @@ class InTurn:
 
 
 def test_shards_have_the_bytes_of_the_whole(minilm, monkeypatch):
-    monkeypatch.setattr("tasks.embed.SHARD_TEXTS", 4)
+    monkeypatch.setattr("tasks.embed.step.SHARD_TEXTS", 4)
     entries = [Entry(f"r{i}", text) for i, text in enumerate([*TEXTS, "one " * 300])]
     recipe = Recipe(MODEL, Precision.FLOAT32, 256, 128)
     blocks = list(embed(entries, minilm, recipe, InTurn()))
