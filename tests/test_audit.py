@@ -253,7 +253,7 @@ def test_other_code_that_selects_the_same_proves_it_and_else_is_named(table):
     old = dvc_md5(usage)
     usage.write_text(usage.read_text().replace('"n_unknown_usage": 0', '"n_unknown_usage": 1'))
     lock.write_text(lock.read_text().replace(old, dvc_md5(usage)))
-    assert "since tasks/llm_select/step.py changed" in told(table).fix
+    assert "since tasks/llm_select changed" in told(table).fix
 
 
 def fates(table):

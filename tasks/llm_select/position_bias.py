@@ -53,7 +53,8 @@ class PositionBias:
         ``position_bias`` is the total variation distance between the two as shares: the part of the
         first choices that would have to move to another slot, from 0 to 1.
         ``position_bias_by_chance`` is what a judge blind to slots shows on average in
-        as many prompts. ``p_value`` is the chance that one shows a chi-square as large; it is None, as are ``chi_square`` and the degrees of
+        as many prompts. ``p_value`` is the chance that one shows a chi-square as large; it is
+        None, as are ``chi_square`` and the degrees of
         freedom ``df``, where there are too few prompts for the test.
         """
         n_prompts = self._sizes.total()
