@@ -12,7 +12,7 @@ Scores = NDArray[np.float64]
 
 
 class Score(StrEnum):
-    """What the number tells; docs/measures.md says how each is come by."""
+    """What the number tells; docs/reference/baselines.md says how each is come by."""
 
     PERPLEXITY = "perplexity"
     OPENNESS = "openness"

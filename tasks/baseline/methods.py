@@ -13,7 +13,7 @@ from tasks.lib.similarity.cosine import Rows, Vectors
 
 
 class Method(StrEnum):
-    """How to choose; docs/measures.md says where each comes from."""
+    """How to choose; docs/reference/baselines.md says where each comes from."""
 
     RANDOM = "random"
     SHORTEST = "shortest"

@@ -14,7 +14,7 @@ from tasks.lib.core.events import log
 from tasks.lib.core.stage import STATE_DIR, Stage
 
 STORE = "responses.sqlite"
-TOKENS_PER_S = 27  # of one core, reading the instruction included; docs/performance.md
+TOKENS_PER_S = 27  # of one core, reading the instruction included; docs/explanation/performance.md
 
 Key = str
 
