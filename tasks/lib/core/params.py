@@ -125,7 +125,9 @@ def _explain(detail: ErrorDetails, name: str, model: type[Params]) -> ParamError
         )
     if detail["type"] == "missing":
         return ParamError(
-            f"{key} is missing", where=PARAMS_FILE, fix="Add it; docs/reference/params.md lists every key."
+            f"{key} is missing",
+            where=PARAMS_FILE,
+            fix="Add it; docs/reference/params.md lists every key.",
         )
     return ParamError(
         f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}",
