@@ -1,8 +1,7 @@
 """What ingest makes of some rows."""
 
-from tasks.ingest.classify import Kept
-from tasks.ingest.step import Ingest, ingest
-from tasks.lib.executor import Engine
+from tasks.ingest.classify import KeptRow, classify_rows
+from tasks.ingest.params import Ingest
 
 SECTION = {
     "source": "pool.jsonl",
@@ -16,12 +15,12 @@ SECTION = {
 def results(rows, **changes):
     """What ingest makes of the rows, which are numbered from 1."""
     params = Ingest.model_validate({**SECTION, **changes})
-    return list(ingest(enumerate(rows, start=1), params, "pool.jsonl", Engine.LOCAL))
+    return list(classify_rows(enumerate(rows, start=1), params, "pool.jsonl"))
 
 
 def record(row, **changes):
     (kept,) = results([row], **changes)
-    assert isinstance(kept, Kept), kept
+    assert isinstance(kept, KeptRow), kept
     return kept.record
 
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.ingest.classify import Kept
-from tasks.ingest.step import Ingest, check, work
-from tasks.ingest.tally import Dropped, Tally, refuse_poor
+from tasks.ingest.classify import DroppedRow, KeptRow
+from tasks.ingest.params import Ingest
+from tasks.ingest.step import check, work
+from tasks.ingest.tally import Tally, check_drop_rate
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.records import record_id
@@ -28,13 +29,13 @@ def tally(kept, **dropped):
     counts = Tally(kept=kept)
     for reason, n in dropped.items():
         for line in range(1, n + 1):
-            counts.drop(Dropped(line, IngestDrop(reason), "why"))
+            counts.drop(DroppedRow(line, IngestDrop(reason), "why"))
     return counts
 
 
 def test_too_many_faulty_rows_stop_the_run_with_their_reasons():
     with pytest.raises(DataError) as caught:
-        refuse_poor(tally(90, excluded=3, nul=6, too_long=1), 0.05, "pool.csv")
+        check_drop_rate(tally(90, excluded=3, nul=6, too_long=1), 0.05, "pool.csv")
     message = str(caught.value)
     assert "7 of 100 rows (7.0%) are faulty" in message
     assert "nul: 6, such as line 1 (why); line 2 (why); line 3 (why)\n" in message
@@ -44,15 +45,15 @@ def test_too_many_faulty_rows_stop_the_run_with_their_reasons():
 
 
 def test_rows_left_out_on_purpose_do_not_count_as_faulty():
-    refuse_poor(tally(1, excluded=50, repeated=49), 0.0, "pool.csv")
-    refuse_poor(tally(95, nul=5), 0.05, "pool.csv")
+    check_drop_rate(tally(1, excluded=50, repeated=49), 0.0, "pool.csv")
+    check_drop_rate(tally(95, nul=5), 0.05, "pool.csv")
 
 
 def test_no_rows_or_none_left_stop_the_run():
-    with pytest.raises(DataError, match="no rows"):
-        refuse_poor(tally(0), 1.0, "pool.csv")
+    with pytest.raises(DataError, match="has no rows"):
+        check_drop_rate(tally(0), 1.0, "pool.csv")
     with pytest.raises(DataError, match=r"all 2 rows are dropped\n  excluded: 2"):
-        refuse_poor(tally(0, excluded=2), 1.0, "pool.csv")
+        check_drop_rate(tally(0, excluded=2), 1.0, "pool.csv")
 
 
 def test_the_summary_counts_every_row_once():
@@ -70,9 +71,7 @@ def workspace(tmp_path, monkeypatch):
 def run(workspace, content, **changes):
     (workspace / "pool.jsonl").write_bytes(content)
     # JSON is YAML, and so a params file.
-    (workspace / "params.yaml").write_text(
-        json.dumps({"engine": "local", "ingest": {**SECTION, **changes}})
-    )
+    (workspace / "params.yaml").write_text(json.dumps({"ingest": {**SECTION, **changes}}))
     Stage("ingest", workspace).run(work)
     folder = workspace / "data" / "ingest"
     pool = read_table(folder / "pool.parquet", POOL).to_pylist()
@@ -141,9 +140,9 @@ def test_a_refused_source_leaves_no_output(workspace):
 )
 def test_params_are_checked_before_a_run(workspace, changes, message):
     (workspace / "pool.jsonl").write_text("{}")
-    assert check({"engine": "local", "ingest": SECTION}) == Ingest.model_validate(SECTION)
+    assert check({"ingest": SECTION}) == Ingest.model_validate(SECTION)
     with pytest.raises(CurationError, match=message):
-        check({"engine": "local", "ingest": {**SECTION, **changes}})
+        check({"ingest": {**SECTION, **changes}})
 
 
 TEXT = st.text(st.characters(), max_size=8)  # with NUL, surrogates and every kind of space
@@ -177,10 +176,10 @@ ROWS = rows_of(st.one_of(JSON, SHORT, TURNS))
 def test_every_row_is_kept_or_dropped_and_ids_are_unique(rows):
     found = results([*rows, {"instruction": "x", "split": ""}], exclude={"split": ["a", True, 0]})
     assert [result.line for result in found] == list(range(1, len(rows) + 2))
-    ids = [result.record.id for result in found if isinstance(result, Kept)]
+    ids = [result.record.id for result in found if isinstance(result, KeptRow)]
     assert len(ids) == len(set(ids))
     for result in found:
-        if isinstance(result, Kept):
+        if isinstance(result, KeptRow):
             assert isinstance(json.loads(result.record.extra), dict)
             "".join(filter(None, result.record)).encode("utf-8")
         else:
@@ -190,7 +189,7 @@ def test_every_row_is_kept_or_dropped_and_ids_are_unique(rows):
 @given(rows_of(st.one_of(st.none(), st.integers(), TEXT, SHORT)))
 def test_ids_do_not_depend_on_the_order_of_rows(rows):
     def ids(some):
-        return {result.record.id for result in results(some) if isinstance(result, Kept)}
+        return {result.record.id for result in results(some) if isinstance(result, KeptRow)}
 
     assert ids(random.Random(0).sample(rows, len(rows))) == ids(rows)
 
@@ -199,7 +198,7 @@ def test_ids_do_not_depend_on_the_order_of_rows(rows):
 def test_text_that_was_kept_once_is_kept_as_it_is(instruction, input_text, output):
     rows = [{"instruction": instruction, "input": input_text, "output": output}]
     (first,) = results(rows)
-    if isinstance(first, Kept):
+    if isinstance(first, KeptRow):
         plain = instruction.replace("\r\n", "\n").replace("\r", "\n").strip()
         assert first.record.instruction == plain
         assert record(
