@@ -24,7 +24,7 @@ from tasks.lib.core.errors import ParamError
 from tasks.lib.core.schemas import DEDUPE_DROPPED, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
-from tasks.lib.executor import Engine
+from tasks.lib.executor import Executor
 from tasks.lib.text.shingles import DENSE, jaccard, normalise, shingles
 from tasks.lib.text.word_changes import Meaning
 
@@ -49,7 +49,7 @@ def deduped(*texts: str | tuple[str, str], threshold: float = 0.8) -> Deduped:
 def deduped_entries(given: list[Entry], threshold: float, batch_size: int = 3) -> Deduped:
     batches = table(given).to_batches(batch_size)
     params = PARAMS.model_copy(update={"near_threshold": threshold})
-    return dedupe(Pool(len(given), lambda: iter(batches)), params, Engine.LOCAL)
+    return dedupe(Pool(len(given), lambda: iter(batches)), params, Executor.LOCAL)
 
 
 def table(given: list[Entry]) -> pa.Table:

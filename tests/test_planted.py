@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.records import LANGUAGES, Plan, overlap, record, write
 from tasks.dedupe.step import Dedupe, Pool, dedupe
-from tasks.lib.executor import Engine
+from tasks.lib.executor import Executor
 
 PLAN = Plan(seed=1)
 N = 4000
@@ -74,7 +74,7 @@ def deduped(made):
         batches = pa.table(columns).to_batches(batch_records)
         params = Dedupe(near_threshold=PLAN.threshold, n_permutations=128)
         pool = Pool(N, lambda: iter(batches))
-        return dedupe(pool, params, Engine.LOCAL, shard_records=shard_records)
+        return dedupe(pool, params, Executor.LOCAL, shard_records=shard_records)
 
     return run
 

@@ -21,7 +21,7 @@ from tasks.lib.core.params import Params, load_section
 from tasks.lib.core.schemas import DEDUPE_DROPPED, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import count_rows, read_batches, write_table
-from tasks.lib.executor import Engine, load_engine
+from tasks.lib.executor import Executor, load_executor
 
 SHARD_RECORDS = 8192  # about a second of work
 
@@ -61,14 +61,14 @@ def check(values: Mapping[str, Any]) -> Dedupe:
     Raises:
         ParamError: A key is unknown, missing or out of range, or the engine is not installed.
     """
-    load_engine(values)
+    load_executor(values)
     return load_section(values, "dedupe", Dedupe)
 
 
 def dedupe(
     pool: Pool,
     params: Dedupe,
-    engine: Engine,
+    engine: Executor,
     watch: Watch = lambda total, unit: lambda n: None,
     shard_records: int = SHARD_RECORDS,
 ) -> Deduped:
@@ -108,7 +108,7 @@ def dedupe(
 
 def work(stage: Stage) -> None:
     """Read the pool; write which records stay, and why the others do not."""
-    params, engine = check(stage.values), load_engine(stage.values)
+    params, engine = check(stage.values), load_executor(stage.values)
     path, columns = stage.dep("ingest/pool.parquet"), list(Entry._fields)
     pool = Pool(count_rows(path, POOL), lambda: read_batches(path, POOL, columns, SHARD_RECORDS))
     kept, dropped = dedupe(pool, params, engine, lambda *task: stage.progress(*task).advance)
@@ -119,7 +119,7 @@ def work(stage: Stage) -> None:
     log.info("dedupe: %s of %s records kept (%s)", f"{len(kept):,}", f"{pool.n_records:,}", reasons)
 
 
-def _keys(pool: Pool, params: Dedupe, engine: Engine, advance: Callable[[int], None]) -> Keys:
+def _keys(pool: Pool, params: Dedupe, engine: Executor, advance: Callable[[int], None]) -> Keys:
     """By what the records of the pool meet: one row each."""
     function = partial(
         fingerprints_of, threshold=params.near_threshold, n_permutations=params.n_permutations
