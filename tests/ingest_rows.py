@@ -1,4 +1,4 @@
-"""What ingest makes of some rows."""
+"""Rows classified as ingest does, in one call."""
 
 from tasks.ingest.classify import KeptRow, classify_rows
 from tasks.ingest.params import Ingest
@@ -13,7 +13,7 @@ SECTION = {
 
 
 def results(rows, **changes):
-    """What ingest makes of the rows, which are numbered from 1."""
+    """Return the result of each row; they are numbered from 1."""
     params = Ingest.model_validate({**SECTION, **changes})
     return list(classify_rows(enumerate(rows, start=1), params, "pool.jsonl"))
 
@@ -25,7 +25,7 @@ def record(row, **changes):
 
 
 def reasons(rows, **changes):
-    """The reason of each dropped row, and None for a kept one."""
+    """Return the reason of each dropped row, and None for a kept one."""
     return [getattr(result, "reason", None) for result in results(rows, **changes)]
 
 

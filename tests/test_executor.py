@@ -192,10 +192,10 @@ def test_a_killed_worker_loses_no_vector(executor, cluster, small_shards):
     recipe = Recipe("all-MiniLM-L6-v2", Precision.FLOAT32, 256, 256)
     encoder = recipe.load()
     entries = [Entry(f"r{i}", f"Say {i} " + "and again " * (i % 40)) for i in range(300)]
-    found = np.zeros((300, encoder.dim), np.float32)
-    expected = np.copy(found)
+    vectors = np.zeros((300, encoder.dim), np.float32)
+    expected = np.copy(vectors)
     for block in blocks_of(entries, encoder):
         expected[block.rows] = block.vectors
     for block in embed.embed(with_a_worker_killed(entries, 200), encoder, recipe, executor):
-        found[block.rows] = block.vectors
-    assert found.tobytes() == expected.tobytes()
+        vectors[block.rows] = block.vectors
+    assert vectors.tobytes() == expected.tobytes()

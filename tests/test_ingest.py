@@ -1,4 +1,4 @@
-"""The step ingest: whatever the source holds, a pool whose rows add up, or a clear refusal."""
+"""The step ingest: any source gives a pool whose rows add up, or a clear refusal."""
 
 import json
 import random
@@ -44,12 +44,12 @@ def test_too_many_faulty_rows_stop_the_run_with_their_reasons():
     assert "-S ingest.max_dropped=0.07" in message
 
 
-def test_rows_left_out_on_purpose_do_not_count_as_faulty():
+def test_excluded_and_repeated_rows_do_not_count_as_faulty():
     check_drop_rate(tally(1, excluded=50, repeated=49), 0.0, "pool.csv")
     check_drop_rate(tally(95, nul=5), 0.05, "pool.csv")
 
 
-def test_no_rows_or_none_left_stop_the_run():
+def test_a_file_without_rows_or_without_kept_rows_stops_the_run():
     with pytest.raises(DataError, match="has no rows"):
         check_drop_rate(tally(0), 1.0, "pool.csv")
     with pytest.raises(DataError, match=r"all 2 rows are dropped\n  excluded: 2"):
@@ -168,17 +168,17 @@ def rows_of(instructions):
     )
 
 
-SHORT = st.sampled_from("abc")  # so that some are equal
+SHORT = st.sampled_from("abc")  # to get equal rows
 ROWS = rows_of(st.one_of(JSON, SHORT, TURNS))
 
 
 @given(ROWS)
 def test_every_row_is_kept_or_dropped_and_ids_are_unique(rows):
-    found = results([*rows, {"instruction": "x", "split": ""}], exclude={"split": ["a", True, 0]})
-    assert [result.line for result in found] == list(range(1, len(rows) + 2))
-    ids = [result.record.id for result in found if isinstance(result, KeptRow)]
+    outcome = results([*rows, {"instruction": "x", "split": ""}], exclude={"split": ["a", True, 0]})
+    assert [result.line for result in outcome] == list(range(1, len(rows) + 2))
+    ids = [result.record.id for result in outcome if isinstance(result, KeptRow)]
     assert len(ids) == len(set(ids))
-    for result in found:
+    for result in outcome:
         if isinstance(result, KeptRow):
             assert isinstance(json.loads(result.record.extra), dict)
             "".join(filter(None, result.record)).encode("utf-8")
@@ -188,14 +188,14 @@ def test_every_row_is_kept_or_dropped_and_ids_are_unique(rows):
 
 @given(rows_of(st.one_of(st.none(), st.integers(), TEXT, SHORT)))
 def test_ids_do_not_depend_on_the_order_of_rows(rows):
-    def ids(some):
-        return {result.record.id for result in results(some) if isinstance(result, KeptRow)}
+    def ids(rows):
+        return {result.record.id for result in results(rows) if isinstance(result, KeptRow)}
 
     assert ids(random.Random(0).sample(rows, len(rows))) == ids(rows)
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
-def test_text_that_was_kept_once_is_kept_as_it_is(instruction, input_text, output):
+def test_kept_text_is_kept_unchanged_the_next_time(instruction, input_text, output):
     rows = [{"instruction": instruction, "input": input_text, "output": output}]
     (first,) = results(rows)
     if isinstance(first, KeptRow):
@@ -211,9 +211,7 @@ LINE = st.one_of(st.binary(max_size=20), ROWS.map(lambda rows: json.dumps(rows[0
 
 @settings(max_examples=50)
 @given(st.lists(LINE, max_size=6).map(b"\n".join), st.sampled_from([0.0, 1.0]))
-def test_whatever_a_jsonl_file_holds_the_step_ends_in_a_pool_or_a_curation_error(
-    tmp_path_factory, content, max_dropped
-):
+def test_any_jsonl_file_gives_a_pool_or_a_curation_error(tmp_path_factory, content, max_dropped):
     workspace = tmp_path_factory.getbasetemp() / "any_bytes"
     workspace.mkdir(exist_ok=True)
     shutil.copy(ROOT / "dvc.yaml", workspace)

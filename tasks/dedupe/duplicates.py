@@ -1,4 +1,4 @@
-"""The two parts of dedupe that work on some of the records at a time."""
+"""The parts of dedupe that process some of the records at a time."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -8,15 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.dedupe.minhash import (
-    BBitSignatures,
-    Fields,
-    Keys,
-    band_keys,
-    bands_for,
-    minhash,
-    to_b_bit,
-)
+from tasks.dedupe.minhash import BBitSignatures, Fields, Keys, band_keys, bands_for, minhash
 from tasks.dedupe.near_duplicates import NearIndex
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.text.shingles import normalise
@@ -29,8 +21,6 @@ class DroppedRecord(NamedTuple):
     """A record that duplicates an earlier, kept one.
 
     Attributes:
-        id: The record's.
-        reason: Whether it is identical or near.
         of_id: The id of the kept record.
         similarity: Jaccard similarity of the shingles, the lower of instruction and input.
     """
@@ -42,12 +32,10 @@ class DroppedRecord(NamedTuple):
 
 
 class Fingerprints(NamedTuple):
-    """What is compared of each record of a batch; row i is record i.
+    """The values by which the records of a batch are compared; row i is record i.
 
     Attributes:
         text_hashes: uint64, shape (n,), equal for the same normalised text.
-        keys: Two records are a candidate pair if they have a key in common.
-        b_bits: Estimate the similarity of a candidate pair.
     """
 
     text_hashes: NDArray[np.uint64]
@@ -84,7 +72,7 @@ def fingerprint(batch: pa.RecordBatch, threshold: float, n_permutations: int) ->
     return Fingerprints(
         np.frombuffer(b"".join(digests), dtype="<u8"),
         band_keys(signatures, bands_for(threshold, n_permutations)),
-        to_b_bit(signatures),
+        signatures.astype(np.uint8),
     )
 
 

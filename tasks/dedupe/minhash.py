@@ -18,7 +18,7 @@ Signatures = NDArray[np.uint32]
 BBitSignatures = NDArray[np.uint8]
 """uint8, shape (n_records, n_permutations): the last byte of each value of a signature.
 
-The share of equal bytes is enough to estimate a similarity."""
+The share of equal bytes is enough to estimate a similarity, in a quarter of the memory."""
 
 Keys = NDArray[np.uint64]
 """uint64, shape (n_records, n_keys): two records are a candidate pair if they have the same key in
@@ -70,11 +70,6 @@ def minhash(records: Sequence[Fields], n_permutations: int) -> Signatures:
             signatures[n_done + filled, k] = np.minimum.reduceat(permuted, starts[filled])
         n_done += len(batch)
     return signatures
-
-
-def to_b_bit(signatures: Signatures) -> BBitSignatures:
-    """Return the last byte of each value, which takes a quarter of the memory."""
-    return signatures.astype(np.uint8)
 
 
 def band_keys(signatures: Signatures, bands: Bands) -> Keys:
