@@ -224,15 +224,18 @@ def test_at_threshold_1_all_shingles_must_be_the_same():
     assert deduped("Say ha ha ha ha", "Say ha ha ha ha!", threshold=1.0).dropped == []
 
 
-def test_a_pool_from_one_template_is_kept_without_its_duplicates():
+def test_in_a_pool_from_one_template_near_duplicates_of_the_first_64_are_dropped():
     rng = random.Random(0)
     words = [
         "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=8)) for _ in range(3 * MAX_CANDIDATES)
     ]
     made = [f"{PASSAGE} Now say what {word} means." for word in words]
-    kept, dropped = deduped(*made, made[-1].upper(), made[0] + ".")
-    assert kept == [f"r{i}" for i in range(len(made))]
-    assert [(d.reason, d.of_id) for d in dropped] == [("identical", kept[-1]), ("near", "r0")]
+    kept, dropped = deduped(*made, made[-1].upper(), made[0] + ".", made[-1] + ".")
+    assert kept == [f"r{i}" for i in (*range(len(made)), len(made) + 2)]
+    assert [(d.reason, d.of_id) for d in dropped] == [
+        ("identical", f"r{len(made) - 1}"),
+        ("near", "r0"),
+    ]
 
 
 # --- any pool ---
