@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -152,3 +153,20 @@ def test_the_doctor_finds_what_is_wrong_and_says_how_to_mend_it(space, tmp_path)
     assert any("surplus is unknown" in what for what in wrong)
     assert any("not a database" in what for what in wrong)
     assert all(wrong.values())
+
+
+def test_the_doctor_names_a_package_outside_the_bounds_of_pyproject(space, tmp_path):
+    root = tmp_path / "upgraded"
+    shutil.copytree(space.root, root)
+    bounds = ["sqlalchemy<2.0", "fastapi<0.139", "prefect>=3.8"]
+    project = f'[project]\nname = "selectllm"\ndependencies = {json.dumps(bounds)}\n'
+    (root / "pyproject.toml").write_text(project)
+    upgraded = Workspace(root, space.env | {"PREFECT_HOME": str(tmp_path)})
+    done = upgraded.selectllm("doctor", "--json", check=False)
+    assert done.returncode == 1
+    wrong = {f["what"]: f["mend"] for f in json.loads(done.stdout) if f["verdict"] == "wrong"}
+    assert set(wrong) == {
+        f"sqlalchemy {version('sqlalchemy')} is not <2.0",
+        f"fastapi {version('fastapi')} is not <0.139",
+    }
+    assert all("pip install -c constraints.txt" in mend for mend in wrong.values())
