@@ -77,18 +77,22 @@ def estimate(override: Override = None, as_json: AsJson = False) -> None:
 
     root = find_root(Path.cwd())
     values, changes = preview(root, override or [])
-    stale = stale_before(root, "llm_select", changes)
+    is_grouped = not stale_before(root, "llm_select", changes)
+    stale = [] if is_grouped else stale_before(root, "embed", changes)
     if stale:
         raise ParamError(
-            f"the prompts are not made yet, or not up to date: {', '.join(stale)}\n"
-            "  Set what concerns them in params.yaml and run `dvc repro cluster` first; it asks "
+            f"the records are not read yet, or not up to date: {', '.join(stale)}\n"
+            "  Set what concerns them in params.yaml and run `dvc repro dedupe` first; it asks "
             "no model and costs nothing."
         )
-    estimated, ratings = quote(root, values), quote_ratings(root, values)
+    estimated = quote(root, values, is_grouped=is_grouped)
+    ratings = quote_ratings(root, values)
     if as_json:
         show.as_json(show_money.plain(estimated) | {"ratings": show_money.plain(ratings)})
     else:
         show_money.estimate(estimated)
+        if not is_grouped:
+            show_money.ungrouped()
         if ratings:
             show_money.ratings(ratings)
 

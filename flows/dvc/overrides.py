@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from flows.dvc import command as dvc
 from flows.errors import ParamError
@@ -110,9 +112,21 @@ def _load(path: Path) -> Any:
     return values
 
 
+class _Representer(RoundTripRepresenter):
+    """Writes null for None; ruamel's own would leave the place empty."""
+
+
+def _null(representer: RoundTripRepresenter, _none: None) -> ScalarNode:
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+_Representer.add_representer(type(None), _null)
+
+
 def _round_trip() -> YAML:
     """YAML that is written as it was read, but for what was changed."""
     yaml = YAML()
+    yaml.Representer = _Representer
     yaml.preserve_quotes = True
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
