@@ -1,7 +1,9 @@
 """The step ingest: any source gives a pool whose rows add up, or a clear refusal."""
 
 import json
+import logging
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -10,11 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.ingest.classify import DroppedRow, KeptRow
+from tasks.ingest.classify import KeptRow
 from tasks.ingest.params import Ingest
 from tasks.ingest.step import check, work
-from tasks.ingest.tally import Tally, check_drop_rate
-from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.records import record_id
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
@@ -23,42 +23,6 @@ from tasks.lib.core.tables import read_table
 from tests.ingest_rows import SECTION, parts, record, results
 
 ROOT = Path(__file__).parents[1]
-
-
-def tally(kept, **dropped):
-    counts = Tally(kept=kept)
-    for reason, n in dropped.items():
-        for line in range(1, n + 1):
-            counts.drop(DroppedRow(line, IngestDrop(reason), "why"))
-    return counts
-
-
-def test_too_many_faulty_rows_stop_the_run_with_their_reasons():
-    with pytest.raises(DataError) as caught:
-        check_drop_rate(tally(90, excluded=3, nul=6, too_long=1), 0.05, "pool.csv")
-    message = str(caught.value)
-    assert "7 of 100 rows (7.0%) are faulty" in message
-    assert "nul: 6, such as line 1 (why); line 2 (why); line 3 (why)\n" in message
-    assert "too_long: 1, such as line 1 (why)" in message
-    assert "excluded" not in message
-    assert "-S ingest.max_dropped=0.07" in message
-
-
-def test_excluded_and_repeated_rows_do_not_count_as_faulty():
-    check_drop_rate(tally(1, excluded=50, repeated=49), 0.0, "pool.csv")
-    check_drop_rate(tally(95, nul=5), 0.05, "pool.csv")
-
-
-def test_a_file_without_rows_or_without_kept_rows_stops_the_run():
-    with pytest.raises(DataError, match="has no rows"):
-        check_drop_rate(tally(0), 1.0, "pool.csv")
-    with pytest.raises(DataError, match=r"all 2 rows are dropped\n  excluded: 2"):
-        check_drop_rate(tally(0, excluded=2), 1.0, "pool.csv")
-
-
-def test_the_summary_counts_every_row_once():
-    text = str(tally(1000, excluded=3, repeated=2, nul=1, not_json=1))
-    assert text == "1,007 rows, 1,000 kept, 3 excluded, 2 repeated, 2 faulty"
 
 
 @pytest.fixture
@@ -115,6 +79,50 @@ def test_the_same_source_gives_the_same_bytes_in_any_folder(workspace):
     shutil.move(workspace / "pool.jsonl", workspace / "deeper" / "pool.jsonl")
     run(workspace, content, source="deeper/pool.jsonl")
     assert [(workspace / "data/ingest" / name).read_bytes() for name in files] == first
+
+
+GOOD = [{"prompt": f"Q{n}"} for n in range(95)]
+EXCLUDED = {"prompt": "Q", "split": "test"}
+NUL = {"prompt": "\0"}
+
+
+def jsonl(*rows):
+    return "\n".join(map(json.dumps, rows)).encode()
+
+
+def test_too_many_faulty_rows_stop_the_run_with_their_reasons(workspace):
+    content = jsonl(*GOOD[:90], *[EXCLUDED] * 3, *[NUL] * 6, {"prompt": "Q" * 1001})
+    with pytest.raises(DataError) as caught:
+        run(workspace, content, exclude={"split": "test"})
+    message = str(caught.value)
+    assert "7 of 100 rows (7.0%) are faulty" in message
+    assert re.search(r"nul: 6, such as line 94 \(.*\); line 95 \(.*\); line 96 \(.*\)\n", message)
+    assert "too_long: 1, such as line 100 (instruction has 1001 characters)" in message
+    assert "excluded" not in message
+    assert "-S ingest.max_dropped=0.07" in message
+
+
+def test_a_share_of_faulty_rows_at_the_limit_is_accepted_and_logged(workspace, caplog):
+    caplog.set_level(logging.INFO, "selectllm")
+    run(
+        workspace,
+        jsonl(*GOOD[:91], GOOD[0], *[EXCLUDED] * 3, *[NUL] * 5),
+        exclude={"split": "test"},
+    )
+    assert "100 rows, 91 kept, 3 excluded, 1 repeated, 5 faulty" in caplog.text
+
+
+def test_excluded_and_repeated_rows_do_not_count_as_faulty(workspace):
+    content = jsonl(*[GOOD[0]] * 50, *[EXCLUDED] * 50)
+    pool, _ = run(workspace, content, max_dropped=0.0, exclude={"split": "test"})
+    assert len(pool) == 1
+
+
+def test_a_file_without_rows_or_without_kept_rows_stops_the_run(workspace):
+    with pytest.raises(DataError, match="has no rows"):
+        run(workspace, b"\n", max_dropped=1.0)
+    with pytest.raises(DataError, match=r"all 2 rows are dropped\n  excluded: 2"):
+        run(workspace, jsonl(EXCLUDED, EXCLUDED), exclude={"split": "test"})
 
 
 def test_a_refused_source_leaves_no_output(workspace):

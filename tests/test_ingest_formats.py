@@ -90,7 +90,7 @@ def test_a_compressed_file_that_is_damaged_or_misnamed_is_refused(read, packed):
         read(f"a.jsonl{packed}", content[:9] + b"surely no compressed data")
     with pytest.raises(DataError, match=f"Rename the file to end with {packed}"):
         read("a.jsonl", content)
-    with pytest.raises(DataError, match=f"Remove {packed} from it"):
+    with pytest.raises(DataError, match=rf"content is not \w+, but the name ends with {packed}"):
         read(f"a.jsonl{packed}", CONTENTS[".jsonl"])
 
 
@@ -289,7 +289,6 @@ def test_a_head_that_ends_inside_a_character_is_utf8(read, shift):
         ("a.txt", b"x", "'.txt' is not a known format"),
         ("a.gz", b"x", "'no suffix' is not a known format"),
         ("a.josnl", b"x", "did you mean .jsonl"),
-        ("a.jsonl.gz", b'{"a": 1}', "content is not gzip, but the name ends with .gz"),
         ("a.csv", gzip.compress(b"a", mtime=0), "content is gzip, but the name ends with .csv"),
         (
             "a.jsonl.gz",
