@@ -25,11 +25,11 @@ from tasks.ingest.rows import Rows
 from tasks.lib.core.errors import DataError, nearest
 
 Reader: TypeAlias = Callable[[io.BufferedReader, str], Rows]
-"""Read rows from the start of an unpacked file; the text says where it is, for errors.
+"""Yield the rows of an unpacked file; the text is its path, for errors.
 
-A row that cannot be used is yielded as a `Fault`. If the rest of the file cannot be used either,
-the reader raises a DataError with the file and, for text, the line. It can look at the first
-`HEAD_BYTES` with ``peek``, and must not seek.
+A reader yields a `Fault` for a row that cannot be used. If the rest of the file cannot be used
+either, it raises a DataError with the path and, for text, the line. It can look at the first
+`HEAD_BYTES` with ``peek``; it must not seek.
 """
 
 READERS: dict[str, Reader] = {
@@ -145,7 +145,9 @@ def _check_magic(head: bytes, suffix: str, where: str) -> None:
     raise DataError(
         f"the content is {content}, but the name ends with {suffix}",
         where=where,
-        fix=f"Rename the file to end with {actual}." if actual else f"Remove {suffix} from it.",
+        fix=f"Rename the file to end with {actual}."
+        if actual
+        else f"Remove {suffix} from the name.",
     )
 
 
