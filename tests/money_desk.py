@@ -184,8 +184,8 @@ def assert_books_agree(ledger, provider):
     """Ours and the provider's: equal for what arrived whole, ours the higher for the rest."""
     assert len(ledger) == len(provider.book)
     known = sorted((row.prompt_tokens, row.completion_tokens) for row in ledger if not row.is_bound)
-    assert known == sorted(entry.tokens for entry in provider.book if entry.is_told)
-    assert tokens(row for row in ledger if not row.is_bound) == provider.told_tokens
+    assert known == sorted(entry.tokens for entry in provider.book if entry.is_reported)
+    assert tokens(row for row in ledger if not row.is_bound) == provider.reported_tokens
     assert_covers(ledger, provider)
     bought = [row.key for row in ledger if row.outcome == "answer"]
     assert len(bought) == len(set(bought))

@@ -4,11 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import zlib
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +18,7 @@ from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import write_table
 from tests.conftest import PROJECT
 from tests.encoding import TEXTS, vectors_of
+from tests.fake_provider import FakeProvider, Response
 
 ENV = {**os.environ, "PYTHONPATH": str(PROJECT)}
 SLOT = np.dtype([("key", "S16"), ("vector", "<f4", (384,)), ("crc", "<u4")])
@@ -172,30 +170,11 @@ def test_a_hub_out_of_reach_is_told_at_once(workspace):
     assert not (workspace / "data/embed/vectors.npy").exists()
 
 
-class _Refuse(BaseHTTPRequestHandler):
-    """A hub that knows no model."""
-
-    def do_GET(self) -> None:
-        self.send_response(404)
-        self.send_header("X-Error-Code", "RepoNotFound")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None: ...
-
-
-@pytest.fixture
-def empty_hub() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Refuse)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-def test_a_model_that_the_hub_does_not_know_is_a_mistake_in_params(workspace, empty_hub):
+def test_a_model_that_the_hub_does_not_know_is_a_mistake_in_params(workspace):
     set_model(workspace, "all-MiniLM-L6-v3")
-    done = run_step(workspace, empty_hub)
+    unknown = Response(404, headers={"X-Error-Code": "RepoNotFound"})
+    with FakeProvider(lambda call: unknown) as hub:
+        done = run_step(workspace, hub.origin)
     assert done.returncode == 2
     assert "sentence-transformers/all-MiniLM-L6-v3 is no folder here and no public" in done.stderr
     assert "Traceback" not in done.stderr

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.lib.core.stage import QUIET, run_step
 from tasks.llm_select.step import work
-from tests.metered_provider import MeteredProvider, faulty
+from tests.fake_provider import FakeProvider, fault, faulty
 from tests.money_desk import Desk, assert_books_agree, assert_covers
 
 N_KILLS = 20
@@ -20,11 +20,11 @@ def some_prose(seed):
     """Faults at random, and prose whenever certain questions are first put."""
     others = faulty(("500", "429 with Retry-After", "body cut short"), rate=0.1, seed=seed)
 
-    def choose(call):
-        is_first = not call.is_reask
-        return "prose" if is_first and "topic 1" in call.block.texts[0] else others(call)
+    def behave(call):
+        is_chatty = not call.is_reask and "topic 1" in call.block.texts[0]
+        return (fault("prose") if is_chatty else others)(call)
 
-    return choose
+    return behave
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_killed_at_20_moments_a_run_ends_in_the_same_bytes_and_buys_nothing_twic
 ):
     killed, undisturbed = (Desk(tmp_path / name, 100) for name in ("killed", "undisturbed"))
     rng = random.Random(5)
-    with MeteredProvider(some_prose(5), latency_s=(0.02, 0.06)) as provider:
+    with FakeProvider(some_prose(5), latency_s=(0.02, 0.06)) as provider:
         killed.set(provider.deployment(), concurrency=CONCURRENCY)
         monkeypatch.chdir(killed.root)
         for i in range(N_KILLS):
@@ -71,7 +71,7 @@ def test_killed_at_20_moments_a_run_ends_in_the_same_bytes_and_buys_nothing_twic
         last = killed.step()
         assert last.wait(60) == 0, last.stderr.read()
         last.communicate()
-    with MeteredProvider(some_prose(9)) as other:
+    with FakeProvider(some_prose(9)) as other:
         undisturbed.set(other.deployment(), concurrency=CONCURRENCY)
         monkeypatch.chdir(undisturbed.root)
         process = forked()
@@ -92,7 +92,7 @@ def test_killed_at_20_moments_a_run_ends_in_the_same_bytes_and_buys_nothing_twic
 def test_two_runs_at_once_buy_each_answer_once(tmp_path):
     first = Desk(tmp_path / "first", 60)
     second = Desk(tmp_path / "second", 60, is_reversed=True)  # else it would trail behind
-    with MeteredProvider(latency_s=(0.2, 0.4)) as provider:
+    with FakeProvider(latency_s=(0.2, 0.4)) as provider:
         for desk in (first, second):
             desk.set(provider.deployment(), concurrency=4)
         shared = {"DVC_ROOT": str(first.root)}  # as in the copies that DVC makes for experiments

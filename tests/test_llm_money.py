@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_provider import Call, Response, fails, honest, says
-from tests.metered_provider import FAULTS, MeteredProvider, faulty
+from tests.fake_provider import FAULTS, Call, FakeProvider, Response, fails, faulty, honest, says
 from tests.money_desk import Desk, assert_books_agree, price
 
 
@@ -17,20 +16,20 @@ def desk(tmp_path):
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_run_survives_a_fault_and_the_books_agree(desk, name):
-    with MeteredProvider(faulty([name], rate=0.3, seed=3)) as provider:
+    with FakeProvider(faulty([name], rate=0.3, seed=3)) as provider:
         selection = desk.select(provider)
         assert name in {entry.fault for entry in provider.book}
     chosen = [pick.candidate for pick in selection.selected]
     assert len(chosen) == len(set(chosen)) == desk.n_prompts
     assert not selection.is_partial
     assert_books_agree(desk.ledger(), provider)
-    if FAULTS[name].is_told:
+    if FAULTS[name].is_reported:
         assert max(provider.n_answers.values()) == 1
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_run_survives_a_mixture_of_all_faults_and_the_books_agree(desk, seed):
-    with MeteredProvider(faulty(FAULTS, rate=0.3, seed=seed)) as provider:
+    with FakeProvider(faulty(FAULTS, rate=0.3, seed=seed)) as provider:
         selection = desk.select(provider)
     chosen = [pick.candidate for pick in selection.selected]
     assert len(chosen) == len(set(chosen)) == desk.n_prompts
@@ -47,7 +46,7 @@ def test_the_provider_s_bill_stays_under_the_cap_and_a_higher_one_completes(
     monkeypatch.chdir(desk.root)
     names = ("500", "prose", "429 with Retry-After", "body cut short", "no usage", "too long")
     chooser = faulty(names, rate=0.2, seed=concurrency)
-    with MeteredProvider(chooser, latency_s=(0.0, 0.05)) as provider:
+    with FakeProvider(chooser, latency_s=(0.0, 0.05)) as provider:
         for max_usd in (0.0, 0.02, 0.04, 1.0):
             desk.set(provider.deployment(), concurrency=concurrency, max_usd=max_usd)
             caplog.clear()
@@ -94,7 +93,7 @@ def test_a_key_is_nowhere_in_what_a_run_leaves_behind_or_says(tmp_path):
     desk = Desk(tmp_path / "desk", 20)
     events = desk.root / "events.jsonl"
     said = []
-    with MeteredProvider() as provider:
+    with FakeProvider() as provider:
         both = [provider.deployment(api_key=f"os.environ/{name}") for name in KEYS]
         for ends_with in (0, 2):
             provider.behave = refuses_the_key if ends_with else tells_the_key
