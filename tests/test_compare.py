@@ -22,7 +22,7 @@ from flows.tracking.comparison import (
 from flows.tracking.comparison_page import page
 from flows.tracking.markdown import comparison as as_markdown
 from flows.tracking.metrics import Figure, leading, of_selection
-from tests.test_run import wait_until
+from tests.workspaces import PATIENCE_S, wait_until
 
 VARIANTS = "compare={one: {second.naps: 1}, two: {second.naps: 2}}"
 
@@ -197,7 +197,7 @@ def test_a_failed_variant_stops_no_other_and_nothing_touches_the_workspace(toy, 
     process = toy.start(*words, "-S", "first.naps=60")
     wait_until((places["one"] / "ran.log").exists)
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert kept(toy) == before
     (places["one"] / "ran.log").unlink()

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.fake_provider import FAULTS, Call, FakeProvider, Response, fails, faulty, honest, says
-from tests.money_desk import Desk, assert_books_agree, price
+from tests.money_desk import MoneyDesk, assert_books_agree, price
+from tests.workspaces import PATIENCE_S
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path / "desk", 16)
+def desk(tmp_path, warm_client):
+    return MoneyDesk(tmp_path / "desk", 16)
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -42,25 +43,23 @@ def test_a_run_survives_a_mixture_of_all_faults_and_the_books_agree(desk, seed):
 def test_the_provider_s_bill_stays_under_the_cap_and_a_higher_one_completes(
     tmp_path, monkeypatch, caplog, concurrency
 ):
-    desk = Desk(tmp_path / "desk", 80)
+    desk = MoneyDesk(tmp_path / "desk", 80, caplog)
     monkeypatch.chdir(desk.root)
     names = ("500", "prose", "429 with Retry-After", "body cut short", "no usage", "too long")
     chooser = faulty(names, rate=0.2, seed=concurrency)
     with FakeProvider(chooser, latency_s=(0.0, 0.05)) as provider:
         for max_usd in (0.0, 0.02, 0.04, 1.0):
-            desk.set(provider.deployment(), concurrency=concurrency, max_usd=max_usd)
-            caplog.clear()
-            exit_code = desk.run()
+            done = desk.run(provider.deployment(), concurrency=concurrency, max_usd=max_usd)
             bill, is_whole = price(provider.billed_tokens), max_usd == 1.0
             assert bill <= max_usd
-            assert exit_code == 0, caplog.text
+            assert done.exit_code == 0, done.said
             usage = desk.usage()
             assert usage["partial"] == (None if is_whole else "max_usd")
             assert len(desk.selected()) == usage["selected"]
             if is_whole:
                 assert usage["selected"] == desk.n_prompts
             else:
-                assert ("PARTIAL" in caplog.text) and usage["selected"] < desk.n_prompts
+                assert ("PARTIAL" in done.said) and usage["selected"] < desk.n_prompts
                 assert bill >= max_usd / 3  # it does spend what it may
     assert_books_agree(desk.ledger(), provider)
 
@@ -90,7 +89,7 @@ def refuses_the_key(call: Call) -> Response:
 
 @pytest.mark.slow
 def test_a_key_is_nowhere_in_what_a_run_leaves_behind_or_says(tmp_path):
-    desk = Desk(tmp_path / "desk", 20)
+    desk = MoneyDesk(tmp_path / "desk", 20)
     events = desk.root / "events.jsonl"
     said = []
     with FakeProvider() as provider:
@@ -98,8 +97,8 @@ def test_a_key_is_nowhere_in_what_a_run_leaves_behind_or_says(tmp_path):
         for ends_with in (0, 2):
             provider.behave = refuses_the_key if ends_with else tells_the_key
             desk.set(both, concurrency=4, rationale=not ends_with)
-            step = desk.step(**KEYS, SELECTLLM_EVENTS=str(events))
-            said += step.communicate(timeout=100)
+            step = desk.start(**KEYS, SELECTLLM_EVENTS=str(events))
+            said += step.communicate(timeout=PATIENCE_S)
             assert step.returncode == ends_with, said
     heard = {call.headers["authorization"] for call in provider.calls}
     assert heard == {f"Bearer {key}" for key in KEYS.values()}

@@ -28,13 +28,13 @@ from tests.sound_run import (
     IDS,
     INSTRUCTIONS,
     LIMITS,
-    PROJECT,
     Row,
     Run,
     examined,
     sound,
     tournament,
 )
+from tests.workspaces import PROJECT
 
 
 @pytest.fixture(scope="session")
