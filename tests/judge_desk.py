@@ -55,10 +55,14 @@ def on(item, then, otherwise=honest):
 @pytest.fixture(scope="session")
 def warm_client():
     """Make LiteLLM's first call, which takes seconds: no test with a short deadline should."""
+
+    async def talk(litellm, **call):
+        await litellm.acompletion(model="openai/fake", api_key="none", **call)
+        await litellm.close_litellm_async_clients()
+
     with FakeProvider(says("ready")) as server:
-        call = {"model": "openai/fake", "api_base": server.api_base, "api_key": "none"}
         question = [{"role": "user", "content": "Are you ready?"}]
-        asyncio.run(load_litellm().acompletion(**call, messages=question))
+        asyncio.run(talk(load_litellm(), api_base=server.api_base, messages=question))
 
 
 @pytest.fixture

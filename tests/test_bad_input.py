@@ -87,7 +87,10 @@ def test_a_missing_key_is_named_and_no_stage_runs(space):
         ("table.parquet", b"PAR1 but no table", "Parquet"),
     ],
 )
-def test_a_source_that_cannot_be_used_is_refused_by_ingest(tmp_path, name, content, words):
+def test_a_source_that_cannot_be_used_is_refused_by_ingest(
+    tmp_path, monkeypatch, name, content, words
+):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(content)
     StepWorkspace(tmp_path).update(ingest={"source": name})
     with pytest.raises(CurationError, match=words) as refusal:
