@@ -141,6 +141,9 @@ class World(StepWorkspace):
         self.write("cluster/prompts.parquet", shown, PROMPTS)
         self.write("llm_select/picks.parquet", [*picks, *filter(None, [loser])], PICKS)
         self.write("llm_select/selected.parquet", chosen, SELECTED)
+        clusters = {"n_records": len(unique), "n_prompts": len(unique) // R, "n_clusters": R}
+        clusters |= {"solver": "k_means_constrained", "solver_reason": "294 is quick"}
+        self.write_json("cluster/clusters.json", clusters)
         others = [
             {"method": "random", "seed": 0, "rank": 1 + i, "id": each}
             for i, each in enumerate(unique[:6])

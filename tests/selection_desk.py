@@ -55,7 +55,8 @@ class Desk(StepWorkspace):
         self.budget, self.caplog = budget, caplog
         self.records = {r["id"]: r for r in records}
         clusters = (np.arange(len(records)) % size).astype(np.int32)
-        prompts = compose(clusters, size, Mode.ACROSS, 0)[:: -1 if is_reversed else 1]
+        prompts = compose(clusters, len(records) // size, Mode.ACROSS, 0)
+        prompts = prompts[::-1] if is_reversed else prompts
         self.prompts = [[records[i]["id"] for i in prompt] for prompt in prompts]
         self.write("ingest/pool.parquet", records[::-1], POOL)  # another order than the candidates'
         shown = [

@@ -52,6 +52,8 @@ def refused(space, *overrides, env=None):
         ("llm_select.budegt=7", "did you mean budget?"),
         ("clutser.mode=across", "did you mean cluster?"),
         ("cluster.mode=accross", "across"),
+        ("cluster.n_prompts=30", "-S cluster.candidates_per_prompt=null"),
+        ("cluster.candidates_per_prompt=null", "-S cluster.n_prompts=1000"),
         ("llm_select.route=chatgtp", "chatgpt"),
         ("llm_select.prompt=no/such.txt", "no/such.txt"),
         ("export.formats=[xlsx]", "alpaca"),
@@ -100,7 +102,7 @@ def test_a_source_that_cannot_be_used_is_refused_by_ingest(
 
 
 @pytest.mark.slow
-def test_a_budget_above_the_pool_says_how_many_there_are(space):
+def test_a_budget_above_the_pool_is_refused_before_anything_is_embedded(space):
     rows = "".join(json.dumps({"instruction": f"Say the word {w} twice."}) + "\n" for w in "abcde")
     (space.root / "five.jsonl").write_text(rows)
     with space.params_kept():
@@ -110,7 +112,8 @@ def test_a_budget_above_the_pool_says_how_many_there_are(space):
     assert "5" in done.stderr
     assert "llm_select.budget" in done.stderr
     assert "Traceback" not in done.stderr
-    assert (space.root / "data/embed/vectors.npy").exists()  # what was computed is kept
+    assert (space.root / "data/dedupe/unique.parquet").exists()  # what was computed is kept
+    assert not (space.root / "data/embed").exists()
 
 
 def test_a_full_disk_is_told_and_leaves_nothing_half_written(space):
