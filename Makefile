@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" pytest --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test quick check style types tests lock clean
 
@@ -13,7 +13,7 @@ test: .venv/installed style ## every check and every test; types while tests wai
 	@$(MAKE) --no-print-directory --jobs 2 types tests
 
 quick: .venv/installed style ## the checks and tests that take a minute
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -n 2 -m "not slow"
 
 check: .venv/installed style types ## format, lint, spelling, types
 
@@ -25,8 +25,8 @@ style: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 
-tests: .venv/installed
-	$(PYTEST)
+tests: .venv/installed # three workers for two cores: they wait for processes half of the time
+	$(PYTEST) -n 3
 
 lock: ## pin every package anew, for Python 3.11 to 3.13 (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \

@@ -40,9 +40,18 @@ STAGE_NAMES = (
 FIRST_PARTY = ("tasks", "flows", "dvc.yaml", "params.yaml", "prefect.yaml", "data/sample")
 
 
+LONGEST = ("project", "deployment", "run", "run_parameters", "paid_run")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run slow files first, so that no worker is left alone with one at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Run the longest files first, so that no worker is left alone with one at the end."""
+    order = {PROJECT / f"tests/test_{name}.py": place for place, name in enumerate(LONGEST)}
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        is_fast = item.get_closest_marker("slow") is None
+        return is_fast, order.get(item.path, len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
