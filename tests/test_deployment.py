@@ -15,8 +15,7 @@ from ruamel.yaml import YAML
 from tests.conftest import STAGE_NAMES
 from tests.workspaces import PATIENCE_S, wait_until
 
-# On a busy machine the first run takes five minutes.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.slow
 
 SOON = {"interval": 20, "slug": "soon", "active": True}
 PARAMETERS = {"budget": 12}  # of all runs: the nightly one may come due while we wait
