@@ -194,7 +194,7 @@ def test_a_failed_variant_stops_no_other_and_nothing_touches_the_workspace(toy, 
     bad = "compare.bad={second.ending: data}"
     words = ["compare", "-S", "first.source=../beside.txt", "-S", VARIANTS, "-S", bad]
     places = {n: toy.root / f".selectllm/compare/{n}{toy.root}" for n in ("one", "two", "bad")}
-    process = toy.start(*words, "-S", "first.naps=60")
+    process = toy.start(*words, "-S", "first.naps=6000")
     wait_until((places["one"] / "ran.log").exists)
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=PATIENCE_S)

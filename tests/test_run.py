@@ -94,12 +94,15 @@ def test_progress_and_log_lines_reach_the_flow_run(space, server):
     first = next(a for a in artifacts if a["description"] == "first: 12 naps")
     assert first["type"] == "progress"
     assert float(first["data"]) == 100.0
-    logs = wait_until(lambda: server.ask("logs", sort="TIMESTAMP_DESC", limit=200))
-    assert any("python -m tasks.first" in log["message"] for log in logs)
+    assert wait_until(lambda: [log for log in _logs(server) if "python -m tasks.first" in log])
+
+
+def _logs(server):
+    return [log["message"] for log in server.ask("logs", sort="TIMESTAMP_DESC", limit=200)]
 
 
 def test_a_second_run_in_the_same_workspace_stops_with_a_word(space):
-    running = space.start("run", "-S", "first.naps=60")
+    running = space.start("run", "-S", "first.naps=6000")
     wait_until(lambda: step_process(space, "first"))
     params = (space.root / "params.yaml").read_bytes()
     refused = space.selectllm("run", "-S", "second.naps=2", check=False)
@@ -115,7 +118,7 @@ def test_a_second_run_in_the_same_workspace_stops_with_a_word(space):
 def test_interrupted_it_ends_in_seconds_with_nothing_left(toy, server, number, where):
     if where == "own server":
         toy.env.update(server.env)
-    running = toy.start("run", "-S", "first.naps=200")
+    running = toy.start("run", "-S", "first.naps=6000")
     wait_until(lambda: step_process(toy, "first"))
     start = time.monotonic()
     os.killpg(running.pid, number)  # a terminal sends Ctrl-C to the whole group
@@ -128,7 +131,7 @@ def test_interrupted_it_ends_in_seconds_with_nothing_left(toy, server, number, w
 
 
 def test_after_an_interrupt_the_next_run_goes_on(space):
-    running = space.start("run", "-S", "second.naps=200")
+    running = space.start("run", "-S", "second.naps=6000")
     wait_until(lambda: step_process(space, "second"))
     os.killpg(running.pid, signal.SIGINT)
     running.communicate(timeout=PATIENCE_S)
@@ -138,7 +141,7 @@ def test_after_an_interrupt_the_next_run_goes_on(space):
 
 
 def test_when_dvc_is_killed_its_step_ends_and_no_second_writer_starts(space):
-    running = space.start("run", "-S", "first.naps=200")
+    running = space.start("run", "-S", "first.naps=6000")
     step = wait_until(lambda: step_process(space, "first"))
     dvc = next(p for p in step.parents() if "repro" in p.cmdline())
     dvc.kill()
@@ -152,7 +155,7 @@ def test_when_dvc_is_killed_its_step_ends_and_no_second_writer_starts(space):
 
 
 def test_when_the_flow_is_killed_everything_it_started_ends(space):
-    running = space.start("run", "-S", "first.naps=200")
+    running = space.start("run", "-S", "first.naps=6000")
     wait_until(lambda: step_process(space, "first"))
     flow = next(p for p in psutil.Process(running.pid).children() if "flows.curate" in p.cmdline())
     flow.kill()
@@ -164,7 +167,7 @@ def test_when_the_flow_is_killed_everything_it_started_ends(space):
 
 
 def test_when_the_step_is_killed_no_half_artifact_is_taken_for_whole(space):
-    space.set("first.naps=200", "first.ending=well")
+    space.set("first.naps=6000", "first.ending=well")
     running = space.start("run")
     step = wait_until(lambda: step_process(space, "first"))
     step.kill()
