@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ import httpx
 import pytest
 from hypothesis import settings
 
-from tests.workspaces import PROJECT, QUIET, Workspace, lay_out, wait_until
+from tests.workspaces import PROJECT, QUIET, Workspace, free_port, lay_out, wait_until
 
 settings.register_profile("shared machine", deadline=None)  # an example may wait for its turn
 settings.load_profile("shared machine")
@@ -95,9 +94,7 @@ class PrefectServer:
 @pytest.fixture(scope="session")
 def server(prefect_home: Path) -> Iterator[PrefectServer]:
     """A Prefect server for all tests that ask it something."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home)}
     env["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]

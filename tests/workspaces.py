@@ -4,7 +4,9 @@ import contextlib
 import io
 import json
 import os
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -47,6 +49,15 @@ def wait_until(
             return value
         time.sleep(poll_s)
     raise AssertionError(f"not within {within_s} s\n{evidence()}")
+
+
+def free_port() -> int:
+    """Return a free port below those that the kernel gives to clients, which might take it."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def lay_out(root: Path, *parts: str) -> None:
