@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from flows.cli.app import app  # noqa: E402
-from flows.dvc.graph import load_yaml  # noqa: E402
 from tasks.lib.core import schemas  # noqa: E402
+from tasks.lib.core.params import read_params  # noqa: E402
 from tasks.lib.gateway.deployment import Deployment  # noqa: E402
 
 PAGES = ROOT / "docs" / "reference"
@@ -43,8 +43,8 @@ SHARED = {
 
 def pages() -> dict[Path, str]:
     """Return the text of every page with tables, by its path."""
-    declared = load_yaml(ROOT / "dvc.yaml")["stages"]
-    values = load_yaml(ROOT / "params.yaml")
+    declared = read_params(ROOT / "dvc.yaml")["stages"]
+    values = read_params(ROOT / "params.yaml")
     group = typer.main.get_command(app)
     notes = _schema_notes()
     parts = {

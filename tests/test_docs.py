@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from flows.cli.app import app
-from flows.dvc.graph import load_yaml
 from tasks.baseline.methods import Method
+from tasks.lib.core.params import read_params
 from tasks.measure.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER
 from tests.conftest import PROJECT
 
@@ -76,7 +76,7 @@ def test_every_command_on_a_page_exists_and_so_does_every_key(page):
     assert {words[0] for words in commands(page, "selectllm")} <= known
     targets = re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
     assert {words[0] for words in commands(page, "make")} <= set(targets)
-    params = load_yaml(PROJECT / "params.yaml")
+    params = read_params(PROJECT / "params.yaml")
     for section, key in re.findall(r"-S '?([a-z_]+)\.([a-z_]+)=", text):
         assert section in params
         assert section in ("models", "compare") or key in params[section], f"{section}.{key}"

@@ -170,6 +170,7 @@ OTHER_VALUE = {
     "embed.model": "data/sample",
     "embed.precision": "bfloat16",
     "cluster.mode": "across",
+    "cluster.n_prompts": 30,
     "llm_select.route": "chatgpt",
     "llm_select.take": "last",
     "llm_select.fallback_routes": "[gemma]",
@@ -247,7 +248,7 @@ def _force(params, key):
 def test_the_estimate_and_the_books_are_told_as_json(done):
     rated = ["-S", "baseline.methods=[alpagasus]", "-S", "baseline.route=chatgpt"]
     asked = ["estimate", "-S", "llm_select.votes=3", *rated, "--json"]
-    told = json.loads(done.selectllm(*asked).stdout)
+    told = json.loads(done.call(*asked).stdout)
     assert told["work"]["calls"] == [64, 96]
     costs = {cost["route"]: cost for cost in told["costs"]}
     assert next(iter(costs)) == "offline"
@@ -256,18 +257,34 @@ def test_the_estimate_and_the_books_are_told_as_json(done):
     assert "input_cost_per_token" not in costs["gemma"]["problem"]
     assert told["ratings"]["work"]["calls"][0] > 60
     assert 0 < told["ratings"]["cost"]["usd"][0] < told["ratings"]["cost"]["usd"][1]
-    (booked,) = json.loads(done.selectllm("journal", "sum", "--json").stdout)
+    (booked,) = json.loads(done.call("journal", "sum", "--json").stdout)
     assert (booked["route"], booked["outcome"], booked["usd"]) == ("offline", "answer", 0)
     assert booked["calls"] >= 32  # other tests have asked here, too
-    assert len(json.loads(done.selectllm("journal", "list", "--limit", "5", "--json").stdout)) == 5
-    kept = done.selectllm("journal", "prune", "--before", "2099-01-01")
+    assert len(json.loads(done.call("journal", "list", "--limit", "5", "--json").stdout)) == 5
+    kept = done.call("journal", "prune", "--before", "2099-01-01")
     assert kept.stdout.startswith(f"{booked['calls']} answers are from before")
-    stale = done.selectllm("estimate", "-S", "cluster.candidates_per_prompt=9", check=False)
+    stale = done.call("estimate", "-S", "ingest.max_field_chars=50")
     assert stale.returncode == 2
-    assert "dvc repro cluster" in stale.stderr
-    nonsense = done.selectllm("journal", "prune", "--before", "soon", check=False)
+    assert "dvc repro dedupe" in stale.stderr
+    nonsense = done.call("journal", "prune", "--before", "soon")
     assert nonsense.returncode == 2
     assert "is no day" in nonsense.stderr
+
+
+def test_an_estimate_needs_no_clusters(done):
+    before = json.loads(done.selectllm("estimate", "--json").stdout)["work"]
+    shutil.rmtree(done.root / "data/cluster")
+    shutil.rmtree(done.root / "data/embed")
+    without = done.selectllm("estimate", "--json").stdout
+    by_number = ["-S", "cluster.n_prompts=30", "-S", "cluster.candidates_per_prompt=null"]
+    other = done.selectllm("estimate", *by_number)
+    done.dvc("checkout")
+    after = json.loads(without)["work"]
+    assert after["calls"] == before["calls"] == [32, 32]
+    assert after["prompt_tokens"][1] == before["prompt_tokens"][1]
+    assert after["prompt_tokens"][0] == pytest.approx(before["prompt_tokens"][0], rel=0.01)
+    assert "30 prompts, 1 round" in other.stdout
+    assert "prompts are not made yet" in other.stderr
 
 
 def test_plan_says_what_would_run_and_why(done):
@@ -275,7 +292,7 @@ def test_plan_says_what_would_run_and_why(done):
     params = done.root / "params.yaml"
     original = params.read_text()
     _force(params, "cluster.mode")
-    told = json.loads(done.selectllm("plan", "--json").stdout)
+    told = json.loads(done.call("plan", "--json").stdout)
     params.write_text(original)
     actions = {step["stage"]: step["action"] for step in told}
     assert set(actions) == set(STAGE_NAMES)
@@ -339,7 +356,7 @@ def test_any_changed_byte_is_found_and_its_file_named_and_in_an_empty_clone_none
         journal.write_bytes(kept)
     assert verify(root).differences == []
     journal.unlink()
-    refused = empty.selectllm("verify", check=False)
+    refused = empty.call("verify")
     assert refused.returncode == 1
     assert "journal.sqlite: the journal is missing" in refused.stderr
     assert "not proven" in refused.stdout
