@@ -5,6 +5,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 import typer
@@ -67,6 +68,23 @@ def test_every_baseline_is_described():
     assert {method for method in Method if f"`{method}`" not in text} == set()
     in_prompts = {f"{way}_{mode}" for way in ("random", "rubric") for mode in ("within", "across")}
     assert first_cells("docs/reference/baselines.md") <= {*Method, *in_prompts}
+
+
+def test_the_graph_on_the_front_page_orders_the_stages_as_dvc_yaml_does():
+    lines = re.findall(r"^ +(\w+ -->.*)$", (PROJECT / "docs/index.md").read_text(), re.MULTILINE)
+    drawn = {edge for line in lines for edge in pairwise(line.split(" --> "))}
+    stages = read_params(PROJECT / "dvc.yaml")["stages"]
+    maker = {next(iter(out)): name for name, stage in stages.items() for out in stage["outs"]}
+    declared = {(maker[d], name) for name, s in stages.items() for d in s["deps"] if d in maker}
+    assert closure(drawn) == closure(declared)
+
+
+def closure(edges):
+    """All pairs of stages of which the second runs after the first."""
+    pairs = set(edges)
+    while new := {(a, d) for a, b in pairs for c, d in pairs if b == c} - pairs:
+        pairs |= new
+    return pairs
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
