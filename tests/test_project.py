@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import mlflow
+import numpy as np
 import pytest
 from dvc.repo import Repo
 
@@ -16,6 +17,7 @@ from flows.cli.console import FUNNEL
 from flows.dvc.graph import load_yaml, read_graph
 from flows.dvc.plan import plan
 from tasks.audit.verify import verify
+from tasks.lib.kmeans import balanced, constrained
 from tests.conftest import PROJECT, STAGE_NAMES
 
 pytestmark = pytest.mark.slow
@@ -70,6 +72,17 @@ def test_the_funnel_in_readme_is_that_of_a_real_run(done):
     counted = json.loads((done.root / "data/validate/result.json").read_text())["funnel"]
     real = {text: f"{counted[name]:,}" for name, text in FUNNEL.items() if counted[name]}
     assert {text: number.strip() for text, number in told.items()} == real
+
+
+@pytest.mark.parametrize("n_clusters", [4, 14, 32, 63])
+def test_both_solvers_find_clusters_of_the_sample_that_are_equally_tight(done, n_clusters):
+    assert (
+        json.loads((done.root / "data/cluster/clusters.json").read_text())["solver"]
+        == "k_means_constrained"
+    )
+    vectors = np.load(done.root / "data/embed/vectors.npy")
+    theirs, ours = (s.equal_size_kmeans(vectors, n_clusters, 0) for s in (constrained, balanced))
+    assert theirs.inertia == pytest.approx(ours.inertia, rel=0.005)
 
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")

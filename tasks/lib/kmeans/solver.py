@@ -53,7 +53,7 @@ def choose(wanted: Wanted, n: int, n_clusters: int) -> SolverChoice:
 
 
 def is_quick(n: int, n_clusters: int) -> bool:
-    """Return whether k-means-constrained takes at most a few seconds."""
+    """Return whether k-means-constrained takes under 2 s, decided by size alone."""
     return n * n_clusters <= MAX_PAIRS
 
 
