@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from tasks.embed.batches import padded_length
 from tasks.embed.model_source import Source, absolute, find_model
-from tasks.embed.npy_writer import write_vectors
-from tasks.embed.parallel import as_done
-from tasks.embed.pool_texts import Entry
-from tasks.embed.precision import Precision
-from tasks.embed.ray_worker import Recipe, block_of, traits_of
+from tasks.embed.parallel import map_unordered
+from tasks.embed.pool_texts import PoolText
+from tasks.embed.encoder_spec import EncoderSpec, Precision
+from tasks.embed.ray_worker import embed_shard, fingerprint
 from tasks.embed.step import check, embed
 from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.unique import write_vectors
 from tests.encoding import MODEL, TEXTS, Letters, vectors_of
 
 SECTION = {
@@ -63,7 +63,7 @@ def test_a_vector_without_direction_names_its_record(value):
 def test_a_stream_is_not_read_far_ahead_of_what_is_done():
     taken = []
     stream = (taken.append(i) or i for i in range(100))
-    done = as_done(lambda i: -i, stream, n_threads=2)
+    done = map_unordered(lambda i: -i, stream, n_threads=2)
     first = next(done)
     assert first[1] == -first[0]
     assert len(taken) <= 4
@@ -115,9 +115,9 @@ class InTurn:
 
 def test_shards_have_the_bytes_of_the_whole(minilm, monkeypatch):
     monkeypatch.setattr("tasks.embed.step.SHARD_TEXTS", 4)
-    entries = [Entry(f"r{i}", text) for i, text in enumerate([*TEXTS, "one " * 300])]
-    recipe = Recipe(MODEL, Precision.FLOAT32, 256, 128)
-    blocks = list(embed(entries, minilm, recipe, InTurn()))
+    entries = [PoolText(f"r{i}", text) for i, text in enumerate([*TEXTS, "one " * 300])]
+    spec = EncoderSpec(MODEL, Precision.FLOAT32, 256, 128)
+    blocks = list(embed(entries, minilm, spec, InTurn()))
     assert [sorted(block.rows) for block in blocks] == [[0, 1, 2, 3], [4, 5, 6]]
     assert [block.n_full for block in blocks] == [0, 1]
     expected = vectors_of([entry.text for entry in entries], minilm)
@@ -125,27 +125,27 @@ def test_shards_have_the_bytes_of_the_whole(minilm, monkeypatch):
         assert block.vectors.tobytes() == expected[block.rows].tobytes()
 
 
-@pytest.mark.parametrize("trait", ["model", "torch", "processor", "rounding"])
-def test_a_worker_that_embeds_otherwise_is_refused(trait, minilm):
-    recipe = Recipe(MODEL, Precision.FLOAT32, 256, 128)
-    with pytest.raises(DataError, match=f"otherwise than the driver: another {trait}\n") as caught:
-        block_of([Entry("r0", "text")], recipe, traits_of(minilm) | {trait: "?"})
+@pytest.mark.parametrize("part", ["model", "torch", "processor", "rounding"])
+def test_a_worker_that_embeds_otherwise_is_refused(part, minilm):
+    spec = EncoderSpec(MODEL, Precision.FLOAT32, 256, 128)
+    with pytest.raises(DataError, match=f"differently from the driver: another {part}\n") as caught:
+        embed_shard([PoolText("r0", "text")], spec, fingerprint(minilm) | {part: "?"})
     assert "a worker on" in caught.value.where
 
 
 def test_processors_that_round_otherwise_have_other_traits(minilm, monkeypatch):
-    traits = traits_of(minilm)
-    assert traits_of(minilm) == traits
+    expected = fingerprint(minilm)
+    assert fingerprint(minilm) == expected
     encode = minilm.encode
     monkeypatch.setattr(minilm, "encode", lambda batch: np.nextafter(encode(batch), np.float32(2)))
-    other = traits_of(minilm)
-    assert {name for name in traits if traits[name] != other[name]} == {"rounding"}
+    other = fingerprint(minilm)
+    assert {name for name in expected if expected[name] != other[name]} == {"rounding"}
 
 
 def test_a_worker_that_lacks_the_model_says_what_to_do(tmp_path, minilm):
-    recipe = Recipe(str(tmp_path / "mine"), Precision.FLOAT32, 256, 128)
+    spec = EncoderSpec(str(tmp_path / "mine"), Precision.FLOAT32, 256, 128)
     with pytest.raises(DataError, match=r"cannot load the driver's model: .*no folder") as caught:
-        block_of([Entry("r0", "text")], recipe, traits_of(minilm))
+        embed_shard([PoolText("r0", "text")], spec, fingerprint(minilm))
     assert f"Put {tmp_path / 'mine'} where each worker finds it" in caught.value.fix
 
 
@@ -156,7 +156,7 @@ def test_no_more_is_read_than_the_model_can_and_the_setting_says(load, minilm):
     alike = ["one two three four five six" + tail for tail in (" seven", " eight nine ten")]
     assert np.array_equal(*vectors_of(alike, short))
     assert not np.array_equal(*vectors_of(alike, minilm))
-    full = [reading.is_full for reading in minilm.read(["one two", "one " * 254, "one " * 500])]
+    full = [reading.is_full for reading in minilm.tokenize(["one two", "one " * 254, "one " * 500])]
     assert full == [False, True, True]
 
 
