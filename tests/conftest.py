@@ -102,11 +102,12 @@ class Workspace:
         )
 
     def processes(self) -> list[psutil.Process]:
-        """The processes that work in this workspace now."""
+        """Return the processes that work in or below this workspace now."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if Path(process.cwd()) == self.root and process.status() != psutil.STATUS_ZOMBIE:
+                is_here = Path(process.cwd()).is_relative_to(self.root)
+                if is_here and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 

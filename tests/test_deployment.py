@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
 
@@ -82,7 +83,10 @@ def test_scheduled_runs_start_by_themselves_and_complete_one_at_a_time(space, se
     assert set(states) == set(STAGE_NAMES)
     assert {name for name, _ in states.values()} == {"Completed"}
     assert set(server.states(second["id"]).values()) == {("Cached", "unchanged")}
-    assert space.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+    (own,) = space.root.glob(".selectllm/runs/budget-12-*")  # parameters are this run's alone
+    there = replace(space, root=own / str(space.root)[1:])
+    assert there.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+    assert "budget: 60 " in (space.root / "params.yaml").read_text()
     assert not [line for line in server.log.splitlines() if re.search("ERROR.*schedul", line)]
 
 

@@ -4,7 +4,7 @@ import pytest
 from dvc.utils.serialize import modify_yaml
 
 from flows.dvc.graph import load_yaml
-from flows.dvc.overrides import Change, apply, preview
+from flows.dvc.overrides import Change, apply, checked, preview
 from flows.errors import ParamError
 from tests.conftest import PROJECT
 
@@ -99,11 +99,13 @@ def test_a_refused_override_says_why_and_leaves_the_file(toy, override, words):
     assert not list(toy.root.glob(".params*"))
 
 
-def test_a_dry_run_refuses_and_never_writes(toy):
+def test_a_checked_edit_refuses_and_never_writes(toy):
     before = (toy.root / "params.yaml").read_bytes()
-    assert apply(toy.root, ["first.naps=2"], dry_run=True) == [Change("first.naps", 1, 2)]
+    text, changes = checked(toy.root, ["first.naps=2"])
+    assert changes == [Change("first.naps", 1, 2)]
+    assert "naps: 2 # of a tenth of a second" in text
     with pytest.raises(ParamError):
-        apply(toy.root, ["first.naps=x"], dry_run=True)
+        checked(toy.root, ["first.naps=x"])
     assert (toy.root / "params.yaml").read_bytes() == before
 
 

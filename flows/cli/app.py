@@ -35,10 +35,13 @@ def run(override: Override = None) -> None:
     """Run the graph: stages whose inputs changed run, the others are Cached."""
     from flows.cli.supervise import supervise  # noqa: PLC0415
     from flows.dvc.overrides import apply  # noqa: PLC0415
-    from flows.dvc.workspace import find_root  # noqa: PLC0415
+    from flows.dvc.workspace import find_root, sole_run  # noqa: PLC0415
 
-    apply(find_root(Path.cwd()), override or [], dry_run=True)  # before a server is started
-    raise typer.Exit(supervise([sys.executable, "-m", "flows.curate", *(override or [])]))
+    root = find_root(Path.cwd())
+    with sole_run(root):  # never edit params.yaml under a run, nor start a server beside it
+        for change in apply(root, override or []):
+            show.changed(change)
+    raise typer.Exit(supervise([sys.executable, "-m", "flows.curate"]))
 
 
 @app.command()
