@@ -7,9 +7,9 @@ import pytest
 
 from tasks.embed.batches import TokenizedText, padded_length
 from tasks.embed.encode import encode_all
+from tasks.embed.encoder_spec import Precision
 from tasks.embed.model_source import find_model
 from tasks.embed.pool_texts import PoolText
-from tasks.embed.encoder_spec import Precision
 
 MODEL = "all-MiniLM-L6-v2"
 TEXTS = [

@@ -229,5 +229,8 @@ def test_a_model_that_the_hub_does_not_know_is_a_mistake_in_params(workspace, em
     set_model(workspace, "all-MiniLM-L6-v3")
     done = run_step(workspace, empty_hub)
     assert done.returncode == 2
-    assert "sentence-transformers/all-MiniLM-L6-v3 is neither a folder here nor a public" in done.stderr
+    assert (
+        "sentence-transformers/all-MiniLM-L6-v3 is neither a folder here nor a public"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.embed.batches import padded_length
+from tasks.embed.encoder_spec import EncoderSpec, Precision
 from tasks.embed.model_source import Source, absolute, find_model
 from tasks.embed.parallel import map_unordered
 from tasks.embed.pool_texts import PoolText
-from tasks.embed.encoder_spec import EncoderSpec, Precision
 from tasks.embed.ray_worker import embed_shard, fingerprint
 from tasks.embed.step import check, embed
 from tasks.lib.core.errors import DataError, ParamError
