@@ -266,7 +266,7 @@ def test_what_is_no_matrix_is_refused(tmp_path: Path, content: bytes):
 @pytest.mark.parametrize("array", [np.zeros(3, dtype=np.float32), np.zeros((3, 2))])
 def test_a_matrix_of_another_shape_or_type_is_refused(tmp_path: Path, array: Any):
     np.save(tmp_path / "vectors.npy", array)
-    with pytest.raises(DataError, match="float32 matrix"):
+    with pytest.raises(DataError, match="expected float32 vectors"):
         row_norms(tmp_path / "vectors.npy")
 
 
