@@ -259,7 +259,7 @@ def test_a_usage_file_without_its_rounds_is_refused(tmp_path: Path):
 @pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00"])
 def test_what_is_no_matrix_is_refused(tmp_path: Path, content: bytes):
     (tmp_path / "vectors.npy").write_bytes(content)
-    with pytest.raises(DataError, match="matrix"):
+    with pytest.raises(DataError, match="not readable"):
         row_norms(tmp_path / "vectors.npy")
 
 
