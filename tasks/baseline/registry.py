@@ -51,6 +51,12 @@ class BaselinePool(NamedTuple):
     prompts: Mapping[Mode, Sequence[Rows]]
     scores: Mapping[Score, Scores] = MappingProxyType({})
 
+    @property
+    def only_prompts(self) -> Sequence[Rows]:
+        """The prompts of a pool that has one mode alone."""
+        (prompts,) = self.prompts.values()
+        return prompts
+
 
 class BaselineMethod(NamedTuple):
     """How a method selects, and when it applies.
@@ -106,12 +112,12 @@ METHODS: Mapping[MethodName, BaselineMethod] = {
         lambda p, budget, seed: by_density.medoids(p.vectors, budget, seed), max_pairs=500_000_000
     ),
     MethodName.RANDOM_IN_PROMPTS: BaselineMethod(
-        lambda p, budget, seed: in_prompts.random_rows(*p.prompts.values(), budget, seed),
+        lambda p, budget, seed: in_prompts.random_rows(p.only_prompts, budget, seed),
         in_prompts=True,
         is_random=True,
     ),
     MethodName.RUBRIC_IN_PROMPTS: BaselineMethod(
-        lambda p, budget, seed: in_prompts.by_rubric(*p.prompts.values(), p.texts, budget, seed),
+        lambda p, budget, seed: in_prompts.by_rubric(p.only_prompts, p.texts, budget, seed),
         in_prompts=True,
     ),
     MethodName.PERPLEXITY_LOW: _by(Score.PERPLEXITY, by_score.lowest),

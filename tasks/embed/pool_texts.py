@@ -42,7 +42,7 @@ class PoolTexts:
     def take(self, which: Sequence[int] | NDArray[np.int64]) -> Iterator[PoolText]:
         """Yield the texts of these records, in the order given."""
         for start in range(0, len(which), TEXTS_AT_ONCE):
-            rows = self._rows[which[start : start + TEXTS_AT_ONCE]]
-            columns = self._pool.take(pa.array(rows)).columns
+            rows = pa.array(self._rows[which[start : start + TEXTS_AT_ONCE]], pa.int64())
+            columns = self._pool.take(rows).columns
             for id_, *fields in zip(*(column.to_pylist() for column in columns), strict=True):
                 yield PoolText(id_, record_text(*fields))
