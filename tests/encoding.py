@@ -49,12 +49,12 @@ class Letters:
 
 def vectors_of(texts: Sequence[str], encoder, dim: int = 384) -> np.ndarray:
     """Return all vectors in order; a row that never came stays 0."""
-    found = np.zeros((len(texts), dim), dtype=np.float32)
-    for block in encode_all((PoolText(f"r{i}", text) for i, text in enumerate(texts)), encoder):
-        assert block.vectors.dtype == np.float32
-        assert not found[block.rows].any()
-        found[block.rows] = block.vectors
-    return found
+    vectors = np.zeros((len(texts), dim), dtype=np.float32)
+    for batch in encode_all((PoolText(f"r{i}", text) for i, text in enumerate(texts)), encoder):
+        assert batch.vectors.dtype == np.float32
+        assert not vectors[batch.rows].any()
+        vectors[batch.rows] = batch.vectors
+    return vectors
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from tasks.baseline import by_density, by_score, by_text, by_vector, in_prompts
 from tasks.baseline.by_score import Score, Scores
 from tasks.lib.prompts.geometry import Mode
 from tasks.lib.similarity.cosine import Rows, Vectors
-from tasks.lib.similarity.selections import Selection
+from tasks.lib.similarity.selections import MethodSelection
 
 MIN_RATING = 4.5  # of 5, as Alpagasus keeps records
 
@@ -131,7 +131,7 @@ METHODS: Mapping[MethodName, BaselineMethod] = {
 
 def selections(
     name: MethodName, pool: BaselinePool, budget: int, seed: int, n_seeds: int
-) -> Iterator[Selection]:
+) -> Iterator[MethodSelection]:
     """Yield all selections of a method, each of `budget` distinct rows.
 
     There is none if the method is `too_slow`, or if the pool lacks its score. A random method runs
@@ -145,11 +145,11 @@ def selections(
         return
     for seed_of_run in range(seed, seed + (n_seeds if method.is_random else 1)):
         if not method.in_prompts:
-            yield Selection(name, seed_of_run, method.select(pool, budget, seed_of_run))
+            yield MethodSelection(name, seed_of_run, method.select(pool, budget, seed_of_run))
             continue
         for mode, prompts in pool.prompts.items():
             rows = method.select(pool._replace(prompts={mode: prompts}), budget, seed_of_run)
-            yield Selection(f"{name.removesuffix('_in_prompts')}_{mode}", seed_of_run, rows)
+            yield MethodSelection(f"{name.removesuffix('_in_prompts')}_{mode}", seed_of_run, rows)
 
 
 def too_slow(name: MethodName, n_records: int, budget: int) -> str:

@@ -29,7 +29,7 @@ from tasks.lib.prompts.geometry import Geometry, Mode
 from tasks.lib.prompts.plan import Rules, read_rules
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
-from tasks.lib.similarity.selections import Selection, write_selections
+from tasks.lib.similarity.selections import MethodSelection, write_selections
 
 
 class Baseline(RatingParams):
@@ -68,7 +68,7 @@ def check(values: Mapping[str, Any]) -> Baseline:
 
 def baseline(
     pool: BaselinePool, params: Baseline, budget: int, seed: int
-) -> Iterator[tuple[MethodName, list[Selection]]]:
+) -> Iterator[tuple[MethodName, list[MethodSelection]]]:
     """Yield each method that `params` names, in its order and once, with all its selections.
 
     Every selection holds exactly `budget` distinct rows. A method that is too slow for the pool
@@ -105,7 +105,7 @@ def work(stage: Stage) -> None:
     if by_response := params.scores & BY_RESPONSE:
         scores |= response_scores(by_response, corpus.texts, params.response_tokens, stage)
     pool = BaselinePool(corpus.texts, corpus.vectors, prompts, scores)
-    selected: list[Selection] = []
+    selected: list[MethodSelection] = []
     progress = stage.progress(len(params.methods), "methods")
     with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
         started = time.monotonic()

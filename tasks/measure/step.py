@@ -16,7 +16,7 @@ from tasks.lib.core.schemas import SELECTED
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.similarity.corpus import REMAKE, Corpus
-from tasks.lib.similarity.selections import Selection, read_selections
+from tasks.lib.similarity.selections import MethodSelection, read_selections
 from tasks.measure.curves import curves, sizes
 from tasks.measure.intervals import Bootstrap
 from tasks.measure.summary import (
@@ -58,7 +58,7 @@ def check(values: Mapping[str, Any]) -> Measure:
     return load_section(values, "measure", Measure)
 
 
-def measure(reference: "Reference", selections: Iterable[Selection]) -> Iterator[Measured]:
+def measure(reference: "Reference", selections: Iterable[MethodSelection]) -> Iterator[Measured]:
     """Yield the figures of each selection of at least one record, in their order.
 
     The figures of the group `text` depend on the texts alone. The others are taken in two spaces:
@@ -114,7 +114,7 @@ def work(stage: Stage) -> None:
 
 
 def _measure_groups(
-    stage: Stage, reference: "Reference", groups: Sequence[Sequence[Selection]]
+    stage: Stage, reference: "Reference", groups: Sequence[Sequence[MethodSelection]]
 ) -> list[list[Measured]]:
     progress = stage.progress(sum(map(len, groups)), "selections")
     measured: list[list[Measured]] = [[] for _ in groups]
@@ -125,18 +125,18 @@ def _measure_groups(
     return measured
 
 
-def _prefixes(selections: Sequence[Selection], n: int) -> list[Selection]:
+def _prefixes(selections: Sequence[MethodSelection], n: int) -> list[MethodSelection]:
     """Return the first n records of each selection that has more."""
     return [s._replace(rows=s.rows[:n]) for s in selections if len(s.rows) > n]
 
 
 def _selected(
     corpus: Corpus, path: Path, seed: int, usage: Mapping[str, Any]
-) -> Iterator[Selection]:
+) -> Iterator[MethodSelection]:
     """Yield our own selection; nothing where the spending limit left it empty."""
     ids = read_table(path, SELECTED, ["id"])["id"]
     if len(ids):
-        yield Selection(OURS, seed, corpus.rows(ids, path))
+        yield MethodSelection(OURS, seed, corpus.rows(ids, path))
     elif not usage["partial"]:
         raise DataError("the selection is empty", where=str(path), fix=REMAKE)
 

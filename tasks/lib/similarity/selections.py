@@ -13,7 +13,7 @@ from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
 
 
-class Selection(NamedTuple):
+class MethodSelection(NamedTuple):
     """The rows of the corpus that a method selects with a seed, the most preferred first."""
 
     method: str
@@ -21,7 +21,7 @@ class Selection(NamedTuple):
     rows: Rows
 
 
-def write_selections(path: Path, selections: Sequence[Selection], ids: Sequence[str]) -> None:
+def write_selections(path: Path, selections: Sequence[MethodSelection], ids: Sequence[str]) -> None:
     """Write a table of SELECTIONS; ``ids[i]`` is the id of row i."""
     table = pa.table(
         {
@@ -35,7 +35,7 @@ def write_selections(path: Path, selections: Sequence[Selection], ids: Sequence[
     write_table(path, table, SELECTIONS)
 
 
-def read_selections(path: Path, corpus: Corpus) -> Iterator[Selection]:
+def read_selections(path: Path, corpus: Corpus) -> Iterator[MethodSelection]:
     """Yield the selections in a file, in its order.
 
     Raises:
@@ -46,4 +46,4 @@ def read_selections(path: Path, corpus: Corpus) -> Iterator[Selection]:
     starts = np.flatnonzero(table["rank"].to_numpy() == 1)
     methods, seeds = table["method"].to_pylist(), table["seed"].to_pylist()
     for part in np.split(np.arange(len(rows)), starts)[1:]:  # none lies before the first start
-        yield Selection(methods[part[0]], seeds[part[0]], rows[part])
+        yield MethodSelection(methods[part[0]], seeds[part[0]], rows[part])
