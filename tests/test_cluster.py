@@ -43,8 +43,8 @@ def unit_vectors(n, seed=0, d=8):
 
 @each_mode
 @given(
-    n=st.integers(1, 60),
-    size=st.integers(2, 70),
+    n=st.integers(1, 40),
+    size=st.integers(2, 50),
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=25, deadline=None)

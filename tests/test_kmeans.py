@@ -34,9 +34,9 @@ def fit(points, centres, max_iter=300, tol=0.0):
 
 
 @given(
-    n=st.integers(1, 80),
+    n=st.integers(1, 50),
     d=st.sampled_from([1, 2, 4, 7]),
-    n_distinct=st.integers(1, 80),
+    n_distinct=st.integers(1, 50),
     seed=st.integers(0, 99),
     data=st.data(),
 )

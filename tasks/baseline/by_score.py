@@ -12,7 +12,7 @@ Scores = NDArray[np.float64]
 
 
 class Score(StrEnum):
-    """The scores; docs/measures.md says how each is computed."""
+    """The scores; docs/reference/baselines.md says how each is computed."""
 
     PERPLEXITY = "perplexity"
     OPENNESS = "openness"

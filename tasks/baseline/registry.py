@@ -16,7 +16,7 @@ MIN_RATING = 4.5  # of 5, as Alpagasus keeps records
 
 
 class MethodName(StrEnum):
-    """The methods that `baseline.methods` may list; docs/measures.md gives their sources."""
+    """The names in `baseline.methods`; docs/reference/baselines.md says where each is from."""
 
     RANDOM = "random"
     SHORTEST = "shortest"

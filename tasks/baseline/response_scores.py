@@ -15,7 +15,7 @@ from tasks.lib.similarity.words import distinct_2, words
 from tasks.lib.sqlite_store import SqliteStore
 
 STORE = "responses.sqlite"
-TOKENS_PER_S = 27  # of one core, reading the instruction included; docs/performance.md
+TOKENS_PER_S = 27  # of one core, reading the instruction included; docs/explanation/performance.md
 
 Key = str
 

@@ -18,7 +18,7 @@ from tasks.embed.vector_cache import Keys, VectorCache, text_key
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_section
 from tasks.lib.core.stage import Stage
-from tasks.lib.executor import Engine, load_engine
+from tasks.lib.executor import Executor, load_executor
 from tasks.lib.prompts.geometry import check_fit
 from tasks.lib.unique import write_vectors
 
@@ -45,14 +45,14 @@ def check(values: Mapping[str, Any]) -> Embed:
         ParamError: A key is unknown, missing or out of range, the model is a path that does not
             exist, or the engine is not installed.
     """
-    load_engine(values)
+    load_executor(values)
     params = load_section(values, "embed", Embed)
     check_name(params.model)
     return params
 
 
 def embed(
-    texts: Iterable[PoolText], encoder: Encoder, spec: EncoderSpec, engine: Engine
+    texts: Iterable[PoolText], encoder: Encoder, spec: EncoderSpec, executor: Executor
 ) -> Iterator[VectorBatch]:
     """Yield the unit vectors of all texts, by `encoder` here or by workers that load its `spec`.
 
@@ -62,12 +62,12 @@ def embed(
         DataError: A vector is zero or not finite; the record is named. Or a worker cannot load the
             model, or computes other vectors than `encoder`.
     """
-    if engine is Engine.LOCAL:
+    if executor is Executor.LOCAL:
         yield from encode_all(texts, encoder)
         return
     function = partial(embed_shard, spec=spec, driver_fingerprint=fingerprint(encoder))
     stream, n_done = iter(texts), 0
-    for batch in engine.map(function, iter(lambda: list(islice(stream, SHARD_TEXTS)), [])):
+    for batch in executor.map(function, iter(lambda: list(islice(stream, SHARD_TEXTS)), [])):
         yield batch._replace(rows=batch.rows + n_done)
         n_done += len(batch.rows)
 
@@ -105,7 +105,7 @@ def embed_missing(
 
 def work(stage: Stage) -> None:
     """Write one vector for each unique record, in their order."""
-    params, engine = check(stage.values), load_engine(stage.values)
+    params, executor = check(stage.values), load_executor(stage.values)
     texts = PoolTexts(stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet"))
     # This is the first step that knows M, and the first that takes long. It reads cluster and
     # llm_select.budget without declaring them, as they change none of its bytes: declared, another
@@ -115,7 +115,7 @@ def work(stage: Stage) -> None:
         absolute(params.model), params.precision, params.max_tokens, params.batch_tokens
     )
     encoder = spec.load()
-    embed_new = partial(embed, encoder=encoder, spec=spec, engine=engine)
+    embed_new = partial(embed, encoder=encoder, spec=spec, executor=executor)
     if encoder.max_tokens < params.max_tokens:
         log.info("embed: %s reads %s tokens of a text", params.model, encoder.max_tokens)
     with VectorCache(stage.state / "vectors", encoder.identity, encoder.dim) as cache:

@@ -6,7 +6,8 @@ from typing import NamedTuple, Protocol
 from tasks.lib.kmeans.partition import Partition, Solver, Vectors
 
 # k-means-constrained takes under 2 s of processor time up to this many records times clusters
-# (docs/performance.md). It cannot be more than 200 clusters then, so no tree of ours is replaced.
+# (docs/explanation/performance.md). It cannot be more than 200 clusters then, so no tree of ours is
+# replaced.
 MAX_PAIRS = 40_000
 CPU_S_PER_PAIR = 2e-5  # of a start, at most: 5e-6 in 1,073 clusters, 1.8e-5 in 51
 
@@ -52,7 +53,7 @@ def choose(param: SolverParam, n: int, n_clusters: int) -> SolverChoice:
 
 
 def is_quick(n: int, n_clusters: int) -> bool:
-    """Return whether k-means-constrained takes at most a few seconds."""
+    """Return whether k-means-constrained takes under 2 s, decided by size alone."""
     return n * n_clusters <= MAX_PAIRS
 
 
