@@ -53,7 +53,7 @@ class BaselinePool(NamedTuple):
 
     @property
     def only_prompts(self) -> Sequence[Rows]:
-        """The prompts of a pool that has one mode alone."""
+        """Return the prompts of a pool that has one mode alone."""
         (prompts,) = self.prompts.values()
         return prompts
 

@@ -41,7 +41,7 @@ class Baseline(RatingParams):
 
     @property
     def scores(self) -> set[Score]:
-        """The scores that the methods select by."""
+        """Return the scores that the methods select by."""
         return {score for name in self.methods if (score := METHODS[name].score)}
 
 
