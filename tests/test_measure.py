@@ -15,16 +15,12 @@ from tasks.lib.core.params import read_params
 from tasks.lib.core.schemas import POOL, SELECTED, SELECTIONS, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import write_table
-from tasks.lib.similarity.cosine import unit
 from tasks.measure.step import check, work
 from tasks.measure.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER, as_csv
+from tests.pools import unit_vectors
 
 ROOT = Path(__file__).parents[1]
 SECTION = {"dimensions": 8, "shares": ["topic", "absent"], "n_test": 10, "n_resamples": 100}
-
-
-def unit_vectors(n, seed=0, d=6):
-    return unit(np.random.default_rng(seed).standard_normal((n, d)))
 
 
 OUTPUTS = [f"output number {i} {'x' * i}" for i in range(40)]

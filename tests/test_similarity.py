@@ -11,17 +11,9 @@ from tasks.lib.similarity import cosine, lsa
 from tasks.lib.similarity.cosine import nearest, unit
 from tasks.lib.similarity.lsa import lexical_space
 from tasks.lib.similarity.words import rouge_l, rouge_l_table, words
+from tests.pools import on_circle, unit_vectors
 
 word_lists = st.lists(st.sampled_from("abcd"), max_size=8)
-
-
-def unit_vectors(n, seed=0, d=6):
-    return unit(np.random.default_rng(seed).standard_normal((n, d)))
-
-
-def on_circle(*degrees):
-    angles = np.radians(degrees)
-    return np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
 
 
 # Words
