@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from flows.cli.app import app
-from tasks.baseline.methods import Method
+from tasks.baseline.registry import MethodName
 from tasks.lib.core.params import read_params
 from tasks.measure.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER
 from tests.conftest import PROJECT
@@ -65,9 +65,9 @@ def test_every_metric_is_described_with_its_direction():
 
 def test_every_baseline_is_described():
     text = (PROJECT / "docs/reference/baselines.md").read_text(encoding="utf-8")
-    assert {method for method in Method if f"`{method}`" not in text} == set()
+    assert {method for method in MethodName if f"`{method}`" not in text} == set()
     in_prompts = {f"{way}_{mode}" for way in ("random", "rubric") for mode in ("within", "across")}
-    assert first_cells("docs/reference/baselines.md") <= {*Method, *in_prompts}
+    assert first_cells("docs/reference/baselines.md") <= {*MethodName, *in_prompts}
 
 
 def test_the_graph_on_the_front_page_orders_the_stages_as_dvc_yaml_does():
