@@ -13,8 +13,9 @@ from tasks.lib.core import schemas
 from tasks.lib.core.records import record_id
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import write_table
-from tasks.validate.artifacts import Artifacts, Limits, outline
-from tasks.validate.result import Finding
+from tasks.lib.documents.clusters import Clusters
+from tasks.lib.documents.validation import Finding
+from tasks.validate.artifacts import Artifacts, Limits, summarise
 
 PROJECT = Path(__file__).parent.parent
 LIMITS = Limits(
@@ -35,6 +36,15 @@ FAIR = {
     "slots": {"is_shuffled": True, "position_bias": 0.2, "p_value": 0.5},
     "agreement": {"kappa": 0.6},
     "attention_checks": {"gibberish": {"shown": 2, "picked": 0, "by_chance": 0.2}},
+}
+CLUSTERS = {
+    "mode": "within",
+    "solver": "exact",
+    "seed": 0,
+    "n_clusters": 3,
+    "candidates_per_prompt": 2,
+    "inertia": 1.5,
+    "cluster_sizes": [3, 2, 2],
 }
 FILES = {
     "pool": "ingest/pool.parquet",
@@ -102,9 +112,9 @@ class Run:
 
     def artifacts(self) -> Artifacts:
         norms = np.linalg.norm(self.vectors.astype(float), axis=1)
-        facts = {"clusters": self.clusters, "usage": self.usage}
+        facts = {"clusters": Clusters(**self.clusters), "usage": self.usage}
         tables = self.tables()
-        tables["pool"] = outline(self.schemas["pool"], tables["pool"].to_batches())
+        tables["pool"] = summarise(self.schemas["pool"], tables["pool"].to_batches())
         return Artifacts(n_rows=self.n_rows, norms=norms, **tables, **facts)
 
     def write(self, root: Path) -> Stage:
@@ -168,7 +178,7 @@ def sound() -> Run:
             "picks": picks,
             "selected": [_select(records[n], pick, cluster) for n, pick, cluster in by_preference],
         },
-        clusters={"n_records": 7, "n_prompts": 3},
+        clusters={**CLUSTERS, "n_records": 7, "n_prompts": 3},
         usage={
             **FAIR,
             "selected": 4,
@@ -179,7 +189,7 @@ def sound() -> Run:
 
 
 def tournament() -> Run:
-    """The same pool with a budget of 2, under its 3 prompts: their winners meet once more."""
+    """The same pool with a budget of 2, below its 3 prompts: the winners meet again."""
     run = sound()
     records = {record["id"]: record for record in run.pool}
     first = [dict(pick) for pick in run.picks if pick["rank"] == 1]
@@ -204,16 +214,16 @@ def tournament() -> Run:
     return run
 
 
-def examined(run: Run, table: str) -> list[Finding]:
+def findings_of(run: Run, table: str) -> list[Finding]:
     """The findings of one table, without the time that the others take."""
-    from tasks.validate.gx import examine  # noqa: PLC0415
+    from tasks.validate.gx import run_gx  # noqa: PLC0415
     from tasks.validate.pool_tables import pool_tables  # noqa: PLC0415
     from tasks.validate.selection_tables import selection_tables  # noqa: PLC0415
     from tasks.validate.suite import suites  # noqa: PLC0415
 
     artifacts = run.artifacts()
     tables = pool_tables(artifacts, LIMITS) | selection_tables(artifacts, LIMITS)
-    return examine({table: tables[table]}, {table: suites(LIMITS)[table]}).findings
+    return run_gx({table: tables[table]}, {table: suites(LIMITS)[table]}).findings
 
 
 IDS = [numbered(number)["id"] for number in range(9)]

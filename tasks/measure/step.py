@@ -10,11 +10,11 @@ from threadpoolctl import threadpool_limits
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log
-from tasks.lib.core.json_files import read_document
 from tasks.lib.core.params import Params, load_budgets, load_section, load_seed
 from tasks.lib.core.schemas import SELECTED
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
+from tasks.lib.documents.json_files import read_document
 from tasks.lib.similarity.corpus import REMAKE, Corpus
 from tasks.lib.similarity.selections import Selection, read_selections
 from tasks.measure.curves import curves, sizes

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.lib.core.errors import DataError
-from tasks.lib.core.json_files import REMAKE
+from tasks.lib.core.errors import REMAKE, DataError
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tasks.lib.core.events import log
-from tasks.lib.core.json_files import read_document
 from tasks.lib.core.params import Params, load_section, load_seed
 from tasks.lib.core.schemas import (
     DEDUPE_DROPPED,
@@ -19,6 +18,7 @@ from tasks.lib.core.schemas import (
 )
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
+from tasks.lib.documents.json_files import read_document
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
 from tasks.lib.similarity.selections import read_selections

@@ -5,16 +5,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from tasks.lib.core.errors import DataError
-
-REMAKE = "It was edited or another version wrote it: run `dvc repro` to make it anew."
+from tasks.lib.core.errors import REMAKE, DataError
 
 
 def read_document(path: Path, keys: Collection[str]) -> dict[str, Any]:
-    """The JSON object of a file, which has at least these keys.
+    """Read the JSON object of a file, which has at least these keys.
 
     Raises:
-        DataError: It is no such file.
+        DataError: It is not.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
