@@ -14,6 +14,7 @@ from tasks.lib.core.records import record_id
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import write_table
 from tasks.lib.documents.clusters import Clusters
+from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import Finding
 from tasks.validate.artifacts import Artifacts, Limits, summarise
 
@@ -31,10 +32,36 @@ LIMITS = Limits(
     is_judge_strict=True,
     max_chars=200,
 )
+SLOTS = {
+    "is_shuffled": True,
+    "n_prompts": 3,
+    "observed": [2, 1],
+    "expected": [1.5, 1.5],
+    "position_bias": 0.2,
+    "position_bias_by_chance": 0.2,
+    "chi_square": 0.5,
+    "df": 1,
+    "p_value": 0.5,
+}
+AGREEMENT = {"n_prompts": 3, "same_first": 0.8, "by_chance": 0.5, "kappa": 0.6}
 FAIR = {
+    "route": "chatgpt",
+    "fallback_routes": [],
+    "model": "openai/some",
+    "budget": 4,
     "partial": None,
-    "slots": {"is_shuffled": True, "position_bias": 0.2, "p_value": 0.5},
-    "agreement": {"kappa": 0.6},
+    "calls": 3,
+    "prompt_tokens": 300,
+    "completion_tokens": 30,
+    "usd": 0.1,
+    "n_unknown_usage": 0,
+    "answers": {"chatgpt": 3},
+    "answers_digest": "0" * 64,
+    "dropped_params": {},
+    "set_aside": {},
+    "slots": SLOTS,
+    "agreement": AGREEMENT,
+    "attention_checks_planned": 2,
     "attention_checks": {"gibberish": {"shown": 2, "picked": 0, "by_chance": 0.2}},
 }
 CLUSTERS = {
@@ -112,7 +139,7 @@ class Run:
 
     def artifacts(self) -> Artifacts:
         norms = np.linalg.norm(self.vectors.astype(float), axis=1)
-        facts = {"clusters": Clusters(**self.clusters), "usage": self.usage}
+        facts = {"clusters": Clusters(**self.clusters), "usage": Usage(**self.usage)}
         tables = self.tables()
         tables["pool"] = summarise(self.schemas["pool"], tables["pool"].to_batches())
         return Artifacts(n_rows=self.n_rows, norms=norms, **tables, **facts)
@@ -227,4 +254,4 @@ def findings_of(run: Run, table: str) -> list[Finding]:
 
 
 IDS = [numbered(number)["id"] for number in range(9)]
-BIASED = {"is_shuffled": True, "position_bias": 0.93, "p_value": 0.0}
+BIASED = {**SLOTS, "position_bias": 0.93, "p_value": 0.0}

@@ -253,7 +253,7 @@ def test_a_pool_that_does_not_tell_its_rows_is_refused(tmp_path: Path):
 def test_a_usage_file_without_its_rounds_is_refused(tmp_path: Path):
     run = sound()
     del run.usage["rounds"]
-    with pytest.raises(DataError, match="lacks rounds"):
+    with pytest.raises(DataError, match="the field rounds is missing"):
         run.write(tmp_path).run(work)
 
 

@@ -11,7 +11,17 @@ import pytest
 from tasks.lib.core import schemas
 from tasks.lib.documents.validation import ValidationResult
 from tasks.validate.step import validate
-from tests.sound_run import BIASED, IDS, INSTRUCTIONS, LIMITS, Run, findings_of, numbered, sound
+from tests.sound_run import (
+    AGREEMENT,
+    BIASED,
+    IDS,
+    INSTRUCTIONS,
+    LIMITS,
+    Run,
+    findings_of,
+    numbered,
+    sound,
+)
 
 
 @pytest.fixture(scope="session")
@@ -289,7 +299,7 @@ FAULTS = [
         "judge",
         (GOES_BY_TEXT,),
         "fault disagreement, allowed 0.8, found 1.1",
-        lambda run: run.usage.update(agreement={"kappa": -0.1}),
+        lambda run: run.usage.update(agreement={**AGREEMENT, "kappa": -0.1}),
     ),
 ]
 

@@ -1,6 +1,5 @@
 """Measure the selection and what other methods would have chosen, each beside chance."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,13 +13,13 @@ from tasks.lib.core.params import Params, load_budgets, load_section, load_seed
 from tasks.lib.core.schemas import SELECTED
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tasks.lib.documents.json_files import read_document
+from tasks.lib.documents.metrics import CHANCE, OURS, SPACE, BaselineUsage, MethodCost, Metrics
+from tasks.lib.documents.usage import Usage
 from tasks.lib.similarity.corpus import REMAKE, Corpus
 from tasks.lib.similarity.selections import Selection, read_selections
 from tasks.measure.curves import curves, sizes
 from tasks.measure.intervals import Bootstrap
 from tasks.measure.summary import (
-    CHANCE,
     HIGHER_IS_BETTER,
     LOWER_IS_BETTER,
     Measured,
@@ -34,9 +33,8 @@ from tasks.measure.vector_metrics import spread_figures
 if TYPE_CHECKING:
     from tasks.measure.reference import Rulers
 
-OURS = "llm_select"
-SPACE = "words"  # in which no method chose
-COST = ("calls", "prompt_tokens", "completion_tokens", "usd")
+
+NO_COST = MethodCost(calls=0, prompt_tokens=0, completion_tokens=0, usd=0)
 
 
 class Measure(Params):
@@ -82,8 +80,11 @@ def work(stage: Stage) -> None:
         stage.dep("dedupe/unique.parquet"),
         stage.dep("embed/vectors.npy"),
     )
-    usage = read_document(stage.dep("llm_select/usage.json"), ["partial", *COST])
-    bill = read_document(stage.dep("baseline/usage.json"), [])
+    usage = Usage.read(stage.dep("llm_select/usage.json"))
+    costs = {
+        **BaselineUsage.read(stage.dep("baseline/usage.json")).costs,
+        OURS: MethodCost(**usage.model_dump(include=set(MethodCost.model_fields))),
+    }
     selections = [
         *_selected(corpus, stage.dep("llm_select/selected.parquet"), seed, usage),
         *read_selections(stage.dep("baseline/selections.parquet"), corpus),
@@ -102,8 +103,7 @@ def work(stage: Stage) -> None:
         measured, *begun = (list(measure_all(some)) for some in [selections, *beginnings])
     methods = summarise(measured, Bootstrap(params.n_resamples, seed))
     for method, entry in methods.items():
-        paid = usage if method == OURS else bill.get(method, dict.fromkeys(COST, 0))
-        entry["cost"] = {key: paid[key] for key in COST}
+        entry["cost"] = costs.get(method, NO_COST).model_dump()
     whole = [one for one in measured if len(one.rows) == budget]
     document = {
         "methods": methods,
@@ -112,22 +112,18 @@ def work(stage: Stage) -> None:
         "lower_is_better": LOWER_IS_BETTER,
         "higher_is_better": HIGHER_IS_BETTER,
     }
-    stage.out("measure/metrics.json").write_text(
-        json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
+    Metrics.model_validate(document).write(stage.out("measure/metrics.json"))
     table = as_csv(methods, SPACE)
     stage.out("measure/figures.csv").write_text(table, encoding="utf-8", newline="\n")
     _tell(methods)
 
 
-def _selected(
-    corpus: Corpus, path: Path, seed: int, usage: Mapping[str, Any]
-) -> Iterator[Selection]:
+def _selected(corpus: Corpus, path: Path, seed: int, usage: Usage) -> Iterator[Selection]:
     """Our own selection; none where the money cap left it empty."""
     ids = read_table(path, SELECTED, ["id"])["id"]
     if len(ids):
         yield Selection(OURS, seed, corpus.rows(ids, path))
-    elif not usage["partial"]:
+    elif not usage.partial:
         raise DataError("the selection is empty", where=str(path), fix=REMAKE)
 
 

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tasks.lib.documents.metrics import CHANCE, jaccard
 from tasks.lib.similarity.cosine import Rows
 from tasks.measure.intervals import Bootstrap, Figure, Interval, p_random, spread
 
-CHANCE = "random"
 DIGITS = 6  # significant ones; the last bits of a sum differ between processors
 LOWER_IS_BETTER = ("coverage_mean", "coverage_p95", "coverage_max", "redundancy")
 HIGHER_IS_BETTER = ("facility_location", "vendi", "distinct_2", "student_rouge_l", "student_cosine")
@@ -64,7 +64,7 @@ def overlap(measured: Iterable[Measured]) -> dict[str, Any]:
     sets: dict[str, set[int]] = {}
     for one in measured:
         sets.setdefault(one.method, set(one.rows.tolist()))
-    table = [[len(a & b) / len(a | b) for b in sets.values()] for a in sets.values()]
+    table = [[jaccard(a, b) for b in sets.values()] for a in sets.values()]
     return {"methods": list(sets), "jaccard": [[short(cell) for cell in row] for row in table]}
 
 

@@ -1,6 +1,6 @@
 """The outputs that `validate` checks, and the limits that it checks them against."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from tasks.lib.core.errors import REMAKE, DataError
 from tasks.lib.core.records import record_id
 from tasks.lib.documents.clusters import Clusters
+from tasks.lib.documents.usage import Usage
 
 Norms = npt.NDArray[np.float64]
 
@@ -28,7 +29,6 @@ class Artifacts:
         n_rows: Rows of the source, as ingest counted them.
         pool: The pool as `summarise` gives it.
         norms: float64, shape (n,); the Euclidean norm of each row of vectors.npy.
-        usage: The document usage.json.
     """
 
     n_rows: int
@@ -41,7 +41,7 @@ class Artifacts:
     clusters: Clusters
     picks: pa.Table
     selected: pa.Table
-    usage: Mapping[str, Any]
+    usage: Usage
 
 
 @dataclass(frozen=True)

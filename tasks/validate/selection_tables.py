@@ -38,26 +38,26 @@ def _reported(artifacts: Artifacts, limits: Limits) -> Table:
     rows = [
         ("n_records of clusters.json", clusters.n_records, len(artifacts.unique)),
         ("n_prompts of clusters.json", clusters.n_prompts, n_prompts),
-        ("selected of usage.json", usage["selected"], len(methods)),
+        ("selected of usage.json", usage.selected, len(methods)),
     ]
     for method in METHODS:
-        n_reported = usage["methods"].get(method, 0)
+        n_reported = usage.methods.get(method, 0)
         rows.append((f"methods.{method} of usage.json", n_reported, methods.count(method)))
     if limits.is_partial:
         return Table(pd.DataFrame(rows, columns=["what", "reported", "counted"]), ["what"])
     by_round = _by_round(artifacts)
     n_asked = n_distinct(by_round.get(1, artifacts.picks[:0]), "prompt")
     rows.append(("prompts with picks of round 1", n_prompts, n_asked))
-    rows.append(("number of rounds of usage.json", len(usage["rounds"]), len(by_round)))
-    for planned in usage["rounds"]:
-        picks = by_round.get(planned["round"], artifacts.picks[:0])
-        of = f"of round {planned['round']} of usage.json"
+    rows.append(("number of rounds of usage.json", len(usage.rounds), len(by_round)))
+    for planned in usage.rounds:
+        picks = by_round.get(planned.round, artifacts.picks[:0])
+        of = f"of round {planned.round} of usage.json"
         rows += [
-            (f"n_prompts {of}", planned["n_prompts"], n_distinct(picks, "prompt")),
-            (f"n_candidates {of}", planned["n_candidates"], n_candidates),
-            (f"n_picks {of}", planned["n_picks"], len(picks)),
+            (f"n_prompts {of}", planned.n_prompts, n_distinct(picks, "prompt")),
+            (f"n_candidates {of}", planned.n_candidates, n_candidates),
+            (f"n_picks {of}", planned.n_picks, len(picks)),
         ]
-        n_candidates = planned["n_prompts"]  # the first pick of each goes on
+        n_candidates = planned.n_prompts  # the first pick of each goes on
     return Table(pd.DataFrame(rows, columns=["what", "reported", "counted"]), ["what"])
 
 

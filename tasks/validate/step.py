@@ -24,7 +24,7 @@ from tasks.lib.core.schemas import (
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_batches, read_table
 from tasks.lib.documents.clusters import Clusters
-from tasks.lib.documents.json_files import read_document
+from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
 from tasks.validate.artifacts import (
     Artifacts,
@@ -37,7 +37,6 @@ from tasks.validate.funnel import count_dropped, count_funnel
 
 MAX_LISTED = 10  # findings in a message
 BATCH_ROWS = 8192  # of the pool's texts in memory at a time
-USAGE_KEYS = ("selected", "partial", "methods", "rounds", "slots", "agreement", "attention_checks")
 
 
 class Validated(NamedTuple):
@@ -93,7 +92,7 @@ def validate(artifacts: Artifacts, limits: Limits) -> Validated:
     findings, context = run_gx(tables, suites(limits))
     result = ValidationResult(
         success=all(finding.success or finding.is_warning for finding in findings),
-        partial=artifacts.usage["partial"],
+        partial=artifacts.usage.partial,
         funnel=count_funnel(artifacts),
         dropped=count_dropped(artifacts),
         expectations=tuple(findings),
@@ -126,11 +125,11 @@ def work(stage: Stage) -> None:
         log.warning("validate: the selection is PARTIAL (%s)", result.partial)
 
 
-def _limits(values: Mapping[str, Any], usage: Mapping[str, Any]) -> Limits:
+def _limits(values: Mapping[str, Any], usage: Usage) -> Limits:
     params, budgets = check(values), load_budgets(values)
-    is_partial = usage["partial"] is not None
+    is_partial = usage.partial is not None
     return Limits(
-        n_selected=usage["selected"] if is_partial else budgets[-1],
+        n_selected=usage.selected if is_partial else budgets[-1],
         budgets=budgets,
         is_partial=is_partial,
         near_threshold=values["dedupe"]["near_threshold"],
@@ -152,7 +151,7 @@ def _read(stage: Stage) -> Artifacts:
         clusters=Clusters.read(stage.dep("cluster/clusters.json")),
         picks=read_table(stage.dep("llm_select/picks.parquet"), PICKS),
         selected=read_table(stage.dep("llm_select/selected.parquet"), SELECTED),
-        usage=read_document(stage.dep("llm_select/usage.json"), USAGE_KEYS),
+        usage=Usage.read(stage.dep("llm_select/usage.json")),
     )
 
 

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tasks.lib.core.errors import GraphError
-from tasks.lib.core.params import PARAMS_FILE, read_params
+from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
 
 DVC_FILE = "dvc.yaml"
 _PLACEHOLDER = re.compile(r"\$\{([^}]+)\}")
@@ -100,22 +100,6 @@ def load_yaml(path: Path) -> dict[str, Any]:
             f"not readable as YAML: {error}", where=str(path), fix="Restore it from Git."
         ) from None
     return values
-
-
-def lookup(values: Any, key: str) -> Any:
-    """Return the value of a dotted key; None if there is none."""
-    for part in key.split("."):
-        values = values.get(part) if isinstance(values, Mapping) else None
-    return values
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings with their dotted keys; an empty mapping is a leaf."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _declared(root: Path) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """params.yaml, read strictly: every key known, typed and in range before a step starts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -112,6 +112,22 @@ def load_budgets(values: Mapping[str, Any]) -> tuple[int, ...]:
         ParamError: It is neither a whole number from 1 nor a list of them.
     """
     return load_section(values, "llm_select", _Budgeted).budget
+
+
+def lookup(values: Any, key: str) -> Any:
+    """Return the value of a dotted key; None if there is none."""
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings with their dotted keys; an empty mapping is a leaf."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _explain(details: list[ErrorDetails], name: str, model: type[Params]) -> ParamError:

@@ -11,11 +11,11 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-from tasks.lib.core.dvc_yaml import DVC_FILE, lookup, read_stage
+from tasks.lib.core.dvc_yaml import DVC_FILE, read_stage
 from tasks.lib.core.errors import INTERRUPTED, CurationError, DataError, GraphError
 from tasks.lib.core.events import EventLog, Events, Progress, log
 from tasks.lib.core.locks import exit_with_parent, write_lock
-from tasks.lib.core.params import PARAMS_FILE, read_params
+from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
 
 STATE_DIR = ".selectllm"
 JOURNAL = "journal.sqlite"  # in the state folder

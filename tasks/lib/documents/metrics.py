@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Set
 from typing import Any
 
+from pydantic import ConfigDict
+
 from tasks.lib.documents.document import Document, Part
 
 OURS, CHANCE = "llm_select", "random"  # methods
@@ -40,6 +42,18 @@ class MethodCost(Part):
     prompt_tokens: int
     completion_tokens: int
     usd: int | float
+
+
+class BaselineUsage(Document):
+    """The document usage.json of the stage baseline: costs by method, of those that ask a model."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, MethodCost]
+
+    @property
+    def costs(self) -> Mapping[str, MethodCost]:
+        """The cost of each method that asked a model."""
+        return self.__pydantic_extra__
 
 
 class MethodMetrics(Part):
