@@ -19,7 +19,7 @@ from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.prompts.compose import Mode
 
 ROOT = Path(__file__).parents[1]
-SECTION = {"mode": "within", "candidates_per_prompt": 14, "max_memory_mb": 1000}
+SECTION = {"mode": "within", "candidates_per_prompt": 14, "n_prompts": None, "max_memory_mb": 1000}
 each_mode = pytest.mark.parametrize("mode", Mode)
 
 
@@ -154,6 +154,15 @@ def test_the_summary_says_what_was_made_and_how(workspace, mode, solver, n_clust
 
 
 @each_mode
+def test_a_given_number_of_prompts_is_in_the_summary_with_the_size_that_follows(workspace, mode):
+    given = {"mode": mode.value, "candidates_per_prompt": None, "n_prompts": 9}
+    rows, summary = run(workspace, unit_vectors(40), **given)
+    assert {row["prompt"] for row in rows} == set(range(1, 10))
+    assert (summary["n_prompts"], summary["candidates_per_prompt"]) == (9, 5)
+    assert summary["n_clusters"] == (9 if mode is Mode.WITHIN else 5)
+
+
+@each_mode
 def test_outputs_are_the_same_bytes_each_time(workspace, mode):
     def files():
         run(workspace, unit_vectors(40), mode=mode.value)
@@ -204,6 +213,11 @@ def test_too_little_memory_is_refused_before_a_start_and_says_how_much_is_needed
     needed = int(re.search(r"need (\d+) MB", str(caught.value))[1])
     assert caught.value.fix == f"Set it to {needed} or more."
     run(workspace, unit_vectors(20_000, d=2), mode=mode, max_memory_mb=needed)
+
+
+def test_a_number_of_prompts_above_half_the_records_is_refused(workspace):
+    with pytest.raises(ParamError, match=r"n_prompts is 9, .* of the 17 records\n.* from 1 to 8"):
+        run(workspace, unit_vectors(17), candidates_per_prompt=None, n_prompts=9)
 
 
 def test_an_empty_pool_is_refused(workspace):

@@ -23,7 +23,7 @@ class Fate(StrEnum):
     REJECTED = "rejected"
     """It was shown, and others were picked."""
     UNDECIDED = "undecided"
-    """It was shown to nobody: the selection is partial, or paper mode left it over."""
+    """It was shown to nobody, since the selection is partial."""
     DUPLICATE = "duplicate"
     DROPPED = "dropped"
 

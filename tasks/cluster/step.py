@@ -1,7 +1,7 @@
 """Group the records by their vectors, and compose the prompts of the first round."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,21 +11,19 @@ from pydantic import Field
 from tasks.cluster.inputs import read_vectors, text_lengths
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
-from tasks.lib.core.params import PARAMS_FILE, Params, load_section, load_seed
+from tasks.lib.core.params import PARAMS_FILE, load_section, load_seed
 from tasks.lib.core.schemas import PROMPTS, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.kmeans.partition import Vectors
-from tasks.lib.prompts.compose import Mode
-from tasks.lib.prompts.group import Clustered, group, n_clusters_of
+from tasks.lib.prompts.geometry import GeometryParams, Mode
+from tasks.lib.prompts.group import Clustered, group
 
 
-class Cluster(Params):
+class Cluster(GeometryParams):
     """Section cluster of params.yaml."""
 
-    mode: Annotated[Mode, Field(strict=False)]  # a string in YAML
-    candidates_per_prompt: int = Field(ge=2, le=200)
     max_memory_mb: int = Field(ge=1)
 
 
@@ -33,7 +31,8 @@ def check(values: Mapping[str, Any]) -> Cluster:
     """The checked section; the seed is checked, too.
 
     Raises:
-        ParamError: A key is missing, unknown, of the wrong type or out of range.
+        ParamError: A key is missing, unknown, of the wrong type or out of range; or of
+            candidates_per_prompt and n_prompts not exactly one is given.
     """
     load_seed(values)
     return load_section(values, "cluster", Cluster)
@@ -45,11 +44,11 @@ def cluster(
     """The prompts that `tasks.lib.prompts.group.group` makes, if the memory suffices.
 
     Raises:
-        ParamError: It does not; says how much is needed.
+        ParamError: It does not, and how much is needed; or n_prompts does not fit the records.
     """
     if params.mode is not Mode.PAPER:
         _require_memory(vectors, params)
-    return group(vectors, params.mode, params.candidates_per_prompt, seed, n_bytes)
+    return group(vectors, params.mode, params.geometry(len(vectors)), seed, n_bytes)
 
 
 def work(stage: Stage) -> None:
@@ -74,7 +73,7 @@ def _require_memory(vectors: Vectors, params: Cluster) -> None:
     from tasks.lib.kmeans.balanced import memory_mb  # noqa: PLC0415  scikit-learn
 
     n, d = vectors.shape
-    n_clusters = n_clusters_of(params.mode, n, params.candidates_per_prompt)
+    n_clusters = params.geometry(n).n_clusters(params.mode, n)
     needed = memory_mb(n, n_clusters, d)
     if needed > params.max_memory_mb:
         raise ParamError(
@@ -102,14 +101,15 @@ def _table(ids: Sequence[str], clustered: Clustered) -> pa.Table:
 def _summary(clustered: Clustered, params: Cluster, seed: int) -> dict[str, Any]:
     """What clusters.json says; inertia to 6 digits, since its last ones tell the machine."""
     cluster_sizes = [len(rows) for rows in clustered.partition.clusters]
+    n_records = sum(cluster_sizes)
     return {
         "mode": params.mode.value,
         "solver": clustered.partition.solver.value,
         "seed": seed,
-        "n_records": sum(cluster_sizes),
+        "n_records": n_records,
         "n_prompts": len(clustered.prompts),
         "n_clusters": len(cluster_sizes),
-        "candidates_per_prompt": params.candidates_per_prompt,
+        "candidates_per_prompt": params.geometry(n_records).candidates_per_prompt,
         "inertia": float(f"{clustered.partition.inertia:.6g}"),
         "cluster_sizes": cluster_sizes,
     }

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Self
 from tasks.lib.core.params import load_section, load_seed
 from tasks.lib.core.stage import Stage
 from tasks.lib.gateway.routes import Route, load_chain
-from tasks.lib.prompts.plan import Round, Rules, check_budgets, plan_rounds, read_rules
+from tasks.lib.prompts.geometry import check_budgets
+from tasks.lib.prompts.plan import Round, Rules, plan_rounds, read_rules
 from tasks.llm_select.candidates import Shown
 from tasks.llm_select.cascade import Terms
 from tasks.llm_select.params import LlmSelect, check_answer_room, read_terms
@@ -35,7 +36,6 @@ class Setup(NamedTuple):
             DataError: The prompts are missing or not as the step cluster writes them.
         """
         params, seed = load_section(values, "llm_select", LlmSelect), load_seed(values)
-        routes = load_chain(values, params.route, params.fallback_routes)
         shown = Shown.read(stage.dep("cluster/prompts.parquet"), stage.dep("ingest/pool.parquet"))
         rules = read_rules(
             stage.dep("cluster/clusters.json"),
@@ -43,8 +43,19 @@ class Setup(NamedTuple):
             seed,
             n_attention_checks=params.attention_checks,
         )
-        check_budgets(len(shown.rows), len(shown.prompts), rules)
+        return cls.of(values, shown, rules, root)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], shown: Shown, rules: Rules, root: Path) -> Self:
+        """Return the selection that `values` ask for, out of these prompts and by these rules.
+
+        Raises:
+            ParamError: As for `read`.
+        """
+        params = load_section(values, "llm_select", LlmSelect)
+        routes = load_chain(values, params.route, params.fallback_routes)
+        check_budgets(rules.budgets, rules.mode, len(shown.rows), len(shown.prompts))
         plan = plan_rounds(len(shown.rows), len(shown.prompts), rules)
-        terms = read_terms(params, seed, root)
+        terms = read_terms(params, rules.seed, root)
         check_answer_room(terms, plan)
         return cls(params, routes, terms, shown, rules, plan)

@@ -71,7 +71,8 @@ def next_prompts(
         n_held: Rounds so far.
     """
     won = np.array(winners)
-    groups = compose(clusters[won], rules.later_size, rules.mode, rules.seed + n_held)
+    n_prompts = -(-len(won) // rules.later_size)
+    groups = compose(clusters[won], n_prompts, rules.mode, rules.seed + n_held)
     return [won[group] for group in groups]
 
 

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.lib.core.errors import DataError, ParamError
-from tasks.lib.core.params import PARAMS_FILE
-from tasks.lib.prompts.compose import Mode
+from tasks.lib.core.errors import DataError
+from tasks.lib.prompts.geometry import Mode
 
 
 class Rules(NamedTuple):
@@ -72,29 +71,3 @@ def plan_rounds(n_candidates: int, n_prompts: int, rules: Rules) -> list[Round]:
         left = tuple(n for n in left if n < n_prompts)
         n_candidates, n_prompts = n_prompts, -(-n_prompts // rules.later_size)
     return rounds
-
-
-def check_budgets(n_candidates: int, n_prompts: int, rules: Rules) -> None:
-    """Refuse budgets that the candidates do not allow.
-
-    Raises:
-        ParamError: One is larger than their number, or in paper mode no multiple of the prompts.
-    """
-    if rules.budget > n_candidates:
-        raise ParamError(
-            f"llm_select.budget is {rules.budget:,}, and only {n_candidates:,} records are left to "
-            "select from",
-            where=PARAMS_FILE,
-            fix=f"Set it to {n_candidates} at most, or give a larger pool.",
-        )
-    uneven = [n for n in rules.budgets if n % n_prompts]
-    if rules.mode is Mode.PAPER and uneven:
-        budget = uneven[0]
-        multiples = {max(1, budget // n_prompts) * n_prompts, -(-budget // n_prompts) * n_prompts}
-        nearest = " or ".join(str(n) for n in sorted(multiples) if n <= n_candidates)
-        raise ParamError(
-            f"llm_select.budget is {budget:,}; in paper mode each of the {n_prompts:,} prompts "
-            "picks equally many",
-            where=PARAMS_FILE,
-            fix=f"Set it to {nearest}, or cluster.mode to across.",
-        )
