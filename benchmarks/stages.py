@@ -26,8 +26,8 @@ import pyarrow.parquet as pq
 from flows.cli.supervise import QUIET
 from flows.dvc import command as dvc
 from flows.dvc import overrides
-from flows.dvc.graph import read_graph
 from tasks.embed.npy_writer import write_vectors
+from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.kmeans.partition import Vectors
 
 PROJECT = Path(__file__).parent.parent

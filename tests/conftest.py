@@ -206,7 +206,8 @@ def toy(tmp_path: Path, prefect_home: Path) -> Workspace:
     root = tmp_path / "toy"
     shutil.copytree(PROJECT / "tests" / "toy", root)
     _copy(PROJECT / "tasks" / "lib" / "core", root / "tasks" / "lib" / "core")
-    shutil.copy(PROJECT / "tasks" / "lib" / "__init__.py", root / "tasks" / "lib" / "__init__.py")
+    for name in ("__init__.py", "documents"):  # what flows import
+        _copy(PROJECT / "tasks" / "lib" / name, root / "tasks" / "lib" / name)
     for name in ("__init__.py", "__main__.py"):
         shutil.copy(PROJECT / "tasks" / name, root / "tasks" / name)
     return _init(root, prefect_home)

@@ -147,7 +147,7 @@ def test_tasks_know_no_orchestrator():
 
 
 def test_flows_and_tasks_meet_in_dvc_yaml():
-    shared = ("tasks.lib.core", "tasks.lib.documents", "tasks.lib.labels")
+    shared = ("tasks.lib.core", "tasks.lib.documents")
     for_the_cli = (*shared, "tasks.estimate", "tasks.audit")
     for file, path in MODULES.items():
         if file.startswith("flows/"):

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from tasks.lib.documents.labels import method_name, metric_name, metric_rank
 from tasks.lib.documents.metrics import CHANCE, OURS, Metrics, Point
-from tasks.lib.labels import method_name, metric_name, metric_rank
 from tasks.report.formatting import number
 
 N_DRAWN = 6  # methods that are drawn at first

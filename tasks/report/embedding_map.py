@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from tasks.lib.labels import method_name
+from tasks.lib.documents.labels import method_name
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows, nearest
 from tasks.report.colours import colours

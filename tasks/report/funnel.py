@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from tasks.lib.documents.labels import FUNNEL
 from tasks.lib.documents.validation import Funnel
-from tasks.lib.labels import FUNNEL
 
 STEPS = {"rows": (), "pool": ("excluded", "faulty", "repeated"), "unique": ("duplicates",)}
 """What is left at each step, and what was dropped before it."""

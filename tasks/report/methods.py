@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
+from tasks.lib.documents.labels import method_name, metric_name
 from tasks.lib.documents.metrics import (
     CHANCE,
     OURS,
@@ -13,7 +14,6 @@ from tasks.lib.documents.metrics import (
     Metric,
     Metrics,
 )
-from tasks.lib.labels import method_name, metric_name
 from tasks.report.formatting import number
 
 COLUMNS = (  # the first one orders the rows
