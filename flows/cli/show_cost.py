@@ -12,7 +12,7 @@ from tasks.lib.core.wording import usd_text
 Range = tuple[float, float]
 
 
-class Work(Protocol):
+class Workload(Protocol):
     """What is asked, each as a minimum and a maximum."""
 
     calls: tuple[int, int]
@@ -106,7 +106,7 @@ def marked_for_retry(n: int) -> None:
     out.print(f"{n:,} failed calls marked for retry; `dvc repro -f llm_select` makes them again")
 
 
-def _work(work: Work) -> str:
+def _work(work: Workload) -> str:
     parts = (
         f"{_span(work.calls, _count)} calls",
         f"{_span(work.prompt_tokens, _count)} input tokens",
