@@ -2,21 +2,31 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" pytest --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check lock clean
+.PHONY: demo test quick check style types tests lock clean
 
 demo: .venv/installed ## run the sample from pool to selection
 	$(BIN)/selectllm run
 
-test: .venv/installed check ## every check and every test
-	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: .venv/installed style ## every check and every test; types while tests wait
+	@$(MAKE) --no-print-directory --jobs 2 types tests
 
-check: .venv/installed ## format, lint, types, spelling
+quick: .venv/installed style ## the checks and tests that take a minute
+	$(PYTEST) -n 2 -m "not slow"
+
+check: .venv/installed style types ## format, lint, spelling, types
+
+style: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/codespell
+
+types: .venv/installed
+	$(BIN)/mypy
+
+tests: .venv/installed # three workers for two cores: they wait for processes half of the time
+	$(PYTEST) -n 3
 
 lock: ## pin every package anew, for Python 3.11 to 3.13 (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from tasks.lib.gateway.endpoint import Habits
+from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prompt import read_prompt
 from tasks.lib.gateway.routes import load_chain
 from tasks.lib.journal.journal import Journal
 from tasks.llm_select.cascade import Terms
 from tasks.llm_select.judge import ModelJudge
 from tasks.llm_select.verdicts import Question
-from tests.conftest import PROJECT
 from tests.fake_provider import FakeProvider, fails, honest, says
+from tests.workspaces import PROJECT
 
 PROMPT = read_prompt(PROJECT / "tasks/llm_select/criteria.txt")
 SIZE = 3
@@ -51,8 +52,21 @@ def on(item, then, otherwise=honest):
     return behave
 
 
+@pytest.fixture(scope="session")
+def warm_client():
+    """Make LiteLLM's first call, which takes seconds: no test with a short deadline should."""
+
+    async def talk(litellm, **call):
+        await litellm.acompletion(model="openai/fake", api_key="none", **call)
+        await litellm.close_litellm_async_clients()
+
+    with FakeProvider(says("ready")) as server:
+        question = [{"role": "user", "content": "Are you ready?"}]
+        asyncio.run(talk(load_litellm(), api_base=server.api_base, messages=question))
+
+
 @pytest.fixture
-def provider():
+def provider(warm_client):
     with FakeProvider() as server:
         yield server
 
@@ -78,7 +92,7 @@ def put(tmp_path):
         *fallbacks,
         concurrency=4,
         max_attempts=3,
-        timeout_s=10.0,
+        timeout_s=50.0,
         seed=0,
         votes=1,
         rationale=False,

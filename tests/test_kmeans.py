@@ -27,9 +27,9 @@ def inertia(points, labels):
 
 
 @given(
-    n=st.integers(1, 80),
+    n=st.integers(1, 50),
     d=st.sampled_from([1, 2, 4, 7]),
-    n_distinct=st.integers(1, 80),
+    n_distinct=st.integers(1, 50),
     seed=st.integers(0, 99),
     data=st.data(),
 )

@@ -247,7 +247,7 @@ def _force(params, key):
 def test_the_estimate_and_the_books_are_told_as_json(done):
     rated = ["-S", "baseline.methods=[alpagasus]", "-S", "baseline.route=chatgpt"]
     asked = ["estimate", "-S", "llm_select.votes=3", *rated, "--json"]
-    told = json.loads(done.selectllm(*asked).stdout)
+    told = json.loads(done.call(*asked).stdout)
     assert told["work"]["calls"] == [64, 96]
     costs = {cost["route"]: cost for cost in told["costs"]}
     assert next(iter(costs)) == "offline"
@@ -256,16 +256,16 @@ def test_the_estimate_and_the_books_are_told_as_json(done):
     assert "input_cost_per_token" not in costs["gemma"]["problem"]
     assert told["ratings"]["work"]["calls"][0] > 60
     assert 0 < told["ratings"]["cost"]["usd"][0] < told["ratings"]["cost"]["usd"][1]
-    (booked,) = json.loads(done.selectllm("journal", "sum", "--json").stdout)
+    (booked,) = json.loads(done.call("journal", "sum", "--json").stdout)
     assert (booked["route"], booked["outcome"], booked["usd"]) == ("offline", "answer", 0)
     assert booked["calls"] >= 32  # other tests have asked here, too
-    assert len(json.loads(done.selectllm("journal", "list", "--limit", "5", "--json").stdout)) == 5
-    kept = done.selectllm("journal", "prune", "--before", "2099-01-01")
+    assert len(json.loads(done.call("journal", "list", "--limit", "5", "--json").stdout)) == 5
+    kept = done.call("journal", "prune", "--before", "2099-01-01")
     assert kept.stdout.startswith(f"{booked['calls']} answers are from before")
-    stale = done.selectllm("estimate", "-S", "ingest.max_field_chars=50", check=False)
+    stale = done.call("estimate", "-S", "ingest.max_field_chars=50")
     assert stale.returncode == 2
     assert "dvc repro dedupe" in stale.stderr
-    nonsense = done.selectllm("journal", "prune", "--before", "soon", check=False)
+    nonsense = done.call("journal", "prune", "--before", "soon")
     assert nonsense.returncode == 2
     assert "is no day" in nonsense.stderr
 
@@ -291,7 +291,7 @@ def test_plan_says_what_would_run_and_why(done):
     params = done.root / "params.yaml"
     original = params.read_text()
     _force(params, "cluster.mode")
-    told = json.loads(done.selectllm("plan", "--json").stdout)
+    told = json.loads(done.call("plan", "--json").stdout)
     params.write_text(original)
     actions = {step["stage"]: step["action"] for step in told}
     assert set(actions) == set(STAGE_NAMES)
@@ -355,7 +355,7 @@ def test_any_changed_byte_is_found_and_its_file_named_and_in_an_empty_clone_none
         journal.write_bytes(kept)
     assert verify(root).differences == []
     journal.unlink()
-    refused = empty.selectllm("verify", check=False)
+    refused = empty.call("verify")
     assert refused.returncode == 1
     assert "journal.sqlite: the journal is missing" in refused.stderr
     assert "not proven" in refused.stdout

@@ -29,13 +29,13 @@ from tests.sound_run import (
     IDS,
     INSTRUCTIONS,
     LIMITS,
-    PROJECT,
     Row,
     Run,
     findings_of,
     sound,
     tournament,
 )
+from tests.workspaces import PROJECT
 
 
 @pytest.fixture(scope="session")
@@ -180,6 +180,7 @@ def test_a_faulty_run_stops_with_what_is_wrong_and_where_to_look(tmp_path: Path)
     assert not (tmp_path / "data/validate/result.json").exists()
 
 
+@pytest.mark.slow
 def test_a_run_logs_two_lines_writes_the_same_each_time_and_leaves_nothing_elsewhere(
     tmp_path: Path,
 ):

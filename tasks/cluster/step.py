@@ -1,7 +1,7 @@
 """Group the records by their vectors, and compose the prompts of the first round."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,8 @@ from tasks.lib.core.schemas import PROMPTS, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.documents.clusters import Clusters
-from tasks.lib.kmeans.partition import Vectors
+from tasks.lib.kmeans.partition import Solver, Vectors
+from tasks.lib.kmeans.solver import CPU_S_PER_PAIR, Wanted, choose, is_quick, load
 from tasks.lib.prompts.geometry import GeometryParams, Mode
 from tasks.lib.prompts.group import Clustered, group
 
@@ -24,6 +25,7 @@ from tasks.lib.prompts.group import Clustered, group
 class Cluster(GeometryParams):
     """Section cluster of params.yaml."""
 
+    solver: Annotated[Wanted, Field(strict=False)]
     max_memory_mb: int = Field(ge=1)
 
 
@@ -48,7 +50,8 @@ def cluster(
     """
     if params.mode is not Mode.PAPER:
         _require_memory(vectors, params)
-    return group(vectors, params.mode, params.geometry(len(vectors)), seed, n_bytes)
+    geometry = params.geometry(len(vectors))
+    return group(vectors, params.mode, geometry, seed, n_bytes, solver=params.solver)
 
 
 def work(stage: Stage) -> None:
@@ -64,23 +67,36 @@ def work(stage: Stage) -> None:
     Clusters.model_validate(summary).write(stage.out("cluster/clusters.json"))
     log.info(
         "cluster: %(n_records)d records in %(n_prompts)d prompts, %(mode)s %(n_clusters)d clusters "
-        "of equal size (%(solver)s, inertia %(inertia)g)",
+        "of equal size (inertia %(inertia)g) by %(solver)s: %(solver_reason)s",
         summary,
     )
 
 
 def _require_memory(vectors: Vectors, params: Cluster) -> None:
-    from tasks.lib.kmeans.balanced import memory_mb  # noqa: PLC0415  scikit-learn
-
+    """Refuse clusters that need more memory than allowed; warn of those that take long."""
     n, d = vectors.shape
     n_clusters = params.geometry(n).n_clusters(params.mode, n)
-    needed = memory_mb(n, n_clusters, d)
+    chosen = choose(params.solver, n, n_clusters).solver
+    needed = load(chosen).memory_mb(n, n_clusters, d)
     if needed > params.max_memory_mb:
+        ours = load(Solver.BALANCED).memory_mb(n, n_clusters, d)
+        other = f", or cluster.solver to balanced, which needs {ours}" if ours < needed else ""
         raise ParamError(
             f"{n} records in {n_clusters} clusters need {needed} MB, not {params.max_memory_mb}",
             where=f"{PARAMS_FILE}: cluster.max_memory_mb",
-            fix=f"Set it to {needed} or more.",
+            fix=f"Set it to {needed} or more{other}.",
         )
+    if chosen is Solver.K_MEANS_CONSTRAINED and not is_quick(n, n_clusters):
+        _warn_of_cost(n, n_clusters, needed)
+
+
+def _warn_of_cost(n: int, n_clusters: int, needed_mb: int) -> None:
+    cpu_s = n * n_clusters * CPU_S_PER_PAIR
+    log.warning(
+        "cluster: k-means-constrained may take %s s of processor time and %s MB for %s records in "
+        "%s clusters; cluster.solver: balanced takes far less",
+        *(f"{number:,.0f}" for number in (cpu_s, needed_mb, n, n_clusters)),
+    )
 
 
 def _table(ids: Sequence[str], clustered: Clustered) -> pa.Table:
@@ -105,6 +121,7 @@ def _summary(clustered: Clustered, params: Cluster, seed: int) -> dict[str, Any]
     return {
         "mode": params.mode.value,
         "solver": clustered.partition.solver.value,
+        "solver_reason": clustered.partition.reason,
         "seed": seed,
         "n_records": n_records,
         "n_prompts": len(clustered.prompts),

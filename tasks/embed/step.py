@@ -19,7 +19,7 @@ from tasks.embed.vector_cache import Slots, VectorStore, text_key
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_section
 from tasks.lib.core.stage import Stage
-from tasks.lib.executor import Engine, load_engine
+from tasks.lib.executor import Executor, load_executor
 from tasks.lib.prompts.geometry import check_fit
 
 SHARD_TEXTS = 1_024  # half a minute of work; 3 % more of it, for batches that are not full
@@ -45,14 +45,14 @@ def check(values: Mapping[str, Any]) -> Embed:
         ParamError: A key is unknown, missing or out of range, the model is a path that does not
             exist, or the engine is not installed.
     """
-    load_engine(values)
+    load_executor(values)
     params = load_section(values, "embed", Embed)
     check_name(params.model)
     return params
 
 
 def embed(
-    entries: Iterable[Entry], encoder: Encoder, recipe: Recipe, engine: Engine
+    entries: Iterable[Entry], encoder: Encoder, recipe: Recipe, engine: Executor
 ) -> Iterator[Block]:
     """The unit vectors of all entries, by `encoder` here or by workers that load its `recipe`.
 
@@ -62,7 +62,7 @@ def embed(
         DataError: A vector is zero or not finite; the record is named. Or a worker cannot load the
             model, or computes other vectors than `encoder`.
     """
-    if engine is Engine.LOCAL:
+    if engine is Executor.LOCAL:
         yield from blocks_of(entries, encoder)
         return
     function = partial(block_of, recipe=recipe, traits=traits_of(encoder))
@@ -106,7 +106,7 @@ def embed_missing(
 
 def work(stage: Stage) -> None:
     """Write one vector for each unique record, in their order, and tell how it was done."""
-    params, engine = check(stage.values), load_engine(stage.values)
+    params, engine = check(stage.values), load_executor(stage.values)
     texts = PoolTexts(stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet"))
     # This is the first step that knows M, and the first that takes long. It reads cluster and
     # llm_select.budget without declaring them, as they change none of its bytes: declared, another

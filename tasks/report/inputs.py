@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.metrics import Metrics
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
@@ -46,6 +47,7 @@ class ReportInputs:
     rows: Rows
     receipts: Path
     others: Mapping[str, Rows]
+    clusters: Clusters
     usage: Usage
     metrics: Metrics
     validation: ValidationResult

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tasks.lib.core.wording import usd_text
+from tasks.lib.documents.labels import solver_name
 from tasks.report.formatting import number, script_json
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -36,7 +37,8 @@ def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "usd": usd_text}
+    filters = {"number": number, "solver_name": solver_name, "usd": usd_text}
+    environment.filters |= filters
     scripts = [*map(_library, LIBRARIES), (TEMPLATES / "page.js").read_text(encoding="utf-8")]
     return environment.get_template("page.html").render(
         **view,

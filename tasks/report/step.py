@@ -19,6 +19,7 @@ from tasks.lib.core.schemas import (
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.core.wording import truncate
+from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.metrics import Metrics
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
@@ -34,7 +35,7 @@ from tasks.report.prompts import prompts
 INPUTS = (
     *("ingest/pool.parquet", "ingest/dropped.parquet"),
     *("dedupe/unique.parquet", "dedupe/dropped.parquet"),
-    *("embed/vectors.npy", "cluster/prompts.parquet"),
+    *("embed/vectors.npy", "cluster/prompts.parquet", "cluster/clusters.json"),
     *("llm_select/picks.parquet", "llm_select/selected.parquet", "llm_select/receipt.jsonl"),
     *("llm_select/usage.json", "baseline/selections.parquet", "measure/metrics.json"),
     "validate/result.json",
@@ -81,6 +82,7 @@ def report(inputs: ReportInputs, params: Report, seed: int) -> str:
         "beaten": methods.beaten(inputs.metrics),
         "curves": drawn and curves.tables(drawn),
         "sizes": drawn and drawn["sizes"],
+        "clusters": inputs.clusters,
         "prompts": prompts(inputs, params.n_prompts),
         "slots": judge.slot_chart(inputs.usage.slots),
         "attention_checks": judge.attention_checks(inputs.usage),
@@ -120,6 +122,7 @@ def _read(stage: Stage) -> ReportInputs:
         rows=corpus.rows(selected["id"], files["llm_select/selected.parquet"]),
         receipts=files["llm_select/receipt.jsonl"],
         others=_others(corpus, files["baseline/selections.parquet"]),
+        clusters=Clusters.read(files["cluster/clusters.json"]),
         usage=Usage.read(files["llm_select/usage.json"]),
         metrics=Metrics.read(files["measure/metrics.json"]),
         validation=ValidationResult.read(files["validate/result.json"]),

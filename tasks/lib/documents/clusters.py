@@ -9,11 +9,13 @@ class Clusters(Document):
     Attributes:
         mode: How prompts are composed of clusters, as params.yaml says.
         solver: How the clusters were found.
+        solver_reason: Why this solver was used.
         inertia: Sum of squared distances to the centres, to 6 digits; the rest depends on the CPU.
     """
 
     mode: str
     solver: str
+    solver_reason: str
     seed: int
     n_records: int
     n_prompts: int

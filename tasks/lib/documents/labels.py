@@ -18,6 +18,12 @@ METRICS = {
     "student_rouge_l": "kNN student\u2019s ROUGE\u2011L",
     "student_cosine": "kNN student\u2019s cosine similarity",
 }
+SOLVERS = {
+    "k_means_constrained": "k-means-constrained",
+    "balanced": "our balanced k-means",
+    "balanced_tree": "a tree of our balanced k-means",
+    "round_robin": "taking turns",
+}
 LEADING = ("coverage_mean", "redundancy", "vendi", "student_rouge_l")
 """The metrics to judge a selection by first."""
 
@@ -37,6 +43,11 @@ FUNNEL = {
 def method_name(method: str) -> str:
     """Return the name of a method in plain words."""
     return METHODS.get(method, method.replace("_", " "))
+
+
+def solver_name(solver: str) -> str:
+    """Return the name of a solver of clusters in plain words."""
+    return SOLVERS.get(solver, solver.replace("_", " "))
 
 
 def metric_name(metric: str) -> str:

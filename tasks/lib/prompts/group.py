@@ -1,11 +1,13 @@
 """Records parted into the prompts of the first round, by their vectors."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.kmeans.partition import Partition, Rows, Vectors
+from tasks.lib.kmeans.solver import Wanted, choose, load
 from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.geometry import Geometry, Mode
 
@@ -17,12 +19,14 @@ class Clustered(NamedTuple):
     partition: Partition
 
 
-def group(
+def group(  # noqa: PLR0913  each is a parameter of the run
     vectors: Vectors,
     mode: Mode,
     geometry: Geometry,
     seed: int,
     n_bytes: NDArray[np.int64] | None = None,
+    *,
+    solver: Wanted = Wanted.BALANCED,
 ) -> Clustered:
     """Prompts that hold every record once, in sizes that differ by at most 1.
 
@@ -45,20 +49,23 @@ def group(
         seed: Of cluster starts, of the draw and of slots.
         n_bytes: int64, shape (M,), of each record's text in UTF-8; without it lengths are as they
             fall.
+        solver: Of clusters, but for mode paper; a baseline takes our own.
     """
     n_clusters = geometry.n_clusters(mode, len(vectors))
-    partition = _partition(vectors, mode, n_clusters, seed)
+    partition = _partition(vectors, mode, n_clusters, seed, solver)
     by_cluster = np.concatenate(partition.clusters)
     lengths = None if n_bytes is None else n_bytes[by_cluster]
     prompts = compose(partition.labels[by_cluster], geometry.n_prompts, mode, seed, lengths)
     return Clustered([by_cluster[prompt] for prompt in prompts], partition)
 
 
-def _partition(vectors: Vectors, mode: Mode, n_clusters: int, seed: int) -> Partition:
+def _partition(
+    vectors: Vectors, mode: Mode, n_clusters: int, seed: int, solver: Wanted
+) -> Partition:
     if mode is Mode.PAPER:
         from tasks.lib.kmeans.round_robin import round_robin  # noqa: PLC0415  scikit-learn
 
         return round_robin(vectors, n_clusters, seed)
-    from tasks.lib.kmeans.balanced import equal_size_kmeans  # noqa: PLC0415  scikit-learn
-
-    return equal_size_kmeans(vectors, n_clusters, seed)
+    choice = choose(solver, len(vectors), n_clusters)
+    partition = load(choice.solver).equal_size_kmeans(vectors, n_clusters, seed)
+    return replace(partition, reason=choice.reason)

@@ -1,4 +1,4 @@
-"""Rows as records: which columns are taken, and which rows are dropped for what reason."""
+"""Rows as records: which columns they come from, and why rows are dropped."""
 
 import json
 
@@ -60,7 +60,7 @@ from tests.ingest_rows import parts, reasons, record, results
         ),
     ],
 )
-def test_common_layouts_are_recognised(row, expected):
+def test_common_columns_are_recognised(row, expected):
     assert parts(row) == expected
 
 
@@ -72,7 +72,7 @@ def test_optional_columns_may_be_absent_from_the_first_rows():
     ]
 
 
-def test_chosen_columns_are_taken_and_no_others():
+def test_only_chosen_columns_are_used():
     row = {"instruction": "no", "input": "Q", "output": "A"}
     assert parts(row, columns={"instruction": "input"}) == ("Q", "", None)
     chosen = {"instruction": "input", "output": "output"}
@@ -86,7 +86,7 @@ def test_a_chosen_column_may_hold_turns():
     assert parts(row, columns={"instruction": "dialog", "output": "gold"}) == ("Q", "", "A")
 
 
-def test_only_the_first_exchange_of_a_conversation_is_taken_and_the_rest_is_noted():
+def test_a_conversation_gives_its_first_exchange_and_facts_about_the_rest():
     turns = [
         ("system", "S"),
         ("user", "Q"),
@@ -111,18 +111,18 @@ def test_only_the_first_exchange_of_a_conversation_is_taken_and_the_rest_is_note
         ("Q", IngestDrop.NOT_TEXT),
     ],
 )
-def test_a_faulty_conversation_has_its_reason(turns, reason):
+def test_a_faulty_conversation_is_dropped_with_its_reason(turns, reason):
     good = {"messages": [{"role": "user", "content": "Q"}]}
     assert reasons([good, {"messages": turns}]) == [None, reason]
 
 
-def test_a_file_of_unknown_columns_is_refused_with_their_names():
+def test_a_file_with_unknown_columns_is_refused_with_their_names():
     with pytest.raises(DataError, match="the columns are frage, antwort") as caught:
         results([{"frage": "Q", "antwort": "A"}])
     assert "ingest.columns" in caught.value.fix
 
 
-def test_a_chosen_column_that_the_file_lacks_offers_the_nearest():
+def test_a_missing_chosen_column_offers_the_nearest_name():
     with pytest.raises(ParamError, match="no column qestion; did you mean question") as caught:
         results([{"question": "Q", "n": 1}], columns={"instruction": "qestion"})
     assert "question, n" in caught.value.fix
@@ -149,7 +149,7 @@ def test_a_chosen_column_that_the_file_lacks_offers_the_nearest():
         (Fault(IngestDrop.WRONG_CELLS, "3 cells"), IngestDrop.WRONG_CELLS),
     ],
 )
-def test_a_row_that_is_no_record_has_its_reason(row, reason):
+def test_a_faulty_row_is_dropped_with_its_reason(row, reason):
     good = {"instruction": "Good", "input": "", "output": ""}
     assert reasons([good, row]) == [None, reason]
 
@@ -160,7 +160,7 @@ def test_an_empty_input_is_blank_and_an_empty_output_is_none(nothing):
     assert parts(row) == ("Q" * 1000, "", None)
 
 
-def test_text_is_kept_but_for_line_ends_and_outer_space():
+def test_text_is_unchanged_except_line_ends_and_outer_space():
     assert parts({"instruction": "\r\n a\r\n\tb  c\rd \u0301\n"}) == (
         "a\n\tb  c\nd \u0301",
         "",
@@ -168,13 +168,13 @@ def test_text_is_kept_but_for_line_ends_and_outer_space():
     )
 
 
-def test_the_first_of_equal_rows_is_kept_and_the_others_name_its_line():
+def test_the_first_of_equal_rows_is_kept_and_the_others_give_its_line():
     rows = [{"prompt": "Q"}, {"prompt": "R"}, {"prompt": " Q\n"}, {"prompt": "Q", "n": 1}]
     assert reasons(rows) == [None, None, IngestDrop.REPEATED, IngestDrop.REPEATED]
     assert results(rows)[2].detail == "instruction and input of line 1"
 
 
-def test_rows_of_another_input_are_not_equal():
+def test_rows_with_different_inputs_are_not_equal():
     rows = [{"prompt": "Q", "input": "1"}, {"prompt": "Q", "input": "2"}, {"prompt": "Q"}]
     assert reasons(rows) == [None] * 3
 
@@ -192,8 +192,8 @@ def test_rows_of_another_input_are_not_equal():
 def test_rows_are_excluded_by_value_whatever_its_type(value, excluded):
     others = ["train", False, 10, "", None, ["test"], {"test": 1}]
     rows = [{"prompt": f"Q{i}", "split": cell} for i, cell in enumerate([*excluded, *others])]
-    found = reasons([*rows, {"prompt": "no split"}], exclude={"split": value})
-    assert found == [IngestDrop.EXCLUDED] * len(excluded) + [None] * (len(others) + 1)
+    actual = reasons([*rows, {"prompt": "no split"}], exclude={"split": value})
+    assert actual == [IngestDrop.EXCLUDED] * len(excluded) + [None] * (len(others) + 1)
 
 
 def test_an_excluded_row_is_not_faulty():
@@ -201,7 +201,7 @@ def test_an_excluded_row_is_not_faulty():
     assert reasons(rows, exclude={"split": "test"}) == [None, IngestDrop.EXCLUDED]
 
 
-def test_an_excluded_column_that_no_row_has_offers_the_nearest():
+def test_a_missing_excluded_column_offers_the_nearest_name():
     with pytest.raises(ParamError, match="no row has a column splitt; did you mean split"):
         results([{"prompt": "Q", "split": "a"}], exclude={"splitt": "test"})
 
@@ -216,7 +216,7 @@ def test_other_columns_become_json_text_that_any_parser_reads():
     assert "é" in extra
 
 
-def test_a_cell_nested_beyond_pythons_limits_costs_its_row_only():
+def test_a_cell_nested_too_deeply_drops_only_its_row():
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]

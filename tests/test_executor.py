@@ -1,4 +1,4 @@
-"""Who works on the shards must make no difference to what comes of them."""
+"""Whatever processes the shards, the results are the same."""
 
 import importlib.util
 import json
@@ -29,7 +29,7 @@ from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.schemas import UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
-from tasks.lib.executor import Engine, load_engine
+from tasks.lib.executor import Executor, load_executor
 
 PROJECT = Path(__file__).parents[1]
 HAS_RAY = importlib.util.find_spec("ray") is not None
@@ -37,7 +37,7 @@ needs_ray = [
     pytest.mark.ray,
     pytest.mark.skipif(not HAS_RAY, reason="needs `pip install 'selectllm[ray]'`"),
 ]
-on_ray = pytest.param(Engine.RAY, marks=needs_ray)
+on_ray = pytest.param(Executor.RAY, marks=needs_ray)
 
 
 def square(number: int) -> int:
@@ -51,7 +51,7 @@ def refuse(number: int) -> int:
 
 
 def die_once(number: int, traces: Path) -> int:
-    """End the process that works on 3 or 7, the first time."""
+    """Kill the process that gets 3 or 7, the first time."""
     trace = traces / str(number)
     if number in (3, 7) and not trace.exists():
         trace.touch()
@@ -77,25 +77,25 @@ def cluster():
     nodes.shutdown()
 
 
-@pytest.mark.parametrize("engine", [Engine.LOCAL, on_ray])
-def test_results_come_in_the_order_of_the_shards(engine, cluster):
-    assert list(engine.map(square, range(20))) == [n * n for n in range(20)]
-    assert list(engine.map(square, [])) == []
+@pytest.mark.parametrize("executor", [Executor.LOCAL, on_ray])
+def test_results_come_in_the_order_of_the_shards(executor, cluster):
+    assert list(executor.map(square, range(20))) == [n * n for n in range(20)]
+    assert list(executor.map(square, [])) == []
 
 
-@pytest.mark.parametrize("engine", [Engine.LOCAL, on_ray])
-def test_shards_are_taken_as_they_are_needed(engine, cluster):
-    assert list(islice(engine.map(square, count()), 3)) == [0, 1, 4]
+@pytest.mark.parametrize("executor", [Executor.LOCAL, on_ray])
+def test_shards_are_taken_only_as_they_are_needed(executor, cluster):
+    assert list(islice(executor.map(square, count()), 3)) == [0, 1, 4]
 
 
-@pytest.mark.parametrize("engine", [Engine.LOCAL, on_ray])
-def test_an_error_of_ours_arrives_as_it_was_raised(engine, cluster):
+@pytest.mark.parametrize("executor", [Executor.LOCAL, on_ray])
+def test_an_error_of_a_shard_is_raised_as_a_local_call_would(executor, cluster):
     with pytest.raises(DataError, match="three") as caught:
-        list(engine.map(refuse, range(5)))
+        list(executor.map(refuse, range(5)))
     assert (caught.value.where, caught.value.fix) == ("here", "None.")
 
 
-def test_an_error_of_ours_survives_the_way_between_processes():
+def test_an_error_survives_pickling():
     sent = ParamError("what", where="here", fix="this")
     came = pickle.loads(pickle.dumps(sent))
     assert (type(came), str(came), came.exit_code) == (ParamError, str(sent), 2)
@@ -104,11 +104,11 @@ def test_an_error_of_ours_survives_the_way_between_processes():
 @pytest.mark.parametrize("name", [None, "spark", "Ray", 1])
 def test_an_unknown_engine_is_refused(name):
     with pytest.raises(ParamError, match="engine: expected local or ray"):
-        load_engine({} if name is None else {"engine": name})
+        load_executor({} if name is None else {"engine": name})
 
 
 @pytest.mark.skipif(HAS_RAY, reason="Ray is installed")
-@pytest.mark.parametrize("step", [ingest, dedupe, embed])
+@pytest.mark.parametrize("step", [dedupe, embed])
 def test_without_ray_the_check_says_what_to_install(step):
     with pytest.raises(ParamError, match=r"pip install 'selectllm\[ray\]'"):
         step.check({"engine": "ray"})
@@ -126,11 +126,11 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(embed, "SHARD_TEXTS", 30)
 
 
-def outputs(root, pool, engine):
-    """The bytes that ingest and dedupe write, and embed for some of the records."""
+def outputs(root, pool, executor):
+    """Return the bytes that ingest and dedupe write, and those of embed for some of the records."""
     root.mkdir()
     shutil.copy(PROJECT / "dvc.yaml", root)
-    params = load_yaml(PROJECT / "params.yaml") | {"engine": engine}
+    params = load_yaml(PROJECT / "params.yaml") | {"engine": executor}
     params["ingest"] |= {"source": str(pool), "exclude": {"lang": "th"}}
     (root / "params.yaml").write_text(json.dumps(params))
     for step in (ingest, dedupe):
@@ -142,26 +142,26 @@ def outputs(root, pool, engine):
     return made | {"vectors": (root / "data/embed/vectors.npy").read_bytes()}
 
 
-@pytest.mark.parametrize("engine", [on_ray])
+@pytest.mark.parametrize("executor", [on_ray])
 def test_a_cluster_writes_the_bytes_that_one_process_writes(
-    engine, cluster, pool, tmp_path, small_shards
+    executor, cluster, pool, tmp_path, small_shards
 ):
-    made = outputs(tmp_path / "ray", pool, engine)
+    made = outputs(tmp_path / "ray", pool, executor)
     assert sum(map(len, made.values())) > 1_000_000
     assert len(made["vectors"]) > 200 * 384 * 4
-    assert made == outputs(tmp_path / "local", pool, Engine.LOCAL)
+    assert made == outputs(tmp_path / "local", pool, Executor.LOCAL)
 
 
-@pytest.mark.parametrize("engine", [on_ray])
-def test_a_killed_worker_loses_nothing(engine, cluster, tmp_path):
+@pytest.mark.parametrize("executor", [on_ray])
+def test_a_killed_worker_loses_nothing(executor, cluster, tmp_path):
     work = partial(die_once, traces=tmp_path)
-    assert list(engine.map(work, range(10))) == list(range(10))
+    assert list(executor.map(work, range(10))) == list(range(10))
     assert {trace.name for trace in tmp_path.iterdir()} == {"3", "7"}
 
 
-@pytest.mark.parametrize("engine", [on_ray])
-def test_a_lost_node_loses_nothing(engine, cluster):
-    results = engine.map(square, range(40))
+@pytest.mark.parametrize("executor", [on_ray])
+def test_a_lost_node_loses_nothing(executor, cluster):
+    results = executor.map(square, range(40))
     first = list(islice(results, 5))
     node = cluster.add_node(num_cpus=1)
     more = list(islice(results, 10))
@@ -170,32 +170,32 @@ def test_a_lost_node_loses_nothing(engine, cluster):
 
 
 def kill_one():
-    """Kill a worker of Ray that is at work on a shard; whether there was one."""
+    """Kill a worker of Ray that is processing a shard; return whether there was one."""
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if process.name().startswith("ray::_applied"):
+            if process.name().startswith("ray::_apply"):
                 process.kill()
                 return True
     return False
 
 
 def with_a_worker_killed(entries, n):
-    """The same entries; when `n` of them were taken, a worker is killed."""
+    """Yield the same entries; kill a worker once `n` of them were taken."""
     for row, entry in enumerate(entries):
         while row == n and not kill_one():  # the shard before this may not have begun
             time.sleep(0.01)
         yield entry
 
 
-@pytest.mark.parametrize("engine", [on_ray])
-def test_a_killed_worker_loses_no_vector(engine, cluster, small_shards):
+@pytest.mark.parametrize("executor", [on_ray])
+def test_a_killed_worker_loses_no_vector(executor, cluster, small_shards):
     recipe = Recipe("all-MiniLM-L6-v2", Precision.FLOAT32, 256, 256)
     encoder = recipe.load()
     entries = [Entry(f"r{i}", f"Say {i} " + "and again " * (i % 40)) for i in range(300)]
-    found = np.zeros((300, encoder.dim), np.float32)
-    expected = np.copy(found)
+    vectors = np.zeros((300, encoder.dim), np.float32)
+    expected = np.copy(vectors)
     for block in blocks_of(entries, encoder):
         expected[block.rows] = block.vectors
-    for block in embed.embed(with_a_worker_killed(entries, 200), encoder, recipe, engine):
-        found[block.rows] = block.vectors
-    assert found.tobytes() == expected.tobytes()
+    for block in embed.embed(with_a_worker_killed(entries, 200), encoder, recipe, executor):
+        vectors[block.rows] = block.vectors
+    assert vectors.tobytes() == expected.tobytes()
