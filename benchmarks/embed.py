@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.dvc.graph import load_yaml
 from tasks.embed.encode import encode_all
 from tasks.embed.encoder_spec import Precision
 from tasks.embed.model_source import find_model
 from tasks.embed.pool_texts import PoolText
+from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.records import record_id, record_text
 from tasks.lib.core.schemas import POOL, UNIQUE
 from tasks.lib.core.tables import write_table

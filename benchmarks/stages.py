@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from flows.cli.supervise import QUIET
 from flows.dvc import command as dvc
 from flows.dvc import overrides
-from flows.dvc.graph import read_graph
+from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.kmeans.partition import Vectors
 from tasks.lib.unique import write_vectors
 

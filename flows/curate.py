@@ -5,11 +5,12 @@ of `selectllm run -S` are made by the command, before it starts ``python -m flow
 """
 
 import signal
+import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -18,21 +19,19 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.cli import console as show
+from flows.cli import console
 from flows.dvc import command as dvc
 from flows.dvc import overrides
-from flows.dvc.graph import Graph, Stage, read_graph
 from flows.dvc.run_parameters import as_overrides, own_workspace
-from flows.dvc.workspace import find_root, sole_run
-from flows.errors import FlowError
+from flows.dvc.workspace import find_workspace, run_lock
 from flows.stage_task import Done, Run, stage_task
-from flows.tracking import log_run as record
 from flows.tracking import markdown
+from flows.tracking.log_run import log_run
 from flows.tracking.store import warm_up
+from tasks.lib.core.dvc_yaml import Graph, StageSpec, read_graph
+from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError, VariantFailed
 
 PARTIAL = "Partial"
-CAPPED = 3
-INTERRUPTED = 130
 
 Budget = Annotated[int, Field(ge=1)]
 
@@ -59,64 +58,65 @@ def curate(
     given = {"ingest.source": source, "llm_select.budget": budget, "llm_select.route": route}
     sets = [*as_overrides(given), *(override or [])]
     try:
-        root = find_root(Path.cwd())
-        with sole_run(root) as lock:
-            space = _workspace(root, sets)
-            run = Run(space, str(flow_run.id or uuid.uuid4()), lock, root, ", ".join(sets))
-            graph = read_graph(space)
+        user_workspace = find_workspace(Path.cwd())
+        with run_lock(user_workspace) as lock:
+            workspace = _workspace(user_workspace, sets)
+            run_id = str(flow_run.id or uuid.uuid4())
+            run = Run(workspace, run_id, lock, user_workspace, ", ".join(sets))
+            graph = read_graph(workspace)
             _run_all(graph, run)
-    except FlowError as error:
+        capped = console.capped(graph, workspace)
+    except CurationError as error:
         return Failed(message=str(error), data=error)  # raised, it would print a traceback
-    capped = show.capped(graph, space)
     return Completed(name=PARTIAL, message=capped) if capped else None
 
 
-def _workspace(root: Path, sets: Sequence[str]) -> Path:
-    """Return the folder to work in, its parameters checked: the user's, or the run's own.
+def _workspace(user_workspace: Path, sets: Sequence[str]) -> Path:
+    """Return the folder to work in, with checked parameters: the user's, or the run's own.
 
     The log and the page of a run with parameters say what they change, and where it works.
     """
     if not sets:
-        overrides.checked(root, [])
-        return root
-    space, changes = own_workspace(root, sets)
+        overrides.checked(user_workspace, [])
+        return user_workspace
+    workspace, changes = own_workspace(user_workspace, sets)
     for key, old, new in changes:
         get_run_logger().info("For this run alone: %s = %r (params.yaml: %r)", key, new, old)
-    get_run_logger().info("This run works in %s", space)
-    publish(markdown.parameters(read_graph(space), space, changes), "parameters")
-    return space
+    get_run_logger().info("This run works in %s", workspace)
+    publish(markdown.parameters(read_graph(workspace), workspace, changes), "parameters")
+    return workspace
 
 
 def _run_all(graph: Graph, run: Run) -> None:
-    """Run the stages, record the outcome, and raise the first failure."""
+    """Run the stages, log the run, and raise the first failure."""
     warm_up()
     done = run_stages(graph, run)
-    record.record(graph, run, done)
+    log_run(graph, run, done)
     raise_failure(done)
-    publish(markdown.run_summary(graph, run.root), "summary")
-    show.summary(graph, run.root)
+    publish(markdown.run_summary(graph, run.workspace), "summary")
+    console.summary(graph, run.workspace)
     if run.sets:
-        for what, path in show.results(graph, run.root):
+        for what, path in console.results(graph, run.workspace):
             get_run_logger().info("%s: %s", what, path)
 
 
 def run_stages(graph: Graph, run: Run) -> dict[str, Done]:
-    """Bring every stage up to date, in order, and tell how each ended."""
-    stale = set(dvc.status(run.root))
+    """Bring every stage up to date, in order, and return how each ended."""
+    stale = set(dvc.status(run.workspace))
     done: dict[str, Done] = {}
     for stage in graph.stages:
         is_current = stage.name not in stale and stale.isdisjoint(stage.upstream)
         if not is_current:
-            stale.add(stage.name)  # what it makes may be new, so those behind it must ask DVC
+            stale.add(stage.name)  # its outputs may be new, so the stages after it must ask DVC
         done[stage.name] = _run_one(stage, run, done, is_current)
     return done
 
 
 def raise_failure(done: Mapping[str, Done]) -> None:
-    """Raise what the first failed stage says, if one failed.
+    """Raise the error of the first failed stage, if one failed.
 
     Raises:
-        StageFailed: What it says.
+        StageFailed: That error.
     """
     failed = [end.state for end in done.values() if end.state.is_failed()]
     if failed:
@@ -129,22 +129,26 @@ def publish(text: str, key: str) -> None:
         create_markdown_artifact(text, key=key)
 
 
-def _run_one(stage: Stage, run: Run, done: Mapping[str, Done], is_current: bool) -> Done:
-    """Run one stage after its upstream; a stage behind a failed one is left NotReady."""
+def _run_one(stage: StageSpec, run: Run, done: Mapping[str, Done], is_current: bool) -> Done:
+    """Run one stage after its upstream; a stage after a failed one stays NotReady."""
     before = [done[name].state for name in stage.upstream]
     start = time.monotonic()
     state = stage_task(stage)(stage, run, is_current=is_current, wait_for=before, return_state=True)
     return Done(state, time.monotonic() - start)
 
 
-def main() -> int:
-    """Run the flow as params.yaml says; the exit status of `selectllm run`."""
+def run_as_program(run_flow: Callable[[], State[Any]], arguments: Sequence[str]) -> int:
+    """Run a flow, print its error if it has one, and return the exit status of `selectllm`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    if "--json" in arguments:
+        console.use_json()
     try:
-        state = curate(return_state=True)
+        state = run_flow()
         state.result()
-    except FlowError as error:
-        show.failed(error)
+    except VariantFailed as error:
+        return error.exit_code  # the failures are printed below the table
+    except CurationError as error:
+        console.failed(error)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -152,4 +156,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_as_program(lambda: curate(return_state=True), sys.argv[1:]))

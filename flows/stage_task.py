@@ -1,4 +1,4 @@
-"""The only Prefect task: run one stage through DVC, and say what became of it."""
+"""The only Prefect task: run one stage through DVC, and report how it ended."""
 
 import os
 import signal
@@ -15,10 +15,11 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed, Failed
 
 from flows.dvc import command as dvc
-from flows.dvc.events import Hearing, read_events
-from flows.dvc.graph import Stage
-from flows.dvc.workspace import STATE_DIR
-from flows.errors import StageFailed
+from flows.dvc.events import EventTail
+from tasks.lib.core.dvc_yaml import StageSpec
+from tasks.lib.core.errors import StageFailed
+from tasks.lib.core.events import EVENTS_VARIABLE, RUN_VARIABLE, Ended, read_events
+from tasks.lib.core.stage import STATE_DIR
 
 POLL_S = 0.1
 KEPT_LINES = 40  # of DVC's and the step's output, shown when the stage fails
@@ -30,18 +31,17 @@ class Run:
     """One run of the whole graph.
 
     Attributes:
-        root: The workspace that it runs in.
-        id: Its id.
+        workspace: The folder that it runs in.
         lock: The descriptor of the lock that its children hold.
-        home: The user's workspace, whose state folder holds what was paid for; the same as `root`
-            unless the run has a workspace of its own.
-        sets: What its parameters set, on one line; empty when it takes params.yaml as it is.
+        user_workspace: The user's folder, whose state folder keeps what was paid for; the same as
+            `workspace` unless the run has a workspace of its own.
+        sets: What its parameters set, on one line; empty when it uses params.yaml as it is.
     """
 
-    root: Path
+    workspace: Path
     id: str
     lock: int
-    home: Path
+    user_workspace: Path
     sets: str = ""
 
 
@@ -53,34 +53,34 @@ class Done(NamedTuple):
 
 
 def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Only a step that died is run again; one that said why would say the same twice."""
+    """Return whether the step died; one that gave a reason would give the same reason again."""
     failure = state.result(raise_on_failure=False)
     return isinstance(failure, StageFailed) and failure.died
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=_worth_retrying)
-def run_stage(stage: Stage, run: Run, *, is_current: bool) -> State[Any]:
-    """Bring one stage up to date with `dvc repro`; `is_current` when DVC has said that it is.
+def run_stage(stage: StageSpec, run: Run, *, is_current: bool) -> State[Any]:
+    """Bring one stage up to date with `dvc repro`; `is_current` if DVC reports that it is.
 
-    DVC is the only cache, so the state comes from what happened: Completed when the step ran,
-    Cached when its outputs were already there or came back from DVC's cache, Failed when the step
-    ended with an error (the state holds a StageFailed with the step's own words and exit status).
+    DVC is the only cache, so the state says what happened: Completed if the step ran, Cached if its
+    outputs were already there or came back from DVC's cache, Failed if the step ended with an error
+    (the state has a StageFailed with the step's own words and exit status).
     """
     if is_current:
         return _cached("unchanged")
-    events = run.root / STATE_DIR / "events" / f"{run.id}-{stage.name}.jsonl"
+    events = run.workspace / STATE_DIR / "events" / f"{run.id}-{stage.name}.jsonl"
     events.parent.mkdir(parents=True, exist_ok=True)
     events.unlink(missing_ok=True)  # of an earlier attempt
-    before = _snapshot(run.root, stage)
+    before = _snapshot(run.workspace, stage)
     exit_code = _repro(stage, run, events)
-    told, _ = read_events(events)
-    ended = next((e for e in told if e["event"] == "ended"), None)
+    reported, _ = read_events(events)
+    ended = next((event for event in reported if isinstance(event, Ended)), None)
     if exit_code:
-        failure = _failure(stage, ended, bool(told))
+        failure = _failure(stage, ended, has_started=bool(reported))
         return Failed(message=str(failure), data=failure)
-    if told:
+    if reported:
         return Completed(message="ran")
-    same = before == _snapshot(run.root, stage)
+    same = before == _snapshot(run.workspace, stage)
     return _cached("unchanged" if same else "restored from DVC's cache")
 
 
@@ -88,8 +88,8 @@ def _cached(message: str) -> State[Any]:
     return Completed(name="Cached", message=message)
 
 
-def stage_task(stage: Stage) -> Task[Any, Any]:
-    """The task of one stage: its name, description and number of retries."""
+def stage_task(stage: StageSpec) -> Task[Any, Any]:
+    """Return the task of one stage, with its name, description and number of retries."""
     return run_stage.with_options(
         name=stage.name,
         description=stage.desc,
@@ -99,20 +99,22 @@ def stage_task(stage: Stage) -> Task[Any, Any]:
     )
 
 
-def _repro(stage: Stage, run: Run, events: Path) -> int:
-    """Run `dvc repro` on this stage alone, what its step tells passed on; its exit status.
+def _repro(stage: StageSpec, run: Run, events: Path) -> int:
+    """Run `dvc repro` on this stage alone, pass on its step's events, and return the exit status.
 
-    Never with -q, which hides the text of an error as well.
+    Never with -q, which hides the text of an error, too.
     """
     env = dvc.environment() | {
-        "DVC_ROOT": str(run.home),  # as DVC sets it in the copies it makes for experiments
-        "SELECTLLM_SCRATCH": str(run.root / STATE_DIR),
-        "SELECTLLM_EVENTS": str(events),
-        "SELECTLLM_RUN_ID": run.id,
+        "DVC_ROOT": str(
+            run.user_workspace
+        ),  # as DVC sets it in the copies it makes for experiments
+        "SELECTLLM_SCRATCH": str(run.workspace / STATE_DIR),
+        EVENTS_VARIABLE: str(events),
+        RUN_VARIABLE: run.id,
     }
     process = subprocess.Popen(
         [*dvc.COMMAND, "repro", "--single-item", stage.name],
-        cwd=run.root,
+        cwd=run.workspace,
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -123,7 +125,7 @@ def _repro(stage: Stage, run: Run, events: Path) -> int:
         pass_fds=(run.lock,),
     )
     try:
-        lines = _follow(process, Hearing(stage, events))
+        lines = _follow(process, EventTail(stage.name, events))
         exit_code = process.wait()
     except BaseException:
         _stop(process)
@@ -133,8 +135,8 @@ def _repro(stage: Stage, run: Run, events: Path) -> int:
     return exit_code
 
 
-def _follow(process: subprocess.Popen[str], hearing: Hearing) -> list[str]:
-    """Pass on what the step tells until DVC closes its output; the last lines of that output."""
+def _follow(process: subprocess.Popen[str], events: EventTail) -> list[str]:
+    """Pass on the step's events until DVC closes its output; return its last lines."""
     lines: deque[str] = deque(maxlen=KEPT_LINES)
 
     def pump() -> None:
@@ -144,12 +146,12 @@ def _follow(process: subprocess.Popen[str], hearing: Hearing) -> list[str]:
     pumping.start()
     while pumping.is_alive():
         pumping.join(POLL_S)
-        hearing.listen()
+        events.poll()
     return [line for line in lines if line]
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """End DVC and its step as Ctrl-C does, by force if that takes too long."""
+    """End DVC and its step as Ctrl-C does; kill them if that takes too long."""
     for number in (signal.SIGINT, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -161,22 +163,28 @@ def _stop(process: subprocess.Popen[str]) -> None:
         return
 
 
-def _snapshot(root: Path, stage: Stage) -> list[tuple[int, int] | None]:
-    """What tells an output that was restored from one that was left alone."""
-    paths = [root / out.path for out in stage.outs]
+def _snapshot(workspace: Path, stage: StageSpec) -> list[tuple[int, int] | None]:
+    """Return what differs between an output that was restored and one that was left alone."""
+    paths = [workspace / out.path for out in stage.outs]
     stats = [path.stat() if path.exists() else None for path in paths]
     return [(s.st_mtime_ns, s.st_ino) if s else None for s in stats]
 
 
-def _failure(stage: Stage, ended: dict[str, Any] | None, started: bool) -> StageFailed:
-    """Why a stage failed: what its step said last, or that it or DVC said nothing."""
-    if ended and ended["exit_code"]:
-        return StageFailed(ended["reason"], ended["exit_code"])
-    if started:
+def _failure(stage: StageSpec, ended: Ended | None, *, has_started: bool) -> StageFailed:
+    """Return why a stage failed: its step's own error, or that it or DVC gave no reason."""
+    if ended and ended.exit_code:
+        failure = StageFailed.parse(ended.reason)
+        failure.exit_code = ended.exit_code
+        return failure
+    where = f"stage {stage.name}"
+    if not has_started:
         return StageFailed(
-            f"stage {stage.name} died before it could say why\n  Run it again to go on.", died=True
+            "DVC stopped before the step started, for the reason that it gives above",
+            where=where,
+            fix="Run `selectllm doctor`.",
         )
-    return StageFailed(
-        f"stage {stage.name}: DVC stopped before the step started; its words above say why\n"
-        "  Try `selectllm doctor`."
+    failure = StageFailed(
+        "the step died before it could give a reason", where=where, fix="Run it again to continue."
     )
+    failure.died = True
+    return failure

@@ -1,7 +1,7 @@
 """`python -m tasks [PARAMS_FILE ...]`: check params.yaml, or drafts of it, for every step.
 
-What can be known before a run is said before a run: DVC deletes a stage's outputs before it
-starts the step, so a typo found by the step itself would cost them.
+Whatever can be checked before a run is checked before a run: DVC deletes a stage's outputs before
+it starts the step, so a typo that the step itself finds would cost them.
 """
 
 import importlib
@@ -19,7 +19,7 @@ def check_all(path: Path) -> None:
     """Check every section of the file at `path` with the step that reads it.
 
     Raises:
-        CurationError: What the first faulty section's step says of it.
+        CurationError: The error of the first faulty section, from the step that reads it.
     """
     values = read_params(path)
     folder = Path(tasks.__file__).parent
@@ -37,7 +37,7 @@ def check_all(path: Path) -> None:
 
 
 def main(files: list[str]) -> int:
-    """Check, and say on stderr what is wrong; 0 when nothing is, 2 otherwise."""
+    """Check, print the first error on stderr, and return 0, or the error's exit status."""
     for file in files or [PARAMS_FILE]:
         try:
             check_all(Path(file))

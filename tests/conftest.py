@@ -120,7 +120,7 @@ def toy(tmp_path: Path, prefect_home: Path) -> Workspace:
     root = tmp_path / "toy"
     shutil.copytree(PROJECT / "tests/toy", root)
     lay_out(root, "tasks/__init__.py", "tasks/__main__.py", "tasks/lib/__init__.py")
-    lay_out(root, "tasks/lib/core")
+    lay_out(root, "tasks/lib/core", "tasks/lib/documents")  # flows import both
     return Workspace.commit(root, prefect_home)
 
 

@@ -22,9 +22,12 @@ from tasks.lib.core.schemas import (
 )
 from tasks.lib.core.stage import Stage
 from tasks.report.step import work
+from tests.sound_run import CLUSTERS
 from tests.workspaces import StepWorkspace
 
 R = 7  # candidates of a prompt
+JUDGE = {"route": "chatgpt", "model": "openai/some"}
+NO_ANSWERS: dict[str, Any] = {"ballots": [], "answers": []}
 EVIL = (
     '</script><img src=x onerror="document.title=\'pwned\'"><script>document.title="pwned"</script>'
 )
@@ -35,12 +38,13 @@ def figure(value: float, p: float | None, low: float, high: float) -> dict[str, 
 
 
 def metrics(ours: bool = True, curves: bool = True) -> dict[str, Any]:
-    """Ours beats random by its likeness and not by its coverage; medoids have the best coverage."""
+    """Ours beats random in facility location only; medoids have the best coverage."""
 
-    def method(coverage: dict[str, Any], likeness: dict[str, Any]) -> dict[str, Any]:
-        words = {"coverage_mean": coverage, "facility_location": likeness}
-        cost = {"calls": 3, "usd": 0.5}
-        return {"n_records": 6, "n_seeds": 1, "words": words, "vectors": words, "cost": cost}
+    def method(coverage: dict[str, Any], location: dict[str, Any]) -> dict[str, Any]:
+        words = {"coverage_mean": coverage, "facility_location": location}
+        cost = {"calls": 3, "prompt_tokens": 30, "completion_tokens": 3, "usd": 0.5}
+        spaces = {"text": {}, "words": words, "vectors": words}
+        return {"n_records": 6, "n_seeds": 1, **spaces, "cost": cost}
 
     methods = {
         "llm_select": method(figure(1.2, 0.5, 1.1, 1.3), figure(0.5, 0.01, 0.4, 0.6)),
@@ -58,7 +62,7 @@ def metrics(ours: bool = True, curves: bool = True) -> dict[str, Any]:
         "overlap": {"methods": names, "jaccard": np.full((len(names), len(names)), 0.25).tolist()},
         "lower_is_better": ["coverage_mean"],
         "higher_is_better": ["facility_location"],
-        **({"curves": {"sizes": [2, 4, 6], "methods": lines}} if curves else {}),
+        "curves": {"sizes": [2, 4, 6], "methods": lines if curves else {}},
     }
 
 
@@ -70,6 +74,8 @@ def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
         "expected": [n_prompts / R] * R if n_prompts else [],
         "position_bias": 0.5 if n_prompts else None,
         "position_bias_by_chance": 0.2 if n_prompts else None,
+        "chi_square": 30.0 if n_prompts else None,
+        "df": R - 1 if n_prompts else None,
         "p_value": 0.0001 if n_prompts else None,
     }
     return {
@@ -85,11 +91,13 @@ def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
         "usd": 0.123,
         "n_unknown_usage": 0,
         "answers": {"chatgpt": n_prompts},
-        "left_out": {},
+        "answers_digest": "0" * 64,
+        "dropped_params": {},
         "methods": {"llm": n_selected, "rubric": 0, "fallback": 0},
         "set_aside": {},
         "slots": slots,
         "agreement": {"n_prompts": 0, "same_first": None, "by_chance": None, "kappa": None},
+        "attention_checks_planned": 3,
         "attention_checks": {"gibberish": {"shown": 3, "picked": 1, "by_chance": 0.5}},
         "rounds": [{"round": 1, "n_candidates": 42, "n_prompts": n_prompts, "n_picks": 6}],
     }
@@ -114,7 +122,7 @@ class World(StepWorkspace):
         ids = [record["id"] for record in pool]
         dropped = [{"line": 9, "reason": "not_json", "detail": detail}]
         unique = ids[:-1] if len(ids) > 1 else ids
-        twins = [
+        duplicates = [
             {"id": each, "reason": "near", "of_id": ids[0], "similarity": 0.9}
             for each in ids[len(unique) :]
         ]
@@ -131,27 +139,25 @@ class World(StepWorkspace):
             {**shown[1], "round": 1, "rank": 2, "votes": 1, "method": "llm"} if shown[1:] else None
         )
         records = {record["id"]: record for record in pool}
-        chosen = [
-            {**records[p["id"]], **p, "route": "chatgpt", "model": "openai/some"} for p in picks
-        ]
+        chosen = [{**records[p["id"]], **p, **JUDGE} for p in picks]
         self.write("ingest/pool.parquet", pool, POOL)
         self.write("ingest/dropped.parquet", dropped, INGEST_DROPPED)
         self.write("dedupe/unique.parquet", [{"id": each} for each in unique], UNIQUE)
-        self.write("dedupe/dropped.parquet", twins, DEDUPE_DROPPED)
+        self.write("dedupe/dropped.parquet", duplicates, DEDUPE_DROPPED)
         self.write("cluster/prompts.parquet", shown, PROMPTS)
         self.write("llm_select/picks.parquet", [*picks, *filter(None, [loser])], PICKS)
         self.write("llm_select/selected.parquet", chosen, SELECTED)
-        clusters = {"n_records": len(unique), "n_prompts": len(unique) // R, "n_clusters": R}
-        clusters |= {"solver": "k_means_constrained", "solver_reason": "294 is quick"}
-        self.write_json("cluster/clusters.json", clusters)
+        sizes = {"n_records": len(unique), "n_prompts": len(unique) // R, "n_clusters": R}
+        solver = {"solver": "k_means_constrained", "solver_reason": "294 is quick"}
+        self.write_json("cluster/clusters.json", {**CLUSTERS, **sizes, **solver})
         others = [
             {"method": "random", "seed": 0, "rank": 1 + i, "id": each}
             for i, each in enumerate(unique[:6])
         ]
         self.write("baseline/selections.parquet", others, SELECTIONS)
         lines = [
-            {"id": p["id"], "round": 1, "reason": reason, "set_aside": {}, "model": "openai/some"}
-            for p in picks
+            {**p, **JUDGE, "reason": reason, "rivals": [], "set_aside": {}, **NO_ANSWERS}
+            for p in ({k: v for k, v in pick.items() if k != "cluster"} for pick in picks)
         ]
         self.file("llm_select/receipt.jsonl").write_text(
             "".join(json.dumps(x) + "\n" for x in lines)
@@ -160,10 +166,12 @@ class World(StepWorkspace):
         self.write_json("llm_select/usage.json", usage(len(picks), n_prompts))
         self.write_json("measure/metrics.json", document or metrics(ours=bool(picks)))
         counts = {"rows": len(ids) + 1, "excluded": 0, "faulty": 1, "repeated": 0, "pool": len(ids)}
-        counts |= {"duplicates": len(twins), "unique": len(unique), "selected": len(picks)}
-        unmet = {"table": "told", "expectation": "Judges are fair", "success": False}
+        counts |= {"duplicates": len(duplicates), "unique": len(unique), "selected": len(picks)}
+        counts |= {"prompts": n_prompts}
+        unmet = {"table": "judge", "expectation": "Judges are fair", "success": False}
         findings = [unmet | {"detail": detail, "is_warning": True}]
-        self.write_json("validate/result.json", {"funnel": counts, "expectations": findings})
+        result = {"success": True, "partial": None, "funnel": counts, "dropped": {}}
+        self.write_json("validate/result.json", {**result, "expectations": findings})
         rng = np.random.default_rng(0)
         centres = rng.normal(size=(len(unique) // R + 1, 16))
         vectors = centres[np.arange(len(unique)) // R] + 0.2 * rng.normal(size=(len(unique), 16))

@@ -10,8 +10,10 @@ import pyarrow as pa
 from tasks.lib.core import schemas
 from tasks.lib.core.records import record_id
 from tasks.lib.core.stage import Stage
-from tasks.validate.artifacts import Artifacts, Limits, outline
-from tasks.validate.result import Finding
+from tasks.lib.documents.clusters import Clusters
+from tasks.lib.documents.usage import Usage
+from tasks.lib.documents.validation import Finding
+from tasks.validate.artifacts import Artifacts, Limits, summarise
 from tests.workspaces import StepWorkspace
 
 LIMITS = Limits(
@@ -27,11 +29,47 @@ LIMITS = Limits(
     is_judge_strict=True,
     max_chars=200,
 )
+SLOTS = {
+    "is_shuffled": True,
+    "n_prompts": 3,
+    "observed": [2, 1],
+    "expected": [1.5, 1.5],
+    "position_bias": 0.2,
+    "position_bias_by_chance": 0.2,
+    "chi_square": 0.5,
+    "df": 1,
+    "p_value": 0.5,
+}
+AGREEMENT = {"n_prompts": 3, "same_first": 0.8, "by_chance": 0.5, "kappa": 0.6}
 FAIR = {
+    "route": "chatgpt",
+    "fallback_routes": [],
+    "model": "openai/some",
+    "budget": 4,
     "partial": None,
-    "slots": {"is_shuffled": True, "position_bias": 0.2, "p_value": 0.5},
-    "agreement": {"kappa": 0.6},
+    "calls": 3,
+    "prompt_tokens": 300,
+    "completion_tokens": 30,
+    "usd": 0.1,
+    "n_unknown_usage": 0,
+    "answers": {"chatgpt": 3},
+    "answers_digest": "0" * 64,
+    "dropped_params": {},
+    "set_aside": {},
+    "slots": SLOTS,
+    "agreement": AGREEMENT,
+    "attention_checks_planned": 2,
     "attention_checks": {"gibberish": {"shown": 2, "picked": 0, "by_chance": 0.2}},
+}
+CLUSTERS = {
+    "mode": "within",
+    "solver": "balanced",
+    "solver_reason": "as params.yaml says",
+    "seed": 0,
+    "n_clusters": 3,
+    "candidates_per_prompt": 2,
+    "inertia": 1.5,
+    "cluster_sizes": [3, 2, 2],
 }
 FILES = {
     "pool": "ingest/pool.parquet",
@@ -99,9 +137,9 @@ class Run:
 
     def artifacts(self) -> Artifacts:
         norms = np.linalg.norm(self.vectors.astype(float), axis=1)
-        facts = {"clusters": self.clusters, "usage": self.usage}
+        facts = {"clusters": Clusters(**self.clusters), "usage": Usage(**self.usage)}
         tables = self.tables()
-        tables["pool"] = outline(self.schemas["pool"], tables["pool"].to_batches())
+        tables["pool"] = summarise(self.schemas["pool"], tables["pool"].to_batches())
         return Artifacts(n_rows=self.n_rows, norms=norms, **tables, **facts)
 
     def write(self, root: Path) -> Stage:
@@ -160,7 +198,7 @@ def sound() -> Run:
             "picks": picks,
             "selected": [_select(records[n], pick, cluster) for n, pick, cluster in by_preference],
         },
-        clusters={"n_records": 7, "n_prompts": 3},
+        clusters={**CLUSTERS, "n_records": 7, "n_prompts": 3},
         usage={
             **FAIR,
             "selected": 4,
@@ -171,7 +209,7 @@ def sound() -> Run:
 
 
 def tournament() -> Run:
-    """The same pool with a budget of 2, under its 3 prompts: their winners meet once more."""
+    """The same pool with a budget of 2, below its 3 prompts: the winners meet again."""
     run = sound()
     records = {record["id"]: record for record in run.pool}
     first = [dict(pick) for pick in run.picks if pick["rank"] == 1]
@@ -196,17 +234,17 @@ def tournament() -> Run:
     return run
 
 
-def examined(run: Run, table: str) -> list[Finding]:
+def findings_of(run: Run, table: str) -> list[Finding]:
     """The findings of one table, without the time that the others take."""
-    from tasks.validate.gx import examine  # noqa: PLC0415
+    from tasks.validate.gx import run_gx  # noqa: PLC0415
     from tasks.validate.pool_tables import pool_tables  # noqa: PLC0415
     from tasks.validate.selection_tables import selection_tables  # noqa: PLC0415
     from tasks.validate.suite import suites  # noqa: PLC0415
 
     artifacts = run.artifacts()
     tables = pool_tables(artifacts, LIMITS) | selection_tables(artifacts, LIMITS)
-    return examine({table: tables[table]}, {table: suites(LIMITS)[table]}).findings
+    return run_gx({table: tables[table]}, {table: suites(LIMITS)[table]}).findings
 
 
 IDS = [numbered(number)["id"] for number in range(9)]
-BIASED = {"is_shuffled": True, "position_bias": 0.93, "p_value": 0.0}
+BIASED = {**SLOTS, "position_bias": 0.93, "p_value": 0.0}

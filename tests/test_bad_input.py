@@ -135,7 +135,7 @@ def test_without_git_or_dvc_it_says_which_is_missing(space, tmp_path, folder, wo
     assert words in told
 
 
-def test_the_doctor_finds_what_is_wrong_and_says_how_to_mend_it(space, tmp_path):
+def test_the_doctor_finds_what_is_wrong_and_says_how_to_fix_it(space, tmp_path):
     root = tmp_path / "sick"
     shutil.copytree(space.root, root)
     sick = Workspace(root, space.env | {"PREFECT_HOME": str(tmp_path)})
@@ -146,10 +146,10 @@ def test_the_doctor_finds_what_is_wrong_and_says_how_to_mend_it(space, tmp_path)
     os.utime(root / "mlflow.db")
     done = sick.call("doctor", "--json")
     assert done.returncode == 1
-    wrong = {f["what"]: f["mend"] for f in json.loads(done.stdout) if f["verdict"] == "wrong"}
+    wrong = {f["what"]: f["fix"] for f in json.loads(done.stdout) if f["status"] == "wrong"}
     assert any("cache.type is hardlink" in what for what in wrong)
     assert any("surplus is unknown" in what for what in wrong)
-    assert any("not a database" in what for what in wrong)
+    assert any("file is not a database" in what for what in wrong)
     assert all(wrong.values())
 
 
@@ -162,7 +162,7 @@ def test_the_doctor_names_a_package_outside_the_bounds_of_pyproject(space, tmp_p
     upgraded = Workspace(root, space.env | {"PREFECT_HOME": str(tmp_path)})
     done = upgraded.selectllm("doctor", "--json", check=False)
     assert done.returncode == 1
-    wrong = {f["what"]: f["mend"] for f in json.loads(done.stdout) if f["verdict"] == "wrong"}
+    wrong = {f["what"]: f["fix"] for f in json.loads(done.stdout) if f["status"] == "wrong"}
     assert set(wrong) == {
         f"sqlalchemy {version('sqlalchemy')} is not <2.0",
         f"fastapi {version('fastapi')} is not <0.139",

@@ -1,4 +1,4 @@
-"""Variants side by side: workspaces of their own, what they share, and how they are told."""
+"""Variants side by side: workspaces of their own, what they share, and how they are shown."""
 
 import csv
 import io
@@ -8,8 +8,7 @@ import signal
 import mlflow
 import pytest
 
-from flows.dvc.variants import Variant, lay_out, read_variants
-from flows.errors import ParamError
+from flows.dvc.variants import Variant, make_workspaces, read_variants
 from flows.tracking.comparison import (
     Outcome,
     as_csv,
@@ -19,9 +18,12 @@ from flows.tracking.comparison import (
     overlap_rows,
     rows,
 )
-from flows.tracking.comparison_page import page
 from flows.tracking.markdown import comparison as as_markdown
-from flows.tracking.metrics import Figure, leading, of_selection
+from flows.tracking.metrics import LeadingMetric, leading, of_selection
+from tasks.lib.core.errors import ParamError
+from tasks.lib.documents.metrics import Metrics
+from tasks.lib.documents.usage import Usage
+from tests.sound_run import FAIR
 from tests.workspaces import PATIENCE_S, wait_until
 
 VARIANTS = "compare={one: {second.naps: 1}, two: {second.naps: 2}}"
@@ -29,10 +31,10 @@ VARIANTS = "compare={one: {second.naps: 1}, two: {second.naps: 2}}"
 
 def outcome(name, value=0.5, ids=(), selected=2, lower=True, **facts):
     """A variant that has ended."""
-    figure = Figure(value, (value - 0.1, value + 0.1), 0.6, (0.55, 0.65), 0.048, lower)
-    usage = {"selected": selected, "calls": 3, "usd": 0.25, "model": "m", "partial": None}
+    metric = LeadingMetric(value, 0.6, 0.048, lower)
+    usage = Usage(**FAIR, selected=selected, methods={}, rounds=[])
     variant = Variant(name, {"cluster.mode": name}, f"params of {name}")
-    known = {"usage": usage, "figures": {"coverage_mean": figure}, "ids": frozenset(ids)}
+    known = {"usage": usage, "metrics": {"coverage_mean": metric}, "ids": frozenset(ids)}
     return Outcome(variant, **known | facts)
 
 
@@ -46,13 +48,13 @@ def test_overlap_is_jaccards_similarity_of_the_selections():
     assert overlap([outcome("empty")]) == [[0]]
 
 
-def test_the_best_has_the_better_figure_among_selections_of_one_size():
+def test_the_best_has_the_better_metric_among_selections_of_one_size():
     assert best([outcome("a", 0.5), outcome("b", 0.4)], "coverage_mean") == 0.4
     higher = [outcome("a", 0.5, lower=False), outcome("b", 0.4, lower=False)]
     assert best(higher, "coverage_mean") == 0.5
     assert best([outcome("a", 0.5), outcome("b", 0.4, selected=3)], "coverage_mean") is None
     assert best([outcome("a", lower=None), outcome("b", lower=None)], "coverage_mean") is None
-    assert best([outcome("a"), outcome("b", figures={})], "coverage_mean") is None
+    assert best([outcome("a"), outcome("b", metrics={})], "coverage_mean") is None
     assert best([outcome("a")], "vendi") is None
 
 
@@ -63,7 +65,7 @@ def test_a_fingerprint_changes_with_the_outcome_and_with_nothing_else():
     assert fingerprint([outcome("a", hashes={"x": "1", "y": "2"}, failure="no")]) != first
 
 
-def test_the_table_holds_the_bill_and_the_figures_beside_chance():
+def test_the_table_has_the_cost_and_the_metrics_compared_with_chance():
     failed = Outcome(Variant("b", {}, ""), failure="stage: a word, not\na number")
     table = rows([outcome("a"), failed])
     assert table[0]["coverage_mean"] == 0.5
@@ -74,50 +76,47 @@ def test_the_table_holds_the_bill_and_the_figures_beside_chance():
     assert (read[0]["sets"], read[1]["sets"]) == ("cluster.mode=a", "params.yaml as it is")
 
 
-def test_markdown_and_page_name_every_variant_and_escape_what_they_quote():
-    told = [
+def test_markdown_names_every_variant_and_escapes_what_it_quotes():
+    outcomes = [
         outcome("a", 0.4, ids="xy"),
         outcome("b", ids="yz"),
         Outcome(Variant("c", {"x.y": "a|b\n<script>"}, ""), failure="<script>no"),
     ]
-    text = as_markdown(told)
+    text = as_markdown(outcomes)
     assert "| **0.4 ✓** |" in text
     assert "coverage_mean ↓" in text
-    assert "a\\|b <script>" in text  # both pages escape HTML in Markdown
+    assert "a\\|b <script>" in text  # MLflow and Prefect escape HTML in Markdown
     assert "**c failed:** <script>no" in text
-    html = page([*told, outcome("<script>")])
-    assert html.count("<circle") == 3
-    assert "<script>" not in html
-    assert "c: failed" in html
-    assert page([told[2]]).endswith("</html>\n")
 
 
-DOCUMENT = {
-    "lower_is_better": ["coverage_mean"],
-    "methods": {
-        "llm_select": {
-            "n_records": 2,
-            "cost": {"usd": 0},
-            "words": {"coverage_mean": {"value": 0.5, "interval": [0.4, 0.6], "p_random": 0.9}},
-        },
-        "random": {
-            "n_records": 2,
-            "words": {"coverage_mean": {"value": 0.6, "interval": None, "p_random": None}},
-        },
-    },
-}
+def metric(value, p=None, interval=None):
+    return {"value": value, "interval": interval, "p_random": p}
 
 
-def test_figures_of_a_selection_stand_beside_chance_of_the_same_size():
-    assert leading(DOCUMENT) == {"coverage_mean": Figure(0.5, (0.4, 0.6), 0.6, None, 0.9, True)}
-    assert dict(of_selection(DOCUMENT)) == {
+def document(n_random=2):
+    """Metrics of a selection of two records, and of random ones."""
+    cost = {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "usd": 0}
+    base = {"n_seeds": 1, "text": {}, "vectors": {}, "cost": cost}
+    ours = base | {"n_records": 2, "words": {"coverage_mean": metric(0.5, 0.9, [0.4, 0.6])}}
+    chance = base | {"n_records": n_random, "words": {"coverage_mean": metric(0.6)}}
+    return Metrics(
+        methods={"llm_select": ours, "random": chance},
+        curves={"sizes": [], "methods": {}},
+        overlap={"methods": [], "jaccard": []},
+        lower_is_better=["coverage_mean"],
+        higher_is_better=[],
+    )
+
+
+def test_metrics_of_a_selection_are_compared_with_random_ones_of_the_same_size():
+    assert leading(document()) == {"coverage_mean": LeadingMetric(0.5, 0.6, 0.9, True)}
+    assert dict(of_selection(document())) == {
         "words/coverage_mean": 0.5,
         "p_random/coverage_mean": 0.9,
     }
-    larger = DOCUMENT["methods"]["random"] | {"n_records": 3}
-    alone = leading(DOCUMENT | {"methods": DOCUMENT["methods"] | {"random": larger}})
-    assert (alone["coverage_mean"].chance, alone["coverage_mean"].p_random) == (None, None)
-    assert leading({}) == {}
+    alone = leading(document(n_random=3))["coverage_mean"]
+    assert (alone.random, alone.p_random) == (None, None)
+    assert leading(None) == {}
 
 
 # What a variant may be
@@ -134,9 +133,9 @@ def test_figures_of_a_selection_stand_beside_chance_of_the_same_size():
         ("{bad: {second.naps: -1}}", "compare.bad: .*second.naps: input should be greater"),
         ("{bad: {second: {naps: 1}}}", "compare.bad.second: expected a dotted key"),
         ("{bad: {second.naps.deep: 1}}", "compare.bad: .*naps has no keys below it"),
-        ("{bad: 3}", "compare.bad: expected keys and their values, not 3"),
-        ("{../bad: {}}", "a name is letters, digits"),
-        ("{7: {}}", "a name is letters, digits"),
+        ("{bad: 3}", "compare.bad: expected keys and values, not 3"),
+        ("{../bad: {}}", "a name consists of letters, digits"),
+        ("{7: {}}", "a name consists of letters, digits"),
         ("{}", "compare: expected variants"),
         ("[a]", "compare: expected variants"),
     ],
@@ -157,8 +156,8 @@ def test_a_workspace_of_a_variant_reads_what_the_users_reads_and_writes_nothing_
     (toy.root / "data" / "first").mkdir(parents=True)
     given = ["first.source=../pools/pool.txt", "second.source=data"]
     variants = read_variants(toy.root, [*given, "compare={a: {second.naps: 2}, b: null}"])
-    assert [v.words for v in variants] == ["second.naps=2", "params.yaml as it is"]
-    first, second = lay_out(toy.root, variants)
+    assert [v.sets for v in variants] == ["second.naps=2", "params.yaml as it is"]
+    first, second = make_workspaces(toy.root, variants)
     assert (first / "../pools/pool.txt").read_text() == "beside"
     assert "naps: 2" in (first / "params.yaml").read_text()
     assert not (first / "data").exists()  # a stage writes there
@@ -166,7 +165,7 @@ def test_a_workspace_of_a_variant_reads_what_the_users_reads_and_writes_nothing_
         file.write("# edited")
     (toy.root / "own.txt").write_text("own")
     given[0] = "first.source=own.txt"
-    (again,) = lay_out(toy.root, read_variants(toy.root, [*given, "compare={a: {}}"]))
+    (again,) = make_workspaces(toy.root, read_variants(toy.root, [*given, "compare={a: {}}"]))
     assert again == first
     assert (again / "tasks" / "second" / "step.py").read_text().endswith("# edited")
     assert (again / "own.txt").read_text() == "own"

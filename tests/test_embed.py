@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.dvc.graph import load_yaml
 from tasks.embed.step import work
 from tasks.embed.vector_cache import VectorCache
+from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.schemas import POOL, UNIQUE
 from tasks.lib.core.stage import Stage

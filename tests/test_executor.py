@@ -17,13 +17,13 @@ import psutil
 import pytest
 
 from benchmarks.records import Plan, write
-from flows.dvc.graph import load_yaml
 from tasks.dedupe import step as dedupe
 from tasks.embed import step as embed
 from tasks.embed.encode import encode_all
 from tasks.embed.encoder_spec import EncoderSpec, Precision
 from tasks.embed.pool_texts import PoolText
 from tasks.ingest import step as ingest
+from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.schemas import UNIQUE
 from tasks.lib.core.stage import Stage

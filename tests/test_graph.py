@@ -1,7 +1,7 @@
 import pytest
 
-from flows.dvc.graph import read_graph
-from flows.errors import GraphError
+from tasks.lib.core.dvc_yaml import read_graph
+from tasks.lib.core.errors import GraphError
 
 STAGE = "  {name}:\n    cmd: x\n    deps: [{deps}]\n    outs: [{name}.out]\n"
 SHAPES = {
@@ -42,7 +42,7 @@ def test_placeholders_are_filled_from_params(toy):
 
 def test_a_placeholder_without_a_parameter_is_named(tmp_path):
     write(tmp_path, {"a": '"${x.z}"'})
-    with pytest.raises(GraphError, match=r"stages.a uses \$\{x.z\}"):
+    with pytest.raises(GraphError, match=r"stages.a: it uses \$\{x.z\}"):
         read_graph(tmp_path)
 
 

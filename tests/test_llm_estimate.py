@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from flows.dvc.graph import load_yaml
 from tasks.cluster import step as cluster
 from tasks.estimate.estimate import estimate
 from tasks.estimate.selection import quote
 from tasks.estimate.tokenizers import _encodings, fewest_tokens
+from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.records import record_id
 from tasks.lib.core.schemas import POOL, UNIQUE

@@ -18,6 +18,7 @@ from tasks.lib.core.tables import write_table
 from tasks.measure.step import check, work
 from tasks.measure.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER, as_csv
 from tests.pools import unit_vectors
+from tests.sound_run import FAIR
 
 ROOT = Path(__file__).parents[1]
 SECTION = {"dimensions": 8, "shares": ["topic", "absent"], "n_test": 10, "n_resamples": 100}
@@ -46,14 +47,8 @@ def workspace(tmp_path):
     provenance = {field.name: 1 if pa.types.is_integer(field.type) else "x" for field in SELECTED}
     selected = [provenance | record for record in records[::4]]
     write_table(tmp_path / "data/llm_select/selected.parquet", selected, SELECTED)
-    usage = {
-        "calls": 9,
-        "prompt_tokens": 90,
-        "completion_tokens": 8,
-        "usd": None,
-        "partial": None,
-        "route": "r",
-    }
+    usage = {**FAIR, "selected": 10, "methods": {}, "rounds": [], "calls": 9, "usd": 0.25}
+    usage |= {"prompt_tokens": 90, "completion_tokens": 8}
     (tmp_path / "data/llm_select/usage.json").write_text(json.dumps(usage))
     (tmp_path / "data/baseline/usage.json").write_text("{}")
     select(tmp_path, {("random", 0): range(10), ("random", 1): range(5, 15), ("k", 0): range(10)})
@@ -134,7 +129,7 @@ def test_only_selections_by_a_models_answers_cost_anything(workspace):
     (workspace / "data/baseline/usage.json").write_text(json.dumps({"random": paid}))
     document = run(workspace)["methods"]
     assert document["llm_select"]["cost"] == {
-        "calls": 9, "prompt_tokens": 90, "completion_tokens": 8, "usd": None
+        "calls": 9, "prompt_tokens": 90, "completion_tokens": 8, "usd": 0.25
     }  # fmt: skip
     assert document["random"]["cost"] == paid
     assert set(document["k"]["cost"].values()) == {0}

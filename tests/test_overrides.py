@@ -3,9 +3,9 @@ import shutil
 import pytest
 from dvc.utils.serialize import modify_yaml
 
-from flows.dvc.graph import load_yaml
 from flows.dvc.overrides import Change, apply, checked, preview
-from flows.errors import ParamError
+from tasks.lib.core.dvc_yaml import load_yaml
+from tasks.lib.core.errors import ParamError
 from tests.conftest import PROJECT
 
 

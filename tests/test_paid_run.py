@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.cli.console import capped as capped_words
-from flows.dvc.graph import read_graph
+from tasks.lib.core.dvc_yaml import read_graph
 from tests.fake_provider import FakeProvider, fails
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from flows.cli.app import app
-from flows.dvc.graph import load_yaml, read_graph
+from tasks.lib.core.dvc_yaml import load_yaml, read_graph
 from tests.conftest import PROJECT
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.report.colours import colours
-from tasks.report.labels import fit, number, script_json
+from tasks.report.formatting import fit, number, script_json
 from tasks.report.page import TEMPLATES
 from tasks.report.projection import project
 from tasks.report.step import check
@@ -24,11 +24,16 @@ def test_the_same_files_give_the_same_bytes(told: World, tmp_path: Path):
     assert World(tmp_path).make(some()).report() == told.page.read_text(encoding="utf-8")
 
 
-def test_the_page_tells_funnel_bill_prompts_and_where_it_comes_from(told: World):
+def test_the_page_shows_funnel_cost_prompts_and_provenance(told: World):
     page = Outline(told.page.read_text(encoding="utf-8"))
     for words in (
         *("6 of 42 unique records selected", "44 rows read", "− 1 faulty", "− 1 duplicates"),
-        *("$0.1230", "The judge goes by the slot", "1 no JSON", "1 nearly the same as another"),
+        *(
+            "0.1230 USD",
+            "The judge prefers some slots",
+            "1 not JSON",
+            "1 nearly the same as another",
+        ),
         *("pick 1 “ It is the clearest. ” picked by openai/some", "not selected in the end"),
         *("Judges are fair", "gibberish"),
         "7 clusters of equal size by k-means-constrained. Why so: 294 is quick.",
@@ -45,7 +50,7 @@ def test_best_and_not_better_than_random_are_marked_in_words(told: World):
     rows = {name: first[first.index(f" {name} ") :][:260] for name in ("medoids", "this selection")}
     assert "0.9000 best 0.8000 to 1.000 better than random 0.4000" in rows["medoids"]
     assert "1.200 1.100 to 1.300 not better than random 0.5000 best" in rows["this selection"]
-    assert "in 1 of 2 measures" in text
+    assert "in 1 of 2 metrics" in text
 
 
 def test_without_curves_their_section_is_left_out(world: World):
@@ -63,7 +68,7 @@ def test_no_text_can_become_markup_or_script(world: World):
     kinds = [attributes.get("type") for attributes in outline.of("script")]
     assert kinds == ["application/json", "application/json", None, None, None]
     assert outline.text.count("{{ 7 * 7 }}") == 4 * R + 6 + 2  # prompts, list, duplicates
-    data = re.search(r'<script type="application/json" id="atlas-data">(.*?)</script>', page)[1]
+    data = re.search(r'<script type="application/json" id="map-data">(.*?)</script>', page)[1]
     assert sorted(json.loads(data)["texts"]) == sorted(texts[:-1])
 
 
@@ -75,8 +80,10 @@ def test_the_policy_lets_no_script_run_but_ours_and_nothing_be_fetched(told: Wor
     assert re.fullmatch(r"('sha256-[^']+' ?){3}", rules["script-src"])
 
 
-@pytest.mark.parametrize(("n_selected", "words"), [(0, "Nothing is selected yet"), (3, "a part")])
-def test_a_selection_that_is_a_part_or_empty_is_called_so(world: World, n_selected, words):
+@pytest.mark.parametrize(
+    ("n_selected", "words"), [(0, "Nothing is selected yet"), (3, "is partial")]
+)
+def test_a_partial_or_empty_selection_is_called_so(world: World, n_selected, words):
     text = Outline(world.make(some(), n_selected).report()).text
     assert words in text
     assert f"{n_selected} of 6 records were selected" in text
@@ -95,7 +102,7 @@ def test_a_selection_of_other_than_the_best_ranked_is_called_so(world: World):
     values = YAML(typ="safe").load(params)
     values["llm_select"]["take"] = "middle"
     params.write_text(json.dumps(values))
-    assert "the middle records of the judge's ranking" in Outline(world.report()).text
+    assert "The middle records of the judge's ranking" in Outline(world.report()).text
 
 
 def test_how_to_reach_a_model_stays_out_of_the_page(world: World):
@@ -115,7 +122,7 @@ def test_how_to_reach_a_model_stays_out_of_the_page(world: World):
     [
         ("llm_select/usage.json", "{", "usage.json"),
         ("measure/metrics.json", "[]", "metrics.json"),
-        ("llm_select/receipt.jsonl", "{}\nno\n", "receipt.jsonl:2"),
+        ("llm_select/receipt.jsonl", "no\n", "receipt.jsonl:1"),
     ],
 )
 def test_a_damaged_file_is_named_and_no_page_is_written(world: World, tail, content, where):

@@ -28,7 +28,7 @@ def test_tables_have_captions_and_headers_and_every_drawing_has_words(told: Worl
         assert set(named.split()) <= set(ids)
         if attributes.get("role") == "img":
             assert attributes.get("aria-label") or named.strip()
-    assert {attributes["for"] for attributes in outline.of("label")} == {"compare", "measure"}
+    assert {attributes["for"] for attributes in outline.of("label")} == {"compare", "metric"}
     assert [len(outline.of(tag)) for tag in ("main", "nav", "header", "footer", "h1")] == [1] * 5
 
 
@@ -69,10 +69,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 VIEW = "[...Bokeh.index.roots].find((v) => v.model.renderers && PLACE.contains(v.el))"
-MAP = VIEW.replace("PLACE", "document.getElementById('atlas')")
+MAP = VIEW.replace("PLACE", "document.getElementById('map-plot')")
 LINES = VIEW.replace("PLACE", "document.getElementById('lines')")
 FIRST_POINT = f"""(() => {{
-  document.getElementById("atlas").scrollIntoView({{block: "center", behavior: "instant"}});
+  document.getElementById("map-plot").scrollIntoView({{block: "center", behavior: "instant"}});
   const view = {MAP};
   const {{glyph}} = view.renderer_views.get(view.model.renderers[1]);
   const box = view.canvas_view.el.getBoundingClientRect();
@@ -99,7 +99,7 @@ def test_the_page_opens_from_disk_without_a_fault_at_every_width(told, page, wid
     assert page.problems == []
     assert set(page.requests) == {told.page.as_uri()}
     assert page.run("document.documentElement.scrollWidth <= innerWidth")
-    for place in ("atlas", "lines"):
+    for place in ("map-plot", "lines"):
         assert (
             page.run(f"document.getElementById('{place}').querySelector('div').clientHeight") > 250
         )

@@ -64,7 +64,7 @@ def test_states_tell_what_ran_what_was_unchanged_and_what_was_restored(space, se
 def test_a_mistake_in_the_data_ends_with_two_the_words_and_no_traceback(space, server):
     failed = space.selectllm("run", "-S", "second.ending=data", check=False)
     assert failed.returncode == 2
-    assert "source.txt:1: expected a number, got a word\n  Mend it." in failed.stderr
+    assert "source.txt:1: expected a number, got a word\n  Fix it." in failed.stderr
     assert "Traceback" not in failed.stdout + failed.stderr
     assert space.ran() == ["first", "second"]  # not tried again
     assert server.last_states()["second"][0] == "Failed"
@@ -75,7 +75,7 @@ def test_a_mistake_in_the_data_ends_with_two_the_words_and_no_traceback(space, s
 def test_a_step_that_dies_is_tried_again_and_leaves_nothing_whole(space, server):
     failed = space.selectllm("run", "-S", "second.ending=die", check=False)
     assert failed.returncode == 1
-    assert "stage second died before it could say why" in failed.stderr
+    assert "stage second: the step died before it could give a reason" in failed.stderr
     assert "Traceback" not in failed.stdout + failed.stderr
     assert space.ran() == ["first", "second", "second"]
     assert not (space.root / SECOND).exists()
@@ -107,7 +107,7 @@ def test_a_second_run_in_the_same_workspace_stops_with_a_word(space):
     params = (space.root / "params.yaml").read_bytes()
     refused = space.selectllm("run", "-S", "second.naps=2", check=False)
     assert refused.returncode == 2
-    assert "another run works here (process " in refused.stderr
+    assert "another run is working here (process " in refused.stderr
     assert (space.root / "params.yaml").read_bytes() == params
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=PATIENCE_S)
@@ -184,4 +184,4 @@ def test_outside_a_workspace_it_says_where_to_go(space, tmp_path):
     object.__setattr__(space, "root", Path(elsewhere))
     lost = space.selectllm("run", check=False)
     assert lost.returncode == 2
-    assert "no dvc.yaml here or above" in lost.stderr
+    assert "there is no dvc.yaml here or above" in lost.stderr

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.dvc.run_parameters import as_overrides, folder_name, own_workspace
-from flows.errors import ParamError
+from tasks.lib.core.errors import ParamError
 from tests.conftest import STAGE_NAMES
 from tests.test_compare import kept
 from tests.workspaces import wait_until

@@ -18,11 +18,12 @@ from tasks.lib.core.errors import CheckFailed, DataError, ParamError
 from tasks.lib.core.records import record_id
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import write_table
+from tasks.lib.documents.validation import Finding, ValidationResult
 from tasks.validate.artifacts import row_norms
-from tasks.validate.result import Finding, Verdict
 from tasks.validate.step import check, validate, work
 from tests.sound_run import (
     BIASED,
+    CLUSTERS,
     FAIR,
     FILES,
     IDS,
@@ -30,7 +31,7 @@ from tests.sound_run import (
     LIMITS,
     Row,
     Run,
-    examined,
+    findings_of,
     sound,
     tournament,
 )
@@ -38,24 +39,24 @@ from tests.workspaces import PROJECT
 
 
 @pytest.fixture(scope="session")
-def verdict() -> Verdict:
-    return validate(sound().artifacts(), LIMITS)
+def result() -> ValidationResult:
+    return validate(sound().artifacts(), LIMITS).result
 
 
-def test_a_sound_run_meets_every_expectation(verdict: Verdict):
-    assert verdict.failed == []
-    assert {finding.detail for finding in verdict.findings} == {""}
+def test_a_sound_run_meets_every_expectation(result: ValidationResult):
+    assert result.failed == []
+    assert {finding.detail for finding in result.expectations} == {""}
 
 
 def test_a_tournament_is_sound_too():
     limits = replace(LIMITS, n_selected=2, budgets=(2,))
-    assert validate(tournament().artifacts(), limits).failed == []
+    assert validate(tournament().artifacts(), limits).result.failed == []
 
 
-def test_a_later_round_may_pick_only_what_the_round_before_picked(verdict: Verdict):
+def test_a_later_round_may_pick_only_what_the_round_before_picked(result: ValidationResult):
     run = tournament()
     run.picks[4]["id"] = IDS[0]
-    found = [one.detail for one in examined(run, "picks") if not one.success]
+    found = [one.detail for one in findings_of(run, "picks") if not one.success]
     assert found == [f"1 of 5 rows: round 2, id {IDS[0]}, shown False"]
 
 
@@ -67,15 +68,15 @@ def test_a_later_round_may_pick_only_what_the_round_before_picked(verdict: Verdi
 def test_a_position_bias_that_says_nothing_of_the_judge_is_no_fault(slots: Row):
     run = sound()
     run.usage["slots"] = slots
-    assert validate(run.artifacts(), LIMITS).failed == []
+    assert validate(run.artifacts(), LIMITS).result.failed == []
 
 
 def test_a_fault_of_the_judge_is_a_warning_where_it_may_be():
     run = sound()
     run.usage["slots"] = BIASED
-    verdict = validate(run.artifacts(), replace(LIMITS, is_judge_strict=False))
-    assert verdict.failed == []
-    (warning,) = verdict.warnings
+    result = validate(run.artifacts(), replace(LIMITS, is_judge_strict=False)).result
+    assert result.failed == []
+    (warning,) = result.warnings
     assert "position bias" in warning.detail
 
 
@@ -86,10 +87,10 @@ def test_a_few_near_duplicates_are_a_warning_that_names_them_and_more_are_a_faul
     twin["id"] = record_id(twin["instruction"], "")
 
     def told(share: float) -> tuple[list[str], list[str]]:
-        verdict = validate(run.artifacts(), replace(LIMITS, max_near_rate=share))
+        result = validate(run.artifacts(), replace(LIMITS, max_near_rate=share)).result
         return tuple(
             [one.detail for one in some if "near_to" in one.detail]
-            for some in (verdict.failed, verdict.warnings)
+            for some in (result.failed, result.warnings)
         )
 
     detail = f"1 of 4 rows: id {twin['id']}, near_to {IDS[1]} by 0.897"
@@ -102,15 +103,15 @@ def test_a_partial_selection_is_sound_and_labelled():
     del run.rows["selected"][3], run.rows["picks"][1]
     run.usage |= {"partial": "max_usd", "selected": 3, "methods": {"llm": 3}}
     limits = replace(LIMITS, n_selected=3, is_partial=True)
-    verdict = validate(run.artifacts(), limits)
-    assert verdict.failed == []
-    assert json.loads(verdict.to_json())["partial"] == "max_usd"
+    result = validate(run.artifacts(), limits).result
+    assert result.failed == []
+    assert json.loads(result.to_json())["partial"] == "max_usd"
     run.usage["selected"] = 4
-    assert {one.table for one in validate(run.artifacts(), limits).failed} == {"told"}
+    assert {one.table for one in validate(run.artifacts(), limits).result.failed} == {"reported"}
 
 
-def test_the_funnel_adds_up(verdict: Verdict):
-    funnel = verdict.funnel
+def test_the_funnel_adds_up(result: ValidationResult):
+    funnel = result.funnel.model_dump()
     cut = funnel["excluded"] + funnel["faulty"] + funnel["repeated"]
     assert funnel["rows"] == cut + funnel["pool"]
     assert funnel["pool"] == funnel["duplicates"] + funnel["unique"]
@@ -118,7 +119,7 @@ def test_the_funnel_adds_up(verdict: Verdict):
         **{"rows": 12, "excluded": 1, "faulty": 1, "repeated": 1, "pool": 9},
         **{"duplicates": 2, "unique": 7, "prompts": 3, "selected": 4},
     }
-    assert verdict.dropped == {
+    assert result.dropped == {
         "ingest": {"excluded": 1, "repeated": 1, "nul": 1},
         "dedupe": {"identical": 1, "near": 1},
     }
@@ -127,33 +128,33 @@ def test_the_funnel_adds_up(verdict: Verdict):
 def test_a_run_without_a_single_record_is_refused_and_does_not_crash():
     empty = Run(
         rows={name: [] for name in FILES},
-        clusters={"n_records": 0, "n_prompts": 0},
+        clusters={**CLUSTERS, "n_records": 0, "n_prompts": 0},
         usage={**FAIR, "selected": 0, "methods": {}, "rounds": []},
         vectors=np.empty((0, 7), dtype=np.float32),
         n_rows=0,
     )
-    failed = validate(empty.artifacts(), LIMITS).failed
+    failed = validate(empty.artifacts(), LIMITS).result.failed
     assert {finding.table for finding in failed} == {"stages", "selected"}
 
 
-def test_an_expectation_that_cannot_be_evaluated_is_not_met(verdict: Verdict):
+def test_an_expectation_that_cannot_be_evaluated_is_not_met(result: ValidationResult):
     from tasks.validate.expectations import distinct  # noqa: PLC0415
-    from tasks.validate.gx import examine  # noqa: PLC0415
+    from tasks.validate.gx import run_gx  # noqa: PLC0415
     from tasks.validate.table import Table  # noqa: PLC0415
 
     table = Table(pd.DataFrame({"id": ["a"]}), ["id"])
-    (finding,) = examine({"t": table}, {"t": [distinct("mood", "No mood twice")]}).findings
+    (finding,) = run_gx({"t": table}, {"t": [distinct("mood", "No mood twice")]}).findings
     assert not finding.success
     assert "could not be evaluated" in finding.detail
     assert "mood" in finding.detail
 
 
-def test_at_most_ten_rows_are_named(verdict: Verdict):
+def test_at_most_ten_rows_are_named(result: ValidationResult):
     run = sound()
     for row in run.ingest_dropped:
         row["reason"] = "boring"
     run.rows["ingest_dropped"] = run.ingest_dropped * 5
-    (finding,) = examined(run, "ingest_dropped")
+    (finding,) = findings_of(run, "ingest_dropped")
     assert finding.detail.startswith("15 of 15 rows: line 10")
     assert finding.detail.count("line ") == 10
 
@@ -171,7 +172,7 @@ def test_a_faulty_run_stops_with_what_is_wrong_and_where_to_look(tmp_path: Path)
     failed_file = tmp_path / ".selectllm" / "failed_validation.json"
     message = str(caught.value)
     assert "1 of 58 expectations are not met" in message
-    assert f"selected: Each cluster is that of the candidate: 1 of 4 rows: id {IDS[3]}" in message
+    assert f"selected: The cluster is that of the candidate: 1 of 4 rows: id {IDS[3]}" in message
     assert str(failed_file) in message
     assert str(tmp_path / ".selectllm" / "data_docs" / "index.html") in message
     assert caught.value.exit_code == 1
@@ -180,7 +181,7 @@ def test_a_faulty_run_stops_with_what_is_wrong_and_where_to_look(tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_run_says_two_lines_writes_the_same_each_time_and_leaves_nothing_elsewhere(
+def test_a_run_logs_two_lines_writes_the_same_each_time_and_leaves_nothing_elsewhere(
     tmp_path: Path,
 ):
     root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
@@ -208,7 +209,7 @@ def test_a_run_says_two_lines_writes_the_same_each_time_and_leaves_nothing_elsew
     assert text == json.dumps(result, indent=2, sort_keys=True) + "\n"
     assert set(result) == {"success", "partial", "funnel", "dropped", "expectations"}
     assert result["success"] is True
-    assert set(result["expectations"][0]) == set(Finding._fields)
+    assert set(result["expectations"][0]) == set(Finding.model_fields)
     assert "Each vector has unit norm" in "".join(pages_of(docs))
 
     Stage("validate", root).run(work)
@@ -253,7 +254,7 @@ def test_a_pool_that_does_not_tell_its_rows_is_refused(tmp_path: Path):
 def test_a_usage_file_without_its_rounds_is_refused(tmp_path: Path):
     run = sound()
     del run.usage["rounds"]
-    with pytest.raises(DataError, match="lacks rounds"):
+    with pytest.raises(DataError, match="the field rounds is missing"):
         run.write(tmp_path).run(work)
 
 

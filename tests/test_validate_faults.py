@@ -9,14 +9,24 @@ import pyarrow as pa
 import pytest
 
 from tasks.lib.core import schemas
-from tasks.validate.result import Verdict
+from tasks.lib.documents.validation import ValidationResult
 from tasks.validate.step import validate
-from tests.sound_run import BIASED, IDS, INSTRUCTIONS, LIMITS, Run, examined, numbered, sound
+from tests.sound_run import (
+    AGREEMENT,
+    BIASED,
+    IDS,
+    INSTRUCTIONS,
+    LIMITS,
+    Run,
+    findings_of,
+    numbered,
+    sound,
+)
 
 
 @pytest.fixture(scope="session")
-def verdict() -> Verdict:
-    return validate(sound().artifacts(), LIMITS)
+def result() -> ValidationResult:
+    return validate(sound().artifacts(), LIMITS).result
 
 
 @dataclass(frozen=True)
@@ -59,32 +69,34 @@ def fall_back_twice(run: Run) -> None:
 
 NOWHERE = "f" * 16
 HASH = "Each id is the hash of its record's text"
-RANKS_END = "Ranks end with the number of picks"
-OF_SLOT = "Each pick is of the slot that showed it"
+RANKS_END = "The last rank equals the number of picks"
+OF_SLOT = "Each pick has the slot that showed it"
 NEAR = (
     "No two texts are near-duplicates",
-    "No more than 0 of the texts nearly repeat another",
+    "At most 0 of the texts are near-duplicates",
 )
 NAMED = {"votes": "number of votes"}
-GOES_BY_TEXT = "The judge goes by the texts, not by slots, and not by chance"
+GOES_BY_TEXT = "The judge decides by the texts, not by slots, and not at random"
 PROVENANCE = ("round", "prompt", "slot", "rank", "votes", "method")
 FAULTS = [
-    Fault("stages", ("Rows in are rows kept plus rows dropped",), "dedupe", lose("unique", 6)),
+    Fault("stages", ("Rows in equal rows kept plus rows dropped",), "dedupe", lose("unique", 6)),
     Fault(
-        "told",
-        ("The numbers that stages tell are those one counts",),
-        "what n_prompts of clusters.json, counted 3, told 9",
+        "reported",
+        ("Numbers that stages report equal those counted",),
+        "what n_prompts of clusters.json, counted 3, reported 9",
         lambda run: run.clusters.update(n_prompts=9),
     ),
     Fault(
-        "told",
-        ("The numbers that stages tell are those one counts",),
-        "what prompts with picks of round 1, counted 2, told 3",
+        "reported",
+        ("Numbers that stages report equal those counted",),
+        "what prompts with picks of round 1, counted 2, reported 3",
         put("picks", 2, prompt=1, rank=3),
     ),
     Fault("pool", ("The columns are those of a pool",), "mood", add_a_column_to_the_pool),
-    Fault("pool", ("No id is absent",), "1 of 9 rows", put("pool", 2, id=None)),
-    Fault("pool", ("No instruction is absent", HASH), IDS[2], put("pool", 2, instruction=None)),
+    Fault("pool", ("Every record has an id",), "1 of 9 rows", put("pool", 2, id=None)),
+    Fault(
+        "pool", ("Every record has an instruction", HASH), IDS[2], put("pool", 2, instruction=None)
+    ),
     Fault("pool", ("No id occurs twice",), IDS[2], repeat("pool", 2)),
     Fault("pool", ("Each id is 16 hexadecimal digits", HASH), "X1", put("pool", 2, id="X1")),
     Fault("pool", (HASH,), IDS[2], put("pool", 2, instruction="List two uses of beeswax.")),
@@ -103,13 +115,13 @@ FAULTS = [
     Fault("dedupe_dropped", ("No record is dropped twice",), IDS[7], repeat("dedupe_dropped", 0)),
     Fault(
         "dedupe_dropped",
-        ("Each duplicate is of the pool",),
+        ("Each duplicate is in the pool",),
         NOWHERE,
         put("dedupe_dropped", 0, id=NOWHERE),
     ),
     Fault(
         "dedupe_dropped",
-        ("No duplicate is kept as well",),
+        ("No duplicate is also kept",),
         IDS[3],
         put("dedupe_dropped", 0, id=IDS[3]),
     ),
@@ -128,13 +140,13 @@ FAULTS = [
     Fault("unique", ("No record is kept twice",), IDS[5], repeat("unique", 5)),
     Fault(
         "unique",
-        ("Each kept record is of the pool", "Each kept record stands in exactly one slot"),
+        ("Each kept record is in the pool", "Each kept record has exactly one slot"),
         NOWHERE,
         put("unique", 5, id=NOWHERE),
     ),
     Fault(
         "unique",
-        ("Each kept record stands in exactly one slot",),
+        ("Each kept record has exactly one slot",),
         f"2 of 7 rows: id {IDS[4]}, n_slots 0; id {IDS[5]}, n_slots 2",
         put("prompts", 4, id=IDS[5]),
     ),
@@ -159,19 +171,19 @@ FAULTS = [
     Fault(
         "prompts",
         (
-            "Sizes differ by one at most: none is too small",
-            "Sizes differ by one at most: none is too large",
+            "Sizes differ by at most one: none is too small",
+            "Sizes differ by at most one: none is too large",
         ),
         "prompt 2, size 1",
         put("prompts", 4, prompt=1, slot=4),
     ),
     Fault(
         "prompts",
-        ("Slots begin with 1", "Slots end with the size of the prompt"),
+        ("Slots start at 1", "The last slot equals the size of the prompt"),
         "prompt 3, first_slot 2",
         put("prompts", 5, slot=3),
     ),
-    Fault("prompts", ("No slot is taken twice",), "prompt 1", put("prompts", 1, slot=3)),
+    Fault("prompts", ("No slot is used twice",), "prompt 1", put("prompts", 1, slot=3)),
     Fault(
         "picks",
         ("No record is picked twice in a round", OF_SLOT),
@@ -187,21 +199,21 @@ FAULTS = [
     Fault(
         "picks", ("Each pick was made in a known way",), "guess", put("picks", 1, method="guess")
     ),
-    Fault("picks", ("Each pick was a candidate of its round",), IDS[7], put("picks", 1, id=IDS[7])),
+    Fault("picks", ("Each pick was a candidate in its round",), IDS[7], put("picks", 1, id=IDS[7])),
     Fault(
         "picks",
-        ("Each pick is of the prompt that showed it",),
+        ("Each pick has the prompt that showed it",),
         f"id {IDS[3]}, prompt 3, shown_prompt 2",
         put("picks", 2, prompt=3),
     ),
     Fault("picks", (OF_SLOT,), f"id {IDS[3]}, shown_slot 1, slot 2", put("picks", 2, slot=2)),
     Fault(
         "quotas",
-        ("No prompt gives fewer than its share", "No prompt gives more than its share"),
+        ("No prompt gives fewer picks than its share", "No prompt gives more picks than its share"),
         "round 1, prompt 3, fewest 2, n_picks 1",
         put("picks", 2, prompt=1, rank=3),
     ),
-    Fault("quotas", ("Ranks begin with 1", RANKS_END), "prompt 2", put("picks", 2, rank=2)),
+    Fault("quotas", ("Ranks start at 1", RANKS_END), "prompt 2", put("picks", 2, rank=2)),
     Fault("quotas", ("No rank is given twice", RANKS_END), "prompt 1", put("picks", 1, rank=1)),
     Fault("selected", ("There are exactly 4 records",), "found 3", lose("selected", 3)),
     Fault(
@@ -212,7 +224,7 @@ FAULTS = [
     ),
     Fault(
         "selected",
-        ("Each record is of the pool", HASH, "Each record was picked in a round that selects"),
+        ("Each record is in the pool", HASH, "Each record was picked in a round that selects"),
         NOWHERE,
         put("selected", 1, id=NOWHERE),
     ),
@@ -226,7 +238,7 @@ FAULTS = [
     Fault(
         "selected",
         (
-            *(f"Each {NAMED.get(column, column)} is that of the pick" for column in PROVENANCE),
+            *(f"The {NAMED.get(column, column)} is that of the pick" for column in PROVENANCE),
             "Smaller budgets come first",
         ),
         f"id {IDS[0]}, pick_round 1, round 2",
@@ -234,26 +246,26 @@ FAULTS = [
     ),
     Fault(
         "selected",
-        ("The best ranks come first in each",),
+        ("The best ranks come first in each round",),
         f"id {IDS[3]}, rank 1, rank_before 2",
         swap_the_first_and_the_last_selected,
     ),
     Fault(
         "selected",
-        ("Each cluster is that of the candidate",),
+        ("The cluster is that of the candidate",),
         "cluster 3, shown_cluster 2",
         put("selected", 1, cluster=3),
     ),
     Fault("texts", ("No instruction is blank",), IDS[3], put("selected", 1, instruction=" \u00a0")),
     Fault(
         "texts",
-        ("No text is over 200 long",),
+        ("No text has more than 200 characters",),
         f"id {IDS[3]}, chars 212",
         put("selected", 1, instruction="x" * 201),
     ),
     Fault(
         "texts",
-        ("No two texts are the same but for case, forms and white space", *NEAR),
+        ("No two texts differ only in case, Unicode forms or white space", *NEAR),
         f"id {IDS[3]}, same_as {IDS[1]}",
         put("selected", 1, instruction=INSTRUCTIONS[1].upper().replace(" ", "\n"), input=""),
     ),
@@ -265,7 +277,7 @@ FAULTS = [
     ),
     Fault(
         "methods",
-        ("No method has more than its share",),
+        ("No method has more than its share of the picks",),
         "method fallback, max_share 0.25, share 0.5",
         fall_back_twice,
     ),
@@ -287,20 +299,22 @@ FAULTS = [
         "judge",
         (GOES_BY_TEXT,),
         "fault disagreement, allowed 0.8, found 1.1",
-        lambda run: run.usage.update(agreement={"kappa": -0.1}),
+        lambda run: run.usage.update(agreement={**AGREEMENT, "kappa": -0.1}),
     ),
 ]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_a_fault_is_found_and_its_row_named(fault: Fault, verdict: Verdict):
+def test_a_fault_is_found_and_its_row_named(fault: Fault, result: ValidationResult):
     run = sound()
     fault.change(run)
-    found = {one.expectation: one.detail for one in examined(run, fault.table) if not one.success}
+    found = {
+        one.expectation: one.detail for one in findings_of(run, fault.table) if not one.success
+    }
     assert set(found) == set(fault.breaks)
     assert fault.named in found[fault.breaks[0]]
 
 
-def test_every_expectation_is_broken_by_some_fault(verdict: Verdict):
+def test_every_expectation_is_broken_by_some_fault(result: ValidationResult):
     broken = {(fault.table, sentence) for fault in FAULTS for sentence in fault.breaks}
-    assert broken == {(finding.table, finding.expectation) for finding in verdict.findings}
+    assert broken == {(finding.table, finding.expectation) for finding in result.expectations}

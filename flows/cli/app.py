@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import console as show
-from flows.cli import show_audit
-from flows.cli import show_cost as show_money
-from flows.errors import FlowError
-from tasks.lib.core.errors import CurationError
+from flows.cli import console, show_audit, show_cost
+from flows.dvc.workspace import find_workspace, run_lock
+from tasks.lib.core.errors import CurationError, ParamError
+from tasks.lib.core.stage import JOURNAL, STATE_DIR
 
 app = typer.Typer(
     help="Choose the N instructions most worth annotating out of a pool of M, without any labels.",
@@ -23,7 +22,19 @@ app = typer.Typer(
 journal = typer.Typer(help="The journal of bought answers.", no_args_is_help=True)
 app.add_typer(journal, name="journal")
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+def _json_option(wanted: bool) -> bool:
+    if wanted:
+        console.use_json()
+    return wanted
+
+
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=_json_option, help="Print one JSON document; messages go to stderr."
+    ),
+]
 Override = Annotated[
     list[str] | None,
     typer.Option("-S", metavar="KEY=VALUE", help="Set a key of params.yaml first; repeatable."),
@@ -31,138 +42,144 @@ Override = Annotated[
 
 
 @app.command()
-def run(override: Override = None) -> None:
+def run(override: Override = None, as_json: AsJson = False) -> None:
     """Run the graph: stages whose inputs changed run, the others are Cached."""
-    from flows.cli.supervise import supervise  # noqa: PLC0415
     from flows.dvc.overrides import apply  # noqa: PLC0415
-    from flows.dvc.workspace import find_root, sole_run  # noqa: PLC0415
 
-    root = find_root(Path.cwd())
-    with sole_run(root):  # never edit params.yaml under a run, nor start a server beside it
-        for change in apply(root, override or []):
-            show.changed(change)
-    raise typer.Exit(supervise([sys.executable, "-m", "flows.curate"]))
+    workspace = find_workspace(Path.cwd())
+    with run_lock(workspace):  # a run must not see params.yaml change
+        for change in apply(workspace, override or []):
+            console.changed(change)
+    raise typer.Exit(_supervise("flows.curate", [], as_json))
 
 
 @app.command()
-def compare(override: Override = None) -> None:
+def compare(override: Override = None, as_json: AsJson = False) -> None:
     """Run the variants of params.yaml: compare, side by side. -S changes no file here."""
-    from flows.cli.supervise import supervise  # noqa: PLC0415
     from flows.dvc.variants import read_variants  # noqa: PLC0415
-    from flows.dvc.workspace import find_root  # noqa: PLC0415
 
-    read_variants(find_root(Path.cwd()), override or [])  # before a server is started
-    raise typer.Exit(supervise([sys.executable, "-m", "flows.compare", *(override or [])]))
+    read_variants(find_workspace(Path.cwd()), override or [])  # before a server starts
+    raise typer.Exit(_supervise("flows.compare", override or [], as_json))
+
+
+def _supervise(module: str, arguments: list[str], as_json: bool) -> int:
+    from flows.cli.supervise import supervise  # noqa: PLC0415
+
+    return supervise([sys.executable, "-m", module, *arguments, *(["--json"] if as_json else [])])
 
 
 @app.command()
 def plan(as_json: AsJson = False) -> None:
-    """Say which stages a run would run, and why."""
+    """Show which stages a run would run, and why."""
     from flows.dvc.plan import plan as make_plan  # noqa: PLC0415
-    from flows.dvc.workspace import find_root  # noqa: PLC0415
 
-    steps = make_plan(find_root(Path.cwd()))
+    stages = make_plan(find_workspace(Path.cwd()))
     if as_json:
-        show.as_json([asdict(step) for step in steps])
+        console.as_json([asdict(planned) for planned in stages])
     else:
-        show.plan(steps)
+        console.plan(stages)
 
 
 @app.command()
 def estimate(override: Override = None, as_json: AsJson = False) -> None:
-    """Say what answers would cost, before anything is paid. -S changes no file here."""
+    """Estimate the cost of answers before paying anything. -S changes no file here."""
     from flows.dvc.overrides import preview  # noqa: PLC0415
     from flows.dvc.plan import stale_before  # noqa: PLC0415
-    from flows.dvc.workspace import find_root  # noqa: PLC0415
-    from flows.errors import ParamError  # noqa: PLC0415
     from tasks.estimate.ratings import quote_ratings  # noqa: PLC0415
     from tasks.estimate.selection import quote  # noqa: PLC0415
 
-    root = find_root(Path.cwd())
-    values, changes = preview(root, override or [])
-    is_grouped = not stale_before(root, "llm_select", changes)
-    stale = [] if is_grouped else stale_before(root, "embed", changes)
+    workspace = find_workspace(Path.cwd())
+    values, changes = preview(workspace, override or [])
+    is_grouped = not stale_before(workspace, "llm_select", changes)
+    stale = [] if is_grouped else stale_before(workspace, "embed", changes)
     if stale:
         raise ParamError(
-            f"the records are not read yet, or not up to date: {', '.join(stale)}\n"
-            "  Set what concerns them in params.yaml and run `dvc repro dedupe` first; it asks "
-            "no model and costs nothing."
+            "the records have not been read yet, or are not up to date",
+            where=f"stages {', '.join(stale)}",
+            fix="Set their keys in params.yaml and run `dvc repro dedupe` first; it asks no model "
+            "and costs nothing.",
         )
-    estimated = quote(root, values, is_grouped=is_grouped)
-    ratings = quote_ratings(root, values)
+    estimated = quote(workspace, values, is_grouped=is_grouped)
+    ratings = quote_ratings(workspace, values)
     if as_json:
-        show.as_json(show_money.plain(estimated) | {"ratings": show_money.plain(ratings)})
-    else:
-        show_money.estimate(estimated)
-        if not is_grouped:
-            show_money.ungrouped()
-        if ratings:
-            show_money.ratings(ratings)
+        ratings_json = show_cost.plain(ratings)
+        console.as_json(show_cost.plain(estimated) | {"ratings": ratings_json})
+        return
+    show_cost.estimate(estimated)
+    if not is_grouped:
+        show_cost.ungrouped()
+    if ratings:
+        show_cost.ratings(ratings)
 
 
 @journal.command("list")
 def journal_list(
-    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20, as_json: AsJson = False
+    limit: Annotated[int, typer.Option(min=1, help="Number of answers.")] = 20,
+    as_json: AsJson = False,
 ) -> None:
-    """The newest answers."""
+    """List the newest answers."""
     from tasks.estimate.journal_admin import newest  # noqa: PLC0415
 
     rows = newest(_journal(), limit)
     if as_json:
-        show.as_json(rows)
+        console.as_json(rows)
     else:
-        show_money.rows(rows, ["created", "route", "model", "picks", "usd", "key"])
+        show_cost.rows(rows, ["created", "route", "model", "picks", "usd", "key"])
 
 
 @journal.command("sum")
 def journal_sum(as_json: AsJson = False) -> None:
-    """What all calls cost so far, failed ones included; `unknown` of them are upper bounds."""
+    """Sum what all calls cost, failed ones included; `unknown` counts upper bounds."""
     from tasks.estimate.journal_admin import sums  # noqa: PLC0415
 
     rows = sums(_journal())
     if as_json:
-        show.as_json(rows)
+        console.as_json(rows)
     else:
         columns = ["route", "model", "outcome", "calls", "prompt_tokens", "completion_tokens"]
-        show_money.rows(rows, [*columns, "usd", "unknown"], total=("calls", "usd", "unknown"))
+        show_cost.rows(rows, [*columns, "usd", "unknown"], total=("calls", "usd", "unknown"))
 
 
 @journal.command("prune")
 def journal_prune(
-    before: Annotated[str, typer.Option(help="Forget answers bought before this day.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only count.")] = False,
+    before: Annotated[str, typer.Option(help="Delete answers bought before this day.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Delete them; otherwise only count.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Forget old answers. What they cost stays on the books; asked again, they are paid again."""
+    """Delete old answers. Their cost stays in the journal; asked again, they are paid again."""
     from tasks.estimate.journal_admin import prune  # noqa: PLC0415
 
     n = prune(_journal(), before, dry_run=not yes)
-    show_money.pruned(n, before, done=yes)
+    if as_json:
+        console.as_json({"answers": n, "before": before, "deleted": yes})
+    else:
+        show_cost.pruned(n, before, done=yes)
 
 
-@journal.command("forgive")
-def journal_forgive() -> None:
-    """Ask questions again that got no usable answer, now that the cause is mended."""
+@journal.command("retry-failed")
+def journal_retry_failed(as_json: AsJson = False) -> None:
+    """Ask questions again that got no usable answer, once the cause is fixed."""
     from tasks.estimate.journal_admin import forgive  # noqa: PLC0415
 
-    show_money.forgiven(forgive(_journal()))
+    n = forgive(_journal())
+    if as_json:
+        console.as_json({"calls": n})
+    else:
+        show_cost.marked_for_retry(n)
 
 
 def _journal() -> Path:
-    from flows.dvc.workspace import STATE_DIR, find_root  # noqa: PLC0415
-    from tasks.lib.core.stage import JOURNAL  # noqa: PLC0415
-
-    return find_root(Path.cwd()) / STATE_DIR / JOURNAL
+    return find_workspace(Path.cwd()) / STATE_DIR / JOURNAL
 
 
 @app.command()
 def verify(as_json: AsJson = False) -> None:
-    """Prove the selection: rebuild it from its journal and compare, with no key and no network."""
-    from flows.dvc.workspace import find_root  # noqa: PLC0415
+    """Prove the selection: rebuild it from the journal and compare, with no key and no network."""
     from tasks.audit.verify import verify as prove  # noqa: PLC0415
 
-    proof = prove(find_root(Path.cwd()))
+    proof = prove(find_workspace(Path.cwd()))
     if as_json:
-        show.as_json(show_money.plain(proof) | {"proven": not proof.differences})
+        console.as_json(show_cost.plain(proof) | {"proven": not proof.differences})
     else:
         show_audit.proof(proof)
     raise typer.Exit(int(bool(proof.differences)))
@@ -175,36 +192,35 @@ def explain(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Tell the story of one record: picked or not, against whom, why, and for how much."""
-    from flows.dvc.workspace import find_root  # noqa: PLC0415
+    """Show the whole story of one record: picked or not, its rivals, why, and the cost."""
     from tasks.audit.explain import explain as tell  # noqa: PLC0415
 
-    story = tell(find_root(Path.cwd()), record)
+    story = tell(find_workspace(Path.cwd()), record)
     if as_json:
-        show.as_json(story)
+        console.as_json(story)
     else:
         show_audit.story(story)
 
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Find what is wrong with this set-up, and say how to mend it."""
-    from flows.cli.doctor import Verdict, examine  # noqa: PLC0415
+    """Find what is wrong with this set-up, and say how to fix it."""
+    from flows.cli.doctor import Status, diagnose  # noqa: PLC0415
 
-    findings = []
-    for finding in examine(Path.cwd()):
-        findings.append(finding)
+    diagnoses = []
+    for diagnosis in diagnose(Path.cwd()):
+        diagnoses.append(diagnosis)
         if not as_json:
-            show.finding(finding)
+            console.diagnosis(diagnosis)
     if as_json:
-        show.as_json([finding._asdict() for finding in findings])
-    raise typer.Exit(int(any(finding.verdict is Verdict.WRONG for finding in findings)))
+        console.as_json([diagnosis._asdict() for diagnosis in diagnoses])
+    raise typer.Exit(int(any(diagnosis.status is Status.WRONG for diagnosis in diagnoses)))
 
 
 def main() -> None:
-    """Run the command; a mistake of the user's is told in words and ends with its status."""
+    """Run the command; an error of the user's is printed without a traceback."""
     try:
         app()
-    except (FlowError, CurationError) as error:
-        show.failed(error)
+    except CurationError as error:
+        console.failed(error)
         raise SystemExit(error.exit_code) from None

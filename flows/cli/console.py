@@ -1,176 +1,214 @@
-"""What a person sees in the terminal."""
+"""What a person sees in the terminal, and with --json what a program reads."""
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.cli.doctor import Finding
-from flows.dvc.graph import Graph
+from flows.cli.doctor import Diagnosis
 from flows.dvc.overrides import Change
-from flows.dvc.plan import Step
-from flows.tracking.comparison import Outcome
-from flows.tracking.metrics import LEADING, leading
+from flows.dvc.plan import PlannedStage
+from flows.tracking.comparison import Outcome, VariantState, measured, overlap_rows, rows
+from flows.tracking.metrics import LeadingMetric, leading
+from tasks.lib.core.dvc_yaml import Graph
+from tasks.lib.core.errors import CurationError
+from tasks.lib.core.stage import STATE_DIR
+from tasks.lib.core.wording import usd_text
+from tasks.lib.documents.document import Document
+from tasks.lib.documents.labels import FUNNEL, METRICS
+from tasks.lib.documents.metrics import Metrics
+from tasks.lib.documents.usage import Usage
+from tasks.lib.documents.validation import ValidationResult
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+SHOWN = ("coverage_mean", "student_rouge_l")  # metrics in the terminal
+D = TypeVar("D", bound=Document)
+
+
+def use_json() -> None:
+    """Keep stdout free for one JSON document: what people read goes to stderr."""
+    out.stderr = True
+
 
 def changed(change: Change) -> None:
-    """Say what an override did to params.yaml."""
+    """Print what an override changed in params.yaml."""
     err.print(f"params.yaml: {change.key} = {change.new!r} (was {change.old!r})", markup=False)
 
 
-def failed(error: Exception) -> None:
-    """Say why a run stopped."""
+def failed(error: CurationError) -> None:
+    """Print why a command stopped; with --json as a document, too."""
     err.print("[bold red]Stopped[/]")
     err.print(str(error), markup=False, soft_wrap=True)
+    if out.stderr:
+        parts = {"what": error.what, "where": error.where, "fix": error.fix}
+        as_json({"error": parts, "exit_code": error.exit_code})
 
 
 def as_json(document: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
-def summary(graph: Graph, root: Path) -> None:
-    """The funnel of the run, its cost, where its results lie, what to beware of, and the report."""
-    validated = load(graph, root, "funnel")
-    funnel = validated.get("funnel", {})
-    usage = load(graph, root, "usage")
+def summary(graph: Graph, workspace: Path) -> None:
+    """Print the funnel of the run, its cost, where its results are, warnings, and the report."""
+    validation = load(graph, workspace, "funnel", ValidationResult)
     table = Table(box=None, show_header=False, padding=(0, 2))
     table.add_column(justify="right", style="bold")
     table.add_column()
-    for name, text in FUNNEL.items():
-        if funnel.get(name):
-            table.add_row(f"{funnel[name]:,}", text)
+    for count, label in funnel_rows(validation):
+        table.add_row(count, label)
     out.print()
     out.print(table)
-    out.print(f"\n{bill(usage)}")
+    usage = load(graph, workspace, "usage", Usage)
+    if usage:
+        out.print(f"\n{cost(usage)}")
     for output in graph.outs("export"):
-        out.print(f"selection: {root / output.path}/", soft_wrap=True, markup=False)
-    out.print(f"checks: {root / '.selectllm/data_docs/index.html'}", soft_wrap=True, markup=False)
+        out.print(f"selection: {workspace / output.path}/", soft_wrap=True, markup=False)
+    docs = workspace / STATE_DIR / "data_docs" / "index.html"
+    out.print(f"checks: {docs}", soft_wrap=True, markup=False)
     out.print("compare runs: mlflow ui")
-    for finding in validated.get("expectations", []):
-        if not finding["success"]:
-            words = f"{finding['expectation']}: {finding['detail']}"
-            out.print(f"[yellow]beware:[/] {escape(words)}", soft_wrap=True)
-    for line in against_random(load(graph, root, "metrics")):
+    for finding in validation.warnings if validation else ():
+        text = escape(f"{finding.expectation}: {finding.detail}")
+        out.print(f"[yellow]warning:[/] {text}", soft_wrap=True)
+    for line in against_random(leading(load(graph, workspace, "metrics", Metrics))):
         out.print(line, soft_wrap=True)
-    words = capped(graph, root)
-    if words:
-        out.print(f"[bold yellow]partial:[/] {escape(words)}", soft_wrap=True)
+    if reason := capped(graph, workspace):
+        out.print(f"[bold yellow]partial:[/] {escape(reason)}", soft_wrap=True)
     for output in graph.outs("report"):
-        out.print(f"\nreport: {root / output.path}", soft_wrap=True, markup=False)
+        out.print(f"\nreport: {workspace / output.path}", soft_wrap=True, markup=False)
+    if out.stderr:
+        _summary_json(graph, workspace)
 
 
-def results(graph: Graph, root: Path) -> list[tuple[str, Path]]:
-    """Return what a user takes from a run, each with the path where it is or will be."""
+def _summary_json(graph: Graph, workspace: Path) -> None:
+    validation = load(graph, workspace, "funnel", ValidationResult)
+    usage = load(graph, workspace, "usage", Usage)
+    compared = leading(load(graph, workspace, "metrics", Metrics))
+    as_json(
+        {
+            "funnel": validation and validation.funnel.model_dump(),
+            "warnings": [f.model_dump() for f in validation.warnings] if validation else [],
+            "usage": usage and usage.model_dump(mode="json"),
+            "metrics": {name: metric._asdict() for name, metric in compared.items()},
+            "partial": capped(graph, workspace) or None,
+            "results": {type_: str(path) for type_, path in results(graph, workspace)},
+        }
+    )
+
+
+def funnel_rows(validation: ValidationResult | None) -> Iterator[tuple[str, str]]:
+    """Yield the steps of the funnel that are not empty, each as a count and a label."""
+    if validation:
+        for name, label in FUNNEL.items():
+            count = getattr(validation.funnel, name)
+            if count and name != "pool":  # rows less what is dropped, so no news
+                yield f"{count:,}", label
+
+
+def results(graph: Graph, workspace: Path) -> list[tuple[str, Path]]:
+    """Return the outputs that a user takes from a run, each with its path."""
     return [
-        (type_, root / output.path)
+        (type_, workspace / output.path)
         for type_ in ("selection", "export", "report")
         for output in graph.outs(type_)
     ]
 
 
-def bill(usage: Mapping[str, Any]) -> str:
-    """How many calls and tokens the selection took, and their price."""
-    usd = usage.get("usd")
-    price = "price unknown" if usd is None else f"{usd:.4f} USD" if usd else "free"
-    tokens = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
-    return f"{usage.get('calls', 0):,} calls to {usage.get('model')}, {tokens:,} tokens, {price}"
+def cost(usage: Usage) -> str:
+    """Describe how many calls and tokens the selection took, and their price."""
+    tokens = usage.prompt_tokens + usage.completion_tokens
+    return f"{usage.calls:,} calls to {usage.model}, {tokens:,} tokens, {usd_text(usage.usd)}"
 
 
-def against_random(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """A line a figure: the selection beside random ones, in the space that no method chose in."""
-    for name, figure in leading(metrics).items():
-        if name in TOLD and figure.p_random is not None:
+def against_random(metrics: dict[str, LeadingMetric]) -> Iterator[str]:
+    """Yield a line for each metric: the selection and random ones, where no method selects."""
+    for name, metric in metrics.items():
+        if name in SHOWN and metric.p_random is not None and metric.random is not None:
             better = "[green]better than random[/]"
-            verdict = better if figure.beats_chance else "not better than random"
-            values = f"{figure.value:.4g}, random {figure.chance:.4g}"
-            yield f"{verdict}: {LEADING[name]}: {values}, p = {figure.p_random:.2g}"
+            conclusion = better if metric.beats_chance else "not better than random"
+            values = f"{metric.value:.4g}, random {metric.random:.4g}"
+            yield f"{conclusion}: {METRICS[name]}: {values}, p = {metric.p_random:.2g}"
 
 
-def comparison(outcomes: Sequence[Outcome], place: str) -> None:
-    """The variants of a comparison, a line each, why one failed, and where to look closer."""
+def comparison(outcomes: Sequence[Outcome], address: str) -> None:
+    """Print the variants of a comparison, why some failed, and where to see more."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    figures = [name for name in TOLD if any(name in o.figures for o in outcomes)]
-    for name in ("variant", "state", "ran", "selected", "USD", *figures):
-        table.add_column(name, justify="left" if name in ("variant", "state") else "right")
+    names = [name for name in measured(outcomes) if name in SHOWN]
+    for heading in ("variant", "state", "ran", "selected", "USD", *names):
+        is_text = heading in ("variant", "state")
+        table.add_column(heading, justify="left" if is_text else "right")
     for o in outcomes:
-        told = [o.figures[name].value if name in o.figures else None for name in figures]
-        cells = [o.usage.get("selected"), o.usage.get("usd"), *told]
+        values = [o.metrics[name].value if name in o.metrics else None for name in names]
+        numbers = [o.used("selected"), o.used("usd"), *values]
         ran = "" if o.failure else f"{o.n_ran} of {o.n_stages}" if o.n_ran else "Cached"
-        table.add_row(o.name, o.state, ran, *("-" if c is None else f"{c:.4g}" for c in cells))
+        table.add_row(o.name, o.state, ran, *("-" if n is None else f"{n:.4g}" for n in numbers))
     out.print(table)
     for o in outcomes:
-        if o.failure:
+        if o.state is VariantState.FAILED:
             err.print(f"[red]failed:[/] {escape(o.name)}: {escape(o.failure)}", soft_wrap=True)
-    if place:
+    if address:
         out.print("\nside by side: run `mlflow ui`, then open")
-        out.print(f"http://127.0.0.1:5000/{place}", soft_wrap=True, markup=False)
+        out.print(f"http://127.0.0.1:5000/{address}", soft_wrap=True, markup=False)
+    if out.stderr:
+        _comparison_json(outcomes, address)
 
 
-def capped(graph: Graph, root: Path) -> str:
-    """That the selection is but a part, and what to do; empty when it is whole."""
-    usage = load(graph, root, "usage")
-    if not usage.get("partial"):
+def _comparison_json(outcomes: Sequence[Outcome], address: str) -> None:
+    variants = [
+        row | {"failure": o.failure} for row, o in zip(rows(outcomes), outcomes, strict=True)
+    ]
+    selected = [outcome for outcome in outcomes if outcome.ids]
+    as_json({"variants": variants, "overlap": overlap_rows(selected), "mlflow": address})
+
+
+def capped(graph: Graph, workspace: Path) -> str:
+    """Say that the selection is partial, and what to do; empty if it is complete."""
+    usage = load(graph, workspace, "usage", Usage)
+    if usage is None or not usage.partial:
         return ""
-    when = "before the last round was over" if usage["selected"] == usage["budget"] else "so far"
+    when = "before the last round ended" if usage.selected == usage.budget else "so far"
     return (
-        f"{usage['selected']:,} of {usage['budget']:,} selected {when}: the next call could have "
-        f"passed llm_select.{usage['partial']}. Raise it and run this again to go on; what was "
-        "answered is not paid for again."
+        f"{usage.selected:,} of {usage.budget:,} selected {when}: the next call could have "
+        f"exceeded llm_select.{usage.partial}. Raise it and run this again to continue; no answer "
+        "is paid for twice."
     )
 
 
-TOLD = ("coverage_mean", "student_rouge_l")
-
-FUNNEL = {
-    "rows": "rows read",
-    "excluded": "excluded, as params.yaml says",
-    "faulty": "faulty, dropped with a reason",
-    "repeated": "repeated, word for word",
-    "duplicates": "duplicates of others",
-    "unique": "unique records",
-    "prompts": "prompts to the model",
-    "selected": "selected",
-}
-
-
-def load(graph: Graph, root: Path, type_: str) -> dict[str, Any]:
-    """The JSON output that dvc.yaml annotates with this type; empty when there is none."""
+def load(graph: Graph, workspace: Path, type_: str, model: type[D]) -> D | None:
+    """Read the JSON output that dvc.yaml annotates with this type; None if there is none."""
     for output in graph.outs(type_):
-        path = root / output.path
+        path = workspace / output.path
         if path.is_file():
-            document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return document
-    return {}
+            return model.read(path)
+    return None
 
 
 ACTIONS = {
     "run": "[bold]would run[/]",
     "follow": "would run",
-    "restore": "would be restored from DVC's cache, or made anew",
+    "restore": "would be restored from DVC's cache, or made again",
     "cached": "[dim]up to date[/]",
 }
-VERDICTS = {"ok": "[green]ok   [/]", "odd": "[yellow]odd  [/]", "wrong": "[red]wrong[/]"}
+MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "wrong": "[red]wrong  [/]"}
 
 
-def plan(steps: Sequence[Step]) -> None:
-    """A plan, a line a stage and a line a reason."""
-    for step in steps:
-        out.print(f"{step.stage:<12} {ACTIONS[step.action]}")
-        for reason in step.reasons:
+def plan(stages: Sequence[PlannedStage]) -> None:
+    """Print a plan, one line for each stage and for each reason."""
+    for planned in stages:
+        out.print(f"{planned.stage:<12} {ACTIONS[planned.action]}")
+        for reason in planned.reasons:
             out.print(f"{'':<12}   {reason}", markup=False, soft_wrap=True)
 
 
-def finding(found: Finding) -> None:
-    """What the doctor found, and on the next line how to mend it."""
-    out.print(f"{VERDICTS[found.verdict]} {escape(found.what)}", soft_wrap=True)
-    if found.mend:
-        out.print(f"      {found.mend.strip()}", markup=False, soft_wrap=True)
+def diagnosis(found: Diagnosis) -> None:
+    """Print what the doctor found, and on the next line how to fix it."""
+    out.print(f"{MARKS[found.status]} {escape(found.what)}", soft_wrap=True)
+    if found.fix:
+        out.print(f"        {found.fix.strip()}", markup=False, soft_wrap=True)

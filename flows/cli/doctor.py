@@ -1,4 +1,4 @@
-"""What is wrong with this set-up, and how to mend it."""
+"""What is wrong with this set-up, and how to fix it."""
 
 import importlib.metadata
 import os
@@ -9,46 +9,53 @@ import tomllib
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import flows
 from flows.dvc import command as dvc
 from flows.dvc import overrides
-from flows.dvc.workspace import STATE_DIR, find_root
-from flows.errors import FlowError
-from flows.tracking.store import OWN_TABLES, database_fault, tracking_uri
+from flows.dvc.workspace import find_workspace
+from flows.tracking.store import OWN_TABLES, UNLOCK, database_fault, tracking_uri
+from tasks.lib.core.errors import CurationError
+from tasks.lib.core.params import PARAMS_FILE
+from tasks.lib.core.stage import JOURNAL, STATE_DIR
 
 FREE_GB = 2
 MALWARE = {"litellm": ("1.82.7", "1.82.8")}
 TELEMETRY = ("DO_NOT_TRACK", "true")
 
 
-class Verdict(StrEnum):
-    """How a check ended; only ``wrong`` makes the doctor exit with 1."""
+class Status(StrEnum):
+    """The result of a check; only ``wrong`` makes the doctor exit with 1."""
 
     OK = "ok"
-    ODD = "odd"
+    WARNING = "warning"
     WRONG = "wrong"
 
 
-class Finding(NamedTuple):
-    """What one check found, and how to mend it (empty when nothing is to mend)."""
+class Diagnosis(NamedTuple):
+    """What one check found, and how to fix it (empty if nothing needs fixing)."""
 
-    verdict: Verdict
+    status: Status
     what: str
-    mend: str = ""
+    fix: str = ""
+
+    @classmethod
+    def of(cls, error: CurationError) -> Self:
+        """Make a diagnosis of an error."""
+        return cls(Status.WRONG, f"{error.where}: {error.what}", error.fix)
 
 
-def examine(start: Path) -> Iterator[Finding]:
-    """Findings, the most basic first; without a workspace the later checks are left out."""
+def diagnose(start: Path) -> Iterator[Diagnosis]:
+    """Yield diagnoses, the most basic first; without a workspace only the first ones."""
     yield _python()
     yield from _packages()
     try:
-        root = find_root(start)
-    except FlowError as error:
-        yield Finding(Verdict.WRONG, *str(error).split("\n", 1))
+        workspace = find_workspace(start)
+    except CurationError as error:
+        yield Diagnosis.of(error)
         return
-    checks: tuple[Callable[[Path], Iterator[Finding]], ...] = (
+    checks: tuple[Callable[[Path], Iterator[Diagnosis]], ...] = (
         _git,
         _dvc,
         _params,
@@ -56,41 +63,43 @@ def examine(start: Path) -> Iterator[Finding]:
         _disk,
     )
     for check in checks:
-        yield from check(root)
+        yield from check(workspace)
 
 
-def _python() -> Finding:
+def _python() -> Diagnosis:
     version = ".".join(map(str, sys.version_info[:3]))
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-        return Finding(
-            Verdict.WRONG, f"Python {version}", "Use 3.11 to 3.13: `make demo PYTHON=python3.11`."
+        return Diagnosis(
+            Status.WRONG, f"Python {version}", "Use 3.11 to 3.13: `make demo PYTHON=python3.11`."
         )
-    return Finding(Verdict.OK, f"Python {version}")
+    return Diagnosis(Status.OK, f"Python {version}")
 
 
-def _packages() -> Iterator[Finding]:
-    """Every requirement of ours is installed, in a version that is not known to be harmful."""
+def _packages() -> Iterator[Diagnosis]:
+    """Check that every requirement is installed, in a version not known to be harmful."""
     from packaging.requirements import Requirement  # noqa: PLC0415
 
-    wanted = [Requirement(text) for text in _requirements()]
+    requirements = [Requirement(text) for text in _requirements()]
     wrong = []
-    for need in wanted:
-        if need.marker and not need.marker.evaluate({"extra": ""}):
+    for requirement in requirements:
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
-            found = importlib.metadata.version(need.name)
+            version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            wrong.append(f"{need.name} is missing")
+            wrong.append(f"{requirement.name} is missing")
             continue
-        if found in MALWARE.get(need.name, ()):
-            wrong.append(f"{need.name} {found} is known malware: remove it, change your keys")
-        elif not need.specifier.contains(found, prereleases=True):
-            wrong.append(f"{need.name} {found} is not {need.specifier}")
+        if version in MALWARE.get(requirement.name, ()):
+            wrong.append(
+                f"{requirement.name} {version} is known malware: remove it and change your keys"
+            )
+        elif not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
     if wrong:
-        mend = "Run `pip install -c constraints.txt -e .`."
-        yield from (Finding(Verdict.WRONG, text, mend) for text in wrong)
+        fix = "Run `pip install -c constraints.txt -e .`."
+        yield from (Diagnosis(Status.WRONG, text, fix) for text in wrong)
     else:
-        yield Finding(Verdict.OK, f"{len(wanted)} packages as pyproject.toml wants them")
+        yield Diagnosis(Status.OK, f"{len(requirements)} packages match pyproject.toml")
 
 
 def _requirements() -> list[str]:
@@ -105,85 +114,80 @@ def _requirements() -> list[str]:
     return importlib.metadata.requires("selectllm") or []
 
 
-def _git(root: Path) -> Iterator[Finding]:
+def _git(workspace: Path) -> Iterator[Diagnosis]:
     done = subprocess.run(
-        ["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=False
+        ["git", "status", "--porcelain"], cwd=workspace, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        yield Finding(Verdict.WRONG, f"Git: {done.stderr.strip()}", "Mend the repository.")
+        yield Diagnosis(Status.WRONG, f"Git: {done.stderr.strip()}", "Repair the repository.")
         return
     changed = len(done.stdout.splitlines())
     if changed:
         what = f"Git: {changed} uncommitted changes"
-        yield Finding(Verdict.ODD, what, "Commit them, or a run cannot be traced to its code.")
+        yield Diagnosis(
+            Status.WARNING, what, "Commit them; otherwise a run cannot be traced to its code."
+        )
     else:
-        yield Finding(Verdict.OK, "Git: clean")
+        yield Diagnosis(Status.OK, "Git: clean")
 
 
-def _dvc(root: Path) -> Iterator[Finding]:
-    """DVC answers, and its links are such that an edit in place cannot reach the cache."""
+def _dvc(workspace: Path) -> Iterator[Diagnosis]:
+    """Check that DVC answers, and that its link types protect the cache from edits in place."""
     try:
-        stale = dvc.status(root)
-    except FlowError as error:
-        yield Finding(Verdict.WRONG, str(error), "Mend what DVC names.")
+        stale = dvc.status(workspace)
+    except CurationError as error:
+        yield Diagnosis.of(error)
         return
     what = f"{len(stale)} stages to run: {', '.join(stale)}" if stale else "up to date"
-    yield Finding(Verdict.OK, f"DVC: {what}")
-    done = subprocess.run(
-        [*dvc.COMMAND, "config", "cache.type"],
-        cwd=root,
-        env=dvc.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    links = done.stdout.strip()
+    yield Diagnosis(Status.OK, f"DVC: {what}")
+    links = dvc.run(workspace, "config", "cache.type").stdout.strip()
     if set(links.split(",")) <= {"reflink", "copy"} and links:
-        yield Finding(Verdict.OK, f"DVC: cache.type is {links}")
+        yield Diagnosis(Status.OK, f"DVC: cache.type is {links}")
     else:
-        yield Finding(
-            Verdict.WRONG,
-            f"DVC: cache.type is {links or 'not set'}; an edit of a link corrupts the cache unseen",
+        yield Diagnosis(
+            Status.WRONG,
+            f"DVC: cache.type is {links or 'not set'}; editing a link corrupts the cache",
             "Run `dvc config cache.type reflink,copy`, then `dvc checkout --relink`.",
         )
 
 
-def _params(root: Path) -> Iterator[Finding]:
+def _params(workspace: Path) -> Iterator[Diagnosis]:
     try:
-        overrides.check(root, root / "params.yaml")
-    except FlowError as error:
-        yield Finding(Verdict.WRONG, *str(error).split("\n", 1))
+        overrides.check(workspace, workspace / PARAMS_FILE)
+    except CurationError as error:
+        yield Diagnosis.of(error)
     else:
-        yield Finding(Verdict.OK, "params.yaml: every key known and in range")
+        yield Diagnosis(Status.OK, f"{PARAMS_FILE}: every key is known and in range")
 
 
-def _databases(root: Path) -> Iterator[Finding]:
-    """Each database of ours can be written now; a lock would stop a run in its middle."""
+def _databases(workspace: Path) -> Iterator[Diagnosis]:
+    """Check that each database can be written now; a lock would stop a run halfway."""
     home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
-    files = {"Prefect": home / "prefect.db", "journal": root / STATE_DIR / "journal.sqlite"}
-    if tracking_uri(root).startswith("sqlite:///"):
-        files["MLflow"] = Path(tracking_uri(root).removeprefix("sqlite:///"))
+    files = {"Prefect": home / "prefect.db", "journal": workspace / STATE_DIR / JOURNAL}
+    if tracking_uri(workspace).startswith("sqlite:///"):
+        files["MLflow"] = Path(tracking_uri(workspace).removeprefix("sqlite:///"))
     for name, path in files.items():
         if not path.exists():
-            yield Finding(Verdict.OK, f"{name}: no database yet")
+            yield Diagnosis(Status.OK, f"{name}: no database yet")
             continue
         fault = database_fault(path, OWN_TABLES if name == "MLflow" else None)
         if fault:
-            mend = "End the process that holds it (`fuser` names it), or mend its rights."
-            yield Finding(Verdict.WRONG, f"{name}: {fault}", mend)
+            yield Diagnosis(Status.WRONG, f"{name}: {path}: {fault}", UNLOCK)
         else:
-            yield Finding(Verdict.OK, f"{name}: {path} can be written")
+            yield Diagnosis(Status.OK, f"{name}: {path} can be written")
     if len({path.resolve() for path in files.values()}) < len(files):
-        yield Finding(Verdict.WRONG, "two tools share one database file", "Give each its own.")
+        yield Diagnosis(
+            Status.WRONG, "two tools share one database file", "Give each its own file."
+        )
 
 
-def _disk(root: Path) -> Iterator[Finding]:
-    free = shutil.disk_usage(root).free / 1e9
-    verdict = Verdict.OK if free >= FREE_GB else Verdict.ODD
-    mend = "" if verdict is Verdict.OK else "Make room, or `dvc gc -w` old versions."
-    yield Finding(verdict, f"disk: {free:.0f} GB free", mend)
+def _disk(workspace: Path) -> Iterator[Diagnosis]:
+    free = shutil.disk_usage(workspace).free / 1e9
+    status = Status.OK if free >= FREE_GB else Status.WARNING
+    fix = "" if status is Status.OK else "Make room, or remove old versions with `dvc gc -w`."
+    yield Diagnosis(status, f"disk: {free:.0f} GB free", fix)
     if os.environ.get(TELEMETRY[0], "").lower() not in ("", TELEMETRY[1], "1"):
-        mend = f"Set {TELEMETRY[0]}={TELEMETRY[1]}, or unset it."
-        yield Finding(Verdict.ODD, f"telemetry: {TELEMETRY[0]} turns it on", mend)
+        fix = f"Set {TELEMETRY[0]}={TELEMETRY[1]}, or unset it."
+        yield Diagnosis(Status.WARNING, f"telemetry: {TELEMETRY[0]} turns it on", fix)
     else:
-        yield Finding(Verdict.OK, "telemetry: off in everything that selectllm starts")
+        yield Diagnosis(Status.OK, "telemetry: off in everything that selectllm starts")

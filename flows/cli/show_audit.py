@@ -8,22 +8,23 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.console import err, out
+from tasks.lib.core.wording import usd_text
 
-OTHER_CHARS = 40  # on a candidate's line, beside its text
+OTHER_CHARS = 40  # on a candidate's line, without its text
 
 FATES = {
     "selected": "[bold green]selected[/]",
-    "rejected": "[bold]not selected[/]: others of its prompt were picked",
-    "undecided": "[bold]not selected[/]: no prompt that shows it was decided",
-    "duplicate": "[bold]not shown to any model[/]: it repeats another record",
+    "rejected": "[bold]not selected[/]: others in its prompt were picked",
+    "undecided": "[bold]not selected[/]: its prompt has not been decided",
+    "duplicate": "[bold]not shown to any model[/]: it duplicates another record",
 }
 
 
 def proof(found: Any) -> None:
-    """That the selection is proven, or a line on each difference and on the next how to mend it."""
-    for each in found.differences:
-        err.print(f"[red]{escape(each.file)}[/]: {escape(each.what)}", soft_wrap=True)
-        err.print(f"  {each.fix}", markup=False, soft_wrap=True)
+    """Print that the selection is proven, or each difference and how to fix it."""
+    for difference in found.differences:
+        err.print(f"[red]{escape(difference.file)}[/]: {escape(difference.what)}", soft_wrap=True)
+        err.print(f"  {difference.fix}", markup=False, soft_wrap=True)
     if found.differences:
         n = len(found.differences)
         out.print(f"[bold red]not proven[/]: {n:,} difference{'s' if n > 1 else ''}")
@@ -31,78 +32,73 @@ def proof(found: Any) -> None:
     part = f" (partial: {found.partial} was reached)" if found.partial else ""
     out.print(
         f"[bold green]proven[/]: {found.n_selected:,} records{part} follow from "
-        f"{found.n_answers:,} answers of the journal; {found.n_files:,} files are as they were "
-        "written",
+        f"{found.n_answers:,} answers in the journal; {found.n_files:,} files are unchanged",
         soft_wrap=True,
     )
 
 
-def story(told: Mapping[str, Any]) -> None:
-    """What became of a row of the source, and why."""
-    if told["fate"] == "dropped":
-        row = told["dropped"]
+def story(facts: Mapping[str, Any]) -> None:
+    """Print what happened to a row of the source, and why."""
+    if facts["fate"] == "dropped":
+        row = facts["dropped"]
         out.print(
             f"line {row['line']:,}: [bold]dropped[/], {row['reason']}: {escape(row['detail'])}"
         )
         return
-    record = told["record"]
-    receipt = told.get("receipt")
+    record = facts["record"]
+    receipt = facts.get("receipt")
     place = f", number {receipt['place']:,} of the selection" if receipt else ""
-    out.print(f"{told['id']}  {FATES[told['fate']]}{place}", soft_wrap=True)
+    out.print(f"{facts['id']}  {FATES[facts['fate']]}{place}", soft_wrap=True)
     out.print(f"[dim]{escape(record['source'])}[/]")
     text = "\n\n".join(filter(None, (record["instruction"], record["input"])))
     out.print(text, markup=False, soft_wrap=True)
-    if told["duplicate_of"]:
-        _original(told["duplicate_of"])
-    for each in told["duplicates"]:
-        words = f"repeated by {each['id']} ({each['reason']}, similarity {each['similarity']:.2f})"
-        out.print(words)
-    for this in told.get("rounds", []):
-        _prompt(this, told["id"])
+    if facts["duplicate_of"]:
+        _original(facts["duplicate_of"])
+    for copy in facts["duplicates"]:
+        reason = f"({copy['reason']}, similarity {copy['similarity']:.2f})"
+        out.print(f"duplicated by {copy['id']} {reason}")
+    for prompt in facts.get("rounds", []):
+        _prompt(prompt, facts["id"])
     if receipt:
         _receipt(receipt)
 
 
 def _original(of: Mapping[str, Any]) -> None:
-    words = f"it repeats {of['id']} ({of['reason']}, similarity {of['similarity']:.2f})"
-    out.print(f"\n{words}  [dim]{escape(of['source'])}[/]")
+    reason = f"({of['reason']}, similarity {of['similarity']:.2f})"
+    out.print(f"\nit duplicates {of['id']} {reason}  [dim]{escape(of['source'])}[/]")
     out.print(of["text"], markup=False, soft_wrap=True)
 
 
-def _prompt(this: Mapping[str, Any], record_id: str) -> None:
-    """A prompt's candidates: the picked ones by rank, then the others by slot."""
-    shown = sorted(this["candidates"], key=lambda each: each["rank"] or len(this["candidates"]))
-    n_picked = sum(each["rank"] is not None for each in shown)
-    words = f"round {this['round']}, prompt {this['prompt']:,}: {n_picked} of {len(shown)} picked"
-    out.print(f"\n[bold]{words}[/]" if n_picked else f"\n[bold]{words}[/] (not decided)")
+def _prompt(prompt: Mapping[str, Any], record_id: str) -> None:
+    """Print a prompt's candidates: the picked ones by rank, then the others by slot."""
+    n = len(prompt["candidates"])
+    candidates = sorted(prompt["candidates"], key=lambda candidate: candidate["rank"] or n)
+    n_picked = sum(candidate["rank"] is not None for candidate in candidates)
+    head = f"round {prompt['round']}, prompt {prompt['prompt']:,}: {n_picked} of {n} picked"
+    out.print(f"\n[bold]{head}[/]" if n_picked else f"\n[bold]{head}[/] (not decided)")
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("rank", "slot", "votes"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("id", no_wrap=True)
     table.add_column("text", no_wrap=True)
-    for each in shown:
-        cells = [
-            "" if each[name] is None else str(each[name]) for name in ("rank", "slot", "votes")
-        ]
-        line = Text(" ".join(each["text"].split()))
+    for candidate in candidates:
+        numbers = [candidate[name] for name in ("rank", "slot", "votes")]
+        line = Text(" ".join(candidate["text"].split()))
         line.truncate(max(OTHER_CHARS, out.width - OTHER_CHARS), overflow="ellipsis")
-        style = "bold" if each["id"] == record_id else "" if each["rank"] else "dim"
-        table.add_row(*cells, each["id"], line, style=style)
+        style = "bold" if candidate["id"] == record_id else "" if candidate["rank"] else "dim"
+        cells = ("" if number is None else str(number) for number in numbers)
+        table.add_row(*cells, candidate["id"], line, style=style)
     out.print(table)
 
 
 def _receipt(receipt: Mapping[str, Any]) -> None:
-    """Who picked it, why, and the answers that it rests on."""
+    """Print who picked it, why, and the answers behind it."""
     out.print(f"\npicked by {receipt['model']} (route {receipt['route']}, {receipt['method']})")
     if receipt["reason"]:
         out.print(f"because: {receipt['reason']}", markup=False, soft_wrap=True)
-    for each in receipt["answers"]:
-        usd = (
-            f"{'up to ' if each['is_bound'] else ''}{each['usd']:.6f} USD"
-            if each["usd"]
-            else "free"
-        )
-        tokens = f"{each['prompt_tokens']:,} tokens in, {each['completion_tokens']:,} out, {usd}"
-        out.print(f"answer {each['key']}\n  of {each['model']}, {tokens}", markup=False)
-        text = "not in this journal" if each["text"] is None else each["text"]
+    for answer in receipt["answers"]:
+        usd = f"{'up to ' if answer['is_upper_bound'] else ''}{usd_text(answer['usd'])}"
+        tokens = f"{answer['prompt_tokens']:,} input, {answer['completion_tokens']:,} output tokens"
+        out.print(f"answer {answer['key']}\n  by {answer['model']}, {tokens}, {usd}", markup=False)
+        text = "not in this journal" if answer["text"] is None else answer["text"]
         out.print(f"  {text}", markup=False, soft_wrap=True)

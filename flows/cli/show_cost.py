@@ -1,4 +1,4 @@
-"""What a person sees of prices and bills."""
+"""What a person sees of estimates and of the journal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -7,12 +7,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.console import err, out
+from tasks.lib.core.wording import usd_text
 
 Range = tuple[float, float]
 
 
-class Work(Protocol):
-    """What is asked: each the least and the most."""
+class Workload(Protocol):
+    """What is asked, each as a minimum and a maximum."""
 
     calls: tuple[int, int]
     prompt_tokens: tuple[int, int]
@@ -20,14 +21,14 @@ class Work(Protocol):
 
 
 def plain(value: Any) -> Any:
-    """A value of named tuples as one of mappings, for JSON."""
+    """Turn nested named tuples into mappings, for JSON."""
     if hasattr(value, "_asdict"):
-        return {name: plain(each) for name, each in value._asdict().items()}
-    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {name: plain(field) for name, field in value._asdict().items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def estimate(estimated: Any) -> None:
-    """What a selection would cost: the work, then a line a route, then the paper's way."""
+    """Print what a selection would cost: the work, then each route, then the paper's geometry."""
     work = estimated.work
     first = estimated.rounds[0]
     rounds = f"{len(estimated.rounds)} rounds" if len(estimated.rounds) > 1 else "1 round"
@@ -39,35 +40,36 @@ def estimate(estimated: Any) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("route", "model"):
         table.add_column(name)
-    for name in ("USD", "time"):
+    for name in ("price", "time"):
         table.add_column(name, justify="right")
     for i, cost in enumerate(estimated.costs):
-        usd = "unknown" if cost.usd is None else _span(cost.usd, _usd)
+        usd = "unknown" if cost.usd is None else _span(cost.usd, usd_text)
         table.add_row(
             cost.route, cost.model, usd, _span(cost.seconds, _time), style="bold" if not i else ""
         )
     out.print(table)
     out.print(f"the paper's geometry: {_work(estimated.paper)}", end="")
     usd = estimated.paper_usd
-    out.print(f", {_span(usd, _usd)}{' USD' if usd[1] else ''}" if usd else "")
+    out.print(f", {_span(usd, usd_text)}" if usd else "")
     for cost in estimated.costs:
         if cost.problem:
             err.print(f"[yellow]{cost.route}:[/] {escape(cost.problem)}", soft_wrap=True)
-    err.print("Calls that fail and are made again come on top, up to llm_select.max_usd.")
+    err.print("Repeated calls after failures cost extra, up to llm_select.max_usd.")
 
 
 def ungrouped() -> None:
-    """Say that the prompts behind an estimate are not yet the real ones."""
-    err.print("The prompts are not made yet; this is for as many prompts of the same sizes.")
+    """Print that an estimate is not based on the real prompts yet."""
+    err.print(
+        "The prompts do not exist yet; this estimate assumes prompts of the same number and sizes."
+    )
 
 
 def ratings(quoted: Any) -> None:
-    """What the ratings would cost that baseline.methods go by, on top of the selection."""
+    """Print what the ratings for baseline.methods would cost, in addition to the selection."""
     cost = quoted.cost
-    usd = "price unknown" if cost.usd is None else _span(cost.usd, _usd)
-    usd += " USD" if cost.usd and cost.usd[1] else ""
+    usd = usd_text(None) if cost.usd is None else _span(cost.usd, usd_text)
     out.print(
-        f"on top, ratings for baseline.methods: {_work(quoted.work)}, {usd} at {cost.route} "
+        f"additionally, ratings for baseline.methods: {_work(quoted.work)}, {usd} at {cost.route} "
         f"({cost.model}), capped at {quoted.max_usd:g} USD (baseline.max_usd)",
         soft_wrap=True,
     )
@@ -76,41 +78,39 @@ def ratings(quoted: Any) -> None:
 
 
 def rows(
-    found: Sequence[Mapping[str, Any]], columns: Sequence[str], total: Sequence[str] = ()
+    records: Sequence[Mapping[str, Any]], columns: Sequence[str], total: Sequence[str] = ()
 ) -> None:
-    """Rows as a table, with the sums of some columns below."""
+    """Print rows as a table, with the sums of some columns below."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_footer=bool(total))
     for name in columns:
-        is_number = bool(found) and isinstance(found[0][name], int | float)
-        amount = _number(sum(row[name] for row in found)) if name in total else ""
+        is_number = bool(records) and isinstance(records[0][name], int | float)
+        amount = _number(sum(row[name] for row in records)) if name in total else ""
         head = name.removesuffix("_tokens")
         justify: Any = "right" if is_number else "left"
         table.add_column(head, footer=amount, justify=justify, overflow="fold")
-    for row in found:
+    for row in records:
         table.add_row(*(escape(_number(row[name])) for name in columns))
     out.print(table)
 
 
 def pruned(n: int, before: str, *, done: bool) -> None:
-    """How many answers were forgotten, or would be."""
+    """Print how many answers were deleted, or would be."""
     if done:
-        out.print(
-            f"{n:,} answers from before {before} forgotten; what they cost stays on the books"
-        )
+        out.print(f"{n:,} answers from before {before} deleted; their cost stays in the journal")
     else:
-        out.print(f"{n:,} answers are from before {before}; add --yes to forget them")
+        out.print(f"{n:,} answers are from before {before}; add --yes to delete them")
 
 
-def forgiven(n: int) -> None:
-    """How many calls without an answer no longer stand against asking again."""
-    out.print(f"{n:,} calls without an answer forgiven; `dvc repro -f llm_select` asks again")
+def marked_for_retry(n: int) -> None:
+    """Print how many failed calls will be made again."""
+    out.print(f"{n:,} failed calls marked for retry; `dvc repro -f llm_select` makes them again")
 
 
-def _work(work: Work) -> str:
+def _work(work: Workload) -> str:
     parts = (
         f"{_span(work.calls, _count)} calls",
-        f"{_span(work.prompt_tokens, _count)} tokens in",
-        f"{_span(work.completion_tokens, _count)} out",
+        f"{_span(work.prompt_tokens, _count)} input tokens",
+        f"{_span(work.completion_tokens, _count)} output tokens",
     )
     return ", ".join(parts)
 
@@ -122,10 +122,6 @@ def _span(bounds: Range, show: Any) -> str:
 
 def _count(n: float) -> str:
     return f"{n:,.0f}"
-
-
-def _usd(usd: float) -> str:
-    return "free" if not usd else f"{usd:.2f}" if usd >= 1 else f"{usd:.4f}"
 
 
 def _time(seconds: float) -> str:

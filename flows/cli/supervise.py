@@ -1,4 +1,4 @@
-"""Run the flow in a process session of its own, and end all of it within seconds when asked.
+"""Run a flow in a process session of its own, and end all of it within seconds when asked.
 
 Prefect's ephemeral server shares its flow's process group. A terminal's Ctrl-C would reach the
 server first, and the flow would then retry against a server that is gone until it is killed.
@@ -13,8 +13,9 @@ from types import FrameType
 
 import psutil
 
+from tasks.lib.core.errors import INTERRUPTED
+
 STOP_WITHIN_S = 3.5
-INTERRUPTED = 130
 
 QUIET = {
     "DO_NOT_TRACK": "true",
@@ -28,10 +29,10 @@ QUIET = {
 
 
 def supervise(command: Sequence[str], defaults: Mapping[str, str] = QUIET) -> int:
-    """Run `command` until it ends or we are told to end it; its exit status, or 130.
+    """Run `command` until it ends or a signal arrives; return its exit status, or 130.
 
-    SIGINT and SIGTERM become one SIGINT to the command. What is left of its session 3.5 s later,
-    and whatever it leaves behind when it dies by itself, is killed.
+    SIGINT and SIGTERM become one SIGINT to the command. Processes of its session that are left 3.5
+    s later, or after it ends by itself, are killed.
     """
     process = subprocess.Popen(command, env=defaults | os.environ, start_new_session=True)
     stopped = False

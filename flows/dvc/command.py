@@ -1,4 +1,4 @@
-"""DVC as a child process: its command, its environment, and what it says in JSON."""
+"""DVC as a child process: its command, its environment, and what it reports in JSON."""
 
 import json
 import os
@@ -7,50 +7,58 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flows.errors import FlowError
+from tasks.lib.core.errors import GraphError
 
 COMMAND = [sys.executable, "-m", "dvc"]
 
 
 def environment() -> dict[str, str]:
-    """Ours, with the interpreter that runs now first on PATH and DVC's analytics off.
+    """Return our environment, with this interpreter first on PATH and DVC's analytics off.
 
-    A stage's command starts with ``python``; a worker's or a cron job's PATH may hold another.
+    A stage's command starts with ``python``; the PATH of a worker or a cron job may have another.
     """
     env = os.environ | {"DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
     return env
 
 
-def status(root: Path) -> dict[str, list[Any]]:
-    """What `dvc status --json` says: for each stage that is not up to date, what changed.
+def status(workspace: Path) -> dict[str, list[Any]]:
+    """Return what changed for each stage that is not up to date, as `dvc status --json` says.
 
     Raises:
-        FlowError: DVC cannot tell, with its own words.
+        GraphError: DVC failed; its own words are in the message.
     """
-    changes: dict[str, list[Any]] = json.loads(_ask(root, "status", "--json"))
+    changes: dict[str, list[Any]] = json.loads(_output(workspace, "status", "--json"))
     return changes
 
 
-def cache_dir(root: Path) -> Path:
-    """Where DVC keeps what stages made.
+def cache_dir(workspace: Path) -> Path:
+    """Return the folder of DVC's cache.
 
     Raises:
-        FlowError: DVC cannot tell, with its own words.
+        GraphError: DVC failed; its own words are in the message.
     """
-    return root / _ask(root, "cache", "dir").strip()
+    return workspace / _output(workspace, "cache", "dir").strip()
 
 
-def _ask(root: Path, *words: str) -> str:
-    done = subprocess.run(
+def run(workspace: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a DVC command to its end and capture its output."""
+    return subprocess.run(
         [*COMMAND, *words],
-        cwd=root,
+        cwd=workspace,
         env=environment(),
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def _output(workspace: Path, *words: str) -> str:
+    done = run(workspace, *words)
     if done.returncode:
-        said = f"dvc {' '.join(words)} failed:\n{done.stderr.strip()}"
-        raise FlowError(f"{said}\n  Try `selectllm doctor`.")
+        raise GraphError(
+            f"`dvc {' '.join(words)}` failed:\n{done.stderr.strip()}",
+            where=str(workspace),
+            fix="Fix what DVC names, or run `selectllm doctor`.",
+        )
     return done.stdout

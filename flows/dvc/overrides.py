@@ -1,4 +1,4 @@
-"""``-S key=value``: an edit of params.yaml that keeps its comments, checked before it is made."""
+"""``-S key=value``: an edit of params.yaml that keeps its comments, checked beforehand."""
 
 import os
 import subprocess
@@ -15,115 +15,116 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from flows.dvc import command as dvc
-from flows.errors import ParamError
+from tasks.lib.core.errors import ParamError
+from tasks.lib.core.params import PARAMS_FILE
 
 
 class Change(NamedTuple):
-    """One key that an override gave another value."""
+    """A key whose value an override changed."""
 
     key: str
     old: Any
     new: Any
 
 
-def apply(root: Path, overrides: Sequence[str]) -> list[Change]:
-    """Set each ``key=value`` in `root`/params.yaml and return what changed, all of it or nothing.
+def apply(workspace: Path, overrides: Sequence[str]) -> list[Change]:
+    """Set each ``key=value`` in params.yaml, all of them or none, and return what changed.
 
     Without overrides, params.yaml is only checked.
 
     Raises:
-        ParamError: An override is not ``key=value``, or the steps refuse the file that would come
-            of it; params.yaml is then as it was.
+        ParamError: An override is not ``key=value``, or the steps refuse the new file; params.yaml
+            is then unchanged.
     """
-    text, changes = checked(root, overrides)
+    text, changes = checked(workspace, overrides)
     if changes:
-        part = root / ".params.yaml.part"
+        part = workspace / ".params.yaml.part"
         try:
             part.write_text(text, encoding="utf-8")
-            os.replace(part, root / "params.yaml")
+            os.replace(part, workspace / PARAMS_FILE)
         finally:
             part.unlink(missing_ok=True)
     return changes
 
 
-def checked(root: Path, overrides: Sequence[str]) -> tuple[str, list[Change]]:
-    """Return what `edited` returns, once every step has accepted the text.
+def checked(workspace: Path, overrides: Sequence[str]) -> tuple[str, list[Change]]:
+    """Return what `edited` returns, after every step has accepted the text.
 
     Raises:
-        ParamError: An override is not ``key=value``, or the steps refuse what would come of it.
+        ParamError: An override is not ``key=value``, or the steps refuse the text.
     """
-    text, changes = edited(root, overrides)
+    text, changes = edited(workspace, overrides)
     with tempfile.TemporaryDirectory(prefix="selectllm-") as folder:
-        draft = Path(folder) / "params.yaml"
+        draft = Path(folder) / PARAMS_FILE
         draft.write_text(text, encoding="utf-8")
-        check(root, draft)
+        check(workspace, draft)
     return text, changes
 
 
-def preview(root: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], list[Change]]:
-    """The values of `root`/params.yaml with each ``key=value`` set, and what that changed.
+def preview(workspace: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], list[Change]]:
+    """Return the values of params.yaml with each ``key=value`` set, and what changed.
 
-    The file stays as it is, and no step is asked.
+    The file stays as it is, and no step checks the values.
 
     Raises:
         ParamError: An override is not ``key=value``.
     """
-    text, changes = edited(root, overrides)
+    text, changes = edited(workspace, overrides)
     return YAML(typ="safe").load(text), changes
 
 
-def edited(root: Path, overrides: Sequence[str]) -> tuple[str, list[Change]]:
-    """The text of `root`/params.yaml with each ``key=value`` set, and what that changed.
+def edited(workspace: Path, overrides: Sequence[str]) -> tuple[str, list[Change]]:
+    """Return the text of params.yaml with each ``key=value`` set, and what changed.
 
-    The file stays as it is, and no step is asked.
+    The file stays as it is, and no step checks the values.
 
     Raises:
         ParamError: An override is not ``key=value``.
     """
-    values = _load(root / "params.yaml")
+    values = _load(workspace / PARAMS_FILE)
     changes = [change for text in overrides if (change := _set(values, text))]
     buffer = StringIO()
     _round_trip().dump(values, buffer)
     return buffer.getvalue(), changes
 
 
-def check(root: Path, *params: Path) -> None:
+def check(workspace: Path, *params: Path) -> None:
     """Let every step check its section of each params file.
 
     Raises:
-        ParamError: One of them refuses it, in its words; of several files, that file's name and a
-            colon come first.
+        ParamError: A step refuses its section; of several files, the message begins with the
+            name of that file.
     """
     done = subprocess.run(
         [sys.executable, "-m", "tasks", *map(str, params)],
-        cwd=root,
+        cwd=workspace,
         env=dvc.environment(),
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise ParamError(done.stderr.strip())
+        raise ParamError.parse(done.stderr)
 
 
 def _load(path: Path) -> Any:
-    """The values of a params file, comments kept.
+    """Read a params file with its comments.
 
     Raises:
-        ParamError: It cannot be read, or is no mapping.
+        ParamError: It cannot be read, or is not a mapping.
     """
     try:
         values = _round_trip().load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         words = getattr(error, "strerror", None) or str(error).partition("\n\n")[0]
-        raise ParamError(f"{path}: {words}\n  Mend it, or restore it from Git.") from None
+        raise ParamError(words, where=str(path), fix="Fix it, or restore it from Git.") from None
     if not isinstance(values, dict):
-        raise ParamError(f"{path}: expected sections with keys\n  Restore it from Git.")
+        raise ParamError("expected sections with keys", where=str(path), fix="Restore it from Git.")
     return values
 
 
 class _Representer(RoundTripRepresenter):
-    """Writes null for None; ruamel's own would leave the place empty."""
+    """Writes null for None, where ruamel's own writes nothing."""
 
 
 def _null(representer: RoundTripRepresenter, _none: None) -> ScalarNode:
@@ -134,7 +135,7 @@ _Representer.add_representer(type(None), _null)
 
 
 def _round_trip() -> YAML:
-    """YAML that is written as it was read, but for what was changed."""
+    """Return a YAML reader and writer that changes only the edited lines."""
     yaml = YAML()
     yaml.Representer = _Representer
     yaml.preserve_quotes = True
@@ -144,19 +145,26 @@ def _round_trip() -> YAML:
 
 
 def _set(values: Any, text: str) -> Change | None:
-    """Set one override in place; None when the key has that value already."""
+    """Set one override in place; return None if the key already has that value."""
+    where = f"-S {text}"
     key, equals, raw = text.partition("=")
     *parents, last = key.split(".")
     if not equals or not all([*parents, last]):
-        raise ParamError(f"-S {text}: expected key=value\n  For example: -S llm_select.budget=1000")
+        raise ParamError(
+            "expected key=value", where=where, fix="For example: -S llm_select.budget=1000"
+        )
     try:
         new = _round_trip().load(raw) if raw else ""  # so that {a: "b"} stays as it is
     except YAMLError:
-        raise ParamError(f"-S {text}: {raw} is not a YAML value\n  Put it in quotes.") from None
+        raise ParamError(
+            f"{raw} is not a YAML value", where=where, fix="Put it in quotes."
+        ) from None
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
-            raise ParamError(f"-S {text}: {parent} has no keys below it\n  See params.yaml.")
+            raise ParamError(
+                f"{parent} has no keys below it", where=where, fix=f"See {PARAMS_FILE}."
+            )
     old = values.get(last)
     if last in values and old == new and isinstance(old, bool) == isinstance(new, bool):
         return None

@@ -1,9 +1,9 @@
 """The parameters of one run: they hold for it alone, in a workspace of its own.
 
-They never reach the user's params.yaml. Writing them there and putting the old values back would
-fail when the run is killed: the next scheduled run would take them for the user's. So the run works
-as a variant of `selectllm compare` does, in a copy of the workspace that shares DVC's cache and the
-state folder. The copy is named after the parameters; a run with the same ones goes on there.
+They never reach the user's params.yaml. Writing them there and restoring the old values would fail
+if the run is killed: the next scheduled run would use them as if the user had set them. So the run
+works like a variant of `selectllm compare`, in a copy of the workspace that shares DVC's cache and
+the state folder. The copy is named after the parameters; a run with the same ones continues there.
 """
 
 import hashlib
@@ -16,22 +16,22 @@ from typing import Any, NamedTuple
 from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.overrides import Change
-from flows.dvc.variants import lay_out_one
-from flows.dvc.workspace import STATE_DIR
+from flows.dvc.variants import make_workspace
+from tasks.lib.core.stage import STATE_DIR
 
 FOLDER = "runs"
 MAX_WORDS = 40  # of a folder's name
 
 
 class OwnWorkspace(NamedTuple):
-    """Where a run with parameters works, and how its params.yaml differs from the user's."""
+    """The workspace of a run with parameters, and how its params.yaml differs from the user's."""
 
-    root: Path
+    path: Path
     changes: list[Change]
 
 
 def as_overrides(values: Mapping[str, Any]) -> list[str]:
-    """Return each value that is given as ``key=value``; None is not given."""
+    """Return each value as ``key=value``; leave out None."""
     return [
         f"{key}={json.dumps(value, ensure_ascii=False)}"
         for key, value in values.items()
@@ -39,25 +39,26 @@ def as_overrides(values: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def own_workspace(root: Path, sets: Sequence[str]) -> OwnWorkspace:
-    """Make the workspace of a run that sets these keys, or bring it up to date with the user's.
+def own_workspace(user_workspace: Path, sets: Sequence[str]) -> OwnWorkspace:
+    """Make the workspace of a run that sets these keys, or update it from the user's.
 
     Args:
-        root: The user's workspace; nothing is written there but below its state folder.
+        user_workspace: The user's workspace; only its state folder is written to.
         sets: Overrides, each as key=value.
 
     Raises:
-        ParamError: An override is not ``key=value``, or the steps refuse what would come of it;
-            nothing has been made.
-        FlowError: DVC cannot say where its cache is.
+        ParamError: An override is not ``key=value``, or the steps refuse the new values; nothing
+            has been made.
+        GraphError: DVC cannot say where its cache is.
     """
-    params, changes = overrides.checked(root, sets)
-    surroundings = root / STATE_DIR / FOLDER / folder_name(sets)
-    return OwnWorkspace(lay_out_one(root, surroundings, params, dvc.cache_dir(root)), changes)
+    params, changes = overrides.checked(user_workspace, sets)
+    folder = user_workspace / STATE_DIR / FOLDER / folder_name(sets)
+    cache = dvc.cache_dir(user_workspace)
+    return OwnWorkspace(make_workspace(user_workspace, folder, params, cache), changes)
 
 
 def folder_name(sets: Sequence[str]) -> str:
-    """Return a name that says what is set, and is the same for the same overrides in one order."""
+    """Return a name that says what is set; the same overrides in the same order have one name."""
     values = dict(text.split("=", 1) for text in sets)
     words = "-".join(f"{key.rpartition('.')[2]}-{value}" for key, value in values.items())
     readable = re.sub(r"[^\w.]+", "-", words, flags=re.ASCII)[:MAX_WORDS].strip("-")

@@ -1,4 +1,4 @@
-"""The folder a run works in: where it is, and that one run at a time works there."""
+"""The folder that a run works in: where it is, and one run at a time."""
 
 import fcntl
 import os
@@ -6,42 +6,45 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.errors import Busy, GraphError
+from tasks.lib.core.dvc_yaml import DVC_FILE
+from tasks.lib.core.errors import Busy, GraphError
+from tasks.lib.core.stage import STATE_DIR
 
-STATE_DIR = ".selectllm"
 
-
-def find_root(start: Path) -> Path:
-    """The nearest folder at or above `start` that holds a dvc.yaml.
+def find_workspace(start: Path) -> Path:
+    """Return the nearest folder at or above `start` that has a dvc.yaml.
 
     Raises:
         GraphError: There is none, or it is not under Git and DVC.
     """
-    root = next((f for f in (start, *start.parents) if (f / "dvc.yaml").is_file()), None)
-    if root is None:
+    workspace = next((f for f in (start, *start.parents) if (f / DVC_FILE).is_file()), None)
+    if workspace is None:
         raise GraphError(
-            f"{start}: no dvc.yaml here or above\n  Run this inside a clone of SelectLLM."
+            f"there is no {DVC_FILE} here or above",
+            where=str(start),
+            fix="Run this inside a clone of SelectLLM.",
         )
-    for folder, remedy in ((".git", "git init"), (".dvc", "dvc init")):
-        if not any((f / folder).exists() for f in (root, *root.parents)):
+    for folder, tool in ((".git", "Git"), (".dvc", "DVC")):
+        if not any((f / folder).exists() for f in (workspace, *workspace.parents)):
             raise GraphError(
-                f"{root}: not a {'Git' if folder == '.git' else 'DVC'} repository\n"
-                f"  Clone the project instead of copying it, or run `{remedy}` here."
+                f"this is not a {tool} repository",
+                where=str(workspace),
+                fix=f"Clone the project instead of copying it, or run `{tool.lower()} init` here.",
             )
-    return root
+    return workspace
 
 
 @contextmanager
-def sole_run(root: Path) -> Iterator[int]:
-    """Hold the workspace for one run; gives the lock's file descriptor.
+def run_lock(workspace: Path) -> Iterator[int]:
+    """Lock the workspace for one run; gives the lock's file descriptor.
 
-    Children that inherit the descriptor hold the lock too, so that a DVC which outlives a killed
-    flow still keeps the next run out.
+    Children that inherit the descriptor hold the lock too, so that a DVC process which outlives a
+    killed flow still keeps the next run out.
 
     Raises:
-        Busy: Another run holds it.
+        Busy: Another run holds the lock.
     """
-    path = root / STATE_DIR / "run.lock"
+    path = workspace / STATE_DIR / "run.lock"
     path.parent.mkdir(exist_ok=True)
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -50,8 +53,9 @@ def sole_run(root: Path) -> Iterator[int]:
         except BlockingIOError:
             pid = os.read(lock, 32).decode() or "unknown"
             raise Busy(
-                f"{root}: another run works here (process {pid})\n"
-                "  Wait for it or stop it with Ctrl-C, then run this again."
+                f"another run is working here (process {pid})",
+                where=str(workspace),
+                fix="Wait for it or stop it with Ctrl-C, then run this again.",
             ) from None
         os.truncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())

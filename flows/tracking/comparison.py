@@ -6,34 +6,43 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from flows.dvc.variants import Variant
-from flows.tracking.metrics import LEADING, Figure
+from flows.tracking.metrics import LeadingMetric
+from tasks.lib.documents.labels import LEADING
+from tasks.lib.documents.metrics import jaccard
+from tasks.lib.documents.usage import Usage
 
-FAILED, PARTIAL, DONE = "failed", "partial", "done"
+
+class VariantState(StrEnum):
+    """How the run of a variant ended; partial: the money cap cut the selection short."""
+
+    FAILED = "failed"
+    PARTIAL = "partial"
+    DONE = "done"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a variant ended.
+    """The result of a variant's run.
 
     Attributes:
-        variant: What ran.
-        failure: Why it failed; empty when it did not.
-        hashes: Path and DVC hash of what it made.
-        usage: What stands in usage.json; empty after a failure.
-        figures: The figures to decide by, by name; empty after a failure.
-        ids: Of the selected records.
+        failure: Why it failed; empty if it did not.
+        hashes: Path and DVC hash of its outputs.
+        usage: None after a failure.
+        metrics: The leading metrics by name; empty after a failure.
+        ids: The ids of the selected records.
         n_stages: How many stages the graph has.
-        n_ran: How many of them ran, the others being Cached.
+        n_ran: How many of them ran; the others were Cached.
     """
 
     variant: Variant
     failure: str = ""
     hashes: Mapping[str, str] = field(default_factory=dict)
-    usage: Mapping[str, Any] = field(default_factory=dict)
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    usage: Usage | None = None
+    metrics: Mapping[str, LeadingMetric] = field(default_factory=dict)
     ids: frozenset[str] = frozenset()
     n_stages: int = 0
     n_ran: int = 0
@@ -44,75 +53,76 @@ class Outcome:
         return self.variant.name
 
     @property
-    def state(self) -> str:
-        """Whether it failed, was stopped by the money cap, or is done."""
-        return FAILED if self.failure else PARTIAL if self.usage.get("partial") else DONE
+    def state(self) -> VariantState:
+        """How it ended."""
+        if self.failure:
+            return VariantState.FAILED
+        is_partial = self.usage is not None and self.usage.partial is not None
+        return VariantState.PARTIAL if is_partial else VariantState.DONE
+
+    def used(self, name: str) -> Any:
+        """Return a field of its usage; None without usage."""
+        return getattr(self.usage, name, None)
 
 
 def fingerprint(outcomes: Sequence[Outcome]) -> str:
-    """The same 16 hex digits for the same variants with the same outcomes, and for no others."""
-    told = [[o.name, o.variant.params, o.failure, sorted(o.hashes.items())] for o in outcomes]
-    return hashlib.blake2b(json.dumps(told).encode(), digest_size=8).hexdigest()
+    """Return 16 hex digits that depend on the variants and their outcomes alone."""
+    facts = [[o.name, o.variant.params, o.failure, sorted(o.hashes.items())] for o in outcomes]
+    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
 
 
 def overlap(outcomes: Sequence[Outcome]) -> list[list[float]]:
-    """Jaccard similarity of each two selections, rows and columns in the order of the outcomes."""
-    return [
-        [len(a.ids & b.ids) / len(a.ids | b.ids) if a.ids | b.ids else 0.0 for b in outcomes]
-        for a in outcomes
-    ]
+    """Return the Jaccard similarity of each two selections, in the order of the outcomes."""
+    return [[jaccard(a.ids, b.ids) for b in outcomes] for a in outcomes]
 
 
 def measured(outcomes: Sequence[Outcome]) -> list[str]:
-    """The names of the figures to decide by that any of the outcomes has, in their order."""
-    return [name for name in LEADING if any(name in o.figures for o in outcomes)]
+    """Return the names of the leading metrics that any of the outcomes has, in their order."""
+    return [name for name in LEADING if any(name in o.metrics for o in outcomes)]
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """A row a variant: what it sets, how it ended, its bill, and its figures beside chance."""
-    told = measured(outcomes)
+    """Return a row for each variant: what it sets, how it ended, its cost, and its metrics."""
+    names = measured(outcomes)
     return [
         {
             "variant": outcome.name,
-            "sets": outcome.variant.words,
+            "sets": outcome.variant.sets,
             "state": outcome.state,
-            "selected": outcome.usage.get("selected"),
-            "model": outcome.usage.get("model"),
-            "calls": outcome.usage.get("calls"),
-            "usd": outcome.usage.get("usd"),
-            **{key: value for name in told for key, value in _cells(name, outcome).items()},
+            **{name: outcome.used(name) for name in ("selected", "model", "calls", "usd")},
+            **{key: value for name in names for key, value in _cells(name, outcome).items()},
         }
         for outcome in outcomes
     ]
 
 
 def _cells(name: str, outcome: Outcome) -> dict[str, float | None]:
-    figure = outcome.figures.get(name)
+    metric = outcome.metrics.get(name)
     return {
-        name: figure and figure.value,
-        f"{name}.random": figure and figure.chance,
-        f"{name}.p_random": figure and figure.p_random,
+        name: metric and metric.value,
+        f"{name}.random": metric and metric.random,
+        f"{name}.p_random": metric and metric.p_random,
     }
 
 
 def best(outcomes: Sequence[Outcome], name: str) -> float | None:
-    """The best value that any variant has of a figure.
+    """Return the best value that any variant has of a metric.
 
-    None where fewer than two have it, it has no direction, or the selections differ in size: a
+    None if fewer than two have it, it has no better direction, or the selections differ in size: a
     larger one always covers better.
     """
-    found = [(o.figures[name], o.usage.get("selected")) for o in outcomes if name in o.figures]
-    if len(found) < 2 or len({size for _, size in found}) > 1:
+    having = [outcome for outcome in outcomes if name in outcome.metrics]
+    if len(having) < 2 or len({outcome.used("selected") for outcome in having}) > 1:
         return None
-    is_lower_better = found[0][0].is_lower_better
+    is_lower_better = having[0].metrics[name].is_lower_better
     if is_lower_better is None:
         return None
-    values = [figure.value for figure, _ in found]
+    values = [outcome.metrics[name].value for outcome in having]
     return min(values) if is_lower_better else max(values)
 
 
 def as_csv(table: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of one form as CSV, with a header."""
+    """Write rows with the same keys as CSV, with a header."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(table[0]), lineterminator="\n")
     writer.writeheader()
@@ -121,7 +131,7 @@ def as_csv(table: Sequence[Mapping[str, Any]]) -> str:
 
 
 def overlap_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """The overlap as rows: a variant, and a column for each variant."""
+    """Return the overlap as rows: a variant, and a column for each variant."""
     names = [outcome.name for outcome in outcomes]
     return [
         {"variant": name, **{n: round(cell, 4) for n, cell in zip(names, cells, strict=True)}}

@@ -1,4 +1,4 @@
-"""One run of the graph becomes one MLflow run: what went in, what came out, and from which code."""
+"""One run of the graph becomes one MLflow run: its inputs, its outputs, and their code."""
 
 import json
 import subprocess
@@ -8,117 +8,111 @@ from typing import Any
 
 from prefect.runtime import flow_run
 
-from flows.dvc.graph import Graph, Out, load_yaml
 from flows.dvc.variants import SECTION
 from flows.stage_task import Done, Run
 from flows.tracking import markdown
-from flows.tracking import metrics as figures
+from flows.tracking.metrics import of_selection
 from flows.tracking.store import MAX_TAG_CHARS, Store, write
+from tasks.lib.core.dvc_yaml import Graph, Out, load_yaml
+from tasks.lib.core.params import PARAMS_FILE, flatten, read_params
+from tasks.lib.core.stage import STATE_DIR
+from tasks.lib.documents.metrics import Metrics
 
 MAX_PARAM_CHARS = 500
-NOTE = "mlflow.note.content"  # what its page shows as the run's description
-SHOWN = "report"  # dvc.yaml's type of a page to look at
+NOTE = "mlflow.note.content"  # its page shows it as the run's description
+PAGE = "report"  # dvc.yaml's type of a page to look at
 
 
-def record(graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
-    """Write the MLflow run; a store that cannot be written is a warning, never a lost selection."""
+def log_run(graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
+    """Write the MLflow run; if the store cannot be written, log a warning."""
 
     def work(store: Store) -> None:
         with store.run(flow_run.name, took_s(done)):
             log(store.mlflow, graph, run, done)
 
-    write(run.home, work)
+    write(run.user_workspace, work)
 
 
 def took_s(done: Mapping[str, Done]) -> float:
-    """How long the stages took together."""
+    """Return how long the stages took together."""
     return sum(end.seconds for end in done.values())
 
 
 def log(mlflow: Any, graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
-    """Tell the open MLflow run all about a run of ours; one that failed has no results."""
-    hashes = output_hashes(run.root)
+    """Log a run of ours to the open MLflow run; one that failed has no results."""
+    hashes = output_hashes(run.workspace)
     mlflow.set_tags(_tags(run, done) | {f"dvc.{path}": md5 for path, md5 in hashes.items()})
-    sections = load_yaml(run.root / "params.yaml")
+    sections = read_params(run.workspace / PARAMS_FILE)
     sections.pop(SECTION, None)
-    params = {key: str(value)[:MAX_PARAM_CHARS] for key, value in _flat(sections)}
+    params = {key: str(value)[:MAX_PARAM_CHARS] for key, value in flatten(sections)}
     mlflow.log_params(params)
-    worked = {name: end.seconds for name, end in done.items() if end.state.name == "Completed"}
-    mlflow.log_metrics({f"seconds.{name}": seconds for name, seconds in worked.items()})
+    ran = {name: end.seconds for name, end in done.items() if end.state.name == "Completed"}
+    mlflow.log_metrics({f"seconds.{name}": seconds for name, seconds in ran.items()})
     if all(end.state.is_completed() for end in done.values()):
-        _log_results(mlflow, graph, run.root, hashes)
+        _log_results(mlflow, graph, run.workspace, hashes)
     else:
         mlflow.end_run("FAILED")
 
 
-def _log_results(mlflow: Any, graph: Graph, root: Path, hashes: Mapping[str, str]) -> None:
-    """Metrics and files of every JSON output, pages, and the tables dvc.yaml calls datasets."""
+def _log_results(mlflow: Any, graph: Graph, workspace: Path, hashes: Mapping[str, str]) -> None:
+    """Log metrics and files of JSON outputs, pages, and tables that dvc.yaml calls datasets."""
     for stage in graph.stages:
         for out in stage.outs:
             if out.path.endswith(".json"):
-                mlflow.log_metrics(dict(_metrics(root, stage.name, out)))
-            if out.path.endswith(".json") or out.type == SHOWN:
-                mlflow.log_artifact(root / out.path, stage.name)
-    mlflow.log_artifact(root / "params.yaml")
-    mlflow.log_artifact(root / "dvc.lock")
-    docs = root / ".selectllm" / "data_docs"
+                mlflow.log_metrics(dict(_metrics(workspace, stage.name, out)))
+            if out.path.endswith(".json") or out.type == PAGE:
+                mlflow.log_artifact(workspace / out.path, stage.name)
+    mlflow.log_artifact(workspace / PARAMS_FILE)
+    mlflow.log_artifact(workspace / "dvc.lock")
+    docs = workspace / STATE_DIR / "data_docs"
     if docs.is_dir():
         mlflow.log_artifacts(docs, "data_docs")
     for context in ("pool", "selection"):
         for out in graph.outs(context):
-            mlflow.log_input(_dataset(mlflow, root, out, hashes), context=context)
-    mlflow.set_tag(NOTE, markdown.run_summary(graph, root))
+            mlflow.log_input(_dataset(mlflow, workspace, out, hashes), context=context)
+    mlflow.set_tag(NOTE, markdown.run_summary(graph, workspace))
 
 
-def _metrics(root: Path, stage: str, out: Out) -> Iterator[tuple[str, float]]:
-    """The numbers of a JSON output under dotted names; of the measures, those of the selection."""
-    document = json.loads((root / out.path).read_text(encoding="utf-8"))
+def _metrics(workspace: Path, stage: str, out: Out) -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a JSON output with dotted names; of metrics.json, only ours."""
+    path = workspace / out.path
     if out.type == "metrics":
-        yield from figures.of_selection(document)
+        yield from of_selection(Metrics.read(path))
         return
-    for key, value in _flat(document, f"{stage}."):
-        if isinstance(value, int | float):  # lists are no metrics
+    for key, value in flatten(json.loads(path.read_text(encoding="utf-8")), f"{stage}."):
+        if isinstance(value, int | float):  # a list is not a metric
             yield key, float(value)
 
 
-def _dataset(mlflow: Any, root: Path, out: Out, hashes: Mapping[str, str]) -> Any:
-    """A table of ours as an MLflow dataset; its digest is DVC's, so that either finds the other."""
+def _dataset(mlflow: Any, workspace: Path, out: Out, hashes: Mapping[str, str]) -> Any:
+    """Return a table of ours as an MLflow dataset, with the digest that DVC has for it."""
     import pandas as pd  # noqa: PLC0415  comes with mlflow
 
-    frame = pd.read_parquet(root / out.path)
+    frame = pd.read_parquet(workspace / out.path)
     return mlflow.data.from_pandas(
-        frame, source=str(root / out.path), name=out.type, digest=hashes.get(out.path)
+        frame, source=str(workspace / out.path), name=out.type, digest=hashes.get(out.path)
     )
 
 
 def _tags(run: Run, done: Mapping[str, Done]) -> dict[str, str]:
     tags = {f"state.{name}": end.state.name or "" for name, end in done.items()}
-    tags |= {"prefect.flow_run_id": run.id, "git.commit": _git(run.root, "rev-parse", "HEAD")}
-    tags["git.dirty"] = str(bool(_git(run.root, "status", "--porcelain"))).lower()
-    tags["workspace"] = str(run.root)
+    tags |= {"prefect.flow_run_id": run.id, "git.commit": _git(run.workspace, "rev-parse", "HEAD")}
+    tags["git.dirty"] = str(bool(_git(run.workspace, "status", "--porcelain"))).lower()
+    tags["workspace"] = str(run.workspace)
     if run.sets:
         tags["sets"] = run.sets[:MAX_TAG_CHARS]
     return tags
 
 
-def _git(root: Path, *arguments: str) -> str:
+def _git(workspace: Path, *arguments: str) -> str:
     done = subprocess.run(
-        ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+        ["git", *arguments], cwd=workspace, capture_output=True, text=True, check=False
     )
     return done.stdout.strip()
 
 
-def output_hashes(root: Path) -> dict[str, str]:
-    """Path and DVC hash of every output that dvc.lock knows."""
-    lock = root / "dvc.lock"
+def output_hashes(workspace: Path) -> dict[str, str]:
+    """Return path and DVC hash of every output in dvc.lock."""
+    lock = workspace / "dvc.lock"
     stages = load_yaml(lock)["stages"].values() if lock.exists() else ()
     return {out["path"]: out["md5"] for entry in stages for out in entry.get("outs", [])}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested mappings as dotted keys."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

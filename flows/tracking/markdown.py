@@ -1,42 +1,42 @@
-"""What Prefect's and MLflow's pages show as text: the funnel of a run, variants side by side."""
+"""The texts on Prefect's and MLflow's pages: the funnel of a run, variants side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.cli import console as show
-from flows.dvc.graph import Graph
+from flows.cli import console
 from flows.dvc.overrides import Change
-from flows.tracking.comparison import FAILED, Outcome, best, measured, overlap
-from flows.tracking.metrics import LEADING, SPACE, SURE, leading
+from flows.tracking.comparison import Outcome, VariantState, best, measured, overlap
+from flows.tracking.metrics import leading
+from tasks.lib.core.dvc_yaml import Graph
+from tasks.lib.documents.labels import METRICS
+from tasks.lib.documents.metrics import MAX_P, SPACE, Metrics
+from tasks.lib.documents.usage import Usage
+from tasks.lib.documents.validation import ValidationResult
 
 
-def run_summary(graph: Graph, root: Path) -> str:
-    """The funnel of a run, what it cost, and whether it beats chance; empty without a funnel."""
-    funnel = show.load(graph, root, "funnel").get("funnel")
-    if not funnel:
+def run_summary(graph: Graph, workspace: Path) -> str:
+    """Return the funnel of a run, its cost, and its metrics; empty without a funnel."""
+    validation = console.load(graph, workspace, "funnel", ValidationResult)
+    usage = console.load(graph, workspace, "usage", Usage)
+    if validation is None:
         return ""
-    counted = [(f"{funnel[name]:,}", text) for name, text in show.FUNNEL.items() if funnel[name]]
-    figures = leading(show.load(graph, root, "metrics"))
-    parts = [
-        table(["count", "records"], counted),
-        show.bill(show.load(graph, root, "usage")),
-        f"**Beside random selections** (space: {SPACE})" if figures else "",
-        table(
-            ["figure", "this one", "random", "p"],
-            [
-                (LEADING[name], _number(f.value), _number(f.chance), _number(f.p_random))
-                for name, f in figures.items()
-            ],
-        )
-        if figures
-        else "",
-    ]
-    return "\n\n".join(part for part in parts if part)
+    metrics = leading(console.load(graph, workspace, "metrics", Metrics))
+    parts = [table(["count", "records"], list(console.funnel_rows(validation)))]
+    if usage:
+        parts.append(console.cost(usage))
+    if metrics:
+        rows = [
+            (METRICS[name], _number(m.value), _number(m.random), _number(m.p_random))
+            for name, m in metrics.items()
+        ]
+        parts.append(f"**Compared with random selections** (space: {SPACE})")
+        parts.append(table(["metric", "this selection", "random", "p"], rows))
+    return "\n\n".join(parts)
 
 
-def parameters(graph: Graph, root: Path, changes: Sequence[Change]) -> str:
-    """Return what a run's parameters change for it alone, and where in `root` its results are."""
+def parameters(graph: Graph, workspace: Path, changes: Sequence[Change]) -> str:
+    """Return what a run's parameters change for it alone, and where its results are."""
     changed = [(change.key, change.new, change.old) for change in changes]
     parts = [
         table(["for this run alone", "value", "in params.yaml"], changed)
@@ -44,61 +44,61 @@ def parameters(graph: Graph, root: Path, changes: Sequence[Change]) -> str:
         else "The parameters have the values of params.yaml.",
         "This run works in a copy of the workspace; params.yaml stays as it is.",
         table(
-            ["result", "path"], [(what, f"`{path}`") for what, path in show.results(graph, root)]
+            ["result", "path"],
+            [(what, f"`{path}`") for what, path in console.results(graph, workspace)],
         ),
     ]
     return "\n\n".join(parts)
 
 
 def comparison(outcomes: Sequence[Outcome]) -> str:
-    """The variants as a table, the best of each figure in bold, and the overlap as another."""
-    told = measured(outcomes)
-    leaders = {name: best(outcomes, name) for name in told}
+    """Return the variants as a table, the best of each metric in bold, and the overlap."""
+    names = measured(outcomes)
+    leaders = {name: best(outcomes, name) for name in names}
     lines = [
-        (o.name, o.variant.words, o.state, *_bill(o), *(_cell(o, n, leaders[n]) for n in told))
+        (o.name, o.variant.sets, o.state, *_usage(o), *(_cell(o, n, leaders[n]) for n in names))
         for o in outcomes
     ]
     heads = ["variant", "sets", "state", "selected", "calls", "USD"]
     parts = [
-        table([*heads, *(_head(name, outcomes) for name in told)], lines),
-        f"Figures in the space of {SPACE}; **bold**: the best; ✓: better than chance (p ≤ {SURE}).",
+        table([*heads, *(_head(name, outcomes) for name in names)], lines),
+        f"Metrics in the space of {SPACE}; **bold**: best; ✓: better than random (p ≤ {MAX_P}).",
     ]
-    whole = [o for o in outcomes if o.ids]
-    if len(whole) > 1:
+    selected = [o for o in outcomes if o.ids]
+    if len(selected) > 1:
         shared = [
             (o.name, *(f"{cell:.2f}" for cell in cells))
-            for o, cells in zip(whole, overlap(whole), strict=True)
+            for o, cells in zip(selected, overlap(selected), strict=True)
         ]
-        parts += ["**Overlap** (Jaccard)", table(["", *(o.name for o in whole)], shared)]
+        parts += ["**Overlap** (Jaccard)", table(["", *(o.name for o in selected)], shared)]
     for outcome in outcomes:
-        if outcome.state == FAILED:
+        if outcome.state is VariantState.FAILED:
             parts.append(f"**{outcome.name} failed:** {outcome.failure}")
     return "\n\n".join(parts)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(_escape(cell) for cell in line)} |" for line in lines)
 
 
 def _head(name: str, outcomes: Sequence[Outcome]) -> str:
-    figure = next(o.figures[name] for o in outcomes if name in o.figures)
-    arrow = {True: " ↓", False: " ↑", None: ""}[figure.is_lower_better]
+    metric = next(o.metrics[name] for o in outcomes if name in o.metrics)
+    arrow = {True: " ↓", False: " ↑", None: ""}[metric.is_lower_better]
     return f"{name}{arrow}"
 
 
-def _bill(outcome: Outcome) -> tuple[str, str, str]:
-    usage: Mapping[str, Any] = outcome.usage
-    return tuple(_number(usage.get(key)) for key in ("selected", "calls", "usd"))  # type: ignore[return-value]
+def _usage(outcome: Outcome) -> list[str]:
+    return [_number(outcome.used(name)) for name in ("selected", "calls", "usd")]
 
 
 def _cell(outcome: Outcome, name: str, leader: float | None) -> str:
-    figure = outcome.figures.get(name)
-    if figure is None:
+    metric = outcome.metrics.get(name)
+    if metric is None:
         return "-"
-    text = _number(figure.value) + (" ✓" if figure.beats_chance else "")
-    return f"**{text}**" if leader == figure.value else text
+    text = _number(metric.value) + (" ✓" if metric.beats_chance else "")
+    return f"**{text}**" if leader == metric.value else text
 
 
 def _number(value: float | None) -> str:

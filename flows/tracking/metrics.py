@@ -1,84 +1,57 @@
-"""The figures of a selection that a lead decides by, out of what the stage measure wrote."""
+"""The metrics of a selection to judge it by first, compared with random selections."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-OURS, CHANCE = "llm_select", "random"
-SPACE = "words"  # in which no method chose
-SURE = 0.05  # a p-value up to it is taken for better than chance, at 20 random selections
-LEADING = {
-    "coverage_mean": "distance to the nearest selected",
-    "redundancy": "likeness inside the selection",
-    "vendi": "as many wholly unlike records",
-    "student_rouge_l": "student's ROUGE-L",
-}
+from tasks.lib.documents.labels import LEADING
+from tasks.lib.documents.metrics import MAX_P, OURS, SPACE, Metrics
 
 
-class Figure(NamedTuple):
-    """One figure of a selection, and what random selections of the same size have.
+class LeadingMetric(NamedTuple):
+    """One metric of a selection, and the mean over random selections of the same size.
 
     Attributes:
-        value: Of the selection.
-        interval: 95 %; None for a figure of the selection as a whole.
-        chance: The mean over random selections; None when none were made.
-        chance_interval: The middle 95 % of them.
-        p_random: The share of random selections that do as well; None without a better direction.
-        is_lower_better: Its direction; None when it has none.
+        random: None if there are no random selections of that size.
+        p_random: The share of them that are as good; None if no direction is better.
+        is_lower_better: The better direction; None if there is none.
     """
 
     value: float
-    interval: tuple[float, float] | None
-    chance: float | None
-    chance_interval: tuple[float, float] | None
+    random: float | None
     p_random: float | None
     is_lower_better: bool | None
 
     @property
     def beats_chance(self) -> bool:
-        """Whether hardly any random selection does as well."""
-        return self.p_random is not None and self.p_random <= SURE
+        """Whether hardly any random selection is as good."""
+        return self.p_random is not None and self.p_random <= MAX_P
 
 
-def leading(document: Mapping[str, Any]) -> dict[str, Figure]:
-    """The figures to decide by, in their order; those the pool does not allow are left out."""
-    methods = document.get("methods", {})
-    ours, lots = methods.get(OURS, {}), methods.get(CHANCE, {})
-    if ours.get("n_records") != lots.get("n_records"):
-        lots = {}  # a larger selection always covers better
-    found = {}
-    for name in LEADING:
-        entry, chance = (each.get(SPACE, {}).get(name) for each in (ours, lots))
-        if entry:
-            found[name] = _figure(name, entry, chance or {}, document)
-    return found
+def leading(metrics: Metrics | None) -> dict[str, LeadingMetric]:
+    """Return the metrics of our selection to judge it by first, in order, as far as they exist."""
+    if metrics is None or OURS not in metrics.methods:
+        return {}
+    ours, chance = metrics.methods[OURS].space(SPACE), metrics.chance_for(OURS)
+    by_chance = chance.space(SPACE) if chance else {}
+    return {
+        name: LeadingMetric(
+            value=ours[name].value,
+            random=by_chance[name].value if name in by_chance else None,
+            p_random=ours[name].p_random if name in by_chance else None,
+            is_lower_better=metrics.is_lower_better(name),
+        )
+        for name in LEADING
+        if name in ours
+    }
 
 
-def of_selection(document: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Every figure of the selection as ``group/figure``, and the p-values of those of `SPACE`."""
-    for group, figures in document.get("methods", {}).get(OURS, {}).items():
-        if not isinstance(figures, Mapping):
-            continue
-        for name, entry in figures.items():
-            if isinstance(entry, Mapping):  # what it cost stands among the metrics of llm_select
-                yield f"{group}/{name}", float(entry["value"])
-                if group == SPACE and entry["p_random"] is not None:
-                    yield f"p_random/{name}", float(entry["p_random"])
-
-
-def _figure(
-    name: str, entry: Mapping[str, Any], chance: Mapping[str, Any], document: Mapping[str, Any]
-) -> Figure:
-    directions = {"lower_is_better": True, "higher_is_better": False}
-    lower = [is_lower for key, is_lower in directions.items() if name in document.get(key, ())]
-    return Figure(
-        value=entry["value"],
-        interval=_pair(entry.get("interval")),
-        chance=chance.get("value"),
-        chance_interval=_pair(chance.get("interval")),
-        p_random=entry.get("p_random") if chance else None,
-        is_lower_better=lower[0] if lower else None,
-    )
-
-
-def _pair(interval: Any) -> tuple[float, float] | None:
-    return tuple(interval) if interval else None
+def of_selection(metrics: Metrics) -> Iterator[tuple[str, float]]:
+    """Yield every metric of our selection as ``group/metric``, and p-values of those of `SPACE`."""
+    ours = metrics.methods.get(OURS)
+    if ours is None:
+        return
+    for group, by_name in (("text", ours.text), ("words", ours.words), ("vectors", ours.vectors)):
+        for name, metric in by_name.items():
+            yield f"{group}/{name}", metric.value
+            if group == SPACE and metric.p_random is not None:
+                yield f"p_random/{name}", metric.p_random

@@ -1,6 +1,5 @@
 """Group the records by their vectors, and compose the prompts of the first round."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from tasks.lib.core.params import PARAMS_FILE, load_section, load_seed
 from tasks.lib.core.schemas import PROMPTS, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
+from tasks.lib.documents.clusters import Clusters
 from tasks.lib.kmeans.partition import Solver, Vectors
 from tasks.lib.kmeans.solver import CPU_S_PER_PAIR, SolverParam, choose, is_quick, load
 from tasks.lib.prompts.geometry import GeometryParams, Mode
@@ -66,9 +66,7 @@ def work(stage: Stage) -> None:
     clustered = cluster(vectors, params, seed, n_bytes)
     write_table(stage.out("cluster/prompts.parquet"), _table(ids, clustered), PROMPTS)
     summary = _summary(clustered, params, seed)
-    stage.out("cluster/clusters.json").write_text(
-        json.dumps(summary, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n"
-    )
+    Clusters.model_validate(summary).write(stage.out("cluster/clusters.json"))
     log.info(
         "cluster: %(n_records)d records in %(n_prompts)d prompts, %(mode)s %(n_clusters)d clusters "
         "of equal size (inertia %(inertia)g) by %(solver)s: %(solver_reason)s",

@@ -74,7 +74,11 @@ def receipt_lines(selection: Selection, shown: Shown, routes: Sequence[Route]) -
             "set_aside": {ids[each.slot - 1]: each.reason for each in verdict.aside},
             "ballots": [vote.ballot for vote in verdict.votes],
             "answers": [
-                {name: value for name, value in each._asdict().items() if name != "left_out"}
+                {
+                    {"is_bound": "is_upper_bound"}.get(name, name): value
+                    for name, value in each._asdict().items()
+                    if name != "left_out"
+                }
                 for each in verdict.bought
             ],
         }

@@ -44,7 +44,7 @@ def usage(
         "n_unknown_usage": sum(each.is_bound for each in bought),
         "answers": dict(Counter(each.route for each in bought)),
         "answers_digest": _digest(bought),
-        "left_out": _left_out(bought),
+        "dropped_params": _left_out(bought),
         "methods": {method.value: methods[method] for method in Method},
         "set_aside": dict(aside),
         "slots": _slots(selection, rules),

@@ -1,6 +1,5 @@
 """Measure the selection and those of other methods, and compare them with random ones."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,11 +9,12 @@ from threadpoolctl import threadpool_limits
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log
-from tasks.lib.core.json_files import read_document
 from tasks.lib.core.params import Params, load_budgets, load_section, load_seed
 from tasks.lib.core.schemas import SELECTED
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
+from tasks.lib.documents.metrics import OURS, RANDOM, SPACE, BaselineUsage, MethodCost, Metrics
+from tasks.lib.documents.usage import Usage
 from tasks.lib.similarity.corpus import REMAKE, Corpus
 from tasks.lib.similarity.selections import MethodSelection, read_selections
 from tasks.measure.curves import curves, sizes
@@ -22,7 +22,6 @@ from tasks.measure.intervals import Bootstrap
 from tasks.measure.summary import (
     HIGHER_IS_BETTER,
     LOWER_IS_BETTER,
-    RANDOM,
     Measured,
     as_csv,
     overlap,
@@ -34,9 +33,8 @@ from tasks.measure.vector_metrics import vector_metrics
 if TYPE_CHECKING:
     from tasks.measure.reference import Reference
 
-OURS = "llm_select"
-SPACE = "words"  # the space that no method selects in
-COST = ("calls", "prompt_tokens", "completion_tokens", "usd")
+
+NO_COST = MethodCost(calls=0, prompt_tokens=0, completion_tokens=0, usd=0)
 
 
 class Measure(Params):
@@ -82,8 +80,11 @@ def work(stage: Stage) -> None:
         stage.dep("dedupe/unique.parquet"),
         stage.dep("embed/vectors.npy"),
     )
-    usage = read_document(stage.dep("llm_select/usage.json"), ["partial", *COST])
-    baseline_usage = read_document(stage.dep("baseline/usage.json"), [])
+    usage = Usage.read(stage.dep("llm_select/usage.json"))
+    costs = {
+        **BaselineUsage.read(stage.dep("baseline/usage.json")).costs,
+        OURS: MethodCost(**usage.model_dump(include=set(MethodCost.model_fields))),
+    }
     selections = [
         *_selected(corpus, stage.dep("llm_select/selected.parquet"), seed, usage),
         *read_selections(stage.dep("baseline/selections.parquet"), corpus),
@@ -95,8 +96,7 @@ def work(stage: Stage) -> None:
         measured, *by_part = _measure_groups(stage, reference, groups)
     methods = summarise(measured, Bootstrap(params.n_resamples, seed))
     for method, entry in methods.items():
-        cost = usage if method == OURS else baseline_usage.get(method, dict.fromkeys(COST, 0))
-        entry["cost"] = {key: cost[key] for key in COST}
+        entry["cost"] = costs.get(method, NO_COST).model_dump()
     whole = [run for run in measured if len(run.rows) == budget]
     document = {
         "methods": methods,
@@ -105,9 +105,7 @@ def work(stage: Stage) -> None:
         "lower_is_better": LOWER_IS_BETTER,
         "higher_is_better": HIGHER_IS_BETTER,
     }
-    stage.out("measure/metrics.json").write_text(
-        json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
+    Metrics.model_validate(document).write(stage.out("measure/metrics.json"))
     table = as_csv(methods, SPACE)
     stage.out("measure/figures.csv").write_text(table, encoding="utf-8", newline="\n")
     _log_coverage(methods)
@@ -130,14 +128,12 @@ def _prefixes(selections: Sequence[MethodSelection], n: int) -> list[MethodSelec
     return [s._replace(rows=s.rows[:n]) for s in selections if len(s.rows) > n]
 
 
-def _selected(
-    corpus: Corpus, path: Path, seed: int, usage: Mapping[str, Any]
-) -> Iterator[MethodSelection]:
+def _selected(corpus: Corpus, path: Path, seed: int, usage: Usage) -> Iterator[MethodSelection]:
     """Yield our own selection; nothing where the spending limit left it empty."""
     ids = read_table(path, SELECTED, ["id"])["id"]
     if len(ids):
         yield MethodSelection(OURS, seed, corpus.rows(ids, path))
-    elif not usage["partial"]:
+    elif not usage.partial:
         raise DataError("the selection is empty", where=str(path), fix=REMAKE)
 
 

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tasks.lib.documents.metrics import RANDOM, jaccard
 from tasks.lib.similarity.cosine import Rows
 from tasks.measure.intervals import Bootstrap, Figure, Interval, p_random, percentiles
 
-RANDOM = "random"
 DIGITS = 6  # significant ones; the last bits of a sum differ between processors
 LOWER_IS_BETTER = ("coverage_mean", "coverage_p95", "coverage_max", "redundancy")
 HIGHER_IS_BETTER = ("facility_location", "vendi", "distinct_2", "student_rouge_l", "student_cosine")
@@ -64,7 +64,7 @@ def overlap(measured: Iterable[Measured]) -> dict[str, Any]:
     sets: dict[str, set[int]] = {}
     for run in measured:
         sets.setdefault(run.method, set(run.rows.tolist()))
-    table = [[rounded(len(a & b) / len(a | b)) for b in sets.values()] for a in sets.values()]
+    table = [[rounded(jaccard(a, b)) for b in sets.values()] for a in sets.values()]
     return {"methods": list(sets), "jaccard": table}
 
 

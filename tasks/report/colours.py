@@ -1,11 +1,11 @@
-"""A colour for each cluster, neighbours on the map alike, whatever the number of clusters."""
+"""A colour for each cluster, similar for neighbours on the map, for any number of clusters."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.report.projection import Points
 
-LIGHTNESS = 0.68  # reads on white and on black
+LIGHTNESS = 0.68  # readable on white and on black
 CHROMA = 0.145  # the most that sRGB has in every hue at this lightness, nearly
 
 _LMS = np.array(  # OKLab to cube roots of cone responses (Ottosson 2020)
@@ -25,7 +25,7 @@ _RGB = np.array(  # cone responses to linear sRGB
 
 
 def colours(points: Points, clusters: NDArray[np.int32]) -> dict[int, str]:
-    """The colour of each cluster as ``#rrggbb``: its hue is the direction in which it lies.
+    """Return the colour of each cluster as ``#rrggbb``; its hue is its direction on the map.
 
     Args:
         points: float64, shape (n, 2), each axis within 0 to 1.

@@ -1,69 +1,64 @@
-"""The measures as curves over the budget, when they were taken at more than one."""
+"""The metrics as curves over the budget, if they were measured at more than one size."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from tasks.report.labels import measure_name, measure_rank, method_name, number
-from tasks.report.methods import CHANCE, OURS
+from tasks.lib.documents.labels import method_name, metric_name, metric_rank
+from tasks.lib.documents.metrics import OURS, RANDOM, Metrics, Point
+from tasks.report.formatting import number
 
-N_DRAWN = 6  # methods that are drawn before anyone chooses
+N_DRAWN = 6  # methods that are drawn at first
 
 
-def curves(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The data of the curves, ready for JSON; None where there are none.
+def curves(metrics: Metrics) -> dict[str, Any] | None:
+    """Return the data of the curves, ready for JSON; None if there are none.
 
-    Ours comes first, then random, then the others by name; the first few are drawn at the start.
+    Ours comes first, then random, then the others by name.
     """
-    given = metrics.get("curves")
-    if not given or not given["methods"] or not given["sizes"]:
+    by_method = metrics.curves.methods
+    if not by_method or not metrics.curves.sizes:
         return None
-    first = (OURS, CHANCE)
-    order = sorted(given["methods"], key=lambda m: (first.index(m) if m in first else 2, m))
-    names = sorted(
-        {name for found in given["methods"].values() for name in found}, key=measure_rank
-    )
+    first = (OURS, RANDOM)
+    order = sorted(by_method, key=lambda m: (first.index(m) if m in first else 2, m))
+    names = sorted({name for curves in by_method.values() for name in curves}, key=metric_rank)
     return {
-        "sizes": given["sizes"],
+        "sizes": metrics.curves.sizes,
         "methods": [method_name(method) for method in order],
         "n_ours": int(OURS in order),
         "n_drawn": N_DRAWN,
-        "measures": [
+        "metrics": [
             {
-                "label": measure_name(name),
+                "label": metric_name(name),
                 "better": _better(name, metrics),
-                "curves": [_curve(given["methods"][method].get(name)) for method in order],
+                "curves": [_curve(by_method[method].get(name, ())) for method in order],
             }
             for name in names
         ],
     }
 
 
-def table(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The same as tables of text, one a measure: for those who do not see the drawing."""
+def tables(drawn: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the same as tables of text, one for each metric, for those who cannot see curves."""
     return [
         {
-            "label": measure["label"],
-            "better": measure["better"],
+            "label": metric["label"],
+            "better": metric["better"],
             "rows": [
                 {"name": name, "cells": [number(point[0]) if point else "" for point in curve]}
-                for name, curve in zip(found["methods"], measure["curves"], strict=True)
+                for name, curve in zip(drawn["methods"], metric["curves"], strict=True)
                 if curve
             ],
         }
-        for measure in found["measures"]
+        for metric in drawn["metrics"]
     ]
 
 
-def _curve(points: Any) -> list[list[float] | None]:
-    """Value, low and high by size; an end of the interval that is not known is the value."""
+def _curve(points: tuple[Point | None, ...]) -> list[list[float] | None]:
+    """Return value, low and high by size; an unknown end of the interval is the value."""
     return [
-        point and [end if end is not None else point[0] for end in (*point, None, None)[:3]]
-        for point in points or []
+        point and [point[0] if number is None else number for number in point] for point in points
     ]
 
 
-def _better(name: str, metrics: Mapping[str, Any]) -> str:
-    bare = name.rpartition(".")[2]
-    if bare in metrics["lower_is_better"]:
-        return "lower is better"
-    return "higher is better" if bare in metrics["higher_is_better"] else ""
+def _better(name: str, metrics: Metrics) -> str:
+    is_lower = metrics.is_lower_better(name.rpartition(".")[2])
+    return "" if is_lower is None else f"{'lower' if is_lower else 'higher'} is better"

@@ -7,72 +7,71 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.lib.core.records import record_text
-from tasks.report.inputs import Evidence
-from tasks.report.labels import shorten
+from tasks.lib.core.wording import truncate
+from tasks.report.inputs import ReportInputs
 
 MAX_CHARS = 400
 REASONS = {
     "excluded": "excluded, as params.yaml says",
     "repeated": "the same as an earlier row, word for word",
-    "not_json": "no JSON",
-    "not_object": "JSON, but no object",
-    "bad_encoding": "text in no encoding that was told or found",
-    "wrong_cells": "too many cells, or too few",
+    "not_json": "not JSON",
+    "not_object": "JSON, but not an object",
+    "bad_encoding": "text in an unknown encoding",
+    "wrong_cells": "too many or too few cells",
     "missing_instruction": "without an instruction",
     "blank_instruction": "with a blank instruction",
-    "not_text": "an instruction that is no text",
-    "nul": "text with a NUL in it",
-    "lone_surrogate": "text with half a character in it",
+    "not_text": "an instruction that is not text",
+    "nul": "text with a NUL character",
+    "lone_surrogate": "text with half a character",
     "too_long": "longer than ingest.max_field_chars",
-    "near": "nearly the same as another",
-    "identical": "the same but for spelling, case or spaces",
+    "near": "nearly the same as another record",
+    "identical": "the same but for case, Unicode forms or spaces",
 }
 
 
-def faulty(evidence: Evidence, n: int) -> list[dict[str, Any]]:
-    """For each reason, the most frequent first, how many rows and the first few of them."""
+def faulty_rows(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
+    """Return for each reason, the most frequent first, the number of rows and the first `n`."""
     return [
         {
             "reason": REASONS.get(reason, reason.replace("_", " ")),
             "count": count,
             "examples": [
-                {"line": row["line"], "detail": shorten(row["detail"], MAX_CHARS)}
-                for row in _first(evidence.dropped, reason, n)
+                {"line": row["line"], "detail": truncate(row["detail"], MAX_CHARS)}
+                for row in _first(inputs.dropped, reason, n)
             ],
         }
-        for reason, count in _reasons(evidence.dropped)
+        for reason, count in _reasons(inputs.dropped)
     ]
 
 
-def duplicates(evidence: Evidence, n: int) -> list[dict[str, Any]]:
-    """For each reason how many records, and of the first few both texts."""
+def duplicates(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
+    """Return for each reason the number of records, and both texts of the first `n`."""
     return [
         {
             "reason": REASONS.get(reason, reason),
             "count": count,
-            "pairs": [_pair(evidence, row) for row in rows],
+            "pairs": [_pair(inputs, row) for row in _first(inputs.duplicates, reason, n)],
         }
-        for reason, count in _reasons(evidence.duplicates)
-        for rows in [_first(evidence.duplicates, reason, n)]
+        for reason, count in _reasons(inputs.duplicates)
     ]
 
 
 def _reasons(dropped: pa.Table) -> list[tuple[str, int]]:
     counts = Counter(str(reason) for reason in dropped["reason"].to_pylist())
-    return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _first(dropped: pa.Table, reason: str, n: int) -> list[dict[str, Any]]:
-    is_such = pc.equal(dropped["reason"], pa.scalar(reason))
-    rows: list[dict[str, Any]] = dropped.filter(is_such).slice(0, n).to_pylist()
+    has_reason = pc.equal(dropped["reason"], pa.scalar(reason))
+    rows: list[dict[str, Any]] = dropped.filter(has_reason).slice(0, n).to_pylist()
     return rows
 
 
-def _pair(evidence: Evidence, row: dict[str, Any]) -> dict[str, Any]:
-    """A record that was dropped, and the one that stands for it."""
-    found = pc.index_in(pa.array([row["id"], row["of_id"]]), value_set=evidence.pool["id"])
-    records = evidence.pool.take(found).to_pylist()
+def _pair(inputs: ReportInputs, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the texts of a dropped record and of the one that was kept."""
+    places = pc.index_in(pa.array([row["id"], row["of_id"]]), value_set=inputs.pool["id"])
     dropped, kept = (
-        shorten(record_text(each["instruction"], each["input"]), MAX_CHARS) for each in records
+        truncate(record_text(record["instruction"], record["input"]), MAX_CHARS)
+        for record in inputs.pool.take(places).to_pylist()
     )
     return {"dropped": dropped, "kept": kept, "similarity": row["similarity"]}

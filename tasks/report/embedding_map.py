@@ -7,39 +7,40 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from tasks.lib.documents.labels import method_name
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows, nearest
 from tasks.report.colours import colours
-from tasks.report.inputs import Evidence, evenly
-from tasks.report.labels import fit, method_name
+from tasks.report.formatting import fit
+from tasks.report.inputs import ReportInputs, evenly
 from tasks.report.projection import project
 
-GRID = 10_000  # steps an axis; a pixel is several of them
-MAX_TEXT_BYTES = 240  # of a record; 5,000 of them stay under 2 MB with all that belongs to them
+GRID = 10_000  # steps along an axis; a pixel is several of them
+MAX_TEXT_BYTES = 240  # of a record; 5,000 records stay under 2 MB
 
 
-def atlas(evidence: Evidence, max_points: int, seed: int) -> dict[str, Any]:
-    """The data of the map, ready for JSON, and what its caption tells.
+def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str, Any]:
+    """Return the data of the map, ready for JSON, and the numbers of its caption.
 
-    Selected records come first, in their order; at most half of the points are theirs, every so
-    many if there are more. The other points are drawn from the rest. Of what another method chose,
-    a record that is not shown is marked at the nearest one that is.
+    Selected records come first, in their order; they get at most half of the points, spaced evenly
+    along their order if there are more. The other points are a random sample of the rest. A record
+    that another method selects and the map does not show is marked at the nearest shown one.
     """
-    corpus = evidence.corpus
-    ours = evidence.rows[evenly(len(evidence.rows), max_points // 2)]
-    rest = np.setdiff1d(np.arange(len(corpus.ids)), evidence.rows)
+    corpus = inputs.corpus
+    ours = inputs.rows[evenly(len(inputs.rows), max_points // 2)]
+    rest = np.setdiff1d(np.arange(len(corpus.ids)), inputs.rows)
     drawn = np.random.default_rng(seed).permutation(rest)[: max_points - len(ours)]
     shown = np.concatenate([ours, np.sort(drawn)])
-    clusters = _clusters(evidence)[shown]
+    clusters = _clusters(inputs)[shown]
     points = project(corpus.vectors[shown])
-    with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
-        others = _others(corpus, evidence.others, shown)
+    with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
+        others = _others(corpus, inputs.others, shown)
     return {
-        "n_selected": len(evidence.rows),
+        "n_selected": len(inputs.rows),
         "n_shown": len(shown),
         "n_unique": len(corpus.ids),
         "n_ours": len(ours),
-        "order": _order(evidence.rows, ours),
+        "order": _order(inputs.rows, ours),
         "ids": [corpus.ids[row] for row in shown],
         "texts": [fit(corpus.texts[row], MAX_TEXT_BYTES) for row in shown],
         "clusters": clusters.tolist(),
@@ -51,27 +52,26 @@ def atlas(evidence: Evidence, max_points: int, seed: int) -> dict[str, Any]:
 
 
 def _order(selected: Rows, ours: Rows) -> list[int]:
-    """The place in the selection, from 1, of each of ours."""
+    """Return the place in the selection, from 1, of each shown selected record."""
     places = {row: place for place, row in enumerate(selected.tolist(), 1)}
     return [places[row] for row in ours.tolist()]
 
 
-def _clusters(evidence: Evidence) -> NDArray[np.int32]:
-    """The cluster of each record of the corpus."""
-    found = np.zeros(len(evidence.corpus.ids), np.int32)
-    found[evidence.shown] = evidence.prompts["cluster"].to_numpy()
-    return found
+def _clusters(inputs: ReportInputs) -> NDArray[np.int32]:
+    """Return the cluster of each record of the corpus."""
+    clusters = np.zeros(len(inputs.corpus.ids), np.int32)
+    clusters[inputs.prompt_rows] = inputs.prompts["cluster"].to_numpy()
+    return clusters
 
 
 def _others(corpus: Corpus, others: Mapping[str, Rows], shown: Rows) -> list[dict[str, Any]]:
-    """For each other method the places of its records among those shown."""
+    """Return for each other method the places of its records among those shown."""
     where = np.full(len(corpus.ids), -1, np.intp)
     where[shown] = np.arange(len(shown))
-    found = []
+    marks = []
     for method, rows in others.items():
         places = where[rows]
         hidden = np.flatnonzero(places < 0)
         places[hidden] = nearest(corpus.vectors[rows[hidden]], corpus.vectors[shown]).places
-        name = method_name(method)
-        found.append({"name": name, "places": np.unique(places).tolist()})
-    return found
+        marks.append({"name": method_name(method), "places": np.unique(places).tolist()})
+    return marks

@@ -1,31 +1,23 @@
-"""The funnel from the source to the selection, a bar a step."""
+"""The funnel from the source to the selection, one bar for each step."""
 
-from collections.abc import Mapping
 from typing import Any
 
-STEPS = (  # name, what is left, and what went before it
-    ("rows", "rows read", ()),
-    ("pool", "records", ("excluded", "faulty", "repeated")),
-    ("unique", "unique records, each in a prompt", ("duplicates",)),
-    ("selected", "selected", ()),
-)
-LOSSES = {
-    "excluded": "excluded, as params.yaml says",
-    "faulty": "faulty, dropped with a reason",
-    "repeated": "repeated, word for word",
-    "duplicates": "duplicates of others",
-}
+from tasks.lib.documents.labels import FUNNEL
+from tasks.lib.documents.validation import Funnel
+
+STEPS = {"rows": (), "pool": ("excluded", "faulty", "repeated"), "unique": ("duplicates",)}
+"""What is left at each step, and what was dropped before it."""
 
 
-def funnel(counts: Mapping[str, int]) -> list[dict[str, Any]]:
-    """The steps in their order, each with its share of the rows in percent and what was lost."""
-    most = max(counts["rows"], 1)
+def funnel(counts: Funnel) -> list[dict[str, Any]]:
+    """Return the steps in order, each with its percentage of the rows and what was dropped."""
+    n = counts.model_dump()
     return [
         {
-            "count": counts[name],
-            "label": label,
-            "percent": round(100 * counts[name] / most, 2),
-            "lost": [(counts[loss], LOSSES[loss]) for loss in losses if counts[loss]],
+            "count": n[name],
+            "label": FUNNEL[name],
+            "percent": round(100 * n[name] / max(counts.rows, 1), 2),
+            "dropped": [(n[drop], FUNNEL[drop]) for drop in drops if n[drop]],
         }
-        for name, label, losses in STEPS
+        for name, drops in {**STEPS, "selected": ()}.items()
     ]

@@ -1,51 +1,50 @@
-"""What the answers cost, and what they say of the judge that gave them."""
+"""What the answers cost, and what they show about the judge that gave them."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.report.labels import usd
+from tasks.lib.core.wording import usd_text
+from tasks.lib.documents.usage import CheckCounts, SlotChoices, Usage
 
-WAYS = {
+METHODS = {
     "llm": "picked by the model",
-    "rubric": "picked by the offline rubric, which is no language model",
-    "fallback": "picked by the offline rubric, where the model gave no answer",
+    "rubric": "picked by the offline rubric, which is not a language model",
+    "fallback": "picked by the offline rubric, because the model gave no answer",
 }
+MAX_P = 0.01  # a p-value up to it counts as evidence of position bias
 
 
-def ledger(usage: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was asked and what it cost, a name and a value a row."""
-    n_selected = usage["selected"]
-    n_calls = usage["calls"]
+def cost_rows(usage: Usage) -> list[tuple[str, str]]:
+    """Return what was asked and what it cost, as rows of a name and a value."""
     rows = [
-        ("Route", usage["route"]),
-        ("Model", usage["model"]),
-        ("Fallback routes", ", ".join(usage["fallback_routes"])),
-        ("Answers used", f"{n_calls:,}"),
-        *((f"Answers by {route}", f"{n:,}") for route, n in sorted(usage["answers"].items())),
-        ("Tokens in", f"{usage['prompt_tokens']:,}"),
-        ("Tokens out", f"{usage['completion_tokens']:,}"),
-        ("Price", usd(usage["usd"])),
-        ("Price of a selected record", _each(usage["usd"], n_selected)),
-        ("Answers whose usage is an upper bound", _some(usage["n_unknown_usage"])),
-        *((words.capitalize(), _some(usage["methods"].get(way))) for way, words in WAYS.items()),
+        ("Route", usage.route),
+        ("Model", usage.model),
+        ("Fallback routes", ", ".join(usage.fallback_routes)),
+        ("Answers used", f"{usage.calls:,}"),
+        *((f"Answers by {route}", f"{n:,}") for route, n in sorted(usage.answers.items())),
+        ("Input tokens", f"{usage.prompt_tokens:,}"),
+        ("Output tokens", f"{usage.completion_tokens:,}"),
+        ("Price", usd_text(usage.usd)),
+        ("Price of a selected record", _unit_price(usage)),
+        ("Answers whose usage is an upper bound", _count(usage.n_unknown_usage)),
+        *((words.capitalize(), _count(usage.methods.get(m))) for m, words in METHODS.items()),
         *(
-            (f"Set aside by the judge: {why.replace('_', ' ')}", f"{n:,}")
-            for why, n in sorted(usage["set_aside"].items())
+            (f"Set aside by the judge: {reason.replace('_', ' ')}", f"{n:,}")
+            for reason, n in sorted(usage.set_aside.items())
         ),
         *(
-            (f"Not understood by {route}", ", ".join(names))
-            for route, names in sorted(usage["left_out"].items())
+            (f"Parameters that {route} does not take", ", ".join(names))
+            for route, names in sorted(usage.dropped_params.items())
         ),
     ]
     return [(name, value) for name, value in rows if value]
 
 
-def slots(usage: Mapping[str, Any]) -> dict[str, Any] | None:
-    """First choices by slot beside what a judge blind to slots gives; None without any."""
-    found = usage["slots"]
-    if not found["n_prompts"] or not found["observed"]:
+def slot_chart(slots: SlotChoices) -> dict[str, Any] | None:
+    """Return first choices by slot and those that chance gives; None without any."""
+    if not slots.n_prompts or not slots.observed:
         return None
-    highest = max(*found["observed"], *found["expected"])
+    highest = max(*slots.observed, *slots.expected)
     bars = [
         {
             "slot": slot,
@@ -55,33 +54,31 @@ def slots(usage: Mapping[str, Any]) -> dict[str, Any] | None:
             "mark": round(100 * expected / highest, 2),
         }
         for slot, (observed, expected) in enumerate(
-            zip(found["observed"], found["expected"], strict=True), 1
+            zip(slots.observed, slots.expected, strict=True), 1
         )
     ]
-    return {**found, "bars": bars, "verdict": _slot_verdict(found)}
+    return {"bars": bars, "conclusion": _conclusion(slots)}
 
 
-def attention_checks(usage: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """For each kind of planted junk how often it was shown, and picked."""
-    return [{"kind": kind, **found} for kind, found in sorted(usage["attention_checks"].items())]
+def attention_checks(usage: Usage) -> Mapping[str, CheckCounts]:
+    """Return how often each kind of planted junk was shown and picked, in alphabetical order."""
+    return dict(sorted(usage.attention_checks.items()))
 
 
-def _slot_verdict(found: Mapping[str, Any]) -> str:
-    p = found["p_value"]
-    if not found["is_shuffled"]:
-        return "In mode paper slots are clusters, so this says nothing of the judge."
-    if p is None:
-        return "There are too few prompts to tell a habit from chance."
-    if p <= 0.01:
-        return (
-            f"The judge goes by the slot (p = {p:.2g}): chance alone hardly ever looks like this."
-        )
-    return f"No sign that the judge goes by the slot (p = {p:.2g})."
+def _conclusion(slots: SlotChoices) -> str:
+    if not slots.is_shuffled:
+        return "In paper mode slots are clusters, so this says nothing about the judge."
+    if slots.p_value is None:
+        return "There are too few prompts to tell position bias from chance."
+    p = f"p = {slots.p_value:.2g}"
+    if slots.p_value <= MAX_P:
+        return f"The judge prefers some slots ({p}): chance alone hardly ever looks like this."
+    return f"No sign of position bias ({p})."
 
 
-def _each(price: float | None, n: int) -> str:
-    return usd(price / n) if price and n else ""
+def _unit_price(usage: Usage) -> str:
+    return usd_text(usage.usd / usage.selected) if usage.usd and usage.selected else ""
 
 
-def _some(n: int | None) -> str:
+def _count(n: int | None) -> str:
     return f"{n:,}" if n else ""

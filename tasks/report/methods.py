@@ -1,95 +1,100 @@
-"""The table of methods: every figure beside those of random selections."""
+"""The table of methods: their metrics compared with those of random selections."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
-from tasks.report.labels import measure_name, method_name, number
+from tasks.lib.documents.labels import method_name, metric_name
+from tasks.lib.documents.metrics import (
+    OURS,
+    RANDOM,
+    SPACE,
+    SPACES,
+    Interval,
+    MethodMetrics,
+    Metric,
+    Metrics,
+)
+from tasks.report.formatting import number
 
-OURS, CHANCE = "llm_select", "random"
-SURE = 0.05  # a p-value up to it is taken for better than chance, as after each run
 COLUMNS = (  # the first one orders the rows
     *("coverage_mean", "coverage_p95", "facility_location", "redundancy"),
     *("vendi", "student_rouge_l", "student_cosine"),
 )
-SPACES = ("words", "vectors")
 MARGIN = 0.06  # of a strip's width, left free on each side
 
 
 class Cell(NamedTuple):
-    """One figure of one method; places on its strip are shares of the strip's width."""
+    """One metric of one method; places on its strip are fractions of the strip's width."""
 
     value: str
     interval: str
-    is_better: bool | None  # than random; None where that cannot be said
+    is_better: bool | None  # than random; None if that is unknown
     is_best: bool
     dot: float
-    line: tuple[float, float] | None
-    chance: tuple[float, float] | None
+    line: Interval | None
+    chance: Interval | None
 
 
 class _Strip(NamedTuple):
-    """The scale that one measure of all methods is drawn on."""
+    """The scale that one metric of all methods is drawn on."""
 
     low: float
     width: float
 
     @classmethod
-    def of(cls, figures: Iterable[Mapping[str, Any]]) -> Self:
-        """The scale that holds all values and intervals."""
-        ends = [end for f in figures for end in (f["value"], *(f["interval"] or ()))]
+    def of(cls, column: Iterable[Metric]) -> Self:
+        """Make the scale that contains all values and intervals."""
+        ends = [end for metric in column for end in (metric.value, *(metric.interval or ()))]
         return cls(min(ends), max(ends) - min(ends) or 1.0)
 
     def place(self, value: float) -> float:
         return round(MARGIN + (1 - 2 * MARGIN) * (value - self.low) / self.width, 4)
 
-    def span(self, figure: Mapping[str, Any] | None) -> tuple[float, float] | None:
-        ends = figure and figure["interval"]
-        return (self.place(ends[0]), self.place(ends[1])) if ends else None
+    def span(self, metric: Metric | None) -> Interval | None:
+        if metric is None or metric.interval is None:
+            return None
+        return self.place(metric.interval[0]), self.place(metric.interval[1])
 
 
-def tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A table for each space, the one that no method chose in first; none without a method."""
-    methods = metrics["methods"]
-    return [_table(space, metrics) for space in SPACES if any(space in m for m in methods.values())]
+def tables(metrics: Metrics) -> list[dict[str, Any]]:
+    """Return a table for each space, `SPACE` first; none without a method."""
+    return [_table(space, metrics) for space in SPACES if metrics.methods]
 
 
-def beaten(metrics: Mapping[str, Any]) -> tuple[int, int] | None:
-    """In how many figures of the words' space ours beats chance, and of how many; None: unknown."""
-    methods = metrics["methods"]
-    if not {OURS, CHANCE} <= set(methods):
+def beaten(metrics: Metrics) -> tuple[int, int] | None:
+    """Count in how many metrics of `SPACE` ours beats random, and how many are known.
+
+    None if it is not known for any.
+    """
+    if not metrics.chance_for(OURS):
         return None
-    found = [
-        _is_better(methods[OURS], methods[CHANCE], figure)
-        for name, figure in methods[OURS].get(SPACES[0], {}).items()
-        if name in COLUMNS
+    ours = metrics.methods[OURS].space(SPACE)
+    known = [
+        m.beats_chance for name, m in ours.items() if name in COLUMNS and m.p_random is not None
     ]
-    known = [is_better for is_better in found if is_better is not None]
-    return (sum(known), len(known)) if known else None
+    return (sum(map(bool, known)), len(known)) if known else None
 
 
-def _table(space: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    methods = metrics["methods"]
-    names = [name for name in COLUMNS if any(name in m.get(space, {}) for m in methods.values())]
-    lower = metrics["lower_is_better"]
-    columns = [_column(space, name, methods, is_lower=name in lower) for name in names]
-    sizes = {entry["n_records"] for entry in methods.values()}
-    order = sorted(methods, key=lambda m: (_rank(methods[m], space, names, lower), m))
+def _table(space: str, metrics: Metrics) -> dict[str, Any]:
+    methods = metrics.methods
+    names = [name for name in COLUMNS if any(name in m.space(space) for m in methods.values())]
+    columns = [_column(space, name, metrics) for name in names]
+    sizes = {entry.n_records for entry in methods.values()}
+    order = sorted(methods, key=lambda m: (_rank(methods[m], space, names, metrics), m))
     return {
         "space": space,
         "n_records": sizes.pop() if len(sizes) == 1 else None,
         "columns": [
-            {"name": name, "label": measure_name(name), "is_lower": name in lower} for name in names
+            {"label": metric_name(name), "is_lower": metrics.is_lower_better(name)}
+            for name in names
         ],
         "rows": [
             {
                 "name": method_name(method),
                 "is_ours": method == OURS,
-                "is_chance": method == CHANCE,
-                "n_records": methods[method]["n_records"],
-                "n_seeds": methods[method]["n_seeds"],
-                "shared": _shared(metrics["overlap"], method),
-                "calls": methods[method]["cost"]["calls"],
-                "usd": methods[method]["cost"]["usd"],
+                "is_chance": method == RANDOM,
+                "shared": _shared(metrics, method),
+                "metrics": methods[method],
                 "cells": [column.get(method) for column in columns],
             }
             for method in order
@@ -97,53 +102,40 @@ def _table(space: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rank(
-    entry: Mapping[str, Any], space: str, names: Iterable[str], lower: Iterable[str]
-) -> float:
-    """Where a method stands by the first measure: the best first, those without it last."""
+def _rank(entry: MethodMetrics, space: str, names: Iterable[str], metrics: Metrics) -> float:
+    """Return a sort key for a method by the first metric: the best first, those without it last."""
     name = next(iter(names), "")
-    figure = entry.get(space, {}).get(name)
-    if figure is None:
+    metric = entry.space(space).get(name)
+    if metric is None:
         return float("inf")
-    value = float(figure["value"])
-    return value if name in lower else -value
+    return metric.value if metrics.is_lower_better(name) else -metric.value
 
 
-def _column(
-    space: str, name: str, methods: Mapping[str, Any], *, is_lower: bool
-) -> dict[str, Cell]:
-    """One measure of every method that has it."""
-    figures = {m: e[space][name] for m, e in methods.items() if name in e.get(space, {})}
-    strip = _Strip.of(figures.values())
-    sizes = {methods[method]["n_records"] for method in figures}
-    values = [figure["value"] for figure in figures.values()]
-    best = min(values) if is_lower else max(values)
+def _column(space: str, name: str, metrics: Metrics) -> Mapping[str, Cell]:
+    """Return one metric of every method that has it."""
+    entries = {m: entry for m, entry in metrics.methods.items() if name in entry.space(space)}
+    column = {method: entry.space(space)[name] for method, entry in entries.items()}
+    strip = _Strip.of(column.values())
+    is_comparable = len({entry.n_records for entry in entries.values()}) == 1 < len(entries)
+    values = [metric.value for metric in column.values()]
+    best = min(values) if metrics.is_lower_better(name) else max(values)
     return {
         method: Cell(
-            value=number(figure["value"]),
-            interval=" to ".join(number(end) for end in figure["interval"] or ()),
-            is_better=_is_better(methods[method], methods.get(CHANCE), figure),
-            is_best=figure["value"] == best and len(sizes) == 1 and len(figures) > 1,
-            dot=strip.place(figure["value"]),
-            line=strip.span(figure),
-            chance=strip.span(figures.get(CHANCE)),
+            value=number(metric.value),
+            interval=" to ".join(number(end) for end in metric.interval or ()),
+            is_better=metric.beats_chance if metrics.chance_for(method) else None,
+            is_best=is_comparable and metric.value == best,
+            dot=strip.place(metric.value),
+            line=strip.span(metric),
+            chance=strip.span(column.get(RANDOM)),
         )
-        for method, figure in figures.items()
+        for method, metric in column.items()
     }
 
 
-def _is_better(
-    entry: Mapping[str, Any], chance: Mapping[str, Any] | None, figure: Mapping[str, Any]
-) -> bool | None:
-    """Whether a figure is better than random; selections of other sizes do not compare."""
-    if figure["p_random"] is None or not chance or entry["n_records"] != chance["n_records"]:
-        return None
-    return bool(figure["p_random"] <= SURE)
-
-
-def _shared(overlap: Mapping[str, Any], method: str) -> float | None:
-    """The Jaccard similarity of a method's selection and ours."""
-    names = overlap["methods"]
+def _shared(metrics: Metrics, method: str) -> float | None:
+    """Return the Jaccard similarity of a method's selection and ours."""
+    names = metrics.overlap.methods
     if OURS not in names or method not in names or method == OURS:
         return None
-    return float(overlap["jaccard"][names.index(OURS)][names.index(method)])
+    return metrics.overlap.jaccard[names.index(OURS)][names.index(method)]

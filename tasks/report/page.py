@@ -1,4 +1,4 @@
-"""The page itself: one file, its scripts known by their hashes, and nothing fetched."""
+"""The page: one file that fetches nothing and runs only our scripts, by their hashes."""
 
 import importlib.resources
 from base64 import b64encode
@@ -11,21 +11,23 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tasks.report.labels import number, script_json, solver_name, usd
+from tasks.lib.core.wording import usd_text
+from tasks.lib.documents.labels import solver_name
+from tasks.report.formatting import number, script_json
 
 TEMPLATES = Path(__file__).parent / "templates"
 LIBRARIES = ("bokeh.min.js", "bokeh-api.min.js")
 
 
 def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
-    """The report as HTML.
+    """Render the report as HTML.
 
-    Every text is escaped, and a policy in the page's head lets the browser run the scripts of ours
-    alone, by their hashes, and fetch nothing: a pool's text cannot become a script.
+    Every text is escaped, and a policy in the page's head lets the browser run only our scripts,
+    by their hashes, and fetch nothing: a text of the pool cannot become a script.
 
     Args:
         view: What the templates show.
-        data: What the scripts draw, by the id of the element that holds it.
+        data: What the scripts draw, by the id of the element that contains it.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -35,7 +37,8 @@ def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "solver_name": solver_name, "usd": usd}
+    filters = {"number": number, "solver_name": solver_name, "usd": usd_text}
+    environment.filters |= filters
     scripts = [*map(_library, LIBRARIES), (TEMPLATES / "page.js").read_text(encoding="utf-8")]
     return environment.get_template("page.html").render(
         **view,
@@ -53,7 +56,7 @@ def _library(name: str) -> str:
 
 
 def _policy(scripts: list[str]) -> str:
-    """A Content-Security-Policy; styles are open, since the drawings set their own."""
+    """Return a Content-Security-Policy; it allows any style, since drawings set their own."""
     hashes = " ".join(
         f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts
     )

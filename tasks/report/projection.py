@@ -1,4 +1,4 @@
-"""Records as points of a plane, the alike ones near each other."""
+"""Records as points in a plane, similar ones near each other."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from threadpoolctl import threadpool_limits
 
 from tasks.lib.similarity.cosine import Vectors
 
-MIN_POINTS = 10  # with fewer, neighbourhoods say nothing that the axes of variance do not
-PERPLEXITY = 30  # neighbours that a point looks at, van der Maaten's usual
+MIN_POINTS = 10  # with fewer, neighbourhoods add nothing to the axes of variance
+PERPLEXITY = 30  # neighbours that count for a point, van der Maaten's usual
 ITERATIONS = 500  # of 5,000 points 14 s on one core; 1,000 take twice as long and look the same
-AXES = 50  # principal components that neighbours are looked for in
+AXES = 50  # principal components in which neighbours are found
 
 Points = NDArray[np.float64]
 
 
 def project(vectors: Vectors) -> Points:
-    """Points in a plane: t-SNE (van der Maaten 2014) from the first two principal components on.
+    """Project vectors to a plane by t-SNE (van der Maaten 2014), from two principal components.
 
-    The same for the same vectors on processors of one family. Of few records it is the two
-    components themselves; records that are all the same are one point.
+    The same vectors give the same points on processors of one family. Few records are projected to
+    the two components themselves; records that are all the same are one point.
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero, n at least 1.
@@ -30,7 +30,7 @@ def project(vectors: Vectors) -> Points:
     """
     from sklearn.manifold import TSNE  # noqa: PLC0415  here: a limit reaches only what is loaded
 
-    with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
+    with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
         axes = _components(vectors, AXES)
         flat = np.zeros((len(vectors), 2))
         flat[:, : axes.shape[1]] = axes[:, :2]
@@ -40,7 +40,7 @@ def project(vectors: Vectors) -> Points:
 
 
 def _components(vectors: Vectors, n: int) -> Points:
-    """The vectors in their first principal components, at most `n`; each sign is fixed."""
+    """Return the first `n` principal components, or fewer; each sign is fixed."""
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     _, directions = np.linalg.eigh(centred.T @ centred)
     directions = directions[:, ::-1][:, :n]
@@ -63,7 +63,7 @@ def _neighbourhoods(axes: Points, start: Points, method: Any) -> Points:
 
 
 def _within_unit(points: Points) -> Points:
-    """The points moved and scaled, both axes alike, so that they fill a unit square's middle."""
+    """Move and scale the points, both axes alike, to fit into the middle of a unit square."""
     low, high = points.min(axis=0), points.max(axis=0)
     size = float((high - low).max()) or 1.0
     centred: Points = 0.5 + (points - (low + high) / 2) / size

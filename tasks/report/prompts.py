@@ -1,68 +1,66 @@
-"""A few whole prompts: who stood in them, who was picked, and why."""
+"""A few whole prompts: their candidates, the picks, and why they were picked."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tasks.report.inputs import Evidence, evenly, read_receipts
-from tasks.report.labels import shorten
+from tasks.lib.core.wording import truncate
+from tasks.lib.documents.receipt import Receipt, read_receipts
+from tasks.report.inputs import ReportInputs, evenly
 
 MAX_CANDIDATES = 40
 MAX_CHARS = 1000  # of a candidate
 
 
-def prompts(evidence: Evidence, n: int) -> list[dict[str, Any]]:
-    """At most so many prompts of the first round, evenly along those that a selected record won.
+def prompts(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
+    """Return `n` prompts of the first round, evenly spaced among those with a selected record.
 
-    Each has its candidates in the order of their slots. Where none was selected, there is none.
+    Fewer, if there are fewer. Candidates are in the order of their slots.
     """
-    picked = _picked(evidence)
-    won = sorted({prompt for prompt, _ in picked})
-    chosen = [won[place] for place in evenly(len(won), n)]
-    receipts = _receipts(evidence, chosen)
-    return [_prompt(evidence, number, picked, receipts) for number in chosen]
+    picked = _picked(inputs)
+    with_selected = sorted({prompt for prompt, _ in picked})
+    chosen = [with_selected[place] for place in evenly(len(with_selected), n)]
+    receipts = _receipts(inputs, chosen)
+    return [_prompt(inputs, number, picked, receipts) for number in chosen]
 
 
-def _picked(evidence: Evidence) -> dict[tuple[int, str], Mapping[str, Any]]:
-    """The picks of the first round that led to a selected record or stood beside one."""
-    ids = set(evidence.selected["id"].to_pylist())
-    rows = [row for row in evidence.picks.to_pylist() if row["round"] == 1]
-    winning = {row["prompt"] for row in rows if row["id"] in ids}
-    return {(row["prompt"], row["id"]): row for row in rows if row["prompt"] in winning}
+def _picked(inputs: ReportInputs) -> dict[tuple[int, str], Mapping[str, Any]]:
+    """Return the picks of the first round's prompts that have a selected record."""
+    ids = set(inputs.selected["id"].to_pylist())
+    rows = [row for row in inputs.picks.to_pylist() if row["round"] == 1]
+    numbers = {row["prompt"] for row in rows if row["id"] in ids}
+    return {(row["prompt"], row["id"]): row for row in rows if row["prompt"] in numbers}
 
 
-def _receipts(evidence: Evidence, chosen: Sequence[int]) -> dict[str, Mapping[str, Any]]:
-    """The receipts of what these prompts selected, by id."""
-    wanted = set(chosen)
-    shown = evidence.prompts
-    asked = np.isin(shown["prompt"].to_numpy(), list(wanted))
-    ids = set(shown["id"].filter(asked).to_pylist())
-    return {each["id"]: each for each in read_receipts(evidence.receipt) if each["id"] in ids}
+def _receipts(inputs: ReportInputs, chosen: Sequence[int]) -> dict[str, Receipt]:
+    """Return the receipts of the records that these prompts selected, by id."""
+    is_chosen = np.isin(inputs.prompts["prompt"].to_numpy(), chosen)
+    ids = set(inputs.prompts["id"].filter(is_chosen).to_pylist())
+    return {r.id: r for r in read_receipts(inputs.receipts) if r.id in ids}
 
 
 def _prompt(
-    evidence: Evidence,
+    inputs: ReportInputs,
     number: int,
     picked: Mapping[tuple[int, str], Mapping[str, Any]],
-    receipts: Mapping[str, Mapping[str, Any]],
+    receipts: Mapping[str, Receipt],
 ) -> dict[str, Any]:
-    places = np.flatnonzero(evidence.prompts["prompt"].to_numpy() == number)
-    rows = evidence.prompts.take(places).to_pylist()
-    selected = set(evidence.selected["id"].to_pylist())
-    aside: dict[str, str] = {}
+    places = np.flatnonzero(inputs.prompts["prompt"].to_numpy() == number)
+    rows = inputs.prompts.take(places).to_pylist()
+    selected = set(inputs.selected["id"].to_pylist())
+    set_aside: dict[str, str] = {}
     for row in rows:
-        receipt = receipts.get(row["id"], {})
-        aside |= receipt.get("set_aside", {}) if receipt.get("round") == 1 else {}
+        receipt = receipts.get(row["id"])
+        set_aside |= receipt.set_aside if receipt and receipt.round == 1 else {}
     candidates = [
         {
             "slot": row["slot"],
-            "id": row["id"],
-            "text": shorten(evidence.corpus.texts[evidence.shown[place]], MAX_CHARS),
+            "text": truncate(inputs.corpus.texts[inputs.prompt_rows[place]], MAX_CHARS),
             "pick": picked.get((number, row["id"])),
             "is_selected": row["id"] in selected,
             "receipt": receipts.get(row["id"]),
-            "aside": aside.get(row["id"]),
+            "set_aside": set_aside.get(row["id"]),
         }
         for place, row in zip(places.tolist(), rows, strict=True)
     ]
@@ -70,12 +68,12 @@ def _prompt(
         "number": number,
         "clusters": sorted({row["cluster"] for row in rows}),
         "n_candidates": len(rows),
-        "n_picked": sum(each["pick"] is not None for each in candidates),
-        "candidates": _bounded(candidates),
+        "n_picked": sum(candidate["pick"] is not None for candidate in candidates),
+        "candidates": _shortened(candidates),
     }
 
 
-def _bounded(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """At most so many candidates, all that were picked among them, in the order of their slots."""
-    wanted = sorted(candidates, key=lambda each: (each["pick"] is None, each["slot"]))
-    return sorted(wanted[:MAX_CANDIDATES], key=lambda each: int(each["slot"]))
+def _shortened(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keep `MAX_CANDIDATES`, all picks among them, in the order of their slots."""
+    picks_first = sorted(candidates, key=lambda c: (c["pick"] is None, c["slot"]))
+    return sorted(picks_first[:MAX_CANDIDATES], key=lambda c: int(c["slot"]))

@@ -1,4 +1,4 @@
-"""Tell the whole run on one page: what came in, what was chosen, and what chance would choose."""
+"""Show the whole run on one page: the pool, the selection, and what chance would select."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tasks.lib.core.events import log
-from tasks.lib.core.json_files import read_document
 from tasks.lib.core.params import Params, load_section, load_seed
 from tasks.lib.core.schemas import (
     DEDUPE_DROPPED,
@@ -19,15 +18,18 @@ from tasks.lib.core.schemas import (
 )
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
+from tasks.lib.core.wording import truncate
+from tasks.lib.documents.clusters import Clusters
+from tasks.lib.documents.metrics import Metrics
+from tasks.lib.documents.usage import Usage
+from tasks.lib.documents.validation import ValidationResult
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
 from tasks.lib.similarity.selections import read_selections
-from tasks.report import curves, judge, methods, provenance
-from tasks.report import dropped as losses
-from tasks.report.embedding_map import atlas
+from tasks.report import curves, dropped, judge, methods, provenance
+from tasks.report.embedding_map import embedding_map
 from tasks.report.funnel import funnel
-from tasks.report.inputs import Evidence
-from tasks.report.labels import shorten
+from tasks.report.inputs import ReportInputs
 from tasks.report.prompts import prompts
 
 INPUTS = (
@@ -38,15 +40,7 @@ INPUTS = (
     *("llm_select/usage.json", "baseline/selections.parquet", "measure/metrics.json"),
     "validate/result.json",
 )
-USAGE_KEYS = (
-    *("route", "fallback_routes", "model", "budget", "selected", "partial", "calls"),
-    *("prompt_tokens", "completion_tokens", "usd", "n_unknown_usage", "answers", "left_out"),
-    *("methods", "set_aside", "slots", "agreement", "attention_checks", "rounds"),
-)
-CLUSTERS_KEYS = ("n_records", "n_prompts", "n_clusters", "solver", "solver_reason")
-METRICS_KEYS = ("methods", "overlap", "lower_is_better", "higher_is_better")
-VERDICT_KEYS = ("funnel", "expectations")
-MAX_LISTED = 100  # selected records in words
+MAX_LISTED = 100  # selected records with their texts
 MAX_CHARS = 300  # of each
 
 
@@ -59,7 +53,7 @@ class Report(Params):
 
 
 def check(values: Mapping[str, Any]) -> Report:
-    """The checked section; the seed is checked, too.
+    """Return the checked section; check the seed, too.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range.
@@ -68,38 +62,37 @@ def check(values: Mapping[str, Any]) -> Report:
     return load_section(values, "report", Report)
 
 
-def report(evidence: Evidence, params: Report, seed: int) -> str:
-    """The report as one HTML page that needs no other file and no network.
+def report(inputs: ReportInputs, params: Report, seed: int) -> str:
+    """Make the report: one HTML page that needs no other file and no network.
 
-    The same evidence gives the same text. Of a selection that is a part, or empty, it says so.
+    The same inputs give the same text. It says so if the selection is partial or empty.
     """
     from tasks.report.page import render  # noqa: PLC0415  Jinja
 
-    usage, metrics = evidence.usage, evidence.metrics
-    world = atlas(evidence, params.max_points, seed)
-    drawn = curves.curves(metrics)
+    points = embedding_map(inputs, params.max_points, seed)
+    drawn = curves.curves(inputs.metrics)
     view = {
-        "usage": usage,
-        "take": evidence.params["llm_select.take"],
-        "funnel": funnel(evidence.verdict["funnel"]),
-        "checks": evidence.verdict["expectations"],
-        "atlas": world,
-        "listed": _listed(evidence),
-        "tables": methods.tables(metrics),
-        "beaten": methods.beaten(metrics),
-        "curves": drawn and curves.table(drawn),
+        "usage": inputs.usage,
+        "take": inputs.params["llm_select.take"],
+        "funnel": funnel(inputs.validation.funnel),
+        "checks": inputs.validation.expectations,
+        "points": points,
+        "listed": _listed(inputs),
+        "tables": methods.tables(inputs.metrics),
+        "beaten": methods.beaten(inputs.metrics),
+        "curves": drawn and curves.tables(drawn),
         "sizes": drawn and drawn["sizes"],
-        "clusters": evidence.clusters,
-        "prompts": prompts(evidence, params.n_prompts),
-        "slots": judge.slots(usage),
-        "attention_checks": judge.attention_checks(usage),
-        "ledger": judge.ledger(usage),
-        "faulty": losses.faulty(evidence, params.n_examples),
-        "duplicates": losses.duplicates(evidence, params.n_examples),
-        "params": provenance.params(evidence.params),
-        "hashes": evidence.hashes,
+        "clusters": inputs.clusters,
+        "prompts": prompts(inputs, params.n_prompts),
+        "slots": judge.slot_chart(inputs.usage.slots),
+        "attention_checks": judge.attention_checks(inputs.usage),
+        "cost_rows": judge.cost_rows(inputs.usage),
+        "faulty_rows": dropped.faulty_rows(inputs, params.n_examples),
+        "duplicates": dropped.duplicates(inputs, params.n_examples),
+        "params": provenance.params(inputs.params),
+        "hashes": inputs.hashes,
     }
-    return render(view, {"atlas-data": world} | ({"curves-data": drawn} if drawn else {}))
+    return render(view, {"map-data": points} | ({"curves-data": drawn} if drawn else {}))
 
 
 def work(stage: Stage) -> None:
@@ -110,44 +103,44 @@ def work(stage: Stage) -> None:
     log.info("report: one page of %.1f MB", len(page.encode()) / 1e6)
 
 
-def _read(stage: Stage) -> Evidence:
+def _read(stage: Stage) -> ReportInputs:
     files = {tail: stage.dep(tail) for tail in INPUTS}
     corpus = Corpus.read(
         files["ingest/pool.parquet"], files["dedupe/unique.parquet"], files["embed/vectors.npy"]
     )
     shown = read_table(files["cluster/prompts.parquet"], PROMPTS)
     selected = read_table(files["llm_select/selected.parquet"], SELECTED)
-    return Evidence(
+    return ReportInputs(
         corpus=corpus,
         pool=read_table(files["ingest/pool.parquet"], POOL, ["id", "instruction", "input"]),
         dropped=read_table(files["ingest/dropped.parquet"], INGEST_DROPPED),
         duplicates=read_table(files["dedupe/dropped.parquet"], DEDUPE_DROPPED),
         prompts=shown,
-        shown=corpus.rows(shown["id"], files["cluster/prompts.parquet"]),
+        prompt_rows=corpus.rows(shown["id"], files["cluster/prompts.parquet"]),
         picks=read_table(files["llm_select/picks.parquet"], PICKS),
         selected=selected,
         rows=corpus.rows(selected["id"], files["llm_select/selected.parquet"]),
-        receipt=files["llm_select/receipt.jsonl"],
-        others=_others(corpus, stage.dep("baseline/selections.parquet")),
-        clusters=read_document(files["cluster/clusters.json"], CLUSTERS_KEYS),
-        usage=read_document(files["llm_select/usage.json"], USAGE_KEYS),
-        metrics=read_document(files["measure/metrics.json"], METRICS_KEYS),
-        verdict=read_document(files["validate/result.json"], VERDICT_KEYS),
+        receipts=files["llm_select/receipt.jsonl"],
+        others=_others(corpus, files["baseline/selections.parquet"]),
+        clusters=Clusters.read(files["cluster/clusters.json"]),
+        usage=Usage.read(files["llm_select/usage.json"]),
+        metrics=Metrics.read(files["measure/metrics.json"]),
+        validation=ValidationResult.read(files["validate/result.json"]),
         params=stage.params,
         hashes={tail: provenance.digest(path) for tail, path in files.items()},
     )
 
 
 def _others(corpus: Corpus, path: Path) -> dict[str, Rows]:
-    """What each other method would choose with its first seed."""
-    found: dict[str, Rows] = {}
-    for one in read_selections(path, corpus):
-        found.setdefault(one.method, one.rows)
-    return found
+    """Return what each other method would select with its first seed."""
+    others: dict[str, Rows] = {}
+    for selection in read_selections(path, corpus):
+        others.setdefault(selection.method, selection.rows)
+    return others
 
 
-def _listed(evidence: Evidence) -> list[dict[str, Any]]:
-    """The first selected records in words."""
-    rows = evidence.selected.slice(0, MAX_LISTED).select(["prompt", "slot", "cluster", "id"])
-    texts = [shorten(evidence.corpus.texts[row], MAX_CHARS) for row in evidence.rows[:MAX_LISTED]]
+def _listed(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """Return the first selected records with their texts."""
+    rows = inputs.selected.slice(0, MAX_LISTED).select(["prompt", "slot", "cluster", "id"])
+    texts = [truncate(inputs.corpus.texts[row], MAX_CHARS) for row in inputs.rows[:MAX_LISTED]]
     return [row | {"text": text} for row, text in zip(rows.to_pylist(), texts, strict=True)]

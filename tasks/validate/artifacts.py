@@ -1,6 +1,6 @@
-"""What the stages left behind, as `validate` reads it, and the limits it holds that against."""
+"""The outputs that `validate` checks, and the limits that it checks them against."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.lib.core.errors import DataError
-from tasks.lib.core.json_files import REMAKE
+from tasks.lib.core.errors import REMAKE, DataError
 from tasks.lib.core.records import record_id
+from tasks.lib.documents.clusters import Clusters
+from tasks.lib.documents.usage import Usage
 from tasks.lib.unique import read_vectors
 
 Norms = npt.NDArray[np.float64]
@@ -27,10 +28,8 @@ class Artifacts:
 
     Attributes:
         n_rows: Rows of the source, as ingest counted them.
-        pool: The `outline` of the pool.
+        pool: The pool as `summarise` gives it.
         norms: float64, shape (n,); the Euclidean norm of each row of vectors.npy.
-        clusters: clusters.json.
-        usage: usage.json.
     """
 
     n_rows: int
@@ -40,21 +39,21 @@ class Artifacts:
     dedupe_dropped: pa.Table
     norms: Norms
     prompts: pa.Table
-    clusters: Mapping[str, Any]
+    clusters: Clusters
     picks: pa.Table
     selected: pa.Table
-    usage: Mapping[str, Any]
+    usage: Usage
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a run is held to: parameters, and how many records there are to be.
+    """The limits of a run: parameters, and how many records must be selected.
 
     Attributes:
-        n_selected: The largest budget; of a partial selection, as many as it says it has.
-        budgets: Ascending; each selection is the beginning of the next.
-        is_partial: The money cap was reached, so rounds may lack prompts.
-        is_judge_strict: A fault of the judge's fails the run; else it is a warning.
+        n_selected: The largest budget; for a partial selection, the number it states.
+        budgets: Ascending; each selection begins with the one before.
+        is_partial: Whether the money cap was reached, so that rounds may lack prompts.
+        is_judge_strict: Whether a fault of the judge fails the run; else it is a warning.
     """
 
     n_selected: int
@@ -70,23 +69,23 @@ class Limits:
     max_chars: int
 
 
-def outline(schema: pa.Schema, records: Iterable[pa.RecordBatch]) -> pa.Table:
-    """What is checked of a pool, without its texts.
+def summarise(schema: pa.Schema, records: Iterable[pa.RecordBatch]) -> pa.Table:
+    """Reduce a pool to what is checked of it, without its texts.
 
-    Of the ids the ids; of any other column of `schema` True, or null where there is no value; and
-    ``recomputed_id``, the id that the record's text gives.
+    The column ``id`` stays; every other column of `schema` becomes True, or null where there is no
+    value; ``recomputed_id`` is the id computed from the record's text.
     """
     kinds = [(name, pa.string() if name == "id" else pa.bool_()) for name in schema.names]
     made = pa.schema([*kinds, ("recomputed_id", pa.string())])
-    return pa.Table.from_batches([_outline(batch, made) for batch in records], made)
+    return pa.Table.from_batches([_summarise(batch, made) for batch in records], made)
 
 
-def _outline(batch: pa.RecordBatch, made: pa.Schema) -> pa.RecordBatch:
-    def there(name: str) -> list[Any]:
+def _summarise(batch: pa.RecordBatch, made: pa.Schema) -> pa.RecordBatch:
+    def presence(name: str) -> list[Any]:
         return [is_valid or None for is_valid in batch[name].is_valid().to_pylist()]
 
     names = batch.schema.names
-    columns: list[Any] = [batch["id"] if name == "id" else there(name) for name in names]
+    columns: list[Any] = [batch["id"] if name == "id" else presence(name) for name in names]
     texts = zip(batch["instruction"].to_pylist(), batch["input"].to_pylist(), strict=True)
     columns.append([record_id(instruction or "", text or "") for instruction, text in texts])
     arrays = [pa.array(column, f.type) for column, f in zip(columns, made, strict=True)]
@@ -94,15 +93,15 @@ def _outline(batch: pa.RecordBatch, made: pa.Schema) -> pa.RecordBatch:
 
 
 def source_rows(pool: Path) -> int:
-    """The rows of the source, which ingest wrote into the footer of the pool.
+    """Read the number of rows of the source, which ingest wrote into the footer of the pool.
 
     Raises:
-        DataError: The footer does not tell.
+        DataError: The footer does not contain it.
     """
-    told = (pq.read_metadata(pool).metadata or {}).get(b"n_rows", b"")
-    if not told.isdigit():
+    n_rows = (pq.read_metadata(pool).metadata or {}).get(b"n_rows", b"")
+    if not n_rows.isdigit():
         raise DataError("the footer lacks n_rows", where=str(pool), fix=REMAKE)
-    return int(told)
+    return int(n_rows)
 
 
 def row_norms(path: Path) -> Norms:

@@ -1,6 +1,6 @@
-"""The expectations of Great Expectations that the suites use, in short words.
+"""Short names for the expectations of Great Expectations that the suites use.
 
-The last argument is the sentence that a report shows in the expectation's place.
+The last argument is the sentence that a report shows for the expectation.
 """
 
 from collections.abc import Sequence
@@ -11,48 +11,48 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 
 
 def present(column: str, text: str) -> Expectation:
-    """The column has a value in each row."""
+    """Expect a value in each row of the column."""
     return gxe.ExpectColumnValuesToNotBeNull(column=column, description=text)
 
 
 def absent(
     column: str, text: str, *, max_share: float = 0, is_warning: bool = False
 ) -> Expectation:
-    """The column has a value in no row, or in no more than a share of them."""
+    """Expect no value in the column, or values in at most a share of the rows."""
     return gxe.ExpectColumnValuesToBeNull(
         column=column, mostly=1 - max_share, severity=_severity(is_warning), description=text
     )
 
 
 def distinct(column: str, text: str) -> Expectation:
-    """No value of the column comes twice."""
+    """Expect no value of the column twice."""
     return gxe.ExpectColumnValuesToBeUnique(column=column, description=text)
 
 
 def distinct_together(names: list[str], text: str) -> Expectation:
-    """No combination of the columns' values comes twice."""
+    """Expect no combination of the columns' values twice."""
     return gxe.ExpectCompoundColumnsToBeUnique(column_list=names, description=text)
 
 
 def matches(column: str, pattern: str, text: str) -> Expectation:
-    """The pattern is found in each value."""
+    """Expect to find the pattern in each value."""
     return gxe.ExpectColumnValuesToMatchRegex(column=column, regex=pattern, description=text)
 
 
 def within(column: str, values: Sequence[object], text: str) -> Expectation:
-    """Each value is one of `values`."""
+    """Expect each value to be one of `values`."""
     return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(values), description=text)
 
 
 def between(column: str, low: float | None, high: float | None, text: str) -> Expectation:
-    """Each value is `low` or more and `high` or less; None sets no bound."""
+    """Expect each value to be from `low` to `high`; None sets no bound."""
     return gxe.ExpectColumnValuesToBeBetween(
         column=column, min_value=low, max_value=high, description=text
     )
 
 
 def equal(column: str, other: str, text: str) -> Expectation:
-    """The two columns agree in each row in which both have a value."""
+    """Expect the two columns to agree in each row in which both have a value."""
     return gxe.ExpectColumnPairValuesToBeEqual(
         column_A=column,
         column_B=other,
@@ -62,7 +62,7 @@ def equal(column: str, other: str, text: str) -> Expectation:
 
 
 def at_least(larger: str, smaller: str, text: str, *, is_warning: bool = False) -> Expectation:
-    """In each row `larger` is no less than `smaller`."""
+    """Expect `larger` to be at least `smaller` in each row."""
     return gxe.ExpectColumnPairValuesAToBeGreaterThanB(
         column_A=larger,
         column_B=smaller,
@@ -73,12 +73,12 @@ def at_least(larger: str, smaller: str, text: str, *, is_warning: bool = False) 
 
 
 def columns(names: list[str], text: str) -> Expectation:
-    """The table has these columns in this order."""
+    """Expect these columns in this order."""
     return gxe.ExpectTableColumnsToMatchOrderedList(column_list=names, description=text)
 
 
 def count(n_rows: int, text: str) -> Expectation:
-    """The table has this many rows."""
+    """Expect this number of rows."""
     return gxe.ExpectTableRowCountToEqual(value=n_rows, description=text)
 
 

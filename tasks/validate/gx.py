@@ -1,7 +1,7 @@
 """Great Expectations, run in memory over tables: findings in our words, Data Docs as its own.
 
-The one module that knows its contexts. It writes nothing but the Data Docs, tells nobody of
-its use, and shows no progress bars.
+The only module that knows its contexts. It writes nothing but the Data Docs, sends no telemetry,
+and shows no progress bars.
 """
 
 import os
@@ -22,24 +22,22 @@ from great_expectations.data_context.types.base import (
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
-from tasks.validate.result import Finding
+from tasks.lib.documents.validation import Finding
 from tasks.validate.table import Table
 
 MAX_ROWS_NAMED = 10  # in the detail of a finding; Data Docs show as many
 MAX_VALUE_CHARS = 60
 
 
-class Examination(NamedTuple):
-    """The findings in the order of the suites, and the context that can show them."""
+class GxRun(NamedTuple):
+    """The findings in the order of the suites, and the context that can render them."""
 
     findings: list[Finding]
     context: EphemeralDataContext
 
 
-def examine(
-    tables: Mapping[str, Table], suites: Mapping[str, Sequence[Expectation]]
-) -> Examination:
-    """Hold each table against its suite. An expectation that cannot be evaluated is not met."""
+def run_gx(tables: Mapping[str, Table], suites: Mapping[str, Sequence[Expectation]]) -> GxRun:
+    """Check each table against its suite. An expectation that cannot be evaluated is not met."""
     config = DataContextConfig(
         store_backend_defaults=InMemoryStoreBackendDefaults(),
         progress_bars=ProgressBarsConfig(globally=False),
@@ -63,15 +61,15 @@ def examine(
                 "unexpected_index_column_names": tables[name].key,
             },
         )
-        # It puts what could not be evaluated first; ours is the order of the suite.
-        by_text = {_text(one): one for one in result.results}
-        ordered = [by_text[one.description or ""] for one in suite]
-        findings += [_finding(name, one, tables[name].key) for one in ordered]
-    return Examination(findings, context)
+        # It puts what could not be evaluated first; we keep the order of the suite.
+        by_text = {_text(outcome): outcome for outcome in result.results}
+        ordered = [by_text[expectation.description or ""] for expectation in suite]
+        findings += [_finding(name, outcome, tables[name].key) for outcome in ordered]
+    return GxRun(findings, context)
 
 
 def write_docs(context: EphemeralDataContext, folder: Path) -> Path:
-    """Write the Data Docs of an examination in place of what is in `folder`.
+    """Write the Data Docs of a run, replacing what is in `folder`.
 
     Returns:
         The page to open first.
@@ -93,7 +91,7 @@ def write_docs(context: EphemeralDataContext, folder: Path) -> Path:
 
 
 def _text(result: ExpectationValidationResult) -> str:
-    """The sentence of an expectation."""
+    """Return the sentence of an expectation."""
     config = result.expectation_config
     return (config and config.description) or ""
 
@@ -102,17 +100,23 @@ def _finding(table: str, result: ExpectationValidationResult, key: Sequence[str]
     detail = "" if result.success else _detail(result, key)
     config = result.expectation_config
     is_warning = config is not None and config.severity == FailureSeverity.WARNING
-    return Finding(table, _text(result), bool(result.success), detail, is_warning)
+    return Finding(
+        table=table,
+        expectation=_text(result),
+        success=bool(result.success),
+        detail=detail,
+        is_warning=is_warning,
+    )
 
 
 def _detail(result: ExpectationValidationResult, key: Sequence[str]) -> str:
-    """Which rows break an expectation, the first of them by key and values, or what was found."""
-    told: Any = result.to_json_dict()["result"]
-    if "unexpected_count" in told:
-        named = "; ".join(_row(row, key) for row in told["partial_unexpected_index_list"])
-        return f"{told['unexpected_count']:,} of {told['element_count']:,} rows: {named}"
-    if "observed_value" in told:
-        return f"found {told['observed_value']}"
+    """Describe the rows that break an expectation, the first ones by key and values."""
+    facts: Any = result.to_json_dict()["result"]
+    if "unexpected_count" in facts:
+        named = "; ".join(_row(row, key) for row in facts["partial_unexpected_index_list"])
+        return f"{facts['unexpected_count']:,} of {facts['element_count']:,} rows: {named}"
+    if "observed_value" in facts:
+        return f"found {facts['observed_value']}"
     return f"could not be evaluated: {_reason(result.exception_info)}"
 
 
@@ -127,6 +131,6 @@ def _value(value: Any) -> str:
 
 
 def _reason(exception_info: Mapping[str, Any]) -> str:
-    """The message of the first exception; they come one, or one for each metric by its name."""
+    """Return the message of the first exception: there is one, or one for each metric by name."""
     infos = [exception_info] if "exception_message" in exception_info else exception_info.values()
     return next(str(info["exception_message"]) for info in infos if info["exception_message"])

@@ -1,4 +1,4 @@
-"""The tables of what came before a model was asked: conservation, ids, vectors and prompts."""
+"""The tables of the stages before a model is asked: conservation, ids, vectors and prompts."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from tasks.validate.table import Table, n_distinct, texts
 
 
 def pool_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
-    """Tables by name, as `tasks.validate.suite` knows them."""
+    """Make the tables by name, as `tasks.validate.suite` knows them."""
     return {
         "stages": _stages(artifacts, limits),
         "pool": _pool(artifacts),
@@ -21,7 +21,7 @@ def pool_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
 
 
 def _stages(artifacts: Artifacts, limits: Limits) -> Table:
-    """One row a stage: what went in, and what became of it."""
+    """Make one row for each stage: what went in, and where it went."""
     n_pool, n_unique = len(artifacts.pool), len(artifacts.unique)
     rows = [
         ("ingest", artifacts.n_rows, n_pool, len(artifacts.ingest_dropped)),
@@ -35,12 +35,12 @@ def _stages(artifacts: Artifacts, limits: Limits) -> Table:
 
 
 def _pool(artifacts: Artifacts) -> Table:
-    """One row a record, with the id that its text gives."""
+    """Make one row for each record, with the id computed from its text."""
     return Table(artifacts.pool.to_pandas(), ["id"])
 
 
 def _dedupe_dropped(artifacts: Artifacts) -> Table:
-    """One row a dropped duplicate, with where it and its original stand."""
+    """Make one row for each dropped duplicate: where it and its original are."""
     frame = artifacts.dedupe_dropped.to_pandas()
     pool, unique = set(texts(artifacts.pool, "id")), set(texts(artifacts.unique, "id"))
     frame = frame.assign(
@@ -52,7 +52,7 @@ def _dedupe_dropped(artifacts: Artifacts) -> Table:
 
 
 def _unique(artifacts: Artifacts) -> Table:
-    """One row a kept record, with the number of slots it stands in."""
+    """Make one row for each kept record, with the number of its slots."""
     frame = artifacts.unique.to_pandas()
     n_slots = artifacts.prompts["id"].to_pandas().value_counts()
     frame = frame.assign(
@@ -63,15 +63,15 @@ def _unique(artifacts: Artifacts) -> Table:
 
 
 def _vectors(artifacts: Artifacts) -> Table:
-    """One row a vector, counted from 1, with its norm."""
+    """Make one row for each vector, counted from 1, with its norm."""
     rows = np.arange(1, len(artifacts.norms) + 1)
-    # Great Expectations passes over NaN in a range; as absent values they have their own check.
+    # Great Expectations ignores NaN in a range check; another check finds absent values.
     norms = np.where(np.isfinite(artifacts.norms), artifacts.norms, np.nan)
     return Table(pd.DataFrame({"row": rows, "norm": norms}), ["row"])
 
 
 def _prompts(artifacts: Artifacts) -> Table:
-    """One row a prompt: its number and the one it should have, its size, bounds and slots."""
+    """Make one row for each prompt: its number and the expected one, its size, bounds and slots."""
     slots = artifacts.prompts.to_pandas().groupby("prompt")["slot"]
     frame = slots.agg(
         size="size", n_slots="nunique", first_slot="min", last_slot="max"

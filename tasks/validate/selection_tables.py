@@ -1,4 +1,4 @@
-"""The tables of what the model chose: picks, quotas, the selection and what is told of it."""
+"""The tables of what the model chose: picks, quotas, the selection and reported numbers."""
 
 import numpy as np
 import pandas as pd
@@ -9,14 +9,14 @@ from tasks.lib.core.schemas import PROVENANCE
 from tasks.lib.text.shingles import normalise
 from tasks.validate.artifacts import METHODS, Artifacts, Limits
 from tasks.validate.judge_table import judge_table
-from tasks.validate.near_exact import find_twins
+from tasks.validate.near_exact import find_near_duplicates
 from tasks.validate.table import Table, fields, n_distinct, record_ids, texts
 
 
 def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
-    """Tables by name, as `tasks.validate.suite` knows them."""
+    """Make the tables by name, as `tasks.validate.suite` knows them."""
     return {
-        "told": _told(artifacts, limits),
+        "reported": _reported(artifacts, limits),
         "picks": _picks(artifacts),
         "quotas": _quotas(artifacts, limits),
         "selected": _selected(artifacts, limits),
@@ -26,46 +26,46 @@ def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
     }
 
 
-def _told(artifacts: Artifacts, limits: Limits) -> Table:
-    """One row a number that a stage tells, beside the same number counted.
+def _reported(artifacts: Artifacts, limits: Limits) -> Table:
+    """Make one row for each number that a stage reports, with the same number counted.
 
-    What is told of rounds is their plan, which a partial selection did not carry out.
+    Reported rounds are planned rounds, which a partial selection did not complete.
     """
     clusters, usage = artifacts.clusters, artifacts.usage
     n_prompts = n_distinct(artifacts.prompts, "prompt")
     n_candidates = len(artifacts.prompts)
     methods = texts(artifacts.selected, "method")
     rows = [
-        ("n_records of clusters.json", clusters["n_records"], len(artifacts.unique)),
-        ("n_prompts of clusters.json", clusters["n_prompts"], n_prompts),
-        ("selected of usage.json", usage["selected"], len(methods)),
+        ("n_records of clusters.json", clusters.n_records, len(artifacts.unique)),
+        ("n_prompts of clusters.json", clusters.n_prompts, n_prompts),
+        ("selected of usage.json", usage.selected, len(methods)),
     ]
     for method in METHODS:
-        told = usage["methods"].get(method, 0)
-        rows.append((f"methods.{method} of usage.json", told, methods.count(method)))
+        n_reported = usage.methods.get(method, 0)
+        rows.append((f"methods.{method} of usage.json", n_reported, methods.count(method)))
     if limits.is_partial:
-        return Table(pd.DataFrame(rows, columns=["what", "told", "counted"]), ["what"])
+        return Table(pd.DataFrame(rows, columns=["what", "reported", "counted"]), ["what"])
     by_round = _by_round(artifacts)
     n_asked = n_distinct(by_round.get(1, artifacts.picks[:0]), "prompt")
     rows.append(("prompts with picks of round 1", n_prompts, n_asked))
-    rows.append(("number of rounds of usage.json", len(usage["rounds"]), len(by_round)))
-    for told in usage["rounds"]:
-        picks = by_round.get(told["round"], artifacts.picks[:0])
-        of = f"of round {told['round']} of usage.json"
+    rows.append(("number of rounds of usage.json", len(usage.rounds), len(by_round)))
+    for planned in usage.rounds:
+        picks = by_round.get(planned.round, artifacts.picks[:0])
+        of = f"of round {planned.round} of usage.json"
         rows += [
-            (f"n_prompts {of}", told["n_prompts"], n_distinct(picks, "prompt")),
-            (f"n_candidates {of}", told["n_candidates"], n_candidates),
-            (f"n_picks {of}", told["n_picks"], len(picks)),
+            (f"n_prompts {of}", planned.n_prompts, n_distinct(picks, "prompt")),
+            (f"n_candidates {of}", planned.n_candidates, n_candidates),
+            (f"n_picks {of}", planned.n_picks, len(picks)),
         ]
-        n_candidates = told["n_prompts"]  # the first pick of each goes on
-    return Table(pd.DataFrame(rows, columns=["what", "told", "counted"]), ["what"])
+        n_candidates = planned.n_prompts  # the first pick of each goes on
+    return Table(pd.DataFrame(rows, columns=["what", "reported", "counted"]), ["what"])
 
 
 def _picks(artifacts: Artifacts) -> Table:
-    """One row a pick of any round: whether its record was a candidate, and where it was shown.
+    """Make one row for each pick: whether its record was a candidate, and where it was shown.
 
-    The slots of round 1 alone are stored; candidates of a later round are the first picks of each
-    prompt before it.
+    Only the slots of round 1 are stored; candidates of a later round are the first picks of each
+    prompt of the round before.
     """
     frame = artifacts.picks.to_pandas()
     places = _places(artifacts)
@@ -82,10 +82,10 @@ def _picks(artifacts: Artifacts) -> Table:
 
 
 def _quotas(artifacts: Artifacts, limits: Limits) -> Table:
-    """One row a prompt of a round: its picks, their ranks, and how many it was to give.
+    """Make one row for each prompt of a round: its picks, their ranks, and its quota.
 
-    Its prompts share the largest budget that the round serves, and none gives two more than
-    another; or each gives one. Of a partial selection no number is expected.
+    The prompts of a round share the largest budget that it serves, and their quotas differ by at
+    most one; or each gives one. A partial selection has no quotas.
     """
     ranks = artifacts.picks.to_pandas().groupby(["round", "prompt"])["rank"]
     frame = ranks.agg(
@@ -105,10 +105,10 @@ def _quotas(artifacts: Artifacts, limits: Limits) -> Table:
 
 
 def _selected(artifacts: Artifacts, limits: Limits) -> Table:
-    """One row a selected record, beside the pick that it should be: the last one of its record.
+    """Make one row for each selected record, with the pick it should equal: its last one.
 
-    Picks of a round before the one that serves the largest budget do not count, but that they fill
-    up a partial selection.
+    Picks of rounds before the one that serves the largest budget do not count, except that they
+    fill up a partial selection.
     """
     frame = artifacts.selected.select(["id", *PROVENANCE, "cluster"]).to_pandas()
     picks = artifacts.picks.to_pandas()
@@ -116,10 +116,10 @@ def _selected(artifacts: Artifacts, limits: Limits) -> Table:
     serving = n_picks.index[(n_picks <= limits.n_selected) | limits.is_partial]
     picks = picks[picks["round"].isin(serving)].sort_values("round", kind="stable")
     picks = picks.drop_duplicates("id", keep="last").set_index("id")
-    beside = {f"pick_{name}": frame["id"].map(picks[name]) for name in PROVENANCE}
+    pick_columns = {f"pick_{name}": frame["id"].map(picks[name]) for name in PROVENANCE}
     round_before = frame["round"].shift(fill_value=len(n_picks))
     frame = frame.assign(
-        **beside,
+        **pick_columns,
         shown_cluster=frame["id"].map(_places(artifacts)["cluster"]),
         round_before=round_before,
         rank_before=frame["rank"].shift(fill_value=1).where(frame["round"] == round_before, 1),
@@ -130,28 +130,28 @@ def _selected(artifacts: Artifacts, limits: Limits) -> Table:
 
 
 def _texts(artifacts: Artifacts, limits: Limits) -> Table:
-    """One row a selected record: how long its text is, and an earlier one that says the same."""
-    ids, written = texts(artifacts.selected, "id"), fields(artifacts.selected)
-    read = [(normalise(instruction), normalise(text)) for instruction, text in written]
-    twins = find_twins(read, limits.near_threshold)
+    """Make one row for each selected record: the length of its text, and an earlier duplicate."""
+    ids, raw = texts(artifacts.selected, "id"), fields(artifacts.selected)
+    normalised = [(normalise(instruction), normalise(text)) for instruction, text in raw]
+    duplicates = find_near_duplicates(normalised, limits.near_threshold)
     first: dict[str, str] = {}
     same_as: list[str | None] = []
-    for record, pair in zip(ids, read, strict=True):
+    for record, pair in zip(ids, normalised, strict=True):
         text = normalise(record_text(*pair))
         same_as.append(first.get(text))
         first.setdefault(text, record)
     columns = {
         "id": ids,
-        "instruction_chars": [len(instruction) for instruction, _ in read],
-        "chars": [len(instruction) + len(text) for instruction, text in written],
+        "instruction_chars": [len(instruction) for instruction, _ in normalised],
+        "chars": [len(instruction) + len(text) for instruction, text in raw],
         "same_as": same_as,
-        "near_to": [twin and f"{ids[twin.number]} by {twin.similarity:.3f}" for twin in twins],
+        "near_to": [d and f"{ids[d.number]} by {d.similarity:.3f}" for d in duplicates],
     }
     return Table(pd.DataFrame(columns), ["id"])
 
 
 def _methods(artifacts: Artifacts, limits: Limits) -> Table:
-    """One row a way in which picks were made, with its share and the share it may have."""
+    """Make one row for each way to pick, with its share of the picks and the allowed share."""
     methods = texts(artifacts.selected, "method")
     columns = {
         "method": METHODS,
@@ -162,11 +162,11 @@ def _methods(artifacts: Artifacts, limits: Limits) -> Table:
 
 
 def _places(artifacts: Artifacts) -> pd.DataFrame:
-    """Prompt, slot and cluster of each candidate of round 1, by id."""
+    """Return prompt, slot and cluster of each candidate of round 1, by id."""
     return artifacts.prompts.to_pandas().drop_duplicates("id").set_index("id")
 
 
 def _by_round(artifacts: Artifacts) -> dict[int, pa.Table]:
-    """The picks of each round."""
+    """Return the picks of each round."""
     rounds = artifacts.picks["round"].to_numpy()
     return {int(n): artifacts.picks.filter(pa.array(rounds == n)) for n in np.unique(rounds)}

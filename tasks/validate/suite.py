@@ -1,4 +1,4 @@
-"""What is expected of each table, as data: one Great Expectations suite a table.
+"""What is expected of each table, as data: one Great Expectations suite for each table.
 
 The last argument of each is the sentence that a report shows, distinct within its table.
 """
@@ -22,18 +22,20 @@ from tasks.validate.expectations import (
     within,
 )
 
-NORM_TOLERANCE = 1e-3  # a float32 sum of a thousand squares is well within; a raw vector is not
+NORM_TOLERANCE = 1e-3  # float32 sums of a thousand squares are well within; a raw vector is not
 
 
 def suites(limits: Limits) -> dict[str, list[Expectation]]:
-    """The expectations of each table, in reading order."""
+    """Return the expectations of each table, in reading order."""
     return {
-        "stages": [equal("rows_in", "accounted", "Rows in are rows kept plus rows dropped")],
-        "told": [equal("told", "counted", "The numbers that stages tell are those one counts")],
+        "stages": [equal("rows_in", "accounted", "Rows in equal rows kept plus rows dropped")],
+        "reported": [
+            equal("reported", "counted", "Numbers that stages report equal those counted")
+        ],
         "pool": [
             columns([*POOL.names, "recomputed_id"], "The columns are those of a pool"),
-            present("id", "No id is absent"),
-            present("instruction", "No instruction is absent"),
+            present("id", "Every record has an id"),
+            present("instruction", "Every record has an instruction"),
             distinct("id", "No id occurs twice"),
             matches("id", "^[0-9a-f]{16}$", "Each id is 16 hexadecimal digits"),
             equal("id", "recomputed_id", "Each id is the hash of its record's text"),
@@ -44,15 +46,15 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
         "dedupe_dropped": [
             within("reason", list(DedupeDrop), "Each duplicate has a known reason"),
             distinct("id", "No record is dropped twice"),
-            within("in_pool", [True], "Each duplicate is of the pool"),
-            within("kept", [False], "No duplicate is kept as well"),
+            within("in_pool", [True], "Each duplicate is in the pool"),
+            within("kept", [False], "No duplicate is also kept"),
             within("original_kept", [True], "The original of each duplicate is kept"),
             between("similarity", 0, 1, "Each similarity is between 0 and 1"),
         ],
         "unique": [
             distinct("id", "No record is kept twice"),
-            within("in_pool", [True], "Each kept record is of the pool"),
-            within("n_slots", [1], "Each kept record stands in exactly one slot"),
+            within("in_pool", [True], "Each kept record is in the pool"),
+            within("n_slots", [1], "Each kept record has exactly one slot"),
         ],
         "vectors": [
             present("norm", "Each vector is finite"),
@@ -60,60 +62,67 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
         ],
         "prompts": [
             equal("prompt", "expected", "Prompts are numbered from 1 without gaps"),
-            at_least("size", "smallest", "Sizes differ by one at most: none is too small"),
-            at_least("largest", "size", "Sizes differ by one at most: none is too large"),
-            within("first_slot", [1], "Slots begin with 1"),
-            equal("last_slot", "size", "Slots end with the size of the prompt"),
-            equal("n_slots", "size", "No slot is taken twice"),
+            at_least("size", "smallest", "Sizes differ by at most one: none is too small"),
+            at_least("largest", "size", "Sizes differ by at most one: none is too large"),
+            within("first_slot", [1], "Slots start at 1"),
+            equal("last_slot", "size", "The last slot equals the size of the prompt"),
+            equal("n_slots", "size", "No slot is used twice"),
         ],
         "picks": [
             distinct_together(["round", "id"], "No record is picked twice in a round"),
             distinct_together(["round", "prompt", "slot"], "No slot is picked twice in a round"),
             within("method", METHODS, "Each pick was made in a known way"),
-            within("shown", [True], "Each pick was a candidate of its round"),
-            equal("prompt", "shown_prompt", "Each pick is of the prompt that showed it"),
-            equal("slot", "shown_slot", "Each pick is of the slot that showed it"),
+            within("shown", [True], "Each pick was a candidate in its round"),
+            equal("prompt", "shown_prompt", "Each pick has the prompt that showed it"),
+            equal("slot", "shown_slot", "Each pick has the slot that showed it"),
         ],
         "quotas": [
-            at_least("n_picks", "fewest", "No prompt gives fewer than its share"),
-            at_least("most", "n_picks", "No prompt gives more than its share"),
-            within("first_rank", [1], "Ranks begin with 1"),
-            equal("last_rank", "n_picks", "Ranks end with the number of picks"),
+            at_least("n_picks", "fewest", "No prompt gives fewer picks than its share"),
+            at_least("most", "n_picks", "No prompt gives more picks than its share"),
+            within("first_rank", [1], "Ranks start at 1"),
+            equal("last_rank", "n_picks", "The last rank equals the number of picks"),
             equal("n_ranks", "n_picks", "No rank is given twice"),
         ],
         "selected": [
             count(limits.n_selected, f"There are exactly {limits.n_selected:,} records"),
             distinct("id", "No record is selected twice"),
-            within("in_pool", [True], "Each record is of the pool"),
+            within("in_pool", [True], "Each record is in the pool"),
             equal("id", "recomputed_id", "Each id is the hash of its record's text"),
             present("pick_round", "Each record was picked in a round that selects"),
-            equal("round", "pick_round", "Each round is that of the pick"),
-            equal("prompt", "pick_prompt", "Each prompt is that of the pick"),
-            equal("slot", "pick_slot", "Each slot is that of the pick"),
-            equal("rank", "pick_rank", "Each rank is that of the pick"),
-            equal("votes", "pick_votes", "Each number of votes is that of the pick"),
-            equal("method", "pick_method", "Each method is that of the pick"),
+            equal("round", "pick_round", "The round is that of the pick"),
+            equal("prompt", "pick_prompt", "The prompt is that of the pick"),
+            equal("slot", "pick_slot", "The slot is that of the pick"),
+            equal("rank", "pick_rank", "The rank is that of the pick"),
+            equal("votes", "pick_votes", "The number of votes is that of the pick"),
+            equal("method", "pick_method", "The method is that of the pick"),
             at_least("round_before", "round", "Smaller budgets come first"),
-            at_least("rank", "rank_before", "The best ranks come first in each"),
-            equal("cluster", "shown_cluster", "Each cluster is that of the candidate"),
+            at_least("rank", "rank_before", "The best ranks come first in each round"),
+            equal("cluster", "shown_cluster", "The cluster is that of the candidate"),
         ],
         "texts": [
             between("instruction_chars", 1, None, "No instruction is blank"),
-            between("chars", None, limits.max_chars, f"No text is over {limits.max_chars:,} long"),
-            absent("same_as", "No two texts are the same but for case, forms and white space"),
+            between(
+                "chars",
+                None,
+                limits.max_chars,
+                f"No text has more than {limits.max_chars:,} characters",
+            ),
+            absent("same_as", "No two texts differ only in case, Unicode forms or white space"),
             absent("near_to", "No two texts are near-duplicates", is_warning=True),
             absent(
                 "near_to",
-                f"No more than {limits.max_near_rate:g} of the texts nearly repeat another",
+                f"At most {limits.max_near_rate:g} of the texts are near-duplicates",
                 max_share=limits.max_near_rate,
             ),
         ],
-        "methods": [at_least("max_share", "share", "No method has more than its share")],
+        "methods": [
+            at_least("max_share", "share", "No method has more than its share of the picks")
+        ],
         "judge": [
             at_least(
                 "allowed",
                 "found",
-                "The judge goes by the texts, not by slots, and not by chance",
+                "The judge decides by the texts, not by slots, and not at random",
                 is_warning=not limits.is_judge_strict,
             )
         ],

@@ -1,4 +1,4 @@
-"""What an expectation looks at, and what such tables are made of."""
+"""The tables that expectations check, and helpers to make them."""
 
 from typing import NamedTuple, cast
 
@@ -11,7 +11,7 @@ from tasks.lib.core.records import record_id
 class Table(NamedTuple):
     """One row for each thing that can be wrong, and the columns that name it in a message.
 
-    Claims stand beside what is true of them, so that a failed expectation can name the row.
+    A row holds what is claimed and what was counted, so that a failed expectation can name it.
     """
 
     frame: pd.DataFrame
@@ -19,20 +19,20 @@ class Table(NamedTuple):
 
 
 def texts(rows: pa.Table, column: str) -> list[str]:
-    """The texts of a column; a null, which breaks an expectation of its own, is empty."""
+    """Return the texts of a column; a null, which another expectation forbids, is empty."""
     return [cast(str, text) or "" for text in rows[column].to_pylist()]
 
 
 def fields(records: pa.Table) -> list[tuple[str, str]]:
-    """Instruction and input of each record."""
+    """Return the instruction and input of each record."""
     return list(zip(texts(records, "instruction"), texts(records, "input"), strict=True))
 
 
 def record_ids(records: pa.Table) -> list[str]:
-    """The id that the text of each record gives."""
+    """Compute the id of each record from its text."""
     return [record_id(*pair) for pair in fields(records)]
 
 
 def n_distinct(rows: pa.Table, column: str) -> int:
-    """How many values a column has."""
+    """Count the different values of a column."""
     return len(rows[column].unique())

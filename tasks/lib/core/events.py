@@ -1,45 +1,121 @@
-"""What a step tells whoever started it: that it began, how far it is, and how it ended.
+"""What a step reports to the process that started it: its start, log lines, progress and end.
 
-DVC turns every failure into exit status 255, so a step also writes its story to the file that
-SELECTLLM_EVENTS names, one JSON object a line. Without that variable it is only logged.
+DVC turns every failure into exit status 255, so a step also writes events to the file that
+SELECTLLM_EVENTS names, one JSON object a line. Without that variable they are only logged.
 """
 
-import json
 import logging
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 EVENTS_VARIABLE = "SELECTLLM_EVENTS"
 RUN_VARIABLE = "SELECTLLM_RUN_ID"
 LOG_EVERY_S = 5.0  # progress lines in a log
-TELL_EVERY_S = 0.5  # progress events, which only move a bar
+REPORT_EVERY_S = 0.5  # progress events, which only move a bar
 
 log = logging.getLogger("selectllm")
 
 
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    step: str
+
+
+class Started(_Event):
+    """The step began its work."""
+
+    event: Literal["started"] = "started"
+
+
+class Logged(_Event):
+    """The step logged a line, at a level of the module logging."""
+
+    event: Literal["log"] = "log"
+    level: int
+    text: str
+
+
+class Advanced(_Event):
+    """The step has done so many units of its total."""
+
+    event: Literal["progress"] = "progress"
+    done: int
+    total: int
+    unit: str
+
+
+class Ended(_Event):
+    """The step ended; `reason` is the text of its error, empty for exit code 0."""
+
+    event: Literal["ended"] = "ended"
+    exit_code: int
+    reason: str
+
+
+Event = Annotated[Started | Logged | Advanced | Ended, Field(discriminator="event")]
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+class NewEvents(NamedTuple):
+    """Events that were read, and the offset to read on from."""
+
+    events: list[Event]
+    offset: int
+
+
+def read_events(path: Path, offset: int = 0) -> NewEvents:
+    """Read complete lines after `offset`; return them and the new offset."""
+    if not path.exists():
+        return NewEvents([], offset)
+    with path.open("rb") as file:
+        file.seek(offset)
+        unread = file.read()
+    complete = unread[: unread.rfind(b"\n") + 1]
+    events = [_EVENT.validate_json(line) for line in complete.splitlines()]
+    return NewEvents(events, offset + len(complete))
+
+
 class Events:
-    """The events of one run of one step."""
+    """Writes the events of one run of one step."""
 
     def __init__(self, step: str) -> None:
         path = os.environ.get(EVENTS_VARIABLE)
         self._path = Path(path) if path else None
         if self._path:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._common = {"run": os.environ.get(RUN_VARIABLE, ""), "step": step}
+        self._run, self._step = os.environ.get(RUN_VARIABLE, ""), step
 
-    def write(self, event: str, **facts: Any) -> None:
-        """Append one event; a plain append of one short line, so that a reader never sees half."""
-        if self._path is None:
-            return
-        line = json.dumps({**self._common, "event": event, **facts}, ensure_ascii=False)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+    def started(self) -> None:
+        """Report that the step began."""
+        self._write(Started(run=self._run, step=self._step))
+
+    def logged(self, level: int, text: str) -> None:
+        """Report a log line."""
+        self._write(Logged(run=self._run, step=self._step, level=level, text=text))
+
+    def advanced(self, done: int, total: int, unit: str) -> None:
+        """Report progress."""
+        self._write(Advanced(run=self._run, step=self._step, done=done, total=total, unit=unit))
+
+    def ended(self, exit_code: int, reason: str) -> None:
+        """Report how the step ended."""
+        self._write(Ended(run=self._run, step=self._step, exit_code=exit_code, reason=reason))
+
+    def _write(self, event: _Event) -> None:
+        """Append one event: one short line in one write, so that a reader never sees half."""
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(event.model_dump_json() + "\n")
 
 
 class EventLog(logging.Handler):
-    """Repeats a step's log lines as events, which tells them from DVC's own."""
+    """Repeats a step's log lines as events, so that a reader can separate them from DVC's own."""
 
     def __init__(self, events: Events) -> None:
         super().__init__()
@@ -47,25 +123,25 @@ class EventLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line as an event."""
-        self._events.write("log", level=record.levelno, text=record.getMessage())
+        self._events.logged(record.levelno, record.getMessage())
 
 
 class Progress:
-    """Counts done units of a known total, and tells the rate and the time left now and then."""
+    """Counts done units of a known total, and now and then reports the rate and the time left."""
 
     def __init__(self, events: Events, step: str, total: int, unit: str) -> None:
         self._events, self._step, self._total, self._unit = events, step, total, unit
-        self._start = self._told = self._logged = time.monotonic()
+        self._start = self._reported = self._logged = time.monotonic()
         self.done = 0
 
     def advance(self, n: int = 1) -> None:
         """Count `n` more units as done."""
         self.done += n
         now = time.monotonic()
-        if now - self._told < TELL_EVERY_S and self.done < self._total:
+        if now - self._reported < REPORT_EVERY_S and self.done < self._total:
             return
-        self._told = now
-        self._events.write("progress", done=self.done, total=self._total, unit=self._unit)
+        self._reported = now
+        self._events.advanced(self.done, self._total, self._unit)
         if now - self._logged >= LOG_EVERY_S:
             self._logged = now
             log.info("%s", self._line(now - self._start))

@@ -1,4 +1,4 @@
-"""One writer at a time in a workspace, also when DVC was killed and its step lived on."""
+"""One writer at a time in a workspace, even if DVC was killed and its step lives on."""
 
 import os
 import threading
@@ -17,11 +17,11 @@ WATCH_EVERY_S = 0.5
 
 
 @contextmanager
-def sole_writer(lock_file: Path) -> Iterator[None]:
-    """Hold the workspace's writing lock; the system frees it however this process ends.
+def write_lock(lock_file: Path) -> Iterator[None]:
+    """Hold the workspace's write lock; the system frees it however this process ends.
 
     Raises:
-        DataError: Another step still writes after half a minute.
+        DataError: Another step is still writing after half a minute.
     """
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(lock_file)
@@ -29,9 +29,9 @@ def sole_writer(lock_file: Path) -> Iterator[None]:
         lock.acquire(timeout=LOCK_WAIT_S)
     except Timeout:
         raise DataError(
-            f"another step still writes in this workspace after {LOCK_WAIT_S} s",
+            f"another step is still writing in this workspace after {LOCK_WAIT_S} s",
             where=str(lock_file),
-            fix="Let it finish or end it (`ps -ef | grep tasks.`), then run this again.",
+            fix="Let it finish, or end it (`ps -ef | grep tasks.`), then run this again.",
         ) from None
     try:
         yield
@@ -39,11 +39,11 @@ def sole_writer(lock_file: Path) -> Iterator[None]:
         lock.release()
 
 
-def end_with_dvc() -> None:
-    """End this process soon after the DVC process that started it has gone, or at once if it has.
+def exit_with_parent() -> None:
+    """End this process soon after the DVC process that started it has ended.
 
-    A step outlives a killed dvc and would write beside the next run's step. The parent's pid alone
-    is no sign: with SHELL=/bin/sh a shell, which lives on as well, stands between the two.
+    A step outlives a killed dvc and would write at the same time as the next run's step. Watching
+    the parent's pid is not enough: with SHELL=/bin/sh the parent is a shell, which lives on too.
     """
     if "DVC_ROOT" not in os.environ:
         return
@@ -54,7 +54,7 @@ def end_with_dvc() -> None:
 
 
 def _adopts_orphans(process: psutil.Process) -> bool:
-    """Whether it is what the system makes the parent of a process that lost its own."""
+    """Return whether the system makes it the parent of processes that lost theirs."""
     is_dvc = any(Path(word).name == "dvc" for word in process.cmdline()[:3])
     return not is_dvc and (process.pid == 1 or process.name() in ("systemd", "init"))
 
@@ -62,4 +62,4 @@ def _adopts_orphans(process: psutil.Process) -> bool:
 def _watch(dvc: psutil.Process) -> None:
     while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
         time.sleep(WATCH_EVERY_S)
-    os._exit(1)  # at once: nothing was published, and cleaning up belongs to the next run
+    os._exit(1)  # at once: nothing is published yet, and the next run cleans up

@@ -1,6 +1,6 @@
 """params.yaml, read strictly: every key known, typed and in range before a step starts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -12,6 +12,12 @@ from ruamel.yaml.error import MarkedYAMLError
 from tasks.lib.core.errors import ParamError, nearest
 
 PARAMS_FILE = "params.yaml"
+RENAMED = {
+    "llm_select.canaries": "llm_select.attention_checks",
+    "validate.max_slot_bias": "validate.max_position_bias",
+    "validate.max_canary_rate": "validate.max_attention_failures",
+}
+"""Keys of earlier versions, and their names now."""
 
 
 class Params(BaseModel):
@@ -35,11 +41,11 @@ Budgets = Annotated[
     tuple[int, ...],
     PlainValidator(_ascending, json_schema_input_type=Count | list[Count]),
 ]
-"""One number of records or several, ascending: each selection is the beginning of the next."""
+"""One number of records or several, ascending: each selection begins with the one before."""
 
 
 def read_params(path: Path) -> dict[str, Any]:
-    """The whole of a params file as plain mappings, lists and scalars (YAML 1.2, as DVC reads it).
+    """Read a params file as plain mappings, lists and scalars (YAML 1.2, as DVC reads it).
 
     Raises:
         ParamError: The file is missing, is not YAML, or is not a mapping.
@@ -55,7 +61,7 @@ def read_params(path: Path) -> dict[str, Any]:
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or error
         raise ParamError(
-            f"not readable as YAML: {problem}", where=where, fix="Mend the line."
+            f"not readable as YAML: {problem}", where=where, fix="Fix this line."
         ) from None
     if not isinstance(values, dict):
         raise ParamError(
@@ -65,11 +71,11 @@ def read_params(path: Path) -> dict[str, Any]:
 
 
 def load_section(values: Mapping[str, Any], name: str, model: type[P]) -> P:
-    """The section `name`, checked against `model`.
+    """Return the section `name`, checked against `model`.
 
     Raises:
         ParamError: The section is absent, or a key is unknown (the nearest one is offered),
-            missing, of the wrong type or out of range. The first such key is named.
+            renamed, missing, of the wrong type or out of range. The first such key is named.
     """
     if name not in values:
         raise ParamError(
@@ -78,14 +84,14 @@ def load_section(values: Mapping[str, Any], name: str, model: type[P]) -> P:
     try:
         return model.model_validate(values[name])
     except ValidationError as error:
-        raise _explain(error.errors()[0], name, model) from None
+        raise _explain(error.errors(), name, model) from None
 
 
 def load_seed(values: Mapping[str, Any]) -> int:
-    """The top-level seed of every random choice.
+    """Return the top-level seed of every random choice.
 
     Raises:
-        ParamError: It is absent, or no whole number from 0 to 2**32 - 1, scikit-learn's limit.
+        ParamError: It is not a whole number from 0 to 2**32 - 1, scikit-learn's limit.
     """
     seed = values.get("seed")
     if type(seed) is int and 0 <= seed < 2**32:  # a bool is an int, too
@@ -104,24 +110,46 @@ class _Budgeted(Params):
 
 
 def load_budgets(values: Mapping[str, Any]) -> tuple[int, ...]:
-    """How many records to select, `llm_select.budget`: one number or several, ascending.
+    """Return how many records to select, `llm_select.budget`: one number or several, ascending.
 
     Raises:
-        ParamError: It is absent, or no whole number from 1 and no list of such.
+        ParamError: It is neither a whole number from 1 nor a list of them.
     """
     return load_section(values, "llm_select", _Budgeted).budget
 
 
-def _explain(detail: ErrorDetails, name: str, model: type[Params]) -> ParamError:
-    """A ParamError in our words for the first thing pydantic found wrong."""
-    key = ".".join([name, *(str(part) for part in detail["loc"])])
+def lookup(values: Any, key: str) -> Any:
+    """Return the value of a dotted key; None if there is none."""
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings with their dotted keys; an empty mapping is a leaf."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _explain(details: list[ErrorDetails], name: str, model: type[Params]) -> ParamError:
+    """Return a ParamError in our words for a renamed key, or else for the first fault."""
+    keys = [".".join([name, *(str(part) for part in detail["loc"])]) for detail in details]
+    for key in keys:  # before all others: with it, its new name is missing too
+        if key in RENAMED:
+            return ParamError(
+                f"{key} is now called {RENAMED[key]}",
+                where=PARAMS_FILE,
+                fix=f"Rename the key; docs/params.md lists every key of {PARAMS_FILE}.",
+            )
+    key, detail = keys[0], details[0]
     if detail["type"] == "extra_forbidden":
-        known = [field.alias or name for name, field in model.model_fields.items()]
+        known = [field.alias or field_name for field_name, field in model.model_fields.items()]
         hint = nearest(str(detail["loc"][-1]), known)
         return ParamError(
-            f"{key} is unknown{hint}",
-            where=PARAMS_FILE,
-            fix=f"Known keys: {', '.join(known)}.",
+            f"{key} is unknown{hint}", where=PARAMS_FILE, fix=f"Known keys: {', '.join(known)}."
         )
     if detail["type"] == "missing":
         return ParamError(

@@ -1,18 +1,18 @@
-"""What a record is: its id, and the text that stands for it."""
+"""What identifies a record: its id, and the text that it is compared by."""
 
 import unicodedata
 from hashlib import blake2b
 
 
 def record_id(instruction: str, input_text: str) -> str:
-    """16 hex digits that are the same for the same text in any file, order or machine.
+    """Return 16 hex digits that are the same for a text in any file, order or machine.
 
-    BLAKE2b over the NFC-normalised instruction and input, joined by a NUL, which no record holds.
+    BLAKE2b over the NFC-normalised instruction and input, joined by a NUL, which no text contains.
     """
     text = unicodedata.normalize("NFC", f"{instruction}\0{input_text}")
     return blake2b(text.encode("utf-8"), digest_size=8).hexdigest()
 
 
 def record_text(instruction: str, input_text: str) -> str:
-    """The text that stands for a record wherever it is compared: instruction, then input."""
+    """Return the text that records are compared by: instruction, then input."""
     return f"{instruction}\n\n{input_text}" if input_text else instruction

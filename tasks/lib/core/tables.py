@@ -1,4 +1,4 @@
-"""Parquet files of ours: the schema that was promised, and the same bytes for the same rows."""
+"""Our Parquet files: the promised schema, and the same bytes for the same rows."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.lib.core.errors import DataError
+from tasks.lib.core.errors import REMAKE, DataError
 
 ROW_GROUP = 65_536  # rows; fixed, since the grouping is part of the bytes
 
@@ -25,7 +25,7 @@ def write_table(
 
 
 def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """The table at `path`, or the named columns of it.
+    """Read the table at `path`, or the named columns of it.
 
     Raises:
         DataError: The file is not Parquet or has other columns than `schema`.
@@ -38,7 +38,7 @@ def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) 
 def read_batches(
     path: Path, schema: pa.Schema, columns: list[str], n_rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """The named columns of the table at `path`, at most `n_rows` rows at a time, in order.
+    """Yield the named columns of the table at `path`, at most `n_rows` rows at a time, in order.
 
     Raises:
         DataError: As `read_table`.
@@ -48,7 +48,7 @@ def read_batches(
 
 
 def count_rows(path: Path, schema: pa.Schema) -> int:
-    """How many rows the table at `path` has.
+    """Count the rows of the table at `path`.
 
     Raises:
         DataError: As `read_table`.
@@ -59,26 +59,22 @@ def count_rows(path: Path, schema: pa.Schema) -> int:
 
 @contextmanager
 def _checked(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
-    """The file, which has the columns of `schema`."""
+    """Open the file and check that it has the columns of `schema`."""
     try:
         with pq.ParquetFile(path) as file:  # pq.read_table would import pandas, most of a second
             if not file.schema_arrow.equals(schema):
                 raise DataError(
                     f"columns are {_columns(file.schema_arrow)}, expected {_columns(schema)}",
                     where=str(path),
-                    fix="Another version wrote it, or someone edited it: run `dvc repro`.",
+                    fix=REMAKE,
                 )
             yield file
     except pa.ArrowInvalid as error:
-        raise DataError(
-            f"not readable as Parquet: {error}",
-            where=str(path),
-            fix="Run `dvc repro` to make it anew.",
-        ) from None
+        raise DataError(f"not readable as Parquet: {error}", where=str(path), fix=REMAKE) from None
 
 
 class TableWriter:
-    """Writes rows as they come, in row groups of fixed size, so that memory stays bounded."""
+    """Writes rows as they arrive, in row groups of fixed size, so that memory stays bounded."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
@@ -94,7 +90,7 @@ class TableWriter:
             self._flush()
 
     def add_metadata(self, metadata: Mapping[str, str]) -> None:
-        """Key and value pairs that the file's footer shall hold."""
+        """Add key and value pairs to the file's footer."""
         self._writer.add_key_value_metadata(dict(metadata))
 
     def _flush(self) -> None:

@@ -1,12 +1,12 @@
 "use strict";
-// Draws the map and the curves with BokehJS, anew whenever light turns to dark or back.
-// Texts reach the page as text nodes alone.
+// Draws the map and the curves with BokehJS, and again whenever the colour scheme changes.
+// Texts reach the page only as text nodes.
 (() => {
   const GRID = 10000;
   const OURS = "#3b6cf0";
   const LINES = ["#8b8f9a", "#d9772b", "#12a08a", "#b052c9", "#c9a50b", "#e0567a", "#4f9a2f",
     "#2aa1d6", "#9a6b4b", "#7f7ae0", "#5d7f8f", "#b3446c", "#7d8a1f"];
-  // A tip lies inside a shadow root, where no rule of the page reaches; it covers Bokeh's own frame.
+  // A tip is inside a shadow root, where no rule of the page applies; it covers Bokeh's own frame.
   const TIP = "margin:-5px;padding:.5rem .7rem;max-width:22rem;background:var(--card);color:var(--ink);"
     + "box-shadow:0 0 0 1px var(--muted);font:13px/1.45 system-ui,sans-serif;white-space:pre-wrap;"
     + "overflow-wrap:anywhere";
@@ -51,15 +51,15 @@
   }
 
   // The map.
-  function atlas(data) {
-    const place = byId("atlas");
+  function embeddingMap(data) {
+    const place = byId("map-plot");
     const compare = byId("compare");
     let at = -1;
     let layers = {};
 
     const kind = (i) => i < data.n_ours ? `selected, place ${data.order[i].toLocaleString("en")}` : "not selected";
 
-    function tell(i) {
+    function showRecord(i) {
       const box = byId("record");
       box.replaceChildren(
         element("p", `${kind(i)} · cluster ${data.clusters[i]} · ${data.ids[i]}`, {class: "note"}),
@@ -92,7 +92,7 @@
 
     function focus(i) {
       layers.focus.data = {x: [data.x[i]], y: [data.y[i]]};
-      tell(i);
+      showRecord(i);
     }
 
     function mark() {
@@ -156,7 +156,7 @@
   // The curves.
   function curves(data) {
     const place = byId("lines");
-    const measure = byId("measure");
+    const metric = byId("metric");
     const switches = byId("shown");
     let drawn = [];
     const isOurs = (method) => method < data.n_ours;
@@ -179,7 +179,7 @@
     }
 
     function draw() {
-      const {better, curves: found} = data.measures[measure.value || 0];
+      const {better, curves: found} = data.metrics[metric.value || 0];
       const height = Math.max(300, Math.min(460, Math.round(place.clientWidth * 0.55)));
       const plot = figure(height, {
         tools: "pan,box_zoom,reset,save", x_axis_label: "records selected",
@@ -212,12 +212,12 @@
       return show(plot, place);
     }
 
-    measure.addEventListener("change", draw);
+    metric.addEventListener("change", draw);
     return draw;
   }
 
   async function start() {
-    const drawings = [atlas(read("atlas-data"))];
+    const drawings = [embeddingMap(read("map-data"))];
     const found = read("curves-data");
     if (found) drawings.push(curves(found));
     const all = () => Promise.all(drawings.map((draw) => draw()));

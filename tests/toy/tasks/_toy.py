@@ -1,4 +1,4 @@
-"""What both toy steps do: nap, tell of it, then end as params.yaml says."""
+"""What both toy steps do: nap, report it, then end as params.yaml says."""
 
 import os
 import time
@@ -36,5 +36,5 @@ def nap_and_end(stage: Stage, text: str) -> None:
     if toy.ending == "die":
         os._exit(9)
     if toy.ending == "data":
-        raise DataError("expected a number, got a word", where="source.txt:1", fix="Mend it.")
+        raise DataError("expected a number, got a word", where="source.txt:1", fix="Fix it.")
     out.write_text(f"{text} {toy.naps}")

@@ -1,4 +1,4 @@
-"""Twins that differ in spelling alone."""
+"""Near-duplicates in a selection: equal in meaning, different only in spelling."""
 
 from itertools import combinations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tasks.lib.text.shingles import jaccard, normalise, shingles
 from tasks.lib.text.word_changes import WordsAndNumbers
-from tasks.validate.near_exact import find_twins
+from tasks.validate.near_exact import find_near_duplicates
 
 WORDS = st.lists(st.sampled_from(["alpha", "beta", "gamma", "delta", "12", "13"]), max_size=12)
 
@@ -19,7 +19,7 @@ WORDS = st.lists(st.sampled_from(["alpha", "beta", "gamma", "delta", "12", "13"]
     records=st.lists(st.tuples(WORDS.filter(bool).map(" ".join), WORDS.map(" ".join)), max_size=8),
     threshold=st.sampled_from([0.2, 0.5, 0.7, 0.8, 1.0]),
 )
-def test_twins_are_those_that_comparing_all_pairs_finds(
+def test_near_duplicates_are_those_that_comparing_all_pairs_finds(
     records: list[tuple[str, str]], threshold: float
 ):
     sets = [[np.unique(shingles([text]).hashes) for text in record] for record in records]
@@ -29,12 +29,12 @@ def test_twins_are_those_that_comparing_all_pairs_finds(
         similarity = min(map(jaccard, sets[i], sets[j]))
         if similarity >= threshold and meanings[i].agree_with(meanings[j]):
             expected[i] = max(similarity, expected[i] or 0.0)
-    twins = find_twins(records, threshold)
-    assert [twin and twin.similarity for twin in twins] == expected
+    found = find_near_duplicates(records, threshold)
+    assert [near and near.similarity for near in found] == expected
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "are_twins"),
+    ("a", "b", "are_near"),
     [
         (
             "Name three famous men who were born in London before the war",
@@ -53,6 +53,6 @@ def test_twins_are_those_that_comparing_all_pairs_finds(
         ),
     ],
 )
-def test_twins_differ_in_spelling_and_not_in_meaning(a: str, b: str, are_twins: bool):
-    twins = find_twins([(normalise(a), ""), (normalise(b), "")], 0.8)
-    assert (twins[1] is not None) is are_twins
+def test_near_duplicates_differ_in_spelling_and_not_in_meaning(a: str, b: str, are_near: bool):
+    found = find_near_duplicates([(normalise(a), ""), (normalise(b), "")], 0.8)
+    assert (found[1] is not None) is are_near

@@ -1,0 +1,18 @@
+"""How amounts and long texts are written, in every message, table and page."""
+
+
+def usd_text(value: float | None) -> str:
+    """Write an amount of US dollars."""
+    if value is None:
+        return "price unknown"
+    if not value:
+        return "free"
+    n_digits = 2 if value >= 1 else 4 if value >= 0.001 else 6
+    return f"{value:,.{n_digits}f} USD"
+
+
+def truncate(text: str, max_chars: int) -> str:
+    """Cut a text to its first characters, and say how many are left out."""
+    if len(text) <= max_chars:
+        return text
+    return f"{text[:max_chars].rstrip()} … ({len(text) - max_chars:,} more characters)"

@@ -1,0 +1,25 @@
+"""clusters.json: how the stage cluster grouped the records."""
+
+from tasks.lib.documents.document import Document
+
+
+class Clusters(Document):
+    """The document clusters.json.
+
+    Attributes:
+        mode: How prompts are composed of clusters, as params.yaml says.
+        solver: How the clusters were found.
+        solver_reason: Why this solver was used.
+        inertia: Sum of squared distances to the centres, to 6 digits; the rest depends on the CPU.
+    """
+
+    mode: str
+    solver: str
+    solver_reason: str
+    seed: int
+    n_records: int
+    n_prompts: int
+    n_clusters: int
+    candidates_per_prompt: int
+    inertia: float
+    cluster_sizes: tuple[int, ...]

@@ -1,0 +1,67 @@
+"""How methods, metrics and stages are named to a reader, in the report and in the terminal.
+
+Only what shows labels may depend on this module: it is not in `core`, so that a better label does
+not make a stage run again that shows none.
+"""
+
+from tasks.lib.documents.metrics import OURS, RANDOM
+
+METHODS = {OURS: "this selection", RANDOM: "random"}
+METRICS = {
+    "coverage_mean": "Distance to the nearest selected record, mean",
+    "coverage_p95": "Distance to the nearest selected record, 95th percentile",
+    "coverage_max": "Distance to the nearest selected record, maximum",
+    "facility_location": "Facility location: similarity to the nearest selected record",
+    "redundancy": "Redundancy: similarity of selected records to each other",
+    "vendi": "Vendi score: effective number of different records",
+    "distinct_2": "Distinct pairs of words",
+    "student_rouge_l": "kNN student\u2019s ROUGE\u2011L",
+    "student_cosine": "kNN student\u2019s cosine similarity",
+}
+SOLVERS = {
+    "k_means_constrained": "k-means-constrained",
+    "balanced": "our balanced k-means",
+    "balanced_tree": "a tree of our balanced k-means",
+    "round_robin": "taking turns",
+}
+LEADING = ("coverage_mean", "redundancy", "vendi", "student_rouge_l")
+"""The metrics to judge a selection by first."""
+
+FUNNEL = {
+    "rows": "rows read",
+    "excluded": "excluded, as params.yaml says",
+    "faulty": "faulty, dropped with a reason",
+    "repeated": "repeated, word for word",
+    "pool": "records",
+    "duplicates": "duplicates of others",
+    "unique": "unique records",
+    "prompts": "prompts to the model",
+    "selected": "selected",
+}
+
+
+def method_name(method: str) -> str:
+    """Return the name of a method in plain words."""
+    return METHODS.get(method, method.replace("_", " "))
+
+
+def solver_name(solver: str) -> str:
+    """Return the name of a solver of clusters in plain words."""
+    return SOLVERS.get(solver, solver.replace("_", " "))
+
+
+def metric_name(metric: str) -> str:
+    """Return the name of a metric in plain words; ``GROUP.METRIC`` names its group, too."""
+    group, _, name = metric.rpartition(".")
+    words = METRICS.get(name, name.replace("_", " "))
+    return f"{words} (in {'texts' if group == 'text' else group})" if group else words
+
+
+def metric_rank(metric: str) -> tuple[int, int, str]:
+    """Return a sort key that orders metrics by group, then as METRICS does."""
+    group, _, name = metric.rpartition(".")
+    return _place(group, ("words", "text", "vectors")), _place(name, tuple(METRICS)), metric
+
+
+def _place(name: str, known: tuple[str, ...]) -> int:
+    return [*known, name].index(name)

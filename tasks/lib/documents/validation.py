@@ -1,0 +1,59 @@
+"""result.json: whether a run may be used, and where its rows went."""
+
+from collections.abc import Mapping
+
+from tasks.lib.documents.document import Document, Part
+
+
+class Finding(Part):
+    """The result of one expectation; `detail` is empty if it is met."""
+
+    table: str
+    expectation: str
+    success: bool
+    detail: str
+    is_warning: bool  # an unmet one does not forbid the use of the run
+
+
+class Funnel(Part):
+    """How many rows or records were left after each stage, and how many were dropped.
+
+    rows = excluded + faulty + repeated + pool, and pool = duplicates + unique.
+    """
+
+    rows: int
+    excluded: int
+    faulty: int
+    repeated: int
+    pool: int
+    duplicates: int
+    unique: int
+    prompts: int
+    selected: int
+
+
+class ValidationResult(Document):
+    """The document result.json.
+
+    Attributes:
+        success: Whether the run may be used: every expectation is met but for warnings.
+        partial: The parameter that cut the selection short; None for a complete one.
+        dropped: How many rows ingest and dedupe dropped, by stage and reason.
+        expectations: One finding for each expectation.
+    """
+
+    success: bool
+    partial: str | None
+    funnel: Funnel
+    dropped: Mapping[str, Mapping[str, int]]
+    expectations: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> list[Finding]:
+        """The findings that forbid the use of the run."""
+        return [f for f in self.expectations if not (f.success or f.is_warning)]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """The findings to know about that do not forbid the use of the run."""
+        return [f for f in self.expectations if f.is_warning and not f.success]
