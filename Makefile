@@ -25,7 +25,7 @@ style: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 
-tests: .venv/installed # three workers for two cores: they wait for processes half of the time
+tests: .venv/installed # three workers on two cores, as tests often wait for processes
 	$(PYTEST) -n 3
 
 docs: .venv/docs ## build the documentation into site/; a broken link or anchor is an error
