@@ -261,7 +261,7 @@ def test_where_k_means_constrained_needs_too_much_memory_the_fix_names_both_ways
     run(workspace, vectors, solver="balanced", max_memory_mb=int(match[1]))
 
 
-@pytest.mark.parametrize(("n", "is_slow"), [(748, False), (749, True)])
+@pytest.mark.parametrize(("n", "is_slow"), [(742, False), (743, True)])
 def test_a_slow_solver_that_was_asked_for_runs_and_what_it_costs_is_logged(
     workspace, n, is_slow, caplog
 ):
@@ -269,7 +269,7 @@ def test_a_slow_solver_that_was_asked_for_runs_and_what_it_costs_is_logged(
     assert summary["solver"] == "k_means_constrained"
     message = "k-means-constrained may take 1 s of processor time and"
     assert (message in caplog.text) is is_slow
-    assert ("MB for 749 records in 54 clusters" in caplog.text) is is_slow
+    assert ("MB for 743 records in 54 clusters" in caplog.text) is is_slow
 
 
 def test_an_empty_pool_is_refused(workspace):

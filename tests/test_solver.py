@@ -131,11 +131,11 @@ def test_or_tools_is_loaded_only_where_k_means_constrained_runs():
     code = """
 import sys
 import numpy as np
-from tasks.lib.prompts.compose import Mode
+from tasks.lib.prompts.geometry import Geometry, Mode
 from tasks.lib.prompts.group import group
 from tasks.lib.kmeans.solver import SolverParam
 for wanted in (SolverParam.BALANCED, SolverParam.AUTO):
-    group(np.eye(20, dtype=np.float32), Mode.WITHIN, 5, 0, solver=wanted)
+    group(np.eye(20, dtype=np.float32), Mode.WITHIN, Geometry(4, 5), 0, solver=wanted)
     print("ortools" in sys.modules)
 """
     assert in_child(code).split() == ["False", "True"]
