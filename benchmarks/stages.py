@@ -26,9 +26,9 @@ import pyarrow.parquet as pq
 from flows.cli.supervise import QUIET
 from flows.dvc import command as dvc
 from flows.dvc import overrides
-from tasks.embed.npy_writer import write_vectors
 from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.kmeans.partition import Vectors
+from tasks.lib.unique import write_vectors
 
 PROJECT = Path(__file__).parent.parent
 N_CENTRES, N_DIMS = 1000, 384

@@ -19,10 +19,9 @@ import pytest
 from benchmarks.records import Plan, write
 from tasks.dedupe import step as dedupe
 from tasks.embed import step as embed
-from tasks.embed.encode import blocks_of
-from tasks.embed.pool_texts import Entry
-from tasks.embed.precision import Precision
-from tasks.embed.ray_worker import Recipe
+from tasks.embed.encode import encode_all
+from tasks.embed.encoder_spec import EncoderSpec, Precision
+from tasks.embed.pool_texts import PoolText
 from tasks.ingest import step as ingest
 from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.errors import DataError, ParamError
@@ -189,13 +188,13 @@ def with_a_worker_killed(entries, n):
 
 @pytest.mark.parametrize("executor", [on_ray])
 def test_a_killed_worker_loses_no_vector(executor, cluster, small_shards):
-    recipe = Recipe("all-MiniLM-L6-v2", Precision.FLOAT32, 256, 256)
-    encoder = recipe.load()
-    entries = [Entry(f"r{i}", f"Say {i} " + "and again " * (i % 40)) for i in range(300)]
+    spec = EncoderSpec("all-MiniLM-L6-v2", Precision.FLOAT32, 256, 256)
+    encoder = spec.load()
+    entries = [PoolText(f"r{i}", f"Say {i} " + "and again " * (i % 40)) for i in range(300)]
     vectors = np.zeros((300, encoder.dim), np.float32)
     expected = np.copy(vectors)
-    for block in blocks_of(entries, encoder):
-        expected[block.rows] = block.vectors
-    for block in embed.embed(with_a_worker_killed(entries, 200), encoder, recipe, executor):
-        vectors[block.rows] = block.vectors
+    for batch in encode_all(entries, encoder):
+        expected[batch.rows] = batch.vectors
+    for batch in embed.embed(with_a_worker_killed(entries, 200), encoder, spec, executor):
+        vectors[batch.rows] = batch.vectors
     assert vectors.tobytes() == expected.tobytes()

@@ -9,13 +9,15 @@ from contextlib import closing
 from dataclasses import replace
 
 import mlflow
+import numpy as np
 import pytest
 from dvc.repo import Repo
 
-from flows.cli.console import FUNNEL
 from flows.dvc.plan import plan
 from tasks.audit.verify import verify
 from tasks.lib.core.dvc_yaml import load_yaml, read_graph
+from tasks.lib.documents.labels import FUNNEL
+from tasks.lib.kmeans import balanced, constrained
 from tests.conftest import PROJECT, STAGE_NAMES
 
 pytestmark = pytest.mark.slow
@@ -70,6 +72,17 @@ def test_the_funnel_in_readme_is_that_of_a_real_run(done):
     counted = json.loads((done.root / "data/validate/result.json").read_text())["funnel"]
     real = {text: f"{counted[name]:,}" for name, text in FUNNEL.items() if counted[name]}
     assert {text: number.strip() for text, number in told.items()} == real
+
+
+@pytest.mark.parametrize("n_clusters", [4, 14, 32, 63])
+def test_both_solvers_find_clusters_of_the_sample_that_are_equally_tight(done, n_clusters):
+    assert (
+        json.loads((done.root / "data/cluster/clusters.json").read_text())["solver"]
+        == "k_means_constrained"
+    )
+    vectors = np.load(done.root / "data/embed/vectors.npy")
+    theirs, ours = (s.equal_size_kmeans(vectors, n_clusters, 0) for s in (constrained, balanced))
+    assert theirs.inertia == pytest.approx(ours.inertia, rel=0.005)
 
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -187,13 +200,14 @@ OTHER_VALUE = {
 
 
 def test_the_table_of_params_says_what_each_key_makes_stale(done):
-    """docs/params.md against DVC itself, a row a key."""
-    rows = [
-        [cell.strip().strip("`") for cell in line.strip("|").split("|")]
-        for line in (PROJECT / "docs" / "params.md").read_text().splitlines()
-        if line.startswith("| `")
-    ]
-    told = {row[0]: [s.strip(" `") for s in row[2].split(",") if s.strip(" `-")] for row in rows}
+    """docs/reference/params.md against DVC itself, a row per key."""
+    page = (PROJECT / "docs/reference/params.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    told = {
+        row[0].strip("`"): [stage for stage in row[-1].split(", ") if stage != "-"]
+        for row in rows
+        if len(row) == 5  # keys of a route have no stages
+    }
     assert set(told) == _keys(load_yaml(PROJECT / "params.yaml"))
     params = done.root / "params.yaml"
     original = params.read_text()

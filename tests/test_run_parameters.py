@@ -203,6 +203,7 @@ def told(server, flow_run):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # three whole runs, on a machine that others use
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 def test_a_budget_of_one_run_is_gone_in_the_next(sample, server):
     params = (sample.root / "params.yaml").read_bytes()

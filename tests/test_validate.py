@@ -261,14 +261,14 @@ def test_a_usage_file_without_its_rounds_is_refused(tmp_path: Path):
 @pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00"])
 def test_what_is_no_matrix_is_refused(tmp_path: Path, content: bytes):
     (tmp_path / "vectors.npy").write_bytes(content)
-    with pytest.raises(DataError, match="matrix"):
+    with pytest.raises(DataError, match="not readable"):
         row_norms(tmp_path / "vectors.npy")
 
 
 @pytest.mark.parametrize("array", [np.zeros(3, dtype=np.float32), np.zeros((3, 2))])
 def test_a_matrix_of_another_shape_or_type_is_refused(tmp_path: Path, array: Any):
     np.save(tmp_path / "vectors.npy", array)
-    with pytest.raises(DataError, match="float32 matrix"):
+    with pytest.raises(DataError, match="expected float32 vectors"):
         row_norms(tmp_path / "vectors.npy")
 
 

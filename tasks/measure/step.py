@@ -1,6 +1,6 @@
-"""Measure the selection and what other methods would have chosen, each beside chance."""
+"""Measure the selection and those of other methods, and compare them with random ones."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +13,10 @@ from tasks.lib.core.params import Params, load_budgets, load_section, load_seed
 from tasks.lib.core.schemas import SELECTED
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tasks.lib.documents.metrics import CHANCE, OURS, SPACE, BaselineUsage, MethodCost, Metrics
+from tasks.lib.documents.metrics import OURS, RANDOM, SPACE, BaselineUsage, MethodCost, Metrics
 from tasks.lib.documents.usage import Usage
 from tasks.lib.similarity.corpus import REMAKE, Corpus
-from tasks.lib.similarity.selections import Selection, read_selections
+from tasks.lib.similarity.selections import MethodSelection, read_selections
 from tasks.measure.curves import curves, sizes
 from tasks.measure.intervals import Bootstrap
 from tasks.measure.summary import (
@@ -27,11 +27,11 @@ from tasks.measure.summary import (
     overlap,
     summarise,
 )
-from tasks.measure.text_metrics import text_figures
-from tasks.measure.vector_metrics import spread_figures
+from tasks.measure.text_metrics import text_metrics
+from tasks.measure.vector_metrics import vector_metrics
 
 if TYPE_CHECKING:
-    from tasks.measure.reference import Rulers
+    from tasks.measure.reference import Reference
 
 
 NO_COST = MethodCost(calls=0, prompt_tokens=0, completion_tokens=0, usd=0)
@@ -43,11 +43,11 @@ class Measure(Params):
     dimensions: Annotated[int, Field(ge=2, le=4096)]
     shares: list[Annotated[str, Field(min_length=1)]]
     n_test: Annotated[int, Field(ge=0)]
-    n_resamples: Annotated[int, Field(ge=100, le=10_000)]  # a byte a record of the pool each
+    n_resamples: Annotated[int, Field(ge=100, le=10_000)]  # each takes a byte per record
 
 
 def check(values: Mapping[str, Any]) -> Measure:
-    """The checked section; the seed is checked, too.
+    """Return the checked section; the seed is checked too.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range.
@@ -56,23 +56,23 @@ def check(values: Mapping[str, Any]) -> Measure:
     return load_section(values, "measure", Measure)
 
 
-def measure(rulers: "Rulers", selections: Iterable[Selection]) -> Iterator[Measured]:
-    """The figures of each selection of at least one record, in their order.
+def measure(reference: "Reference", selections: Iterable[MethodSelection]) -> Iterator[Measured]:
+    """Yield the figures of each selection of at least one record, in their order.
 
-    Those of the group `text` look at the texts alone; the others are taken in two spaces: `words`,
-    in which no method chose, and `vectors`, in which the records were grouped.
+    The figures of the group `text` depend on the texts alone. The others are taken in two spaces:
+    `words`, which no method selects in, and `vectors`, in which the records were grouped.
     """
     for method, seed, rows in selections:
-        figures = {"text": text_figures(rulers.texts, rulers.labels, rows)}
-        for name, vectors in rulers.spaces.items():
-            spread = spread_figures(rulers.covered[name], vectors[rows])
-            figures[name] = spread | rulers.exam.figures(vectors, rows)
+        figures = {"text": text_metrics(reference.texts, reference.labels, rows)}
+        for name, vectors in reference.spaces.items():
+            in_space = vector_metrics(reference.covered[name], vectors[rows])
+            figures[name] = in_space | reference.probe.figures(vectors, rows)
         yield Measured(method, seed, rows, figures)
 
 
 def work(stage: Stage) -> None:
-    """Read the selections, write their figures, and tell those of ours beside chance."""
-    from tasks.measure.reference import Rulers  # noqa: PLC0415  scikit-learn
+    """Read the selections, write their figures, and log ours next to those of random ones."""
+    from tasks.measure.reference import Reference  # noqa: PLC0415  scikit-learn
 
     params, seed = check(stage.values), load_seed(stage.values)
     corpus = Corpus.read(
@@ -90,24 +90,17 @@ def work(stage: Stage) -> None:
         *read_selections(stage.dep("baseline/selections.parquet"), corpus),
     ]
     *parts, budget = sizes(load_budgets(stage.values))
-    beginnings = [_beginnings(selections, n) for n in parts]
-    progress = stage.progress(sum(map(len, [selections, *beginnings])), "selections")
-    with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
-        rulers = Rulers.of(corpus, params.dimensions, params.shares, params.n_test, seed)
-
-        def measure_all(some: Iterable[Selection]) -> Iterator[Measured]:
-            for one in measure(rulers, some):
-                progress.advance()
-                yield one
-
-        measured, *begun = (list(measure_all(some)) for some in [selections, *beginnings])
+    groups = [selections, *(_prefixes(selections, n) for n in parts)]
+    with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
+        reference = Reference.of(corpus, params.dimensions, params.shares, params.n_test, seed)
+        measured, *by_part = _measure_groups(stage, reference, groups)
     methods = summarise(measured, Bootstrap(params.n_resamples, seed))
     for method, entry in methods.items():
         entry["cost"] = costs.get(method, NO_COST).model_dump()
-    whole = [one for one in measured if len(one.rows) == budget]
+    whole = [run for run in measured if len(run.rows) == budget]
     document = {
         "methods": methods,
-        "curves": curves(dict(zip([*parts, budget], [*begun, whole], strict=True))),
+        "curves": curves(dict(zip([*parts, budget], [*by_part, whole], strict=True))),
         "overlap": overlap(measured),
         "lower_is_better": LOWER_IS_BETTER,
         "higher_is_better": HIGHER_IS_BETTER,
@@ -115,31 +108,46 @@ def work(stage: Stage) -> None:
     Metrics.model_validate(document).write(stage.out("measure/metrics.json"))
     table = as_csv(methods, SPACE)
     stage.out("measure/figures.csv").write_text(table, encoding="utf-8", newline="\n")
-    _tell(methods)
+    _log_coverage(methods)
 
 
-def _selected(corpus: Corpus, path: Path, seed: int, usage: Usage) -> Iterator[Selection]:
-    """Our own selection; none where the money cap left it empty."""
+def _measure_groups(
+    stage: Stage, reference: "Reference", groups: Sequence[Sequence[MethodSelection]]
+) -> list[list[Measured]]:
+    progress = stage.progress(sum(map(len, groups)), "selections")
+    measured: list[list[Measured]] = [[] for _ in groups]
+    for runs, selections in zip(measured, groups, strict=True):
+        for run in measure(reference, selections):
+            runs.append(run)
+            progress.advance()
+    return measured
+
+
+def _prefixes(selections: Sequence[MethodSelection], n: int) -> list[MethodSelection]:
+    """Return the first n records of each selection that has more."""
+    return [s._replace(rows=s.rows[:n]) for s in selections if len(s.rows) > n]
+
+
+def _selected(corpus: Corpus, path: Path, seed: int, usage: Usage) -> Iterator[MethodSelection]:
+    """Yield our own selection; nothing where the spending limit left it empty."""
     ids = read_table(path, SELECTED, ["id"])["id"]
     if len(ids):
-        yield Selection(OURS, seed, corpus.rows(ids, path))
+        yield MethodSelection(OURS, seed, corpus.rows(ids, path))
     elif not usage.partial:
         raise DataError("the selection is empty", where=str(path), fix=REMAKE)
 
 
-def _beginnings(selections: Iterable[Selection], n: int) -> list[Selection]:
-    """The first n records of each selection that has more."""
-    return [one._replace(rows=one.rows[:n]) for one in selections if len(one.rows) > n]
-
-
-def _tell(methods: Mapping[str, Any]) -> None:
-    """The mean coverage of ours and of chance, in the space that no method chose in."""
+def _log_coverage(methods: Mapping[str, Any]) -> None:
+    """Log the mean coverage of ours and of random selections, in the space of words."""
     if OURS not in methods:
         log.warning("measure: nothing is selected yet, so only the other methods are measured")
         return
-    ours = methods[OURS][SPACE]["coverage_mean"]
-    told = f"measure: a record is {ours['value']:.4f} from the nearest selected one in words"
-    if CHANCE in methods:
-        chance = methods[CHANCE][SPACE]["coverage_mean"]
-        told += f"; {chance['value']:.4f} at random"
-    log.info("%s", told)
+    ours = methods[OURS][SPACE]["coverage_mean"]["value"]
+    by_random = ""
+    if RANDOM in methods:
+        by_random = f"; {methods[RANDOM][SPACE]['coverage_mean']['value']:.4f} if chosen at random"
+    log.info(
+        "measure: on average a record is %.4f from the nearest selected record in words%s",
+        ours,
+        by_random,
+    )

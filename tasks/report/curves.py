@@ -3,7 +3,7 @@
 from typing import Any
 
 from tasks.lib.documents.labels import method_name, metric_name, metric_rank
-from tasks.lib.documents.metrics import CHANCE, OURS, Metrics, Point
+from tasks.lib.documents.metrics import OURS, RANDOM, Metrics, Point
 from tasks.report.formatting import number
 
 N_DRAWN = 6  # methods that are drawn at first
@@ -17,7 +17,7 @@ def curves(metrics: Metrics) -> dict[str, Any] | None:
     by_method = metrics.curves.methods
     if not by_method or not metrics.curves.sizes:
         return None
-    first = (OURS, CHANCE)
+    first = (OURS, RANDOM)
     order = sorted(by_method, key=lambda m: (first.index(m) if m in first else 2, m))
     names = sorted({name for curves in by_method.values() for name in curves}, key=metric_rank)
     return {

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple, Self
 
 from tasks.lib.documents.labels import method_name, metric_name
 from tasks.lib.documents.metrics import (
-    CHANCE,
     OURS,
+    RANDOM,
     SPACE,
     SPACES,
     Interval,
@@ -92,7 +92,7 @@ def _table(space: str, metrics: Metrics) -> dict[str, Any]:
             {
                 "name": method_name(method),
                 "is_ours": method == OURS,
-                "is_chance": method == CHANCE,
+                "is_chance": method == RANDOM,
                 "shared": _shared(metrics, method),
                 "metrics": methods[method],
                 "cells": [column.get(method) for column in columns],
@@ -127,7 +127,7 @@ def _column(space: str, name: str, metrics: Metrics) -> Mapping[str, Cell]:
             is_best=is_comparable and metric.value == best,
             dot=strip.place(metric.value),
             line=strip.span(metric),
-            chance=strip.span(column.get(CHANCE)),
+            chance=strip.span(column.get(RANDOM)),
         )
         for method, metric in column.items()
     }

@@ -4,9 +4,9 @@ Only what shows labels may depend on this module: it is not in `core`, so that a
 not make a stage run again that shows none.
 """
 
-from tasks.lib.documents.metrics import CHANCE, OURS
+from tasks.lib.documents.metrics import OURS, RANDOM
 
-METHODS = {OURS: "this selection", CHANCE: "random"}
+METHODS = {OURS: "this selection", RANDOM: "random"}
 METRICS = {
     "coverage_mean": "Distance to the nearest selected record, mean",
     "coverage_p95": "Distance to the nearest selected record, 95th percentile",
@@ -32,7 +32,6 @@ FUNNEL = {
     "excluded": "excluded, as params.yaml says",
     "faulty": "faulty, dropped with a reason",
     "repeated": "repeated, word for word",
-    "pool": "records",
     "duplicates": "duplicates of others",
     "unique": "unique records",
     "prompts": "prompts to the model",

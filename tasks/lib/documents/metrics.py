@@ -7,7 +7,7 @@ from pydantic import ConfigDict
 
 from tasks.lib.documents.document import Document, Part
 
-OURS, CHANCE = "llm_select", "random"  # methods
+OURS, RANDOM = "llm_select", "random"  # methods
 SPACE = "words"  # the space in which no method selects
 SPACES = (SPACE, "vectors")
 MAX_P = 0.05  # a p-value up to it counts as better than random, at 20 random selections
@@ -99,7 +99,7 @@ class Metrics(Document):
 
         A larger selection always covers better, so those of another size do not compare.
         """
-        chance = self.methods.get(CHANCE)
+        chance = self.methods.get(RANDOM)
         if chance and method in self.methods:
             return chance if chance.n_records == self.methods[method].n_records else None
         return None

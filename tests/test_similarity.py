@@ -7,22 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.lib.similarity import cosine as cosines
-from tasks.lib.similarity import lsa as lexical
+from tasks.lib.similarity import cosine, lsa
 from tasks.lib.similarity.cosine import nearest, unit
 from tasks.lib.similarity.lsa import lexical_space
 from tasks.lib.similarity.words import rouge_l, rouge_l_table, words
+from tests.pools import on_circle, unit_vectors
 
 word_lists = st.lists(st.sampled_from("abcd"), max_size=8)
-
-
-def unit_vectors(n, seed=0, d=6):
-    return unit(np.random.default_rng(seed).standard_normal((n, d)))
-
-
-def on_circle(*degrees):
-    angles = np.radians(degrees)
-    return np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
 
 
 # Words
@@ -77,13 +68,13 @@ def test_rouge_l_is_that_of_the_textbook(a, b):
 def test_the_nearest_is_the_same_however_many_blocks_there_are(monkeypatch):
     vectors, others = unit_vectors(50), unit_vectors(9, seed=1)
     whole = nearest(vectors, others)
-    monkeypatch.setattr(cosines, "BLOCK_CELLS", 20)
+    monkeypatch.setattr(cosine, "BLOCK_CELLS", 20)
     assert nearest(vectors, others).places.tolist() == whole.places.tolist()
     assert whole.places.tolist() == (vectors @ others.T).argmax(axis=1).tolist()
     assert whole.cosines == pytest.approx((vectors @ others.T).max(axis=1))
 
 
-def test_a_place_that_is_barred_is_not_the_nearest():
+def test_an_excluded_row_is_not_the_nearest():
     vectors = on_circle(0, 10, 90)
     found = nearest(vectors, vectors, np.array([0, -1, 2]))
     assert found.places.tolist() == [1, 1, 1]
@@ -97,7 +88,7 @@ def test_a_vector_without_length_stays_zero():
 
 
 @pytest.mark.parametrize("texts", [["one"], ["?", "!"], ["a b", "a b"], ["x", "y z", "", "z"]])
-def test_the_space_of_words_takes_texts_as_few_or_bare_as_they_come(texts):
+def test_the_space_of_words_works_for_few_texts_or_texts_without_words(texts):
     space = lexical_space(texts, 4, seed=0)
     assert len(space) == len(texts)
     assert np.isfinite(space).all()
@@ -112,9 +103,9 @@ def test_texts_that_share_words_are_near_in_the_space_of_words():
     assert np.array_equal(space, lexical_space(texts, 3, seed=0))
 
 
-def test_the_space_of_a_large_pool_is_made_by_some_and_holds_all(monkeypatch):
-    monkeypatch.setattr(lexical, "MAX_FITTED", 60)
-    monkeypatch.setattr(lexical, "BLOCK_TEXTS", 7)
+def test_the_space_of_a_large_pool_is_fitted_on_a_sample_and_holds_all(monkeypatch):
+    monkeypatch.setattr(lsa, "MAX_FITTED", 60)
+    monkeypatch.setattr(lsa, "BLOCK_TEXTS", 7)
     texts = ["bake a cake", "bake a pie", "solve an equation", "solve the equation"] * 20
     space = lexical_space(texts, 3, seed=0)
     assert np.linalg.norm(space, axis=1) == pytest.approx(np.ones(80), abs=1e-5)
