@@ -234,8 +234,8 @@ def test_every_package_is_pinned_and_none_is_known_malware():
 # The tests
 
 TESTS = {f"tests.{path.stem}": path for path in (PROJECT / "tests").glob("*.py")}
-WHOLE = {"contract", "deployment", "paid_run", "project", "readme", "run"}
-"""Tests of the project as a whole, which belong to no room of it."""
+WHOLE = {"contract", "deployment", "graph", "messages", "paid_run", "project", "readme", "run"}
+"""Tests of the core or of the whole project, which belong to no other room."""
 
 
 def needed_by(test: str) -> set[str]:

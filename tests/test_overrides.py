@@ -1,3 +1,5 @@
+import importlib
+import pickle
 import shutil
 
 import pytest
@@ -5,7 +7,8 @@ from dvc.utils.serialize import modify_yaml
 
 from flows.dvc.overrides import Change, apply, checked, preview
 from tasks.lib.core.dvc_yaml import load_yaml
-from tasks.lib.core.errors import ParamError
+from tasks.lib.core.errors import ParamError, StageFailed
+from tasks.lib.core.params import RENAMED
 from tests.conftest import PROJECT
 
 
@@ -121,3 +124,29 @@ def test_a_params_file_that_is_none_is_told_in_words(tmp_path, text, said):
     (tmp_path / "params.yaml").unlink()
     with pytest.raises(ParamError, match="No such file"):
         preview(tmp_path, [])
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_key_of_an_earlier_version_says_its_new_name(tmp_path, old, new):
+    """Its new name is then missing as well, and the error must not speak of that."""
+    values = load_yaml(PROJECT / "params.yaml")
+    section, old_key, new_key = old.split(".")[0], old.split(".")[-1], new.split(".")[-1]
+    values[section][old_key] = values[section].pop(new_key)
+    with pytest.raises(ParamError, match=f"{old} is now called {new}"):
+        importlib.import_module(f"tasks.{section}.step").check(values)
+
+
+def test_an_error_of_another_process_keeps_its_text():
+    for text in ("params.yaml: seed: no\n  Set it.", "a: b\nc\n  d", "no colon"):
+        error = ParamError.parse(text)
+        assert error.where
+        assert error.fix
+        assert str(error).startswith(text.partition("\n")[0])
+    assert str(ParamError.parse("x: y\n  Fix it.\n")) == "x: y\n  Fix it."
+
+
+def test_an_error_is_pickled_whole():
+    error = StageFailed("no", where="stage a", fix="Run it again.")
+    error.exit_code, error.died = 7, True
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.exit_code, again.died) == (str(error), 7, True)

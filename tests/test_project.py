@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from dvc.repo import Repo
 
-from flows.cli.console import FUNNEL
 from flows.dvc.plan import plan
 from tasks.audit.verify import verify
 from tasks.lib.core.dvc_yaml import load_yaml, read_graph
+from tasks.lib.documents.labels import FUNNEL
 from tasks.lib.kmeans import balanced, constrained
 from tests.conftest import PROJECT, STAGE_NAMES
 

@@ -36,7 +36,7 @@ def test_the_page_shows_funnel_cost_prompts_and_provenance(told: World):
         ),
         *("pick 1 “ It is the clearest. ” picked by openai/some", "not selected in the end"),
         *("Judges are fair", "gibberish"),
-        "7 clusters of equal size by k-means-constrained. Why so: 294 is quick.",
+        "7 clusters of equal size by k-means-constrained. Reason: 294 is quick.",
     ):
         assert words in page.text, words
     for tail in ("ingest/pool.parquet", "llm_select/receipt.jsonl", "measure/metrics.json"):

@@ -108,7 +108,7 @@ def funnel_rows(validation: ValidationResult | None) -> Iterator[tuple[str, str]
     if validation:
         for name, label in FUNNEL.items():
             count = getattr(validation.funnel, name)
-            if count and name != "pool":  # rows less what is dropped, so no news
+            if count:
                 yield f"{count:,}", label
 
 

@@ -79,7 +79,7 @@ def _variant(workspace: Path, shared: Sequence[str], name: Any, changes: Any) ->
     where = f"{PARAMS_FILE}: {SECTION}.{name}"
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ParamError(
-            "a name consists of letters, digits, _, - and .",
+            "a name has only letters, digits, dots, hyphens and underscores",
             where=where,
             fix="Rename the variant; put a number in quotes.",
         )

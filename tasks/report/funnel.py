@@ -15,7 +15,7 @@ def funnel(counts: Funnel) -> list[dict[str, Any]]:
     return [
         {
             "count": n[name],
-            "label": FUNNEL[name],
+            "label": FUNNEL.get(name, "records"),
             "percent": round(100 * n[name] / max(counts.rows, 1), 2),
             "dropped": [(n[drop], FUNNEL[drop]) for drop in drops if n[drop]],
         }

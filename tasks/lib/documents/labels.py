@@ -32,7 +32,6 @@ FUNNEL = {
     "excluded": "excluded, as params.yaml says",
     "faulty": "faulty, dropped with a reason",
     "repeated": "repeated, word for word",
-    "pool": "records",
     "duplicates": "duplicates of others",
     "unique": "unique records",
     "prompts": "prompts to the model",

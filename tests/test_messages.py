@@ -1,0 +1,118 @@
+"""Every message of the project, side by side: `pytest tests/test_messages.py -s` prints them all.
+
+Messages are read out of the source, with the names of values in place of the values.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tasks.lib.core import errors
+from tests.conftest import PROJECT
+
+PARTS = ("what", "where", "fix")
+ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type)} | {
+    "StopRun",
+    "RouteFault",
+}
+LOGGED = {"debug", "info", "warning", "error"}
+UNWANTED = re.compile(
+    r"\b(mend(ed|s)?|anew|beside|tells?|told|by lot|lest|parted|as far as|so many|such a|of which|"
+    r"held against|in place of|stands in|as it comes)\b",
+    re.IGNORECASE,
+)
+"""The list in the style guide: words that an engineer would not say."""
+
+
+class Message(NamedTuple):
+    """One message, or one part of an error."""
+
+    place: str
+    part: str  # what, where or fix of an error; log; print
+    text: str
+
+
+def rendered(node: ast.expr | None) -> str:
+    """The text that an expression makes, values as <their names>."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=values):
+            return "".join(map(rendered, values))
+        case ast.FormattedValue(value=value):
+            return rendered(value) if isinstance(value, ast.Constant) else f"<{ast.unparse(value)}>"
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return rendered(left) + rendered(right)
+        case None:
+            return ""
+    return f"<{ast.unparse(node)}>"
+
+
+def messages_of(path: Path) -> Iterator[Message]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func).rpartition(".")[2]
+        place = f"{path.relative_to(PROJECT)}:{node.lineno}"
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        if name in ERRORS and {"where", "fix"} <= set(given):
+            texts = dict(zip(PARTS, [*node.args[:1], given["where"], given["fix"]], strict=True))
+            yield from (Message(place, part, rendered(texts[part])) for part in PARTS)
+        elif name in LOGGED and node.args:
+            yield Message(place, "log", rendered(node.args[0]))
+        elif ast.unparse(node.func) in ("out.print", "err.print") and node.args:
+            yield Message(place, "print", rendered(node.args[0]))
+
+
+MESSAGES = [
+    message
+    for folder in ("tasks", "flows")
+    for path in sorted((PROJECT / folder).rglob("*.py"))
+    for message in sorted(messages_of(path), key=lambda m: int(m.place.rpartition(":")[2]))
+]
+
+
+def of(*parts: str) -> list[Message]:
+    return [message for message in MESSAGES if message.part in parts]
+
+
+def test_all_messages_are_printed_for_a_reader():
+    for message in MESSAGES:
+        sys.stdout.write(f"{message.place:<48} {message.part:<6} {message.text}\n")
+    assert len(of("what")) > 50
+    assert len(of("log")) > 20
+
+
+def test_every_error_says_what_where_and_how_to_fix_it():
+    for path in (p for folder in ("tasks", "flows") for p in (PROJECT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ERRORS:
+                keywords = {keyword.arg for keyword in node.keywords}
+                place = f"{path.relative_to(PROJECT)}:{node.lineno}"
+                assert {"where", "fix"} <= keywords, place
+    assert [message for message in of(*PARTS) if not message.text.strip()] == []
+
+
+@pytest.mark.parametrize("message", of("fix"), ids=lambda message: message.place)
+def test_a_fix_is_a_sentence(message):
+    first, last = message.text.strip()[0], message.text.strip()[-1]
+    assert first in "<`-" or first.isupper(), message
+    assert last in ".>}`)" or "-S " in message.text.splitlines()[-1], message
+
+
+@pytest.mark.parametrize("message", of("what"), ids=lambda message: message.place)
+def test_what_is_wrong_follows_a_colon_and_needs_no_full_stop(message):
+    assert not message.text.endswith("."), message
+    first = re.match(r"[A-Z][a-z]+", message.text)  # names of tools may begin it
+    assert first is None or first[0] in {"Git", "Lite"}, message
+
+
+@pytest.mark.parametrize("part", ["what", "fix", "log", "print"])
+def test_no_message_has_a_word_that_an_engineer_would_not_say(part):
+    faults = [(m.place, m.text) for m in of(part) if UNWANTED.search(re.sub("<[^>]*>", "", m.text))]
+    assert faults == []
