@@ -35,7 +35,7 @@ from tasks.lib.prompts.plan import Rules
 from tasks.llm_select.cascade import Panel, Terms
 from tasks.llm_select.judge import ModelJudge
 from tasks.llm_select.step import llm_select
-from tasks.llm_select.verdicts import Candidates, Question, Selection
+from tasks.llm_select.verdicts import Members, Question, Selection
 
 LATENCY_S = 0.5
 CONCURRENCY = 64
@@ -94,7 +94,7 @@ def route_to(port: int) -> Route:
     return load_route({"models": {"mine": deployment}}, "mine")
 
 
-def texts(candidates: Candidates) -> list[str]:
+def texts(candidates: Members) -> list[str]:
     """Records of a usual length, all different."""
     return [
         f"Explain to a beginner what {i} has to do with topic {i % 97}. " * 3 for i in candidates

@@ -103,10 +103,11 @@ import asyncio, json, sys
 from contextlib import closing
 from pathlib import Path
 from tasks.lib.journal.journal import Journal
-from tasks.llm_select.judge import ModelJudge
-from tasks.llm_select.cascade import Terms
+from tasks.llm_select.judge import Judge
+from tasks.llm_select.cascade import JudgeSettings
+from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_chain
-from tasks.lib.gateway.endpoint import Habits
 from tests.judge_desk import PROMPT, questions, texts
 
 path, api_base = sys.argv[1:]
@@ -115,14 +116,15 @@ deployment = {
     "input_cost_per_token": 1e-6, "output_cost_per_token": 4e-6,
 }
 routes = load_chain({"models": {"mine": deployment}}, "mine", [])
-terms = Terms(PROMPT, False, 1, 500, Habits(0, 64, 3, 10.0, 4, backoff_s=0.01))
+calls = CallSettings(0, 64, 3, 10.0, 4, backoff_s=0.01)
+settings = JudgeSettings(PROMPT, False, 1, 500, calls)
 
 async def talk(journal):
-    judge = ModelJudge(routes, terms, texts, journal, lambda: None)
+    gateway = Gateway(routes, calls, journal)
     try:
-        return await judge(questions(25))
+        return await Judge(gateway, routes, settings, texts)(questions(25))
     finally:
-        await judge.close()
+        await gateway.close()
 
 with closing(Journal(Path(path), cap_usd=5.0)) as journal:
     verdicts = asyncio.run(talk(journal))

@@ -23,7 +23,7 @@ from tasks.lib.gateway.routes import load_routes
 from tasks.lib.journal.journal import Journal
 from tasks.lib.prompts.compose import Mode, compose
 from tasks.lib.prompts.plan import Rules
-from tasks.llm_select.candidates import Shown
+from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import Terms
 from tasks.llm_select.judge import ModelJudge
 from tasks.llm_select.pool_texts import PoolFile
@@ -73,7 +73,7 @@ def shown_of(texts, size=12):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pool.parquet"
         write_table(path, pa.table(columns, schema=POOL), POOL)
-        return Shown(PoolFile(path), np.arange(len(texts)), clusters, prompts)
+        return Candidates(PoolFile(path), np.arange(len(texts)), clusters, prompts)
 
 
 def terms_of(votes=1, rationale=False):

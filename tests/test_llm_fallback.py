@@ -14,7 +14,7 @@ def test_a_useless_reply_is_followed_by_the_next_route(provider, second, put, bo
     provider.behave = USELESS
     (verdict,) = put(provider.deployment(), questions(1), second.deployment(model="openai/b"))
     assert verdict.methods == (Method.LLM,)
-    assert [bought.route for bought in verdict.bought] == ["other0"]
+    assert [bought.route for bought in verdict.answers] == ["other0"]
     assert (len(provider.calls), len(second.calls)) == (2, 1)
     assert not second.calls[0].is_reask
     assert book("route, outcome") == [
@@ -36,7 +36,7 @@ def test_another_route_stands_in_where_one_is_down(provider, second, put, behave
         provider.deployment(), questions(20), other, concurrency=8, max_attempts=2, timeout_s=1.0
     )
     assert {verdict.methods for verdict in verdicts} == {(Method.LLM,)}
-    assert {bought.route for v in verdicts for bought in v.bought} == {"other0"}
+    assert {bought.route for v in verdicts for bought in v.answers} == {"other0"}
     assert len(second.calls) == 20
     assert 1 <= len(provider.calls) <= 2  # max_attempts; then it is left alone
 

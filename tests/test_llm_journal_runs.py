@@ -40,7 +40,7 @@ def test_spending_counts_across_runs_of_one_selection_alone(journals):
         journal.close()
         again, other = journals(selection="a", cap_usd=1.0), journals(selection="b", cap_usd=1.0)
         assert (again.spent_usd, other.spent_usd) == (0.5, 0.0)
-        assert await again.reserve(call("x", 0.6)) is Refused.OVER
+        assert await again.reserve(call("x", 0.6)) is Refused.OVER_CAP
         assert isinstance(await other.reserve(call("y", 0.6)), int)
         raised = journals(selection="a", cap_usd=1.2)
         assert isinstance(await raised.reserve(call("x", 0.6)), int)
@@ -100,7 +100,7 @@ from tasks.lib.journal.journal import Journal
 async def hold():
     journal = Journal(Path(sys.argv[1]), cap_usd=10.0)
     for key in "ab":
-        await journal.reserve(Call(key, "mine", "openai/fake", 1000, 256, 1.0))
+        await journal.reserve(Call(key, "mine", "openai/fake", 1000, 256, 1.0, True))
     print("open", flush=True)
     time.sleep(60)
 

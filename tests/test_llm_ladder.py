@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tasks.lib.core.errors import LLMError
-from tasks.lib.gateway.errors import FaultKind
+from tasks.lib.gateway.errors import ErrorKind
 from tasks.lib.rubric.rubric import choose
-from tasks.llm_select.verdicts import Method, Question, SetAside
+from tasks.llm_select.verdicts import Method, Question
 from tests.fake_provider import fails, garbled, honest, late, picks, resets, says
 from tests.judge_desk import FILTERED, NOISE, SIZE, TOO_LONG, USELESS, chosen, on, questions, texts
 
@@ -18,11 +18,11 @@ from tests.judge_desk import FILTERED, NOISE, SIZE, TOO_LONG, USELESS, chosen, o
 @pytest.mark.parametrize(
     ("behave", "kind"),
     [
-        (fails(429, retry_after=0), FaultKind.RATE_LIMIT),
-        (fails(500), FaultKind.SERVER),
-        (fails(503), FaultKind.SERVER),
-        (resets(), FaultKind.CONNECTION),
-        (garbled(b"<html>"), FaultKind.MALFORMED),
+        (fails(429, retry_after=0), ErrorKind.RATE_LIMIT),
+        (fails(500), ErrorKind.SERVER),
+        (fails(503), ErrorKind.SERVER),
+        (resets(), ErrorKind.CONNECTION),
+        (garbled(b"<html>"), ErrorKind.MALFORMED),
         (says("The third one."), "no_list"),
         (picks(4), "out_of_range"),
         (picks(), "too_few"),
@@ -40,10 +40,10 @@ def test_what_may_pass_is_tried_again_and_booked(provider, put, book, behave, ki
 def test_a_late_reply_is_tried_again_and_counts_as_spent_in_full(provider, put, book):
     provider.script(honest, late(5))
     put(provider.deployment(), questions(2), timeout_s=0.5)
-    rows = {outcome: (usd, bound) for outcome, usd, bound in book("outcome, usd, is_bound")}
+    rows = {outcome: (usd, bound) for outcome, usd, bound in book("outcome, usd, is_upper_bound")}
     assert len(provider.calls) == len(book()) == 3
-    usd, is_bound = rows[FaultKind.TIMEOUT]
-    assert is_bound
+    usd, is_upper_bound = rows[ErrorKind.TIMEOUT]
+    assert is_upper_bound
     assert usd > rows["answer"][0]
     assert put.spent_usd == pytest.approx(sum(book("usd")))
 
@@ -159,7 +159,7 @@ def test_an_endpoint_that_is_not_there_is_named_within_seconds(put, book):
             put(gone | prices, questions(50), concurrency=16)
     assert time.monotonic() - began < 5
     assert base in str(caught.value)
-    assert book() == [FaultKind.CONNECTION] * 3
+    assert book() == [ErrorKind.CONNECTION] * 3
     assert put.spent_usd == 0  # nobody was reached
 
 
@@ -188,7 +188,7 @@ def test_a_useless_reply_is_quoted_once_with_what_is_wrong_and_then_the_rubric_p
     assert "a slot is not among 1 to 3" in asked["content"]
     assert verdict.methods == (Method.FALLBACK,) * 2
     assert verdict.slots == tuple(choose(texts(range(SIZE)), 2))
-    assert not verdict.bought
+    assert not verdict.answers
     assert book() == ["out_of_range"] * 2
 
 
@@ -248,8 +248,8 @@ def test_what_is_too_long_together_is_asked_about_in_halves(provider, put):
     (verdict,) = put(provider.deployment(), [question])
     assert verdict.methods == (Method.LLM,)
     assert texts(chosen(question, verdict)) == [min(texts(range(6)))]
-    assert not verdict.aside
-    assert not verdict.votes[0].is_whole  # the audit of slots leaves it out
+    assert not verdict.set_aside
+    assert not verdict.ballots[0].is_whole  # the audit of slots leaves it out
     n_calls = len(provider.calls)
     assert put(provider.deployment(), [question]) == [verdict]
     assert len(provider.calls) == n_calls
@@ -273,7 +273,7 @@ def test_who_a_filter_blocks_is_found_and_set_aside_and_the_number_of_picks_is_k
     provider.behave = on(3, behave)
     (question,) = questions(1, n_picks=n_picks, size=6)
     (verdict,) = put(provider.deployment(), [question])
-    assert verdict.aside == (SetAside(4, "content_filter"),)
+    assert verdict.set_aside == {4: "content_filter"}
     assert 3 not in chosen(question, verdict)
     assert len(set(verdict.slots)) == n_picks
     assert verdict.methods == (Method.LLM,) * n_picks
@@ -285,7 +285,7 @@ def test_who_a_filter_blocks_is_found_and_set_aside_and_the_number_of_picks_is_k
 def test_where_all_are_blocked_the_rubric_picks_and_all_are_set_aside(provider, put):
     provider.behave = FILTERED
     (verdict,) = put(provider.deployment(), questions(1, n_picks=2))
-    assert [each.slot for each in verdict.aside] == [1, 2, 3]
+    assert list(verdict.set_aside) == [1, 2, 3]
     assert verdict.methods == (Method.FALLBACK,) * 2
 
 

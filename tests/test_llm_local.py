@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from tasks.lib.core.errors import LLMError
-from tasks.lib.gateway.classify import fault_of
-from tasks.lib.gateway.errors import FaultKind
+from tasks.lib.gateway.classify import provider_error
+from tasks.lib.gateway.errors import ErrorKind
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.local_server import PACKAGES, LocalServer
 from tasks.lib.gateway.local_server_process import CONTEXT_TOKENS, LOCAL_NAME
@@ -129,7 +129,7 @@ def test_the_same_question_gets_the_same_bytes_whatever_was_asked_between(replie
 
 def test_a_prompt_that_is_too_long_is_a_fault_of_its_own_class(api_base):
     (error,) = ask(api_base, ["tree " * CONTEXT_TOKENS, *TEXTS])
-    assert fault_of(error).kind is FaultKind.CONTEXT_TOO_LONG
+    assert provider_error(error).kind is ErrorKind.CONTEXT_TOO_LONG
 
 
 def test_closing_leaves_no_process(api_base):

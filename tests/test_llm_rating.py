@@ -15,7 +15,7 @@ from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.endpoint import Habits
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.fence import fence_word
-from tasks.lib.gateway.reply_json import AnswerFault, Unreadable
+from tasks.lib.gateway.reply_json import ReplyProblem, UnusableReply
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.journal.journal import Journal
 from tests.fake_provider import Call, fails, late, rates, says
@@ -56,30 +56,30 @@ def test_what_can_only_mean_four_and_a_half_is_read_so(text):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", AnswerFault.EMPTY),
-        ("<think>4.5", AnswerFault.EMPTY),
-        ("It is good.", AnswerFault.NO_SCORE),
-        ("Between 4 and 5", AnswerFault.NO_SCORE),
-        ("Score: 4, or a score of 5", AnswerFault.NO_SCORE),
-        ("4.5/10", AnswerFault.NO_SCORE),
-        ("Score: 90%", AnswerFault.NO_SCORE),
-        ('{"score": 4', AnswerFault.NO_SCORE),  # the point may have been cut off
-        ('{"score": null}', AnswerFault.NO_SCORE),
-        ('{"score": true}', AnswerFault.NO_SCORE),
-        ('{"score": [4.5]}', AnswerFault.NO_SCORE),
-        ('{"score": "high"}', AnswerFault.NO_SCORE),
-        ('{"score": 6}', AnswerFault.OUT_OF_RANGE),
-        ('{"score": -0.5}', AnswerFault.OUT_OF_RANGE),
-        ('{"score": NaN}', AnswerFault.OUT_OF_RANGE),
-        (f'{{"score": {"9" * 400}}}', AnswerFault.OUT_OF_RANGE),
-        ("-3", AnswerFault.OUT_OF_RANGE),
-        ("45", AnswerFault.OUT_OF_RANGE),
-        ('{"score": 4.3}', AnswerFault.NOT_A_HALF),
+        ("", ReplyProblem.EMPTY),
+        ("<think>4.5", ReplyProblem.EMPTY),
+        ("It is good.", ReplyProblem.NO_SCORE),
+        ("Between 4 and 5", ReplyProblem.NO_SCORE),
+        ("Score: 4, or a score of 5", ReplyProblem.NO_SCORE),
+        ("4.5/10", ReplyProblem.NO_SCORE),
+        ("Score: 90%", ReplyProblem.NO_SCORE),
+        ('{"score": 4', ReplyProblem.NO_SCORE),  # the point may have been cut off
+        ('{"score": null}', ReplyProblem.NO_SCORE),
+        ('{"score": true}', ReplyProblem.NO_SCORE),
+        ('{"score": [4.5]}', ReplyProblem.NO_SCORE),
+        ('{"score": "high"}', ReplyProblem.NO_SCORE),
+        ('{"score": 6}', ReplyProblem.OUT_OF_RANGE),
+        ('{"score": -0.5}', ReplyProblem.OUT_OF_RANGE),
+        ('{"score": NaN}', ReplyProblem.OUT_OF_RANGE),
+        (f'{{"score": {"9" * 400}}}', ReplyProblem.OUT_OF_RANGE),
+        ("-3", ReplyProblem.OUT_OF_RANGE),
+        ("45", ReplyProblem.OUT_OF_RANGE),
+        ('{"score": 4.3}', ReplyProblem.NOT_A_HALF),
     ],
 )
 def test_what_breaks_the_contract_is_told_apart(text, fault):
     result = read_rating(text)
-    assert isinstance(result, Unreadable)
+    assert isinstance(result, UnusableReply)
     assert result.fault is fault
     assert result.detail
 

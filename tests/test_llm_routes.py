@@ -7,7 +7,7 @@ from tasks.lib.core.params import read_params
 from tasks.lib.gateway.credentials import HIDDEN, redact
 from tasks.lib.gateway.deployment import Schema
 from tasks.lib.gateway.litellm_setup import load_litellm
-from tasks.lib.gateway.prices import FREE, Price, most_prompt_tokens, price_of, require_price
+from tasks.lib.gateway.prices import FREE, Price, max_prompt_tokens, price_of, require_price
 from tasks.lib.gateway.routes import load_chain, load_route, require_key
 from tests.conftest import PROJECT
 
@@ -226,5 +226,5 @@ def test_a_price_is_per_token_of_either_kind():
 def test_no_tokenizer_makes_more_tokens_than_are_booked(text):
     messages = [{"role": "system", "content": text}, {"role": "user", "content": text * 50}]
     n_tokens = load_litellm().token_counter(model="gpt-4o-mini", messages=messages)
-    assert n_tokens <= most_prompt_tokens(messages)
-    assert most_prompt_tokens(messages, 100) == most_prompt_tokens(messages) + 100
+    assert n_tokens <= max_prompt_tokens(messages)
+    assert max_prompt_tokens(messages, 100) == max_prompt_tokens(messages) + 100

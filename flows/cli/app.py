@@ -73,7 +73,7 @@ def estimate(override: Override = None, as_json: AsJson = False) -> None:
     from flows.dvc.workspace import find_root  # noqa: PLC0415
     from flows.errors import ParamError  # noqa: PLC0415
     from tasks.estimate.ratings import quote_ratings  # noqa: PLC0415
-    from tasks.estimate.selection import quote  # noqa: PLC0415
+    from tasks.estimate.estimate import quote  # noqa: PLC0415
 
     root = find_root(Path.cwd())
     values, changes = preview(root, override or [])
@@ -104,7 +104,7 @@ def journal_list(
     if as_json:
         show.as_json(rows)
     else:
-        show_money.rows(rows, ["created", "route", "model", "picks", "usd", "key"])
+        show_money.rows(rows, ["created", "route", "model", "parsed", "usd", "key"])
 
 
 @journal.command("sum")
@@ -132,12 +132,12 @@ def journal_prune(
     show_money.pruned(n, before, done=yes)
 
 
-@journal.command("forgive")
-def journal_forgive() -> None:
-    """Ask questions again that got no usable answer, now that the cause is mended."""
-    from tasks.estimate.journal_admin import forgive  # noqa: PLC0415
+@journal.command("retry-failed")
+def journal_retry_failed() -> None:
+    """Ask questions again that got no usable answer, now that the cause is fixed."""
+    from tasks.estimate.journal_admin import retry_failed  # noqa: PLC0415
 
-    show_money.forgiven(forgive(_journal()))
+    show_money.retried(retry_failed(_journal()))
 
 
 def _journal() -> Path:

@@ -98,7 +98,7 @@ def _receipt(receipt: Mapping[str, Any]) -> None:
         out.print(f"because: {receipt['reason']}", markup=False, soft_wrap=True)
     for each in receipt["answers"]:
         usd = (
-            f"{'up to ' if each['is_bound'] else ''}{each['usd']:.6f} USD"
+            f"{'up to ' if each['is_upper_bound'] else ''}{each['usd']:.6f} USD"
             if each["usd"]
             else "free"
         )

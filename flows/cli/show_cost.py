@@ -96,9 +96,9 @@ def pruned(n: int, before: str, *, done: bool) -> None:
         out.print(f"{n:,} answers are from before {before}; add --yes to forget them")
 
 
-def forgiven(n: int) -> None:
-    """How many calls without an answer no longer stand against asking again."""
-    out.print(f"{n:,} calls without an answer forgiven; `dvc repro -f llm_select` asks again")
+def retried(n: int) -> None:
+    """Print how many failed calls are marked for retry."""
+    out.print(f"{n:,} failed calls marked for retry; `dvc repro -f llm_select` asks again")
 
 
 def _work(work: Work) -> str:

@@ -26,7 +26,7 @@ from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.gateway.local_server import require_local
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.prompts.compose import Mode
-from tasks.lib.prompts.plan import Rules, read_rules
+from tasks.lib.prompts.plan import TournamentPlan, read_plan
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
 
@@ -93,8 +93,8 @@ def work(stage: Stage) -> None:
     _check_budget(budget, len(corpus.ids))
     prompts = {}
     if IN_PROMPTS.intersection(params.methods):
-        rules = read_rules(stage.dep("cluster/clusters.json"), budgets, seed)
-        prompts = _prompts(corpus, stage.dep("cluster/prompts.parquet"), rules)
+        plan = read_plan(stage.dep("cluster/clusters.json"), budgets, seed)
+        prompts = _prompts(corpus, stage.dep("cluster/prompts.parquet"), plan)
     wanted = _wanted(params)
     ratings = rate(stage, corpus, params, seed, budget) if Score.RATING in wanted else None
     scores = {Score.RATING: ratings.scores} if ratings else {}
@@ -130,18 +130,18 @@ def _check_budget(budget: int, n_records: int) -> None:
         )
 
 
-def _prompts(corpus: Corpus, path: Path, rules: Rules) -> dict[Mode, list[Rows]]:
+def _prompts(corpus: Corpus, path: Path, plan: TournamentPlan) -> dict[Mode, list[Rows]]:
     """The run's own prompts by their mode, and those that within and across would have made."""
     shown = read_table(path, PROMPTS)
     rows = corpus.rows(shown["id"], path)
     starts = np.flatnonzero(np.diff(shown["prompt"].to_numpy())) + 1
-    prompts = {rules.mode: np.split(rows, starts)}
+    prompts = {plan.mode: np.split(rows, starts)}
     from tasks.baseline.in_prompts import regroup  # noqa: PLC0415  scikit-learn
 
     for mode in (Mode.WITHIN, Mode.ACROSS):
-        if mode is not rules.mode:
-            size = rules.candidates_per_prompt
-            prompts[mode] = regroup(corpus.vectors, corpus.texts, size, mode, rules.seed)
+        if mode is not plan.mode:
+            size = plan.candidates_per_prompt
+            prompts[mode] = regroup(corpus.vectors, corpus.texts, size, mode, plan.seed)
     return prompts
 
 

@@ -9,7 +9,13 @@ from pydantic import ConfigDict
 from tasks.baseline.by_score import Score
 from tasks.baseline.methods import SCORED
 from tasks.baseline.rating_prompt import SCHEMA, rating_question
-from tasks.baseline.ratings import RatingParams, items_of, read_habits, read_route, with_outputs
+from tasks.baseline.ratings import (
+    RatingParams,
+    items_of,
+    read_call_settings,
+    read_route,
+    with_outputs,
+)
 from tasks.estimate.estimate import Cost, cost_at
 from tasks.estimate.journal_admin import latencies
 from tasks.estimate.tokens_needed import Work, question_tokens
@@ -35,12 +41,12 @@ class _Section(RatingParams):
 
 
 def quote_ratings(root: Path, values: Mapping[str, Any]) -> RatingQuote | None:
-    """What rating the outputs of the records in `root` costs; None where no method wants that.
+    """Return what rating the outputs of the records in `root` costs; None if no method needs it.
 
-    Ratings that are in the journal already are counted, too. Needs no key and no network.
+    Ratings that are in the journal already are counted too. Needs no key and no network.
 
     Raises:
-        ParamError: A parameter is not as it should be.
+        ParamError: A parameter is wrong.
         DataError: The records are missing or not as the steps before write them.
     """
     params = load_section(values, "baseline", _Section)
@@ -52,13 +58,13 @@ def quote_ratings(root: Path, values: Mapping[str, Any]) -> RatingQuote | None:
         stage.dep("dedupe/unique.parquet"),
         stage.dep("embed/vectors.npy"),
     )
-    habits = read_habits(values, params, load_seed(values))
+    settings = read_call_settings(values, params, load_seed(values))
     route = read_route(values, params)
     items = items_of(corpus, with_outputs(corpus))
     fewest, most, n = 0, 0, len(items)
     for item in items:
         tokens = question_tokens(rating_question(*item), SCHEMA)
         fewest, most = fewest + tokens[0], most + tokens[1]
-    work = Work((n, n), (fewest, most), (n, n * habits.max_answer_tokens))
+    work = Work((n, n), (fewest, most), (n, n * settings.max_answer_tokens))
     known = latencies(stage.state / JOURNAL).get(route.model)
-    return RatingQuote(work, cost_at(route, work, habits.concurrency, known), params.max_usd)
+    return RatingQuote(work, cost_at(route, work, settings.concurrency, known), params.max_usd)

@@ -9,8 +9,8 @@ from typing import Any
 
 from tasks.lib.gateway.reply_json import (
     MAX_CHARS,
-    AnswerFault,
-    Unreadable,
+    ReplyProblem,
+    UnusableReply,
     json_objects,
     without_thoughts,
 )
@@ -46,7 +46,7 @@ def answer_schema(n_candidates: int, n_picks: int, *, rationale: bool = False) -
     }
 
 
-def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | Unreadable:
+def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | UnusableReply:
     """The slots that an answer picks, the best first, or what is wrong with it.
 
     A list is `n_picks` different slots from 1 to `n_candidates`. Of a longer one the first
@@ -55,10 +55,10 @@ def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | Unrea
     """
     text = without_thoughts(text[-MAX_CHARS:]).strip()
     if not text:
-        return Unreadable(AnswerFault.EMPTY, "it holds no text")
+        return UnusableReply(ReplyProblem.EMPTY, "it holds no text")
     values = _find_list(text)
     if values is None:
-        return Unreadable(AnswerFault.NO_LIST, f"no list of slots in {text[:80]!r}")
+        return UnusableReply(ReplyProblem.NO_LIST, f"no list of slots in {text[:80]!r}")
     slots = [_slot(value) for value in values[:n_picks]]
     return _first_fault(slots, n_candidates, n_picks) or [slot for slot in slots if slot]
 
@@ -72,16 +72,18 @@ def parse_reasons(text: str, n_picks: int) -> list[str | None]:
     return (reasons + [None] * n_picks)[:n_picks]
 
 
-def _first_fault(slots: list[int | None], n_candidates: int, n_picks: int) -> Unreadable | None:
+def _first_fault(slots: list[int | None], n_candidates: int, n_picks: int) -> UnusableReply | None:
     for i, slot in enumerate(slots):
         if slot is None:
-            return Unreadable(AnswerFault.NOT_A_SLOT, f"number {i + 1} of the list is no slot")
+            return UnusableReply(ReplyProblem.NOT_A_SLOT, f"number {i + 1} of the list is no slot")
         if not 1 <= slot <= n_candidates:
-            return Unreadable(AnswerFault.OUT_OF_RANGE, f"a slot is not among 1 to {n_candidates}")
+            return UnusableReply(
+                ReplyProblem.OUT_OF_RANGE, f"a slot is not among 1 to {n_candidates}"
+            )
         if slot in slots[:i]:
-            return Unreadable(AnswerFault.REPEATED, f"slot {slot} is picked twice")
+            return UnusableReply(ReplyProblem.REPEATED, f"slot {slot} is picked twice")
     if len(slots) < n_picks:
-        return Unreadable(AnswerFault.TOO_FEW, f"{len(slots)} picked, {n_picks} wanted")
+        return UnusableReply(ReplyProblem.TOO_FEW, f"{len(slots)} picked, {n_picks} wanted")
     return None
 
 

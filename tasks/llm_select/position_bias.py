@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.llm_select.votes import Ballot
+from tasks.llm_select.votes import Ranking
 
 MIN_EXPECTED = 5  # first choices in a cell of the test, Cochran's rule
 DIGITS = 6  # of what is reported; the last bits differ between processors
@@ -87,7 +87,7 @@ class Agreement:
         self._n_certain = n_votes // 2 + 1
         self._n_prompts, self._same, self._chance = 0, 0.0, 0.0
 
-    def add(self, n_candidates: int, ballots: Sequence[Ballot]) -> None:
+    def add(self, n_candidates: int, ballots: Sequence[Ranking]) -> None:
         """Count one prompt: its size, and its ballots in the order of its votes.
 
         Only those count that are cast whatever they say, so that stopping where votes agree does

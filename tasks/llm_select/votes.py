@@ -10,7 +10,8 @@ from tasks.lib.rubric.rubric import rate
 
 EXTRA_RANKS = 2  # benchmarks/judges.py tries others
 
-Ballot = tuple[int, ...]
+Ranking = tuple[int, ...]
+"""Slots, the best first, none twice."""
 
 
 def n_useful(n: int, n_votes: int) -> int:
@@ -35,7 +36,7 @@ def order(n: int, vote: int, n_votes: int) -> tuple[int, ...]:
     return (*range(shift, n), *range(shift))
 
 
-def as_ballot(picks: Sequence[int], shown: Sequence[int]) -> Ballot:
+def as_ballot(picks: Sequence[int], shown: Sequence[int]) -> Ranking:
     """Picked slots of an order `shown`, in the numbers of vote 1."""
     return tuple(shown[slot - 1] + 1 for slot in picks)
 
@@ -49,7 +50,7 @@ def n_ranked(n: int, n_picks: int, n_votes: int) -> int:
     return min(n, n_picks + EXTRA_RANKS) if n_useful(n, n_votes) > 1 else n_picks
 
 
-def is_settled(ballots: Sequence[Ballot], n_votes: int, n_picks: int) -> bool:
+def is_settled(ballots: Sequence[Ranking], n_votes: int, n_picks: int) -> bool:
     """Whether no more votes are wanted: all are cast, or more than half and they agree.
 
     They agree when all have the same first `n_picks` in the same order. Votes not cast could
@@ -65,7 +66,7 @@ def is_settled(ballots: Sequence[Ballot], n_votes: int, n_picks: int) -> bool:
     return 2 * len(ballots) > n_votes and len({ballot[:n_picks] for ballot in ballots}) == 1
 
 
-def combine(ballots: Sequence[Ballot], texts: Sequence[str], n_picks: int) -> tuple[int, ...]:
+def combine(ballots: Sequence[Ranking], texts: Sequence[str], n_picks: int) -> tuple[int, ...]:
     """The `n_picks` slots that the ballots prefer together, the best first: a Borda count.
 
     Of a ballot of m slots the first gets m points and the last 1; what it does not name gets

@@ -34,7 +34,7 @@ def ledger(usage: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         *(
             (f"Not understood by {route}", ", ".join(names))
-            for route, names in sorted(usage["left_out"].items())
+            for route, names in sorted(usage["dropped_params"].items())
         ),
     ]
     return [(name, value) for name, value in rows if value]

@@ -40,7 +40,7 @@ INPUTS = (
 )
 USAGE_KEYS = (
     *("route", "fallback_routes", "model", "budget", "selected", "partial", "calls"),
-    *("prompt_tokens", "completion_tokens", "usd", "n_unknown_usage", "answers", "left_out"),
+    *("prompt_tokens", "completion_tokens", "usd", "n_unknown_usage", "answers", "dropped_params"),
     *("methods", "set_aside", "slots", "agreement", "attention_checks", "rounds"),
 )
 METRICS_KEYS = ("methods", "overlap", "lower_is_better", "higher_is_better")

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+REMAKE = "It was edited, or another version wrote it: run `dvc repro` to make it again."
+
 
 class CurationError(Exception):
     """A mistake that has a remedy, told in three parts.

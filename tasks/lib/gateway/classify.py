@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from email.utils import parsedate_to_datetime
 
 from tasks.lib.gateway.credentials import redact
-from tasks.lib.gateway.errors import FaultKind, ProviderFault
+from tasks.lib.gateway.errors import ErrorKind, ProviderError
 
 MAX_MESSAGE = 500  # characters of a provider's words that are kept
 
@@ -50,69 +50,69 @@ _UNREACHED = {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaier
 _PARSING = {"ValueError", "TypeError", "KeyError", "IndexError", "AttributeError"}
 
 _BY_STATUS = {
-    401: FaultKind.AUTHENTICATION,
-    402: FaultKind.QUOTA,
-    403: FaultKind.PERMISSION,
-    408: FaultKind.TIMEOUT,
-    413: FaultKind.CONTEXT_TOO_LONG,
-    429: FaultKind.RATE_LIMIT,
+    401: ErrorKind.AUTHENTICATION,
+    402: ErrorKind.QUOTA,
+    403: ErrorKind.PERMISSION,
+    408: ErrorKind.TIMEOUT,
+    413: ErrorKind.CONTEXT_TOO_LONG,
+    429: ErrorKind.RATE_LIMIT,
 }
 
 
-def fault_of(error: Exception, *secrets: str) -> ProviderFault:
+def provider_error(error: Exception, *secrets: str) -> ProviderError:
     """The fault that an exception of LiteLLM's stands for, with `secrets` hidden in its words."""
     words = str(error)
     kind = _kind(error, f"{words} {_codes(error)}")
-    if kind is FaultKind.CONNECTION:  # the words are but "Connection error."
+    if kind is ErrorKind.CONNECTION:  # the words are but "Connection error."
         *_, root = _chain(error)
         words = f"{words} ({root})"
     words = _readable(words, *secrets)
-    return ProviderFault(kind, words, _retry_after_s(error), _may_cost(kind, error))
+    return ProviderError(kind, words, _retry_after_s(error), _may_cost(kind, error))
 
 
-def _may_cost(kind: FaultKind, error: Exception) -> bool:
+def _may_cost(kind: ErrorKind, error: Exception) -> bool:
     """Whether the model may have been at work: not when it was never reached, or had refused."""
-    if kind in (FaultKind.TIMEOUT, FaultKind.CONNECTION):
+    if kind in (ErrorKind.TIMEOUT, ErrorKind.CONNECTION):
         causes = {base.__name__ for cause in _chain(error) for base in type(cause).__mro__}
         return not _UNREACHED & causes
-    if kind is FaultKind.SERVER:  # a gateway does not know what became of what it passed on
+    if kind is ErrorKind.SERVER:  # a gateway does not know what became of what it passed on
         return getattr(error, "status_code", None) in (None, 502, 504)
-    return kind is FaultKind.MALFORMED
+    return kind is ErrorKind.MALFORMED
 
 
-def _kind(error: Exception, words: str) -> FaultKind:
+def _kind(error: Exception, words: str) -> ErrorKind:
     status = getattr(error, "status_code", None)
     causes = {base.__name__ for cause in _chain(error) for base in type(cause).__mro__}
     if isinstance(error, TimeoutError) or {"Timeout", "TimeoutException"} & causes:
-        return FaultKind.TIMEOUT
+        return ErrorKind.TIMEOUT
     return _kind_by_words(status, words, causes) or _kind_by_status(status, causes)
 
 
-def _kind_by_words(status: int | None, words: str, causes: set[str]) -> FaultKind | None:
+def _kind_by_words(status: int | None, words: str, causes: set[str]) -> ErrorKind | None:
     if _GARBLED.search(words) or status == 200 or "JSONDecodeError" in causes:
-        return FaultKind.MALFORMED
+        return ErrorKind.MALFORMED
     if status in (400, 403, 429) and _QUOTA.search(words):
-        return FaultKind.QUOTA
+        return ErrorKind.QUOTA
     if status in (None, 400, 500) and _NO_KEY.search(words):
-        return FaultKind.AUTHENTICATION
+        return ErrorKind.AUTHENTICATION
     if status in (400, 422):
         if _TOO_LONG.search(words) or "ContextWindowExceededError" in causes:
-            return FaultKind.CONTEXT_TOO_LONG
+            return ErrorKind.CONTEXT_TOO_LONG
         if _FILTERED.search(words) or "ContentPolicyViolationError" in causes:
-            return FaultKind.CONTENT_FILTER
+            return ErrorKind.CONTENT_FILTER
     return None
 
 
-def _kind_by_status(status: int | None, causes: set[str]) -> FaultKind:
+def _kind_by_status(status: int | None, causes: set[str]) -> ErrorKind:
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status is not None and 400 <= status < 500:
-        return FaultKind.BAD_REQUEST
+        return ErrorKind.BAD_REQUEST
     if "HTTPStatusError" in causes:  # the server did speak
-        return FaultKind.SERVER
+        return ErrorKind.SERVER
     if _TRANSPORT & causes:
-        return FaultKind.CONNECTION
-    return FaultKind.MALFORMED if _PARSING & causes else FaultKind.SERVER
+        return ErrorKind.CONNECTION
+    return ErrorKind.MALFORMED if _PARSING & causes else ErrorKind.SERVER
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

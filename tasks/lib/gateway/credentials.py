@@ -25,7 +25,7 @@ _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 _SECRET_SHAPE = re.compile(r"(?i)(?<=bearer )\S+|\bsk-[\w-]{8,}")
 
 
-def key_name(api_key: str) -> str | None:
+def key_variable(api_key: str) -> str | None:
     """The environment variable in ``os.environ/NAME``; None for any other form."""
     match = KEY_FORM.fullmatch(api_key)
     return match[1] if match else None
@@ -38,7 +38,7 @@ def missing_key(provider: str, api_key: str | None, api_base: str | None) -> str
     """
     names: tuple[str, ...] = ()
     if api_key is not None:
-        names = () if api_key == NO_KEY else (key_name(api_key) or api_key,)
+        names = () if api_key == NO_KEY else (key_variable(api_key) or api_key,)
     elif api_base is None or provider == "openai":
         names = VARIABLES.get(provider, ())
     return names[0] if names and not any(os.environ.get(name) for name in names) else None

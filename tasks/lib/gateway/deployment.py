@@ -9,11 +9,11 @@ from pydantic import Field
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, Params, load_section
-from tasks.lib.gateway.credentials import NO_KEY, key_name
+from tasks.lib.gateway.credentials import NO_KEY, key_variable
 
 HOW = "Write it as {model: provider/name, schema: auto}, or as a list of such."
 RUBRIC_MODEL = "offline/rubric"
-EMBEDDED_MODEL = "local/gemma-3-270m"
+LOCAL_MODEL = "local/gemma-3-270m"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -50,16 +50,16 @@ class Deployment(Params):
         return self.model == RUBRIC_MODEL
 
     @property
-    def is_embedded(self) -> bool:
+    def is_local(self) -> bool:
         """Whether it is the model that runs in a child process of ours."""
-        return self.model == EMBEDDED_MODEL
+        return self.model == LOCAL_MODEL
 
     @property
     def is_free(self) -> bool:
         """Whether nobody sends a bill: it runs on this machine, by its very name."""
         host = urlsplit(self.api_base).hostname if self.api_base else None
         is_own_ollama = self.provider.startswith("ollama") and host in LOOPBACK
-        return self.is_rubric or self.is_embedded or is_own_ollama
+        return self.is_rubric or self.is_local or is_own_ollama
 
     @property
     def endpoint(self) -> str:
@@ -93,7 +93,7 @@ def load_deployment(name: str, given: Any) -> Deployment:
 def _check_secrets(name: str, given: Mapping[str, Any]) -> None:
     """Refuse what may hold a secret before any message could repeat it."""
     api_key, api_base = given.get("api_key"), given.get("api_base")
-    is_named = isinstance(api_key, str) and (api_key == NO_KEY or key_name(api_key))
+    is_named = isinstance(api_key, str) and (api_key == NO_KEY or key_variable(api_key))
     if api_key is not None and not is_named:
         raise ParamError(
             f"{name}.api_key has to name an environment variable, not to hold a key",
@@ -120,7 +120,7 @@ def _is_plain_url(api_base: Any) -> bool:
 
 
 def _check_offline(name: str, deployment: Deployment) -> None:
-    for ours in (RUBRIC_MODEL, EMBEDDED_MODEL):
+    for ours in (RUBRIC_MODEL, LOCAL_MODEL):
         provider = ours.partition("/")[0]
         if deployment.provider == provider and deployment.model != ours:
             raise ParamError(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.gateway.deployment import Deployment
-from tasks.lib.gateway.prompt import Messages
+from tasks.lib.gateway.request import Messages
 
 MESSAGE_TOKENS = 32
 """More than a chat template puts around a message; ChatML takes 20 where each sign is a token."""
@@ -63,7 +63,7 @@ def require_price(deployment: Deployment, litellm: Any, where: str) -> Price:
     return price
 
 
-def most_prompt_tokens(messages: Messages, schema_bytes: int = 0) -> int:
+def max_prompt_tokens(messages: Messages, schema_bytes: int = 0) -> int:
     """More tokens than any tokenizer makes of the messages: no token is less than a byte."""
     n_bytes = sum(len(message["content"].encode()) for message in messages)
     return n_bytes + MESSAGE_TOKENS * len(messages) + schema_bytes

@@ -106,10 +106,10 @@ def require_key(route: Route) -> None:
     for deployment in route.deployments:
         name = missing_key(deployment.provider, deployment.api_key, deployment.api_base)
         if name is not None:
-            raise no_key(route.where, name)
+            raise missing_key_error(route.where, name)
 
 
-def no_key(where: str, name: str) -> ParamError:
+def missing_key_error(where: str, name: str) -> ParamError:
     """The error of a route whose key is not in the environment."""
     return ParamError(
         f"the environment variable {name} is not set, and no call was made",
@@ -143,7 +143,7 @@ def _check_alike(name: str, first: Deployment, other: Deployment) -> None:
                 fix="Deployments of one route are one model at several endpoints; make them "
                 "alike, or two routes.",
             )
-    if first.is_rubric or first.is_embedded:
+    if first.is_rubric or first.is_local:
         raise ParamError(
             f"{name}: {first.model} runs on this machine, in one deployment alone",
             where=PARAMS_FILE,

@@ -1,0 +1,1 @@
+"""The JSON documents that one stage writes and another reads, one module each."""

@@ -1,0 +1,74 @@
+"""What every JSON document of ours has in common: one form on disk, and strict reading."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from tasks.lib.core.errors import REMAKE, DataError
+
+
+class Part(BaseModel):
+    """A part of a document. Fields are exactly those declared, so that no reader misses one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Document(Part):
+    """A whole document, which is a file.
+
+    Attributes:
+        renamed: Fields of earlier versions by dotted name, and their names now.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a document from a file.
+
+        Raises:
+            DataError: It is not JSON, a field is absent, unknown or of another type, or a field
+                has been renamed; the error says its new name.
+        """
+        return cls.parse(path.read_bytes(), str(path))
+
+    @classmethod
+    def parse(cls, text: str | bytes, where: str) -> Self:
+        """Read a document from a text; `where` says in an error where the text is.
+
+        Raises:
+            DataError: As `read`.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            what = _explain(error.errors(), cls.renamed)
+            raise DataError(what, where=where, fix=REMAKE) from None
+
+    def to_json(self) -> str:
+        """Return the text of the file: the same bytes for the same values."""
+        values = self.model_dump(mode="json")
+        return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Write the document to a file."""
+        path.write_text(self.to_json(), encoding="utf-8", newline="\n")
+
+
+def _explain(details: list[ErrorDetails], renamed: Mapping[str, str]) -> str:
+    """Return the first renamed field, or else the first fault, in our words."""
+    names = [".".join(map(str, detail["loc"])) for detail in details]
+    for name in names:
+        if name in renamed:
+            return f"the field {name} is now called {renamed[name]}"
+    name, detail = names[0], details[0]
+    if detail["type"] == "missing":
+        return f"the field {name} is missing"
+    if detail["type"] == "extra_forbidden":
+        return f"the field {name} is unknown"
+    words = f"{detail['msg'][0].lower()}{detail['msg'][1:]}"
+    return f"{name}: {words}" if name else words

@@ -1,0 +1,127 @@
+"""usage.json of llm_select: what the answers of a selection cost, and how the judge behaved."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from tasks.lib.documents.document import Document, Part
+
+
+class SlotChoices(Part):
+    """First choices by slot, from the first vote on each prompt.
+
+    Attributes:
+        is_shuffled: Whether slots are random. In paper mode they are clusters, so the rest says
+            nothing about the judge there.
+        n_prompts: Prompts counted.
+        observed: First choices by slot, from slot 1.
+        expected: The same for a judge that ignores slots.
+        position_bias: Total variation distance between the two as shares, 0 to 1.
+        position_bias_by_chance: Its mean for a judge that ignores slots.
+        chi_square: The statistic of the test; None if there are too few prompts for it.
+        df: Its degrees of freedom.
+        p_value: The probability of a chi-square at least as large for a judge that ignores slots.
+    """
+
+    is_shuffled: bool
+    n_prompts: int
+    observed: tuple[int, ...]
+    expected: tuple[float, ...]
+    position_bias: float | None
+    position_bias_by_chance: float | None
+    chi_square: float | None
+    df: int | None
+    p_value: float | None
+
+
+class VoteAgreement(Part):
+    """How often votes on one prompt have the same first pick; None without prompts.
+
+    Attributes:
+        n_prompts: Prompts with two votes or more.
+        same_first: Mean share of pairs of votes with the same first pick.
+        by_chance: The same for random picks.
+        kappa: 0 for chance, 1 for votes that always agree.
+    """
+
+    n_prompts: int
+    same_first: float | None
+    by_chance: float | None
+    kappa: float | None
+
+
+class CheckCounts(Part):
+    """Attention checks of one kind.
+
+    Attributes:
+        shown: Checks that got a vote.
+        picked: Checks that were picked.
+        by_chance: Checks that random picks would have hit.
+    """
+
+    shown: int
+    picked: int
+    by_chance: float
+
+
+class RoundSize(Part):
+    """The size of a round."""
+
+    round: int
+    n_prompts: int
+    n_candidates: int
+    n_picks: int
+
+
+class Usage(Document):
+    """The document usage.json.
+
+    Failed calls are not in it: they differ from run to run, and are in the journal.
+
+    Attributes:
+        route: The alias of the first route.
+        fallback_routes: The aliases of the others, in the order in which they are asked.
+        model: Of the first route.
+        budget: How many records were to be selected.
+        selected: How many were.
+        partial: ``max_usd`` if the cap cut the selection short, else None.
+        calls: Answers used.
+        usd: Their price; an upper bound where the provider reported no usage.
+        n_unknown_usage: Number of answers of that kind.
+        answers: Answers by route.
+        answers_digest: 64 hex digits of all answers used, by round and prompt, checks last.
+        dropped_params: By route, the parameters that its model does not take.
+        methods: Selected records by method.
+        set_aside: Candidates that no model could be shown, by reason.
+        attention_checks: By kind.
+        attention_checks_planned: How many were to be asked.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "left_out": "dropped_params",
+        "canaries": "attention_checks",
+        "canaries_planned": "attention_checks_planned",
+        "slots.slot_bias": "slots.position_bias",
+        "slots.slot_bias_by_chance": "slots.position_bias_by_chance",
+    }
+
+    route: str
+    fallback_routes: tuple[str, ...]
+    model: str
+    budget: int
+    selected: int
+    partial: str | None
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float
+    n_unknown_usage: int
+    answers: dict[str, int]
+    answers_digest: str
+    dropped_params: dict[str, tuple[str, ...]]
+    methods: dict[str, int]
+    set_aside: dict[str, int]
+    slots: SlotChoices
+    agreement: VoteAgreement
+    attention_checks: dict[str, CheckCounts]
+    attention_checks_planned: int
+    rounds: tuple[RoundSize, ...]
