@@ -21,7 +21,7 @@ from scipy import stats
 
 from tasks.lib.core.records import record_text
 from tasks.lib.rubric.rubric import choose, rate
-from tasks.llm_select.attention_checks import Kind, plant
+from tasks.llm_select.attention_checks import Kind, insert
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 ALPACA, DOLLY = DATA / "alpaca_52k_original.jsonl.gz", DATA / "dolly_15k.jsonl.gz"
@@ -117,7 +117,7 @@ def _share_picked(texts: list[str], junk: Junk) -> tuple[str, str]:
 
 
 def _attention_check(kind: Kind) -> Junk:
-    return lambda texts, seed: plant(texts, kind, seed)
+    return lambda texts, seed: insert(texts, kind, seed)
 
 
 def _scrambled(texts: list[str], seed: int) -> tuple[list[str], int]:

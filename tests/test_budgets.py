@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.prompts.compose import Mode, compose
-from tasks.lib.prompts.plan import Rules, check_budgets, plan_rounds
+from tasks.lib.prompts.plan import TournamentPlan, check_budgets, plan_rounds
 from tasks.lib.prompts.quota import Take
 from tasks.llm_select.step import llm_select
 from tasks.llm_select.verdicts import Method, Verdict
@@ -39,8 +39,8 @@ def judge(*, n_answers=10_000):
 def selection(n, budgets, *, size=4, mode=Mode.ACROSS, ask=None):
     clusters = (np.arange(n) % (-(-n // size) if mode is Mode.WITHIN else size)).astype(np.int32)
     prompts = compose(clusters, size, mode, seed=0)
-    rules = Rules(tuple(sorted(set(budgets))), size, mode, 0)
-    return asyncio.run(llm_select(prompts, clusters, rules, ask or judge()))
+    plan = TournamentPlan(tuple(sorted(set(budgets))), size, mode, 0)
+    return asyncio.run(llm_select(prompts, clusters, plan, ask or judge()))
 
 
 def chosen(result):
@@ -73,9 +73,12 @@ def test_budgets_are_nested_and_each_is_the_selection_it_would_be_alone(shape):
 def test_one_call_a_prompt_serves_all_budgets_that_its_round_can(shape):
     n, budgets, size, _ = shape
     n_prompts = -(-n // size)
-    rounds = plan_rounds(n, n_prompts, Rules(tuple(sorted(set(budgets))), size, Mode.ACROSS, 0))
+    rounds = plan_rounds(
+        n, n_prompts, TournamentPlan(tuple(sorted(set(budgets))), size, Mode.ACROSS, 0)
+    )
     alone = max(
-        (plan_rounds(n, n_prompts, Rules((b,), size, Mode.ACROSS, 0)) for b in budgets), key=len
+        (plan_rounds(n, n_prompts, TournamentPlan((b,), size, Mode.ACROSS, 0)) for b in budgets),
+        key=len,
     )
     assert [r.n_prompts for r in rounds] == [r.n_prompts for r in alone]
     assert rounds[-1].n_prompts <= min(budgets)
@@ -101,10 +104,10 @@ def test_where_the_money_ends_between_rounds_the_winners_so_far_fill_it_up():
 
 
 def test_the_least_of_several_budgets_is_held_against_the_paper_s_prompts():
-    rules = Rules((1_000, 1_500, 2_000), 14, Mode.PAPER, 0)
+    plan = TournamentPlan((1_000, 1_500, 2_000), 14, Mode.PAPER, 0)
     with pytest.raises(ParamError, match=r"budget is 1,500.*\n.*1000 or 2000"):
-        check_budgets(14_000, 1_000, rules)
-    check_budgets(14_000, 1_000, rules._replace(budgets=(1_000, 2_000)))
+        check_budgets(14_000, 1_000, plan)
+    check_budgets(14_000, 1_000, plan._replace(budgets=(1_000, 2_000)))
 
 
 @pytest.mark.parametrize(

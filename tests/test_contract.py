@@ -12,9 +12,10 @@ from dvc.repo import Repo
 from flows.dvc.graph import load_yaml, read_graph
 from tests.conftest import PROJECT
 
-DOCSTRING_ONLY = {"tasks/__init__.py", "tasks/lib/__init__.py"}
+DOCSTRING_ONLY = {"tasks/__init__.py", "tasks/lib/__init__.py", "tasks/lib/documents/__init__.py"}
 ROOMS = (
     "core",
+    "documents",
     "text",
     "similarity",
     "coverage",

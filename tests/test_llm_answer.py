@@ -65,7 +65,7 @@ def test_what_can_only_mean_three_then_five_is_read_so(text):
 def test_what_breaks_the_contract_is_told_apart(text, fault):
     result = parse_picks(text, 14, 2)
     assert isinstance(result, UnusableReply)
-    assert result.fault is fault
+    assert result.problem is fault
     assert result.detail
 
 
@@ -177,7 +177,7 @@ def test_known_traps_give_a_named_fault(text):
 def assert_valid_or_named(text, n, n_picks):
     result = parse_picks(text, n, n_picks)
     if isinstance(result, UnusableReply):
-        assert result.fault in ReplyProblem
+        assert result.problem in ReplyProblem
         assert result.detail
     else:
         assert len(result) == n_picks == len(set(result))

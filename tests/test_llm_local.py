@@ -21,8 +21,8 @@ from tasks.lib.gateway.errors import ErrorKind
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.local_server import PACKAGES, LocalServer
 from tasks.lib.gateway.local_server_process import CONTEXT_TOKENS, LOCAL_NAME
-from tasks.lib.gateway.prompt import read_prompt
 from tasks.llm_select.picks import answer_schema, parse_picks
+from tasks.llm_select.prompt import read_prompt
 from tests.conftest import PROJECT
 
 pytestmark = [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.prompts.compose import Mode, compose
-from tasks.lib.prompts.plan import Rules, check_budgets, plan_rounds
+from tasks.lib.prompts.plan import TournamentPlan, check_budgets, plan_rounds
 from tasks.llm_select.step import llm_select
 from tasks.llm_select.verdicts import Method, Verdict
 
@@ -30,8 +30,8 @@ def selection(n, budget, *, size=4, mode=Mode.ACROSS, seed=0):
     n_prompts = -(-n // size)
     clusters = (np.arange(n) % (n_prompts if mode is Mode.WITHIN else size)).astype(np.int32)
     prompts = compose(clusters, size, mode, seed)
-    rules = Rules((budget,), size, mode, seed)
-    return asyncio.run(llm_select(prompts, clusters, rules, by_number))
+    plan = TournamentPlan((budget,), size, mode, seed)
+    return asyncio.run(llm_select(prompts, clusters, plan, by_number))
 
 
 SHAPES = st.integers(1, 60).flatmap(
@@ -91,7 +91,7 @@ def test_the_best_comes_through_a_tournament():
 
 
 def test_a_tournament_ends_when_there_are_no_more_prompts_than_picks():
-    rounds = plan_rounds(14_000, 1_000, Rules((37,), 14, Mode.ACROSS, 0))
+    rounds = plan_rounds(14_000, 1_000, TournamentPlan((37,), 14, Mode.ACROSS, 0))
     assert [(this.n_prompts, this.n_candidates, this.n_picks) for this in rounds] == [
         (1000, 14_000, 1000),
         (72, 1000, 72),
@@ -100,12 +100,12 @@ def test_a_tournament_ends_when_there_are_no_more_prompts_than_picks():
 
 
 def test_prompts_of_one_candidate_do_not_go_round_for_ever():
-    assert len(plan_rounds(8, 8, Rules((1,), 1, Mode.ACROSS, 0))) == 4
+    assert len(plan_rounds(8, 8, TournamentPlan((1,), 1, Mode.ACROSS, 0))) == 4
 
 
 def test_a_budget_above_the_number_of_records_says_how_many_there_are():
     with pytest.raises(ParamError, match=r"budget is 5,000, and only 1,234 records.*\n.*1234"):
-        check_budgets(1234, 89, Rules((5000,), 14, Mode.ACROSS, 0))
+        check_budgets(1234, 89, TournamentPlan((5000,), 14, Mode.ACROSS, 0))
 
 
 @pytest.mark.parametrize(
@@ -113,5 +113,5 @@ def test_a_budget_above_the_number_of_records_says_how_many_there_are():
 )
 def test_paper_mode_wants_a_multiple_of_the_prompts_and_offers_the_nearest(budget, offered):
     with pytest.raises(ParamError, match=f"Set it to {offered}, or cluster.mode to across"):
-        check_budgets(14_000, 1_000, Rules((budget,), 14, Mode.PAPER, 0))
-    check_budgets(14_000, 1_000, Rules((2_000,), 14, Mode.PAPER, 0))
+        check_budgets(14_000, 1_000, TournamentPlan((budget,), 14, Mode.PAPER, 0))
+    check_budgets(14_000, 1_000, TournamentPlan((2_000,), 14, Mode.PAPER, 0))

@@ -72,8 +72,8 @@ def estimate(override: Override = None, as_json: AsJson = False) -> None:
     from flows.dvc.plan import stale_before  # noqa: PLC0415
     from flows.dvc.workspace import find_root  # noqa: PLC0415
     from flows.errors import ParamError  # noqa: PLC0415
-    from tasks.estimate.ratings import quote_ratings  # noqa: PLC0415
     from tasks.estimate.estimate import quote  # noqa: PLC0415
+    from tasks.estimate.ratings import quote_ratings  # noqa: PLC0415
 
     root = find_root(Path.cwd())
     values, changes = preview(root, override or [])

@@ -73,7 +73,7 @@ class Verdict(NamedTuple):
     reasons: tuple[str | None, ...]  # of each pick, if the model was asked for one
     ballots: tuple[Ballot, ...]
     answers: tuple[UsedAnswer, ...]
-    set_aside: Mapping[int, str]  # slot of a candidate that could not be judged: why
+    set_aside: Mapping[int, str] = {}  # slot of a candidate that could not be judged: why
     attention_check_slot: int | None = None
 
 
