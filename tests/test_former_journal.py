@@ -104,9 +104,7 @@ def test_a_selection_of_that_time_is_made_again_without_a_call(root, provider):
         assert usage["answers"] == {"mine": 16, "other": 2}
         assert usage["dropped_params"]["mine"] == ["response_format", "seed"]
         assert usage["attention_checks"]["gibberish"]["shown"] == 1
-        assert (
-            n_names(root / ".selectllm/journal.sqlite", "llm_select") == 2
-        )  # the old one and ours
+        assert n_names(root / ".selectllm/journal.sqlite", "llm_select") == 2
 
 
 def test_ratings_of_that_time_are_found_and_unusable_replies_still_count(root, provider):

@@ -278,7 +278,7 @@ def test_the_rubric_answers_behind_the_same_door():
 def test_a_route_that_nobody_priced_is_refused_before_any_call(provider):
     unpriced = provider.deployment()
     del unpriced["input_cost_per_token"], unpriced["output_cost_per_token"]
-    with pytest.raises(ParamError, match="nobody has said what this model costs"):
+    with pytest.raises(ParamError, match="the price of this model is not known"):
         ask(unpriced)
     assert not provider.calls
 

@@ -89,7 +89,7 @@ def test_usage_that_nobody_told_is_settled_at_what_the_call_could_cost_at_most(p
 def test_a_route_without_a_price_is_refused_before_any_call(provider, put):
     unpriced = provider.deployment()
     del unpriced["input_cost_per_token"], unpriced["output_cost_per_token"]
-    with pytest.raises(ParamError, match=r"models\.mine .*nobody has said what this model costs"):
+    with pytest.raises(ParamError, match=r"models\.mine .*the price of this model is not known"):
         put(unpriced, questions(2))
     assert not provider.calls
 

@@ -114,9 +114,9 @@ def test_a_key_is_in_no_row_of_the_journal(provider, put, tmp_path):
 BROKEN = pytest.mark.parametrize(
     ("behave", "says_what"),
     [
-        (fails(500), "goes on failing"),
+        (fails(500), "keeps failing"),
         (resets(), "cannot be reached"),
-        (garbled(b"<html>Log in</html>"), "no chat completion"),
+        (garbled(b"<html>Log in</html>"), "not a chat completion"),
         (fails(429, retry_after=0), "calls come too fast"),
     ],
 )

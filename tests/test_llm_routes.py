@@ -128,7 +128,7 @@ def test_a_chain_is_the_route_and_those_that_stand_in_for_it():
     assert [route.alias for route in chain] == ["b", "c", "a"]
     assert [route.alias for route in load_chain({"models": models}, "offline", [])] == ["offline"]
     for route, fallbacks in (("a", ["a"]), ("a", ["b", "b"]), ("a", ["offline"]), ("offline", "a")):
-        with pytest.raises(ParamError, match=rf"{fallbacks[-1]} cannot stand in for {route}"):
+        with pytest.raises(ParamError, match=rf"{fallbacks[-1]} cannot be a fallback for {route}"):
             load_chain({"models": models}, route, [*fallbacks])
     with pytest.raises(ParamError, match=r"fallback_routes: models has no d"):
         load_chain({"models": models}, "a", ["d"])
@@ -210,7 +210,7 @@ def test_a_price_is_known_or_none_but_never_a_zero_of_the_map(deployment, price)
 
 def test_a_route_without_a_price_is_refused_with_the_keys_to_set():
     deployment = route(model="openai/unheard-of").deployments[0]
-    with pytest.raises(ParamError, match="nobody has said what this model costs") as caught:
+    with pytest.raises(ParamError, match="the price of this model is not known") as caught:
         require_price(deployment, load_litellm(), "models.mine (openai/unheard-of)")
     assert "models.mine (openai/unheard-of)" in str(caught.value)
     assert "input_cost_per_token and output_cost_per_token" in str(caught.value)

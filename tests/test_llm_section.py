@@ -34,7 +34,7 @@ def values(monkeypatch):
         ("route", "ofline", r"models has no ofline; did you mean offline\?"),
         ("fallback_routes", ["ofline"], r"fallback_routes: models has no ofline; did you mean"),
         ("fallback_routes", "chatgpt", "llm_select.fallback_routes: .*valid list"),
-        ("fallback_routes", ["chatgpt"], "chatgpt cannot stand in for offline"),
+        ("fallback_routes", ["chatgpt"], "chatgpt cannot be a fallback for offline"),
         ("prompt", "tasks/llm/selct.txt", "selct.txt: llm_select.prompt names a file"),
         ("rationale", "yes", "llm_select.rationale: "),
         ("votes", 0, "llm_select.votes: "),

@@ -104,7 +104,7 @@ def test_a_route_without_a_price_ends_with_2_before_any_call(desk):
         del unpriced["input_cost_per_token"], unpriced["output_cost_per_token"]
         done = desk.run(unpriced)
     assert done.exit_code == 2
-    assert "nobody has said what this model costs" in done.said
+    assert "the price of this model is not known" in done.said
     assert "input_cost_per_token and output_cost_per_token" in done.said
     assert not provider.calls
 

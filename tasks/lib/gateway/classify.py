@@ -1,6 +1,6 @@
-"""What went wrong with a call, told by status, words and cause together.
+"""What went wrong with a call, decided by status, words and cause together.
 
-LiteLLM's exception types alone mislead: an exhausted quota comes as a rate limit, a broken
+The types of LiteLLM's exceptions mislead: an exhausted quota comes as a rate limit, a broken
 connection as status 500, a garbled body as status 200, 422 or 500.
 """
 
@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from tasks.lib.gateway.credentials import redact
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 
-MAX_MESSAGE = 500  # characters of a provider's words that are kept
+MAX_MESSAGE = 500  # characters kept of a provider's message
 
 _QUOTA = re.compile(
     r"insufficient_quota|insufficient (?:credit|balance|funds)|credit balance is too low"
@@ -60,10 +60,10 @@ _BY_STATUS = {
 
 
 def provider_error(error: Exception, *secrets: str) -> ProviderError:
-    """The fault that an exception of LiteLLM's stands for, with `secrets` hidden in its words."""
+    """Return an exception of LiteLLM as our error, with `secrets` hidden in its message."""
     words = str(error)
     kind = _kind(error, f"{words} {_codes(error)}")
-    if kind is ErrorKind.CONNECTION:  # the words are but "Connection error."
+    if kind is ErrorKind.CONNECTION:  # the message is only "Connection error."
         *_, root = _chain(error)
         words = f"{words} ({root})"
     words = _readable(words, *secrets)
@@ -71,11 +71,11 @@ def provider_error(error: Exception, *secrets: str) -> ProviderError:
 
 
 def _may_cost(kind: ErrorKind, error: Exception) -> bool:
-    """Whether the model may have been at work: not when it was never reached, or had refused."""
+    """Return whether the model may have worked: not if it was never reached, or refused."""
     if kind in (ErrorKind.TIMEOUT, ErrorKind.CONNECTION):
         causes = {base.__name__ for cause in _chain(error) for base in type(cause).__mro__}
         return not _UNREACHED & causes
-    if kind is ErrorKind.SERVER:  # a gateway does not know what became of what it passed on
+    if kind is ErrorKind.SERVER:  # a proxy does not know what became of the request it passed on
         return getattr(error, "status_code", None) in (None, 502, 504)
     return kind is ErrorKind.MALFORMED
 
@@ -108,7 +108,7 @@ def _kind_by_status(status: int | None, causes: set[str]) -> ErrorKind:
         return _BY_STATUS[status]
     if status is not None and 400 <= status < 500:
         return ErrorKind.BAD_REQUEST
-    if "HTTPStatusError" in causes:  # the server did speak
+    if "HTTPStatusError" in causes:  # the server did respond
         return ErrorKind.SERVER
     if _TRANSPORT & causes:
         return ErrorKind.CONNECTION
@@ -125,21 +125,21 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _codes(error: Exception) -> str:
-    """Codes that the provider gave beside its words, such as insufficient_quota."""
-    found = [getattr(cause, name, None) for cause in _chain(error) for name in ("code", "type")]
-    return " ".join(code for code in found if isinstance(code, str))
+    """Return the codes next to the provider's message, such as insufficient_quota."""
+    codes = [getattr(cause, name, None) for cause in _chain(error) for name in ("code", "type")]
+    return " ".join(code for code in codes if isinstance(code, str))
 
 
 def _readable(words: str, *secrets: str) -> str:
-    """The first words, without LiteLLM's names of exceptions, tracebacks and secrets."""
+    """Return the start of a message, without exception names, tracebacks and secrets."""
     words = words.partition("Traceback (most recent call last)")[0]
     words = re.sub(r"^(?:(?:litellm\.)?\w+(?:Error|Exception)\b(?: - |: )?)+", "", words.strip())
     words = "".join(char if char.isprintable() else " " for char in words)
-    return redact(" ".join(words.split()), *secrets)[:MAX_MESSAGE] or "no words came with it"
+    return redact(" ".join(words.split()), *secrets)[:MAX_MESSAGE] or "no message came with it"
 
 
 def _retry_after_s(error: Exception) -> float | None:
-    """Seconds from a Retry-After header, which holds seconds or a date."""
+    """Return the seconds of a Retry-After header, which has seconds or a date; None without one."""
     headers = getattr(error, "litellm_response_headers", None) or {}
     value = headers.get("retry-after")
     if value is None:
@@ -155,9 +155,9 @@ def _retry_after_s(error: Exception) -> float | None:
 
 
 def refused_parameter(message: str, sent: Iterable[str]) -> str | None:
-    """Which of the parameters that were sent a bad request's words refuse; None for none.
+    """Return the sent parameter that the message of a bad request refuses, or None.
 
-    Providers call response_format by many names.
+    Providers have many names for response_format.
     """
     if not _REFUSAL.search(message):
         return None

@@ -1,4 +1,4 @@
-"""Why a run stops, in words for its user."""
+"""Why a run stops, as an error for its user."""
 
 from pathlib import Path
 
@@ -14,46 +14,46 @@ FATAL = (
     ErrorKind.QUOTA,
     ErrorKind.BAD_REQUEST,
 )
-"""What no retry cures, for any question."""
+"""Errors that no retry cures, for any question."""
 
 _WHAT = {
     ErrorKind.AUTHENTICATION: "the provider does not accept the key",
     ErrorKind.PERMISSION: "the key may not use this model",
     ErrorKind.QUOTA: "the account's quota or credit is used up",
     ErrorKind.BAD_REQUEST: "the provider refuses the request",
-    ErrorKind.RATE_LIMIT: "the provider goes on saying that calls come too fast",
+    ErrorKind.RATE_LIMIT: "the provider keeps saying that calls come too fast",
     ErrorKind.TIMEOUT: "the endpoint does not answer in time",
-    ErrorKind.SERVER: "the endpoint goes on failing",
+    ErrorKind.SERVER: "the endpoint keeps failing",
     ErrorKind.CONNECTION: "the endpoint cannot be reached",
-    ErrorKind.MALFORMED: "what comes back is no chat completion",
+    ErrorKind.MALFORMED: "the response is not a chat completion",
 }
 
 _FIX = {
-    ErrorKind.PERMISSION: "See in the provider's console what the key may use, or name another "
+    ErrorKind.PERMISSION: "Check in the provider's console what the key may use, or name another "
     "model.",
     ErrorKind.QUOTA: "Add credit, or choose another route.",
-    ErrorKind.BAD_REQUEST: "See that the model's name is right; schema: never and no temperature "
-    "ask the least of it.",
+    ErrorKind.BAD_REQUEST: "Check the name of the model; schema: never and no temperature ask "
+    "the least of it.",
     ErrorKind.RATE_LIMIT: "Lower llm_select.concurrency, or raise llm_select.max_attempts.",
     ErrorKind.TIMEOUT: "Raise llm_select.timeout_s, or lower llm_select.concurrency.",
-    ErrorKind.MALFORMED: "See that api_base is the address of the API, with /v1 where it has one.",
+    ErrorKind.MALFORMED: "Check that api_base is the address of the API, with /v1 if it has one.",
 }
-_WAIT = "See that it is up and that this machine can reach it."
+_WAIT = "Check that it is up and that this machine can reach it."
 
 
 def run_error(
-    fault: ProviderError, route: Route, deployment: Deployment, journal: Path
+    error: ProviderError, route: Route, deployment: Deployment, journal: Path
 ) -> LLMError:
-    """The end of a run whose calls to a deployment of `route` meet `fault`."""
-    what = f"{_WHAT.get(fault.kind, 'the call failed')}: {fault.message}"
-    if fault.kind is ErrorKind.AUTHENTICATION:
-        fix = f"Set {_key_variable(deployment)} to a key of this provider's."
+    """Return the error that ends a run after a provider's `error` at a deployment of `route`."""
+    what = f"{_WHAT.get(error.kind, 'the call failed')}: {error.message}"
+    if error.kind is ErrorKind.AUTHENTICATION:
+        fix = f"Set {_key_variable(deployment)} to a key of this provider."
     else:
-        fix = _FIX.get(fault.kind, _WAIT)
+        fix = _FIX.get(error.kind, _WAIT)
     return LLMError(
         what,
         where=f"{route.where} at {deployment.endpoint}",
-        fix=f"{fix} The answers so far are kept in {journal}: run this again to go on from there.",
+        fix=f"{fix} The answers so far are kept in {journal}: run this again to continue.",
     )
 
 
