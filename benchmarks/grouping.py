@@ -5,6 +5,7 @@
     python benchmarks/grouping.py plain BIG.npy 50          (beside plain k-means, 10 iterations)
     python benchmarks/grouping.py within VECTORS.npy 14     (beside plain k-means, as many clusters)
     python benchmarks/grouping.py growth BIG.npy            (from 62,500 vectors on, in doublings)
+    python benchmarks/grouping.py solvers VECTORS.npy 20000 (both of cluster.solver, 20,000 pairs)
 
 Each solver runs in a process of its own. Where two are compared, they start from the same centres.
 scikit-learn runs on one core and on all, since on a busy machine one may be the faster.
@@ -26,11 +27,13 @@ from numpy.lib.format import open_memmap
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 
+from tasks.lib.kmeans import balanced as ours
 from tasks.lib.kmeans.balanced import equal_size_kmeans
 from tasks.lib.kmeans.kmeans import BalancedKMeans
 from tasks.lib.kmeans.partition import Vectors, inertia, rows_of
 
 ITERATIONS = 10  # of each solver in `plain`
+CLUSTERS = [2, 4, 7, 9, 14, 32, 60, 100]  # in `solvers`
 NOISE = 0.6  # length of the noise on a generated vector, of unit length without
 BLOCK = 50_000  # vectors generated at a time
 HEAD = "| vectors | clusters | solver | seconds | CPU s | iterations | inertia | sizes | peak MB |"
@@ -96,11 +99,12 @@ COMPARED = {
 def main() -> None:
     """Measure, and print a table in Markdown."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("what", choices=["generate", "growth", "one", *COMPARED])
+    arguments.add_argument("what", choices=["generate", "growth", "one", "solvers", *COMPARED])
     arguments.add_argument("vectors", type=Path)
     arguments.add_argument("number", type=int, nargs="?", default=20)
     arguments.add_argument("--like", type=Path, help="vectors that generated ones resemble")
     arguments.add_argument("--first", type=int, help="how many of the vectors to take")
+    arguments.add_argument("--clusters", type=int, nargs="+", default=CLUSTERS)
     arguments.add_argument("--solver", choices=SOLVERS)
     arguments.add_argument("--without", action="append", default=[], help="a solver to leave out")
     given = arguments.parse_args()
@@ -110,6 +114,8 @@ def main() -> None:
         print(json.dumps(solve(given.vectors, given.first, given.number, given.solver)))
     elif given.what == "growth":
         growth(given.vectors)
+    elif given.what == "solvers":
+        solvers(np.load(given.vectors), given.number, given.clusters)
     else:
         n = given.first or len(np.load(given.vectors, mmap_mode="r"))
         k = -(-n // given.number) if given.what == "within" else given.number
@@ -137,6 +143,45 @@ def growth(path: Path) -> None:
         cpu_s = [row(path, n, clusters(n), name, None) for n in counts]
         slope = np.polyfit(np.log(counts), np.log(cpu_s), 1)[0]
         print(f"{name}: CPU time grows as n^{slope:.2f}", flush=True)
+
+
+def solvers(vectors: Vectors, n_pairs: int, clusters: list[int]) -> None:
+    """Both solvers of the step cluster, for `n_pairs` of record and cluster; most of 3 seeds."""
+    from tasks.lib.kmeans import constrained  # noqa: PLC0415  OR-Tools
+
+    in_flow_s = []
+
+    class Timed(constrained.KMeansConstrained):  # type: ignore[misc]  # untyped
+        def fit(self, *words: Any) -> Any:
+            began = time.process_time()
+            try:
+                return super().fit(*words)
+            finally:
+                in_flow_s.append(time.process_time() - began)
+
+    constrained.KMeansConstrained = Timed
+    print("| records | clusters | k-means-constrained, CPU s | alone | balanced | inertia |")
+    print("|---|---|---|---|---|---|")
+    for k in clusters:
+        n = n_pairs // k
+        if not k < n <= len(vectors):
+            continue
+        cpu_s: dict[Any, list[float]] = {constrained: [], ours: []}
+        in_flow, ratios = [], []
+        for seed in range(3):
+            in_flow_s.clear()
+            tightness = []
+            for solver, spent in cpu_s.items():
+                began = time.process_time()
+                tightness.append(solver.equal_size_kmeans(vectors[:n], k, seed).inertia)
+                spent.append(time.process_time() - began)
+            in_flow.append(sum(in_flow_s))
+            ratios.append(100 * (tightness[0] / tightness[1] - 1))
+        print(
+            f"| {n:,} | {k} | {max(cpu_s[constrained]):.2f} | {max(in_flow):.2f} | "
+            f"{max(cpu_s[ours]):.2f} | {min(ratios):+.2f} to {max(ratios):+.2f} % |",
+            flush=True,
+        )
 
 
 def row(path: Path, n: int, k: int, name: str, n_cores: int | None) -> float:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tasks.lib.prompts.compose import Mode, compose
+from tasks.lib.prompts.compose import compose
+from tasks.lib.prompts.geometry import Mode
 from tasks.llm_select.votes import Ranking, as_ballot, combine, is_settled, n_ranked, order
 
 SEEDS = range(20)
@@ -83,7 +84,7 @@ def run(asking: Asking, effect: Floats, seed: int, n_picks: int = 1) -> Outcome:
     labels = records.small if asking.mode is Mode.WITHIN else records.large
     picked: list[int] = []
     n_calls, n_hits = 0, 0
-    for prompt in compose(labels, SIZE, asking.mode, seed):
+    for prompt in compose(labels, N_PROMPTS, asking.mode, seed):
         ballots: list[Ranking] = []
         for ballot in cast(asking, records.seen[prompt], BIAS * effect, n_picks, rng):
             ballots.append(ballot)

@@ -96,6 +96,8 @@ def made_up(n: int, budget: int, receipt: Path) -> Evidence:
         rows=chosen,
         receipt=receipt,
         others={name: rng.permutation(n)[:budget] for name in METHODS[1:]},
+        clusters={"n_records": n, "n_prompts": n // R, "n_clusters": n // R}
+        | {"solver": "balanced", "solver_reason": "made up"},
         usage=_usage(n, budget),
         metrics=_metrics(budget),
         verdict={

@@ -1,17 +1,17 @@
 """The flow: bring every stage up to date, in order, and record the run.
 
-As a program (``python -m flows.curate OVERRIDE ...``) it is what `selectllm run` supervises.
+Its parameters hold for one run (see run_parameters.py); the flow never edits params.yaml. The edits
+of `selectllm run -S` are made by the command, before it starts ``python -m flows.curate``.
 """
 
 import signal
-import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
@@ -22,6 +22,7 @@ from flows.cli import console as show
 from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.graph import Graph, Stage, read_graph
+from flows.dvc.run_parameters import as_overrides, own_workspace
 from flows.dvc.workspace import find_root, sole_run
 from flows.errors import FlowError
 from flows.stage_task import Done, Run, stage_task
@@ -33,39 +34,57 @@ PARTIAL = "Partial"
 CAPPED = 3
 INTERRUPTED = 130
 
+Budget = Annotated[int, Field(ge=1)]
+
 
 @flow(name="curate", validate_parameters=True, persist_result=False)
 def curate(
     source: str | None = None,
-    budget: Annotated[int, Field(ge=1)] | None = None,
+    budget: Budget | list[Budget] | None = None,
     route: str | None = None,
     override: list[str] | None = None,
 ) -> State[None] | None:
     """Choose the records most worth annotating out of a pool, with no labels.
 
-    Runs every stage of dvc.yaml whose inputs changed; the others are Cached. The changes given
-    as parameters stay in params.yaml.
+    Runs every stage of dvc.yaml whose inputs changed; the others are Cached. Parameters hold for
+    this run alone: params.yaml stays as it is, and the run works in a workspace of its own below
+    .selectllm/runs. The run's log and its artifact "parameters" say where its outputs are.
 
     Args:
         source: File with the pool; none: as params.yaml says.
-        budget: How many records to select; none: as params.yaml says.
+        budget: How many records to select, or several budgets; none: as params.yaml says.
         route: Alias of the model that judges; none: as params.yaml says.
-        override: Further changes of params.yaml, each as key=value.
+        override: Further keys of params.yaml to set for this run, each as key=value.
     """
     given = {"ingest.source": source, "llm_select.budget": budget, "llm_select.route": route}
-    changes = [f"{key}={value}" for key, value in given.items() if value is not None]
+    sets = [*as_overrides(given), *(override or [])]
     try:
         root = find_root(Path.cwd())
         with sole_run(root) as lock:
-            for change in overrides.apply(root, [*changes, *(override or [])]):
-                show.changed(change)
-            run = Run(root, str(flow_run.id or uuid.uuid4()), lock, root)
-            graph = read_graph(root)
+            space = _workspace(root, sets)
+            run = Run(space, str(flow_run.id or uuid.uuid4()), lock, root, ", ".join(sets))
+            graph = read_graph(space)
             _run_all(graph, run)
     except FlowError as error:
         return Failed(message=str(error), data=error)  # raised, it would print a traceback
-    capped = show.capped(graph, root)
+    capped = show.capped(graph, space)
     return Completed(name=PARTIAL, message=capped) if capped else None
+
+
+def _workspace(root: Path, sets: Sequence[str]) -> Path:
+    """Return the folder to work in, its parameters checked: the user's, or the run's own.
+
+    The log and the page of a run with parameters say what they change, and where it works.
+    """
+    if not sets:
+        overrides.checked(root, [])
+        return root
+    space, changes = own_workspace(root, sets)
+    for key, old, new in changes:
+        get_run_logger().info("For this run alone: %s = %r (params.yaml: %r)", key, new, old)
+    get_run_logger().info("This run works in %s", space)
+    publish(markdown.parameters(read_graph(space), space, changes), "parameters")
+    return space
 
 
 def _run_all(graph: Graph, run: Run) -> None:
@@ -76,6 +95,9 @@ def _run_all(graph: Graph, run: Run) -> None:
     raise_failure(done)
     publish(markdown.run_summary(graph, run.root), "summary")
     show.summary(graph, run.root)
+    if run.sets:
+        for what, path in show.results(graph, run.root):
+            get_run_logger().info("%s: %s", what, path)
 
 
 def run_stages(graph: Graph, run: Run) -> dict[str, Done]:
@@ -115,11 +137,11 @@ def _run_one(stage: Stage, run: Run, done: Mapping[str, Done], is_current: bool)
     return Done(state, time.monotonic() - start)
 
 
-def main(changes: list[str]) -> int:
-    """Run the flow with these overrides; the exit status of `selectllm run`."""
+def main() -> int:
+    """Run the flow as params.yaml says; the exit status of `selectllm run`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     try:
-        state = curate(override=changes, return_state=True)
+        state = curate(return_state=True)
         state.result()
     except FlowError as error:
         show.failed(error)
@@ -130,4 +152,4 @@ def main(changes: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main())

@@ -34,13 +34,15 @@ class Run:
         id: Its id.
         lock: The descriptor of the lock that its children hold.
         home: The user's workspace, whose state folder holds what was paid for; the same as `root`
-            unless this is a variant.
+            unless the run has a workspace of its own.
+        sets: What its parameters set, on one line; empty when it takes params.yaml as it is.
     """
 
     root: Path
     id: str
     lock: int
     home: Path
+    sets: str = ""
 
 
 class Done(NamedTuple):

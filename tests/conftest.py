@@ -102,11 +102,12 @@ class Workspace:
         )
 
     def processes(self) -> list[psutil.Process]:
-        """The processes that work in this workspace now."""
+        """Return the processes that work in or below this workspace now."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if Path(process.cwd()) == self.root and process.status() != psutil.STATUS_ZOMBIE:
+                is_here = Path(process.cwd()).is_relative_to(self.root)
+                if is_here and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 
@@ -150,6 +151,11 @@ class PrefectServer:
     home: Path
     env: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def log(self) -> str:
+        """Text that the server and its services have logged so far."""
+        return (self.home / "server.log").read_text()
+
     def ask(self, what: str, **query: Any) -> list[dict[str, Any]]:
         """Objects of the REST API, such as ``task_runs``."""
         answer = httpx.post(f"{self.url}/{what}/filter", json=query, timeout=30, trust_env=False)
@@ -159,8 +165,13 @@ class PrefectServer:
 
     def last_states(self) -> dict[str, tuple[str, str]]:
         """State name and message by task name, of the flow run that started last."""
-        last = self.ask("flow_runs", sort="START_TIME_DESC", limit=1)[0]
-        runs = self.ask("task_runs", flow_runs={"id": {"any_": [last["id"]]}})
+        started = {"start_time": {"is_null_": False}}  # a schedule makes runs for days ahead
+        last = self.ask("flow_runs", sort="START_TIME_DESC", limit=1, flow_runs=started)[0]
+        return self.states(last["id"])
+
+    def states(self, flow_run_id: str) -> dict[str, tuple[str, str]]:
+        """Return state name and message by task name, of one flow run."""
+        runs = self.ask("task_runs", flow_runs={"id": {"any_": [flow_run_id]}})
         return {run["name"]: (run["state"]["name"], run["state"]["message"]) for run in runs}
 
 

@@ -71,7 +71,7 @@ class Desk:
             for i in range(n)
         ]
         clusters = (np.arange(n) % SIZE).astype(np.int32)
-        prompts = compose(clusters, SIZE, Mode.ACROSS, 0)
+        prompts = compose(clusters, n_prompts, Mode.ACROSS, 0)
         rows = [
             {"prompt": p + 1, "slot": s + 1, "id": records[i]["id"], "cluster": clusters[i] + 1}
             for p, prompt in enumerate(prompts[::-1] if is_reversed else prompts)

@@ -5,7 +5,7 @@ import numpy as np
 from tasks.baseline import in_prompts
 from tasks.baseline.by_score import Score
 from tasks.baseline.methods import Pool
-from tasks.lib.prompts.compose import Mode
+from tasks.lib.prompts.geometry import Geometry, Mode
 
 
 def unit_vectors(n, seed=0, d=6):
@@ -20,6 +20,7 @@ def on_circle(*degrees):
 
 def pool_of(vectors, texts=None, modes=(Mode.WITHIN,), size=4):
     texts = texts or [f"Say {i} words about number {i}." for i in range(len(vectors))]
-    prompts = {mode: in_prompts.regroup(vectors, texts, size, mode, 0) for mode in modes}
+    geometry = Geometry(-(-len(vectors) // size), size)
+    prompts = {mode: in_prompts.regroup(vectors, texts, geometry, mode, 0) for mode in modes}
     scores = {score: np.random.default_rng(1).integers(9, size=len(vectors)) / 3 for score in Score}
     return Pool(texts, vectors, prompts, scores)

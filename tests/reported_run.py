@@ -145,6 +145,9 @@ class World:
         self._table("cluster/prompts", shown, PROMPTS)
         self._table("llm_select/picks", [*picks, *filter(None, [loser])], PICKS)
         self._table("llm_select/selected", chosen, SELECTED)
+        clusters = {"n_records": len(unique), "n_prompts": len(unique) // R, "n_clusters": R}
+        clusters |= {"solver": "k_means_constrained", "solver_reason": "294 is quick"}
+        self._json("cluster/clusters.json", clusters)
         others = [
             {"method": "random", "seed": 0, "rank": 1 + i, "id": each}
             for i, each in enumerate(unique[:6])

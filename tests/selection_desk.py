@@ -56,7 +56,7 @@ class Desk:
             shutil.copy(PROJECT / name, root / name)
         records = [record(i) for i in range(N_RECORDS)]
         clusters = (np.arange(N_RECORDS) % SIZE).astype(np.int32)
-        prompts = compose(clusters, SIZE, Mode.ACROSS, 0)
+        prompts = compose(clusters, N_RECORDS // SIZE, Mode.ACROSS, 0)
         self.write("ingest/pool.parquet", records[::-1], POOL)  # another order than the candidates'
         shown = [
             {

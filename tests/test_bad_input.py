@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -48,6 +49,8 @@ def refused(space, *overrides, env=None):
         ("llm_select.budegt=7", "did you mean budget?"),
         ("clutser.mode=across", "did you mean cluster?"),
         ("cluster.mode=accross", "across"),
+        ("cluster.n_prompts=30", "-S cluster.candidates_per_prompt=null"),
+        ("cluster.candidates_per_prompt=null", "-S cluster.n_prompts=1000"),
         ("llm_select.route=chatgtp", "chatgpt"),
         ("llm_select.prompt=no/such.txt", "no/such.txt"),
         ("export.formats=[xlsx]", "alpaca"),
@@ -104,7 +107,7 @@ def test_a_source_that_cannot_be_used_is_refused_by_ingest(space, name, content,
     assert not list(space.root.glob("data/ingest/*"))
 
 
-def test_a_budget_above_the_pool_says_how_many_there_are(space):
+def test_a_budget_above_the_pool_is_refused_before_anything_is_embedded(space):
     rows = "".join(json.dumps({"instruction": f"Say the word {w} twice."}) + "\n" for w in "abcde")
     (space.root / "five.jsonl").write_text(rows)
     before = (space.root / "params.yaml").read_bytes()
@@ -115,7 +118,8 @@ def test_a_budget_above_the_pool_says_how_many_there_are(space):
     assert "5" in done.stderr
     assert "llm_select.budget" in done.stderr
     assert "Traceback" not in done.stderr
-    assert (space.root / "data/embed/vectors.npy").exists()  # what was computed is kept
+    assert (space.root / "data/dedupe/unique.parquet").exists()  # what was computed is kept
+    assert not (space.root / "data/embed").exists()
 
 
 def test_a_full_disk_is_told_and_leaves_nothing_half_written(space):
@@ -152,3 +156,20 @@ def test_the_doctor_finds_what_is_wrong_and_says_how_to_mend_it(space, tmp_path)
     assert any("surplus is unknown" in what for what in wrong)
     assert any("not a database" in what for what in wrong)
     assert all(wrong.values())
+
+
+def test_the_doctor_names_a_package_outside_the_bounds_of_pyproject(space, tmp_path):
+    root = tmp_path / "upgraded"
+    shutil.copytree(space.root, root)
+    bounds = ["sqlalchemy<2.0", "fastapi<0.139", "prefect>=3.8"]
+    project = f'[project]\nname = "selectllm"\ndependencies = {json.dumps(bounds)}\n'
+    (root / "pyproject.toml").write_text(project)
+    upgraded = Workspace(root, space.env | {"PREFECT_HOME": str(tmp_path)})
+    done = upgraded.selectllm("doctor", "--json", check=False)
+    assert done.returncode == 1
+    wrong = {f["what"]: f["mend"] for f in json.loads(done.stdout) if f["verdict"] == "wrong"}
+    assert set(wrong) == {
+        f"sqlalchemy {version('sqlalchemy')} is not <2.0",
+        f"fastapi {version('fastapi')} is not <0.139",
+    }
+    assert all("pip install -c constraints.txt" in mend for mend in wrong.values())

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.lib.core.errors import ParamError
-from tasks.lib.prompts.compose import Mode, compose
-from tasks.lib.prompts.plan import TournamentPlan, check_budgets, plan_rounds
+from tasks.lib.prompts.compose import compose
+from tasks.lib.prompts.geometry import Mode, check_budgets
+from tasks.lib.prompts.plan import TournamentPlan, plan_rounds
 from tasks.lib.prompts.quota import Take
 from tasks.llm_select.step import llm_select
 from tasks.llm_select.verdicts import Method, Verdict
@@ -38,7 +39,7 @@ def judge(*, n_answers=10_000):
 
 def selection(n, budgets, *, size=4, mode=Mode.ACROSS, ask=None):
     clusters = (np.arange(n) % (-(-n // size) if mode is Mode.WITHIN else size)).astype(np.int32)
-    prompts = compose(clusters, size, mode, seed=0)
+    prompts = compose(clusters, -(-n // size), mode, seed=0)
     plan = TournamentPlan(tuple(sorted(set(budgets))), size, mode, 0)
     return asyncio.run(llm_select(prompts, clusters, plan, ask or judge()))
 
@@ -104,10 +105,9 @@ def test_where_the_money_ends_between_rounds_the_winners_so_far_fill_it_up():
 
 
 def test_the_least_of_several_budgets_is_held_against_the_paper_s_prompts():
-    plan = TournamentPlan((1_000, 1_500, 2_000), 14, Mode.PAPER, 0)
     with pytest.raises(ParamError, match=r"budget is 1,500.*\n.*1000 or 2000"):
-        check_budgets(14_000, 1_000, plan)
-    check_budgets(14_000, 1_000, plan._replace(budgets=(1_000, 2_000)))
+        check_budgets((1_000, 1_500, 2_000), Mode.PAPER, 14_000, 1_000)
+    check_budgets((1_000, 2_000), Mode.PAPER, 14_000, 1_000)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from tasks.baseline import by_density as density
 from tasks.baseline import by_text, by_vector, in_prompts
 from tasks.baseline.by_score import Score
 from tasks.baseline.methods import AT_RANDOM, IN_PROMPTS, SCORED, Method, Pool, choices
-from tasks.lib.prompts.compose import Mode
+from tasks.lib.prompts.geometry import Geometry, Mode
 from tasks.lib.rubric.rubric import choose
 from tests.pools import on_circle, pool_of, unit_vectors
 
@@ -193,7 +193,7 @@ def test_the_rubric_takes_the_best_of_each_prompt():
 
 @pytest.mark.parametrize("mode", [Mode.WITHIN, Mode.ACROSS])
 def test_regrouping_parts_the_records(mode):
-    prompts = in_prompts.regroup(unit_vectors(23), ["a"] * 23, 5, mode, seed=0)
+    prompts = in_prompts.regroup(unit_vectors(23), ["a"] * 23, Geometry(5, 5), mode, seed=0)
     assert sorted(np.concatenate(prompts).tolist()) == list(range(23))
     assert sorted(map(len, prompts)) == [4, 4, 5, 5, 5]
 
@@ -203,7 +203,7 @@ def test_within_holds_alike_records_and_across_unlike_ones():
     crowds = {
         mode: [
             len(set((p // 4).tolist()))
-            for p in in_prompts.regroup(vectors, ["a"] * len(vectors), 4, mode, 0)
+            for p in in_prompts.regroup(vectors, ["a"] * len(vectors), Geometry(4, 4), mode, 0)
         ]
         for mode in (Mode.WITHIN, Mode.ACROSS)
     }

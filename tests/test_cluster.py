@@ -19,7 +19,13 @@ from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.prompts.compose import Mode
 
 ROOT = Path(__file__).parents[1]
-SECTION = {"mode": "within", "candidates_per_prompt": 14, "max_memory_mb": 1000}
+SECTION = {
+    "mode": "within",
+    "candidates_per_prompt": 14,
+    "n_prompts": None,
+    "solver": "auto",
+    "max_memory_mb": 1000,
+}
 each_mode = pytest.mark.parametrize("mode", Mode)
 
 
@@ -131,12 +137,32 @@ def test_the_table_numbers_prompts_slots_and_clusters_from_one_in_order(workspac
     assert [row["cluster"] for row in rows] == list(partition.labels[order] + 1)
 
 
+QUICK = "and up to 40,000 k-means-constrained is quick"
+
+
 @pytest.mark.parametrize(
-    ("mode", "solver", "n_clusters"),
-    [("within", "exact", 3), ("across", "exact", 14), ("paper", "round_robin", 14)],
+    ("mode", "wanted", "solver", "n_clusters", "reason"),
+    [
+        ("within", "auto", "k_means_constrained", 3, f"40 records x 3 clusters = 120, {QUICK}"),
+        ("across", "auto", "k_means_constrained", 14, f"40 records x 14 clusters = 560, {QUICK}"),
+        ("within", "balanced", "balanced", 3, "cluster.solver is balanced"),
+        (
+            *("across", "k_means_constrained", "k_means_constrained", 14),
+            "cluster.solver is k_means_constrained",
+        ),
+        (
+            *("paper", "auto", "round_robin", 14),
+            "cluster.mode is paper, which takes turns around plain k-means whatever "
+            "cluster.solver is",
+        ),
+    ],
 )
-def test_the_summary_says_what_was_made_and_how(workspace, mode, solver, n_clusters):
-    rows, summary = run(workspace, unit_vectors(40), seed=5, mode=mode)
+def test_the_summary_says_what_was_made_and_how(  # noqa: PLR0917
+    workspace, mode, wanted, solver, n_clusters, reason, caplog
+):
+    caplog.set_level("INFO", "selectllm")
+    rows, summary = run(workspace, unit_vectors(40), seed=5, mode=mode, solver=wanted)
+    assert f"by {solver}: {reason}" in caplog.text
     in_clusters = [row["cluster"] for row in rows]
     inertia = summary.pop("inertia")
     assert 0 < inertia < 40
@@ -144,6 +170,7 @@ def test_the_summary_says_what_was_made_and_how(workspace, mode, solver, n_clust
     assert summary == {
         "mode": mode,
         "solver": solver,
+        "solver_reason": reason,
         "seed": 5,
         "n_records": 40,
         "n_prompts": 3,
@@ -151,6 +178,15 @@ def test_the_summary_says_what_was_made_and_how(workspace, mode, solver, n_clust
         "candidates_per_prompt": 14,
         "cluster_sizes": [in_clusters.count(c + 1) for c in range(n_clusters)],
     }
+
+
+@each_mode
+def test_a_given_number_of_prompts_is_in_the_summary_with_the_size_that_follows(workspace, mode):
+    given = {"mode": mode.value, "candidates_per_prompt": None, "n_prompts": 9}
+    rows, summary = run(workspace, unit_vectors(40), **given)
+    assert {row["prompt"] for row in rows} == set(range(1, 10))
+    assert (summary["n_prompts"], summary["candidates_per_prompt"]) == (9, 5)
+    assert summary["n_clusters"] == (9 if mode is Mode.WITHIN else 5)
 
 
 @each_mode
@@ -206,6 +242,36 @@ def test_too_little_memory_is_refused_before_a_start_and_says_how_much_is_needed
     run(workspace, unit_vectors(20_000, d=2), mode=mode, max_memory_mb=needed)
 
 
+def test_a_number_of_prompts_above_half_the_records_is_refused(workspace):
+    with pytest.raises(ParamError, match=r"n_prompts is 9, .* of the 17 records\n.* from 1 to 8"):
+        run(workspace, unit_vectors(17), candidates_per_prompt=None, n_prompts=9)
+
+
+def test_where_k_means_constrained_needs_too_much_memory_the_fix_names_both_ways(workspace):
+    vectors = unit_vectors(3000, d=2)
+    with pytest.raises(
+        ParamError, match=r"3000 records in 215 clusters need 97 MB, not 60"
+    ) as caught:
+        run(workspace, vectors, solver="k_means_constrained", max_memory_mb=60)
+    assert caught.value.where.endswith("cluster.max_memory_mb")
+    match = re.fullmatch(
+        r"Set it to 97 or more, or cluster.solver to balanced, which needs (\d+)\.",
+        caught.value.fix,
+    )
+    run(workspace, vectors, solver="balanced", max_memory_mb=int(match[1]))
+
+
+@pytest.mark.parametrize(("n", "is_slow"), [(748, False), (749, True)])
+def test_a_slow_solver_that_was_asked_for_runs_and_what_it_costs_is_logged(
+    workspace, n, is_slow, caplog
+):
+    _, summary = run(workspace, unit_vectors(n, d=2), solver="k_means_constrained")
+    assert summary["solver"] == "k_means_constrained"
+    told = "k-means-constrained may take 1 s of processor time and"
+    assert (told in caplog.text) is is_slow
+    assert ("MB for 749 records in 54 clusters" in caplog.text) is is_slow
+
+
 def test_an_empty_pool_is_refused(workspace):
     with pytest.raises(DataError, match="no record to cluster"):
         run(workspace, unit_vectors(0))
@@ -218,6 +284,7 @@ def test_an_empty_pool_is_refused(workspace):
         ({"candidates_per_prompt": 1}, "cluster.candidates_per_prompt: input should be greater"),
         ({"candidates_per_prompt": 201}, "cluster.candidates_per_prompt: input should be less"),
         ({"candidates_per_prompt": "14"}, "cluster.candidates_per_prompt: input should be a valid"),
+        ({"solver": "kmc"}, "cluster.solver: input should be 'auto', 'k_means_constrained' or"),
         ({"max_memory_mb": 0}, "cluster.max_memory_mb: input should be greater"),
         ({"max_memory": 1}, "cluster.max_memory is unknown; did you mean max_memory_mb"),
     ],

@@ -12,7 +12,6 @@ from dvc.repo import Repo
 from flows.dvc.graph import load_yaml, read_graph
 from tests.conftest import PROJECT
 
-DOCSTRING_ONLY = {"tasks/__init__.py", "tasks/lib/__init__.py", "tasks/lib/documents/__init__.py"}
 ROOMS = (
     "core",
     "documents",
@@ -34,6 +33,11 @@ MODULES = {
     str(path.relative_to(PROJECT)): path
     for folder in ("tasks", "flows")
     for path in (PROJECT / folder).rglob("*.py")
+}
+DOCSTRING_ONLY = {
+    file
+    for file, path in MODULES.items()
+    if path.name == "__init__.py" and len(path.read_text().splitlines()) == 1
 }
 
 

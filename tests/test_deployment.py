@@ -1,55 +1,123 @@
 """The nightly deployment of prefect.yaml: a real server, a real worker, a clean clone."""
 
+import contextlib
+import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import datetime
+from operator import itemgetter
 
+import httpx
 import pytest
+from ruamel.yaml import YAML
 
 from tests.conftest import STAGE_NAMES
 
-pytestmark = pytest.mark.slow
+# On a busy machine the first run takes five minutes.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+SOON = {"interval": 20, "slug": "soon", "active": True}
+PARAMETERS = {"budget": 12}  # of all runs: the nightly one may come due while we wait
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
-def test_a_worker_runs_the_deployment_in_a_clean_clone(clone, server):
+@pytest.fixture(scope="module")
+def space(clone, server):
+    """Make a clean clone whose nightly deployment has a second schedule, due every 20 s."""
     space = clone("deployed")
     space.env.update(server.env)
     space.set("baseline.methods=[random]", "baseline.n_seeds=2")  # quick ones
+    yaml, file = YAML(), space.root / "prefect.yaml"
+    content = yaml.load(file)
+    content["deployments"][0]["schedules"].append(SOON)
+    content["deployments"][0]["parameters"] = PARAMETERS
+    yaml.dump(content, file)
+    return space
 
-    def prefect(*words):
-        return space.run(sys.executable, "-m", "prefect", "--no-prompt", *words)
 
-    prefect("work-pool", "create", "selectllm", "--type", "process", "--overwrite")
-    prefect("deploy", "--all")
+@pytest.fixture(scope="module")
+def deployment(space, server):
+    """Deploy as README.md says; delete the deployment afterwards, or it would keep making runs."""
+    prefect = (sys.executable, "-m", "prefect", "--no-prompt")
+    space.run(*prefect, "work-pool", "create", "selectllm", "--type", "process", "--overwrite")
+    space.run(*prefect, "deploy", "--all")
     (deployment,) = server.ask("deployments")
+    yield deployment
+    url = f"{server.url}/deployments/{deployment['id']}"
+    httpx.delete(url, timeout=30, trust_env=False).raise_for_status()
+
+
+def test_the_deployment_keeps_its_nightly_schedule_and_describes_each_parameter(deployment):
     assert deployment["name"] == "nightly"
-    assert deployment["schedules"][0]["schedule"]["cron"] == "0 2 * * *"
+    assert deployment["entrypoint"] == "flows/curate.py:curate"
+    crons = {each["slug"]: each["schedule"].get("cron") for each in deployment["schedules"]}
+    assert crons == {"nightly": "0 2 * * *", "soon": None}
     schema = deployment["parameter_openapi_schema"]["properties"]
     assert set(schema) == {"source", "budget", "route", "override"}
     assert all(parameter["description"] for parameter in schema.values())
 
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "selectllm"]
-    with (space.root / ".selectllm-worker.log").open("w") as log:
-        worker = subprocess.Popen(command, cwd=space.root, env=space.env, stdout=log, stderr=log)
-        try:
-            prefect("deployment", "run", "curate/nightly", "--param", "budget=12")
-            state = _wait_for_end(server, deployment["id"])
-        finally:
-            worker.terminate()
-            worker.wait(timeout=30)
-    assert state["name"] == "Completed", (space.root / ".selectllm-worker.log").read_text()
-    states = server.last_states()
+
+def test_scheduled_runs_start_by_themselves_and_complete_one_at_a_time(space, server, deployment):
+    moment = datetime.fromisoformat
+    schedule_ids = {schedule["id"] for schedule in deployment["schedules"]}
+    with _worker(space) as worker_log:
+        _wait_for(
+            lambda: {run["created_by"]["id"] for run in _runs(server, deployment)} == schedule_ids,
+            within_s=180,
+            evidence=lambda: server.log,
+        )
+        _wait_for(
+            lambda: len(_runs(server, deployment, *ENDED)) >= 2,
+            within_s=840,
+            evidence=worker_log.read_text,
+        )
+        first, second = sorted(_runs(server, deployment, *ENDED), key=itemgetter("end_time"))[:2]
+    for run in (first, second):
+        assert run["auto_scheduled"]
+        assert run["parameters"] == PARAMETERS
+        assert run["state"]["name"] == "Completed", worker_log.read_text()
+    assert moment(first["end_time"]) <= moment(second["start_time"])
+    states = server.states(first["id"])
     assert set(states) == set(STAGE_NAMES)
     assert {name for name, _ in states.values()} == {"Completed"}
-    assert space.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+    assert set(server.states(second["id"]).values()) == {("Cached", "unchanged")}
+    (own,) = space.root.glob(".selectllm/runs/budget-12-*")  # parameters are this run's alone
+    there = replace(space, root=own / str(space.root)[1:])
+    assert there.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+    assert "budget: 60 " in (space.root / "params.yaml").read_text()
+    assert not [line for line in server.log.splitlines() if re.search("ERROR.*schedul", line)]
 
 
-def _wait_for_end(server, deployment_id, within_s=240):
+@contextlib.contextmanager
+def _worker(space):
+    """Run a worker, yield the path of its log, and stop it with the runs that it started."""
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "selectllm"]
+    path = space.root / ".selectllm-worker.log"
+    with path.open("w") as log:
+        worker = subprocess.Popen(command, cwd=space.root, env=space.env, stdout=log, stderr=log)
+    try:
+        yield path
+    finally:
+        worker.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait(timeout=60)
+        for process in space.processes():  # a third run may have started
+            process.kill()
+
+
+def _runs(server, deployment, *state_types):
+    """Return the deployment's runs, of these state types if any are given."""
+    states = {"state": {"type": {"any_": state_types}}} if state_types else {}
+    only = {"id": {"any_": [deployment["id"]]}}
+    return server.ask("flow_runs", deployments=only, flow_runs=states)
+
+
+def _wait_for(check, within_s, evidence):
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        runs = server.ask("flow_runs", deployments={"id": {"any_": [deployment_id]}})
-        by_hand = [run["state"] for run in runs if not run["auto_scheduled"]]
-        if by_hand and by_hand[0]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-            return by_hand[0]
+        if check():
+            return
         time.sleep(1)
-    raise AssertionError("the deployment did not end in time")
+    raise AssertionError(f"not within {within_s} s:\n{evidence()}")

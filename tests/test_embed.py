@@ -1,5 +1,6 @@
 """Row i is the vector of record i, fresh or stored, and nothing computed is lost."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,12 +11,14 @@ import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from flows.dvc.graph import load_yaml
 from tasks.embed.step import work
-from tasks.lib.core.errors import DataError
+from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.schemas import POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import write_table
@@ -31,6 +34,7 @@ ROW = {"input": "", "output": None, "source": "x.jsonl:1", "extra": "{}"}
 def workspace(tmp_path: Path) -> Path:
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copy(PROJECT / name, tmp_path / name)
+    set_params(tmp_path, "llm_select", budget=1)
     rows = [
         {**ROW, "id": f"r{i}", "instruction": text, "input": "Be brief." if i == 1 else ""}
         for i, text in enumerate(TEXTS)
@@ -46,9 +50,15 @@ def set_unique(workspace: Path, *ids: str) -> None:
     write_table(workspace / "data/dedupe/unique.parquet", [{"id": i} for i in ids], UNIQUE)
 
 
+def set_params(workspace: Path, section: str, **changes: Any) -> None:
+    path = workspace / "params.yaml"
+    values = load_yaml(path)
+    values[section] |= changes
+    path.write_text(json.dumps(values))  # JSON is YAML
+
+
 def set_model(workspace: Path, name: str) -> None:
-    params = workspace / "params.yaml"
-    params.write_text(params.read_text().replace("model: all-MiniLM-L6-v2", f"model: {name}"))
+    set_params(workspace, "embed", model=name)
 
 
 def embed_pool(workspace: Path) -> bytes:
@@ -191,6 +201,27 @@ def empty_hub() -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "message"),
+    [
+        ("llm_select", {"budget": 5}, "budget is 5, and only 4 records"),
+        (
+            "cluster",
+            {"candidates_per_prompt": None, "n_prompts": 3},
+            "n_prompts is 3, .*from 1 to 2",
+        ),
+        ("cluster", {"candidates_per_prompt": 2, "mode": "paper"}, "each of the 2 prompts"),
+    ],
+)
+def test_what_the_records_do_not_allow_is_refused_before_a_model_is_loaded(
+    workspace, section, changes, message
+):
+    set_params(workspace, section, **changes)
+    set_model(workspace, "all-MiniLM-L6-v3")  # no such model: loading it would be another error
+    with pytest.raises(ParamError, match=f"(?s){message}"):
+        embed_pool(workspace)
 
 
 def test_a_model_that_the_hub_does_not_know_is_a_mistake_in_params(workspace, empty_hub):

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import shutil
 import tempfile
 from contextlib import closing
 from dataclasses import replace
@@ -12,16 +13,22 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from flows.dvc.graph import load_yaml
+from tasks.cluster import step as cluster
 from tasks.estimate.estimate import estimate
+from tasks.estimate.selection import quote
 from tasks.estimate.tokens_needed import _encodings, fewest_tokens
+from tasks.lib.core.errors import ParamError
 from tasks.lib.core.records import record_id
-from tasks.lib.core.schemas import POOL
+from tasks.lib.core.schemas import POOL, UNIQUE
+from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import write_table
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_routes
 from tasks.lib.journal.journal import Journal
-from tasks.lib.prompts.compose import Mode, compose
+from tasks.lib.prompts.compose import compose
+from tasks.lib.prompts.geometry import Mode
 from tasks.lib.prompts.plan import TournamentPlan
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
@@ -33,6 +40,7 @@ from tests.conftest import PROJECT
 from tests.fake_provider import FakeProvider, honest
 
 DOLLY = PROJECT.parent / "shared" / "data" / "dolly_15k.jsonl.gz"
+CRITERIA = PROJECT / "tasks/llm_select/criteria.txt"
 CHINESE = "请用三句话说明为什么海水是咸的，并举一个第{}条河流的例子。"
 CODE = (
     "def f_{0}(xs):\n    return [x ** {0} for x in xs if x % 2 == 0]  # explain, then speed it up"
@@ -70,7 +78,7 @@ def shown_of(texts, size=12):
     columns |= {"id": [record_id(text, "") for text in texts], "instruction": texts}
     columns["output"] = [None] * len(texts)
     clusters = (np.arange(len(texts)) % size).astype(np.int32)
-    prompts = compose(clusters, size, Mode.ACROSS, 0)
+    prompts = compose(clusters, -(-len(texts) // size), Mode.ACROSS, 0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pool.parquet"
         write_table(path, pa.table(columns, schema=POOL), POOL)
@@ -81,7 +89,7 @@ def settings_of(votes=1, rationale=False):
     calls = CallSettings(
         seed=0, max_answer_tokens=256, max_attempts=2, timeout_s=20.0, concurrency=8
     )
-    prompt = read_prompt(PROJECT / "tasks/llm_select/criteria.txt")
+    prompt = read_prompt(CRITERIA)
     return JudgeSettings(prompt, rationale, votes, 2000, calls)
 
 
@@ -137,6 +145,50 @@ def test_what_is_served_lies_inside_the_estimate(pool, tokenizer, tmp_path):
     assert work.calls[0] == found[0] == work.calls[1]
     assert work.prompt_tokens[0] <= found[1] <= work.prompt_tokens[1]
     assert work.completion_tokens[0] <= found[2] <= work.completion_tokens[1]
+
+
+@pytest.fixture
+def ungrouped(tmp_path):
+    """A workspace in which dedupe is done and no vector is made."""
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(PROJECT / name, tmp_path)
+    texts = POOLS["sample"]()[:90]
+    columns = {name: [""] * len(texts) for name in POOL.names} | {"instruction": texts}
+    columns |= {"id": [record_id(text, "") for text in texts], "output": [None] * len(texts)}
+    for folder in ("ingest", "dedupe", "embed", "cluster"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    write_table(tmp_path / "data/ingest/pool.parquet", pa.table(columns, schema=POOL), POOL)
+    unique = pa.table({"id": columns["id"][::-1]}, schema=UNIQUE)
+    write_table(tmp_path / "data/dedupe/unique.parquet", unique, UNIQUE)
+    return tmp_path
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize(("n_prompts", "size"), [(20, None), (30, None), (None, 7)])
+def test_before_there_are_clusters_it_is_what_it_is_with_them(ungrouped, mode, n_prompts, size):
+    values = load_yaml(ungrouped / "params.yaml")
+    k = n_prompts or 13
+    values["llm_select"] |= {"budget": 2 * k, "votes": 3, "prompt": str(CRITERIA)}
+    values["cluster"] |= {"mode": mode, "n_prompts": n_prompts, "candidates_per_prompt": size}
+    before = quote(ungrouped, values, is_grouped=False)
+    (ungrouped / "params.yaml").write_text(json.dumps(values))
+    vectors = np.random.default_rng(0).standard_normal((90, 8), np.float32)
+    np.save(ungrouped / "data/embed/vectors.npy", vectors)
+    Stage("cluster", ungrouped).run(cluster.work)
+    after = quote(ungrouped, values, is_grouped=True)
+    assert before.rounds == after.rounds
+    assert before.rounds[0].n_prompts == k
+    assert before.work.calls == after.work.calls
+    assert before.work.completion_tokens == after.work.completion_tokens
+    least, most = after.work.prompt_tokens
+    assert before.work.prompt_tokens == (pytest.approx(least, rel=0.01), most)
+
+
+def test_before_there_are_clusters_a_number_that_does_not_fit_is_refused(ungrouped):
+    values = load_yaml(ungrouped / "params.yaml")
+    values["cluster"] |= {"n_prompts": 46, "candidates_per_prompt": None}
+    with pytest.raises(ParamError, match="from 1 to 45"):
+        quote(ungrouped, values, is_grouped=False)
 
 
 @pytest.mark.parametrize("budget", [3, 5, 20])

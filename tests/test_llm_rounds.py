@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.lib.core.errors import ParamError
-from tasks.lib.prompts.compose import Mode, compose
-from tasks.lib.prompts.plan import TournamentPlan, check_budgets, plan_rounds
+from tasks.lib.prompts.compose import compose
+from tasks.lib.prompts.geometry import Mode, check_budgets
+from tasks.lib.prompts.plan import TournamentPlan, plan_rounds
 from tasks.llm_select.step import llm_select
 from tasks.llm_select.verdicts import Method, Verdict
 
@@ -29,7 +30,7 @@ async def by_number(questions):
 def selection(n, budget, *, size=4, mode=Mode.ACROSS, seed=0):
     n_prompts = -(-n // size)
     clusters = (np.arange(n) % (n_prompts if mode is Mode.WITHIN else size)).astype(np.int32)
-    prompts = compose(clusters, size, mode, seed)
+    prompts = compose(clusters, n_prompts, mode, seed)
     plan = TournamentPlan((budget,), size, mode, seed)
     return asyncio.run(llm_select(prompts, clusters, plan, by_number))
 
@@ -105,7 +106,7 @@ def test_prompts_of_one_candidate_do_not_go_round_for_ever():
 
 def test_a_budget_above_the_number_of_records_says_how_many_there_are():
     with pytest.raises(ParamError, match=r"budget is 5,000, and only 1,234 records.*\n.*1234"):
-        check_budgets(1234, 89, TournamentPlan((5000,), 14, Mode.ACROSS, 0))
+        check_budgets((5000,), Mode.ACROSS, 1234, 89)
 
 
 @pytest.mark.parametrize(
@@ -113,5 +114,5 @@ def test_a_budget_above_the_number_of_records_says_how_many_there_are():
 )
 def test_paper_mode_wants_a_multiple_of_the_prompts_and_offers_the_nearest(budget, offered):
     with pytest.raises(ParamError, match=f"Set it to {offered}, or cluster.mode to across"):
-        check_budgets(14_000, 1_000, TournamentPlan((budget,), 14, Mode.PAPER, 0))
-    check_budgets(14_000, 1_000, TournamentPlan((2_000,), 14, Mode.PAPER, 0))
+        check_budgets((budget,), Mode.PAPER, 14_000, 1_000)
+    check_budgets((2_000,), Mode.PAPER, 14_000, 1_000)

@@ -4,7 +4,7 @@ import pytest
 from dvc.utils.serialize import modify_yaml
 
 from flows.dvc.graph import load_yaml
-from flows.dvc.overrides import Change, apply, preview
+from flows.dvc.overrides import Change, apply, checked, preview
 from flows.errors import ParamError
 from tests.conftest import PROJECT
 
@@ -27,6 +27,7 @@ def test_an_override_changes_its_line_and_keeps_every_other(toy):
         "export.formats=[csv]",
         "ingest.exclude={split: test}",
         "seed=5",
+        "cluster.candidates_per_prompt=15",
         "models.offline={model: offline/rubric, schema: never, api_base: 'http://[::1]:1/v1'}",
     ],
 )
@@ -38,6 +39,27 @@ def test_in_the_projects_own_file_one_line_changes(tmp_path, override):
     lines = (PROJECT / "params.yaml").read_text().splitlines()
     changed = (tmp_path / "params.yaml").read_text().splitlines()
     assert sum(a != b for a, b in zip(lines, changed, strict=True)) == 1
+
+
+def test_the_number_of_prompts_is_set_in_place_of_their_size(tmp_path):
+    for part in ("tasks", "data/sample"):
+        shutil.copytree(PROJECT / part, tmp_path / part)
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    with pytest.raises(
+        ParamError, match=r"-S cluster\.n_prompts=20 -S cluster\.candidates_per_prompt=null"
+    ):
+        apply(tmp_path, ["cluster.n_prompts=20"])
+    apply(tmp_path, ["cluster.n_prompts=20", "cluster.candidates_per_prompt=null"])
+    lines = (PROJECT / "params.yaml").read_text().splitlines()
+    changed = (tmp_path / "params.yaml").read_text().splitlines()
+    different = [
+        new.partition("#")[0].rstrip()
+        for old, new in zip(lines, changed, strict=True)
+        if old != new
+    ]
+    assert different == ["  candidates_per_prompt: null", "  n_prompts: 20"]
+    with pytest.raises(ParamError, match="both null"):
+        apply(tmp_path, ["cluster.n_prompts=null"])
 
 
 def test_the_projects_own_file_survives_an_edit_by_dvc(tmp_path):
@@ -77,11 +99,13 @@ def test_a_refused_override_says_why_and_leaves_the_file(toy, override, words):
     assert not list(toy.root.glob(".params*"))
 
 
-def test_a_dry_run_refuses_and_never_writes(toy):
+def test_a_checked_edit_refuses_and_never_writes(toy):
     before = (toy.root / "params.yaml").read_bytes()
-    assert apply(toy.root, ["first.naps=2"], dry_run=True) == [Change("first.naps", 1, 2)]
+    text, changes = checked(toy.root, ["first.naps=2"])
+    assert changes == [Change("first.naps", 1, 2)]
+    assert "naps: 2 # of a tenth of a second" in text
     with pytest.raises(ParamError):
-        apply(toy.root, ["first.naps=x"], dry_run=True)
+        checked(toy.root, ["first.naps=x"])
     assert (toy.root / "params.yaml").read_bytes() == before
 
 

@@ -170,6 +170,7 @@ OTHER_VALUE = {
     "embed.model": "data/sample",
     "embed.precision": "bfloat16",
     "cluster.mode": "across",
+    "cluster.n_prompts": 30,
     "llm_select.route": "chatgpt",
     "llm_select.take": "last",
     "llm_select.fallback_routes": "[gemma]",
@@ -261,12 +262,28 @@ def test_the_estimate_and_the_books_are_told_as_json(done):
     assert len(json.loads(done.selectllm("journal", "list", "--limit", "5", "--json").stdout)) == 5
     kept = done.selectllm("journal", "prune", "--before", "2099-01-01")
     assert kept.stdout.startswith(f"{booked['calls']} answers are from before")
-    stale = done.selectllm("estimate", "-S", "cluster.candidates_per_prompt=9", check=False)
+    stale = done.selectllm("estimate", "-S", "ingest.max_field_chars=50", check=False)
     assert stale.returncode == 2
-    assert "dvc repro cluster" in stale.stderr
+    assert "dvc repro dedupe" in stale.stderr
     nonsense = done.selectllm("journal", "prune", "--before", "soon", check=False)
     assert nonsense.returncode == 2
     assert "is no day" in nonsense.stderr
+
+
+def test_an_estimate_needs_no_clusters(done):
+    before = json.loads(done.selectllm("estimate", "--json").stdout)["work"]
+    shutil.rmtree(done.root / "data/cluster")
+    shutil.rmtree(done.root / "data/embed")
+    without = done.selectllm("estimate", "--json").stdout
+    by_number = ["-S", "cluster.n_prompts=30", "-S", "cluster.candidates_per_prompt=null"]
+    other = done.selectllm("estimate", *by_number)
+    done.dvc("checkout")
+    after = json.loads(without)["work"]
+    assert after["calls"] == before["calls"] == [32, 32]
+    assert after["prompt_tokens"][1] == before["prompt_tokens"][1]
+    assert after["prompt_tokens"][0] == pytest.approx(before["prompt_tokens"][0], rel=0.01)
+    assert "30 prompts, 1 round" in other.stdout
+    assert "prompts are not made yet" in other.stderr
 
 
 def test_plan_says_what_would_run_and_why(done):

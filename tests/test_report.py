@@ -31,6 +31,7 @@ def test_the_page_tells_funnel_bill_prompts_and_where_it_comes_from(told: World)
         *("$0.1230", "The judge goes by the slot", "1 no JSON", "1 nearly the same as another"),
         *("pick 1 “ It is the clearest. ” picked by openai/some", "not selected in the end"),
         *("Judges are fair", "gibberish"),
+        "7 clusters of equal size by k-means-constrained. Why so: 294 is quick.",
     ):
         assert words in page.text, words
     for tail in ("ingest/pool.parquet", "llm_select/receipt.jsonl", "measure/metrics.json"):

@@ -108,9 +108,11 @@ def test_progress_and_log_lines_reach_the_flow_run(space, server):
 def test_a_second_run_in_the_same_workspace_stops_with_a_word(space):
     running = space.start("run", "-S", "first.naps=60")
     wait_until(lambda: step_process(space, "first"))
-    refused = space.selectllm("run", check=False)
+    params = (space.root / "params.yaml").read_bytes()
+    refused = space.selectllm("run", "-S", "second.naps=2", check=False)
     assert refused.returncode == 2
     assert "another run works here (process " in refused.stderr
+    assert (space.root / "params.yaml").read_bytes() == params
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=30)
 

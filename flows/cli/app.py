@@ -35,10 +35,13 @@ def run(override: Override = None) -> None:
     """Run the graph: stages whose inputs changed run, the others are Cached."""
     from flows.cli.supervise import supervise  # noqa: PLC0415
     from flows.dvc.overrides import apply  # noqa: PLC0415
-    from flows.dvc.workspace import find_root  # noqa: PLC0415
+    from flows.dvc.workspace import find_root, sole_run  # noqa: PLC0415
 
-    apply(find_root(Path.cwd()), override or [], dry_run=True)  # before a server is started
-    raise typer.Exit(supervise([sys.executable, "-m", "flows.curate", *(override or [])]))
+    root = find_root(Path.cwd())
+    with sole_run(root):  # never edit params.yaml under a run, nor start a server beside it
+        for change in apply(root, override or []):
+            show.changed(change)
+    raise typer.Exit(supervise([sys.executable, "-m", "flows.curate"]))
 
 
 @app.command()
@@ -72,23 +75,27 @@ def estimate(override: Override = None, as_json: AsJson = False) -> None:
     from flows.dvc.plan import stale_before  # noqa: PLC0415
     from flows.dvc.workspace import find_root  # noqa: PLC0415
     from flows.errors import ParamError  # noqa: PLC0415
-    from tasks.estimate.estimate import quote  # noqa: PLC0415
     from tasks.estimate.ratings import quote_ratings  # noqa: PLC0415
+    from tasks.estimate.selection import quote  # noqa: PLC0415
 
     root = find_root(Path.cwd())
     values, changes = preview(root, override or [])
-    stale = stale_before(root, "llm_select", changes)
+    is_grouped = not stale_before(root, "llm_select", changes)
+    stale = [] if is_grouped else stale_before(root, "embed", changes)
     if stale:
         raise ParamError(
-            f"the prompts are not made yet, or not up to date: {', '.join(stale)}\n"
-            "  Set what concerns them in params.yaml and run `dvc repro cluster` first; it asks "
+            f"the records are not read yet, or not up to date: {', '.join(stale)}\n"
+            "  Set what concerns them in params.yaml and run `dvc repro dedupe` first; it asks "
             "no model and costs nothing."
         )
-    estimated, ratings = quote(root, values), quote_ratings(root, values)
+    estimated = quote(root, values, is_grouped=is_grouped)
+    ratings = quote_ratings(root, values)
     if as_json:
         show.as_json(show_money.plain(estimated) | {"ratings": show_money.plain(ratings)})
     else:
         show_money.estimate(estimated)
+        if not is_grouped:
+            show_money.ungrouped()
         if ratings:
             show_money.ratings(ratings)
 

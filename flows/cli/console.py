@@ -52,7 +52,7 @@ def summary(graph: Graph, root: Path) -> None:
     out.print(table)
     out.print(f"\n{bill(usage)}")
     for output in graph.outs("export"):
-        out.print(f"selection: {output.path}/", markup=False)
+        out.print(f"selection: {root / output.path}/", soft_wrap=True, markup=False)
     out.print(f"checks: {root / '.selectllm/data_docs/index.html'}", soft_wrap=True, markup=False)
     out.print("compare runs: mlflow ui")
     for finding in validated.get("expectations", []):
@@ -66,6 +66,15 @@ def summary(graph: Graph, root: Path) -> None:
         out.print(f"[bold yellow]partial:[/] {escape(words)}", soft_wrap=True)
     for output in graph.outs("report"):
         out.print(f"\nreport: {root / output.path}", soft_wrap=True, markup=False)
+
+
+def results(graph: Graph, root: Path) -> list[tuple[str, Path]]:
+    """Return what a user takes from a run, each with the path where it is or will be."""
+    return [
+        (type_, root / output.path)
+        for type_ in ("selection", "export", "report")
+        for output in graph.outs(type_)
+    ]
 
 
 def bill(usage: Mapping[str, Any]) -> str:

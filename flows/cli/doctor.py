@@ -5,11 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+import flows
 from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.workspace import STATE_DIR, find_root
@@ -70,7 +72,7 @@ def _packages() -> Iterator[Finding]:
     """Every requirement of ours is installed, in a version that is not known to be harmful."""
     from packaging.requirements import Requirement  # noqa: PLC0415
 
-    wanted = [Requirement(text) for text in importlib.metadata.requires("selectllm") or []]
+    wanted = [Requirement(text) for text in _requirements()]
     wrong = []
     for need in wanted:
         if need.marker and not need.marker.evaluate({"extra": ""}):
@@ -89,6 +91,18 @@ def _packages() -> Iterator[Finding]:
         yield from (Finding(Verdict.WRONG, text, mend) for text in wrong)
     else:
         yield Finding(Verdict.OK, f"{len(wanted)} packages as pyproject.toml wants them")
+
+
+def _requirements() -> list[str]:
+    """Read our requirements from the pyproject.toml next to the code, else from the metadata.
+
+    The metadata of an editable install is as old as the install: a bound added since is not in it.
+    """
+    path = Path(flows.__file__).parents[1] / "pyproject.toml"
+    project = tomllib.loads(path.read_text()).get("project", {}) if path.exists() else {}
+    if project.get("name") == "selectllm":
+        return list(project["dependencies"])
+    return importlib.metadata.requires("selectllm") or []
 
 
 def _git(root: Path) -> Iterator[Finding]:

@@ -56,6 +56,11 @@ def estimate(estimated: Any) -> None:
     err.print("Calls that fail and are made again come on top, up to llm_select.max_usd.")
 
 
+def ungrouped() -> None:
+    """Say that the prompts behind an estimate are not yet the real ones."""
+    err.print("The prompts are not made yet; this is for as many prompts of the same sizes.")
+
+
 def ratings(quoted: Any) -> None:
     """What the ratings would cost that baseline.methods go by, on top of the selection."""
     cost = quoted.cost

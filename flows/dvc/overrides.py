@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from flows.dvc import command as dvc
 from flows.errors import ParamError
@@ -23,29 +26,38 @@ class Change(NamedTuple):
     new: Any
 
 
-def apply(root: Path, overrides: Sequence[str], *, dry_run: bool = False) -> list[Change]:
+def apply(root: Path, overrides: Sequence[str]) -> list[Change]:
     """Set each ``key=value`` in `root`/params.yaml and return what changed, all of it or nothing.
 
-    Without overrides, params.yaml is only checked; in a dry run what would come of them is.
+    Without overrides, params.yaml is only checked.
 
     Raises:
         ParamError: An override is not ``key=value``, or the steps refuse the file that would come
             of it; params.yaml is then as it was.
     """
-    target = root / "params.yaml"
-    text, changes = edited(root, overrides)
-    if not changes:
-        check(root, target)
-        return []
-    draft = root / ".params.yaml.part"
-    draft.write_text(text, encoding="utf-8")
-    try:
-        check(root, draft)
-        if not dry_run:
-            os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
+    text, changes = checked(root, overrides)
+    if changes:
+        part = root / ".params.yaml.part"
+        try:
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, root / "params.yaml")
+        finally:
+            part.unlink(missing_ok=True)
     return changes
+
+
+def checked(root: Path, overrides: Sequence[str]) -> tuple[str, list[Change]]:
+    """Return what `edited` returns, once every step has accepted the text.
+
+    Raises:
+        ParamError: An override is not ``key=value``, or the steps refuse what would come of it.
+    """
+    text, changes = edited(root, overrides)
+    with tempfile.TemporaryDirectory(prefix="selectllm-") as folder:
+        draft = Path(folder) / "params.yaml"
+        draft.write_text(text, encoding="utf-8")
+        check(root, draft)
+    return text, changes
 
 
 def preview(root: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], list[Change]]:
@@ -110,9 +122,21 @@ def _load(path: Path) -> Any:
     return values
 
 
+class _Representer(RoundTripRepresenter):
+    """Writes null for None; ruamel's own would leave the place empty."""
+
+
+def _null(representer: RoundTripRepresenter, _none: None) -> ScalarNode:
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+_Representer.add_representer(type(None), _null)
+
+
 def _round_trip() -> YAML:
     """YAML that is written as it was read, but for what was changed."""
     yaml = YAML()
+    yaml.Representer = _Representer
     yaml.preserve_quotes = True
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)

@@ -25,6 +25,7 @@ SECTION = "compare"
 EXAMPLE = "For example: compare: {half: {llm_select.budget: 30}, whole: {}}"
 NAME = re.compile(r"\w[\w.-]{0,63}", re.ASCII)  # the name of a folder and of a run
 DVC_FILES = ("dvc.yaml", ".dvcignore", ".dvc/config")
+LOCK = "dvc.lock"
 
 
 @dataclass(frozen=True)
@@ -102,22 +103,35 @@ def lay_out(root: Path, variants: Sequence[Variant]) -> list[Path]:
         if old.name not in {variant.name for variant in variants}:
             shutil.rmtree(old, ignore_errors=True)
     cache = dvc.cache_dir(root)
-    return [_lay_out(root, home / variant.name, variant, cache) for variant in variants]
+    return [lay_out_one(root, home / variant.name, variant.params, cache) for variant in variants]
 
 
-def _lay_out(root: Path, surroundings: Path, variant: Variant, cache: Path) -> Path:
-    """One workspace; below the folders that `root` has above it, so that ``../x`` has a place."""
+def lay_out_one(root: Path, surroundings: Path, params: str, cache: Path) -> Path:
+    """Make a workspace with another params.yaml, or bring it up to date with the user's.
+
+    It lies below the folders that `root` has above it, so that ``../x`` has a place.
+
+    Args:
+        root: The user's workspace; nothing is written there.
+        surroundings: The folder in which the new workspace may make whatever its paths need.
+        params: The text of its params.yaml.
+        cache: DVC's cache, which both share.
+    """
     space = surroundings / root.relative_to(root.anchor)
     (space / ".dvc").mkdir(parents=True, exist_ok=True)
     for name in DVC_FILES:
         if (root / name).exists():
             shutil.copy2(root / name, space / name)
+    if (root / LOCK).exists() and not (space / LOCK).exists():
+        part = space / f"{LOCK}.part"  # half a lock would stop every later run here
+        shutil.copy2(root / LOCK, part)  # after `dvc pull`, nothing else knows what is cached
+        os.replace(part, space / LOCK)
     own = f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n"  # Git ignores this folder
     (space / ".dvc" / "config.local").write_text(own, encoding="utf-8")
     shutil.rmtree(space / "tasks", ignore_errors=True)
     caches = shutil.ignore_patterns("__pycache__")
     shutil.copytree(root / "tasks", space / "tasks", ignore=caches)
-    (space / "params.yaml").write_text(variant.params, encoding="utf-8")
+    (space / "params.yaml").write_text(params, encoding="utf-8")
     for path in _named(space):
         _link(root, space, surroundings, path)
     return space
@@ -133,7 +147,7 @@ def _named(space: Path) -> list[str]:
 
 
 def _link(root: Path, space: Path, surroundings: Path, path: str) -> None:
-    """Let a relative path lead from a variant's workspace to where it leads from the user's."""
+    """Let a relative path lead from the new workspace to where it leads from the user's."""
     link = Path(os.path.normpath(space / path))
     is_ours = link.parent.resolve().is_relative_to(surroundings.resolve())
     if Path(path).is_absolute() or not is_ours:

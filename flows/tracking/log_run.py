@@ -13,7 +13,7 @@ from flows.dvc.variants import SECTION
 from flows.stage_task import Done, Run
 from flows.tracking import markdown
 from flows.tracking import metrics as figures
-from flows.tracking.store import Store, write
+from flows.tracking.store import MAX_TAG_CHARS, Store, write
 
 MAX_PARAM_CHARS = 500
 NOTE = "mlflow.note.content"  # what its page shows as the run's description
@@ -95,6 +95,9 @@ def _tags(run: Run, done: Mapping[str, Done]) -> dict[str, str]:
     tags = {f"state.{name}": end.state.name or "" for name, end in done.items()}
     tags |= {"prefect.flow_run_id": run.id, "git.commit": _git(run.root, "rev-parse", "HEAD")}
     tags["git.dirty"] = str(bool(_git(run.root, "status", "--porcelain"))).lower()
+    tags["workspace"] = str(run.root)
+    if run.sets:
+        tags["sets"] = run.sets[:MAX_TAG_CHARS]
     return tags
 
 

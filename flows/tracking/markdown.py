@@ -6,6 +6,7 @@ from typing import Any
 
 from flows.cli import console as show
 from flows.dvc.graph import Graph
+from flows.dvc.overrides import Change
 from flows.tracking.comparison import FAILED, Outcome, best, measured, overlap
 from flows.tracking.metrics import LEADING, SPACE, SURE, leading
 
@@ -32,6 +33,21 @@ def run_summary(graph: Graph, root: Path) -> str:
         else "",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def parameters(graph: Graph, root: Path, changes: Sequence[Change]) -> str:
+    """Return what a run's parameters change for it alone, and where in `root` its results are."""
+    changed = [(change.key, change.new, change.old) for change in changes]
+    parts = [
+        table(["for this run alone", "value", "in params.yaml"], changed)
+        if changed
+        else "The parameters have the values of params.yaml.",
+        "This run works in a copy of the workspace; params.yaml stays as it is.",
+        table(
+            ["result", "path"], [(what, f"`{path}`") for what, path in show.results(graph, root)]
+        ),
+    ]
+    return "\n\n".join(parts)
 
 
 def comparison(outcomes: Sequence[Outcome]) -> str:

@@ -25,7 +25,7 @@ class Fate(StrEnum):
     REJECTED = "rejected"
     """It was shown, and others were picked."""
     UNDECIDED = "undecided"
-    """No prompt with it was judged: the selection is partial, or paper mode left it over."""
+    """No prompt with it was judged, since the selection is partial."""
     DUPLICATE = "duplicate"
     DROPPED = "dropped"
 

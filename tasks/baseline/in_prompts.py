@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.lib.prompts.compose import Mode
+from tasks.lib.prompts.geometry import Geometry, Mode
 from tasks.lib.prompts.group import group
 from tasks.lib.prompts.quota import prompt_order, quotas
 from tasks.lib.rubric.rubric import choose
@@ -30,11 +30,11 @@ def by_rubric(prompts: Sequence[Rows], texts: Sequence[str], budget: int, seed: 
 
 
 def regroup(
-    vectors: Vectors, texts: Sequence[str], candidates_per_prompt: int, mode: Mode, seed: int
+    vectors: Vectors, texts: Sequence[str], geometry: Geometry, mode: Mode, seed: int
 ) -> list[Rows]:
     """The prompts of the way of composing that the run itself does not go, within or across."""
     n_bytes = np.fromiter((len(text.encode()) for text in texts), np.int64, len(texts))
-    return group(vectors, mode, candidates_per_prompt, seed, n_bytes).prompts
+    return group(vectors, mode, geometry, seed, n_bytes).prompts
 
 
 def _pick(ranked: Sequence[Rows], budget: int, seed: int, sizes: Rows | None = None) -> Rows:

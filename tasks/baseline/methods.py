@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tasks.baseline import by_score
 from tasks.baseline.by_score import Score, Scores
-from tasks.lib.prompts.compose import Mode
+from tasks.lib.prompts.geometry import Mode
 from tasks.lib.similarity.cosine import Rows, Vectors
 
 

@@ -25,7 +25,7 @@ from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.gateway.local_server import require_local
 from tasks.lib.gateway.routes import load_route
-from tasks.lib.prompts.compose import Mode
+from tasks.lib.prompts.geometry import Geometry, Mode
 from tasks.lib.prompts.plan import TournamentPlan, read_plan
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
@@ -136,12 +136,12 @@ def _prompts(corpus: Corpus, path: Path, plan: TournamentPlan) -> dict[Mode, lis
     rows = corpus.rows(shown["id"], path)
     starts = np.flatnonzero(np.diff(shown["prompt"].to_numpy())) + 1
     prompts = {plan.mode: np.split(rows, starts)}
+    geometry = Geometry(len(prompts[plan.mode]), plan.candidates_per_prompt)
     from tasks.baseline.in_prompts import regroup  # noqa: PLC0415  scikit-learn
 
     for mode in (Mode.WITHIN, Mode.ACROSS):
         if mode is not plan.mode:
-            size = plan.candidates_per_prompt
-            prompts[mode] = regroup(corpus.vectors, corpus.texts, size, mode, plan.seed)
+            prompts[mode] = regroup(corpus.vectors, corpus.texts, geometry, mode, plan.seed)
     return prompts
 
 

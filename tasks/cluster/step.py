@@ -12,20 +12,20 @@ from pydantic import Field
 from tasks.cluster.inputs import read_vectors, text_lengths
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
-from tasks.lib.core.params import PARAMS_FILE, Params, load_section, load_seed
+from tasks.lib.core.params import PARAMS_FILE, load_section, load_seed
 from tasks.lib.core.schemas import PROMPTS, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
-from tasks.lib.kmeans.partition import Vectors
-from tasks.lib.prompts.compose import Mode
-from tasks.lib.prompts.group import Clustered, group, n_clusters_of
+from tasks.lib.kmeans.partition import Solver, Vectors
+from tasks.lib.kmeans.solver import CPU_S_PER_PAIR, Wanted, choose, is_quick, load
+from tasks.lib.prompts.geometry import GeometryParams, Mode
+from tasks.lib.prompts.group import Clustered, group
 
 
-class Cluster(Params):
+class Cluster(GeometryParams):
     """Section cluster of params.yaml."""
 
-    mode: Annotated[Mode, Field(strict=False)]  # a string in YAML
-    candidates_per_prompt: int = Field(ge=2, le=200)
+    solver: Annotated[Wanted, Field(strict=False)]
     max_memory_mb: int = Field(ge=1)
 
 
@@ -33,7 +33,8 @@ def check(values: Mapping[str, Any]) -> Cluster:
     """The checked section; the seed is checked, too.
 
     Raises:
-        ParamError: A key is missing, unknown, of the wrong type or out of range.
+        ParamError: A key is missing, unknown, of the wrong type or out of range; or of
+            candidates_per_prompt and n_prompts not exactly one is given.
     """
     load_seed(values)
     return load_section(values, "cluster", Cluster)
@@ -45,11 +46,12 @@ def cluster(
     """The prompts that `tasks.lib.prompts.group.group` makes, if the memory suffices.
 
     Raises:
-        ParamError: It does not; says how much is needed.
+        ParamError: It does not, and how much is needed; or n_prompts does not fit the records.
     """
     if params.mode is not Mode.PAPER:
         _require_memory(vectors, params)
-    return group(vectors, params.mode, params.candidates_per_prompt, seed, n_bytes)
+    geometry = params.geometry(len(vectors))
+    return group(vectors, params.mode, geometry, seed, n_bytes, solver=params.solver)
 
 
 def work(stage: Stage) -> None:
@@ -67,23 +69,36 @@ def work(stage: Stage) -> None:
     )
     log.info(
         "cluster: %(n_records)d records in %(n_prompts)d prompts, %(mode)s %(n_clusters)d clusters "
-        "of equal size (%(solver)s, inertia %(inertia)g)",
+        "of equal size (inertia %(inertia)g) by %(solver)s: %(solver_reason)s",
         summary,
     )
 
 
 def _require_memory(vectors: Vectors, params: Cluster) -> None:
-    from tasks.lib.kmeans.balanced import memory_mb  # noqa: PLC0415  scikit-learn
-
+    """Refuse clusters that need more memory than allowed; warn of those that take long."""
     n, d = vectors.shape
-    n_clusters = n_clusters_of(params.mode, n, params.candidates_per_prompt)
-    needed = memory_mb(n, n_clusters, d)
+    n_clusters = params.geometry(n).n_clusters(params.mode, n)
+    chosen = choose(params.solver, n, n_clusters).solver
+    needed = load(chosen).memory_mb(n, n_clusters, d)
     if needed > params.max_memory_mb:
+        ours = load(Solver.BALANCED).memory_mb(n, n_clusters, d)
+        other = f", or cluster.solver to balanced, which needs {ours}" if ours < needed else ""
         raise ParamError(
             f"{n} records in {n_clusters} clusters need {needed} MB, not {params.max_memory_mb}",
             where=f"{PARAMS_FILE}: cluster.max_memory_mb",
-            fix=f"Set it to {needed} or more.",
+            fix=f"Set it to {needed} or more{other}.",
         )
+    if chosen is Solver.K_MEANS_CONSTRAINED and not is_quick(n, n_clusters):
+        _warn_of_cost(n, n_clusters, needed)
+
+
+def _warn_of_cost(n: int, n_clusters: int, needed_mb: int) -> None:
+    cpu_s = n * n_clusters * CPU_S_PER_PAIR
+    log.warning(
+        "cluster: k-means-constrained may take %s s of processor time and %s MB for %s records in "
+        "%s clusters; cluster.solver: balanced takes far less",
+        *(f"{number:,.0f}" for number in (cpu_s, needed_mb, n, n_clusters)),
+    )
 
 
 def _table(ids: Sequence[str], clustered: Clustered) -> pa.Table:
@@ -104,14 +119,16 @@ def _table(ids: Sequence[str], clustered: Clustered) -> pa.Table:
 def _summary(clustered: Clustered, params: Cluster, seed: int) -> dict[str, Any]:
     """What clusters.json says; inertia to 6 digits, since its last ones tell the machine."""
     cluster_sizes = [len(rows) for rows in clustered.partition.clusters]
+    n_records = sum(cluster_sizes)
     return {
         "mode": params.mode.value,
         "solver": clustered.partition.solver.value,
+        "solver_reason": clustered.partition.reason,
         "seed": seed,
-        "n_records": sum(cluster_sizes),
+        "n_records": n_records,
         "n_prompts": len(clustered.prompts),
         "n_clusters": len(cluster_sizes),
-        "candidates_per_prompt": params.candidates_per_prompt,
+        "candidates_per_prompt": params.geometry(n_records).candidates_per_prompt,
         "inertia": float(f"{clustered.partition.inertia:.6g}"),
         "cluster_sizes": cluster_sizes,
     }

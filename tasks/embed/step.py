@@ -20,6 +20,7 @@ from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_section
 from tasks.lib.core.stage import Stage
 from tasks.lib.executor import Engine, load_engine
+from tasks.lib.prompts.geometry import check_fit
 
 SHARD_TEXTS = 1_024  # half a minute of work; 3 % more of it, for batches that are not full
 WRITTEN_AT_ONCE = 8_192  # vectors
@@ -107,6 +108,10 @@ def work(stage: Stage) -> None:
     """Write one vector for each unique record, in their order, and tell how it was done."""
     params, engine = check(stage.values), load_engine(stage.values)
     texts = PoolTexts(stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet"))
+    # This is the first step that knows M, and the first that takes long. It reads cluster and
+    # llm_select.budget without declaring them, as they change none of its bytes: declared, another
+    # budget would make the vectors stale. A check in the flow would leave out `dvc repro`.
+    check_fit(stage.values, len(texts))
     recipe = Recipe(
         absolute(params.model), params.precision, params.max_tokens, params.batch_tokens
     )

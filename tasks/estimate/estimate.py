@@ -1,20 +1,16 @@
 """What a selection would cost at each route, before anything is paid: a price and a time range."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tasks.estimate.journal_admin import latencies
 from tasks.estimate.tokens_needed import Work, paper_work, work_of
 from tasks.lib.core.errors import ParamError
-from tasks.lib.core.stage import JOURNAL, Stage
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import require_price
-from tasks.lib.gateway.routes import Route, load_routes
+from tasks.lib.gateway.routes import Route
 from tasks.lib.prompts.plan import Round, TournamentPlan, plan_rounds
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
-from tasks.llm_select.setup import Setup
 
 LATENCY_S = (0.5, 10.0)  # of a call to a model that the journal does not know
 OWN_LATENCY_S = {"offline": (0.001, 0.02), "local": (1.5, 30.0)}
@@ -42,27 +38,6 @@ class Estimate(NamedTuple):
     costs: list[Cost]
     paper: Work
     paper_usd: Range | None  # at the first route
-
-
-def quote(root: Path, values: Mapping[str, Any]) -> Estimate:
-    """Return what the selection of `values` costs at every route, with the prompts in `root`.
-
-    The route in use comes first. Needs no key and no network, and calls nothing.
-
-    Raises:
-        ParamError: A parameter is wrong.
-        DataError: The prompts are missing or not as the step cluster writes them.
-    """
-    stage = Stage("llm_select", root)
-    setup = Setup.read(stage, values, root)
-    others = [route for route in load_routes(values).values() if route not in setup.routes]
-    return estimate(
-        setup.candidates,
-        setup.plan,
-        setup.settings,
-        [*setup.routes, *others],
-        latencies(stage.state / JOURNAL),
-    )
 
 
 def estimate(

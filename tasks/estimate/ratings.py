@@ -53,11 +53,7 @@ def quote_ratings(root: Path, values: Mapping[str, Any]) -> RatingQuote | None:
     if not RATED.intersection(params.methods):
         return None
     stage = Stage("baseline", root)
-    corpus = Corpus.read(
-        stage.dep("ingest/pool.parquet"),
-        stage.dep("dedupe/unique.parquet"),
-        stage.dep("embed/vectors.npy"),
-    )
+    corpus = Corpus.read(stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet"))
     settings = read_call_settings(values, params, load_seed(values))
     route = read_route(values, params)
     items = items_of(corpus, with_outputs(corpus))

@@ -7,13 +7,8 @@ from typing import Any, NamedTuple, Self
 from tasks.lib.core.params import load_section, load_seed
 from tasks.lib.core.stage import Stage
 from tasks.lib.gateway.routes import Route, load_chain
-from tasks.lib.prompts.plan import (
-    Round,
-    TournamentPlan,
-    check_budgets,
-    plan_rounds,
-    read_plan,
-)
+from tasks.lib.prompts.geometry import check_budgets
+from tasks.lib.prompts.plan import Round, TournamentPlan, plan_rounds, read_plan
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.params import LlmSelect, check_answer_room, read_settings
@@ -49,9 +44,22 @@ class Setup(NamedTuple):
             seed,
             n_attention_checks=params.attention_checks,
         )
-        check_budgets(len(candidates.rows), len(candidates.prompts), plan)
-        rounds = plan_rounds(len(candidates.rows), len(candidates.prompts), plan)
-        settings = read_settings(params, seed, root)
-        check_answer_room(settings, rounds)
+        return cls.of(values, candidates, plan, root)
+
+    @classmethod
+    def of(
+        cls, values: Mapping[str, Any], candidates: Candidates, plan: TournamentPlan, root: Path
+    ) -> Self:
+        """Return the selection that `values` ask for, of these candidates and by this plan.
+
+        Raises:
+            ParamError: As for `read`.
+        """
+        params = load_section(values, "llm_select", LlmSelect)
         routes = load_chain(values, params.route, params.fallback_routes)
+        n_records, n_prompts = len(candidates.rows), len(candidates.prompts)
+        check_budgets(plan.budgets, plan.mode, n_records, n_prompts)
+        rounds = plan_rounds(n_records, n_prompts, plan)
+        settings = read_settings(params, plan.seed, root)
+        check_answer_room(settings, rounds)
         return cls(params, routes, settings, candidates, plan, rounds)

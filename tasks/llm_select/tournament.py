@@ -71,7 +71,8 @@ def next_prompts(
         n_held: Rounds so far.
     """
     won = np.array(winners)
-    groups = compose(clusters[won], plan.final_prompt_size, plan.mode, plan.seed + n_held)
+    n_prompts = -(-len(won) // plan.final_prompt_size)
+    groups = compose(clusters[won], n_prompts, plan.mode, plan.seed + n_held)
     return [won[group] for group in groups]
 
 

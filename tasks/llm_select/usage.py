@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from tasks.lib.documents.usage import CheckCounts, RoundSize, SlotChoices, Usage, VoteAgreement
 from tasks.lib.gateway.routes import Route
-from tasks.lib.prompts.compose import Mode
+from tasks.lib.prompts.geometry import Mode
 from tasks.lib.prompts.plan import TournamentPlan
 from tasks.llm_select.attention_checks import Kind
 from tasks.llm_select.position_bias import Agreement, PositionBias

@@ -31,6 +31,7 @@ class Evidence:
         rows: The row of the corpus of each row of `selected`.
         receipt: The file receipt.jsonl.
         others: By method the rows of the corpus that it would choose, of its first seed.
+        clusters: The document clusters.json.
         usage: The document usage.json.
         metrics: The document metrics.json.
         verdict: The document result.json.
@@ -49,6 +50,7 @@ class Evidence:
     rows: Rows
     receipt: Path
     others: Mapping[str, Rows]
+    clusters: Mapping[str, Any]
     usage: Mapping[str, Any]
     metrics: Mapping[str, Any]
     verdict: Mapping[str, Any]

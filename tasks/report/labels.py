@@ -16,6 +16,12 @@ MEASURES = {
     "student_rouge_l": "Student's ROUGE\u2011L",
     "student_cosine": "Student's cosine",
 }
+SOLVERS = {
+    "k_means_constrained": "k-means-constrained",
+    "balanced": "our balanced k-means",
+    "balanced_tree": "a tree of our balanced k-means",
+    "round_robin": "taking turns",
+}
 SPACES = {"words": "words", "text": "texts", "vectors": "vectors"}
 DIGITS = 4  # significant ones of a figure
 
@@ -23,6 +29,11 @@ DIGITS = 4  # significant ones of a figure
 def method_name(method: str) -> str:
     """A method in plain words."""
     return METHODS.get(method, method.replace("_", " "))
+
+
+def solver_name(solver: str) -> str:
+    """A solver of clusters in plain words."""
+    return SOLVERS.get(solver, solver.replace("_", " "))
 
 
 def measure_name(measure: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tasks.report.labels import number, script_json, usd
+from tasks.report.labels import number, script_json, solver_name, usd
 
 TEMPLATES = Path(__file__).parent / "templates"
 LIBRARIES = ("bokeh.min.js", "bokeh-api.min.js")
@@ -35,7 +35,7 @@ def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "usd": usd}
+    environment.filters |= {"number": number, "solver_name": solver_name, "usd": usd}
     scripts = [*map(_library, LIBRARIES), (TEMPLATES / "page.js").read_text(encoding="utf-8")]
     return environment.get_template("page.html").render(
         **view,

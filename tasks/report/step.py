@@ -33,7 +33,7 @@ from tasks.report.prompts import prompts
 INPUTS = (
     *("ingest/pool.parquet", "ingest/dropped.parquet"),
     *("dedupe/unique.parquet", "dedupe/dropped.parquet"),
-    *("embed/vectors.npy", "cluster/prompts.parquet"),
+    *("embed/vectors.npy", "cluster/prompts.parquet", "cluster/clusters.json"),
     *("llm_select/picks.parquet", "llm_select/selected.parquet", "llm_select/receipt.jsonl"),
     *("llm_select/usage.json", "baseline/selections.parquet", "measure/metrics.json"),
     "validate/result.json",
@@ -43,6 +43,7 @@ USAGE_KEYS = (
     *("prompt_tokens", "completion_tokens", "usd", "n_unknown_usage", "answers", "dropped_params"),
     *("methods", "set_aside", "slots", "agreement", "attention_checks", "rounds"),
 )
+CLUSTERS_KEYS = ("n_records", "n_prompts", "n_clusters", "solver", "solver_reason")
 METRICS_KEYS = ("methods", "overlap", "lower_is_better", "higher_is_better")
 VERDICT_KEYS = ("funnel", "expectations")
 MAX_LISTED = 100  # selected records in words
@@ -88,6 +89,7 @@ def report(evidence: Evidence, params: Report, seed: int) -> str:
         "beaten": methods.beaten(metrics),
         "curves": drawn and curves.table(drawn),
         "sizes": drawn and drawn["sizes"],
+        "clusters": evidence.clusters,
         "prompts": prompts(evidence, params.n_prompts),
         "slots": judge.slots(usage),
         "attention_checks": judge.attention_checks(usage),
@@ -127,6 +129,7 @@ def _read(stage: Stage) -> Evidence:
         rows=corpus.rows(selected["id"], files["llm_select/selected.parquet"]),
         receipt=files["llm_select/receipt.jsonl"],
         others=_others(corpus, stage.dep("baseline/selections.parquet")),
+        clusters=read_document(files["cluster/clusters.json"], CLUSTERS_KEYS),
         usage=read_document(files["llm_select/usage.json"], USAGE_KEYS),
         metrics=read_document(files["measure/metrics.json"], METRICS_KEYS),
         verdict=read_document(files["validate/result.json"], VERDICT_KEYS),

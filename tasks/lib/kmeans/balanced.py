@@ -1,26 +1,22 @@
 """Equal-size k-means: alike records together, in clusters whose sizes differ by at most 1."""
 
-import numpy as np
-from threadpoolctl import threadpool_limits
+from functools import partial
 
 from tasks.lib.kmeans.lloyd import needed_mb
-from tasks.lib.kmeans.partition import Partition, Solver, Vectors, inertia
-from tasks.lib.kmeans.refine import SMALL, refine
+from tasks.lib.kmeans.partition import Partition, Solver, Vectors
 from tasks.lib.kmeans.splits import split
+from tasks.lib.kmeans.starts import best_of_starts
 
 FLAT = 200  # clusters found at once; with more, paths between them take longer than splits
 BRANCHES = 40  # of a split; with fewer, clusters are less tight; with more, it takes longer
 FLAT_TOL, TREE_TOL = 1e-5, 1e-3  # in a tree, 1e-4 gains nothing
-STARTS = 5  # the best of so many, where that is quick
-QUICK = 20_000  # vectors times clusters; a start takes about 0.05 s
 
 
 def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
     """Clusters of equal size and low inertia, neighbouring cluster numbers being alike.
 
     Up to 200 clusters come from balanced k-means, more of them from a tree of it. Then clusters
-    of few records exchange some, since there the centres move with every record, which k-means
-    does not foresee. For few vectors the best of several starts is taken.
+    of few records exchange some (starts.py).
 
     The same vectors and seed give the same clusters whatever the number of threads: a block is
     computed on one, since a sum's last bits depend on how it is shared out.
@@ -32,18 +28,9 @@ def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition
     """
     is_flat = n_clusters <= FLAT
     branches, tol = (n_clusters, FLAT_TOL) if is_flat else (BRANCHES, TREE_TOL)
-    rng = np.random.RandomState(seed)
-    best, lowest = [], np.inf
-    with threadpool_limits(1):
-        for _ in range(STARTS if len(vectors) * n_clusters <= QUICK else 1):
-            clusters = split(vectors, n_clusters, rng, branches=branches, tol=tol)
-            if len(vectors) <= SMALL * n_clusters:
-                clusters = refine(vectors, clusters, rng)
-            found = inertia(vectors, clusters)
-            if found < lowest:
-                best, lowest = clusters, found
-    best.sort(key=len, reverse=True)
-    return Partition(best, lowest, Solver.EXACT if is_flat else Solver.SPLITS)
+    find = partial(split, vectors, n_clusters, branches=branches, tol=tol)
+    solver = Solver.BALANCED if is_flat else Solver.BALANCED_TREE
+    return best_of_starts(vectors, n_clusters, seed, find, solver)
 
 
 def memory_mb(n: int, n_clusters: int, d: int) -> int:

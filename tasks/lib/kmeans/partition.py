@@ -15,9 +15,14 @@ BLOCK = 8_192  # vectors looked at at a time
 class Solver(StrEnum):
     """How clusters of equal size were found."""
 
-    EXACT = "exact"
-    SPLITS = "splits"
+    K_MEANS_CONSTRAINED = "k_means_constrained"
+    """By the package of that name."""
+    BALANCED = "balanced"
+    """By our own balanced k-means, all at once."""
+    BALANCED_TREE = "balanced_tree"
+    """By a tree of it, for many clusters."""
     ROUND_ROBIN = "round_robin"
+    """By the paper's Algorithm 2."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,13 @@ class Partition:
         clusters: For each cluster the rows of its vectors; every row is in exactly one.
         inertia: Sum of the squared distances of the vectors to the mean of their cluster.
         solver: How they were found.
+        reason: Why by this solver; empty where nobody chose one.
     """
 
     clusters: list[Rows]
     inertia: float
     solver: Solver
+    reason: str = ""
 
     @property
     def labels(self) -> NDArray[np.int32]:

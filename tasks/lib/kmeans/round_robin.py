@@ -9,6 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from tasks.lib.kmeans.partition import Partition, Rows, Solver, Vectors, inertia
 
+REASON = "cluster.mode is paper, which takes turns around plain k-means whatever cluster.solver is"
+
 
 def round_robin(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
     """Clusters of equal size, each with its rows in the order in which it took them.
@@ -28,7 +30,7 @@ def round_robin(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
         solver = KMeans(n_clusters, n_init=1, random_state=seed).fit(vectors)
         order = take_turns(vectors, solver.cluster_centers_)
         clusters = [order[c::n_clusters] for c in range(n_clusters)]
-        return Partition(clusters, inertia(vectors, clusters), Solver.ROUND_ROBIN)
+        return Partition(clusters, inertia(vectors, clusters), Solver.ROUND_ROBIN, REASON)
 
 
 def take_turns(vectors: Vectors, centres: Vectors) -> Rows:

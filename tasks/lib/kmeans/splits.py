@@ -47,7 +47,7 @@ def split(
         bounds = Bounds(floor * n_each, ceiling * n_each)
         found = lloyd(inside, centres, bounds, max_iter=MAX_ITER, tol=tol)
         parts = rows_of(found.labels, len(n_each))
-        nodes += [(n_each[j], rows[parts[j]]) for j in reversed(_chain(found.centres, here))]
+        nodes += [(n_each[j], rows[parts[j]]) for j in reversed(chain(found.centres, here))]
     return clusters
 
 
@@ -62,7 +62,7 @@ def _shares(n_clusters: int, branches: int) -> Rows:
     return n_clusters // n_parts + (np.arange(n_parts) < n_clusters % n_parts).astype(np.intp)
 
 
-def _chain(centres: Vectors, start: Vectors) -> list[int]:
+def chain(centres: Vectors, start: Vectors) -> list[int]:
     """All centres in an order in which each is the nearest to the one before, of those left."""
     left, order = list(range(len(centres))), []
     while left:

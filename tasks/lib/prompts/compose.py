@@ -1,35 +1,24 @@
 """Prompts out of candidates whose clusters are known: the first round, and rounds among winners."""
 
-from enum import StrEnum
-
 import numpy as np
 from numpy.typing import NDArray
+
+from tasks.lib.prompts.geometry import Mode
 
 SHOWN_BYTES = 2_000  # of a candidate weigh; about where llm_select shortens what it shows
 
 
-class Mode(StrEnum):
-    """How the candidates of a prompt relate to the clusters."""
-
-    WITHIN = "within"
-    """Alike records compete: a prompt holds one cluster, or neighbouring ones."""
-    ACROSS = "across"
-    """Unlike records compete: a prompt takes from as many clusters as it can."""
-    PAPER = "paper"
-    """As across, in the order given: slot is cluster, and no seed is used."""
-
-
 def compose(
     clusters: NDArray[np.int32],
-    candidates_per_prompt: int,
+    n_prompts: int,
     mode: Mode,
     seed: int,
     n_bytes: NDArray[np.int64] | None = None,
 ) -> list[NDArray[np.intp]]:
     """Prompts, each an array of indices of candidates in the order of their slots.
 
-    Every candidate stands in exactly one of ceil(n / candidates_per_prompt) prompts, whose sizes
-    differ by at most 1. Candidates are sorted by cluster number, then
+    Every candidate stands in exactly one prompt, and the sizes of prompts differ by at most 1.
+    Candidates are sorted by cluster number, then
 
     - within: cut into consecutive runs, the longer ones first, so that clusters of such sizes
       (as equal_size_kmeans numbers them) are the prompts;
@@ -38,31 +27,47 @@ def compose(
 
     Which member of a cluster goes to which prompt, and its slot, are drawn by `seed`, so neither
     tells anything of the file's order or of the cluster. Across with `n_bytes`, each cluster's
-    longer members go to the prompts that hold the least so far, so that prompts cost alike. In
-    paper mode the candidates of a
-    cluster are dealt in the order given, and slots follow the cluster number. There cluster and
-    slot are confounded, as in the paper: a judge that favours slot 1 favours a cluster.
+    longer members go to the prompts that hold the least so far, so that prompts cost alike.
+
+    In paper mode the members of a cluster go to prompts in the order given: the first to the first
+    prompt that takes one of this cluster. Slots follow the cluster number. There cluster and slot
+    are confounded, as in the paper: a judge that favours slot 1 favours a cluster.
 
     Args:
         clusters: int32, shape (n,), element i is the cluster of candidate i.
-        candidates_per_prompt: The most candidates a prompt may hold, at least 1.
+        n_prompts: At least 1 where there are candidates, and at most their number.
         mode: How to combine clusters.
         seed: Of the two random choices named above.
         n_bytes: int64, shape (n,), of each candidate's text in UTF-8.
     """
-    n_prompts = -(-len(clusters) // candidates_per_prompt)
-    if n_prompts == 0:
+    if len(clusters) == 0:
         return []
     rng = np.random.default_rng(seed)
     drawn = np.arange(len(clusters)) if mode is Mode.PAPER else rng.permutation(len(clusters))
     by_cluster = drawn[np.argsort(clusters[drawn], kind="stable")]
     if mode is Mode.ACROSS and n_bytes is not None:
         by_cluster = _level(by_cluster, clusters, n_prompts, np.minimum(n_bytes, SHOWN_BYTES))
+    if mode is Mode.PAPER:
+        by_cluster = _from_the_first(by_cluster, clusters, n_prompts)
     if mode is Mode.WITHIN:
         prompts = np.array_split(by_cluster, n_prompts)
     else:
         prompts = [by_cluster[start::n_prompts] for start in range(n_prompts)]
     return prompts if mode is Mode.PAPER else [rng.permutation(prompt) for prompt in prompts]
+
+
+def _from_the_first(
+    by_cluster: NDArray[np.intp], clusters: NDArray[np.int32], n_prompts: int
+) -> NDArray[np.intp]:
+    """Reorder each cluster so that, dealt in turn, its members go to ascending prompts.
+
+    Each cluster is dealt from where the one before it ended. Where clusters are smaller than the
+    number of prompts, one prompt would otherwise hold records that were taken early and late.
+    """
+    ascending = np.lexsort((np.arange(len(by_cluster)) % n_prompts, clusters[by_cluster]))
+    ordered = np.empty_like(by_cluster)
+    ordered[ascending] = by_cluster
+    return ordered
 
 
 def _level(

@@ -1,12 +1,15 @@
 """Records parted into the prompts of the first round, by their vectors."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.kmeans.partition import Partition, Rows, Vectors
-from tasks.lib.prompts.compose import Mode, compose
+from tasks.lib.kmeans.solver import Wanted, choose, load
+from tasks.lib.prompts.compose import compose
+from tasks.lib.prompts.geometry import Geometry, Mode
 
 
 class Clustered(NamedTuple):
@@ -16,54 +19,53 @@ class Clustered(NamedTuple):
     partition: Partition
 
 
-def n_clusters_of(mode: Mode, n: int, candidates_per_prompt: int) -> int:
-    """How many clusters n records are parted into."""
-    if mode is Mode.WITHIN:
-        return -(-n // candidates_per_prompt)
-    return min(candidates_per_prompt, n)
-
-
-def group(
+def group(  # noqa: PLR0913  each is a parameter of the run
     vectors: Vectors,
     mode: Mode,
-    candidates_per_prompt: int,
+    geometry: Geometry,
     seed: int,
     n_bytes: NDArray[np.int64] | None = None,
+    *,
+    solver: Wanted = Wanted.BALANCED,
 ) -> Clustered:
     """Prompts that hold every record once, in sizes that differ by at most 1.
 
-    With M records and at most R candidates in a prompt there are K = ceil(M / R) prompts. Mode
-    within makes K clusters of alike records, and each is a prompt. Modes across and paper make R
-    clusters, and each prompt takes at most one record of each; across by equal-size k-means and a
-    seeded draw that levels the prompts' lengths, paper as the paper's Algorithm 2 does.
+    There are K prompts, and none holds more than R candidates. Mode within makes K clusters of
+    alike records, and each is a prompt. Modes across and paper make R clusters, and each prompt
+    takes at most one record of each; across by equal-size k-means and a seeded draw that levels
+    the prompts' lengths, paper as the paper's Algorithm 2 does.
 
     The paper's text does not say which member of a cluster goes to which prompt. Here prompt p
     takes the p-th record that each cluster took (the authors' code goes by file order), and its
-    slots follow the clusters' numbers. Where R does not divide M, the authors' code shows some
-    records twice; here the last clusters have one record less, and each is dealt from the prompt
-    where the one before it ended.
+    slots follow the clusters' numbers. Where the M records are fewer than K times R, the authors'
+    code shows some of them twice. Here clusters have fewer than K members, and as many prompts go
+    without one of this cluster, other prompts for each cluster; those after them go on with its
+    next member.
 
     Args:
         vectors: float32, shape (M, d), finite, M at least 1, row i is record i.
         mode: How prompts are composed of clusters.
-        candidates_per_prompt: R.
+        geometry: K and R for M records.
         seed: Of cluster starts, of the draw and of slots.
         n_bytes: int64, shape (M,), of each record's text in UTF-8; without it lengths are as they
             fall.
+        solver: Of clusters, but for mode paper; a baseline takes our own.
     """
-    n_clusters = n_clusters_of(mode, len(vectors), candidates_per_prompt)
-    partition = _partition(vectors, mode, n_clusters, seed)
+    n_clusters = geometry.n_clusters(mode, len(vectors))
+    partition = _partition(vectors, mode, n_clusters, seed, solver)
     by_cluster = np.concatenate(partition.clusters)
     lengths = None if n_bytes is None else n_bytes[by_cluster]
-    prompts = compose(partition.labels[by_cluster], candidates_per_prompt, mode, seed, lengths)
+    prompts = compose(partition.labels[by_cluster], geometry.n_prompts, mode, seed, lengths)
     return Clustered([by_cluster[prompt] for prompt in prompts], partition)
 
 
-def _partition(vectors: Vectors, mode: Mode, n_clusters: int, seed: int) -> Partition:
+def _partition(
+    vectors: Vectors, mode: Mode, n_clusters: int, seed: int, solver: Wanted
+) -> Partition:
     if mode is Mode.PAPER:
         from tasks.lib.kmeans.round_robin import round_robin  # noqa: PLC0415  scikit-learn
 
         return round_robin(vectors, n_clusters, seed)
-    from tasks.lib.kmeans.balanced import equal_size_kmeans  # noqa: PLC0415  scikit-learn
-
-    return equal_size_kmeans(vectors, n_clusters, seed)
+    choice = choose(solver, len(vectors), n_clusters)
+    partition = load(choice.solver).equal_size_kmeans(vectors, n_clusters, seed)
+    return replace(partition, reason=choice.reason)

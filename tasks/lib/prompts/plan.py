@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.lib.core.errors import DataError, ParamError
-from tasks.lib.core.params import PARAMS_FILE
-from tasks.lib.prompts.compose import Mode
+from tasks.lib.core.errors import DataError
+from tasks.lib.prompts.geometry import Mode
 
 
 class TournamentPlan(NamedTuple):
@@ -74,30 +73,3 @@ def plan_rounds(n_candidates: int, n_prompts: int, plan: TournamentPlan) -> list
         left = tuple(n for n in left if n < n_prompts)
         n_candidates, n_prompts = n_prompts, -(-n_prompts // plan.final_prompt_size)
     return rounds
-
-
-def check_budgets(n_candidates: int, n_prompts: int, plan: TournamentPlan) -> None:
-    """Refuse budgets that the candidates do not allow.
-
-    Raises:
-        ParamError: A budget exceeds the number of candidates or, in paper mode, is not a multiple
-            of the number of prompts.
-    """
-    if plan.budget > n_candidates:
-        raise ParamError(
-            f"llm_select.budget is {plan.budget:,}, and only {n_candidates:,} records are left to "
-            "select from",
-            where=PARAMS_FILE,
-            fix=f"Set it to {n_candidates} at most, or give a larger pool.",
-        )
-    uneven = [n for n in plan.budgets if n % n_prompts]
-    if plan.mode is Mode.PAPER and uneven:
-        budget = uneven[0]
-        multiples = {max(1, budget // n_prompts) * n_prompts, -(-budget // n_prompts) * n_prompts}
-        nearest = " or ".join(str(n) for n in sorted(multiples) if n <= n_candidates)
-        raise ParamError(
-            f"llm_select.budget is {budget:,}; in paper mode each of the {n_prompts:,} prompts "
-            "picks equally many",
-            where=PARAMS_FILE,
-            fix=f"Set it to {nearest}, or cluster.mode to across.",
-        )

@@ -27,7 +27,7 @@ class Corpus(NamedTuple):
         texts: Instruction, then input.
         outputs: None where a record has none.
         extra: JSON text of an object, the columns that have no other place.
-        vectors: float32, shape (n, d), unit norm; may be read-only.
+        vectors: float32, shape (n, d), unit norm; may be read-only; d is 0 if none were asked for.
     """
 
     ids: list[str]
@@ -37,7 +37,7 @@ class Corpus(NamedTuple):
     vectors: Vectors
 
     @classmethod
-    def read(cls, pool_file: Path, unique_file: Path, vectors_file: Path) -> Self:
+    def read(cls, pool_file: Path, unique_file: Path, vectors_file: Path | None = None) -> Self:
         """The unique records out of the pool.
 
         Raises:
@@ -54,7 +54,9 @@ class Corpus(NamedTuple):
         places[rows.to_numpy()] = np.arange(len(unique))
         return cls(
             ids=[str(one) for one in unique.to_pylist()],
-            vectors=_vectors(vectors_file, len(unique)),
+            vectors=np.empty((len(unique), 0), np.float32)
+            if vectors_file is None
+            else _vectors(vectors_file, len(unique)),
             **_columns(pool_file, places, len(unique)),
         )
 

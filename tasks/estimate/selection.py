@@ -1,0 +1,73 @@
+"""The estimate of the selection that a workspace is set up for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from tasks.cluster.inputs import text_lengths
+from tasks.estimate.estimate import Estimate, estimate
+from tasks.estimate.journal_admin import latencies
+from tasks.lib.core.params import load_section, load_seed
+from tasks.lib.core.schemas import UNIQUE
+from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.core.tables import read_table
+from tasks.lib.gateway.routes import load_routes
+from tasks.lib.prompts.geometry import load_geometry
+from tasks.lib.prompts.plan import TournamentPlan
+from tasks.llm_select.candidates import Candidates
+from tasks.llm_select.params import LlmSelect
+from tasks.llm_select.pool_texts import PoolFile
+from tasks.llm_select.setup import Setup
+
+
+def quote(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Estimate:
+    """Return what the selection of `values` costs at every route, with the records in `root`.
+
+    The route in use comes first. Needs no key and no network, and calls nothing.
+
+    Args:
+        root: The workspace.
+        values: The whole of params.yaml.
+        is_grouped: Whether the prompts in `root` are those of `values`. If not, as many prompts
+            of the same sizes are priced. The first round costs the same whichever records meet,
+            apart from rounding; the bounds of later rounds and checks are then approximate.
+
+    Raises:
+        ParamError: A parameter is wrong.
+        DataError: A file is missing or not as its step writes it.
+    """
+    stage = Stage("llm_select", root)
+    setup = Setup.read(stage, values, root) if is_grouped else _ungrouped(values, root)
+    others = [route for route in load_routes(values).values() if route not in setup.routes]
+    known = latencies(stage.state / JOURNAL)
+    routes = [*setup.routes, *others]
+    return estimate(setup.candidates, setup.plan, setup.settings, routes, known)
+
+
+def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
+    """Return the selection with every record in a prompt, dealt out by the length of its text.
+
+    So each prompt holds one of the longest and one of the shortest, which bounds later rounds.
+    """
+    stage = Stage("cluster", root)
+    pool_path = stage.dep("ingest/pool.parquet")
+    ids = read_table(stage.dep("dedupe/unique.parquet"), UNIQUE)["id"]
+    by_length = np.argsort(text_lengths(pool_path, ids), kind="stable")
+    mode, geometry = load_geometry(values, len(ids))
+    params = load_section(values, "llm_select", LlmSelect)
+    plan = TournamentPlan(
+        params.budget,
+        geometry.candidates_per_prompt,
+        mode,
+        load_seed(values),
+        params.attention_checks,
+    )
+    pool = PoolFile(pool_path)
+    rows = pc.index_in(ids, value_set=pool.ids).to_numpy().astype(np.int64)[by_length]
+    places = np.arange(len(ids))
+    prompts = [places[start :: geometry.n_prompts] for start in range(geometry.n_prompts)]
+    candidates = Candidates(pool, rows, np.zeros(len(ids), np.int32), prompts)
+    return Setup.of(values, candidates, plan, root)

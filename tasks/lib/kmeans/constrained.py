@@ -1,0 +1,71 @@
+"""Equal-size k-means by the package k-means-constrained, with the interface of balanced.py.
+
+It assigns all records at once, by a minimum-cost flow of OR-Tools over every pair of record and
+cluster. So its time and memory grow as records times clusters.
+"""
+
+import numpy as np
+from k_means_constrained import KMeansConstrained
+from numpy.random import RandomState
+
+from tasks.lib.kmeans.balanced import FLAT, FLAT_TOL
+from tasks.lib.kmeans.lloyd import first_centres, lloyd, needed_mb
+from tasks.lib.kmeans.partition import Partition, Rows, Solver, Vectors, rows_of
+from tasks.lib.kmeans.splits import MAX_ITER, chain
+from tasks.lib.kmeans.starts import best_of_starts
+from tasks.lib.kmeans.transport import Bounds
+
+TOL = 1e-4  # with 1e-5 it takes up to 3 times as long, and the last steps make up for it
+BYTES_PER_PAIR = 150  # of record and cluster: arcs of the flow, and the arrays they come from
+
+
+def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
+    """Clusters of equal size and low inertia, neighbouring cluster numbers being alike.
+
+    It starts from the same centres as `tasks.lib.kmeans.balanced.equal_size_kmeans`. Each of its
+    assignments has the least sum of distances, while inertia is a sum of squares. So up to 200
+    clusters then go through our own iteration, which mostly takes two steps to converge; with more
+    clusters it would take too long. Small clusters exchange records as ours do (starts.py).
+
+    The same vectors and seed give the same clusters on any number of cores: the flow and all sums
+    are computed on one thread, and nothing depends on the time.
+
+    Args:
+        vectors: float32, shape (n, d), finite, n at least 1, of about unit length, since distances
+            are rounded to thousandths; may be read-only.
+        n_clusters: From 1 to n.
+        seed: Of the starting points, from 0 to 2**32 - 1.
+    """
+
+    def find(rng: RandomState) -> list[Rows]:
+        return _clusters(vectors, first_centres(vectors, n_clusters, rng))
+
+    return best_of_starts(vectors, n_clusters, seed, find, Solver.K_MEANS_CONSTRAINED)
+
+
+def memory_mb(n: int, n_clusters: int, d: int) -> int:
+    """Memory that `equal_size_kmeans` takes beside n vectors of d numbers."""
+    flow = -(-(BYTES_PER_PAIR * n * n_clusters + 8 * n * d) // 10**6)  # with two copies of them
+    return max(flow, needed_mb(n, n_clusters, d))
+
+
+def _clusters(vectors: Vectors, centres: Vectors) -> list[Rows]:
+    n, (k, d) = len(vectors), centres.shape
+    floor, ceiling = n // k, -(-n // k)
+    solver = KMeansConstrained(
+        k,
+        size_min=floor,
+        size_max=ceiling,
+        init=centres,
+        n_init=1,
+        # It ends by the movement of the centres, and this is when that lowers inertia by TOL.
+        tol=TOL * k * d,
+        random_state=0,
+        n_jobs=1,
+    ).fit(vectors)
+    labels, centres = solver.labels_, solver.cluster_centers_.astype(np.float32)
+    if k <= FLAT:
+        bounds = Bounds(np.full(k, floor), np.full(k, ceiling))
+        labels, centres, _ = lloyd(vectors, centres, bounds, max_iter=MAX_ITER, tol=FLAT_TOL)
+    rows = rows_of(labels, k)
+    return [rows[c] for c in chain(centres, vectors[0])]

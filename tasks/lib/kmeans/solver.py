@@ -1,0 +1,67 @@
+"""Which solver finds clusters of equal size: k-means-constrained while it is quick, or our own."""
+
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from tasks.lib.kmeans.partition import Partition, Solver, Vectors
+
+# k-means-constrained takes under 2 s of processor time up to this many records times clusters
+# (docs/performance.md). It cannot be more than 200 clusters then, so no tree of ours is replaced.
+MAX_PAIRS = 40_000
+CPU_S_PER_PAIR = 2e-5  # of a start, at most: 5e-6 in 1,073 clusters, 1.8e-5 in 51
+
+
+class Wanted(StrEnum):
+    """The parameter cluster.solver."""
+
+    AUTO = "auto"
+    K_MEANS_CONSTRAINED = "k_means_constrained"
+    BALANCED = "balanced"
+
+
+class SolverChoice(NamedTuple):
+    """K_MEANS_CONSTRAINED or BALANCED, and why, in the words of a log line."""
+
+    solver: Solver
+    reason: str
+
+
+class EqualSizeKMeans(Protocol):
+    """What the modules of both solvers offer."""
+
+    def equal_size_kmeans(self, vectors: Vectors, n_clusters: int, seed: int) -> Partition:
+        """Return clusters whose sizes differ by at most 1, the same for the same arguments."""
+
+    def memory_mb(self, n: int, n_clusters: int, d: int) -> int:
+        """Return the memory that it takes beside n vectors of d numbers."""
+
+
+def choose(wanted: Wanted, n: int, n_clusters: int) -> SolverChoice:
+    """Return the solver for n records; it depends on these numbers alone, not on the machine."""
+    if wanted is not Wanted.AUTO:
+        return SolverChoice(Solver(wanted.value), f"cluster.solver is {wanted.value}")
+    size = f"{n:,} records x {n_clusters:,} clusters = {n * n_clusters:,}"
+    if is_quick(n, n_clusters):
+        return SolverChoice(
+            Solver.K_MEANS_CONSTRAINED,
+            f"{size}, and up to {MAX_PAIRS:,} k-means-constrained is quick",
+        )
+    return SolverChoice(
+        Solver.BALANCED, f"{size}, and above {MAX_PAIRS:,} k-means-constrained is slow"
+    )
+
+
+def is_quick(n: int, n_clusters: int) -> bool:
+    """Return whether k-means-constrained takes at most a few seconds."""
+    return n * n_clusters <= MAX_PAIRS
+
+
+def load(solver: Solver) -> EqualSizeKMeans:
+    """Return the module of a solver; importing it takes a second."""
+    if solver is Solver.K_MEANS_CONSTRAINED:
+        from tasks.lib.kmeans import constrained  # noqa: PLC0415  OR-Tools
+
+        return constrained
+    from tasks.lib.kmeans import balanced  # noqa: PLC0415  scikit-learn
+
+    return balanced

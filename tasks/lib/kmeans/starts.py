@@ -1,0 +1,45 @@
+"""What all solvers of equal-size k-means share: starts, exchanges, and the order of clusters."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.random import RandomState
+from threadpoolctl import threadpool_limits
+
+from tasks.lib.kmeans.partition import Partition, Rows, Solver, Vectors, inertia
+from tasks.lib.kmeans.refine import SMALL, refine
+
+STARTS = 5  # the best is kept; of more vectors there is one start
+QUICK = 20_000  # vectors times clusters; a start of our own solver takes about 0.05 s
+
+Find = Callable[[RandomState], list[Rows]]
+
+
+def best_of_starts(
+    vectors: Vectors, n_clusters: int, seed: int, find: Find, solver: Solver
+) -> Partition:
+    """Return the clusters of the best start, the larger ones first.
+
+    Clusters of few records exchange some, since there the centres move with every record, which
+    k-means does not foresee. For few vectors the best of several starts is taken. Everything is
+    computed under threadpool_limits(1).
+
+    Args:
+        vectors: float32, shape (n, d), finite, n at least 1.
+        n_clusters: From 1 to n.
+        seed: Of all starts.
+        find: Returns the rows of each cluster, in sizes that differ by at most 1.
+        solver: What `find` is.
+    """
+    rng = np.random.RandomState(seed)
+    best, lowest = [], np.inf
+    with threadpool_limits(1):
+        for _ in range(STARTS if len(vectors) * n_clusters <= QUICK else 1):
+            clusters = find(rng)
+            if len(vectors) <= SMALL * n_clusters:
+                clusters = refine(vectors, clusters, rng)
+            found = inertia(vectors, clusters)
+            if found < lowest:
+                best, lowest = clusters, found
+    best.sort(key=len, reverse=True)
+    return Partition(best, lowest, solver)

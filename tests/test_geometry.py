@@ -1,0 +1,255 @@
+"""How many prompts there are and how large, given either; and what is refused before it costs."""
+
+import asyncio
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.cluster.step import Cluster, check, cluster
+from tasks.lib.core.errors import ParamError
+from tasks.lib.prompts.geometry import Geometry, Mode, check_budgets, check_fit
+from tasks.lib.prompts.plan import Rules
+from tasks.llm_select.tournament import llm_select
+from tasks.llm_select.verdicts import Method, Verdict
+
+DOLLY = 14_776  # records of Dolly that are left after dedupe
+each_mode = pytest.mark.parametrize("mode", Mode)
+
+
+def params(mode=Mode.PAPER, size=None, n_prompts=None):
+    return Cluster(
+        mode=mode, candidates_per_prompt=size, n_prompts=n_prompts, max_memory_mb=100_000
+    )
+
+
+def values(budget, mode="paper", size=None, n_prompts=None):
+    """What embed reads of params.yaml."""
+    section = {"mode": mode, "candidates_per_prompt": size, "n_prompts": n_prompts}
+    return {"cluster": section | {"max_memory_mb": 100}, "llm_select": {"budget": budget}}
+
+
+def vectors_of(n, d=8):
+    vectors = np.random.default_rng(0).standard_normal((n, d))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def sizes_of(prompts):
+    return [len(prompt) for prompt in prompts]
+
+
+async def first_slots(questions):
+    """A judge that picks the first candidates of each prompt."""
+    return [
+        Verdict(tuple(range(1, n + 1)), (Method.LLM,) * n, (None,) * n, (), ())
+        for n in (question.n_picks for question in questions)
+    ]
+
+
+def picks_by_prompt(clustered, budgets, size, mode=Mode.PAPER):
+    """How many records each prompt gives to the selection."""
+    order = np.concatenate(clustered.prompts)
+    starts = np.cumsum(sizes_of(clustered.prompts))[:-1]
+    prompts = np.split(np.arange(len(order)), starts)  # as llm_select numbers candidates
+    labels = clustered.partition.labels[order]
+    rules = Rules(budgets, size, mode, 0)
+    result = asyncio.run(llm_select(prompts, labels, rules, first_slots))
+    assert len({pick.candidate for pick in result.selected}) == max(budgets)
+    return Counter(pick.question.prompt for pick in result.selected)
+
+
+# The experiment of the paper
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return cluster(vectors_of(DOLLY), params(n_prompts=1000), 0)
+
+
+def test_a_pool_like_dolly_makes_1000_prompts_of_14_or_15(experiment):
+    assert Counter(sizes_of(experiment.prompts)) == {15: 776, 14: 224}
+    assert sorted(itertools.chain(*experiment.prompts)) == list(range(DOLLY))
+    clusters = sizes_of(experiment.partition.clusters)
+    assert (len(clusters), min(clusters), max(clusters)) == (15, 985, 986)
+    for prompt in experiment.prompts:
+        slots = experiment.partition.labels[prompt]
+        assert (np.diff(slots) > 0).all()  # one of each cluster, and the slots follow the clusters
+
+
+@pytest.mark.parametrize(("budget", "each"), [(1000, 1), (2000, 2), (3000, 3)])
+def test_each_of_1000_prompts_picks_equally_many(experiment, budget, each):
+    check_fit(values(budget, n_prompts=1000), DOLLY)
+    picks = picks_by_prompt(experiment, (budget,), 15)
+    assert set(picks) == set(range(1, 1001))
+    assert set(picks.values()) == {each}
+
+
+def test_the_three_budgets_of_the_paper_make_one_selection(experiment):
+    check_fit(values([1000, 2000, 3000], n_prompts=1000), DOLLY)
+    assert set(picks_by_prompt(experiment, (1000, 2000, 3000), 15).values()) == {3}
+
+
+def test_where_the_size_of_prompts_is_given_the_refusal_offers_their_number():
+    with pytest.raises(ParamError) as refused:
+        check_fit(values(1000, size=14), DOLLY)
+    assert str(refused.value) == (
+        "params.yaml: llm_select.budget is 1,000; in paper mode each of the 1,056 prompts picks "
+        "equally many\n"
+        "  Set it to 1056, or cluster.mode to across.\n"
+        "  For 1000 prompts: -S cluster.n_prompts=1000 -S cluster.candidates_per_prompt=null"
+    )
+
+
+def test_a_number_of_prompts_that_would_not_fit_either_is_not_offered():
+    with pytest.raises(ParamError) as refused:
+        check_fit(values(7, size=14), DOLLY)
+    assert "Set it to 1056" in str(refused.value)
+    assert "n_prompts=7" not in str(refused.value)
+
+
+# Any numbers that fit
+
+
+@st.composite
+def fits(draw):
+    """A number of records and a number of prompts that they allow."""
+    n = draw(st.integers(2, 60))
+    return n, draw(st.integers(1, n // 2))
+
+
+@each_mode
+@given(fit=fits(), seed=st.integers(0, 99))
+@settings(max_examples=30)
+def test_a_given_number_of_prompts_is_met_and_their_sizes_differ_by_at_most_one(mode, fit, seed):
+    n, n_prompts = fit
+    prompts, partition = cluster(vectors_of(n), params(mode, n_prompts=n_prompts), seed)
+    sizes, cluster_sizes = sizes_of(prompts), sizes_of(partition.clusters)
+    assert sorted(itertools.chain(*prompts)) == list(range(n))
+    assert len(prompts) == n_prompts
+    assert max(sizes) == -(-n // n_prompts)
+    assert min(sizes) == n // n_prompts
+    assert max(cluster_sizes) - min(cluster_sizes) <= 1
+    labels = [partition.labels[prompt].tolist() for prompt in prompts]
+    if mode is Mode.WITHIN:
+        assert [set(found) for found in labels] == [{p} for p in range(n_prompts)]
+    else:
+        assert len(cluster_sizes) == max(sizes)
+        assert all(len(set(found)) == len(found) for found in labels)
+
+
+@given(n_prompts=st.integers(1, 20), size=st.integers(2, 12), seed=st.integers(0, 99))
+@settings(max_examples=30)
+def test_where_all_clusters_fill_prompt_p_takes_the_p_th_of_every_cluster(n_prompts, size, seed):
+    given_number = params(n_prompts=n_prompts)
+    prompts, partition = cluster(vectors_of(n_prompts * size), given_number, seed)
+    assert sizes_of(partition.clusters) == [n_prompts] * size
+    assert (np.stack(prompts) == np.stack(partition.clusters, axis=1)).all()
+
+
+@given(fit=fits(), seed=st.integers(0, 99))
+@settings(max_examples=60)
+def test_where_they_do_not_a_prompt_takes_what_its_clusters_took_at_about_that_time(fit, seed):
+    n, n_prompts = fit
+    prompts, partition = cluster(vectors_of(n), params(n_prompts=n_prompts), seed)
+    place = {row: i for rows in partition.clusters for i, row in enumerate(rows)}
+    n_short = n_prompts - n // len(partition.clusters)
+    for p, prompt in enumerate(prompts):
+        assert all(p - n_short <= place[row] <= p for row in prompt)
+        assert (np.diff(partition.labels[prompt]) > 0).all()
+
+
+@given(fit=fits(), data=st.data())
+@settings(max_examples=60)
+def test_in_paper_mode_each_prompt_picks_n_over_k_for_any_multiple(fit, data):
+    n, n_prompts = fit
+    each = data.draw(st.integers(1, n // n_prompts))
+    check_fit(values(each * n_prompts, n_prompts=n_prompts), n)
+    clustered = cluster(vectors_of(n), params(n_prompts=n_prompts), 0)
+    picks = picks_by_prompt(clustered, (each * n_prompts,), -(-n // n_prompts))
+    assert picks == dict.fromkeys(range(1, n_prompts + 1), each)
+
+
+@given(n=st.integers(1, 100_000), size=st.integers(2, 200))
+def test_number_and_size_follow_from_each_other(n, size):
+    geometry = params(size=size).geometry(n)
+    assert geometry == Geometry(-(-n // size), size)
+    if 1 < n // 2 >= geometry.n_prompts:
+        back = params(n_prompts=geometry.n_prompts).geometry(n)
+        assert back.n_prompts == geometry.n_prompts
+        assert back.candidates_per_prompt <= size
+
+
+@given(n=st.integers(2, 5000), n_prompts=st.integers(1, 5000))
+def test_a_number_of_prompts_fits_if_each_holds_2_to_200(n, n_prompts):
+    smallest, largest = n // n_prompts, -(-n // n_prompts)
+    if smallest >= 2 and largest <= 200:
+        assert params(n_prompts=n_prompts).geometry(n) == Geometry(n_prompts, largest)
+    else:
+        with pytest.raises(ParamError, match="each prompt holds 2 to 200"):
+            params(n_prompts=n_prompts).geometry(n)
+
+
+@each_mode
+@given(n=st.integers(1, 60), n_prompts=st.integers(1, 30), budget=st.integers(1, 70))
+def test_a_budget_is_refused_exactly_where_it_does_not_fit(mode, n, n_prompts, budget):
+    fits = budget <= n and (mode is not Mode.PAPER or budget % n_prompts == 0)
+    try:
+        check_budgets((budget,), mode, n, n_prompts)
+    except ParamError:
+        assert not fits
+    else:
+        assert fits
+
+
+@given(n=st.integers(2, 3000), size=st.integers(2, 200), budget=st.integers(1, 3000))
+@settings(max_examples=200)
+def test_what_a_refusal_offers_is_accepted(n, size, budget):
+    n_prompts = params(size=size).geometry(n).n_prompts
+    try:
+        check_budgets((budget,), Mode.PAPER, n, n_prompts)
+    except ParamError as error:
+        if budget <= n:
+            offered = error.fix.partition("Set it to ")[2].partition(",")[0]
+            for other in map(int, offered.split(" or ")):
+                check_budgets((other,), Mode.PAPER, n, n_prompts)
+            if "n_prompts" in error.fix:
+                check_fit(values(budget, n_prompts=budget), n)
+
+
+# What a user types
+
+
+def test_both_of_size_and_number_are_refused_with_what_to_type():
+    with pytest.raises(ParamError) as refused:
+        check({"seed": 0, **values(1000, size=14, n_prompts=1000)})
+    assert str(refused.value) == (
+        "params.yaml: cluster: candidates_per_prompt is 14 and n_prompts is 1000; give one of "
+        "them and set the other to null\n"
+        "  For 1000 prompts: -S cluster.n_prompts=1000 -S cluster.candidates_per_prompt=null\n"
+        "  For prompts of 14: -S cluster.n_prompts=null"
+    )
+
+
+def test_neither_of_them_is_refused_with_what_to_type():
+    with pytest.raises(ParamError, match="both null") as refused:
+        check({"seed": 0, **values(1000)})
+    assert "-S cluster.n_prompts=1000" in refused.value.fix
+    assert "-S cluster.candidates_per_prompt=14" in refused.value.fix
+
+
+@pytest.mark.parametrize(("n_prompts", "problem"), [(0, "greater"), ("many", "valid"), (2.5, "")])
+def test_a_number_of_prompts_that_is_none_is_named(n_prompts, problem):
+    with pytest.raises(ParamError, match=f"cluster.n_prompts: input should be a?.*{problem}"):
+        check({"seed": 0, **values(1000, n_prompts=n_prompts)})
+
+
+@pytest.mark.parametrize("n_prompts", [73, 7_389, 1_000_000])
+def test_a_number_of_prompts_that_the_records_do_not_allow_says_which_do(n_prompts):
+    with pytest.raises(ParamError, match="2 to 200 of the 14,776 records") as refused:
+        check_fit(values(1000, "across", n_prompts=n_prompts), DOLLY)
+    assert refused.value.fix == "Set it to a number from 74 to 7388."
+    for allowed in (74, 7388):
+        check_fit(values(1000, "across", n_prompts=allowed), DOLLY)

@@ -1,0 +1,249 @@
+"""Parameters of a flow run hold for that run alone; `selectllm run -S` edits params.yaml."""
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from flows.dvc.run_parameters import as_overrides, folder_name, own_workspace
+from flows.errors import ParamError
+from tests.conftest import STAGE_NAMES
+from tests.test_compare import kept
+from tests.test_run import wait_until
+
+CALL = """
+import json, sys
+from flows.curate import curate
+state = curate(**json.loads(sys.argv[1]), return_state=True)
+sys.exit(f"{state.name}: {state.message}" if state.is_failed() else 0)
+"""
+SECOND = "data/second/second.txt"
+SELECTED = "data/llm_select/selected.parquet"
+
+
+def call(space, check=True, **parameters):
+    """Run the flow as a deployment does, with these parameters."""
+    return space.run(sys.executable, "-c", CALL, json.dumps(parameters), check=check)
+
+
+def own(space, *sets):
+    """Where a run that sets these keys works."""
+    return space.root / ".selectllm/runs" / folder_name(sets) / str(space.root)[1:]
+
+
+# What parameters become
+
+
+def test_a_value_reaches_params_yaml_as_it_is_and_none_is_not_given(toy):
+    odd = "a #1: é\N{GRINNING FACE}.txt"
+    (toy.root / odd).write_text("odd")
+    sets = as_overrides({"first.source": odd, "second.source": "null", "second.naps": None})
+    place, changes = own_workspace(toy.root, sets)
+    assert [(change.key, change.new) for change in changes] == [
+        ("first.source", odd),
+        ("second.source", "null"),
+    ]
+    assert (place / odd).read_text() == "odd"
+    assert as_overrides({"llm_select.budget": [30, 60]}) == ["llm_select.budget=[30, 60]"]
+
+
+def test_each_set_of_parameters_has_one_folder_whose_name_says_them():
+    sets = [["a.budget=30"], ["a.budget=31"], ["b.budget=30"], ["a.budget=30", "a.x=1"]]
+    names = [folder_name(each) for each in sets]
+    assert len(set(names)) == len(names)
+    assert names[0].startswith("budget-30-")
+    assert names == [folder_name(each) for each in sets]
+    assert folder_name(["m.x={api: 'http://../y', z: " + "w" * 300 + "}"]).count("/") == 0
+    assert all(len(name) < 60 for name in [*names, folder_name(["m.x=" + "é" * 300])])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("second.nasp=3", "second.nasp is unknown; did you mean naps?"),
+        ("second.naps=-1", "second.naps: input should be greater than or equal to 0"),
+        ("second.naps", "expected key=value"),
+    ],
+)
+def test_refused_parameters_leave_nothing_behind(toy, override, words):
+    before = kept(toy)
+    with pytest.raises(ParamError) as refused:
+        own_workspace(toy.root, ["first.naps=2", override])
+    assert words in str(refused.value)
+    assert kept(toy) == before
+    assert not (toy.root / ".selectllm").exists()
+
+
+@pytest.mark.slow
+def test_what_dvc_pull_brought_is_not_made_again(toy):
+    toy.dvc("repro")
+    shutil.rmtree(toy.root / ".dvc/cache/runs")  # `dvc pull` brings files, not this
+    place, _ = own_workspace(toy.root, ["second.naps=2"])
+    there = replace(toy, root=place)
+    there.dvc("repro")
+    assert there.ran() == ["second"]
+
+
+# Over the toy graph, on a real Prefect server, with real DVC and Git
+
+
+@pytest.fixture
+def space(toy, server):
+    toy.env.update(server.env)
+    return toy
+
+
+@pytest.mark.slow
+def test_the_run_after_a_run_with_parameters_takes_params_yaml_as_it_is(space, server):
+    before = kept(space)
+    two, three = own(space, "second.naps=2"), own(space, "second.naps=3")
+    call(space, override=["second.naps=2"])
+    assert kept(space) == before
+    assert (two / SECOND).read_text() == "hello 1 2"
+    assert {name for name, _ in server.last_states().values()} == {"Completed"}
+
+    call(space)
+    assert (space.root / SECOND).read_text() == "hello 1 1"
+    assert space.ran() == ["second"]  # the run with parameters had made the first
+    assert "naps: 2" not in (space.root / "params.yaml").read_text()
+    assert space.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+    before = kept(space)
+
+    call(space, override=["second.naps=3"])
+    assert (three / SECOND).read_text() == "hello 1 3"
+    assert (two / SECOND).read_text() == "hello 1 2"
+    assert server.last_states()["first"][0] == "Cached"
+    assert server.last_states()["second"][0] == "Completed"
+    call(space, override=["second.naps=2"])
+    assert set(server.last_states().values()) == {("Cached", "unchanged")}
+    assert kept(space) == before
+
+
+@pytest.mark.slow
+def test_a_refused_parameter_fails_the_run_in_words_before_any_stage(space, server):
+    failed = call(space, override=["second.nasp=2"], check=False)
+    assert "second.nasp is unknown; did you mean naps?" in failed.stderr
+    assert "Traceback" not in failed.stdout + failed.stderr
+    assert server.last_states() == {}
+    assert not (space.root / ".selectllm/runs").exists()
+
+
+def below(root):
+    """The processes that work in a folder or below it now."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if Path(process.cwd()).is_relative_to(root):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["first", "second"])
+def test_a_killed_run_leaves_its_parameters_to_none_and_goes_on_when_repeated(space, stage):
+    before = kept(space)
+    long = [f"{stage}.naps=40"]
+    place = own(space, *long)
+    command = [sys.executable, "-c", CALL, json.dumps({"override": long})]
+    with psutil.Popen(command, cwd=space.root, env=space.env) as running:
+        wait_until(lambda: list(space.root.rglob(f".{stage}.txt.part")), within_s=90)
+        for process in (running, *below(space.root)):
+            process.kill()
+    assert kept(space) == before
+
+    call(space)
+    assert (space.root / SECOND).read_text() == "hello 1 1"
+    assert not (place / SECOND).exists()
+    (place / "ran.log").unlink()
+    call(space, override=long)
+    assert (place / "ran.log").read_text().split() == ["first", "second"][stage == "second" :]
+    assert (place / SECOND).exists()
+    assert (space.root / SECOND).read_text() == "hello 1 1"
+
+
+# Over the project's own graph, on the sample
+
+
+@pytest.fixture(scope="module")
+def sample(clone, server):
+    """A clone in which all but the baselines is the project's, its changes committed."""
+    space = clone("parameters")
+    space.env.update(server.env)
+    space.set("baseline.methods=[random]", "baseline.n_seeds=2")  # quick ones
+    space.run("git", "commit", "-qam", "Use quick baselines")
+    return space
+
+
+def dirty(space):
+    """What Git calls changed or new."""
+    return space.run("git", "status", "--porcelain").stdout
+
+
+def selected(root):
+    """The ids of a selection, in its order."""
+    return pq.read_table(root / SELECTED, columns=["id"])[0].to_pylist()
+
+
+def told(server, flow_run):
+    """What a flow run says of its parameters: the artifact on its page, and its log."""
+    this = {"any_": [flow_run["id"]]}
+    found = server.ask(
+        "artifacts", artifacts={"flow_run_id": this, "key": {"any_": ["parameters"]}}
+    )
+    logs = server.ask("logs", logs={"flow_run_id": this})
+    return [artifact["data"] for artifact in found], [log["message"] for log in logs]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+def test_a_budget_of_one_run_is_gone_in_the_next(sample, server):
+    params = (sample.root / "params.yaml").read_bytes()
+    thirty, two = own(sample, "llm_select.budget=30"), own(sample, "llm_select.budget=[12, 30]")
+    call(sample, budget=30)
+    assert len(selected(thirty)) == 30
+    assert (thirty / "data/report/index.html").exists()
+    assert (sample.root / "params.yaml").read_bytes() == params
+    assert dirty(sample) == ""
+    assert not (sample.root / SELECTED).exists()
+    (last,) = server.ask("flow_runs", sort="START_TIME_DESC", limit=1)
+    (page,), log = told(server, last)
+    assert "| llm_select.budget | 30 | 60 |" in page
+    assert f"`{thirty / SELECTED}`" in page
+    assert "For this run alone: llm_select.budget = 30 (params.yaml: 60)" in log
+    assert f"export: {thirty / 'data/export'}" in log
+
+    call(sample)
+    assert len(selected(sample.root)) == 60
+    assert len(selected(thirty)) == 30
+    assert (sample.root / "params.yaml").read_bytes() == params
+    assert dirty(sample) == "?? dvc.lock\n"  # a clone of the project has it already
+    states = server.last_states()
+    assert {name for name in STAGE_NAMES if states[name][0] == "Cached"} >= set(STAGE_NAMES[:4])
+
+    lock = (sample.root / "dvc.lock").read_bytes()
+    call(sample, budget=[12, 30])
+    assert len(selected(two)) == 30
+    assert (sample.root / "dvc.lock").read_bytes() == lock
+    assert (sample.root / "params.yaml").read_bytes() == params
+    assert sample.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+
+    mlflow.set_tracking_uri(f"sqlite:///{sample.root / 'mlflow.db'}")
+    runs = mlflow.search_runs(
+        experiment_names=["selectllm"], order_by=["start_time ASC"], output_format="list"
+    )
+    assert [run.data.params["llm_select.budget"] for run in runs] == ["30", "60", "[12, 30]"]
+    assert [run.data.tags.get("sets") for run in runs] == [
+        "llm_select.budget=30",
+        None,
+        "llm_select.budget=[12, 30]",
+    ]
+    assert runs[0].data.tags["workspace"] == str(thirty)
+    assert runs[0].data.metrics["validate.funnel.selected"] == 30

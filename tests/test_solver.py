@@ -1,0 +1,162 @@
+"""Both solvers of equal-size k-means: which one is chosen, and that they are as good."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tasks.lib.kmeans import balanced, constrained
+from tasks.lib.kmeans.partition import Solver, inertia
+from tasks.lib.kmeans.solver import MAX_PAIRS, Wanted, choose, load
+from tests.test_grouping import unit_vectors
+
+
+def blobs(n, d, n_blobs, seed=0):
+    """Vectors around a few directions, with noise as long as these: about as texts are."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((n_blobs, d))[rng.integers(n_blobs, size=n)]
+    vectors += rng.standard_normal((n, d))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def lopsided(n, d, n_blobs, seed):
+    """Blobs that hold very different numbers of vectors, of unequal length."""
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.full(n_blobs, 0.5))
+    centres = rng.standard_normal((n_blobs, d)) * 2
+    vectors = centres[rng.choice(n_blobs, n, p=shares)] + rng.standard_normal((n, d))
+    return vectors.astype(np.float32)
+
+
+# The choice
+
+
+@pytest.mark.parametrize(
+    ("wanted", "n", "n_clusters", "solver"),
+    [
+        ("auto", 435, 32, Solver.K_MEANS_CONSTRAINED),
+        ("auto", 4000, 10, Solver.K_MEANS_CONSTRAINED),
+        ("auto", 4001, 10, Solver.BALANCED),
+        ("balanced", 10, 2, Solver.BALANCED),
+        ("k_means_constrained", 10**6, 10**5, Solver.K_MEANS_CONSTRAINED),
+    ],
+)
+def test_auto_goes_by_records_times_clusters_and_any_other_word_is_obeyed(
+    wanted, n, n_clusters, solver
+):
+    assert choose(Wanted(wanted), n, n_clusters).solver is solver
+    assert load(solver).equal_size_kmeans(unit_vectors(20), 3, 0).solver is solver
+
+
+def test_the_reason_names_the_size_and_the_limit():
+    reasons = [choose(Wanted.AUTO, n, 50).reason for n in (800, 801)]
+    assert reasons == [
+        "800 records x 50 clusters = 40,000, and up to 40,000 k-means-constrained is quick",
+        "801 records x 50 clusters = 40,050, and above 40,000 k-means-constrained is slow",
+    ]
+
+
+def test_where_auto_takes_k_means_constrained_our_own_solver_needs_no_tree():
+    assert (balanced.FLAT + 1) ** 2 > MAX_PAIRS
+
+
+# How good they are
+
+
+@pytest.mark.parametrize(
+    ("vectors", "n_clusters"),
+    [
+        (unit_vectors(400, 1, d=384), 29),
+        (unit_vectors(800, d=32), 14),
+        (blobs(400, 64, 12), 14),
+        (blobs(400, 384, 5), 28),
+        (lopsided(1000, 8, 5, 0), 14),
+        (lopsided(5000, 8, 5, 2), 3),  # 0.8 % apart without the last steps by squared distances
+    ],
+    ids=["small clusters", "even", "blobs", "more clusters than blobs", "uneven", "large clusters"],
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_both_solvers_find_clusters_that_are_equally_tight(vectors, n_clusters, seed):
+    theirs, ours = (
+        solver.equal_size_kmeans(vectors, n_clusters, seed) for solver in (constrained, balanced)
+    )
+    assert theirs.inertia == pytest.approx(ours.inertia, rel=0.005)
+    assert theirs.inertia == pytest.approx(inertia(vectors, theirs.clusters))
+    assert [len(rows) for rows in theirs.clusters] == [len(rows) for rows in ours.clusters]
+
+
+# That it depends on nothing else
+
+
+SCRIPT = """
+import os, sys
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
+import numpy as np
+from tasks.lib.kmeans.constrained import equal_size_kmeans
+labels = [
+    equal_size_kmeans(np.random.default_rng(n).standard_normal((n, 64)).astype(np.float32), 9, 3)
+    .labels.tobytes()
+    for n in (300, 2500)
+]
+sys.stdout.buffer.write(b"".join(labels))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are chosen on Linux alone")
+def test_k_means_constrained_gives_the_same_bytes_in_any_process_on_any_number_of_cores():
+    n_cores = len(os.sched_getaffinity(0))
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(n)],
+            env=os.environ | {"OMP_NUM_THREADS": str(n), "OPENBLAS_NUM_THREADS": str(n)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for n in (1, 1, n_cores)
+    ]
+    assert len(found[0]) == 4 * (300 + 2500)
+    assert len({hashlib.sha256(labels).digest() for labels in found}) == 1
+
+
+def in_child(code):
+    """What a Python process prints."""
+    words = [sys.executable, "-c", code]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_or_tools_is_loaded_only_where_k_means_constrained_runs():
+    code = """
+import sys
+import numpy as np
+from tasks.lib.prompts.compose import Mode
+from tasks.lib.prompts.group import group
+from tasks.lib.kmeans.solver import Wanted
+for wanted in (Wanted.BALANCED, Wanted.AUTO):
+    group(np.eye(20, dtype=np.float32), Mode.WITHIN, 5, 0, solver=wanted)
+    print("ortools" in sys.modules)
+"""
+    assert in_child(code).split() == ["False", "True"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_memory_that_k_means_constrained_is_said_to_need_is_enough():
+    code = """
+import re
+from pathlib import Path
+import numpy as np
+from tasks.lib.kmeans.constrained import equal_size_kmeans, memory_mb
+
+def peak_mb():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1000
+
+vectors = np.random.default_rng(0).standard_normal((2000, 64)).astype(np.float32)
+equal_size_kmeans(vectors[:99], 9, 0)
+before = peak_mb()
+equal_size_kmeans(vectors, 300, 0)
+print(peak_mb() - before, memory_mb(2000, 300, 64))
+"""
+    grown, needed = map(int, in_child(code).split())
+    assert 0.4 * needed < grown < needed
