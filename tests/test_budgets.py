@@ -13,7 +13,7 @@ from tasks.lib.prompts.geometry import Mode, check_budgets
 from tasks.lib.prompts.plan import TournamentPlan, plan_rounds
 from tasks.lib.prompts.quota import Take
 from tasks.llm_select.step import llm_select
-from tasks.llm_select.verdicts import Method, Verdict
+from tasks.llm_select.verdicts import PickMethod, Verdict
 
 
 def judge(*, n_answers=10_000):
@@ -30,7 +30,7 @@ def judge(*, n_answers=10_000):
             order = np.argsort(-question.candidates)[: question.n_picks]
             slots = tuple(int(i) + 1 for i in order)
             verdicts.append(
-                Verdict(slots, (Method.LLM,) * len(slots), (None,) * len(slots), (), ())
+                Verdict(slots, (PickMethod.LLM,) * len(slots), (None,) * len(slots), (), ())
             )
         return verdicts
 

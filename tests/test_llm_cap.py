@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from tasks.lib.journal.models import LOST
-from tasks.llm_select.verdicts import Method
+from tasks.llm_select.verdicts import PickMethod
 from tests.conftest import PROJECT
 from tests.fake_provider import USD_IN, late
 from tests.judge_desk import USELESS, questions
@@ -71,7 +71,7 @@ def test_a_call_that_was_interrupted_is_booked_in_full_and_asked_again(provider,
     lost_usd = put.spent_usd
     assert lost_usd > 0
     (verdict,) = put(provider.deployment(), questions(1))
-    assert verdict.methods == (Method.LLM,)
+    assert verdict.methods == (PickMethod.LLM,)
     assert book() == [LOST, "answer"]
     assert put.spent_usd == pytest.approx(lost_usd + provider.usd)
 

@@ -6,8 +6,8 @@ import pytest
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.rubric.rubric import choose
-from tasks.llm_select.attention_checks import Insertion, Kind, insert
-from tasks.llm_select.verdicts import Method
+from tasks.llm_select.attention_checks import CheckKind, Insertion, insert
+from tasks.llm_select.verdicts import PickMethod
 from tests.fake_provider import fails, honest, picks, says
 from tests.judge_desk import SIZE, USELESS, chosen, questions, texts
 
@@ -18,7 +18,7 @@ def test_each_question_gets_the_model_s_picks_in_its_place(provider, put):
     for question, verdict in zip(questions(9), verdicts, strict=True):
         shown = texts(question.candidates)
         assert shown[verdict.slots[0] - 1] == min(shown)
-        assert verdict.methods == (Method.LLM,)
+        assert verdict.methods == (PickMethod.LLM,)
 
 
 def test_what_was_answered_once_is_not_asked_again(provider, put):
@@ -98,7 +98,7 @@ def test_a_refused_schema_costs_a_question_no_attempt(provider, put):
     provider.script(fails(400, "Unsupported parameter: response_format"))
     deployment = provider.deployment(schema="auto", model="openai/gpt-4o-mini")
     verdicts = put(deployment, questions(4), max_attempts=1)
-    assert [verdict.methods for verdict in verdicts] == [(Method.LLM,)] * 4
+    assert [verdict.methods for verdict in verdicts] == [(PickMethod.LLM,)] * 4
     assert len(provider.calls) == 5
     assert {bought.dropped_params for v in verdicts for bought in v.answers} == {
         ("response_format",)
@@ -107,7 +107,7 @@ def test_a_refused_schema_costs_a_question_no_attempt(provider, put):
 
 def test_the_rubric_as_a_route_is_told_as_such(put):
     verdicts = put({"model": "offline/rubric", "schema": "never"}, questions(3, n_picks=2))
-    assert {verdict.methods for verdict in verdicts} == {(Method.RUBRIC,) * 2}
+    assert {verdict.methods for verdict in verdicts} == {(PickMethod.RUBRIC,) * 2}
     assert {bought.usd for verdict in verdicts for bought in verdict.answers} == {0.0}
     assert verdicts[0].slots == tuple(choose(texts(range(SIZE)), 2))
 
@@ -150,7 +150,7 @@ def test_a_vote_that_brings_nothing_leaves_the_others_to_decide(provider, put):
     (question,) = questions(1, size=6)
     (verdict,) = put(provider.deployment(), [question], votes=3)
     assert len(verdict.ballots) == 2
-    assert verdict.methods == (Method.LLM,)
+    assert verdict.methods == (PickMethod.LLM,)
     assert texts(chosen(question, verdict)) == [min(texts(range(6)))]
 
 
@@ -171,7 +171,7 @@ def test_an_answer_without_the_rationale_is_an_answer(provider, put):
 
 
 def test_an_attention_check_is_shown_in_a_candidate_s_place(provider, put):
-    insertion = Insertion(0, Kind.INJECTION, seed=5)
+    insertion = Insertion(0, CheckKind.INJECTION, seed=5)
     (plain,) = questions(1)
     (verdict,) = put(provider.deployment(), [plain._replace(attention_check=insertion)], votes=3)
     inserted, slot = insert(texts(range(SIZE)), insertion.kind, insertion.seed)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.baseline.rater import Item, Rater, rating_names
+from tasks.baseline.rater import RatedItem, Rater, rating_names
 from tasks.baseline.rating_prompt import MAX_TEXT_CHARS, SCHEMA, rating_question, read_rating
 from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.event_loop import run_loop
@@ -136,7 +136,7 @@ def test_a_long_response_is_shortened_and_says_so():
 # The model that is asked
 
 
-ITEMS = [Item(f"Request {i}.", f"Response {i}.") for i in range(12)]
+ITEMS = [RatedItem(f"Request {i}.", f"Response {i}.") for i in range(12)]
 
 
 def by_number(call):

@@ -14,7 +14,7 @@ from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.geometry import Mode, check_budgets
 from tasks.lib.prompts.plan import TournamentPlan, plan_rounds
 from tasks.llm_select.step import llm_select
-from tasks.llm_select.verdicts import Method, Verdict
+from tasks.llm_select.verdicts import PickMethod, Verdict
 
 
 async def by_number(questions):
@@ -23,7 +23,9 @@ async def by_number(questions):
     for question in questions:
         order = np.argsort(-question.candidates)[: question.n_picks]
         slots = tuple(int(i) + 1 for i in order)
-        verdicts.append(Verdict(slots, (Method.LLM,) * len(slots), (None,) * len(slots), (), ()))
+        verdicts.append(
+            Verdict(slots, (PickMethod.LLM,) * len(slots), (None,) * len(slots), (), ())
+        )
     return verdicts
 
 

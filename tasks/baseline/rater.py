@@ -29,7 +29,7 @@ USD_DIGITS = 9
 COST = ("prompt_tokens", "completion_tokens", "usd")
 
 
-class Item(NamedTuple):
+class RatedItem(NamedTuple):
     """What is rated."""
 
     request: str
@@ -68,7 +68,7 @@ class Rater:
         limit = WAITING_PER_CALL * settings.concurrency
         self._pool = TaskPool(self._rate, limit=limit, advance=advance, stopping=gateway.stopping)
 
-    async def __call__(self, items: Sequence[Item]) -> Ratings:
+    async def __call__(self, items: Sequence[RatedItem]) -> Ratings:
         """Return the ratings of items in their order.
 
         Raises:
@@ -86,10 +86,10 @@ class Rater:
         cost |= {"calls": len(answers), "usd": round(cost["usd"], USD_DIGITS)}
         return Ratings(scores, len(results) - results.count(None), cost)
 
-    async def _rate(self, item: Item) -> Answer | NoAnswer:
+    async def _rate(self, item: RatedItem) -> Answer | NoAnswer:
         return await self._gateway.ask(self._request(item))
 
-    def _request(self, item: Item) -> Request:
+    def _request(self, item: RatedItem) -> Request:
         return make_request(
             self._route,
             self._settings,
@@ -101,7 +101,7 @@ class Rater:
         )
 
 
-def _former_facts(item: Item) -> dict[str, Any]:
+def _former_facts(item: RatedItem) -> dict[str, Any]:
     return {"messages": former_question(*item)}
 
 

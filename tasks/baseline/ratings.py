@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from tasks.baseline.methods import MIN_RATING
-from tasks.baseline.rater import Item, Rater, Ratings, rating_names
+from tasks.baseline.rater import RatedItem, Rater, Ratings, rating_names
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, Params, load_section
@@ -87,9 +87,9 @@ def with_outputs(corpus: Corpus) -> Rows:
     return np.flatnonzero([output is not None for output in corpus.outputs])
 
 
-def items_of(corpus: Corpus, rows: Rows) -> list[Item]:
+def items_of(corpus: Corpus, rows: Rows) -> list[RatedItem]:
     """Return what is rated of these records: instruction and input, and the output."""
-    return [Item(corpus.texts[row], corpus.outputs[row] or "") for row in rows]
+    return [RatedItem(corpus.texts[row], corpus.outputs[row] or "") for row in rows]
 
 
 def rate(
@@ -145,7 +145,7 @@ def _check_outputs(n_outputs: int, n_records: int, budget: int, pool_file: Path)
         )
 
 
-async def _rate_all(gateway: Gateway, rater: Rater, items: list[Item]) -> Ratings:
+async def _rate_all(gateway: Gateway, rater: Rater, items: list[RatedItem]) -> Ratings:
     try:
         return await rater(items)
     finally:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from tasks.estimate.tokens_needed import Work, paper_work, work_of
+from tasks.estimate.tokens_needed import Workload, paper_work, work_of
 from tasks.lib.core.errors import ParamError
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import require_price
@@ -34,9 +34,9 @@ class Estimate(NamedTuple):
     budget: int
     rounds: list[Round]
     votes: int
-    work: Work
+    work: Workload
     costs: list[Cost]
-    paper: Work
+    paper: Workload
     paper_usd: Range | None  # at the first route
 
 
@@ -71,7 +71,7 @@ def estimate(
     return Estimate(plan.budget, rounds, settings.votes, work, costs, paper, paper_usd)
 
 
-def cost_at(route: Route, work: Work, concurrency: int, latency_s: Range | None) -> Cost:
+def cost_at(route: Route, work: Workload, concurrency: int, latency_s: Range | None) -> Cost:
     """Return what work costs at a route.
 
     Args:
@@ -89,7 +89,7 @@ def cost_at(route: Route, work: Work, concurrency: int, latency_s: Range | None)
     )
 
 
-def _usd(route: Route, work: Work) -> Range:
+def _usd(route: Route, work: Workload) -> Range:
     """Return the least and the most that the work costs, over the route's deployments.
 
     Raises:
@@ -104,7 +104,7 @@ def _usd(route: Route, work: Work) -> Range:
     return min(bounds[0]), max(bounds[1])
 
 
-def _seconds(route: Route, work: Work, concurrency: int, latency_s: Range | None) -> Range:
+def _seconds(route: Route, work: Workload, concurrency: int, latency_s: Range | None) -> Range:
     """Return the time if all calls are quick and if all are slow, never below what limits allow."""
     first = route.deployments[0]
     quick_s, slow_s = latency_s or OWN_LATENCY_S.get(first.provider) or LATENCY_S
@@ -116,7 +116,7 @@ def _seconds(route: Route, work: Work, concurrency: int, latency_s: Range | None
     )
 
 
-def _limits(route: Route, work: Work) -> Iterator[tuple[int, int]]:
+def _limits(route: Route, work: Workload) -> Iterator[tuple[int, int]]:
     """Yield the least amount of calls and of tokens, each with how much of it a minute allows."""
     n_tokens = work.prompt_tokens[0] + work.completion_tokens[0]
     for name, amount in (("rpm", work.calls[0]), ("tpm", n_tokens)):

@@ -18,7 +18,7 @@ from tasks.baseline.ratings import (
 )
 from tasks.estimate.estimate import Cost, cost_at
 from tasks.estimate.journal_admin import latencies
-from tasks.estimate.tokens_needed import Work, question_tokens
+from tasks.estimate.tokens_needed import Workload, question_tokens
 from tasks.lib.core.params import load_section, load_seed
 from tasks.lib.core.stage import JOURNAL, Stage
 from tasks.lib.similarity.corpus import Corpus
@@ -29,12 +29,12 @@ RATED = {method.value for method, score in SCORED.items() if score is Score.RATI
 class RatingQuote(NamedTuple):
     """The work of rating, and what it costs at baseline.route."""
 
-    work: Work
+    work: Workload
     cost: Cost
     max_usd: float
 
 
-class _Section(RatingParams):
+class _RatingSection(RatingParams):
     model_config = ConfigDict(extra="ignore")
 
     methods: list[str]
@@ -49,7 +49,7 @@ def quote_ratings(root: Path, values: Mapping[str, Any]) -> RatingQuote | None:
         ParamError: A parameter is wrong.
         DataError: The records are missing or not as the steps before write them.
     """
-    params = load_section(values, "baseline", _Section)
+    params = load_section(values, "baseline", _RatingSection)
     if not RATED.intersection(params.methods):
         return None
     stage = Stage("baseline", root)
@@ -61,6 +61,6 @@ def quote_ratings(root: Path, values: Mapping[str, Any]) -> RatingQuote | None:
     for item in items:
         tokens = question_tokens(rating_question(*item), SCHEMA)
         fewest, most = fewest + tokens[0], most + tokens[1]
-    work = Work((n, n), (fewest, most), (n, n * settings.max_answer_tokens))
+    work = Workload((n, n), (fewest, most), (n, n * settings.max_answer_tokens))
     known = latencies(stage.state / JOURNAL).get(route.model)
     return RatingQuote(work, cost_at(route, work, settings.concurrency, known), params.max_usd)

@@ -28,7 +28,7 @@ FEWEST_SHARE = 0.5
 makes 0.67 of them of emoji, and 0.85 to 1.16 of Thai, Chinese, English and code."""
 
 
-class Work(NamedTuple):
+class Workload(NamedTuple):
     """What is asked, at any route: each the least and the most."""
 
     calls: tuple[int, int]
@@ -41,7 +41,7 @@ def work_of(
     plan: TournamentPlan,
     settings: JudgeSettings,
     rounds: Sequence[Round],
-) -> Work:
+) -> Workload:
     """Return the work of all rounds and votes together.
 
     Every prompt of the first round is rendered and counted. Later rounds, whose winners are not
@@ -64,12 +64,12 @@ def work_of(
     n_checks = plan.n_attention_checks
     checks = n_checks * np.array([prompts[:, 0].min(), prompts[:, 1].max() + MAX_BYTES])
     answers = np.array([n_checks, n_checks * settings.calls.max_answer_tokens])
-    return Work(
+    return Workload(
         _pair(calls + n_checks), _pair(prompt_tokens + checks), _pair(answer_tokens + answers)
     )
 
 
-def paper_work(candidates: Candidates, plan: TournamentPlan, settings: JudgeSettings) -> Work:
+def paper_work(candidates: Candidates, plan: TournamentPlan, settings: JudgeSettings) -> Workload:
     """Return the work in the paper's geometry: K = 1000 prompts, or one a pick if that is fewer.
 
     Each prompt shows ceil(M / K) texts in full; if that is more than there are, the first ones of
@@ -86,7 +86,7 @@ def paper_work(candidates: Candidates, plan: TournamentPlan, settings: JudgeSett
             fewest += fewest_tokens(text)
             most += len(text.encode())
     n_answer = n_prompts * settings.calls.max_answer_tokens
-    return Work((n_prompts, n_prompts), (fewest, most), (n_prompts, n_answer))
+    return Workload((n_prompts, n_prompts), (fewest, most), (n_prompts, n_answer))
 
 
 def _votes(

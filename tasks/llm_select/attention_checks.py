@@ -21,7 +21,7 @@ _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _SIGNS = "?!;:.,/#*+-=%&()[]{}<>~^_|"
 
 
-class Kind(StrEnum):
+class CheckKind(StrEnum):
     """What an attention check is."""
 
     GIBBERISH = "gibberish"
@@ -33,7 +33,7 @@ class Insertion(NamedTuple):
     """An attention check to ask."""
 
     prompt: int  # index of the prompt whose other candidates it shows
-    kind: Kind
+    kind: CheckKind
     seed: int  # for `insert`
 
 
@@ -48,11 +48,11 @@ def plan_checks(n_prompts: int, n_attention_checks: int, seed: int) -> list[Inse
     lots, seeds = random.Random(f"{seed} prompts"), random.Random(f"{seed} canaries")
     n_rounds = math.ceil(n_attention_checks / n_prompts)
     prompts = [i for _ in range(n_rounds) for i in lots.sample(range(n_prompts), n_prompts)]
-    kinds = cycle(Kind)
+    kinds = cycle(CheckKind)
     return [Insertion(i, next(kinds), seeds.getrandbits(32)) for i in prompts[:n_attention_checks]]
 
 
-def insert(texts: Sequence[str], kind: Kind, seed: int) -> tuple[list[str], int]:
+def insert(texts: Sequence[str], kind: CheckKind, seed: int) -> tuple[list[str], int]:
     """Return the texts with one replaced by an attention check, and its slot (1 = ``texts[0]``).
 
     The seed decides slot, form and letters. Gibberish is about as long as the text it replaces, a
@@ -65,7 +65,7 @@ def insert(texts: Sequence[str], kind: Kind, seed: int) -> tuple[list[str], int]
     """
     draw = random.Random(f"{seed} {kind}")
     open_slots = list(range(1, len(texts) + 1))
-    if kind is Kind.TRUNCATED:  # a text that is short already looks like a piece of itself
+    if kind is CheckKind.TRUNCATED:  # a text that is short already looks like a piece of itself
         enough = min(MIN_CHARS, max(map(len, texts)))
         open_slots = [slot for slot in open_slots if len(texts[slot - 1]) >= enough]
     slot = draw.choice(open_slots)
@@ -73,10 +73,10 @@ def insert(texts: Sequence[str], kind: Kind, seed: int) -> tuple[list[str], int]
     return [*texts[: slot - 1], attention_check, *texts[slot:]], slot
 
 
-def _attention_check(kind: Kind, slot: int, replaced: str, draw: random.Random) -> str:
-    if kind is Kind.GIBBERISH:
+def _attention_check(kind: CheckKind, slot: int, replaced: str, draw: random.Random) -> str:
+    if kind is CheckKind.GIBBERISH:
         return draw.choice(GIBBERISH)(replaced, draw)
-    if kind is Kind.TRUNCATED:
+    if kind is CheckKind.TRUNCATED:
         return _truncated(replaced, draw)
     return draw.choice(INJECTIONS).replace("SLOT", str(slot))
 

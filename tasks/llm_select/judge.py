@@ -10,7 +10,7 @@ from tasks.lib.prompts.quota import Take
 from tasks.lib.rubric.rubric import choose
 from tasks.llm_select.attention_checks import insert
 from tasks.llm_select.cascade import Judgement, JudgeSettings, RouteCascade
-from tasks.llm_select.verdicts import Ballot, Members, Method, Question, Verdict
+from tasks.llm_select.verdicts import Ballot, Members, PickMethod, Question, Verdict
 from tasks.llm_select.votes import as_ballot, combine, is_settled, n_useful, order
 
 
@@ -38,7 +38,7 @@ class Judge:
     ) -> None:
         self._gateway, self._routes = gateway, routes
         self._settings, self._texts = settings, texts
-        self._method = Method.RUBRIC if routes[0].is_rubric else Method.LLM
+        self._method = PickMethod.RUBRIC if routes[0].is_rubric else PickMethod.LLM
         limit = WAITING_PER_CALL * settings.calls.concurrency
         self._pool = TaskPool(self._judge, limit=limit, advance=advance, stopping=gateway.stopping)
 
@@ -112,7 +112,7 @@ class Judge:
         slots = voted + (_others(texts, {*voted}, {*set_aside})[:n_open] if n_open else ())
         return Verdict(
             slots=slots,
-            methods=(self._method,) * len(voted) + (Method.FALLBACK,) * n_open,
+            methods=(self._method,) * len(voted) + (PickMethod.FALLBACK,) * n_open,
             reasons=tuple(reasons.get(slot) for slot in slots),
             ballots=tuple(ballots),
             answers=tuple(answer for judgement in judgements for answer in judgement.answers),

@@ -14,7 +14,7 @@ from tasks.lib.documents.usage import Usage
 from tasks.lib.gateway.deployment import RUBRIC_MODEL
 from tasks.lib.gateway.routes import Route
 from tasks.llm_select.candidates import Candidates
-from tasks.llm_select.verdicts import Method, Pick, Selection
+from tasks.llm_select.verdicts import Pick, PickMethod, Selection
 
 
 def write_outputs(
@@ -98,7 +98,7 @@ def _provenance(pick: Pick) -> dict[str, Any]:
 
 def _judge(pick: Pick, routes: Sequence[Route]) -> dict[str, str]:
     """Return the route and model that made a pick: of the first answer, if several made it."""
-    if pick.method is Method.FALLBACK:
+    if pick.method is PickMethod.FALLBACK:
         return {"route": routes[0].alias, "model": RUBRIC_MODEL}
     alias = pick.verdict.answers[0].route
     return {"route": alias, "model": next(r.model for r in routes if r.alias == alias)}

@@ -8,9 +8,9 @@ from tasks.lib.documents.usage import CheckCounts, RoundSize, SlotChoices, Usage
 from tasks.lib.gateway.routes import Route
 from tasks.lib.prompts.geometry import Mode
 from tasks.lib.prompts.plan import TournamentPlan
-from tasks.llm_select.attention_checks import Kind
+from tasks.llm_select.attention_checks import CheckKind
 from tasks.llm_select.position_bias import Agreement, PositionBias
-from tasks.llm_select.verdicts import Method, Question, Selection, UsedAnswer, Verdict
+from tasks.llm_select.verdicts import PickMethod, Question, Selection, UsedAnswer, Verdict
 
 USD_DIGITS = 9
 
@@ -38,7 +38,7 @@ def make_usage(
         answers=Counter(answer.route for answer in answers),
         answers_digest=_digest(answers),
         dropped_params=_dropped_params(answers),
-        methods={method.value: methods[method] for method in Method},
+        methods={method.value: methods[method] for method in PickMethod},
         set_aside=Counter(why for verdict in verdicts for why in verdict.set_aside.values()),
         slots=_slots(selection, plan),
         agreement=_agreement(selection, n_votes),
@@ -94,6 +94,6 @@ def _attention_checks(checks: Sequence[tuple[Question, Verdict]]) -> dict[str, C
             by_chance[kind] = round(by_chance.get(kind, 0.0) + chance, 6)
     return {
         kind: CheckCounts(shown=shown[kind], picked=picked[kind], by_chance=by_chance[kind])
-        for kind in map(str, Kind)
+        for kind in map(str, CheckKind)
         if shown[kind]
     }

@@ -16,7 +16,7 @@ Members = NDArray[np.intp]
 """intp, shape (n,): the candidates of one prompt by index, in the order of their slots."""
 
 
-class Method(StrEnum):
+class PickMethod(StrEnum):
     """Who picked."""
 
     LLM = "llm"
@@ -69,7 +69,7 @@ class Verdict(NamedTuple):
     """The picks of one prompt, and what they rest on."""
 
     slots: Ranking
-    methods: tuple[Method, ...]  # of each pick
+    methods: tuple[PickMethod, ...]  # of each pick
     reasons: tuple[str | None, ...]  # of each pick, if the model was asked for one
     ballots: tuple[Ballot, ...]
     answers: tuple[UsedAnswer, ...]
@@ -90,7 +90,7 @@ class Pick(NamedTuple):
         return self.verdict.slots[self.rank - 1]
 
     @property
-    def method(self) -> Method:
+    def method(self) -> PickMethod:
         """Who picked it."""
         return self.verdict.methods[self.rank - 1]
 

@@ -30,7 +30,7 @@ _HEADER = re.compile(
 )
 
 
-class Block(NamedTuple):
+class CandidateBlock(NamedTuple):
     """The content of a block: the candidates in the order of their slots, and the task."""
 
     texts: list[str]
@@ -60,7 +60,7 @@ def render_answered(request: str, response: str, header: str = ITEM_HEADER) -> s
     return _fenced(word, first, {"request": request, "response": response})
 
 
-def parse_block(message: str) -> Block | None:
+def parse_block(message: str) -> CandidateBlock | None:
     """Return the first block in a message, or None if it has no complete block.
 
     The inverse of `render_block`.
@@ -73,7 +73,7 @@ def parse_block(message: str) -> Block | None:
     texts = parts[1:-1]
     if len(texts) != int(header["n"]):
         return None
-    return Block(texts, int(header["n_picks"]))
+    return CandidateBlock(texts, int(header["n_picks"]))
 
 
 def _fenced(word: str, header: str, texts: Mapping[str, str]) -> str:
