@@ -87,7 +87,7 @@ def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
         "usd": 0.123,
         "n_unknown_usage": 0,
         "answers": {"chatgpt": n_prompts},
-        "left_out": {},
+        "dropped_params": {},
         "methods": {"llm": n_selected, "rubric": 0, "fallback": 0},
         "set_aside": {},
         "slots": slots,

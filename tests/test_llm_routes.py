@@ -112,7 +112,10 @@ def test_an_alias_may_be_a_list_of_deployments_of_one_model():
         ([ONE, "x"], r"models\.mine\[1\] has to be a mapping"),
         ([ONE, ONE | {"temperature": 0.5}], "deployments differ in temperature"),
         ([ONE, ONE | {"schema": "always"}], "deployments differ in schema"),
-        ([{"model": "offline/rubric", "schema": "never"}] * 2, "in one deployment alone"),
+        (
+            [{"model": "offline/rubric", "schema": "never"}] * 2,
+            "so it can have one deployment only",
+        ),
         ("openai/x", r"models\.mine has to be a mapping"),
     ],
 )

@@ -77,7 +77,7 @@ def test_a_spoilt_journal_ends_with_2_and_is_left_as_it_is(desk):
     journal.write_bytes(b"")
     done = desk.run()
     assert done.exit_code == 2
-    assert "journal.sqlite: this is no journal of SelectLLM's" in done.said
+    assert "journal.sqlite: this is not a journal of SelectLLM" in done.said
     assert journal.read_bytes() == b""
 
 
