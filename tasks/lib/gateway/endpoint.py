@@ -159,9 +159,10 @@ class Endpoint:
 
     async def close(self) -> None:
         """Close the connections, while the event loop that used them still runs."""
-        await load_litellm().close_litellm_async_clients()
         if self._server is not None:
             self._server.close()
+        if self._price is not None:  # else LiteLLM may not be loaded, which takes seconds
+            await load_litellm().close_litellm_async_clients()
 
     def _start_server(self) -> None:
         """Start the model that runs on this machine, which speaks OpenAI's protocol."""

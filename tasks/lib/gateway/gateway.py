@@ -96,17 +96,17 @@ class Gateway:
 
     async def close(self) -> None:
         """Close the connections, and log in one line which calls failed."""
-        if self._is_ready:
-            for line in self._lines.values():
-                for endpoint in line.endpoints:
-                    await endpoint.close()
+        for line in self._lines.values():
+            for endpoint in line.endpoints:
+                await endpoint.close()
         self._ledger.report()
 
     async def _find(self, request: Request) -> Answer | None:
         """Return the answer of the journal; one under a former key is filed under the new one."""
-        answer = find_answer(self._journal, request)
-        if answer and self._journal.has_former_keys:
-            await self._journal.adopt(request.key, request.former_key)
+        journal = self._journal
+        answer = find_answer(journal, request)
+        if answer and journal.has_former_keys and not journal.answer(request.key):
+            await journal.adopt(request.key, request.former_key)
         return answer
 
     def _prepare(self) -> None:

@@ -42,6 +42,7 @@ class TaskPool(Generic[Q, A]):
         self._ask, self._advance, self._stopping = ask, advance, stopping
         self._places = asyncio.Semaphore(limit)
         self._failures: list[Exception] = []
+        self._is_ending = False
 
     async def answers(self, questions: Iterable[Q]) -> list[A | None]:
         """Return the answers in the order of the questions, which are read when their turn comes.
@@ -76,8 +77,9 @@ class TaskPool(Generic[Q, A]):
         except Exception as error:
             if not isinstance(error, StopRun):
                 self._failures.append(error)
-            elif not self._stopping.is_set():
+            if not self._is_ending:
                 log.info("stopping; questions under way may end")
+            self._is_ending = True
             self._stopping.set()
         finally:
             self._places.release()
