@@ -1,6 +1,7 @@
 """Questions, put to a real client and a server on this machine: verdicts, and their bill."""
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -9,7 +10,7 @@ from tasks.lib.rubric.rubric import choose
 from tasks.llm_select.attention_checks import CheckKind, Insertion, insert
 from tasks.llm_select.verdicts import PickMethod
 from tests.fake_provider import fails, honest, picks, says
-from tests.judge_desk import SIZE, USELESS, chosen, questions, texts
+from tests.judge_desk import SIZE, TOO_LONG, USELESS, chosen, questions, texts
 
 
 def test_each_question_gets_the_model_s_picks_in_its_place(provider, put):
@@ -131,6 +132,14 @@ def test_votes_that_agree_end_early_and_those_that_do_not_are_all_asked(provider
     (verdict,) = put(provider.deployment(model="openai/b"), questions(1, size=6), votes=3)
     assert len(provider.calls) == 2 + 3
     assert len(verdict.ballots) == len(verdict.answers) == 3
+
+
+def test_a_vote_that_repeats_the_bytes_of_an_earlier_one_buys_its_own_answer(provider, put):
+    provider.behave = lambda call: (TOO_LONG if len(call.block.texts) > 2 else honest)(call)
+    for _ in range(2):
+        put(provider.deployment(), questions(1, size=4), votes=2)
+        n_asked = Counter(tuple(call.block.texts) for call in provider.calls)
+        assert sorted(n_asked.values()) == [1, 1, 2, 2]  # whole in two orders, each half twice
 
 
 def test_more_votes_buy_only_those_that_are_new(provider, put):
