@@ -141,7 +141,7 @@ def test_calls_of_another_process_are_left_to_it_while_it_lives_and_written_off_
     asyncio.run(run())
     assert rows(db_path) == [(LOST, 1.0, 1), (LOST, 1.0, 1), ("open", 1.0, 1)]
     assert journal.spent_usd == 3.0  # what was lost counts as spent in full
-    assert [tried.outcome for tried in journal.tried("a")] == [LOST]
+    assert [attempt.outcome for attempt in journal.failed_attempts("a")] == [LOST]
 
 
 def test_the_first_call_of_a_run_writes_off_what_a_killed_one_left_open(holder, journals, db_path):
