@@ -1,33 +1,51 @@
-# `make demo` and `make test` do all the set-up they need on a machine with Python and pip.
+# `make demo`, `make test` and `make docs` install what they need, on a machine with Python and pip.
 
 PYTHON ?= python3
 BIN := .venv/bin
-RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" pytest --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check lock clean
+.PHONY: demo test quick check style types tests docs lock clean
 
 demo: .venv/installed ## run the sample from pool to selection
 	$(BIN)/selectllm run
 
-test: .venv/installed check ## every check and every test
-	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: .venv/installed style ## every check and every test; types while tests wait
+	@$(MAKE) --no-print-directory --jobs 2 types tests
 
-check: .venv/installed ## format, lint, types, spelling
+quick: .venv/installed style ## the checks and tests that take a minute
+	$(PYTEST) -n 2 -m "not slow"
+
+check: .venv/installed style types ## format, lint, spelling, types
+
+style: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/codespell
 
-lock: ## pin every package anew, for Python 3.11 to 3.13 (needs uv)
+types: .venv/installed
+	$(BIN)/mypy
+
+tests: .venv/installed # three workers on two cores, as tests often wait for processes
+	$(PYTEST) -n 3
+
+docs: .venv/docs ## build the documentation into site/; a broken link or anchor is an error
+	$(BIN)/python docs/make_reference.py
+	$(BIN)/zensical build --strict --clean
+
+lock: ## pin every package again, for Python 3.11 to 3.13 (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--upgrade --output-file constraints.txt pyproject.toml
 
-clean: ## forget the environment; data and the journal stay
+clean: ## remove the environment; data and the journal stay
 	rm -rf .venv
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and 'SelectLLM needs Python 3.11 to 3.13; name one with PYTHON=python3.11')"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev,local]'
+	touch $@
+
+.venv/docs: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@

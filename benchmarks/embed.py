@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.dvc.graph import load_yaml
-from tasks.embed.encode import blocks_of
+from tasks.embed.encode import encode_all
+from tasks.embed.encoder_spec import Precision
 from tasks.embed.model_source import find_model
-from tasks.embed.pool_texts import Entry
-from tasks.embed.precision import Precision
+from tasks.embed.pool_texts import PoolText
 from tasks.lib.core.records import record_id, record_text
 from tasks.lib.core.schemas import POOL, UNIQUE
 from tasks.lib.core.tables import write_table
@@ -110,7 +110,9 @@ def load_ways() -> dict[str, Callable[[list[str]], Vectors]]:
 
         def encode(texts: list[str]) -> Vectors:
             found = np.empty((len(texts), encoder.dim), np.float32)
-            for block in blocks_of((Entry(str(i), text) for i, text in enumerate(texts)), encoder):
+            for block in encode_all(
+                (PoolText(str(i), text) for i, text in enumerate(texts)), encoder
+            ):
                 found[block.rows] = block.vectors
             return found
 

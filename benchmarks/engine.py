@@ -1,12 +1,12 @@
-"""What a step's own process still does when Ray's workers do the work on its shards.
+"""What a step's own process still does when Ray's workers process its shards.
 
     python benchmarks/engine.py POOL.jsonl local
     python benchmarks/engine.py POOL.jsonl ray
     python benchmarks/engine.py POOL.jsonl ray --embed -S embed.precision=bfloat16
 
-The processor time of the driver alone, a running cluster taken for granted: it is what no further
-worker takes away. The bytes of the outputs are told too, as a digest. Embed takes long, so it is
-measured only if asked for.
+Measures the processor time of the driver alone, with the cluster already running: it is what more
+workers cannot take away. Also prints a digest of the outputs. Embed takes long, so it is measured
+only with --embed.
 """
 
 import argparse
@@ -22,14 +22,14 @@ from tasks.dedupe import step as dedupe
 from tasks.embed import step as embed
 from tasks.ingest import step as ingest
 from tasks.lib.core.stage import Stage
-from tasks.lib.executor import Engine
+from tasks.lib.executor import Executor
 
 
 def main() -> None:
     """Measure, and print a table in Markdown."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("pool", type=Path)
-    arguments.add_argument("engine", type=Engine)
+    arguments.add_argument("engine", type=Executor)
     arguments.add_argument("--embed", action="store_true", help="embed, too")
     arguments.add_argument("-S", action="append", default=[], metavar="KEY=VALUE", dest="values")
     given = arguments.parse_args()
@@ -39,7 +39,8 @@ def main() -> None:
         source = given.pool.resolve()
         values = [f"engine={given.engine}", f"ingest.source={source}", *given.values]
         overrides.apply(root, values)
-        steps = {"ingest": ingest, "dedupe": dedupe}
+        Stage("ingest", root).run(ingest.work)
+        steps = {"dedupe": dedupe}
         if given.embed:
             import tasks.embed.sentence_encoder  # noqa: F401, PLC0415  so that its seconds do not count
 

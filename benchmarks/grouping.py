@@ -26,11 +26,13 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from tasks.lib.kmeans import balanced as ours
 from tasks.lib.kmeans.balanced import equal_size_kmeans
-from tasks.lib.kmeans.kmeans import BalancedKMeans
+from tasks.lib.kmeans.lloyd import lloyd
 from tasks.lib.kmeans.partition import Vectors, inertia, rows_of
+from tasks.lib.kmeans.transport import Bounds
 
 ITERATIONS = 10  # of each solver in `plain`
 CLUSTERS = [2, 4, 7, 9, 14, 32, 60, 100]  # in `solvers`
@@ -54,14 +56,21 @@ def exact(vectors: Vectors, start: Vectors, k: int) -> tuple[Any, int]:
 
 def balanced(vectors: Vectors, start: Vectors, k: int) -> tuple[Any, int]:
     """Ours until it converges."""
-    found = BalancedKMeans(k, init=start).fit(vectors)
-    return found.labels_, found.n_iter_
+    return _balanced(vectors, start, k, max_iter=300, tol=1e-5)
 
 
 def balanced_10(vectors: Vectors, start: Vectors, k: int) -> tuple[Any, int]:
     """Ours for 10 iterations."""
-    found = BalancedKMeans(k, init=start, max_iter=ITERATIONS, tol=0).fit(vectors)
-    return found.labels_, found.n_iter_
+    return _balanced(vectors, start, k, max_iter=ITERATIONS, tol=0)
+
+
+def _balanced(
+    vectors: Vectors, start: Vectors, k: int, *, max_iter: int, tol: float
+) -> tuple[Any, int]:
+    bounds = Bounds(np.full(k, len(vectors) // k), np.full(k, -(-len(vectors) // k)))
+    with threadpool_limits(1):
+        result = lloyd(vectors, start, bounds, max_iter=max_iter, tol=tol)
+    return result.labels, result.n_iter
 
 
 def plain_10(vectors: Vectors, start: Vectors, k: int) -> tuple[Any, int]:

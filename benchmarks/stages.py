@@ -27,8 +27,8 @@ from flows.cli.supervise import QUIET
 from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.graph import read_graph
-from tasks.embed.npy_writer import write_vectors
 from tasks.lib.kmeans.partition import Vectors
+from tasks.lib.unique import write_vectors
 
 PROJECT = Path(__file__).parent.parent
 N_CENTRES, N_DIMS = 1000, 384

@@ -1,15 +1,15 @@
-"""An encoder that counts letters, the packaged one, and texts for them."""
+"""An encoder that counts letters, the packaged encoder, and texts for them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from tasks.embed.batches import Reading, padded_length
-from tasks.embed.encode import blocks_of
+from tasks.embed.batches import TokenizedText, padded_length
+from tasks.embed.encode import encode_all
+from tasks.embed.encoder_spec import Precision
 from tasks.embed.model_source import find_model
-from tasks.embed.pool_texts import Entry
-from tasks.embed.precision import Precision
+from tasks.embed.pool_texts import PoolText
 
 MODEL = "all-MiniLM-L6-v2"
 TEXTS = [
@@ -23,7 +23,7 @@ TEXTS = [
 
 
 class Letters:
-    """An encoder that counts letters; texts in `odd` get the vector that stands there."""
+    """An encoder that counts letters; a text in `odd` gets a constant vector of that value."""
 
     n_threads = 2
 
@@ -31,30 +31,30 @@ class Letters:
         self.rows, self.odd = rows, odd
         self.batches: list[list[str]] = []
 
-    def read(self, texts: Sequence[str]) -> list[Reading]:
-        return [Reading(padded_length(len(text), 64), text) for text in texts]
+    def tokenize(self, texts: Sequence[str]) -> list[TokenizedText]:
+        return [TokenizedText(padded_length(len(text), 64), text) for text in texts]
 
-    def n_rows(self, length: int) -> int:
+    def batch_size(self, length: int) -> int:
         return self.rows
 
-    def encode(self, readings: Sequence[Reading]) -> np.ndarray:
-        texts = [reading.tokens for reading in readings]
-        self.batches.append(texts)
+    def encode(self, texts: Sequence[TokenizedText]) -> np.ndarray:
+        batch = [text.tokens for text in texts]
+        self.batches.append(batch)
         rows = [
             [self.odd[t]] * 26 if t in self.odd else [t.count(chr(97 + i)) for i in range(26)]
-            for t in texts
+            for t in batch
         ]
         return np.array(rows, dtype=np.float32)
 
 
 def vectors_of(texts: Sequence[str], encoder, dim: int = 384) -> np.ndarray:
-    """All vectors in order; a row that never came stays 0."""
-    found = np.zeros((len(texts), dim), dtype=np.float32)
-    for block in blocks_of((Entry(f"r{i}", text) for i, text in enumerate(texts)), encoder):
-        assert block.vectors.dtype == np.float32
-        assert not found[block.rows].any()
-        found[block.rows] = block.vectors
-    return found
+    """Return all vectors in order; a row that never came stays 0."""
+    vectors = np.zeros((len(texts), dim), dtype=np.float32)
+    for batch in encode_all((PoolText(f"r{i}", text) for i, text in enumerate(texts)), encoder):
+        assert batch.vectors.dtype == np.float32
+        assert not vectors[batch.rows].any()
+        vectors[batch.rows] = batch.vectors
+    return vectors
 
 
 @pytest.fixture(scope="session")

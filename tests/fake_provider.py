@@ -5,27 +5,39 @@
         ...  # point a route at provider.deployment()
         assert len(provider.calls) == 3
 
-A behaviour turns a call into a response. The scripted ones are used up in the order of arrival;
+A behaviour turns a call into a response. Scripted behaviours are used up in the order of arrival;
 after them `provider.behave` answers, which is honest unless a test sets it.
+
+`FAULTS` is the table of what can go wrong, by name; `faulty` draws from it. The provider keeps a
+book that is stricter than any real bill: it bills whatever was written, also where the connection
+broke before the first byte.
+
+    with FakeProvider(faulty(FAULTS, rate=0.3, seed=1)) as provider:
+        ...
+        assert ledger_tokens == provider.reported_tokens <= provider.billed_tokens
 """
 
 import json
+import random
 import re
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from tasks.lib.gateway.fence import CandidateBlock, parse_block
 
 SERVED_MODEL = "fake-2025-01-01"
 BYTES_PER_TOKEN = 4
-USD_IN, USD_OUT = 1e-6, 4e-6  # a token, as its routes state
+USD_IN, USD_OUT = 1e-6, 4e-6  # per token, as its routes state
 LINGER_OFF = struct.pack("ii", 1, 0)  # closing then sends a reset
+HANG_S = 60.0  # longer than any test waits
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,7 @@ class Call:
     n: int  # from 1, in order of arrival
     path: str
     headers: dict[str, str]  # names in small letters
-    body: dict[str, Any]
+    body: dict[str, Any]  # empty for a GET
     arrived_s: float
 
     @property
@@ -75,10 +87,11 @@ class Response:
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
-    tokens: tuple[int, int] = (0, 0)  # prompt and completion, as billed
+    tokens: tuple[int, int] = (0, 0)  # prompt and completion, billed whether they arrive or not
     delay_s: float = 0.0  # before the first byte
     trickle_s: float = 0.0  # between bytes
     reset_after: int | None = None  # bytes of the body, then the connection breaks
+    fault: str = ""  # its name in FAULTS; "" for an answer
 
 
 Behaviour = Callable[[Call], Response]
@@ -87,7 +100,7 @@ Behaviour = Callable[[Call], Response]
 def says(
     text: str | None, finish_reason: str = "stop", *, usage: bool = True, **extra: Any
 ) -> Behaviour:
-    """A chat completion with this text."""
+    """Answer with a chat completion with this text."""
 
     def behave(call: Call) -> Response:
         n_out = -(-len((text or "").encode(errors="replace")) // BYTES_PER_TOKEN)
@@ -97,7 +110,7 @@ def says(
             "object": "chat.completion",
             "created": 1,
             "model": SERVED_MODEL,
-            "service_tier": "on_demand",  # LiteLLM wants it of groq
+            "service_tier": "on_demand",  # LiteLLM needs it from groq
             "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
         }
         if usage:
@@ -112,17 +125,17 @@ def says(
 
 
 def picks(*slots: Any) -> Behaviour:
-    """An answer in the agreed form."""
-    return says(json.dumps({"picks": list(slots)}))
+    """Pick these slots, in the agreed form."""
+    return says(json.dumps({"picks": slots}))
 
 
 def rates(score: float) -> Behaviour:
-    """A rating in the agreed form."""
+    """Give this rating, in the agreed form."""
     return says(json.dumps({"score": score}))
 
 
 def honest(call: Call) -> Response:
-    """Picks whose texts come first in the alphabet, wherever they stand."""
+    """Pick the texts that come first in the alphabet, wherever they stand."""
     texts, n_picks = call.block
     order = sorted(range(len(texts)), key=lambda i: texts[i])
     return picks(*(i + 1 for i in order[:n_picks]))(call)
@@ -134,66 +147,180 @@ def fails(
     code: str | None = None,
     retry_after: float | str | None = None,
 ) -> Behaviour:
-    """An error in OpenAI's form."""
+    """Fail with an error in OpenAI's form."""
     error = {"message": message, "type": "error", "code": code, "param": None}
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return lambda call: Response(status, json.dumps({"error": error}).encode(), headers)
 
 
 def garbled(body: bytes) -> Behaviour:
-    """Status 200 with a body that is no chat completion."""
+    """Answer with status 200 and a body that is not a chat completion."""
     return lambda call: Response(body=body)
 
 
 def resets(after: int = 0) -> Behaviour:
-    """An honest answer whose connection breaks after so many bytes of its body."""
+    """Break the connection after this many bytes of an honest answer."""
     return lambda call: replace(honest(call), reset_after=after)
 
 
 def late(delay_s: float, then: Behaviour = honest) -> Behaviour:
-    """A behaviour whose response comes late."""
+    """Behave like `then`, but late."""
     return lambda call: replace(then(call), delay_s=delay_s)
 
 
 def trickles(pause_s: float) -> Behaviour:
-    """An honest answer, byte by byte."""
+    """Send an honest answer byte by byte."""
     return lambda call: replace(honest(call), trickle_s=pause_s)
+
+
+def _cut(call: Call) -> Response:
+    response = honest(call)
+    return replace(response, body=response.body[: len(response.body) // 2])
+
+
+def _unmetered(call: Call) -> Response:
+    text = json.loads(honest(call).body)["choices"][0]["message"]["content"]
+    return says(text, usage=False)(call)
+
+
+class Fault(NamedTuple):
+    """A way to fail."""
+
+    behave: Behaviour
+    is_reported: bool  # whether the client learns the cost: nothing, or a whole reply with usage
+
+
+TOO_LONG = "This model's maximum context length is 100 tokens. Please reduce the length."
+FILTERED = "The response was filtered due to the content management policy."
+FAULTS = {
+    "429": Fault(fails(429, "Rate limit reached"), True),
+    "429 with Retry-After": Fault(fails(429, "Rate limit reached", retry_after=0.02), True),
+    "500": Fault(fails(500), True),
+    "502": Fault(fails(502), False),
+    "503": Fault(fails(503, "overloaded"), True),
+    "504": Fault(fails(504), False),
+    "time-out": Fault(late(HANG_S), False),
+    "reset before the reply": Fault(resets(), False),
+    "reset amid the body": Fault(resets(40), False),
+    "body cut short": Fault(_cut, False),
+    "garbled body": Fault(garbled(b"<html>gateway</html>"), False),
+    "no choices": Fault(says("[1]", choices=[]), True),
+    "no usage": Fault(_unmetered, False),
+    "no content": Fault(says(None), True),
+    "prose": Fault(says("I could not decide between them."), True),
+    "slot out of range": Fault(picks(99), True),
+    "a slot twice": Fault(lambda call: picks(*[1] * (call.block.n_picks + 1))(call), True),
+    "no picks": Fault(picks(), True),
+    "filtered reply": Fault(says("", "content_filter"), True),
+    "filtered question": Fault(fails(400, FILTERED, "content_policy_violation"), True),
+    "too long": Fault(fails(400, TOO_LONG, "context_length_exceeded"), True),
+}
+
+
+def fault(name: str) -> Behaviour:
+    """Fail in the way of this name."""
+    return lambda call: replace(FAULTS[name].behave(call), fault=name)
+
+
+def faulty(names: Collection[str], *, rate: float, seed: int) -> Behaviour:
+    """Meet each call with one of these faults with a probability of `rate`, else be honest."""
+
+    def behave(call: Call) -> Response:
+        rng = random.Random(f"{seed}/{call.n}")
+        is_hit = rng.random() < rate
+        return (fault(rng.choice(sorted(names))) if is_hit else honest)(call)
+
+    return behave
+
+
+class Entry(NamedTuple):
+    """A call in the provider's book."""
+
+    call: Call
+    fault: str  # its name in FAULTS; "" for an answer
+    tokens: tuple[int, int]  # prompt and completion, billed whether they arrived or not
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether the client learns the cost."""
+        return not self.fault or FAULTS[self.fault].is_reported
+
+
+def _total(tokens: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    n_in, n_out = zip((0, 0), *tokens, strict=True)
+    return sum(n_in), sum(n_out)
 
 
 class FakeProvider:
     """A server in threads of this process.
 
-    Attributes:
+    Args:
         behave: Answers what is not scripted.
+        latency_s: The least and the most seconds that a response takes.
+
+    Attributes:
         calls: All requests so far, in order of arrival.
-        tokens: Prompt and completion tokens of the responses that were sent whole.
-        peak: The most requests that were ever under way at once.
+        book: What was billed for them, in the order of the responses.
+        peak: The most requests that ever waited for a response at the same time.
     """
 
-    def __init__(self, behave: Behaviour = honest) -> None:
+    def __init__(
+        self, behave: Behaviour = honest, latency_s: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
         self.behave = behave
         self.calls: list[Call] = []
-        self.tokens = (0, 0)
+        self.book: list[Entry] = []
         self.peak = 0
+        self._latency_s = latency_s
+        self._sent: list[tuple[int, int]] = []  # tokens of each response that was sent whole
         self._script: list[Behaviour] = []
-        self._n_running = 0
-        self._lock = threading.Lock()
+        self._n_waiting = self._n_sending = 0
+        self._changed = threading.Condition()
         self._closing = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
+    def tokens(self) -> tuple[int, int]:
+        """Prompt and completion tokens of the responses that were sent whole."""
+        with self._changed:  # the client may have a response before its sender notes it down
+            self._changed.wait_for(lambda: not self._n_sending, timeout=HANG_S)
+            return _total(self._sent)
+
+    @property
     def usd(self) -> float:
         """The price of the responses that were sent whole."""
-        return self.tokens[0] * USD_IN + self.tokens[1] * USD_OUT
+        n_in, n_out = self.tokens
+        return n_in * USD_IN + n_out * USD_OUT
+
+    @property
+    def billed_tokens(self) -> tuple[int, int]:
+        """Prompt and completion tokens of everything that was written."""
+        return _total(entry.tokens for entry in self.book)
+
+    @property
+    def reported_tokens(self) -> tuple[int, int]:
+        """Prompt and completion tokens of the replies that arrive whole, with their usage."""
+        return _total(entry.tokens for entry in self.book if entry.is_reported)
+
+    @property
+    def n_answers(self) -> Counter[str]:
+        """How often each question was answered, by its hash."""
+        questions = (entry.call.messages[:2] for entry in self.book if not entry.fault)
+        return Counter(sha256(json.dumps(question).encode()).hexdigest() for question in questions)
+
+    @property
+    def origin(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_port}"
 
     @property
     def api_base(self) -> str:
         """What a route's api_base has to be."""
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+        return f"{self.origin}/v1"
 
     def deployment(self, **changes: Any) -> dict[str, Any]:
-        """A route to it, as it would stand in params.yaml."""
+        """Return a route to it, as params.yaml would state it."""
         route = {
             "model": "openai/fake",
             "schema": "never",
@@ -206,28 +333,41 @@ class FakeProvider:
 
     def script(self, *behaviours: Behaviour) -> None:
         """Use these for the next calls, one each."""
-        with self._lock:
+        with self._changed:
             self._script += behaviours
 
     def respond(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> Response:
-        """Record a request and find the response to it."""
-        with self._lock:
+        """Record a request, find the response to it, and wait until it is due."""
+        with self._changed:
             call = Call(len(self.calls) + 1, path, headers, body, time.monotonic())
             self.calls.append(call)
             behave = self._script.pop(0) if self._script else self.behave
-            self._n_running += 1
-            self.peak = max(self.peak, self._n_running)
-        response = behave(call)
-        self._closing.wait(response.delay_s)
+            self._n_waiting += 1
+            self.peak = max(self.peak, self._n_waiting)
+        try:
+            response = behave(call)
+            with self._changed:
+                self.book.append(Entry(call, response.fault, response.tokens))
+            latency_s = random.Random(call.n).uniform(*self._latency_s)
+            self._closing.wait(response.delay_s + latency_s)
+        finally:
+            with self._changed:
+                self._n_waiting -= 1
         return response
 
-    def ended(self, response: Response | None) -> None:
-        """Count a request that is over; `response` is given when all of it was sent."""
-        with self._lock:
-            self._n_running -= 1
-            if response is not None:
-                n_in, n_out = response.tokens
-                self.tokens = (self.tokens[0] + n_in, self.tokens[1] + n_out)
+    def sending(self, response: Response, send: Callable[[Response], None]) -> None:
+        """Send a response; count its tokens if all of it was sent."""
+        with self._changed:
+            self._n_sending += 1
+        is_whole = False
+        try:
+            send(response)
+            is_whole = response.reset_after is None
+        finally:
+            with self._changed:
+                self._n_sending -= 1
+                self._sent += [response.tokens] * is_whole
+                self._changed.notify_all()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -245,7 +385,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is no news."""
+        """Ignore a client that hung up."""
 
 
 def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
@@ -255,15 +395,12 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
         wbufsize = -1  # header and body in one packet
 
         def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            response = provider.respond(self.path, headers, json.loads(raw))
-            sent = None
-            try:
-                self._send(response)
-                sent = response if response.reset_after is None else None
-            finally:
-                provider.ended(sent)
+            response = provider.respond(self.path, headers, json.loads(body or b"{}"))
+            provider.sending(response, self._send)
+
+        do_GET = do_HEAD = do_POST  # noqa: N815  http.server names them
 
         def _send(self, response: Response) -> None:
             if response.reset_after == 0:
@@ -287,12 +424,12 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
             self.close_connection = True
 
         def log_message(self, *_: Any) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     return Handler
 
 
 def _parts(response: Response) -> list[bytes]:
-    """The pieces of the body that are sent, with a pause after each."""
+    """Return the pieces of the body that are sent, with a pause after each."""
     body = response.body[: response.reset_after]
     return [bytes([byte]) for byte in body] if response.trickle_s else [body]

@@ -1,8 +1,7 @@
-"""What ingest makes of some rows."""
+"""Rows classified as ingest does, in one call."""
 
-from tasks.ingest.classify import Kept
-from tasks.ingest.step import Ingest, ingest
-from tasks.lib.executor import Engine
+from tasks.ingest.classify import KeptRow, classify_rows
+from tasks.ingest.params import Ingest
 
 SECTION = {
     "source": "pool.jsonl",
@@ -14,19 +13,19 @@ SECTION = {
 
 
 def results(rows, **changes):
-    """What ingest makes of the rows, which are numbered from 1."""
+    """Return the result of each row; they are numbered from 1."""
     params = Ingest.model_validate({**SECTION, **changes})
-    return list(ingest(enumerate(rows, start=1), params, "pool.jsonl", Engine.LOCAL))
+    return list(classify_rows(enumerate(rows, start=1), params, "pool.jsonl"))
 
 
 def record(row, **changes):
     (kept,) = results([row], **changes)
-    assert isinstance(kept, Kept), kept
+    assert isinstance(kept, KeptRow), kept
     return kept.record
 
 
 def reasons(rows, **changes):
-    """The reason of each dropped row, and None for a kept one."""
+    """Return the reason of each dropped row, and None for a kept one."""
     return [getattr(result, "reason", None) for result in results(rows, **changes)]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_chain
 from tasks.lib.journal.journal import Journal
@@ -15,8 +16,8 @@ from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.verdicts import Question
-from tests.conftest import PROJECT
 from tests.fake_provider import FakeProvider, fails, honest, says
+from tests.workspaces import PROJECT
 
 PROMPT = read_prompt(PROJECT / "tasks/llm_select/criteria.txt")
 SIZE = 3
@@ -52,8 +53,21 @@ def on(item, then, otherwise=honest):
     return behave
 
 
+@pytest.fixture(scope="session")
+def warm_client():
+    """Make LiteLLM's first call, which takes seconds: no test with a short deadline should."""
+
+    async def talk(litellm, **call):
+        await litellm.acompletion(model="openai/fake", api_key="none", **call)
+        await litellm.close_litellm_async_clients()
+
+    with FakeProvider(says("ready")) as server:
+        question = [{"role": "user", "content": "Are you ready?"}]
+        asyncio.run(talk(load_litellm(), api_base=server.api_base, messages=question))
+
+
 @pytest.fixture
-def provider():
+def provider(warm_client):
     with FakeProvider() as server:
         yield server
 
@@ -79,7 +93,7 @@ def put(tmp_path):
         *fallbacks,
         concurrency=4,
         max_attempts=3,
-        timeout_s=10.0,
+        timeout_s=50.0,
         seed=0,
         votes=1,
         rationale=False,

@@ -4,7 +4,7 @@ import numpy as np
 
 from tasks.baseline import in_prompts
 from tasks.baseline.by_score import Score
-from tasks.baseline.methods import Pool
+from tasks.baseline.registry import BaselinePool
 from tasks.lib.prompts.geometry import Geometry, Mode
 
 
@@ -23,4 +23,4 @@ def pool_of(vectors, texts=None, modes=(Mode.WITHIN,), size=4):
     geometry = Geometry(-(-len(vectors) // size), size)
     prompts = {mode: in_prompts.regroup(vectors, texts, geometry, mode, 0) for mode in modes}
     scores = {score: np.random.default_rng(1).integers(9, size=len(vectors)) / 3 for score in Score}
-    return Pool(texts, vectors, prompts, scores)
+    return BaselinePool(texts, vectors, prompts, scores)

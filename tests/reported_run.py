@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,8 @@ from tasks.lib.core.schemas import (
     UNIQUE,
 )
 from tasks.lib.core.stage import Stage
-from tasks.lib.core.tables import write_table
 from tasks.report.step import work
-from tests.conftest import PROJECT
+from tests.workspaces import StepWorkspace
 
 R = 7  # candidates of a prompt
 EVIL = (
@@ -97,13 +95,11 @@ def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
     }
 
 
-class World:
+class World(StepWorkspace):
     """The files of a run on made-up records, of which the first `n_selected` prompts give one."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        for name in ("dvc.yaml", "params.yaml"):
-            shutil.copy(PROJECT / name, root / name)
+        super().__init__(root)
         (root / ".selectllm").mkdir()
 
     def make(
@@ -138,21 +134,21 @@ class World:
         chosen = [
             {**records[p["id"]], **p, "route": "chatgpt", "model": "openai/some"} for p in picks
         ]
-        self._table("ingest/pool", pool, POOL)
-        self._table("ingest/dropped", dropped, INGEST_DROPPED)
-        self._table("dedupe/unique", [{"id": each} for each in unique], UNIQUE)
-        self._table("dedupe/dropped", twins, DEDUPE_DROPPED)
-        self._table("cluster/prompts", shown, PROMPTS)
-        self._table("llm_select/picks", [*picks, *filter(None, [loser])], PICKS)
-        self._table("llm_select/selected", chosen, SELECTED)
+        self.write("ingest/pool.parquet", pool, POOL)
+        self.write("ingest/dropped.parquet", dropped, INGEST_DROPPED)
+        self.write("dedupe/unique.parquet", [{"id": each} for each in unique], UNIQUE)
+        self.write("dedupe/dropped.parquet", twins, DEDUPE_DROPPED)
+        self.write("cluster/prompts.parquet", shown, PROMPTS)
+        self.write("llm_select/picks.parquet", [*picks, *filter(None, [loser])], PICKS)
+        self.write("llm_select/selected.parquet", chosen, SELECTED)
         clusters = {"n_records": len(unique), "n_prompts": len(unique) // R, "n_clusters": R}
         clusters |= {"solver": "k_means_constrained", "solver_reason": "294 is quick"}
-        self._json("cluster/clusters.json", clusters)
+        self.write_json("cluster/clusters.json", clusters)
         others = [
             {"method": "random", "seed": 0, "rank": 1 + i, "id": each}
             for i, each in enumerate(unique[:6])
         ]
-        self._table("baseline/selections", others, SELECTIONS)
+        self.write("baseline/selections.parquet", others, SELECTIONS)
         lines = [
             {"id": p["id"], "round": 1, "reason": reason, "set_aside": {}, "model": "openai/some"}
             for p in picks
@@ -161,25 +157,19 @@ class World:
             "".join(json.dumps(x) + "\n" for x in lines)
         )
         n_prompts = len({row["prompt"] for row in picks})
-        self._json("llm_select/usage.json", usage(len(picks), n_prompts))
-        self._json("measure/metrics.json", document or metrics(ours=bool(picks)))
+        self.write_json("llm_select/usage.json", usage(len(picks), n_prompts))
+        self.write_json("measure/metrics.json", document or metrics(ours=bool(picks)))
         counts = {"rows": len(ids) + 1, "excluded": 0, "faulty": 1, "repeated": 0, "pool": len(ids)}
         counts |= {"duplicates": len(twins), "unique": len(unique), "selected": len(picks)}
         unmet = {"table": "told", "expectation": "Judges are fair", "success": False}
         findings = [unmet | {"detail": detail, "is_warning": True}]
-        self._json("validate/result.json", {"funnel": counts, "expectations": findings})
+        self.write_json("validate/result.json", {"funnel": counts, "expectations": findings})
         rng = np.random.default_rng(0)
         centres = rng.normal(size=(len(unique) // R + 1, 16))
         vectors = centres[np.arange(len(unique)) // R] + 0.2 * rng.normal(size=(len(unique), 16))
-        self.file("embed/vectors.npy").parent.mkdir(exist_ok=True)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         np.save(self.file("embed/vectors.npy"), vectors.astype(np.float32))
         return self
-
-    def file(self, tail: str) -> Path:
-        path = self.root / "data" / tail
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
 
     def report(self) -> str:
         Stage("report", self.root).run(work)
@@ -192,12 +182,6 @@ class World:
     def _record(self, text: str, i: int) -> dict[str, Any]:
         given = {"instruction": text, "input": "", "output": None}
         return {"id": record_id(text, ""), **given, "source": f"toy.jsonl:{i}", "extra": "{}"}
-
-    def _table(self, tail: str, rows: list[dict[str, Any]], schema: Any) -> None:
-        write_table(self.file(f"{tail}.parquet"), rows, schema)
-
-    def _json(self, tail: str, document: dict[str, Any]) -> None:
-        self.file(tail).write_text(json.dumps(document))
 
 
 def some(n: int = 43) -> list[str]:

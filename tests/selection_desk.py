@@ -3,32 +3,25 @@
 import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from ruamel.yaml import YAML
 
 from tasks.lib.core.errors import CurationError
 from tasks.lib.core.records import record_id, record_text
 from tasks.lib.core.schemas import POOL, PROMPTS
 from tasks.lib.core.stage import Stage
-from tasks.lib.core.tables import write_table
 from tasks.lib.prompts.compose import Mode, compose
 from tasks.llm_select.step import work
-from tests.conftest import PROJECT
+from tests.workspaces import StepWorkspace
 
 N_RECORDS, SIZE = 40, 8
 
 
-def record(i):
-    instruction = f"Explain topic {i} to a beginner, and give {i % 5 + 2} examples."
-    if i % 10 == 7:
-        instruction = "asdkjh qwlekjq zxmcnb"
-    input_text = f"Notes on topic {i}." if i % 3 == 0 else ""
+def record(i, instruction, input_text=""):
     return {
         "id": record_id(instruction, f"{input_text}{i}"),
         "instruction": instruction,
@@ -39,6 +32,14 @@ def record(i):
     }
 
 
+def mixed_record(i):
+    """Return a record with an input or without, or with gibberish."""
+    instruction = f"Explain topic {i} to a beginner, and give {i % 5 + 2} examples."
+    if i % 10 == 7:
+        instruction = "asdkjh qwlekjq zxmcnb"
+    return record(i, instruction, f"Notes on topic {i}." if i % 3 == 0 else "")
+
+
 class Done(NamedTuple):
     """How a step ended, and what it said."""
 
@@ -46,50 +47,35 @@ class Done(NamedTuple):
     said: str
 
 
-class Desk:
+class Desk(StepWorkspace):
     """A workspace in which the prompts are ready for llm_select."""
 
-    def __init__(self, root, caplog):
-        self.root, self.caplog = root, caplog
-        shutil.copytree(PROJECT / "tasks", root / "tasks")
-        for name in ("dvc.yaml", "params.yaml"):
-            shutil.copy(PROJECT / name, root / name)
-        records = [record(i) for i in range(N_RECORDS)]
-        clusters = (np.arange(N_RECORDS) % SIZE).astype(np.int32)
-        prompts = compose(clusters, N_RECORDS // SIZE, Mode.ACROSS, 0)
+    def __init__(self, root, records, size, budget, caplog=None, *, is_reversed=False):
+        super().__init__(root, "tasks")
+        self.budget, self.caplog = budget, caplog
+        self.records = {r["id"]: r for r in records}
+        clusters = (np.arange(len(records)) % size).astype(np.int32)
+        prompts = compose(clusters, len(records) // size, Mode.ACROSS, 0)
+        prompts = prompts[::-1] if is_reversed else prompts
+        self.prompts = [[records[i]["id"] for i in prompt] for prompt in prompts]
         self.write("ingest/pool.parquet", records[::-1], POOL)  # another order than the candidates'
         shown = [
-            {
-                "prompt": p + 1,
-                "slot": s + 1,
-                "id": records[i]["id"],
-                "cluster": int(clusters[i]) + 1,
-            }
-            for p, prompt in enumerate(prompts)
-            for s, i in enumerate(prompt)
+            {"prompt": p, "slot": s, "id": records[i]["id"], "cluster": int(clusters[i]) + 1}
+            for p, prompt in enumerate(prompts, 1)
+            for s, i in enumerate(prompt, 1)
         ]
         self.write("cluster/prompts.parquet", shown, PROMPTS)
-        facts = {"mode": "across", "candidates_per_prompt": SIZE, "n_prompts": len(prompts)}
-        (root / "data/cluster/clusters.json").write_text(json.dumps(facts))
-        self.records = {r["id"]: r for r in records}
-        self.prompts = [[records[i]["id"] for i in prompt] for prompt in prompts]
-
-    def write(self, tail, rows, schema):
-        path = self.root / "data" / tail
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_table(path, rows, schema)
+        facts = {"mode": "across", "candidates_per_prompt": size, "n_prompts": len(prompts)}
+        self.write_json("cluster/clusters.json", facts)
 
     def set(self, deployment=None, **params):
-        yaml = YAML(typ="safe")
-        values = yaml.load((self.root / "params.yaml").read_text())
-        values["llm_select"] |= {"budget": 12} | params
+        """Select with these parameters, and from this deployment if one is given."""
+        self.update(llm_select={"budget": self.budget, "timeout_s": 60.0} | params)
         if deployment:
-            values["llm_select"]["route"] = "mine"
-            values["models"]["mine"] = deployment
-        with (self.root / "params.yaml").open("w") as file:
-            yaml.dump(values, file)
+            self.update(llm_select={"route": "mine"}, models={"mine": deployment})
 
     def run(self, deployment=None, **params):
+        """Run the step in this process."""
         self.set(deployment, **params)
         self.caplog.clear()
         try:
@@ -98,16 +84,22 @@ class Desk:
             return Done(error.exit_code, str(error))
         return Done(0, self.caplog.text)
 
-    def run_program(self):
-        """The step as DVC starts it, with parameters as they stand."""
-        return subprocess.run(
+    def start(self, **env):
+        """Start the step as DVC does, with parameters as they stand."""
+        return subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "tasks.llm_select"],
             cwd=self.root,
-            env={name: value for name, value in os.environ.items() if name != "DVC_ROOT"},
-            capture_output=True,
+            env={name: value for name, value in os.environ.items() if name != "DVC_ROOT"} | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
         )
+
+    def run_program(self):
+        """Run the step as DVC does, with parameters as they stand."""
+        step = self.start()
+        said = step.communicate()
+        return subprocess.CompletedProcess(step.args, step.returncode, *said)
 
     def out(self, name):
         return self.root / "data/llm_select" / name
@@ -123,11 +115,11 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch, caplog):
+def desk(tmp_path, monkeypatch, caplog, warm_client):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     caplog.set_level(logging.INFO, logger="selectllm")
-    return Desk(tmp_path, caplog)
+    return Desk(tmp_path, [mixed_record(i) for i in range(N_RECORDS)], SIZE, 12, caplog)
 
 
 def text_of(desk, record_id):

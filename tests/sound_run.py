@@ -1,22 +1,19 @@
 """A sound run of a small pool, for tests to break."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from ruamel.yaml import YAML
 
 from tasks.lib.core import schemas
 from tasks.lib.core.records import record_id
 from tasks.lib.core.stage import Stage
-from tasks.lib.core.tables import write_table
 from tasks.validate.artifacts import Artifacts, Limits, outline
 from tasks.validate.result import Finding
+from tests.workspaces import StepWorkspace
 
-PROJECT = Path(__file__).parent.parent
 LIMITS = Limits(
     n_selected=4,
     budgets=(4,),
@@ -109,21 +106,16 @@ class Run:
 
     def write(self, root: Path) -> Stage:
         """The workspace of the run, and the stage that reads it."""
-        data = root / "data"
-        for path in [*FILES.values(), "embed/vectors.npy"]:
-            (data / path).parent.mkdir(parents=True, exist_ok=True)
+        space = StepWorkspace(root)
+        space.update(llm_select={"budget": LIMITS.n_selected})
         for name, table in self.tables().items():
             schema = self.schemas[name]
             if name == "pool":
                 schema = schema.with_metadata({"n_rows": str(self.n_rows)})
-            write_table(data / FILES[name], table, schema)
-        np.save(data / "embed/vectors.npy", self.vectors)
-        (data / "cluster/clusters.json").write_text(json.dumps(self.clusters))
-        (data / "llm_select/usage.json").write_text(json.dumps(self.usage))
-        (root / "dvc.yaml").write_bytes((PROJECT / "dvc.yaml").read_bytes())
-        params = YAML(typ="safe").load(PROJECT / "params.yaml")
-        params["llm_select"]["budget"] = LIMITS.n_selected
-        YAML(typ="safe").dump(params, root / "params.yaml")
+            space.write(FILES[name], table, schema)
+        np.save(space.file("embed/vectors.npy"), self.vectors)
+        space.write_json("cluster/clusters.json", self.clusters)
+        space.write_json("llm_select/usage.json", self.usage)
         return Stage("validate", root)
 
 

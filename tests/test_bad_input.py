@@ -8,7 +8,10 @@ from importlib.metadata import version
 
 import pytest
 
-from tests.conftest import Workspace
+from tasks.ingest.step import work
+from tasks.lib.core.errors import CurationError
+from tasks.lib.core.stage import Stage
+from tests.workspaces import StepWorkspace, Workspace
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,7 @@ def untouched(space):
 def refused(space, *overrides, env=None):
     """What `selectllm run` says to these overrides; it must end with 2 before anything starts."""
     words = [word for override in overrides for word in ("-S", override)]
-    done = Workspace(space.root, space.env | (env or {})).selectllm("run", *words, check=False)
+    done = Workspace(space.root, space.env | (env or {})).call("run", *words)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert "Starting temporary server" not in done.stderr
@@ -76,18 +79,6 @@ def test_a_missing_key_is_named_and_no_stage_runs(space):
     assert "OPENAI_API_KEY" in told
 
 
-def step(space, name, *overrides, prefix=""):
-    """Run one step by itself under other params, and put them back."""
-    params = space.root / "params.yaml"
-    before = params.read_bytes()
-    space.set(*overrides)
-    try:
-        command = f"{prefix} {sys.executable} -m tasks.{name}"
-        return space.run("bash", "-c", command, check=False)
-    finally:
-        params.write_bytes(before)
-
-
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -98,22 +89,25 @@ def step(space, name, *overrides, prefix=""):
         ("table.parquet", b"PAR1 but no table", "Parquet"),
     ],
 )
-def test_a_source_that_cannot_be_used_is_refused_by_ingest(space, name, content, words):
-    (space.root / name).write_bytes(content)
-    done = step(space, "ingest", f"ingest.source={name}")
-    assert done.returncode == 2, done.stderr
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list(space.root.glob("data/ingest/*"))
+def test_a_source_that_cannot_be_used_is_refused_by_ingest(
+    tmp_path, monkeypatch, name, content, words
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    StepWorkspace(tmp_path).update(ingest={"source": name})
+    with pytest.raises(CurationError, match=words) as refusal:
+        Stage("ingest", tmp_path).run(work)
+    assert refusal.value.exit_code == 2
+    assert not list(tmp_path.glob("data/ingest/*"))
 
 
+@pytest.mark.slow
 def test_a_budget_above_the_pool_is_refused_before_anything_is_embedded(space):
     rows = "".join(json.dumps({"instruction": f"Say the word {w} twice."}) + "\n" for w in "abcde")
     (space.root / "five.jsonl").write_text(rows)
-    before = (space.root / "params.yaml").read_bytes()
-    space.set("ingest.source=five.jsonl", "llm_select.budget=6")
-    done = space.dvc("repro", "llm_select", check=False)
-    (space.root / "params.yaml").write_bytes(before)
+    with space.params_kept():
+        space.set("ingest.source=five.jsonl", "llm_select.budget=6")
+        done = space.dvc("repro", "llm_select", check=False)
     assert done.returncode == 255
     assert "5" in done.stderr
     assert "llm_select.budget" in done.stderr
@@ -124,7 +118,8 @@ def test_a_budget_above_the_pool_is_refused_before_anything_is_embedded(space):
 
 def test_a_full_disk_is_told_and_leaves_nothing_half_written(space):
     shutil.rmtree(space.root / "data/ingest", ignore_errors=True)
-    done = step(space, "ingest", prefix="ulimit -f 4;")  # files of at most 4 KB
+    limited = f"ulimit -f 4; {sys.executable} -m tasks.ingest"  # files of at most 4 KB
+    done = space.run("bash", "-c", limited, check=False)
     assert done.returncode == 2, done.stderr
     assert "Make room" in done.stderr
     assert "Traceback" not in done.stderr
@@ -144,12 +139,12 @@ def test_the_doctor_finds_what_is_wrong_and_says_how_to_mend_it(space, tmp_path)
     root = tmp_path / "sick"
     shutil.copytree(space.root, root)
     sick = Workspace(root, space.env | {"PREFECT_HOME": str(tmp_path)})
-    assert sick.selectllm("doctor", check=False).returncode == 0
+    assert sick.call("doctor").returncode == 0
     (root / ".dvc/config").write_text('[cache]\n    type = "hardlink"\n')
     (root / "params.yaml").write_text((root / "params.yaml").read_text() + "surplus: 1\n")
     (root / "mlflow.db").write_bytes(b"no database" * 100)
     os.utime(root / "mlflow.db")
-    done = sick.selectllm("doctor", "--json", check=False)
+    done = sick.call("doctor", "--json")
     assert done.returncode == 1
     wrong = {f["what"]: f["mend"] for f in json.loads(done.stdout) if f["verdict"] == "wrong"}
     assert any("cache.type is hardlink" in what for what in wrong)

@@ -1,3 +1,5 @@
+"""The step baseline: every method selects as many records, from the run's own prompts."""
+
 import json
 import logging
 import shutil
@@ -8,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.baseline.methods import SCORED, Method, too_much
-from tasks.baseline.response_cache import Response, ResponseStore
+from tasks.baseline.registry import METHODS, MethodName, too_slow
 from tasks.baseline.response_model import LIKELIEST, ResponseModel
-from tasks.baseline.response_scores import STORE
+from tasks.baseline.response_scores import ResponseStore
 from tasks.baseline.step import Baseline, baseline, check, work
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.params import read_params
@@ -23,7 +24,7 @@ from tests.pools import pool_of, unit_vectors
 
 ROOT = Path(__file__).parents[1]
 SECTION = {
-    "methods": [method.value for method in Method if method not in SCORED],
+    "methods": [name.value for name, method in METHODS.items() if not method.score],
     "n_seeds": 3,
     "response_tokens": 8,
     "route": "offline",
@@ -100,13 +101,14 @@ def test_a_method_named_twice_runs_once(workspace):
 
 
 @pytest.mark.skipif(find_spec(local.PACKAGES[0]) is None, reason="needs 'selectllm[local]'")
-def test_methods_by_perplexity_choose_by_the_responses_that_are_kept(workspace, monkeypatch):
+def test_methods_by_perplexity_select_by_the_stored_responses(workspace, monkeypatch):
     monkeypatch.delenv("DVC_ROOT", raising=False)
     model = ResponseModel(SECTION["response_tokens"])
-    with closing(ResponseStore(workspace / ".selectllm" / STORE)) as store:
-        for i in range(24):  # the surer, the later
-            response = Response("so", None if i == 23 else i / 10 - 9)
-            store.put(model.key(f"Explain {i} things.", LIKELIEST), response)
+    shutil.copy(ROOT / "params.yaml", workspace)
+    with closing(ResponseStore(Stage("baseline", workspace))) as store:
+        for i in range(24):  # the later, the surer
+            key = model.key(f"Explain {i} things.", LIKELIEST)
+            store.put([(key, "so", None if i == 23 else i / 10 - 9)])
     methods = ["perplexity_low", "perplexity_mid", "perplexity_high"]
     table = run(workspace, budget=3, methods=methods).to_pandas()
     rows = table.groupby("method").id.apply(lambda ids: [int(id_, 16) for id_ in ids]).to_dict()
@@ -116,10 +118,10 @@ def test_methods_by_perplexity_choose_by_the_responses_that_are_kept(workspace, 
     assert set(rows["perplexity_mid"]) == {10, 11, 12}
 
 
-def test_each_methods_time_is_told(workspace, caplog):
+def test_each_methods_time_is_logged(workspace, caplog):
     with caplog.at_level(logging.INFO, "selectllm"):
         run(workspace, methods=["shortest", "k_center"])
-    assert [m.split(",")[0] for m in caplog.messages] == [
+    assert [message.split(" took")[0] for message in caplog.messages] == [
         "baseline: shortest",
         "baseline: k_center",
     ]
@@ -128,7 +130,7 @@ def test_each_methods_time_is_told(workspace, caplog):
 def test_methods_come_in_the_order_of_the_params():
     params = Baseline.model_validate(SECTION | {"methods": ["longest", "random", "longest"]})
     found = baseline(pool_of(unit_vectors(5)), params, 2, 0)
-    assert [method for method, _ in found] == [Method.LONGEST, Method.RANDOM]
+    assert [method for method, _ in found] == [MethodName.LONGEST, MethodName.RANDOM]
 
 
 # Faults of a user
@@ -149,7 +151,7 @@ def test_a_prompt_of_another_pool_is_refused(workspace):
 @pytest.mark.parametrize("vectors", [np.zeros((24, 2)), np.zeros((23, 2), np.float32)])
 def test_vectors_that_do_not_fit_the_records_are_refused(workspace, vectors):
     np.save(workspace / "data/embed/vectors.npy", vectors)
-    with pytest.raises(DataError, match="expected one row of float32 for each of 24"):
+    with pytest.raises(DataError, match="expected float32 vectors of 24 records"):
         run(workspace)
 
 
@@ -172,10 +174,10 @@ def test_a_method_that_needs_the_local_model_is_refused_at_once_where_that_is_mi
     section = SECTION | {"methods": ["random", "openness"]}
     values = {"seed": 0, "baseline": section, "models": OFFLINE}
     monkeypatch.setattr(local, "PACKAGES", ("no_such_package",))
-    with pytest.raises(ParamError, match="there is no no_such_package") as told:
+    with pytest.raises(ParamError, match="there is no no_such_package") as caught:
         check(values)
-    assert told.value.where == "params.yaml: baseline.methods: openness"
-    assert told.value.fix == "Run: pip install 'selectllm[local]', or leave it out."
+    assert caught.value.where == "params.yaml: baseline.methods: openness"
+    assert caught.value.fix == "Run: pip install 'selectllm[local]', or leave it out."
     assert check(values | {"baseline": SECTION})
 
 
@@ -186,14 +188,16 @@ def test_the_projects_own_section_is_sound():
 @pytest.mark.parametrize(
     ("method", "n_records", "budget", "why"),
     [
-        (Method.CBS, 85_001, 1, "above 85,000 records"),
-        (Method.FACILITY_LOCATION, 250_001, 1, "above 250,000 records"),
-        (Method.K_CENTER, 1_000_000, 2001, "above 2,000,000,000 records x budget"),
-        (Method.MEDOIDS, 1_000_000, 501, "above 500,000,000 records x budget"),
-        (Method.K_CENTER, 1_000_000, 2000, ""),
-        (Method.CBS, 85_000, 85_000, ""),
-        (Method.ROUGE_DIVERSITY, 10_000_000, 10_000_000, ""),
+        (MethodName.CBS, 85_001, 1, "above 85,000 records"),
+        (MethodName.FACILITY_LOCATION, 250_001, 1, "above 250,000 records"),
+        (MethodName.K_CENTER, 1_000_000, 2001, "above 2,000,000,000 records x budget"),
+        (MethodName.MEDOIDS, 1_000_000, 501, "above 500,000,000 records x budget"),
+        (MethodName.K_CENTER, 1_000_000, 2000, ""),
+        (MethodName.CBS, 85_000, 85_000, ""),
+        (MethodName.ROUGE_DIVERSITY, 10_000_000, 10_000_000, ""),
     ],
 )
-def test_methods_that_would_take_too_long_are_left_out_with_a_word(method, n_records, budget, why):
-    assert too_much(method, n_records, budget) == why
+def test_methods_that_would_take_too_long_are_left_out_with_a_reason(
+    method, n_records, budget, why
+):
+    assert too_slow(method, n_records, budget) == why

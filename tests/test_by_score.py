@@ -1,3 +1,5 @@
+"""Selections by a score."""
+
 import numpy as np
 
 from tasks.baseline import by_score
@@ -19,7 +21,7 @@ def test_the_middle_is_of_ranks_not_of_values():
         assert order[5] == 1
 
 
-def test_ties_go_by_lot_and_the_lot_is_the_seed_s():
+def test_ties_are_in_a_random_order_of_the_seed():
     equal = np.zeros(50)
     drawn = [by_score.highest(equal, 10, seed).tolist() for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]

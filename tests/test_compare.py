@@ -22,7 +22,7 @@ from flows.tracking.comparison import (
 from flows.tracking.comparison_page import page
 from flows.tracking.markdown import comparison as as_markdown
 from flows.tracking.metrics import Figure, leading, of_selection
-from tests.test_run import wait_until
+from tests.workspaces import PATIENCE_S, wait_until
 
 VARIANTS = "compare={one: {second.naps: 1}, two: {second.naps: 2}}"
 
@@ -194,10 +194,10 @@ def test_a_failed_variant_stops_no_other_and_nothing_touches_the_workspace(toy, 
     bad = "compare.bad={second.ending: data}"
     words = ["compare", "-S", "first.source=../beside.txt", "-S", VARIANTS, "-S", bad]
     places = {n: toy.root / f".selectllm/compare/{n}{toy.root}" for n in ("one", "two", "bad")}
-    process = toy.start(*words, "-S", "first.naps=60")
+    process = toy.start(*words, "-S", "first.naps=6000")
     wait_until((places["one"] / "ran.log").exists)
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert kept(toy) == before
     (places["one"] / "ran.log").unlink()

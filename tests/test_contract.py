@@ -229,3 +229,54 @@ def test_every_package_is_pinned_and_none_is_known_malware():
     ]
     assert all(re.fullmatch(r"[a-z0-9-]+==[^ ]+", pin) for pin in pins)
     assert not {"litellm==1.82.7", "litellm==1.82.8"} & set(pins)
+
+
+# The tests
+
+TESTS = {f"tests.{path.stem}": path for path in (PROJECT / "tests").glob("*.py")}
+WHOLE = {"contract", "deployment", "paid_run", "project", "readme", "run"}
+"""Tests of the project as a whole, which belong to no room of it."""
+
+
+def needed_by(test: str) -> set[str]:
+    """Return the modules that a test imports, itself or through what the tests share."""
+    seen, todo = set(), [test]
+    while todo:
+        module = todo.pop()
+        if module not in seen:
+            seen.add(module)
+            todo += imports(TESTS[module]) if module in TESTS else []
+    return seen
+
+
+def test_every_test_file_belongs_to_a_room():
+    rooms = {str(PurePosixPath(file).parent).replace("/", ".") for file in MODULES}
+    rooms -= {"tasks", "tasks.lib", "tasks.lib.core", "flows"}
+    for test in TESTS:
+        if test.startswith("tests.test_") and test.removeprefix("tests.test_") not in WHOLE:
+            assert {module.rpartition(".")[0] for module in needed_by(test)} & rooms, test
+
+
+def calls_in(path: Path) -> list[ast.Call]:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [node for node in nodes if isinstance(node, ast.Call)]
+
+
+def test_no_test_waits_by_the_clock():
+    """A test polls with `wait_until`, which ends as soon as it can and is patient when it must.
+
+    The fake provider alone sleeps as long as a test asks it to.
+    """
+    for test in TESTS.keys() - {"tests.workspaces", "tests.fake_provider"}:
+        for call in calls_in(TESTS[test]):
+            if ast.unparse(call.func) == "time.sleep":
+                assert float(ast.unparse(call.args[0])) <= 0.3, f"{test}:{call.lineno}"
+
+
+def test_no_test_listens_on_a_fixed_port():
+    for test, path in TESTS.items():
+        for call in calls_in(path):
+            for address in (arg for arg in call.args if isinstance(arg, ast.Tuple)):
+                match [getattr(part, "value", None) for part in address.elts]:
+                    case [str() as host, int() as port]:
+                        assert host not in {"127.0.0.1", "localhost", ""} or not port, test

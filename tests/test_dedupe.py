@@ -1,4 +1,4 @@
-"""What counts as the same instruction, and which of several stays."""
+"""Which instructions count as the same, and which of them is kept."""
 
 import os
 import random
@@ -14,19 +14,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.dedupe.duplicates import Entry, fingerprints_of
-from tasks.dedupe.lsh import circles_of, part_unlike
-from tasks.dedupe.minhash import bands_for, signatures
-from tasks.dedupe.near_duplicates import CROWD
-from tasks.dedupe.step import Dedupe, Deduped, Pool, check, dedupe, work
+from tasks.dedupe.duplicates import COLUMNS, fingerprint
+from tasks.dedupe.lsh import find_components, prune_false_candidates
+from tasks.dedupe.minhash import bands_for, minhash
+from tasks.dedupe.near_duplicates import MAX_CANDIDATES
+from tasks.dedupe.step import Dedupe, Deduped, PoolBatches, check, dedupe, work
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.schemas import DEDUPE_DROPPED, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
-from tasks.lib.executor import Engine
+from tasks.lib.executor import Executor
 from tasks.lib.text.shingles import DENSE, jaccard, normalise, shingles
-from tasks.lib.text.word_changes import Meaning
+from tasks.lib.text.word_changes import WordsAndNumbers
 
 PROJECT = Path(__file__).parent.parent
 PARAMS = Dedupe(near_threshold=0.8, n_permutations=128)
@@ -37,43 +37,47 @@ PASSAGE = (
 )
 
 
-def entries(*texts: str | tuple[str, str]) -> list[Entry]:
+Record = tuple[str, str, str]
+"""Id, instruction and input."""
+
+
+def records_of(*texts: str | tuple[str, str]) -> list[Record]:
     pairs = [(text, "") if isinstance(text, str) else text for text in texts]
-    return [Entry(f"r{i}", *pair) for i, pair in enumerate(pairs)]
+    return [(f"r{i}", *pair) for i, pair in enumerate(pairs)]
 
 
 def deduped(*texts: str | tuple[str, str], threshold: float = 0.8) -> Deduped:
-    return deduped_entries(entries(*texts), threshold)
+    return dedupe_records(records_of(*texts), threshold)
 
 
-def deduped_entries(given: list[Entry], threshold: float, batch_size: int = 3) -> Deduped:
-    batches = table(given).to_batches(batch_size)
+def dedupe_records(records: list[Record], threshold: float, batch_size: int = 3) -> Deduped:
+    batches = table(records).to_batches(batch_size)
     params = PARAMS.model_copy(update={"near_threshold": threshold})
-    return dedupe(Pool(len(given), lambda: iter(batches)), params, Engine.LOCAL)
+    return dedupe(PoolBatches(len(records), lambda: iter(batches)), params, Executor.LOCAL)
 
 
-def table(given: list[Entry]) -> pa.Table:
-    columns = zip(*given, strict=True) if given else ([],) * len(Entry._fields)
-    schema = pa.schema([(name, pa.string()) for name in Entry._fields])
-    return pa.table(dict(zip(Entry._fields, map(list, columns), strict=True)), schema=schema)
+def table(records: list[Record]) -> pa.Table:
+    schema = pa.schema([(name, pa.string()) for name in COLUMNS])
+    rows = [dict(zip(COLUMNS, record, strict=True)) for record in records]
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
-def pieces(text: str) -> set[str]:
-    """The shingles of a normalised text, written down as their definition says."""
+def pieces_of(text: str) -> set[str]:
+    """Return the shingles of a normalised text, straight from their definition."""
 
     def is_dense(character: str) -> bool:
         return any(first <= ord(character) <= last for first, last in DENSE)
 
-    found = set()
+    pieces = set()
     for dense, run in groupby(text, is_dense):
         characters, width = "".join(run), 2 if dense else 5
-        found |= {characters[i : i + width] for i in range(max(1, len(characters) - width + 1))}
-    return found
+        pieces |= {characters[i : i + width] for i in range(max(1, len(characters) - width + 1))}
+    return pieces
 
 
 def overlap(a: str, b: str) -> float:
-    """Jaccard similarity by Python's own sets."""
-    x, y = pieces(normalise(a)), pieces(normalise(b))
+    """Return the Jaccard similarity by Python's own sets."""
+    x, y = pieces_of(normalise(a)), pieces_of(normalise(b))
     return len(x & y) / len(x | y)
 
 
@@ -88,7 +92,7 @@ def similarity(a: str, b: str) -> float:
     "other",
     ["name  three\nBirds.", "NAME THREE BIRDS.", "\tName three birds. ", "Ｎａｍｅ three birds."],
 )
-def test_case_width_and_white_space_make_no_difference(other):
+def test_case_width_and_white_space_are_ignored(other):
     kept, dropped = deduped("Name three birds.", other)
     assert kept == ["r0"]
     assert [(d.id, d.reason, d.of_id, d.similarity) for d in dropped] == [
@@ -134,7 +138,7 @@ def test_the_same_text_is_identical_however_it_is_split_into_instruction_and_inp
         ),
     ],
 )
-def test_a_slip_or_an_added_word_is_near(one, other):
+def test_a_typo_or_an_added_word_is_near(one, other):
     kept, dropped = deduped(one, other)
     assert kept == ["r0"]
     assert [(d.reason, d.of_id) for d in dropped] == [(DedupeDrop.NEAR, "r0")]
@@ -151,7 +155,7 @@ def test_a_slip_or_an_added_word_is_near(one, other):
         ("เมืองหลวงของฝรั่งเศสคืออะไร", "เมืองหลวงของสเปนคืออะไร"),
     ],
 )
-def test_short_texts_that_differ_in_a_word_or_a_number_both_stay(one, other):
+def test_short_texts_that_differ_in_a_word_or_a_number_are_both_kept(one, other):
     assert deduped(one, other).dropped == []
 
 
@@ -176,26 +180,26 @@ def test_short_texts_that_differ_in_a_word_or_a_number_both_stay(one, other):
         ),
     ],
 )
-def test_long_texts_with_an_exchanged_word_or_number_both_stay(one, other):
+def test_long_texts_with_an_exchanged_word_or_number_are_both_kept(one, other):
     assert similarity(one, other) >= 0.6
     assert deduped(one, other, threshold=0.6).dropped == []
 
 
-def test_two_questions_about_one_passage_both_stay():
+def test_two_questions_about_one_passage_are_both_kept():
     one, other = ("Who came back?", PASSAGE), ("What was done to the harbour?", PASSAGE)
     assert similarity(" ".join(one), " ".join(other)) > 0.8
     assert deduped(one, other).dropped == []
     assert deduped(one, ("Who came back", PASSAGE + " It rained.")).kept == ["r0"]
 
 
-def test_one_question_about_two_passages_stays_twice():
+def test_one_question_about_two_passages_is_kept_twice():
     assert (
         deduped(("Who came back?", PASSAGE), ("Who came back?", "Ann and her son.")).dropped == []
     )
     assert deduped(("Who came back?", PASSAGE), "Who came back?").dropped == []
 
 
-def test_what_is_near_a_dropped_record_only_may_stay():
+def test_a_record_near_a_dropped_record_only_is_kept():
     trees = "alder birch cedar elm fir hazel juniper larch maple oak pine rowan spruce willow yew"
     chain = [" ".join(trees.split()[:n]) for n in (11, 13, 15)]
     assert overlap(*chain[:2]) >= 0.8 <= overlap(*chain[1:]) and overlap(chain[0], chain[2]) < 0.8
@@ -220,16 +224,21 @@ def test_at_threshold_1_all_shingles_must_be_the_same():
     assert deduped("Say ha ha ha ha", "Say ha ha ha ha!", threshold=1.0).dropped == []
 
 
-def test_a_pool_from_one_template_stays_and_its_repetitions_go():
+def test_in_a_pool_from_one_template_near_duplicates_of_the_first_64_are_dropped():
     rng = random.Random(0)
-    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=8)) for _ in range(3 * CROWD)]
+    words = [
+        "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=8)) for _ in range(3 * MAX_CANDIDATES)
+    ]
     made = [f"{PASSAGE} Now say what {word} means." for word in words]
-    kept, dropped = deduped(*made, made[-1].upper(), made[0] + ".")
-    assert kept == [f"r{i}" for i in range(len(made))]
-    assert [(d.reason, d.of_id) for d in dropped] == [("identical", kept[-1]), ("near", "r0")]
+    kept, dropped = deduped(*made, made[-1].upper(), made[0] + ".", made[-1] + ".")
+    assert kept == [f"r{i}" for i in (*range(len(made)), len(made) + 2)]
+    assert [(d.reason, d.of_id) for d in dropped] == [
+        ("identical", f"r{len(made) - 1}"),
+        ("near", "r0"),
+    ]
 
 
-# --- what holds for any pool ---
+# --- any pool ---
 
 VOCABULARY = "a cat dog the runs run home 2 3 été 猫 走る แมว हिन्दी why? Why, and."
 WORDS = st.sampled_from(VOCABULARY.split())
@@ -241,17 +250,17 @@ THRESHOLDS = st.sampled_from([0.3, 0.5, 0.8, 1.0])
 @settings(max_examples=60, deadline=None)
 @given(POOLS, THRESHOLDS)
 def test_every_record_is_kept_or_dropped_for_an_earlier_kept_one(pool, threshold):
-    given_entries = entries(*pool)
+    records = records_of(*pool)
     kept, dropped = deduped(*pool, threshold=threshold)
-    order = [entry.id for entry in given_entries]
+    order = [record[0] for record in records]
     assert sorted(kept + [drop.id for drop in dropped], key=order.index) == order
     assert kept == sorted(kept, key=order.index)
-    of = {entry.id: entry for entry in given_entries}
+    by_id = {record[0]: record for record in records}
     for drop in dropped:
         assert drop.of_id in kept
         assert order.index(drop.of_id) < order.index(drop.id)
         assert drop.similarity >= threshold
-        same = normalise(" ".join(of[drop.id][1:])) == normalise(" ".join(of[drop.of_id][1:]))
+        same = normalise(" ".join(by_id[drop.id][1:])) == normalise(" ".join(by_id[drop.of_id][1:]))
         assert (drop.reason is DedupeDrop.IDENTICAL) == same
 
 
@@ -259,8 +268,8 @@ def test_every_record_is_kept_or_dropped_for_an_earlier_kept_one(pool, threshold
 @given(POOLS, THRESHOLDS)
 def test_a_second_pass_drops_nothing(pool, threshold):
     first = deduped(*pool, threshold=threshold)
-    left = [entry for entry in entries(*pool) if entry.id in set(first.kept)]
-    assert deduped_entries(left, threshold) == (first.kept, [])
+    kept = [record for record in records_of(*pool) if record[0] in set(first.kept)]
+    assert dedupe_records(kept, threshold) == (first.kept, [])
 
 
 @settings(max_examples=100, deadline=None)
@@ -271,7 +280,7 @@ def test_similarity_is_the_jaccard_similarity_of_the_defined_pieces(a, b):
     assert similarity(a, b) == expected
 
 
-def test_hardly_any_pair_above_the_threshold_goes_unseen():
+def test_hardly_any_pair_above_the_threshold_is_missed():
     rng = random.Random(1)
     words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(2000)]
     pairs = []
@@ -279,43 +288,44 @@ def test_hardly_any_pair_above_the_threshold_goes_unseen():
         sample = rng.sample(words, 14)
         pairs.append((" ".join(sample[:12]), " ".join(sample)))
     assert all(0.8 <= overlap(*pair) <= 0.88 for pair in pairs)
-    found = [[d.of_id for d in deduped(*pair).dropped] for pair in pairs]
-    assert found.count(["r0"]) >= 398
+    named = [[d.of_id for d in deduped(*pair).dropped] for pair in pairs]
+    assert named.count(["r0"]) >= 398
 
 
 def test_signatures_agree_as_often_as_the_sets_overlap():
     a, b = PASSAGE, PASSAGE[:200]
-    found = signatures([(normalise(a), "x"), (normalise(b), "x")], 512)
-    together = pieces(normalise(a)) | {"x"}, pieces(normalise(b)) | {"x"}
+    signatures = minhash([(normalise(a), "x"), (normalise(b), "x")], 512)
+    together = pieces_of(normalise(a)) | {"x"}, pieces_of(normalise(b)) | {"x"}
     expected = len(together[0] & together[1]) / len(together[0] | together[1])
     assert (
-        abs(np.mean(found[0] == found[1]) - expected) < 3 * (expected * (1 - expected) / 512) ** 0.5
+        abs(np.mean(signatures[0] == signatures[1]) - expected)
+        < 3 * (expected * (1 - expected) / 512) ** 0.5
     )
 
 
-def test_a_chain_of_meetings_is_one_circle_named_by_its_first():
+def test_a_chain_of_candidate_pairs_is_one_component_named_by_its_first_record():
     keys = np.array([[1, 7], [2, 5], [9, 5], [2, 8], [3, 4], [3, 6]], dtype=np.uint64)
-    assert circles_of(keys).tolist() == [0, 1, 1, 1, 4, 4]
+    assert find_components(keys).tolist() == [0, 1, 1, 1, 4, 4]
 
 
 def test_records_that_share_no_band_are_not_compared():
     texts = ["one thing entirely", "quite another matter", "one thing entirely."]
-    (batch,) = table(entries(*texts)).to_batches()
-    assert circles_of(fingerprints_of(batch, 0.8, 128).bands).tolist() == [0, 1, 0]
+    (batch,) = table(records_of(*texts)).to_batches()
+    assert find_components(fingerprint(batch, 0.8, 128).keys).tolist() == [0, 1, 0]
 
 
-def test_a_key_is_kept_by_those_alone_who_share_it_with_one_alike():
+def test_only_records_that_share_a_key_with_a_similar_one_keep_it():
     rng = np.random.default_rng(0)
-    sketches = rng.integers(0, 256, (5, 128), dtype=np.uint8)
-    sketches[2, :90], sketches[3] = sketches[0, :90], sketches[1]  # 70 % alike, and equal
+    b_bits = rng.integers(0, 256, (5, 128), dtype=np.uint8)
+    b_bits[2, :90], b_bits[3] = b_bits[0, :90], b_bits[1]  # 70 % alike, and equal
     keys = np.array([[9, 8], [9, 8], [9, 7], [6, 8], [9, 7]], dtype=np.uint64)
-    part_unlike(keys, sketches, 0.8)
+    prune_false_candidates(keys, b_bits, 0.8)
     assert keys.tolist() == [[9, 0], [1, 8], [9, 2], [3, 8], [4, 4]]
-    crowd = np.full((257, 1), 10**9, dtype=np.uint64)
-    part_unlike(crowd, rng.integers(0, 256, (257, 128), dtype=np.uint8), 0.8)
-    assert set(crowd.ravel().tolist()) == {10**9}
-    part_unlike(crowd[1:], rng.integers(0, 256, (256, 128), dtype=np.uint8), 0.8)
-    assert len(set(crowd.ravel().tolist())) == 257
+    group = np.full((257, 1), 10**9, dtype=np.uint64)
+    prune_false_candidates(group, rng.integers(0, 256, (257, 128), dtype=np.uint8), 0.8)
+    assert set(group.ravel().tolist()) == {10**9}
+    prune_false_candidates(group[1:], rng.integers(0, 256, (256, 128), dtype=np.uint8), 0.8)
+    assert len(set(group.ravel().tolist())) == 257
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.5, 0.8, 0.99, 1.0])
@@ -352,9 +362,9 @@ def test_bands_fit_the_signature_for_every_setting(threshold, n_permutations):
         ("", "", True),
     ],
 )
-def test_an_exchange_is_told_from_an_addition_and_from_a_slip(one, other, agree):
-    assert Meaning.of(one).agrees(Meaning.of(other)) is agree
-    assert Meaning.of(other).agrees(Meaning.of(one)) is agree
+def test_an_exchanged_word_differs_from_an_added_word_and_from_a_typo(one, other, agree):
+    assert WordsAndNumbers.of(one).agree_with(WordsAndNumbers.of(other)) is agree
+    assert WordsAndNumbers.of(other).agree_with(WordsAndNumbers.of(one)) is agree
 
 
 # --- the step ---
@@ -378,7 +388,7 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_step_writes_who_stays_and_why_others_do_not(workspace):
+def test_the_step_writes_what_is_kept_and_why_the_rest_is_dropped(workspace):
     Stage("dedupe", workspace).run(work)
     folder = workspace / "data/dedupe"
     assert read_table(folder / "unique.parquet", UNIQUE)["id"].to_pylist() == ["r0", "r2"]
@@ -391,7 +401,7 @@ def test_the_step_writes_who_stays_and_why_others_do_not(workspace):
 
 
 def test_the_bytes_do_not_depend_on_the_process(workspace):
-    found = []
+    contents = []
     for seed in ("1", "2"):
         subprocess.run(
             [sys.executable, "-m", "tasks.dedupe"],
@@ -399,8 +409,8 @@ def test_the_bytes_do_not_depend_on_the_process(workspace):
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(PROJECT)},
             check=True,
         )
-        found.append([p.read_bytes() for p in sorted((workspace / "data/dedupe").iterdir())])
-    assert found[0] == found[1]
+        contents.append([p.read_bytes() for p in sorted((workspace / "data/dedupe").iterdir())])
+    assert contents[0] == contents[1]
 
 
 @pytest.mark.parametrize(

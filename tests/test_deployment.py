@@ -4,7 +4,6 @@ import contextlib
 import re
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
@@ -14,9 +13,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import STAGE_NAMES
+from tests.workspaces import PATIENCE_S, wait_until
 
-# On a busy machine the first run takes five minutes.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.slow
 
 SOON = {"interval": 20, "slug": "soon", "active": True}
 PARAMETERS = {"budget": 12}  # of all runs: the nightly one may come due while we wait
@@ -46,7 +45,7 @@ def deployment(space, server):
     (deployment,) = server.ask("deployments")
     yield deployment
     url = f"{server.url}/deployments/{deployment['id']}"
-    httpx.delete(url, timeout=30, trust_env=False).raise_for_status()
+    httpx.delete(url, timeout=PATIENCE_S, trust_env=False).raise_for_status()
 
 
 def test_the_deployment_keeps_its_nightly_schedule_and_describes_each_parameter(deployment):
@@ -63,15 +62,17 @@ def test_scheduled_runs_start_by_themselves_and_complete_one_at_a_time(space, se
     moment = datetime.fromisoformat
     schedule_ids = {schedule["id"] for schedule in deployment["schedules"]}
     with _worker(space) as worker_log:
-        _wait_for(
+        wait_until(
             lambda: {run["created_by"]["id"] for run in _runs(server, deployment)} == schedule_ids,
             within_s=180,
             evidence=lambda: server.log,
+            poll_s=1.0,
         )
-        _wait_for(
+        wait_until(
             lambda: len(_runs(server, deployment, *ENDED)) >= 2,
             within_s=840,
             evidence=worker_log.read_text,
+            poll_s=1.0,
         )
         first, second = sorted(_runs(server, deployment, *ENDED), key=itemgetter("end_time"))[:2]
     for run in (first, second):
@@ -102,7 +103,7 @@ def _worker(space):
     finally:
         worker.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            worker.wait(timeout=60)
+            worker.wait(timeout=PATIENCE_S)
         for process in space.processes():  # a third run may have started
             process.kill()
 
@@ -112,12 +113,3 @@ def _runs(server, deployment, *state_types):
     states = {"state": {"type": {"any_": state_types}}} if state_types else {}
     only = {"id": {"any_": [deployment["id"]]}}
     return server.ask("flow_runs", deployments=only, flow_runs=states)
-
-
-def _wait_for(check, within_s, evidence):
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if check():
-            return
-        time.sleep(1)
-    raise AssertionError(f"not within {within_s} s:\n{evidence()}")

@@ -1,4 +1,4 @@
-"""Vectors belong to their texts in whatever company, and a model that cannot be had is named."""
+"""A vector depends on its text alone, and a model that cannot be loaded is named."""
 
 import random
 from pathlib import Path
@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.embed.batches import padded_length
+from tasks.embed.encoder_spec import EncoderSpec, Precision
 from tasks.embed.model_source import Source, absolute, find_model
-from tasks.embed.npy_writer import write_vectors
-from tasks.embed.parallel import as_done
-from tasks.embed.pool_texts import Entry
-from tasks.embed.precision import Precision
-from tasks.embed.ray_worker import Recipe, block_of, traits_of
+from tasks.embed.parallel import map_unordered
+from tasks.embed.pool_texts import PoolText
+from tasks.embed.ray_worker import embed_shard, fingerprint
 from tasks.embed.step import check, embed
 from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.unique import write_vectors
 from tests.encoding import MODEL, TEXTS, Letters, vectors_of
 
 SECTION = {
@@ -40,7 +40,7 @@ def test_each_row_comes_once_with_its_own_vector(texts, rows):
     np.testing.assert_allclose(vectors_of(texts, Letters(rows), 26), expected, rtol=1e-6)
 
 
-def test_texts_of_like_length_share_a_batch_which_is_never_overfull():
+def test_texts_of_similar_length_share_a_batch_which_is_never_overfull():
     encoder = Letters(rows=2)
     vectors_of(["abc", "a" * 9, "aaa", "b" * 10, "c", "b"], encoder, 26)
     assert sorted(map(sorted, encoder.batches)) == [["aaa", "abc"], ["a" * 9, "b" * 10], ["b", "c"]]
@@ -55,7 +55,7 @@ def test_a_padded_length_holds_the_text_and_wastes_little(n_tokens, max_tokens):
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
-def test_a_vector_without_direction_names_its_record(value):
+def test_a_vector_that_is_zero_or_not_finite_names_its_record(value):
     with pytest.raises(DataError, match="record r2"):
         vectors_of(["ab", "cd", "faulty", "ef"], Letters(faulty=value), 26)
 
@@ -63,7 +63,7 @@ def test_a_vector_without_direction_names_its_record(value):
 def test_a_stream_is_not_read_far_ahead_of_what_is_done():
     taken = []
     stream = (taken.append(i) or i for i in range(100))
-    done = as_done(lambda i: -i, stream, n_threads=2)
+    done = map_unordered(lambda i: -i, stream, n_threads=2)
     first = next(done)
     assert first[1] == -first[0]
     assert len(taken) <= 4
@@ -87,7 +87,9 @@ def test_vectors_are_those_of_the_library(minilm, plain):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_vector_has_the_same_bytes_in_any_company(precision, minilm, minilm_bfloat16):
+def test_a_vector_has_the_same_bytes_whatever_texts_come_with_it(
+    precision, minilm, minilm_bfloat16
+):
     encoder = {"float32": minilm, "bfloat16": minilm_bfloat16}[precision]
     expected = vectors_of(TEXTS, encoder)
     for seed in range(5):
@@ -108,55 +110,55 @@ def test_the_number_of_threads_changes_no_byte(minilm, monkeypatch):
 
 
 class InTurn:
-    """An engine that works on the shards one after the other, in this process."""
+    """An engine that works on the shards one after another, in this process."""
 
     map = staticmethod(map)
 
 
-def test_shards_have_the_bytes_of_the_whole(minilm, monkeypatch):
+def test_shards_have_the_bytes_of_the_whole_pool(minilm, monkeypatch):
     monkeypatch.setattr("tasks.embed.step.SHARD_TEXTS", 4)
-    entries = [Entry(f"r{i}", text) for i, text in enumerate([*TEXTS, "one " * 300])]
-    recipe = Recipe(MODEL, Precision.FLOAT32, 256, 128)
-    blocks = list(embed(entries, minilm, recipe, InTurn()))
-    assert [sorted(block.rows) for block in blocks] == [[0, 1, 2, 3], [4, 5, 6]]
-    assert [block.n_full for block in blocks] == [0, 1]
-    expected = vectors_of([entry.text for entry in entries], minilm)
-    for block in blocks:
-        assert block.vectors.tobytes() == expected[block.rows].tobytes()
+    records = [PoolText(f"r{i}", text) for i, text in enumerate([*TEXTS, "one " * 300])]
+    spec = EncoderSpec(MODEL, Precision.FLOAT32, 256, 128)
+    batches = list(embed(records, minilm, spec, InTurn()))
+    assert [sorted(batch.rows) for batch in batches] == [[0, 1, 2, 3], [4, 5, 6]]
+    assert [batch.n_full for batch in batches] == [0, 1]
+    expected = vectors_of([record.text for record in records], minilm)
+    for batch in batches:
+        assert batch.vectors.tobytes() == expected[batch.rows].tobytes()
 
 
-@pytest.mark.parametrize("trait", ["model", "torch", "processor", "rounding"])
-def test_a_worker_that_embeds_otherwise_is_refused(trait, minilm):
-    recipe = Recipe(MODEL, Precision.FLOAT32, 256, 128)
-    with pytest.raises(DataError, match=f"otherwise than the driver: another {trait}\n") as caught:
-        block_of([Entry("r0", "text")], recipe, traits_of(minilm) | {trait: "?"})
+@pytest.mark.parametrize("part", ["model", "torch", "processor", "rounding"])
+def test_a_worker_that_embeds_differently_is_refused(part, minilm):
+    spec = EncoderSpec(MODEL, Precision.FLOAT32, 256, 128)
+    with pytest.raises(DataError, match=f"differently from the driver: another {part}\n") as caught:
+        embed_shard([PoolText("r0", "text")], spec, fingerprint(minilm) | {part: "?"})
     assert "a worker on" in caught.value.where
 
 
-def test_processors_that_round_otherwise_have_other_traits(minilm, monkeypatch):
-    traits = traits_of(minilm)
-    assert traits_of(minilm) == traits
+def test_processors_that_round_differently_have_other_fingerprints(minilm, monkeypatch):
+    expected = fingerprint(minilm)
+    assert fingerprint(minilm) == expected
     encode = minilm.encode
     monkeypatch.setattr(minilm, "encode", lambda batch: np.nextafter(encode(batch), np.float32(2)))
-    other = traits_of(minilm)
-    assert {name for name in traits if traits[name] != other[name]} == {"rounding"}
+    other = fingerprint(minilm)
+    assert {name for name in expected if expected[name] != other[name]} == {"rounding"}
 
 
 def test_a_worker_that_lacks_the_model_says_what_to_do(tmp_path, minilm):
-    recipe = Recipe(str(tmp_path / "mine"), Precision.FLOAT32, 256, 128)
+    spec = EncoderSpec(str(tmp_path / "mine"), Precision.FLOAT32, 256, 128)
     with pytest.raises(DataError, match=r"cannot load the driver's model: .*no folder") as caught:
-        block_of([Entry("r0", "text")], recipe, traits_of(minilm))
+        embed_shard([PoolText("r0", "text")], spec, fingerprint(minilm))
     assert f"Put {tmp_path / 'mine'} where each worker finds it" in caught.value.fix
 
 
-def test_no_more_is_read_than_the_model_can_and_the_setting_says(load, minilm):
+def test_a_text_is_cut_off_at_the_model_s_limit_and_at_max_tokens(load, minilm):
     assert load(max_tokens=512).max_tokens == 256
     short = load(max_tokens=8)
     assert short.max_tokens == 8
     alike = ["one two three four five six" + tail for tail in (" seven", " eight nine ten")]
     assert np.array_equal(*vectors_of(alike, short))
     assert not np.array_equal(*vectors_of(alike, minilm))
-    full = [reading.is_full for reading in minilm.read(["one two", "one " * 254, "one " * 500])]
+    full = [reading.is_full for reading in minilm.tokenize(["one two", "one " * 254, "one " * 500])]
     assert full == [False, True, True]
 
 
@@ -199,7 +201,7 @@ def test_the_packaged_model_is_found_by_its_names(name):
     assert (Path(folder) / "model.safetensors").is_file()
 
 
-def test_a_worker_is_told_a_name_or_the_whole_path(tmp_path, monkeypatch):
+def test_a_worker_gets_a_name_or_the_whole_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ("models/mine", MODEL):
         Path(folder).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Export: every format gives back the texts it was given, and nothing unvalidated goes out."""
+"""Every exported format preserves the texts, and only a validated selection is exported."""
 
 import csv
 import io
@@ -13,8 +13,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from tasks.export.lines import CSV_COLUMNS, TOLD, safe_cell
-from tasks.export.step import FILE_NAMES, Format, check, export, work
+from tasks.export.formats import (
+    CSV_COLUMNS,
+    FORMATS,
+    PROVENANCE_FIELDS,
+    alpaca_lines,
+    chat_lines,
+    csv_lines,
+    safe_cell,
+)
+from tasks.export.step import check, work
 from tasks.lib.core.errors import CheckFailed, ParamError
 from tasks.lib.core.records import record_id, record_text
 from tasks.lib.core.schemas import SELECTED
@@ -58,8 +66,7 @@ RECORDS = st.lists(
 SOME = [record("Name a bridge."), record("=1+1", "x\ny", "two"), record("Say «hi» 🥨")]
 
 
-def lines_of(records: list[dict[str, Any]], file_format: Format) -> list[dict[str, Any]]:
-    text = "".join(export(records, file_format))
+def parse(text: str) -> list[dict[str, Any]]:
     assert text.endswith("\n")
     # splitlines, since a reader may break lines wherever Python does
     return [json.loads(line) for line in text.splitlines()]
@@ -71,24 +78,24 @@ def cells_of(text: str) -> list[list[str]]:
 
 @settings(deadline=None)
 @given(RECORDS)
-def test_alpaca_gives_back_every_text(records: list[dict[str, Any]]):
-    for line, given_record in zip(lines_of(records, Format.ALPACA), records, strict=True):
+def test_alpaca_preserves_every_text(records: list[dict[str, Any]]):
+    for line, given_record in zip(parse("".join(alpaca_lines(records))), records, strict=True):
         assert line["output"] == (given_record["output"] or "")
-        for name in ("id", "instruction", "input", *TOLD):
+        for name in ("id", "instruction", "input", *PROVENANCE_FIELDS):
             assert line[name] == given_record[name]
 
 
 @settings(deadline=None)
 @given(RECORDS)
-def test_chat_gives_back_every_text_in_turns(records: list[dict[str, Any]]):
-    for line, given_record in zip(lines_of(records, Format.CHAT), records, strict=True):
+def test_chat_preserves_every_text_in_turns(records: list[dict[str, Any]]):
+    for line, given_record in zip(parse("".join(chat_lines(records))), records, strict=True):
         user = record_text(given_record["instruction"], given_record["input"])
         turns = [("user", user)]
         if given_record["output"] is not None:
             turns.append(("assistant", given_record["output"]))
         assert [(message["role"], message["content"]) for message in line["messages"]] == turns
         assert line["id"] == given_record["id"]
-        assert line["provenance"] == {name: given_record[name] for name in TOLD}
+        assert line["provenance"] == {name: given_record[name] for name in PROVENANCE_FIELDS}
 
 
 def plain(cell: str) -> str:
@@ -97,8 +104,8 @@ def plain(cell: str) -> str:
 
 @settings(deadline=None)
 @given(RECORDS)
-def test_csv_gives_back_every_text_and_an_empty_output(records: list[dict[str, Any]]):
-    header, *rows = cells_of("".join(export(records, Format.CSV)))
+def test_csv_preserves_every_text_with_an_empty_output(records: list[dict[str, Any]]):
+    header, *rows = cells_of("".join(csv_lines(records)))
     assert tuple(header) == CSV_COLUMNS
     for row, given_record in zip(rows, records, strict=True):
         cells = dict(zip(header, map(plain, row), strict=True))
@@ -108,33 +115,33 @@ def test_csv_gives_back_every_text_and_an_empty_output(records: list[dict[str, A
 
 @settings(deadline=None, max_examples=25)
 @given(RECORDS)
-def test_parquet_gives_back_every_column(
+def test_parquet_preserves_every_column(
     tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]]
 ):
     root = workspace(tmp_path_factory.mktemp("parquet"), records, ["parquet"])
     Stage("export", root).run(work)
-    path = root / "data" / "export" / FILE_NAMES[Format.PARQUET]
+    path = root / "data" / "export" / "selection.parquet"
     assert read_table(path, SELECTED).to_pylist() == records
 
 
 @given(TEXTS)
 @example("")
-def test_a_cell_can_be_made_plain_again(text: str):
+def test_a_cell_can_be_restored(text: str):
     assert plain(safe_cell(text)) == text
 
 
 @given(st.sampled_from("=+-@\t\r\n＝＋－＠'"), TEXTS)
-def test_no_cell_can_be_taken_for_a_formula(first: str, text: str):
+def test_no_cell_looks_like_a_formula(first: str, text: str):
     assert safe_cell(first + text) == "'" + first + text
 
 
 @pytest.mark.parametrize("text", ["1234567890123456", "12e4567890123456", "0012", "1,234.50", "7"])
-def test_no_cell_can_be_taken_for_a_number(text: str):
+def test_no_cell_looks_like_a_number(text: str):
     assert safe_cell(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", ["", "a=1", "3 uses of wax", "a1b2c3d4e5f60718", "12e3x", "e"])
-def test_a_harmless_cell_stays_as_it_is(text: str):
+def test_a_harmless_cell_is_unchanged(text: str):
     assert safe_cell(text) == text
 
 
@@ -161,7 +168,7 @@ def exported(root: Path) -> dict[str, bytes]:
 
 
 def test_every_format_is_written_the_same_each_time_with_plain_line_ends(tmp_path: Path):
-    root = workspace(tmp_path, SOME, [file_format.value for file_format in Format])
+    root = workspace(tmp_path, SOME, list(FORMATS))
     files = exported(root)
     assert set(files) == {
         *("selection.alpaca.jsonl", "selection.chat.jsonl"),
@@ -175,7 +182,7 @@ def test_every_format_is_written_the_same_each_time_with_plain_line_ends(tmp_pat
     assert pq.read_metadata(root / "data/export/selection.parquet").num_rows == len(SOME)
 
 
-def test_what_was_exported_before_and_is_not_asked_for_any_more_goes(tmp_path: Path):
+def test_files_of_formats_that_are_no_longer_asked_for_are_removed(tmp_path: Path):
     root = workspace(tmp_path, SOME, ["chat", "csv"])
     assert set(exported(root)) == {"selection.chat.jsonl", "selection.csv"}
     params = YAML(typ="safe").load(root / "params.yaml")
@@ -185,7 +192,7 @@ def test_what_was_exported_before_and_is_not_asked_for_any_more_goes(tmp_path: P
 
 
 @pytest.mark.parametrize("result", ['{"success": false}', "{}", "[]", '{"success": "true"}', "no"])
-def test_nothing_unvalidated_is_exported(tmp_path: Path, result: str):
+def test_only_a_validated_selection_is_exported(tmp_path: Path, result: str):
     root = workspace(tmp_path, SOME, ["csv"])
     (root / "data/validate/result.json").write_text(result)
     with pytest.raises(CheckFailed, match="expected a validated selection"):
@@ -194,19 +201,21 @@ def test_nothing_unvalidated_is_exported(tmp_path: Path, result: str):
 
 
 @pytest.mark.parametrize(
-    ("formats", "said"),
+    ("formats", "message"),
     [
         ([], "export.formats: "),
         (["csv", "csv"], "export.formats: each format can be named once"),
-        (["xlsx"], "export.formats.0: .*'alpaca', 'chat', 'csv' or 'parquet', not 'xlsx'"),
+        (["xlsx"], "export.formats.0: expected one of alpaca, chat, csv, parquet, not 'xlsx'"),
         ("csv", "export.formats: "),
     ],
 )
-def test_formats_are_a_list_of_known_ones_without_repeats(formats: Any, said: str):
-    with pytest.raises(ParamError, match=said):
+def test_formats_are_a_list_of_known_names_without_duplicates(formats: Any, message: str):
+    with pytest.raises(ParamError, match=message):
         check({"export": {"formats": formats}})
 
 
 def test_the_columns_of_the_schema_are_those_that_are_exported():
     table = pa.Table.from_pylist(SOME, schema=SELECTED)
-    assert {*TOLD, "id", "instruction", "input", "output", "extra"} == set(table.column_names)
+    assert {*PROVENANCE_FIELDS, "id", "instruction", "input", "output", "extra"} == set(
+        table.column_names
+    )

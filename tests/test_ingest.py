@@ -1,7 +1,9 @@
-"""The step ingest: whatever the source holds, a pool whose rows add up, or a clear refusal."""
+"""The step ingest: any source gives a pool whose rows add up, or a clear refusal."""
 
 import json
+import logging
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -10,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.ingest.classify import Kept
-from tasks.ingest.step import Ingest, check, work
-from tasks.ingest.tally import Dropped, Tally, refuse_poor
-from tasks.lib.core.drops import IngestDrop
+from tasks.ingest.classify import KeptRow
+from tasks.ingest.params import Ingest
+from tasks.ingest.step import check, work
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.records import record_id
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
@@ -22,42 +23,6 @@ from tasks.lib.core.tables import read_table
 from tests.ingest_rows import SECTION, parts, record, results
 
 ROOT = Path(__file__).parents[1]
-
-
-def tally(kept, **dropped):
-    counts = Tally(kept=kept)
-    for reason, n in dropped.items():
-        for line in range(1, n + 1):
-            counts.drop(Dropped(line, IngestDrop(reason), "why"))
-    return counts
-
-
-def test_too_many_faulty_rows_stop_the_run_with_their_reasons():
-    with pytest.raises(DataError) as caught:
-        refuse_poor(tally(90, excluded=3, nul=6, too_long=1), 0.05, "pool.csv")
-    message = str(caught.value)
-    assert "7 of 100 rows (7.0%) are faulty" in message
-    assert "nul: 6, such as line 1 (why); line 2 (why); line 3 (why)\n" in message
-    assert "too_long: 1, such as line 1 (why)" in message
-    assert "excluded" not in message
-    assert "-S ingest.max_dropped=0.07" in message
-
-
-def test_rows_left_out_on_purpose_do_not_count_as_faulty():
-    refuse_poor(tally(1, excluded=50, repeated=49), 0.0, "pool.csv")
-    refuse_poor(tally(95, nul=5), 0.05, "pool.csv")
-
-
-def test_no_rows_or_none_left_stop_the_run():
-    with pytest.raises(DataError, match="no rows"):
-        refuse_poor(tally(0), 1.0, "pool.csv")
-    with pytest.raises(DataError, match=r"all 2 rows are dropped\n  excluded: 2"):
-        refuse_poor(tally(0, excluded=2), 1.0, "pool.csv")
-
-
-def test_the_summary_counts_every_row_once():
-    text = str(tally(1000, excluded=3, repeated=2, nul=1, not_json=1))
-    assert text == "1,007 rows, 1,000 kept, 3 excluded, 2 repeated, 2 faulty"
 
 
 @pytest.fixture
@@ -70,9 +35,7 @@ def workspace(tmp_path, monkeypatch):
 def run(workspace, content, **changes):
     (workspace / "pool.jsonl").write_bytes(content)
     # JSON is YAML, and so a params file.
-    (workspace / "params.yaml").write_text(
-        json.dumps({"engine": "local", "ingest": {**SECTION, **changes}})
-    )
+    (workspace / "params.yaml").write_text(json.dumps({"ingest": {**SECTION, **changes}}))
     Stage("ingest", workspace).run(work)
     folder = workspace / "data" / "ingest"
     pool = read_table(folder / "pool.parquet", POOL).to_pylist()
@@ -118,6 +81,50 @@ def test_the_same_source_gives_the_same_bytes_in_any_folder(workspace):
     assert [(workspace / "data/ingest" / name).read_bytes() for name in files] == first
 
 
+GOOD = [{"prompt": f"Q{n}"} for n in range(95)]
+EXCLUDED = {"prompt": "Q", "split": "test"}
+NUL = {"prompt": "\0"}
+
+
+def jsonl(*rows):
+    return "\n".join(map(json.dumps, rows)).encode()
+
+
+def test_too_many_faulty_rows_stop_the_run_with_their_reasons(workspace):
+    content = jsonl(*GOOD[:90], *[EXCLUDED] * 3, *[NUL] * 6, {"prompt": "Q" * 1001})
+    with pytest.raises(DataError) as caught:
+        run(workspace, content, exclude={"split": "test"})
+    message = str(caught.value)
+    assert "7 of 100 rows (7.0%) are faulty" in message
+    assert re.search(r"nul: 6, such as line 94 \(.*\); line 95 \(.*\); line 96 \(.*\)\n", message)
+    assert "too_long: 1, such as line 100 (instruction has 1001 characters)" in message
+    assert "excluded" not in message
+    assert "-S ingest.max_dropped=0.07" in message
+
+
+def test_a_share_of_faulty_rows_at_the_limit_is_accepted_and_logged(workspace, caplog):
+    caplog.set_level(logging.INFO, "selectllm")
+    run(
+        workspace,
+        jsonl(*GOOD[:91], GOOD[0], *[EXCLUDED] * 3, *[NUL] * 5),
+        exclude={"split": "test"},
+    )
+    assert "100 rows, 91 kept, 3 excluded, 1 repeated, 5 faulty" in caplog.text
+
+
+def test_excluded_and_repeated_rows_do_not_count_as_faulty(workspace):
+    content = jsonl(*[GOOD[0]] * 50, *[EXCLUDED] * 50)
+    pool, _ = run(workspace, content, max_dropped=0.0, exclude={"split": "test"})
+    assert len(pool) == 1
+
+
+def test_a_file_without_rows_or_without_kept_rows_stops_the_run(workspace):
+    with pytest.raises(DataError, match="has no rows"):
+        run(workspace, b"\n", max_dropped=1.0)
+    with pytest.raises(DataError, match=r"all 2 rows are dropped\n  excluded: 2"):
+        run(workspace, jsonl(EXCLUDED, EXCLUDED), exclude={"split": "test"})
+
+
 def test_a_refused_source_leaves_no_output(workspace):
     with pytest.raises(DataError, match="are faulty"):
         run(workspace, b'{"prompt": "Q"}\n{oops\n')
@@ -141,9 +148,9 @@ def test_a_refused_source_leaves_no_output(workspace):
 )
 def test_params_are_checked_before_a_run(workspace, changes, message):
     (workspace / "pool.jsonl").write_text("{}")
-    assert check({"engine": "local", "ingest": SECTION}) == Ingest.model_validate(SECTION)
+    assert check({"ingest": SECTION}) == Ingest.model_validate(SECTION)
     with pytest.raises(CurationError, match=message):
-        check({"engine": "local", "ingest": {**SECTION, **changes}})
+        check({"ingest": {**SECTION, **changes}})
 
 
 TEXT = st.text(st.characters(), max_size=8)  # with NUL, surrogates and every kind of space
@@ -169,18 +176,18 @@ def rows_of(instructions):
     )
 
 
-SHORT = st.sampled_from("abc")  # so that some are equal
+SHORT = st.sampled_from("abc")  # to get equal rows
 ROWS = rows_of(st.one_of(JSON, SHORT, TURNS))
 
 
 @given(ROWS)
 def test_every_row_is_kept_or_dropped_and_ids_are_unique(rows):
-    found = results([*rows, {"instruction": "x", "split": ""}], exclude={"split": ["a", True, 0]})
-    assert [result.line for result in found] == list(range(1, len(rows) + 2))
-    ids = [result.record.id for result in found if isinstance(result, Kept)]
+    outcome = results([*rows, {"instruction": "x", "split": ""}], exclude={"split": ["a", True, 0]})
+    assert [result.line for result in outcome] == list(range(1, len(rows) + 2))
+    ids = [result.record.id for result in outcome if isinstance(result, KeptRow)]
     assert len(ids) == len(set(ids))
-    for result in found:
-        if isinstance(result, Kept):
+    for result in outcome:
+        if isinstance(result, KeptRow):
             assert isinstance(json.loads(result.record.extra), dict)
             "".join(filter(None, result.record)).encode("utf-8")
         else:
@@ -189,17 +196,17 @@ def test_every_row_is_kept_or_dropped_and_ids_are_unique(rows):
 
 @given(rows_of(st.one_of(st.none(), st.integers(), TEXT, SHORT)))
 def test_ids_do_not_depend_on_the_order_of_rows(rows):
-    def ids(some):
-        return {result.record.id for result in results(some) if isinstance(result, Kept)}
+    def ids(rows):
+        return {result.record.id for result in results(rows) if isinstance(result, KeptRow)}
 
     assert ids(random.Random(0).sample(rows, len(rows))) == ids(rows)
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
-def test_text_that_was_kept_once_is_kept_as_it_is(instruction, input_text, output):
+def test_kept_text_is_kept_unchanged_the_next_time(instruction, input_text, output):
     rows = [{"instruction": instruction, "input": input_text, "output": output}]
     (first,) = results(rows)
-    if isinstance(first, Kept):
+    if isinstance(first, KeptRow):
         plain = instruction.replace("\r\n", "\n").replace("\r", "\n").strip()
         assert first.record.instruction == plain
         assert record(
@@ -212,9 +219,7 @@ LINE = st.one_of(st.binary(max_size=20), ROWS.map(lambda rows: json.dumps(rows[0
 
 @settings(max_examples=50)
 @given(st.lists(LINE, max_size=6).map(b"\n".join), st.sampled_from([0.0, 1.0]))
-def test_whatever_a_jsonl_file_holds_the_step_ends_in_a_pool_or_a_curation_error(
-    tmp_path_factory, content, max_dropped
-):
+def test_any_jsonl_file_gives_a_pool_or_a_curation_error(tmp_path_factory, content, max_dropped):
     workspace = tmp_path_factory.getbasetemp() / "any_bytes"
     workspace.mkdir(exist_ok=True)
     shutil.copy(ROOT / "dvc.yaml", workspace)

@@ -148,6 +148,7 @@ def test_ten_thousand_replies_are_tried():
     assert sum(N_EXAMPLES.values()) == 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", REPLIES)
 def test_any_reply_gives_valid_picks_or_a_named_fault(kind):
     @settings(max_examples=N_EXAMPLES[kind], deadline=None, suppress_health_check=[*HealthCheck])

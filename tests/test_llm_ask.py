@@ -65,7 +65,7 @@ def test_the_first_calls_are_spread_over_the_time_that_one_takes():
         return came
 
     came = asyncio.run(run())
-    assert 0.15 < came[9] - came[0] < 2
+    assert 0.15 < came[9] - came[0] < 10
 
 
 def test_answers_come_in_the_order_of_their_questions():

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
@@ -15,6 +14,7 @@ from tasks.llm_select.verdicts import PickMethod
 from tests.conftest import PROJECT
 from tests.fake_provider import USD_IN, late
 from tests.judge_desk import USELESS, questions
+from tests.workspaces import PATIENCE_S, wait_until
 
 
 @pytest.mark.parametrize("concurrency", [1, 8, 64])
@@ -89,10 +89,9 @@ def test_two_runs_at_once_buy_each_answer_once_and_pay_once(provider, put, tmp_p
         text=True,
     )
     with beside:
-        while not provider.calls and beside.poll() is None:
-            time.sleep(0.01)
+        wait_until(lambda: provider.calls or beside.poll() is not None)
         mine = put(provider.deployment(), questions(25), concurrency=4)
-        theirs = json.loads(beside.communicate(timeout=30)[0])
+        theirs = json.loads(beside.communicate(timeout=PATIENCE_S)[0])
     assert [list(verdict.slots) for verdict in mine] == theirs
     assert len(provider.calls) == 25
     assert Counter(book()) == {"answer": 25}
@@ -116,7 +115,7 @@ deployment = {
     "input_cost_per_token": 1e-6, "output_cost_per_token": 4e-6,
 }
 routes = load_chain({"models": {"mine": deployment}}, "mine", [])
-calls = CallSettings(0, 64, 3, 10.0, 4, backoff_s=0.01)
+calls = CallSettings(0, 64, 3, 50.0, 4, backoff_s=0.01)
 settings = JudgeSettings(PROMPT, False, 1, 500, calls)
 
 async def talk(journal):

@@ -9,8 +9,9 @@ import pytest
 
 from tasks.lib.core.stage import QUIET, run_step
 from tasks.llm_select.step import work
-from tests.metered_provider import MeteredProvider, faulty
-from tests.money_desk import Desk, assert_books_agree, assert_covers
+from tests.fake_provider import FakeProvider, fault, faulty
+from tests.money_desk import MoneyDesk, assert_books_agree, assert_covers
+from tests.workspaces import PATIENCE_S
 
 N_KILLS = 20
 CONCURRENCY = 8
@@ -20,18 +21,18 @@ def some_prose(seed):
     """Faults at random, and prose whenever certain questions are first put."""
     others = faulty(("500", "429 with Retry-After", "body cut short"), rate=0.1, seed=seed)
 
-    def choose(call):
-        is_first = not call.is_reask
-        return "prose" if is_first and "topic 1" in call.block.texts[0] else others(call)
+    def behave(call):
+        is_chatty = not call.is_reask and "topic 1" in call.block.texts[0]
+        return (fault("prose") if is_chatty else others)(call)
 
-    return choose
+    return behave
 
 
 @pytest.fixture(scope="module")
 def forked():
     """Starts the step in the current folder as a process of its own, LiteLLM loaded already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["litellm", "tasks.llm_select.step", "tasks.lib.gateway.client"])
+    context.set_forkserver_preload(["litellm", "tasks.llm_select.step", "tasks.lib.gateway.endpoint"])
     old = dict(os.environ)
     os.environ.update(QUIET)  # what the step would set before it loads LiteLLM
     os.environ.pop("DVC_ROOT", None)
@@ -50,34 +51,33 @@ def forked():
 def test_killed_at_20_moments_a_run_ends_in_the_same_bytes_and_buys_nothing_twice(
     tmp_path, monkeypatch, forked
 ):
-    killed, undisturbed = (Desk(tmp_path / name, 100) for name in ("killed", "undisturbed"))
+    killed, undisturbed = (MoneyDesk(tmp_path / name, 100) for name in ("killed", "undisturbed"))
     rng = random.Random(5)
-    with MeteredProvider(some_prose(5), latency_s=(0.02, 0.06)) as provider:
+    with FakeProvider(some_prose(5), latency_s=(0.02, 0.06)) as provider:
         killed.set(provider.deployment(), concurrency=CONCURRENCY)
         monkeypatch.chdir(killed.root)
         for i in range(N_KILLS):
             n_before = len(provider.book)
             process = forked()
             if i % 4 == 0:  # at any time, also before the first call
-                time.sleep(rng.uniform(0.05, 1.0))
+                process.join(rng.uniform(0.05, 1.0))
             else:  # amid the calls
                 n_calls = rng.randint(1, 9)
                 while len(provider.book) < n_before + n_calls and process.is_alive():
                     time.sleep(0.001)
-                time.sleep(rng.uniform(0, 0.06))
+                process.join(rng.uniform(0, 0.06))
             assert process.is_alive(), f"it had ended before kill {i + 1}"
             process.kill()
             process.join()
-        last = killed.step()
-        assert last.wait(60) == 0, last.stderr.read()
-        last.communicate()
-    with MeteredProvider(some_prose(9)) as other:
+        last = killed.run_program()
+        assert last.returncode == 0, last.stderr
+    with FakeProvider(some_prose(9)) as other:
         undisturbed.set(other.deployment(), concurrency=CONCURRENCY)
         monkeypatch.chdir(undisturbed.root)
         process = forked()
         process.join()
         assert process.exitcode == 0
-    assert killed.outputs() == undisturbed.outputs()
+    assert killed.bytes() == undisturbed.bytes()
     ledger = killed.ledger()
     outcomes = [row.outcome for row in ledger]
     n_lost = outcomes.count("lost")
@@ -90,14 +90,14 @@ def test_killed_at_20_moments_a_run_ends_in_the_same_bytes_and_buys_nothing_twic
 
 @pytest.mark.slow
 def test_two_runs_at_once_buy_each_answer_once(tmp_path):
-    first = Desk(tmp_path / "first", 60)
-    second = Desk(tmp_path / "second", 60, is_reversed=True)  # else it would trail behind
-    with MeteredProvider(latency_s=(0.2, 0.4)) as provider:
+    first = MoneyDesk(tmp_path / "first", 60)
+    second = MoneyDesk(tmp_path / "second", 60, is_reversed=True)  # else it would trail behind
+    with FakeProvider(latency_s=(0.2, 0.4)) as provider:
         for desk in (first, second):
             desk.set(provider.deployment(), concurrency=4)
         shared = {"DVC_ROOT": str(first.root)}  # as in the copies that DVC makes for experiments
-        steps = [desk.step(**shared) for desk in (first, second)]
-        said = [step.communicate(timeout=100)[1] for step in steps]
+        steps = [desk.start(**shared) for desk in (first, second)]
+        said = [step.communicate(timeout=PATIENCE_S)[1] for step in steps]
     assert [step.returncode for step in steps] == [0, 0], said
     assert len(provider.book) == first.n_prompts
     assert_books_agree(first.ledger(), provider)

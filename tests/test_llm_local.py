@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from tasks.lib.gateway.local_server import PACKAGES, LocalServer
 from tasks.lib.gateway.local_server_process import CONTEXT_TOKENS, LOCAL_NAME
 from tasks.llm_select.picks import answer_schema, parse_picks
 from tasks.llm_select.prompt import read_prompt
-from tests.conftest import PROJECT
+from tests.workspaces import PATIENCE_S, PROJECT, wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -92,17 +91,9 @@ def servers(pid=None):
     return [child for child in below if "tasks.lib.gateway.local_server_process" in child.cmdline()]
 
 
-def is_gone(process, within_s):
-    gone, _ = psutil.wait_procs([process], timeout=within_s)
+def is_gone(process):
+    gone, _ = psutil.wait_procs([process], timeout=PATIENCE_S)
     return bool(gone) or process.status() == psutil.STATUS_ZOMBIE  # nobody reaps an orphan
-
-
-def wait_for(condition, within_s=60.0):
-    end = time.monotonic() + within_s
-    while not (value := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return value
 
 
 def python(*words, path=(), **options):
@@ -148,7 +139,7 @@ def test_a_server_that_died_is_started_anew():
     with LocalServer() as server:
         (process,) = servers()[-1:]
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE_S)
         assert httpx.get(f"{server.start()}/models").json()["data"][0]["id"] == LOCAL_NAME
 
 
@@ -158,16 +149,16 @@ def test_it_dies_with_a_parent_that_is_killed():
         assert parent.stdout.readline().startswith("http://127.0.0.1:")
         (process,) = servers(parent.pid)
         parent.send_signal(signal.SIGKILL)
-        assert is_gone(process, within_s=5)
+        assert is_gone(process)
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.4])
 def test_it_dies_with_a_parent_that_is_killed_while_it_starts(after_s):
     with python("-c", START) as parent:
-        (process,) = wait_for(lambda: servers(parent.pid))
-        time.sleep(after_s)
+        (process,) = wait_until(lambda: servers(parent.pid))
+        psutil.wait_procs([process], timeout=after_s)
         parent.send_signal(signal.SIGKILL)
-        assert is_gone(process, within_s=60)  # loading is not interrupted
+        assert is_gone(process)  # loading is not interrupted
         assert parent.stdout.read() == ""  # it was not ready yet
 
 

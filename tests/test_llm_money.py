@@ -5,32 +5,32 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_provider import Call, Response, fails, honest, says
-from tests.metered_provider import FAULTS, MeteredProvider, faulty
-from tests.money_desk import Desk, assert_books_agree, price
+from tests.fake_provider import FAULTS, Call, FakeProvider, Response, fails, faulty, honest, says
+from tests.money_desk import MoneyDesk, assert_books_agree, price
+from tests.workspaces import PATIENCE_S
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path / "desk", 16)
+def desk(tmp_path, warm_client):
+    return MoneyDesk(tmp_path / "desk", 16)
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_run_survives_a_fault_and_the_books_agree(desk, name):
-    with MeteredProvider(faulty([name], rate=0.3, seed=3)) as provider:
+    with FakeProvider(faulty([name], rate=0.3, seed=3)) as provider:
         selection = desk.select(provider)
         assert name in {entry.fault for entry in provider.book}
     chosen = [pick.candidate for pick in selection.selected]
     assert len(chosen) == len(set(chosen)) == desk.n_prompts
     assert not selection.is_partial
     assert_books_agree(desk.ledger(), provider)
-    if FAULTS[name].is_told:
+    if FAULTS[name].is_reported:
         assert max(provider.n_answers.values()) == 1
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_run_survives_a_mixture_of_all_faults_and_the_books_agree(desk, seed):
-    with MeteredProvider(faulty(FAULTS, rate=0.3, seed=seed)) as provider:
+    with FakeProvider(faulty(FAULTS, rate=0.3, seed=seed)) as provider:
         selection = desk.select(provider)
     chosen = [pick.candidate for pick in selection.selected]
     assert len(chosen) == len(set(chosen)) == desk.n_prompts
@@ -43,25 +43,23 @@ def test_a_run_survives_a_mixture_of_all_faults_and_the_books_agree(desk, seed):
 def test_the_provider_s_bill_stays_under_the_cap_and_a_higher_one_completes(
     tmp_path, monkeypatch, caplog, concurrency
 ):
-    desk = Desk(tmp_path / "desk", 80)
+    desk = MoneyDesk(tmp_path / "desk", 80, caplog)
     monkeypatch.chdir(desk.root)
     names = ("500", "prose", "429 with Retry-After", "body cut short", "no usage", "too long")
     chooser = faulty(names, rate=0.2, seed=concurrency)
-    with MeteredProvider(chooser, latency_s=(0.0, 0.05)) as provider:
+    with FakeProvider(chooser, latency_s=(0.0, 0.05)) as provider:
         for max_usd in (0.0, 0.02, 0.04, 1.0):
-            desk.set(provider.deployment(), concurrency=concurrency, max_usd=max_usd)
-            caplog.clear()
-            exit_code = desk.run()
+            done = desk.run(provider.deployment(), concurrency=concurrency, max_usd=max_usd)
             bill, is_whole = price(provider.billed_tokens), max_usd == 1.0
             assert bill <= max_usd
-            assert exit_code == 0, caplog.text
+            assert done.exit_code == 0, done.said
             usage = desk.usage()
             assert usage["partial"] == (None if is_whole else "max_usd")
             assert len(desk.selected()) == usage["selected"]
             if is_whole:
                 assert usage["selected"] == desk.n_prompts
             else:
-                assert ("PARTIAL" in caplog.text) and usage["selected"] < desk.n_prompts
+                assert ("PARTIAL" in done.said) and usage["selected"] < desk.n_prompts
                 assert bill >= max_usd / 3  # it does spend what it may
     assert_books_agree(desk.ledger(), provider)
 
@@ -91,16 +89,16 @@ def refuses_the_key(call: Call) -> Response:
 
 @pytest.mark.slow
 def test_a_key_is_nowhere_in_what_a_run_leaves_behind_or_says(tmp_path):
-    desk = Desk(tmp_path / "desk", 20)
+    desk = MoneyDesk(tmp_path / "desk", 20)
     events = desk.root / "events.jsonl"
     said = []
-    with MeteredProvider() as provider:
+    with FakeProvider() as provider:
         both = [provider.deployment(api_key=f"os.environ/{name}") for name in KEYS]
         for ends_with in (0, 2):
             provider.behave = refuses_the_key if ends_with else tells_the_key
             desk.set(both, concurrency=4, rationale=not ends_with)
-            step = desk.step(**KEYS, SELECTLLM_EVENTS=str(events))
-            said += step.communicate(timeout=100)
+            step = desk.start(**KEYS, SELECTLLM_EVENTS=str(events))
+            said += step.communicate(timeout=PATIENCE_S)
             assert step.returncode == ends_with, said
     heard = {call.headers["authorization"] for call in provider.calls}
     assert heard == {f"Bearer {key}" for key in KEYS.values()}

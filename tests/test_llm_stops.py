@@ -3,16 +3,14 @@
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from contextlib import closing
 
 import pytest
 
 from tasks.lib.core.schemas import PROMPTS, SELECTED
 from tasks.lib.core.tables import read_table
-from tests.fake_provider import FakeProvider, fails, late
+from tests.fake_provider import HANG_S, FakeProvider, fails, late
+from tests.workspaces import wait_until
 
 
 def test_a_refusal_ends_with_2_in_the_provider_s_words_and_leaves_the_outputs(desk):
@@ -44,18 +42,12 @@ def test_the_next_run_goes_on_where_a_broken_one_stopped(desk):
 def test_an_interrupted_run_ends_soon_and_keeps_its_answers(desk, how):
     with FakeProvider() as provider:
         provider.script(provider.behave, provider.behave)
-        provider.behave = late(60, provider.behave)
+        provider.behave = late(HANG_S, provider.behave)
         desk.set(provider.deployment())
-        program = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tasks.llm_select"],
-            cwd=desk.root,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        while len(provider.calls) < 4 and program.poll() is None:
-            time.sleep(0.05)
+        program = desk.start()
+        wait_until(lambda: len(provider.calls) >= 4 or program.poll() is not None)
         program.send_signal(how)
-        said = program.communicate(timeout=10)[1]
+        said = program.communicate(timeout=HANG_S / 2)[1]  # it does not wait for the late ones
     assert program.returncode == 130
     assert said.splitlines()[-1] == "interrupted; run it again to go on"
     assert "Traceback" not in said

@@ -1,4 +1,4 @@
-"""The step measure: every selection has its figures, and they are held against chance."""
+"""The step measure: every selection has its figures, compared with random ones."""
 
 import csv
 import io
@@ -15,16 +15,12 @@ from tasks.lib.core.params import read_params
 from tasks.lib.core.schemas import POOL, SELECTED, SELECTIONS, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import write_table
-from tasks.lib.similarity.cosine import unit
 from tasks.measure.step import check, work
 from tasks.measure.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER, as_csv
+from tests.pools import unit_vectors
 
 ROOT = Path(__file__).parents[1]
 SECTION = {"dimensions": 8, "shares": ["topic", "absent"], "n_test": 10, "n_resamples": 100}
-
-
-def unit_vectors(n, seed=0, d=6):
-    return unit(np.random.default_rng(seed).standard_normal((n, d)))
 
 
 OUTPUTS = [f"output number {i} {'x' * i}" for i in range(40)]
@@ -83,29 +79,29 @@ def run(workspace, **changes):
 
 
 def test_every_selection_has_every_figure(workspace):
-    told = run(workspace)
+    document = run(workspace)
     in_space = {"coverage_mean", "coverage_p95", "coverage_max", "facility_location", "redundancy"}
     in_space |= {"vendi", "student_rouge_l", "student_cosine"}
     in_text = {"distinct_2", "length_shift", "script_shift", "topic_shift"}
-    assert set(told["methods"]) == {"llm_select", "random", "k"}
-    for entry in told["methods"].values():
+    assert set(document["methods"]) == {"llm_select", "random", "k"}
+    for entry in document["methods"].values():
         assert set(entry["words"]) == set(entry["vectors"]) == in_space
         assert set(entry["text"]) == in_text
         assert entry["n_records"] == 10
-    assert told["methods"]["random"]["n_seeds"] == 2
-    assert set(told["lower_is_better"]) == set(LOWER_IS_BETTER)
+    assert document["methods"]["random"]["n_seeds"] == 2
+    assert set(document["lower_is_better"]) == set(LOWER_IS_BETTER)
     assert in_space | in_text == {
         *LOWER_IS_BETTER, *HIGHER_IS_BETTER, "length_shift", "script_shift", "topic_shift"
     }  # fmt: skip
 
 
 def test_dvcs_plots_get_a_line_a_method_with_the_figures_of_one_space(workspace):
-    told = run(workspace)["methods"]
+    document = run(workspace)["methods"]
     lines = csv.DictReader(io.StringIO((workspace / "data/measure/figures.csv").read_text()))
     plotted = {line["method"]: line for line in lines}
     assert list(plotted) == ["llm_select", "random", "k"]
     for method, line in plotted.items():
-        assert float(line["vendi"]) == told[method]["words"]["vendi"]["value"]
+        assert float(line["vendi"]) == document[method]["words"]["vendi"]["value"]
         assert line["n_records"] == "10"
     entry = {"n_records": 2, "words": {}}
     figure = {"value": 0.5}
@@ -113,22 +109,22 @@ def test_dvcs_plots_get_a_line_a_method_with_the_figures_of_one_space(workspace)
     assert alone == "method,n_records,vendi\na,2,0.5\nb,2,\n"
 
 
-def test_curves_tell_the_beginnings_of_every_selection(workspace):
-    told = run(workspace)
-    curves = told["curves"]
+def test_curves_show_the_prefixes_of_every_selection(workspace):
+    document = run(workspace)
+    curves = document["curves"]
     assert curves["sizes"] == [4, 10]
     assert set(curves["methods"]) == {"llm_select", "random", "k"}
     for method, figures in curves["methods"].items():
-        value = told["methods"][method]["words"]["coverage_mean"]["value"]
+        value = document["methods"][method]["words"]["coverage_mean"]["value"]
         small, whole = (point[0] for point in figures["words.coverage_mean"])
         assert small > whole == value
 
 
 def test_the_same_records_have_the_same_figures_under_any_name(workspace):
     select(workspace, {("k", 0): range(0, 40, 4)})
-    told = run(workspace)["methods"]
+    document = run(workspace)["methods"]
     ours, theirs = (
-        {g: told[m][g] for g in ("text", "words", "vectors")} for m in ("llm_select", "k")
+        {g: document[m][g] for g in ("text", "words", "vectors")} for m in ("llm_select", "k")
     )
     assert ours == theirs
 
@@ -136,12 +132,12 @@ def test_the_same_records_have_the_same_figures_under_any_name(workspace):
 def test_only_selections_by_a_models_answers_cost_anything(workspace):
     paid = {"calls": 40, "prompt_tokens": 400, "completion_tokens": 80, "usd": 0.25}
     (workspace / "data/baseline/usage.json").write_text(json.dumps({"random": paid}))
-    told = run(workspace)["methods"]
-    assert told["llm_select"]["cost"] == {
+    document = run(workspace)["methods"]
+    assert document["llm_select"]["cost"] == {
         "calls": 9, "prompt_tokens": 90, "completion_tokens": 8, "usd": None
     }  # fmt: skip
-    assert told["random"]["cost"] == paid
-    assert set(told["k"]["cost"].values()) == {0}
+    assert document["random"]["cost"] == paid
+    assert set(document["k"]["cost"].values()) == {0}
 
 
 def test_with_no_other_method_our_selection_is_measured_alone(workspace):

@@ -1,43 +1,28 @@
-"""The measures of a selection, on cases whose figures are known."""
+"""The metrics of a selection, on cases with known figures."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.baseline.by_text import at_random
+from tasks.baseline.by_text import random_rows
 from tasks.lib.similarity.corpus import Corpus
-from tasks.lib.similarity.cosine import unit
 from tasks.lib.similarity.words import distinct_2
-from tasks.measure import reference as rulers
+from tasks.measure import reference
+from tasks.measure.curves import curves, sizes
 from tasks.measure.intervals import Bootstrap, Interval, Mean, Quantile, Whole, p_random
-from tasks.measure.knn_student import Exam
+from tasks.measure.knn_probe import KnnProbe
 from tasks.measure.summary import Measured, overlap, summarise
-from tasks.measure.text_metrics import (
-    codes_of,
-    jensen_shannon,
-    length_bands,
-    script,
-    text_figures,
-)
-from tasks.measure.vector_metrics import spread_figures, vendi
-
-
-def unit_vectors(n, seed=0, d=6):
-    return unit(np.random.default_rng(seed).standard_normal((n, d)))
-
-
-def on_circle(*degrees):
-    angles = np.radians(degrees)
-    return np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
-
+from tasks.measure.text_metrics import codes_of, length_bands, script, text_metrics
+from tasks.measure.vector_metrics import vector_metrics, vendi
+from tests.pools import on_circle, unit_vectors
 
 # Spread
 
 
 def test_coverage_and_facility_location_of_a_known_case():
     vectors = on_circle(0, 60, 90, 180)
-    figures = spread_figures(vectors, vectors[[0]])
+    figures = vector_metrics(vectors, vectors[[0]])
     gaps = [0, 1, np.sqrt(2), 2]  # chords of 0, 60, 90 and 180 degrees
     assert figures["coverage_mean"].value == pytest.approx(np.mean(gaps), abs=1e-3)
     assert figures["coverage_p95"].value == pytest.approx(2)
@@ -47,17 +32,17 @@ def test_coverage_and_facility_location_of_a_known_case():
 
 
 def test_redundancy_is_the_mean_cosine_to_the_nearest_other():
-    figures = spread_figures(on_circle(0, 60, 180), on_circle(0, 60, 180))
+    figures = vector_metrics(on_circle(0, 60, 180), on_circle(0, 60, 180))
     assert figures["redundancy"].value == pytest.approx((0.5 + 0.5 - 0.5) / 3, abs=1e-6)
 
 
 def test_the_whole_pool_covers_itself():
-    figures = spread_figures(unit_vectors(30), unit_vectors(30))
+    figures = vector_metrics(unit_vectors(30), unit_vectors(30))
     assert figures["coverage_max"].value == pytest.approx(0, abs=1e-3)
     assert figures["facility_location"].value == pytest.approx(1)
 
 
-def test_vendi_counts_the_wholly_unlike():
+def test_vendi_counts_entirely_different_vectors():
     assert vendi(np.eye(5, dtype=np.float32)) == pytest.approx(5)
     assert vendi(on_circle(20, 20, 20)) == pytest.approx(1)
     assert vendi(np.repeat(np.eye(4, dtype=np.float32), [5, 5, 5, 5], axis=0)) == pytest.approx(4)
@@ -75,13 +60,6 @@ def test_vendi_is_that_of_the_square_matrix_of_cosines(n, seed):
 
 
 # Shares
-
-
-def test_jensen_shannon_of_known_shares():
-    half, one, other = np.array([0.5, 0.5]), np.array([1.0, 0.0]), np.array([0.0, 1.0])
-    assert jensen_shannon(half, half) == 0
-    assert jensen_shannon(one, other) == pytest.approx(1)
-    assert jensen_shannon(half, one) == pytest.approx(0.311278, abs=1e-6)
 
 
 def test_distinct_2_counts_pairs_of_neighbouring_words():
@@ -108,11 +86,11 @@ def test_lengths_fall_into_tenths_of_the_pool():
     assert len(set(length_bands(["same"] * 7).tolist())) == 1
 
 
-def test_a_shift_is_none_for_the_pool_itself_and_great_for_one_kind_alone():
+def test_a_shift_is_zero_for_the_pool_itself_and_large_for_one_kind_alone():
     labels = {"topic": codes_of(["a", "a", "b", None])}
     texts = ["one two"] * 4
     whole, part = (
-        text_figures(texts, labels, rows)["topic_shift"].value for rows in (range(4), [3])
+        text_metrics(texts, labels, rows)["topic_shift"].value for rows in (range(4), [3])
     )
     assert whole == 0
     # ours (0, 0, 1) beside the pool's (1/2, 1/4, 1/4), by hand
@@ -140,7 +118,7 @@ def test_bootstrap_intervals_cover_at_their_rate(draw, figure, truth):
     assert 0.89 <= rate <= 0.99
 
 
-def test_the_interval_of_a_mean_is_as_wide_as_theory_says():
+def test_the_interval_of_a_mean_has_the_width_of_theory():
     values = np.random.default_rng(0).normal(0, 1, 2000)
     low, high = Bootstrap(2000, 0).interval(Mean(values))
     assert high - low == pytest.approx(2 * 1.96 / np.sqrt(2000), rel=0.1)
@@ -150,7 +128,7 @@ def test_a_figure_of_a_whole_selection_has_no_interval():
     assert Bootstrap(100, 0).interval(Whole(3.0)) is None
 
 
-def test_a_quantile_is_a_value_that_came():
+def test_a_quantile_is_one_of_the_values():
     assert Quantile(np.arange(1.0, 101.0), 0.95).value == 95
     assert Bootstrap(100, 0).interval(Quantile(np.full(9, 2.0), 0.95)) == Interval(2.0, 2.0)
 
@@ -162,61 +140,61 @@ def test_the_rank_among_random_selections_is_a_p_value():
     assert p_random(2.0, chance, lower_is_better=True) == 3 / 20  # a tie is no win
 
 
-def test_chance_is_called_better_than_chance_no_more_often_than_it_should():
+def test_random_selections_are_significant_no_more_often_than_they_should_be():
     rng = np.random.default_rng(0)
     found = [p_random(x[0], x[1:], lower_is_better=True) for x in rng.random((4000, 21))]
     assert np.mean(np.array(found) <= 0.05) == pytest.approx(1 / 21, abs=0.014)
 
 
-# The student
+# The nearest-neighbour probe
 
 
 OUTPUTS = [f"output number {i} {'x' * i}" for i in range(40)]
 
 
-def test_the_student_answers_with_the_output_of_the_nearest_selected_record():
+def test_the_probe_answers_with_the_output_of_the_nearest_selected_record():
     vectors = on_circle(*np.arange(40))
     outputs = ["yes it is"] * 20 + ["no never"] * 20
-    exam = Exam(outputs, 40, seed=0)
-    rouge = exam.figures(vectors, np.array([9, 10, 11, 28, 29, 30]))["student_rouge_l"]
+    probe = KnnProbe(outputs, 40, seed=0)
+    rouge = probe.figures(vectors, np.array([9, 10, 11, 28, 29, 30]))["student_rouge_l"]
     assert rouge.value == 1
-    wrong = exam.figures(vectors, np.array([0, 1, 2]))["student_rouge_l"]
+    wrong = probe.figures(vectors, np.array([0, 1, 2]))["student_rouge_l"]
     assert wrong.value == 0.5
 
 
-def test_the_student_never_copies_the_answer_itself():
+def test_the_probe_never_copies_the_answer_itself():
     vectors = on_circle(*np.arange(40))
     outputs = [f"answer{i}" for i in range(40)]
-    figures = Exam(outputs, 40, seed=0).figures(vectors, np.arange(40))
+    figures = KnnProbe(outputs, 40, seed=0).figures(vectors, np.arange(40))
     assert figures["student_rouge_l"].values.tolist() == [0] * 40
     assert figures["student_cosine"].values.tolist() == [0] * 40
 
 
 def test_the_questions_are_the_same_for_every_selection_and_have_answers():
     outputs = [output if i % 2 else None for i, output in enumerate(OUTPUTS * 2)]
-    exam = Exam(outputs, 15, seed=0)
-    assert len(exam.test) == 15
-    assert all(exam.test % 2)
-    assert exam.test.tolist() == Exam(outputs, 15, seed=0).test.tolist()
-    assert exam.test.tolist() != Exam(outputs, 15, seed=1).test.tolist()
-    assert exam.figures(unit_vectors(80), np.array([0, 2, 4, 5])) == {}  # one output to learn from
+    probe = KnnProbe(outputs, 15, seed=0)
+    assert len(probe.test) == 15
+    assert all(probe.test % 2)
+    assert probe.test.tolist() == KnnProbe(outputs, 15, seed=0).test.tolist()
+    assert probe.test.tolist() != KnnProbe(outputs, 15, seed=1).test.tolist()
+    assert probe.figures(unit_vectors(80), np.array([0, 2, 4, 5])) == {}  # one output to learn from
 
 
-def test_there_is_no_student_where_there_are_hardly_any_outputs():
-    exam = Exam([None] * 30 + ["text"] * 19, 10, seed=0)
-    assert exam.figures(unit_vectors(49), np.arange(49)) == {}
+def test_there_is_no_probe_where_there_are_hardly_any_outputs():
+    probe = KnnProbe([None] * 30 + ["text"] * 19, 10, seed=0)
+    assert probe.figures(unit_vectors(49), np.arange(49)) == {}
 
 
-def test_what_is_drawn_to_measure_with_is_not_what_random_selects(monkeypatch):
+def test_what_is_sampled_to_measure_with_is_not_what_random_selects(monkeypatch):
     n, n_drawn = 5000, 1000
-    monkeypatch.setattr(rulers, "MAX_POOL", n_drawn)
+    monkeypatch.setattr(reference, "MAX_POOL", n_drawn)
     rows = np.arange(n, dtype=np.float32)[:, None]
     texts = [f"{['one', 'two', 'three'][i % 3]} {i % 7} {i % 5}" for i in range(n)]
     corpus = Corpus([str(i) for i in range(n)], texts, ["an answer"] * n, ["{}"] * n, rows)
-    made = rulers.Rulers.of(corpus, 2, [], n_drawn, seed=0)
-    for drawn in (made.covered["vectors"].ravel(), made.exam.test):
+    made = reference.Reference.of(corpus, 2, [], n_drawn, seed=0)
+    for drawn in (made.covered["vectors"].ravel(), made.probe.test):
         assert len(drawn) == n_drawn
-        share = np.isin(drawn, at_random(n, n_drawn, 0)).mean()
+        share = np.isin(drawn, random_rows(n, n_drawn, 0)).mean()
         assert share == pytest.approx(n_drawn / n, abs=0.05)
 
 
@@ -227,7 +205,7 @@ def made(method, seed, value, rows=(0, 1)):
     return Measured(method, seed, np.array(rows), {"words": {"vendi": Whole(value)}})
 
 
-def test_several_seeds_are_averaged_and_chance_is_the_yardstick():
+def test_several_seeds_are_averaged_and_ranked_among_random_selections():
     measured = [made("random", seed, float(seed)) for seed in range(20)]
     summary = summarise([*measured, made("best", 0, 30.0), made("poor", 0, 1.0)], Bootstrap(100, 0))
     assert summary["random"]["n_seeds"] == 20
@@ -247,7 +225,7 @@ def test_a_selection_of_another_size_has_no_rank_among_random_ones():
         assert summary["best"]["words"]["vendi"]["p_random"] == p
 
 
-def test_without_random_selections_no_rank_is_told():
+def test_without_random_selections_there_is_no_rank():
     summary = summarise([made("best", 0, 3.0)], Bootstrap(100, 0))
     assert summary["best"]["words"]["vendi"]["p_random"] is None
 
@@ -255,3 +233,37 @@ def test_without_random_selections_no_rank_is_told():
 def test_overlap_is_jaccards_of_the_first_seed():
     found = overlap([made("a", 0, 0, (1, 2, 3)), made("a", 1, 0, (9,)), made("b", 0, 0, (3, 4))])
     assert found == {"methods": ["a", "b"], "jaccard": [[1, 0.25], [0.25, 1]]}
+
+
+# Curves
+
+
+def measured(method, seed, n, **figures):
+    space = {name: Whole(value) for name, value in figures.items()}
+    return Measured(method, seed, np.arange(n), {"words": space})
+
+
+@pytest.mark.parametrize(
+    ("budgets", "expected"),
+    [((60,), [15, 30, 60]), ((1,), [1]), ((3,), [1, 2, 3]), ((5, 9), [5, 9])],
+)
+def test_one_budget_is_measured_in_parts_and_several_as_they_are(budgets, expected):
+    assert sizes(budgets) == expected
+
+
+def test_a_method_with_several_seeds_has_their_mean_and_middle():
+    runs = [measured("random", seed, 5, vendi=float(seed)) for seed in range(21)]
+    document = curves({5: [measured("ours", 0, 5, vendi=2.5), *runs]})
+    assert document["sizes"] == [5]
+    assert document["methods"]["ours"] == {"words.vendi": [[2.5, None, None]]}
+    assert document["methods"]["random"] == {"words.vendi": [[10.0, 0.5, 19.5]]}
+
+
+def test_a_missing_figure_is_none_and_one_without_a_better_direction_is_left_out():
+    small = [measured("ours", 0, 1, vendi=1.0, length_shift=0.5)]
+    large = [measured("ours", 0, 4, vendi=3.0, redundancy=0.1)]
+    document = curves({1: small, 4: large})["methods"]["ours"]
+    assert document == {
+        "words.vendi": [[1.0, None, None], [3.0, None, None]],
+        "words.redundancy": [None, [0.1, None, None]],
+    }

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.records import LANGUAGES, Plan, overlap, record, write
-from tasks.dedupe.step import Dedupe, Pool, dedupe
-from tasks.lib.executor import Engine
+from tasks.dedupe.step import Dedupe, PoolBatches, dedupe
+from tasks.lib.executor import Executor
 
 PLAN = Plan(seed=1)
 N = 4000
@@ -73,8 +73,8 @@ def deduped(made):
     def run(batch_records, shard_records):
         batches = pa.table(columns).to_batches(batch_records)
         params = Dedupe(near_threshold=PLAN.threshold, n_permutations=128)
-        pool = Pool(N, lambda: iter(batches))
-        return dedupe(pool, params, Engine.LOCAL, shard_records=shard_records)
+        pool = PoolBatches(N, lambda: iter(batches))
+        return dedupe(pool, params, Executor.LOCAL, shard_records=shard_records)
 
     return run
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import mlflow
+import numpy as np
 import pytest
 from dvc.repo import Repo
 
@@ -16,6 +17,7 @@ from flows.cli.console import FUNNEL
 from flows.dvc.graph import load_yaml, read_graph
 from flows.dvc.plan import plan
 from tasks.audit.verify import verify
+from tasks.lib.kmeans import balanced, constrained
 from tests.conftest import PROJECT, STAGE_NAMES
 
 pytestmark = pytest.mark.slow
@@ -70,6 +72,17 @@ def test_the_funnel_in_readme_is_that_of_a_real_run(done):
     counted = json.loads((done.root / "data/validate/result.json").read_text())["funnel"]
     real = {text: f"{counted[name]:,}" for name, text in FUNNEL.items() if counted[name]}
     assert {text: number.strip() for text, number in told.items()} == real
+
+
+@pytest.mark.parametrize("n_clusters", [4, 14, 32, 63])
+def test_both_solvers_find_clusters_of_the_sample_that_are_equally_tight(done, n_clusters):
+    assert (
+        json.loads((done.root / "data/cluster/clusters.json").read_text())["solver"]
+        == "k_means_constrained"
+    )
+    vectors = np.load(done.root / "data/embed/vectors.npy")
+    theirs, ours = (s.equal_size_kmeans(vectors, n_clusters, 0) for s in (constrained, balanced))
+    assert theirs.inertia == pytest.approx(ours.inertia, rel=0.005)
 
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -187,13 +200,14 @@ OTHER_VALUE = {
 
 
 def test_the_table_of_params_says_what_each_key_makes_stale(done):
-    """docs/params.md against DVC itself, a row a key."""
-    rows = [
-        [cell.strip().strip("`") for cell in line.strip("|").split("|")]
-        for line in (PROJECT / "docs" / "params.md").read_text().splitlines()
-        if line.startswith("| `")
-    ]
-    told = {row[0]: [s.strip(" `") for s in row[2].split(",") if s.strip(" `-")] for row in rows}
+    """docs/reference/params.md against DVC itself, a row per key."""
+    page = (PROJECT / "docs/reference/params.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    told = {
+        row[0].strip("`"): [stage for stage in row[-1].split(", ") if stage != "-"]
+        for row in rows
+        if len(row) == 5  # keys of a route have no stages
+    }
     assert set(told) == _keys(load_yaml(PROJECT / "params.yaml"))
     params = done.root / "params.yaml"
     original = params.read_text()
@@ -247,7 +261,7 @@ def _force(params, key):
 def test_the_estimate_and_the_books_are_told_as_json(done):
     rated = ["-S", "baseline.methods=[alpagasus]", "-S", "baseline.route=chatgpt"]
     asked = ["estimate", "-S", "llm_select.votes=3", *rated, "--json"]
-    told = json.loads(done.selectllm(*asked).stdout)
+    told = json.loads(done.call(*asked).stdout)
     assert told["work"]["calls"] == [64, 96]
     costs = {cost["route"]: cost for cost in told["costs"]}
     assert next(iter(costs)) == "offline"
@@ -256,16 +270,16 @@ def test_the_estimate_and_the_books_are_told_as_json(done):
     assert "input_cost_per_token" not in costs["gemma"]["problem"]
     assert told["ratings"]["work"]["calls"][0] > 60
     assert 0 < told["ratings"]["cost"]["usd"][0] < told["ratings"]["cost"]["usd"][1]
-    (booked,) = json.loads(done.selectllm("journal", "sum", "--json").stdout)
+    (booked,) = json.loads(done.call("journal", "sum", "--json").stdout)
     assert (booked["route"], booked["outcome"], booked["usd"]) == ("offline", "answer", 0)
     assert booked["calls"] >= 32  # other tests have asked here, too
-    assert len(json.loads(done.selectllm("journal", "list", "--limit", "5", "--json").stdout)) == 5
-    kept = done.selectllm("journal", "prune", "--before", "2099-01-01")
+    assert len(json.loads(done.call("journal", "list", "--limit", "5", "--json").stdout)) == 5
+    kept = done.call("journal", "prune", "--before", "2099-01-01")
     assert kept.stdout.startswith(f"{booked['calls']} answers are from before")
-    stale = done.selectllm("estimate", "-S", "ingest.max_field_chars=50", check=False)
+    stale = done.call("estimate", "-S", "ingest.max_field_chars=50")
     assert stale.returncode == 2
     assert "dvc repro dedupe" in stale.stderr
-    nonsense = done.selectllm("journal", "prune", "--before", "soon", check=False)
+    nonsense = done.call("journal", "prune", "--before", "soon")
     assert nonsense.returncode == 2
     assert "is no day" in nonsense.stderr
 
@@ -291,7 +305,7 @@ def test_plan_says_what_would_run_and_why(done):
     params = done.root / "params.yaml"
     original = params.read_text()
     _force(params, "cluster.mode")
-    told = json.loads(done.selectllm("plan", "--json").stdout)
+    told = json.loads(done.call("plan", "--json").stdout)
     params.write_text(original)
     actions = {step["stage"]: step["action"] for step in told}
     assert set(actions) == set(STAGE_NAMES)
@@ -355,7 +369,7 @@ def test_any_changed_byte_is_found_and_its_file_named_and_in_an_empty_clone_none
         journal.write_bytes(kept)
     assert verify(root).differences == []
     journal.unlink()
-    refused = empty.selectllm("verify", check=False)
+    refused = empty.call("verify")
     assert refused.returncode == 1
     assert "journal.sqlite: the journal is missing" in refused.stderr
     assert "not proven" in refused.stdout

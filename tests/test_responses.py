@@ -3,7 +3,6 @@
 import logging
 import math
 import shutil
-import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -13,14 +12,25 @@ import numpy as np
 import pytest
 
 from tasks.baseline.by_score import BY_RESPONSE, Score
-from tasks.baseline.response_cache import Response, ResponseStore
-from tasks.baseline.response_metrics import openness, perplexity
-from tasks.baseline.response_model import LIKELIEST, MAX_CHARS, MAX_TOKENS, PROMPT, ResponseModel
-from tasks.baseline.response_scores import WAYS, response_scores
-from tasks.lib.core.errors import DataError
+from tasks.baseline.response_model import (
+    LIKELIEST,
+    MAX_CHARS,
+    MAX_TOKENS,
+    PROMPT,
+    Response,
+    ResponseModel,
+)
+from tasks.baseline.response_scores import (
+    RULES,
+    ResponseStore,
+    openness,
+    perplexity,
+    response_scores,
+)
 from tasks.lib.core.stage import Stage
 from tasks.lib.gateway.local_server import PACKAGES
 from tasks.lib.gateway.local_server_process import CONTEXT_TOKENS
+from tasks.lib.sqlite_store import SqliteStore
 from tests.conftest import PROJECT
 
 needs_model = pytest.mark.skipif(
@@ -39,12 +49,7 @@ def stage(tmp_path, monkeypatch):
     return Stage("baseline", tmp_path)
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "responses.sqlite"
-
-
-# Figures
+# Scores
 
 
 def test_perplexity_is_one_over_the_geometric_mean_of_the_tokens_probabilities():
@@ -62,13 +67,13 @@ def drawn(*texts):
     return [Response(text, None) for text in texts]
 
 
-def test_openness_is_a_third_where_all_three_say_the_same_and_1_where_nothing_is_shared():
+def test_openness_is_a_third_of_three_equal_responses_and_1_where_nothing_is_shared():
     assert openness(drawn(*["the sky is blue"] * 3)) == pytest.approx(1 / 3)
     assert openness(drawn("a b c", "d e f", "g h")) == 1
     assert openness(drawn("a b c", "A b! d", "e f")) == pytest.approx(4 / 5)
 
 
-def test_a_response_that_goes_on_with_the_same_is_not_more_open():
+def test_a_response_that_repeats_itself_is_not_more_open():
     some = [f"a{i} b{i} c{i} d{i}" for i in range(3)]
     more = [f"{text} {text.upper()}s" for text in some]
     assert openness(drawn(*some)) == 1
@@ -83,40 +88,18 @@ def test_a_record_with_a_response_of_no_pair_has_no_openness(text):
 # The store
 
 
-def test_what_is_put_is_on_disk_though_the_process_dies_at_once(path):
+def test_a_response_survives_the_sudden_end_of_its_process(tmp_path):
+    path = tmp_path / "responses.sqlite"
     script = (
         "import os, pathlib, sys\n"
-        "from tasks.baseline.response_cache import Response, ResponseStore\n"
-        "store = ResponseStore(pathlib.Path(sys.argv[1]))\n"
-        "store.put('a', Response('hi', -0.5)); store.put('b', Response('', None)); os._exit(9)"
+        "from tasks.lib.sqlite_store import SqliteStore\n"
+        "store = SqliteStore(pathlib.Path(sys.argv[1]), 'responses', 'key TEXT, text TEXT')\n"
+        "store.put([('a', 'hi'), ('b', '')]); os._exit(9)"
     )
     done = subprocess.run([sys.executable, "-c", script, path], cwd=PROJECT, check=False)
     assert done.returncode == 9
-    with closing(ResponseStore(path)) as store:
-        assert ("a" in store, "b" in store, "c" in store) == (True, True, False)
-        assert (store["a"], store["b"]) == (Response("hi", -0.5), Response("", None))
-
-
-def test_the_first_response_of_a_key_stays(path):
-    with closing(ResponseStore(path)) as store:
-        store.put("a", Response("first", -1.0))
-        store.put("a", Response("second", -2.0))
-        assert store["a"] == Response("first", -1.0)
-
-
-@pytest.mark.parametrize(
-    ("content", "words"), [(b"no database, surely" * 99, "not a database"), (None, "version 7")]
-)
-def test_a_store_that_cannot_be_read_is_told_with_what_to_do(path, content, words):
-    if content is None:
-        with closing(sqlite3.connect(path)) as db:
-            db.execute("PRAGMA user_version = 7")
-    else:
-        path.write_bytes(content)
-    with pytest.raises(DataError, match=words) as told:
-        ResponseStore(path)
-    assert told.value.where == str(path)
-    assert "made anew" in told.value.fix
+    with closing(SqliteStore(path, "responses", "key TEXT, text TEXT")) as store:
+        assert [store.get(key) for key in "abc"] == [("hi",), ("",), None]
 
 
 # The model
@@ -135,14 +118,14 @@ def test_a_key_changes_with_all_that_a_response_depends_on_and_with_nothing_else
 
 
 @needs_model
-def test_kept_responses_are_not_asked_for_again(stage, caplog):
+def test_stored_responses_are_not_asked_for_again(stage, caplog):
     texts = ["one", "two", "three"]
-    with closing(ResponseStore(stage.state / "responses.sqlite")) as store:
+    with closing(ResponseStore(stage)) as store:
         model = ResponseModel(N_TOKENS)
         for i, text in enumerate(texts):
-            store.put(model.key(text, LIKELIEST), Response("so", -math.log(i + 2)))
-            for number in WAYS[Score.OPENNESS].numbers:
-                store.put(model.key(text, number), Response(f"say {i} {i and number}", None))
+            store.put([(model.key(text, LIKELIEST), "so", -math.log(i + 2))])
+            for number in RULES[Score.OPENNESS].numbers:
+                store.put([(model.key(text, number), f"say {i} {i and number}", None)])
     with caplog.at_level(logging.INFO, "selectllm"):
         scores = response_scores(BY_RESPONSE, texts, N_TOKENS, stage)
     assert scores[Score.PERPLEXITY] == pytest.approx([2, 3, 4])
@@ -156,11 +139,11 @@ def test_scores_are_the_same_whatever_was_asked_before_and_where_it_was_stopped(
     """Two servers: one is asked for all, the last first, the other for what is not kept of it."""
     with closing(ResponseModel(N_TOKENS)) as model:
         made = {
-            score: [[model.respond(text, n) for n in way.numbers] for text in TEXTS[::-1]][::-1]
-            for score, way in reversed(WAYS.items())
+            score: [[model.respond(text, n) for n in rule.numbers] for text in TEXTS[::-1]][::-1]
+            for score, rule in reversed(RULES.items())
         }
-        with closing(ResponseStore(stage.state / "responses.sqlite")) as store:
-            store.put(model.key(TEXTS[1], LIKELIEST), made[Score.PERPLEXITY][1][0])
+        with closing(ResponseStore(stage)) as store:
+            store.put([(model.key(TEXTS[1], LIKELIEST), *made[Score.PERPLEXITY][1][0])])
     with caplog.at_level(logging.INFO, "selectllm"):
         scores = response_scores(BY_RESPONSE, TEXTS, N_TOKENS, stage)
     told = [message.split(" of them")[0] for message in caplog.messages if "takes" in message]
@@ -169,7 +152,7 @@ def test_scores_are_the_same_whatever_was_asked_before_and_where_it_was_stopped(
         "baseline: openness takes 6 responses, 6",
     ]
     for score, rows in made.items():
-        assert scores[score].tolist() == [WAYS[score].figure(row) for row in rows]
+        assert scores[score].tolist() == [RULES[score].score(row) for row in rows]
     likeliest = [row[0] for row in made[Score.PERPLEXITY]]
     assert len({response.text for response in likeliest}) == len(TEXTS)
     assert all(-5 < response.mean_logprob < 0 for response in likeliest)

@@ -8,6 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.workspaces import PATIENCE_S, wait_until
+
 pytestmark = pytest.mark.slow
 
 FIRST, SECOND = "data/first/first.txt", "data/second/second.txt"
@@ -17,15 +19,6 @@ FIRST, SECOND = "data/first/first.txt", "data/second/second.txt"
 def space(toy, server):
     toy.env.update(server.env)
     return toy
-
-
-def wait_until(condition, within_s=30.0):
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not happen in time")
 
 
 def step_process(space, name):
@@ -101,12 +94,15 @@ def test_progress_and_log_lines_reach_the_flow_run(space, server):
     first = next(a for a in artifacts if a["description"] == "first: 12 naps")
     assert first["type"] == "progress"
     assert float(first["data"]) == 100.0
-    logs = wait_until(lambda: server.ask("logs", sort="TIMESTAMP_DESC", limit=200))
-    assert any("python -m tasks.first" in log["message"] for log in logs)
+    assert wait_until(lambda: [log for log in _logs(server) if "python -m tasks.first" in log])
+
+
+def _logs(server):
+    return [log["message"] for log in server.ask("logs", sort="TIMESTAMP_DESC", limit=200)]
 
 
 def test_a_second_run_in_the_same_workspace_stops_with_a_word(space):
-    running = space.start("run", "-S", "first.naps=60")
+    running = space.start("run", "-S", "first.naps=6000")
     wait_until(lambda: step_process(space, "first"))
     params = (space.root / "params.yaml").read_bytes()
     refused = space.selectllm("run", "-S", "second.naps=2", check=False)
@@ -114,7 +110,7 @@ def test_a_second_run_in_the_same_workspace_stops_with_a_word(space):
     assert "another run works here (process " in refused.stderr
     assert (space.root / "params.yaml").read_bytes() == params
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=30)
+    running.communicate(timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
@@ -122,36 +118,36 @@ def test_a_second_run_in_the_same_workspace_stops_with_a_word(space):
 def test_interrupted_it_ends_in_seconds_with_nothing_left(toy, server, number, where):
     if where == "own server":
         toy.env.update(server.env)
-    running = toy.start("run", "-S", "first.naps=200")
-    wait_until(lambda: step_process(toy, "first"), within_s=90)
+    running = toy.start("run", "-S", "first.naps=6000")
+    wait_until(lambda: step_process(toy, "first"))
     start = time.monotonic()
     os.killpg(running.pid, number)  # a terminal sends Ctrl-C to the whole group
-    output = running.communicate(timeout=60)[0]
+    output = running.communicate(timeout=PATIENCE_S)[0]
     seconds = time.monotonic() - start
     assert running.returncode == 130, output
-    assert seconds < 10, output  # 5 on a machine of its own
+    assert seconds < 40, output  # 5 on a machine of its own
     assert toy.processes() == []
     assert not (toy.root / FIRST).exists()
 
 
 def test_after_an_interrupt_the_next_run_goes_on(space):
-    running = space.start("run", "-S", "second.naps=200")
-    wait_until(lambda: step_process(space, "second"), within_s=60)
+    running = space.start("run", "-S", "second.naps=6000")
+    wait_until(lambda: step_process(space, "second"))
     os.killpg(running.pid, signal.SIGINT)
-    running.communicate(timeout=30)
+    running.communicate(timeout=PATIENCE_S)
     space.ran()
     space.selectllm("run", "-S", "second.naps=1")
     assert space.ran() == ["second"]
 
 
 def test_when_dvc_is_killed_its_step_ends_and_no_second_writer_starts(space):
-    running = space.start("run", "-S", "first.naps=200")
-    step = wait_until(lambda: step_process(space, "first"), within_s=60)
+    running = space.start("run", "-S", "first.naps=6000")
+    step = wait_until(lambda: step_process(space, "first"))
     dvc = next(p for p in step.parents() if "repro" in p.cmdline())
     dvc.kill()
-    output = running.communicate(timeout=60)[0]
+    output = running.communicate(timeout=PATIENCE_S)[0]
     assert running.returncode == 1, output
-    assert wait_until(lambda: not step.is_running(), within_s=5)
+    assert wait_until(lambda: not step.is_running())
     assert space.processes() == []
     assert not (space.root / FIRST).exists()
     space.selectllm("run", "-S", "first.naps=1")
@@ -159,23 +155,23 @@ def test_when_dvc_is_killed_its_step_ends_and_no_second_writer_starts(space):
 
 
 def test_when_the_flow_is_killed_everything_it_started_ends(space):
-    running = space.start("run", "-S", "first.naps=200")
-    wait_until(lambda: step_process(space, "first"), within_s=60)
+    running = space.start("run", "-S", "first.naps=6000")
+    wait_until(lambda: step_process(space, "first"))
     flow = next(p for p in psutil.Process(running.pid).children() if "flows.curate" in p.cmdline())
     flow.kill()
-    running.communicate(timeout=60)
+    running.communicate(timeout=PATIENCE_S)
     assert running.returncode not in (0, 130)
-    assert wait_until(lambda: not space.processes(), within_s=5)
+    assert wait_until(lambda: not space.processes())
     space.selectllm("run", "-S", "first.naps=1")
     assert (space.root / SECOND).read_text() == "hello 1 1"
 
 
 def test_when_the_step_is_killed_no_half_artifact_is_taken_for_whole(space):
-    space.set("first.naps=200", "first.ending=well")
+    space.set("first.naps=6000", "first.ending=well")
     running = space.start("run")
-    step = wait_until(lambda: step_process(space, "first"), within_s=60)
+    step = wait_until(lambda: step_process(space, "first"))
     step.kill()
-    running.communicate(timeout=60)
+    running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 1
     assert not (space.root / FIRST).exists()
     space.selectllm("run", "-S", "first.naps=1")

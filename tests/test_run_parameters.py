@@ -15,7 +15,7 @@ from flows.dvc.run_parameters import as_overrides, folder_name, own_workspace
 from flows.errors import ParamError
 from tests.conftest import STAGE_NAMES
 from tests.test_compare import kept
-from tests.test_run import wait_until
+from tests.workspaces import wait_until
 
 CALL = """
 import json, sys
@@ -154,7 +154,7 @@ def test_a_killed_run_leaves_its_parameters_to_none_and_goes_on_when_repeated(sp
     place = own(space, *long)
     command = [sys.executable, "-c", CALL, json.dumps({"override": long})]
     with psutil.Popen(command, cwd=space.root, env=space.env) as running:
-        wait_until(lambda: list(space.root.rglob(f".{stage}.txt.part")), within_s=90)
+        wait_until(lambda: list(space.root.rglob(f".{stage}.txt.part")))
         for process in (running, *below(space.root)):
             process.kill()
     assert kept(space) == before
@@ -203,6 +203,7 @@ def told(server, flow_run):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # three whole runs, on a machine that others use
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 def test_a_budget_of_one_run_is_gone_in_the_next(sample, server):
     params = (sample.root / "params.yaml").read_bytes()

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.lib.kmeans import balanced, constrained
 from tasks.lib.kmeans.partition import Solver, inertia
-from tasks.lib.kmeans.solver import MAX_PAIRS, Wanted, choose, load
+from tasks.lib.kmeans.solver import MAX_PAIRS, SolverParam, choose, load
 from tests.test_grouping import unit_vectors
 
 
@@ -47,12 +47,12 @@ def lopsided(n, d, n_blobs, seed):
 def test_auto_goes_by_records_times_clusters_and_any_other_word_is_obeyed(
     wanted, n, n_clusters, solver
 ):
-    assert choose(Wanted(wanted), n, n_clusters).solver is solver
+    assert choose(SolverParam(wanted), n, n_clusters).solver is solver
     assert load(solver).equal_size_kmeans(unit_vectors(20), 3, 0).solver is solver
 
 
 def test_the_reason_names_the_size_and_the_limit():
-    reasons = [choose(Wanted.AUTO, n, 50).reason for n in (800, 801)]
+    reasons = [choose(SolverParam.AUTO, n, 50).reason for n in (800, 801)]
     assert reasons == [
         "800 records x 50 clusters = 40,000, and up to 40,000 k-means-constrained is quick",
         "801 records x 50 clusters = 40,050, and above 40,000 k-means-constrained is slow",
@@ -133,8 +133,8 @@ import sys
 import numpy as np
 from tasks.lib.prompts.compose import Mode
 from tasks.lib.prompts.group import group
-from tasks.lib.kmeans.solver import Wanted
-for wanted in (Wanted.BALANCED, Wanted.AUTO):
+from tasks.lib.kmeans.solver import SolverParam
+for wanted in (SolverParam.BALANCED, SolverParam.AUTO):
     group(np.eye(20, dtype=np.float32), Mode.WITHIN, 5, 0, solver=wanted)
     print("ortools" in sys.modules)
 """

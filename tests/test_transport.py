@@ -1,3 +1,5 @@
+"""The cheapest assignment of rows to clusters of bounded sizes."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -68,7 +70,7 @@ def test_no_assignment_within_the_bounds_costs_less(problem):
 
 @given(problem=problems())
 @most
-def test_the_prices_prove_it(problem):
+def test_the_prices_prove_that_the_assignment_is_optimal(problem):
     costs, bounds, start = problem
     labels, found = assign(costs, bounds, start)
     priced = costs + found
@@ -88,7 +90,7 @@ def test_thousands_of_rows_are_assigned_as_well_as_by_the_hungarian_method(movab
     assert total(costs, labels) == pytest.approx(least_total(costs, equal(1500, 12)), abs=1e-3)
 
 
-def test_newtons_steps_leave_about_a_row_a_cluster():
+def test_newtons_steps_leave_about_one_row_per_cluster():
     rng = np.random.default_rng(0)
     costs = rng.standard_normal((20_000, 10)).astype(np.float32) + np.linspace(0, 2, 10, dtype="f")
     labels, _, _ = prices.balance(costs, np.full(10, 2000.0), np.zeros(10, np.float32))
@@ -108,7 +110,7 @@ def test_labels_do_not_depend_on_blocks_or_threads(monkeypatch):
         assert (proof == found[0].prices).all()
 
 
-def test_a_hundred_thousand_equal_rows_are_shared_out_at_once():
+def test_a_hundred_thousand_equal_rows_are_assigned_at_once():
     costs = np.tile(np.array([3, 1, 2], np.float32), (100_000, 1))
     labels, _ = assign(costs, equal(100_000, 3), np.zeros(3, np.float32))
     assert sorted(np.bincount(labels)) == [33_333, 33_333, 33_334]

@@ -28,13 +28,13 @@ from tests.sound_run import (
     IDS,
     INSTRUCTIONS,
     LIMITS,
-    PROJECT,
     Row,
     Run,
     examined,
     sound,
     tournament,
 )
+from tests.workspaces import PROJECT
 
 
 @pytest.fixture(scope="session")
@@ -179,6 +179,7 @@ def test_a_faulty_run_stops_with_what_is_wrong_and_where_to_look(tmp_path: Path)
     assert not (tmp_path / "data/validate/result.json").exists()
 
 
+@pytest.mark.slow
 def test_a_run_says_two_lines_writes_the_same_each_time_and_leaves_nothing_elsewhere(
     tmp_path: Path,
 ):
@@ -259,14 +260,14 @@ def test_a_usage_file_without_its_rounds_is_refused(tmp_path: Path):
 @pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00"])
 def test_what_is_no_matrix_is_refused(tmp_path: Path, content: bytes):
     (tmp_path / "vectors.npy").write_bytes(content)
-    with pytest.raises(DataError, match="matrix"):
+    with pytest.raises(DataError, match="not readable"):
         row_norms(tmp_path / "vectors.npy")
 
 
 @pytest.mark.parametrize("array", [np.zeros(3, dtype=np.float32), np.zeros((3, 2))])
 def test_a_matrix_of_another_shape_or_type_is_refused(tmp_path: Path, array: Any):
     np.save(tmp_path / "vectors.npy", array)
-    with pytest.raises(DataError, match="float32 matrix"):
+    with pytest.raises(DataError, match="expected float32 vectors"):
         row_norms(tmp_path / "vectors.npy")
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.lib.text.shingles import jaccard, normalise, shingles
-from tasks.lib.text.word_changes import Meaning
+from tasks.lib.text.word_changes import WordsAndNumbers
 from tasks.validate.near_exact import find_twins
 
 WORDS = st.lists(st.sampled_from(["alpha", "beta", "gamma", "delta", "12", "13"]), max_size=12)
@@ -23,11 +23,11 @@ def test_twins_are_those_that_comparing_all_pairs_finds(
     records: list[tuple[str, str]], threshold: float
 ):
     sets = [[np.unique(shingles([text]).hashes) for text in record] for record in records]
-    meanings = [Meaning.of(" ".join(record)) for record in records]
+    meanings = [WordsAndNumbers.of(" ".join(record)) for record in records]
     expected: list[float | None] = [None] * len(records)
     for j, i in combinations(range(len(records)), 2):
         similarity = min(map(jaccard, sets[i], sets[j]))
-        if similarity >= threshold and meanings[i].agrees(meanings[j]):
+        if similarity >= threshold and meanings[i].agree_with(meanings[j]):
             expected[i] = max(similarity, expected[i] or 0.0)
     twins = find_twins(records, threshold)
     assert [twin and twin.similarity for twin in twins] == expected

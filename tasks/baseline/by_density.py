@@ -1,12 +1,9 @@
-"""Choices that follow the density of the vectors: clusters of free size."""
+"""Selections by clusters of any size, found by density or by k-means."""
 
 import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import HDBSCAN, KMeans
-from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from tasks.baseline.by_vector import farthest_first, k_center
@@ -14,16 +11,16 @@ from tasks.lib.similarity.cosine import Rows, Vectors, nearest, unit
 
 MIN_CLUSTER, MIN_SAMPLES = 2, 1  # as in the paper's code
 DENSITY_DIMS = 32  # density means little in hundreds of dimensions, and trees find nothing there
-MAX_ITERATIONS = 50  # of k-means; later ones move hardly any record
+MAX_ITERATIONS = 50  # of k-means; later ones hardly move a record
 
 
 def cluster_based(vectors: Vectors, budget: int, seed: int) -> Rows:
-    """Cluster-based selection: HDBSCAN, noise set aside, then k-center from the centroids.
+    """Return a cluster-based selection: HDBSCAN, then k-center from the centroids, noise last.
 
-    The first is the record farthest from every centroid. Noise is taken only when all else is
-    taken. Time grows with the square of the records.
+    The first record is the one farthest from every centroid. Noise follows only after all other
+    records. The time grows with the square of the number of records.
     """
-    is_noise, centroids = _dense(vectors, seed)
+    is_noise, centroids = _cluster(vectors, seed)
     if is_noise.all():
         return k_center(vectors, budget)
     gaps = np.where(is_noise, -1, _gaps(vectors, centroids))
@@ -32,12 +29,15 @@ def cluster_based(vectors: Vectors, budget: int, seed: int) -> Rows:
     return np.concatenate([rows, farthest_first(vectors, gaps, budget - len(rows))])
 
 
-def _dense(vectors: Vectors, seed: int) -> tuple[NDArray[np.bool_], Vectors]:
-    """Which records are noise, and the unit centroids of the clusters of the others."""
+def _cluster(vectors: Vectors, seed: int) -> tuple[NDArray[np.bool_], Vectors]:
+    """Return which records are noise, and the unit centroids of the clusters of the others."""
     if len(vectors) <= MIN_CLUSTER:
         return np.ones(len(vectors), np.bool_), vectors[:0]
+    from sklearn.cluster import HDBSCAN  # noqa: PLC0415  takes seconds
+    from sklearn.decomposition import PCA  # noqa: PLC0415
+
     dims = min(DENSITY_DIMS, *vectors.shape)
-    # One thread, since a sum's last bits tell how many shared it. Equal vectors have no variance.
+    # One thread: the last bits of a sum depend on the number. Equal vectors have no variance.
     with threadpool_limits(1), np.errstate(invalid="ignore"):
         reduced = PCA(dims, random_state=seed).fit_transform(vectors)
         labels = HDBSCAN(MIN_CLUSTER, min_samples=MIN_SAMPLES, copy=True).fit_predict(reduced)
@@ -48,15 +48,19 @@ def _dense(vectors: Vectors, seed: int) -> tuple[NDArray[np.bool_], Vectors]:
 
 
 def _gaps(vectors: Vectors, others: Vectors) -> NDArray[np.float32]:
-    """One minus the cosine of each to the nearest of the others."""
+    """Return one minus the cosine of each vector to the nearest of the others."""
     return np.maximum(1 - nearest(vectors, others).cosines, 0).astype(np.float32)
 
 
 def medoids(vectors: Vectors, budget: int, seed: int) -> Rows:
-    """The record nearest to the centre of each of `budget` k-means clusters, larger ones first.
+    """Return the record nearest to the centre of each of `budget` k-means clusters.
 
-    Where some vectors are equal there may be fewer clusters; then others are drawn by lot.
+    Larger clusters come first. Where some vectors are equal there may be fewer clusters; random
+    other records then follow.
     """
+    from sklearn.cluster import KMeans  # noqa: PLC0415  takes seconds
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
+
     model = KMeans(budget, n_init=1, max_iter=MAX_ITERATIONS, random_state=seed)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct vectors than clusters
@@ -64,7 +68,7 @@ def medoids(vectors: Vectors, budget: int, seed: int) -> Rows:
     offsets = vectors - model.cluster_centers_[labels]
     gaps = np.einsum("nd,nd->n", offsets, offsets)
     order = np.lexsort((gaps, labels))  # by cluster, the nearest to its centre first
-    found, firsts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
-    rows = order[firsts[np.lexsort((found, -sizes))]]
-    drawn = np.random.default_rng(seed).permutation(len(vectors))
-    return np.concatenate([rows, drawn[~np.isin(drawn, rows)]])[:budget]
+    clusters, firsts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
+    rows = order[firsts[np.lexsort((clusters, -sizes))]]
+    shuffled = np.random.default_rng(seed).permutation(len(vectors))
+    return np.concatenate([rows, shuffled[~np.isin(shuffled, rows)]])[:budget]

@@ -1,4 +1,4 @@
-"""Choices by a number that a model gave each record, such as a perplexity or a rating."""
+"""Selections by a number that a model gives each record, such as a perplexity or a rating."""
 
 from enum import StrEnum
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from tasks.lib.similarity.cosine import Rows
 
 Scores = NDArray[np.float64]
-"""One of each record, shape (n,); NaN where the model gave none, and such a record comes last."""
+"""One score per record, shape (n,); NaN where the model gave none. Such a record comes last."""
 
 
 class Score(StrEnum):
-    """What the number tells; docs/measures.md says how each is come by."""
+    """The scores; docs/reference/baselines.md says how each is computed."""
 
     PERPLEXITY = "perplexity"
     OPENNESS = "openness"
@@ -20,36 +20,36 @@ class Score(StrEnum):
 
 
 BY_RESPONSE = frozenset({Score.PERPLEXITY, Score.OPENNESS})
-"""Told by responses of the model on this machine."""
+"""Scores by responses of the model on this machine."""
 
 
 def highest(scores: Scores, budget: int, seed: int) -> Rows:
-    """The rows with the highest scores, the highest first; ties go by lot."""
-    return _by(-scores, budget, seed)
+    """Return the rows with the highest scores, the highest first; ties in random order."""
+    return _ascending(-scores, budget, seed)
 
 
 def lowest(scores: Scores, budget: int, seed: int) -> Rows:
-    """The rows with the lowest scores, the lowest first; ties go by lot."""
-    return _by(scores, budget, seed)
+    """Return the rows with the lowest scores, the lowest first; ties in random order."""
+    return _ascending(scores, budget, seed)
 
 
 def middle(scores: Scores, budget: int, seed: int) -> Rows:
-    """The rows whose scores rank nearest to the middle, the nearest first; ties go by lot."""
+    """Return the rows whose scores rank nearest to the middle; ties in random order."""
     n_scored = np.count_nonzero(~np.isnan(scores))
     ranks = np.empty(len(scores))
-    ranks[_by(scores, len(scores), seed)] = np.arange(len(scores))
+    ranks[_ascending(scores, len(scores), seed)] = np.arange(len(scores))
     distance = np.abs(ranks - (n_scored - 1) / 2)
-    return _by(np.where(np.isnan(scores), np.nan, distance), budget, seed)
+    return _ascending(np.where(np.isnan(scores), np.nan, distance), budget, seed)
 
 
 def reaching(threshold: float, scores: Scores, budget: int, seed: int) -> Rows:
-    """Rows drawn by lot from those that reach a score; where too few do, the next highest follow.
+    """Return random rows of those that reach a score; if too few do, the next highest follow.
 
-    The rows of a smaller budget are the first of those of a larger one.
+    The rows of a smaller budget are the first rows of a larger one.
     """
     return highest(np.minimum(scores, threshold), budget, seed)
 
 
-def _by(keys: Scores, budget: int, seed: int) -> Rows:
-    lots = np.random.default_rng(seed).permutation(len(keys))
-    return np.lexsort((lots, keys))[:budget]  # NaN sorts last
+def _ascending(keys: Scores, budget: int, seed: int) -> Rows:
+    ties = np.random.default_rng(seed).permutation(len(keys))
+    return np.lexsort((ties, keys))[:budget]  # NaN sorts last

@@ -1,4 +1,4 @@
-"""Choices that look at texts alone, or at nothing."""
+"""Selections by texts alone, or at random."""
 
 from collections.abc import Sequence
 
@@ -7,34 +7,35 @@ import numpy as np
 from tasks.lib.similarity.cosine import Rows, blocks
 from tasks.lib.similarity.words import rouge_l_table, words
 
-N_OTHERS = 1000  # as in the paper; against all, time would grow with the square of the records
-MAX_WORDS = 256  # of a text; the common subsequence of two long passages takes long and says little
+N_OTHERS = 1000  # as in the paper; with all, the time would grow with the square of the records
+MAX_WORDS = 256  # of a text; comparing two long passages takes long and adds little
 
 
-def at_random(n: int, budget: int, seed: int) -> Rows:
-    """`budget` of n rows by lot; that of a smaller budget is its beginning."""
+def random_rows(n: int, budget: int, seed: int) -> Rows:
+    """Return `budget` random rows of n; a smaller budget gives the first of them."""
     return np.random.default_rng(seed).permutation(n)[:budget]
 
 
 def by_length(texts: Sequence[str], budget: int, *, longest: bool) -> Rows:
-    """The longest or the shortest texts, in characters; ties go by row."""
+    """Return the longest or the shortest texts, in characters; ties in the order of rows."""
     lengths = np.array([len(text) for text in texts])
     return np.argsort(-lengths if longest else lengths, kind="stable")[:budget]
 
 
 def rouge_diversity(texts: Sequence[str], budget: int, seed: int) -> Rows:
-    """The texts whose greatest ROUGE-L with any of 1000 others is least; ties go by lot.
+    """Return the texts whose greatest ROUGE-L with any of 1000 random others is least.
 
-    The others are drawn once and are the same for every text; itself does not count. Looks at the
-    first 256 words. Two of the chosen may still be alike, if no text drawn is like them.
+    The others are the same for every text; a text is not compared with itself. Only the first 256
+    words count. Two of the selected texts may still be similar, if none of the others is similar to
+    them. Ties are in random order.
     """
     rng = np.random.default_rng(seed)
-    drawn = rng.permutation(len(texts))[:N_OTHERS]
-    others = [words(texts[row])[:MAX_WORDS] for row in drawn]
+    sample = rng.permutation(len(texts))[:N_OTHERS]
+    others = [words(texts[row])[:MAX_WORDS] for row in sample]
     greatest = np.empty(len(texts), np.float32)
     for part in blocks(len(texts), len(others)):
         table = rouge_l_table([words(text)[:MAX_WORDS] for text in texts[part]], others)
-        inside = np.flatnonzero((drawn >= part.start) & (drawn < part.stop))
-        table[drawn[inside] - part.start, inside] = 0
+        inside = np.flatnonzero((sample >= part.start) & (sample < part.stop))
+        table[sample[inside] - part.start, inside] = 0
         greatest[part] = table.max(axis=1)
     return np.lexsort((rng.permutation(len(texts)), greatest))[:budget]

@@ -1,4 +1,4 @@
-"""Choices that spread over the space of vectors."""
+"""Selections that spread over the space of vectors."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,16 +6,15 @@ from numpy.typing import NDArray
 from tasks.lib.similarity.cosine import Rows, Vectors, blocks
 
 EPSILON = 0.01  # of the guarantee; the time grows with its logarithm
-MAX_GROUND = (
-    20_000  # records to be served; more would change the choice little, and cost their square
-)
+MAX_SERVED = 20_000  # records; more would cost their square and change the selection little
 
 
 def k_center(vectors: Vectors, budget: int) -> Rows:
-    """Greedy k-center (Gonzalez): always the record farthest from all chosen ones.
+    """Return a greedy k-center selection (Gonzalez): always the record farthest from all selected.
 
-    The first is the one nearest to the mean; ties go by row. The greatest distance of a record to
-    the chosen ones is at most twice the least possible. That of a smaller budget is its beginning.
+    The first is the one nearest to the mean; ties are in the order of rows. The greatest distance
+    of a record to the selected ones is at most twice the least possible. A smaller budget gives the
+    first of the same rows.
     """
     first = int((vectors @ vectors.mean(axis=0)).argmax())
     gaps = 1 - vectors @ vectors[first]
@@ -24,50 +23,50 @@ def k_center(vectors: Vectors, budget: int) -> Rows:
 
 
 def farthest_first(vectors: Vectors, gaps: NDArray[np.float32], n: int) -> Rows:
-    """`n` rows, always the one with the greatest gap to what is there already.
+    """Return `n` rows, always the one with the greatest gap to what is selected already.
 
     Args:
         vectors: float32, shape (m, d), unit norm.
-        gaps: float32, shape (m,), one minus the cosine to the nearest that is there; -1 for a
-            record that may not be chosen. At least n may.
-        n: How many.
+        gaps: float32, shape (m,), one minus the cosine to the nearest that is selected; -1 for a
+            record that must not be selected. At least n may be.
+        n: Number of rows.
     """
     gaps = gaps.copy()
     rows = np.empty(n, np.intp)
     for i in range(n):
         row = rows[i] = gaps.argmax()
-        closed = gaps < 0
+        excluded = gaps < 0
         np.minimum(gaps, np.maximum(1 - vectors @ vectors[row], 0), out=gaps)
-        gaps[closed] = gaps[row] = -1
+        gaps[excluded] = gaps[row] = -1
     return rows
 
 
 def facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
-    """Greedy facility location: each record is served by the chosen one it is most like.
+    """Return a greedy selection for facility location.
 
-    The next is the one that adds most to the sum of cosines between the records and their nearest
-    chosen one, a cosine under 0 counting as 0. Each time a few candidates are drawn instead of
-    trying all (stochastic greedy: in expectation at least 1 - 1/e - 0.01 of the greatest sum), so
-    the time does not grow with the budget. Of more than 20,000 records so many are drawn to be
-    served; all may be chosen.
+    Each record is served by the selected record it is most similar to. The next selected record is
+    the one that adds most to the sum of these cosines, with cosines below 0 counted as 0. Each time
+    only some random candidates are tried (stochastic greedy: in expectation at least
+    1 - 1/e - 0.01 of the greatest sum), so the time does not grow with the budget. At most 20,000
+    random records are served; all may be selected.
     """
     rng = np.random.default_rng(seed)
     n = len(vectors)
-    served = vectors if n <= MAX_GROUND else vectors[np.sort(rng.permutation(n)[:MAX_GROUND])]
+    served = vectors if n <= MAX_SERVED else vectors[np.sort(rng.permutation(n)[:MAX_SERVED])]
     best = np.zeros(len(served), np.float32)
-    is_open = np.ones(n, np.bool_)
+    is_free = np.ones(n, np.bool_)
     n_tried = int(np.ceil(n / budget * np.log(1 / EPSILON)))
     rows = np.empty(budget, np.intp)
     for i in range(budget):
-        tried = rng.permutation(np.flatnonzero(is_open))[:n_tried]
+        tried = rng.permutation(np.flatnonzero(is_free))[:n_tried]
         row = rows[i] = tried[_sums(vectors[tried], served, best).argmax()]
-        is_open[row] = False
+        is_free[row] = False
         np.maximum(best, served @ vectors[row], out=best)
     return rows
 
 
 def _sums(tried: Vectors, served: Vectors, best: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the sum of best cosines would be with each of the tried ones."""
+    """Return the sum of best cosines that each of the tried records would give."""
     sums = np.empty(len(tried), np.float32)
     for part in blocks(len(tried), len(served)):
         sums[part] = np.maximum(tried[part] @ served.T, best).sum(axis=1)

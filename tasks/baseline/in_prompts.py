@@ -1,4 +1,4 @@
-"""Choices inside the prompts that a model is shown: what the grouping alone gives."""
+"""Selections inside the prompts that a model is shown: the effect of the grouping alone."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,18 @@ from tasks.lib.rubric.rubric import choose
 from tasks.lib.similarity.cosine import Rows, Vectors
 
 
-def at_random(prompts: Sequence[Rows], budget: int, seed: int) -> Rows:
-    """As many rows of each prompt as a model would pick, by lot."""
+def random_rows(prompts: Sequence[Rows], budget: int, seed: int) -> Rows:
+    """Return as many random rows of each prompt as a model would pick."""
     rng = np.random.default_rng(seed)
     return _pick([rng.permutation(prompt) for prompt in prompts], budget, seed)
 
 
 def by_rubric(prompts: Sequence[Rows], texts: Sequence[str], budget: int, seed: int) -> Rows:
-    """As many rows of each prompt as a model would pick, by the offline rubric."""
+    """Return as many rows of each prompt as a model would pick, by the offline rubric."""
     sizes = np.array([len(prompt) for prompt in prompts])
     ranked = [
         prompt[np.array(choose([texts[row] for row in prompt], n), np.intp) - 1]
-        if n  # rating a prompt that picks nothing takes as long
+        if n  # ranking a prompt that gives no row would take as long
         else prompt[:0]
         for prompt, n in zip(prompts, quotas(budget, sizes, seed).tolist(), strict=True)
     ]
@@ -32,20 +32,21 @@ def by_rubric(prompts: Sequence[Rows], texts: Sequence[str], budget: int, seed: 
 def regroup(
     vectors: Vectors, texts: Sequence[str], geometry: Geometry, mode: Mode, seed: int
 ) -> list[Rows]:
-    """The prompts of the way of composing that the run itself does not go, within or across."""
+    """Return the prompts that another mode than the run's would compose, within or across."""
     n_bytes = np.fromiter((len(text.encode()) for text in texts), np.int64, len(texts))
     return group(vectors, mode, geometry, seed, n_bytes).prompts
 
 
 def _pick(ranked: Sequence[Rows], budget: int, seed: int, sizes: Rows | None = None) -> Rows:
-    """The first of each prompt's ranked rows, by rank and then by the order of prompts.
+    """Return the first of each prompt's ranked rows, by rank and then by the order of prompts.
 
-    Below the number of prompts some are left out by lot: there is no tournament here.
+    If the budget is below the number of prompts, random prompts give no row: there is no
+    tournament here.
     """
     if sizes is None:
         sizes = np.array([len(prompt) for prompt in ranked])
     n_picks = quotas(budget, sizes, seed)
     places = np.argsort(prompt_order(sizes, seed))
-    rows = np.concatenate([r[:n] for r, n in zip(ranked, n_picks.tolist(), strict=True)])
+    rows = np.concatenate([rows[:n] for rows, n in zip(ranked, n_picks.tolist(), strict=True)])
     ranks = np.concatenate([np.arange(n) for n in n_picks])
     return rows[np.lexsort((np.repeat(places, n_picks), ranks))]

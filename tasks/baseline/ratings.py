@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from tasks.baseline.methods import MIN_RATING
 from tasks.baseline.rater import RatedItem, Rater, Ratings, rating_names
+from tasks.baseline.registry import MIN_RATING
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, Params, load_section

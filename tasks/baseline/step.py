@@ -1,4 +1,4 @@
-"""Choose as many records by other methods, for a selection to be held against."""
+"""Select as many records by other methods, to compare our selection with."""
 
 import json
 import time
@@ -7,55 +7,59 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from tasks.baseline.by_score import BY_RESPONSE, Score
-from tasks.baseline.methods import IN_PROMPTS, SCORED, Choice, Method, Pool, choices, too_much
+from tasks.baseline.in_prompts import regroup
 from tasks.baseline.rater import Ratings
 from tasks.baseline.ratings import RatingParams, check_route, rate
+from tasks.baseline.registry import METHODS, BaselinePool, MethodName, selections, too_slow
 from tasks.baseline.response_model import MAX_TOKENS
 from tasks.baseline.response_scores import response_scores
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, load_budgets, load_section, load_seed
-from tasks.lib.core.schemas import PROMPTS, SELECTIONS
+from tasks.lib.core.schemas import PROMPTS
 from tasks.lib.core.stage import Stage
-from tasks.lib.core.tables import read_table, write_table
+from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.local_server import require_local
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.prompts.geometry import Geometry, Mode
 from tasks.lib.prompts.plan import TournamentPlan, read_plan
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
-
-MethodName = Annotated[Method, Field(strict=False)]  # a string in YAML
+from tasks.lib.similarity.selections import MethodSelection, write_selections
 
 
 class Baseline(RatingParams):
     """Section baseline of params.yaml."""
 
-    methods: Annotated[list[MethodName], Field(min_length=1)]
+    methods: Annotated[list[Annotated[MethodName, Field(strict=False)]], Field(min_length=1)]
     n_seeds: Annotated[int, Field(ge=1, le=1000)]
     response_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)]
 
+    @property
+    def scores(self) -> set[Score]:
+        """Return the scores that the methods select by."""
+        return {score for name in self.methods if (score := METHODS[name].score)}
+
 
 def check(values: Mapping[str, Any]) -> Baseline:
-    """The checked section, and what it names; the seed is checked, too.
+    """Return the checked section; what it names and the seed are checked too.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range; the route is
-            unknown, or cannot rate where a method wants ratings; or a method needs the local
+            unknown, or cannot rate where a method needs ratings; or a method needs the local
             model, which is not installed.
     """
     load_seed(values)
     params = load_section(values, "baseline", Baseline)
-    load_route(values, params.route, "baseline.route")  # DVC wants it to be there
-    if Score.RATING in _wanted(params):
+    load_route(values, params.route, "baseline.route")  # DVC needs it to exist
+    if Score.RATING in params.scores:
         check_route(values, params)
     for method in params.methods:
-        if SCORED.get(method) in BY_RESPONSE:
+        if METHODS[method].score in BY_RESPONSE:
             require_local(
                 where=f"{PARAMS_FILE}: baseline.methods: {method}", instead="leave it out"
             )
@@ -63,25 +67,25 @@ def check(values: Mapping[str, Any]) -> Baseline:
 
 
 def baseline(
-    pool: Pool, params: Baseline, budget: int, seed: int
-) -> Iterator[tuple[Method, list[Choice]]]:
-    """Each method that `params` names, in its order and once, with all its choices.
+    pool: BaselinePool, params: Baseline, budget: int, seed: int
+) -> Iterator[tuple[MethodName, list[MethodSelection]]]:
+    """Yield each method that `params` names, in its order and once, with all its selections.
 
-    Every choice holds exactly `budget` distinct rows. A method that cannot do with so many records
-    has no choice.
+    Every selection holds exactly `budget` distinct rows. A method that is too slow for the pool
+    has none.
 
     Args:
         pool: At least `budget` records.
-        params: Which methods, and with how many seeds those that are nothing but chance.
-        budget: How many rows to choose, at least 1.
+        params: The methods, and the number of seeds of those that are chance alone.
+        budget: Number of rows to select, at least 1.
         seed: The first seed.
     """
     for method in dict.fromkeys(params.methods):
-        yield method, list(choices(method, pool, budget, seed, params.n_seeds))
+        yield method, list(selections(method, pool, budget, seed, params.n_seeds))
 
 
 def work(stage: Stage) -> None:
-    """Read the pool and its prompts, write what each method would choose."""
+    """Read the pool and its prompts, and write what each method selects."""
     params, seed = check(stage.values), load_seed(stage.values)
     budgets = load_budgets(stage.values)
     budget = budgets[-1]
@@ -92,90 +96,65 @@ def work(stage: Stage) -> None:
     )
     _check_budget(budget, len(corpus.ids))
     prompts = {}
-    if IN_PROMPTS.intersection(params.methods):
+    if any(METHODS[method].in_prompts for method in params.methods):
         plan = read_plan(stage.dep("cluster/clusters.json"), budgets, seed)
         prompts = _prompts(corpus, stage.dep("cluster/prompts.parquet"), plan)
-    wanted = _wanted(params)
-    ratings = rate(stage, corpus, params, seed, budget) if Score.RATING in wanted else None
+    needs_ratings = Score.RATING in params.scores
+    ratings = rate(stage, corpus, params, seed, budget) if needs_ratings else None
     scores = {Score.RATING: ratings.scores} if ratings else {}
-    if by_response := wanted & BY_RESPONSE:
+    if by_response := params.scores & BY_RESPONSE:
         scores |= response_scores(by_response, corpus.texts, params.response_tokens, stage)
-    pool = Pool(corpus.texts, corpus.vectors, prompts, scores)
-    found: list[Choice] = []
+    pool = BaselinePool(corpus.texts, corpus.vectors, prompts, scores)
+    selected: list[MethodSelection] = []
     progress = stage.progress(len(params.methods), "methods")
-    with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
+    with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
         started = time.monotonic()
-        for method, chosen in baseline(pool, params, budget, seed):
-            _tell(
-                method,
-                chosen,
-                time.monotonic() - started,
-                too_much(method, len(corpus.ids), budget),
-            )
+        for method, by_method in baseline(pool, params, budget, seed):
+            reason = too_slow(method, len(corpus.ids), budget)
+            _log_method(method, len(by_method), time.monotonic() - started, reason)
             started = time.monotonic()
-            found += chosen
+            selected += by_method
             progress.advance()
-    write_table(stage.out("baseline/selections.parquet"), _table(found, corpus.ids), SELECTIONS)
-    bill = json.dumps(_bill(params, ratings), indent=2, sort_keys=True)
-    stage.out("baseline/usage.json").write_text(f"{bill}\n", encoding="utf-8")
+    write_selections(stage.out("baseline/selections.parquet"), selected, corpus.ids)
+    usage = json.dumps(_usage(params, ratings), indent=2, sort_keys=True)
+    stage.out("baseline/usage.json").write_text(f"{usage}\n", encoding="utf-8")
 
 
 def _check_budget(budget: int, n_records: int) -> None:
     if budget > n_records:
         raise ParamError(
             f"llm_select.budget is {budget:,}, and only {n_records:,} records are left to "
-            "choose from",
+            "select from",
             where=PARAMS_FILE,
-            fix=f"Set it to {n_records} at most, or give a larger pool.",
+            fix=f"Set it to {n_records} at most, or use a larger pool.",
         )
 
 
 def _prompts(corpus: Corpus, path: Path, plan: TournamentPlan) -> dict[Mode, list[Rows]]:
-    """The run's own prompts by their mode, and those that within and across would have made."""
-    shown = read_table(path, PROMPTS)
-    rows = corpus.rows(shown["id"], path)
-    starts = np.flatnonzero(np.diff(shown["prompt"].to_numpy())) + 1
+    """Return the run's own prompts by their mode, and those of the modes within and across."""
+    candidates = read_table(path, PROMPTS)
+    rows = corpus.rows(candidates["id"], path)
+    starts = np.flatnonzero(np.diff(candidates["prompt"].to_numpy())) + 1
     prompts = {plan.mode: np.split(rows, starts)}
     geometry = Geometry(len(prompts[plan.mode]), plan.candidates_per_prompt)
-    from tasks.baseline.in_prompts import regroup  # noqa: PLC0415  scikit-learn
-
     for mode in (Mode.WITHIN, Mode.ACROSS):
         if mode is not plan.mode:
             prompts[mode] = regroup(corpus.vectors, corpus.texts, geometry, mode, plan.seed)
     return prompts
 
 
-def _wanted(params: Baseline) -> set[Score]:
-    """The scores that methods go by."""
-    return {SCORED[method] for method in params.methods if method in SCORED}
-
-
-def _bill(params: Baseline, ratings: Ratings | None) -> dict[str, Any]:
-    """What the answers cost that each method goes by; a method that asks no model is not in it."""
+def _usage(params: Baseline, ratings: Ratings | None) -> dict[str, Any]:
+    """Return what the answers behind each method cost; methods that ask no model are left out."""
     if ratings is None:
         return {}
-    rated = [method for method in params.methods if SCORED.get(method) is Score.RATING]
+    rated = [method for method in params.methods if METHODS[method].score is Score.RATING]
     return {method.value: ratings.cost for method in rated}
 
 
-def _tell(method: Method, chosen: list[Choice], seconds: float, why_not: str) -> None:
-    if why_not:
-        log.warning("baseline: %s is left out, being too slow %s", method, why_not)
-    elif chosen:
-        log.info("baseline: %s, %.1f s for %s choices", method, seconds, len(chosen))
-
-
-def _table(found: list[Choice], ids: list[str]) -> pa.Table:
-    """Rows of SELECTIONS."""
-    if not found:
-        return SELECTIONS.empty_table()
-    sizes = [len(choice.rows) for choice in found]
-    rows = np.concatenate([choice.rows for choice in found])
-    return pa.table(
-        {
-            "method": pa.array(np.repeat([choice.method for choice in found], sizes)),
-            "seed": pa.array(np.repeat([choice.seed for choice in found], sizes)),
-            "rank": pa.array(np.concatenate([np.arange(size) + 1 for size in sizes])),
-            "id": [ids[row] for row in rows],
-        }
-    )
+def _log_method(
+    method: MethodName, n_selections: int, seconds: float, too_slow_reason: str
+) -> None:
+    if too_slow_reason:
+        log.warning("baseline: %s is left out: it is too slow %s", method, too_slow_reason)
+    elif n_selections:
+        log.info("baseline: %s took %.1f s for %s selections", method, seconds, n_selections)

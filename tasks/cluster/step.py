@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tasks.cluster.inputs import read_vectors, text_lengths
+from tasks.cluster.inputs import finite_vectors, text_lengths
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, load_section, load_seed
@@ -17,7 +17,7 @@ from tasks.lib.core.schemas import PROMPTS, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.kmeans.partition import Solver, Vectors
-from tasks.lib.kmeans.solver import CPU_S_PER_PAIR, Wanted, choose, is_quick, load
+from tasks.lib.kmeans.solver import CPU_S_PER_PAIR, SolverParam, choose, is_quick, load
 from tasks.lib.prompts.geometry import GeometryParams, Mode
 from tasks.lib.prompts.group import Clustered, group
 
@@ -25,12 +25,12 @@ from tasks.lib.prompts.group import Clustered, group
 class Cluster(GeometryParams):
     """Section cluster of params.yaml."""
 
-    solver: Annotated[Wanted, Field(strict=False)]
+    solver: Annotated[SolverParam, Field(strict=False)]
     max_memory_mb: int = Field(ge=1)
 
 
 def check(values: Mapping[str, Any]) -> Cluster:
-    """The checked section; the seed is checked, too.
+    """Return the checked section; the seed is checked too.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range; or of
@@ -43,10 +43,11 @@ def check(values: Mapping[str, Any]) -> Cluster:
 def cluster(
     vectors: Vectors, params: Cluster, seed: int, n_bytes: NDArray[np.int64] | None = None
 ) -> Clustered:
-    """The prompts that `tasks.lib.prompts.group.group` makes, if the memory suffices.
+    """Return the prompts that `tasks.lib.prompts.group.group` makes, if the memory suffices.
 
     Raises:
-        ParamError: It does not, and how much is needed; or n_prompts does not fit the records.
+        ParamError: It does not, and the message says how much is needed; or n_prompts does not fit
+            the records.
     """
     if params.mode is not Mode.PAPER:
         _require_memory(vectors, params)
@@ -55,12 +56,13 @@ def cluster(
 
 
 def work(stage: Stage) -> None:
-    """Read vectors, write prompts and what is to be known of the clusters."""
+    """Read the vectors, and write the prompts and a summary of the clusters."""
     params, seed = check(stage.values), load_seed(stage.values)
-    unique = read_table(stage.dep("dedupe/unique.parquet"), UNIQUE)
-    ids = [str(id_) for id_ in unique["id"].to_pylist()]
-    vectors = read_vectors(stage.dep("embed/vectors.npy"), ids)
-    n_bytes = text_lengths(stage.dep("ingest/pool.parquet"), unique["id"])
+    unique_file = stage.dep("dedupe/unique.parquet")
+    unique_ids = read_table(unique_file, UNIQUE)["id"]
+    n_bytes = text_lengths(stage.dep("ingest/pool.parquet"), unique_file, unique_ids)
+    ids = [str(id_) for id_ in unique_ids.to_pylist()]
+    vectors = finite_vectors(stage.dep("embed/vectors.npy"), ids)
     clustered = cluster(vectors, params, seed, n_bytes)
     write_table(stage.out("cluster/prompts.parquet"), _table(ids, clustered), PROMPTS)
     summary = _summary(clustered, params, seed)
@@ -75,7 +77,7 @@ def work(stage: Stage) -> None:
 
 
 def _require_memory(vectors: Vectors, params: Cluster) -> None:
-    """Refuse clusters that need more memory than allowed; warn of those that take long."""
+    """Check that the clusters fit into the memory; warn if they take long."""
     n, d = vectors.shape
     n_clusters = params.geometry(n).n_clusters(params.mode, n)
     chosen = choose(params.solver, n, n_clusters).solver
@@ -102,7 +104,7 @@ def _warn_of_cost(n: int, n_clusters: int, needed_mb: int) -> None:
 
 
 def _table(ids: Sequence[str], clustered: Clustered) -> pa.Table:
-    """Rows of PROMPTS; prompts, slots and clusters count from 1."""
+    """Return the rows of PROMPTS; prompts, slots and clusters count from 1."""
     rows = np.concatenate(clustered.prompts)
     sizes = [len(prompt) for prompt in clustered.prompts]
     slots = np.concatenate([np.arange(size) for size in sizes])
@@ -117,7 +119,7 @@ def _table(ids: Sequence[str], clustered: Clustered) -> pa.Table:
 
 
 def _summary(clustered: Clustered, params: Cluster, seed: int) -> dict[str, Any]:
-    """What clusters.json says; inertia to 6 digits, since its last ones tell the machine."""
+    """Return clusters.json; inertia has 6 digits, since later ones differ between machines."""
     cluster_sizes = [len(rows) for rows in clustered.partition.clusters]
     n_records = sum(cluster_sizes)
     return {

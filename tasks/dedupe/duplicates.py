@@ -1,7 +1,6 @@
-"""Which records of a batch repeat another: the work on a pool that can be done a part at a time."""
+"""The parts of dedupe that process some of the records at a time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple, cast
 
@@ -9,26 +8,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.dedupe.minhash import Fields, Keys, Sketches, band_keys, bands_for, signatures, sketched
+from tasks.dedupe.minhash import BBitSignatures, Fields, Keys, band_keys, bands_for, minhash
 from tasks.dedupe.near_duplicates import NearIndex
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.text.shingles import normalise
 
-
-class Entry(NamedTuple):
-    """What of a record is compared: the columns of a batch."""
-
-    id: str
-    instruction: str
-    input: str
+COLUMNS = ("id", "instruction", "input")
+"""The columns of the pool that dedupe reads."""
 
 
-@dataclass(frozen=True)
-class Dropped:
-    """A record that says what an earlier, kept one says.
+class DroppedRecord(NamedTuple):
+    """A record that duplicates an earlier, kept one.
 
     Attributes:
-        similarity: Jaccard similarity of the shingles, the lesser of instruction and input.
+        of_id: The id of the kept record.
+        similarity: Jaccard similarity of the shingles, the lower of instruction and input.
     """
 
     id: str
@@ -38,81 +32,80 @@ class Dropped:
 
 
 class Fingerprints(NamedTuple):
-    """What is known of each record of a batch; each with one row a record.
+    """The values by which the records of a batch are compared; row i is record i.
 
     Attributes:
-        texts: uint64, shape (n,), equal for the same normalised text.
-        bands: Keys by which look-alikes meet, and some others by chance.
-        sketches: Enough to tell these from those.
+        text_hashes: uint64, shape (n,), equal for the same normalised text.
     """
 
-    texts: NDArray[np.uint64]
-    bands: Keys
-    sketches: Sketches
+    text_hashes: NDArray[np.uint64]
+    keys: Keys
+    b_bits: BBitSignatures
 
 
-class Circles(NamedTuple):
-    """Records of a pool that meet each other and none outside, in pool order within a circle.
+class Components(NamedTuple):
+    """Connected components of the graph of candidate pairs, one after the other.
 
     Attributes:
-        numbers: int64, shape (n,), their places in the pool.
-        entries: n rows with the columns of `Entry`.
-        keys: Those by which they meet, n rows.
+        positions: int64, shape (n,), the records' positions in the pool, ascending within each
+            component.
+        records: n rows with the columns of `COLUMNS`.
+        keys: The records' keys, n rows.
     """
 
-    numbers: NDArray[np.int64]
-    entries: pa.Table
+    positions: NDArray[np.int64]
+    records: pa.Table
     keys: Keys
 
 
-def fingerprints_of(batch: pa.RecordBatch, threshold: float, n_permutations: int) -> Fingerprints:
-    """By what the records of a batch meet others.
+def fingerprint(batch: pa.RecordBatch, threshold: float, n_permutations: int) -> Fingerprints:
+    """Return the fingerprints of the records of a batch.
 
     Args:
-        batch: With the columns of `Entry`.
-        threshold: Similarity from which two records are to meet almost surely.
+        batch: With the columns of `COLUMNS`.
+        threshold: Similarity from which two records should almost surely be a candidate pair.
         n_permutations: Length of a signature.
     """
-    records = _normalised(batch)
+    records = _normalise(batch)
     digests = [blake2b(_text(fields).encode(), digest_size=8).digest() for fields in records]
-    found = signatures(records, n_permutations)
+    signatures = minhash(records, n_permutations)
     return Fingerprints(
         np.frombuffer(b"".join(digests), dtype="<u8"),
-        band_keys(found, bands_for(threshold, n_permutations)),
-        sketched(found),
+        band_keys(signatures, bands_for(threshold, n_permutations)),
+        signatures.astype(np.uint8),
     )
 
 
-def repeats(circles: Circles, threshold: float) -> dict[int, Dropped]:
-    """The records that repeat an earlier, kept one of their circle, by their places in the pool."""
-    records = _normalised(circles.entries)
-    ids = texts(circles.entries, "id")
-    index = NearIndex(records, circles.keys, threshold)
+def find_duplicates(components: Components, threshold: float) -> dict[int, DroppedRecord]:
+    """Return the records that duplicate an earlier, kept one, by their positions in the pool."""
+    records = _normalise(components.records)
+    ids = text_column(components.records, "id")
+    index = NearIndex(records, components.keys, threshold)
     kept: dict[str, str] = {}  # text -> id
-    dropped: dict[int, Dropped] = {}
-    for place, number in enumerate(circles.numbers.tolist()):
-        text = _text(records[place])
+    dropped: dict[int, DroppedRecord] = {}
+    for number, position in enumerate(components.positions.tolist()):
+        text = _text(records[number])
         if text in kept:
-            dropped[number] = Dropped(ids[place], DedupeDrop.IDENTICAL, kept[text], 1.0)
-        elif near := index.nearest_or_add(place):
-            dropped[number] = Dropped(
-                ids[place], DedupeDrop.NEAR, ids[near.number], near.similarity
+            dropped[position] = DroppedRecord(ids[number], DedupeDrop.IDENTICAL, kept[text], 1.0)
+        elif nearest := index.nearest_or_add(number):
+            dropped[position] = DroppedRecord(
+                ids[number], DedupeDrop.NEAR, ids[nearest.number], nearest.similarity
             )
         else:
-            kept[text] = ids[place]
+            kept[text] = ids[number]
     return dropped
 
 
-def texts(entries: pa.RecordBatch | pa.Table, name: str) -> list[str]:
-    """A column that has a text in every row."""
-    return cast(list[str], entries[name].to_pylist())
+def text_column(records: pa.RecordBatch | pa.Table, name: str) -> list[str]:
+    """Return a column that has a text in every row."""
+    return cast(list[str], records[name].to_pylist())
 
 
-def _normalised(entries: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
-    columns = (map(normalise, texts(entries, name)) for name in ("instruction", "input"))
+def _normalise(records: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
+    columns = (map(normalise, text_column(records, name)) for name in ("instruction", "input"))
     return list(zip(*columns, strict=True))
 
 
 def _text(fields: Fields) -> str:
-    """The same for the same words, however they are split into instruction and input."""
+    """Return the same for the same words, however they are split into instruction and input."""
     return " ".join(filter(None, fields))

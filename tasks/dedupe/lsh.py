@@ -1,7 +1,8 @@
-"""Which records meet: those that have a key in common, and those that such chains connect.
+"""Candidate pairs by locality-sensitive hashing, and the connected components that they form.
 
-In a large pool chance meetings would connect nearly all records. So a key by which a record meets
-only unlike ones, as far as their sketches tell, is made its own first.
+Two records are a candidate pair if they have a key in common. In a large pool, false candidates
+would connect nearly all records. So a key that a record shares only with dissimilar ones, as their
+b-bit signatures estimate it, is first replaced by a unique key.
 """
 
 import math
@@ -11,56 +12,56 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.dedupe.minhash import Keys, Sketches
+from tasks.dedupe.minhash import BBitSignatures, Keys
 
-SMALL = 256  # records with one key, up to which each is held against each
+MAX_PRUNED_GROUP = 256  # records with one key, up to which each is compared with each
 DEVIATIONS = 4  # of an estimated similarity: one pair in ten thousand is misjudged
-AT_ONCE = 65_536  # pairs
+BATCH_PAIRS = 65_536
 
 
-class _Sorted(NamedTuple):
-    """The records in the order of one column's keys, and which have the key of the one before."""
+class _SortedColumn(NamedTuple):
+    """The records in the order of a column's keys, and which have the key of the one before."""
 
     order: NDArray[np.int64]
     is_same: NDArray[np.bool_]
 
 
-def part_unlike(keys: Keys, sketches: Sketches, threshold: float) -> None:
-    """Make a key its record's own, in place, if the others that have it are all unlike.
+def prune_false_candidates(keys: Keys, b_bits: BBitSignatures, threshold: float) -> None:
+    """Replace a record's key by a unique one, in place, if all others with it are dissimilar.
 
-    Unlike are those whose similarity, as estimated, is more than four standard deviations of the
-    estimate below `threshold`. Keys that more than 256 records have are left as they are.
+    Dissimilar means an estimated similarity more than four standard deviations of the estimate
+    below `threshold`. Keys of more than 256 records are left unchanged.
     """
-    n_values = sketches.shape[1]
-    least = threshold - DEVIATIONS * math.sqrt(threshold * (1 - threshold) / n_values)
-    for column, (order, same) in zip(keys.T, _columns(keys), strict=True):
-        run = np.cumsum(np.append(False, ~same))
-        is_small = np.bincount(run)[run] <= SMALL
-        meets_alike = ~is_small
+    n_values = b_bits.shape[1]
+    lowest = threshold - DEVIATIONS * math.sqrt(threshold * (1 - threshold) / n_values)
+    for column, (order, is_same) in zip(keys.T, _sorted_columns(keys), strict=True):
+        group = np.cumsum(np.append(False, ~is_same))
+        is_small = np.bincount(group)[group] <= MAX_PRUNED_GROUP
+        has_similar = ~is_small
         first = np.flatnonzero(is_small)
-        for step in range(1, SMALL):
-            first = first[: np.searchsorted(first, len(run) - step)]
-            first = first[run[first] == run[first + step]]
+        for step in range(1, MAX_PRUNED_GROUP):
+            first = first[: np.searchsorted(first, len(group) - step)]
+            first = first[group[first] == group[first + step]]
             if not first.size:
                 break
-            alike = first[_agreement(sketches, order[first], order[first + step]) >= least]
-            meets_alike[alike] = meets_alike[alike + step] = True
-        alone = order[~meets_alike]
-        column[alone] = alone
+            similarity = _estimate_similarity(b_bits, order[first], order[first + step])
+            similar = first[similarity >= lowest]
+            has_similar[similar] = has_similar[similar + step] = True
+        single = order[~has_similar]
+        column[single] = single
 
 
-def circles_of(keys: Keys) -> NDArray[np.int64]:
-    """For each record the first of its circle: int64, shape (n_records,).
+def find_components(keys: Keys) -> NDArray[np.int64]:
+    """Return for each record the first record of its connected component.
 
-    Records with an equal key in any column are in one circle, and so are those whom others
-    connect. Who is in no circle with another has its own number. What becomes of a circle's
-    records does not depend on those outside.
+    int64, shape (n_records,). The edges of the graph are the candidate pairs. A record without a
+    candidate is its own component. Components can be deduplicated independently.
     """
     from scipy.sparse import coo_array  # noqa: PLC0415
     from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
 
     n = len(keys)
-    edges = [(order[:-1][same], order[1:][same]) for order, same in _columns(keys)]
+    edges = [(order[:-1][is_same], order[1:][is_same]) for order, is_same in _sorted_columns(keys)]
     rows, columns = (np.concatenate(side) for side in zip(*edges, strict=True))
     graph = coo_array((np.ones(rows.size, dtype=np.bool_), (rows, columns)), shape=(n, n))
     labels = connected_components(graph, directed=False)[1]
@@ -68,16 +69,16 @@ def circles_of(keys: Keys) -> NDArray[np.int64]:
     return first.astype(np.int64)[inverse]
 
 
-def shared(keys: Keys) -> list[list[int]]:
-    """For each record the numbers of the keys that it has in common with another.
+def number_shared_keys(keys: Keys) -> list[list[int]]:
+    """Return for each record the numbers of the keys that it shares with others.
 
-    Equal keys of one column have one number, others different ones.
+    Equal keys of one column have the same number, all other keys different ones.
     """
     records, numbers, n_numbers = [], [], 0
-    for order, same in _columns(keys):
-        number = np.cumsum(np.append(True, ~same)) + n_numbers
+    for order, is_same in _sorted_columns(keys):
+        number = np.cumsum(np.append(True, ~is_same)) + n_numbers
         n_numbers = int(number[-1])
-        is_shared = np.append(same, False) | np.append(False, same)
+        is_shared = np.append(is_same, False) | np.append(False, is_same)
         records.append(order[is_shared])
         numbers.append(number[is_shared])
     owners = np.concatenate(records)
@@ -86,20 +87,20 @@ def shared(keys: Keys) -> list[list[int]]:
     return [part.tolist() for part in np.split(np.concatenate(numbers)[order], bounds)]
 
 
-def _agreement(
-    sketches: Sketches, one: NDArray[np.int64], other: NDArray[np.int64]
+def _estimate_similarity(
+    b_bits: BBitSignatures, a: NDArray[np.int64], b: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """The share of equal values in each pair of sketches: float64, shape (n_pairs,)."""
+    """Return the share of equal values of each pair (a[i], b[i]): float64, shape (n_pairs,)."""
     counts = [
-        np.count_nonzero(sketches[one[i : i + AT_ONCE]] == sketches[other[i : i + AT_ONCE]], axis=1)
-        for i in range(0, one.size, AT_ONCE)
+        np.count_nonzero(b_bits[a[i : i + BATCH_PAIRS]] == b_bits[b[i : i + BATCH_PAIRS]], axis=1)
+        for i in range(0, a.size, BATCH_PAIRS)
     ]
-    shares: NDArray[np.float64] = np.concatenate(counts) / sketches.shape[1]
+    shares: NDArray[np.float64] = np.concatenate(counts) / b_bits.shape[1]
     return shares
 
 
-def _columns(keys: Keys) -> Iterator[_Sorted]:
+def _sorted_columns(keys: Keys) -> Iterator[_SortedColumn]:
     for column in keys.T:
         order = np.argsort(column, kind="stable")
         ordered = column[order]
-        yield _Sorted(order, ordered[1:] == ordered[:-1])
+        yield _SortedColumn(order, ordered[1:] == ordered[:-1])

@@ -1,4 +1,4 @@
-"""MinHash signatures of records, and the keys by which look-alikes meet."""
+"""MinHash signatures of records, and the band keys that make similar records candidate pairs."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -15,12 +15,14 @@ Fields = tuple[str, str]
 Signatures = NDArray[np.uint32]
 """uint32, shape (n_records, n_permutations)."""
 
-Keys = NDArray[np.uint64]
-"""uint64, shape (n_records, n_keys): two records meet where they agree in a whole column's key."""
+BBitSignatures = NDArray[np.uint8]
+"""uint8, shape (n_records, n_permutations): the last byte of each value of a signature.
 
-Sketches = NDArray[np.uint8]
-"""uint8, shape (n_records, n_permutations): of each value of a signature its last byte, enough to
-estimate a similarity by the share of equal ones."""
+The share of equal bytes is enough to estimate a similarity, in a quarter of the memory."""
+
+Keys = NDArray[np.uint64]
+"""uint64, shape (n_records, n_keys): two records are a candidate pair if they have the same key in
+any column."""
 
 MAX_MISSED = 0.002
 SEED = 1
@@ -29,17 +31,17 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Bands(NamedTuple):
-    """How a signature is cut: `n` bands of `width` values each."""
+    """How to cut a signature: into `n` bands of `width` values each."""
 
     n: int
     width: int
 
 
 def bands_for(threshold: float, n_permutations: int) -> Bands:
-    """The widest bands in which two records that are just similar enough hardly ever fail to meet.
+    """Return the widest bands that rarely miss a pair of records at the threshold.
 
-    They agree in no whole band with a chance of at most 0.2 %, or the least that so few
-    permutations allow. The wider the bands, the fewer the chance meetings to look into.
+    The chance that such a pair agrees in no whole band is at most 0.2 %, or the lowest that
+    `n_permutations` allows. The wider the bands, the fewer false candidates.
     """
     for width in range(n_permutations // 2, 1, -1):
         n_bands = n_permutations // width
@@ -48,15 +50,15 @@ def bands_for(threshold: float, n_permutations: int) -> Bands:
     return Bands(n_permutations, 1)
 
 
-def signatures(records: Sequence[Fields], n_permutations: int) -> Signatures:
-    """Row i is the MinHash of record i: of the shingles of its instruction and those of its input.
+def minhash(records: Sequence[Fields], n_permutations: int) -> Signatures:
+    """Return the signatures; row i is of the shingles of record i, instruction and input together.
 
-    The same shingle counts as two when it stands in both, so that two records are never less
-    similar than the less similar of their fields.
+    A shingle that is in both fields counts as two. So the similarity of two records is never
+    below that of their less similar field.
     """
-    found = np.full((len(records), n_permutations), np.iinfo(np.uint32).max, dtype=np.uint32)
+    signatures = np.full((len(records), n_permutations), np.iinfo(np.uint32).max, dtype=np.uint32)
     factors, summands = _permutations(n_permutations)
-    done = 0
+    n_done = 0
     for batch in batches(records):
         hashes, bounds = shingles([text for fields in batch for text in fields])
         of_input = np.repeat(np.arange(bounds.size - 1) % 2 == 1, np.diff(bounds))
@@ -65,28 +67,26 @@ def signatures(records: Sequence[Fields], n_permutations: int) -> Signatures:
         filled = np.flatnonzero(starts < ends)  # a record without text keeps the highest values
         for k in range(n_permutations):
             permuted = short * factors[k] + summands[k]  # modulo 2^32, as uint32 wraps
-            found[done + filled, k] = np.minimum.reduceat(permuted, starts[filled])
-        done += len(batch)
-    return found
+            signatures[n_done + filled, k] = np.minimum.reduceat(permuted, starts[filled])
+        n_done += len(batch)
+    return signatures
 
 
-def sketched(found: Signatures) -> Sketches:
-    """A quarter of the signatures."""
-    return found.astype(np.uint8)
+def band_keys(signatures: Signatures, bands: Bands) -> Keys:
+    """Return one key for each band, equal if all values of the band are.
 
-
-def band_keys(found: Signatures, bands: Bands) -> Keys:
-    """One key a band: equal where all values of the band are, and else but once in 2^64."""
-    keys = np.zeros((len(found), bands.n), dtype=np.uint64)
-    cut = found[:, : bands.n * bands.width].reshape(len(found), bands.n, bands.width)
-    for place in range(bands.width):
-        keys = keys * _FACTOR + cut[:, :, place]
+    Two different bands have the same key only once in 2^64 pairs.
+    """
+    keys = np.zeros((len(signatures), bands.n), dtype=np.uint64)
+    cut = signatures[:, : bands.n * bands.width].reshape(len(signatures), bands.n, bands.width)
+    for i in range(bands.width):
+        keys = keys * _FACTOR + cut[:, :, i]
     return keys
 
 
 @cache
 def _permutations(n_permutations: int) -> NDArray[np.uint32]:
-    """Odd factors, and summands: uint32, shape (2, n_permutations). Do not write to them.
+    """Return odd factors, and summands: uint32, shape (2, n_permutations). Do not write to them.
 
     They are those of datasketch's scheme "affine32" for the same seed. NumPy promises that this
     generator, unlike its newer ones, gives the same numbers in every version.

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from functools import partial
 from itertools import chain, compress, pairwise
 from typing import Annotated, Any, NamedTuple
@@ -12,8 +11,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tasks.dedupe.duplicates import Circles, Dropped, Entry, fingerprints_of, repeats, texts
-from tasks.dedupe.lsh import circles_of, part_unlike
+from tasks.dedupe.duplicates import (
+    COLUMNS,
+    Components,
+    DroppedRecord,
+    find_duplicates,
+    fingerprint,
+    text_column,
+)
+from tasks.dedupe.lsh import find_components, prune_false_candidates
 from tasks.dedupe.minhash import Keys
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.events import log
@@ -21,12 +27,13 @@ from tasks.lib.core.params import Params, load_section
 from tasks.lib.core.schemas import DEDUPE_DROPPED, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import count_rows, read_batches, write_table
-from tasks.lib.executor import Engine, load_engine
+from tasks.lib.executor import Executor, load_executor
 
 SHARD_RECORDS = 8192  # about a second of work
 
-Watch = Callable[[int, str], Callable[[int], None]]
-"""Told how many of what there are to do, gives whom to tell of each one done."""
+StartProgress = Callable[[int, str], Callable[[int], None]]
+"""Start a progress display for a total and its unit; return the function that counts what is done.
+"""
 
 
 class Dedupe(Params):
@@ -36,124 +43,133 @@ class Dedupe(Params):
     n_permutations: Annotated[int, Field(ge=16, le=512)]
 
 
-class Pool(NamedTuple):
-    """The records to look through.
+class PoolBatches(NamedTuple):
+    """The records to compare.
 
     Attributes:
-        n_records: How many there are.
-        batches: Gives them with the columns of `Entry`, the same at every call.
+        n_records: Number of records.
+        read: Returns the records with the columns of `COLUMNS`, the same at every call.
     """
 
     n_records: int
-    batches: Callable[[], Iterator[pa.RecordBatch]]
+    read: Callable[[], Iterator[pa.RecordBatch]]
 
 
 class Deduped(NamedTuple):
     """Every record in one of two lists, each in pool order."""
 
     kept: list[str]
-    dropped: list[Dropped]
+    dropped: list[DroppedRecord]
 
 
 def check(values: Mapping[str, Any]) -> Dedupe:
-    """The section dedupe, and the engine.
+    """Return the section dedupe, after checking the engine too.
 
     Raises:
         ParamError: A key is unknown, missing or out of range, or the engine is not installed.
     """
-    load_engine(values)
+    load_executor(values)
     return load_section(values, "dedupe", Dedupe)
 
 
 def dedupe(
-    pool: Pool,
+    pool: PoolBatches,
     params: Dedupe,
-    engine: Engine,
-    watch: Watch = lambda total, unit: lambda n: None,
+    executor: Executor,
+    start_progress: StartProgress = lambda total, unit: lambda n: None,
     shard_records: int = SHARD_RECORDS,
 ) -> Deduped:
-    """The ids that stay, and the others, each with the kept record that it repeats.
+    """Return the ids that are kept, and each other record with the kept record it duplicates.
 
-    A record goes if a kept record before it has the same normalised text or is near it, as
-    `near_duplicates` says; being near a dropped record is no reason. So the first of a group
-    stays, and a second pass drops nothing. Of several kept records that it repeats, the most
-    similar is named, of equals the first.
+    A record is dropped if an earlier kept record has the same normalised text or is near it, as
+    `NearIndex` defines it. Being near a dropped record does not count. So the first of a group is
+    kept, and a second pass drops nothing. If a record duplicates several kept ones, the most
+    similar is named (the first of equals).
 
-    Holds some 500 bytes a record, and the texts of those that meet another alike. The pool is read
-    twice, for most of it never need be held. Look-alikes are compared `shard_records` at a time, or
-    as many as a circle of them has; the results do not depend on it.
+    Holds about 500 bytes for each record, and the texts of records with candidates; to avoid
+    holding the rest, it reads the pool twice. Candidates are compared in shards of about
+    `shard_records`, or of one larger component. The results do not depend on it.
     """
     if not pool.n_records:
         return Deduped([], [])
-    keys = _keys(pool, params, engine, watch(pool.n_records, "records"))
-    firsts = circles_of(keys)
-    meets = np.bincount(firsts, minlength=len(firsts))[firsts] > 1
-    ids, entries = _read(pool, meets)
-    order = np.argsort(firsts[meets], kind="stable")  # circle by circle, each in pool order
-    numbers = np.flatnonzero(meets)[order]
-    cuts = _cuts(firsts[numbers], shard_records)
+    keys = _find_keys(pool, params, executor, start_progress(pool.n_records, "records"))
+    first = find_components(keys)
+    has_candidates = np.bincount(first, minlength=len(first))[first] > 1
+    ids, records = _read(pool, has_candidates)
+    order = np.argsort(first[has_candidates], kind="stable")  # by component, then in pool order
+    positions = np.flatnonzero(has_candidates)[order]
+    cuts = _cut_between_components(first[positions], shard_records)
     shards = (
-        Circles(numbers[a:b], entries.take(order[a:b]), keys[numbers[a:b]])
+        Components(positions[a:b], records.take(order[a:b]), keys[positions[a:b]])
         for a, b in pairwise(cuts)
     )
-    advance = watch(len(cuts) - 1, "batches of look-alikes")
-    dropped: dict[int, Dropped] = {}
-    for found in engine.map(partial(repeats, threshold=params.near_threshold), shards):
-        dropped |= found
+    advance = start_progress(len(cuts) - 1, "batches of candidates")
+    dropped: dict[int, DroppedRecord] = {}
+    for part in executor.map(partial(find_duplicates, threshold=params.near_threshold), shards):
+        dropped |= part
         advance(1)
-    stays = np.ones(pool.n_records, dtype=np.bool_)
-    stays[list(dropped)] = False
-    return Deduped(list(compress(ids, stays)), [dropped[n] for n in sorted(dropped)])
+    is_kept = np.ones(pool.n_records, dtype=np.bool_)
+    is_kept[list(dropped)] = False
+    return Deduped(list(compress(ids, is_kept)), [dropped[i] for i in sorted(dropped)])
 
 
 def work(stage: Stage) -> None:
-    """Read the pool; write which records stay, and why the others do not."""
-    params, engine = check(stage.values), load_engine(stage.values)
-    path, columns = stage.dep("ingest/pool.parquet"), list(Entry._fields)
-    pool = Pool(count_rows(path, POOL), lambda: read_batches(path, POOL, columns, SHARD_RECORDS))
-    kept, dropped = dedupe(pool, params, engine, lambda *task: stage.progress(*task).advance)
+    """Read the pool; write which records are kept, and why the others are not."""
+    params, executor = check(stage.values), load_executor(stage.values)
+    path = stage.dep("ingest/pool.parquet")
+    pool = PoolBatches(
+        count_rows(path, POOL), lambda: read_batches(path, POOL, list(COLUMNS), SHARD_RECORDS)
+    )
+    kept, dropped = dedupe(pool, params, executor, lambda *task: stage.progress(*task).advance)
     write_table(stage.out("dedupe/unique.parquet"), pa.table({"id": kept}), UNIQUE)
-    write_table(stage.out("dedupe/dropped.parquet"), map(asdict, dropped), DEDUPE_DROPPED)
-    n_of = Counter(drop.reason for drop in dropped)
-    reasons = ", ".join(f"{n_of[reason]:,} {reason}" for reason in DedupeDrop)
+    rows = (record._asdict() for record in dropped)
+    write_table(stage.out("dedupe/dropped.parquet"), rows, DEDUPE_DROPPED)
+    n_by_reason = Counter(record.reason for record in dropped)
+    reasons = ", ".join(f"{n_by_reason[reason]:,} {reason}" for reason in DedupeDrop)
     log.info("dedupe: %s of %s records kept (%s)", f"{len(kept):,}", f"{pool.n_records:,}", reasons)
 
 
-def _keys(pool: Pool, params: Dedupe, engine: Engine, advance: Callable[[int], None]) -> Keys:
-    """By what the records of the pool meet: one row each."""
+def _find_keys(
+    pool: PoolBatches, params: Dedupe, executor: Executor, advance: Callable[[int], None]
+) -> Keys:
+    """Return the keys of the pool's records, without the keys of false candidates only."""
     function = partial(
-        fingerprints_of, threshold=params.near_threshold, n_permutations=params.n_permutations
+        fingerprint, threshold=params.near_threshold, n_permutations=params.n_permutations
     )
-    results = engine.map(function, pool.batches())
+    results = executor.map(function, pool.read())
     first = next(results)
-    whole: list[NDArray[Any]] = [
+    arrays: list[NDArray[Any]] = [
         np.empty((pool.n_records, *part.shape[1:]), part.dtype) for part in first
     ]
-    done = 0
-    for found in chain([first], results):
-        n = len(found.texts)
-        for target, part in zip(whole, found, strict=True):
-            target[done : done + n] = part
-        done += n
+    n_done = 0
+    for fingerprints in chain([first], results):
+        n = len(fingerprints.text_hashes)
+        for array, part in zip(arrays, fingerprints, strict=True):
+            array[n_done : n_done + n] = part
+        n_done += n
         advance(n)
-    texts, bands, sketches = whole
-    part_unlike(bands, sketches, params.near_threshold)
-    return np.column_stack([texts, bands])
+    text_hashes, keys, b_bits = arrays
+    prune_false_candidates(keys, b_bits, params.near_threshold)
+    return np.column_stack([text_hashes, keys])
 
 
-def _read(pool: Pool, wanted: NDArray[np.bool_]) -> tuple[list[str], pa.Table]:
-    """All ids of the pool, and the whole entries of the wanted records; both in pool order."""
+def _read(pool: PoolBatches, selected: NDArray[np.bool_]) -> tuple[list[str], pa.Table]:
+    """Return all ids of the pool, and the texts of the selected records; both in pool order."""
     ids: list[str] = []
-    entries = []
-    for batch in pool.batches():
-        is_wanted = wanted[len(ids) : len(ids) + len(batch)]
-        entries.append(batch.filter(pa.array(is_wanted)))
-        ids += texts(batch, "id")
-    return ids, pa.Table.from_batches(entries).combine_chunks()  # or every take would do it
+    parts = []
+    for batch in pool.read():
+        parts.append(batch.filter(pa.array(selected[len(ids) : len(ids) + len(batch)])))
+        ids += text_column(batch, "id")
+    return ids, pa.Table.from_batches(parts).combine_chunks()  # or every take would do it
 
 
-def _cuts(firsts: NDArray[np.int64], n: int) -> list[int]:
-    """Where to cut sorted circles into shards of about `n` records, none of them in two."""
-    starts = np.flatnonzero(np.append(True, firsts[1:] != firsts[:-1])[: firsts.size])
+def _cut_between_components(first: NDArray[np.int64], n: int) -> list[int]:
+    """Return the bounds of shards of about `n` records that divide no component.
+
+    Args:
+        first: int64, shape (n_records,), the first record of each one's component, ascending.
+        n: Number of records.
+    """
+    starts = np.flatnonzero(np.append(True, first[1:] != first[:-1])[: first.size])
     is_cut = np.diff(starts // n, prepend=-1) > 0
-    return [*starts[is_cut].tolist(), firsts.size]
+    return [*starts[is_cut].tolist(), first.size]

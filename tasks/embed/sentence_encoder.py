@@ -13,9 +13,9 @@ from sentence_transformers.base.modules import Transformer
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from tasks.embed.batches import Reading, padded_length
+from tasks.embed.batches import TokenizedText, padded_length
+from tasks.embed.encoder_spec import Precision
 from tasks.embed.model_source import Source, digest, model_folder
-from tasks.embed.precision import Precision
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.params import PARAMS_FILE
 
@@ -25,26 +25,26 @@ N_THREADS = torch.get_num_threads()  # what the environment allows, before we ch
 class SentenceEncoder:
     """A loaded model.
 
-    On a CPU a batch is computed by one thread, and several batches at a time: the bytes do not
-    depend on how many threads there are, and none waits for another after each operation, which
-    takes many times longer when the machine has other work.
+    On a CPU, one thread computes a batch, and several batches are computed at a time. So the bytes
+    do not depend on the number of threads, and no thread waits for another after each operation,
+    which would take many times longer on a machine that has other work.
 
     Attributes:
         dim: Length of a vector.
-        max_tokens: How much of a text it reads.
+        max_tokens: The most tokens of a text that it reads.
         device: ``cuda`` where there is such a processor, else ``cpu``.
-        precision: What it computes in; never ``auto``.
-        n_threads: How many threads should call `encode` at a time.
-        identity: All that a vector depends on beside its text.
+        precision: The number format it computes in; never ``auto``.
+        n_threads: Number of threads that should call `encode` at a time.
+        identity: Everything that a vector depends on besides its text.
     """
 
     def __init__(
         self, source: Source, precision: Precision, max_tokens: int, batch_tokens: int
     ) -> None:
-        """Load the model, fetching what of it is not on this machine.
+        """Load the model, and fetch the files that are not on this machine.
 
         Raises:
-            DataError: It is no model, or cannot be fetched.
+            DataError: It is not a model, or cannot be fetched.
         """
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.n_threads = 1 if self.device == "cuda" else N_THREADS
@@ -54,7 +54,7 @@ class SentenceEncoder:
         self._model.max_seq_length = self.max_tokens = min(max_tokens, own_max)
         self._batch_tokens = batch_tokens
         self._can_pad = _can_pad(self._model)
-        self.dim = self.encode(self.read([""])).shape[1]  # not every kind of model states it
+        self.dim = self.encode(self.tokenize([""])).shape[1]  # not every kind of model states it
         self.identity: dict[str, Any] = {
             "model": digest(model_folder(source)),
             "precision": str(self.precision),
@@ -64,37 +64,34 @@ class SentenceEncoder:
             **{name: version(name) for name in ("torch", "transformers", "sentence-transformers")},
         }
 
-    def read(self, texts: Sequence[str]) -> list[Reading]:
-        """What the model reads of each text, `max_tokens` at most."""
+    def tokenize(self, texts: Sequence[str]) -> list[TokenizedText]:
+        """Return the first `max_tokens` tokens of each text."""
         if not self._can_pad:
-            return [Reading(0, text) for text in texts]
+            return [TokenizedText(0, text) for text in texts]
         columns = self._model.tokenizer(list(texts), truncation=True)
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         counts = [len(row["input_ids"]) for row in rows]
         return [
-            Reading(padded_length(n, self.max_tokens), row, n == self.max_tokens)
+            TokenizedText(padded_length(n, self.max_tokens), row, n == self.max_tokens)
             for n, row in zip(counts, rows, strict=True)
         ]
 
-    def n_rows(self, length: int) -> int:
-        """How many texts of one padded length make a batch."""
+    def batch_size(self, length: int) -> int:
+        """Return how many texts of one padded length make a batch."""
         return max(1, self._batch_tokens // length) if length else 1
 
-    def encode(self, readings: Sequence[Reading]) -> NDArray[np.float32]:
-        """One vector a reading, of any length: float32, shape (n, `dim`).
+    def encode(self, texts: Sequence[TokenizedText]) -> NDArray[np.float32]:
+        """Return one vector of any length for each text of a batch: float32, shape (n, `dim`).
 
-        One batch: readings of one length, `n_rows` of it at most. Fewer are computed in the same
-        shape, so that the bytes of a vector depend on its own reading alone.
+        The texts have one length, and there are `batch_size` of them at most. Fewer are computed in
+        the same shape, so that the bytes of a vector depend on its own text alone.
         """
         torch.set_num_threads(1)  # of the thread that calls
-        length = readings[0].length
+        length, rows = texts[0].length, [text.tokens for text in texts]
         if not length:
-            alone: NDArray[np.float32] = self._model.encode(
-                [reading.tokens for reading in readings], show_progress_bar=False
-            )
-            return alone.astype(np.float32, copy=False)
-        rows = [reading.tokens for reading in readings]
-        rows += rows[:1] * (self.n_rows(length) - len(rows))
+            unpadded: NDArray[np.float32] = self._model.encode(rows, show_progress_bar=False)
+            return unpadded.astype(np.float32, copy=False)
+        rows += rows[:1] * (self.batch_size(length) - len(rows))
         features = self._model.tokenizer.pad(
             rows,
             padding="max_length",
@@ -102,27 +99,29 @@ class SentenceEncoder:
             return_tensors="pt",
         )
         with torch.inference_mode():
-            vectors = self._model(dict(features.to(self.device)))["sentence_embedding"]
-            found: NDArray[np.float32] = vectors[: len(readings)].float().cpu().numpy()
-        return found
+            encoded = self._model(dict(features.to(self.device)))["sentence_embedding"]
+            vectors: NDArray[np.float32] = encoded[: len(texts)].float().cpu().numpy()
+        return vectors
 
 
 def _can_pad(model: SentenceTransformer) -> bool:
-    """Whether a text is nothing but its tokens to the model, and we can pad them to any length.
+    """Return whether the model reads nothing but a text's tokens, padded to any length.
 
-    Models of another kind (of word vectors, or with prompts or chat templates of their own) get
-    one text at a time.
+    Other models (of word vectors, or with prompts or chat templates of their own) get one text at
+    a time.
     """
     first, tokenizer = model[0], model.tokenizer
     if not isinstance(first, Transformer) or not isinstance(tokenizer, PreTrainedTokenizerBase):
         return False
-    tokenizer.deprecation_warnings["Asking-to-pad-a-fast-tokenizer"] = True  # as its own collators
+    tokenizer.deprecation_warnings["Asking-to-pad-a-fast-tokenizer"] = (
+        True  # as its own collators do
+    )
     is_plain = model.default_prompt_name is None and "message" not in first.modality_config
     return is_plain and tokenizer.pad_token is not None
 
 
 def _processor(device: str) -> str:
-    """The kind of processor, as far as its arithmetic may differ from that of others."""
+    """Return the kind of processor, in the detail in which its arithmetic may differ."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

@@ -9,28 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tasks.embed.encode import Block, Encoder, blocks_of
+from tasks.embed.encode import Encoder, VectorBatch, encode_all
+from tasks.embed.encoder_spec import EncoderSpec, Precision
 from tasks.embed.model_source import absolute, check_name
-from tasks.embed.npy_writer import write_vectors
-from tasks.embed.pool_texts import Entry, PoolTexts
-from tasks.embed.precision import Precision
-from tasks.embed.ray_worker import Recipe, block_of, traits_of
-from tasks.embed.vector_cache import Slots, VectorStore, text_key
+from tasks.embed.pool_texts import PoolText, PoolTexts
+from tasks.embed.ray_worker import embed_shard, fingerprint
+from tasks.embed.vector_cache import Keys, VectorCache, text_key
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_section
 from tasks.lib.core.stage import Stage
-from tasks.lib.executor import Engine, load_engine
+from tasks.lib.executor import Executor, load_executor
 from tasks.lib.prompts.geometry import check_fit
+from tasks.lib.unique import write_vectors
 
-SHARD_TEXTS = 1_024  # half a minute of work; 3 % more of it, for batches that are not full
+SHARD_TEXTS = 1_024  # half a minute of work; batches that are not full add 3 %
 WRITTEN_AT_ONCE = 8_192  # vectors
 N_PROBES = 4  # stored vectors that are computed again
 
-Embedding = Callable[[Iterable[Entry]], Iterator[Block]]
+EmbedTexts = Callable[[Iterable[PoolText]], Iterator[VectorBatch]]
 
 
 class Embed(Params):
-    """The section embed of params.yaml."""
+    """Section embed of params.yaml."""
 
     model: Annotated[str, Field(min_length=1)]
     precision: Annotated[Precision, Field(strict=False)]  # YAML has strings only
@@ -39,22 +39,22 @@ class Embed(Params):
 
 
 def check(values: Mapping[str, Any]) -> Embed:
-    """The section embed, and the engine.
+    """Return the section embed; the engine is checked too.
 
     Raises:
         ParamError: A key is unknown, missing or out of range, the model is a path that does not
             exist, or the engine is not installed.
     """
-    load_engine(values)
+    load_executor(values)
     params = load_section(values, "embed", Embed)
     check_name(params.model)
     return params
 
 
 def embed(
-    entries: Iterable[Entry], encoder: Encoder, recipe: Recipe, engine: Engine
-) -> Iterator[Block]:
-    """The unit vectors of all entries, by `encoder` here or by workers that load its `recipe`.
+    texts: Iterable[PoolText], encoder: Encoder, spec: EncoderSpec, executor: Executor
+) -> Iterator[VectorBatch]:
+    """Yield the unit vectors of all texts, by `encoder` here or by workers that load its `spec`.
 
     Each row comes once, in any order.
 
@@ -62,68 +62,67 @@ def embed(
         DataError: A vector is zero or not finite; the record is named. Or a worker cannot load the
             model, or computes other vectors than `encoder`.
     """
-    if engine is Engine.LOCAL:
-        yield from blocks_of(entries, encoder)
+    if executor is Executor.LOCAL:
+        yield from encode_all(texts, encoder)
         return
-    function = partial(block_of, recipe=recipe, traits=traits_of(encoder))
-    stream, n_done = iter(entries), 0
-    for block in engine.map(function, iter(lambda: list(islice(stream, SHARD_TEXTS)), [])):
-        yield block._replace(rows=block.rows + n_done)
-        n_done += len(block.rows)
+    function = partial(embed_shard, spec=spec, driver_fingerprint=fingerprint(encoder))
+    stream, n_done = iter(texts), 0
+    for batch in executor.map(function, iter(lambda: list(islice(stream, SHARD_TEXTS)), [])):
+        yield batch._replace(rows=batch.rows + n_done)
+        n_done += len(batch.rows)
 
 
 def embed_missing(
-    texts: PoolTexts, encoder: Encoder, embed_new: Embedding, store: VectorStore, stage: Stage
-) -> Slots:
-    """See that the store has the vectors of all texts; the slot of each, int64, shape (n,).
+    texts: PoolTexts, encoder: Encoder, embed_new: EmbedTexts, cache: VectorCache, stage: Stage
+) -> Keys:
+    """Embed the texts whose vectors are not in the cache; return the key of each text.
 
-    What is missing is embedded in the order of its keys, which is as good as shuffled: so the time
-    that is left can be told from the number of texts.
+    The texts are embedded in the order of their keys, which is as good as random, so the remaining
+    time can be estimated from the number of texts.
     """
-    entries = texts.of(np.arange(len(texts)))
-    keys = np.fromiter((text_key(entry.text) for entry in entries), "S16", len(texts))
-    keys, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    slots = store.find(keys)
-    if not _agrees(store, slots, texts, first, encoder):
+    all_texts = texts.take(np.arange(len(texts)))
+    keys = np.fromiter((text_key(record.text) for record in all_texts), "S16", len(texts))
+    distinct, first = np.unique(keys, return_index=True)
+    is_known = cache.find(distinct)
+    if not _agrees(cache, distinct[is_known], texts, first[is_known], encoder):
         log.warning(
-            "embed: this machine computes other vectors than those in %s; all are made anew",
-            store.folder,
+            "embed: this machine computes other vectors than those in %s; all are computed again",
+            cache.folder,
         )
-        store.clear()
-        slots[:] = -1
-    missing = np.flatnonzero(slots < 0)
+        cache.clear()
+        is_known[:] = False
+    missing = np.flatnonzero(~is_known)
     log.info("embed: %s texts, %s of them new", f"{len(texts):,}", f"{missing.size:,}")
     progress, n_full = stage.progress(missing.size, "texts"), 0
-    for block in embed_new(texts.of(first[missing])):
-        which = missing[block.rows]
-        slots[which] = store.put(keys[which], block.vectors)
-        n_full += block.n_full
-        progress.advance(len(block.rows))
+    for batch in embed_new(texts.take(first[missing])):
+        cache.put(distinct[missing[batch.rows]], batch.vectors)
+        n_full += batch.n_full
+        progress.advance(len(batch.rows))
     if n_full:
-        log.info("embed: of %s new texts the end was not read; see embed.max_tokens", f"{n_full:,}")
-    return slots[inverse]
+        log.info("embed: %s new texts were cut off at embed.max_tokens", f"{n_full:,}")
+    return keys
 
 
 def work(stage: Stage) -> None:
-    """Write one vector for each unique record, in their order, and tell how it was done."""
-    params, engine = check(stage.values), load_engine(stage.values)
+    """Write one vector for each unique record, in their order."""
+    params, executor = check(stage.values), load_executor(stage.values)
     texts = PoolTexts(stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet"))
     # This is the first step that knows M, and the first that takes long. It reads cluster and
     # llm_select.budget without declaring them, as they change none of its bytes: declared, another
     # budget would make the vectors stale. A check in the flow would leave out `dvc repro`.
     check_fit(stage.values, len(texts))
-    recipe = Recipe(
+    spec = EncoderSpec(
         absolute(params.model), params.precision, params.max_tokens, params.batch_tokens
     )
-    encoder = recipe.load()
-    embed_new = partial(embed, encoder=encoder, recipe=recipe, engine=engine)
+    encoder = spec.load()
+    embed_new = partial(embed, encoder=encoder, spec=spec, executor=executor)
     if encoder.max_tokens < params.max_tokens:
         log.info("embed: %s reads %s tokens of a text", params.model, encoder.max_tokens)
-    with VectorStore(stage.state / "vectors", encoder.identity, encoder.dim) as store:
-        slots = embed_missing(texts, encoder, embed_new, store, stage)
-        starts = range(0, len(slots), WRITTEN_AT_ONCE)
-        blocks = (store.read(slots[start : start + WRITTEN_AT_ONCE]) for start in starts)
-        write_vectors(stage.out("embed/vectors.npy"), len(slots), encoder.dim, blocks)
+    with VectorCache(stage.state / "vectors", encoder.identity, encoder.dim) as cache:
+        keys = embed_missing(texts, encoder, embed_new, cache, stage)
+        starts = range(0, len(keys), WRITTEN_AT_ONCE)
+        batches = (cache.read(keys[start : start + WRITTEN_AT_ONCE]) for start in starts)
+        write_vectors(stage.out("embed/vectors.npy"), len(keys), encoder.dim, batches)
     log.info(
         "embed: %s vectors of %s dimensions by %s, %s on %s",
         f"{len(texts):,}",
@@ -135,12 +134,11 @@ def work(stage: Stage) -> None:
 
 
 def _agrees(
-    store: VectorStore, slots: Slots, texts: PoolTexts, first: NDArray[np.int64], encoder: Encoder
+    cache: VectorCache, keys: Keys, texts: PoolTexts, rows: NDArray[np.int64], encoder: Encoder
 ) -> bool:
-    """Whether some stored vectors, computed again, have the same bytes."""
-    known = np.flatnonzero(slots >= 0)
-    probes = known[:: max(1, known.size // N_PROBES)][:N_PROBES]
+    """Return whether some stored vectors, of texts at `rows`, have the same bytes if recomputed."""
+    probes = np.arange(len(keys))[:: max(1, len(keys) // N_PROBES)][:N_PROBES]
     return all(
-        np.array_equal(block.vectors, store.read(slots[probes[block.rows]]))
-        for block in blocks_of(texts.of(first[probes]), encoder)
+        np.array_equal(batch.vectors, cache.read(keys[probes[batch.rows]]))
+        for batch in encode_all(texts.take(rows[probes]), encoder)
     )

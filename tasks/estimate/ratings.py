@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from pydantic import ConfigDict
 
 from tasks.baseline.by_score import Score
-from tasks.baseline.methods import SCORED
 from tasks.baseline.rating_prompt import SCHEMA, rating_question
 from tasks.baseline.ratings import (
     RatingParams,
@@ -16,6 +15,7 @@ from tasks.baseline.ratings import (
     read_route,
     with_outputs,
 )
+from tasks.baseline.registry import METHODS
 from tasks.estimate.estimate import Cost, cost_at
 from tasks.estimate.journal_admin import latencies
 from tasks.estimate.tokens_needed import Workload, question_tokens
@@ -23,7 +23,7 @@ from tasks.lib.core.params import load_section, load_seed
 from tasks.lib.core.stage import JOURNAL, Stage
 from tasks.lib.similarity.corpus import Corpus
 
-RATED = {method.value for method, score in SCORED.items() if score is Score.RATING}
+RATED = {name.value for name, method in METHODS.items() if method.score is Score.RATING}
 
 
 class RatingQuote(NamedTuple):

@@ -54,8 +54,9 @@ def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
     """
     stage = Stage("cluster", root)
     pool_path = stage.dep("ingest/pool.parquet")
-    ids = read_table(stage.dep("dedupe/unique.parquet"), UNIQUE)["id"]
-    by_length = np.argsort(text_lengths(pool_path, ids), kind="stable")
+    unique_path = stage.dep("dedupe/unique.parquet")
+    ids = read_table(unique_path, UNIQUE)["id"]
+    by_length = np.argsort(text_lengths(pool_path, unique_path, ids), kind="stable")
     mode, geometry = load_geometry(values, len(ids))
     params = load_section(values, "llm_select", LlmSelect)
     plan = TournamentPlan(

@@ -1,63 +1,57 @@
-"""Cells of any file as the text of a record."""
+"""Cells of any type as the text of a record."""
 
 import json
 import math
 from collections.abc import Mapping
 
-from tasks.ingest.encoding import escaped, is_utf8
-from tasks.ingest.json_lines import kind
-from tasks.ingest.rows import Fault
+from tasks.ingest.encoding import escape_surrogates, is_utf8
+from tasks.ingest.rows import Fault, json_type
 from tasks.lib.core.drops import IngestDrop
 
 
-def clean_text(name: str, value: object, max_chars: int) -> str | Fault | None:
-    """The text of a cell with line ends as LF and without outer white space; else as it is.
+def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
+    """Return the text of a cell with line ends as LF and without outer white space.
 
-    Text without one visible character becomes empty. None if there is no value: null or NaN.
+    Text without a visible character becomes empty. None means that there is no value: null or NaN.
 
     Args:
-        name: The part of the record that it is, for the fault.
+        field: Field of the record, for the message of a fault.
         value: The cell.
-        max_chars: The length above which a text is a fault.
+        max_chars: Length above which a text is a fault.
     """
-    if is_null(value):
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if not isinstance(value, str):
-        return Fault(IngestDrop.NOT_TEXT, f"{name} is {kind(value)}")
+        return Fault(IngestDrop.NOT_TEXT, f"{field} is {json_type(value)}")
     if not is_utf8(value):
-        return Fault(IngestDrop.LONE_SURROGATE, f"{name} holds half a surrogate pair")
+        return Fault(IngestDrop.LONE_SURROGATE, f"{field} holds half a surrogate pair")
     if "\0" in value:
-        return Fault(IngestDrop.NUL, f"{name} holds a NUL at character {value.index(chr(0)) + 1}")
+        return Fault(IngestDrop.NUL, f"{field} holds a NUL at character {value.index(chr(0)) + 1}")
     text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
     if len(text) > max_chars:
-        return Fault(IngestDrop.TOO_LONG, f"{name} has {len(text)} characters")
+        return Fault(IngestDrop.TOO_LONG, f"{field} has {len(text)} characters")
     return text if any(c.isprintable() and not c.isspace() for c in text) else ""
 
 
-def is_null(value: object) -> bool:
-    """Whether there is no value: null, or the NaN that tables write for it."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
 def to_json(cells: Mapping[str, object]) -> str:
-    """JSON text of `cells` with sorted keys, that any JSON parser reads.
+    """Return `cells` as JSON that any parser reads, with sorted keys.
 
-    Numbers that JSON does not have (NaN, infinite) become null, and values of other types the
-    text that Python shows for them.
+    Numbers that JSON lacks (NaN, infinity) become null. Values of other types become the text that
+    Python shows for them.
 
     Raises:
         RecursionError: A value is nested too deeply.
     """
     try:
-        return escaped(_dumped(cells))
+        return escape_surrogates(_dump(cells))
     except ValueError:
-        return escaped(_dumped(_finite(cells)))
+        return escape_surrogates(_dump(_without_nan(cells)))
 
 
-def matchable(value: object) -> str | None:
-    """What `value` is compared by: the same for ``true``, ``"True"`` or 1, ``"1"``, 1.0.
+def comparison_key(value: object) -> str | None:
+    """Return a text that equal values share: ``true`` and ``"True"``, or 1, ``"1"`` and 1.0.
 
-    None for lists, objects and null, which match nothing.
+    None for lists, objects and null, which equal nothing.
     """
     if isinstance(value, bool):
         return str(value).lower()
@@ -71,15 +65,15 @@ def matchable(value: object) -> str | None:
     return None
 
 
-def _dumped(cells: object) -> str:
+def _dump(cells: object) -> str:
     return json.dumps(cells, ensure_ascii=False, sort_keys=True, allow_nan=False, default=str)
 
 
-def _finite(value: object) -> object:
+def _without_nan(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {name: _finite(cell) for name, cell in value.items()}
+        return {name: _without_nan(cell) for name, cell in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(cell) for cell in value]
+        return [_without_nan(cell) for cell in value]
     return value

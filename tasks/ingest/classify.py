@@ -1,52 +1,87 @@
-"""What becomes of each row of a file, whatever the others are."""
+"""Which rows become records, and why the others are dropped."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import NamedTuple
 
-from tasks.ingest.cell_text import matchable
-from tasks.ingest.columns import Layout
+from tasks.ingest.cell_text import comparison_key
+from tasks.ingest.columns import SAME_NAMES, ColumnMapping, list_names, map_columns
+from tasks.ingest.encoding import escape_surrogates
+from tasks.ingest.params import Ingest
 from tasks.ingest.rows import Fault, Row
-from tasks.ingest.tally import Dropped
-from tasks.ingest.to_record import Record, make_record
+from tasks.ingest.to_record import PoolRecord, to_record
 from tasks.lib.core.drops import IngestDrop
+from tasks.lib.core.errors import ParamError, nearest
+from tasks.lib.core.params import PARAMS_FILE
+
+SAMPLE_ROWS = 1000  # optional columns may be absent from the first rows of JSON lines
 
 
-@dataclass(frozen=True)
-class Kept:
+class KeptRow(NamedTuple):
     """A record, and the line of its row."""
 
     line: int
-    record: Record
+    record: PoolRecord
 
 
-@dataclass(frozen=True)
-class Rules:
-    """What a row is judged by.
+class DroppedRow(NamedTuple):
+    """A row that is not a record, or repeats an earlier one."""
 
-    Attributes:
-        exclude: Column: values, as `matchable` gives them, of rows to leave out.
-        max_chars: The length above which a text is a fault.
+    line: int
+    reason: IngestDrop
+    detail: str
+
+
+def classify_rows(
+    rows: Iterable[tuple[int, Row | Fault]], params: Ingest, where: str
+) -> Iterator[KeptRow | DroppedRow]:
+    """Yield one result for each row, in their order: a record with a unique id, or why not.
+
+    Of the rows with the same instruction and input, the first is kept. Exclusion comes before
+    every other check, so an excluded row is never a faulty one.
+
+    Raises:
+        ParamError: A chosen column is in none of the first rows, or a column of
+            ``ingest.exclude`` in none at all.
+        DataError: No column is known to hold instructions.
     """
+    rows = iter(rows)
+    sample = list(islice(rows, SAMPLE_ROWS))
+    first = [row for _, row in sample if not isinstance(row, Fault)]
+    mapping = map_columns(first, params.columns, where) if first else SAME_NAMES
+    missing = set(params.exclude)
+    lines: dict[str, int] = {}  # id -> line
+    for line, row in chain(sample, rows):
+        if missing and not isinstance(row, Fault):
+            missing.difference_update(row)
+        result = _classify(line, row, mapping, params)
+        if isinstance(result, KeptRow):
+            earlier = lines.setdefault(result.record.id, line)
+            if earlier != line:
+                detail = f"instruction and input of line {earlier}"
+                result = DroppedRow(line, IngestDrop.REPEATED, detail)
+        yield result
+    if first and missing:
+        _refuse_missing(min(missing), list(dict.fromkeys(name for row in first for name in row)))
 
-    layout: Layout
-    exclude: Mapping[str, frozenset[str]]
-    max_chars: int
 
-
-def results_of(rows: Sequence[tuple[int, Row | Fault]], rules: Rules) -> list[Kept | Dropped]:
-    """One result for each row, in their order.
-
-    Exclusion comes before every other check, so an excluded row is never a faulty one.
-    """
-    return [_result(line, row, rules) for line, row in rows]
-
-
-def _result(line: int, row: Row | Fault, rules: Rules) -> Kept | Dropped:
+def _classify(
+    line: int, row: Row | Fault, mapping: ColumnMapping, params: Ingest
+) -> KeptRow | DroppedRow:
     if isinstance(row, Fault):
-        return Dropped(line, *row)
-    for column, values in rules.exclude.items():
-        value = matchable(row.get(column))
-        if value in values:
-            return Dropped(line, IngestDrop.EXCLUDED, f"{column} is {value}")
-    record = make_record(row, rules.layout, rules.max_chars)
-    return Dropped(line, *record) if isinstance(record, Fault) else Kept(line, record)
+        return DroppedRow(line, *row)
+    for column, excluded in params.exclude.items():
+        key = comparison_key(row.get(column))
+        if key in excluded:
+            return DroppedRow(line, IngestDrop.EXCLUDED, f"{column} is {key}")
+    record = to_record(row, mapping, params.max_field_chars)
+    return DroppedRow(line, *record) if isinstance(record, Fault) else KeptRow(line, record)
+
+
+def _refuse_missing(column: str, names: list[str]) -> None:
+    raise ParamError(
+        f"ingest.exclude: no row has a column {column}"
+        f"{nearest(column, map(escape_surrogates, names))}",
+        where=PARAMS_FILE,
+        fix=f"The columns: {list_names(names)}.",
+    )

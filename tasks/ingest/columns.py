@@ -3,68 +3,72 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tasks.ingest.encoding import escaped
+from tasks.ingest.encoding import escape_surrogates
 from tasks.ingest.rows import Row
 from tasks.lib.core.errors import DataError, ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE
 
-# Ours: theirs, the more telling first. Covers Alpaca, Dolly, prompt and completion or response,
-# question and answer, OpenAI's messages, ShareGPT's conversations, and bare prompts or texts.
-KNOWN = {
+# Field of a record: common names of its column, the most specific first. Covers Alpaca, Dolly,
+# prompt and completion or response, question and answer, OpenAI's messages, ShareGPT's
+# conversations, and bare prompts or texts.
+COMMON_NAMES = {
     "instruction": ("instruction", "messages", "conversations", "prompt", "question", "text"),
     "input": ("input", "context"),
     "output": ("output", "response", "completion", "answer"),
 }
+FIELDS = tuple(COMMON_NAMES)
 MAX_NAMES = 20  # columns that a message lists
 MAX_NAME_CHARS = 40  # without a header line, a "name" is a whole text
 
 
-class Layout(NamedTuple):
-    """The file's column for each part of a record that it has, the instruction among them."""
+class ColumnMapping(NamedTuple):
+    """Which column of the file each field comes from. It always has the instruction's."""
 
     columns: Mapping[str, str]
     is_chat: bool  # the column of the instruction holds lists of turns
 
 
-PLAIN = Layout({part: part for part in KNOWN}, is_chat=False)
+SAME_NAMES = ColumnMapping({field: field for field in FIELDS}, is_chat=False)
 
 
-def find_layout(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> Layout:
-    """The layout of the file that starts with `rows`: `chosen` alone, or found by common names.
+def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> ColumnMapping:
+    """Return the mapping for a file that starts with `rows`.
+
+    Takes the columns of `chosen` and no others; if it is empty, finds columns by common names.
 
     Raises:
-        ParamError: A chosen column is in none of the rows.
-        DataError: Nothing was chosen, and no column has a name known for instructions.
+        ParamError: None of the rows has a chosen column.
+        DataError: Nothing was chosen, and no column has a common name for instructions.
     """
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    names = _chosen(columns, chosen) if chosen else _detected(columns)
-    if "instruction" not in names:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = _check_exist(chosen, names) if chosen else _detect(names)
+    if "instruction" not in columns:
         raise DataError(
-            f"no column is known to hold instructions; the columns are {listed(columns) or 'none'}",
+            f"no column is known to hold instructions; the columns are {list_names(names)}",
             where=where,
-            fix="Say which one does: ingest.columns: {instruction: NAME, input: ..., output: ...} "
+            fix="Name it: ingest.columns: {instruction: NAME, input: ..., output: ...} "
             f"in {PARAMS_FILE}. A CSV file needs a header line.",
         )
-    column = names["instruction"]
+    column = columns["instruction"]
     first = next((row[column] for row in rows if row.get(column) is not None), None)
     is_chat = isinstance(first, list)
-    if is_chat and not chosen:  # the turns hold both, and names beside them mean other things
-        names = {"instruction": column}
-    return Layout(names, is_chat)
+    if is_chat and not chosen:  # the turns hold both; columns of these names mean other things
+        columns = {"instruction": column}
+    return ColumnMapping(columns, is_chat)
 
 
-def check_chosen(chosen: Mapping[str, str]) -> None:
-    """Check what can be known of ``ingest.columns`` without the file.
+def check_chosen_columns(chosen: Mapping[str, str]) -> None:
+    """Check ``ingest.columns`` without the file.
 
     Raises:
-        ParamError: It names no part of a record, or none for the instruction.
+        ParamError: It has an unknown field, or no column for the instruction.
     """
-    for name in chosen:
-        if name not in KNOWN:
+    for field in chosen:
+        if field not in FIELDS:
             raise ParamError(
-                f"ingest.columns.{name} is unknown{nearest(name, KNOWN)}",
+                f"ingest.columns.{field} is unknown{nearest(field, FIELDS)}",
                 where=PARAMS_FILE,
-                fix=f"Known: {', '.join(KNOWN)}.",
+                fix=f"Known: {', '.join(FIELDS)}.",
             )
     if chosen and "instruction" not in chosen:
         raise ParamError(
@@ -74,33 +78,47 @@ def check_chosen(chosen: Mapping[str, str]) -> None:
         )
 
 
-def listed(columns: Sequence[str]) -> str:
-    """The columns' names for a message, long ones and long lists cut short."""
-    names = [
-        escaped(name if len(name) <= MAX_NAME_CHARS else f"{name[:MAX_NAME_CHARS]}…")
-        for name in columns[:MAX_NAMES]
+def check_duplicate_columns(names: Sequence[str], where: str) -> None:
+    """Check that no two columns have the same name.
+
+    Raises:
+        DataError: Two have; the first such name is given.
+    """
+    duplicate = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if duplicate is not None:
+        raise DataError(
+            f"two columns are named {duplicate!r}", where=where, fix="Rename or remove one of them."
+        )
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return the columns' names for a message, long names and long lists cut short."""
+    shown = [
+        escape_surrogates(name if len(name) <= MAX_NAME_CHARS else f"{name[:MAX_NAME_CHARS]}…")
+        for name in names[:MAX_NAMES]
     ]
-    more = len(columns) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
+    n_more = len(names) - len(shown)
+    return (", ".join(shown) or "none") + (f" and {n_more} more" if n_more else "")
 
 
-def _chosen(columns: Sequence[str], chosen: Mapping[str, str]) -> dict[str, str]:
-    for ours, theirs in chosen.items():
-        if columns and theirs not in columns:
+def _check_exist(chosen: Mapping[str, str], names: Sequence[str]) -> Mapping[str, str]:
+    for field, column in chosen.items():
+        if names and column not in names:
             raise ParamError(
-                f"ingest.columns.{ours}: the source has no column {theirs}"
-                f"{nearest(theirs, map(escaped, columns))}",
+                f"ingest.columns.{field}: the source has no column {column}"
+                f"{nearest(column, map(escape_surrogates, names))}",
                 where=PARAMS_FILE,
-                fix=f"Its columns: {listed(columns)}.",
+                fix=f"Its columns: {list_names(names)}.",
             )
-    return dict(chosen)
+    return chosen
 
 
-def _detected(columns: Sequence[str]) -> dict[str, str]:
-    """Our names to theirs, whatever their case."""
-    by_plain_name = {name.strip().casefold(): name for name in reversed(columns)}
-    found = {
-        ours: next((by_plain_name[name] for name in names if name in by_plain_name), None)
-        for ours, names in KNOWN.items()
-    }
-    return {ours: theirs for ours, theirs in found.items() if theirs is not None}
+def _detect(names: Sequence[str]) -> dict[str, str]:
+    """Return the column of each field that one has a common name for, whatever its case."""
+    by_plain_name = {name.strip().casefold(): name for name in reversed(names)}
+    columns = {}
+    for field, common in COMMON_NAMES.items():
+        column = next((by_plain_name[name] for name in common if name in by_plain_name), None)
+        if column is not None:
+            columns[field] = column
+    return columns

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tasks.ingest.json_lines import kind
-from tasks.ingest.rows import Fault
+from tasks.ingest.rows import Fault, json_type
 from tasks.lib.core.drops import IngestDrop
 
 USER = {"user", "human"}
@@ -13,7 +12,7 @@ SYSTEM = "system"
 
 
 class Exchange(NamedTuple):
-    """What the first user turn says, what the turn after it answers, and what else there was."""
+    """The first user turn of a conversation, the answer to it, and facts about the rest."""
 
     instruction: object
     output: object
@@ -21,28 +20,29 @@ class Exchange(NamedTuple):
 
 
 def first_exchange(turns: object) -> Exchange | Fault:
-    """The first exchange of a list of turns, each ``{role, content}`` or ``{from, value}``.
+    """Return the first exchange of a list of turns, each ``{role, content}`` or ``{from, value}``.
 
-    The output is None if no assistant speaks next. `extra` holds ``n_turns``, how many turns there
-    are without the system's, and ``system``, what it says first, if it does.
+    The output is None if the next turn is not the assistant's. `extra` holds ``n_turns``, the
+    number of turns without those of the system, and ``system``, its first text, if there is one.
     """
     if turns is None:
         return Fault(IngestDrop.MISSING_INSTRUCTION, "no turns")
     if not isinstance(turns, list):
-        return Fault(IngestDrop.NOT_TEXT, f"expected a list of turns, not {kind(turns)}")
-    said = []
+        return Fault(IngestDrop.NOT_TEXT, f"expected a list of turns, not {json_type(turns)}")
+    messages = []
     for turn in turns:
         if not isinstance(turn, Mapping):
-            return Fault(IngestDrop.NOT_TEXT, f"expected a turn to be an object, not {kind(turn)}")
-        said.append((_first(turn, "role", "from"), _first(turn, "content", "value")))
-    system = [text for role, text in said if role == SYSTEM]
-    talk = [(role, text) for role, text in said if role != SYSTEM]
-    place = next((i for i, (role, _) in enumerate(talk) if role in USER), None)
-    if place is None:
+            detail = f"expected a turn to be an object, not {json_type(turn)}"
+            return Fault(IngestDrop.NOT_TEXT, detail)
+        messages.append((_first(turn, "role", "from"), _first(turn, "content", "value")))
+    system = [text for role, text in messages if role == SYSTEM]
+    dialogue = [(role, text) for role, text in messages if role != SYSTEM]
+    start = next((i for i, (role, _) in enumerate(dialogue) if role in USER), None)
+    if start is None:
         return Fault(IngestDrop.MISSING_INSTRUCTION, "no turn is the user's")
-    role, answer = talk[place + 1] if place + 1 < len(talk) else (None, None)
-    extra = {"n_turns": len(talk), **({"system": system[0]} if system else {})}
-    return Exchange(talk[place][1], answer if role in ASSISTANT else None, extra)
+    role, answer = dialogue[start + 1] if start + 1 < len(dialogue) else (None, None)
+    extra = {"n_turns": len(dialogue), **({"system": system[0]} if system else {})}
+    return Exchange(dialogue[start][1], answer if role in ASSISTANT else None, extra)
 
 
 def _first(turn: Mapping[str, Any], *names: str) -> object:

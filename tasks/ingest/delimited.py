@@ -1,81 +1,83 @@
 """Tables of text cells under a header line: CSV and TSV."""
 
 import csv
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO, TextIO
+import io
+from collections.abc import Iterator
+from typing import TextIO
 
-from tasks.ingest.encoding import as_text, is_utf8, peek_line, skip_mark
+from tasks.ingest.columns import check_duplicate_columns
+from tasks.ingest.encoding import as_text, is_utf8, skip_bom
 from tasks.ingest.rows import Fault, Row, Rows
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
 
-# Past any real cell, and small enough that an unclosed quote cannot swallow the memory.
+# Longer than any real cell, and short enough that an unclosed quote cannot fill the memory.
 MAX_CELL_CHARS = 1 << 26
 
 csv.field_size_limit(MAX_CELL_CHARS)  # a setting of the whole process; the default is 131,072
 
 
-def read_csv(stream: BinaryIO, where: str) -> Rows:
-    """Each row of a table separated by commas, or by semicolons or tabs if its header is.
+def read_csv(stream: io.BufferedReader, where: str) -> Rows:
+    """Yield each row of a table separated by commas, or by semicolons or tabs if its header is.
 
-    A row's cells are texts by column name, and a column without one is named by its place, such
-    as ``column_1``. Blank lines are passed over.
+    The cells of a row are texts by column name. A column without a name is named by its position,
+    such as ``column_1``. Blank lines are skipped.
 
     Raises:
-        DataError: The text is not UTF-8 throughout, the header names a column twice or cannot be
-            read, or a quote is never closed.
+        DataError: The text is in another encoding than UTF-8, the header has a name twice or cannot
+            be read, or a quote is never closed.
     """
     return _read(stream, where, ",;\t")
 
 
-def read_tsv(stream: BinaryIO, where: str) -> Rows:
-    """Each row of a table separated by tabs; else as `read_csv`."""
+def read_tsv(stream: io.BufferedReader, where: str) -> Rows:
+    """Yield each row of a table separated by tabs; otherwise like `read_csv`."""
     return _read(stream, where, "\t")
 
 
-def _read(stream: BinaryIO, where: str, delimiters: str) -> Rows:
-    skip_mark(stream, where)
-    first = peek_line(stream).decode("utf-8", "surrogateescape")
+def _read(stream: io.BufferedReader, where: str, delimiters: str) -> Rows:
+    skip_bom(stream, where)
+    first_line = stream.peek().lstrip(b"\r\n").partition(b"\n")[0].decode("utf-8", "replace")
+    delimiter = max(delimiters, key=first_line.count)
     header: list[str] = []
-    with as_text(stream) as lines:
-        for line, row in _records(lines, max(delimiters, key=first.count), where):
+    with as_text(stream) as text:
+        for line, cells in _records(text, delimiter, where):
             if not header:
-                header = _header(row, f"{where}:{line}")
+                header = _header(cells, f"{where}:{line}")
             else:
-                yield line, _row(header, row)
+                yield line, _row(header, cells)
 
 
-def _row(header: list[str], row: list[str] | Fault) -> Row | Fault:
-    if isinstance(row, Fault):
-        return row
-    if len(row) != len(header):
-        return Fault(IngestDrop.WRONG_CELLS, f"{len(row)} cells under a header of {len(header)}")
-    return dict(zip(header, row, strict=True))
+def _row(header: list[str], cells: list[str] | Fault) -> Row | Fault:
+    if isinstance(cells, Fault):
+        return cells
+    if len(cells) != len(header):
+        return Fault(IngestDrop.WRONG_CELLS, f"{len(cells)} cells under a header of {len(header)}")
+    return dict(zip(header, cells, strict=True))
 
 
-def _records(lines: TextIO, delimiter: str, where: str) -> Iterator[tuple[int, list[str] | Fault]]:
-    """Each record that is not a blank line, after the line it starts at."""
-    # Strict: without it, text after a closing quote is glued to the cell, and a quote that is
-    # never closed makes one cell of the rest of the file.
-    cells = csv.reader(lines, delimiter=delimiter, strict=True)
+def _records(text: TextIO, delimiter: str, where: str) -> Iterator[tuple[int, list[str] | Fault]]:
+    """Yield each record that is not a blank line, after the number of its first line."""
+    # Strict: otherwise text after a closing quote is glued to the cell, and a quote that is never
+    # closed makes one cell of the rest of the file.
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
     while True:
-        line = cells.line_num + 1
+        line = reader.line_num + 1
         try:
-            row = next(cells)
+            cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             yield line, _fault(error, f"{where}:{line}")
             continue
-        if row:
-            yield (
-                line,
-                row if is_utf8("".join(row)) else Fault(IngestDrop.BAD_ENCODING, "not UTF-8"),
-            )
+        if cells and is_utf8("".join(cells)):
+            yield line, cells
+        elif cells:
+            yield line, Fault(IngestDrop.BAD_ENCODING, "not UTF-8")
 
 
 def _fault(error: csv.Error, where: str) -> Fault:
-    """The fault of one row, or a DataError where the rows after it are lost too."""
+    """Return the fault of one row, or raise a DataError if the rows after it are lost too."""
     if "expected after" in str(error):
         return Fault(
             IngestDrop.WRONG_CELLS, f"a quote inside a quoted cell is not doubled: {error}"
@@ -87,24 +89,11 @@ def _fault(error: csv.Error, where: str) -> Fault:
     )
 
 
-def _header(row: list[str] | Fault, where: str) -> list[str]:
-    if isinstance(row, Fault):
+def _header(cells: list[str] | Fault, where: str) -> list[str]:
+    if isinstance(cells, Fault):
         raise DataError(
-            f"the header cannot be read: {row.detail}", where=where, fix="Mend this line."
+            f"the header cannot be read: {cells.detail}", where=where, fix="Fix this line."
         )
-    names = [cell.strip() or f"column_{place}" for place, cell in enumerate(row, start=1)]
-    refuse_twins(names, where)
+    names = [cell.strip() or f"column_{number}" for number, cell in enumerate(cells, start=1)]
+    check_duplicate_columns(names, where)
     return names
-
-
-def refuse_twins(names: Sequence[str], where: str) -> None:
-    """Stop if a column's name is not its own.
-
-    Raises:
-        DataError: The first name that comes twice.
-    """
-    twin = next((name for place, name in enumerate(names) if name in names[:place]), None)
-    if twin is not None:
-        raise DataError(
-            f"two columns are named {twin!r}", where=where, fix="Rename or remove one of them."
-        )

@@ -1,60 +1,44 @@
-"""Whether bytes are UTF-8, and what they seem to be when they are not."""
+"""UTF-8 only: detect text in another encoding, and handle stray bytes and half surrogates."""
 
 import codecs
 import io
 import re
-from typing import BinaryIO
 
 from tasks.lib.core.errors import DataError
 
 HEAD_BYTES = 65_536  # enough lines to tell a stray byte from a file in another encoding
-MIN_NUL_SHARE = 0.4  # of every other byte; ASCII in UTF-16 has 1.0, and text in UTF-8 has none
-
-# UTF-32 first: its little-endian mark starts with that of UTF-16.
-MARKS = {
-    codecs.BOM_UTF32_LE: "UTF-32",
-    codecs.BOM_UTF32_BE: "UTF-32",
-    codecs.BOM_UTF16_LE: "UTF-16",
-    codecs.BOM_UTF16_BE: "UTF-16",
-}
+MAX_NUL_SHARE = 0.2  # ASCII in UTF-16 is half NULs; text in UTF-8 has none
 
 
-def skip_mark(stream: BinaryIO, where: str) -> None:
-    """Leave `stream`, which is at its start, behind the byte order mark of UTF-8 if it has one.
+def skip_bom(stream: io.BufferedReader, where: str) -> None:
+    """Check the first lines of `stream`, and skip the byte order mark of UTF-8 if there is one.
 
     Raises:
-        DataError: The first lines are, for the most part, not UTF-8.
+        DataError: Most of the first lines are not UTF-8. The message names the likely encoding.
     """
-    head = stream.read(HEAD_BYTES)
-    guess = _other_encoding(head)
-    if guess:
+    head = stream.peek()
+    if not _is_mostly_utf8(head):
+        name = _guess_encoding(head)
         raise DataError(
-            f"the text is not UTF-8 but, it seems, {guess}",
+            f"the text is not UTF-8 but probably {name}" if name else "the text is not UTF-8",
             where=where,
-            fix=f"Convert it (and gunzip it before): `iconv -f {guess} -t UTF-8 OLD > NEW`.",
+            fix="Convert it (after unpacking it, if it is compressed): "
+            f"`iconv -f {name or 'ENCODING'} -t UTF-8 OLD > NEW`.",
         )
-    stream.seek(len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0)
+    if head.startswith(codecs.BOM_UTF8):
+        stream.read(len(codecs.BOM_UTF8))
 
 
-def peek_line(stream: BinaryIO) -> bytes:
-    """The first line from here on that is not blank, or the head of it; `stream` stays here."""
-    start = stream.tell()
-    line = b"\n"
-    while line.isspace():
-        line = stream.readline(HEAD_BYTES)
-    stream.seek(start)
-    return line
-
-
-def as_text(stream: BinaryIO) -> io.TextIOWrapper:
-    """The text of `stream` with its own line ends, and bytes that are not UTF-8 as surrogates."""
+def as_text(stream: io.BufferedReader) -> io.TextIOWrapper:
+    """Return `stream` as text, its line ends kept, bytes that are not UTF-8 as surrogates."""
     return io.TextIOWrapper(stream, "utf-8", errors="surrogateescape", newline="")
 
 
 def is_utf8(text: str) -> bool:
-    """Whether `text` can be written as UTF-8.
+    """Return whether `text` can be written as UTF-8.
 
-    It cannot when it holds half a surrogate pair, which `as_text` gives for other bytes.
+    It cannot if it holds half a surrogate pair, which is how `as_text` marks bytes of another
+    encoding.
     """
     try:
         text.encode("utf-8")
@@ -63,24 +47,32 @@ def is_utf8(text: str) -> bool:
     return True
 
 
-def escaped(text: str) -> str:
-    """`text` with JSON's escape, which is Python's too, for what is not UTF-8."""
+def escape_surrogates(text: str) -> str:
+    """Return `text` with half surrogate pairs as the escapes of JSON and Python."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _other_encoding(head: bytes) -> str:
-    """The encoding that `head` seems to have, in iconv's words, or empty for UTF-8."""
-    for mark, name in MARKS.items():
-        if head.startswith(mark):
-            return name
-    for odd, name in ((1, "UTF-16LE"), (0, "UTF-16BE")):
-        half = head[odd::2]
-        if half and half.count(0) / len(half) > MIN_NUL_SHARE:
-            return name
+def _is_mostly_utf8(head: bytes) -> bool:
+    if head.count(0) > len(head) * MAX_NUL_SHARE:
+        return False
     # Incremental, since the head may end inside a character.
     text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(head)
     # A row ends with its line or, where an array stands on one line, with a brace.
     rows = [row for row in re.split(r"[\n}]", text) if row.strip()]
-    n_bad = sum(not is_utf8(row) for row in rows)
-    # Of the many 8-bit encodings this is the commonest by far.
-    return "WINDOWS-1252" if n_bad > len(rows) / 2 else ""
+    return sum(map(is_utf8, rows)) >= len(rows) / 2
+
+
+def _guess_encoding(head: bytes) -> str:
+    """Return the most plausible encoding by the name that iconv knows; empty if there is none."""
+    from charset_normalizer import from_bytes  # noqa: PLC0415  needed only on the way to an error
+
+    if b"\0" not in head:  # with NULs, a newline may be half a character
+        head = head[: head.rfind(b"\n") + 1] or head  # or it may end inside a character
+    matches = from_bytes(head)
+    best = matches.best()
+    if best is None:
+        return ""
+    # French in Windows-1252 reads as well in 1250, and the alphabet would decide.
+    likely = {match.encoding for match in matches if match.chaos == best.chaos}
+    name = "cp1252" if "cp1252" in likely else best.encoding
+    return re.sub(r"-([BL]E)$", r"\1", name.upper().replace("_", "-"))

@@ -1,9 +1,14 @@
-"""One JSON array of objects, read element by element."""
+"""One JSON array of objects, read element by element.
 
+Our own parser, because ijson stops at the first byte that is not UTF-8, names no line in its
+errors, and has no limit on nesting.
+"""
+
+import io
 import json
-from typing import Any, BinaryIO, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
-from tasks.ingest.encoding import HEAD_BYTES, as_text, escaped, is_utf8, peek_line, skip_mark
+from tasks.ingest.encoding import HEAD_BYTES, as_text, escape_surrogates, is_utf8, skip_bom
 from tasks.ingest.json_lines import as_row, read_json_lines
 from tasks.ingest.rows import Fault, Rows
 from tasks.lib.core.drops import IngestDrop
@@ -13,23 +18,25 @@ CHUNK_CHARS = 1 << 20
 WHITE_SPACE = " \t\r\n"
 
 
-def read_json(stream: BinaryIO, where: str) -> Rows:
-    """Each object of an array or, since many a ``.json`` file holds them, of JSON lines.
+def read_json(stream: io.BufferedReader, where: str) -> Rows:
+    """Yield each object of an array, or of JSON lines, which many ``.json`` files hold.
 
     Memory holds a megabyte or a few elements, whichever is more.
 
     Raises:
-        DataError: The text is not UTF-8 throughout, the array is not JSON, or the file holds one
-            object that is no row.
+        DataError: The text is in another encoding than UTF-8, the array is not valid JSON, or the
+            whole file is one object, which is not a list of rows.
     """
-    skip_mark(stream, where)
-    first = peek_line(stream).lstrip()
-    if first.startswith(b"["):
+    skip_bom(stream, where)
+    head = stream.peek().lstrip()
+    if head.startswith(b"["):
         yield from _read_array(stream, where)
         return
-    if first.startswith(b"{") and len(first) < HEAD_BYTES and _object(first) is None:
-        _refuse_lone_object(stream.read(), where)
-    stream.seek(0)
+    first_line, newline, _ = head.partition(b"\n")
+    if head.startswith(b"{") and newline and _object(first_line) is None:
+        content = stream.read()
+        _refuse_single_object(content, where)
+        stream = io.BufferedReader(io.BytesIO(content), HEAD_BYTES)
     yield from read_json_lines(stream, where)
 
 
@@ -41,32 +48,32 @@ def _object(raw: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _refuse_lone_object(raw: bytes, where: str) -> None:
-    """Stop if the whole text is one object spread over lines, which is no list of rows."""
-    whole = _object(raw)
+def _refuse_single_object(content: bytes, where: str) -> None:
+    """Raise a DataError if the whole text is one object that spans several lines."""
+    whole = _object(content)
     if whole is None:
         return
     rows = next((name for name, value in whole.items() if isinstance(value, list)), "NAME")
     raise DataError(
         "expected a list of objects, and the file is one object",
         where=where,
-        fix=f"Take the rows out of it: `jq -c '.{escaped(rows)}[]' OLD > NEW.jsonl`.",
+        fix=f"Extract its rows: `jq -c '.{escape_surrogates(rows)}[]' OLD > NEW.jsonl`.",
     )
 
 
-def _read_array(stream: BinaryIO, where: str) -> Rows:
+def _read_array(stream: io.BufferedReader, where: str) -> Rows:
     with as_text(stream) as file:
         window = _Window(file, where)
         window.take("[")
         is_open = window.peek() != "]"
-        row = 0
+        number = 0
         while is_open:
-            row += 1
-            element = window.element()
+            number += 1
+            element = window.take_element()
             if is_utf8(element.text):
-                yield row, as_row(element.value)
+                yield number, as_row(element.value)
             else:
-                yield row, Fault(IngestDrop.BAD_ENCODING, "not UTF-8")
+                yield number, Fault(IngestDrop.BAD_ENCODING, "not UTF-8")
             is_open = window.peek() != "]"
             if is_open:
                 window.take(",")
@@ -81,63 +88,63 @@ class _Element(NamedTuple):
 
 
 class _Window:
-    """The stretch of the text that is being parsed."""
+    """The part of the text that is in memory, and the position reached in it."""
 
     def __init__(self, file: TextIO, where: str) -> None:
         self._file = file
         self._decode = json.JSONDecoder().raw_decode
         self._where = where
         self._text = ""
-        self._at = 0
+        self._position = 0
         self._line = 1  # of the first character of _text
 
     def peek(self) -> str:
-        """The next character that is not white space, or empty at the end."""
+        """Return the next character that is not white space, or empty at the end."""
         while True:
-            while self._at < len(self._text) and self._text[self._at] in WHITE_SPACE:
-                self._at += 1
-            if self._at < len(self._text):
-                return self._text[self._at]
-            if not self._more():
+            while self._position < len(self._text) and self._text[self._position] in WHITE_SPACE:
+                self._position += 1
+            if self._position < len(self._text):
+                return self._text[self._position]
+            if not self._read_more():
                 return ""
 
     def take(self, mark: str) -> None:
-        """Step over `mark`."""
+        """Step over `mark`, which must come next."""
         if self.peek() != mark:
             raise self.error(f"expected {mark} in the array")
-        self._at += 1
+        self._position += 1
 
-    def element(self) -> _Element:
-        """Step over the next value, and return it with its text."""
+    def take_element(self) -> _Element:
+        """Step over the next value; return it with its text."""
         self.peek()
         while True:
             try:
-                value, end = self._decode(self._text, self._at)
+                value, end = self._decode(self._text, self._position)
             except ValueError as error:
-                if self._more():
+                if self._read_more():
                     continue
                 raise self.error(f"not JSON: {getattr(error, 'msg', error)}") from None
             except RecursionError:
                 raise self.error("nested too deeply") from None
-            if end == len(self._text) and self._more():
+            if end == len(self._text) and self._read_more():
                 continue  # a number may go on
-            element = _Element(self._text[self._at : end], value)
-            self._at = end
+            element = _Element(self._text[self._position : end], value)
+            self._position = end
             return element
 
     def error(self, what: str) -> DataError:
-        """A DataError about the place that is reached."""
-        line = self._line + self._text.count("\n", 0, self._at)
-        return DataError(what, where=f"{self._where}:{line}", fix="Mend the file there.")
+        """Return a DataError about the line that is reached."""
+        line = self._line + self._text.count("\n", 0, self._position)
+        return DataError(what, where=f"{self._where}:{line}", fix="Fix the file there.")
 
-    def _more(self) -> bool:
-        """Forget what was stepped over and read on; whether there was more.
+    def _read_more(self) -> bool:
+        """Forget what was stepped over and read on; return whether there was more.
 
-        It doubles what is left, so that the trials on one long element cost a few times its
-        length and not its square.
+        It doubles what is left, so that repeated attempts at one long element cost a few times
+        its length and not its square.
         """
-        left = self._text[self._at :]
-        more = self._file.read(max(CHUNK_CHARS, len(left)))
-        self._line += self._text.count("\n", 0, self._at)
-        self._text, self._at = left + more, 0
+        rest = self._text[self._position :]
+        more = self._file.read(max(CHUNK_CHARS, len(rest)))
+        self._line += self._text.count("\n", 0, self._position)
+        self._text, self._position = rest + more, 0
         return bool(more)

@@ -1,45 +1,30 @@
 """JSON lines: one object a line."""
 
+import io
 import json
-from typing import BinaryIO
 
-from tasks.ingest.encoding import skip_mark
-from tasks.ingest.rows import Fault, Row, Rows
+from tasks.ingest.encoding import skip_bom
+from tasks.ingest.rows import Fault, Row, Rows, json_type
 from tasks.lib.core.drops import IngestDrop
 
-KINDS = {
-    bool: "a truth value",
-    int: "a number",
-    float: "a number",
-    str: "text",
-    list: "a list",
-    dict: "an object",
-    type(None): "null",
-}
 
-
-def kind(value: object) -> str:
-    """What `value` is, in the words of JSON."""
-    return KINDS.get(type(value), type(value).__name__)
-
-
-def as_row(value: object) -> Row | Fault:
-    """`value` if it is an object, else the fault that it is not."""
-    if isinstance(value, dict):
-        return value
-    return Fault(IngestDrop.NOT_OBJECT, f"expected an object, not {kind(value)}")
-
-
-def read_json_lines(stream: BinaryIO, where: str) -> Rows:
-    """Each line's object or fault; blank lines are passed over.
+def read_json_lines(stream: io.BufferedReader, where: str) -> Rows:
+    """Yield the object of each line, or the fault of the line; skip blank lines.
 
     Raises:
-        DataError: The text is not UTF-8 throughout.
+        DataError: The text is in another encoding than UTF-8.
     """
-    skip_mark(stream, where)
+    skip_bom(stream, where)
     for line, raw in enumerate(stream, start=1):
         if not raw.isspace():
             yield line, _parse(raw)
+
+
+def as_row(value: object) -> Row | Fault:
+    """Return `value` if it is an object, else a fault."""
+    if isinstance(value, dict):
+        return value
+    return Fault(IngestDrop.NOT_OBJECT, f"expected an object, not {json_type(value)}")
 
 
 def _parse(raw: bytes) -> Row | Fault:

@@ -1,4 +1,4 @@
-"""What a reader yields for each row of a file, and why a row may be left out of the pool."""
+"""What a reader yields: rows, and the faults of rows that cannot be used."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -6,16 +6,31 @@ from typing import Any, NamedTuple, TypeAlias
 from tasks.lib.core.drops import IngestDrop
 
 Row: TypeAlias = Mapping[str, Any]
-"""The cells of one row by column name, as the file's format gives them."""
+"""The cells of one row by column name, with the types that the file's format gives them."""
 
 
 class Fault(NamedTuple):
-    """A row, or a cell of it, that cannot be used."""
+    """Why a row, or one of its cells, cannot be used."""
 
     reason: IngestDrop
     detail: str
 
 
 Rows: TypeAlias = Iterator[tuple[int, Row | Fault]]
-"""Each row, or what is wrong with it, after its line: the 1-based physical line on which it
-starts, or its 1-based number in a JSON array or a Parquet file."""
+"""Pairs of a line number and the row that starts there, or its fault. Numbers start at 1. In a JSON
+array or a Parquet file, they count elements or rows instead of lines."""
+
+_JSON_TYPES = {
+    bool: "a truth value",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+def json_type(value: object) -> str:
+    """Return what JSON calls a value of this type, such as ``a list``."""
+    return _JSON_TYPES.get(type(value), type(value).__name__)

@@ -1,4 +1,4 @@
-"""Figures of a selection, and how sure they are."""
+"""Figures of a selection, and their confidence intervals."""
 
 from functools import cache
 from typing import NamedTuple
@@ -12,30 +12,30 @@ Values = NDArray[np.float64]
 
 
 class Mean(NamedTuple):
-    """The mean of one value a record."""
+    """The mean of one value per record."""
 
     values: Values
 
     @property
     def value(self) -> float:
-        """The figure."""
+        """Return the figure."""
         return float(self.values.mean())
 
 
 class Quantile(NamedTuple):
-    """The least value that at least such a share of the records does not exceed."""
+    """The least value that at least a given share of the records does not exceed."""
 
     values: Values
     share: float
 
     @property
     def value(self) -> float:
-        """The figure."""
+        """Return the figure."""
         return float(np.quantile(self.values, self.share, method="inverted_cdf"))
 
 
 class Whole(NamedTuple):
-    """A figure of a selection as a whole, for which resampled records would mislead."""
+    """A figure of a selection as a whole; resampling records would mislead about it."""
 
     value: float
 
@@ -44,7 +44,7 @@ Figure = Mean | Quantile | Whole
 
 
 class Interval(NamedTuple):
-    """Where a figure lies, at LEVEL."""
+    """A confidence interval at LEVEL."""
 
     low: float
     high: float
@@ -58,23 +58,19 @@ class Bootstrap:
         self._counts = cache(self._draw)
 
     def interval(self, figure: Figure) -> Interval | None:
-        """Where the figure would lie had other records of the same kind been there.
+        """Return the interval of a figure over resampled records.
 
         None for a figure of a selection as a whole.
         """
         if isinstance(figure, Whole):
             return None
         counts = self._counts(len(figure.values))
-        found = np.concatenate(
-            [
-                _resampled(figure, counts[start : start + RESAMPLES_AT_ONCE])
-                for start in range(0, len(counts), RESAMPLES_AT_ONCE)
-            ]
-        )
-        return spread(found)
+        starts = range(0, len(counts), RESAMPLES_AT_ONCE)
+        parts = (counts[start : start + RESAMPLES_AT_ONCE] for start in starts)
+        return percentiles(np.concatenate([_resampled(figure, part) for part in parts]))
 
     def _draw(self, n: int) -> NDArray[np.uint8]:
-        """How often each record is in each resample: uint8, shape (n_resamples, n)."""
+        """Return how often each record is in each resample: uint8, shape (n_resamples, n)."""
         rng = np.random.default_rng(self._seed)
         counts = np.empty((self._n_resamples, n), np.uint8)
         for row in counts:
@@ -82,23 +78,23 @@ class Bootstrap:
         return counts
 
 
-def spread(found: Values) -> Interval:
-    """The middle LEVEL of some values, interpolated between them."""
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+def percentiles(values: Values) -> Interval:
+    """Return the middle LEVEL of some values, interpolated between them."""
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
 
 
-def p_random(value: float, by_chance: Values, *, lower_is_better: bool) -> float:
-    """How often chance does as well: the rank of a value among those of random selections.
+def p_random(value: float, random_values: Values, *, lower_is_better: bool) -> float:
+    """Return the p-value of a figure by its rank among those of random selections.
 
-    A permutation test's p, (1 + as good or better) / (1 + number), so with 20 it is at least 1/21.
+    This is a permutation test's (1 + as good or better) / (1 + number): at least 1/21 with 20.
     """
-    as_good = by_chance <= value if lower_is_better else by_chance >= value
-    return (1 + int(as_good.sum())) / (1 + len(by_chance))
+    as_good = random_values <= value if lower_is_better else random_values >= value
+    return (1 + int(as_good.sum())) / (1 + len(random_values))
 
 
 def _resampled(figure: Mean | Quantile, counts: NDArray[np.uint8]) -> Values:
-    """The figure in each of some resamples."""
+    """Return the figure in each of some resamples."""
     n = counts.shape[1]
     if isinstance(figure, Mean):
         means: Values = counts.astype(np.float64) @ figure.values / n

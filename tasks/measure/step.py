@@ -1,7 +1,7 @@
-"""Measure the selection and what other methods would have chosen, each beside chance."""
+"""Measure the selection and those of other methods, and compare them with random ones."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,26 +16,26 @@ from tasks.lib.core.schemas import SELECTED
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.similarity.corpus import REMAKE, Corpus
-from tasks.lib.similarity.selections import Selection, read_selections
+from tasks.lib.similarity.selections import MethodSelection, read_selections
 from tasks.measure.curves import curves, sizes
 from tasks.measure.intervals import Bootstrap
 from tasks.measure.summary import (
-    CHANCE,
     HIGHER_IS_BETTER,
     LOWER_IS_BETTER,
+    RANDOM,
     Measured,
     as_csv,
     overlap,
     summarise,
 )
-from tasks.measure.text_metrics import text_figures
-from tasks.measure.vector_metrics import spread_figures
+from tasks.measure.text_metrics import text_metrics
+from tasks.measure.vector_metrics import vector_metrics
 
 if TYPE_CHECKING:
-    from tasks.measure.reference import Rulers
+    from tasks.measure.reference import Reference
 
 OURS = "llm_select"
-SPACE = "words"  # in which no method chose
+SPACE = "words"  # the space that no method selects in
 COST = ("calls", "prompt_tokens", "completion_tokens", "usd")
 
 
@@ -45,11 +45,11 @@ class Measure(Params):
     dimensions: Annotated[int, Field(ge=2, le=4096)]
     shares: list[Annotated[str, Field(min_length=1)]]
     n_test: Annotated[int, Field(ge=0)]
-    n_resamples: Annotated[int, Field(ge=100, le=10_000)]  # a byte a record of the pool each
+    n_resamples: Annotated[int, Field(ge=100, le=10_000)]  # each takes a byte per record
 
 
 def check(values: Mapping[str, Any]) -> Measure:
-    """The checked section; the seed is checked, too.
+    """Return the checked section; the seed is checked too.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range.
@@ -58,23 +58,23 @@ def check(values: Mapping[str, Any]) -> Measure:
     return load_section(values, "measure", Measure)
 
 
-def measure(rulers: "Rulers", selections: Iterable[Selection]) -> Iterator[Measured]:
-    """The figures of each selection of at least one record, in their order.
+def measure(reference: "Reference", selections: Iterable[MethodSelection]) -> Iterator[Measured]:
+    """Yield the figures of each selection of at least one record, in their order.
 
-    Those of the group `text` look at the texts alone; the others are taken in two spaces: `words`,
-    in which no method chose, and `vectors`, in which the records were grouped.
+    The figures of the group `text` depend on the texts alone. The others are taken in two spaces:
+    `words`, which no method selects in, and `vectors`, in which the records were grouped.
     """
     for method, seed, rows in selections:
-        figures = {"text": text_figures(rulers.texts, rulers.labels, rows)}
-        for name, vectors in rulers.spaces.items():
-            spread = spread_figures(rulers.covered[name], vectors[rows])
-            figures[name] = spread | rulers.exam.figures(vectors, rows)
+        figures = {"text": text_metrics(reference.texts, reference.labels, rows)}
+        for name, vectors in reference.spaces.items():
+            in_space = vector_metrics(reference.covered[name], vectors[rows])
+            figures[name] = in_space | reference.probe.figures(vectors, rows)
         yield Measured(method, seed, rows, figures)
 
 
 def work(stage: Stage) -> None:
-    """Read the selections, write their figures, and tell those of ours beside chance."""
-    from tasks.measure.reference import Rulers  # noqa: PLC0415  scikit-learn
+    """Read the selections, write their figures, and log ours next to those of random ones."""
+    from tasks.measure.reference import Reference  # noqa: PLC0415  scikit-learn
 
     params, seed = check(stage.values), load_seed(stage.values)
     corpus = Corpus.read(
@@ -83,31 +83,24 @@ def work(stage: Stage) -> None:
         stage.dep("embed/vectors.npy"),
     )
     usage = read_document(stage.dep("llm_select/usage.json"), ["partial", *COST])
-    bill = read_document(stage.dep("baseline/usage.json"), [])
+    baseline_usage = read_document(stage.dep("baseline/usage.json"), [])
     selections = [
         *_selected(corpus, stage.dep("llm_select/selected.parquet"), seed, usage),
         *read_selections(stage.dep("baseline/selections.parquet"), corpus),
     ]
     *parts, budget = sizes(load_budgets(stage.values))
-    beginnings = [_beginnings(selections, n) for n in parts]
-    progress = stage.progress(sum(map(len, [selections, *beginnings])), "selections")
-    with threadpool_limits(1):  # a sum's last bits tell how many threads shared it
-        rulers = Rulers.of(corpus, params.dimensions, params.shares, params.n_test, seed)
-
-        def measure_all(some: Iterable[Selection]) -> Iterator[Measured]:
-            for one in measure(rulers, some):
-                progress.advance()
-                yield one
-
-        measured, *begun = (list(measure_all(some)) for some in [selections, *beginnings])
+    groups = [selections, *(_prefixes(selections, n) for n in parts)]
+    with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
+        reference = Reference.of(corpus, params.dimensions, params.shares, params.n_test, seed)
+        measured, *by_part = _measure_groups(stage, reference, groups)
     methods = summarise(measured, Bootstrap(params.n_resamples, seed))
     for method, entry in methods.items():
-        paid = usage if method == OURS else bill.get(method, dict.fromkeys(COST, 0))
-        entry["cost"] = {key: paid[key] for key in COST}
-    whole = [one for one in measured if len(one.rows) == budget]
+        cost = usage if method == OURS else baseline_usage.get(method, dict.fromkeys(COST, 0))
+        entry["cost"] = {key: cost[key] for key in COST}
+    whole = [run for run in measured if len(run.rows) == budget]
     document = {
         "methods": methods,
-        "curves": curves(dict(zip([*parts, budget], [*begun, whole], strict=True))),
+        "curves": curves(dict(zip([*parts, budget], [*by_part, whole], strict=True))),
         "overlap": overlap(measured),
         "lower_is_better": LOWER_IS_BETTER,
         "higher_is_better": HIGHER_IS_BETTER,
@@ -117,33 +110,48 @@ def work(stage: Stage) -> None:
     )
     table = as_csv(methods, SPACE)
     stage.out("measure/figures.csv").write_text(table, encoding="utf-8", newline="\n")
-    _tell(methods)
+    _log_coverage(methods)
+
+
+def _measure_groups(
+    stage: Stage, reference: "Reference", groups: Sequence[Sequence[MethodSelection]]
+) -> list[list[Measured]]:
+    progress = stage.progress(sum(map(len, groups)), "selections")
+    measured: list[list[Measured]] = [[] for _ in groups]
+    for runs, selections in zip(measured, groups, strict=True):
+        for run in measure(reference, selections):
+            runs.append(run)
+            progress.advance()
+    return measured
+
+
+def _prefixes(selections: Sequence[MethodSelection], n: int) -> list[MethodSelection]:
+    """Return the first n records of each selection that has more."""
+    return [s._replace(rows=s.rows[:n]) for s in selections if len(s.rows) > n]
 
 
 def _selected(
     corpus: Corpus, path: Path, seed: int, usage: Mapping[str, Any]
-) -> Iterator[Selection]:
-    """Our own selection; none where the money cap left it empty."""
+) -> Iterator[MethodSelection]:
+    """Yield our own selection; nothing where the spending limit left it empty."""
     ids = read_table(path, SELECTED, ["id"])["id"]
     if len(ids):
-        yield Selection(OURS, seed, corpus.rows(ids, path))
+        yield MethodSelection(OURS, seed, corpus.rows(ids, path))
     elif not usage["partial"]:
         raise DataError("the selection is empty", where=str(path), fix=REMAKE)
 
 
-def _beginnings(selections: Iterable[Selection], n: int) -> list[Selection]:
-    """The first n records of each selection that has more."""
-    return [one._replace(rows=one.rows[:n]) for one in selections if len(one.rows) > n]
-
-
-def _tell(methods: Mapping[str, Any]) -> None:
-    """The mean coverage of ours and of chance, in the space that no method chose in."""
+def _log_coverage(methods: Mapping[str, Any]) -> None:
+    """Log the mean coverage of ours and of random selections, in the space of words."""
     if OURS not in methods:
         log.warning("measure: nothing is selected yet, so only the other methods are measured")
         return
-    ours = methods[OURS][SPACE]["coverage_mean"]
-    told = f"measure: a record is {ours['value']:.4f} from the nearest selected one in words"
-    if CHANCE in methods:
-        chance = methods[CHANCE][SPACE]["coverage_mean"]
-        told += f"; {chance['value']:.4f} at random"
-    log.info("%s", told)
+    ours = methods[OURS][SPACE]["coverage_mean"]["value"]
+    by_random = ""
+    if RANDOM in methods:
+        by_random = f"; {methods[RANDOM][SPACE]['coverage_mean']['value']:.4f} if chosen at random"
+    log.info(
+        "measure: on average a record is %.4f from the nearest selected record in words%s",
+        ours,
+        by_random,
+    )

@@ -1,4 +1,4 @@
-"""What kinds of texts a selection holds, beside what the pool holds."""
+"""Metrics of a selection's texts, and how its kinds of text differ from the pool's."""
 
 import unicodedata
 from collections import Counter
@@ -10,42 +10,40 @@ from numpy.typing import NDArray
 
 from tasks.lib.similarity.cosine import Rows
 from tasks.lib.similarity.words import distinct_2
-from tasks.measure.intervals import Figure, Values, Whole
+from tasks.measure.intervals import Figure, Whole
 
 N_BANDS = 10  # of length
 
 
-def text_figures(
+def text_metrics(
     texts: Sequence[str], labels: Mapping[str, NDArray[np.intp]], selected: Rows
 ) -> dict[str, Figure]:
-    """Distinct-2, and for each kind of label how far the selection's shares are from the pool's."""
+    """Return distinct-2, and for each property the shift of its shares from the pool's."""
     figures: dict[str, Figure] = {"distinct_2": Whole(distinct_2([texts[row] for row in selected]))}
+    from scipy.spatial.distance import jensenshannon  # noqa: PLC0415  half a second
+
     for name, codes in labels.items():
         n = int(codes.max()) + 1
-        ours, pool = np.bincount(codes[selected], minlength=n), np.bincount(codes, minlength=n)
-        figures[f"{name}_shift"] = Whole(jensen_shannon(ours / ours.sum(), pool / pool.sum()))
+        counts, pool_counts = (np.bincount(c, minlength=n) for c in (codes[selected], codes))
+        distance = jensenshannon(counts, pool_counts, base=2)  # the root of the divergence
+        figures[f"{name}_shift"] = Whole(float(distance**2))
     return figures
 
 
-def jensen_shannon(p: Values, q: Values) -> float:
-    """The Jensen-Shannon divergence in bits: 0 for equal shares, 1 where nothing is in both."""
-    return max(0.0, _entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2)
-
-
 def length_bands(texts: Sequence[str]) -> NDArray[np.intp]:
-    """Which tenth of the pool each text is in by its characters; equal lengths share a tenth."""
+    """Return the tenth of the pool, by characters, of each text; equal lengths share a tenth."""
     lengths = np.array([len(text) for text in texts])
     inner = np.quantile(lengths, np.arange(1, N_BANDS) / N_BANDS, method="inverted_cdf")
     return np.searchsorted(np.unique(inner), lengths)
 
 
 def codes_of(labels: Sequence[str | None]) -> NDArray[np.intp]:
-    """Labels as numbers from 0; None is one of them."""
+    """Return labels as numbers from 0; None is one of them."""
     return np.unique([label or "" for label in labels], return_inverse=True)[1]
 
 
 def script(text: str) -> str:
-    """The script of most letters of a text, such as LATIN or CJK; empty where it has none."""
+    """Return the script of most letters of a text, such as LATIN or CJK; empty without letters."""
     counts: Counter[str] = Counter()
     for char, n in Counter(text).items():
         counts[_script_of(char)] += n
@@ -55,13 +53,8 @@ def script(text: str) -> str:
 
 @cache
 def _script_of(char: str) -> str:
-    """The first word of a letter's Unicode name; kana counts as CJK, which it stands among."""
+    """Return the first word of a letter's Unicode name; kana counts as CJK."""
     if not char.isalpha():
         return ""
     name = unicodedata.name(char, "").partition(" ")[0]
     return "CJK" if name in ("HIRAGANA", "KATAKANA") else name
-
-
-def _entropy(shares: Values) -> float:
-    some = shares[shares > 0]
-    return float(-(some * np.log2(some)).sum())

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.json_files import REMAKE
 from tasks.lib.core.records import record_id
+from tasks.lib.unique import read_vectors
 
 Norms = npt.NDArray[np.float64]
 
@@ -105,7 +106,7 @@ def source_rows(pool: Path) -> int:
 
 
 def row_norms(path: Path) -> Norms:
-    """The norm of each row of a matrix on disk, read in blocks so that memory stays small.
+    """Return the norm of each row of vectors.npy, read in blocks so that memory stays small.
 
     Returns:
         float64, shape (n,); not finite where a row is not.
@@ -113,16 +114,7 @@ def row_norms(path: Path) -> Norms:
     Raises:
         DataError: The file is not a float32 matrix.
     """
-    try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DataError(f"not readable as a matrix: {error}", where=str(path), fix=REMAKE) from None
-    if vectors.ndim != 2 or vectors.dtype != np.float32:
-        raise DataError(
-            f"expected a float32 matrix, found {vectors.dtype} of shape {vectors.shape}",
-            where=str(path),
-            fix=REMAKE,
-        )
+    vectors = read_vectors(path)
     norms = np.empty(len(vectors))
     for start in range(0, len(vectors), BLOCK_ROWS):
         block = vectors[start : start + BLOCK_ROWS].astype(np.float64)

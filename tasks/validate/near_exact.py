@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.text.shingles import jaccard, shingles
-from tasks.lib.text.word_changes import Meaning
+from tasks.lib.text.word_changes import WordsAndNumbers
 
 Hashes = NDArray[np.uint64]
 """uint64, shape (n,), ascending, distinct."""
@@ -75,4 +75,4 @@ def _hashes(text: str) -> Hashes:
 
 
 def _means_the_same(a: tuple[str, str], b: tuple[str, str]) -> bool:
-    return Meaning.of(" ".join(a)).agrees(Meaning.of(" ".join(b)))
+    return WordsAndNumbers.of(" ".join(a)).agree_with(WordsAndNumbers.of(" ".join(b)))

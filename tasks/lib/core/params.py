@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
@@ -30,7 +30,11 @@ def _ascending(value: Any) -> tuple[int, ...]:
     return tuple(sorted(set(numbers)))
 
 
-Budgets = Annotated[tuple[int, ...], PlainValidator(_ascending)]
+Count = Annotated[int, Field(ge=1)]
+Budgets = Annotated[
+    tuple[int, ...],
+    PlainValidator(_ascending, json_schema_input_type=Count | list[Count]),
+]
 """One number of records or several, ascending: each selection is the beginning of the next."""
 
 
@@ -121,7 +125,9 @@ def _explain(detail: ErrorDetails, name: str, model: type[Params]) -> ParamError
         )
     if detail["type"] == "missing":
         return ParamError(
-            f"{key} is missing", where=PARAMS_FILE, fix="Add it; docs/params.md lists every key."
+            f"{key} is missing",
+            where=PARAMS_FILE,
+            fix="Add it; docs/reference/params.md lists every key.",
         )
     return ParamError(
         f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}",

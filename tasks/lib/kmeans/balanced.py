@@ -1,4 +1,4 @@
-"""Equal-size k-means: alike records together, in clusters whose sizes differ by at most 1."""
+"""Equal-size k-means: similar records together, in clusters whose sizes differ by at most 1."""
 
 from functools import partial
 
@@ -7,19 +7,19 @@ from tasks.lib.kmeans.partition import Partition, Solver, Vectors
 from tasks.lib.kmeans.splits import split
 from tasks.lib.kmeans.starts import best_of_starts
 
-FLAT = 200  # clusters found at once; with more, paths between them take longer than splits
-BRANCHES = 40  # of a split; with fewer, clusters are less tight; with more, it takes longer
+FLAT = 200  # clusters found at once; for more, paths between them take longer than splits
+BRANCHES = 40  # of a split; fewer make the clusters less tight, more take longer
 FLAT_TOL, TREE_TOL = 1e-5, 1e-3  # in a tree, 1e-4 gains nothing
 
 
 def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
-    """Clusters of equal size and low inertia, neighbouring cluster numbers being alike.
+    """Return clusters of equal size and low inertia; neighbouring cluster numbers are similar.
 
-    Up to 200 clusters come from balanced k-means, more of them from a tree of it. Then clusters
-    of few records exchange some (starts.py).
+    Up to 200 clusters come from balanced k-means, more from a tree of it. Then small clusters
+    exchange records (starts.py).
 
-    The same vectors and seed give the same clusters whatever the number of threads: a block is
-    computed on one, since a sum's last bits depend on how it is shared out.
+    The same vectors and seed give the same clusters on any number of threads: a block is computed
+    on one, since the last bits of a sum depend on how it is split.
 
     Args:
         vectors: float32, shape (n, d), finite, n at least 1; may be read-only.
@@ -34,5 +34,5 @@ def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition
 
 
 def memory_mb(n: int, n_clusters: int, d: int) -> int:
-    """Memory that `equal_size_kmeans` takes beside n vectors of d numbers."""
+    """Return the memory that `equal_size_kmeans` needs besides n vectors of d numbers."""
     return needed_mb(n, n_clusters if n_clusters <= FLAT else BRANCHES, d)

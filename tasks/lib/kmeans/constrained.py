@@ -1,7 +1,7 @@
 """Equal-size k-means by the package k-means-constrained, with the interface of balanced.py.
 
 It assigns all records at once, by a minimum-cost flow of OR-Tools over every pair of record and
-cluster. So its time and memory grow as records times clusters.
+cluster. So its time and memory grow with records times clusters.
 """
 
 import numpy as np
@@ -15,12 +15,12 @@ from tasks.lib.kmeans.splits import MAX_ITER, chain
 from tasks.lib.kmeans.starts import best_of_starts
 from tasks.lib.kmeans.transport import Bounds
 
-TOL = 1e-4  # with 1e-5 it takes up to 3 times as long, and the last steps make up for it
+TOL = 1e-4  # 1e-5 takes up to 3 times as long, and the last steps make up for the difference
 BYTES_PER_PAIR = 150  # of record and cluster: arcs of the flow, and the arrays they come from
 
 
 def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
-    """Clusters of equal size and low inertia, neighbouring cluster numbers being alike.
+    """Return clusters of equal size and low inertia; neighbouring cluster numbers are similar.
 
     It starts from the same centres as `tasks.lib.kmeans.balanced.equal_size_kmeans`. Each of its
     assignments has the least sum of distances, while inertia is a sum of squares. So up to 200
@@ -44,7 +44,7 @@ def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition
 
 
 def memory_mb(n: int, n_clusters: int, d: int) -> int:
-    """Memory that `equal_size_kmeans` takes beside n vectors of d numbers."""
+    """Return the memory that `equal_size_kmeans` needs besides n vectors of d numbers."""
     flow = -(-(BYTES_PER_PAIR * n * n_clusters + 8 * n * d) // 10**6)  # with two copies of them
     return max(flow, needed_mb(n, n_clusters, d))
 

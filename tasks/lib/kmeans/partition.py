@@ -1,28 +1,33 @@
-"""What every solver returns: the records parted into clusters of equal size."""
+"""Clusters of equal size as every solver returns them, and the parallel work on their rows."""
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.intp]
 Vectors = NDArray[np.float32]
+Result = TypeVar("Result")
 
-BLOCK = 8_192  # vectors looked at at a time
+BLOCK = 8_192  # vectors read at a time
 
 
 class Solver(StrEnum):
-    """How clusters of equal size were found."""
+    """The ways to find clusters of equal size."""
 
     K_MEANS_CONSTRAINED = "k_means_constrained"
-    """By the package of that name."""
+    """The package of that name."""
     BALANCED = "balanced"
-    """By our own balanced k-means, all at once."""
+    """Our own balanced k-means, all clusters at once."""
     BALANCED_TREE = "balanced_tree"
-    """By a tree of it, for many clusters."""
+    """A tree of balanced k-means, for many clusters."""
     ROUND_ROBIN = "round_robin"
-    """By the paper's Algorithm 2."""
+    """The paper's Algorithm 2."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,8 @@ class Partition:
     Attributes:
         clusters: For each cluster the rows of its vectors; every row is in exactly one.
         inertia: Sum of the squared distances of the vectors to the mean of their cluster.
-        solver: How they were found.
-        reason: Why by this solver; empty where nobody chose one.
+        solver: The solver that found them.
+        reason: Why this solver ran; empty where none was chosen.
     """
 
     clusters: list[Rows]
@@ -43,7 +48,7 @@ class Partition:
 
     @property
     def labels(self) -> NDArray[np.int32]:
-        """int32, shape (n,), element i is the cluster of vector i, from 0."""
+        """Return int32, shape (n,), element i is the cluster of vector i, from 0."""
         sizes = [len(rows) for rows in self.clusters]
         labels = np.empty(sum(sizes), np.int32)
         labels[np.concatenate(self.clusters)] = np.repeat(np.arange(len(sizes)), sizes)
@@ -51,13 +56,13 @@ class Partition:
 
 
 def rows_of(labels: NDArray[np.integer], n_clusters: int) -> list[Rows]:
-    """The rows of each cluster, ascending."""
+    """Return the rows of each cluster, ascending."""
     sizes = np.bincount(labels, minlength=n_clusters)
     return np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
 
 
 def inertia(vectors: Vectors, clusters: list[Rows]) -> float:
-    """Sum of the squared distances of the vectors to the mean of their cluster."""
+    """Return the sum of the squared distances of the vectors to the mean of their cluster."""
     total = 0.0
     for rows in clusters:
         parts = np.array_split(rows, -(-len(rows) // BLOCK))
@@ -66,3 +71,16 @@ def inertia(vectors: Vectors, clusters: list[Rows]) -> float:
             inside = vectors[part] - mean
             total += float(np.einsum("nd,nd->", inside, inside))
     return total
+
+
+def in_blocks(work: Callable[[slice], Result], n: int, size: int) -> list[Result]:
+    """Return what `work` returns for each block of rows, in their order, computed on all cores.
+
+    The blocks do not depend on the number of cores. Neither do the results, if each block is
+    computed on one thread: call this under threadpool_limits(1).
+    """
+    blocks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
+    if len(blocks) == 1:
+        return [work(blocks[0])]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(work, blocks))

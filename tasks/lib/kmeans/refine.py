@@ -1,4 +1,4 @@
-"""Lower inertia of small clusters, whose sizes stay as they are."""
+"""Exchanges of records between small clusters, which lower inertia and keep all sizes."""
 
 import numpy as np
 from numpy.random import RandomState
@@ -7,24 +7,24 @@ from numpy.typing import NDArray
 from tasks.lib.kmeans.partition import Rows, Vectors
 from tasks.lib.kmeans.splits import split
 
-SMALL = 256  # records of a cluster; beyond, exchanging them one by one gains next to nothing
+SMALL = 256  # records of a cluster; in larger ones, single exchanges gain almost nothing
 GROUP = 64  # clusters among which records are exchanged
-PASSES = 2  # each with other groups; a third takes a third more time and gains 0.3 %
-ROUNDS, ROUNDS_ALONE = 2, 10  # in a group, and where it is the only one
+PASSES = 2  # each with other groups; a third pass takes a third more time and gains 0.3 %
+ROUNDS, ROUNDS_ALONE = 2, 10  # in one of several groups, and in the only group
 NEIGHBOURS = 8  # of a cluster; 15 take twice the time and gain less than another pass
-MIN_GAIN = 1e-5  # of squared distance; above float32's rounding, or exchanges could go round
+MIN_GAIN = 1e-5  # of squared distance; above float32's rounding, so that no exchange repeats
 
 
 def refine(vectors: Vectors, clusters: list[Rows], rng: RandomState) -> list[Rows]:
-    """Clusters of the same sizes, in the same places of the list, with no more inertia.
+    """Return clusters of the same sizes, in the same order, with no more inertia.
 
-    Alike clusters form groups, and in a group pairs of neighbouring clusters exchange records
-    while that gains, in a few rounds. Time grows as the number of clusters.
+    Similar clusters form groups. In a group, pairs of neighbouring clusters exchange records while
+    that lowers inertia, in a few rounds. The time grows with the number of clusters.
 
     Args:
         vectors: float32, shape (n, d).
         clusters: The rows of each cluster, none empty and none much above 256.
-        rng: Of groups.
+        rng: Of the groups.
     """
     clusters = list(clusters)
     if len(clusters) <= GROUP:
@@ -40,7 +40,7 @@ def refine(vectors: Vectors, clusters: list[Rows], rng: RandomState) -> list[Row
 
 
 def _refine_group(vectors: Vectors, clusters: list[Rows], n_rounds: int) -> list[Rows]:
-    """Exchanges between neighbours, round by round until no pair gains."""
+    """Exchange records between neighbours, round by round, until no pair gains."""
     centres = np.stack([vectors[rows].mean(axis=0) for rows in clusters])
     changed = np.ones(len(clusters), np.bool_)
     for _ in range(n_rounds):
@@ -65,7 +65,7 @@ def _refine_group(vectors: Vectors, clusters: list[Rows], n_rounds: int) -> list
 
 
 def _neighbours(centres: Vectors) -> NDArray[np.intp]:
-    """Pairs of clusters, intp (n_pairs, 2), of which one is among the other's nearest."""
+    """Return pairs of clusters, one among the other's nearest: intp, shape (n_pairs, 2)."""
     n = len(centres)
     n_near = min(NEIGHBOURS, n - 1)
     if n_near == 0:
@@ -79,11 +79,11 @@ def _neighbours(centres: Vectors) -> NDArray[np.intp]:
 
 
 def _swap(gram: Vectors, n_low: int) -> NDArray[np.bool_]:
-    """Best single exchanges of two records, one after the other, until none gains.
+    """Make the best exchange of two records until none gains; return which records are low.
 
-    Unlike sorting between two fixed centres, an exchange counts that the centres will move with
-    the records, which in clusters of a dozen is most of the gain. It uses up `gram`, the products
-    of all pairs of vectors.
+    Unlike sorting between two fixed centres, an exchange takes into account that the centres move
+    with the records, which is most of the gain in clusters of a dozen. `gram`, the products of all
+    pairs of vectors, is overwritten.
     """
     n_high = len(gram) - n_low
     weight = np.float32(1 / n_low + 1 / n_high)

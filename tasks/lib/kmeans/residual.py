@@ -1,14 +1,14 @@
-"""What prices left over, moved along shortest paths between clusters.
+"""The rows that prices leave in the wrong cluster, moved along shortest paths between clusters.
 
-The graph has a node for each cluster, instead of one for each row. Its edge from j to l is the
-cheapest move of a row from j to l, so a path is a chain of rows, each taking the place of the
-next. Moving along shortest paths from the clusters with too many rows to those with too few keeps
-the assignment the cheapest one for its sizes (successive shortest paths: Ahuja, Magnanti and
-Orlin, Network Flows, 1993, section 9.7).
+The graph has a node for each cluster, not for each row. Its edge from j to l is the cheapest move
+of a row from j to l, so a path is a chain of rows in which each takes the place of the next.
+Moving along shortest paths from the clusters with too many rows to those with too few keeps the
+assignment the cheapest one for its sizes (successive shortest paths: Ahuja, Magnanti and Orlin,
+Network Flows, 1993, section 9.7).
 
-One more node stands for the places that are free to choose: where a cluster may have from `lower`
-to `upper` rows, those above `lower` are given to the dearest clusters first, and a path through
-that node moves such a place from one cluster to another at no cost but the difference of prices.
+One more node represents the spare places. Where a cluster may have from `lower` to `upper` rows,
+the most expensive clusters get the places above `lower` first. A path through that node moves a
+spare place from one cluster to another at the cost of the difference of their prices.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from tasks.lib.kmeans.prices import Costs, Sizes
     from tasks.lib.kmeans.transport import Bounds
 
-TINY = 1e-12  # of the greatest cost; two paths that differ by less are of one length
+TINY = 1e-12  # of the greatest cost; two paths that differ by less have the same length
 
 
 class Residual:
-    """Some rows that may move, beside others that stay where they are.
+    """Some rows that may move, while the others stay in their clusters.
 
     Attributes:
         labels: intp, shape (m,), the cluster of each row.
     """
 
     def __init__(self, costs: Costs, fixed: Sizes, bounds: Bounds, prices: Costs) -> None:
-        """Rows in the clusters that are cheapest for them.
+        """Put each row into the cluster that is cheapest for it.
 
         Args:
             costs: float32, shape (m, k), of the rows that may move.
-            fixed: How many rows each cluster has beside them, shape (k,).
-            bounds: Of the sizes of clusters, all rows counted.
-            prices: float32, shape (k,), for which every other row is where it is cheapest.
+            fixed: Number of other rows in each cluster, shape (k,).
+            bounds: Of the sizes of clusters, including all rows.
+            prices: float32, shape (k,), at which every other row is in its cheapest cluster.
         """
         self._prices = prices.astype(np.float64)
         self._costs = costs + self._prices
@@ -49,7 +49,7 @@ class Residual:
         k = len(prices)
         n_spare = len(costs) + int(fixed.sum()) - int(bounds.lower.sum())
         self._room = bounds.upper - bounds.lower
-        self._taken = _dearest_first(self._room, self._prices, n_spare)
+        self._taken = _most_expensive_first(self._room, self._prices, n_spare)
         sizes = fixed + np.bincount(self.labels, minlength=k)
         self._surplus = sizes - bounds.lower - self._taken
         has_spare = self._taken > 0
@@ -59,7 +59,7 @@ class Residual:
             self._update(j)
 
     def settle(self, bound: float) -> bool:
-        """Move rows until all sizes are right; False if a shortest path is longer than `bound`."""
+        """Move rows until all sizes fit; return False if a shortest path is longer than `bound`."""
         while (self._surplus > 0).any():
             start = np.where(np.append(self._surplus > 0, False), 0, np.inf)
             distances, before = _shortest(start, self._moves, self._tiny)
@@ -74,13 +74,13 @@ class Residual:
         return True
 
     def prices(self) -> Costs:
-        """Prices for which every row, moved or not, is where it is cheapest; float32 (k,)."""
+        """Return prices at which every row is in its cheapest cluster: float32, shape (k,)."""
         distances, _ = _shortest(np.zeros(len(self._moves)), self._moves, self._tiny)
         prices: Costs = (self._prices - distances[:-1]).astype(np.float32)
         return prices
 
     def _push(self, path: list[int]) -> None:
-        """Move as many rows along the path as cost the same."""
+        """Move all rows along the path that cost the same."""
         k = len(self._prices)
         n = min(self._surplus[path[0]], -self._surplus[path[-1]])
         movers = []
@@ -108,7 +108,7 @@ class Residual:
                 self._update(j)
 
     def _update(self, j: int) -> None:
-        """Find the cheapest moves out of cluster j, and what it may do with spare places."""
+        """Find the cheapest moves out of cluster j, and its moves of spare places."""
         rows = np.flatnonzero(self.labels == j)
         own = self._costs[rows]
         self._moves[j, :-1] = (own - own[:, j, None]).min(axis=0, initial=np.inf)
@@ -118,8 +118,8 @@ class Residual:
         self._moves[-1, j] = above if self._taken[j] > 0 else np.inf
 
 
-def _dearest_first(room: Sizes, prices: NDArray[np.float64], n: int) -> Sizes:
-    """How many of `n` places each cluster gets, at most `room`."""
+def _most_expensive_first(room: Sizes, prices: NDArray[np.float64], n: int) -> Sizes:
+    """Return how many of `n` places each cluster gets, at most `room`."""
     order = np.argsort(-prices, kind="stable")
     before = np.cumsum(room[order]) - room[order]
     taken = np.zeros_like(room)
@@ -130,18 +130,18 @@ def _dearest_first(room: Sizes, prices: NDArray[np.float64], n: int) -> Sizes:
 def _shortest(
     start: NDArray[np.float64], moves: NDArray[np.float64], tiny: float
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Distance to each node, and the node before it on the way, -1 where a path starts.
+    """Return the distance to each node, and the node before it, -1 where a path starts.
 
-    Bellman and Ford's algorithm, since moves may be negative; no cycle is.
+    This is Bellman and Ford's algorithm: moves may be negative, but no cycle is.
     """
     distances, before = start.copy(), np.full(len(start), -1)
     for _ in range(len(start)):
-        ways = distances[:, None] + moves
-        nearest = ways.argmin(axis=0)
-        found = ways[nearest, np.arange(len(start))]
-        is_nearer = found < distances - tiny
+        lengths = distances[:, None] + moves
+        nearest = lengths.argmin(axis=0)
+        shortest = lengths[nearest, np.arange(len(start))]
+        is_nearer = shortest < distances - tiny
         if not is_nearer.any():
             break
-        distances[is_nearer] = found[is_nearer]
+        distances[is_nearer] = shortest[is_nearer]
         before[is_nearer] = nearest[is_nearer]
     return distances, before

@@ -13,11 +13,11 @@ REASON = "cluster.mode is paper, which takes turns around plain k-means whatever
 
 
 def round_robin(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
-    """Clusters of equal size, each with its rows in the order in which it took them.
+    """Return clusters of equal size, each with its rows in the order in which it took them.
 
-    k-means runs once; its centres stay where they are while the clusters take turns, so late
-    turns hand out whatever is left. The same vectors and seed give the same clusters whatever
-    the number of threads, since all is computed on one.
+    k-means runs once. Its centres stay fixed while the clusters take turns, so late turns get the
+    rows that are left. The same vectors and seed give the same clusters on any number of threads,
+    since everything is computed on one.
 
     Args:
         vectors: float32, shape (n, d), finite, n at least 1; may be read-only.
@@ -25,7 +25,7 @@ def round_robin(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
         seed: Of the first centres of k-means, from 0 to 2**32 - 1.
     """
     with threadpool_limits(1), warnings.catch_warnings():
-        # Fewer distinct vectors than clusters: some centres coincide, and turns are taken as ever.
+        # With fewer distinct vectors than clusters some centres coincide, which does no harm.
         warnings.simplefilter("ignore", ConvergenceWarning)
         solver = KMeans(n_clusters, n_init=1, random_state=seed).fit(vectors)
         order = take_turns(vectors, solver.cluster_centers_)
@@ -34,10 +34,10 @@ def round_robin(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
 
 
 def take_turns(vectors: Vectors, centres: Vectors) -> Rows:
-    """Rows of `vectors` in the order in which they are taken, shape (n,).
+    """Return the rows of `vectors` in the order in which they are taken, shape (n,).
 
-    Centre t mod k takes the t-th: the nearest to it that is left, of equally near ones the
-    first. Each centre walks once through its own sorted rows, in O(k n log n) for all.
+    Centre t mod k takes row t of that order: the nearest to it that is left, the first of equally
+    near ones. Each centre goes once through its own sorted rows, in O(k n log n) for all.
 
     Args:
         vectors: float32, shape (n, d).

@@ -1,4 +1,4 @@
-"""Which solver finds clusters of equal size: k-means-constrained while it is quick, or our own."""
+"""The choice of a solver for equal-size clusters: k-means-constrained while quick, else ours."""
 
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -6,12 +6,13 @@ from typing import NamedTuple, Protocol
 from tasks.lib.kmeans.partition import Partition, Solver, Vectors
 
 # k-means-constrained takes under 2 s of processor time up to this many records times clusters
-# (docs/performance.md). It cannot be more than 200 clusters then, so no tree of ours is replaced.
+# (docs/explanation/performance.md). It cannot be more than 200 clusters then, so no tree of ours is
+# replaced.
 MAX_PAIRS = 40_000
 CPU_S_PER_PAIR = 2e-5  # of a start, at most: 5e-6 in 1,073 clusters, 1.8e-5 in 51
 
 
-class Wanted(StrEnum):
+class SolverParam(StrEnum):
     """The parameter cluster.solver."""
 
     AUTO = "auto"
@@ -20,26 +21,26 @@ class Wanted(StrEnum):
 
 
 class SolverChoice(NamedTuple):
-    """K_MEANS_CONSTRAINED or BALANCED, and why, in the words of a log line."""
+    """K_MEANS_CONSTRAINED or BALANCED, and the reason as a log line gives it."""
 
     solver: Solver
     reason: str
 
 
 class EqualSizeKMeans(Protocol):
-    """What the modules of both solvers offer."""
+    """The interface of the modules of both solvers."""
 
     def equal_size_kmeans(self, vectors: Vectors, n_clusters: int, seed: int) -> Partition:
         """Return clusters whose sizes differ by at most 1, the same for the same arguments."""
 
     def memory_mb(self, n: int, n_clusters: int, d: int) -> int:
-        """Return the memory that it takes beside n vectors of d numbers."""
+        """Return the memory that it needs besides n vectors of d numbers."""
 
 
-def choose(wanted: Wanted, n: int, n_clusters: int) -> SolverChoice:
+def choose(param: SolverParam, n: int, n_clusters: int) -> SolverChoice:
     """Return the solver for n records; it depends on these numbers alone, not on the machine."""
-    if wanted is not Wanted.AUTO:
-        return SolverChoice(Solver(wanted.value), f"cluster.solver is {wanted.value}")
+    if param is not SolverParam.AUTO:
+        return SolverChoice(Solver(param.value), f"cluster.solver is {param.value}")
     size = f"{n:,} records x {n_clusters:,} clusters = {n * n_clusters:,}"
     if is_quick(n, n_clusters):
         return SolverChoice(
@@ -52,7 +53,7 @@ def choose(wanted: Wanted, n: int, n_clusters: int) -> SolverChoice:
 
 
 def is_quick(n: int, n_clusters: int) -> bool:
-    """Return whether k-means-constrained takes at most a few seconds."""
+    """Return whether k-means-constrained takes under 2 s, decided by size alone."""
     return n * n_clusters <= MAX_PAIRS
 
 

@@ -1,4 +1,4 @@
-"""Equal-size clusters in any number, by splitting the records into ever smaller parts."""
+"""Any number of equal-size clusters, by splitting the records into ever smaller parts."""
 
 import numpy as np
 from numpy.random import RandomState
@@ -13,46 +13,46 @@ MAX_ITER = 300
 def split(
     vectors: Vectors, n_clusters: int, rng: RandomState, *, branches: int, tol: float
 ) -> list[Rows]:
-    """Clusters whose sizes differ by at most 1, neighbours in the list being alike.
+    """Return clusters whose sizes differ by at most 1; neighbours in the list are similar.
 
-    A tree: each of its nodes shares out its records among at most `branches` parts by balanced
-    k-means, until a part is one cluster. All parts of one node hold about as many clusters, and
-    each holds as many records as its clusters need. Time grows as n log(n_clusters), and memory
-    is that of balanced k-means in so many parts.
+    Balanced k-means splits each node of a tree into at most `branches` parts, until a part is one
+    cluster. All parts of a node hold about the same number of clusters, and each holds the records
+    of its clusters. The time grows with n log(n_clusters); the memory is that of balanced k-means
+    with `branches` clusters.
 
     Args:
         vectors: float32, shape (n, d).
         n_clusters: From 1 to n.
-        rng: Of first centres.
+        rng: Of the first centres.
         branches: At least 2.
         tol: An iteration that lowers a node's inertia by no more than this share is its last.
 
     Returns:
-        For each cluster the rows of `vectors` in it; every row is in exactly one.
+        The rows of `vectors` in each cluster; every row is in exactly one.
     """
     floor, n_more = divmod(len(vectors), n_clusters)
     ceiling = floor + bool(n_more)
     clusters: list[Rows] = []
-    here = vectors[0]  # where the list of clusters ends
+    end = vectors[0]  # the centre of the last cluster in the list
     nodes = [(n_clusters, np.arange(len(vectors)))]
     while nodes:
         n_inside, rows = nodes.pop()
         inside = vectors if len(rows) == len(vectors) else vectors[rows]
         if n_inside == 1:
             clusters.append(rows)
-            here = inside.mean(axis=0)
+            end = inside.mean(axis=0)
             continue
-        n_each = _shares(n_inside, branches)
-        centres = first_centres(inside, len(n_each), rng)
-        bounds = Bounds(floor * n_each, ceiling * n_each)
-        found = lloyd(inside, centres, bounds, max_iter=MAX_ITER, tol=tol)
-        parts = rows_of(found.labels, len(n_each))
-        nodes += [(n_each[j], rows[parts[j]]) for j in reversed(chain(found.centres, here))]
+        part_sizes = _shares(n_inside, branches)
+        centres = first_centres(inside, len(part_sizes), rng)
+        bounds = Bounds(floor * part_sizes, ceiling * part_sizes)
+        result = lloyd(inside, centres, bounds, max_iter=MAX_ITER, tol=tol)
+        parts = rows_of(result.labels, len(part_sizes))
+        nodes += [(part_sizes[j], rows[parts[j]]) for j in reversed(chain(result.centres, end))]
     return clusters
 
 
 def _shares(n_clusters: int, branches: int) -> Rows:
-    """How many clusters each part of a node holds, on all levels below about as many parts."""
+    """Return the number of clusters in each part, for about as many parts on all levels below."""
     n_levels = 1
     while branches**n_levels < n_clusters:
         n_levels += 1
@@ -63,7 +63,7 @@ def _shares(n_clusters: int, branches: int) -> Rows:
 
 
 def chain(centres: Vectors, start: Vectors) -> list[int]:
-    """All centres in an order in which each is the nearest to the one before, of those left."""
+    """Return all centres in an order where each is the nearest, of those left, to the last one."""
     left, order = list(range(len(centres))), []
     while left:
         distances = ((centres[left] - start) ** 2).sum(axis=1)

@@ -1,4 +1,4 @@
-"""What all solvers of equal-size k-means share: starts, exchanges, and the order of clusters."""
+"""The parts that all solvers of equal-size k-means share: starts, exchanges, and order."""
 
 from collections.abc import Callable
 
@@ -20,16 +20,16 @@ def best_of_starts(
 ) -> Partition:
     """Return the clusters of the best start, the larger ones first.
 
-    Clusters of few records exchange some, since there the centres move with every record, which
-    k-means does not foresee. For few vectors the best of several starts is taken. Everything is
-    computed under threadpool_limits(1).
+    Small clusters then exchange records: there the centres move with every record, which k-means
+    does not foresee. Few vectors get several starts. Everything is computed under
+    threadpool_limits(1).
 
     Args:
         vectors: float32, shape (n, d), finite, n at least 1.
         n_clusters: From 1 to n.
         seed: Of all starts.
         find: Returns the rows of each cluster, in sizes that differ by at most 1.
-        solver: What `find` is.
+        solver: The solver that `find` is.
     """
     rng = np.random.RandomState(seed)
     best, lowest = [], np.inf
@@ -38,8 +38,8 @@ def best_of_starts(
             clusters = find(rng)
             if len(vectors) <= SMALL * n_clusters:
                 clusters = refine(vectors, clusters, rng)
-            found = inertia(vectors, clusters)
-            if found < lowest:
-                best, lowest = clusters, found
+            of_start = inertia(vectors, clusters)
+            if of_start < lowest:
+                best, lowest = clusters, of_start
     best.sort(key=len, reverse=True)
     return Partition(best, lowest, solver)

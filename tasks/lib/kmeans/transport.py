@@ -1,8 +1,8 @@
-"""The cheapest way to share out rows among clusters of bounded sizes, for given costs.
+"""The cheapest assignment of rows to clusters of bounded sizes, for given costs.
 
 This is a transport problem with few sinks. Its dual has a price for each cluster: every row goes
-where cost plus price is least, and the prices are right when that fills the clusters as wanted.
-Newton's method finds them but for about a row a cluster (prices.py), and what is left over moves
+where cost plus price is least, and the prices are right when the sizes then fit. Newton's method
+finds prices that leave about one row per cluster in the wrong place (prices.py). These rows move
 along shortest paths (residual.py), after which no assignment is cheaper.
 """
 
@@ -13,11 +13,11 @@ import numpy as np
 from tasks.lib.kmeans.prices import Costs, Floats, Labels, Sizes, balance
 from tasks.lib.kmeans.residual import Residual
 
-MOVABLE = 32  # rows that may move for each one that has to; with 8, paths are often not the best
+MOVABLE = 32  # rows that may move for each that has to; with 8, paths are often not the best
 
 
 class Bounds(NamedTuple):
-    """Least and greatest size of each cluster, each of shape (k,)."""
+    """The least and the greatest size of each cluster, both of shape (k,)."""
 
     lower: Sizes
     upper: Sizes
@@ -31,22 +31,22 @@ class Assignment(NamedTuple):
 
 
 def assign(costs: Costs, bounds: Bounds, prices: Costs) -> Assignment:
-    """The assignment of least total cost within the bounds.
+    """Return the assignment of least total cost within the bounds.
 
-    It is optimal up to the rounding of float32: no row finds cost plus price less in another
-    cluster, and the clusters with more than their least size are the dearest ones. Of assignments
-    that cost the same it is always the same one.
+    It is optimal up to the rounding of float32: no row has a lower cost plus price in another
+    cluster, and the clusters above their least size are the most expensive ones. Of assignments
+    with equal cost it is always the same one.
 
     Args:
         costs: float32, shape (n, k), finite.
-        bounds: Of which the lower ones sum to n at most, and the upper ones to n at least.
-        prices: float32, shape (k,), where to start; those of a similar problem save time.
+        bounds: The lower ones sum to n at most, and the upper ones to n at least.
+        prices: float32, shape (k,), to start from; those of a similar problem save time.
     """
     k = len(prices)
-    wanted = _wanted(bounds, len(costs))
-    labels, gaps, prices = balance(costs, wanted, prices)
+    target = _target_sizes(bounds, len(costs))
+    labels, gaps, prices = balance(costs, target, prices)
     sizes = np.bincount(labels, minlength=k)
-    n_movable = MOVABLE * (int(np.abs(sizes - wanted).sum()) + k)
+    n_movable = MOVABLE * (int(np.abs(sizes - target).sum()) + k)
     while True:
         rows, bound = _nearest_to_move(gaps, n_movable)
         fixed = sizes - np.bincount(labels[rows], minlength=k)
@@ -57,16 +57,16 @@ def assign(costs: Costs, bounds: Bounds, prices: Costs) -> Assignment:
         n_movable *= 4
 
 
-def _wanted(bounds: Bounds, n: int) -> Floats:
-    """Sizes within the bounds that sum to n, as far above the lower ones everywhere."""
+def _target_sizes(bounds: Bounds, n: int) -> Floats:
+    """Return sizes that sum to n, all at the same share between their bounds."""
     room = bounds.upper - bounds.lower
     share = (n - int(bounds.lower.sum())) / max(int(room.sum()), 1)
-    wanted: Floats = bounds.lower + share * room
-    return wanted
+    sizes: Floats = bounds.lower + share * room
+    return sizes
 
 
 def _nearest_to_move(gaps: Costs, n: int) -> tuple[Sizes, float]:
-    """The `n` rows with the least gaps, and what it costs at least to move any other."""
+    """Return the `n` rows with the least gaps, and the least cost of moving any other row."""
     if n >= len(gaps):
         return np.arange(len(gaps)), np.inf
     rows = np.argpartition(gaps, n)[:n]

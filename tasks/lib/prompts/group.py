@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.kmeans.partition import Partition, Rows, Vectors
-from tasks.lib.kmeans.solver import Wanted, choose, load
+from tasks.lib.kmeans.solver import SolverParam, choose, load
 from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.geometry import Geometry, Mode
 
@@ -26,7 +26,7 @@ def group(  # noqa: PLR0913  each is a parameter of the run
     seed: int,
     n_bytes: NDArray[np.int64] | None = None,
     *,
-    solver: Wanted = Wanted.BALANCED,
+    solver: SolverParam = SolverParam.BALANCED,
 ) -> Clustered:
     """Prompts that hold every record once, in sizes that differ by at most 1.
 
@@ -60,7 +60,7 @@ def group(  # noqa: PLR0913  each is a parameter of the run
 
 
 def _partition(
-    vectors: Vectors, mode: Mode, n_clusters: int, seed: int, solver: Wanted
+    vectors: Vectors, mode: Mode, n_clusters: int, seed: int, solver: SolverParam
 ) -> Partition:
     if mode is Mode.PAPER:
         from tasks.lib.kmeans.round_robin import round_robin  # noqa: PLC0415  scikit-learn

@@ -1,1 +1,1 @@
-"""How similar records are: cosines, spaces of words, and the texts and vectors they rest on."""
+"""Similarity of records: cosines, a space of words, and the texts and vectors behind them."""

@@ -1,4 +1,4 @@
-"""Cosines between many unit vectors, a block at a time, so that no square matrix is ever held."""
+"""Cosines between many unit vectors, computed in blocks to bound the memory."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,10 +13,10 @@ BLOCK_CELLS = 1 << 24  # cosines held at a time, 64 MB
 
 
 class Nearest(NamedTuple):
-    """For each vector its nearest one among others.
+    """The nearest of some other vectors for each vector.
 
     Attributes:
-        places: intp, shape (n,), where among the others; of equals the first.
+        places: intp, shape (n,), its row among the others; of equals the first.
         cosines: float64, shape (n,), from -1 to 1.
     """
 
@@ -25,33 +25,33 @@ class Nearest(NamedTuple):
 
 
 def blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Slices of 0..n_rows, such that each with `n_columns` columns is a block of fair size."""
+    """Return slices of 0..n_rows, each with `n_columns` columns of at most BLOCK_CELLS cells."""
     step = max(1, BLOCK_CELLS // max(1, n_columns))
     return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
 
-def nearest(vectors: Vectors, others: Vectors, never: Rows | None = None) -> Nearest:
-    """For each vector the nearest of `others`, by cosine.
+def nearest(vectors: Vectors, others: Vectors, excluded: Rows | None = None) -> Nearest:
+    """Return the nearest of `others` for each vector, by cosine.
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero.
         others: float32, shape (m, d), the same; m at least 1.
-        never: intp, shape (n,): a place among the others that vector i may not have, or -1. A
-            vector that is left with none gets the last place and the cosine -1.
+        excluded: intp, shape (n,): a row of `others` that vector i may not have, or -1. A vector
+            that has no other row left gets the last row and the cosine -1.
     """
     places = np.empty(len(vectors), np.intp)
     cosines = np.empty(len(vectors), np.float64)
     for part in blocks(len(vectors), len(others)):
         table = vectors[part] @ others.T
-        if never is not None:
-            barred = np.flatnonzero(never[part] >= 0)
-            table[barred, never[part][barred]] = -2
+        if excluded is not None:
+            affected = np.flatnonzero(excluded[part] >= 0)
+            table[affected, excluded[part][affected]] = -2
         places[part] = table.argmax(axis=1)
         cosines[part] = np.clip(table[np.arange(len(table)), places[part]], -1, 1)
     return Nearest(places, cosines)
 
 
 def unit(vectors: NDArray[np.floating]) -> Vectors:
-    """The vectors at length 1 as float32, and those of hardly any length as zero."""
+    """Return the vectors scaled to length 1 as float32; those of almost no length become zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.where(norms > 1e-6, vectors / np.maximum(norms, 1e-6), 0).astype(np.float32)

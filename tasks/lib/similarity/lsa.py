@@ -1,7 +1,7 @@
 """A space of words: TF-IDF reduced by a truncated SVD (latent semantic analysis).
 
-It shares nothing with the sentence encoder, so a method that grouped by the encoder is not judged
-by its own ruler.
+It shares nothing with the sentence encoder, so a method that groups by the encoder is not measured
+in its own space.
 """
 
 from collections.abc import Sequence
@@ -16,51 +16,51 @@ from tasks.lib.similarity.cosine import Vectors, unit
 from tasks.lib.similarity.words import words
 
 MAX_TERMS = 100_000  # the most frequent ones; bounds the memory
-MAX_FITTED = 100_000  # texts that make a space; more would hardly turn it, and cost gigabytes
-BLOCK_TEXTS = 50_000  # of a larger pool, put into the space at a time
+MAX_FITTED = 100_000  # texts; fitting on more would hardly change the space, and cost gigabytes
+BLOCK_TEXTS = 50_000  # of a larger pool, projected at a time
 
 
 def tf_idf(texts: Sequence[str]) -> Any:
-    """TF-IDF of texts over their own words: a sparse matrix, rows of unit norm or zero.
+    """Return TF-IDF of texts over their own words: a sparse matrix, rows of unit norm or zero.
 
-    Term frequencies count by their logarithm, so that a long passage does not outweigh all else.
+    Term frequencies count by their logarithm, so that a long passage does not outweigh the rest.
     """
-    return _weighing().fit_transform(texts)
+    return _vectorizer().fit_transform(texts)
 
 
 def lexical_space(texts: Sequence[str], n_dims: int, seed: int) -> Vectors:
-    """float32, shape (n, d), row i is ``texts[i]``, of unit norm.
+    """Return float32, shape (n, d), row i is ``texts[i]``, of unit norm.
 
     There are `n_dims` dimensions, or fewer where texts or words are fewer. Texts without any word
-    share a term of their own. Of more than 100,000 texts so many drawn ones make the space.
+    share a term of their own. The space is fitted on at most 100,000 random texts.
     """
-    weighing = _weighing()
-    table = weighing.fit_transform(_drawn(texts, seed))
+    vectorizer = _vectorizer()
+    table = vectorizer.fit_transform(_sample(texts, seed))
     n_dims = min(n_dims, min(table.shape) - 1)
     if n_dims < 1:
         return unit(table.toarray())
-    reducing = TruncatedSVD(n_dims, random_state=seed)
-    # One thread, since a sum's last bits tell how many shared it. Equal texts have no variance.
+    svd = TruncatedSVD(n_dims, random_state=seed)
+    # One thread: the last bits of a sum depend on the number. Equal texts have no variance.
     with threadpool_limits(1), np.errstate(invalid="ignore"):
-        reduced = reducing.fit_transform(table)
+        reduced = svd.fit_transform(table)
         if len(texts) <= MAX_FITTED:
             return unit(reduced)
         del table, reduced
         space = np.empty((len(texts), n_dims), np.float32)
         for start in range(0, len(texts), BLOCK_TEXTS):
             part = slice(start, start + BLOCK_TEXTS)
-            space[part] = unit(reducing.transform(weighing.transform(texts[part])))
+            space[part] = unit(svd.transform(vectorizer.transform(texts[part])))
     return space
 
 
-def _drawn(texts: Sequence[str], seed: int) -> Sequence[str]:
+def _sample(texts: Sequence[str], seed: int) -> Sequence[str]:
     if len(texts) <= MAX_FITTED:
         return texts
-    drawn = np.random.default_rng((seed, 3)).permutation(len(texts))[:MAX_FITTED]
-    return [texts[i] for i in np.sort(drawn)]
+    rows = np.random.default_rng((seed, 3)).permutation(len(texts))[:MAX_FITTED]
+    return [texts[row] for row in np.sort(rows)]
 
 
-def _weighing() -> Any:
+def _vectorizer() -> Any:
     return TfidfVectorizer(
         analyzer=_terms, sublinear_tf=True, max_features=MAX_TERMS, dtype=np.float32
     )

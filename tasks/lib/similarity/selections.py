@@ -1,34 +1,49 @@
-"""What the other methods would select, as the stage baseline wrote it."""
+"""The selections of the baseline methods, as the stage baseline writes and others read them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from tasks.lib.core.schemas import SELECTIONS
-from tasks.lib.core.tables import read_table
+from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
 
 
-class Selection(NamedTuple):
-    """What a method chose with a seed: rows of the corpus, the most wanted first."""
+class MethodSelection(NamedTuple):
+    """The rows of the corpus that a method selects with a seed, the most preferred first."""
 
     method: str
     seed: int
     rows: Rows
 
 
-def read_selections(path: Path, corpus: Corpus) -> Iterator[Selection]:
-    """The selections of a file, in the order in which they stand there.
+def write_selections(path: Path, selections: Sequence[MethodSelection], ids: Sequence[str]) -> None:
+    """Write a table of SELECTIONS; ``ids[i]`` is the id of row i."""
+    table = pa.table(
+        {
+            "method": [selection.method for selection in selections for _ in selection.rows],
+            "seed": [selection.seed for selection in selections for _ in selection.rows],
+            "rank": [rank + 1 for selection in selections for rank in range(len(selection.rows))],
+            "id": [ids[row] for selection in selections for row in selection.rows],
+        },
+        SELECTIONS,
+    )
+    write_table(path, table, SELECTIONS)
+
+
+def read_selections(path: Path, corpus: Corpus) -> Iterator[MethodSelection]:
+    """Yield the selections in a file, in its order.
 
     Raises:
-        DataError: It is no file of SELECTIONS, or names a record that the corpus has not.
+        DataError: It is not a table of SELECTIONS, or has a record that is not in the corpus.
     """
     table = read_table(path, SELECTIONS)
     rows = corpus.rows(table["id"], path)
     starts = np.flatnonzero(table["rank"].to_numpy() == 1)
     methods, seeds = table["method"].to_pylist(), table["seed"].to_pylist()
-    for part in np.split(np.arange(len(rows)), starts)[1:]:  # before the first there is none
-        yield Selection(methods[part[0]], seeds[part[0]], rows[part])
+    for part in np.split(np.arange(len(rows)), starts)[1:]:  # none lies before the first start
+        yield MethodSelection(methods[part[0]], seeds[part[0]], rows[part])

@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 from rapidfuzz import process
 from rapidfuzz.distance import Indel
 
-_DENSE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Han: no spaces between
+_DENSE = (
+    "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Han: no spaces between words
+)
 _WORD = re.compile(rf"[{_DENSE}]|[^\W_{_DENSE}]+")
 
 Words = list[str]
 
 
 def words(text: str) -> Words:
-    """The casefolded runs of letters and digits of a text, in order.
+    """Return the casefolded runs of letters and digits of a text, in order.
 
     In kana and Han every character is a word of its own. The usual ROUGE keeps only a to z and
     0 to 9, so that a text in any other script would be empty to it.
@@ -25,26 +27,27 @@ def words(text: str) -> Words:
 
 
 def distinct_2(texts: Sequence[str]) -> float:
-    """Distinct pairs of neighbouring words over all such pairs; 0 where there is none."""
+    """Return the share of distinct pairs of neighbouring words; 0 where there is no pair."""
     pairs = [pair for text in texts for pair in pairwise(words(text))]
     return len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
 def rouge_l(a: Sequence[Words], b: Sequence[Words]) -> NDArray[np.float64]:
-    """ROUGE-L F1 of each pair ``a[i], b[i]``: float64, shape (n,), 0 to 1.
+    """Return ROUGE-L F1 of each pair ``a[i], b[i]``: float64, shape (n,), 0 to 1.
 
-    Twice the longest common subsequence over the sum of both lengths; 0 where either is empty.
+    This is twice the longest common subsequence over the sum of both lengths; 0 where either text
+    is empty.
     """
     pairs = zip(a, b, strict=True)
     return np.array([_similarity(x, y) if x and y else 0.0 for x, y in pairs], np.float64)
 
 
 def rouge_l_table(a: Sequence[Words], b: Sequence[Words]) -> NDArray[np.float32]:
-    """ROUGE-L F1 of every text of `a` with every one of `b`: float32, shape (len(a), len(b))."""
+    """Return ROUGE-L F1 of every text of `a` with every text of `b`: float32, (len(a), len(b))."""
     table: NDArray[np.float32] = process.cdist(a, b, scorer=_similarity, dtype=np.float32)
-    table[[not x for x in a]] = 0  # two empty texts are no match
+    table[[not x for x in a]] = 0  # two empty texts do not match
     return table
 
 
-# An Indel distance is the sum of lengths less twice the common subsequence, so this is ROUGE-L F1.
+# An Indel distance is the sum of lengths minus twice the common subsequence: this is ROUGE-L F1.
 _similarity = Indel.normalized_similarity

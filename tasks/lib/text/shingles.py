@@ -1,4 +1,4 @@
-"""Texts as sets of shingles, and how much two such sets overlap."""
+"""Texts as sets of shingles, and the overlap of two sets."""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -24,8 +24,8 @@ DENSE = (
 )
 """First and last code points of the scripts in which a character is a syllable or a word."""
 
-# Exchanging one word then moves the overlap about as far in either kind of script. Thai, Lao, Khmer
-# and Myanmar have no spaces either, but letters: their words are as long as English ones.
+# With these, exchanging one word changes the overlap about as much in either kind of script. Thai,
+# Lao, Khmer and Myanmar lack spaces too, but have letters: words are as long as in English.
 WIDTH, DENSE_WIDTH = 5, 2
 
 BATCH_CHARS = 65_536  # so that the arrays of a batch stay in a processor's cache
@@ -39,7 +39,7 @@ class Shingles(NamedTuple):
     """The shingles of several texts, one text after the other.
 
     Attributes:
-        hashes: uint64, shape (total,), in reading order, repeats included.
+        hashes: uint64, shape (total,), in reading order, with duplicates.
         bounds: int64, shape (n_texts + 1,); text i has ``hashes[bounds[i]:bounds[i + 1]]``.
     """
 
@@ -48,17 +48,17 @@ class Shingles(NamedTuple):
 
 
 def normalise(text: str) -> str:
-    """The text less what makes no difference to a reader: NFKC, case folded, spaces collapsed."""
+    """Return the text in NFKC, case folded, and with white space collapsed."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     return " ".join(text.casefold().split())
 
 
 def shingles(texts: Sequence[str]) -> Shingles:
-    """Hashes of all overlapping pieces of each normalised text, punctuation and spaces included.
+    """Return hashes of all overlapping pieces of each normalised text, with punctuation and spaces.
 
     A piece has 5 characters, or 2 in the dense scripts, and never mixes the two kinds; a run of
-    one kind that is shorter than a piece is a piece. The values depend on the text alone, not on
+    one kind that is shorter than a piece is one piece. The values depend on the text alone, not on
     process or machine. Many short texts in one call cost little more than one.
     """
     codes = np.frombuffer("".join(texts).encode("utf-32-le"), dtype="<u4")
@@ -77,7 +77,7 @@ def shingles(texts: Sequence[str]) -> Shingles:
 
 
 def batches(records: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, str]]]:
-    """Runs of consecutive records with about `BATCH_CHARS` characters together, or one longer."""
+    """Yield runs of consecutive records of about `BATCH_CHARS` characters together."""
     start = n_chars = 0
     for end, fields in enumerate(records, 1):
         n_chars += sum(map(len, fields))
@@ -87,25 +87,25 @@ def batches(records: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, 
 
 
 def jaccard(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
-    """Intersection over union of two sets, each ascending and distinct; 1.0 when both are empty."""
+    """Return intersection over union of two sorted arrays of distinct values; 1.0 if both empty."""
     if a.size > b.size:
         a, b = b, a
     if a.size == 0:
         return float(b.size == 0)
-    places = np.minimum(np.searchsorted(b, a), b.size - 1)
-    n_common = int(np.count_nonzero(b[places] == a))
+    positions = np.minimum(np.searchsorted(b, a), b.size - 1)
+    n_common = int(np.count_nonzero(b[positions] == a))
     return n_common / (a.size + b.size - n_common)
 
 
 def _hashes(codes: NDArray[np.uint32], widths: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """One hash a character: of the ``widths[i]`` characters from there on."""
+    """Return one hash for each character i: that of the ``widths[i]`` characters from there on."""
     characters = np.zeros(codes.size + WIDTH, dtype=np.uint64)
     characters[: codes.size] = codes
     characters[: codes.size] += np.uint64(1)  # 0 stands for none
     hashes = np.zeros(codes.size, dtype=np.uint64)
-    for place in range(WIDTH):
+    for offset in range(WIDTH):
         hashes *= _MULTIPLIER
-        hashes += characters[place : place + codes.size] * (place < widths)
+        hashes += characters[offset : offset + codes.size] * (offset < widths)
     hashes ^= hashes >> _SHIFT
     hashes *= _MIXER
     hashes ^= hashes >> _SHIFT
@@ -114,7 +114,7 @@ def _hashes(codes: NDArray[np.uint32], widths: NDArray[np.int64]) -> NDArray[np.
 
 @cache
 def _dense_table() -> NDArray[np.bool_]:
-    """For each code point, whether it belongs to a dense script."""
+    """Return, for each code point, whether it belongs to a dense script."""
     table = np.zeros(0x110000, dtype=np.bool_)
     for first, last in DENSE:
         table[first : last + 1] = True

@@ -1,0 +1,237 @@
+"""Write the tables of the reference pages from the code that they describe.
+
+Run `python docs/make_reference.py` after changing params.yaml, dvc.yaml, a table's schema or the
+command line; a test compares the committed pages with what this writes. What a page says above the
+marker is written by hand and kept.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pyarrow as pa
+import typer
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from flows.cli.app import app  # noqa: E402
+from tasks.lib.core import schemas  # noqa: E402
+from tasks.lib.core.params import read_params  # noqa: E402
+from tasks.lib.gateway.deployment import Deployment  # noqa: E402
+
+PAGES = ROOT / "docs" / "reference"
+MARKER = "<!-- From here on made by docs/make_reference.py: edit what it reads, then run it. -->"
+WORDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "`true` or `false`",
+    "object": "mapping",
+}
+SHARED = {
+    "engine": "`local` or `ray`",
+    "seed": "whole number, from 0 to 4294967295",
+    "compare": "mapping",
+}
+"""Types of the keys that stand outside a section."""
+
+
+def pages() -> dict[Path, str]:
+    """Return the text of every page with tables, by its path."""
+    declared = read_params(ROOT / "dvc.yaml")["stages"]
+    values = read_params(ROOT / "params.yaml")
+    group = typer.main.get_command(app)
+    notes = _schema_notes()
+    parts = {
+        "params.md": _param_texts(values, declared),
+        "commands.md": _command_texts(group, "selectllm"),
+        "artifacts.md": (_stage_text(name, stage, notes) for name, stage in declared.items()),
+    }
+    return {PAGES / name: _page(PAGES / name, texts) for name, texts in parts.items()}
+
+
+def _page(path: Path, texts: Iterable[str]) -> str:
+    by_hand = path.read_text(encoding="utf-8").partition(MARKER)[0].rstrip()
+    return "\n\n".join([by_hand, MARKER, *texts]) + "\n"
+
+
+def _table(head: str, rows: Iterable[str]) -> str:
+    return "\n".join([head, "|---" * head.count(" | ") + "|---|", *rows])
+
+
+def _param_texts(values: Mapping[str, Any], declared: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a table per section of params.yaml, and one of the keys of a route."""
+    meanings = dict(_meanings((ROOT / "params.yaml").read_text(encoding="utf-8")))
+    rows = {section: list(_param_rows(section, values, meanings, declared)) for section in values}
+    shared = [row for section in SHARED for row in rows.pop(section)]
+    for title, section in {"Shared keys": shared, **rows}.items():
+        head = "| key | type and range | value | meaning | makes stale |"
+        yield f"## {title}\n\n{_table(head, section)}"
+    route = (f"| `{key}` | {kind} |" for key, kind in _kinds(Deployment).items())
+    yield f"## Keys of a route\n\n{_table('| key | type and range |', route)}"
+
+
+def _meanings(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each dotted key of params.yaml with the comment at the end of its line."""
+    section = ""
+    for line in text.splitlines():
+        match = re.match(r"( *)(\w+):(?:(?!#).)*(?:# (.*))?$", line)
+        if not match or len(match[1]) > 2:
+            continue
+        key = match[2] if not match[1] else f"{section}.{match[2]}"
+        section = section if match[1] else match[2]
+        yield key, (match[3] or "").replace("|", "\\|")
+
+
+def _param_rows(
+    section: str,
+    values: Mapping[str, Any],
+    meanings: Mapping[str, str],
+    declared: Mapping[str, Any],
+) -> Iterator[str]:
+    if section in SHARED:
+        kinds, keys = SHARED, [section]
+    elif section == "models":
+        keys = [f"models.{alias}" for alias in values["models"]]
+        kinds = dict.fromkeys(keys, "a route")
+    else:
+        model = get_type_hints(import_module(f"tasks.{section}.step").check)["return"]
+        keys = [f"{section}.{key}" for key in values[section]]
+        kinds = {f"{section}.{key}": kind for key, kind in _kinds(model).items()}
+    for key in keys:
+        stale = ", ".join(stages_made_stale(key, values, declared)) or "-"
+        value = _value(values, key)
+        yield f"| `{key}` | {kinds[key]} | {value} | {meanings[key]} | {stale} |"
+
+
+def stages_made_stale(
+    key: str, values: Mapping[str, Any], declared: Mapping[str, Any]
+) -> list[str]:
+    """Return the stages that name a key, its section, or a file that it names."""
+    return [
+        name
+        for name, stage in declared.items()
+        if any(
+            f"{key}.".startswith(f"{_filled(entry, values)}.") or f"${{{key}}}" in entry
+            for entry in (*stage.get("params", []), *stage["deps"])
+        )
+    ]
+
+
+def _filled(entry: str, values: Mapping[str, Any]) -> str:
+    return re.sub(r"\$\{(\w+)\.(\w+)\}", lambda m: str(values[m[1]][m[2]]), entry)
+
+
+def _value(values: Mapping[str, Any], key: str) -> str:
+    """Return the committed value in YAML's flow style; a long one is only described."""
+    value: Any = values
+    for part in key.split("."):
+        value = value[part]
+    if isinstance(value, Mapping) and value:
+        return value.get("model", f"{len(value)} entries")
+    text = str(value).lower() if isinstance(value, bool) else str(value).replace("'", "")
+    return f"`{text}`" if len(text) < 50 else f"{len(value)} entries"
+
+
+def _kinds(model: Any) -> dict[str, str]:
+    """Return the type and range of every key of a section's model, in words."""
+    schema = model.model_json_schema()
+    return {key: _kind(body, schema.get("$defs", {})) for key, body in schema["properties"].items()}
+
+
+def _kind(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        return _kind(defs[schema["$ref"].rpartition("/")[2]], defs)
+    if "enum" in schema:
+        return _any_of([f"`{value}`" for value in schema["enum"]])
+    if "anyOf" in schema:
+        kinds = [_kind(body, defs) for body in schema["anyOf"] if body.get("type") != "null"]
+        return _any_of(kinds)
+    if schema.get("type") == "array":
+        return f"list of: {_kind(schema['items'], defs)}"
+    low, high = schema.get("minimum"), schema.get("maximum")
+    above = schema.get("exclusiveMinimum")
+    bounds = [
+        f"from {low}" if low is not None else "",
+        f"over {above}" if above is not None else "",
+        f"to {high}" if high is not None else "",
+    ]
+    limits = " ".join(filter(None, bounds))
+    return WORDS[schema["type"]] + (f", {limits}" if limits else "")
+
+
+def _any_of(kinds: list[str]) -> str:
+    return " or ".join([", ".join(kinds[:-1]), kinds[-1]]) if kinds[1:] else kinds[0]
+
+
+def _command_texts(command: Any, name: str) -> Iterator[str]:
+    """Yield the help of a command of Typer, or of each command in a group."""
+    if hasattr(command, "commands"):
+        for child, body in command.commands.items():
+            yield from _command_texts(body, f"{name} {child}")
+        return
+    context = command.context_class(command, info_name=name)
+    usage = " ".join([name, *command.collect_usage_pieces(context)])
+    records = filter(None, (parameter.get_help_record(context) for parameter in command.params))
+    rows = [f"| `{spelling}` | {meaning} |" for spelling, meaning in records]
+    table = f"\n\n{_table('| option | meaning |', rows)}" if rows else ""
+    yield f"## {name}\n\n{command.help}\n\n```console\n$ {usage}\n```{table}"
+
+
+def _stage_text(name: str, stage: Mapping[str, Any], notes: Mapping[str, str]) -> str:
+    reads = [f"`{dep}`" for dep in stage["deps"] if dep.startswith(("data/", "${"))]
+    outs = [next(iter(out.items())) for out in stage["outs"]]
+    writes = [f"| `{path}` | {options['desc']} |" for path, options in outs]
+    tables = [_columns(path, notes) for path, _ in outs if path.endswith(".parquet")]
+    return "\n\n".join(
+        [
+            f"## {name}",
+            f"{stage['desc']}. Reads {', '.join(reads)}.",
+            _table("| writes | meaning |", writes),
+            *tables,
+        ]
+    )
+
+
+def _columns(path: str, notes: Mapping[str, str]) -> str:
+    """Return the columns of a table; its schema is named after its file, or stage and file."""
+    _, stage, file = path.split("/")
+    stem = file.partition(".")[0].upper()
+    name = stem if hasattr(schemas, stem) else f"{stage.upper()}_{stem}"
+    schema: pa.Schema = getattr(schemas, name)
+    rows = [
+        f"| `{field.name}` | {field.type}{', optional' if field.nullable else ''} "
+        f"| {notes.get(f'{name}.{field.name}', '')} |"
+        for field in schema
+    ]
+    note = f"{notes[name]}\n\n" if name in notes else ""
+    return note + _table(f"| column of `{path}` | type | meaning |", rows)
+
+
+def _schema_notes() -> dict[str, str]:
+    """Return what schemas.py says of its tables (docstrings) and columns (comments)."""
+    source = Path(schemas.__file__).read_text(encoding="utf-8")
+    notes: dict[str, str] = {}
+    table = ""
+    for node in ast.parse(source).body:
+        code = ast.get_source_segment(source, node) or ""
+        if isinstance(node, ast.Assign):
+            table = code.partition(" ")[0]
+            for other in re.findall(r"\*(\w+)", code):  # its columns are part of this table
+                shared = [key for key in notes if key.startswith(f"{other}.")]
+                notes |= {f"{table}.{key.partition('.')[2]}": notes[key] for key in shared}
+            for column, note in re.findall(r'\("(\w+)", .*# (.+)', code):
+                notes[f"{table}.{column}"] = note
+        elif isinstance(node, ast.Expr) and table:
+            notes[table] = " ".join(str(ast.literal_eval(node.value)).split())
+    return notes
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")

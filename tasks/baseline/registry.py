@@ -1,0 +1,162 @@
+"""The baseline methods. A new one is a function, and its name and entry here."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
+
+from tasks.baseline import by_density, by_score, by_text, by_vector, in_prompts
+from tasks.baseline.by_score import Score, Scores
+from tasks.lib.prompts.geometry import Mode
+from tasks.lib.similarity.cosine import Rows, Vectors
+from tasks.lib.similarity.selections import MethodSelection
+
+MIN_RATING = 4.5  # of 5, as Alpagasus keeps records
+
+
+class MethodName(StrEnum):
+    """The names in `baseline.methods`; docs/reference/baselines.md says where each is from."""
+
+    RANDOM = "random"
+    SHORTEST = "shortest"
+    LONGEST = "longest"
+    ROUGE_DIVERSITY = "rouge_diversity"
+    K_CENTER = "k_center"
+    CBS = "cbs"
+    FACILITY_LOCATION = "facility_location"
+    MEDOIDS = "medoids"
+    RANDOM_IN_PROMPTS = "random_in_prompts"
+    RUBRIC_IN_PROMPTS = "rubric_in_prompts"
+    PERPLEXITY_LOW = "perplexity_low"
+    PERPLEXITY_MID = "perplexity_mid"
+    PERPLEXITY_HIGH = "perplexity_high"
+    OPENNESS = "openness"
+    ALPAGASUS = "alpagasus"
+    ALPAGASUS_THRESHOLD = "alpagasus_threshold"
+
+
+class BaselinePool(NamedTuple):
+    """The records to select from; row i is record i.
+
+    Attributes:
+        texts: Instruction, then input.
+        vectors: float32, shape (n, d), unit norm.
+        prompts: The records grouped into prompts, once for each mode of composing them.
+        scores: The known scores, of those that the methods select by.
+    """
+
+    texts: Sequence[str]
+    vectors: Vectors
+    prompts: Mapping[Mode, Sequence[Rows]]
+    scores: Mapping[Score, Scores] = MappingProxyType({})
+
+    @property
+    def only_prompts(self) -> Sequence[Rows]:
+        """Return the prompts of a pool that has one mode alone."""
+        (prompts,) = self.prompts.values()
+        return prompts
+
+
+class BaselineMethod(NamedTuple):
+    """How a method selects, and when it applies.
+
+    Attributes:
+        select: Returns `budget` distinct rows of a pool; called with pool, budget and seed.
+        score: The score that it selects by.
+        in_prompts: Whether it selects inside prompts. It then runs once for each mode of
+            `BaselinePool.prompts`, with that mode alone in the pool.
+        is_random: Whether it is chance alone. One selection then means little, so it runs with
+            many seeds.
+        max_records: Number of records above which it would take more than seven or eight minutes.
+        max_pairs: The same for a method whose time grows with records x budget.
+    """
+
+    select: Callable[[BaselinePool, int, int], Rows]
+    score: Score | None = None
+    in_prompts: bool = False
+    is_random: bool = False
+    max_records: int | None = None
+    max_pairs: int | None = None
+
+
+def _by(score: Score, rank: Callable[[Scores, int, int], Rows]) -> BaselineMethod:
+    return BaselineMethod(lambda p, budget, seed: rank(p.scores[score], budget, seed), score)
+
+
+METHODS: Mapping[MethodName, BaselineMethod] = {
+    MethodName.RANDOM: BaselineMethod(
+        lambda p, budget, seed: by_text.random_rows(len(p.texts), budget, seed), is_random=True
+    ),
+    MethodName.SHORTEST: BaselineMethod(
+        lambda p, budget, _: by_text.by_length(p.texts, budget, longest=False)
+    ),
+    MethodName.LONGEST: BaselineMethod(
+        lambda p, budget, _: by_text.by_length(p.texts, budget, longest=True)
+    ),
+    MethodName.ROUGE_DIVERSITY: BaselineMethod(
+        lambda p, budget, seed: by_text.rouge_diversity(p.texts, budget, seed)
+    ),
+    MethodName.K_CENTER: BaselineMethod(
+        lambda p, budget, _: by_vector.k_center(p.vectors, budget), max_pairs=2_000_000_000
+    ),
+    MethodName.CBS: BaselineMethod(
+        lambda p, budget, seed: by_density.cluster_based(p.vectors, budget, seed),
+        max_records=85_000,
+    ),
+    MethodName.FACILITY_LOCATION: BaselineMethod(
+        lambda p, budget, seed: by_vector.facility_location(p.vectors, budget, seed),
+        max_records=250_000,
+    ),
+    MethodName.MEDOIDS: BaselineMethod(
+        lambda p, budget, seed: by_density.medoids(p.vectors, budget, seed), max_pairs=500_000_000
+    ),
+    MethodName.RANDOM_IN_PROMPTS: BaselineMethod(
+        lambda p, budget, seed: in_prompts.random_rows(p.only_prompts, budget, seed),
+        in_prompts=True,
+        is_random=True,
+    ),
+    MethodName.RUBRIC_IN_PROMPTS: BaselineMethod(
+        lambda p, budget, seed: in_prompts.by_rubric(p.only_prompts, p.texts, budget, seed),
+        in_prompts=True,
+    ),
+    MethodName.PERPLEXITY_LOW: _by(Score.PERPLEXITY, by_score.lowest),
+    MethodName.PERPLEXITY_MID: _by(Score.PERPLEXITY, by_score.middle),
+    MethodName.PERPLEXITY_HIGH: _by(Score.PERPLEXITY, by_score.highest),
+    MethodName.OPENNESS: _by(Score.OPENNESS, by_score.highest),
+    MethodName.ALPAGASUS: _by(Score.RATING, by_score.highest),
+    MethodName.ALPAGASUS_THRESHOLD: _by(Score.RATING, partial(by_score.reaching, MIN_RATING)),
+}
+
+
+def selections(
+    name: MethodName, pool: BaselinePool, budget: int, seed: int, n_seeds: int
+) -> Iterator[MethodSelection]:
+    """Yield all selections of a method, each of `budget` distinct rows.
+
+    There is none if the method is `too_slow`, or if the pool lacks its score. A random method runs
+    with `n_seeds` seeds from `seed` on, any other with `seed` alone. A method in prompts runs for
+    each mode of the pool's prompts, which its name then shows, as in random_within.
+    """
+    method = METHODS[name]
+    if too_slow(name, len(pool.texts), budget) or (
+        method.score and method.score not in pool.scores
+    ):
+        return
+    for seed_of_run in range(seed, seed + (n_seeds if method.is_random else 1)):
+        if not method.in_prompts:
+            yield MethodSelection(name, seed_of_run, method.select(pool, budget, seed_of_run))
+            continue
+        for mode, prompts in pool.prompts.items():
+            rows = method.select(pool._replace(prompts={mode: prompts}), budget, seed_of_run)
+            yield MethodSelection(f"{name.removesuffix('_in_prompts')}_{mode}", seed_of_run, rows)
+
+
+def too_slow(name: MethodName, n_records: int, budget: int) -> str:
+    """Return what makes a method too slow, in words; empty where it is not."""
+    method = METHODS[name]
+    if method.max_records and n_records > method.max_records:
+        return f"above {method.max_records:,} records"
+    if method.max_pairs and n_records * budget > method.max_pairs:
+        return f"above {method.max_pairs:,} records x budget"
+    return ""

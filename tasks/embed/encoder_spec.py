@@ -1,0 +1,62 @@
+"""What it takes to load the same encoder in any process."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from tasks.embed.model_source import check_name, find_model
+
+if TYPE_CHECKING:
+    from tasks.embed.sentence_encoder import SentenceEncoder
+
+
+class Precision(StrEnum):
+    """The number format that a model computes in: `embed.precision`."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    AUTO = "auto"  # bfloat16 where the processor multiplies it natively
+
+    def on(self, device: str) -> "Precision":
+        """Return the format itself, having decided `auto` for ``cpu`` or ``cuda``.
+
+        Without native instructions, bfloat16 is emulated and slower than float32.
+        """
+        if self is not Precision.AUTO:
+            return self
+        import torch  # noqa: PLC0415  takes seconds
+
+        if device == "cuda":
+            is_native = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            features = torch.cpu.get_capabilities()
+            is_native = any(features.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+        return Precision.BFLOAT16 if is_native else Precision.FLOAT32
+
+
+class EncoderSpec(NamedTuple):
+    """The settings of an encoder.
+
+    Attributes:
+        model: A name, or a folder's absolute path.
+        precision: The number format it computes in.
+        max_tokens: The most tokens of a text that it reads.
+        batch_tokens: The tokens of a batch.
+    """
+
+    model: str
+    precision: Precision
+    max_tokens: int
+    batch_tokens: int
+
+    def load(self) -> "SentenceEncoder":
+        """Load the encoder, which takes seconds.
+
+        Raises:
+            ParamError: There is no such model.
+            DataError: It cannot be loaded or fetched.
+        """
+        check_name(self.model)
+        source = find_model(self.model)
+        from tasks.embed.sentence_encoder import SentenceEncoder  # noqa: PLC0415  torch takes seconds
+
+        return SentenceEncoder(source, self.precision, self.max_tokens, self.batch_tokens)

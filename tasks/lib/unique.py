@@ -1,0 +1,70 @@
+"""The unique records: their rows in the pool, and the file of their vectors."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tasks.lib.core.errors import DataError
+
+
+def find_rows(
+    ids: "pa.ChunkedArray[Any]", pool_ids: "pa.ChunkedArray[Any]", unique_file: Path
+) -> NDArray[np.int64]:
+    """Return the row in the pool of each unique record: int64, shape (n,), n at least 1.
+
+    Raises:
+        DataError: There is no unique record, or the pool lacks one.
+    """
+    rows = pc.index_in(ids, value_set=pool_ids)
+    if not len(ids) or rows.null_count:
+        raise DataError(
+            f"{rows.null_count:,} of the {len(ids):,} unique records are missing from the pool"
+            if len(ids)
+            else "there is no unique record",
+            where=str(unique_file),
+            fix="Run `dvc repro dedupe`. If no record is left, dropped.parquet of ingest and of "
+            "dedupe says why.",
+        )
+    return rows.to_numpy().astype(np.int64)
+
+
+def read_vectors(path: Path, n_records: int | None = None) -> NDArray[np.float32]:
+    """Map vectors.npy into memory, read-only: float32, shape (n, d), row i is unique record i.
+
+    Raises:
+        DataError: The file is not such an array, or has another number of rows than `n_records`.
+    """
+    fix = "Run `dvc repro --force embed`, which writes it again."
+    try:
+        vectors = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise DataError(f"not readable as an array: {error}", where=str(path), fix=fix) from None
+    expected_rows = len(vectors) if n_records is None and vectors.ndim else n_records
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != expected_rows:
+        n = "n" if n_records is None else f"{n_records:,}"
+        raise DataError(
+            f"expected float32 vectors of {n} records, found {vectors.dtype} of shape "
+            f"{vectors.shape}",
+            where=str(path),
+            fix=fix,
+        )
+    return np.asarray(vectors)  # the same memory, without the slower indexing of a memmap
+
+
+def write_vectors(
+    path: Path, n_rows: int, dim: int, batches: Iterable[NDArray[np.float32]]
+) -> None:
+    """Write vectors.npy from batches of shape (any, `dim`) with `n_rows` rows in all.
+
+    The file is written, not mapped: on a full disk, a mapped file ends the process with a signal.
+    """
+    with path.open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, dim)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for batch in batches:
+            file.write(batch.astype("<f4", copy=False).tobytes())

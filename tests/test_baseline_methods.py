@@ -1,0 +1,218 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.baseline import by_density, by_text, by_vector, in_prompts
+from tasks.baseline.by_score import Score
+from tasks.baseline.registry import METHODS, BaselinePool, MethodName, selections
+from tasks.lib.prompts.geometry import Geometry, Mode
+from tasks.lib.rubric.rubric import choose
+from tests.pools import on_circle, pool_of, unit_vectors
+
+IN_PROMPTS = [name for name, method in METHODS.items() if method.in_prompts]
+RANDOM = [name for name, method in METHODS.items() if method.is_random]
+SCORED = [name for name, method in METHODS.items() if method.score]
+
+# All methods
+
+
+@pytest.mark.parametrize("method", MethodName)
+@given(st.data())
+@settings(max_examples=15, deadline=None)
+def test_each_selection_is_as_many_distinct_records_as_the_budget(method, data):
+    n = data.draw(st.integers(1, 30))
+    budget = data.draw(st.integers(1, n))
+    n_distinct = data.draw(st.integers(1, n))  # equal vectors are where a method may run short
+    modes = (Mode.WITHIN,) if method in IN_PROMPTS else ()  # they take most of the time
+    pool = pool_of(unit_vectors(n)[np.arange(n) % n_distinct], modes=modes)
+    found = list(selections(method, pool, budget, seed=1, n_seeds=2))
+    assert len(found) == (2 if method in RANDOM else 1)
+    for selection in found:
+        assert len(selection.rows) == len(set(selection.rows.tolist())) == budget
+        assert set(selection.rows.tolist()) <= set(range(n))
+
+
+@pytest.mark.parametrize(
+    "method", sorted(set(MethodName) - {MethodName.FACILITY_LOCATION, MethodName.MEDOIDS})
+)
+def test_the_selection_for_a_smaller_budget_is_a_prefix(method):
+    pool = pool_of(unit_vectors(40))
+    small, large = (
+        [selection.rows for selection in selections(method, pool, budget, 0, 2)]
+        for budget in (12, 25)
+    )
+    assert [rows[:12].tolist() for rows in large] == [rows.tolist() for rows in small]
+
+
+@pytest.mark.parametrize("method", RANDOM)
+def test_chance_differs_from_seed_to_seed_and_not_from_run_to_run(method):
+    pool = pool_of(unit_vectors(40))
+    first, again = (list(selections(method, pool, 10, 0, 4)) for _ in range(2))
+    assert [c.rows.tolist() for c in first] == [c.rows.tolist() for c in again]
+    assert len({tuple(c.rows.tolist()) for c in first}) == 4
+    assert [c.seed for c in first] == [0, 1, 2, 3]
+
+
+def test_a_method_that_is_too_slow_for_the_pool_selects_nothing():
+    pool = BaselinePool(["text"] * 100_001, np.zeros((100_001, 2), np.float32), {})
+    assert list(selections(MethodName.CBS, pool, 5, 0, 1)) == []
+    assert len(list(selections(MethodName.RANDOM, pool, 5, 0, 1))) == 1
+
+
+# By text
+
+
+def test_the_shortest_and_the_longest_are_taken_by_characters_and_ties_by_row():
+    texts = ["four", "a", "twelve signs", "b", "seven c"]
+    assert by_text.by_length(texts, 3, longest=False).tolist() == [1, 3, 0]
+    assert by_text.by_length(texts, 3, longest=True).tolist() == [2, 4, 0]
+
+
+def test_rouge_diversity_starts_with_the_text_that_is_like_no_other():
+    texts = ["name the capital of Peru", "name the capital of Chile", "boil an egg", "write a poem"]
+    texts += ["name the capital of Spain", "name a capital"]
+    chosen = by_text.rouge_diversity(texts, 6, seed=0).tolist()
+    # Four have a word "a" or more in common with another; only the egg shares nothing.
+    assert chosen[0] == 2
+    assert set(chosen[-3:]) == {0, 1, 4}
+
+
+def test_rouge_diversity_reads_instructions_that_have_no_input():
+    """The authors' code takes them for empty, so all of them tie and the file's order decides."""
+    alike = [f"name the capital of country {i}" for i in range(20)]
+    texts = [*alike, "boil one egg", "why do cats purr"]
+    assert set(by_text.rouge_diversity(texts, 2, seed=0).tolist()) == {20, 21}
+
+
+def test_rouge_diversity_does_not_compare_a_text_with_itself():
+    texts = ["one two three", "four five six", "seven eight nine", "one two three four"]
+    assert set(by_text.rouge_diversity(texts, 2, seed=0).tolist()) == {1, 2}
+
+
+# By vector
+
+
+def test_k_center_starts_in_the_middle_and_goes_on_with_the_farthest():
+    vectors = on_circle(0, 10, 20, 30, 90)
+    assert by_vector.k_center(vectors, 3).tolist() == [3, 4, 0]
+
+
+@given(st.integers(2, 9), st.integers(1, 4), st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_k_center_is_at_most_twice_as_far_as_need_be(n, budget, seed):
+    vectors, budget = unit_vectors(n, seed, d=3), min(n, budget)
+    far = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
+
+    def radius(rows):
+        return far[:, list(rows)].min(axis=1).max()
+
+    least = min(radius(rows) for rows in itertools.combinations(range(n), budget))
+    assert radius(by_vector.k_center(vectors, budget)) <= 2 * least + 1e-5
+
+
+@given(st.integers(4, 9), st.integers(1, 4), st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_facility_location_is_near_the_best_there_is(n, budget, seed):
+    vectors = unit_vectors(n, seed, d=3)
+    cosines = np.maximum(vectors @ vectors.T, 0)
+
+    def value(rows):
+        return cosines[:, list(rows)].max(axis=1).sum()
+
+    best = max(value(rows) for rows in itertools.combinations(range(n), budget))
+    # At most 4 of so few: every record is tried, so the bound of plain greedy holds surely.
+    assert value(by_vector.facility_location(vectors, budget, seed)) >= (1 - 1 / np.e) * best
+
+
+def test_facility_location_prefers_the_middle_of_a_cluster_to_a_lone_record():
+    vectors = on_circle(0, 5, 10, 15, 20, 180)
+    assert by_vector.facility_location(vectors, 2, seed=0).tolist() == [2, 5]
+
+
+def test_facility_location_of_a_large_pool_still_serves_all_of_it(monkeypatch):
+    monkeypatch.setattr(by_vector, "MAX_SERVED", 50)
+    vectors = np.repeat(on_circle(0, 90, 180, 270), 50, axis=0)
+    chosen = by_vector.facility_location(vectors, 4, seed=0)
+    assert sorted(chosen // 50) == [0, 1, 2, 3]
+
+
+def test_medoids_are_one_of_each_cluster_the_largest_first():
+    vectors = on_circle(0, 2, 4, 120, 121, 122, 123, 124, 240, 242)
+    assert by_density.medoids(vectors, 3, seed=0).tolist()[:2] == [5, 1]
+    assert by_density.medoids(vectors, 3, seed=0)[2] in (8, 9)
+
+
+def test_cluster_based_selection_takes_noise_last():
+    clusters = [on_circle(*(start + np.random.default_rng(start).random(10))) for start in (0, 90)]
+    vectors = np.concatenate([*clusters, on_circle(200)])
+    noise, _ = by_density._cluster(vectors, seed=0)
+    assert noise[20]
+    chosen = by_density.cluster_based(vectors, 21, seed=0)
+    assert noise[chosen].tolist() == sorted(noise.tolist())
+    assert 20 in by_vector.k_center(vectors, 2)  # which k-center alone would take at once
+
+
+# By score
+
+
+def test_methods_by_a_score_take_the_end_that_their_name_says():
+    pool = pool_of(unit_vectors(5))._replace(
+        scores={
+            Score.PERPLEXITY: np.array([3.0, 9.0, 1.0, np.nan, 4.0]),
+            Score.OPENNESS: np.array([0.1, 0.2, np.nan, 0.9, 0.3]),
+            Score.RATING: np.array([4.0, 4.5, np.nan, 3.0, 5.0]),
+        }
+    )
+    found = {method: next(selections(method, pool, 2, 0, 1)).rows.tolist() for method in SCORED}
+    assert sorted(found.pop(MethodName.PERPLEXITY_MID)) == [0, 4]
+    assert sorted(found.pop(MethodName.ALPAGASUS_THRESHOLD)) == [1, 4]
+    assert found == {
+        MethodName.PERPLEXITY_LOW: [2, 0],
+        MethodName.PERPLEXITY_HIGH: [1, 4],
+        MethodName.OPENNESS: [3, 4],
+        MethodName.ALPAGASUS: [4, 1],
+    }
+
+
+# In prompts
+
+
+@pytest.mark.parametrize("method", IN_PROMPTS)
+def test_each_prompt_gives_as_many_as_it_would_give_to_a_model(method):
+    pool = pool_of(unit_vectors(40), size=10)
+    selection = next(selections(method, pool, 10, 0, 1))
+    counts = [
+        len(set(selection.rows.tolist()) & set(p.tolist())) for p in pool.prompts[Mode.WITHIN]
+    ]
+    assert sorted(counts) == [2, 2, 3, 3]
+    assert selection.method == f"{method.value.split('_')[0]}_within"
+
+
+def test_the_rubric_takes_the_best_of_each_prompt():
+    texts = ["x", "Explain in three steps why the sky is blue.", "?", "Name 2 rivers, and say why."]
+    prompts = [np.array([0, 1]), np.array([2, 3])]
+    assert set(in_prompts.by_rubric(prompts, texts, 2, seed=0).tolist()) == {1, 3}
+    first = in_prompts.by_rubric([np.arange(4)], texts, 4, seed=0)
+    assert first.tolist() == [slot - 1 for slot in choose(texts, 4)]
+
+
+@pytest.mark.parametrize("mode", [Mode.WITHIN, Mode.ACROSS])
+def test_regrouping_puts_each_record_in_one_prompt(mode):
+    prompts = in_prompts.regroup(unit_vectors(23), ["a"] * 23, Geometry(5, 5), mode, seed=0)
+    assert sorted(np.concatenate(prompts).tolist()) == list(range(23))
+    assert sorted(map(len, prompts)) == [4, 4, 5, 5, 5]
+
+
+def test_within_prompts_hold_similar_records_and_across_prompts_different_ones():
+    vectors = np.concatenate([on_circle(*(np.arange(4) + start)) for start in (0, 90, 180, 270)])
+    clusters = {
+        mode: [
+            len(set((p // 4).tolist()))
+            for p in in_prompts.regroup(vectors, ["a"] * len(vectors), Geometry(4, 4), mode, 0)
+        ]
+        for mode in (Mode.WITHIN, Mode.ACROSS)
+    }
+    assert clusters == {Mode.WITHIN: [1] * 4, Mode.ACROSS: [4] * 4}

@@ -1,0 +1,129 @@
+"""The documentation, compared with the code that it describes."""
+
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+import typer
+
+from flows.cli.app import app
+from tasks.baseline.registry import MethodName
+from tasks.lib.core.params import read_params
+from tasks.measure.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER
+from tests.conftest import PROJECT
+
+PAGES = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
+MAKE = "`python docs/make_reference.py` writes it"
+
+
+def first_cells(page):
+    """The names in the first column of every table of a page."""
+    lines = (PROJECT / page).read_text(encoding="utf-8").splitlines()
+    return {
+        name
+        for line in lines
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line.split(" | ")[0])
+    }
+
+
+def commands(page, program):
+    """The arguments of every call of a program in the console blocks of a page."""
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    return [line.split()[1:] for line in lines if line.split()[:1] == [program]]
+
+
+def test_the_reference_is_what_the_code_says():
+    pages = runpy.run_path(str(PROJECT / "docs/make_reference.py"))["pages"]()
+    assert len(pages) == 3
+    for path, text in pages.items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date: {MAKE}"
+
+
+def test_every_key_of_params_yaml_has_a_meaning():
+    page = (PROJECT / "docs/reference/params.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    silent = [row[0] for row in rows if len(row) == 5 and len(row[3]) < 3]
+    assert not silent, f"params.yaml: {silent} lack a comment at the end of their line"
+
+
+def test_every_metric_is_described_with_its_direction():
+    text = (PROJECT / "docs/reference/metrics.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    better = {row[0].strip("| `"): row[3] for row in rows}
+    for name in LOWER_IS_BETTER:
+        assert better.pop(name) == "lower", name
+    for name in HIGHER_IS_BETTER:
+        assert better.pop(name) == "higher", name
+    assert set(better.values()) == {"neither"}
+
+
+def test_every_baseline_is_described():
+    text = (PROJECT / "docs/reference/baselines.md").read_text(encoding="utf-8")
+    assert {method for method in MethodName if f"`{method}`" not in text} == set()
+    in_prompts = {f"{way}_{mode}" for way in ("random", "rubric") for mode in ("within", "across")}
+    assert first_cells("docs/reference/baselines.md") <= {*MethodName, *in_prompts}
+
+
+def test_the_graph_on_the_front_page_orders_the_stages_as_dvc_yaml_does():
+    lines = re.findall(r"^ +(\w+ -->.*)$", (PROJECT / "docs/index.md").read_text(), re.MULTILINE)
+    drawn = {edge for line in lines for edge in pairwise(line.split(" --> "))}
+    stages = read_params(PROJECT / "dvc.yaml")["stages"]
+    maker = {next(iter(out)): name for name, stage in stages.items() for out in stage["outs"]}
+    declared = {(maker[d], name) for name, s in stages.items() for d in s["deps"] if d in maker}
+    assert closure(drawn) == closure(declared)
+
+
+def closure(edges):
+    """All pairs of stages of which the second runs after the first."""
+    pairs = set(edges)
+    while new := {(a, d) for a, b in pairs for c, d in pairs if b == c} - pairs:
+        pairs |= new
+    return pairs
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_every_command_on_a_page_exists_and_so_does_every_key(page):
+    text = page.read_text(encoding="utf-8")
+    known = set(typer.main.get_command(app).commands)
+    assert {words[0] for words in commands(page, "selectllm")} <= known
+    targets = re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    assert {words[0] for words in commands(page, "make")} <= set(targets)
+    params = read_params(PROJECT / "params.yaml")
+    for section, key in re.findall(r"-S '?([a-z_]+)\.([a-z_]+)=", text):
+        assert section in params
+        assert section in ("models", "compare") or key in params[section], f"{section}.{key}"
+
+
+@pytest.mark.parametrize("page", ["AGENTS.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_every_file_that_a_guide_names_exists(page):
+    text = (PROJECT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:tasks|flows|tests|docs)/[\w/.-]+)`", text))
+    missing = [
+        name for name in named if not (PROJECT / name).exists() and not re.search(r"[A-Z]{4}", name)
+    ]
+    assert not missing
+
+
+def test_the_site_builds_without_a_broken_link_or_anchor(tmp_path):
+    pytest.importorskip("zensical", reason="the extra docs is not installed")
+    shutil.copy(PROJECT / "mkdocs.yml", tmp_path)
+    shutil.copytree(PROJECT / "docs", tmp_path / "docs")
+    done = subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    config = (tmp_path / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = set(re.findall(r": ([\w/-]+\.md)$", config, re.MULTILINE))
+    assert listed == {
+        str(p.relative_to(PROJECT / "docs")) for p in (PROJECT / "docs").rglob("*.md")
+    }

@@ -1,0 +1,208 @@
+"""Workspaces to run in: a clone of the project or of the toy graph, or what one step needs."""
+
+import contextlib
+import io
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import psutil
+from ruamel.yaml import YAML
+
+from tasks.lib.core.tables import write_table
+
+PROJECT = Path(__file__).parent.parent
+QUIET = {
+    "DVC_NO_ANALYTICS": "1",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_AUTHOR_NAME": "test",
+    "GIT_AUTHOR_EMAIL": "test@example.org",
+    "GIT_COMMITTER_NAME": "test",
+    "GIT_COMMITTER_EMAIL": "test@example.org",
+    "NO_PROXY": "127.0.0.1,localhost",
+}
+PATIENCE_S = 120.0  # for what takes a second on an idle machine
+
+
+def wait_until(
+    condition: Callable[[], Any],
+    within_s: float = PATIENCE_S,
+    evidence: Callable[[], str] = lambda: "",
+    poll_s: float = 0.05,
+) -> Any:
+    """Return the first true value of a condition; fail with the evidence if there is none."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(poll_s)
+    raise AssertionError(f"not within {within_s} s\n{evidence()}")
+
+
+def free_port() -> int:
+    """Return a free port below those that the kernel gives to clients, which might take it."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def lay_out(root: Path, *parts: str) -> None:
+    """Copy files and folders of the project, without compiled code."""
+    for part in parts:
+        source, target = PROJECT / part, root / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            skipped = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, target, ignore=skipped, dirs_exist_ok=True)
+        else:
+            shutil.copy(source, target)
+
+
+class StepWorkspace:
+    """A workspace for one step, without Git and DVC: dvc.yaml, params.yaml and inputs in data/."""
+
+    def __init__(self, root: Path, *parts: str) -> None:
+        self.root = root
+        lay_out(root, "dvc.yaml", "params.yaml", *parts)
+
+    def file(self, tail: str) -> Path:
+        """Return a path below data/ whose folder exists."""
+        path = self.root / "data" / tail
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write(self, tail: str, rows: Any, schema: Any) -> None:
+        """Write a table below data/."""
+        write_table(self.file(tail), rows, schema)
+
+    def write_json(self, tail: str, document: Any) -> None:
+        """Write a JSON document below data/."""
+        self.file(tail).write_text(json.dumps(document))
+
+    def update(self, **sections: dict[str, Any]) -> None:
+        """Change keys of sections of params.yaml."""
+        yaml = YAML(typ="safe")
+        values = yaml.load((self.root / "params.yaml").read_text())
+        for name, changes in sections.items():
+            values[name] |= changes
+        with (self.root / "params.yaml").open("w") as file:
+            yaml.dump(values, file)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A Git and DVC repository with a graph of ours in it."""
+
+    root: Path
+    env: dict[str, str]
+
+    @classmethod
+    def commit(cls, root: Path, prefect_home: Path) -> "Workspace":
+        """Make a folder a repository, and commit what is in it."""
+        lay_out(root, ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
+        env = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home)}
+        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+        for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+            env.pop(name, None)
+        env.pop("PYTHONDONTWRITEBYTECODE", None)  # it would hide that caches make stages stale
+        space = cls(root, env)
+        space.run("git", "init", "-q")
+        space.run("git", "add", "-A")
+        space.run("git", "commit", "-qm", "Start")
+        return space
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in the workspace."""
+        done = subprocess.run(
+            command, cwd=self.root, env=self.env, capture_output=True, text=True, check=False
+        )
+        if check and done.returncode:
+            raise AssertionError(
+                f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            )
+        return done
+
+    def selectllm(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the command that is tested."""
+        return self.run(sys.executable, "-m", "flows.cli", *words, check=check)
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run the command in this process, which saves the seconds that its imports take."""
+        from flows.cli.app import main  # noqa: PLC0415
+
+        status = 0
+        with (
+            contextlib.chdir(self.root),
+            patch.dict(os.environ, self.env, clear=True),
+            patch.object(sys, "argv", ["selectllm", *words]),
+            contextlib.redirect_stdout(io.StringIO()) as stdout,
+            contextlib.redirect_stderr(io.StringIO()) as stderr,
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        return subprocess.CompletedProcess(words, status, stdout.getvalue(), stderr.getvalue())
+
+    def dvc(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run DVC as a user would."""
+        return self.run(sys.executable, "-m", "dvc", *words, check=check)
+
+    def set(self, *overrides: str) -> None:
+        """Set keys of params.yaml."""
+        from flows.dvc.overrides import apply  # noqa: PLC0415
+
+        apply(self.root, overrides)
+
+    @contextlib.contextmanager
+    def params_kept(self) -> Iterator[Path]:
+        """Put params.yaml back at the end of the block."""
+        params = self.root / "params.yaml"
+        before = params.read_bytes()
+        try:
+            yield params
+        finally:
+            params.write_bytes(before)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start `selectllm` as a shell does, in a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *words],
+            cwd=self.root,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        )
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the processes that work in or below this workspace now."""
+        ours = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                is_here = Path(process.cwd()).is_relative_to(self.root)
+                if is_here and process.status() != psutil.STATUS_ZOMBIE:
+                    ours.append(process)
+        return ours
+
+    def ran(self) -> list[str]:
+        """Return the toy steps that really ran since the last call, in order."""
+        log = self.root / "ran.log"
+        lines = log.read_text().split() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return lines
