@@ -24,7 +24,7 @@ from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.step import work as llm_select
-from tests.conftest import PROJECT
+from tests.workspaces import PROJECT
 from tests.fake_provider import FakeProvider, fails
 
 JOURNAL = PROJECT / "tests/data/journal_v2.sqlite"
