@@ -18,7 +18,7 @@ from scipy import stats
 
 from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.geometry import Mode
-from tasks.llm_select.votes import Ballot, as_ballot, combine, is_settled, n_ranked, order
+from tasks.llm_select.votes import Ranking, as_ballot, combine, is_settled, n_ranked, order
 
 SEEDS = range(20)
 SIZE = 14  # candidates in a prompt, and large topics
@@ -85,7 +85,7 @@ def run(asking: Asking, effect: Floats, seed: int, n_picks: int = 1) -> Outcome:
     picked: list[int] = []
     n_calls, n_hits = 0, 0
     for prompt in compose(labels, N_PROMPTS, asking.mode, seed):
-        ballots: list[Ballot] = []
+        ballots: list[Ranking] = []
         for ballot in cast(asking, records.seen[prompt], BIAS * effect, n_picks, rng):
             ballots.append(ballot)
             if is_settled(ballots, asking.n_votes, n_picks):
@@ -107,7 +107,7 @@ def run(asking: Asking, effect: Floats, seed: int, n_picks: int = 1) -> Outcome:
 
 def cast(
     asking: Asking, seen: Floats, effect: Floats, n_picks: int, rng: np.random.Generator
-) -> Iterator[Ballot]:
+) -> Iterator[Ranking]:
     """The ballots of one prompt, vote by vote."""
     for vote in range(1, asking.n_votes + 1):
         shown = order(len(seen), vote, asking.n_votes)

@@ -23,19 +23,21 @@ from typing import Any
 
 import numpy as np
 
-from tasks.lib.gateway.endpoint import Habits
+from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.litellm_setup import load_litellm
-from tasks.lib.gateway.prompt import read_prompt
+from tasks.lib.gateway.lookup import JournalLookup
+from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import Route, load_route
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Answer, Call, Refused
 from tasks.lib.journal.schema import connect
 from tasks.lib.prompts.compose import Mode
-from tasks.lib.prompts.plan import Rules
-from tasks.llm_select.cascade import Panel, Terms
-from tasks.llm_select.judge import ModelJudge
+from tasks.lib.prompts.plan import TournamentPlan
+from tasks.llm_select.cascade import JudgeSettings, RouteCascade
+from tasks.llm_select.judge import Judge
+from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.step import llm_select
-from tasks.llm_select.verdicts import Candidates, Question, Selection
+from tasks.llm_select.verdicts import Members, Question, Selection
 
 LATENCY_S = 0.5
 CONCURRENCY = 64
@@ -94,7 +96,7 @@ def route_to(port: int) -> Route:
     return load_route({"models": {"mine": deployment}}, "mine")
 
 
-def texts(candidates: Candidates) -> list[str]:
+def texts(candidates: Members) -> list[str]:
     """Records of a usual length, all different."""
     return [
         f"Explain to a beginner what {i} has to do with topic {i % 97}. " * 3 for i in candidates
@@ -107,21 +109,21 @@ def questions(n: int) -> Iterator[Question]:
         yield Question(1, i + 1, np.arange(i * SIZE, (i + 1) * SIZE), 1)
 
 
-def terms(concurrency: int = CONCURRENCY) -> Terms:
+def terms(concurrency: int = CONCURRENCY) -> JudgeSettings:
     """What is asked, and how, as params.yaml has it."""
-    habits = Habits(0, 256, 6, 60.0, concurrency)
+    calls = CallSettings(0, 256, 6, 60.0, concurrency)
     prompt = read_prompt(Path("tasks/llm_select/criteria.txt"))
-    return Terms(prompt, rationale=False, votes=1, max_candidate_chars=2000, habits=habits)
+    return JudgeSettings(prompt, rationale=False, votes=1, max_candidate_chars=2000, calls=calls)
 
 
-async def judged(route: Route, folder: Path, work: Callable[[ModelJudge], Awaitable[Any]]) -> Any:
+async def judged(route: Route, folder: Path, work: Callable[[Judge], Awaitable[Any]]) -> Any:
     """What comes of letting a judge work."""
     with closing(Journal(folder / "journal.sqlite", cap_usd=1e6)) as journal:
-        judge = ModelJudge([route], terms(), texts, journal, lambda: None)
+        gateway = Gateway([route], terms().calls, journal)
         try:
-            return await work(judge)
+            return await work(Judge(gateway, [route], terms(), texts))
         finally:
-            await judge.close()
+            await gateway.close()
 
 
 def rate(n: int = 1000, n_runs: int = 3) -> None:
@@ -164,13 +166,14 @@ def journal(n: int = 20_000, n_resumed: int = 100_000) -> None:
 
 async def _buy(book: Journal, numbers: range, concurrency: int) -> float:
     waiting = iter(numbers)
-    answer = Answer("mine", "fake", ANSWER, (3,), 900, 8, 1e-4, False, (), "stop")
+    answer = Answer("", "mine", "fake", ANSWER, (3,), 900, 8, 1e-4, False, (), "stop")
 
     async def worker() -> None:
         for i in waiting:
-            booked = await book.reserve(Call(f"{i:064x}", "mine", "openai/fake", 4000, 256, 5e-4))
+            key = f"{i:064x}"
+            booked = await book.reserve(Call(key, "mine", "openai/fake", 4000, 256, 5e-4, True))
             assert not isinstance(booked, Refused)
-            await book.keep(booked, answer, 0.5)
+            await book.keep(booked, answer._replace(key=key), 0.5)
 
     start_s = time.monotonic()
     await asyncio.gather(*(worker() for _ in range(concurrency)))
@@ -180,14 +183,14 @@ async def _buy(book: Journal, numbers: range, concurrency: int) -> float:
 def fill(folder: Path, n: int) -> None:
     """A journal that holds the answers to the first `n` questions."""
     asked, route = terms(), route_to(9)
-    panel = Panel([route], asked, None)  # type: ignore[arg-type]  # it only poses
-    names = ("key", *Answer._fields, "created")
+    names = (*Answer._fields, "created")
     insert = f"INSERT INTO answers ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
     rest = ("mine", "fake", ANSWER, "[3]", 900, 8, 1e-4, 0, "[]", "stop", "")
     with closing(connect(folder / "journal.sqlite")) as db:
         db.execute("BEGIN")
         for question in questions(n):
-            key = panel._pose(route, texts(question.candidates), 1, 1).key
+            cascade = RouteCascade(JournalLookup(None), [route], asked)  # type: ignore[arg-type]
+            key = cascade._request(route, texts(question.candidates), 1, 1).key
             db.execute(insert, (key, *rest))
         db.execute("COMMIT")
 
@@ -209,12 +212,12 @@ def memory() -> None:
 def _remember(folder: Path, n: int) -> None:
     before = _peak_mib()
     start_s = time.monotonic()
-    rules = Rules((n,), SIZE, Mode.ACROSS, 0)
+    plan = TournamentPlan((n,), SIZE, Mode.ACROSS, 0)
     prompts = [np.arange(i * SIZE, (i + 1) * SIZE) for i in range(n)]
     clusters = np.zeros(n * SIZE, dtype=np.int32)
 
-    async def select(judge: ModelJudge) -> None:  # its result would be written out by `signal`
-        selections.append(await llm_select(prompts, clusters, rules, judge))
+    async def select(judge: Judge) -> None:  # its result would be written out by `signal`
+        selections.append(await llm_select(prompts, clusters, plan, judge))
 
     selections: list[Selection] = []
     asyncio.run(judged(route_to(9), folder, select))

@@ -122,7 +122,7 @@ def _usage(n: int, budget: int) -> dict[str, Any]:
     return {
         **{"route": "made", "model": "made", "budget": budget, "selected": budget, "partial": None},
         **{"calls": n // R, "prompt_tokens": n, "completion_tokens": n, "usd": 1.0},
-        **{"n_unknown_usage": 0, "fallback_routes": [], "answers": {}, "left_out": {}},
+        **{"n_unknown_usage": 0, "fallback_routes": [], "answers": {}, "dropped_params": {}},
         **{
             "methods": {"rubric": 0},
             "set_aside": {},

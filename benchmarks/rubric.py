@@ -21,7 +21,7 @@ from scipy import stats
 
 from tasks.lib.core.records import record_text
 from tasks.lib.rubric.rubric import choose, rate
-from tasks.llm_select.attention_checks import Kind, plant
+from tasks.llm_select.attention_checks import CheckKind, insert
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 ALPACA, DOLLY = DATA / "alpaca_52k_original.jsonl.gz", DATA / "dolly_15k.jsonl.gz"
@@ -84,7 +84,7 @@ def planted(pools: dict[str, list[str]]) -> None:
     )
     print("| junk |", " | ".join(f"{pool}: first | among 3" for pool in pools), "|")
     print("|---" + "|---" * 2 * len(pools) + "|")
-    kinds: dict[str, Junk] = {kind.value: _attention_check(kind) for kind in Kind}
+    kinds: dict[str, Junk] = {kind.value: _attention_check(kind) for kind in CheckKind}
     kinds |= {"words with letters shuffled": _scrambled, "orders in other words": _other_order}
     for name, junk in kinds.items():
         cells = [cell for texts in pools.values() for cell in _share_picked(texts, junk)]
@@ -116,8 +116,8 @@ def _share_picked(texts: list[str], junk: Junk) -> tuple[str, str]:
     return f"{n_first / N_PROMPTS:.2%}", f"{n_among / N_PROMPTS:.2%}"
 
 
-def _attention_check(kind: Kind) -> Junk:
-    return lambda texts, seed: plant(texts, kind, seed)
+def _attention_check(kind: CheckKind) -> Junk:
+    return lambda texts, seed: insert(texts, kind, seed)
 
 
 def _scrambled(texts: list[str], seed: int) -> tuple[list[str], int]:

@@ -31,7 +31,7 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 
-from tasks.lib.gateway.fence import Block, parse_block
+from tasks.lib.gateway.fence import CandidateBlock, parse_block
 
 SERVED_MODEL = "fake-2025-01-01"
 BYTES_PER_TOKEN = 4
@@ -56,7 +56,7 @@ class Call:
         return messages
 
     @property
-    def block(self) -> Block:
+    def block(self) -> CandidateBlock:
         """The candidates it shows, and how many to pick; a re-ask only adds to the question."""
         blocks = (parse_block(message["content"]) for message in self.messages)
         return next(block for block in blocks if block is not None)

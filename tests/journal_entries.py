@@ -9,7 +9,17 @@ from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Answer, Call, Settled
 
 ANSWER = Answer(
-    "mine", "fake-1", '{"picks": [3, 1]} 甲', (3, 1), 120, 8, 0.5, False, ("seed",), "stop"
+    key="k",
+    route="mine",
+    model="fake-1",
+    text='{"picks": [3, 1]} 甲',
+    parsed=(3, 1),
+    prompt_tokens=120,
+    completion_tokens=8,
+    usd=0.5,
+    is_upper_bound=False,
+    dropped_params=("seed",),
+    finish_reason="stop",
 )
 TIMEOUT = Settled("timeout", "no whole reply", "", 1000, 256, 1.0, True, 0.1)
 REFUSED = Settled("rate_limit", "too fast", "", 0, 0, 0.0, False, 0.1)
@@ -28,10 +38,10 @@ def journals(db_path):
 
 
 def call(key="k", usd=1.0):
-    return Call(key, "mine", "openai/fake", 1000, 256, usd)
+    return Call(key, "mine", "openai/fake", 1000, 256, usd, is_upper_bound=True)
 
 
-def rows(path, columns="outcome, usd, is_bound"):
+def rows(path, columns="outcome, usd, is_upper_bound"):
     with closing(sqlite3.connect(path)) as db:
         return db.execute(f"SELECT {columns} FROM calls ORDER BY id").fetchall()
 
@@ -39,4 +49,4 @@ def rows(path, columns="outcome, usd, is_bound"):
 async def buy(journal, key="k", answer=ANSWER, usd=1.0):
     call_id = await journal.reserve(call(key, usd))
     assert isinstance(call_id, int)
-    await journal.keep(call_id, answer, 0.25)
+    await journal.keep(call_id, answer._replace(key=key), 0.25)

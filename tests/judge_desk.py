@@ -7,13 +7,14 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from tasks.lib.gateway.endpoint import Habits
+from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.litellm_setup import load_litellm
-from tasks.lib.gateway.prompt import read_prompt
+from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_chain
 from tasks.lib.journal.journal import Journal
-from tasks.llm_select.cascade import Terms
-from tasks.llm_select.judge import ModelJudge
+from tasks.llm_select.cascade import JudgeSettings
+from tasks.llm_select.judge import Judge
+from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.verdicts import Question
 from tests.fake_provider import FakeProvider, fails, honest, says
 from tests.workspaces import PROJECT
@@ -101,19 +102,19 @@ def put(tmp_path):
     ):
         chain = {alias: deployment} | {f"other{i}": each for i, each in enumerate(fallbacks)}
         routes = load_chain({"models": chain}, alias, [*chain][1:])
-        habits = Habits(seed, 64, max_attempts, timeout_s, concurrency, backoff_s=0.01)
-        terms = Terms(PROMPT, rationale, votes, 500, habits)
+        calls = CallSettings(seed, 64, max_attempts, timeout_s, concurrency, backoff_s=0.01)
+        settings = JudgeSettings(PROMPT, rationale, votes, 500, calls)
         put.n_done = 0
 
         def advance():
             put.n_done += 1
 
         async def talk(journal):
-            judge = ModelJudge(routes, terms, texts, journal, advance)
+            gateway = Gateway(routes, calls, journal)
             try:
-                return await judge(iter(asked))
+                return await Judge(gateway, routes, settings, texts, advance)(iter(asked))
             finally:
-                await judge.close()
+                await gateway.close()
 
         with closing(Journal(tmp_path / "journal.sqlite", cap_usd=cap_usd)) as journal:
             try:

@@ -9,15 +9,16 @@ from typing import NamedTuple
 
 from tasks.lib.core.schemas import SELECTED
 from tasks.lib.core.tables import read_table
-from tasks.lib.gateway.endpoint import Habits
-from tasks.lib.gateway.prompt import read_prompt
+from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.journal.journal import Journal
 from tasks.lib.prompts.compose import Mode
-from tasks.lib.prompts.plan import Rules
-from tasks.llm_select.candidates import Shown
-from tasks.llm_select.cascade import Terms
-from tasks.llm_select.judge import ModelJudge
+from tasks.lib.prompts.plan import TournamentPlan
+from tasks.llm_select.candidates import Candidates
+from tasks.llm_select.cascade import JudgeSettings
+from tasks.llm_select.judge import Judge
+from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.step import llm_select
 from tests.fake_provider import USD_IN, USD_OUT
 from tests.selection_desk import Desk, record
@@ -35,7 +36,7 @@ class Ledger(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
     usd: float
-    is_bound: int
+    is_upper_bound: int
 
 
 class MoneyDesk(Desk):
@@ -51,27 +52,28 @@ class MoneyDesk(Desk):
     def journal(self) -> Path:
         return self.root / ".selectllm/journal.sqlite"
 
-    def select(self, provider, **habits):
+    def select(self, provider, **changes):
         """Select in this process and with short waits; return the selection."""
         route = load_route({"models": {"mine": provider.deployment()}}, "mine")
         usual = {"max_attempts": 12, "timeout_s": TIMEOUT_S, "concurrency": 8, "backoff_s": 0.01}
-        terms = Terms(
+        settings = JudgeSettings(
             read_prompt(PROJECT / "tasks/llm_select/criteria.txt"),
             rationale=False,
             votes=1,
             max_candidate_chars=2000,
-            habits=Habits(seed=0, max_answer_tokens=256, **usual | habits),
+            calls=CallSettings(seed=0, max_answer_tokens=256, **usual | changes),
         )
         data = self.root / "data"
-        known = Shown.read(data / "cluster/prompts.parquet", data / "ingest/pool.parquet")
-        rules = Rules((self.n_prompts,), SIZE, Mode.ACROSS, 0)
+        known = Candidates.read(data / "cluster/prompts.parquet", data / "ingest/pool.parquet")
+        plan = TournamentPlan((self.n_prompts,), SIZE, Mode.ACROSS, 0)
 
         async def talk(journal):
-            judge = ModelJudge([route], terms, known.texts, journal, lambda: None)
+            gateway = Gateway([route], settings.calls, journal)
+            judge = Judge(gateway, [route], settings, known.texts)
             try:
-                return await llm_select(known.prompts, known.clusters, rules, judge)
+                return await llm_select(known.prompts, known.clusters, plan, judge)
             finally:
-                await judge.close()
+                await gateway.close()
 
         with closing(Journal(self.journal, cap_usd=math.inf)) as journal:
             return asyncio.run(talk(journal))
@@ -112,9 +114,11 @@ def assert_covers(ledger, provider):
 def assert_books_agree(ledger, provider):
     """Ours and the provider's: equal for what arrived whole, ours the higher for the rest."""
     assert len(ledger) == len(provider.book)
-    known = sorted((row.prompt_tokens, row.completion_tokens) for row in ledger if not row.is_bound)
+    known = sorted(
+        (row.prompt_tokens, row.completion_tokens) for row in ledger if not row.is_upper_bound
+    )
     assert known == sorted(entry.tokens for entry in provider.book if entry.is_reported)
-    assert tokens(row for row in ledger if not row.is_bound) == provider.reported_tokens
+    assert tokens(row for row in ledger if not row.is_upper_bound) == provider.reported_tokens
     assert_covers(ledger, provider)
     bought = [row.key for row in ledger if row.outcome == "answer"]
     assert len(bought) == len(set(bought))

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from tasks.lib.core.errors import ParamError
 from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.geometry import Mode, check_budgets
-from tasks.lib.prompts.plan import Rules, plan_rounds
+from tasks.lib.prompts.plan import TournamentPlan, plan_rounds
 from tasks.lib.prompts.quota import Take
 from tasks.llm_select.step import llm_select
-from tasks.llm_select.verdicts import Method, Verdict
+from tasks.llm_select.verdicts import PickMethod, Verdict
 
 
 def judge(*, n_answers=10_000):
@@ -30,7 +30,7 @@ def judge(*, n_answers=10_000):
             order = np.argsort(-question.candidates)[: question.n_picks]
             slots = tuple(int(i) + 1 for i in order)
             verdicts.append(
-                Verdict(slots, (Method.LLM,) * len(slots), (None,) * len(slots), (), ())
+                Verdict(slots, (PickMethod.LLM,) * len(slots), (None,) * len(slots), (), ())
             )
         return verdicts
 
@@ -40,8 +40,8 @@ def judge(*, n_answers=10_000):
 def selection(n, budgets, *, size=4, mode=Mode.ACROSS, ask=None):
     clusters = (np.arange(n) % (-(-n // size) if mode is Mode.WITHIN else size)).astype(np.int32)
     prompts = compose(clusters, -(-n // size), mode, seed=0)
-    rules = Rules(tuple(sorted(set(budgets))), size, mode, 0)
-    return asyncio.run(llm_select(prompts, clusters, rules, ask or judge()))
+    plan = TournamentPlan(tuple(sorted(set(budgets))), size, mode, 0)
+    return asyncio.run(llm_select(prompts, clusters, plan, ask or judge()))
 
 
 def chosen(result):
@@ -74,9 +74,12 @@ def test_budgets_are_nested_and_each_is_the_selection_it_would_be_alone(shape):
 def test_one_call_a_prompt_serves_all_budgets_that_its_round_can(shape):
     n, budgets, size, _ = shape
     n_prompts = -(-n // size)
-    rounds = plan_rounds(n, n_prompts, Rules(tuple(sorted(set(budgets))), size, Mode.ACROSS, 0))
+    rounds = plan_rounds(
+        n, n_prompts, TournamentPlan(tuple(sorted(set(budgets))), size, Mode.ACROSS, 0)
+    )
     alone = max(
-        (plan_rounds(n, n_prompts, Rules((b,), size, Mode.ACROSS, 0)) for b in budgets), key=len
+        (plan_rounds(n, n_prompts, TournamentPlan((b,), size, Mode.ACROSS, 0)) for b in budgets),
+        key=len,
     )
     assert [r.n_prompts for r in rounds] == [r.n_prompts for r in alone]
     assert rounds[-1].n_prompts <= min(budgets)

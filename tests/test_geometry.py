@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tasks.cluster.step import Cluster, check, cluster
 from tasks.lib.core.errors import ParamError
 from tasks.lib.prompts.geometry import Geometry, Mode, check_budgets, check_fit
-from tasks.lib.prompts.plan import Rules
+from tasks.lib.prompts.plan import TournamentPlan
 from tasks.llm_select.tournament import llm_select
-from tasks.llm_select.verdicts import Method, Verdict
+from tasks.llm_select.verdicts import PickMethod, Verdict
 
 DOLLY = 14_776  # records of Dolly that are left after dedupe
 each_mode = pytest.mark.parametrize("mode", Mode)
@@ -44,7 +44,7 @@ def sizes_of(prompts):
 async def first_slots(questions):
     """A judge that picks the first candidates of each prompt."""
     return [
-        Verdict(tuple(range(1, n + 1)), (Method.LLM,) * n, (None,) * n, (), ())
+        Verdict(tuple(range(1, n + 1)), (PickMethod.LLM,) * n, (None,) * n, (), ())
         for n in (question.n_picks for question in questions)
     ]
 
@@ -55,8 +55,8 @@ def picks_by_prompt(clustered, budgets, size, mode=Mode.PAPER):
     starts = np.cumsum(sizes_of(clustered.prompts))[:-1]
     prompts = np.split(np.arange(len(order)), starts)  # as llm_select numbers candidates
     labels = clustered.partition.labels[order]
-    rules = Rules(budgets, size, mode, 0)
-    result = asyncio.run(llm_select(prompts, labels, rules, first_slots))
+    plan = TournamentPlan(budgets, size, mode, 0)
+    result = asyncio.run(llm_select(prompts, labels, plan, first_slots))
     assert len({pick.candidate for pick in result.selected}) == max(budgets)
     return Counter(pick.question.prompt for pick in result.selected)
 

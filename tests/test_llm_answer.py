@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.lib.gateway.reply_json import AnswerFault, Unreadable
+from tasks.lib.gateway.reply_json import ReplyProblem, UnusableReply
 from tasks.llm_select.picks import MAX_REASON, answer_schema, parse_picks, parse_reasons
 
 
@@ -43,29 +43,29 @@ def test_what_can_only_mean_three_then_five_is_read_so(text):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", AnswerFault.EMPTY),
-        ("<think>[3, 5]", AnswerFault.EMPTY),
-        ("I like the third and the fifth.", AnswerFault.NO_LIST),
-        ("Of the 14 I choose 3 and 5", AnswerFault.NO_LIST),
-        ("1) 3\n2) 5", AnswerFault.NO_LIST),
-        ("-3, 5", AnswerFault.NO_LIST),
-        ('{"picks": [3, 5', AnswerFault.NO_LIST),
-        ('{"picks": [3.5, 5]}', AnswerFault.NOT_A_SLOT),
-        ('{"picks": [true, 5]}', AnswerFault.NOT_A_SLOT),
-        ('{"picks": [[3], [5]]}', AnswerFault.NOT_A_SLOT),
-        ('{"picks": ["the third", 5]}', AnswerFault.NOT_A_SLOT),
-        ('{"picks": [0, 5]}', AnswerFault.OUT_OF_RANGE),
-        ('{"picks": [3, 15]}', AnswerFault.OUT_OF_RANGE),
-        ('{"picks": [-3, 5]}', AnswerFault.OUT_OF_RANGE),
-        ('{"picks": [3, 3]}', AnswerFault.REPEATED),
-        ('{"picks": [3]}', AnswerFault.TOO_FEW),
-        ('{"picks": []}', AnswerFault.TOO_FEW),
+        ("", ReplyProblem.EMPTY),
+        ("<think>[3, 5]", ReplyProblem.EMPTY),
+        ("I like the third and the fifth.", ReplyProblem.NO_LIST),
+        ("Of the 14 I choose 3 and 5", ReplyProblem.NO_LIST),
+        ("1) 3\n2) 5", ReplyProblem.NO_LIST),
+        ("-3, 5", ReplyProblem.NO_LIST),
+        ('{"picks": [3, 5', ReplyProblem.NO_LIST),
+        ('{"picks": [3.5, 5]}', ReplyProblem.NOT_A_SLOT),
+        ('{"picks": [true, 5]}', ReplyProblem.NOT_A_SLOT),
+        ('{"picks": [[3], [5]]}', ReplyProblem.NOT_A_SLOT),
+        ('{"picks": ["the third", 5]}', ReplyProblem.NOT_A_SLOT),
+        ('{"picks": [0, 5]}', ReplyProblem.OUT_OF_RANGE),
+        ('{"picks": [3, 15]}', ReplyProblem.OUT_OF_RANGE),
+        ('{"picks": [-3, 5]}', ReplyProblem.OUT_OF_RANGE),
+        ('{"picks": [3, 3]}', ReplyProblem.REPEATED),
+        ('{"picks": [3]}', ReplyProblem.TOO_FEW),
+        ('{"picks": []}', ReplyProblem.TOO_FEW),
     ],
 )
 def test_what_breaks_the_contract_is_told_apart(text, fault):
     result = parse_picks(text, 14, 2)
-    assert isinstance(result, Unreadable)
-    assert result.fault is fault
+    assert isinstance(result, UnusableReply)
+    assert result.problem is fault
     assert result.detail
 
 
@@ -172,13 +172,13 @@ def test_any_reply_gives_valid_picks_or_a_named_fault(kind):
     ids=["open objects", "deep", "long number", "long slot", "no numbers", "half a character"],
 )
 def test_known_traps_give_a_named_fault(text):
-    assert isinstance(assert_valid_or_named(text, 3, 1), Unreadable)
+    assert isinstance(assert_valid_or_named(text, 3, 1), UnusableReply)
 
 
 def assert_valid_or_named(text, n, n_picks):
     result = parse_picks(text, n, n_picks)
-    if isinstance(result, Unreadable):
-        assert result.fault in AnswerFault
+    if isinstance(result, UnusableReply):
+        assert result.problem in ReplyProblem
         assert result.detail
     else:
         assert len(result) == n_picks == len(set(result))

@@ -5,14 +5,14 @@ import time
 
 import pytest
 
-from tasks.lib.gateway.workers import Crowd, Gate, Halt
+from tasks.lib.gateway.task_pool import RampUp, StopRun, TaskPool
 
 
-def crowd(ask, *, limit=4, advance=lambda: None):
-    return Crowd(ask, limit=limit, advance=advance)
+def pool(ask, *, limit=4, advance=lambda: None, stopping=None):
+    return TaskPool(ask, limit=limit, advance=advance, stopping=stopping or asyncio.Event())
 
 
-def through(gate, n_calls, *, hold_s=0.0, fails=()):
+def through(ramp_up, n_calls, *, hold_s=0.0, fails=()):
     """The most calls that were ever inside at once, and how many were when each one came in."""
 
     async def run():
@@ -20,12 +20,12 @@ def through(gate, n_calls, *, hold_s=0.0, fails=()):
 
         async def call(i):
             nonlocal n_inside
-            async with gate.place():
+            async with ramp_up.place():
                 n_inside += 1
                 seen.append(n_inside)
                 await asyncio.sleep(hold_s)
                 if i not in fails:
-                    gate.succeeded(hold_s)
+                    ramp_up.succeeded(hold_s)
                 n_inside -= 1
 
         await asyncio.gather(*(call(i) for i in range(n_calls)))
@@ -35,32 +35,32 @@ def through(gate, n_calls, *, hold_s=0.0, fails=()):
 
 
 def test_calls_go_one_by_one_until_one_has_succeeded():
-    seen = through(Gate(8), 20, hold_s=0.01, fails=range(5))
+    seen = through(RampUp(8), 20, hold_s=0.01, fails=range(5))
     assert seen[:6] == [1] * 6
     assert max(seen) > 1
 
 
 def test_after_a_success_as_many_go_at_once_as_allowed_and_never_more():
-    assert max(through(Gate(8), 60, hold_s=0.02)) == 8
-    assert max(through(Gate(1), 5, hold_s=0.001)) == 1
+    assert max(through(RampUp(8), 60, hold_s=0.02)) == 8
+    assert max(through(RampUp(1), 5, hold_s=0.001)) == 1
 
 
 def test_where_none_succeeds_no_two_are_ever_under_way():
-    assert max(through(Gate(64), 30, hold_s=0.001, fails=range(30))) == 1
+    assert max(through(RampUp(64), 30, hold_s=0.001, fails=range(30))) == 1
 
 
 def test_the_first_calls_are_spread_over_the_time_that_one_takes():
     async def run():
-        gate, came = Gate(10), []
+        ramp_up, came = RampUp(10), []
 
         async def call():
-            async with gate.place():
+            async with ramp_up.place():
                 came.append(time.monotonic())
                 await asyncio.sleep(0.5)
 
-        async with gate.place():
+        async with ramp_up.place():
             pass
-        gate.succeeded(0.3)
+        ramp_up.succeeded(0.3)
         await asyncio.gather(*(call() for _ in range(10)))
         return came
 
@@ -79,7 +79,7 @@ def test_answers_come_in_the_order_of_their_questions():
         await asyncio.sleep((question * 7 % 5) / 1000)
         return -question
 
-    answers = asyncio.run(crowd(ask, advance=advance).answers(range(30)))
+    answers = asyncio.run(pool(ask, advance=advance).answers(range(30)))
     assert answers == [-i for i in range(30)]
     assert n_done == 30
 
@@ -100,7 +100,7 @@ def test_questions_are_taken_only_when_it_is_their_turn():
         n_answered += 1
         return question
 
-    assert asyncio.run(crowd(ask).answers(questions())) == list(range(50))
+    assert asyncio.run(pool(ask).answers(questions())) == list(range(50))
     assert most_ahead <= 5
 
 
@@ -115,14 +115,14 @@ def test_a_failure_is_raised_once_those_under_way_have_ended():
         ended.append(question)
 
     with pytest.raises(RuntimeError, match="no more"):
-        asyncio.run(crowd(ask).answers(range(50)))
+        asyncio.run(pool(ask).answers(range(50)))
     assert len(began) < 12
     assert sorted([*ended, 5]) == began
 
 
-def test_a_halt_gives_what_was_answered_and_leaves_the_rest_out():
-    class Enough(Halt):
-        """What a test halts by."""
+def test_an_orderly_end_returns_the_answers_so_far_and_leaves_the_rest_out():
+    class Enough(StopRun):
+        """What stops a test."""
 
     async def ask(question):
         await asyncio.sleep(0)
@@ -130,36 +130,38 @@ def test_a_halt_gives_what_was_answered_and_leaves_the_rest_out():
             raise Enough
         return question
 
-    halted = crowd(ask)
-    answers = asyncio.run(halted.answers(range(50)))
-    assert halted.stopping.is_set()
+    stopping = asyncio.Event()
+    stopped = pool(ask, stopping=stopping)
+    answers = asyncio.run(stopped.answers(range(50)))
+    assert stopping.is_set()
     assert answers[5] is None
     assert [i for i in answers if i is not None] == [
         i for i in range(len(answers)) if i not in (5, 6)
     ]
     assert 6 <= len(answers) < 12
-    assert asyncio.run(halted.answers(range(50))) == []  # nor does it begin again
+    assert asyncio.run(stopped.answers(range(50))) == []  # nor does it begin again
 
 
-def test_a_failure_outweighs_a_halt():
+def test_a_failure_outweighs_an_orderly_end():
     async def ask(question):
         await asyncio.sleep(0.001 * question)
-        raise Halt if question == 0 else RuntimeError("worse")
+        raise StopRun if question == 0 else RuntimeError("worse")
 
     with pytest.raises(RuntimeError, match="worse"):
-        asyncio.run(crowd(ask).answers(range(2)))
+        asyncio.run(pool(ask).answers(range(2)))
 
 
-def test_a_crowd_that_was_not_halted_is_not_stopping():
+def test_a_pool_that_was_not_stopped_is_not_stopping():
     async def ask(question):
         return question
 
-    whole = crowd(ask)
+    stopping = asyncio.Event()
+    whole = pool(ask, stopping=stopping)
     assert asyncio.run(whole.answers(range(3))) == [0, 1, 2]
-    assert not whole.stopping.is_set()
+    assert not stopping.is_set()
 
 
-def test_an_interrupted_crowd_leaves_nothing_running():
+def test_an_interrupted_pool_leaves_nothing_running():
     running = set()
 
     async def ask(question):
@@ -172,7 +174,7 @@ def test_an_interrupted_crowd_leaves_nothing_running():
         return question
 
     async def interrupt():
-        task = asyncio.create_task(crowd(ask).answers(range(9)))
+        task = asyncio.create_task(pool(ask).answers(range(9)))
         while len(running) < 2:
             await asyncio.sleep(0)
         task.cancel()
@@ -198,5 +200,5 @@ def test_questions_that_cannot_be_read_stop_what_is_running():
         raise ValueError("unreadable")
 
     with pytest.raises(ValueError, match="unreadable"):
-        asyncio.run(crowd(ask).answers(questions()))
+        asyncio.run(pool(ask).answers(questions()))
     assert not running

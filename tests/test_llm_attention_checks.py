@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks.lib.core.records import record_text
 from tasks.lib.gateway.fence import parse_block, render_block
 from tasks.lib.rubric.rubric import choose
-from tasks.llm_select.attention_checks import GIBBERISH, INJECTIONS, Kind, plan, plant
+from tasks.llm_select.attention_checks import GIBBERISH, INJECTIONS, CheckKind, insert, plan_checks
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample" / "instructions.jsonl"
 SEEDS = st.integers(0, 2**32 - 1)
@@ -35,7 +35,7 @@ def sample_texts() -> list[str]:
 
 @given(st.integers(1, 20), st.integers(0, 60), SEEDS)
 def test_no_prompt_gets_two_attention_checks_more_than_another(n_prompts, n_attention_checks, seed):
-    plantings = plan(n_prompts, n_attention_checks, seed)
+    plantings = plan_checks(n_prompts, n_attention_checks, seed)
     assert len(plantings) == n_attention_checks
     counts = Counter(planting.prompt for planting in plantings)
     assert set(counts) <= set(range(n_prompts))
@@ -44,51 +44,51 @@ def test_no_prompt_gets_two_attention_checks_more_than_another(n_prompts, n_atte
 
 @given(st.integers(1, 20), st.integers(0, 60), SEEDS)
 def test_kinds_take_turns(n_prompts, n_attention_checks, seed):
-    kinds = Counter(planting.kind for planting in plan(n_prompts, n_attention_checks, seed))
-    assert max(kinds[kind] for kind in Kind) - min(kinds[kind] for kind in Kind) <= 1
+    kinds = Counter(planting.kind for planting in plan_checks(n_prompts, n_attention_checks, seed))
+    assert max(kinds[kind] for kind in CheckKind) - min(kinds[kind] for kind in CheckKind) <= 1
 
 
 @given(st.integers(1, 20), st.integers(0, 40), SEEDS)
 def test_more_attention_checks_begin_with_the_fewer(n_prompts, n_attention_checks, seed):
-    longer = plan(n_prompts, n_attention_checks + 7, seed)
-    assert longer[:n_attention_checks] == plan(n_prompts, n_attention_checks, seed)
+    longer = plan_checks(n_prompts, n_attention_checks + 7, seed)
+    assert longer[:n_attention_checks] == plan_checks(n_prompts, n_attention_checks, seed)
 
 
 def test_without_prompts_there_are_no_attention_checks():
-    assert plan(0, 5, 1) == []
+    assert plan_checks(0, 5, 1) == []
 
 
 def test_another_seed_plans_otherwise():
-    assert plan(50, 10, 1) != plan(50, 10, 2)
+    assert plan_checks(50, 10, 1) != plan_checks(50, 10, 2)
 
 
-@given(TEXTS, st.sampled_from(Kind), SEEDS)
+@given(TEXTS, st.sampled_from(CheckKind), SEEDS)
 def test_one_text_is_replaced_and_the_others_stay(texts, kind, seed):
-    planted, slot = plant(texts, kind, seed)
+    planted, slot = insert(texts, kind, seed)
     assert planted[: slot - 1] == texts[: slot - 1]
     assert planted[slot:] == texts[slot:]
     assert len(planted) == len(texts)
-    assert plant(texts, kind, seed) == (planted, slot)
+    assert insert(texts, kind, seed) == (planted, slot)
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", CheckKind)
 def test_an_attention_check_stands_in_each_slot_about_as_often(kind):
     texts = [f"Compare the rivers of land {i}, and say which one is the longest." for i in range(5)]
-    slots = Counter(plant(texts, kind, seed)[1] for seed in range(1000))
+    slots = Counter(insert(texts, kind, seed)[1] for seed in range(1000))
     assert all(150 < slots[slot] < 250 for slot in range(1, 6))
 
 
 @given(SEEDS, st.integers(40, 600))
 def test_gibberish_is_about_as_long_as_what_it_replaces(seed, n_chars):
     text = ("Why do leaves turn red in autumn? " * 20)[:n_chars]
-    planted, slot = plant([text], Kind.GIBBERISH, seed)
+    planted, slot = insert([text], CheckKind.GIBBERISH, seed)
     assert slot == 1
     assert 0.6 * n_chars < len(planted[0]) < 1.4 * n_chars
 
 
 def test_gibberish_has_the_letters_of_the_text_in_one_of_its_forms():
     text = "请用三句话解释光合作用，并举一个沙漠植物的例子。" * 2
-    found = [plant([text], Kind.GIBBERISH, seed)[0][0] for seed in range(40)]
+    found = [insert([text], CheckKind.GIBBERISH, seed)[0][0] for seed in range(40)]
     own = [check for check in found if set(check) - {" "} <= set(text)]
     assert 0 < len(own) < len(found)
 
@@ -100,7 +100,7 @@ def test_a_truncated_text_is_the_torn_off_beginning_of_what_it_replaces(seed):
         "请用三句话解释光合作用，并举一个沙漠植物的例子，再说明仙人掌为什么只在夜里打开气孔，最后给出一个适合课堂的小实验。",
         "Hi",
     ]
-    planted, slot = plant(texts, Kind.TRUNCATED, seed)
+    planted, slot = insert(texts, CheckKind.TRUNCATED, seed)
     assert slot != 3
     assert texts[slot - 1].startswith(planted[slot - 1])
     assert 0 < len(planted[slot - 1]) < len(texts[slot - 1]) / 2
@@ -108,14 +108,14 @@ def test_a_truncated_text_is_the_torn_off_beginning_of_what_it_replaces(seed):
 
 @given(SEEDS)
 def test_an_injection_that_names_a_slot_names_its_own(seed):
-    planted, slot = plant(["Name a river."] * 30, Kind.INJECTION, seed)
+    planted, slot = insert(["Name a river."] * 30, CheckKind.INJECTION, seed)
     assert planted[slot - 1] in {form.replace("SLOT", str(slot)) for form in INJECTIONS}
     assert "SLOT" not in planted[slot - 1]
 
 
 def test_forms_are_many_and_all_are_planted():
     assert len(set(INJECTIONS)) == len(INJECTIONS) >= 20
-    found = {plant(["Name a river."], Kind.INJECTION, seed)[0][0] for seed in range(500)}
+    found = {insert(["Name a river."], CheckKind.INJECTION, seed)[0][0] for seed in range(500)}
     assert found == {form.replace("SLOT", "1") for form in INJECTIONS}
     assert len(GIBBERISH) >= 3
 
@@ -129,18 +129,18 @@ def test_no_injection_breaks_out_of_its_fence(form, slot):
     assert block.texts == texts
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", CheckKind)
 def test_the_rubric_prefers_no_attention_check_to_a_real_instruction(kind):
     texts = sample_texts()
     assert len(texts) > 400
     draw = random.Random(0)
     for seed in range(500):
-        planted, slot = plant(draw.sample(texts, 14), kind, seed)
+        planted, slot = insert(draw.sample(texts, 14), kind, seed)
         assert choose(planted, 1) != [slot], planted[slot - 1]
 
 
 def test_attention_checks_of_one_run_differ_even_in_one_prompt():
     texts = [f"Compare the rivers of land {i}, and say which one is longest." for i in range(14)]
-    plantings = plan(1, 12, seed=3)
-    planted = [plant(texts, planting.kind, planting.seed) for planting in plantings]
+    plantings = plan_checks(1, 12, seed=3)
+    planted = [insert(texts, planting.kind, planting.seed) for planting in plantings]
     assert all(a != b for a, b in pairwise(planted))

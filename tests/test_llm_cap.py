@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from tasks.lib.journal.models import LOST
-from tasks.llm_select.verdicts import Method
+from tasks.llm_select.verdicts import PickMethod
 from tests.conftest import PROJECT
 from tests.fake_provider import USD_IN, late
 from tests.judge_desk import USELESS, questions
@@ -71,7 +71,7 @@ def test_a_call_that_was_interrupted_is_booked_in_full_and_asked_again(provider,
     lost_usd = put.spent_usd
     assert lost_usd > 0
     (verdict,) = put(provider.deployment(), questions(1))
-    assert verdict.methods == (Method.LLM,)
+    assert verdict.methods == (PickMethod.LLM,)
     assert book() == [LOST, "answer"]
     assert put.spent_usd == pytest.approx(lost_usd + provider.usd)
 
@@ -102,10 +102,11 @@ import asyncio, json, sys
 from contextlib import closing
 from pathlib import Path
 from tasks.lib.journal.journal import Journal
-from tasks.llm_select.judge import ModelJudge
-from tasks.llm_select.cascade import Terms
+from tasks.llm_select.judge import Judge
+from tasks.llm_select.cascade import JudgeSettings
+from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_chain
-from tasks.lib.gateway.endpoint import Habits
 from tests.judge_desk import PROMPT, questions, texts
 
 path, api_base = sys.argv[1:]
@@ -114,14 +115,15 @@ deployment = {
     "input_cost_per_token": 1e-6, "output_cost_per_token": 4e-6,
 }
 routes = load_chain({"models": {"mine": deployment}}, "mine", [])
-terms = Terms(PROMPT, False, 1, 500, Habits(0, 64, 3, 50.0, 4, backoff_s=0.01))
+calls = CallSettings(0, 64, 3, 50.0, 4, backoff_s=0.01)
+settings = JudgeSettings(PROMPT, False, 1, 500, calls)
 
 async def talk(journal):
-    judge = ModelJudge(routes, terms, texts, journal, lambda: None)
+    gateway = Gateway(routes, calls, journal)
     try:
-        return await judge(questions(25))
+        return await Judge(gateway, routes, settings, texts)(questions(25))
     finally:
-        await judge.close()
+        await gateway.close()
 
 with closing(Journal(Path(path), cap_usd=5.0)) as journal:
     verdicts = asyncio.run(talk(journal))

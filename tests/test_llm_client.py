@@ -8,9 +8,11 @@ import socket
 import pytest
 
 from tasks.lib.core.errors import ParamError
-from tasks.lib.gateway.client import Client
-from tasks.lib.gateway.errors import FaultKind, ProviderFault
+from tasks.lib.gateway.endpoint import Endpoint
+from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.fence import render_block
+from tasks.lib.gateway.rate_limit import Permit
+from tasks.lib.gateway.request import CallSettings, make_request
 from tasks.lib.gateway.routes import load_route
 from tasks.llm_select.picks import answer_schema
 from tests.fake_provider import (
@@ -46,25 +48,29 @@ def fresh(provider):
 
 
 def ask(deployment, n_calls=1, timeout_s=50.0):
-    """The replies, or faults, to so many calls in a row."""
+    """The replies, or errors, to so many calls in a row."""
     route = load_route({"models": {"mine": deployment}}, "mine")
-    client = Client(
-        route.deployments[0],
-        route.where,
-        seed=7,
-        max_tokens=64,
-        timeout_s=timeout_s,
+    endpoint = Endpoint(route.deployments[0], route.where, timeout_s)
+    settings = CallSettings(7, 64, 3, timeout_s, 4)
+    request = make_request(
+        route,
+        settings,
+        MESSAGES,
+        SCHEMA,
+        read=lambda text: [],
+        reask_words="",
+        former_facts=dict,
     )
 
     async def talk():
-        client.prepare()
+        endpoint.prepare()
         results = []
         for _ in range(n_calls):
             try:
-                results.append(await client.ask(MESSAGES, SCHEMA))
-            except ProviderFault as fault:
-                results.append(fault)
-        await client.close()
+                results.append(await endpoint.ask(request, MESSAGES, Permit(0)))
+            except ProviderError as error:
+                results.append(error)
+        await endpoint.close()
         return results
 
     return asyncio.run(talk())
@@ -111,38 +117,38 @@ TOO_LONG = "This model's maximum context length is 8192 tokens, your messages ha
 @pytest.mark.parametrize(
     ("behave", "kind"),
     [
-        (fails(401, "Incorrect API key provided"), FaultKind.AUTHENTICATION),
-        (fails(400, "API key not valid. Please pass a valid API key."), FaultKind.AUTHENTICATION),
-        (fails(403), FaultKind.PERMISSION),
-        (fails(404, "The model `fake` does not exist"), FaultKind.BAD_REQUEST),
-        (fails(400), FaultKind.BAD_REQUEST),
-        (fails(422), FaultKind.BAD_REQUEST),
-        (fails(400, TOO_LONG), FaultKind.CONTEXT_TOO_LONG),
-        (fails(413), FaultKind.CONTEXT_TOO_LONG),
-        (fails(400, "flagged by our content policy"), FaultKind.CONTENT_FILTER),
-        (fails(429), FaultKind.RATE_LIMIT),
-        (fails(429, QUOTA + " Quota is per minute, retry in 5 s"), FaultKind.RATE_LIMIT),
-        (fails(429, QUOTA, code="insufficient_quota"), FaultKind.QUOTA),
-        (fails(402, "Insufficient credits"), FaultKind.QUOTA),
-        (fails(408), FaultKind.TIMEOUT),
-        (fails(500), FaultKind.SERVER),
-        (fails(502), FaultKind.SERVER),
-        (fails(503), FaultKind.SERVER),
-        (fails(529, "Overloaded"), FaultKind.SERVER),
-        (resets(), FaultKind.CONNECTION),
-        (resets(after=30), FaultKind.CONNECTION),
-        (garbled(b"<html>Log in</html>"), FaultKind.MALFORMED),
-        (garbled(b""), FaultKind.MALFORMED),
-        (garbled(b'{"id": "x", "cho'), FaultKind.MALFORMED),
-        (garbled(b"[]"), FaultKind.MALFORMED),
-        (garbled(b'{"answer": 42}'), FaultKind.MALFORMED),
+        (fails(401, "Incorrect API key provided"), ErrorKind.AUTHENTICATION),
+        (fails(400, "API key not valid. Please pass a valid API key."), ErrorKind.AUTHENTICATION),
+        (fails(403), ErrorKind.PERMISSION),
+        (fails(404, "The model `fake` does not exist"), ErrorKind.BAD_REQUEST),
+        (fails(400), ErrorKind.BAD_REQUEST),
+        (fails(422), ErrorKind.BAD_REQUEST),
+        (fails(400, TOO_LONG), ErrorKind.CONTEXT_TOO_LONG),
+        (fails(413), ErrorKind.CONTEXT_TOO_LONG),
+        (fails(400, "flagged by our content policy"), ErrorKind.CONTENT_FILTER),
+        (fails(429), ErrorKind.RATE_LIMIT),
+        (fails(429, QUOTA + " Quota is per minute, retry in 5 s"), ErrorKind.RATE_LIMIT),
+        (fails(429, QUOTA, code="insufficient_quota"), ErrorKind.QUOTA),
+        (fails(402, "Insufficient credits"), ErrorKind.QUOTA),
+        (fails(408), ErrorKind.TIMEOUT),
+        (fails(500), ErrorKind.SERVER),
+        (fails(502), ErrorKind.SERVER),
+        (fails(503), ErrorKind.SERVER),
+        (fails(529, "Overloaded"), ErrorKind.SERVER),
+        (resets(), ErrorKind.CONNECTION),
+        (resets(after=30), ErrorKind.CONNECTION),
+        (garbled(b"<html>Log in</html>"), ErrorKind.MALFORMED),
+        (garbled(b""), ErrorKind.MALFORMED),
+        (garbled(b'{"id": "x", "cho'), ErrorKind.MALFORMED),
+        (garbled(b"[]"), ErrorKind.MALFORMED),
+        (garbled(b'{"answer": 42}'), ErrorKind.MALFORMED),
     ],
 )
 @pytest.mark.parametrize("model", ["openai/fake", "together_ai/fake", "openrouter/fake"])
 def test_what_goes_wrong_is_told_apart_and_not_tried_again(provider, behave, kind, model):
     provider.script(behave)
     (fault,) = ask(provider.deployment(model=model))
-    assert isinstance(fault, ProviderFault)
+    assert isinstance(fault, ProviderError)
     assert fault.kind is kind
     assert fault.message
     assert len(provider.calls) == 1
@@ -152,7 +158,7 @@ def test_what_goes_wrong_is_told_apart_and_not_tried_again(provider, behave, kin
 def test_a_call_ends_at_its_deadline_also_while_bytes_come_in(provider, behave):
     provider.script(behave)
     (fault,) = ask(provider.deployment(), timeout_s=0.3)
-    assert fault.kind is FaultKind.TIMEOUT
+    assert fault.kind is ErrorKind.TIMEOUT
     assert fault.may_cost
 
 
@@ -163,7 +169,7 @@ def test_an_endpoint_that_is_not_there_is_a_connection_fault_with_its_cause():
         deployment = {"model": "openai/x", "schema": "never", "api_base": base, "api_key": "none"}
         prices = {"input_cost_per_token": 1.0, "output_cost_per_token": 1.0}
         (fault,) = ask(deployment | prices)
-    assert fault.kind is FaultKind.CONNECTION
+    assert fault.kind is ErrorKind.CONNECTION
     assert "127.0.0.1" in fault.message
     assert not fault.may_cost
 
@@ -228,7 +234,7 @@ def test_on_auto_a_schema_goes_to_models_that_are_known_to_take_one(provider):
 def test_on_auto_a_refused_schema_is_left_out_from_then_on(provider):
     provider.script(fails(400, "Unsupported parameter: response_format"))
     fault, *replies = ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"), 3)
-    assert fault.kind is FaultKind.REFUSED_PARAMETER
+    assert fault.kind is ErrorKind.REFUSED_PARAMETER
     assert [json.loads(reply.text) for reply in replies] == [{"picks": [2]}] * 2
     assert ["response_format" in call.body for call in provider.calls] == [True, False, False]
 
@@ -236,16 +242,16 @@ def test_on_auto_a_refused_schema_is_left_out_from_then_on(provider):
 def test_a_schema_that_the_route_insists_on_is_not_left_out(provider):
     provider.script(fails(400, "Unsupported parameter: response_format"))
     (fault,) = ask(provider.deployment(schema="always"))
-    assert fault.kind is FaultKind.BAD_REQUEST
+    assert fault.kind is ErrorKind.BAD_REQUEST
 
 
 def test_a_temperature_that_a_model_does_not_take_is_left_out_unless_it_was_asked_for(provider):
     fault, reply = ask(provider.deployment(model="openai/o3-mini"), 2)  # LiteLLM itself refuses
-    assert fault.kind is FaultKind.REFUSED_PARAMETER
+    assert fault.kind is ErrorKind.REFUSED_PARAMETER
     assert reply.text
     assert "temperature" not in provider.calls[0].body
     (fault,) = ask(provider.deployment(model="openai/o3-mini", temperature=0.5))
-    assert fault.kind is FaultKind.BAD_REQUEST
+    assert fault.kind is ErrorKind.BAD_REQUEST
 
 
 def test_a_seed_that_a_provider_does_not_take_is_left_out_from_the_start(provider):
@@ -274,7 +280,7 @@ def test_the_rubric_answers_behind_the_same_door():
 def test_a_route_that_nobody_priced_is_refused_before_any_call(provider):
     unpriced = provider.deployment()
     del unpriced["input_cost_per_token"], unpriced["output_cost_per_token"]
-    with pytest.raises(ParamError, match="nobody has said what this model costs"):
+    with pytest.raises(ParamError, match="the price of this model is not known"):
         ask(unpriced)
     assert not provider.calls
 
@@ -282,9 +288,9 @@ def test_a_route_that_nobody_priced_is_refused_before_any_call(provider):
 def test_a_reply_tells_which_parameters_were_left_out(provider):
     provider.script(fails(400, "Unsupported parameter: response_format"))
     _, reply = ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"), 2)
-    assert reply.left_out == ("response_format",)
+    assert reply.dropped_params == ("response_format",)
     (reply,) = ask(provider.deployment(model="deepinfra/fake"))
-    assert "seed" in reply.left_out
+    assert "seed" in reply.dropped_params
 
 
 @pytest.mark.parametrize(

@@ -16,24 +16,25 @@ import pytest
 from tasks.cluster import step as cluster
 from tasks.estimate.estimate import estimate
 from tasks.estimate.selection import quote
-from tasks.estimate.tokenizers import _encodings, fewest_tokens
+from tasks.estimate.tokens_needed import _encodings, fewest_tokens
 from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.records import record_id
 from tasks.lib.core.schemas import POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import write_table
-from tasks.lib.gateway.endpoint import Habits
-from tasks.lib.gateway.prompt import read_prompt
+from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_routes
 from tasks.lib.journal.journal import Journal
 from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.geometry import Mode
-from tasks.lib.prompts.plan import Rules
-from tasks.llm_select.candidates import Shown
-from tasks.llm_select.cascade import Terms
-from tasks.llm_select.judge import ModelJudge
+from tasks.lib.prompts.plan import TournamentPlan
+from tasks.llm_select.candidates import Candidates
+from tasks.llm_select.cascade import JudgeSettings
+from tasks.llm_select.judge import Judge
 from tasks.llm_select.pool_texts import PoolFile
+from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.step import llm_select
 from tests.conftest import PROJECT
 from tests.fake_provider import FakeProvider, honest
@@ -81,13 +82,15 @@ def shown_of(texts, size=12):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pool.parquet"
         write_table(path, pa.table(columns, schema=POOL), POOL)
-        return Shown(PoolFile(path), np.arange(len(texts)), clusters, prompts)
+        return Candidates(PoolFile(path), np.arange(len(texts)), clusters, prompts)
 
 
-def terms_of(votes=1, rationale=False):
-    habits = Habits(seed=0, max_answer_tokens=256, max_attempts=2, timeout_s=20.0, concurrency=8)
+def settings_of(votes=1, rationale=False):
+    calls = CallSettings(
+        seed=0, max_answer_tokens=256, max_attempts=2, timeout_s=20.0, concurrency=8
+    )
     prompt = read_prompt(CRITERIA)
-    return Terms(prompt, rationale, votes, 2000, habits)
+    return JudgeSettings(prompt, rationale, votes, 2000, calls)
 
 
 def routes_of(provider, **changes):
@@ -112,15 +115,17 @@ def counted_by(count):
     return behave
 
 
-def served(provider, shown, rules, terms, tmp_path):
+def served(provider, shown, plan, settings, tmp_path):
     """Calls and tokens of the real thing."""
 
     async def talk(journal):
-        judge = ModelJudge([routes_of(provider)], terms, shown.texts, journal, lambda: None)
+        routes = [routes_of(provider)]
+        gateway = Gateway(routes, settings.calls, journal)
+        judge = Judge(gateway, routes, settings, shown.texts)
         try:
-            await llm_select(shown.prompts, shown.clusters, rules, judge)
+            await llm_select(shown.prompts, shown.clusters, plan, judge)
         finally:
-            await judge.close()
+            await gateway.close()
 
     with closing(Journal(tmp_path / "journal.sqlite", cap_usd=1e9)) as journal:
         asyncio.run(talk(journal))
@@ -132,11 +137,11 @@ def served(provider, shown, rules, terms, tmp_path):
 def test_what_is_served_lies_inside_the_estimate(pool, tokenizer, tmp_path):
     if pool == "dolly" and not DOLLY.exists():
         pytest.skip("the shared data folder is not beside the project")
-    shown, terms = shown_of(POOLS[pool]()), terms_of()
-    rules = Rules((2 * len(shown.prompts) + 1,), 12, Mode.ACROSS, 0)
+    shown, settings = shown_of(POOLS[pool]()), settings_of()
+    plan = TournamentPlan((2 * len(shown.prompts) + 1,), 12, Mode.ACROSS, 0)
     with FakeProvider(counted_by(TOKENIZERS[tokenizer])) as provider:
-        work = estimate(shown, rules, terms, [routes_of(provider)], {}).work
-        found = served(provider, shown, rules, terms, tmp_path)
+        work = estimate(shown, plan, settings, [routes_of(provider)], {}).work
+        found = served(provider, shown, plan, settings, tmp_path)
     assert work.calls[0] == found[0] == work.calls[1]
     assert work.prompt_tokens[0] <= found[1] <= work.prompt_tokens[1]
     assert work.completion_tokens[0] <= found[2] <= work.completion_tokens[1]
@@ -188,25 +193,25 @@ def test_before_there_are_clusters_a_number_that_does_not_fit_is_refused(ungroup
 
 @pytest.mark.parametrize("budget", [3, 5, 20])
 def test_votes_rounds_and_attention_checks_are_in_it(budget, tmp_path):
-    shown, terms = shown_of(POOLS["sample"]()[:90], size=6), terms_of(votes=3, rationale=True)
-    rules = Rules((budget,), 6, Mode.ACROSS, 0, n_attention_checks=4)
+    shown, settings = shown_of(POOLS["sample"]()[:90], size=6), settings_of(votes=3, rationale=True)
+    plan = TournamentPlan((budget,), 6, Mode.ACROSS, 0, n_attention_checks=4)
     with FakeProvider(counted_by(TOKENIZERS["o200k"])) as provider:
-        told = estimate(shown, rules, terms, [routes_of(provider)], {})
-        found = served(provider, shown, rules, terms, tmp_path)
+        told = estimate(shown, plan, settings, [routes_of(provider)], {})
+        found = served(provider, shown, plan, settings, tmp_path)
     assert len(told.rounds) == (2 if budget < 15 else 1)
     for bounds, n in zip(told.work, found, strict=True):
         assert bounds[0] <= n <= bounds[1]
 
 
 def test_what_a_prompt_says_more_is_counted_in_every_round():
-    shown, rules = shown_of(POOLS["code"](), size=6), Rules((2,), 6, Mode.ACROSS, 0)
-    plain, asking = (terms_of(rationale=asked) for asked in (False, True))
+    shown, plan = shown_of(POOLS["code"](), size=6), TournamentPlan((2,), 6, Mode.ACROSS, 0)
+    plain, asking = (settings_of(rationale=asked) for asked in (False, True))
     short, long = (
         sum(len(m["content"].encode()) for m in t.prompt.messages(["x"], 1, rationale=t.rationale))
         for t in (plain, asking)
     )
     routes = load_routes({"models": {"x": {"model": "offline/rubric", "schema": "never"}}})
-    less, more = (estimate(shown, rules, t, [routes["x"]], {}).work for t in (plain, asking))
+    less, more = (estimate(shown, plan, t, [routes["x"]], {}).work for t in (plain, asking))
     assert more.calls[1] == 10 + 2
     assert long > short
     grown = more.prompt_tokens[1] - less.prompt_tokens[1]
@@ -214,14 +219,14 @@ def test_what_a_prompt_says_more_is_counted_in_every_round():
 
 
 def test_the_price_is_that_of_the_tokens_and_an_unknown_one_names_the_key_to_set(tmp_path):
-    shown, terms = shown_of(POOLS["code"]()), terms_of()
-    rules = Rules((10,), 12, Mode.ACROSS, 0)
+    shown, settings = shown_of(POOLS["code"]()), settings_of()
+    plan = TournamentPlan((10,), 12, Mode.ACROSS, 0)
     with FakeProvider() as provider:
         priced = routes_of(provider, input_cost_per_token=2e-6, output_cost_per_token=1e-5)
         nameless = load_routes(
             {"models": {"x": {"model": "openai/nobody-knows", "schema": "auto"}}}
         )
-        told = estimate(shown, rules, terms, [priced, nameless["x"]], {})
+        told = estimate(shown, plan, settings, [priced, nameless["x"]], {})
         assert provider.calls == []
     known, unknown = told.costs
     for i in (0, 1):
@@ -234,20 +239,22 @@ def test_the_price_is_that_of_the_tokens_and_an_unknown_one_names_the_key_to_set
 
 def test_the_paper_s_geometry_asks_once_a_prompt_and_shows_texts_whole():
     texts = [f"{i} {'long ' * 1000}" for i in range(60)]
-    shown, terms = shown_of(texts), terms_of()
+    shown, settings = shown_of(texts), settings_of()
     route = load_routes({"models": {"offline": {"model": "offline/rubric", "schema": "never"}}})
-    told = estimate(shown, Rules((10,), 12, Mode.ACROSS, 0), terms, [route["offline"]], {})
+    told = estimate(
+        shown, TournamentPlan((10,), 12, Mode.ACROSS, 0), settings, [route["offline"]], {}
+    )
     assert told.paper.calls == (10, 10)
     assert told.paper.prompt_tokens[1] > sum(map(len, texts)) > told.work.prompt_tokens[1]
     assert told.costs[0].usd == told.paper_usd == (0, 0)
 
 
 def test_time_goes_by_what_the_model_took_so_far_and_by_its_limits():
-    shown, terms = shown_of(POOLS["code"]()), terms_of()
-    rules = Rules((10,), 12, Mode.ACROSS, 0)
+    shown, settings = shown_of(POOLS["code"]()), settings_of()
+    plan = TournamentPlan((10,), 12, Mode.ACROSS, 0)
     with FakeProvider() as provider:
         route, paced = routes_of(provider), routes_of(provider, rpm=1)
-        told = estimate(shown, rules, terms, [route, paced], {route.model: (2.0, 4.0)})
+        told = estimate(shown, plan, settings, [route, paced], {route.model: (2.0, 4.0)})
     assert told.costs[0].seconds == (5 * 2.0 / 8, 5 * 4.0 / 8)
     assert told.costs[1].seconds == (300.0, 300.0)
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tasks.lib.core.errors import LLMError
-from tasks.llm_select.verdicts import Method
+from tasks.llm_select.verdicts import PickMethod
 from tests.fake_provider import HANG_S, fails, garbled, honest, late, resets
 from tests.judge_desk import USELESS, questions
 
@@ -13,8 +13,8 @@ from tests.judge_desk import USELESS, questions
 def test_a_useless_reply_is_followed_by_the_next_route(provider, second, put, book):
     provider.behave = USELESS
     (verdict,) = put(provider.deployment(), questions(1), second.deployment(model="openai/b"))
-    assert verdict.methods == (Method.LLM,)
-    assert [bought.route for bought in verdict.bought] == ["other0"]
+    assert verdict.methods == (PickMethod.LLM,)
+    assert [bought.route for bought in verdict.answers] == ["other0"]
     assert (len(provider.calls), len(second.calls)) == (2, 1)
     assert not second.calls[0].is_reask
     assert book("route, outcome") == [
@@ -35,8 +35,8 @@ def test_another_route_stands_in_where_one_is_down(provider, second, put, behave
     verdicts = put(
         provider.deployment(), questions(20), other, concurrency=8, max_attempts=2, timeout_s=3.0
     )
-    assert {verdict.methods for verdict in verdicts} == {(Method.LLM,)}
-    assert {bought.route for v in verdicts for bought in v.bought} == {"other0"}
+    assert {verdict.methods for verdict in verdicts} == {(PickMethod.LLM,)}
+    assert {bought.route for v in verdicts for bought in v.answers} == {"other0"}
     assert len(second.calls) == 20
     assert 1 <= len(provider.calls) <= 2  # max_attempts; then it is left alone
 

@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from tasks.estimate.journal_admin import forgive
-from tasks.lib.journal.group_commit import Commits
+from tasks.estimate.journal_admin import retry_failed
+from tasks.lib.journal.group_commit import GroupCommit
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Refused, Settled, answer_key
 from tasks.lib.journal.schema import connect
@@ -68,14 +68,14 @@ def test_failed_calls_are_told_in_their_order_and_are_no_answers(journals):
         assert isinstance(await journal.reserve(call()), int)  # an open call is no failed one
 
     asyncio.run(run())
-    assert [(t.outcome, t.reply) for t in journal.tried("k")] == [
+    assert [(attempt.outcome, attempt.reply) for attempt in journal.failed_attempts("k")] == [
         ("timeout", ""),
         ("no_list", "The third."),
     ]
     assert journal.answer("k") is None
 
 
-def test_forgiven_calls_stay_on_the_books_and_no_longer_stand_against_asking(journals, db_path):
+def test_calls_marked_for_retry_stay_on_the_books_and_no_longer_count(journals, db_path):
     async def talk(journal):
         await journal.settle(await journal.reserve(call()), REFUSED)
         await buy(journal, "other")
@@ -83,12 +83,13 @@ def test_forgiven_calls_stay_on_the_books_and_no_longer_stand_against_asking(jou
     journal = journals()
     asyncio.run(talk(journal))
     spent_usd = journal.spent_usd
-    assert forgive(db_path) == 1
-    (tried,) = journal.tried("k")
-    assert tried.outcome == f"forgiven {REFUSED.outcome}"
-    assert journal.answer("other") == ANSWER
+    assert retry_failed(db_path) == 1
+    assert journal.failed_attempts("k") == []
+    (attempt,) = journal.failed_attempts("k", with_retried=True)
+    assert attempt.outcome == REFUSED.outcome
+    assert journal.answer("other") == ANSWER._replace(key="other")
     assert journal.spent_usd == spent_usd
-    assert forgive(db_path) == 0
+    assert retry_failed(db_path) == 0
 
 
 def test_what_is_answered_cannot_be_bought_again(journals):
@@ -108,9 +109,9 @@ def test_a_call_that_could_pass_the_cap_is_refused_until_another_gives_back(jour
     async def run():
         first = await journal.reserve(call("a"))
         await journal.reserve(call("b"))
-        assert await journal.reserve(call("c")) is Refused.OVER
+        assert await journal.reserve(call("c")) is Refused.OVER_CAP
         assert isinstance(await journal.reserve(call("c", 0.5)), int)
-        assert await journal.reserve(call("d", 1e-6)) is Refused.OVER
+        assert await journal.reserve(call("d", 1e-6)) is Refused.OVER_CAP
         assert isinstance(await journal.reserve(call("free", 0.0)), int)
         await journal.settle(first, REFUSED)
         assert isinstance(await journal.reserve(call("d")), int)
@@ -123,14 +124,14 @@ def test_room_is_waited_for_only_while_a_call_of_this_run_is_under_way(journals)
     journal = journals(cap_usd=1.0)
 
     async def run():
-        assert not await journal.room()
+        assert not await journal.wait_for_room()
         call_id = await journal.reserve(call())
-        waiting = asyncio.create_task(journal.room())
+        waiting = asyncio.create_task(journal.wait_for_room())
         await asyncio.sleep(0.01)
         assert not waiting.done()
         await journal.settle(call_id, REFUSED)
         assert await waiting
-        assert not await journal.room()
+        assert not await journal.wait_for_room()
 
     asyncio.run(run())
 
@@ -147,16 +148,16 @@ def test_what_waits_together_shares_one_commit(db_path):
     async def run():
         db = connect(db_path)
         db.set_trace_callback(statements.append)
-        with closing(db), closing(Commits(db)) as commits:
+        with closing(db), closing(GroupCommit(db)) as commits:
             entered, release = threading.Event(), threading.Event()
 
             def slow(db):
                 entered.set()
                 release.wait(5)
 
-            first = asyncio.ensure_future(commits.do(slow))
+            first = asyncio.ensure_future(commits.run(slow))
             await asyncio.to_thread(entered.wait)
-            rest = asyncio.gather(*(commits.do(lambda db, i=i: i) for i in range(50)))
+            rest = asyncio.gather(*(commits.run(lambda db, i=i: i) for i in range(50)))
             await asyncio.sleep(0)
             release.set()
             await first

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.journal.journal import Journal
-from tasks.lib.journal.schema import connect
+from tasks.lib.journal.schema import connect_existing
 from tests.journal_entries import buy
 
 
@@ -22,7 +22,7 @@ def foreign(path):
         db.execute("CREATE TABLE notes (text)")
 
 
-def torn(path):
+def truncated(path):
     async def fill(journal):
         await asyncio.gather(*(buy(journal, str(i)) for i in range(200)))
 
@@ -38,15 +38,15 @@ def torn(path):
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(b"not a database, but long enough to be taken for one" * 99),
         foreign,
-        torn,
+        truncated,
     ],
-    ids=["emptied", "text", "foreign", "torn"],
+    ids=["emptied", "text", "foreign", "truncated"],
 )
 def test_a_file_that_is_no_sound_journal_is_refused_and_left_as_it_is(tmp_path, spoil):
     path = tmp_path / "journal.sqlite"
     spoil(path)
     before = path.read_bytes()
-    with pytest.raises(DataError, match=r"journal\.sqlite.*damaged one"):  # noqa: SIM117
+    with pytest.raises(DataError, match=r"journal\.sqlite.*it is damaged"):  # noqa: SIM117
         with closing(Journal(path)) as journal:
             for i in range(200):
                 journal.answer(str(i))
@@ -57,7 +57,7 @@ def test_a_journal_of_another_version_is_refused(path):
     Journal(path).close()
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 7")
-    with pytest.raises(DataError, match="has version 7, this SelectLLM reads 2"):
+    with pytest.raises(DataError, match="has version 7; this SelectLLM reads 2 and 3"):
         Journal(path)
 
 
@@ -75,7 +75,7 @@ def test_a_journal_in_a_folder_that_cannot_be_made_is_told(tmp_path):
 
 def test_a_journal_that_is_not_there_is_made_only_where_that_is_meant(path):
     with pytest.raises(DataError, match="there is no journal yet"):
-        connect(path, may_create=False)
+        connect_existing(path)
     assert not path.exists()
 
 

@@ -40,7 +40,7 @@ def test_spending_counts_across_runs_of_one_selection_alone(journals):
         journal.close()
         again, other = journals(selection="a", cap_usd=1.0), journals(selection="b", cap_usd=1.0)
         assert (again.spent_usd, other.spent_usd) == (0.5, 0.0)
-        assert await again.reserve(call("x", 0.6)) is Refused.OVER
+        assert await again.reserve(call("x", 0.6)) is Refused.OVER_CAP
         assert isinstance(await other.reserve(call("y", 0.6)), int)
         raised = journals(selection="a", cap_usd=1.2)
         assert isinstance(await raised.reserve(call("x", 0.6)), int)
@@ -100,7 +100,7 @@ from tasks.lib.journal.journal import Journal
 async def hold():
     journal = Journal(Path(sys.argv[1]), cap_usd=10.0)
     for key in "ab":
-        await journal.reserve(Call(key, "mine", "openai/fake", 1000, 256, 1.0))
+        await journal.reserve(Call(key, "mine", "openai/fake", 1000, 256, 1.0, True))
     print("open", flush=True)
     time.sleep(60)
 
@@ -141,7 +141,7 @@ def test_calls_of_another_process_are_left_to_it_while_it_lives_and_written_off_
     asyncio.run(run())
     assert rows(db_path) == [(LOST, 1.0, 1), (LOST, 1.0, 1), ("open", 1.0, 1)]
     assert journal.spent_usd == 3.0  # what was lost counts as spent in full
-    assert [tried.outcome for tried in journal.tried("a")] == [LOST]
+    assert [attempt.outcome for attempt in journal.failed_attempts("a")] == [LOST]
 
 
 def test_the_first_call_of_a_run_writes_off_what_a_killed_one_left_open(holder, journals, db_path):

@@ -1,15 +1,16 @@
 """Questions, put to a real client and a server on this machine: verdicts, and their bill."""
 
 import json
+from collections import Counter
 
 import pytest
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.rubric.rubric import choose
-from tasks.llm_select.attention_checks import Kind, Planting, plant
-from tasks.llm_select.verdicts import Method
+from tasks.llm_select.attention_checks import CheckKind, Insertion, insert
+from tasks.llm_select.verdicts import PickMethod
 from tests.fake_provider import fails, honest, picks, says
-from tests.judge_desk import SIZE, USELESS, chosen, questions, texts
+from tests.judge_desk import SIZE, TOO_LONG, USELESS, chosen, questions, texts
 
 
 def test_each_question_gets_the_model_s_picks_in_its_place(provider, put):
@@ -18,7 +19,7 @@ def test_each_question_gets_the_model_s_picks_in_its_place(provider, put):
     for question, verdict in zip(questions(9), verdicts, strict=True):
         shown = texts(question.candidates)
         assert shown[verdict.slots[0] - 1] == min(shown)
-        assert verdict.methods == (Method.LLM,)
+        assert verdict.methods == (PickMethod.LLM,)
 
 
 def test_what_was_answered_once_is_not_asked_again(provider, put):
@@ -53,7 +54,7 @@ def test_an_alias_by_another_name_asks_nothing_anew_and_is_told_as_now(provider,
     put(provider.deployment(), questions(2))
     verdicts = put(provider.deployment(), questions(2), alias="renamed")
     assert len(provider.calls) == 2
-    assert {bought.route for verdict in verdicts for bought in verdict.bought} == {"renamed"}
+    assert {bought.route for verdict in verdicts for bought in verdict.answers} == {"renamed"}
 
 
 def test_two_questions_that_are_one_are_bought_once(provider, put):
@@ -66,30 +67,30 @@ def test_two_questions_that_are_one_are_bought_once(provider, put):
 def test_the_bill_is_usage_times_the_stated_price(provider, put):
     priced = provider.deployment(input_cost_per_token=2e-6, output_cost_per_token=1e-5)
     (verdict,) = put(priced, questions(1))
-    (bought,) = verdict.bought
+    (bought,) = verdict.answers
     n_in, n_out = provider.tokens
     assert (bought.prompt_tokens, bought.completion_tokens) == (n_in, n_out)
     assert bought.usd == pytest.approx(n_in * 2e-6 + n_out * 1e-5)
     assert put.spent_usd == pytest.approx(bought.usd)
-    assert not bought.is_bound
+    assert not bought.is_upper_bound
 
 
 def test_usage_that_nobody_told_is_settled_at_what_the_call_could_cost_at_most(provider, put, book):
     provider.behave = says('{"picks": [1]}', usage=False)
     (verdict,) = put(provider.deployment(), questions(1))
-    (bought,) = verdict.bought
-    assert bought.is_bound
+    (bought,) = verdict.answers
+    assert bought.is_upper_bound
     assert bought.completion_tokens == 64
     n_bytes = sum(len(message["content"].encode()) for message in provider.calls[0].messages)
     assert bought.prompt_tokens >= n_bytes
-    assert book("outcome, is_bound") == [("answer", 1)]
+    assert book("outcome, is_upper_bound") == [("answer", 1)]
     assert put.spent_usd == pytest.approx(bought.usd)
 
 
 def test_a_route_without_a_price_is_refused_before_any_call(provider, put):
     unpriced = provider.deployment()
     del unpriced["input_cost_per_token"], unpriced["output_cost_per_token"]
-    with pytest.raises(ParamError, match=r"models\.mine .*nobody has said what this model costs"):
+    with pytest.raises(ParamError, match=r"models\.mine .*the price of this model is not known"):
         put(unpriced, questions(2))
     assert not provider.calls
 
@@ -98,15 +99,17 @@ def test_a_refused_schema_costs_a_question_no_attempt(provider, put):
     provider.script(fails(400, "Unsupported parameter: response_format"))
     deployment = provider.deployment(schema="auto", model="openai/gpt-4o-mini")
     verdicts = put(deployment, questions(4), max_attempts=1)
-    assert [verdict.methods for verdict in verdicts] == [(Method.LLM,)] * 4
+    assert [verdict.methods for verdict in verdicts] == [(PickMethod.LLM,)] * 4
     assert len(provider.calls) == 5
-    assert {bought.left_out for v in verdicts for bought in v.bought} == {("response_format",)}
+    assert {bought.dropped_params for v in verdicts for bought in v.answers} == {
+        ("response_format",)
+    }
 
 
 def test_the_rubric_as_a_route_is_told_as_such(put):
     verdicts = put({"model": "offline/rubric", "schema": "never"}, questions(3, n_picks=2))
-    assert {verdict.methods for verdict in verdicts} == {(Method.RUBRIC,) * 2}
-    assert {bought.usd for verdict in verdicts for bought in verdict.bought} == {0.0}
+    assert {verdict.methods for verdict in verdicts} == {(PickMethod.RUBRIC,) * 2}
+    assert {bought.usd for verdict in verdicts for bought in verdict.answers} == {0.0}
     assert verdicts[0].slots == tuple(choose(texts(range(SIZE)), 2))
 
 
@@ -117,8 +120,8 @@ def test_votes_are_asked_in_other_orders_and_name_the_same_candidates(provider, 
     assert len(set(orders)) == len(orders)
     assert len({tuple(sorted(order)) for order in orders}) == 1
     assert {call.block.n_picks for call in provider.calls} == {3}  # two ranks more than picks
-    assert len({vote.ballot for vote in verdict.votes}) == 1
-    assert len({vote.shown for vote in verdict.votes}) == len(verdict.votes)
+    assert len({ballot.ranking for ballot in verdict.ballots}) == 1
+    assert len({ballot.shown for ballot in verdict.ballots}) == len(verdict.ballots)
     assert texts(chosen(question, verdict)) == [min(texts(range(6)))]
 
 
@@ -128,7 +131,15 @@ def test_votes_that_agree_end_early_and_those_that_do_not_are_all_asked(provider
     provider.behave = picks(1, 2, 3)  # goes by slots
     (verdict,) = put(provider.deployment(model="openai/b"), questions(1, size=6), votes=3)
     assert len(provider.calls) == 2 + 3
-    assert len(verdict.votes) == len(verdict.bought) == 3
+    assert len(verdict.ballots) == len(verdict.answers) == 3
+
+
+def test_a_vote_that_repeats_the_bytes_of_an_earlier_one_buys_its_own_answer(provider, put):
+    provider.behave = lambda call: (TOO_LONG if len(call.block.texts) > 2 else honest)(call)
+    for _ in range(2):
+        put(provider.deployment(), questions(1, size=4), votes=2)
+        n_asked = Counter(tuple(call.block.texts) for call in provider.calls)
+        assert sorted(n_asked.values()) == [1, 1, 2, 2]  # whole in two orders, each half twice
 
 
 def test_more_votes_buy_only_those_that_are_new(provider, put):
@@ -147,8 +158,8 @@ def test_a_vote_that_brings_nothing_leaves_the_others_to_decide(provider, put):
     provider.behave = behave
     (question,) = questions(1, size=6)
     (verdict,) = put(provider.deployment(), [question], votes=3)
-    assert len(verdict.votes) == 2
-    assert verdict.methods == (Method.LLM,)
+    assert len(verdict.ballots) == 2
+    assert verdict.methods == (PickMethod.LLM,)
     assert texts(chosen(question, verdict)) == [min(texts(range(6)))]
 
 
@@ -169,9 +180,9 @@ def test_an_answer_without_the_rationale_is_an_answer(provider, put):
 
 
 def test_an_attention_check_is_shown_in_a_candidate_s_place(provider, put):
-    planting = Planting(0, Kind.INJECTION, seed=5)
+    insertion = Insertion(0, CheckKind.INJECTION, seed=5)
     (plain,) = questions(1)
-    (verdict,) = put(provider.deployment(), [plain._replace(attention_check=planting)], votes=3)
-    planted, slot = plant(texts(range(SIZE)), planting.kind, planting.seed)
+    (verdict,) = put(provider.deployment(), [plain._replace(attention_check=insertion)], votes=3)
+    inserted, slot = insert(texts(range(SIZE)), insertion.kind, insertion.seed)
     assert verdict.attention_check_slot == slot
-    assert [call.block.texts for call in provider.calls] == [planted]  # one vote will do
+    assert [call.block.texts for call in provider.calls] == [inserted]  # one vote will do

@@ -32,7 +32,9 @@ def some_prose(seed):
 def forked():
     """Starts the step in the current folder as a process of its own, LiteLLM loaded already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["litellm", "tasks.llm_select.step", "tasks.lib.gateway.client"])
+    context.set_forkserver_preload(
+        ["litellm", "tasks.llm_select.step", "tasks.lib.gateway.endpoint"]
+    )
     old = dict(os.environ)
     os.environ.update(QUIET)  # what the step would set before it loads LiteLLM
     os.environ.pop("DVC_ROOT", None)

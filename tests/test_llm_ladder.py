@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tasks.lib.core.errors import LLMError
-from tasks.lib.gateway.errors import FaultKind
+from tasks.lib.gateway.errors import ErrorKind
 from tasks.lib.rubric.rubric import choose
-from tasks.llm_select.verdicts import Method, Question, SetAside
+from tasks.llm_select.verdicts import PickMethod, Question
 from tests.fake_provider import HANG_S, fails, garbled, honest, late, picks, resets, says
 from tests.judge_desk import FILTERED, NOISE, SIZE, TOO_LONG, USELESS, chosen, on, questions, texts
 
@@ -18,11 +18,11 @@ from tests.judge_desk import FILTERED, NOISE, SIZE, TOO_LONG, USELESS, chosen, o
 @pytest.mark.parametrize(
     ("behave", "kind"),
     [
-        (fails(429, retry_after=0), FaultKind.RATE_LIMIT),
-        (fails(500), FaultKind.SERVER),
-        (fails(503), FaultKind.SERVER),
-        (resets(), FaultKind.CONNECTION),
-        (garbled(b"<html>"), FaultKind.MALFORMED),
+        (fails(429, retry_after=0), ErrorKind.RATE_LIMIT),
+        (fails(500), ErrorKind.SERVER),
+        (fails(503), ErrorKind.SERVER),
+        (resets(), ErrorKind.CONNECTION),
+        (garbled(b"<html>"), ErrorKind.MALFORMED),
         (says("The third one."), "no_list"),
         (picks(4), "out_of_range"),
         (picks(), "too_few"),
@@ -32,7 +32,7 @@ from tests.judge_desk import FILTERED, NOISE, SIZE, TOO_LONG, USELESS, chosen, o
 def test_what_may_pass_is_tried_again_and_booked(provider, put, book, behave, kind):
     provider.script(honest, behave)
     verdicts = put(provider.deployment(), questions(3))
-    assert [verdict.methods for verdict in verdicts] == [(Method.LLM,)] * 3
+    assert [verdict.methods for verdict in verdicts] == [(PickMethod.LLM,)] * 3
     assert Counter(book()) == {"answer": 3, kind: 1}
     assert len(provider.calls) == 4
 
@@ -40,10 +40,10 @@ def test_what_may_pass_is_tried_again_and_booked(provider, put, book, behave, ki
 def test_a_late_reply_is_tried_again_and_counts_as_spent_in_full(provider, put, book):
     provider.script(honest, late(HANG_S))
     put(provider.deployment(), questions(2), timeout_s=2.0)
-    rows = {outcome: (usd, bound) for outcome, usd, bound in book("outcome, usd, is_bound")}
+    rows = {outcome: (usd, bound) for outcome, usd, bound in book("outcome, usd, is_upper_bound")}
     assert len(provider.calls) == len(book()) == 3
-    usd, is_bound = rows[FaultKind.TIMEOUT]
-    assert is_bound
+    usd, is_upper_bound = rows[ErrorKind.TIMEOUT]
+    assert is_upper_bound
     assert usd > rows["answer"][0]
     assert put.spent_usd == pytest.approx(sum(book("usd")))
 
@@ -114,9 +114,9 @@ def test_a_key_is_in_no_row_of_the_journal(provider, put, tmp_path):
 BROKEN = pytest.mark.parametrize(
     ("behave", "says_what"),
     [
-        (fails(500), "goes on failing"),
+        (fails(500), "keeps failing"),
         (resets(), "cannot be reached"),
-        (garbled(b"<html>Log in</html>"), "no chat completion"),
+        (garbled(b"<html>Log in</html>"), "not a chat completion"),
         (fails(429, retry_after=0), "calls come too fast"),
     ],
 )
@@ -144,7 +144,7 @@ def test_an_endpoint_that_breaks_ends_the_run_and_keeps_what_was_answered(
     assert 3 <= n_failed <= 2 * 3  # as many questions as are under way, max_attempts each
     provider.behave = honest
     verdicts = put(provider.deployment(), questions(40))
-    assert {verdict.methods for verdict in verdicts} == {(Method.LLM,)}
+    assert {verdict.methods for verdict in verdicts} == {(PickMethod.LLM,)}
     assert len(provider.calls) == 5 + n_failed + 35
 
 
@@ -159,7 +159,7 @@ def test_an_endpoint_that_is_not_there_is_named_within_seconds(put, book):
             put(gone | prices, questions(50), concurrency=16)
     assert time.monotonic() - began < HANG_S / 2
     assert base in str(caught.value)
-    assert book() == [FaultKind.CONNECTION] * 3
+    assert book() == [ErrorKind.CONNECTION] * 3
     assert put.spent_usd == 0  # nobody was reached
 
 
@@ -186,16 +186,16 @@ def test_a_useless_reply_is_quoted_once_with_what_is_wrong_and_then_the_rubric_p
     said, asked = second.messages[len(first.messages) :]
     assert (said["role"], said["content"]) == ("assistant", "Slots [1], [9]")
     assert "a slot is not among 1 to 3" in asked["content"]
-    assert verdict.methods == (Method.FALLBACK,) * 2
+    assert verdict.methods == (PickMethod.FALLBACK,) * 2
     assert verdict.slots == tuple(choose(texts(range(SIZE)), 2))
-    assert not verdict.bought
+    assert not verdict.answers
     assert book() == ["out_of_range"] * 2
 
 
 def test_a_model_that_is_told_what_was_wrong_may_still_answer(provider, put):
     provider.behave = lambda call: (honest if call.is_reask else USELESS)(call)
     verdicts = put(provider.deployment(), questions(3))
-    assert {verdict.methods for verdict in verdicts} == {(Method.LLM,)}
+    assert {verdict.methods for verdict in verdicts} == {(PickMethod.LLM,)}
     assert len(provider.calls) == 6
     assert verdicts == put(provider.deployment(), questions(3))
     assert len(provider.calls) == 6
@@ -208,7 +208,7 @@ def test_at_most_two_useless_replies_are_ever_bought_for_a_question(provider, pu
         put(provider.deployment(), questions(1))
     for _ in range(3):
         (verdict,) = put(provider.deployment(), questions(1), max_attempts=9)
-        assert verdict.methods == (Method.FALLBACK,)
+        assert verdict.methods == (PickMethod.FALLBACK,)
     assert len(provider.calls) == 3  # the refused one was no reply
 
 
@@ -220,7 +220,7 @@ def test_at_most_two_useless_replies_are_ever_bought_for_a_question(provider, pu
 def test_no_reply_is_too_odd_to_be_booked_and_quoted(provider, put, book, text):
     provider.script(says(text))
     (verdict,) = put(provider.deployment(), questions(1))
-    assert verdict.methods == (Method.LLM,)
+    assert verdict.methods == (PickMethod.LLM,)
     assert len(book()) == len(provider.calls) == 2
 
 
@@ -246,10 +246,10 @@ def test_what_is_too_long_together_is_asked_about_in_halves(provider, put):
     provider.behave = lambda call: (TOO_LONG if len(call.block.texts) > 2 else honest)(call)
     (question,) = questions(1, size=6)
     (verdict,) = put(provider.deployment(), [question])
-    assert verdict.methods == (Method.LLM,)
+    assert verdict.methods == (PickMethod.LLM,)
     assert texts(chosen(question, verdict)) == [min(texts(range(6)))]
-    assert not verdict.aside
-    assert not verdict.votes[0].is_whole  # the audit of slots leaves it out
+    assert not verdict.set_aside
+    assert not verdict.ballots[0].is_whole  # the audit of slots leaves it out
     n_calls = len(provider.calls)
     assert put(provider.deployment(), [question]) == [verdict]
     assert len(provider.calls) == n_calls
@@ -260,7 +260,7 @@ def test_halves_give_as_many_picks_as_were_asked_for(provider, put):
     asked = questions(2, n_picks=5, size=6)
     for question, verdict in zip(asked, put(provider.deployment(), asked), strict=True):
         assert len(set(chosen(question, verdict))) == 5
-        assert verdict.methods == (Method.LLM,) * 5
+        assert verdict.methods == (PickMethod.LLM,) * 5
 
 
 @pytest.mark.parametrize(
@@ -273,10 +273,10 @@ def test_who_a_filter_blocks_is_found_and_set_aside_and_the_number_of_picks_is_k
     provider.behave = on(3, behave)
     (question,) = questions(1, n_picks=n_picks, size=6)
     (verdict,) = put(provider.deployment(), [question])
-    assert verdict.aside == (SetAside(4, "content_filter"),)
+    assert verdict.set_aside == {4: "content_filter"}
     assert 3 not in chosen(question, verdict)
     assert len(set(verdict.slots)) == n_picks
-    assert verdict.methods == (Method.LLM,) * n_picks
+    assert verdict.methods == (PickMethod.LLM,) * n_picks
     n_calls = len(provider.calls)
     assert put(provider.deployment(), [question]) == [verdict]
     assert len(provider.calls) == n_calls
@@ -285,12 +285,12 @@ def test_who_a_filter_blocks_is_found_and_set_aside_and_the_number_of_picks_is_k
 def test_where_all_are_blocked_the_rubric_picks_and_all_are_set_aside(provider, put):
     provider.behave = FILTERED
     (verdict,) = put(provider.deployment(), questions(1, n_picks=2))
-    assert [each.slot for each in verdict.aside] == [1, 2, 3]
-    assert verdict.methods == (Method.FALLBACK,) * 2
+    assert list(verdict.set_aside) == [1, 2, 3]
+    assert verdict.methods == (PickMethod.FALLBACK,) * 2
 
 
 def test_one_whom_all_but_the_rubric_refuse_is_picked_last(provider, put):
     provider.behave = on(0, FILTERED)
     (verdict,) = put(provider.deployment(), questions(1, n_picks=3))
     assert verdict.slots[-1] == 1
-    assert verdict.methods == (Method.LLM, Method.LLM, Method.FALLBACK)
+    assert verdict.methods == (PickMethod.LLM, PickMethod.LLM, PickMethod.FALLBACK)

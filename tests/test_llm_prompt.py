@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.gateway.fence import NOTE_CHARS, fence_word, parse_block, render_block, shorten
-from tasks.lib.gateway.prompt import USER_MARK, read_prompt, reask
+from tasks.lib.gateway.request import USER_MARK
+from tasks.llm_select.prompt import read_prompt
 from tests.conftest import PROJECT
 
 OURS = PROJECT / "tasks/llm_select/criteria.txt"
@@ -89,8 +90,8 @@ WHOLE = "$candidates $n_picks $n_candidates"
         ("Be fair.", "$candidates $n_candidates", "placeholder $n_picks is missing"),
         ("Be fair.", "$n_picks $n_candidates", "placeholder $candidates is missing"),
         ("Be fair.", f"{WHOLE} $candidate", "$candidate is unknown; did you mean candidates?"),
-        ("It costs $5.", WHOLE, "a $ stands before something that is no placeholder"),
-        ("$candidates", "$n_picks $n_candidates", "$candidates stands in the system part"),
+        ("It costs $5.", WHOLE, "a $ is followed by something that is not a placeholder"),
+        ("$candidates", "$n_picks $n_candidates", "$candidates is in the system part"),
     ],
 )
 def test_a_faulty_prompt_file_is_refused_by_name_and_fault(tmp_path, system, user, says):
@@ -115,7 +116,7 @@ def test_a_file_of_criteria_alone_takes_our_criteria_s_place(tmp_path):
 @pytest.mark.parametrize("name", ["candidates", "n_picks", "n_candidates"])
 def test_a_placeholder_without_the_parting_line_is_refused(tmp_path, name):
     path = prompt_file(tmp_path, "Be fair.", f"${name}", mark="user:")
-    with pytest.raises(ParamError, match=rf"\${name} stands in it, but no line '{USER_MARK}'"):
+    with pytest.raises(ParamError, match=rf"the file has \${name} but no line '{USER_MARK}'"):
         read_prompt(path)
 
 
@@ -149,14 +150,6 @@ def test_a_rationale_is_asked_for_in_the_user_s_message_alone():
     assert asked[1]["content"].startswith(plain[1]["content"])
     assert '"reasons"' in asked[1]["content"]
     assert '"reasons"' not in plain[1]["content"]
-
-
-@given(reply=st.text(max_size=40), fault=st.text(min_size=1, max_size=40))
-def test_a_second_question_quotes_the_reply_and_names_the_fault(reply, fault):
-    said, asked = reask(reply, fault)
-    assert (said["role"], asked["role"]) == ("assistant", "user")
-    assert said["content"] == (reply.strip() or "(nothing)")
-    assert fault in asked["content"]
 
 
 def test_a_missing_prompt_file_is_named(tmp_path):

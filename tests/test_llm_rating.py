@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.baseline.rater import Item, Rater, rating_name
+from tasks.baseline.rater import RatedItem, Rater, rating_names
 from tasks.baseline.rating_prompt import MAX_TEXT_CHARS, SCHEMA, rating_question, read_rating
 from tasks.lib.core.errors import LLMError
-from tasks.lib.gateway.endpoint import Habits
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.fence import fence_word
-from tasks.lib.gateway.reply_json import AnswerFault, Unreadable
+from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.reply_json import ReplyProblem, UnusableReply
+from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.journal.journal import Journal
 from tests.fake_provider import Call, fails, late, rates, says
@@ -56,31 +57,31 @@ def test_what_can_only_mean_four_and_a_half_is_read_so(text):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", AnswerFault.EMPTY),
-        ("<think>4.5", AnswerFault.EMPTY),
-        ("It is good.", AnswerFault.NO_SCORE),
-        ("Between 4 and 5", AnswerFault.NO_SCORE),
-        ("Score: 4, or a score of 5", AnswerFault.NO_SCORE),
-        ("4.5/10", AnswerFault.NO_SCORE),
-        ("Score: 90%", AnswerFault.NO_SCORE),
-        ('{"score": 4', AnswerFault.NO_SCORE),  # the point may have been cut off
-        ('{"score": null}', AnswerFault.NO_SCORE),
-        ('{"score": true}', AnswerFault.NO_SCORE),
-        ('{"score": [4.5]}', AnswerFault.NO_SCORE),
-        ('{"score": "high"}', AnswerFault.NO_SCORE),
-        ('{"score": 6}', AnswerFault.OUT_OF_RANGE),
-        ('{"score": -0.5}', AnswerFault.OUT_OF_RANGE),
-        ('{"score": NaN}', AnswerFault.OUT_OF_RANGE),
-        (f'{{"score": {"9" * 400}}}', AnswerFault.OUT_OF_RANGE),
-        ("-3", AnswerFault.OUT_OF_RANGE),
-        ("45", AnswerFault.OUT_OF_RANGE),
-        ('{"score": 4.3}', AnswerFault.NOT_A_HALF),
+        ("", ReplyProblem.EMPTY),
+        ("<think>4.5", ReplyProblem.EMPTY),
+        ("It is good.", ReplyProblem.NO_SCORE),
+        ("Between 4 and 5", ReplyProblem.NO_SCORE),
+        ("Score: 4, or a score of 5", ReplyProblem.NO_SCORE),
+        ("4.5/10", ReplyProblem.NO_SCORE),
+        ("Score: 90%", ReplyProblem.NO_SCORE),
+        ('{"score": 4', ReplyProblem.NO_SCORE),  # the point may have been cut off
+        ('{"score": null}', ReplyProblem.NO_SCORE),
+        ('{"score": true}', ReplyProblem.NO_SCORE),
+        ('{"score": [4.5]}', ReplyProblem.NO_SCORE),
+        ('{"score": "high"}', ReplyProblem.NO_SCORE),
+        ('{"score": 6}', ReplyProblem.OUT_OF_RANGE),
+        ('{"score": -0.5}', ReplyProblem.OUT_OF_RANGE),
+        ('{"score": NaN}', ReplyProblem.OUT_OF_RANGE),
+        (f'{{"score": {"9" * 400}}}', ReplyProblem.OUT_OF_RANGE),
+        ("-3", ReplyProblem.OUT_OF_RANGE),
+        ("45", ReplyProblem.OUT_OF_RANGE),
+        ('{"score": 4.3}', ReplyProblem.NOT_A_HALF),
     ],
 )
 def test_what_breaks_the_contract_is_told_apart(text, fault):
     result = read_rating(text)
-    assert isinstance(result, Unreadable)
-    assert result.fault is fault
+    assert isinstance(result, UnusableReply)
+    assert result.problem is fault
     assert result.detail
 
 
@@ -135,7 +136,7 @@ def test_a_long_response_is_shortened_and_says_so():
 # The model that is asked
 
 
-ITEMS = [Item(f"Request {i}.", f"Response {i}.") for i in range(12)]
+ITEMS = [RatedItem(f"Request {i}.", f"Response {i}.") for i in range(12)]
 
 
 def by_number(call):
@@ -150,18 +151,18 @@ def rate(tmp_path):
 
     def rate(deployment, items=ITEMS, *, cap_usd=5.0, name="rating", seed=0):
         route = load_route({"models": {"mine": deployment}}, "mine")
-        habits = Habits(seed, 64, 3, 10.0, 4, backoff_s=0.01)
+        calls = CallSettings(seed, 64, 3, 10.0, 4, backoff_s=0.01)
         rate.n_done = 0
 
         def advance():
             rate.n_done += 1
 
         async def talk(journal):
-            rater = Rater(route, habits, journal, advance)
+            gateway = Gateway([route], calls, journal)
             try:
-                return await rater(items)
+                return await Rater(gateway, route, calls, advance)(items)
             finally:
-                await rater.close()
+                await gateway.close()
 
         path = tmp_path / "journal.sqlite"
         with closing(Journal(path, selection=name, cap_usd=cap_usd)) as journal:
@@ -177,7 +178,7 @@ def test_each_item_has_its_own_rating_and_the_price_is_that_of_the_answers(provi
     provider.behave = by_number
     found = rate(provider.deployment())
     assert found.scores.tolist() == [i / 2 for i in range(10)] + [5, 5]
-    assert found.n_asked == rate.n_done == len(provider.calls) == 12
+    assert found.n_final == rate.n_done == len(provider.calls) == 12
     tokens = dict(zip(("prompt_tokens", "completion_tokens"), provider.tokens, strict=True))
     assert found.cost == {"calls": 12, **tokens, "usd": pytest.approx(provider.usd)}
 
@@ -207,11 +208,11 @@ def test_a_reply_that_is_no_rating_is_asked_again_with_its_fault_and_then_given_
     assert found.scores.tolist() == [4]
     found = rate(provider.deployment(), [mended, given_up])
     assert np.array_equal(found.scores, [4, np.nan], equal_nan=True)
-    assert found.n_asked == 2
+    assert found.n_final == 2
     asked = provider.calls[1].messages
     assert asked[-2] == {"role": "assistant", "content": "Rather good."}
     assert "no score in 'Rather good.'" in asked[-1]["content"]
-    assert "4.3 is no whole or half number" in provider.calls[3].messages[-1]["content"]
+    assert "4.3 is not a whole or half number" in provider.calls[3].messages[-1]["content"]
     assert "candidate" not in asked[-1]["content"]
     assert book() == ["no_score", "answer", "not_a_half", "not_a_half"]
     rate(provider.deployment(), [mended, given_up])
@@ -228,11 +229,11 @@ def test_at_the_cap_what_was_rated_is_kept_and_said_and_a_higher_one_goes_on(pro
     provider.behave = late(0.01, by_number)
     found = rate(provider.deployment(), cap_usd=0.005)
     n_paid = len(provider.calls)
-    assert 0 < found.n_asked == n_paid == rate.n_done < 12
+    assert 0 < found.n_final == n_paid == rate.n_done < 12
     assert rate.spent_usd == pytest.approx(provider.usd)
     assert rate.spent_usd <= 0.005
     whole = rate(provider.deployment())
-    assert whole.n_asked == len(provider.calls) == 12
+    assert whole.n_final == len(provider.calls) == 12
 
 
 def test_what_a_selection_spends_leaves_the_ratings_cap_alone(provider, rate):
@@ -270,7 +271,7 @@ def test_interrupted_ratings_are_kept_and_the_rest_is_asked_for(provider, rate, 
     provider.script()  # a call may have been cancelled on its way
     provider.behave = rates(1)
     found = rate(provider.deployment())
-    assert found.n_asked == 12
+    assert found.n_final == 12
     assert found.scores.tolist().count(4) == n_kept
     assert len(provider.calls) == n_called + 12 - n_kept
 
@@ -280,13 +281,13 @@ def test_the_cap_is_shared_by_runs_that_ask_the_same_alone(tmp_path):
     (tmp_path / "other").write_text("b")
     route = load_route({"models": {"a": {"model": "openai/a", "schema": "auto"}}}, "a")
     other = load_route({"models": {"b": {"model": "openai/b", "schema": "auto"}}}, "b")
-    habits = Habits(0, 64, 3, 10.0, 4)
+    calls = CallSettings(0, 64, 3, 10.0, 4)
     names = [
-        rating_name(route, habits, tmp_path / "pool"),
-        rating_name(route, habits, tmp_path / "other"),
-        rating_name(route, habits._replace(seed=1), tmp_path / "pool"),
-        rating_name(other, habits, tmp_path / "pool"),
+        rating_names(route, calls, tmp_path / "pool"),
+        rating_names(route, calls, tmp_path / "other"),
+        rating_names(route, calls._replace(seed=1), tmp_path / "pool"),
+        rating_names(other, calls, tmp_path / "pool"),
     ]
     assert len(set(names)) == 4
-    faster = habits._replace(concurrency=9, max_attempts=1, timeout_s=1.0)
-    assert rating_name(route, faster, tmp_path / "pool") == names[0]
+    faster = calls._replace(concurrency=9, max_attempts=1, timeout_s=1.0)
+    assert rating_names(route, faster, tmp_path / "pool") == names[0]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tasks.lib.core.errors import ParamError
 from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.geometry import Mode, check_budgets
-from tasks.lib.prompts.plan import Rules, plan_rounds
+from tasks.lib.prompts.plan import TournamentPlan, plan_rounds
 from tasks.llm_select.step import llm_select
-from tasks.llm_select.verdicts import Method, Verdict
+from tasks.llm_select.verdicts import PickMethod, Verdict
 
 
 async def by_number(questions):
@@ -23,7 +23,9 @@ async def by_number(questions):
     for question in questions:
         order = np.argsort(-question.candidates)[: question.n_picks]
         slots = tuple(int(i) + 1 for i in order)
-        verdicts.append(Verdict(slots, (Method.LLM,) * len(slots), (None,) * len(slots), (), ()))
+        verdicts.append(
+            Verdict(slots, (PickMethod.LLM,) * len(slots), (None,) * len(slots), (), ())
+        )
     return verdicts
 
 
@@ -31,8 +33,8 @@ def selection(n, budget, *, size=4, mode=Mode.ACROSS, seed=0):
     n_prompts = -(-n // size)
     clusters = (np.arange(n) % (n_prompts if mode is Mode.WITHIN else size)).astype(np.int32)
     prompts = compose(clusters, n_prompts, mode, seed)
-    rules = Rules((budget,), size, mode, seed)
-    return asyncio.run(llm_select(prompts, clusters, rules, by_number))
+    plan = TournamentPlan((budget,), size, mode, seed)
+    return asyncio.run(llm_select(prompts, clusters, plan, by_number))
 
 
 SHAPES = st.integers(1, 60).flatmap(
@@ -92,7 +94,7 @@ def test_the_best_comes_through_a_tournament():
 
 
 def test_a_tournament_ends_when_there_are_no_more_prompts_than_picks():
-    rounds = plan_rounds(14_000, 1_000, Rules((37,), 14, Mode.ACROSS, 0))
+    rounds = plan_rounds(14_000, 1_000, TournamentPlan((37,), 14, Mode.ACROSS, 0))
     assert [(this.n_prompts, this.n_candidates, this.n_picks) for this in rounds] == [
         (1000, 14_000, 1000),
         (72, 1000, 72),
@@ -101,7 +103,7 @@ def test_a_tournament_ends_when_there_are_no_more_prompts_than_picks():
 
 
 def test_prompts_of_one_candidate_do_not_go_round_for_ever():
-    assert len(plan_rounds(8, 8, Rules((1,), 1, Mode.ACROSS, 0))) == 4
+    assert len(plan_rounds(8, 8, TournamentPlan((1,), 1, Mode.ACROSS, 0))) == 4
 
 
 def test_a_budget_above_the_number_of_records_says_how_many_there_are():

@@ -7,7 +7,7 @@ from tasks.lib.core.params import read_params
 from tasks.lib.gateway.credentials import HIDDEN, redact
 from tasks.lib.gateway.deployment import Schema
 from tasks.lib.gateway.litellm_setup import load_litellm
-from tasks.lib.gateway.prices import FREE, Price, most_prompt_tokens, price_of, require_price
+from tasks.lib.gateway.prices import FREE, Price, max_prompt_tokens, price_of, require_price
 from tasks.lib.gateway.routes import load_chain, load_route, require_key
 from tests.conftest import PROJECT
 
@@ -112,7 +112,10 @@ def test_an_alias_may_be_a_list_of_deployments_of_one_model():
         ([ONE, "x"], r"models\.mine\[1\] has to be a mapping"),
         ([ONE, ONE | {"temperature": 0.5}], "deployments differ in temperature"),
         ([ONE, ONE | {"schema": "always"}], "deployments differ in schema"),
-        ([{"model": "offline/rubric", "schema": "never"}] * 2, "in one deployment alone"),
+        (
+            [{"model": "offline/rubric", "schema": "never"}] * 2,
+            "so it can have one deployment only",
+        ),
         ("openai/x", r"models\.mine has to be a mapping"),
     ],
 )
@@ -128,7 +131,7 @@ def test_a_chain_is_the_route_and_those_that_stand_in_for_it():
     assert [route.alias for route in chain] == ["b", "c", "a"]
     assert [route.alias for route in load_chain({"models": models}, "offline", [])] == ["offline"]
     for route, fallbacks in (("a", ["a"]), ("a", ["b", "b"]), ("a", ["offline"]), ("offline", "a")):
-        with pytest.raises(ParamError, match=rf"{fallbacks[-1]} cannot stand in for {route}"):
+        with pytest.raises(ParamError, match=rf"{fallbacks[-1]} cannot be a fallback for {route}"):
             load_chain({"models": models}, route, [*fallbacks])
     with pytest.raises(ParamError, match=r"fallback_routes: models has no d"):
         load_chain({"models": models}, "a", ["d"])
@@ -210,7 +213,7 @@ def test_a_price_is_known_or_none_but_never_a_zero_of_the_map(deployment, price)
 
 def test_a_route_without_a_price_is_refused_with_the_keys_to_set():
     deployment = route(model="openai/unheard-of").deployments[0]
-    with pytest.raises(ParamError, match="nobody has said what this model costs") as caught:
+    with pytest.raises(ParamError, match="the price of this model is not known") as caught:
         require_price(deployment, load_litellm(), "models.mine (openai/unheard-of)")
     assert "models.mine (openai/unheard-of)" in str(caught.value)
     assert "input_cost_per_token and output_cost_per_token" in str(caught.value)
@@ -226,5 +229,5 @@ def test_a_price_is_per_token_of_either_kind():
 def test_no_tokenizer_makes_more_tokens_than_are_booked(text):
     messages = [{"role": "system", "content": text}, {"role": "user", "content": text * 50}]
     n_tokens = load_litellm().token_counter(model="gpt-4o-mini", messages=messages)
-    assert n_tokens <= most_prompt_tokens(messages)
-    assert most_prompt_tokens(messages, 100) == most_prompt_tokens(messages) + 100
+    assert n_tokens <= max_prompt_tokens(messages)
+    assert max_prompt_tokens(messages, 100) == max_prompt_tokens(messages) + 100

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.lib.rubric.rubric import choose, rate
-from tasks.lib.rubric.text_features import read_marks
+from tasks.lib.rubric.text_features import read_features
 
 REAL = {
     "english": "Explain how photosynthesis works in desert plants, and compare it with ferns.",
@@ -77,7 +77,7 @@ def test_an_order_to_the_judge_is_rated_below_an_instruction(real, order):
     ],
 )
 def test_a_request_about_choices_slots_or_systems_is_no_order_to_the_judge(text):
-    assert not read_marks(text).is_to_the_reader
+    assert not read_features(text).addresses_reader
 
 
 def test_a_text_that_breaks_off_is_rated_below_the_whole():

@@ -8,7 +8,7 @@ import pytest
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import read_params
 from tasks.lib.prompts.plan import Round
-from tasks.llm_select.params import check_answer_room, read_terms
+from tasks.llm_select.params import check_answer_room, read_settings
 from tasks.llm_select.step import check
 from tests.conftest import PROJECT
 
@@ -34,7 +34,7 @@ def values(monkeypatch):
         ("route", "ofline", r"models has no ofline; did you mean offline\?"),
         ("fallback_routes", ["ofline"], r"fallback_routes: models has no ofline; did you mean"),
         ("fallback_routes", "chatgpt", "llm_select.fallback_routes: .*valid list"),
-        ("fallback_routes", ["chatgpt"], "chatgpt cannot stand in for offline"),
+        ("fallback_routes", ["chatgpt"], "chatgpt cannot be a fallback for offline"),
         ("prompt", "tasks/llm/selct.txt", "selct.txt: llm_select.prompt names a file"),
         ("rationale", "yes", "llm_select.rationale: "),
         ("votes", 0, "llm_select.votes: "),
@@ -88,9 +88,9 @@ def test_checking_loads_no_llm_library():
 def test_answers_that_would_be_cut_off_are_not_paid_for(changes, last, needed):
     values = read_params(PROJECT / "params.yaml")
     params = check({**values, "llm_select": {**values["llm_select"], **changes}})
-    terms = read_terms(params, 0, PROJECT)
+    judge_settings = read_settings(params, 0, PROJECT)
     if needed is None:
-        check_answer_room(terms, [last])
+        check_answer_room(judge_settings, [last])
     else:
-        with pytest.raises(ParamError, match=f"Set it to {needed} at least"):
-            check_answer_room(terms, [last, Round(2, 1, 10, 1)])
+        with pytest.raises(ParamError, match=f"Set it to {needed} or more"):
+            check_answer_room(judge_settings, [last, Round(2, 1, 10, 1)])

@@ -69,7 +69,7 @@ def test_a_spoilt_journal_ends_with_2_and_is_left_as_it_is(desk):
     journal.write_bytes(b"")
     done = desk.run()
     assert done.exit_code == 2
-    assert "journal.sqlite: this is no journal of SelectLLM's" in done.said
+    assert "journal.sqlite: this is not a journal of SelectLLM" in done.said
     assert journal.read_bytes() == b""
 
 
@@ -96,7 +96,7 @@ def test_a_route_without_a_price_ends_with_2_before_any_call(desk):
         del unpriced["input_cost_per_token"], unpriced["output_cost_per_token"]
         done = desk.run(unpriced)
     assert done.exit_code == 2
-    assert "nobody has said what this model costs" in done.said
+    assert "the price of this model is not known" in done.said
     assert "input_cost_per_token and output_cost_per_token" in done.said
     assert not provider.calls
 

@@ -187,7 +187,7 @@ def test_a_wrong_key_is_told_in_the_providers_words(desk):
 @pytest.mark.parametrize(
     ("route", "told"),
     [
-        ("offline", "baseline.route is offline, rules that cannot rate"),
+        ("offline", "baseline.route is offline, a set of rules, which cannot rate"),
         ("keyed", "OPENAI_API_KEY is not set"),
         ("mien", "baseline.route: models has no mien; did you mean mine"),
     ],

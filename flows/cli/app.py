@@ -124,7 +124,7 @@ def journal_list(
     if as_json:
         console.as_json(rows)
     else:
-        show_cost.rows(rows, ["created", "route", "model", "picks", "usd", "key"])
+        show_cost.rows(rows, ["created", "route", "model", "parsed", "usd", "key"])
 
 
 @journal.command("sum")
@@ -159,9 +159,9 @@ def journal_prune(
 @journal.command("retry-failed")
 def journal_retry_failed(as_json: AsJson = False) -> None:
     """Ask questions again that got no usable answer, once the cause is fixed."""
-    from tasks.estimate.journal_admin import forgive  # noqa: PLC0415
+    from tasks.estimate.journal_admin import retry_failed  # noqa: PLC0415
 
-    n = forgive(_journal())
+    n = retry_failed(_journal())
     if as_json:
         console.as_json({"calls": n})
     else:

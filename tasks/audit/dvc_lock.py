@@ -1,4 +1,4 @@
-"""dvc.lock: which bytes each stage read and wrote when it last ran here or elsewhere."""
+"""dvc.lock: the bytes that each stage read and wrote when it last ran, here or elsewhere."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -22,13 +22,13 @@ class Locked(NamedTuple):
     """A file or folder that a stage read or wrote."""
 
     stage: str
-    path: str  # as dvc.lock has it, so relative to it where it lies below
+    path: str  # as in dvc.lock, so relative to it for a path below it
     md5: str
     is_out: bool
 
     @property
     def is_code(self) -> bool:
-        """Whether it is a module of ours, or a folder of them."""
+        """Whether it is one of our modules, or a folder of them."""
         return not self.is_out and (self.path.endswith(".py") or self.md5.endswith(".dir"))
 
 
@@ -39,7 +39,7 @@ class Lock:
         root: The workspace.
 
     Raises:
-        DataError: There is none, or it is not as DVC writes it.
+        DataError: It does not exist, or is not as DVC writes it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -60,14 +60,14 @@ class Lock:
             ) from None
 
     def files(self) -> Iterator[Locked]:
-        """Every file or folder of every stage, in the order of the stages' runs."""
+        """Yield every file and folder of every stage, in the order of the stages."""
         yield from self._files
 
     def out(self, tail: str, *, must_exist: bool = True) -> Path:
-        """Where the output lies whose path ends with `tail`, such as ``ingest/pool.parquet``.
+        """Return the path of the output that ends with `tail`, such as ``ingest/pool.parquet``.
 
         Raises:
-            DataError: No stage that has run wrote it, or it does not lie there.
+            DataError: No stage that has run wrote it, or it is missing.
         """
         wanted = PurePosixPath(tail).parts
         found = [
@@ -85,10 +85,10 @@ class Lock:
         return path
 
     def rows(self, tail: str, schema: pa.Schema, **wanted: Any) -> list[dict[str, Any]]:
-        """The rows of an output, found as by `out`, that have these values in these columns.
+        """Return the rows of an output that have these values in these columns.
 
         Raises:
-            DataError: It is not there, or has other columns than `schema`.
+            DataError: It is missing, or its columns are not those of `schema`.
         """
         table = read_table(self.out(tail), schema)
         for name, value in wanted.items():
@@ -96,7 +96,7 @@ class Lock:
         return table.to_pylist()
 
     def params(self, stage: str) -> Mapping[str, Any]:
-        """What a stage's parameters were when it ran, by dotted key; empty if it never did."""
+        """Return the parameters with which a stage ran, by dotted key; empty if it never did."""
         params: Mapping[str, Any] = (
             self._stages.get(stage, {}).get("params", {}).get(PARAMS_FILE, {})
         )
@@ -110,15 +110,15 @@ class Lock:
 
 
 def dvc_md5(path: Path) -> str:
-    """The hash that DVC gives a file or a folder; in a folder it passes over caches of Python.
+    """Return the hash that DVC gives a file or a folder, without Python's caches in it.
 
-    Source: dvc-data's Tree: the md5 of a JSON list of files and their hashes, in their order.
+    Source: Tree in dvc-data: the md5 of a JSON list of files and their hashes, in order.
     """
     if path.is_dir():
         files = sorted(
-            each.relative_to(path).parts
-            for each in path.rglob("*")
-            if each.is_file() and each.suffix != ".pyc" and each.parent.name != "__pycache__"
+            file.relative_to(path).parts
+            for file in path.rglob("*")
+            if file.is_file() and file.suffix != ".pyc" and file.parent.name != "__pycache__"
         )
         tree = [
             {"md5": dvc_md5(path.joinpath(*parts)), "relpath": "/".join(parts)} for parts in files
@@ -129,5 +129,5 @@ def dvc_md5(path: Path) -> str:
 
 
 def restored(path: str) -> str:
-    """What to do to have an output again as it was."""
+    """Return how to restore an output."""
     return f"`dvc checkout -f {path}` brings it back from DVC's cache, `dvc pull` from its remote."

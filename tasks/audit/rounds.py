@@ -1,4 +1,4 @@
-"""Who met whom: the prompts of every round that a record stood in, and what they picked."""
+"""The prompts of every round that a record was in, and what they picked."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
@@ -7,75 +7,74 @@ import numpy as np
 
 from tasks.audit.dvc_lock import Lock
 from tasks.lib.core.schemas import PICKS
-from tasks.lib.prompts.plan import Rules, read_rules
-from tasks.llm_select.candidates import Shown
+from tasks.lib.prompts.plan import TournamentPlan, read_plan
+from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.tournament import next_prompts
-from tasks.llm_select.verdicts import Candidates
+from tasks.llm_select.verdicts import Members
 
 
-class Contest(NamedTuple):
-    """All that was shown, and what was picked of it."""
+class Tournament(NamedTuple):
+    """All candidates of a selection, and all picks."""
 
-    shown: Shown
-    rules: Rules
+    candidates: Candidates
+    plan: TournamentPlan
     picks: list[dict[str, Any]]  # rows of PICKS
 
     @classmethod
-    def read(cls, lock: Lock, bill: Mapping[str, Any]) -> Self:
-        """The contest that ended with this bill.
+    def read(cls, lock: Lock, budget: int) -> Self:
+        """Read the tournament that selected `budget` records.
 
         Raises:
             DataError: A file is missing or not as its step writes it.
         """
-        shown = Shown.read(lock.out("cluster/prompts.parquet"), lock.out("ingest/pool.parquet"))
+        candidates = Candidates.read(
+            lock.out("cluster/prompts.parquet"), lock.out("ingest/pool.parquet")
+        )
         seed = lock.params("llm_select")["seed"]
-        rules = read_rules(lock.out("cluster/clusters.json"), (bill["budget"],), seed)
-        return cls(shown, rules, lock.rows("llm_select/picks.parquet", PICKS))
+        plan = read_plan(lock.out("cluster/clusters.json"), (budget,), seed)
+        return cls(candidates, plan, lock.rows("llm_select/picks.parquet", PICKS))
 
     def rounds_of(self, record_id: str) -> list[dict[str, Any]]:
-        """The prompts that a record stood in, round by round; none if it was never shown.
+        """Return the prompts that a record was in, round by round; none if it was never shown.
 
-        ``candidates`` are all of the prompt by slot; ``rank`` is None for what was not picked.
+        ``candidates`` are all of the prompt by slot; ``rank`` is None for those not picked.
         """
-        found: list[dict[str, Any]] = []
-        numbers = {
-            each: i for i, each in enumerate(self.shown.ids(np.arange(len(self.shown.rows))))
-        }
-        at = numbers.get(record_id)
+        rounds: list[dict[str, Any]] = []
+        ids = self.candidates.ids(np.arange(len(self.candidates.rows)))
+        numbers = {other_id: i for i, other_id in enumerate(ids)}
+        candidate = numbers.get(record_id)
         for n_round, prompts in self._rounds(numbers):
-            number = next((i for i, each in enumerate(prompts, 1) if at in each), None)
+            number = next((i for i, prompt in enumerate(prompts, 1) if candidate in prompt), None)
             if number is None:
                 break
-            found.append(self._prompt(n_round, number, prompts[number - 1]))
-        return found
+            rounds.append(self._prompt(n_round, number, prompts[number - 1]))
+        return rounds
 
-    def _rounds(self, numbers: Mapping[str, int]) -> Iterator[tuple[int, list[Candidates]]]:
-        """Every round that was held, and its prompts."""
-        prompts = self.shown.prompts
+    def _rounds(self, numbers: Mapping[str, int]) -> Iterator[tuple[int, list[Members]]]:
+        """Yield the number and the prompts of every round that was held."""
+        prompts = self.candidates.prompts
         n_rounds = max((row["round"] for row in self.picks), default=1)
         for n_round in range(1, n_rounds + 1):
             if n_round > 1:
-                won = [
+                winners = [
                     numbers[row["id"]]
                     for row in self.picks
                     if (row["round"], row["rank"]) == (n_round - 1, 1)
                 ]
-                prompts = next_prompts(won, self.shown.clusters, self.rules, n_round - 1)
+                prompts = next_prompts(winners, self.candidates.clusters, self.plan, n_round - 1)
             yield n_round, prompts
 
-    def _prompt(self, n_round: int, number: int, candidates: Candidates) -> dict[str, Any]:
+    def _prompt(self, n_round: int, number: int, members: Members) -> dict[str, Any]:
         place = n_round, number
         picked = {row["id"]: row for row in self.picks if (row["round"], row["prompt"]) == place}
-        shown = zip(self.shown.ids(candidates), self.shown.texts(candidates), strict=True)
+        shown = zip(self.candidates.ids(members), self.candidates.texts(members), strict=True)
+        names = ("rank", "votes", "method")
         return {
             "round": n_round,
             "prompt": number,
             "candidates": [
                 {"slot": slot, "id": record_id, "text": text}
-                | {
-                    name: picked.get(record_id, {}).get(name)
-                    for name in ("rank", "votes", "method")
-                }
+                | {name: picked.get(record_id, {}).get(name) for name in names}
                 for slot, (record_id, text) in enumerate(shown, 1)
             ],
         }

@@ -1,6 +1,7 @@
-"""A model as the rater of responses: each is asked about once, and kept before it counts."""
+"""A model as the rater of responses: it is asked about each one once."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,25 +11,25 @@ from numpy.typing import NDArray
 
 from tasks.baseline.rating_prompt import (
     PER_POINT,
-    REASK,
+    REASK_WORDS,
     SCHEMA,
+    former_question,
+    former_question_words,
     question_words,
     rating_question,
     read_rating,
 )
-from tasks.lib.gateway.caller import Caller
-from tasks.lib.gateway.endpoint import Habits
-from tasks.lib.gateway.ledger import Till
-from tasks.lib.gateway.request import Posed
+from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.request import CallSettings, NoAnswer, Request, make_request
 from tasks.lib.gateway.routes import Route
-from tasks.lib.gateway.workers import WAITING_PER_CALL, Crowd
-from tasks.lib.journal.journal import Journal
+from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool
 from tasks.lib.journal.models import Answer, answer_key
 
 USD_DIGITS = 9
+COST = ("prompt_tokens", "completion_tokens", "usd")
 
 
-class Item(NamedTuple):
+class RatedItem(NamedTuple):
     """What is rated."""
 
     request: str
@@ -36,101 +37,95 @@ class Item(NamedTuple):
 
 
 class Ratings(NamedTuple):
-    """What a model says of items.
+    """The ratings of items.
 
     Attributes:
         scores: float64, shape (n,), 0 to 5 in halves; NaN for an item without an answer.
-        n_asked: Of how many items it is known what the model says, or that it will say nothing;
-            less than n where the cap was reached.
+        n_final: Number of items with a final result (a rating or none); below n if the cap was
+            reached.
         cost: Calls, prompt_tokens, completion_tokens and usd of the answers.
     """
 
     scores: NDArray[np.float64]
-    n_asked: int
+    n_final: int
     cost: dict[str, Any]
-
-
-class _Rated(NamedTuple):
-    score: float
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    usd: float = 0.0
 
 
 class Rater:
     """Asks one model about items, within one event loop.
 
     Args:
-        route: Whose model.
-        habits: How calls are made.
-        journal: Where answers are kept and spending is booked.
-        advance: Called for each item that is done with.
+        gateway: Whom to ask.
+        route: The route of the gateway.
+        settings: How calls are made.
+        advance: Called for each item that has its final result.
     """
 
     def __init__(
-        self, route: Route, habits: Habits, journal: Journal, advance: Callable[[], None]
+        self, gateway: Gateway, route: Route, settings: CallSettings, advance: Callable[[], None]
     ) -> None:
-        self._route, self._habits = route, habits
-        limit = WAITING_PER_CALL * habits.concurrency
-        self._crowd = Crowd(self._rate, limit=limit, advance=advance)
-        self._till = Till(journal, self._crowd.stopping)
-        self._caller = Caller(route, habits, self._till, is_last=True)
+        self._gateway, self._route, self._settings = gateway, route, settings
+        limit = WAITING_PER_CALL * settings.concurrency
+        self._pool = TaskPool(self._rate, limit=limit, advance=advance, stopping=gateway.stopping)
 
-    async def __call__(self, items: Sequence[Item]) -> Ratings:
-        """The ratings of items in their order.
+    async def __call__(self, items: Sequence[RatedItem]) -> Ratings:
+        """Return the ratings of items in their order.
 
         Raises:
             LLMError: The provider refuses, or cannot be reached; answers so far are kept.
             ParamError: The route's provider or price is unknown, or its key is not set.
         """
-        told = await self._crowd.answers(items)
+        results = await self._pool.answers(items)
         scores = np.full(len(items), np.nan)
-        known = [(i, rated) for i, rated in enumerate(told) if rated is not None]
-        for i, rated in known:
-            scores[i] = rated.score
-        used = _Rated._fields[1:]
-        cost = {name: sum(getattr(rated, name) for _, rated in known) for name in used}
-        return Ratings(scores, len(known), cost | {"usd": round(cost["usd"], USD_DIGITS)})
+        answers: list[Answer] = []
+        for i, result in enumerate(results):
+            if isinstance(result, Answer):
+                scores[i] = result.parsed[0] / PER_POINT
+                answers.append(result)
+        cost = {name: sum(getattr(answer, name) for answer in answers) for name in COST}
+        cost |= {"calls": len(answers), "usd": round(cost["usd"], USD_DIGITS)}
+        return Ratings(scores, len(results) - results.count(None), cost)
 
-    async def close(self) -> None:
-        """Close the connections, and tell in one line which calls failed."""
-        await self._caller.close()
-        self._till.tell()
+    async def _rate(self, item: RatedItem) -> Answer | NoAnswer:
+        return await self._gateway.ask(self._request(item))
 
-    async def _rate(self, item: Item) -> _Rated:
-        """The rating of an item; an answer of the journal needs no key and no network."""
-        posed = self._pose(item)
-        told = self._caller.recall(posed) or await self._caller.answer(posed)
-        if not isinstance(told, Answer):
-            return _Rated(np.nan)
-        used = told.prompt_tokens, told.completion_tokens, told.usd
-        return _Rated(told.picks[0] / PER_POINT, 1, *used)
-
-    def _pose(self, item: Item) -> Posed:
-        messages = rating_question(item.request, item.response)
-        key = answer_key(
-            model=self._route.model,
-            messages=messages,
-            temperature=self._route.temperature,
-            seed=self._habits.seed,
-            max_tokens=self._habits.max_answer_tokens,
-            schema=self._route.schema_use,
+    def _request(self, item: RatedItem) -> Request:
+        return make_request(
+            self._route,
+            self._settings,
+            rating_question(*item),
+            SCHEMA,
+            read=read_rating,
+            reask_words=REASK_WORDS,
+            former_facts=partial(_former_facts, item),
         )
-        return Posed(key, messages, SCHEMA, read_rating, REASK)
 
 
-def rating_name(route: Route, habits: Habits, *files: Path) -> str:
-    """The same for all runs that have the same model rate the records of the same files.
+def _former_facts(item: RatedItem) -> dict[str, Any]:
+    return {"messages": former_question(*item)}
 
-    They share one cap, which is not that of a selection.
+
+class RatingNames(NamedTuple):
+    """The name under which spending on ratings is capped, and the one in journal version 2."""
+
+    name: str
+    former: str
+
+
+def rating_names(route: Route, settings: CallSettings, *files: Path) -> RatingNames:
+    """Return names that are the same for all runs in which a model rates the same records.
+
+    These runs share one cap, which is not the cap of a selection.
     """
-    return answer_key(
-        rating=question_words(),
-        records=[sha256(file.read_bytes()).hexdigest() for file in files],
-        model=route.model,
-        temperature=route.temperature,
-        schema=route.schema_use,
-        seed=habits.seed,
-        max_tokens=habits.max_answer_tokens,
+    facts = {
+        "records": [sha256(file.read_bytes()).hexdigest() for file in files],
+        "model": route.model,
+        "temperature": route.temperature,
+        "schema": route.schema_use,
+        "seed": settings.seed,
+        "max_tokens": settings.max_answer_tokens,
+    }
+    return RatingNames(
+        answer_key(rating=question_words(), **facts),
+        answer_key(rating=former_question_words(), **facts),
     )

@@ -1,28 +1,30 @@
 """A rating: what a model is asked about a response, and how its reply is read.
 
-Asked for is ``{"score": 4.5}``. As with picks, other forms are taken where what they mean is
+It is asked for ``{"score": 4.5}``. As with picks, other forms are accepted if their meaning is
 beyond doubt.
 """
 
 import re
 from functools import cache
+from pathlib import Path
 from string import Template
 from typing import Any
 
-from tasks.lib.gateway.fence import render_answered, shorten
-from tasks.lib.gateway.prompt import USER_MARK, Messages, words
+from tasks.lib.gateway.fence import ITEM_HEADER, render_answered, shorten
 from tasks.lib.gateway.reply_json import (
     MAX_CHARS,
-    AnswerFault,
-    Unreadable,
+    ReplyProblem,
+    UnusableReply,
     json_objects,
     without_thoughts,
 )
+from tasks.lib.gateway.request import USER_MARK, Messages, read_words
+from tasks.lib.journal.legacy import former_texts
 
 HIGHEST = 5
-PER_POINT = 2  # a journal keeps whole numbers, so ratings are kept in half points
+PER_POINT = 2  # a journal holds whole numbers, so ratings are kept in half points
 MAX_TEXT_CHARS = 4000  # of a request or a response; a longer one is shortened, visibly
-REASK = "rating_reask.txt"
+REASK_WORDS = read_words(Path(__file__).parent / "rating_reask.txt")
 SCORE = "score"
 
 SCHEMA: dict[str, Any] = {
@@ -31,7 +33,7 @@ SCHEMA: dict[str, Any] = {
     "required": [SCORE],
     "additionalProperties": False,
 }
-"""Of the reply. It does not ask for halves: not every provider knows of multiples."""
+"""The schema of the reply. It does not ask for halves: some providers reject `multipleOf`."""
 
 _NUMBER = r"(?P<n>-?\d+(?:[.,]\d+)?)(?:\s*(?:/|out of)\s*(?P<of>\d+))?(?![\d.,]*\d|\s*%)"
 _LABELLED = re.compile(
@@ -41,44 +43,50 @@ _BARE = re.compile(rf"[\s*_\"'`]*{_NUMBER}[\s*_\"'`.]*")
 
 
 def rating_question(request: str, response: str) -> Messages:
-    """The question how good a response is; both texts stand in the user's message alone."""
-    system, user = _parts()
-    texts = (shorten(text, MAX_TEXT_CHARS) for text in (request, response))
-    return [
-        {"role": "system", "content": system},
-        {"role": "user", "content": Template(user).substitute(item=render_answered(*texts))},
-    ]
+    """Return the question how good a response is; both texts are in the user part only."""
+    return _question(_words(), ITEM_HEADER, request, response)
+
+
+def former_question(request: str, response: str) -> Messages:
+    """Return the same question in the words that it had up to journal version 2."""
+    former = former_texts()
+    return _question(former["rating"], former["item_header"], request, response)
 
 
 def question_words() -> str:
-    """All that the question says besides the texts, and what is said after a useless reply."""
-    return "\n".join([words("rating.txt"), words(REASK)])
+    """Return all that the question says besides the texts, and the words of the re-ask."""
+    return f"{_words()}\n{REASK_WORDS}"
 
 
-def read_rating(text: str) -> list[int] | Unreadable:
-    """The rating in half points, 0 to 10, alone in a list; or what is wrong with the reply.
+def former_question_words() -> str:
+    """Return the same in the words that they had up to journal version 2."""
+    return "\n".join(former_texts()[name] for name in ("rating", "rating_reask"))
 
-    Of several JSON objects the last one with a score counts. Never raises, whatever the text is.
+
+def read_rating(text: str) -> list[int] | UnusableReply:
+    """Return a list of one number, the rating in half points, or what is wrong with the reply.
+
+    Of several JSON objects the last one with a score counts. Never raises, for any text.
     """
     text = without_thoughts(text[-MAX_CHARS:]).strip()
     if not text:
-        return Unreadable(AnswerFault.EMPTY, "it holds no text")
+        return UnusableReply(ReplyProblem.EMPTY, "it holds no text")
     score = _find_score(text)
     if score is None:
-        return Unreadable(AnswerFault.NO_SCORE, f"no score in {text[:80]!r}")
+        return UnusableReply(ReplyProblem.NO_SCORE, f"no score in {text[:80]!r}")
     if not 0 <= score <= HIGHEST:
-        return Unreadable(AnswerFault.OUT_OF_RANGE, f"the score is not from 0 to {HIGHEST}")
+        return UnusableReply(ReplyProblem.OUT_OF_RANGE, f"the score is not from 0 to {HIGHEST}")
     if PER_POINT * score % 1:
-        return Unreadable(AnswerFault.NOT_A_HALF, f"{score:g} is no whole or half number")
+        return UnusableReply(ReplyProblem.NOT_A_HALF, f"{score:g} is not a whole or half number")
     return [int(PER_POINT * score)]
 
 
 def _find_score(text: str) -> float | None:
-    """The number in the text that can only be meant as the score."""
+    """Return the number in the text that can only be meant as the score, or None."""
     for value in reversed(list(json_objects(text))):
         if SCORE in value:
             return _number(value[SCORE])
-    if text.count("{") > text.count("}"):  # cut off, maybe amid the number
+    if text.count("{") > text.count("}"):  # cut off, maybe within the number
         return None
     labelled = {_value(match) for match in _LABELLED.finditer(text)}
     if labelled:
@@ -87,7 +95,7 @@ def _find_score(text: str) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """The number that a JSON value is, or that is all its text says."""
+    """Return the number that a JSON value is, or that is the whole of its text; else None."""
     if isinstance(value, str):
         match = _BARE.fullmatch(value)
         return _value(match) if match else None
@@ -95,13 +103,22 @@ def _number(value: Any) -> float | None:
 
 
 def _value(match: re.Match[str]) -> float | None:
-    """The number found; None where it is out of something else than what was asked for."""
+    """Return the number found; None if it is out of another total than the highest score."""
     if match["of"] is not None and int(match["of"][:9]) != HIGHEST:
         return None
     return float(match["n"].replace(",", "."))
 
 
+def _question(words: str, header: str, request: str, response: str) -> Messages:
+    system, user = words.split(f"\n{USER_MARK}\n")
+    shown = shorten(request, MAX_TEXT_CHARS), shorten(response, MAX_TEXT_CHARS)
+    item = render_answered(*shown, header)
+    return [
+        {"role": "system", "content": system.strip()},
+        {"role": "user", "content": Template(user.strip()).substitute(item=item)},
+    ]
+
+
 @cache
-def _parts() -> tuple[str, str]:
-    system, user = words("rating.txt").split(f"\n{USER_MARK}\n")
-    return system.strip(), user.strip()
+def _words() -> str:
+    return read_words(Path(__file__).parent / "rating.txt")

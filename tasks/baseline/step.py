@@ -26,7 +26,7 @@ from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.local_server import require_local
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.prompts.geometry import Geometry, Mode
-from tasks.lib.prompts.plan import Rules, read_rules
+from tasks.lib.prompts.plan import TournamentPlan, read_plan
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
 from tasks.lib.similarity.selections import MethodSelection, write_selections
@@ -97,8 +97,8 @@ def work(stage: Stage) -> None:
     _check_budget(budget, len(corpus.ids))
     prompts = {}
     if any(METHODS[method].in_prompts for method in params.methods):
-        rules = read_rules(stage.dep("cluster/clusters.json"), budgets, seed)
-        prompts = _prompts(corpus, stage.dep("cluster/prompts.parquet"), rules)
+        plan = read_plan(stage.dep("cluster/clusters.json"), budgets, seed)
+        prompts = _prompts(corpus, stage.dep("cluster/prompts.parquet"), plan)
     needs_ratings = Score.RATING in params.scores
     ratings = rate(stage, corpus, params, seed, budget) if needs_ratings else None
     scores = {Score.RATING: ratings.scores} if ratings else {}
@@ -130,16 +130,16 @@ def _check_budget(budget: int, n_records: int) -> None:
         )
 
 
-def _prompts(corpus: Corpus, path: Path, rules: Rules) -> dict[Mode, list[Rows]]:
+def _prompts(corpus: Corpus, path: Path, plan: TournamentPlan) -> dict[Mode, list[Rows]]:
     """Return the run's own prompts by their mode, and those of the modes within and across."""
     candidates = read_table(path, PROMPTS)
     rows = corpus.rows(candidates["id"], path)
     starts = np.flatnonzero(np.diff(candidates["prompt"].to_numpy())) + 1
-    prompts = {rules.mode: np.split(rows, starts)}
-    geometry = Geometry(len(prompts[rules.mode]), rules.candidates_per_prompt)
+    prompts = {plan.mode: np.split(rows, starts)}
+    geometry = Geometry(len(prompts[plan.mode]), plan.candidates_per_prompt)
     for mode in (Mode.WITHIN, Mode.ACROSS):
-        if mode is not rules.mode:
-            prompts[mode] = regroup(corpus.vectors, corpus.texts, geometry, mode, rules.seed)
+        if mode is not plan.mode:
+            prompts[mode] = regroup(corpus.vectors, corpus.texts, geometry, mode, plan.seed)
     return prompts
 
 

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from tasks.estimate.tokens_needed import Work, paper_work, work_of
+from tasks.estimate.tokens_needed import Workload, paper_work, work_of
 from tasks.lib.core.errors import ParamError
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import require_price
 from tasks.lib.gateway.routes import Route
-from tasks.lib.prompts.plan import Round, Rules, plan_rounds
-from tasks.llm_select.candidates import Shown
-from tasks.llm_select.cascade import Terms
+from tasks.lib.prompts.plan import Round, TournamentPlan, plan_rounds
+from tasks.llm_select.candidates import Candidates
+from tasks.llm_select.cascade import JudgeSettings
 
-LATENCY_S = (0.5, 10.0)  # of a call, where the journal knows none of this model
+LATENCY_S = (0.5, 10.0)  # of a call to a model that the journal does not know
 OWN_LATENCY_S = {"offline": (0.001, 0.02), "local": (1.5, 30.0)}
 
 Range = tuple[float, float]
@@ -23,56 +23,56 @@ class Cost(NamedTuple):
 
     route: str
     model: str
-    usd: Range | None  # None where the price is not known
+    usd: Range | None  # None if the price is not known
     problem: str  # why, and what to do
     seconds: Range
 
 
 class Estimate(NamedTuple):
-    """The work of a selection, the same in the paper's geometry, and what it costs by route."""
+    """The work of a selection and in the paper's geometry, and what it costs by route."""
 
     budget: int
     rounds: list[Round]
     votes: int
-    work: Work
+    work: Workload
     costs: list[Cost]
-    paper: Work
+    paper: Workload
     paper_usd: Range | None  # at the first route
 
 
 def estimate(
-    shown: Shown,
-    rules: Rules,
-    terms: Terms,
+    candidates: Candidates,
+    plan: TournamentPlan,
+    settings: JudgeSettings,
     routes: Sequence[Route],
-    latencies: Mapping[str, Range],
+    latencies_s: Mapping[str, Range],
 ) -> Estimate:
-    """What the selection costs at each route, retries and asking again aside.
+    """Return what the selection costs at each route, without retries and re-asks.
 
-    The most is certain to hold for a call: a token is a byte at least, and an answer may be as
-    long as it is allowed to be. The fewest is what a tokenizer makes of the texts, less a margin
-    for other tokenizers. Nothing is called.
+    The most is certain for each call: a token is at least one byte, and an answer may be as long
+    as it is allowed to be. The least is what a tokenizer makes of the texts, minus a margin for
+    other tokenizers. Nothing is called.
 
     Args:
-        shown: The candidates.
-        rules: How many are selected, in which rounds.
-        terms: What is asked.
+        candidates: The candidates.
+        plan: How many are selected, in which rounds.
+        settings: What is asked.
         routes: Whom to ask, the one in use first.
-        latencies: Seconds a call took so far, from the quick to the slow, by model.
+        latencies_s: Seconds that calls took so far, from the quick to the slow, by model.
     """
-    plan = plan_rounds(len(shown.rows), len(shown.prompts), rules)
-    work = work_of(shown, rules, terms, plan)
-    paper = paper_work(shown, rules, terms)
+    rounds = plan_rounds(len(candidates.rows), len(candidates.prompts), plan)
+    work = work_of(candidates, plan, settings, rounds)
+    paper = paper_work(candidates, plan, settings)
     costs = [
-        cost_at(route, work, terms.habits.concurrency, latencies.get(route.model))
+        cost_at(route, work, settings.calls.concurrency, latencies_s.get(route.model))
         for route in routes
     ]
-    at_first = costs[0].usd and _usd(routes[0], paper)
-    return Estimate(rules.budget, plan, terms.votes, work, costs, paper, at_first)
+    paper_usd = costs[0].usd and _usd(routes[0], paper)
+    return Estimate(plan.budget, rounds, settings.votes, work, costs, paper, paper_usd)
 
 
-def cost_at(route: Route, work: Work, concurrency: int, latency_s: Range | None) -> Cost:
-    """What work costs at a route, so many calls at a time.
+def cost_at(route: Route, work: Workload, concurrency: int, latency_s: Range | None) -> Cost:
+    """Return what work costs at a route.
 
     Args:
         route: Whom to ask.
@@ -89,14 +89,14 @@ def cost_at(route: Route, work: Work, concurrency: int, latency_s: Range | None)
     )
 
 
-def _usd(route: Route, work: Work) -> Range:
-    """The least and the most that the work costs, over the route's deployments.
+def _usd(route: Route, work: Workload) -> Range:
+    """Return the least and the most that the work costs, over the route's deployments.
 
     Raises:
         ParamError: The price of one is not known.
     """
     litellm = load_litellm()
-    prices = [require_price(each, litellm, route.where) for each in route.deployments]
+    prices = [require_price(deployment, litellm, route.where) for deployment in route.deployments]
     bounds = [
         [price.cost_usd(work.prompt_tokens[i], work.completion_tokens[i]) for price in prices]
         for i in (0, 1)
@@ -104,22 +104,22 @@ def _usd(route: Route, work: Work) -> Range:
     return min(bounds[0]), max(bounds[1])
 
 
-def _seconds(route: Route, work: Work, concurrency: int, latency_s: Range | None) -> Range:
-    """From all at their quickest to all at their slowest, and no faster than limits allow."""
+def _seconds(route: Route, work: Workload, concurrency: int, latency_s: Range | None) -> Range:
+    """Return the time if all calls are quick and if all are slow, never below what limits allow."""
     first = route.deployments[0]
     quick_s, slow_s = latency_s or OWN_LATENCY_S.get(first.provider) or LATENCY_S
-    at_once = 1 if first.is_embedded else concurrency
-    paced_s = max((60.0 * amount / limit for amount, limit in _limits(route, work)), default=0.0)
+    at_once = 1 if first.is_local else concurrency
+    limited_s = max((60.0 * amount / limit for amount, limit in _limits(route, work)), default=0.0)
     return (
-        max(work.calls[0] * quick_s / at_once, paced_s),
-        max(work.calls[1] * slow_s / at_once, paced_s),
+        max(work.calls[0] * quick_s / at_once, limited_s),
+        max(work.calls[1] * slow_s / at_once, limited_s),
     )
 
 
-def _limits(route: Route, work: Work) -> Iterator[tuple[int, int]]:
-    """The least that is to be done, beside how much of it a minute allows: calls, tokens."""
+def _limits(route: Route, work: Workload) -> Iterator[tuple[int, int]]:
+    """Yield the least amount of calls and of tokens, each with how much of it a minute allows."""
     n_tokens = work.prompt_tokens[0] + work.completion_tokens[0]
     for name, amount in (("rpm", work.calls[0]), ("tpm", n_tokens)):
-        limits = [getattr(each, name) for each in route.deployments]
+        limits = [getattr(deployment, name) for deployment in route.deployments]
         if all(limits):
             yield amount, sum(limits)

@@ -1,4 +1,4 @@
-"""What a journal holds, for people: its answers, what calls cost, and clearing it."""
+"""The content of a journal for its user: answers, what calls cost, pruning and retrying."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tasks.lib.core.errors import ParamError
-from tasks.lib.journal.models import FORGIVEN
-from tasks.lib.journal.schema import connect, told
+from tasks.lib.journal.models import RETRY
+from tasks.lib.journal.schema import connect_existing, explained
 
 _SUMS = """
 SELECT route, model, outcome, count(*) AS calls, sum(prompt_tokens) AS prompt_tokens,
-       sum(completion_tokens) AS completion_tokens, sum(usd) AS usd, sum(is_bound) AS unknown
+       sum(completion_tokens) AS completion_tokens, sum(usd) AS usd, sum(is_upper_bound) AS unknown
 FROM calls GROUP BY route, model, outcome ORDER BY route, model, calls DESC
 """
 _LATENCIES = """
@@ -23,7 +23,7 @@ MIN_LATENCIES = 10
 
 
 def sums(path: Path) -> list[dict[str, Any]]:
-    """One row a route, model and outcome: calls, tokens, usd, and how many of them are bounds.
+    """Return a row for each route, model and outcome: calls, tokens, usd, and how many are bounds.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
@@ -33,21 +33,21 @@ def sums(path: Path) -> list[dict[str, Any]]:
 
 
 def newest(path: Path, limit: int) -> list[dict[str, Any]]:
-    """The newest answers, one row each, the newest first.
+    """Return the newest answers, one row each, the newest first.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
     """
-    names = "created, key, route, model, picks, prompt_tokens, completion_tokens, usd, text"
+    names = "created, key, route, model, parsed, prompt_tokens, completion_tokens, usd, text"
     query = f"SELECT {names} FROM answers ORDER BY created DESC LIMIT ?"
     with _opened(path) as db:
         return [dict(row) for row in db.execute(query, (limit,))]
 
 
 def prune(path: Path, before: str, *, dry_run: bool) -> int:
-    """Forget the answers that were bought before a day; how many they are.
+    """Forget the answers that were bought before a day; return their number.
 
-    What they cost stays on the books.
+    Their cost stays on the books.
 
     Args:
         path: The journal.
@@ -55,14 +55,16 @@ def prune(path: Path, before: str, *, dry_run: bool) -> int:
         dry_run: Only count.
 
     Raises:
-        ParamError: It is no day.
+        ParamError: `before` is not a day.
         DataError: There is no journal, or it cannot be used.
     """
     try:
         day = date.fromisoformat(before).isoformat()
     except ValueError:
         raise ParamError(
-            f"{before!r} is no day", where="selectllm journal prune", fix="Write it as 2026-01-31."
+            f"{before!r} is not a day",
+            where="selectllm journal prune",
+            fix="Write it as 2026-01-31.",
         ) from None
     with _opened(path) as db:
         (n,) = db.execute("SELECT count(*) FROM answers WHERE created < ?", (day,)).fetchone()
@@ -72,26 +74,27 @@ def prune(path: Path, before: str, *, dry_run: bool) -> int:
     return int(n)
 
 
-def forgive(path: Path) -> int:
-    """Forget that questions got no answer, so that they are asked again; how many calls those were.
+def retry_failed(path: Path) -> int:
+    """Mark failed calls so that their questions are asked again; return how many calls.
 
-    For when what was wrong is mended: a server's template, its context. The books stay as they are.
+    For use once the cause is fixed, such as a server's template or context size. What the calls
+    cost stays on the books.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
     """
     query = (
-        f"UPDATE calls SET outcome = '{FORGIVEN}' || outcome "
-        f"WHERE outcome NOT IN ('open', 'answer', 'lost') AND outcome NOT LIKE '{FORGIVEN}%'"
+        f"UPDATE calls SET outcome = '{RETRY}' || outcome "
+        f"WHERE outcome NOT IN ('open', 'answer', 'lost') AND outcome NOT LIKE '{RETRY}%'"
     )
     with _opened(path) as db:
         return int(db.execute(query).rowcount)
 
 
 def latencies(path: Path) -> dict[str, tuple[float, float]]:
-    """Seconds that answers took, by model as params.yaml names it: the 10th and 90th percentile.
+    """Return the 10th and 90th percentile of the seconds that answers took, by model.
 
-    Models with few answers are left out; so is everything where there is no journal.
+    Models with few answers are left out. Without a journal the result is empty.
     """
     if not path.exists():
         return {}
@@ -108,6 +111,6 @@ def latencies(path: Path) -> dict[str, tuple[float, float]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(connect(path, may_create=False)) as db, told(path):
+    with closing(connect_existing(path)) as db, explained(path):
         db.row_factory = sqlite3.Row
         yield db

@@ -8,11 +8,17 @@ from pydantic import ConfigDict
 
 from tasks.baseline.by_score import Score
 from tasks.baseline.rating_prompt import SCHEMA, rating_question
-from tasks.baseline.ratings import RatingParams, items_of, read_habits, read_route, with_outputs
+from tasks.baseline.ratings import (
+    RatingParams,
+    items_of,
+    read_call_settings,
+    read_route,
+    with_outputs,
+)
 from tasks.baseline.registry import METHODS
 from tasks.estimate.estimate import Cost, cost_at
 from tasks.estimate.journal_admin import latencies
-from tasks.estimate.tokens_needed import Work, question_tokens
+from tasks.estimate.tokens_needed import Workload, question_tokens
 from tasks.lib.core.params import load_section, load_seed
 from tasks.lib.core.stage import JOURNAL, Stage
 from tasks.lib.similarity.corpus import Corpus
@@ -23,38 +29,38 @@ RATED = {name.value for name, method in METHODS.items() if method.score is Score
 class RatingQuote(NamedTuple):
     """The work of rating, and what it costs at baseline.route."""
 
-    work: Work
+    work: Workload
     cost: Cost
     max_usd: float
 
 
-class _Section(RatingParams):
+class _RatingSection(RatingParams):
     model_config = ConfigDict(extra="ignore")
 
     methods: list[str]
 
 
 def quote_ratings(root: Path, values: Mapping[str, Any]) -> RatingQuote | None:
-    """What rating the outputs of the records in `root` costs; None where no method wants that.
+    """Return what rating the outputs of the records in `root` costs; None if no method needs it.
 
-    Ratings that are in the journal already are counted, too. Needs no key and no network.
+    Ratings that are in the journal already are counted too. Needs no key and no network.
 
     Raises:
-        ParamError: A parameter is not as it should be.
+        ParamError: A parameter is wrong.
         DataError: The records are missing or not as the steps before write them.
     """
-    params = load_section(values, "baseline", _Section)
+    params = load_section(values, "baseline", _RatingSection)
     if not RATED.intersection(params.methods):
         return None
     stage = Stage("baseline", root)
     corpus = Corpus.read(stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet"))
-    habits = read_habits(values, params, load_seed(values))
+    settings = read_call_settings(values, params, load_seed(values))
     route = read_route(values, params)
     items = items_of(corpus, with_outputs(corpus))
     fewest, most, n = 0, 0, len(items)
     for item in items:
         tokens = question_tokens(rating_question(*item), SCHEMA)
         fewest, most = fewest + tokens[0], most + tokens[1]
-    work = Work((n, n), (fewest, most), (n, n * habits.max_answer_tokens))
+    work = Workload((n, n), (fewest, most), (n, n * settings.max_answer_tokens))
     known = latencies(stage.state / JOURNAL).get(route.model)
-    return RatingQuote(work, cost_at(route, work, habits.concurrency, known), params.max_usd)
+    return RatingQuote(work, cost_at(route, work, settings.concurrency, known), params.max_usd)

@@ -16,8 +16,8 @@ from tasks.lib.core.stage import JOURNAL, Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.routes import load_routes
 from tasks.lib.prompts.geometry import load_geometry
-from tasks.lib.prompts.plan import Rules
-from tasks.llm_select.candidates import Shown
+from tasks.lib.prompts.plan import TournamentPlan
+from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.params import LlmSelect
 from tasks.llm_select.pool_texts import PoolFile
 from tasks.llm_select.setup import Setup
@@ -36,14 +36,15 @@ def quote(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Estimat
             apart from rounding; the bounds of later rounds and checks are then approximate.
 
     Raises:
-        ParamError: A parameter is not as it should be.
+        ParamError: A parameter is wrong.
         DataError: A file is missing or not as its step writes it.
     """
     stage = Stage("llm_select", root)
     setup = Setup.read(stage, values, root) if is_grouped else _ungrouped(values, root)
     others = [route for route in load_routes(values).values() if route not in setup.routes]
     known = latencies(stage.state / JOURNAL)
-    return estimate(setup.shown, setup.rules, setup.terms, [*setup.routes, *others], known)
+    routes = [*setup.routes, *others]
+    return estimate(setup.candidates, setup.plan, setup.settings, routes, known)
 
 
 def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
@@ -58,7 +59,7 @@ def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
     by_length = np.argsort(text_lengths(pool_path, unique_path, ids), kind="stable")
     mode, geometry = load_geometry(values, len(ids))
     params = load_section(values, "llm_select", LlmSelect)
-    rules = Rules(
+    plan = TournamentPlan(
         params.budget,
         geometry.candidates_per_prompt,
         mode,
@@ -69,5 +70,5 @@ def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
     rows = pc.index_in(ids, value_set=pool.ids).to_numpy().astype(np.int64)[by_length]
     places = np.arange(len(ids))
     prompts = [places[start :: geometry.n_prompts] for start in range(geometry.n_prompts)]
-    shown = Shown(pool, rows, np.zeros(len(ids), np.int32), prompts)
-    return Setup.of(values, shown, rules, root)
+    candidates = Candidates(pool, rows, np.zeros(len(ids), np.int32), prompts)
+    return Setup.of(values, candidates, plan, root)

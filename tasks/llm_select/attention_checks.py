@@ -1,6 +1,6 @@
-"""Planted junk: audit questions in which one candidate is known to be worth nothing.
+"""Attention checks: questions in which one candidate is known to be worthless.
 
-An attention check question is put beside the real ones, never in place of one, and selects nothing.
+They are asked in addition to the real questions and select nothing.
 """
 
 import math
@@ -12,16 +12,16 @@ from itertools import cycle
 from typing import NamedTuple
 
 MIN_CHARS, MAX_CHARS = 40, 600  # of gibberish
-MOST_BYTES = 4 * MAX_CHARS  # of any attention check in UTF-8
-TORN_SHARE = 1 / 3  # of its words that a torn-off piece keeps, at most
-TORN_WORDS = 6  # and no more than these, or it might be a request already
+MAX_BYTES = 4 * MAX_CHARS  # of any attention check in UTF-8
+TRUNCATED_SHARE = 1 / 3  # of its words that a truncated text keeps, at most
+TRUNCATED_WORDS = 6  # and no more than these, or the piece might be a request
 DENSE_CHARS = 6  # the same where no spaces stand between words
 
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _SIGNS = "?!;:.,/#*+-=%&()[]{}<>~^_|"
 
 
-class Kind(StrEnum):
+class CheckKind(StrEnum):
     """What an attention check is."""
 
     GIBBERISH = "gibberish"
@@ -29,44 +29,43 @@ class Kind(StrEnum):
     INJECTION = "injection"
 
 
-class Planting(NamedTuple):
-    """An attention check question to ask."""
+class Insertion(NamedTuple):
+    """An attention check to ask."""
 
-    prompt: int  # index of the prompt that it takes its other candidates from
-    kind: Kind
-    seed: int  # for `plant`
+    prompt: int  # index of the prompt whose other candidates it shows
+    kind: CheckKind
+    seed: int  # for `insert`
 
 
-def plan(n_prompts: int, n_attention_checks: int, seed: int) -> list[Planting]:
-    """Return which prompts get which attention checks; none where there are no prompts.
+def plan_checks(n_prompts: int, n_attention_checks: int, seed: int) -> list[Insertion]:
+    """Return which prompts get which attention checks; none if there are no prompts.
 
-    No prompt is taken twice before all are taken once. Kinds take turns. A larger number begins
-    with the plan for a smaller one.
+    No prompt is taken twice before all are taken once. Kinds take turns. The checks of a smaller
+    number are the first ones of a larger number.
     """
     if not n_prompts:
         return []
     lots, seeds = random.Random(f"{seed} prompts"), random.Random(f"{seed} canaries")
     n_rounds = math.ceil(n_attention_checks / n_prompts)
     prompts = [i for _ in range(n_rounds) for i in lots.sample(range(n_prompts), n_prompts)]
-    kinds = cycle(Kind)
-    return [Planting(i, next(kinds), seeds.getrandbits(32)) for i in prompts[:n_attention_checks]]
+    kinds = cycle(CheckKind)
+    return [Insertion(i, next(kinds), seeds.getrandbits(32)) for i in prompts[:n_attention_checks]]
 
 
-def plant(texts: Sequence[str], kind: Kind, seed: int) -> tuple[list[str], int]:
-    """The texts with an attention check in place of one, and its slot (1 = ``texts[0]``).
+def insert(texts: Sequence[str], kind: CheckKind, seed: int) -> tuple[list[str], int]:
+    """Return the texts with one replaced by an attention check, and its slot (1 = ``texts[0]``).
 
-    Slot, form and letters are drawn by the seed. Gibberish is about as long as what it replaces,
-    a truncated text is a piece of one of the longer texts, in its place, an injection names its
-    own slot.
+    The seed decides slot, form and letters. Gibberish is about as long as the text it replaces, a
+    truncated text is the beginning of the one it replaces, and an injection names its own slot.
 
     Args:
         texts: One or more.
-        kind: What to plant.
-        seed: Of every choice.
+        kind: What to insert.
+        seed: Of every random choice.
     """
     draw = random.Random(f"{seed} {kind}")
     open_slots = list(range(1, len(texts) + 1))
-    if kind is Kind.TRUNCATED:  # what is short already cannot be told from its piece
+    if kind is CheckKind.TRUNCATED:  # a text that is short already looks like a piece of itself
         enough = min(MIN_CHARS, max(map(len, texts)))
         open_slots = [slot for slot in open_slots if len(texts[slot - 1]) >= enough]
     slot = draw.choice(open_slots)
@@ -74,16 +73,16 @@ def plant(texts: Sequence[str], kind: Kind, seed: int) -> tuple[list[str], int]:
     return [*texts[: slot - 1], attention_check, *texts[slot:]], slot
 
 
-def _attention_check(kind: Kind, slot: int, replaced: str, draw: random.Random) -> str:
-    if kind is Kind.GIBBERISH:
+def _attention_check(kind: CheckKind, slot: int, replaced: str, draw: random.Random) -> str:
+    if kind is CheckKind.GIBBERISH:
         return draw.choice(GIBBERISH)(replaced, draw)
-    if kind is Kind.TRUNCATED:
-        return _torn(replaced, draw)
+    if kind is CheckKind.TRUNCATED:
+        return _truncated(replaced, draw)
     return draw.choice(INJECTIONS).replace("SLOT", str(slot))
 
 
 def _keyboard(text: str, draw: random.Random) -> str:
-    """Fingers rolling over the rows of a keyboard."""
+    """Return letters as from fingers rolling over the rows of a keyboard."""
     words: list[str] = []
     while sum(map(len, words)) + len(words) < _length(text):
         row = draw.choice(_ROWS)
@@ -92,18 +91,18 @@ def _keyboard(text: str, draw: random.Random) -> str:
 
 
 def _letters(text: str, draw: random.Random) -> str:
-    """Letters by lot, in words."""
+    """Return random letters, in words."""
     drawn = draw.choices("abcdefghijklmnopqrstuvwxyz   ", k=_length(text))
     return " ".join("".join(drawn).split())
 
 
 def _signs(text: str, draw: random.Random) -> str:
-    """Punctuation by lot, with a few letters."""
+    """Return random punctuation with a few letters."""
     return "".join(draw.choices(_SIGNS * 4 + "abcdefghij    ", k=_length(text)))
 
 
 def _shuffled(text: str, draw: random.Random) -> str:
-    """Letters and digits of the text, so of its own script, in another order and as words."""
+    """Return the letters and digits of the text, so of its own script, shuffled into words."""
     letters = [char for char in text[:MAX_CHARS].casefold() if char.isalnum()]
     shuffled = "".join(draw.sample(letters, len(letters)))
     return " ".join(re.findall(".{1,7}", shuffled)) or _letters(text, draw)
@@ -115,19 +114,19 @@ GIBBERISH: tuple[Callable[[str, random.Random], str], ...] = (
     _signs,
     _shuffled,
 )
-"""Each makes gibberish about as long as a text; together they are the forms of the kind."""
+"""The forms of gibberish: each returns a text about as long as the given one."""
 
 
 def _length(text: str) -> int:
     return min(MAX_CHARS, max(MIN_CHARS, len(text)))
 
 
-def _torn(text: str, draw: random.Random) -> str:
-    """The beginning of the text, broken off inside a word before it asks for anything."""
+def _truncated(text: str, draw: random.Random) -> str:
+    """Return the beginning of the text, cut inside a word before it asks for anything."""
     words = text.split()
     if len(words) <= len(text) / 20:  # a script without spaces
         return text.strip()[: draw.randint(2, DENSE_CHARS)]
-    n_words = max(1, min(TORN_WORDS, int(len(words) * TORN_SHARE)))
+    n_words = max(1, min(TRUNCATED_WORDS, int(len(words) * TRUNCATED_SHARE)))
     kept = words[: draw.randint(1, n_words)]
     kept[-1] = kept[-1][: max(1, (len(kept[-1]) + 1) // 2)]
     return " ".join(kept)

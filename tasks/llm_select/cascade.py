@@ -1,154 +1,157 @@
-"""What the models of several routes say of some texts: one after the other, in parts if need be."""
+"""The models of several routes on one question: one after the other, in halves if need be."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import zip_longest
-from typing import NamedTuple
+from itertools import chain, zip_longest
+from typing import Any, NamedTuple, Self
 
-from tasks.lib.gateway.caller import Caller
-from tasks.lib.gateway.endpoint import Habits
-from tasks.lib.gateway.ledger import Till
-from tasks.lib.gateway.prompt import Prompt
-from tasks.lib.gateway.request import NoAnswer, Posed
+from tasks.lib.gateway.lookup import Asks
+from tasks.lib.gateway.request import REASK_WORDS, CallSettings, NoAnswer, Request, make_request
 from tasks.lib.gateway.routes import Route
-from tasks.lib.journal.models import Answer, answer_key
+from tasks.lib.journal.models import Answer
 from tasks.lib.prompts.quota import Take
 from tasks.llm_select.picks import answer_schema, parse_picks, parse_reasons
-from tasks.llm_select.verdicts import Bought
+from tasks.llm_select.prompt import Prompt
+from tasks.llm_select.verdicts import UsedAnswer
 from tasks.llm_select.votes import n_ranked
 
 
-class Terms(NamedTuple):
-    """What is asked, in the words of params.yaml where they come from there."""
+class JudgeSettings(NamedTuple):
+    """What is asked, under the names of params.yaml where they come from there."""
 
     prompt: Prompt
     rationale: bool
     votes: int
     max_candidate_chars: int
-    habits: Habits
+    calls: CallSettings
     take: Take = Take.FIRST
 
     def n_ranks(self, n_slots: int, n_picks: int) -> int:
-        """How many slots an answer ranks for a prompt of so many to make so many picks."""
-        n_wanted = n_picks if self.take is Take.FIRST else n_slots
-        return n_ranked(n_slots, n_wanted, self.votes)
+        """Return how many of `n_slots` an answer ranks so that a prompt can pick `n_picks`."""
+        n_needed = n_picks if self.take is Take.FIRST else n_slots
+        return n_ranked(n_slots, n_needed, self.votes)
 
 
-class Named(NamedTuple):
-    """A text that was picked."""
+class Judgement(NamedTuple):
+    """What came of showing some texts, which are named by their index."""
 
-    at: int  # index of the text
-    reason: str | None = None
-
-
-class Aside(NamedTuple):
-    """A text that no model could be shown, not even alone."""
-
-    at: int  # index of the text
-    why: NoAnswer
-
-
-class Ruling(NamedTuple):
-    """What came of showing some texts."""
-
-    named: tuple[Named, ...] = ()  # the best first; fewer than asked for where answers lack
-    bought: tuple[Bought, ...] = ()
-    aside: tuple[Aside, ...] = ()
+    picks: tuple[int, ...] = ()  # the best first; fewer than asked for if answers are missing
+    reasons: tuple[str | None, ...] = ()  # of each pick
+    answers: tuple[UsedAnswer, ...] = ()
+    set_aside: Mapping[int, NoAnswer] = {}  # texts that no model could be shown, not even alone
     is_whole: bool = False  # from one answer to all of the texts together
 
+    def renumbered(self, indices: Sequence[int]) -> Self:
+        """Return the same judgement with text i called ``indices[i]``."""
+        return self._replace(
+            picks=tuple(indices[i] for i in self.picks),
+            set_aside={indices[i]: reason for i, reason in self.set_aside.items()},
+        )
 
-class Panel:
-    """Routes in the order in which they are asked, within one event loop."""
 
-    def __init__(self, routes: Sequence[Route], terms: Terms, till: Till) -> None:
-        self._terms = terms
-        self._callers = [
-            Caller(route, terms.habits, till, is_last=route is routes[-1]) for route in routes
-        ]
+class RouteCascade:
+    """Asks routes in their order about the texts of one question.
 
-    async def rule(self, texts: Sequence[str], n_picks: int, vote: int) -> Ruling:
-        """Which `n_picks` of the texts are picked; none where no route gives an answer.
+    Args:
+        gateway: Whom to ask.
+        routes: The routes, all known to the gateway.
+        settings: What to ask.
+    """
 
-        An answer of the journal is taken before any route is asked. Where the texts are too long
+    def __init__(self, gateway: Asks, routes: Sequence[Route], settings: JudgeSettings) -> None:
+        self._gateway, self._routes, self._settings = gateway, routes, settings
+        self._votes_by_key: dict[str, set[int]] = defaultdict(set)
+
+    async def judge(self, texts: Sequence[str], n_picks: int, vote: int) -> Judgement:
+        """Return which `n_picks` of the texts are picked; none if no route gives an answer.
+
+        An answer in the journal is taken before any route is asked. If the texts are too long
         together, or one of them is blocked, they are asked about in halves.
         """
-        asked = [
-            (caller, self._pose(caller.route, texts, n_picks, vote)) for caller in self._callers
-        ]
-        for caller, posed in asked:
-            answer = caller.recall(posed)
+        requests = [self._request(route, texts, n_picks, vote) for route in self._routes]
+        if len(requests) > 1:
+            for request in requests:
+                answer = await self._gateway.lookup(request)
+                if isinstance(answer, Answer):
+                    return self._judgement(answer, request.alias)
+        for request in requests:
+            answer = await self._gateway.ask(request)
             if isinstance(answer, Answer):
-                return self._ruling(caller.route, posed, answer)
-        for caller in self._callers:  # a route that stands in is not to fail when it is needed
-            caller.prepare()
-        for caller, posed in asked:
-            told = await caller.answer(posed)
-            if isinstance(told, Answer):
-                return self._ruling(caller.route, posed, told)
-            if told.is_of_the_text:
-                return await self._rule_halves(texts, n_picks, vote, told)
-        return Ruling()
+                return self._judgement(answer, request.alias)
+            if answer.may_need_fewer_texts:
+                return await self._judge_halves(texts, n_picks, vote, answer)
+        return Judgement()
 
-    async def close(self) -> None:
-        """Close the connections to the providers."""
-        for caller in self._callers:
-            await caller.close()
-
-    async def _rule_halves(
-        self, texts: Sequence[str], n_picks: int, vote: int, why: NoAnswer
-    ) -> Ruling:
-        """The picks of both halves in turn; of two winners for one pick a third answer decides."""
-        if len(texts) == 1:
-            return Ruling(aside=(Aside(0, why),))
-        middle = -(-len(texts) // 2)
-        first = await self.rule(texts[:middle], min(n_picks, middle), vote)
-        second = _shift(
-            await self.rule(texts[middle:], min(n_picks, len(texts) - middle), vote), middle
+    async def _judge_halves(
+        self, texts: Sequence[str], n_picks: int, vote: int, reason: NoAnswer
+    ) -> Judgement:
+        """Return the picks of both halves in turn; a third answer decides between two winners."""
+        n = len(texts)
+        if n == 1:
+            return Judgement(set_aside={0: reason})
+        middle = -(-n // 2)
+        halves = [
+            (await self.judge(texts[start:end], min(n_picks, end - start), vote)).renumbered(
+                range(start, end)
+            )
+            for start, end in ((0, middle), (middle, n))
+        ]
+        picks = _in_turn(*(half.picks for half in halves))
+        reason_of = dict(chain(*(zip(half.picks, half.reasons, strict=True) for half in halves)))
+        answers = halves[0].answers + halves[1].answers
+        if n_picks == 1 and len(picks) == 2 < n:
+            final = await self.judge([texts[i] for i in picks], 1, vote)
+            answers += final.answers
+            picks = list(final.renumbered(picks).picks) or picks
+        picks = picks[:n_picks]
+        return Judgement(
+            tuple(picks),
+            tuple(reason_of[i] for i in picks),
+            answers,
+            {**halves[0].set_aside, **halves[1].set_aside},
         )
-        named = tuple(_in_turn(first.named, second.named))
-        bought = first.bought + second.bought
-        if n_picks == 1 and len(named) == 2 < len(texts):
-            final = await self.rule([texts[each.at] for each in named], 1, vote)
-            named = tuple(named[each.at] for each in final.named) or named
-            bought += final.bought
-        return Ruling(named[:n_picks], bought, first.aside + second.aside)
 
-    def _pose(self, route: Route, texts: Sequence[str], n_picks: int, vote: int) -> Posed:
-        terms = self._terms
-        messages = terms.prompt.messages(texts, n_picks, rationale=terms.rationale)
-        key = answer_key(
-            model=route.model,
-            messages=messages,
-            temperature=route.temperature,
-            seed=terms.habits.seed,
-            max_tokens=terms.habits.max_answer_tokens,
-            schema=route.schema_use,
-            n_picks=n_picks,
-            rationale=terms.rationale,
-            vote=vote,
+    def _request(self, route: Route, texts: Sequence[str], n_picks: int, vote: int) -> Request:
+        """Return the request of a vote; the bytes of an earlier vote are asked for once more.
+
+        Votes differ by the order of their texts, but parts of them may not: halves, above all.
+        """
+        settings = self._settings
+        rationale = settings.rationale
+        request = make_request(
+            route,
+            settings.calls,
+            settings.prompt.messages(texts, n_picks, rationale=rationale),
+            answer_schema(len(texts), n_picks, rationale=rationale),
+            read=partial(parse_picks, n_candidates=len(texts), n_picks=n_picks),
+            reask_words=REASK_WORDS,
+            former_facts=partial(self._former_facts, texts, n_picks, vote),
         )
-        schema = answer_schema(len(texts), n_picks, rationale=terms.rationale)
-        read = partial(parse_picks, n_candidates=len(texts), n_picks=n_picks)
-        return Posed(key, messages, schema, read)
+        votes = self._votes_by_key[request.key]
+        votes.add(vote)
+        return replace(request, repeat=len(votes)) if len(votes) > 1 else request
 
-    def _ruling(self, route: Route, posed: Posed, answer: Answer) -> Ruling:
-        """What an answer says; it may have been bought when the route had another alias."""
-        bought = Bought.of(posed.key, answer)._replace(route=route.alias)
-        n_picks = len(answer.picks)
-        asked = self._terms.rationale
-        reasons = parse_reasons(answer.text, n_picks) if asked else [None] * n_picks
-        named = (Named(slot - 1, why) for slot, why in zip(answer.picks, reasons, strict=True))
-        return Ruling(tuple(named), (bought,), is_whole=True)
+    def _former_facts(self, texts: Sequence[str], n_picks: int, vote: int) -> dict[str, Any]:
+        settings = self._settings
+        prompt = settings.prompt.former or settings.prompt
+        messages = prompt.messages(texts, n_picks, rationale=settings.rationale)
+        facts = {"n_picks": n_picks, "rationale": settings.rationale, "vote": vote}
+        return {"messages": messages, **facts}
+
+    def _judgement(self, answer: Answer, alias: str) -> Judgement:
+        n_picks = len(answer.parsed)
+        has_reasons = self._settings.rationale
+        reasons = parse_reasons(answer.text, n_picks) if has_reasons else [None] * n_picks
+        return Judgement(
+            tuple(slot - 1 for slot in answer.parsed),
+            tuple(reasons),
+            (UsedAnswer.of(answer, alias),),
+            is_whole=True,
+        )
 
 
-def _shift(ruling: Ruling, by: int) -> Ruling:
-    """The same ruling on texts that stand so much later."""
-    return ruling._replace(
-        named=tuple(each._replace(at=each.at + by) for each in ruling.named),
-        aside=tuple(each._replace(at=each.at + by) for each in ruling.aside),
-    )
-
-
-def _in_turn(first: Sequence[Named], second: Sequence[Named]) -> Iterator[Named]:
-    for pair in zip_longest(first, second):
-        yield from (each for each in pair if each is not None)
+def _in_turn(first: Sequence[int], second: Sequence[int]) -> list[int]:
+    pairs = zip_longest(first, second)
+    return [pick for pair in pairs for pick in pair if pick is not None]

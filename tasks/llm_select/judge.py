@@ -1,137 +1,126 @@
-"""Models as the judge of questions, with the rubric in their place where they give no answer."""
+"""Models as the judge of questions; where they give no answer, the rubric picks."""
 
 from collections.abc import Callable, Iterable, Sequence
 
 from tasks.lib.gateway.fence import shorten
-from tasks.lib.gateway.ledger import Till
+from tasks.lib.gateway.lookup import Asks
 from tasks.lib.gateway.routes import Route
-from tasks.lib.gateway.workers import WAITING_PER_CALL, Crowd
-from tasks.lib.journal.journal import Journal
+from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool
 from tasks.lib.prompts.quota import Take
 from tasks.lib.rubric.rubric import choose
-from tasks.llm_select.attention_checks import plant
-from tasks.llm_select.cascade import Panel, Ruling, Terms
-from tasks.llm_select.verdicts import Candidates, Method, Question, SetAside, Verdict, Vote
+from tasks.llm_select.attention_checks import insert
+from tasks.llm_select.cascade import Judgement, JudgeSettings, RouteCascade
+from tasks.llm_select.verdicts import Ballot, Members, PickMethod, Question, Verdict
 from tasks.llm_select.votes import as_ballot, combine, is_settled, n_useful, order
 
 
-class ModelJudge:
+class Judge:
     """Lets models pick, within one event loop.
 
-    Every answer is looked for in the journal first, and is in it before it counts. Each question
-    goes to the first route; where that gives no answer, to the next; then to the rubric.
+    Each question goes to the first route; if that gives no answer, to the next; then to the
+    rubric.
 
     Args:
-        routes: Whose models to ask, in this order.
-        terms: What to ask, and how.
-        texts: Gives the texts of candidates, in their order.
-        journal: Where answers are kept and spending is booked.
+        gateway: Whom to ask.
+        routes: Of the gateway, in the order in which they are asked.
+        settings: What to ask.
+        texts: Returns the texts of candidates, in their order.
         advance: Called for each question that has its verdict.
     """
 
     def __init__(
         self,
+        gateway: Asks,
         routes: Sequence[Route],
-        terms: Terms,
-        texts: Callable[[Candidates], Sequence[str]],
-        journal: Journal,
-        advance: Callable[[], None],
+        settings: JudgeSettings,
+        texts: Callable[[Members], Sequence[str]],
+        advance: Callable[[], None] = lambda: None,
     ) -> None:
-        self._terms, self._texts = terms, texts
-        self._method = Method.RUBRIC if routes[0].is_rubric else Method.LLM
-        limit = WAITING_PER_CALL * terms.habits.concurrency
-        self._crowd = Crowd(self._judge, limit=limit, advance=advance)
-        self._till = Till(journal, self._crowd.stopping)
-        self._panel = Panel(routes, terms, self._till)
+        self._gateway, self._routes = gateway, routes
+        self._settings, self._texts = settings, texts
+        self._method = PickMethod.RUBRIC if routes[0].is_rubric else PickMethod.LLM
+        limit = WAITING_PER_CALL * settings.calls.concurrency
+        self._pool = TaskPool(self._judge, limit=limit, advance=advance, stopping=gateway.stopping)
 
     async def __call__(self, questions: Iterable[Question]) -> list[Verdict | None]:
-        """A verdict on each question, in their order; texts are read when it is their turn.
+        """Return a verdict on each question, in their order; texts are read when their turn comes.
 
-        Once the cap is reached, None stands for a question that was left, and those that were not
-        even looked at are missing at the end.
+        Once the cap is reached, None stands for a question that was left; those that were not
+        begun are missing at the end.
 
         Raises:
             LLMError: A provider refuses, or none can be reached; answers so far are kept.
             ParamError: A route's provider or price is unknown, or its key is not set.
         """
-        return await self._crowd.answers(questions)
-
-    async def close(self) -> None:
-        """Close the connections, and tell in one line which calls failed."""
-        await self._panel.close()
-        self._till.tell()
+        return await self._pool.answers(questions)
 
     async def _judge(self, question: Question) -> Verdict:
-        """The verdict of all votes on a question."""
-        limit = self._terms.max_candidate_chars
-        texts = [shorten(text, limit) for text in self._texts(question.candidates)]
-        attention_check = question.attention_check
-        attention_check_slot = None
-        if attention_check is not None:
-            texts, attention_check_slot = plant(texts, attention_check.kind, attention_check.seed)
-        terms = (
-            self._terms
-            if attention_check is None
-            else self._terms._replace(votes=1, take=Take.FIRST)
-        )
-        n_votes = n_useful(len(texts), terms.votes)
-        n_ranks = terms.n_ranks(len(texts), question.n_picks)
-        n_wanted = question.n_picks if terms.take is Take.FIRST else len(texts)
-        votes: list[Vote] = []
-        rulings: list[Ruling] = []
-        for number in range(1, n_votes + 1):
-            shown = order(len(texts), number, n_votes)
-            ruling = await self._panel.rule([texts[i] for i in shown], n_ranks, number)
-            rulings.append(_unturned(ruling, shown))
-            votes += _votes(ruling, shown)
-            if is_settled([vote.ballot for vote in votes], n_votes, n_wanted):
-                break
-        verdict = self._verdict(texts, n_wanted, votes, rulings)
-        kept = terms.take.ranks(n_wanted, question.n_picks)
+        """Return the verdict of all votes on a question."""
+        settings, n_picks = self._settings, question.n_picks
+        max_chars = settings.max_candidate_chars
+        texts = [shorten(text, max_chars) for text in self._texts(question.candidates)]
+        check, check_slot = question.attention_check, None
+        if check is not None:
+            texts, check_slot = insert(texts, check.kind, check.seed)
+            settings = settings._replace(votes=1, take=Take.FIRST)
+        n_ranked = n_picks if settings.take is Take.FIRST else len(texts)
+        ballots, judgements = await self._vote(texts, n_picks, n_ranked, settings)
+        verdict = self._verdict(texts, n_ranked, ballots, judgements)
+        kept = settings.take.ranks(n_ranked, n_picks)
         return verdict._replace(
             slots=verdict.slots[kept],
             methods=verdict.methods[kept],
             reasons=verdict.reasons[kept],
-            attention_check_slot=attention_check_slot,
+            attention_check_slot=check_slot,
         )
+
+    async def _vote(
+        self, texts: list[str], n_picks: int, n_ranked: int, settings: JudgeSettings
+    ) -> tuple[list[Ballot], list[Judgement]]:
+        """Show the texts in one order after another, until further votes are of no use."""
+        cascade = RouteCascade(self._gateway, self._routes, settings)
+        n_votes = n_useful(len(texts), settings.votes)
+        n_asked = settings.n_ranks(len(texts), n_picks)
+        ballots: list[Ballot] = []
+        judgements: list[Judgement] = []
+        for vote in range(1, n_votes + 1):
+            shown = order(len(texts), vote, n_votes)
+            judgement = await cascade.judge([texts[i] for i in shown], n_asked, vote)
+            judgements.append(judgement.renumbered(shown))
+            if judgement.picks:
+                slots = tuple(i + 1 for i in judgement.picks)
+                ranking = as_ballot(slots, shown)
+                ballots.append(Ballot(len(shown), slots, ranking, judgement.is_whole))
+            if is_settled([ballot.ranking for ballot in ballots], n_votes, n_ranked):
+                break
+        return ballots, judgements
 
     def _verdict(
-        self, texts: list[str], n_picks: int, votes: list[Vote], rulings: list[Ruling]
+        self,
+        texts: list[str],
+        n_ranked: int,
+        ballots: list[Ballot],
+        judgements: list[Judgement],
     ) -> Verdict:
-        """What the votes come to; the rubric fills up what they leave open."""
-        voted = combine([vote.ballot for vote in votes], texts, n_picks)
-        aside = {each.at + 1: each.why.value for ruling in rulings for each in ruling.aside}
-        reasons = {e.at + 1: e.reason for ruling in reversed(rulings) for e in ruling.named}
-        n_left = n_picks - len(voted)
-        slots = voted + (_others(texts, {*voted}, {*aside})[:n_left] if n_left else ())
-        methods = [self._method] * len(voted) + [Method.FALLBACK] * n_left
+        """Return the result of the votes; the rubric fills up what they leave open."""
+        voted = combine([ballot.ranking for ballot in ballots], texts, n_ranked)
+        set_aside = {i + 1: why.value for j in judgements for i, why in j.set_aside.items()}
+        reasons: dict[int, str | None] = {}
+        for judgement in reversed(judgements):
+            reasons |= zip((i + 1 for i in judgement.picks), judgement.reasons, strict=True)
+        n_open = n_ranked - len(voted)
+        slots = voted + (_others(texts, {*voted}, {*set_aside})[:n_open] if n_open else ())
         return Verdict(
-            slots,
-            tuple(methods),
-            tuple(reasons.get(slot) for slot in slots),
-            tuple(votes),
-            tuple(bought for ruling in rulings for bought in ruling.bought),
-            tuple(SetAside(*each) for each in sorted(aside.items())),
+            slots=slots,
+            methods=(self._method,) * len(voted) + (PickMethod.FALLBACK,) * n_open,
+            reasons=tuple(reasons.get(slot) for slot in slots),
+            ballots=tuple(ballots),
+            answers=tuple(answer for judgement in judgements for answer in judgement.answers),
+            set_aside=dict(sorted(set_aside.items())),
         )
 
 
-def _votes(ruling: Ruling, shown: Sequence[int]) -> list[Vote]:
-    """The vote that a ruling is, if it names anything."""
-    if not ruling.named:
-        return []
-    slots = tuple(each.at + 1 for each in ruling.named)
-    return [Vote(len(shown), slots, as_ballot(slots, shown), ruling.is_whole)]
-
-
-def _unturned(ruling: Ruling, shown: Sequence[int]) -> Ruling:
-    """The ruling with its texts' places in the prompt's own order."""
-    return ruling._replace(
-        named=tuple(each._replace(at=shown[each.at]) for each in ruling.named),
-        aside=tuple(each._replace(at=shown[each.at]) for each in ruling.aside),
-    )
-
-
-def _others(texts: Sequence[str], named: set[int], aside: set[int]) -> tuple[int, ...]:
-    """The slots that no vote names, as the rubric ranks them; those set aside come last."""
+def _others(texts: Sequence[str], named: set[int], set_aside: set[int]) -> tuple[int, ...]:
+    """Return the slots that no vote names, as the rubric ranks them; those set aside come last."""
     ranked = [slot for slot in choose(texts, len(texts)) if slot not in named]
-    return tuple(sorted(ranked, key=lambda slot: slot in aside))
+    return tuple(sorted(ranked, key=lambda slot: slot in set_aside))

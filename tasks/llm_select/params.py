@@ -1,29 +1,29 @@
-"""The section llm_select of params.yaml: what is asked, of whom, how, and for how much."""
+"""The section llm_select of params.yaml: what to ask, whom, how, and at what price."""
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, Budgets, Params, load_section, load_seed
-from tasks.lib.gateway.endpoint import Habits
 from tasks.lib.gateway.fence import NOTE_CHARS
 from tasks.lib.gateway.local_server import require_local
-from tasks.lib.gateway.prompt import read_prompt
+from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import Route, load_chain, require_key
 from tasks.lib.journal.models import answer_key
 from tasks.lib.prompts.plan import Round
 from tasks.lib.prompts.quota import Take
-from tasks.llm_select.cascade import Terms
+from tasks.llm_select.cascade import JudgeSettings
+from tasks.llm_select.prompt import Prompt, read_prompt
 
 FRAME_TOKENS, PICK_TOKENS, REASON_TOKENS = 16, 4, 40  # of an answer; a sentence has 25 words
 
 
 class LlmSelect(Params):
-    """How many records to select, whom to ask, how, and what it may cost."""
+    """Section llm_select: how many records to select, whom to ask, how, and what it may cost."""
 
     budget: Budgets
     take: Annotated[Take, Field(strict=False)]  # YAML has strings only
@@ -42,75 +42,101 @@ class LlmSelect(Params):
 
 
 def check(values: Mapping[str, Any]) -> LlmSelect:
-    """The section llm_select, and what it names: the routes, their keys and the prompt file.
+    """Check the section llm_select and what it names: routes, their keys and the prompt file.
 
     Raises:
-        ParamError: Something of it is not as it should be.
+        ParamError: One of them is wrong.
     """
     params = load_section(values, "llm_select", LlmSelect)
     load_seed(values)
     for route in load_chain(values, params.route, params.fallback_routes):
         require_key(route)
-        if route.deployments[0].is_embedded:
+        if route.deployments[0].is_local:
             require_local()
     read_prompt(Path(params.prompt))
     return params
 
 
-def read_terms(params: LlmSelect, seed: int, root: Path = Path()) -> Terms:
-    """What is asked, and how; the prompt file is looked for from `root`.
+def read_settings(params: LlmSelect, seed: int, root: Path = Path()) -> JudgeSettings:
+    """Return what is asked, and how; the prompt file is relative to `root`.
 
     Raises:
-        ParamError: The prompt file is not as it should be.
+        ParamError: The prompt file cannot be used.
     """
-    habits = Habits(
-        seed,
-        params.max_answer_tokens,
-        params.max_attempts,
-        params.timeout_s,
-        params.concurrency,
-    )
-    return Terms(
-        read_prompt(root / params.prompt),
-        params.rationale,
-        params.votes,
-        params.max_candidate_chars,
-        habits,
-        params.take,
+    return JudgeSettings(
+        prompt=read_prompt(root / params.prompt),
+        rationale=params.rationale,
+        votes=params.votes,
+        max_candidate_chars=params.max_candidate_chars,
+        calls=CallSettings(
+            seed=seed,
+            max_answer_tokens=params.max_answer_tokens,
+            max_attempts=params.max_attempts,
+            timeout_s=params.timeout_s,
+            concurrency=params.concurrency,
+        ),
+        take=params.take,
     )
 
 
-def check_answer_room(terms: Terms, plan: Sequence[Round]) -> None:
-    """Refuse to pay for answers that would be cut off: all ranks of a prompt have to fit into one.
+def check_answer_room(settings: JudgeSettings, rounds: Sequence[Round]) -> None:
+    """Refuse to pay for answers that would be cut off: each must hold all ranks of its prompt.
 
     Raises:
-        ParamError: max_answer_tokens is too small for those of some round.
+        ParamError: max_answer_tokens is too small for the answers of some round.
     """
     n_ranks = max(
-        terms.n_ranks(-(-this.n_candidates // this.n_prompts), -(-this.n_picks // this.n_prompts))
-        for this in plan
+        settings.n_ranks(
+            -(-size.n_candidates // size.n_prompts), -(-size.n_picks // size.n_prompts)
+        )
+        for size in rounds
     )
-    needed = FRAME_TOKENS + n_ranks * (PICK_TOKENS + (REASON_TOKENS if terms.rationale else 0))
-    if terms.habits.max_answer_tokens < needed:
+    needed = FRAME_TOKENS + n_ranks * (PICK_TOKENS + REASON_TOKENS * settings.rationale)
+    room = settings.calls.max_answer_tokens
+    if room < needed:
         raise ParamError(
-            f"llm_select.max_answer_tokens is {terms.habits.max_answer_tokens}, and an answer "
-            f"names {n_ranks} slots{' with a sentence on each' if terms.rationale else ''}: it "
-            "would be cut off",
+            f"llm_select.max_answer_tokens is {room}, and an answer names {n_ranks} "
+            f"slots{' with a sentence on each' if settings.rationale else ''}: it would be cut off",
             where=PARAMS_FILE,
-            fix=f"Set it to {needed} at least.",
+            fix=f"Set it to {needed} or more.",
         )
 
 
-def selection_name(
-    params: LlmSelect, terms: Terms, routes: Sequence[Route], prompts_file: Path
-) -> str:
-    """The same for all runs that ask the same questions: they share one cap."""
-    how = ("max_usd", "max_attempts", "timeout_s", "concurrency")
-    named = ("prompt", "route", "fallback_routes")  # by words and models below: names may change
-    return answer_key(
-        prompts=sha256(prompts_file.read_bytes()).hexdigest(),
-        words=[part.template for part in (terms.prompt.system, terms.prompt.user)],
-        models=[route.model for route in routes],
-        seed=terms.habits.seed,
-        **params.model_dump(exclude={*how, *named}),
+class SelectionNames(NamedTuple):
+    """The name under which a selection's spending is capped, and the one in journal version 2."""
+
+    name: str
+    former: str
+
+
+def selection_names(
+    params: LlmSelect, settings: JudgeSettings, routes: Sequence[Route], prompts_file: Path
+) -> SelectionNames:
+    """Return names that are the same for all runs that ask the same questions: they share a cap.
+
+    A former name did not tell temperatures and schemas apart.
+    """
+    how = {"max_usd", "max_attempts", "timeout_s", "concurrency"}
+    by_content = {"prompt", "route", "fallback_routes"}  # by words and models: names may change
+    asked = params.model_dump(exclude=how | by_content)
+    shared = {
+        "prompts": sha256(prompts_file.read_bytes()).hexdigest(),
+        "models": [route.model for route in routes],
+        "seed": settings.calls.seed,
+    }
+    former = dict(asked) | {"canaries": asked["attention_checks"]}
+    del former["attention_checks"]
+    return SelectionNames(
+        answer_key(
+            words=_words(settings.prompt),
+            temperatures=[route.temperature for route in routes],
+            schemas=[route.schema_use for route in routes],
+            **shared,
+            **asked,
+        ),
+        answer_key(words=_words(settings.prompt.former or settings.prompt), **shared, **former),
     )
+
+
+def _words(prompt: Prompt) -> list[str]:
+    return [prompt.system.template, prompt.user.template]

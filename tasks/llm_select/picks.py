@@ -1,7 +1,7 @@
-"""A model's words as picks: the only thing that is read out of an answer to a prompt.
+"""Picks in the reply of a model: the only thing that is read out of it.
 
-Asked for is ``{"picks": [3, 5]}``. Models also fence it as code, talk before and after it, leave
-the object out or write ``[3], [5]``; where what they mean is beyond doubt, it is taken.
+It is asked for ``{"picks": [3, 5]}``. Models also fence it as code, talk before and after it, omit
+the object or write ``[3], [5]``. Such a form is accepted if its meaning is beyond doubt.
 """
 
 import re
@@ -9,8 +9,8 @@ from typing import Any
 
 from tasks.lib.gateway.reply_json import (
     MAX_CHARS,
-    AnswerFault,
-    Unreadable,
+    ReplyProblem,
+    UnusableReply,
     json_objects,
     without_thoughts,
 )
@@ -30,7 +30,7 @@ _SLOT = re.compile(r"(?:slot|candidate)?[\s#]*(\d+)", re.IGNORECASE)
 
 
 def answer_schema(n_candidates: int, n_picks: int, *, rationale: bool = False) -> dict[str, Any]:
-    """The JSON schema of an answer: an object, since providers refuse a list at the top."""
+    """Return the JSON schema of a reply: an object, since providers refuse a list at the top."""
     slot = {"type": "integer", "minimum": 1, "maximum": n_candidates}
     picks = {"type": "array", "items": slot, "minItems": n_picks, "maxItems": n_picks}
     properties: dict[str, Any] = {PICKS: picks}
@@ -46,25 +46,25 @@ def answer_schema(n_candidates: int, n_picks: int, *, rationale: bool = False) -
     }
 
 
-def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | Unreadable:
-    """The slots that an answer picks, the best first, or what is wrong with it.
+def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | UnusableReply:
+    """Return the slots that a reply picks, the best first, or what is wrong with it.
 
-    A list is `n_picks` different slots from 1 to `n_candidates`. Of a longer one the first
-    `n_picks` are taken, since the best come first. Of several answers the last one counts, and
-    an object with picks before any other list. Never raises, whatever the text is.
+    The list has `n_picks` different slots from 1 to `n_candidates`. Of a longer list the first
+    `n_picks` are taken, since the best come first. Of several lists the last one counts, and an
+    object with picks counts before any other list. Never raises, for any text.
     """
     text = without_thoughts(text[-MAX_CHARS:]).strip()
     if not text:
-        return Unreadable(AnswerFault.EMPTY, "it holds no text")
+        return UnusableReply(ReplyProblem.EMPTY, "it holds no text")
     values = _find_list(text)
     if values is None:
-        return Unreadable(AnswerFault.NO_LIST, f"no list of slots in {text[:80]!r}")
+        return UnusableReply(ReplyProblem.NO_LIST, f"no list of slots in {text[:80]!r}")
     slots = [_slot(value) for value in values[:n_picks]]
-    return _first_fault(slots, n_candidates, n_picks) or [slot for slot in slots if slot]
+    return _first_problem(slots, n_candidates, n_picks) or [slot for slot in slots if slot]
 
 
 def parse_reasons(text: str, n_picks: int) -> list[str | None]:
-    """What an answer says of each of its picks; None where it says nothing. Never raises."""
+    """Return the reason for each pick of a reply, None if it gives none. Never raises."""
     objects = list(json_objects(without_thoughts(text[-MAX_CHARS:])))
     given = next((o[REASONS] for o in reversed(objects) if REASONS in o), None)
     given = given if isinstance(given, list) else []
@@ -72,21 +72,27 @@ def parse_reasons(text: str, n_picks: int) -> list[str | None]:
     return (reasons + [None] * n_picks)[:n_picks]
 
 
-def _first_fault(slots: list[int | None], n_candidates: int, n_picks: int) -> Unreadable | None:
+def _first_problem(
+    slots: list[int | None], n_candidates: int, n_picks: int
+) -> UnusableReply | None:
     for i, slot in enumerate(slots):
         if slot is None:
-            return Unreadable(AnswerFault.NOT_A_SLOT, f"number {i + 1} of the list is no slot")
+            return UnusableReply(
+                ReplyProblem.NOT_A_SLOT, f"number {i + 1} of the list is not a slot"
+            )
         if not 1 <= slot <= n_candidates:
-            return Unreadable(AnswerFault.OUT_OF_RANGE, f"a slot is not among 1 to {n_candidates}")
+            return UnusableReply(
+                ReplyProblem.OUT_OF_RANGE, f"a slot is not among 1 to {n_candidates}"
+            )
         if slot in slots[:i]:
-            return Unreadable(AnswerFault.REPEATED, f"slot {slot} is picked twice")
+            return UnusableReply(ReplyProblem.REPEATED, f"slot {slot} is picked twice")
     if len(slots) < n_picks:
-        return Unreadable(AnswerFault.TOO_FEW, f"{len(slots)} picked, {n_picks} wanted")
+        return UnusableReply(ReplyProblem.TOO_FEW, f"{len(slots)} picked, {n_picks} expected")
     return None
 
 
 def _find_list(text: str) -> list[Any] | None:
-    """The values of the last thing in the text that can only be meant as the picks."""
+    """Return the last list in the text that can only be meant as the picks, or None."""
     for value in reversed(list(json_objects(text))):
         picks = value.get(PICKS)
         if isinstance(picks, list):
@@ -104,7 +110,7 @@ def _find_list(text: str) -> list[Any] | None:
 
 
 def _slot(value: Any) -> int | None:
-    """The slot that a JSON value names: a whole number, or text with nothing but one in it."""
+    """Return the slot that a JSON value names: a whole number, or a text with just one; or None."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):

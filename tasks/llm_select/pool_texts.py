@@ -1,4 +1,4 @@
-"""The pool on disk: its texts one by one, its records as a table, never all of them in memory."""
+"""The pool on disk: its texts one by one, its records as a table, never all in memory."""
 
 import os
 import tempfile
@@ -22,14 +22,14 @@ Rows = NDArray[np.int64]
 class PoolFile:
     """Records by their row in pool.parquet.
 
-    Texts are copied once into an unnamed file of the system's folder for temporary files, where
-    each can be read alone: Parquet would decode 65,536 rows for one.
+    Texts are copied once into an unnamed temporary file, from which each can be read alone;
+    Parquet would decode 65,536 rows for one text.
 
     Attributes:
         ids: The record ids, 16 characters each.
 
     Raises:
-        DataError: The file is not Parquet or not a pool.
+        DataError: The file is not Parquet, or not a pool.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class PoolFile:
         np.cumsum(lengths, out=lengths)
 
     def texts(self, rows: Rows) -> list[str]:
-        """What each of the records says: instruction, then input."""
+        """Return the text of each record: instruction, then input."""
         starts, ends = self._bounds[rows].tolist(), self._bounds[rows + 1].tolist()
         return [
             os.pread(self._texts, end - start, start).decode()
@@ -61,12 +61,12 @@ class PoolFile:
         ]
 
     def records(self, rows: Rows) -> pa.Table:
-        """The records of the rows, in the order given, in the columns of a pool."""
+        """Return the records of the rows, in the order given, with the columns of a pool."""
         order = np.argsort(rows, kind="stable")
         ascending = rows[order]
-        found, first = [], 0
+        batches, first = [], 0
         for batch in read_batches(self._path, POOL, POOL.names, BATCH_ROWS):
             low, high = np.searchsorted(ascending, [first, first + len(batch)])
-            found.append(batch.take(ascending[low:high] - first))
+            batches.append(batch.take(ascending[low:high] - first))
             first += len(batch)
-        return pa.Table.from_batches(found, POOL).take(np.argsort(order))
+        return pa.Table.from_batches(batches, POOL).take(np.argsort(order))

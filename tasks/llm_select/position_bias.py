@@ -1,12 +1,12 @@
-"""Whether a judge goes by the slot: what it picked, against what slots alone would explain.
+"""Whether a judge prefers certain slots, and how often its votes agree.
 
-`PositionBias` wants shuffled candidates, so that each stands in each slot by chance, and one ballot
-a prompt: several votes on the same candidates are no independent trials. `Agreement` wants all
-of a prompt's votes.
+`PositionBias` needs shuffled candidates, so that the slot of each is random, and one ballot a
+prompt: several votes on the same candidates are not independent trials. `Agreement` needs all
+votes on a prompt.
 
 The test is Pearson's chi-square in the general form for trials that differ (Rao, *Linear
 Statistical Inference*, 1973, 6b.2): here prompts of different sizes. With prompts of one size it
-is the usual sum of (observed - expected)² / expected with one degree of freedom less than there
+is the usual sum of (observed - expected)² / expected with one degree of freedom fewer than there
 are slots. Agreement is the mean over prompts of Fleiss's pairwise agreement (Fleiss 1971), and
 kappa corrects it for chance with free margins, 1 / n (Brennan & Prediger 1981), since a slot of
 one prompt is not the same category as that of another.
@@ -21,42 +21,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.llm_select.votes import Ballot
+from tasks.llm_select.votes import Ranking
 
-MIN_EXPECTED = 5  # first choices in a cell of the test, Cochran's rule
-DIGITS = 6  # of what is reported; the last bits differ between processors
+MIN_EXPECTED = 5  # first choices in each cell of the test: Cochran's rule
+DIGITS = 6  # of reported numbers; the last bits differ between processors
 
 Floats = NDArray[np.float64]
 
 
 class PositionBias:
-    """First choices by slot, added up prompt by prompt."""
+    """Counts first choices by slot, prompt by prompt."""
 
     def __init__(self) -> None:
         self._first: Counter[int] = Counter()
         self._sizes: Counter[int] = Counter()
 
     def add(self, n_candidates: int, picks: Sequence[int]) -> None:
-        """Count one prompt: its size, and the slots as shown that were picked, the best first.
+        """Count one prompt: its size, and the picked slots as they were shown, the best first.
 
-        A prompt without picks, or of one candidate, tells nothing and is left out.
+        A prompt without picks, or with one candidate, is ignored.
         """
         if picks and n_candidates > 1:
             self._first[picks[0]] += 1
             self._sizes[n_candidates] += 1
 
     def summary(self) -> dict[str, Any]:
-        """What to report, ready for JSON, floats rounded to 6 digits.
-
-        ``observed`` and ``expected`` are first choices by slot, from slot 1; expected is what a
-        judge gives that is blind to slots, 1 / n to each slot of a prompt of n.
-        ``position_bias`` is the total variation distance between the two as shares: the part of the
-        first choices that would have to move to another slot, from 0 to 1.
-        ``position_bias_by_chance`` is what a judge blind to slots shows on average in
-        as many prompts. ``p_value`` is the chance that one shows a chi-square as large; it is
-        None, as are ``chi_square`` and the degrees of
-        freedom ``df``, where there are too few prompts for the test.
-        """
+        """Return the fields of `SlotChoices` but `is_shuffled`, floats rounded to 6 digits."""
         n_prompts = self._sizes.total()
         n_slots = max(self._sizes, default=0)
         observed = np.array([self._first[slot] for slot in range(1, n_slots + 1)], dtype=float)
@@ -77,22 +67,22 @@ class PositionBias:
 
 
 class Agreement:
-    """How far the votes on a prompt have the same first pick.
+    """Counts how often the votes on a prompt have the same first pick.
 
     Args:
-        n_votes: How many votes a prompt gets unless it is settled before.
+        n_votes: Votes on a prompt, unless it is settled earlier.
     """
 
     def __init__(self, n_votes: int) -> None:
         self._n_certain = n_votes // 2 + 1
         self._n_prompts, self._same, self._chance = 0, 0.0, 0.0
 
-    def add(self, n_candidates: int, ballots: Sequence[Ballot]) -> None:
+    def add(self, n_candidates: int, ballots: Sequence[Ranking]) -> None:
         """Count one prompt: its size, and its ballots in the order of its votes.
 
-        Only those count that are cast whatever they say, so that stopping where votes agree does
-        not raise the agreement. A prompt with fewer than two ballots, or of one candidate, is
-        left out.
+        Only votes that are cast in any case count, so that stopping after votes that agree does
+        not raise the agreement. A prompt with fewer than two ballots, or with one candidate, is
+        ignored.
         """
         firsts = [ballot[0] for ballot in ballots[: self._n_certain]]
         pairs = [a == b for a, b in combinations(firsts, 2)]
@@ -102,12 +92,7 @@ class Agreement:
             self._chance += 1 / n_candidates
 
     def summary(self) -> dict[str, Any]:
-        """What to report, ready for JSON, floats rounded to 6 digits; None without prompts.
-
-        ``same_first`` is the mean share of pairs of votes with the same first pick, ``by_chance``
-        the same for picks by lot, ``kappa`` where the first lies between chance (0) and always
-        (1). A judge that goes by the slot alone is below chance.
-        """
+        """Return the fields of `VoteAgreement`, floats rounded to 6 digits."""
         n, same, chance = self._n_prompts, self._same, self._chance
         return {
             "n_prompts": n,
@@ -118,17 +103,17 @@ class Agreement:
 
 
 def _tail(chi_square: float, df: int) -> float:
-    """The chance of a chi-square as large, rounded."""
+    """Return the probability of a chi-square at least as large, rounded."""
     from scipy.special import chdtrc  # noqa: PLC0415  a second less than scipy.stats
 
     return round(float(chdtrc(df, chi_square)), DIGITS)
 
 
 def _by_chance(sizes: Counter[int], n_slots: int) -> tuple[Floats, Floats]:
-    """Mean and covariance of first choices by slot, of a judge that is blind to slots.
+    """Return mean and covariance of first choices by slot for a judge that ignores slots.
 
     Args:
-        sizes: How many prompts there are of each size.
+        sizes: Number of prompts of each size.
         n_slots: The largest size.
 
     Returns:
@@ -142,10 +127,10 @@ def _by_chance(sizes: Counter[int], n_slots: int) -> tuple[Floats, Floats]:
 
 
 def _chi_square(observed: Floats, mean: Floats, covariance: Floats) -> tuple[float, int]:
-    """The statistic and its degrees of freedom, 0 where no test is possible.
+    """Return the statistic and its degrees of freedom, which are 0 if no test is possible.
 
-    The last slots are taken together until `MIN_EXPECTED` choices are expected there: few
-    prompts may have them.
+    The last slots, which few prompts may have, are combined until `MIN_EXPECTED` choices are
+    expected in them.
     """
     from_last = np.cumsum(mean[::-1])
     n_last = int(np.searchsorted(from_last, MIN_EXPECTED)) + 1
@@ -154,12 +139,12 @@ def _chi_square(observed: Floats, mean: Floats, covariance: Floats) -> tuple[flo
         return 0.0, 0
     cells = np.zeros((n_cells, len(mean)))
     cells[np.minimum(np.arange(len(mean)), n_cells - 1), np.arange(len(mean))] = 1
-    # A cell less than there are: the choices sum to the prompts, so the last one says nothing new.
+    # Without the last cell: the choices sum to the number of prompts, so it adds nothing.
     gap = (cells @ (observed - mean))[:-1]
     spread = (cells @ covariance @ cells.T)[:-1, :-1]
     return float(gap @ np.linalg.solve(spread, gap)), n_cells - 1
 
 
 def _share(distance: float, n_prompts: int) -> float | None:
-    """Half a sum of distances, of so many prompts; None of none."""
+    """Return half a sum of distances a prompt; None without prompts."""
     return round(float(distance) / 2 / n_prompts, DIGITS) if n_prompts else None

@@ -1,4 +1,4 @@
-"""A selection as the workspace and params.yaml set it up, before anybody is asked."""
+"""A selection as the workspace and params.yaml define it, before anybody is asked."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,10 +8,10 @@ from tasks.lib.core.params import load_section, load_seed
 from tasks.lib.core.stage import Stage
 from tasks.lib.gateway.routes import Route, load_chain
 from tasks.lib.prompts.geometry import check_budgets
-from tasks.lib.prompts.plan import Round, Rules, plan_rounds, read_rules
-from tasks.llm_select.candidates import Shown
-from tasks.llm_select.cascade import Terms
-from tasks.llm_select.params import LlmSelect, check_answer_room, read_terms
+from tasks.lib.prompts.plan import Round, TournamentPlan, plan_rounds, read_plan
+from tasks.llm_select.candidates import Candidates
+from tasks.llm_select.cascade import JudgeSettings
+from tasks.llm_select.params import LlmSelect, check_answer_room, read_settings
 
 
 class Setup(NamedTuple):
@@ -19,43 +19,47 @@ class Setup(NamedTuple):
 
     params: LlmSelect
     routes: list[Route]  # in the order in which they are asked
-    terms: Terms
-    shown: Shown
-    rules: Rules
-    plan: list[Round]
+    settings: JudgeSettings
+    candidates: Candidates
+    plan: TournamentPlan
+    rounds: list[Round]
 
     @classmethod
     def read(cls, stage: Stage, values: Mapping[str, Any], root: Path = Path()) -> Self:
-        """The selection that `values` ask for, with the prompts that the stage depends on.
+        """Read the selection that `values` ask for, about the prompts that the stage depends on.
 
-        The prompt file is looked for from `root`. Needs no key and no network.
+        The prompt file is relative to `root`. Needs no key and no network.
 
         Raises:
-            ParamError: A parameter is not as it should be, or asks for what the candidates do not
-                allow.
+            ParamError: A parameter is wrong, or asks for more than the candidates allow.
             DataError: The prompts are missing or not as the step cluster writes them.
         """
         params, seed = load_section(values, "llm_select", LlmSelect), load_seed(values)
-        shown = Shown.read(stage.dep("cluster/prompts.parquet"), stage.dep("ingest/pool.parquet"))
-        rules = read_rules(
+        candidates = Candidates.read(
+            stage.dep("cluster/prompts.parquet"), stage.dep("ingest/pool.parquet")
+        )
+        plan = read_plan(
             stage.dep("cluster/clusters.json"),
             params.budget,
             seed,
             n_attention_checks=params.attention_checks,
         )
-        return cls.of(values, shown, rules, root)
+        return cls.of(values, candidates, plan, root)
 
     @classmethod
-    def of(cls, values: Mapping[str, Any], shown: Shown, rules: Rules, root: Path) -> Self:
-        """Return the selection that `values` ask for, out of these prompts and by these rules.
+    def of(
+        cls, values: Mapping[str, Any], candidates: Candidates, plan: TournamentPlan, root: Path
+    ) -> Self:
+        """Return the selection that `values` ask for, of these candidates and by this plan.
 
         Raises:
             ParamError: As for `read`.
         """
         params = load_section(values, "llm_select", LlmSelect)
         routes = load_chain(values, params.route, params.fallback_routes)
-        check_budgets(rules.budgets, rules.mode, len(shown.rows), len(shown.prompts))
-        plan = plan_rounds(len(shown.rows), len(shown.prompts), rules)
-        terms = read_terms(params, rules.seed, root)
-        check_answer_room(terms, plan)
-        return cls(params, routes, terms, shown, rules, plan)
+        n_records, n_prompts = len(candidates.rows), len(candidates.prompts)
+        check_budgets(plan.budgets, plan.mode, n_records, n_prompts)
+        rounds = plan_rounds(n_records, n_prompts, plan)
+        settings = read_settings(params, plan.seed, root)
+        check_answer_room(settings, rounds)
+        return cls(params, routes, settings, candidates, plan, rounds)

@@ -1,6 +1,6 @@
-"""The selection by a judge: rounds of prompts, from all candidates to as many as the budget.
+"""The selection by a judge: rounds of prompts that narrow all candidates down to the budget.
 
-`verify` goes through it too, with a judge that only looks up what was answered.
+`verify` runs it too, with a judge that only looks up answers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,81 +9,81 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.prompts.compose import compose
-from tasks.lib.prompts.plan import Round, Rules, plan_rounds
+from tasks.lib.prompts.plan import Round, TournamentPlan, plan_rounds
 from tasks.lib.prompts.quota import prompt_order, quotas
-from tasks.llm_select.attention_checks import plan as plan_attention_checks
-from tasks.llm_select.verdicts import Candidates, Judge, Pick, Question, Selection, Verdict
+from tasks.llm_select.attention_checks import plan_checks
+from tasks.llm_select.verdicts import AskJudge, Members, Pick, Question, Selection, Verdict
 
 
 async def llm_select(
-    prompts: Sequence[Candidates], clusters: NDArray[np.int32], rules: Rules, judge: Judge
+    prompts: Sequence[Members], clusters: NDArray[np.int32], plan: TournamentPlan, judge: AskJudge
 ) -> Selection:
-    """Select `rules.budget` candidates by the judgement of `judge`, in as few rounds as will do.
+    """Select `plan.budget` candidates by the judgement of `judge`, in as few rounds as possible.
 
     The first picks of a round's prompts make up the prompts of the next round, until there are no
     more prompts than the smallest budget has picks. The same judgements give the same selection,
     and its first n records are the selection for each smaller budget n.
 
     Args:
-        prompts: The first round's prompts; no candidate stands in two, and together they hold
-            at least as many as are to be selected.
+        prompts: The first round's prompts; no candidate is in two, and together they have
+            at least as many candidates as are to be selected.
         clusters: int32, shape (n,), element i is the cluster of candidate i.
-        rules: How.
+        plan: The budgets, and how later prompts are composed.
         judge: Who picks.
     """
     first = list(prompts)
-    won: list[Pick] = []
+    round_picks: list[Pick] = []
     picks: list[Pick] = []
     selected: list[Pick] = []
-    plan = plan_rounds(sum(map(len, prompts)), len(prompts), rules)
-    for this in plan:
-        if this.round > 1:
-            winners = [pick.candidate for pick in won if pick.rank == 1]
-            prompts = next_prompts(winners, clusters, rules, this.round - 1)
+    rounds = plan_rounds(sum(map(len, prompts)), len(prompts), plan)
+    for size in rounds:
+        if size.round > 1:
+            winners = [pick.candidate for pick in round_picks if pick.rank == 1]
+            prompts = next_prompts(winners, clusters, plan, size.round - 1)
         sizes = np.array([len(prompt) for prompt in prompts])
-        won = await _hold(this, prompts, quotas(this.n_picks, sizes, rules.seed), judge)
-        picks += won
-        is_partial = len(won) < this.n_picks
-        place = np.argsort(prompt_order(sizes, rules.seed))
-        won_here = sorted(won, key=lambda pick: (pick.rank, place[pick.question.prompt - 1]))
-        selected = _in_front(won_here, selected)
-        if is_partial:  # winners of earlier rounds fill it up: they are paid for, too
-            return Selection(selected[: rules.budget], picks, plan, [], is_partial=True)
-    attention_checks = await _audit(first, plan[0], rules, judge)
-    return Selection(selected[: rules.budget], picks, plan, attention_checks, is_partial=False)
+        n_picks = quotas(size.n_picks, sizes, plan.seed)
+        round_picks = await run_round(size.round, prompts, n_picks, judge)
+        picks += round_picks
+        place = np.argsort(prompt_order(sizes, plan.seed))
+        ranked = sorted(round_picks, key=lambda pick: (pick.rank, place[pick.question.prompt - 1]))
+        selected = promote(ranked, selected)
+        if len(round_picks) < size.n_picks:  # winners of earlier rounds, also paid for, fill it up
+            return Selection(selected[: plan.budget], picks, rounds, [], is_partial=True)
+    checks = await ask_attention_checks(first, rounds[0], plan, judge)
+    return Selection(selected[: plan.budget], picks, rounds, checks, is_partial=False)
 
 
-def _in_front(picks: Sequence[Pick], others: Sequence[Pick]) -> list[Pick]:
-    """The picks, then the others, less those of the same candidates."""
+def promote(picks: Sequence[Pick], others: Sequence[Pick]) -> list[Pick]:
+    """Return the picks, then the others without those of the same candidates."""
     candidates = {pick.candidate for pick in picks}
     return [*picks, *(pick for pick in others if pick.candidate not in candidates)]
 
 
 def next_prompts(
-    winners: Sequence[int], clusters: NDArray[np.int32], rules: Rules, n_held: int
-) -> list[Candidates]:
-    """The prompts of the round after `n_held` rounds, made up of the winners of the last one.
+    winners: Sequence[int], clusters: NDArray[np.int32], plan: TournamentPlan, n_held: int
+) -> list[Members]:
+    """Return the prompts of the round after `n_held` rounds, made of the winners of the last one.
 
     Args:
         winners: Candidates, in the order of the prompts that picked them.
         clusters: int32, shape (n,), element i is the cluster of candidate i.
-        rules: How.
+        plan: How prompts are composed.
         n_held: Rounds so far.
     """
     won = np.array(winners)
-    n_prompts = -(-len(won) // rules.later_size)
-    groups = compose(clusters[won], n_prompts, rules.mode, rules.seed + n_held)
+    n_prompts = -(-len(won) // plan.final_prompt_size)
+    groups = compose(clusters[won], n_prompts, plan.mode, plan.seed + n_held)
     return [won[group] for group in groups]
 
 
-async def _hold(
-    this: Round, prompts: Sequence[Candidates], n_picks: NDArray[np.intp], judge: Judge
+async def run_round(
+    number: int, prompts: Sequence[Members], n_picks: NDArray[np.intp], judge: AskJudge
 ) -> list[Pick]:
-    """The picks of a round, by prompt and rank; fewer than planned when the judge was halted."""
+    """Return the picks of a round, by prompt and rank; fewer than planned if the judge stopped."""
 
     def questions() -> Iterator[Question]:
-        for i, candidates in enumerate(prompts):
-            yield Question(this.round, i + 1, candidates, int(n_picks[i]))
+        for i, members in enumerate(prompts):
+            yield Question(number, i + 1, members, int(n_picks[i]))
 
     verdicts = await judge(questions())
     return [
@@ -94,14 +94,14 @@ async def _hold(
     ]
 
 
-async def _audit(
-    prompts: Sequence[Candidates], this: Round, rules: Rules, judge: Judge
+async def ask_attention_checks(
+    prompts: Sequence[Members], size: Round, plan: TournamentPlan, judge: AskJudge
 ) -> list[tuple[Question, Verdict]]:
     """Ask questions of the first round once more, each with an attention check inserted."""
-    n_picks = max(1, this.n_picks // this.n_prompts)
+    n_picks = max(1, size.n_picks // size.n_prompts)
     questions = [
-        Question(this.round, each.prompt + 1, prompts[each.prompt], n_picks, each)
-        for each in plan_attention_checks(len(prompts), rules.n_attention_checks, rules.seed)
+        Question(size.round, check.prompt + 1, prompts[check.prompt], n_picks, check)
+        for check in plan_checks(len(prompts), plan.n_attention_checks, plan.seed)
     ]
     verdicts = await judge(questions)
     return [(q, v) for q, v in zip(questions, verdicts, strict=False) if v is not None]

@@ -1,105 +1,99 @@
-"""What the answers of a selection used, and what they say of the judge that gave them."""
+"""What the answers of a selection cost, and what they say about the judge that gave them."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import Any
 
+from tasks.lib.documents.usage import CheckCounts, RoundSize, SlotChoices, Usage, VoteAgreement
 from tasks.lib.gateway.routes import Route
 from tasks.lib.prompts.geometry import Mode
-from tasks.lib.prompts.plan import Rules
-from tasks.llm_select.attention_checks import Kind
+from tasks.lib.prompts.plan import TournamentPlan
+from tasks.llm_select.attention_checks import CheckKind
 from tasks.llm_select.position_bias import Agreement, PositionBias
-from tasks.llm_select.verdicts import Bought, Method, Question, Selection, Verdict
+from tasks.llm_select.verdicts import PickMethod, Question, Selection, UsedAnswer, Verdict
 
 USD_DIGITS = 9
 
 
-def usage(
-    selection: Selection, routes: Sequence[Route], rules: Rules, n_votes: int
-) -> dict[str, Any]:
-    """The document usage.json: the bill of the answers used, and the audit of the judge.
-
-    Failed calls are not in it: they differ from run to run, and stand in the journal. ``partial``
-    is None for a whole selection. ``slots`` counts the first vote of every prompt; in paper mode
-    its slots are clusters, so it tells nothing of the judge there. Usd of answers whose usage the
-    provider did not tell are upper bounds, and ``n_unknown_usage`` says how many.
-    """
+def make_usage(
+    selection: Selection, routes: Sequence[Route], plan: TournamentPlan, n_votes: int
+) -> Usage:
+    """Return the document usage.json of a selection."""
     verdicts = [pick.verdict for pick in selection.picks if pick.rank == 1]
-    audited = [verdict for _, verdict in selection.attention_checks]
-    bought = [each for verdict in (*verdicts, *audited) for each in verdict.bought]
+    checked = [verdict for _, verdict in selection.attention_checks]
+    answers = [answer for verdict in (*verdicts, *checked) for answer in verdict.answers]
     methods = Counter(pick.method for pick in selection.selected)
-    aside = Counter(each.reason for verdict in verdicts for each in verdict.aside)
-    return {
-        "route": routes[0].alias,
-        "fallback_routes": [route.alias for route in routes[1:]],
-        "model": routes[0].model,
-        "budget": rules.budget,
-        "selected": len(selection.selected),
-        "partial": "max_usd" if selection.is_partial else None,
-        "calls": len(bought),
-        "prompt_tokens": sum(each.prompt_tokens for each in bought),
-        "completion_tokens": sum(each.completion_tokens for each in bought),
-        "usd": round(sum(each.usd for each in bought), USD_DIGITS),
-        "n_unknown_usage": sum(each.is_bound for each in bought),
-        "answers": dict(Counter(each.route for each in bought)),
-        "answers_digest": _digest(bought),
-        "dropped_params": _left_out(bought),
-        "methods": {method.value: methods[method] for method in Method},
-        "set_aside": dict(aside),
-        "slots": _slots(selection, rules),
-        "agreement": _agreement(selection, n_votes),
-        "attention_checks": _attention_checks(selection.attention_checks),
-        "attention_checks_planned": rules.n_attention_checks,
-        "rounds": [this._asdict() for this in selection.rounds],
-    }
+    return Usage(
+        route=routes[0].alias,
+        fallback_routes=tuple(route.alias for route in routes[1:]),
+        model=routes[0].model,
+        budget=plan.budget,
+        selected=len(selection.selected),
+        partial="max_usd" if selection.is_partial else None,
+        calls=len(answers),
+        prompt_tokens=sum(answer.prompt_tokens for answer in answers),
+        completion_tokens=sum(answer.completion_tokens for answer in answers),
+        usd=round(sum(answer.usd for answer in answers), USD_DIGITS),
+        n_unknown_usage=sum(answer.is_upper_bound for answer in answers),
+        answers=Counter(answer.route for answer in answers),
+        answers_digest=_digest(answers),
+        dropped_params=_dropped_params(answers),
+        methods={method.value: methods[method] for method in PickMethod},
+        set_aside=Counter(why for verdict in verdicts for why in verdict.set_aside.values()),
+        slots=_slots(selection, plan),
+        agreement=_agreement(selection, n_votes),
+        attention_checks=_attention_checks(selection.attention_checks),
+        attention_checks_planned=plan.n_attention_checks,
+        rounds=tuple(RoundSize(**size._asdict()) for size in selection.rounds),
+    )
 
 
-def _digest(bought: Iterable[Bought]) -> str:
-    """64 hex digits of all answers used, by round and prompt, attention checks last."""
+def _digest(answers: Iterable[UsedAnswer]) -> str:
     digest = sha256()
-    for each in bought:
-        digest.update(f"{each.key} {each.digest}\n".encode())
+    for answer in answers:
+        digest.update(f"{answer.key} {answer.digest}\n".encode())
     return digest.hexdigest()
 
 
-def _left_out(bought: Iterable[Bought]) -> dict[str, list[str]]:
-    """By route, the parameters that its model does not take."""
-    found: dict[str, set[str]] = {}
-    for each in bought:
-        if each.left_out:
-            found.setdefault(each.route, set()).update(each.left_out)
-    return {route: sorted(names) for route, names in found.items()}
+def _dropped_params(answers: Iterable[UsedAnswer]) -> dict[str, tuple[str, ...]]:
+    names: dict[str, set[str]] = {}
+    for answer in answers:
+        if answer.dropped_params:
+            names.setdefault(answer.route, set()).update(answer.dropped_params)
+    return {route: tuple(sorted(dropped)) for route, dropped in names.items()}
 
 
-def _slots(selection: Selection, rules: Rules) -> dict[str, Any]:
-    audit = PositionBias()
+def _slots(selection: Selection, plan: TournamentPlan) -> SlotChoices:
+    bias = PositionBias()
     for pick in selection.picks:
-        votes = pick.verdict.votes
-        if pick.rank == 1 and votes and votes[0].is_whole:
-            audit.add(votes[0].n_candidates, votes[0].shown)
-    return {"is_shuffled": rules.mode is not Mode.PAPER, **audit.summary()}
+        ballots = pick.verdict.ballots
+        if pick.rank == 1 and ballots and ballots[0].is_whole:
+            bias.add(ballots[0].n_candidates, ballots[0].shown)
+    return SlotChoices(is_shuffled=plan.mode is not Mode.PAPER, **bias.summary())
 
 
-def _agreement(selection: Selection, n_votes: int) -> dict[str, Any]:
+def _agreement(selection: Selection, n_votes: int) -> VoteAgreement:
     agreement = Agreement(n_votes)
     for pick in selection.picks:
-        if pick.rank == 1 and pick.verdict.votes:
-            ballots = [vote.ballot for vote in pick.verdict.votes]
-            agreement.add(len(pick.question.candidates), ballots)
-    return agreement.summary()
+        if pick.rank == 1 and pick.verdict.ballots:
+            rankings = [ballot.ranking for ballot in pick.verdict.ballots]
+            agreement.add(len(pick.question.candidates), rankings)
+    return VoteAgreement(**agreement.summary())
 
 
-def _attention_checks(
-    attention_checks: Sequence[tuple[Question, Verdict]],
-) -> dict[str, dict[str, float]]:
-    """By kind, how many were shown, how many picked, and how many a lot would have picked."""
-    counts = {kind.value: {"shown": 0, "picked": 0, "by_chance": 0.0} for kind in Kind}
-    for question, verdict in attention_checks:
-        if question.attention_check is not None and verdict.votes:
-            count = counts[question.attention_check.kind]
-            count["shown"] += 1
-            count["picked"] += verdict.attention_check_slot in verdict.votes[0].shown
+def _attention_checks(checks: Sequence[tuple[Question, Verdict]]) -> dict[str, CheckCounts]:
+    shown: Counter[str] = Counter()
+    picked: Counter[str] = Counter()
+    by_chance: dict[str, float] = {}
+    for question, verdict in checks:
+        if question.attention_check is not None and verdict.ballots:
+            kind = question.attention_check.kind.value
+            shown[kind] += 1
+            picked[kind] += verdict.attention_check_slot in verdict.ballots[0].shown
             chance = min(1.0, question.n_picks / len(question.candidates))
-            count["by_chance"] = round(count["by_chance"] + chance, 6)
-    return {kind: count for kind, count in counts.items() if count["shown"]}
+            by_chance[kind] = round(by_chance.get(kind, 0.0) + chance, 6)
+    return {
+        kind: CheckCounts(shown=shown[kind], picked=picked[kind], by_chance=by_chance[kind])
+        for kind in map(str, CheckKind)
+        if shown[kind]
+    }

@@ -1,6 +1,6 @@
-"""Questions put to a judge, its verdicts, and the picks that come of them."""
+"""Questions to a judge, its verdicts, and the picks that follow from them."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple, Self
 
@@ -9,20 +9,21 @@ from numpy.typing import NDArray
 
 from tasks.lib.journal.models import Answer
 from tasks.lib.prompts.plan import Round
-from tasks.llm_select.attention_checks import Planting
+from tasks.llm_select.attention_checks import Insertion
+from tasks.llm_select.votes import Ranking
 
-Candidates = NDArray[np.intp]
-"""intp, shape (n,): indices of candidates, in the order of their slots in one prompt."""
+Members = NDArray[np.intp]
+"""intp, shape (n,): the candidates of one prompt by index, in the order of their slots."""
 
 
-class Method(StrEnum):
+class PickMethod(StrEnum):
     """Who picked."""
 
     LLM = "llm"
     RUBRIC = "rubric"
     """The offline rubric, because the route is offline."""
     FALLBACK = "fallback"
-    """The offline rubric in a model's place, since the model gave no answer."""
+    """The offline rubric, because the model gave no answer."""
 
 
 class Question(NamedTuple):
@@ -30,95 +31,89 @@ class Question(NamedTuple):
 
     round: int  # from 1
     prompt: int  # from 1, in its round
-    candidates: Candidates
+    candidates: Members
     n_picks: int
-    attention_check: Planting | None = None  # then its picks are for the audit alone
+    attention_check: Insertion | None = None  # then its picks are not part of the selection
 
 
-class Bought(NamedTuple):
-    """An answer that a verdict rests on."""
+class UsedAnswer(NamedTuple):
+    """An answer that a verdict rests on, without its text."""
 
-    key: str  # in the journal
-    digest: str  # of what stands there
-    route: str
+    key: str
+    digest: str
+    route: str  # the alias that the route has now
     model: str  # as the provider names it
     prompt_tokens: int
     completion_tokens: int
     usd: float
-    is_bound: bool  # tokens and price are upper bounds
-    left_out: tuple[str, ...]  # parameters that the model does not take
+    is_upper_bound: bool
+    dropped_params: tuple[str, ...]
 
     @classmethod
-    def of(cls, key: str, answer: Answer) -> Self:
-        """An answer of the journal."""
-        return cls(key, *(getattr(answer, name) for name in cls._fields[1:]))
+    def of(cls, answer: Answer, alias: str) -> Self:
+        """Return an answer of the journal; it may have been bought under another alias."""
+        facts = answer._asdict() | {"digest": answer.digest, "route": alias}
+        return cls(**{name: facts[name] for name in cls._fields})
 
 
-class Vote(NamedTuple):
-    """What one vote says of a prompt."""
+class Ballot(NamedTuple):
+    """One vote on a prompt."""
 
     n_candidates: int
-    shown: tuple[int, ...]  # the picked slots as shown in this vote, the best first
-    ballot: tuple[int, ...]  # the same, in the prompt's own slots
+    shown: Ranking  # the picked slots as this vote numbered them
+    ranking: Ranking  # the same in the prompt's own numbers
     is_whole: bool  # all candidates were shown together
-
-
-class SetAside(NamedTuple):
-    """A candidate that could not be judged, and why."""
-
-    slot: int
-    reason: str
 
 
 class Verdict(NamedTuple):
     """The picks of one prompt, and what they rest on."""
 
-    slots: tuple[int, ...]  # the best first
-    methods: tuple[Method, ...]  # of each pick
-    reasons: tuple[str | None, ...]  # for each pick, where a model was asked for one
-    votes: tuple[Vote, ...]
-    bought: tuple[Bought, ...]
-    aside: tuple[SetAside, ...] = ()
+    slots: Ranking
+    methods: tuple[PickMethod, ...]  # of each pick
+    reasons: tuple[str | None, ...]  # of each pick, if the model was asked for one
+    ballots: tuple[Ballot, ...]
+    answers: tuple[UsedAnswer, ...]
+    set_aside: Mapping[int, str] = {}  # slot of a candidate that could not be judged: why
     attention_check_slot: int | None = None
 
 
 class Pick(NamedTuple):
-    """A candidate that a prompt chose."""
+    """A candidate that a prompt picked."""
 
     question: Question
     verdict: Verdict
-    rank: int  # 1 = best
+    rank: int  # 1 is the best
 
     @property
     def slot(self) -> int:
-        """Where the candidate stands in its prompt."""
+        """Its slot in the prompt."""
         return self.verdict.slots[self.rank - 1]
 
     @property
-    def method(self) -> Method:
+    def method(self) -> PickMethod:
         """Who picked it."""
         return self.verdict.methods[self.rank - 1]
 
     @property
     def n_votes(self) -> int:
-        """How many votes name it; 0 for a fallback."""
-        return sum(self.slot in vote.ballot for vote in self.verdict.votes)
+        """Number of votes that name it; 0 for a fallback."""
+        return sum(self.slot in ballot.ranking for ballot in self.verdict.ballots)
 
     @property
     def candidate(self) -> int:
-        """The candidate's index."""
+        """The index of the candidate."""
         return int(self.question.candidates[self.slot - 1])
 
 
 class Selection(NamedTuple):
-    """What was selected, and everything on the way there."""
+    """The selection, and everything on the way to it."""
 
     selected: list[Pick]  # the last round first, then by rank, then by the order of prompts
     picks: list[Pick]  # of all rounds, by round, prompt and rank
     rounds: list[Round]
     attention_checks: list[tuple[Question, Verdict]]
-    is_partial: bool  # the cap was reached before all was asked
+    is_partial: bool  # the cap was reached before every question was asked
 
 
-Judge = Callable[[Iterable[Question]], Awaitable[list[Verdict | None]]]
-"""Answers questions, in their order; None, or nothing at the end, for those it had to leave."""
+AskJudge = Callable[[Iterable[Question]], Awaitable[list[Verdict | None]]]
+"""Answers questions, in their order: None, or nothing at the end, for those it had to leave."""

@@ -1,6 +1,6 @@
-"""A prompt shown more than once, in other orders, and what its votes come to together.
+"""A prompt shown more than once, in other orders, and how its votes are combined.
 
-Slots are numbered as in vote 1. A ballot lists slots, the best first, and names none twice.
+Slots are numbered as in vote 1. A ballot ranks slots, the best first, and names none twice.
 """
 
 from collections import Counter
@@ -10,20 +10,21 @@ from tasks.lib.rubric.rubric import rate
 
 EXTRA_RANKS = 2  # benchmarks/judges.py tries others
 
-Ballot = tuple[int, ...]
+Ranking = tuple[int, ...]
+"""Slots, the best first, none twice."""
 
 
 def n_useful(n: int, n_votes: int) -> int:
-    """How many of `n_votes` on `n` candidates are to be cast: no more than there are rotations."""
+    """Return how many of `n_votes` on `n` candidates are cast: at most the number of rotations."""
     return min(n, n_votes)
 
 
 def order(n: int, vote: int, n_votes: int) -> tuple[int, ...]:
-    """Who stands where in vote 1 .. `n_useful`: item s - 1 is the index of the candidate in slot s.
+    """Return the order in a vote from 1 to `n_useful`: item s - 1 is the candidate in slot s.
 
-    Vote 1 leaves all in place. The others rotate, by steps as even as `n` allows, so that each
-    candidate stands in a slot of its own in every vote, near the front in some and near the back
-    in others. Neighbours stay neighbours.
+    Vote 1 keeps the order. The others rotate it, by steps as even as `n` allows, so that each
+    candidate has another slot in every vote, near the front in some and near the back in others.
+    Neighbours stay neighbours.
 
     Raises:
         ValueError: There is no such vote.
@@ -35,29 +36,29 @@ def order(n: int, vote: int, n_votes: int) -> tuple[int, ...]:
     return (*range(shift, n), *range(shift))
 
 
-def as_ballot(picks: Sequence[int], shown: Sequence[int]) -> Ballot:
-    """Picked slots of an order `shown`, in the numbers of vote 1."""
+def as_ballot(picks: Sequence[int], shown: Sequence[int]) -> Ranking:
+    """Return picked slots of an order `shown` in the numbers of vote 1."""
     return tuple(shown[slot - 1] + 1 for slot in picks)
 
 
 def n_ranked(n: int, n_picks: int, n_votes: int) -> int:
-    """How many slots each ballot is to rank so that `n_picks` of `n` come out of `n_votes`.
+    """Return how many slots each ballot ranks so that `n_votes` decide on `n_picks` of `n`.
 
-    Where votes are combined, some more than are picked: a candidate that one vote puts second and
-    another first is then told from one that was named once.
+    Combined votes rank a few more than are picked. This distinguishes a candidate that one vote
+    ranks second and another first from one that was named once.
     """
     return min(n, n_picks + EXTRA_RANKS) if n_useful(n, n_votes) > 1 else n_picks
 
 
-def is_settled(ballots: Sequence[Ballot], n_votes: int, n_picks: int) -> bool:
-    """Whether no more votes are wanted: all are cast, or more than half and they agree.
+def is_settled(ballots: Sequence[Ranking], n_votes: int, n_picks: int) -> bool:
+    """Return whether no more votes are needed: all are cast, or more than half and they agree.
 
     They agree when all have the same first `n_picks` in the same order. Votes not cast could
     still have changed what `combine` gives, unless each ballot names a single slot.
 
     Args:
-        ballots: Those cast so far.
-        n_votes: How many are to be cast, as `n_useful` says.
+        ballots: The ballots so far.
+        n_votes: How many will be cast, as `n_useful` says.
         n_picks: How many slots the prompt picks; ballots may rank more.
     """
     if len(ballots) >= n_votes:
@@ -65,18 +66,18 @@ def is_settled(ballots: Sequence[Ballot], n_votes: int, n_picks: int) -> bool:
     return 2 * len(ballots) > n_votes and len({ballot[:n_picks] for ballot in ballots}) == 1
 
 
-def combine(ballots: Sequence[Ballot], texts: Sequence[str], n_picks: int) -> tuple[int, ...]:
-    """The `n_picks` slots that the ballots prefer together, the best first: a Borda count.
+def combine(ballots: Sequence[Ranking], texts: Sequence[str], n_picks: int) -> tuple[int, ...]:
+    """Return the `n_picks` slots that the ballots prefer together, the best first: a Borda count.
 
-    Of a ballot of m slots the first gets m points and the last 1; what it does not name gets
-    none. Among equal points, what more ballots name comes first, then the higher rating of
-    `tasks.lib.rubric`, then the text first in code point order; the slot has no say. All ballots
-    alike, their own order comes out. The order of the ballots does not matter.
+    In a ballot of m slots the first gets m points and the last 1; others get none. Ties in points
+    go to the slot that more ballots name, then to the higher rating of `tasks.lib.rubric`, then
+    to the text first in code point order, never to a slot. Ballots that are all alike give their
+    own order. The order of the ballots does not matter.
 
     Args:
         ballots: One or more, which name at least `n_picks` slots.
-        texts: Item i is what stands in slot i + 1.
-        n_picks: How many slots to give.
+        texts: Item i is the text in slot i + 1.
+        n_picks: How many slots to return.
     """
     if len(ballots) == 1:  # nothing to weigh, and rating texts takes time
         return ballots[0][:n_picks]

@@ -1,6 +1,6 @@
-"""What went wrong with a call, told by status, words and cause together.
+"""What went wrong with a call, decided by status, words and cause together.
 
-LiteLLM's exception types alone mislead: an exhausted quota comes as a rate limit, a broken
+The types of LiteLLM's exceptions mislead: an exhausted quota comes as a rate limit, a broken
 connection as status 500, a garbled body as status 200, 422 or 500.
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from email.utils import parsedate_to_datetime
 
 from tasks.lib.gateway.credentials import redact
-from tasks.lib.gateway.errors import FaultKind, ProviderFault
+from tasks.lib.gateway.errors import ErrorKind, ProviderError
 
-MAX_MESSAGE = 500  # characters of a provider's words that are kept
+MAX_MESSAGE = 500  # characters kept of a provider's message
 
 _QUOTA = re.compile(
     r"insufficient_quota|insufficient (?:credit|balance|funds)|credit balance is too low"
@@ -50,69 +50,69 @@ _UNREACHED = {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaier
 _PARSING = {"ValueError", "TypeError", "KeyError", "IndexError", "AttributeError"}
 
 _BY_STATUS = {
-    401: FaultKind.AUTHENTICATION,
-    402: FaultKind.QUOTA,
-    403: FaultKind.PERMISSION,
-    408: FaultKind.TIMEOUT,
-    413: FaultKind.CONTEXT_TOO_LONG,
-    429: FaultKind.RATE_LIMIT,
+    401: ErrorKind.AUTHENTICATION,
+    402: ErrorKind.QUOTA,
+    403: ErrorKind.PERMISSION,
+    408: ErrorKind.TIMEOUT,
+    413: ErrorKind.CONTEXT_TOO_LONG,
+    429: ErrorKind.RATE_LIMIT,
 }
 
 
-def fault_of(error: Exception, *secrets: str) -> ProviderFault:
-    """The fault that an exception of LiteLLM's stands for, with `secrets` hidden in its words."""
+def provider_error(error: Exception, *secrets: str) -> ProviderError:
+    """Return an exception of LiteLLM as our error, with `secrets` hidden in its message."""
     words = str(error)
     kind = _kind(error, f"{words} {_codes(error)}")
-    if kind is FaultKind.CONNECTION:  # the words are but "Connection error."
+    if kind is ErrorKind.CONNECTION:  # the message is only "Connection error."
         *_, root = _chain(error)
         words = f"{words} ({root})"
     words = _readable(words, *secrets)
-    return ProviderFault(kind, words, _retry_after_s(error), _may_cost(kind, error))
+    return ProviderError(kind, words, _retry_after_s(error), _may_cost(kind, error))
 
 
-def _may_cost(kind: FaultKind, error: Exception) -> bool:
-    """Whether the model may have been at work: not when it was never reached, or had refused."""
-    if kind in (FaultKind.TIMEOUT, FaultKind.CONNECTION):
+def _may_cost(kind: ErrorKind, error: Exception) -> bool:
+    """Return whether the model may have worked: not if it was never reached, or refused."""
+    if kind in (ErrorKind.TIMEOUT, ErrorKind.CONNECTION):
         causes = {base.__name__ for cause in _chain(error) for base in type(cause).__mro__}
         return not _UNREACHED & causes
-    if kind is FaultKind.SERVER:  # a gateway does not know what became of what it passed on
+    if kind is ErrorKind.SERVER:  # a proxy does not know what became of the request it passed on
         return getattr(error, "status_code", None) in (None, 502, 504)
-    return kind is FaultKind.MALFORMED
+    return kind is ErrorKind.MALFORMED
 
 
-def _kind(error: Exception, words: str) -> FaultKind:
+def _kind(error: Exception, words: str) -> ErrorKind:
     status = getattr(error, "status_code", None)
     causes = {base.__name__ for cause in _chain(error) for base in type(cause).__mro__}
     if isinstance(error, TimeoutError) or {"Timeout", "TimeoutException"} & causes:
-        return FaultKind.TIMEOUT
+        return ErrorKind.TIMEOUT
     return _kind_by_words(status, words, causes) or _kind_by_status(status, causes)
 
 
-def _kind_by_words(status: int | None, words: str, causes: set[str]) -> FaultKind | None:
+def _kind_by_words(status: int | None, words: str, causes: set[str]) -> ErrorKind | None:
     if _GARBLED.search(words) or status == 200 or "JSONDecodeError" in causes:
-        return FaultKind.MALFORMED
+        return ErrorKind.MALFORMED
     if status in (400, 403, 429) and _QUOTA.search(words):
-        return FaultKind.QUOTA
+        return ErrorKind.QUOTA
     if status in (None, 400, 500) and _NO_KEY.search(words):
-        return FaultKind.AUTHENTICATION
+        return ErrorKind.AUTHENTICATION
     if status in (400, 422):
         if _TOO_LONG.search(words) or "ContextWindowExceededError" in causes:
-            return FaultKind.CONTEXT_TOO_LONG
+            return ErrorKind.CONTEXT_TOO_LONG
         if _FILTERED.search(words) or "ContentPolicyViolationError" in causes:
-            return FaultKind.CONTENT_FILTER
+            return ErrorKind.CONTENT_FILTER
     return None
 
 
-def _kind_by_status(status: int | None, causes: set[str]) -> FaultKind:
+def _kind_by_status(status: int | None, causes: set[str]) -> ErrorKind:
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status is not None and 400 <= status < 500:
-        return FaultKind.BAD_REQUEST
-    if "HTTPStatusError" in causes:  # the server did speak
-        return FaultKind.SERVER
+        return ErrorKind.BAD_REQUEST
+    if "HTTPStatusError" in causes:  # the server did respond
+        return ErrorKind.SERVER
     if _TRANSPORT & causes:
-        return FaultKind.CONNECTION
-    return FaultKind.MALFORMED if _PARSING & causes else FaultKind.SERVER
+        return ErrorKind.CONNECTION
+    return ErrorKind.MALFORMED if _PARSING & causes else ErrorKind.SERVER
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -125,21 +125,21 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _codes(error: Exception) -> str:
-    """Codes that the provider gave beside its words, such as insufficient_quota."""
-    found = [getattr(cause, name, None) for cause in _chain(error) for name in ("code", "type")]
-    return " ".join(code for code in found if isinstance(code, str))
+    """Return the codes next to the provider's message, such as insufficient_quota."""
+    codes = [getattr(cause, name, None) for cause in _chain(error) for name in ("code", "type")]
+    return " ".join(code for code in codes if isinstance(code, str))
 
 
 def _readable(words: str, *secrets: str) -> str:
-    """The first words, without LiteLLM's names of exceptions, tracebacks and secrets."""
+    """Return the start of a message, without exception names, tracebacks and secrets."""
     words = words.partition("Traceback (most recent call last)")[0]
     words = re.sub(r"^(?:(?:litellm\.)?\w+(?:Error|Exception)\b(?: - |: )?)+", "", words.strip())
     words = "".join(char if char.isprintable() else " " for char in words)
-    return redact(" ".join(words.split()), *secrets)[:MAX_MESSAGE] or "no words came with it"
+    return redact(" ".join(words.split()), *secrets)[:MAX_MESSAGE] or "no message came with it"
 
 
 def _retry_after_s(error: Exception) -> float | None:
-    """Seconds from a Retry-After header, which holds seconds or a date."""
+    """Return the seconds of a Retry-After header, which has seconds or a date; None without one."""
     headers = getattr(error, "litellm_response_headers", None) or {}
     value = headers.get("retry-after")
     if value is None:
@@ -155,9 +155,9 @@ def _retry_after_s(error: Exception) -> float | None:
 
 
 def refused_parameter(message: str, sent: Iterable[str]) -> str | None:
-    """Which of the parameters that were sent a bad request's words refuse; None for none.
+    """Return the sent parameter that the message of a bad request refuses, or None.
 
-    Providers call response_format by many names.
+    Providers have many names for response_format.
     """
     if not _REFUSAL.search(message):
         return None

@@ -1,11 +1,11 @@
-"""Keys of providers: where they are looked for, and how they are kept out of messages."""
+"""Keys of providers: where they come from, and how they are kept out of messages."""
 
 import os
 import re
 from functools import lru_cache
 
 KEY_FORM = re.compile(r"os\.environ/([A-Za-z_]\w*)")
-NO_KEY = "none"  # the api_key of an endpoint that wants none
+NO_KEY = "none"  # the api_key of an endpoint that needs none
 
 VARIABLES = {
     "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
@@ -17,38 +17,38 @@ VARIABLES = {
     "openrouter": ("OPENROUTER_API_KEY", "OR_API_KEY"),
     "together_ai": ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY", "TOGETHER_AI_API_KEY"),
 }
-"""Per provider the variables in which LiteLLM looks for a key, the usual one first."""
+"""By provider, the variables in which LiteLLM looks for a key, the usual one first."""
 
-PIECE = 8  # characters of a key that must not show together
+PIECE = 8  # so many consecutive characters of a key must not show
 HIDDEN = "[key]"
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 _SECRET_SHAPE = re.compile(r"(?i)(?<=bearer )\S+|\bsk-[\w-]{8,}")
 
 
-def key_name(api_key: str) -> str | None:
-    """The environment variable in ``os.environ/NAME``; None for any other form."""
+def key_variable(api_key: str) -> str | None:
+    """Return the environment variable in ``os.environ/NAME``; None for any other form."""
     match = KEY_FORM.fullmatch(api_key)
     return match[1] if match else None
 
 
 def missing_key(provider: str, api_key: str | None, api_base: str | None) -> str | None:
-    """The environment variable to set before any call, or None when none is known to lack.
+    """Return the environment variable that has to be set before any call, or None.
 
-    LiteLLM asks for a key of openai's at any address, of other providers' at their own alone.
+    LiteLLM requires a key for openai at any address, for other providers only at their own.
     """
     names: tuple[str, ...] = ()
     if api_key is not None:
-        names = () if api_key == NO_KEY else (key_name(api_key) or api_key,)
+        names = () if api_key == NO_KEY else (key_variable(api_key) or api_key,)
     elif api_base is None or provider == "openai":
         names = VARIABLES.get(provider, ())
     return names[0] if names and not any(os.environ.get(name) for name in names) else None
 
 
 def redact(text: str, *secrets: str) -> str:
-    """The text with every secret hidden, down to 8 characters of one.
+    """Return the text with every secret hidden, even 8 characters of one.
 
-    Beside those given, a secret is the value of an environment variable whose name speaks of a
-    key, token, secret or password; what only looks like a key is hidden too.
+    Besides those given, the secrets are the values of environment variables named after a key,
+    token, secret or password. Text that looks like a key is hidden too.
     """
     hidden = [False] * len(text)
     for secret in {*secrets, *_secrets(tuple(os.environ.items()))}:

@@ -1,4 +1,4 @@
-"""A deployment: one model at one endpoint, as it stands under `models` in params.yaml."""
+"""A deployment: one model at one endpoint, as written under `models` in params.yaml."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -9,11 +9,11 @@ from pydantic import Field
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, Params, load_section
-from tasks.lib.gateway.credentials import NO_KEY, key_name
+from tasks.lib.gateway.credentials import NO_KEY, key_variable
 
-HOW = "Write it as {model: provider/name, schema: auto}, or as a list of such."
+HOW = "Write it as {model: provider/name, schema: auto}, or as a list of these."
 RUBRIC_MODEL = "offline/rubric"
-EMBEDDED_MODEL = "local/gemma-3-270m"
+LOCAL_MODEL = "local/gemma-3-270m"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -21,13 +21,13 @@ class Schema(StrEnum):
     """Whether to ask for an answer by a JSON schema."""
 
     AUTO = "auto"
-    """Where LiteLLM says that the model takes one, until its endpoint refuses."""
+    """If LiteLLM says that the model takes one, until its endpoint refuses it."""
     ALWAYS = "always"
     NEVER = "never"
 
 
 class Deployment(Params):
-    """A model at an endpoint, in the words of LiteLLM's ``litellm_params``."""
+    """A model at an endpoint, under the names of LiteLLM's ``litellm_params``."""
 
     model: Annotated[str, Field(pattern=r"^[^/\s]+/\S+$")]  # provider/name
     schema_use: Annotated[Schema, Field(alias="schema", strict=False)]
@@ -41,38 +41,37 @@ class Deployment(Params):
 
     @property
     def provider(self) -> str:
-        """The part of the model's name that tells LiteLLM whose it is."""
+        """The provider, which is the first part of the model's name."""
         return self.model.partition("/")[0]
 
     @property
     def is_rubric(self) -> bool:
-        """Whether it is the offline rubric, which is no language model."""
+        """Whether it is the offline rubric, which is not a language model."""
         return self.model == RUBRIC_MODEL
 
     @property
-    def is_embedded(self) -> bool:
-        """Whether it is the model that runs in a child process of ours."""
-        return self.model == EMBEDDED_MODEL
+    def is_local(self) -> bool:
+        """Whether it is the model that runs on this machine, in our own server."""
+        return self.model == LOCAL_MODEL
 
     @property
     def is_free(self) -> bool:
-        """Whether nobody sends a bill: it runs on this machine, by its very name."""
+        """Whether calls cost nothing, because its name says that it runs on this machine."""
         host = urlsplit(self.api_base).hostname if self.api_base else None
         is_own_ollama = self.provider.startswith("ollama") and host in LOOPBACK
-        return self.is_rubric or self.is_embedded or is_own_ollama
+        return self.is_rubric or self.is_local or is_own_ollama
 
     @property
     def endpoint(self) -> str:
-        """Where it is reached, for a message."""
+        """Its address, for a message."""
         return self.api_base or f"{self.provider}'s own address"
 
 
 def load_deployment(name: str, given: Any) -> Deployment:
-    """The deployment that stands at `name` in params.yaml.
+    """Return the deployment at `name` in params.yaml.
 
     Raises:
-        ParamError: It is not as it should be. A key that was written into the file is refused
-            and not repeated.
+        ParamError: It is wrong. A key that was written into the file is refused and not repeated.
     """
     if not isinstance(given, dict):
         raise ParamError(
@@ -91,15 +90,15 @@ def load_deployment(name: str, given: Any) -> Deployment:
 
 
 def _check_secrets(name: str, given: Mapping[str, Any]) -> None:
-    """Refuse what may hold a secret before any message could repeat it."""
+    """Refuse values that may contain a secret before any message could repeat them."""
     api_key, api_base = given.get("api_key"), given.get("api_base")
-    is_named = isinstance(api_key, str) and (api_key == NO_KEY or key_name(api_key))
+    is_named = isinstance(api_key, str) and (api_key == NO_KEY or key_variable(api_key))
     if api_key is not None and not is_named:
         raise ParamError(
-            f"{name}.api_key has to name an environment variable, not to hold a key",
+            f"{name}.api_key has to name an environment variable, not contain a key",
             where=PARAMS_FILE,
-            fix="Write os.environ/NAME and set NAME, or none for an endpoint that wants no key. "
-            "If a real key stood here, revoke it: files are shared, and Git remembers.",
+            fix="Write os.environ/NAME and set NAME, or none for an endpoint that needs no key. "
+            "If a real key was here, revoke it: files are shared, and Git keeps every version.",
         )
     if api_base is not None and not _is_plain_url(api_base):
         raise ParamError(
@@ -113,14 +112,14 @@ def _is_plain_url(api_base: Any) -> bool:
     try:
         url = urlsplit(api_base)
         is_http = url.scheme in ("http", "https") and bool(url.hostname)
-        _ = url.port  # raises for what is no number
+        _ = url.port  # raises if it is not a number
     except (ValueError, TypeError, AttributeError):
         return False
     return is_http and not (url.username or url.password or url.query or url.fragment)
 
 
 def _check_offline(name: str, deployment: Deployment) -> None:
-    for ours in (RUBRIC_MODEL, EMBEDDED_MODEL):
+    for ours in (RUBRIC_MODEL, LOCAL_MODEL):
         provider = ours.partition("/")[0]
         if deployment.provider == provider and deployment.model != ours:
             raise ParamError(

@@ -1,66 +1,97 @@
-"""One deployment of a route at work: its client, its pace, and how busy it is."""
+"""One deployment of a route at work: LiteLLM, one request a call, within the limits."""
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-from tasks.lib.gateway.client import Client
-from tasks.lib.gateway.credentials import key_name, redact
-from tasks.lib.gateway.deployment import Deployment
-from tasks.lib.gateway.prices import most_prompt_tokens
-from tasks.lib.gateway.prompt import Messages
-from tasks.lib.gateway.rate_limit import Pace, Start
-from tasks.lib.gateway.reply import Reply
+from tasks.lib.core.errors import ParamError
+from tasks.lib.core.events import log
+from tasks.lib.core.params import PARAMS_FILE
+from tasks.lib.gateway.classify import provider_error, refused_parameter
+from tasks.lib.gateway.credentials import NO_KEY, VARIABLES, key_variable, redact
+from tasks.lib.gateway.deployment import Deployment, Schema
+from tasks.lib.gateway.errors import ErrorKind, ProviderError
+from tasks.lib.gateway.litellm_setup import load_litellm
+from tasks.lib.gateway.local_server import LocalServer
+from tasks.lib.gateway.prices import Price, max_prompt_tokens, require_price
+from tasks.lib.gateway.rate_limit import Permit, RateLimiter
+from tasks.lib.gateway.reply import Reply, read_reply
+from tasks.lib.gateway.request import Messages, Request
+from tasks.lib.gateway.routes import missing_key_error
+from tasks.lib.journal.models import CallCost
 
-BACKOFF_S = 1.0  # before the second call; twice as long before each next one
-
-
-class Habits(NamedTuple):
-    """How calls are made, in the words of params.yaml where they come from there."""
-
-    seed: int
-    max_answer_tokens: int
-    max_attempts: int
-    timeout_s: float
-    concurrency: int
-    backoff_s: float = BACKOFF_S
-
-
-class Used(NamedTuple):
-    """The tokens of a call and their price."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    usd: float
+OPTIONS = ("max_tokens", "temperature", "seed", "response_format")
+"""The fields of a request that LiteLLM takes as options."""
 
 
 class Endpoint:
-    """Makes the calls to one deployment, within one event loop."""
+    """Makes the calls to one deployment, within one event loop.
 
-    def __init__(self, deployment: Deployment, where: str, habits: Habits) -> None:
-        self.deployment, self._habits = deployment, habits
-        self.client = Client(
-            deployment,
-            where,
-            seed=habits.seed,
-            max_tokens=habits.max_answer_tokens,
-            timeout_s=habits.timeout_s,
-        )
-        self._pace = Pace(deployment.rpm, deployment.tpm)
+    Optional parameters that the model does not take are dropped: those that LiteLLM knows of
+    before the first call, others once the provider has refused them. Parameters that params.yaml
+    sets explicitly (a temperature, ``schema: always``) are never dropped.
+
+    Attributes:
+        dropped_params: The parameters that the model does not take, sorted.
+
+    Args:
+        deployment: The model and its address.
+        where: The route, for messages.
+        timeout_s: The most seconds of one call.
+    """
+
+    def __init__(self, deployment: Deployment, where: str, timeout_s: float) -> None:
+        self.deployment, self._where, self._timeout_s = deployment, where, timeout_s
+        self._address = {"model": deployment.model, "max_retries": 0, "num_retries": 0}
+        self._required = {"max_tokens"}
+        if deployment.temperature is not None:
+            self._required.add("temperature")
+        if deployment.schema_use is Schema.ALWAYS:
+            self._required.add("response_format")
+        self.dropped_params: tuple[str, ...] = ()
+        self._price: Price | None = None
+        self._secrets: list[str] = []
+        self._server: LocalServer | None = None
+        self._limiter = RateLimiter(deployment.rpm, deployment.tpm)
         self._n_running = 0
-        self._rests_until = 0.0
+        self._rests_until_s = 0.0
+
+    def prepare(self) -> None:
+        """Load LiteLLM, find out what the model takes and costs. Takes seconds, once a process.
+
+        Raises:
+            ParamError: LiteLLM knows no such provider, the provider's key is not set, the price
+                is not known, or the model that runs on this machine is not installed.
+        """
+        litellm = load_litellm()
+        deployment = self.deployment
+        if deployment.api_base:
+            self._address["api_base"] = deployment.api_base
+        if deployment.api_key:
+            name = key_variable(deployment.api_key)
+            if name and not os.environ.get(name):
+                raise missing_key_error(self._where, name)
+            self._address["api_key"] = os.environ[name] if name else NO_KEY
+            self._secrets = [os.environ[name]] if name else []
+        if deployment.is_local:
+            self._start_server()
+        elif not deployment.is_rubric:
+            self._require_provider(litellm)
+            self._drop_unsupported(litellm)
+        self._price = require_price(deployment, litellm, self._where)
 
     @property
-    def burden(self) -> tuple[float, int]:
-        """How unwise it is to choose this one: the seconds it rests, then who has chosen it."""
-        return max(0.0, self._rests_until - time.monotonic()), self._n_running
+    def load(self) -> tuple[float, int]:
+        """The seconds that it still rests, then the number of calls that have chosen it."""
+        return max(0.0, self._rests_until_s - time.monotonic()), self._n_running
 
     @contextmanager
     def chosen(self) -> Iterator[Self]:
-        """Count a call from the moment it is decided on; it is booked before it is made."""
+        """Count a call from the moment that this endpoint is chosen for it, before it is booked."""
         self._n_running += 1
         try:
             yield self
@@ -68,48 +99,120 @@ class Endpoint:
             self._n_running -= 1
 
     def rest(self, seconds: float) -> None:
-        """Let no call begin for so long; a longer rest that it was told before stays."""
-        self._rests_until = max(self._rests_until, time.monotonic() + seconds)
+        """Let no call begin for some seconds; a longer rest that was set before stays."""
+        self._rests_until_s = max(self._rests_until_s, time.monotonic() + seconds)
 
-    async def start(self, most: Used, until: asyncio.Event) -> Start:
-        """Wait until it has rested and its pace allows a call, or until the event."""
-        rest_s, _ = self.burden
+    async def acquire(self, upper_bound: CallCost, until: asyncio.Event) -> Permit:
+        """Wait until it has rested and its limits allow a call, or until the event."""
+        rest_s, _ = self.load
         if rest_s:
             with suppress(TimeoutError):
                 await asyncio.wait_for(until.wait(), rest_s)
-        return await self._pace.start(most.prompt_tokens + most.completion_tokens, until)
+        n_tokens = upper_bound.prompt_tokens + upper_bound.completion_tokens
+        return await self._limiter.acquire(n_tokens, until)
 
-    def most(self, messages: Messages, schema: dict[str, Any]) -> Used:
-        """The most that a call can use."""
-        n_prompt = most_prompt_tokens(messages, self.client.schema_bytes(schema))
-        return self.used(n_prompt, self._habits.max_answer_tokens)
+    def upper_bound(self, request: Request, messages: Messages) -> CallCost:
+        """Return the most that a call can cost."""
+        is_schema_sent = request.response_format and "response_format" not in self.dropped_params
+        n_schema = len(json.dumps(request.response_format)) if is_schema_sent else 0
+        most = self.cost(max_prompt_tokens(messages, n_schema), request.max_tokens)
+        return most._replace(is_upper_bound=True)
 
-    def used(self, prompt_tokens: int, completion_tokens: int) -> Used:
-        """What so many tokens cost."""
-        usd = self.client.price.cost_usd(prompt_tokens, completion_tokens)
-        return Used(prompt_tokens, completion_tokens, usd)
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> CallCost:
+        """Return what a call with these tokens costs, at the price read by `prepare`."""
+        usd = self._price.cost_usd(prompt_tokens, completion_tokens) if self._price else 0.0
+        return CallCost(prompt_tokens, completion_tokens, usd, is_upper_bound=False)
 
     def redact(self, text: str) -> str:
-        """The text without this endpoint's key, nor any other that the environment holds.
+        """Return the text without this endpoint's key or any other key in the environment.
 
-        Halves of characters, which no file takes, are replaced too.
+        Lone surrogates, which cannot be written to a file, are replaced too.
         """
-        name = key_name(self.deployment.api_key or "")
-        text = text.encode(errors="replace").decode()
-        return redact(text, *([os.environ[name]] if name else []))
+        return redact(text.encode(errors="replace").decode(), *self._secrets)
 
-    async def ask(self, messages: Messages, schema: dict[str, Any], start: Start) -> Reply:
-        """The reply to one request, which tells `start` what it used.
+    async def ask(self, request: Request, messages: Messages, permit: Permit) -> Reply:
+        """Send one request and return its reply; set the permit to the tokens that it used.
 
         Raises:
-            ProviderFault: There was no reply, or none that could be read.
+            ProviderError: There was no reply, or one that could not be read.
         """
-        reply = await self.client.ask(messages, schema)
+        options = {name: getattr(request, name) for name in OPTIONS}
+        options = {
+            name: value
+            for name, value in options.items()
+            if value is not None and name not in self.dropped_params
+        }
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                response = await load_litellm().acompletion(
+                    **self._address, **options, messages=messages, timeout=self._timeout_s
+                )
+        except TimeoutError:
+            words = f"no complete reply within {self._timeout_s:g} s (llm_select.timeout_s)"
+            raise ProviderError(ErrorKind.TIMEOUT, words) from None
+        except Exception as error:  # LiteLLM's own and whatever it lets through
+            raise self._learn(provider_error(error, *self._secrets), options) from None
+        reply = read_reply(response, self.dropped_params)
         if reply.prompt_tokens is not None:
-            start.n_tokens = reply.prompt_tokens + (reply.completion_tokens or 0)
+            permit.n_tokens = reply.prompt_tokens + (reply.completion_tokens or 0)
         return reply
+
+    async def close(self) -> None:
+        """Close the connections, while the event loop that used them still runs."""
+        if self._server is not None:
+            self._server.close()
+        if self._price is not None:  # else LiteLLM may not be loaded, which takes seconds
+            await load_litellm().close_litellm_async_clients()
+
+    def _start_server(self) -> None:
+        """Start the model that runs on this machine, which speaks OpenAI's protocol."""
+        self._server = LocalServer()
+        self._address["api_base"] = self._server.start()
+        self._address["model"] = f"openai/{self.deployment.model.partition('/')[2]}"
+        self._address["api_key"] = NO_KEY
+
+    def _require_provider(self, litellm: Any) -> None:
+        deployment = self.deployment
+        try:
+            litellm.get_llm_provider(deployment.model)
+        except litellm.exceptions.BadRequestError:
+            raise ParamError(
+                f"LiteLLM knows no provider {deployment.provider!r}",
+                where=f"{PARAMS_FILE}: {self._where}",
+                fix="Write the model as LiteLLM does, provider/name; openai/ with an api_base is "
+                "for any endpoint that speaks OpenAI's protocol.",
+            ) from None
+        if deployment.api_key or deployment.api_base or deployment.provider in VARIABLES:
+            return
+        missing = litellm.validate_environment(deployment.model)["missing_keys"]
+        if missing and missing[0].endswith("_API_KEY"):  # others may come from elsewhere
+            raise missing_key_error(self._where, missing[0])
+
+    def _drop_unsupported(self, litellm: Any) -> None:
+        model, schema_use = self.deployment.model, self.deployment.schema_use
+        options = set(OPTIONS) - {"response_format"}
+        supported = litellm.get_supported_openai_params(model=model) or options
+        dropped = options - set(supported) - self._required
+        takes_schema = schema_use is Schema.ALWAYS or (
+            schema_use is Schema.AUTO and litellm.supports_response_schema(model=model)
+        )
+        if not takes_schema:
+            dropped.add("response_format")
+        self.dropped_params = tuple(sorted(dropped))
+
+    def _learn(self, error: ProviderError, options: dict[str, Any]) -> ProviderError:
+        """Return the error; an optional parameter that it refuses is dropped from now on."""
+        if error.kind is not ErrorKind.BAD_REQUEST:
+            return error
+        name = refused_parameter(error.message, options.keys() - self._required)
+        if name is None:
+            return error
+        if name not in self.dropped_params:
+            self.dropped_params = tuple(sorted((*self.dropped_params, name)))
+            log.info("%s does not take %s, which is dropped from now on", self._where, name)
+        return ProviderError(ErrorKind.REFUSED_PARAMETER, error.message)
 
 
 def least_busy(endpoints: Sequence[Endpoint]) -> Endpoint:
-    """The endpoint that can begin soonest, and of those the one with the fewest calls."""
-    return min(endpoints, key=lambda endpoint: endpoint.burden)
+    """Return the endpoint that can begin soonest, and of those the one with the fewest calls."""
+    return min(endpoints, key=lambda endpoint: endpoint.load)

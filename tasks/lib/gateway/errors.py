@@ -3,14 +3,14 @@
 from enum import StrEnum
 
 
-class FaultKind(StrEnum):
+class ErrorKind(StrEnum):
     """Why a call brought no reply."""
 
     AUTHENTICATION = "authentication"
     PERMISSION = "permission"
     QUOTA = "quota"
     BAD_REQUEST = "bad_request"
-    REFUSED_PARAMETER = "refused_parameter"  # one that can be left out, and from now on is
+    REFUSED_PARAMETER = "refused_parameter"  # an optional one, which is dropped from now on
     CONTEXT_TOO_LONG = "context_too_long"
     CONTENT_FILTER = "content_filter"
     RATE_LIMIT = "rate_limit"
@@ -20,16 +20,16 @@ class FaultKind(StrEnum):
     MALFORMED = "malformed"
 
 
-class ProviderFault(Exception):
-    """A call that brought no reply, in a form that holds no secret and survives pickling.
+class ProviderError(Exception):
+    """A call that brought no reply. It holds no secret and can be pickled.
 
-    `may_cost` says whether the provider may bill it all the same: it may have written an answer
-    that did not arrive whole.
+    `may_cost` says whether the provider may charge for the call all the same: it may have written
+    an answer that did not arrive whole.
     """
 
     def __init__(
         self,
-        kind: FaultKind,
+        kind: ErrorKind,
         message: str,
         retry_after_s: float | None = None,
         may_cost: bool = True,

@@ -1,4 +1,4 @@
-"""The event loop of a step that talks to models."""
+"""The event loop of a step that asks models."""
 
 import asyncio
 import signal
@@ -8,22 +8,22 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def run_loop(talk: Coroutine[Any, Any, T]) -> T:
-    """What `talk` returns, from the one event loop of this process.
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in the one event loop of this process, and return its result.
 
-    SIGTERM ends it as Ctrl-C does. The handler that the loop replaces is put back.
+    SIGTERM ends it as Ctrl-C does. The handler that the loop replaces is restored.
     """
     handler = signal.getsignal(signal.SIGTERM)
-    found: list[T] = []
+    results: list[T] = []
 
-    async def find() -> None:  # what it returned, `signal` would write out to the last pick
-        # An exception of a signal's would come up amid some call; Ctrl-C already cancels instead.
+    async def run() -> None:  # without a result, which `signal` would print in full
+        # A handler that raises would interrupt any call; Ctrl-C already cancels the task instead.
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
-        found.append(await talk)
+        results.append(await main)
 
     try:
-        asyncio.run(find())
+        asyncio.run(run())
     finally:
         signal.signal(signal.SIGTERM, handler)
-    return found[0]
+    return results[0]

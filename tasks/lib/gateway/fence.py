@@ -1,6 +1,6 @@
 """The block of texts inside a prompt: untrusted, and fenced so that none can break out.
 
-3 candidates, pick 1; a line with 5d41402a is a fence and belongs to no candidate.
+3 candidates, pick 1. A line with 5d41402a is a separator, not part of a candidate.
 ----- 5d41402a slot 1 -----
 Name three rivers that cross a border.
 ----- 5d41402a slot 2 -----
@@ -12,49 +12,56 @@ import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import count
+from string import Template
 from typing import NamedTuple
 
 WORD_DIGITS = 8
 NOTE_CHARS = 50  # room for the note of a text of a billion characters
-HEAD_SHARE = 2 / 3  # of a shortened text; requests stand at the start more often than at the end
+HEAD_SHARE = 2 / 3  # of a shortened text; a request is more often at the start than at the end
 
+BLOCK_HEADER = (
+    "$n candidates, pick $n_picks. A line with $word is a separator, not part of a candidate."
+)
+ITEM_HEADER = "A line with $word is a separator, not part of either text."
 _HEADER = re.compile(
-    r"^(?P<n>\d+) candidates, pick (?P<picks>\d+); "
-    r"a line with (?P<word>[0-9a-f]{8}) is a fence and belongs to no candidate\.$",
+    r"^(?P<n>\d+) candidates, pick (?P<n_picks>\d+)\. "
+    r"A line with (?P<word>[0-9a-f]{8}) is a separator, not part of a candidate\.$",
     re.MULTILINE,
 )
 
 
-class Block(NamedTuple):
-    """What a block of candidates says: the texts in the order of their slots, and the task."""
+class CandidateBlock(NamedTuple):
+    """The content of a block: the candidates in the order of their slots, and the task."""
 
     texts: list[str]
     n_picks: int
 
 
-def render_block(texts: Sequence[str], n_picks: int) -> str:
-    """The candidates, slot i + 1 holding ``texts[i]``, each between lines with a fence word.
+def render_block(texts: Sequence[str], n_picks: int, header: str = BLOCK_HEADER) -> str:
+    """Return the candidates, each between lines with a fence word; slot i + 1 is ``texts[i]``.
 
-    The word is drawn from a hash of the texts and occurs in none of them, so no candidate can
+    The word is taken from a hash of the texts and occurs in none of them, so no candidate can
     forge a fence.
+
+    Args:
+        texts: The candidates.
+        n_picks: How many to pick.
+        header: The first line, with the placeholders ``$n``, ``$n_picks`` and ``$word``.
     """
     word = fence_word(texts)
-    header = (
-        f"{len(texts)} candidates, pick {n_picks}; "
-        f"a line with {word} is a fence and belongs to no candidate."
-    )
-    return _fenced(word, header, {f"slot {i}": text for i, text in enumerate(texts, start=1)})
+    first = Template(header).substitute(n=len(texts), n_picks=n_picks, word=word)
+    return _fenced(word, first, {f"slot {i}": text for i, text in enumerate(texts, start=1)})
 
 
-def render_answered(request: str, response: str) -> str:
-    """A request and the response to it, fenced in the same way."""
+def render_answered(request: str, response: str, header: str = ITEM_HEADER) -> str:
+    """Return a request and the response to it, fenced in the same way."""
     word = fence_word([request, response])
-    header = f"A line with {word} is a fence and belongs to neither text."
-    return _fenced(word, header, {"request": request, "response": response})
+    first = Template(header).substitute(word=word)
+    return _fenced(word, first, {"request": request, "response": response})
 
 
-def parse_block(message: str) -> Block | None:
-    """What the first block in a message says; None when the message holds no whole block.
+def parse_block(message: str) -> CandidateBlock | None:
+    """Return the first block in a message, or None if it has no complete block.
 
     The inverse of `render_block`.
     """
@@ -66,7 +73,7 @@ def parse_block(message: str) -> Block | None:
     texts = parts[1:-1]
     if len(texts) != int(header["n"]):
         return None
-    return Block(texts, int(header["picks"]))
+    return CandidateBlock(texts, int(header["n_picks"]))
 
 
 def _fenced(word: str, header: str, texts: Mapping[str, str]) -> str:
@@ -77,16 +84,16 @@ def _fenced(word: str, header: str, texts: Mapping[str, str]) -> str:
 
 
 def fence_word(texts: Sequence[str]) -> str:
-    """8 hex digits that depend on the texts alone and occur in none of them."""
+    """Return 8 hex digits that depend only on the texts and occur in none of them."""
     digest = sha256("\0".join(texts).encode()).digest()
     words = (sha256(digest + n.to_bytes(8, "big")).hexdigest()[:WORD_DIGITS] for n in count())
     return next(word for word in words if not any(word in text for text in texts))
 
 
 def shorten(text: str, max_chars: int) -> str:
-    """The text, or its beginning and end around a note of what was left out.
+    """Return the text, or its beginning and end around a note that says how much was left out.
 
-    At most `max_chars` characters, the note included, given that `max_chars` has room for one.
+    At most `max_chars` characters with the note, provided that `max_chars` has room for it.
     """
     if len(text) <= max_chars:
         return text

@@ -12,17 +12,17 @@ from tasks.lib.gateway.deployment import LOOPBACK
 
 @cache
 def load_litellm() -> Any:
-    """The module, quiet: no telemetry, no download, no ``.env``, nothing on stdout, no log."""
+    """Return the module, made quiet: no telemetry, download, ``.env``, output or log."""
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
-    for variable in ("NO_PROXY", "no_proxy"):  # a proxy would be asked for this very machine too
+    for variable in ("NO_PROXY", "no_proxy"):  # a proxy would be used for this machine too
         hosts = [os.environ.get(variable, ""), *LOOPBACK]
         os.environ[variable] = ",".join(filter(None, hosts))
     import litellm  # noqa: PLC0415  # 3 s
 
     from tasks.lib.gateway.offline_provider import OfflineRubric  # noqa: PLC0415  # imports litellm
 
-    gc.freeze()  # a fifth of a call's time went to looking through all that it has loaded
+    gc.freeze()  # the garbage collector spent a fifth of a call's time on the loaded modules
     litellm.suppress_debug_info = True
     litellm.disable_hf_tokenizer_download = True
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):

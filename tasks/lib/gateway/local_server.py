@@ -19,11 +19,11 @@ KEPT_CHARS = 500  # of what a failed start says, the last ones
 
 
 def require_local(where: str = LOCAL_MODEL, instead: str = "choose another route") -> None:
-    """Refuse, in no time, to use a local model that is not installed.
+    """Refuse at once to use a local model that is not installed.
 
     Args:
-        where: What asked for it.
-        instead: What else can be done than to install it.
+        where: The parameter that asks for it.
+        instead: What the user can do instead of installing it.
 
     Raises:
         ParamError: A package of the extra is missing.
@@ -31,16 +31,16 @@ def require_local(where: str = LOCAL_MODEL, instead: str = "choose another route
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise ParamError(
-            f"the local model is not installed: there is no {' and no '.join(missing)}",
+            f"the local model is not installed: {' and '.join(missing)} missing",
             where=where,
             fix=f"Run: {INSTALL}, or {instead}.",
         )
 
 
 class LocalServer:
-    """A server of one model on this machine, in a child process of its own session.
+    """A server of one model on this machine, in a child process with its own session.
 
-    A Ctrl-C in the terminal does not reach the child; it ends by `close`, or with this process,
+    Ctrl-C in the terminal does not reach the child. It ends by `close`, or with this process,
     however that ends.
 
         with LocalServer() as server:
@@ -53,13 +53,13 @@ class LocalServer:
         self.api_base = ""
 
     def start(self) -> str:
-        """The address to give to a client of OpenAI's protocol; waits until the model is loaded.
+        """Start the server if it is not running, and return its address for OpenAI's protocol.
 
-        Takes seconds, and no time when it runs already. One that has died is started anew.
+        Takes seconds until the model is loaded. A server that has died is started again.
 
         Raises:
             ParamError: The extra is not installed.
-            LLMError: The server does not start, or not within the time limit.
+            LLMError: The server does not start within the time limit.
         """
         if self._process is not None and self._process.poll() is None:
             return self.api_base
@@ -68,7 +68,7 @@ class LocalServer:
         with tempfile.TemporaryFile() as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tasks.lib.gateway.local_server_process"],
-                cwd=Path(__file__).parents[3],  # the same tasks as here
+                cwd=Path(__file__).parents[3],  # the same modules as here
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -83,10 +83,10 @@ class LocalServer:
         return self.api_base
 
     def close(self) -> None:
-        """End the server and wait until it is gone; nothing when there is none."""
+        """End the server, if there is one, and wait until it is gone."""
         process, self._process, self.api_base = self._process, None, ""
         if process is not None:
-            process.kill()  # it holds nothing that could be lost
+            process.kill()  # it has nothing to lose
             for pipe in (process.stdin, process.stdout):
                 if pipe:
                     pipe.close()
@@ -100,7 +100,7 @@ class LocalServer:
         self.close()
 
     def _report(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> bytes:
-        """The line that says it is ready."""
+        """Return the line that says it is ready."""
         is_late = threading.Event()
 
         def end() -> None:

@@ -1,7 +1,7 @@
-"""The rubric as a provider of LiteLLM's, so that a run without a key goes the whole real path.
+"""The rubric as a provider of LiteLLM, so that a run without a key takes the whole real path.
 
-It is not a language model: `tasks.lib.rubric` chooses by rules. Its usage counts 4 UTF-8 bytes as
-a token, so that sums and estimates have something to show; nothing is paid for it.
+It is not a language model: `tasks.lib.rubric` picks by rules. Its usage counts 4 UTF-8 bytes as a
+token, so that sums and estimates have something to show; it costs nothing.
 """
 
 import json
@@ -17,18 +17,18 @@ BYTES_PER_TOKEN = 4
 
 
 class OfflineRubric(CustomLLM):
-    """Answers the questions of `tasks.lib.gateway.prompt`, and no others."""
+    """Answers messages with a block of candidates (`tasks.lib.gateway.fence`), and no others."""
 
     def completion(self, *args: Any, **kwargs: Any) -> ModelResponse:
-        """A JSON object with the picks.
+        """Return a JSON object with the picks.
 
         Raises:
-            CustomLLMError: The last message holds no block of candidates (status 400).
+            CustomLLMError: The last message has no block of candidates (status 400).
         """
         messages, response = kwargs["messages"], kwargs["model_response"]
         block = parse_block(messages[-1]["content"])
         if block is None:
-            raise CustomLLMError(400, "the message holds no candidates")  # type: ignore[no-untyped-call]
+            raise CustomLLMError(400, "the message has no candidates")  # type: ignore[no-untyped-call]
         answer = json.dumps({"picks": choose(block.texts, block.n_picks)})
         response.choices[0].message.content = answer
         response.model = kwargs["model"]
@@ -40,7 +40,7 @@ class OfflineRubric(CustomLLM):
         return cast(ModelResponse, response)
 
     async def acompletion(self, *args: Any, **kwargs: Any) -> ModelResponse:
-        """The same as `completion`."""
+        """Return the same as `completion`."""
         return self.completion(*args, **kwargs)
 
 

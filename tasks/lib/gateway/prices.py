@@ -1,24 +1,24 @@
-"""What a call costs, from prices read once; never from what LiteLLM says of a response."""
+"""What a call costs, at prices read once; the cost that LiteLLM reports is never used."""
 
 from typing import Any, NamedTuple
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.gateway.deployment import Deployment
-from tasks.lib.gateway.prompt import Messages
+from tasks.lib.gateway.request import Messages
 
 MESSAGE_TOKENS = 32
-"""More than a chat template puts around a message; ChatML takes 20 where each sign is a token."""
+"""More than a chat template adds to a message; ChatML adds 20 if each character is a token."""
 
 
 class Price(NamedTuple):
-    """US dollars for one token."""
+    """US dollars per token."""
 
     prompt_usd: float
     completion_usd: float
 
     def cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """The price of a call."""
+        """Return the price of a call."""
         return prompt_tokens * self.prompt_usd + completion_tokens * self.completion_usd
 
 
@@ -26,10 +26,9 @@ FREE = Price(0.0, 0.0)
 
 
 def price_of(deployment: Deployment, litellm: Any) -> Price | None:
-    """The price of a token: as params.yaml states it, else as LiteLLM's map knows it.
+    """Return the price of a token from params.yaml, else from LiteLLM's map; None if unknown.
 
-    None where it is not known. A 0 in the map is no price: it stands there for many models that
-    do cost.
+    A 0 in the map does not count: it has a 0 for many models that do cost.
     """
     prompt_usd, completion_usd = deployment.input_cost_per_token, deployment.output_cost_per_token
     if prompt_usd is not None and completion_usd is not None:
@@ -47,7 +46,7 @@ def price_of(deployment: Deployment, litellm: Any) -> Price | None:
 
 
 def require_price(deployment: Deployment, litellm: Any, where: str) -> Price:
-    """The price of a token.
+    """Return the price of a token.
 
     Raises:
         ParamError: It is not known.
@@ -55,15 +54,15 @@ def require_price(deployment: Deployment, litellm: Any, where: str) -> Price:
     price = price_of(deployment, litellm)
     if price is None:
         raise ParamError(
-            "nobody has said what this model costs, so its spending could not be capped",
+            "the price of this model is not known, so its spending could not be capped",
             where=f"{PARAMS_FILE}: {where}",
-            fix="Add input_cost_per_token and output_cost_per_token to it, in US dollars for one "
-            "token; 0 for an endpoint of your own that sends no bill.",
+            fix="Add input_cost_per_token and output_cost_per_token to it, in US dollars per "
+            "token; 0 for an endpoint of your own that costs nothing.",
         )
     return price
 
 
-def most_prompt_tokens(messages: Messages, schema_bytes: int = 0) -> int:
-    """More tokens than any tokenizer makes of the messages: no token is less than a byte."""
+def max_prompt_tokens(messages: Messages, schema_bytes: int = 0) -> int:
+    """Return more tokens than any tokenizer makes of the messages: a token is a byte or more."""
     n_bytes = sum(len(message["content"].encode()) for message in messages)
     return n_bytes + MESSAGE_TOKENS * len(messages) + schema_bytes

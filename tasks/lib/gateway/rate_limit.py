@@ -1,61 +1,61 @@
-"""A deployment's pace: no more requests and tokens in any minute than it allows; calls wait."""
+"""A deployment's limits on requests and tokens in any minute; calls wait, none is rejected."""
 
 import asyncio
 import time
 from collections import deque
 
 WINDOW_S = 60.0
-LOOK_AGAIN_S = 0.25  # while waiting, for calls that ended and used less than they might have
+LOOK_AGAIN_S = 0.25  # while waiting, since calls may end with fewer tokens than reserved
 
 
-class Pace:
+class RateLimiter:
     """Keeps the calls to one deployment within its limits, first come, first served.
 
-    A call counts for a whole window from its start, at the tokens it may use; once it has ended,
-    at those it did use.
+    A call counts for one window from its start: at the tokens it may use, and once it has ended at
+    those it did use.
 
     Args:
         rpm: Requests in a window; None for no limit.
-        tpm: Tokens in a window; None for no limit. A call that alone is more goes by itself.
-        window_s: The window.
+        tpm: Tokens in a window; None for no limit. A call that alone exceeds it goes alone.
+        window_s: The length of the window.
     """
 
     def __init__(self, rpm: int | None, tpm: int | None, *, window_s: float = WINDOW_S) -> None:
         self._rpm, self._tpm, self._window_s = rpm, tpm, window_s
-        self._started: deque[Start] = deque()
+        self._started: deque[Permit] = deque()
         self._turn = asyncio.Lock()
 
-    async def start(self, n_tokens: int, until: asyncio.Event | None = None) -> "Start":
+    async def acquire(self, n_tokens: int, until: asyncio.Event | None = None) -> "Permit":
         """Wait until a call that may use `n_tokens` can start, or until the event; count it."""
-        start = Start(n_tokens)
+        permit = Permit(n_tokens)
         if self._rpm is None and self._tpm is None:
-            return start
+            return permit
         async with self._turn:
             while (wait_s := self._wait_s(n_tokens)) > 0 and not (until and until.is_set()):
                 await asyncio.sleep(min(wait_s, LOOK_AGAIN_S))
-            start.at_s = time.monotonic()
-            self._started.append(start)
-        return start
+            permit.at_s = time.monotonic()
+            self._started.append(permit)
+        return permit
 
     def _wait_s(self, n_tokens: int) -> float:
-        """Seconds until the earliest calls have left the window far enough."""
+        """Return the seconds until enough of the earliest calls have left the window."""
         now = time.monotonic()
         while self._started and self._started[0].at_s <= now - self._window_s:
             self._started.popleft()
-        n_calls, n_used = len(self._started), sum(start.n_tokens for start in self._started)
+        n_calls, n_used = len(self._started), sum(permit.n_tokens for permit in self._started)
         until_s = now
-        for start in self._started:
+        for permit in self._started:
             is_slow = self._rpm is not None and n_calls >= self._rpm
             is_full = self._tpm is not None and n_used + n_tokens > self._tpm
             if not (is_slow or is_full):
                 break
-            n_calls, n_used = n_calls - 1, n_used - start.n_tokens
-            until_s = start.at_s + self._window_s
+            n_calls, n_used = n_calls - 1, n_used - permit.n_tokens
+            until_s = permit.at_s + self._window_s
         return until_s - now
 
 
-class Start:
-    """One call in the window; set `n_tokens` to what it did use."""
+class Permit:
+    """One call in the window; set `n_tokens` to what it did use once that is known."""
 
     def __init__(self, n_tokens: int) -> None:
         self.n_tokens, self.at_s = n_tokens, 0.0

@@ -1,15 +1,15 @@
-"""JSON in a model's reply, and what can be wrong with an answer."""
+"""JSON in a model's reply, and what can be wrong with the reply."""
 
 import json
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-MAX_CHARS = 20_000  # of an answer, the last ones; no list of slots needs as many
+MAX_CHARS = 20_000  # of a reply, the last ones; no list of slots is longer
 
 
-class AnswerFault(StrEnum):
-    """Why an answer is none."""
+class ReplyProblem(StrEnum):
+    """Why a reply cannot be used as an answer."""
 
     EMPTY = "empty"
     NO_LIST = "no_list"
@@ -21,20 +21,20 @@ class AnswerFault(StrEnum):
     NOT_A_HALF = "not_a_half"
 
 
-class Unreadable(NamedTuple):
-    """An answer that breaks the contract, and how."""
+class UnusableReply(NamedTuple):
+    """A reply that breaks the contract, and how."""
 
-    fault: AnswerFault
+    problem: ReplyProblem
     detail: str
 
 
 def without_thoughts(text: str) -> str:
-    """What follows the reasoning that some models write first; nothing if it never ended."""
+    """Return the text after the reasoning of a model; nothing if the reasoning never ended."""
     return text.rpartition("</think>")[2].partition("<think>")[0]
 
 
 def json_objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects in the text that stand in no other."""
+    """Yield the outermost JSON objects in the text."""
     decoder = json.JSONDecoder()
     start = text.find("{")
     while start != -1:

@@ -1,21 +1,38 @@
-"""A question as it is put to a model, and why it may get no answer."""
+"""One question to a model, exactly as it is sent, and why it may get no answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from string import Template
 from typing import Any, NamedTuple
 
-from tasks.lib.gateway.prompt import REASK, Messages
-from tasks.lib.gateway.reply_json import Unreadable
+from tasks.lib.gateway.deployment import Schema
+from tasks.lib.gateway.reply_json import UnusableReply
+from tasks.lib.gateway.routes import Route
+from tasks.lib.journal.models import answer_key
+
+BACKOFF_S = 1.0  # before the second call; doubled before each further one
+NOT_IN_KEY = ("alias", "read", "reask_words", "former_facts")
+"""The fields of a request that cannot change its answer."""
+USER_MARK = "===== user ====="  # between the system and the user part in a file of words
+
+Messages = list[dict[str, str]]
+"""Chat messages, each with ``role`` and ``content``."""
+Parsed = Sequence[int]
+"""What is read out of a reply: slots, the best first, or the half points of a rating."""
 
 
-class Posed(NamedTuple):
-    """A question as it is put to a model."""
+class CallSettings(NamedTuple):
+    """How calls are made, under the names of params.yaml where they come from there."""
 
-    key: str  # of its answer in the journal
-    messages: Messages
-    schema: dict[str, Any]  # of the JSON object to answer with
-    read: Callable[[str], list[int] | Unreadable]  # what a reply says, or why it is no answer
-    reask: str = REASK  # the file with the words that follow a reply which is no answer
+    seed: int
+    max_answer_tokens: int
+    max_attempts: int
+    timeout_s: float
+    concurrency: int
+    backoff_s: float = BACKOFF_S
 
 
 class NoAnswer(StrEnum):
@@ -24,11 +41,118 @@ class NoAnswer(StrEnum):
     TOO_LONG = "context_too_long"
     FILTERED = "content_filter"
     USELESS = "useless"
-    """Its replies were no answers, not even when told what was wrong."""
+    """Its replies could not be used, not even after a re-ask that named the problem."""
     UNREACHED = "unreached"
-    """It failed again and again."""
+    """Its calls failed again and again."""
 
     @property
-    def is_of_the_text(self) -> bool:
-        """Whether fewer candidates at a time may help."""
+    def may_need_fewer_texts(self) -> bool:
+        """Whether a question about fewer texts may get an answer."""
         return self in (NoAnswer.TOO_LONG, NoAnswer.FILTERED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is sent to a model for one question, and how to read the reply.
+
+    Attributes:
+        alias: The route.
+        model: As params.yaml names it.
+        response_format: The JSON schema of the reply; None if the route must not send one.
+        schema_use: How firmly the route asks by schema, since a refused one may be dropped.
+        repeat: 2 for a second, independent answer to the same bytes, 3 for a third; never sent.
+        read: Reads a reply: its content, or why it cannot be used.
+        reask_words: What is said after an unusable reply, with the placeholder ``$problem``.
+        former_facts: What else was in the key of journal version 2, the old messages above all;
+            only computed for a journal that has such keys.
+    """
+
+    alias: str
+    model: str
+    messages: Messages
+    temperature: float
+    seed: int
+    max_tokens: int
+    response_format: dict[str, Any] | None
+    schema_use: Schema
+    repeat: int = 1
+    read: Callable[[str], Parsed | UnusableReply]
+    reask_words: str
+    former_facts: Callable[[], dict[str, Any]]
+
+    @cached_property
+    def key(self) -> str:
+        """The key of the answer: a hash of all fields but those in `NOT_IN_KEY`.
+
+        A new field is part of it unless it is excluded by name. `repeat` counts from 2 on, so
+        that a first answer has the same key whether or not it is asked for again.
+        """
+        facts = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in (*NOT_IN_KEY, *(["repeat"] if self.repeat == 1 else [])):
+            del facts[name]
+        return answer_key(**facts)
+
+    @cached_property
+    def former_key(self) -> str:
+        """The key that journal version 2 had for this question."""
+        return answer_key(
+            model=self.model,
+            temperature=self.temperature,
+            seed=self.seed,
+            max_tokens=self.max_tokens,
+            schema=self.schema_use,
+            **self.former_facts(),
+        )
+
+    def reask(self, reply: str, problem: str) -> Messages:
+        """Return the messages after an unusable `reply`: the question, the reply, the problem."""
+        words = Template(self.reask_words).substitute(problem=problem)
+        return [
+            *self.messages,
+            {"role": "assistant", "content": reply.strip() or "(nothing)"},
+            {"role": "user", "content": words},
+        ]
+
+
+def make_request(
+    route: Route,
+    settings: CallSettings,
+    messages: Messages,
+    schema: dict[str, Any],
+    **rest: Any,
+) -> Request:
+    """Return the request to a route.
+
+    Args:
+        route: The route to ask.
+        settings: How calls are made.
+        messages: The question.
+        schema: Of the JSON object to reply with.
+        rest: The other fields of `Request`.
+    """
+    is_schema_sent = route.schema_use is not Schema.NEVER
+    return Request(
+        alias=route.alias,
+        model=route.model,
+        messages=messages,
+        temperature=route.temperature,
+        seed=settings.seed,
+        max_tokens=settings.max_answer_tokens,
+        response_format=response_format(schema) if is_schema_sent else None,
+        schema_use=route.schema_use,
+        **rest,
+    )
+
+
+def response_format(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a reply in the form that a request takes."""
+    named = {"name": "answer", "strict": True, "schema": schema}
+    return {"type": "json_schema", "json_schema": named}
+
+
+def read_words(path: Path) -> str:
+    """Return the text of a file of ours that holds words for a model."""
+    return path.read_text(encoding="utf-8").strip()
+
+
+REASK_WORDS = read_words(Path(__file__).parent / "reask.txt")

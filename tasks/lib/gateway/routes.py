@@ -1,4 +1,4 @@
-"""Routes: the aliases under `models` in params.yaml, and the deployments they stand for."""
+"""Routes: the aliases under `models` in params.yaml, and their deployments."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,14 +10,14 @@ from tasks.lib.gateway.deployment import HOW, Deployment, Schema, load_deploymen
 
 
 class Route(NamedTuple):
-    """An alias, and one model at one endpoint or several."""
+    """An alias for one model at one or several endpoints."""
 
     alias: str
-    deployments: tuple[Deployment, ...]  # alike in what changes an answer
+    deployments: tuple[Deployment, ...]  # alike in everything that changes an answer
 
     @property
     def model(self) -> str:
-        """The model's name, as the first deployment gives it."""
+        """The model's name in the first deployment."""
         return self.deployments[0].model
 
     @property
@@ -32,7 +32,7 @@ class Route(NamedTuple):
 
     @property
     def is_rubric(self) -> bool:
-        """Whether it is the offline rubric, which is no language model."""
+        """Whether it is the offline rubric, which is not a language model."""
         return self.deployments[0].is_rubric
 
     @property
@@ -42,11 +42,10 @@ class Route(NamedTuple):
 
 
 def load_routes(values: Mapping[str, Any]) -> dict[str, Route]:
-    """All routes under `models`, by alias, in their order.
+    """Return all routes under `models`, by alias, in their order.
 
     Raises:
-        ParamError: One is not as it should be. A key that was written into the file is refused
-            and not repeated.
+        ParamError: One is wrong. A key that was written into the file is refused and not repeated.
     """
     models = values.get("models")
     if not isinstance(models, dict) or not models:
@@ -59,11 +58,10 @@ def load_routes(values: Mapping[str, Any]) -> dict[str, Route]:
 
 
 def load_route(values: Mapping[str, Any], alias: str, key: str = "llm_select.route") -> Route:
-    """The route `alias` that the parameter `key` names, once all of `models` is found sound.
+    """Return the route `alias` that the parameter `key` names; checks all of `models`.
 
     Raises:
-        ParamError: No such route (the nearest one is offered), or any route is not as it should
-            be.
+        ParamError: There is no such route (the nearest one is offered), or any route is wrong.
     """
     routes = load_routes(values)
     if alias not in routes:
@@ -78,44 +76,44 @@ def load_route(values: Mapping[str, Any], alias: str, key: str = "llm_select.rou
 def load_chain(
     values: Mapping[str, Any], route: str, fallback_routes: Sequence[str]
 ) -> list[Route]:
-    """The route and those that stand in for it, in the order in which they are asked.
+    """Return the route and its fallbacks, in the order in which they are asked.
 
     Raises:
-        ParamError: One is unknown, named twice, or cannot stand in for another.
+        ParamError: One is unknown, named twice, or cannot be a fallback.
     """
     chain = [load_route(values, route)]
     for alias in fallback_routes:
         other = load_route(values, alias, "llm_select.fallback_routes")
         if other.is_rubric or chain[0].is_rubric or other in chain:
             raise ParamError(
-                f"llm_select.fallback_routes: {alias} cannot stand in for {route}",
+                f"llm_select.fallback_routes: {alias} cannot be a fallback for {route}",
                 where=PARAMS_FILE,
-                fix="Name each route once, and never offline: where no route gives an answer, the "
-                "offline rubric picks anyway, and says so.",
+                fix="Name each route once, and never offline: if no route gives an answer, the "
+                "offline rubric picks anyway, and the receipt says so.",
             )
         chain.append(other)
     return chain
 
 
 def require_key(route: Route) -> None:
-    """Refuse a route whose key is known to lack, before any call.
+    """Refuse a route whose key is missing, before any call.
 
     Raises:
-        ParamError: The environment variable that it names, or that its provider wants, is unset.
+        ParamError: The environment variable that it names, or that its provider needs, is not set.
     """
     for deployment in route.deployments:
         name = missing_key(deployment.provider, deployment.api_key, deployment.api_base)
         if name is not None:
-            raise no_key(route.where, name)
+            raise missing_key_error(route.where, name)
 
 
-def no_key(where: str, name: str) -> ParamError:
-    """The error of a route whose key is not in the environment."""
+def missing_key_error(where: str, name: str) -> ParamError:
+    """Return the error of a route whose key is not in the environment."""
     return ParamError(
         f"the environment variable {name} is not set, and no call was made",
         where=f"{PARAMS_FILE}: {where}",
         fix=f"Set {name}, or choose another route; offline needs no key to select. For an "
-        "endpoint of your own that wants none, write api_key: none.",
+        "endpoint of your own that needs none, write api_key: none.",
     )
 
 
@@ -123,8 +121,8 @@ def _load_route(alias: str, given: Any) -> Route:
     name = f"models.{alias}"
     several = given if isinstance(given, list) else [given]
     deployments = tuple(
-        load_deployment(name if several is not given else f"{name}[{i}]", each)
-        for i, each in enumerate(several)
+        load_deployment(name if several is not given else f"{name}[{i}]", values)
+        for i, values in enumerate(several)
     )
     if not deployments:
         raise ParamError(f"{name} is an empty list", where=PARAMS_FILE, fix=HOW)
@@ -143,9 +141,9 @@ def _check_alike(name: str, first: Deployment, other: Deployment) -> None:
                 fix="Deployments of one route are one model at several endpoints; make them "
                 "alike, or two routes.",
             )
-    if first.is_rubric or first.is_embedded:
+    if first.is_rubric or first.is_local:
         raise ParamError(
-            f"{name}: {first.model} runs on this machine, in one deployment alone",
+            f"{name}: {first.model} runs on this machine, so it can have one deployment only",
             where=PARAMS_FILE,
-            fix="Name it once.",
+            fix="List it once.",
         )

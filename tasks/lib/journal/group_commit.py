@@ -1,4 +1,4 @@
-"""Writing with one commit for all that is waiting: a commit costs the same for one and for many."""
+"""One commit for all waiting writes, since a commit costs the same for one write and for many."""
 
 import asyncio
 import sqlite3
@@ -17,38 +17,37 @@ class _Job(NamedTuple):
     done: "asyncio.Future[Any]"
 
 
-class Commits:
-    """Runs pieces of work on a database, in their order, in a thread of its own.
+class GroupCommit:
+    """Runs pieces of work on a database, in their order, in its own thread.
 
-    All that waits at the time goes into one transaction. A piece of work that raises fails all of
-    that transaction.
+    All waiting pieces go into one transaction. If one of them raises, the whole transaction fails.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
-        self.db = db
+        self._db = db
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What `work` returns, once all that it wrote is on disk.
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `work` returns, once everything it wrote is on disk.
 
-        When the caller is cancelled while it waits, the work is done all the same.
+        The work is done even if the caller is cancelled while it waits.
         """
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+            self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
             self._thread.start()
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(work, done))
         return await done
 
     def close(self) -> None:
-        """Finish what waits, and end the thread."""
+        """Finish the waiting work, and end the thread."""
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join()
             self._thread = None
 
-    def _run(self) -> None:
+    def _serve(self) -> None:
         is_open = True
         while is_open:
             batch = [self._jobs.get()]
@@ -64,24 +63,24 @@ class Commits:
         results: list[Any] = []
         error: Exception | None = None
         try:
-            self.db.execute("BEGIN IMMEDIATE")
+            self._db.execute("BEGIN IMMEDIATE")
             try:
-                results = [job.work(self.db) for job in jobs]
-                self.db.execute("COMMIT")
+                results = [job.work(self._db) for job in jobs]
+                self._db.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
-                    self.db.execute("ROLLBACK")
+                    self._db.execute("ROLLBACK")
                 raise
-        except Exception as caught:  # whatever it is, those who wait have to hear it
+        except Exception as caught:  # of any kind: the waiting tasks have to hear of it
             error = caught
         for i, job in enumerate(jobs):
             with suppress(RuntimeError):  # the loop of an interrupted run may be closed
                 job.done.get_loop().call_soon_threadsafe(
-                    _tell, job.done, None if error else results[i], error
+                    _resolve, job.done, None if error else results[i], error
                 )
 
 
-def _tell(done: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
+def _resolve(done: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
     if done.done():  # cancelled meanwhile
         return
     if error is not None:

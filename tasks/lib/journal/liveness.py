@@ -1,4 +1,4 @@
-"""Which runs live: each holds a lock, which ends with its process however that ends."""
+"""Which runs are alive: each holds a lock, which ends with its process, however that ends."""
 
 import uuid
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 
-class ThisRun:
-    """The run of this process, among those whose locks lie in one folder.
+class LiveRun:
+    """The run of this process, among all runs whose locks lie in one folder.
 
     Attributes:
-        id: Its name, which no other run has.
+        id: The unique name of the run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -18,7 +18,7 @@ class ThisRun:
         self._alive = FileLock(self._lock_of(self.id))
 
     def begin(self) -> bool:
-        """Take the lock; False where it is held already."""
+        """Take the lock; return False if this run holds it already."""
         if self._alive.is_locked:
             return False
         self._folder.mkdir(exist_ok=True)
@@ -26,13 +26,13 @@ class ThisRun:
         return True
 
     def end(self) -> None:
-        """Give the lock back, if it is held."""
+        """Release the lock, if it is held."""
         if self._alive.is_locked:
             self._alive.release()
             self.forget(self.id)
 
-    def lives(self, run: str) -> bool:
-        """Whether a run still holds its lock."""
+    def is_alive(self, run: str) -> bool:
+        """Return whether a run still holds its lock."""
         if run == self.id:
             return True
         path = self._lock_of(run)
@@ -45,7 +45,7 @@ class ThisRun:
             return True
 
     def forget(self, run: str) -> None:
-        """Remove what is left of a dead run's lock."""
+        """Remove the lock file of a dead run."""
         self._lock_of(run).unlink(missing_ok=True)
 
     def _lock_of(self, run: str) -> Path:

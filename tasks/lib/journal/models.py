@@ -1,4 +1,4 @@
-"""What stands in a journal: answers, calls, and what became of them."""
+"""What a journal holds: answers, calls, and what became of the calls."""
 
 import json
 from collections.abc import Sequence
@@ -8,45 +8,57 @@ from typing import Any, NamedTuple, Self
 
 OPEN = "open"  # a call under way
 ANSWER = "answer"
-LOST = "lost"  # the run that made it ended before it knew what came of it
+LOST = "lost"  # the run that made the call ended before it knew the outcome
+RETRY = "retry "
+"""Prefix of the outcome of a failed call that no longer keeps its question from being asked."""
+
+
+class CallCost(NamedTuple):
+    """The tokens of a call and their price."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float
+    is_upper_bound: bool  # the provider reported no usage, or the call has not ended yet
 
 
 class Answer(NamedTuple):
     """A validated answer, as it was bought."""
 
+    key: str
     route: str  # the alias that was asked
     model: str  # as the provider names it
     text: str
-    picks: tuple[int, ...]  # slots, the best first; of a rating one number, its half points
+    parsed: tuple[int, ...]  # slots, the best first; or the half points of a rating
     prompt_tokens: int
     completion_tokens: int
     usd: float
-    is_bound: bool  # tokens and price are upper bounds, since the provider did not tell
-    left_out: tuple[str, ...]  # parameters that the model does not take
+    is_upper_bound: bool
+    dropped_params: tuple[str, ...]  # parameters that the model does not take
     finish_reason: str
 
     def as_row(self) -> list[Any]:
-        """Its values as the table holds them, in the order of our fields."""
+        """Return the values as the table holds them, in the order of the fields."""
         return [json.dumps(value) if isinstance(value, tuple) else value for value in self]
 
     @classmethod
     def of_row(cls, row: Sequence[Any]) -> Self:
-        """The answer that a row of the table holds, its values in the order of our fields."""
+        """Return the answer in a row of the table, whose values are in the order of the fields."""
         answer = cls(*row)
         return answer._replace(
-            picks=tuple(json.loads(row[3])),
-            is_bound=bool(answer.is_bound),
-            left_out=tuple(json.loads(row[8])),
+            parsed=tuple(json.loads(str(answer.parsed))),
+            is_upper_bound=bool(answer.is_upper_bound),
+            dropped_params=tuple(json.loads(str(answer.dropped_params))),
         )
 
     @property
     def digest(self) -> str:
-        """32 hex digits of all of it, so that a receipt can tell it from another."""
+        """32 hex digits of all of it, by which a receipt recognises it."""
         return answer_key(**self._asdict())[:32]
 
 
 class Call(NamedTuple):
-    """A call that is to be made, and the most that it can cost."""
+    """A call about to be made, at the most that it can cost."""
 
     key: str
     route: str
@@ -54,27 +66,24 @@ class Call(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
     usd: float
+    is_upper_bound: bool
 
 
 class Settled(NamedTuple):
-    """What came of a call, and what it cost; a bound where that is not known."""
+    """What became of a call, and what it cost."""
 
-    outcome: str  # ANSWER, or the kind of fault
+    outcome: str  # ANSWER, or the kind of error
     message: str
-    reply: str  # of a reply that was no answer, for a question that names its fault
+    reply: str  # an unusable reply, which the next question quotes
     prompt_tokens: int
     completion_tokens: int
     usd: float
-    is_bound: bool
+    is_upper_bound: bool
     duration_s: float
 
 
-FORGIVEN = "forgiven "
-"""Before the outcome of a call that no longer stands against asking again."""
-
-
-class Tried(NamedTuple):
-    """A call of the past that brought no answer."""
+class FailedAttempt(NamedTuple):
+    """A past call that brought no answer."""
 
     outcome: str
     message: str
@@ -87,12 +96,12 @@ class Refused(StrEnum):
     ANSWERED = "answered"
     """The answer is in the journal by now."""
     TAKEN = "taken"
-    """Another call for it is under way, of this run or of another one that lives."""
-    OVER = "over"
-    """It could cost more than is left of the cap."""
+    """A call for the same key is under way, in this run or in another that is alive."""
+    OVER_CAP = "over_cap"
+    """The call could cost more than is left of the cap."""
 
 
 def answer_key(**facts: Any) -> str:
-    """The key of the answer to a question: 64 hex digits of all that changes the answer."""
+    """Return the key of the answer to a question: 64 hex digits of all that changes the answer."""
     canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return sha256(canonical.encode()).hexdigest()

@@ -1,16 +1,17 @@
-"""The journal's file: made once, whole or not at all, and never made anew over something else."""
+"""The journal's file: created whole or not at all, migrated in place, and never overwritten."""
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
 
 from tasks.lib.core.errors import DataError
+from tasks.lib.journal.legacy import FORMER_VERSION, MIGRATION
 
 APPLICATION_ID = int.from_bytes(b"SLLM", "big")
-VERSION = 2
+VERSION = 3
 BUSY_TIMEOUT_S = 30  # another run may be writing
 
 _TABLES = """
@@ -19,12 +20,12 @@ CREATE TABLE answers (
     route TEXT NOT NULL,
     model TEXT NOT NULL,
     text TEXT NOT NULL,
-    picks TEXT NOT NULL,
+    parsed TEXT NOT NULL,
     prompt_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL,
     usd REAL NOT NULL,
-    is_bound INTEGER NOT NULL,
-    left_out TEXT NOT NULL,
+    is_upper_bound INTEGER NOT NULL,
+    dropped_params TEXT NOT NULL,
     finish_reason TEXT NOT NULL,
     created TEXT NOT NULL
 ) STRICT;
@@ -41,7 +42,7 @@ CREATE TABLE calls (
     prompt_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL,
     usd REAL NOT NULL,
-    is_bound INTEGER NOT NULL,
+    is_upper_bound INTEGER NOT NULL,
     duration_s REAL NOT NULL,
     created TEXT NOT NULL
 ) STRICT;
@@ -51,51 +52,68 @@ CREATE TABLE spending (selection TEXT PRIMARY KEY, usd REAL NOT NULL) STRICT;
 """
 
 
-def connect(path: Path, *, may_create: bool = True) -> sqlite3.Connection:
-    """A connection to the journal at `path`, every commit of which is on disk when it returns.
+def connect(path: Path) -> sqlite3.Connection:
+    """Return a connection to the journal at `path`; each commit is on disk when it returns.
+
+    The file is created if it is missing. An older version is migrated in one transaction.
 
     Raises:
-        DataError: The file is no journal, is damaged, empty or of another version, is missing and
-            may not be created, or cannot be read or written.
+        DataError: The file is not a journal, is damaged, empty or of an unknown version, or
+            cannot be read or written.
     """
-    with told(path):
-        if may_create:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_suffix(".lock")):
-                if not path.exists():
-                    _create(path)
-        if not path.exists():
-            raise DataError(
-                "there is no journal yet",
-                where=str(path),
-                fix="It is made by the first run that asks a model.",
-            )
-        db = sqlite3.connect(
-            path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False
-        )
-        try:
-            _check(db, path)
-            db.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            db.close()
-            raise
-    return db
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                _create(path)
+        return _open(path)
+
+
+def connect_existing(path: Path) -> sqlite3.Connection:
+    """Return a connection as by `connect`, to a journal that has to exist.
+
+    Raises:
+        DataError: There is no journal at `path`, or it cannot be used.
+    """
+    _require(path)
+    with explained(path):
+        return _open(path)
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Return a connection that leaves the file as it is: an older version is migrated in memory.
+
+    Raises:
+        DataError: There is no journal at `path`, or it cannot be used.
+    """
+    _require(path)
+    with explained(path):
+        return _open(path, may_migrate=False)
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Turn what SQLite or the disk says into an error that names the file and what to do."""
+def explained(path: Path) -> Iterator[None]:
+    """Turn an error of SQLite or the disk into one that names the file and what to do."""
     try:
         yield
     except (sqlite3.OperationalError, OSError) as error:  # locked, full, read-only
         raise DataError(
             f"the journal cannot be used: {error}",
             where=str(path),
-            fix="See that the disk has room, that the file may be written and that nothing else "
-            "holds it, then run this again.",
+            fix="Check that the disk has room, that the file is writable and that no other "
+            "program locks it, then run this again.",
         ) from None
     except sqlite3.DatabaseError as error:
         raise _damaged(path, str(error)) from None
+
+
+def _require(path: Path) -> None:
+    if not path.exists():
+        raise DataError(
+            "there is no journal yet",
+            where=str(path),
+            fix="The first run that asks a model creates it.",
+        )
 
 
 def _create(path: Path) -> None:
@@ -109,22 +127,64 @@ def _create(path: Path) -> None:
     part.replace(path)
 
 
-def _check(db: sqlite3.Connection, path: Path) -> None:
+def _open(path: Path, *, may_migrate: bool = True) -> sqlite3.Connection:
+    db = sqlite3.connect(
+        path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+    )
+    try:
+        if _version(db, path) == FORMER_VERSION:
+            if not may_migrate:
+                db = _in_memory(db)
+            _migrate(db)
+        db.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _in_memory(db: sqlite3.Connection) -> sqlite3.Connection:
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    with closing(db):
+        db.backup(copy)
+    return copy
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    """Bring a journal to our version: all of it or, if the process dies meanwhile, nothing."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == FORMER_VERSION:  # else another run has migrated it while this one waited
+            for statement in MIGRATION:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+
+
+def _version(db: sqlite3.Connection, path: Path) -> int:
+    """Return the version of a journal that this SelectLLM can use."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
-        raise _damaged(path, "it is empty, or something else wrote it")
-    if version != VERSION:
+        raise _damaged(path, "it is empty, or another program wrote it")
+    if version not in (FORMER_VERSION, VERSION):
         raise DataError(
-            f"the journal has version {version}, this SelectLLM reads {VERSION}",
+            f"the journal has version {version}; this SelectLLM reads {FORMER_VERSION} and "
+            f"{VERSION}",
             where=str(path),
             fix="Use the SelectLLM that wrote it, or move the file away to start a new one.",
         )
+    return int(version)
 
 
 def _damaged(path: Path, reason: str) -> DataError:
     return DataError(
-        f"this is no journal of SelectLLM's, or a damaged one: {reason}",
+        f"this is not a journal of SelectLLM, or it is damaged: {reason}",
         where=str(path),
         fix="Restore it from a copy, or move it away to start a new one; the answers in it would "
         "then be bought again.",

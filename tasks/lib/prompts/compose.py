@@ -1,11 +1,11 @@
-"""Prompts out of candidates whose clusters are known: the first round, and rounds among winners."""
+"""Prompts composed of candidates with known clusters: of the first round, and of later ones."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.prompts.geometry import Mode
 
-SHOWN_BYTES = 2_000  # of a candidate weigh; about where llm_select shortens what it shows
+SHOWN_BYTES = 2_000  # of a candidate count; llm_select shortens longer ones at about this length
 
 
 def compose(
@@ -15,18 +15,18 @@ def compose(
     seed: int,
     n_bytes: NDArray[np.int64] | None = None,
 ) -> list[NDArray[np.intp]]:
-    """Prompts, each an array of indices of candidates in the order of their slots.
+    """Return prompts, each an array of indices of candidates in the order of their slots.
 
-    Every candidate stands in exactly one prompt, and the sizes of prompts differ by at most 1.
+    Every candidate is in exactly one prompt, and the sizes of prompts differ by at most 1.
     Candidates are sorted by cluster number, then
 
-    - within: cut into consecutive runs, the longer ones first, so that clusters of such sizes
+    - within: cut into consecutive runs, the longer ones first, so that clusters of these sizes
       (as equal_size_kmeans numbers them) are the prompts;
     - across and paper: dealt one by one to the prompts in turn, so that no prompt holds two of a
       cluster unless the cluster has more candidates than there are prompts.
 
-    Which member of a cluster goes to which prompt, and its slot, are drawn by `seed`, so neither
-    tells anything of the file's order or of the cluster. Across with `n_bytes`, each cluster's
+    `seed` decides which member of a cluster goes to which prompt, and its slot, so neither depends
+    on the file's order or on the cluster. Across with `n_bytes`, each cluster's
     longer members go to the prompts that hold the least so far, so that prompts cost alike.
 
     In paper mode the members of a cluster go to prompts in the order given: the first to the first
@@ -35,9 +35,9 @@ def compose(
 
     Args:
         clusters: int32, shape (n,), element i is the cluster of candidate i.
-        n_prompts: At least 1 where there are candidates, and at most their number.
+        n_prompts: At least 1 if there are candidates, and at most their number.
         mode: How to combine clusters.
-        seed: Of the two random choices named above.
+        seed: Of these two random choices.
         n_bytes: int64, shape (n,), of each candidate's text in UTF-8.
     """
     if len(clusters) == 0:

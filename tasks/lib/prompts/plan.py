@@ -1,4 +1,4 @@
-"""What a selection goes by: the budget, and how many rounds lead to it."""
+"""The plan of a tournament: its budgets, and the rounds that lead to them."""
 
 import json
 from pathlib import Path
@@ -8,23 +8,25 @@ from tasks.lib.core.errors import DataError
 from tasks.lib.prompts.geometry import Mode
 
 
-class Rules(NamedTuple):
-    """What a selection goes by."""
+class TournamentPlan(NamedTuple):
+    """How many records are selected, and how prompts are composed."""
 
-    budgets: tuple[int, ...]  # how many to select, ascending; each is the beginning of the next
-    candidates_per_prompt: int  # the most in a prompt of a later round
+    budgets: tuple[
+        int, ...
+    ]  # how many to select, ascending; each selection begins with the one before
+    candidates_per_prompt: int  # at most, in a prompt of a later round
     mode: Mode  # how winners are composed into the prompts of the next round
-    seed: int  # of that composition, and of the order in which prompts get a pick more
-    n_attention_checks: int = 0  # how many prompts are asked once more, with junk planted
+    seed: int  # of that composition, and of the order in which prompts get one more pick
+    n_attention_checks: int = 0  # prompts that are asked once more with junk inserted
 
     @property
     def budget(self) -> int:
-        """The largest of them: how many records the selection has."""
+        """The largest budget: the number of records in the selection."""
         return self.budgets[-1]
 
     @property
-    def later_size(self) -> int:
-        """At least 2: prompts of one candidate would leave as many winners as there were."""
+    def final_prompt_size(self) -> int:
+        """The size of later prompts; at least 2, or no round would reduce the number of winners."""
         return max(2, self.candidates_per_prompt)
 
 
@@ -37,10 +39,10 @@ class Round(NamedTuple):
     n_picks: int
 
 
-def read_rules(
+def read_plan(
     clusters_path: Path, budgets: tuple[int, ...], seed: int, *, n_attention_checks: int = 0
-) -> Rules:
-    """The rules of a selection from the prompts that the file at `clusters_path` tells of.
+) -> TournamentPlan:
+    """Read the plan of a selection from the prompts that the file at `clusters_path` describes.
 
     Raises:
         DataError: The file is not as the step cluster writes it.
@@ -48,7 +50,7 @@ def read_rules(
     try:
         clusters = json.loads(clusters_path.read_text(encoding="utf-8"))
         size, mode = int(clusters["candidates_per_prompt"]), Mode(clusters["mode"])
-        return Rules(budgets, size, mode, seed, n_attention_checks)
+        return TournamentPlan(budgets, size, mode, seed, n_attention_checks)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"not as the step cluster writes it: {error!r}",
@@ -57,17 +59,17 @@ def read_rules(
         ) from None
 
 
-def plan_rounds(n_candidates: int, n_prompts: int, rules: Rules) -> list[Round]:
-    """The rounds that lead from so many prompts to the budgets.
+def plan_rounds(n_candidates: int, n_prompts: int, plan: TournamentPlan) -> list[Round]:
+    """Return the rounds that lead from `n_prompts` prompts to the budgets.
 
-    A round serves the budgets that give each of its prompts a pick or more. While a smaller one is
-    left, the first pick of each prompt goes on to the prompts of the next round.
+    A round serves the budgets that give each of its prompts at least one pick. While a smaller
+    budget is left, the first pick of each prompt enters the prompts of the next round.
     """
     rounds: list[Round] = []
-    left = rules.budgets
+    left = plan.budgets
     while left:
         n_picks = max([n_prompts, *(n for n in left if n > n_prompts)])
         rounds.append(Round(len(rounds) + 1, n_prompts, n_candidates, n_picks))
         left = tuple(n for n in left if n < n_prompts)
-        n_candidates, n_prompts = n_prompts, -(-n_prompts // rules.later_size)
+        n_candidates, n_prompts = n_prompts, -(-n_prompts // plan.final_prompt_size)
     return rounds

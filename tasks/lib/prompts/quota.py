@@ -1,4 +1,4 @@
-"""How a budget is shared among prompts, so that smaller budgets are beginnings of larger ones."""
+"""How prompts share a budget, so that a smaller selection is the beginning of a larger one."""
 
 from enum import StrEnum
 
@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 
 class Take(StrEnum):
-    """Which ranks of a prompt fill its quota: all but the first are a test of the ranking."""
+    """Which ranks of a prompt fill its quota; all but FIRST only test the ranking."""
 
     FIRST = "first"
     MIDDLE = "middle"
     LAST = "last"
 
     def ranks(self, n_ranked: int, n_picks: int) -> slice:
-        """`n_picks` of so many ranks, the better ones first."""
+        """Return which `n_picks` of `n_ranked` ranks are taken, the better ones first."""
         start = {
             Take.FIRST: 0,
             Take.MIDDLE: (n_ranked - n_picks) // 2,
@@ -24,16 +24,17 @@ class Take(StrEnum):
 
 
 def prompt_order(sizes: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
-    """Indices of the prompts, the most entitled first: the larger ones, and then by lot.
+    """Return the indices of the prompts in the order in which they get one more pick.
 
-    The order depends on sizes and seed alone, so it is the same for every budget.
+    Larger prompts come first, ties are random. The order depends only on sizes and seed, so it is
+    the same for every budget.
     """
-    lots = np.random.default_rng(seed).permutation(len(sizes))
-    return np.lexsort((lots, -sizes))
+    random_order = np.random.default_rng(seed).permutation(len(sizes))
+    return np.lexsort((random_order, -sizes))
 
 
 def quotas(n_picks: int, sizes: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
-    """How many picks each prompt makes: int, shape (k,), of sum `n_picks`, none above its size.
+    """Return how many picks each prompt makes: int, shape (k,), sum `n_picks`, none above its size.
 
     Each prompt picks once before any picks twice, and so on, in `prompt_order`. So with sizes
     that differ by at most 1 each picks floor(n_picks / k), and n_picks mod k of them once more.
@@ -47,9 +48,9 @@ def quotas(n_picks: int, sizes: NDArray[np.intp], seed: int) -> NDArray[np.intp]
     order = prompt_order(sizes, seed)
     while (rest := n_picks - picks.sum()) > 0:
         is_open = picks < sizes
-        each = rest // is_open.sum()
-        if each:
-            picks[is_open] += np.minimum(each, (sizes - picks)[is_open])
+        share = rest // is_open.sum()
+        if share:
+            picks[is_open] += np.minimum(share, (sizes - picks)[is_open])
         else:
             picks[order[is_open[order]][:rest]] += 1
     return picks

@@ -1,0 +1,196 @@
+"""The one door to every model: a request goes in, its answer comes out, and both are kept."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from tasks.lib.gateway.endpoint import Endpoint, least_busy
+from tasks.lib.gateway.errors import ErrorKind, ProviderError
+from tasks.lib.gateway.fatal import FATAL, run_error
+from tasks.lib.gateway.ledger import SpendLedger, Stopped
+from tasks.lib.gateway.lookup import USELESS, failed_attempts, find_answer, no_answer
+from tasks.lib.gateway.request import CallSettings, Messages, NoAnswer, Request
+from tasks.lib.gateway.routes import Route
+from tasks.lib.gateway.task_pool import RampUp
+from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.models import Answer, FailedAttempt
+
+MAX_BACKOFF_S = 60.0
+MAX_RETRY_AFTER_S = 300.0  # an endpoint that demands a longer wait counts as down
+REST_S = 60.0  # for a route that is down while another one takes its place
+
+HARMLESS = (
+    ErrorKind.REFUSED_PARAMETER,  # dropped from now on
+    ErrorKind.CONTEXT_TOO_LONG,  # the next look at the failed attempts gives the reason
+    ErrorKind.CONTENT_FILTER,
+)
+"""Errors that do not count as failed attempts."""
+
+
+class _Line:
+    """A route at work: its endpoints, and how calls to it fare."""
+
+    def __init__(self, route: Route, settings: CallSettings, *, is_last: bool) -> None:
+        self.route, self.is_last = route, is_last
+        self.endpoints = [Endpoint(d, route.where, settings.timeout_s) for d in route.deployments]
+        is_local = route.deployments[0].is_local  # it works on one prompt at a time
+        self.ramp_up = RampUp(1 if is_local else settings.concurrency)
+        self.first_call = asyncio.Lock()
+        self.succeeded_s = -1.0  # when a call last brought a reply
+        self.rests_until_s = 0.0
+
+
+class Gateway:
+    """Asks the models of some routes, within one event loop.
+
+    Every answer is looked for in the journal first, and is in the journal before it counts.
+
+    Attributes:
+        stopping: Set when the run is to end, before any other call can begin.
+
+    Args:
+        routes: In the order in which they are asked; only the last one ends the run when it is
+            down.
+        settings: How calls are made.
+        journal: Where answers and spending are kept.
+    """
+
+    def __init__(self, routes: Sequence[Route], settings: CallSettings, journal: Journal) -> None:
+        self.stopping = asyncio.Event()
+        self._settings, self._journal = settings, journal
+        self._ledger = SpendLedger(journal, self.stopping)
+        self._lines = {
+            route.alias: _Line(route, settings, is_last=route is routes[-1]) for route in routes
+        }
+        self._is_ready = False
+
+    async def lookup(self, request: Request) -> Answer | NoAnswer | None:
+        """Return what earlier calls have shown: the answer, or why the model gives none."""
+        answer = await self._find(request)
+        return answer or no_answer(failed_attempts(self._journal, request))
+
+    async def ask(self, request: Request) -> Answer | NoAnswer:
+        """Return the answer, which is then in the journal, or why there is none.
+
+        Raises:
+            CapReached: A call could cost more than is left of the cap.
+            Stopped: The run is ending.
+            LLMError: The provider refuses for good; or the last route is down.
+            ParamError: A route's provider or price is unknown, or its key is not set.
+        """
+        answer = await self._find(request)
+        if answer:
+            return answer
+        attempts = failed_attempts(self._journal, request)
+        reason = no_answer(attempts)
+        if reason:
+            return reason
+        self._prepare()
+        line = self._lines[request.alias]
+        async with line.first_call:  # otherwise every waiting task would probe a dead endpoint
+            if line.succeeded_s < 0:
+                return await self._ask(request, attempts, line)
+        return await self._ask(request, attempts, line)
+
+    async def close(self) -> None:
+        """Close the connections, and log in one line which calls failed."""
+        for line in self._lines.values():
+            for endpoint in line.endpoints:
+                await endpoint.close()
+        self._ledger.report()
+
+    async def _find(self, request: Request) -> Answer | None:
+        """Return the answer of the journal; one under a former key is filed under the new one."""
+        journal = self._journal
+        answer = find_answer(journal, request)
+        if answer and journal.has_former_keys and not journal.answer(request.key):
+            await journal.adopt(request.key, request.former_key)
+        return answer
+
+    def _prepare(self) -> None:
+        """Prepare all routes, once and late: a run may find every answer in the journal."""
+        if not self._is_ready:
+            for line in self._lines.values():  # a fallback must not fail only when it is needed
+                for endpoint in line.endpoints:
+                    endpoint.prepare()
+            self._is_ready = True
+
+    async def _ask(
+        self, request: Request, attempts: list[FailedAttempt], line: _Line
+    ) -> Answer | NoAnswer:
+        """Call the route until it answers, or until no further call is worth making."""
+        n_failed, failing_since_s = 0, 0.0
+        while (reason := no_answer(attempts)) is None:
+            async with line.ramp_up.place():
+                if time.monotonic() < line.rests_until_s:
+                    return NoAnswer.UNREACHED
+                began_s = time.monotonic()
+                with least_busy(line.endpoints).chosen() as endpoint:
+                    result = await self._call(request, _messages(request, attempts), endpoint, line)
+                if isinstance(result, ProviderError) and result.kind in FATAL:
+                    raise self._stop(result, line, endpoint)  # before another call can begin
+            if isinstance(result, Answer):
+                return result
+            attempts = failed_attempts(self._journal, request)
+            if result is None or result.kind in HARMLESS:
+                continue
+            n_failed += 1
+            failing_since_s = failing_since_s or began_s
+            delay_s = self._delay_s(result, n_failed)
+            if n_failed < self._settings.max_attempts and delay_s <= MAX_RETRY_AFTER_S:
+                await self._wait(result, endpoint, delay_s)
+            elif line.succeeded_s > failing_since_s:  # not the route, only this question
+                return NoAnswer.UNREACHED
+            elif line.is_last:
+                raise self._stop(result, line, endpoint)
+            else:
+                line.rests_until_s = time.monotonic() + REST_S
+        return reason
+
+    async def _call(
+        self, request: Request, messages: Messages, endpoint: Endpoint, line: _Line
+    ) -> Answer | ProviderError | None:
+        """Make one call, booked before and after; None for a reply that cannot be used."""
+        upper_bound = endpoint.upper_bound(request, messages)
+        permit = await endpoint.acquire(upper_bound, self.stopping)
+        reservation = await self._ledger.reserve(request, endpoint, upper_bound)
+        if reservation is None:  # another run has bought the answer
+            permit.n_tokens = 0
+            return await self._find(request)
+        try:
+            reply = await endpoint.ask(request, messages, permit)
+        except ProviderError as error:
+            await self._ledger.release(reservation, error)
+            return error
+        line.succeeded_s = time.monotonic()
+        line.ramp_up.succeeded(reservation.duration_s)
+        return await self._ledger.settle(reservation, reply)
+
+    def _delay_s(self, error: ProviderError, n_failed: int) -> float:
+        if error.retry_after_s is not None:
+            return error.retry_after_s
+        longest_s: float = min(MAX_BACKOFF_S, self._settings.backoff_s * 2 ** (n_failed - 1))
+        return random.uniform(longest_s / 2, longest_s)  # calls that failed together spread out
+
+    async def _wait(self, error: ProviderError, endpoint: Endpoint, delay_s: float) -> None:
+        """Rest the endpoint if calls come too fast for it; else only this question waits."""
+        if error.kind is ErrorKind.RATE_LIMIT:
+            endpoint.rest(delay_s)
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), delay_s)
+        if self.stopping.is_set():
+            raise Stopped
+
+    def _stop(self, error: ProviderError, line: _Line, endpoint: Endpoint) -> Exception:
+        """Return the error that ends the run, after everyone who waits knows of the end."""
+        self.stopping.set()
+        return run_error(error, line.route, endpoint.deployment, self._journal.path)
+
+
+def _messages(request: Request, attempts: Sequence[FailedAttempt]) -> Messages:
+    """Return the question, or after an unusable reply a re-ask that quotes it."""
+    useless = [attempt for attempt in attempts if attempt.outcome in USELESS]
+    return request.reask(useless[-1].reply, useless[-1].message) if useless else request.messages

@@ -1,0 +1,32 @@
+"""What keeps answers of journal version 2 worth their price: its columns, and the keys it used.
+
+A key of version 2 was the hash of a list of facts that each caller kept by hand. The wording of
+the prompts was part of it and has changed since, so `former_texts` keeps the old words.
+"""
+
+import tomllib
+from functools import cache
+from pathlib import Path
+
+FORMER_VERSION = 2
+MARK = "migrated"  # a table that only a migrated journal has
+
+MIGRATION = (
+    "ALTER TABLE answers RENAME COLUMN picks TO parsed",
+    "ALTER TABLE answers RENAME COLUMN is_bound TO is_upper_bound",
+    "ALTER TABLE answers RENAME COLUMN left_out TO dropped_params",
+    "ALTER TABLE calls RENAME COLUMN is_bound TO is_upper_bound",
+    "UPDATE calls SET outcome = 'retry ' || substr(outcome, length('forgiven ') + 1) "
+    "WHERE outcome LIKE 'forgiven %'",
+    f"CREATE TABLE {MARK} (from_version INTEGER NOT NULL) STRICT",
+    f"INSERT INTO {MARK} VALUES ({FORMER_VERSION})",
+)
+"""From version 2 to version 3. Answers keep their old keys; see `Journal.adopt`."""
+
+
+@cache
+def former_texts() -> dict[str, str]:
+    """Return the old words, by the name of the file that held them."""
+    path = Path(__file__).parent / "former_texts.toml"
+    texts: dict[str, str] = tomllib.loads(path.read_text(encoding="utf-8"))
+    return texts

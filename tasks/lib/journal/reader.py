@@ -1,0 +1,76 @@
+"""A journal that is only read."""
+
+import sqlite3
+from pathlib import Path
+
+from tasks.lib.core.errors import DataError
+from tasks.lib.journal.legacy import MARK
+from tasks.lib.journal.models import ANSWER, OPEN, RETRY, Answer, FailedAttempt
+from tasks.lib.journal.schema import connect_to_read, explained
+
+
+class JournalReader:
+    """Looks up answers and failed calls; leaves the file as it is.
+
+    Attributes:
+        path: The file.
+        has_former_keys: Whether answers may still be filed under keys of an earlier version.
+
+    Raises:
+        DataError: There is no journal at `path`, or it cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._read(path, connect_to_read(path))
+
+    def answer(self, key: str) -> Answer | None:
+        """Return the answer under `key`, or None.
+
+        Raises:
+            DataError: The row was edited: it is not as a journal writes it.
+        """
+        names = ", ".join(Answer._fields)
+        query = f"SELECT {names} FROM answers WHERE rowid = (SELECT rowid FROM answers WHERE key=?)"
+        with explained(self.path):  # by row id, or the key would be read from the index alone
+            row = self._db.execute(query, (key,)).fetchone()
+        if row is None:
+            return None
+        try:
+            answer = Answer.of_row(row)
+        except (ValueError, TypeError):
+            raise self.changed(key) from None
+        if answer.key != key or answer.as_row() != list(row):
+            raise self.changed(key)
+        return answer
+
+    def failed_attempts(self, *keys: str, with_retried: bool = False) -> list[FailedAttempt]:
+        """Return the failed calls for the keys, in all runs, in their order.
+
+        Args:
+            keys: Of one request: its own key and a former one.
+            with_retried: Include calls that were marked for retry, as if they were not.
+        """
+        query = (
+            f"SELECT outcome, message, reply FROM calls WHERE key IN ({', '.join('?' * len(keys))})"
+            f" AND outcome NOT IN ('{OPEN}', '{ANSWER}') ORDER BY id"
+        )
+        with explained(self.path):
+            rows = self._db.execute(query, keys).fetchall()
+        if with_retried:
+            return [FailedAttempt(row[0].removeprefix(RETRY), *row[1:]) for row in rows]
+        return [FailedAttempt(*row) for row in rows if not row[0].startswith(RETRY)]
+
+    def changed(self, key: str) -> DataError:
+        """Return the error of an answer that is not as it was bought."""
+        return DataError(
+            f"answer {key} was changed", where=str(self.path), fix="Restore it from a copy."
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def _read(self, path: Path, db: sqlite3.Connection) -> None:
+        self.path, self._db = path, db
+        query = "SELECT 1 FROM sqlite_master WHERE name = ?"
+        self.has_former_keys = db.execute(query, (MARK,)).fetchone() is not None

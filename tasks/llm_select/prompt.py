@@ -1,0 +1,139 @@
+"""The prompt: what a model is told about its candidates, in a system part and a user part."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+from typing import NamedTuple
+
+from tasks.lib.core.errors import ParamError, nearest
+from tasks.lib.gateway.fence import BLOCK_HEADER, render_block
+from tasks.lib.gateway.request import USER_MARK, Messages, read_words
+from tasks.lib.journal.legacy import former_texts
+
+PLACEHOLDERS = ("candidates", "n_picks", "n_candidates")
+HERE = Path(__file__).parent
+FRAME = "tasks/llm_select/frame.txt"  # our prompt around the criteria, which a user may replace
+
+
+class Prompt(NamedTuple):
+    """A prompt whose placeholders are checked: all are there, and none is unknown."""
+
+    system: Template
+    user: Template
+    rationale_words: str
+    block_header: str
+    former: "Prompt | None" = None  # in the words that it had up to journal version 2
+
+    def messages(self, texts: Sequence[str], n_picks: int, *, rationale: bool = False) -> Messages:
+        """Return the question about these candidates, whose texts are in the user part only.
+
+        With `rationale` it also asks for a sentence on each pick.
+        """
+        numbers = {"n_picks": str(n_picks), "n_candidates": str(len(texts))}
+        block = render_block(texts, n_picks, self.block_header)
+        user = self.user.substitute(numbers, candidates=block)
+        if rationale:
+            user += f"\n{self.rationale_words}"
+        return [
+            {"role": "system", "content": self.system.substitute(numbers)},
+            {"role": "user", "content": user},
+        ]
+
+
+def read_prompt(path: Path) -> Prompt:
+    """Return the prompt of the file at `path`: a whole prompt, or criteria for ours.
+
+    A file with the line that separates system and user part is a whole prompt.
+
+    Raises:
+        ParamError: The file is missing, empty or not text, has that line twice, lacks a
+            placeholder, has an unknown one, or shows candidates in the system part.
+    """
+    text, former = _read(path), former_texts()
+    if f"\n{USER_MARK}\n" in f"\n{text}\n":
+        parts = former_parts = _parts(path, text)
+    else:
+        _check_criteria(path, text)
+        is_ours = text.strip() == read_words(HERE / "criteria.txt")
+        parts = _around(read_words(HERE / "frame.txt"), text)
+        former_parts = _around(former["frame"], former["criteria"] if is_ours else text)
+    old = Prompt(*former_parts, former["rationale"], former["block_header"])
+    return Prompt(*parts, read_words(HERE / "rationale.txt"), BLOCK_HEADER, old)
+
+
+def _parts(path: Path, text: str) -> tuple[Template, Template]:
+    """Return the checked system and user part of a whole prompt."""
+    parts = f"\n{text}\n".split(f"\n{USER_MARK}\n")
+    if len(parts) != 2:
+        raise ParamError(
+            f"expected one line {USER_MARK!r} between system and user part, found {len(parts) - 1}",
+            where=str(path),
+            fix=f"Keep one such line, as {FRAME} does.",
+        )
+    system, user = (Template(part.strip()) for part in parts)
+    _check(path, system, user)
+    return system, user
+
+
+def _check_criteria(path: Path, criteria: str) -> None:
+    placeholder = next((name for name in PLACEHOLDERS if f"${name}" in criteria), None)
+    if placeholder or not criteria.strip():
+        raise ParamError(
+            "the file is empty"
+            if not placeholder
+            else f"the file has ${placeholder} but no line {USER_MARK!r}",
+            where=str(path),
+            fix="Write criteria alone, as in tasks/llm_select/criteria.txt, or a whole prompt "
+            f"with a line {USER_MARK!r} between its system part and its user part.",
+        )
+
+
+def _around(frame: str, criteria: str) -> tuple[Template, Template]:
+    """Return the parts of a frame with these criteria in it."""
+    system, user = frame.split(f"\n{USER_MARK}\n")
+    system = Template(system).safe_substitute(criteria=criteria.strip().replace("$", "$$"))
+    return Template(system.strip()), Template(user.strip())
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ParamError(
+            f"llm_select.prompt names a file that cannot be read: {reason}",
+            where=str(path),
+            fix="Name a file with criteria or a whole prompt, such as the default "
+            "tasks/llm_select/criteria.txt.",
+        ) from None
+
+
+def _check(path: Path, system: Template, user: Template) -> None:
+    for part in (system, user):
+        if not part.is_valid():
+            raise ParamError(
+                "a $ is followed by something that is not a placeholder",
+                where=str(path),
+                fix="Write $$ for a dollar sign.",
+            )
+    found = [*system.get_identifiers(), *user.get_identifiers()]
+    for name in found:
+        if name not in PLACEHOLDERS:
+            raise ParamError(
+                f"placeholder ${name} is unknown{nearest(name, PLACEHOLDERS)}",
+                where=str(path),
+                fix="Known: $candidates, $n_picks and $n_candidates. Write $$ for a dollar sign.",
+            )
+    for name in PLACEHOLDERS:
+        if name not in found:
+            raise ParamError(
+                f"placeholder ${name} is missing",
+                where=str(path),
+                fix=f"Write ${name} where it belongs, as {FRAME} does.",
+            )
+    if "candidates" in system.get_identifiers():
+        raise ParamError(
+            "$candidates is in the system part, where a model would obey untrusted text",
+            where=str(path),
+            fix=f"Move it below the line {USER_MARK!r}.",
+        )

@@ -1,0 +1,170 @@
+"""A journal of version 2, written by the code of that time: nothing in it is bought again.
+
+`tests/data/journal_v2.sqlite` is from a run over the workspace below: three votes, a rationale,
+attention checks, two rounds, a fallback route, a refused parameter, a prompt asked in halves, and
+ratings, two of which no reply could be used for.
+"""
+
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from tasks.baseline.step import work as baseline
+from tasks.lib.core.schemas import PICKS, POOL, PROMPTS, SELECTED, SELECTIONS, UNIQUE
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table, write_table
+from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.reader import JournalReader
+from tasks.llm_select.step import work as llm_select
+from tests.fake_provider import FakeProvider, fails
+from tests.workspaces import PROJECT
+
+JOURNAL = PROJECT / "tests/data/journal_v2.sqlite"
+N, SIZE = 24, 6
+SELECTED_IDS = ["0000000000000000", "000000000000000a"]
+PICKED = [(1, 1, 0x00), (1, 2, 0x0A), (1, 3, 0x0C), (1, 4, 0x12), (2, 1, 0x00), (2, 1, 0x0A)]
+SPENT_USD = {"llm_select": 0.020147, "baseline": 0.011323}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """The workspace, in which whoever is asked refuses the key."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    for name in ("ingest", "dedupe", "embed", "cluster"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    records = [
+        {
+            "id": f"{i:016x}",
+            "instruction": f"Explain topic {i} to a beginner, with two examples.",
+            "input": "",
+            "output": f"It is worth {i % 11 / 2:g}",
+            "source": f"pool.jsonl:{i + 1}",
+            "extra": "{}",
+        }
+        for i in range(N)
+    ]
+    shown = [
+        {"prompt": i // SIZE + 1, "slot": i % SIZE + 1, "id": f"{i:016x}", "cluster": i % SIZE + 1}
+        for i in range(N)
+    ]
+    write_table(tmp_path / "data/ingest/pool.parquet", records, POOL)
+    ids = [{"id": record["id"]} for record in records]
+    write_table(tmp_path / "data/dedupe/unique.parquet", ids, UNIQUE)
+    write_table(tmp_path / "data/cluster/prompts.parquet", shown, PROMPTS)
+    np.save(tmp_path / "data/embed/vectors.npy", np.zeros((N, 2), np.float32))
+    facts = {"mode": "across", "candidates_per_prompt": SIZE, "n_prompts": N // SIZE}
+    (tmp_path / "data/cluster/clusters.json").write_text(json.dumps(facts))
+    shutil.copytree(PROJECT / "tasks", tmp_path / "tasks")
+    shutil.copy(PROJECT / "dvc.yaml", tmp_path)
+    (tmp_path / ".selectllm").mkdir()
+    shutil.copy(JOURNAL, tmp_path / ".selectllm/journal.sqlite")
+    return tmp_path
+
+
+@pytest.fixture
+def provider(root):
+    with FakeProvider(fails(401, "no call was expected")) as server:
+        yaml = YAML(typ="safe")
+        values = yaml.load((PROJECT / "params.yaml").read_text())
+        values["models"]["mine"] = server.deployment(schema="auto")
+        values["models"]["other"] = server.deployment(model="openai/fake-two", schema="auto")
+        values["llm_select"] |= {"budget": 2, "route": "mine", "fallback_routes": ["other"]}
+        values["llm_select"] |= {"votes": 3, "rationale": True, "attention_checks": 2}
+        values["baseline"] |= {"methods": ["alpagasus"], "route": "mine"}
+        with (root / "params.yaml").open("w") as file:
+            yaml.dump(values, file)
+        yield server
+
+
+def n_names(path, name):
+    """Under how many names the spending of a stage is booked."""
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT round(usd, 6), count(*) FROM spending GROUP BY usd").fetchall()
+    return dict(rows)[SPENT_USD[name]]
+
+
+def test_a_selection_of_that_time_is_made_again_without_a_call(root, provider):
+    for _ in range(2):
+        Stage("llm_select", root).run(llm_select)
+        assert not provider.calls
+        selected = read_table(root / "data/llm_select/selected.parquet", SELECTED)
+        assert selected["id"].to_pylist() == SELECTED_IDS
+        picks = read_table(root / "data/llm_select/picks.parquet", PICKS).to_pylist()
+        assert [(p["round"], p["prompt"], int(p["id"], 16)) for p in picks] == PICKED
+        usage = json.loads((root / "data/llm_select/usage.json").read_text())
+        assert usage["answers"] == {"mine": 16, "other": 2}
+        assert usage["dropped_params"]["mine"] == ["response_format", "seed"]
+        assert usage["attention_checks"]["gibberish"]["shown"] == 1
+        assert n_names(root / ".selectllm/journal.sqlite", "llm_select") == 2
+
+
+def test_ratings_of_that_time_are_found_and_unusable_replies_still_count(root, provider):
+    Stage("baseline", root).run(baseline)
+    assert not provider.calls
+    rows = read_table(root / "data/baseline/selections.parquet", SELECTIONS).to_pylist()
+    assert [row["id"] for row in rows] == ["0000000000000015", "000000000000000a"]
+    usage = json.loads((root / "data/baseline/usage.json").read_text())
+    assert usage["alpagasus"]["calls"] == 22
+    assert n_names(root / ".selectllm/journal.sqlite", "baseline") == 2
+
+
+def test_reading_leaves_a_journal_of_that_time_as_it_is(root):
+    path = root / ".selectllm/journal.sqlite"
+    before = path.read_bytes()
+    with closing(sqlite3.connect(path)) as db:
+        (key,) = db.execute("SELECT key FROM answers WHERE picks = '[2, 1, 4, 3]'").fetchone()
+    with closing(JournalReader(path)) as journal:
+        answer = journal.answer(key)
+        assert answer.parsed == (2, 1, 4, 3)
+        assert journal.has_former_keys
+    assert path.read_bytes() == before
+
+
+def test_calls_that_were_forgiven_are_marked_for_retry(root):
+    path = root / ".selectllm/journal.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE calls SET outcome = 'forgiven no_list' WHERE outcome = 'no_list'")
+        (key,) = db.execute("SELECT key FROM calls WHERE outcome LIKE 'forgiven%'").fetchone()
+    with closing(Journal(path)) as journal:
+        assert [a.outcome for a in journal.failed_attempts(key)] == ["refused_parameter"]
+        outcomes = [a.outcome for a in journal.failed_attempts(key, with_retried=True)]
+        assert outcomes.count("no_list") == 2
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tasks.lib.journal import legacy, schema
+
+class Killing(tuple):
+    def __iter__(self):
+        for i, statement in enumerate(super().__iter__()):
+            if i == int(sys.argv[2]):
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield statement
+
+schema.MIGRATION = Killing(legacy.MIGRATION)
+schema.connect(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("n_done", [1, 4, 6])
+def test_a_migration_that_is_killed_leaves_the_whole_old_journal(root, n_done):
+    path = root / ".selectllm/journal.sqlite"
+    command = [sys.executable, "-c", KILLED, str(path), str(n_done)]
+    done = subprocess.run(command, cwd=PROJECT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("SELECT count(left_out) FROM answers").fetchone() == (40,)
+    with closing(Journal(path)) as journal:
+        assert journal.has_former_keys
