@@ -189,14 +189,8 @@ def _stage_text(name: str, stage: Mapping[str, Any], notes: Mapping[str, str]) -
     writes = [f"| `{path}` | {options['desc']} |" for path, options in outs]
     tables = [_columns(path, notes) for path, _ in outs if path.endswith(".parquet")]
     tables += [_fields(path) for path, _ in outs if path in DOCUMENTS]
-    return "\n\n".join(
-        [
-            f"## {name}",
-            f"{stage['desc']}. Reads {', '.join(reads)}.",
-            _table("| writes | meaning |", writes),
-            *tables,
-        ]
-    )
+    head = f"## {name}\n\n{stage['desc']}. Reads {', '.join(reads)}."
+    return "\n\n".join([head, _table("| writes | meaning |", writes), *tables])
 
 
 def _columns(path: str, notes: Mapping[str, str]) -> str:
