@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 from flows.cli.app import app  # noqa: E402
 from tasks.lib.core import schemas  # noqa: E402
 from tasks.lib.core.params import read_params  # noqa: E402
+from tasks.lib.documents import clusters, receipt, usage, validation  # noqa: E402
 from tasks.lib.gateway.deployment import Deployment  # noqa: E402
 
 PAGES = ROOT / "docs" / "reference"
@@ -33,12 +34,19 @@ WORDS = {
     "boolean": "`true` or `false`",
     "object": "mapping",
 }
+BOUNDS = {"from": "minimum", "over": "exclusiveMinimum", "to": "maximum"}
 SHARED = {
     "engine": "`local` or `ray`",
     "seed": "whole number, from 0 to 4294967295",
     "compare": "mapping",
 }
 """Types of the keys that stand outside a section."""
+DOCUMENTS = {
+    "data/cluster/clusters.json": clusters.Clusters,
+    "data/llm_select/receipt.jsonl": receipt.Receipt,
+    "data/llm_select/usage.json": usage.Usage,
+    "data/validate/result.json": validation.ValidationResult,
+}
 
 
 def pages() -> dict[Path, str]:
@@ -150,18 +158,10 @@ def _kind(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return _any_of([f"`{value}`" for value in schema["enum"]])
     if "anyOf" in schema:
-        kinds = [_kind(body, defs) for body in schema["anyOf"] if body.get("type") != "null"]
-        return _any_of(kinds)
+        return _any_of([_kind(s, defs) for s in schema["anyOf"] if s.get("type") != "null"])
     if schema.get("type") == "array":
         return f"list of: {_kind(schema['items'], defs)}"
-    low, high = schema.get("minimum"), schema.get("maximum")
-    above = schema.get("exclusiveMinimum")
-    bounds = [
-        f"from {low}" if low is not None else "",
-        f"over {above}" if above is not None else "",
-        f"to {high}" if high is not None else "",
-    ]
-    limits = " ".join(filter(None, bounds))
+    limits = " ".join(f"{word} {schema[key]}" for word, key in BOUNDS.items() if key in schema)
     return WORDS[schema["type"]] + (f", {limits}" if limits else "")
 
 
@@ -188,14 +188,9 @@ def _stage_text(name: str, stage: Mapping[str, Any], notes: Mapping[str, str]) -
     outs = [next(iter(out.items())) for out in stage["outs"]]
     writes = [f"| `{path}` | {options['desc']} |" for path, options in outs]
     tables = [_columns(path, notes) for path, _ in outs if path.endswith(".parquet")]
-    return "\n\n".join(
-        [
-            f"## {name}",
-            f"{stage['desc']}. Reads {', '.join(reads)}.",
-            _table("| writes | meaning |", writes),
-            *tables,
-        ]
-    )
+    tables += [_fields(path) for path, _ in outs if path in DOCUMENTS]
+    head = f"## {name}\n\n{stage['desc']}. Reads {', '.join(reads)}."
+    return "\n\n".join([head, _table("| writes | meaning |", writes), *tables])
 
 
 def _columns(path: str, notes: Mapping[str, str]) -> str:
@@ -211,6 +206,24 @@ def _columns(path: str, notes: Mapping[str, str]) -> str:
     ]
     note = f"{notes[name]}\n\n" if name in notes else ""
     return note + _table(f"| column of `{path}` | type | meaning |", rows)
+
+
+def _fields(path: str) -> str:
+    """Return the fields of a JSON document, and those of its parts as PART.FIELD."""
+    schema = DOCUMENTS[path].model_json_schema()
+    rows = list(_field_rows(schema, schema.get("$defs", {}), ""))
+    return _table(f"| field of `{path}` | type | meaning |", rows)
+
+
+def _field_rows(schema: Mapping[str, Any], defs: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    described = schema.get("description", "").partition("Attributes:\n")[2]
+    entries = re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", described, re.MULTILINE)
+    meanings = {name: " ".join(text.split()) for name, text in entries}
+    for name, body in schema["properties"].items():
+        yield f"| `{prefix}{name}` | {_kind(body, defs)} | {meanings.get(name, '')} |"
+        if "$ref" in body:
+            part = defs[body["$ref"].rpartition("/")[2]]
+            yield from _field_rows(part, defs, f"{prefix}{name}.")
 
 
 def _schema_notes() -> dict[str, str]:
