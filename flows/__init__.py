@@ -1,1 +1,1 @@
-"""WHEN the steps run, how often again, and who is told."""
+"""When the steps run, how often they are retried, and who learns the result."""

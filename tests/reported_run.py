@@ -202,9 +202,9 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.fixture(scope="session")
-def told(tmp_path_factory: pytest.TempPathFactory) -> World:
+def reported(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world with a report in it, which no test changes."""
-    made = World(tmp_path_factory.mktemp("told")).make(some())
+    made = World(tmp_path_factory.mktemp("reported")).make(some())
     made.report()
     return made
 

@@ -152,13 +152,13 @@ def test_a_variant_that_is_none_is_refused_by_its_key_and_nothing_is_made(toy, s
 
 def test_a_workspace_of_a_variant_reads_what_the_users_reads_and_writes_nothing_there(toy):
     (toy.root.parent / "pools").mkdir()
-    (toy.root.parent / "pools" / "pool.txt").write_text("beside")
+    (toy.root.parent / "pools" / "pool.txt").write_text("next")
     (toy.root / "data" / "first").mkdir(parents=True)
     given = ["first.source=../pools/pool.txt", "second.source=data"]
     variants = read_variants(toy.root, [*given, "compare={a: {second.naps: 2}, b: null}"])
     assert [v.sets for v in variants] == ["second.naps=2", "params.yaml as it is"]
     first, second = make_workspaces(toy.root, variants)
-    assert (first / "../pools/pool.txt").read_text() == "beside"
+    assert (first / "../pools/pool.txt").read_text() == "next"
     assert "naps: 2" in (first / "params.yaml").read_text()
     assert not (first / "data").exists()  # a stage writes there
     with (toy.root / "tasks" / "second" / "step.py").open("a") as file:
@@ -170,7 +170,7 @@ def test_a_workspace_of_a_variant_reads_what_the_users_reads_and_writes_nothing_
     assert (again / "tasks" / "second" / "step.py").read_text().endswith("# edited")
     assert (again / "own.txt").read_text() == "own"
     assert not second.exists()
-    assert (toy.root.parent / "pools" / "pool.txt").read_text() == "beside"
+    assert (toy.root.parent / "pools" / "pool.txt").read_text() == "next"
 
 
 # Over the toy graph, on a real Prefect server, with real DVC, Git and MLflow
@@ -187,11 +187,11 @@ def kept(space):
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 def test_a_failed_variant_stops_no_other_and_nothing_touches_the_workspace(toy, server):
     toy.env.update(server.env)
-    (toy.root.parent / "beside.txt").write_text("beside")
+    (toy.root.parent / "next.txt").write_text("next")
     (toy.root / "source.txt").write_text("uncommitted")
     before = kept(toy)
     bad = "compare.bad={second.ending: data}"
-    words = ["compare", "-S", "first.source=../beside.txt", "-S", VARIANTS, "-S", bad]
+    words = ["compare", "-S", "first.source=../next.txt", "-S", VARIANTS, "-S", bad]
     places = {n: toy.root / f".selectllm/compare/{n}{toy.root}" for n in ("one", "two", "bad")}
     process = toy.start(*words, "-S", "first.naps=6000")
     wait_until((places["one"] / "ran.log").exists)
@@ -206,13 +206,13 @@ def test_a_failed_variant_stops_no_other_and_nothing_touches_the_workspace(toy, 
     assert "failed: bad: second: source.txt:1: expected a number, got a word" in done.stderr
     ran = {name: (place / "ran.log").read_text().split() for name, place in places.items()}
     assert ran == {"one": ["first", "second"], "two": ["second"], "bad": ["second"]}
-    assert (places["two"] / "data/second/second.txt").read_text() == "beside 1 2"
+    assert (places["two"] / "data/second/second.txt").read_text() == "next 1 2"
     assert kept(toy) == before
 
     mlflow.set_tracking_uri(f"sqlite:///{toy.root / 'mlflow.db'}")
     runs = mlflow.search_runs(experiment_names=["selectllm"], output_format="list")
-    told = {run.info.run_name: run for run in runs if "variant" in run.data.tags}
-    states = {name: run.info.status for name, run in told.items()}
+    logged = {run.info.run_name: run for run in runs if "variant" in run.data.tags}
+    states = {name: run.info.status for name, run in logged.items()}
     assert states == {"one": "FINISHED", "two": "FINISHED", "bad": "FAILED"}
-    (parent,) = {run.info.run_id for run in runs} - {run.info.run_id for run in told.values()}
-    assert {run.data.tags["mlflow.parentRunId"] for run in told.values()} == {parent}
+    (parent,) = {run.info.run_id for run in runs} - {run.info.run_id for run in logged.values()}
+    assert {run.data.tags["mlflow.parentRunId"] for run in logged.values()} == {parent}

@@ -66,7 +66,7 @@ def test_the_number_of_prompts_is_set_in_place_of_their_size(tmp_path):
 
 
 def test_the_projects_own_file_survives_an_edit_by_dvc(tmp_path):
-    """`dvc exp run -S` writes the whole file anew, and leaves quotes out."""
+    """`dvc exp run -S` writes the whole file again, without quotes."""
     path = tmp_path / "params.yaml"
     shutil.copy(PROJECT / "params.yaml", path)
     with modify_yaml(path) as values:

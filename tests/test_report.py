@@ -1,4 +1,4 @@
-"""Report: one file that tells the run truly, whatever the pool's texts say."""
+"""Report: one file that shows the run as it was, whatever the texts of the pool are."""
 
 import json
 import re
@@ -20,12 +20,12 @@ from tasks.report.step import check
 from tests.reported_run import EVIL, Outline, R, World, metrics, some
 
 
-def test_the_same_files_give_the_same_bytes(told: World, tmp_path: Path):
-    assert World(tmp_path).make(some()).report() == told.page.read_text(encoding="utf-8")
+def test_the_same_files_give_the_same_bytes(reported: World, tmp_path: Path):
+    assert World(tmp_path).make(some()).report() == reported.page.read_text(encoding="utf-8")
 
 
-def test_the_page_shows_funnel_cost_prompts_and_provenance(told: World):
-    page = Outline(told.page.read_text(encoding="utf-8"))
+def test_the_page_shows_funnel_cost_prompts_and_provenance(reported: World):
+    page = Outline(reported.page.read_text(encoding="utf-8"))
     for words in (
         *("6 of 42 unique records selected", "44 rows read", "− 1 faulty", "− 1 duplicates"),
         *(
@@ -40,12 +40,12 @@ def test_the_page_shows_funnel_cost_prompts_and_provenance(told: World):
     ):
         assert words in page.text, words
     for tail in ("ingest/pool.parquet", "llm_select/receipt.jsonl", "measure/metrics.json"):
-        assert f"{tail} {md5(told.file(tail).read_bytes()).hexdigest()}" in page.text
+        assert f"{tail} {md5(reported.file(tail).read_bytes()).hexdigest()}" in page.text
     assert "report.n_prompts 4" in page.text
 
 
-def test_best_and_not_better_than_random_are_marked_in_words(told: World):
-    text = Outline(told.page.read_text(encoding="utf-8")).text
+def test_best_and_not_better_than_random_are_marked_in_words(reported: World):
+    text = Outline(reported.page.read_text(encoding="utf-8")).text
     first = text[text.index("In the space of words") : text.index("The same in the space of")]
     rows = {name: first[first.index(f" {name} ") :][:260] for name in ("medoids", "this selection")}
     assert "0.9000 best 0.8000 to 1.000 better than random 0.4000" in rows["medoids"]
@@ -72,8 +72,8 @@ def test_no_text_can_become_markup_or_script(world: World):
     assert sorted(json.loads(data)["texts"]) == sorted(texts[:-1])
 
 
-def test_the_policy_lets_no_script_run_but_ours_and_nothing_be_fetched(told: World):
-    metas = Outline(told.page.read_text(encoding="utf-8")).of("meta")
+def test_the_policy_lets_no_script_run_but_ours_and_nothing_be_fetched(reported: World):
+    metas = Outline(reported.page.read_text(encoding="utf-8")).of("meta")
     policy = next(m["content"] for m in metas if m.get("http-equiv")) or ""
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'"

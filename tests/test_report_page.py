@@ -14,8 +14,8 @@ from tests.reported_run import EVIL, Outline, R, World, some
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 
 
-def test_tables_have_captions_and_headers_and_every_drawing_has_words(told: World):
-    page = told.page.read_text(encoding="utf-8")
+def test_tables_have_captions_and_headers_and_every_drawing_has_words(reported: World):
+    page = reported.page.read_text(encoding="utf-8")
     outline = Outline(page)
     assert len(outline.of("table")) == len(outline.of("caption")) > 8
     assert all(attributes.get("scope") in ("col", "row") for attributes in outline.of("th"))
@@ -94,10 +94,10 @@ def text_of(place: int) -> str:
 @needs_chromium
 @pytest.mark.parametrize("width", [390, 820, 1440])
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_the_page_opens_from_disk_without_a_fault_at_every_width(told, page, width, scheme):
-    page.open(told.page, width, scheme=scheme)
+def test_the_page_opens_from_disk_without_a_fault_at_every_width(reported, page, width, scheme):
+    page.open(reported.page, width, scheme=scheme)
     assert page.problems == []
-    assert set(page.requests) == {told.page.as_uri()}
+    assert set(page.requests) == {reported.page.as_uri()}
     assert page.run("document.documentElement.scrollWidth <= innerWidth")
     for place in ("map-plot", "lines"):
         assert (
@@ -106,8 +106,8 @@ def test_the_page_opens_from_disk_without_a_fault_at_every_width(told, page, wid
 
 
 @needs_chromium
-def test_pointing_at_a_record_shows_its_text(told: World, page: Page):
-    page.open(told.page, 1000)
+def test_pointing_at_a_record_shows_its_text(reported: World, page: Page):
+    page.open(reported.page, 1000)
     page.move(*page.run(FIRST_POINT))
     page.wait(f"{RECORD}.includes('selected, place 1')")
     assert text_of(1) in page.run(RECORD)
@@ -117,8 +117,8 @@ def test_pointing_at_a_record_shows_its_text(told: World, page: Page):
 
 
 @needs_chromium
-def test_the_selected_records_are_read_one_by_one_with_the_keyboard(told: World, page: Page):
-    page.open(told.page, 1000)
+def test_the_selected_records_are_read_one_by_one_with_the_keyboard(reported: World, page: Page):
+    page.open(reported.page, 1000)
     page.run("document.getElementById('next').focus()")
     for place in (1, 2):
         page.press("Enter", 13)
@@ -130,8 +130,8 @@ def test_the_selected_records_are_read_one_by_one_with_the_keyboard(told: World,
 
 
 @needs_chromium
-def test_methods_are_switched_on_and_off(told: World, page: Page):
-    page.open(told.page, 1000)
+def test_methods_are_switched_on_and_off(reported: World, page: Page):
+    page.open(reported.page, 1000)
     lines = f"{LINES}.model.renderers.map((each) => each.visible)"
     assert page.run(lines) == [True] * 9
     page.run("document.querySelectorAll('#shown input')[1].click()")
@@ -147,8 +147,8 @@ def test_methods_are_switched_on_and_off(told: World, page: Page):
 
 
 @needs_chromium
-def test_the_drawings_turn_dark_with_the_page(told: World, page: Page):
-    page.open(told.page, 1000)
+def test_the_drawings_turn_dark_with_the_page(reported: World, page: Page):
+    page.open(reported.page, 1000)
     ground = f"{MAP}.model.background_fill_color"
     light, dark = (found["card"] for _, found in schemes())
     assert page.run(ground) == light
@@ -170,8 +170,8 @@ def test_a_text_that_would_be_a_script_is_only_shown(world: World, page: Page):
 
 
 @needs_chromium
-def test_the_policy_stops_a_script_that_is_not_ours(told: World, tmp_path: Path, page: Page):
-    text = told.page.read_text(encoding="utf-8")
+def test_the_policy_stops_a_script_that_is_not_ours(reported: World, tmp_path: Path, page: Page):
+    text = reported.page.read_text(encoding="utf-8")
     strange = tmp_path / "strange.html"
     strange.write_text(text.replace("</main>", "<script>document.title = 'pwned'</script></main>"))
     page.open(strange, 1000)

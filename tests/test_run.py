@@ -1,5 +1,6 @@
 """The flow over the toy graph, on a real Prefect server, with real DVC and Git."""
 
+import json
 import os
 import signal
 import time
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import typer
 
+from flows.cli.app import app
 from tests.workspaces import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.slow
@@ -185,3 +188,36 @@ def test_outside_a_workspace_it_says_where_to_go(space, tmp_path):
     lost = space.selectllm("run", check=False)
     assert lost.returncode == 2
     assert "there is no dvc.yaml here or above" in lost.stderr
+
+
+def test_with_json_stdout_is_one_document_of_a_run_or_of_its_error(space):
+    done = space.selectllm("run", "--json", "-S", "second.naps=2")
+    assert json.loads(done.stdout) == {
+        "funnel": None,
+        "warnings": [],
+        "usage": None,
+        "metrics": {},
+        "partial": None,
+        "results": {},
+    }
+    assert "params.yaml: second.naps = 2 (was 1)" in done.stderr
+    for override, exit_code, what in [
+        ("second.nasp=2", 2, "second.nasp is unknown; did you mean naps?"),
+        ("second.ending=data", 2, "expected a number, got a word"),
+    ]:
+        failed = space.selectllm("run", "--json", "-S", override, check=False)
+        document = json.loads(failed.stdout)
+        assert (failed.returncode, document["exit_code"]) == (exit_code, exit_code)
+        assert document["error"]["what"].endswith(what)
+        assert document["error"]["fix"]
+
+
+def test_every_command_takes_json():
+    def leaves(command):
+        below = getattr(command, "commands", None)
+        return [leaf for c in below.values() for leaf in leaves(c)] if below else [command]
+
+    commands = leaves(typer.main.get_command(app))
+    assert len(commands) > 8
+    for command in commands:
+        assert any("--json" in option.opts for option in command.params), command.name

@@ -89,9 +89,9 @@ def test_a_read_only_store_is_told_without_a_page_of_sql(root, monkeypatch):
     before = (root / "mlflow.db").read_bytes()
     uri = f"sqlite:///file:{root / 'mlflow.db'}?mode=ro&uri=true"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    told = attempt(root, whole)
-    assert "attempt to write a readonly database" in told
-    assert "[SQL" not in told
+    fault = attempt(root, whole)
+    assert "attempt to write a readonly database" in fault
+    assert "[SQL" not in fault
     assert (root / "mlflow.db").read_bytes() == before
 
 

@@ -86,7 +86,7 @@ def test_a_few_near_duplicates_are_a_warning_that_names_them_and_more_are_a_faul
     twin["instruction"], twin["input"] = INSTRUCTIONS[8], ""
     twin["id"] = record_id(twin["instruction"], "")
 
-    def told(share: float) -> tuple[list[str], list[str]]:
+    def details(share: float) -> tuple[list[str], list[str]]:
         result = validate(run.artifacts(), replace(LIMITS, max_near_rate=share)).result
         return tuple(
             [one.detail for one in some if "near_to" in one.detail]
@@ -94,8 +94,8 @@ def test_a_few_near_duplicates_are_a_warning_that_names_them_and_more_are_a_faul
         )
 
     detail = f"1 of 4 rows: id {twin['id']}, near_to {IDS[1]} by 0.897"
-    assert told(0.25) == ([], [detail])
-    assert told(0.2) == ([detail], [detail])
+    assert details(0.25) == ([], [detail])
+    assert details(0.2) == ([detail], [detail])
 
 
 def test_a_partial_selection_is_sound_and_labelled():

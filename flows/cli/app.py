@@ -193,9 +193,9 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show the whole story of one record: picked or not, its rivals, why, and the cost."""
-    from tasks.audit.explain import explain as tell  # noqa: PLC0415
+    from tasks.audit.explain import explain as find_story  # noqa: PLC0415
 
-    story = tell(find_workspace(Path.cwd()), record)
+    story = find_story(find_workspace(Path.cwd()), record)
     if as_json:
         console.as_json(story)
     else:

@@ -28,7 +28,7 @@ class LeadingMetric(NamedTuple):
 
 
 def leading(metrics: Metrics | None) -> dict[str, LeadingMetric]:
-    """Return the metrics of our selection to judge it by first, in order, as far as they exist."""
+    """Return the metrics of our selection to judge it by first, if they exist, in order."""
     if metrics is None or OURS not in metrics.methods:
         return {}
     ours, chance = metrics.methods[OURS].space(SPACE), metrics.chance_for(OURS)

@@ -42,7 +42,7 @@ class Logged(_Event):
 
 
 class Advanced(_Event):
-    """The step has done so many units of its total."""
+    """The step has done `done` of its `total` units."""
 
     event: Literal["progress"] = "progress"
     done: int

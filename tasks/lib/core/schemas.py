@@ -1,6 +1,6 @@
 """The columns of every table that one step writes and another reads.
 
-Metadata that a step adds to a file's footer is noted beside its schema.
+Metadata that a step adds to a file's footer is noted with its schema.
 """
 
 import pyarrow as pa
