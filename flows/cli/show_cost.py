@@ -1,7 +1,7 @@
 """What a person sees of estimates and of the journal."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -9,15 +9,10 @@ from rich.table import Table
 from flows.cli.console import err, out
 from tasks.lib.core.wording import usd_text
 
+if TYPE_CHECKING:
+    from tasks.estimate.tokens_needed import Workload
+
 Range = tuple[float, float]
-
-
-class Workload(Protocol):
-    """What is asked, each as a minimum and a maximum."""
-
-    calls: tuple[int, int]
-    prompt_tokens: tuple[int, int]
-    completion_tokens: tuple[int, int]
 
 
 def plain(value: Any) -> Any:
@@ -106,7 +101,7 @@ def marked_for_retry(n: int) -> None:
     out.print(f"{n:,} failed calls marked for retry; `dvc repro -f llm_select` makes them again")
 
 
-def _work(work: Workload) -> str:
+def _work(work: "Workload") -> str:
     parts = (
         f"{_span(work.calls, _count)} calls",
         f"{_span(work.prompt_tokens, _count)} input tokens",
