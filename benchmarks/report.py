@@ -36,7 +36,7 @@ WORDS = [
 ]
 MEASURES = (
     *("coverage_mean", "coverage_p95", "coverage_max", "facility_location"),
-    *("redundancy", "vendi", "student_rouge_l", "student_cosine"),
+    *("redundancy", "vendi", "knn_probe_rouge_l", "knn_probe_cosine"),
 )
 METHODS = ["llm_select", "random", *(f"method_{i}" for i in range(11))]
 SIZES = [2**i for i in range(8)]

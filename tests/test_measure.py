@@ -76,7 +76,7 @@ def run(workspace, **changes):
 def test_every_selection_has_every_figure(workspace):
     document = run(workspace)
     in_space = {"coverage_mean", "coverage_p95", "coverage_max", "facility_location", "redundancy"}
-    in_space |= {"vendi", "student_rouge_l", "student_cosine"}
+    in_space |= {"vendi", "knn_probe_rouge_l", "knn_probe_cosine"}
     in_text = {"distinct_2", "length_shift", "script_shift", "topic_shift"}
     assert set(document["methods"]) == {"llm_select", "random", "k"}
     for entry in document["methods"].values():

@@ -156,9 +156,9 @@ def test_the_probe_answers_with_the_output_of_the_nearest_selected_record():
     vectors = on_circle(*np.arange(40))
     outputs = ["yes it is"] * 20 + ["no never"] * 20
     probe = KnnProbe(outputs, 40, seed=0)
-    rouge = probe.figures(vectors, np.array([9, 10, 11, 28, 29, 30]))["student_rouge_l"]
+    rouge = probe.figures(vectors, np.array([9, 10, 11, 28, 29, 30]))["knn_probe_rouge_l"]
     assert rouge.value == 1
-    wrong = probe.figures(vectors, np.array([0, 1, 2]))["student_rouge_l"]
+    wrong = probe.figures(vectors, np.array([0, 1, 2]))["knn_probe_rouge_l"]
     assert wrong.value == 0.5
 
 
@@ -166,8 +166,8 @@ def test_the_probe_never_copies_the_answer_itself():
     vectors = on_circle(*np.arange(40))
     outputs = [f"answer{i}" for i in range(40)]
     figures = KnnProbe(outputs, 40, seed=0).figures(vectors, np.arange(40))
-    assert figures["student_rouge_l"].values.tolist() == [0] * 40
-    assert figures["student_cosine"].values.tolist() == [0] * 40
+    assert figures["knn_probe_rouge_l"].values.tolist() == [0] * 40
+    assert figures["knn_probe_cosine"].values.tolist() == [0] * 40
 
 
 def test_the_questions_are_the_same_for_every_selection_and_have_answers():

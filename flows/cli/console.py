@@ -28,7 +28,7 @@ from tasks.lib.documents.validation import ValidationResult
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-SHOWN = ("coverage_mean", "student_rouge_l")  # metrics in the terminal
+SHOWN = ("coverage_mean", "knn_probe_rouge_l")  # metrics in the terminal
 D = TypeVar("D", bound=Document)
 
 

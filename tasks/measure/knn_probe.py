@@ -59,6 +59,6 @@ class KnnProbe:
         given = [words(self._texts[row]) for row in copied.tolist()]
         cosines = self._terms[copied].multiply(self._expected_terms).sum(axis=1)
         return {
-            "student_rouge_l": Mean(rouge_l(given, self._expected)),
-            "student_cosine": Mean(np.asarray(cosines, np.float64).ravel()),
+            "knn_probe_rouge_l": Mean(rouge_l(given, self._expected)),
+            "knn_probe_cosine": Mean(np.asarray(cosines, np.float64).ravel()),
         }

@@ -18,7 +18,7 @@ from tasks.report.formatting import number
 
 COLUMNS = (  # the first one orders the rows
     *("coverage_mean", "coverage_p95", "facility_location", "redundancy"),
-    *("vendi", "student_rouge_l", "student_cosine"),
+    *("vendi", "knn_probe_rouge_l", "knn_probe_cosine"),
 )
 MARGIN = 0.06  # of a strip's width, left free on each side
 

@@ -15,8 +15,8 @@ METRICS = {
     "redundancy": "Redundancy: similarity of selected records to each other",
     "vendi": "Vendi score: effective number of different records",
     "distinct_2": "Distinct pairs of words",
-    "student_rouge_l": "kNN student\u2019s ROUGE\u2011L",
-    "student_cosine": "kNN student\u2019s cosine similarity",
+    "knn_probe_rouge_l": "kNN probe\u2019s ROUGE\u2011L",
+    "knn_probe_cosine": "kNN probe\u2019s cosine similarity",
 }
 SOLVERS = {
     "k_means_constrained": "k-means-constrained",
@@ -24,7 +24,7 @@ SOLVERS = {
     "balanced_tree": "a tree of our balanced k-means",
     "round_robin": "taking turns",
 }
-LEADING = ("coverage_mean", "redundancy", "vendi", "student_rouge_l")
+LEADING = ("coverage_mean", "redundancy", "vendi", "knn_probe_rouge_l")
 """The metrics to judge a selection by first."""
 
 FUNNEL = {
