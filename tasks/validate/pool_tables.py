@@ -73,9 +73,10 @@ def _vectors(artifacts: Artifacts) -> Table:
 def _prompts(artifacts: Artifacts) -> Table:
     """Make one row for each prompt: its number and the expected one, its size, bounds and slots."""
     slots = artifacts.prompts.to_pandas().groupby("prompt")["slot"]
-    frame = slots.agg(size="size", n_slots="nunique", first_slot="min", last_slot="max")
-    n_candidates, n_prompts = len(artifacts.prompts), max(len(frame), 1)
-    frame = frame.reset_index().assign(
+    counts = slots.agg(size="size", n_slots="nunique", first_slot="min", last_slot="max")
+    n_candidates, n_prompts = len(artifacts.prompts), max(len(counts), 1)
+    frame = counts.reset_index()
+    frame = frame.assign(
         expected=range(1, len(frame) + 1),
         smallest=n_candidates // n_prompts,
         largest=-(-n_candidates // n_prompts),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.lib.core.records import record_id, record_text
@@ -46,13 +47,12 @@ def _reported(artifacts: Artifacts, limits: Limits) -> Table:
         n_reported = usage.methods.get(method, 0)
         rows.append((f"methods.{method} of usage.json", n_reported, methods.count(method)))
     if not limits.is_partial:
-        rounds = artifacts.picks["round"]
-        n_asked = n_distinct(artifacts.picks.filter(pc.equal(rounds, 1)), "prompt")
+        n_asked = n_distinct(_round(artifacts, 1), "prompt")
         rows.append(("prompts with picks of round 1", n_prompts, n_asked))
         n_rounds = n_distinct(artifacts.picks, "round")
         rows.append(("number of rounds of usage.json", len(usage.rounds), n_rounds))
         for planned in usage.rounds:
-            picks = artifacts.picks.filter(pc.equal(rounds, planned.round))
+            picks = _round(artifacts, planned.round)
             of = f"of round {planned.round} of usage.json"
             rows += [
                 (f"n_prompts {of}", planned.n_prompts, n_distinct(picks, "prompt")),
@@ -91,8 +91,8 @@ def _quotas(artifacts: Artifacts, limits: Limits) -> Table:
     no quotas.
     """
     ranks = artifacts.picks.to_pandas().groupby(["round", "prompt"])["rank"]
-    frame = ranks.agg(n_picks="size", n_ranks="nunique", first_rank="min", last_rank="max")
-    frame = frame.reset_index()
+    counts = ranks.agg(n_picks="size", n_ranks="nunique", first_rank="min", last_rank="max")
+    frame = counts.reset_index()
     if limits.is_partial:
         frame = frame.assign(fewest=frame["n_picks"], most=frame["n_picks"])
         return Table(frame, ["round", "prompt"])
@@ -185,3 +185,9 @@ def _judge(usage: Usage, limits: Limits) -> Table:
 def _places(artifacts: Artifacts) -> pd.DataFrame:
     """Return prompt, slot and cluster of each candidate of round 1, by id."""
     return artifacts.prompts.to_pandas().drop_duplicates("id").set_index("id")
+
+
+def _round(artifacts: Artifacts, number: int) -> pa.Table:
+    """Return the picks of a round."""
+    picks = artifacts.picks
+    return picks.filter(pc.equal(picks["round"], pa.scalar(number, pa.int32())))
