@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from contextlib import aclosing, closing
 
 import numpy as np
 import pytest
@@ -110,11 +110,8 @@ def put(tmp_path):
             put.n_done += 1
 
         async def talk(journal):
-            gateway = Gateway(routes, calls, journal)
-            try:
+            async with aclosing(Gateway(routes, calls, journal)) as gateway:
                 return await Judge(gateway, routes, settings, texts, advance)(iter(asked))
-            finally:
-                await gateway.close()
 
         with closing(Journal(tmp_path / "journal.sqlite", cap_usd=cap_usd)) as journal:
             try:

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import sqlite3
-from contextlib import closing
+from contextlib import aclosing, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,12 +68,9 @@ class MoneyDesk(Desk):
         plan = TournamentPlan((self.n_prompts,), SIZE, Mode.ACROSS, 0)
 
         async def talk(journal):
-            gateway = Gateway([route], settings.calls, journal)
-            judge = Judge(gateway, [route], settings, known.texts)
-            try:
+            async with aclosing(Gateway([route], settings.calls, journal)) as gateway:
+                judge = Judge(gateway, [route], settings, known.texts)
                 return await llm_select(known.prompts, known.clusters, plan, judge)
-            finally:
-                await gateway.close()
 
         with closing(Journal(self.journal, cap_usd=math.inf)) as journal:
             return asyncio.run(talk(journal))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.lib.gateway.reply_json import ReplyProblem, UnusableReply
+from tasks.lib.gateway.reply import ReplyProblem, UnusableReply
 from tasks.llm_select.picks import MAX_REASON, answer_schema, parse_picks, parse_reasons
 
 

@@ -99,7 +99,7 @@ def test_two_runs_at_once_buy_each_answer_once_and_pay_once(provider, put, tmp_p
 
 BESIDE = """
 import asyncio, json, sys
-from contextlib import closing
+from contextlib import aclosing, closing
 from pathlib import Path
 from tasks.lib.journal.journal import Journal
 from tasks.llm_select.judge import Judge
@@ -119,11 +119,8 @@ calls = CallSettings(0, 64, 3, 50.0, 4, backoff_s=0.01)
 settings = JudgeSettings(PROMPT, False, 1, 500, calls)
 
 async def talk(journal):
-    gateway = Gateway(routes, calls, journal)
-    try:
+    async with aclosing(Gateway(routes, calls, journal)) as gateway:
         return await Judge(gateway, routes, settings, texts)(questions(25))
-    finally:
-        await gateway.close()
 
 with closing(Journal(Path(path), cap_usd=5.0)) as journal:
     verdicts = asyncio.run(talk(journal))

@@ -5,7 +5,7 @@ import gzip
 import json
 import shutil
 import tempfile
-from contextlib import closing
+from contextlib import aclosing, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,12 +120,9 @@ def served(provider, shown, plan, settings, tmp_path):
 
     async def talk(journal):
         routes = [routes_of(provider)]
-        gateway = Gateway(routes, settings.calls, journal)
-        judge = Judge(gateway, routes, settings, shown.texts)
-        try:
+        async with aclosing(Gateway(routes, settings.calls, journal)) as gateway:
+            judge = Judge(gateway, routes, settings, shown.texts)
             await llm_select(shown.prompts, shown.clusters, plan, judge)
-        finally:
-            await gateway.close()
 
     with closing(Journal(tmp_path / "journal.sqlite", cap_usd=1e9)) as journal:
         asyncio.run(talk(journal))

@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.lib.journal.journal import Journal
-from tasks.lib.journal.models import LOST, Refused
+from tasks.lib.journal.models import LOST, Refused, SelectionName
 from tests.conftest import PROJECT
 from tests.journal_entries import ANSWER, REFUSED, TIMEOUT, buy, call, rows
+
+A, B = SelectionName("a"), SelectionName("b")
 
 
 def test_what_is_being_asked_by_a_run_that_lives_cannot_be_bought_beside_it(journals):
@@ -35,14 +37,14 @@ def test_what_is_being_asked_by_a_run_that_lives_cannot_be_bought_beside_it(jour
 
 def test_spending_counts_across_runs_of_one_selection_alone(journals):
     async def run():
-        journal = journals(selection="a", cap_usd=1.0)
+        journal = journals(selection=A, cap_usd=1.0)
         await buy(journal)
         journal.close()
-        again, other = journals(selection="a", cap_usd=1.0), journals(selection="b", cap_usd=1.0)
+        again, other = journals(selection=A, cap_usd=1.0), journals(selection=B, cap_usd=1.0)
         assert (again.spent_usd, other.spent_usd) == (0.5, 0.0)
         assert await again.reserve(call("x", 0.6)) is Refused.OVER_CAP
         assert isinstance(await other.reserve(call("y", 0.6)), int)
-        raised = journals(selection="a", cap_usd=1.2)
+        raised = journals(selection=A, cap_usd=1.2)
         assert isinstance(await raised.reserve(call("x", 0.6)), int)
 
     asyncio.run(run())

@@ -2,23 +2,24 @@
 
 import asyncio
 import json
-from contextlib import closing
+from contextlib import aclosing, closing
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.baseline.rater import RatedItem, Rater, rating_names
+from tasks.baseline.rater import RatedItem, Rater, rating_name
 from tasks.baseline.rating_prompt import MAX_TEXT_CHARS, SCHEMA, rating_question, read_rating
 from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.fence import fence_word
 from tasks.lib.gateway.gateway import Gateway
-from tasks.lib.gateway.reply_json import ReplyProblem, UnusableReply
+from tasks.lib.gateway.reply import ReplyProblem, UnusableReply
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.models import SelectionName
 from tests.fake_provider import Call, fails, late, rates, says
 from tests.judge_desk import FILTERED
 
@@ -158,14 +159,11 @@ def rate(tmp_path):
             rate.n_done += 1
 
         async def talk(journal):
-            gateway = Gateway([route], calls, journal)
-            try:
+            async with aclosing(Gateway([route], calls, journal)) as gateway:
                 return await Rater(gateway, route, calls, advance)(items)
-            finally:
-                await gateway.close()
 
         path = tmp_path / "journal.sqlite"
-        with closing(Journal(path, selection=name, cap_usd=cap_usd)) as journal:
+        with closing(Journal(path, SelectionName(name), cap_usd=cap_usd)) as journal:
             try:
                 return run_loop(talk(journal))
             finally:
@@ -283,11 +281,11 @@ def test_the_cap_is_shared_by_runs_that_ask_the_same_alone(tmp_path):
     other = load_route({"models": {"b": {"model": "openai/b", "schema": "auto"}}}, "b")
     calls = CallSettings(0, 64, 3, 10.0, 4)
     names = [
-        rating_names(route, calls, tmp_path / "pool"),
-        rating_names(route, calls, tmp_path / "other"),
-        rating_names(route, calls._replace(seed=1), tmp_path / "pool"),
-        rating_names(other, calls, tmp_path / "pool"),
+        rating_name(route, calls, tmp_path / "pool"),
+        rating_name(route, calls, tmp_path / "other"),
+        rating_name(route, calls._replace(seed=1), tmp_path / "pool"),
+        rating_name(other, calls, tmp_path / "pool"),
     ]
     assert len(set(names)) == 4
     faster = calls._replace(concurrency=9, max_attempts=1, timeout_s=1.0)
-    assert rating_names(route, faster, tmp_path / "pool") == names[0]
+    assert rating_name(route, faster, tmp_path / "pool") == names[0]

@@ -8,7 +8,7 @@ from tasks.lib.gateway.credentials import HIDDEN, redact
 from tasks.lib.gateway.deployment import Schema
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import FREE, Price, max_prompt_tokens, price_of, require_price
-from tasks.lib.gateway.routes import load_chain, load_route, require_key
+from tasks.lib.gateway.routes import load_chain, load_route, require_usable
 from tests.conftest import PROJECT
 
 KEYS = (
@@ -38,7 +38,7 @@ def test_our_own_routes_are_sound():
     values = read_params(PROJECT / "params.yaml")
     for alias in values["models"]:
         assert load_route(values, alias).alias == alias
-    require_key(load_route(values, "offline"))
+    require_usable(load_route(values, "offline"))
 
 
 def test_an_unknown_route_offers_the_nearest():
@@ -150,9 +150,9 @@ def test_a_chain_is_the_route_and_those_that_stand_in_for_it():
 def test_a_missing_key_is_named(deployment, variable, monkeypatch):
     monkeypatch.setenv(variable, "")
     with pytest.raises(ParamError, match=f"{variable} is not set, and no call was made"):
-        require_key(route(**deployment))
+        require_usable(route(**deployment))
     monkeypatch.setenv(variable, "set-now")
-    require_key(route(**deployment))
+    require_usable(route(**deployment))
 
 
 @pytest.mark.parametrize(
@@ -165,12 +165,12 @@ def test_a_missing_key_is_named(deployment, variable, monkeypatch):
     ],
 )
 def test_what_needs_no_key_is_let_through(deployment):
-    require_key(route(**deployment))
+    require_usable(route(**deployment))
 
 
 def test_another_name_of_a_provider_s_key_will_do(monkeypatch):
     monkeypatch.setenv("TOGETHER_API_KEY", "set")
-    require_key(route(model="together_ai/x"))
+    require_usable(route(model="together_ai/x"))
 
 
 def test_secrets_are_hidden_whole_and_in_part(monkeypatch):

@@ -23,7 +23,7 @@ from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.request import CallSettings, NoAnswer, Request, make_request
 from tasks.lib.gateway.routes import Route
 from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool
-from tasks.lib.journal.models import Answer, answer_key
+from tasks.lib.journal.models import Answer, SelectionName, answer_key
 
 USD_DIGITS = 9
 COST = ("prompt_tokens", "completion_tokens", "usd")
@@ -105,15 +105,8 @@ def _former_facts(item: RatedItem) -> dict[str, Any]:
     return {"messages": former_question(*item)}
 
 
-class RatingNames(NamedTuple):
-    """The name under which spending on ratings is capped, and the one in journal version 2."""
-
-    name: str
-    former: str
-
-
-def rating_names(route: Route, settings: CallSettings, *files: Path) -> RatingNames:
-    """Return names that are the same for all runs in which a model rates the same records.
+def rating_name(route: Route, settings: CallSettings, *files: Path) -> SelectionName:
+    """Return a name that is the same for all runs in which a model rates the same records.
 
     These runs share one cap, which is not the cap of a selection.
     """
@@ -125,7 +118,7 @@ def rating_names(route: Route, settings: CallSettings, *files: Path) -> RatingNa
         "seed": settings.seed,
         "max_tokens": settings.max_answer_tokens,
     }
-    return RatingNames(
+    return SelectionName(
         answer_key(rating=question_words(), **facts),
         answer_key(rating=former_question_words(), **facts),
     )

@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 
 from tasks.lib.gateway.fence import ITEM_HEADER, render_answered, shorten
-from tasks.lib.gateway.reply_json import (
+from tasks.lib.gateway.reply import (
     MAX_CHARS,
     ReplyProblem,
     UnusableReply,

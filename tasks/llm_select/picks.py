@@ -7,7 +7,7 @@ the object or write ``[3], [5]``. Such a form is accepted if its meaning is beyo
 import re
 from typing import Any
 
-from tasks.lib.gateway.reply_json import (
+from tasks.lib.gateway.reply import (
     MAX_CHARS,
     ReplyProblem,
     UnusableReply,

@@ -94,7 +94,7 @@ class Gateway:
                 return await self._ask(request, attempts, line)
         return await self._ask(request, attempts, line)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connections, and log in one line which calls failed."""
         for line in self._lines.values():
             for endpoint in line.endpoints:

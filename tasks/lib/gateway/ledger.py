@@ -8,8 +8,7 @@ from typing import NamedTuple
 from tasks.lib.core.events import log
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
-from tasks.lib.gateway.reply import Reply
-from tasks.lib.gateway.reply_json import UnusableReply
+from tasks.lib.gateway.reply import Reply, UnusableReply
 from tasks.lib.gateway.request import Request
 from tasks.lib.gateway.task_pool import StopRun
 from tasks.lib.journal.journal import Journal

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from tasks.lib.gateway.reply_json import ReplyProblem, UnusableReply
+from tasks.lib.gateway.reply import ReplyProblem, UnusableReply
 from tasks.lib.gateway.request import NoAnswer, Request
 from tasks.lib.journal.models import Answer, FailedAttempt
 from tasks.lib.journal.reader import JournalReader

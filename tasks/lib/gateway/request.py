@@ -9,7 +9,7 @@ from string import Template
 from typing import Any, NamedTuple
 
 from tasks.lib.gateway.deployment import Schema
-from tasks.lib.gateway.reply_json import UnusableReply
+from tasks.lib.gateway.reply import UnusableReply
 from tasks.lib.gateway.routes import Route
 from tasks.lib.journal.models import answer_key
 

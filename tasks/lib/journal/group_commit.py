@@ -63,14 +63,9 @@ class GroupCommit:
         results: list[Any] = []
         error: Exception | None = None
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
                 results = [job.work(self._db) for job in jobs]
-                self._db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-                raise
         except Exception as caught:  # of any kind: the waiting tasks have to hear of it
             error = caught
         for i, job in enumerate(jobs):

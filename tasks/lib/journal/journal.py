@@ -10,7 +10,17 @@ from typing import Any
 
 from tasks.lib.journal.group_commit import GroupCommit
 from tasks.lib.journal.liveness import LiveRun
-from tasks.lib.journal.models import ANSWER, LOST, OPEN, Answer, Call, Refused, Settled
+from tasks.lib.journal.models import (
+    ANSWER,
+    LOST,
+    OPEN,
+    UNNAMED,
+    Answer,
+    Call,
+    Refused,
+    SelectionName,
+    Settled,
+)
 from tasks.lib.journal.reader import JournalReader
 from tasks.lib.journal.schema import connect, explained
 
@@ -25,9 +35,8 @@ class Journal(JournalReader):
 
     Args:
         path: The file; created if it is missing.
-        selection: The name under which spending is capped; runs with the same name share one cap.
+        selection: The name under which spending is capped.
         cap_usd: The most that calls for this selection may cost, in all runs together.
-        former_selection: The name of the same selection in journal version 2, if it has one.
 
     Raises:
         DataError: The file is not a journal, is damaged, or cannot be read or written.
@@ -36,20 +45,19 @@ class Journal(JournalReader):
     def __init__(
         self,
         path: Path,
+        selection: SelectionName = UNNAMED,
         *,
-        selection: str = "",
         cap_usd: float = math.inf,
-        former_selection: str = "",
     ) -> None:
         self._read(path, connect(path))
-        self._selection, self._cap_usd = selection, cap_usd
+        self._selection, self._cap_usd = selection.name, cap_usd
         self._writer = connect(path)
         self._commits = GroupCommit(self._writer)
         self._run = LiveRun(path.parent / "runs")
         self._n_open = 0
         self._ended = asyncio.Event()
-        if former_selection and self.has_former_keys:
-            self._carry_over(former_selection)
+        if selection.former and self.has_former_keys:
+            self._carry_over(selection.former)
 
     @property
     def spent_usd(self) -> float:

@@ -13,6 +13,16 @@ RETRY = "retry "
 """Prefix of the outcome of a failed call that no longer keeps its question from being asked."""
 
 
+class SelectionName(NamedTuple):
+    """The name under which spending is capped: runs with the same name share one cap."""
+
+    name: str
+    former: str = ""  # of the same selection in journal version 2, if it has one
+
+
+UNNAMED = SelectionName("")
+
+
 class CallCost(NamedTuple):
     """The tokens of a call and their price."""
 
