@@ -1,4 +1,4 @@
-"""A model as the rater of responses: it is asked about each one once."""
+"""A model as the rater of responses, which are rated one by one."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -30,7 +30,7 @@ COST = ("prompt_tokens", "completion_tokens", "usd")
 
 
 class RatedItem(NamedTuple):
-    """What is rated."""
+    """A response to rate, and the request that it answers."""
 
     request: str
     response: str
@@ -55,7 +55,7 @@ class Rater:
     """Asks one model about items, within one event loop.
 
     Args:
-        gateway: Whom to ask.
+        gateway: Answers the requests.
         route: The route of the gateway.
         settings: How calls are made.
         advance: Called for each item that has its final result.

@@ -1,4 +1,4 @@
-"""Scores that are a model's ratings of the records' outputs: which model, and at what price."""
+"""Have a model rate the records' outputs, as the scores of the methods that choose by ratings."""
 
 from collections.abc import Mapping
 from contextlib import aclosing, closing
@@ -70,7 +70,7 @@ def check_route(values: Mapping[str, Any], params: RatingParams) -> None:
 
 
 def read_call_settings(values: Mapping[str, Any], params: RatingParams, seed: int) -> CallSettings:
-    """Return how a rater is called: as the judge is, but with its own room for an answer.
+    """Return how a rater is called: as the judge is, but with its own limit on answer tokens.
 
     Raises:
         ParamError: Section llm_select is wrong.
@@ -85,7 +85,7 @@ def with_outputs(corpus: Corpus) -> Rows:
 
 
 def items_of(corpus: Corpus, rows: Rows) -> list[RatedItem]:
-    """Return what is rated of these records: instruction and input, and the output."""
+    """Return the instruction with input, and the output, of each of these records."""
     return [RatedItem(corpus.texts[row], corpus.outputs[row] or "") for row in rows]
 
 
@@ -163,7 +163,7 @@ def _log_result(ratings: Ratings, route: Route, spent_usd: float, max_usd: float
 
 
 def _why_unusable(ratings: Ratings, budget: int) -> str:
-    """Return why no method can use the ratings; empty if methods can."""
+    """Return why the ratings cannot be used; empty if they can."""
     n, n_rated = len(ratings.scores), ratings.cost["calls"]
     if ratings.n_final < n:
         return (

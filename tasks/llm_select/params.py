@@ -1,4 +1,4 @@
-"""The section llm_select of params.yaml: what to ask, whom, how, and at what price."""
+"""The section llm_select of params.yaml: what to ask, which routes, how, and at what price."""
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -22,10 +22,10 @@ FRAME_TOKENS, PICK_TOKENS, REASON_TOKENS = 16, 4, 40  # of an answer; a sentence
 
 
 class LlmSelect(Params):
-    """Section llm_select: how many records to select, whom to ask, how, and what it may cost."""
+    """Section llm_select: how many records to select, which routes to ask, how, and the cap."""
 
     budget: Budgets
-    take: Annotated[Take, Field(strict=False)]  # YAML has strings only
+    take: Annotated[Take, Field(strict=False)]  # a string in YAML
     route: str
     fallback_routes: list[str]
     prompt: str
@@ -55,7 +55,7 @@ def check(values: Mapping[str, Any]) -> LlmSelect:
 
 
 def read_settings(params: LlmSelect, seed: int, root: Path = Path()) -> JudgeSettings:
-    """Return what is asked, and how; the prompt file is relative to `root`.
+    """Return the settings of the judge; the prompt file is relative to `root`.
 
     Raises:
         ParamError: The prompt file cannot be used.
@@ -67,7 +67,7 @@ def read_settings(params: LlmSelect, seed: int, root: Path = Path()) -> JudgeSet
 
 
 def check_answer_room(settings: JudgeSettings, rounds: Sequence[Round]) -> None:
-    """Refuse to pay for answers that would be cut off: each must hold all ranks of its prompt.
+    """Refuse to pay for answers that would be cut off: each has to hold all ranks of its prompt.
 
     Raises:
         ParamError: max_answer_tokens is too small for the answers of some round.

@@ -1,4 +1,4 @@
-"""The prompt: what a model is told about its candidates, in a system part and a user part."""
+"""The prompt: the question about a list of candidates, in a system part and a user part."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ FRAME = "tasks/llm_select/frame.txt"  # our prompt around the criteria, which a 
 
 
 class Prompt(NamedTuple):
-    """A prompt whose placeholders are checked: all are there, and none is unknown."""
+    """A prompt with checked placeholders: none is missing, and none is unknown."""
 
     system: Template
     user: Template

@@ -19,7 +19,7 @@ from tasks.llm_select.verdicts import Selection
 
 
 def work(stage: Stage) -> None:
-    """Read the prompts, have them judged, write the selection and what it rests on."""
+    """Read the prompts, have them judged, and write the selection with its receipts."""
     check(stage.values)  # keys too, before anything is read
     setup = Setup.read(stage, stage.values)
     params, candidates = setup.params, setup.candidates

@@ -1,4 +1,4 @@
-"""What went wrong with a call, decided by status, words and cause together.
+"""The kind of a failed call's error, from its status, message and causes together.
 
 The types of LiteLLM's exceptions mislead: an exhausted quota comes as a rate limit, a broken
 connection as status 500, a garbled body as status 200, 422 or 500.

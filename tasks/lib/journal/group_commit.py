@@ -66,7 +66,7 @@ class GroupCommit:
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
                 results = [job.work(self._db) for job in jobs]
-        except Exception as caught:  # of any kind: the waiting tasks have to hear of it
+        except Exception as caught:  # of any kind: it is passed on to the waiting tasks
             error = caught
         for i, job in enumerate(jobs):
             with suppress(RuntimeError):  # the loop of an interrupted run may be closed

@@ -1,4 +1,4 @@
-"""Answers that were bought, and every call's price: reserved before it, settled after it."""
+"""Bought answers, and the price of every call: reserved before it, settled after it."""
 
 import asyncio
 import math
@@ -26,7 +26,7 @@ from tasks.lib.journal.schema import connect, explained
 
 
 class Journal(JournalReader):
-    """The journal at a path, as one run of one selection uses it: it can be read and bought for.
+    """The journal at a path, for one run of one selection: it is read, and calls are booked in it.
 
     Safe for several runs at once: no two buy the same answer, and together the runs of one
     selection do not spend more than its cap. A call that a killed run leaves open counts as spent
@@ -61,7 +61,7 @@ class Journal(JournalReader):
 
     @property
     def spent_usd(self) -> float:
-        """What calls for this selection cost so far; a call under way counts at its most."""
+        """The cost of this selection's calls so far; a call under way counts at its upper bound."""
         with explained(self.path):
             row = self._db.execute(
                 "SELECT usd FROM spending WHERE selection = ?", (self._selection,)
@@ -76,7 +76,7 @@ class Journal(JournalReader):
             await self._commits.run(lambda db: db.execute(query, (key, former_key)))
 
     async def reserve(self, call: Call) -> int | Refused:
-        """Book the call at its most and return its id, or why it must not be made."""
+        """Book the call at its upper bound and return its id, or why it must not be made."""
         with explained(self.path):
             if self._run.begin():
                 await self._commits.run(self._write_off)
@@ -90,11 +90,11 @@ class Journal(JournalReader):
         return booked
 
     async def settle(self, call_id: int, settled: Settled) -> None:
-        """Book what became of a call that brought no answer."""
+        """Book the outcome of a call that brought no answer."""
         try:
             with explained(self.path):
                 await self._commits.run(lambda db: self._settle(db, call_id, settled))
-        finally:  # whoever waits for room has to hear of a full disk, too
+        finally:  # also if the disk is full: others may wait for room
             self._end_call()
 
     async def keep(self, call_id: int, answer: Answer, duration_s: float) -> None:
@@ -130,7 +130,7 @@ class Journal(JournalReader):
         super().close()
 
     def _carry_over(self, former_selection: str) -> None:
-        """Begin with what the selection had spent under its former name."""
+        """Start from what the selection had spent under its former name."""
         query = "INSERT OR IGNORE INTO spending SELECT ?, usd FROM spending WHERE selection = ?"
         with explained(self.path):
             self._db.execute(query, (self._selection, former_selection))
@@ -171,7 +171,7 @@ class Journal(JournalReader):
         )
 
     def _write_off(self, db: sqlite3.Connection) -> None:
-        """Close the calls of dead runs, at the most that they can have cost."""
+        """Close the calls of dead runs at their upper bounds."""
         runs = db.execute(f"SELECT DISTINCT run FROM calls WHERE outcome = '{OPEN}'").fetchall()
         for (run,) in runs:
             if not self._run.is_alive(run):

@@ -1,4 +1,4 @@
-"""A journal that is only read."""
+"""Read a journal without changing it."""
 
 import sqlite3
 from pathlib import Path
@@ -48,7 +48,7 @@ class JournalReader:
 
         Args:
             keys: Of one request: its own key and a former one.
-            with_retried: Include calls that were marked for retry, as if they were not.
+            with_retried: Include calls that were marked for retry.
         """
         query = (
             f"SELECT outcome, message, reply FROM calls WHERE key IN ({', '.join('?' * len(keys))})"
