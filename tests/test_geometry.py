@@ -22,14 +22,19 @@ each_mode = pytest.mark.parametrize("mode", Mode)
 
 def params(mode=Mode.PAPER, size=None, n_prompts=None):
     return Cluster(
-        mode=mode, candidates_per_prompt=size, n_prompts=n_prompts, max_memory_mb=100_000
+        mode=mode,
+        candidates_per_prompt=size,
+        n_prompts=n_prompts,
+        solver="auto",
+        max_memory_mb=100_000,
     )
 
 
 def values(budget, mode="paper", size=None, n_prompts=None):
     """What embed reads of params.yaml."""
     section = {"mode": mode, "candidates_per_prompt": size, "n_prompts": n_prompts}
-    return {"cluster": section | {"max_memory_mb": 100}, "llm_select": {"budget": budget}}
+    section |= {"solver": "auto", "max_memory_mb": 100}
+    return {"cluster": section, "llm_select": {"budget": budget}}
 
 
 def vectors_of(n, d=8):

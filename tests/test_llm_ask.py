@@ -79,9 +79,11 @@ def test_answers_come_in_the_order_of_their_questions():
         await asyncio.sleep((question * 7 % 5) / 1000)
         return -question
 
-    answers = asyncio.run(pool(ask, advance=advance).answers(range(30)))
+    stopping = asyncio.Event()
+    answers = asyncio.run(pool(ask, advance=advance, stopping=stopping).answers(range(30)))
     assert answers == [-i for i in range(30)]
     assert n_done == 30
+    assert not stopping.is_set()
 
 
 def test_questions_are_taken_only_when_it_is_their_turn():
@@ -149,16 +151,6 @@ def test_a_failure_outweighs_an_orderly_end():
 
     with pytest.raises(RuntimeError, match="worse"):
         asyncio.run(pool(ask).answers(range(2)))
-
-
-def test_a_pool_that_was_not_stopped_is_not_stopping():
-    async def ask(question):
-        return question
-
-    stopping = asyncio.Event()
-    whole = pool(ask, stopping=stopping)
-    assert asyncio.run(whole.answers(range(3))) == [0, 1, 2]
-    assert not stopping.is_set()
 
 
 def test_an_interrupted_pool_leaves_nothing_running():

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import shutil
 import tempfile
 from contextlib import aclosing, closing
 from dataclasses import replace
@@ -38,6 +37,7 @@ from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.step import llm_select
 from tests.conftest import PROJECT
 from tests.fake_provider import FakeProvider, honest
+from tests.workspaces import StepWorkspace
 
 DOLLY = PROJECT.parent / "shared" / "data" / "dolly_15k.jsonl.gz"
 CRITERIA = PROJECT / "tasks/llm_select/criteria.txt"
@@ -146,33 +146,30 @@ def test_what_is_served_lies_inside_the_estimate(pool, tokenizer, tmp_path):
 
 @pytest.fixture
 def ungrouped(tmp_path):
-    """A workspace in which dedupe is done and no vector is made."""
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(PROJECT / name, tmp_path)
+    """Return a workspace in which dedupe is done and no vectors exist."""
+    workspace = StepWorkspace(tmp_path)
     texts = POOLS["sample"]()[:90]
     columns = {name: [""] * len(texts) for name in POOL.names} | {"instruction": texts}
     columns |= {"id": [record_id(text, "") for text in texts], "output": [None] * len(texts)}
-    for folder in ("ingest", "dedupe", "embed", "cluster"):
-        (tmp_path / "data" / folder).mkdir(parents=True)
-    write_table(tmp_path / "data/ingest/pool.parquet", pa.table(columns, schema=POOL), POOL)
+    workspace.write("ingest/pool.parquet", pa.table(columns, schema=POOL), POOL)
     unique = pa.table({"id": columns["id"][::-1]}, schema=UNIQUE)
-    write_table(tmp_path / "data/dedupe/unique.parquet", unique, UNIQUE)
-    return tmp_path
+    workspace.write("dedupe/unique.parquet", unique, UNIQUE)
+    return workspace
 
 
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize(("n_prompts", "size"), [(20, None), (30, None), (None, 7)])
 def test_before_there_are_clusters_it_is_what_it_is_with_them(ungrouped, mode, n_prompts, size):
-    values = load_yaml(ungrouped / "params.yaml")
+    values = load_yaml(ungrouped.root / "params.yaml")
     k = n_prompts or 13
     values["llm_select"] |= {"budget": 2 * k, "votes": 3, "prompt": str(CRITERIA)}
     values["cluster"] |= {"mode": mode, "n_prompts": n_prompts, "candidates_per_prompt": size}
-    before = quote(ungrouped, values, is_grouped=False)
-    (ungrouped / "params.yaml").write_text(json.dumps(values))
+    before = quote(ungrouped.root, values, is_grouped=False)
+    (ungrouped.root / "params.yaml").write_text(json.dumps(values))
     vectors = np.random.default_rng(0).standard_normal((90, 8), np.float32)
-    np.save(ungrouped / "data/embed/vectors.npy", vectors)
-    Stage("cluster", ungrouped).run(cluster.work)
-    after = quote(ungrouped, values, is_grouped=True)
+    np.save(ungrouped.file("embed/vectors.npy"), vectors)
+    Stage("cluster", ungrouped.root).run(cluster.work)
+    after = quote(ungrouped.root, values, is_grouped=True)
     assert before.rounds == after.rounds
     assert before.rounds[0].n_prompts == k
     assert before.work.calls == after.work.calls
@@ -182,10 +179,10 @@ def test_before_there_are_clusters_it_is_what_it_is_with_them(ungrouped, mode, n
 
 
 def test_before_there_are_clusters_a_number_that_does_not_fit_is_refused(ungrouped):
-    values = load_yaml(ungrouped / "params.yaml")
+    values = load_yaml(ungrouped.root / "params.yaml")
     values["cluster"] |= {"n_prompts": 46, "candidates_per_prompt": None}
     with pytest.raises(ParamError, match="from 1 to 45"):
-        quote(ungrouped, values, is_grouped=False)
+        quote(ungrouped.root, values, is_grouped=False)
 
 
 @pytest.mark.parametrize("budget", [3, 5, 20])

@@ -9,21 +9,9 @@ import pytest
 from tasks.estimate.journal_admin import retry_failed
 from tasks.lib.journal.group_commit import GroupCommit
 from tasks.lib.journal.journal import Journal
-from tasks.lib.journal.models import Refused, Settled, answer_key
+from tasks.lib.journal.models import Refused, Settled
 from tasks.lib.journal.schema import connect
 from tests.journal_entries import ANSWER, REFUSED, TIMEOUT, buy, call, rows
-
-FACTS = {
-    "model": "openai/x",
-    "messages": [{"role": "user", "content": "Which, 甲 or 乙?"}],
-    "temperature": 0.0,
-    "seed": 0,
-    "max_tokens": 256,
-    "schema": "auto",
-    "n_picks": 1,
-    "rationale": False,
-    "vote": 1,
-}
 
 
 def test_an_answer_comes_back_as_it_was_kept_after_reopening(db_path):
@@ -194,14 +182,3 @@ def test_what_was_begun_is_written_also_when_who_waits_is_cancelled(journals):
 
     asyncio.run(run())
     assert journals().answer("k") == ANSWER
-
-
-@pytest.mark.parametrize("name", FACTS)
-def test_whatever_changes_an_answer_changes_its_key(name):
-    changed = FACTS | {name: [*FACTS[name], {}] if name == "messages" else f"{FACTS[name]}!"}
-    assert answer_key(**changed) != answer_key(**FACTS)
-
-
-def test_the_key_does_not_depend_on_the_order_of_its_facts():
-    assert answer_key(**dict(reversed(FACTS.items()))) == answer_key(**FACTS)
-    assert len(answer_key(**FACTS)) == 64

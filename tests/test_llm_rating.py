@@ -1,6 +1,5 @@
 """Ratings of responses: the question, what is read out of a reply, the model that is asked."""
 
-import asyncio
 import json
 from contextlib import aclosing, closing
 
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 
 from tasks.baseline.rater import RatedItem, Rater, rating_name
 from tasks.baseline.rating_prompt import MAX_TEXT_CHARS, SCHEMA, rating_question, read_rating
-from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.fence import fence_word
 from tasks.lib.gateway.gateway import Gateway
@@ -20,7 +18,7 @@ from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import SelectionName
-from tests.fake_provider import Call, fails, late, rates, says
+from tests.fake_provider import Call, rates, says
 from tests.judge_desk import FILTERED
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
@@ -181,16 +179,6 @@ def test_each_item_has_its_own_rating_and_the_price_is_that_of_the_answers(provi
     assert found.cost == {"calls": 12, **tokens, "usd": pytest.approx(provider.usd)}
 
 
-def test_a_second_run_asks_nothing_and_says_the_same(provider, rate):
-    provider.behave = by_number
-    first = rate(provider.deployment())
-    provider.behave = fails(500)
-    again = rate(provider.deployment())
-    assert again.scores.tolist() == first.scores.tolist()
-    assert again.cost == first.cost
-    assert len(provider.calls) == 12
-
-
 def test_the_schema_is_sent_where_the_route_says_so(provider, rate):
     provider.behave = rates(3)
     rate(provider.deployment(schema="always"), ITEMS[:1])
@@ -221,57 +209,6 @@ def test_an_item_that_a_provider_blocks_has_no_rating_and_the_others_do(provider
     provider.behave = lambda call: (FILTERED if "3" in call.item[0] else rates(2))(call)
     scores = rate(provider.deployment()).scores
     assert np.flatnonzero(np.isnan(scores)).tolist() == [3]
-
-
-def test_at_the_cap_what_was_rated_is_kept_and_said_and_a_higher_one_goes_on(provider, rate):
-    provider.behave = late(0.01, by_number)
-    found = rate(provider.deployment(), cap_usd=0.005)
-    n_paid = len(provider.calls)
-    assert 0 < found.n_final == n_paid == rate.n_done < 12
-    assert rate.spent_usd == pytest.approx(provider.usd)
-    assert rate.spent_usd <= 0.005
-    whole = rate(provider.deployment())
-    assert whole.n_final == len(provider.calls) == 12
-
-
-def test_what_a_selection_spends_leaves_the_ratings_cap_alone(provider, rate):
-    provider.behave = by_number
-    rate(provider.deployment(), name="a selection")
-    assert rate.spent_usd > 0
-    rate(provider.deployment(), [])
-    assert rate.spent_usd == 0
-
-
-def test_a_wrong_key_is_refused_once_and_told(provider, rate):
-    provider.behave = fails(401, "Incorrect API key provided")
-    with pytest.raises(LLMError, match="does not accept the key"):
-        rate(provider.deployment())
-    assert len(provider.calls) == 1
-
-
-def test_interrupted_ratings_are_kept_and_the_rest_is_asked_for(provider, rate, book):
-    provider.script(*[rates(4)] * 5)
-    provider.behave = late(60)
-
-    class Stopping(list):
-        """Items whose reader is interrupted while calls are under way."""
-
-        def __iter__(self):
-            for i, item in enumerate(super().__iter__()):
-                if i == 11:
-                    asyncio.current_task().cancel()
-                yield item
-
-    with pytest.raises(asyncio.CancelledError):
-        rate(provider.deployment(), Stopping(ITEMS))
-    n_kept, n_called = book().count("answer"), len(provider.calls)
-    assert 0 < n_kept <= 5
-    provider.script()  # a call may have been cancelled on its way
-    provider.behave = rates(1)
-    found = rate(provider.deployment())
-    assert found.n_final == 12
-    assert found.scores.tolist().count(4) == n_kept
-    assert len(provider.calls) == n_called + 12 - n_kept
 
 
 def test_the_cap_is_shared_by_runs_that_ask_the_same_alone(tmp_path):

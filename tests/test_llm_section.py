@@ -55,13 +55,6 @@ def test_a_faulty_parameter_is_told_before_a_run(values, key, value, says):
         check(values)
 
 
-def test_a_missing_key_is_told_before_a_run(values, monkeypatch):
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    values["llm_select"]["route"] = "chatgpt"
-    with pytest.raises(ParamError, match="OPENAI_API_KEY is not set"):
-        check(values)
-
-
 def test_checking_loads_no_llm_library():
     code = (
         "import sys; from tasks.lib.core.params import read_params;"

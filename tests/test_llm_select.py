@@ -5,14 +5,10 @@ from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
-from ruamel.yaml import YAML
 
-from tasks.lib.core.params import read_params
 from tasks.lib.core.schemas import PICKS, POOL, SELECTED
-from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.event_loop import run_loop
-from tasks.llm_select.step import work
 from tests.fake_provider import FakeProvider, fails, honest, picks, says
 from tests.selection_desk import SIZE, text_of
 
@@ -175,15 +171,9 @@ def test_who_was_set_aside_stands_in_the_receipts_of_its_prompt(desk):
 
 def test_what_another_route_answered_says_whose_it_is(desk):
     with FakeProvider(fails(503)) as down, FakeProvider() as up:
-        values = read_params(desk.root / "params.yaml")
-        yaml = YAML(typ="safe")
-        values["llm_select"] |= {"budget": 12, "route": "mine", "fallback_routes": ["spare"]}
-        values["llm_select"] |= {"max_attempts": 1}
-        values["models"]["mine"] = down.deployment()
-        values["models"]["spare"] = up.deployment(model="openai/spare")
-        with (desk.root / "params.yaml").open("w") as file:
-            yaml.dump(values, file)
-        Stage("llm_select", desk.root).run(work)
+        desk.update(models={"spare": up.deployment(model="openai/spare")})
+        done = desk.run(down.deployment(), fallback_routes=["spare"], max_attempts=1)
+    assert done.exit_code == 0, done.said
     assert (len(down.calls), len(up.calls)) == (1, 5)
     selected = read_table(desk.out("selected.parquet"), SELECTED).to_pylist()
     assert {(row["route"], row["model"]) for row in selected} == {("spare", "openai/spare")}
