@@ -16,9 +16,10 @@ from tasks.lib.core import errors
 from tests.conftest import PROJECT
 
 PARTS = ("what", "where", "fix")
-ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type)} | {
-    "StopRun",
-    "RouteFault",
+ERRORS = {
+    name
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, errors.CurationError)
 }
 LOGGED = {"debug", "info", "warning", "error"}
 UNWANTED = re.compile(
