@@ -15,7 +15,7 @@ from tasks.lib.journal.journal import Journal
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.prompt import read_prompt
-from tasks.llm_select.verdicts import Question
+from tasks.llm_select.verdicts import PickMethod, Question, Verdict
 from tests.fake_provider import FakeProvider, fails, honest, says
 from tests.workspaces import PROJECT
 
@@ -37,6 +37,12 @@ def texts(candidates):
 
 def questions(n, n_picks=1, size=SIZE):
     return [Question(1, i + 1, np.arange(i * size, (i + 1) * size), n_picks) for i in range(n)]
+
+
+def verdict_of(slots):
+    """Return the verdict of a model that picks these slots, without ballots or answers."""
+    slots = tuple(slots)
+    return Verdict(slots, (PickMethod.LLM,) * len(slots), (None,) * len(slots), (), ())
 
 
 def chosen(question, verdict):

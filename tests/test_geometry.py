@@ -14,7 +14,7 @@ from tasks.lib.core.errors import ParamError
 from tasks.lib.prompts.geometry import Geometry, Mode, check_budgets, check_fit
 from tasks.lib.prompts.plan import TournamentPlan
 from tasks.llm_select.tournament import llm_select
-from tasks.llm_select.verdicts import PickMethod, Verdict
+from tests.judge_desk import verdict_of
 
 DOLLY = 14_776  # records of Dolly that are left after dedupe
 each_mode = pytest.mark.parametrize("mode", Mode)
@@ -48,10 +48,7 @@ def sizes_of(prompts):
 
 async def first_slots(questions):
     """A judge that picks the first candidates of each prompt."""
-    return [
-        Verdict(tuple(range(1, n + 1)), (PickMethod.LLM,) * n, (None,) * n, (), ())
-        for n in (question.n_picks for question in questions)
-    ]
+    return [verdict_of(range(1, question.n_picks + 1)) for question in questions]
 
 
 def picks_by_prompt(clustered, budgets, size, mode=Mode.PAPER):
