@@ -86,7 +86,7 @@ def n_names(path, name):
     return dict(rows)[SPENT_USD[name]]
 
 
-def test_a_selection_of_that_time_is_made_again_without_a_call(root, provider):
+def test_a_former_selection_is_made_again_without_a_call(root, provider):
     for _ in range(2):
         Stage("llm_select", root).run(llm_select)
         assert not provider.calls
@@ -101,7 +101,7 @@ def test_a_selection_of_that_time_is_made_again_without_a_call(root, provider):
         assert n_names(root / ".selectllm/journal.sqlite", "llm_select") == 2
 
 
-def test_ratings_of_that_time_are_found_and_unusable_replies_still_count(root, provider):
+def test_former_ratings_are_found_and_unusable_replies_still_count(root, provider):
     Stage("baseline", root).run(baseline)
     assert not provider.calls
     rows = read_table(root / "data/baseline/selections.parquet", SELECTIONS).to_pylist()
@@ -111,7 +111,7 @@ def test_ratings_of_that_time_are_found_and_unusable_replies_still_count(root, p
     assert n_names(root / ".selectllm/journal.sqlite", "baseline") == 2
 
 
-def test_reading_leaves_a_journal_of_that_time_as_it_is(root):
+def test_reading_leaves_a_former_journal_unchanged(root):
     path = root / ".selectllm/journal.sqlite"
     before = path.read_bytes()
     with closing(sqlite3.connect(path)) as db:

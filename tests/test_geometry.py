@@ -94,7 +94,7 @@ def test_the_three_budgets_of_the_paper_make_one_selection(experiment):
     assert set(picks_by_prompt(experiment, (1000, 2000, 3000), 15).values()) == {3}
 
 
-def test_where_the_size_of_prompts_is_given_the_refusal_offers_their_number():
+def test_with_a_given_prompt_size_the_refusal_offers_a_number_of_prompts():
     with pytest.raises(ParamError) as refused:
         check_fit(values(1000, size=14), DOLLY)
     assert str(refused.value) == (
@@ -105,7 +105,7 @@ def test_where_the_size_of_prompts_is_given_the_refusal_offers_their_number():
     )
 
 
-def test_a_number_of_prompts_that_would_not_fit_either_is_not_offered():
+def test_a_number_of_prompts_that_does_not_fit_is_not_offered():
     with pytest.raises(ParamError) as refused:
         check_fit(values(7, size=14), DOLLY)
     assert "Set it to 1056" in str(refused.value)
@@ -144,7 +144,7 @@ def test_a_given_number_of_prompts_is_met_and_their_sizes_differ_by_at_most_one(
 
 @given(n_prompts=st.integers(1, 20), size=st.integers(2, 12), seed=st.integers(0, 99))
 @settings(max_examples=30)
-def test_where_all_clusters_fill_prompt_p_takes_the_p_th_of_every_cluster(n_prompts, size, seed):
+def test_with_full_clusters_prompt_p_takes_the_p_th_record_of_every_cluster(n_prompts, size, seed):
     given_number = params(n_prompts=n_prompts)
     prompts, partition = cluster(vectors_of(n_prompts * size), given_number, seed)
     assert sizes_of(partition.clusters) == [n_prompts] * size
@@ -153,7 +153,7 @@ def test_where_all_clusters_fill_prompt_p_takes_the_p_th_of_every_cluster(n_prom
 
 @given(fit=fits(), seed=st.integers(0, 99))
 @settings(max_examples=60)
-def test_where_they_do_not_a_prompt_takes_what_its_clusters_took_at_about_that_time(fit, seed):
+def test_with_smaller_clusters_a_prompt_takes_nearby_ranks_of_every_cluster(fit, seed):
     n, n_prompts = fit
     prompts, partition = cluster(vectors_of(n), params(n_prompts=n_prompts), seed)
     place = {row: i for rows in partition.clusters for i, row in enumerate(rows)}
@@ -224,7 +224,7 @@ def test_what_a_refusal_offers_is_accepted(n, size, budget):
 # What a user types
 
 
-def test_both_of_size_and_number_are_refused_with_what_to_type():
+def test_giving_both_size_and_number_is_refused_with_a_fix():
     with pytest.raises(ParamError) as refused:
         check({"seed": 0, **values(1000, size=14, n_prompts=1000)})
     assert str(refused.value) == (
@@ -235,7 +235,7 @@ def test_both_of_size_and_number_are_refused_with_what_to_type():
     )
 
 
-def test_neither_of_them_is_refused_with_what_to_type():
+def test_giving_neither_is_refused_with_a_fix():
     with pytest.raises(ParamError, match="both null") as refused:
         check({"seed": 0, **values(1000)})
     assert "-S cluster.n_prompts=1000" in refused.value.fix
@@ -243,7 +243,7 @@ def test_neither_of_them_is_refused_with_what_to_type():
 
 
 @pytest.mark.parametrize(("n_prompts", "problem"), [(0, "greater"), ("many", "valid"), (2.5, "")])
-def test_a_number_of_prompts_that_is_none_is_named(n_prompts, problem):
+def test_a_value_that_is_not_a_number_of_prompts_is_named(n_prompts, problem):
     with pytest.raises(ParamError, match=f"cluster.n_prompts: input should be a?.*{problem}"):
         check({"seed": 0, **values(1000, n_prompts=n_prompts)})
 

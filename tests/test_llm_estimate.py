@@ -131,7 +131,7 @@ def served(provider, shown, plan, settings, tmp_path):
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @pytest.mark.parametrize("pool", POOLS)
-def test_what_is_served_lies_inside_the_estimate(pool, tokenizer, tmp_path):
+def test_the_actual_usage_lies_inside_the_estimate(pool, tokenizer, tmp_path):
     if pool == "dolly" and not DOLLY.exists():
         pytest.skip("the shared data folder is not beside the project")
     shown, settings = shown_of(POOLS[pool]()), settings_of()
@@ -159,7 +159,7 @@ def ungrouped(tmp_path):
 
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize(("n_prompts", "size"), [(20, None), (30, None), (None, 7)])
-def test_before_there_are_clusters_it_is_what_it_is_with_them(ungrouped, mode, n_prompts, size):
+def test_the_estimate_is_the_same_before_and_after_clustering(ungrouped, mode, n_prompts, size):
     values = load_yaml(ungrouped.root / "params.yaml")
     k = n_prompts or 13
     values["llm_select"] |= {"budget": 2 * k, "votes": 3, "prompt": str(CRITERIA)}
@@ -178,7 +178,7 @@ def test_before_there_are_clusters_it_is_what_it_is_with_them(ungrouped, mode, n
     assert before.work.prompt_tokens == (pytest.approx(least, rel=0.01), most)
 
 
-def test_before_there_are_clusters_a_number_that_does_not_fit_is_refused(ungrouped):
+def test_before_clustering_a_number_of_prompts_that_does_not_fit_is_refused(ungrouped):
     values = load_yaml(ungrouped.root / "params.yaml")
     values["cluster"] |= {"n_prompts": 46, "candidates_per_prompt": None}
     with pytest.raises(ParamError, match="from 1 to 45"):
@@ -186,7 +186,7 @@ def test_before_there_are_clusters_a_number_that_does_not_fit_is_refused(ungroup
 
 
 @pytest.mark.parametrize("budget", [3, 5, 20])
-def test_votes_rounds_and_attention_checks_are_in_it(budget, tmp_path):
+def test_the_estimate_includes_votes_rounds_and_attention_checks(budget, tmp_path):
     shown, settings = shown_of(POOLS["sample"]()[:90], size=6), settings_of(votes=3, rationale=True)
     plan = TournamentPlan((budget,), 6, Mode.ACROSS, 0, n_attention_checks=4)
     with FakeProvider(counted_by(TOKENIZERS["o200k"])) as provider:
@@ -197,7 +197,7 @@ def test_votes_rounds_and_attention_checks_are_in_it(budget, tmp_path):
         assert bounds[0] <= n <= bounds[1]
 
 
-def test_what_a_prompt_says_more_is_counted_in_every_round():
+def test_a_longer_prompt_is_counted_in_every_round():
     shown, plan = shown_of(POOLS["code"](), size=6), TournamentPlan((2,), 6, Mode.ACROSS, 0)
     plain, asking = (settings_of(rationale=asked) for asked in (False, True))
     short, long = (
@@ -212,7 +212,7 @@ def test_what_a_prompt_says_more_is_counted_in_every_round():
     assert grown >= more.calls[1] * (long - short)
 
 
-def test_the_price_is_that_of_the_tokens_and_an_unknown_one_names_the_key_to_set(tmp_path):
+def test_the_estimate_is_priced_by_tokens_and_an_unknown_price_names_the_keys_to_set(tmp_path):
     shown, settings = shown_of(POOLS["code"]()), settings_of()
     plan = TournamentPlan((10,), 12, Mode.ACROSS, 0)
     with FakeProvider() as provider:
@@ -231,7 +231,7 @@ def test_the_price_is_that_of_the_tokens_and_an_unknown_one_names_the_key_to_set
     assert "input_cost_per_token" in unknown.problem
 
 
-def test_the_paper_s_geometry_asks_once_a_prompt_and_shows_texts_whole():
+def test_the_paper_s_geometry_asks_once_per_prompt_with_whole_texts():
     texts = [f"{i} {'long ' * 1000}" for i in range(60)]
     shown, settings = shown_of(texts), settings_of()
     route = load_routes({"models": {"offline": {"model": "offline/rubric", "schema": "never"}}})
@@ -243,7 +243,7 @@ def test_the_paper_s_geometry_asks_once_a_prompt_and_shows_texts_whole():
     assert told.costs[0].usd == told.paper_usd == (0, 0)
 
 
-def test_time_goes_by_what_the_model_took_so_far_and_by_its_limits():
+def test_the_estimated_time_follows_earlier_calls_and_rate_limits():
     shown, settings = shown_of(POOLS["code"]()), settings_of()
     plan = TournamentPlan((10,), 12, Mode.ACROSS, 0)
     with FakeProvider() as provider:

@@ -14,7 +14,7 @@ from tasks.lib.journal.schema import connect
 from tests.journal_entries import ANSWER, REFUSED, TIMEOUT, buy, call, rows
 
 
-def test_an_answer_comes_back_as_it_was_kept_after_reopening(db_path):
+def test_an_answer_is_unchanged_after_reopening(db_path):
     with closing(Journal(db_path)) as journal:
         assert journal.answer("k") is None
         asyncio.run(buy(journal))
@@ -29,7 +29,7 @@ def test_an_answer_is_on_disk_for_others_before_the_journal_is_closed(journals):
     assert other.answer("k") == ANSWER
 
 
-def test_a_call_is_booked_at_its_most_and_settled_at_what_it_cost(journals, db_path):
+def test_a_call_is_reserved_at_its_upper_bound_and_settled_at_its_cost(journals, db_path):
     journal = journals(cap_usd=5.0)
 
     async def run():
@@ -45,7 +45,7 @@ def test_a_call_is_booked_at_its_most_and_settled_at_what_it_cost(journals, db_p
     assert rows(db_path) == [("answer", 0.5, 0), ("rate_limit", 0.0, 0)]
 
 
-def test_failed_calls_are_told_in_their_order_and_are_no_answers(journals):
+def test_failed_calls_are_listed_in_their_order_and_are_not_answers(journals):
     journal = journals()
     useless = Settled("no_list", "no list of slots", "The third.", 100, 4, 0.1, False, 0.2)
 
@@ -63,7 +63,7 @@ def test_failed_calls_are_told_in_their_order_and_are_no_answers(journals):
     assert journal.answer("k") is None
 
 
-def test_calls_marked_for_retry_stay_on_the_books_and_no_longer_count(journals, db_path):
+def test_calls_marked_for_retry_stay_booked_but_no_longer_count(journals, db_path):
     async def talk(journal):
         await journal.settle(await journal.reserve(call()), REFUSED)
         await buy(journal, "other")
@@ -80,7 +80,7 @@ def test_calls_marked_for_retry_stay_on_the_books_and_no_longer_count(journals, 
     assert retry_failed(db_path) == 0
 
 
-def test_what_is_answered_cannot_be_bought_again(journals):
+def test_an_answer_cannot_be_bought_again(journals):
     journal, other = journals(), journals()
 
     async def run():
@@ -91,7 +91,7 @@ def test_what_is_answered_cannot_be_bought_again(journals):
     asyncio.run(run())
 
 
-def test_a_call_that_could_pass_the_cap_is_refused_until_another_gives_back(journals):
+def test_a_call_that_could_exceed_the_cap_is_refused_until_another_is_released(journals):
     journal = journals(cap_usd=2.5)
 
     async def run():
@@ -108,7 +108,7 @@ def test_a_call_that_could_pass_the_cap_is_refused_until_another_gives_back(jour
     assert journal.spent_usd == 2.5
 
 
-def test_room_is_waited_for_only_while_a_call_of_this_run_is_under_way(journals):
+def test_waiting_for_room_ends_at_once_unless_a_call_of_this_run_is_under_way(journals):
     journal = journals(cap_usd=1.0)
 
     async def run():
@@ -124,12 +124,12 @@ def test_room_is_waited_for_only_while_a_call_of_this_run_is_under_way(journals)
     asyncio.run(run())
 
 
-def test_reading_alone_books_nothing_and_leaves_no_lock(journals, db_path):
+def test_reading_books_nothing_and_leaves_no_lock(journals, db_path):
     assert journals().answer("k") is None
     assert not (db_path.parent / "runs").exists()
 
 
-def test_what_waits_together_shares_one_commit(db_path):
+def test_waiting_writes_share_one_commit(db_path):
     db_path.parent.mkdir()
     statements = []
 
@@ -155,7 +155,7 @@ def test_what_waits_together_shares_one_commit(db_path):
     assert statements.count("COMMIT") == 2
 
 
-def test_work_that_raises_leaves_nothing_behind_and_tells_who_waits(journals, db_path):
+def test_work_that_raises_writes_nothing_and_fails_for_its_caller(journals, db_path):
     journal = journals()
 
     async def run():
@@ -169,7 +169,7 @@ def test_work_that_raises_leaves_nothing_behind_and_tells_who_waits(journals, db
     assert rows(db_path) == [("timeout", 1.0, 1)]
 
 
-def test_what_was_begun_is_written_also_when_who_waits_is_cancelled(journals):
+def test_a_write_completes_even_if_its_caller_is_cancelled(journals):
     journal = journals()
 
     async def run():

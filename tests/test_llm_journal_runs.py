@@ -22,7 +22,7 @@ from tests.journal_entries import ANSWER, REFUSED, TIMEOUT, buy, call, rows
 A, B = SelectionName("a"), SelectionName("b")
 
 
-def test_what_is_being_asked_by_a_run_that_lives_cannot_be_bought_beside_it(journals):
+def test_a_call_under_way_in_a_live_run_cannot_be_made_twice(journals):
     journal, other = journals(), journals()
 
     async def run():
@@ -35,7 +35,7 @@ def test_what_is_being_asked_by_a_run_that_lives_cannot_be_bought_beside_it(jour
     asyncio.run(run())
 
 
-def test_spending_counts_across_runs_of_one_selection_alone(journals):
+def test_spending_counts_across_all_runs_of_the_same_selection(journals):
     async def run():
         journal = journals(selection=A, cap_usd=1.0)
         await buy(journal)
@@ -55,7 +55,7 @@ def test_spending_counts_across_runs_of_one_selection_alone(journals):
     prices=st.lists(st.floats(0.001, 1.0), min_size=1, max_size=25),
     cap_usd=st.floats(0.5, 4.0),
 )
-def test_two_runs_at_once_never_pass_the_cap_they_share(tmp_path_factory, prices, cap_usd):
+def test_two_runs_at_once_never_exceed_the_cap_they_share(tmp_path_factory, prices, cap_usd):
     """Every call is settled at its most, so that what is booked is also what is paid."""
     db_path = tmp_path_factory.mktemp("shared") / "journal.sqlite"
 
@@ -128,7 +128,7 @@ def holder(db_path):
             process.kill()
 
 
-def test_calls_of_another_process_are_left_to_it_while_it_lives_and_written_off_when_it_was_killed(
+def test_calls_of_another_process_are_written_off_only_after_it_was_killed(
     holder, journals, db_path
 ):
     journal = journals(cap_usd=10.0)

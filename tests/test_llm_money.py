@@ -88,7 +88,7 @@ def refuses_the_key(call: Call) -> Response:
 
 
 @pytest.mark.slow
-def test_a_key_is_nowhere_in_what_a_run_leaves_behind_or_says(tmp_path):
+def test_no_file_or_output_of_a_run_contains_a_key(tmp_path):
     desk = MoneyDesk(tmp_path / "desk", 20)
     events = desk.root / "events.jsonl"
     said = []

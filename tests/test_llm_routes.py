@@ -65,7 +65,7 @@ def test_an_unknown_route_offers_the_nearest():
         ({"api_base": ["x"]}, "has to be a plain address"),
     ],
 )
-def test_a_faulty_route_is_refused_by_its_key(change, says):
+def test_a_wrong_route_is_refused_with_its_key(change, says):
     with pytest.raises(ParamError, match=says) as caught:
         route(**change)
     assert "secretword" not in str(caught.value)
@@ -78,7 +78,7 @@ def test_a_key_in_the_file_is_refused_and_not_repeated(given):
     assert LITERAL[-8:] not in str(caught.value)
 
 
-def test_a_fault_beside_a_literal_key_does_not_repeat_it():
+def test_an_error_next_to_a_literal_key_does_not_repeat_it():
     with pytest.raises(ParamError) as caught:
         route(api_key=LITERAL, modle="x", temperature="hot")
     assert LITERAL not in str(caught.value)
@@ -119,12 +119,12 @@ def test_an_alias_may_be_a_list_of_deployments_of_one_model():
         ("openai/x", r"models\.mine has to be a mapping"),
     ],
 )
-def test_deployments_that_do_not_go_together_are_refused(given, says):
+def test_deployments_that_differ_are_refused(given, says):
     with pytest.raises(ParamError, match=says):
         load_route({"models": {"mine": given}}, "mine")
 
 
-def test_a_chain_is_the_route_and_those_that_stand_in_for_it():
+def test_a_chain_is_the_route_and_its_fallbacks():
     models = {name: ONE | {"model": f"openai/{name}"} for name in "abc"}
     models["offline"] = {"model": "offline/rubric", "schema": "never"}
     chain = load_chain({"models": models}, "b", ["c", "a"])
@@ -164,11 +164,11 @@ def test_a_missing_key_is_named(deployment, variable, monkeypatch):
         {"model": "offline/rubric"},
     ],
 )
-def test_what_needs_no_key_is_let_through(deployment):
+def test_a_route_that_needs_no_key_is_accepted(deployment):
     require_usable(route(**deployment))
 
 
-def test_another_name_of_a_provider_s_key_will_do(monkeypatch):
+def test_another_variable_for_a_provider_s_key_is_accepted(monkeypatch):
     monkeypatch.setenv("TOGETHER_API_KEY", "set")
     require_usable(route(model="together_ai/x"))
 
@@ -206,7 +206,7 @@ PER_MILLION = 1e-6
         ),
     ],
 )
-def test_a_price_is_known_or_none_but_never_a_zero_of_the_map(deployment, price):
+def test_a_price_is_known_or_none_but_never_a_zero_from_the_map(deployment, price):
     found = price_of(route(**deployment).deployments[0], load_litellm())
     assert found == (price and pytest.approx(price))
 
@@ -219,14 +219,14 @@ def test_a_route_without_a_price_is_refused_with_the_keys_to_set():
     assert "input_cost_per_token and output_cost_per_token" in str(caught.value)
 
 
-def test_a_price_is_per_token_of_either_kind():
+def test_prompt_and_completion_tokens_have_their_own_prices():
     assert Price(1e-6, 5e-6).cost_usd(1_000_000, 100_000) == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize(
     "text", ["Name a river.", "写一首关于河流的诗。", "def f(x): return x**2", ""]
 )
-def test_no_tokenizer_makes_more_tokens_than_are_booked(text):
+def test_no_tokenizer_makes_more_tokens_than_the_upper_bound(text):
     messages = [{"role": "system", "content": text}, {"role": "user", "content": text * 50}]
     n_tokens = load_litellm().token_counter(model="gpt-4o-mini", messages=messages)
     assert n_tokens <= max_prompt_tokens(messages)

@@ -13,7 +13,7 @@ from tests.fake_provider import HANG_S, FakeProvider, fails, late
 from tests.workspaces import wait_until
 
 
-def test_a_refusal_ends_with_2_in_the_provider_s_words_and_leaves_the_outputs(desk):
+def test_a_refusal_ends_with_2_in_the_provider_s_words_and_keeps_the_outputs(desk):
     assert desk.run().exit_code == 0
     before = desk.bytes()
     with FakeProvider(fails(401, "Incorrect API key provided")) as provider:
@@ -28,7 +28,7 @@ def test_a_refusal_ends_with_2_in_the_provider_s_words_and_leaves_the_outputs(de
     assert desk.bytes() == before
 
 
-def test_the_next_run_goes_on_where_a_broken_one_stopped(desk):
+def test_the_next_run_continues_where_a_failed_one_stopped(desk):
     with FakeProvider() as provider:
         provider.script(provider.behave, provider.behave, fails(404, "gone"))
         assert desk.run(provider.deployment(), concurrency=1).exit_code == 2
@@ -63,7 +63,7 @@ def test_more_picks_than_records_end_with_2_before_any_call(desk):
     assert not provider.calls
 
 
-def test_a_spoilt_journal_ends_with_2_and_is_left_as_it_is(desk):
+def test_a_damaged_journal_ends_with_2_and_is_left_unchanged(desk):
     journal = desk.root / ".selectllm/journal.sqlite"
     journal.parent.mkdir()
     journal.write_bytes(b"")
@@ -73,7 +73,7 @@ def test_a_spoilt_journal_ends_with_2_and_is_left_as_it_is(desk):
     assert journal.read_bytes() == b""
 
 
-def test_prompts_that_show_a_record_from_elsewhere_are_refused(desk):
+def test_prompts_with_a_record_outside_the_pool_are_refused(desk):
     shown = read_table(desk.root / "data/cluster/prompts.parquet", PROMPTS).to_pylist()
     desk.write("cluster/prompts.parquet", [shown[0] | {"id": "0" * 16}, *shown[1:]], PROMPTS)
     done = desk.run()
@@ -101,7 +101,7 @@ def test_a_route_without_a_price_ends_with_2_before_any_call(desk):
     assert not provider.calls
 
 
-def test_at_the_cap_the_selection_is_partial_and_goes_on_when_the_cap_is_raised(desk):
+def test_at_the_cap_the_selection_is_partial_until_the_cap_is_raised(desk):
     with FakeProvider(late(0.02)) as provider:
         done = desk.run(provider.deployment(), max_usd=0.0045)
         assert done.exit_code == 0, done.said
@@ -130,7 +130,7 @@ def test_at_the_cap_the_selection_is_partial_and_goes_on_when_the_cap_is_raised(
     assert desk.bytes() == undisturbed
 
 
-def test_a_cap_of_nothing_leaves_an_empty_selection_that_says_so(desk):
+def test_a_cap_of_zero_gives_an_empty_selection_that_says_so(desk):
     with FakeProvider() as provider:
         done = desk.run(provider.deployment(), max_usd=0.0)
     assert "PARTIAL" in done.said
@@ -139,7 +139,7 @@ def test_a_cap_of_nothing_leaves_an_empty_selection_that_says_so(desk):
     assert desk.usage()["selected"] == 0
 
 
-def test_a_cap_in_a_tournament_leaves_winners_of_its_rounds_alone(desk):
+def test_at_the_cap_in_a_tournament_only_winners_are_selected(desk):
     with FakeProvider() as provider:
         desk.run(provider.deployment(), budget=2, max_usd=0.0045)
         assert desk.usage()["partial"] == "max_usd"

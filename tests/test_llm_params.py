@@ -49,7 +49,7 @@ def values(monkeypatch):
         ("max_answer_tokens", 5, "llm_select.max_answer_tokens: "),
     ],
 )
-def test_a_faulty_parameter_is_told_before_a_run(values, key, value, says):
+def test_a_wrong_parameter_is_refused_before_a_run(values, key, value, says):
     values["llm_select"][key] = value
     with pytest.raises(ParamError, match=says):
         check(values)

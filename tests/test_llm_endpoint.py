@@ -76,7 +76,7 @@ def ask(deployment, n_calls=1, timeout_s=50.0):
     return asyncio.run(talk())
 
 
-def test_a_reply_brings_text_usage_and_who_served_it(provider):
+def test_a_reply_has_text_usage_and_the_served_model(provider):
     (reply,) = ask(provider.deployment())
     assert json.loads(reply.text) == {"picks": [2]}  # a lake comes before a river
     assert (reply.prompt_tokens, reply.completion_tokens) == provider.tokens
@@ -93,7 +93,7 @@ def test_a_call_is_one_request_with_the_agreed_parameters(provider):
     assert "response_format" not in call.body
 
 
-def test_a_temperature_of_the_route_s_own_is_sent(provider):
+def test_the_temperature_of_the_route_is_sent(provider):
     ask(provider.deployment(temperature=0.7))
     assert provider.calls[0].body["temperature"] == 0.7
 
@@ -104,7 +104,7 @@ def test_a_key_is_read_from_the_variable_that_the_route_names(provider, monkeypa
     assert provider.calls[0].headers["authorization"] == "Bearer key-0123456789"
 
 
-def test_an_endpoint_that_wants_no_key_gets_none_of_the_environment(provider, monkeypatch):
+def test_an_endpoint_that_needs_no_key_gets_none_from_the_environment(provider, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "key-0123456789")
     ask(provider.deployment(api_key="none"))
     assert "key-0123456789" not in str(provider.calls[0].headers)
@@ -137,7 +137,7 @@ TOO_LONG = "This model's maximum context length is 8192 tokens, your messages ha
         (fails(408), ErrorKind.TIMEOUT, True),
         (fails(500), ErrorKind.SERVER, False),
         (fails(502), ErrorKind.SERVER, True),
-        (fails(504), ErrorKind.SERVER, True),
+        (fails(504), ErrorKind.TIMEOUT, True),
         (fails(503), ErrorKind.SERVER, False),
         (fails(529, "Overloaded"), ErrorKind.SERVER, False),
         (resets(), ErrorKind.CONNECTION, True),
@@ -162,14 +162,14 @@ def test_each_failure_has_a_kind_may_be_billed_or_not_and_is_not_retried(
 
 
 @pytest.mark.parametrize("behave", [late(HANG_S), trickles(0.3)], ids=["late", "trickling"])
-def test_a_call_ends_at_its_deadline_also_while_bytes_come_in(provider, behave):
+def test_a_call_ends_at_its_deadline_even_while_bytes_arrive(provider, behave):
     provider.script(behave)
     (fault,) = ask(provider.deployment(), timeout_s=0.3)
     assert fault.kind is ErrorKind.TIMEOUT
     assert fault.may_cost
 
 
-def test_an_endpoint_that_is_not_there_is_a_connection_fault_with_its_cause():
+def test_a_missing_endpoint_is_a_connection_error_with_its_cause():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         base = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
@@ -191,13 +191,13 @@ def test_an_endpoint_that_is_not_there_is_a_connection_fault_with_its_cause():
         (None, None),
     ],
 )
-def test_retry_after_is_read(provider, header, seconds):
+def test_retry_after_is_parsed(provider, header, seconds):
     provider.script(fails(429, retry_after=header))
     (fault,) = ask(provider.deployment())
     assert fault.retry_after_s == seconds
 
 
-def test_a_fault_repeats_no_key_and_survives_pickling(provider, monkeypatch):
+def test_an_error_repeats_no_key_and_can_be_pickled(provider, monkeypatch):
     monkeypatch.setenv("MINE", "key-0123456789-abcdef")  # a name that does not give it away
     provider.script(fails(401, "Incorrect API key provided: \x1b[1mkey-0123456789-abcdef."))
     (fault,) = ask(provider.deployment(api_key="os.environ/MINE"))
@@ -220,26 +220,26 @@ def test_a_reply_without_a_choice_is_empty_and_billed(provider):
     assert (reply.text, reply.completion_tokens) == ("", 1)
 
 
-def test_a_filtered_reply_is_told_by_its_reason(provider):
+def test_a_filtered_reply_keeps_its_finish_reason(provider):
     provider.script(says(None, finish_reason="content_filter"))
     (reply,) = ask(provider.deployment())
     assert (reply.text, reply.finish_reason) == ("", "content_filter")
 
 
-def test_a_schema_is_always_sent_where_the_route_says_so(provider):
+def test_a_schema_is_sent_if_the_route_always_asks_by_schema(provider):
     ask(provider.deployment(schema="always"))
     sent = provider.calls[0].body["response_format"]
     assert sent["type"] == "json_schema"
     assert sent["json_schema"]["schema"] == SCHEMA
 
 
-def test_on_auto_a_schema_goes_to_models_that_are_known_to_take_one(provider):
+def test_on_auto_a_schema_is_sent_to_models_that_take_one(provider):
     ask(provider.deployment(schema="auto"))
     ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"))
     assert ["response_format" in call.body for call in provider.calls] == [False, True]
 
 
-def test_on_auto_a_refused_schema_is_left_out_from_then_on(provider):
+def test_on_auto_a_refused_schema_is_dropped_from_then_on(provider):
     provider.script(fails(400, "Unsupported parameter: response_format"))
     fault, *replies = ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"), 3)
     assert fault.kind is ErrorKind.REFUSED_PARAMETER
@@ -248,13 +248,13 @@ def test_on_auto_a_refused_schema_is_left_out_from_then_on(provider):
     assert ["response_format" in call.body for call in provider.calls] == [True, False, False]
 
 
-def test_a_schema_that_the_route_insists_on_is_not_left_out(provider):
+def test_a_schema_that_the_route_requires_is_never_dropped(provider):
     provider.script(fails(400, "Unsupported parameter: response_format"))
     (fault,) = ask(provider.deployment(schema="always"))
     assert fault.kind is ErrorKind.BAD_REQUEST
 
 
-def test_a_temperature_that_a_model_does_not_take_is_left_out_unless_it_was_asked_for(provider):
+def test_a_temperature_that_a_model_does_not_take_is_dropped_unless_the_route_sets_it(provider):
     fault, reply = ask(provider.deployment(model="openai/o3-mini"), 2)  # LiteLLM itself refuses
     assert fault.kind is ErrorKind.REFUSED_PARAMETER
     assert reply.text
@@ -263,7 +263,7 @@ def test_a_temperature_that_a_model_does_not_take_is_left_out_unless_it_was_aske
     assert fault.kind is ErrorKind.BAD_REQUEST
 
 
-def test_a_seed_that_a_provider_does_not_take_is_left_out_from_the_start(provider):
+def test_a_seed_that_a_provider_does_not_take_is_dropped_from_the_start(provider):
     (reply,) = ask(provider.deployment(model="deepinfra/fake"))
     assert reply.text
     assert "seed" in reply.dropped_params
@@ -275,13 +275,13 @@ def test_an_unknown_provider_is_refused_before_any_call():
         ask({"model": "opnai/x", "schema": "never"})
 
 
-def test_a_key_that_only_litellm_knows_of_is_missed_before_any_call(monkeypatch):
+def test_a_missing_key_that_only_litellm_knows_of_is_named_before_any_call(monkeypatch):
     monkeypatch.delenv("MISTRAL_API_KEY", raising=False)
     with pytest.raises(ParamError, match="MISTRAL_API_KEY is not set"):
         ask({"model": "mistral/mistral-small", "schema": "never"})
 
 
-def test_the_rubric_answers_behind_the_same_door():
+def test_the_rubric_answers_through_the_same_endpoint():
     (reply,) = ask({"model": "offline/rubric", "schema": "never"})
     assert json.loads(reply.text)["picks"] in ([1], [2])
     assert reply.prompt_tokens >= 50

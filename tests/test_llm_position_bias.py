@@ -49,14 +49,14 @@ def test_expected_counts_respect_the_sizes_of_prompts():
     assert summary["expected"] == [7, 7, 2, 2]
 
 
-def test_a_judge_of_one_slot_is_as_biased_as_can_be():
+def test_a_judge_that_always_picks_one_slot_has_the_greatest_bias():
     summary = audit([(14, 3)] * 200)
     assert summary["position_bias"] == pytest.approx(13 / 14, abs=1e-6)
     assert summary["position_bias_by_chance"] < 0.12
     assert summary["p_value"] < 1e-6
 
 
-def test_a_judge_that_takes_each_slot_as_often_has_none():
+def test_a_judge_that_picks_all_slots_equally_often_has_no_bias():
     summary = audit([(5, slot) for slot in range(1, 6)] * 20)
     assert summary["position_bias"] == 0
     assert summary["chi_square"] == 0
@@ -75,7 +75,7 @@ def test_a_judge_blind_to_slots_fails_a_test_at_5_percent_in_about_5_percent_of_
     assert shown == pytest.approx(summaries[0]["position_bias_by_chance"], rel=0.05)
 
 
-def test_a_judge_that_prefers_the_first_slot_a_little_is_found_in_many_prompts():
+def test_a_slight_preference_for_the_first_slot_is_detected_in_many_prompts():
     rng = np.random.default_rng(1)
     sizes = [14] * 1000
     choices = [(n, 1 if rng.random() < 0.1 else slot) for n, slot in by_lot(sizes, rng)]
@@ -95,7 +95,7 @@ def test_too_few_prompts_give_no_test(choices):
     assert summary["chi_square"] is summary["df"] is summary["p_value"] is None
 
 
-def test_without_ballots_there_is_nothing_to_say():
+def test_without_ballots_the_summaries_are_empty():
     empty = PositionBias()
     empty.add(5, [])
     assert empty.summary() == PositionBias().summary()
@@ -133,7 +133,7 @@ def test_known_values_of_agreement():
     }
 
 
-def test_votes_that_were_cast_for_lack_of_agreement_do_not_count():
+def test_votes_that_were_cast_for_lack_of_agreement_are_not_counted():
     asked_on, settled = Agreement(n_votes=3), Agreement(n_votes=3)
     asked_on.add(9, [(1,), (2,), (2,)])
     settled.add(9, [(1,), (2,)])
@@ -141,7 +141,7 @@ def test_votes_that_were_cast_for_lack_of_agreement_do_not_count():
     assert asked_on.summary()["same_first"] == 0
 
 
-def test_a_prompt_of_one_vote_or_one_candidate_tells_nothing_of_agreement():
+def test_a_prompt_with_one_vote_or_one_candidate_does_not_count_for_agreement():
     agreement = Agreement(n_votes=3)
     agreement.add(9, [(1,)])
     agreement.add(9, [])
@@ -149,7 +149,7 @@ def test_a_prompt_of_one_vote_or_one_candidate_tells_nothing_of_agreement():
     assert agreement.summary()["n_prompts"] == 0
 
 
-def test_a_judge_of_slots_agrees_less_than_chance_and_a_judge_by_lot_as_chance():
+def test_a_judge_of_slots_agrees_less_than_chance_and_a_random_judge_as_chance():
     rng = np.random.default_rng(0)
     slots, lots = Agreement(n_votes=2), Agreement(n_votes=2)
     for _ in range(4000):
