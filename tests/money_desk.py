@@ -1,4 +1,4 @@
-"""A workspace with prompts for llm_select, and how its ledger compares with the provider's book."""
+"""A workspace for llm_select, whose ledger can be compared with the provider's book."""
 
 import asyncio
 import math
@@ -40,7 +40,7 @@ class Ledger(NamedTuple):
 
 
 class MoneyDesk(Desk):
-    """A desk at which every prompt has one winner, and its ledger."""
+    """A desk with one pick per prompt, and its ledger."""
 
     def __init__(self, root: Path, n_prompts: int, caplog=None, *, is_reversed=False) -> None:
         self.n_prompts = n_prompts
@@ -101,7 +101,7 @@ def price(used):
 
 
 def assert_covers(ledger, provider):
-    """No bill can be more than what the ledger says was spent."""
+    """Check that the provider billed no more than the ledger says was spent."""
     ours, theirs = tokens(ledger), provider.billed_tokens
     assert ours[0] >= theirs[0]
     assert ours[1] >= theirs[1]
@@ -109,7 +109,7 @@ def assert_covers(ledger, provider):
 
 
 def assert_books_agree(ledger, provider):
-    """Ours and the provider's: equal for what arrived whole, ours the higher for the rest."""
+    """Check that both books are equal for whole replies, and ours is higher for other calls."""
     assert len(ledger) == len(provider.book)
     known = sorted(
         (row.prompt_tokens, row.completion_tokens) for row in ledger if not row.is_upper_bound

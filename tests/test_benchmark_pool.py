@@ -1,4 +1,4 @@
-"""The made-up pool of the benchmarks: the same for a seed, true to its plan, and deduped well."""
+"""The synthetic pool of the benchmarks: the same for a seed, true to its plan, and deduped well."""
 
 import csv
 import json
@@ -57,13 +57,13 @@ def test_records_vary_in_language_and_length(made):
 def test_the_truth_file_names_the_planted_lines(tmp_path, made):
     write(tmp_path / "pool.jsonl.gz", 200, PLAN, tmp_path / "truth.csv")
     rows = csv.DictReader((tmp_path / "truth.csv").read_text().splitlines())
-    told = {int(row["line"]) - 1: (row["kind"], int(row["of_line"]) - 1) for row in rows}
-    assert told == {n: (r.kind, r.of) for n, r in enumerate(made[:200]) if r.kind != "fresh"}
+    planted = {int(row["line"]) - 1: (row["kind"], int(row["of_line"]) - 1) for row in rows}
+    assert planted == {n: (r.kind, r.of) for n, r in enumerate(made[:200]) if r.kind != "fresh"}
 
 
 @pytest.fixture(scope="module")
 def deduped(made):
-    """What dedupe makes of the pool, for a size of its batches and one of its shards."""
+    """Return a function that dedupes the pool, given the sizes of batches and shards."""
     columns = {
         "id": [str(number) for number in range(N)],
         "instruction": [r.instruction for r in made],

@@ -2,7 +2,7 @@
 
 `tests/data/journal_v2.sqlite` is from a run over the workspace below: three votes, a rationale,
 attention checks, two rounds, a fallback route, a refused parameter, a prompt asked in halves, and
-ratings, two of which no reply could be used for.
+ratings, two of them without a usable reply.
 """
 
 import json

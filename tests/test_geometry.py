@@ -1,4 +1,4 @@
-"""How many prompts there are and how large, given either; and what is refused before it costs."""
+"""The number and the size of prompts, given either; and geometries that are refused."""
 
 import asyncio
 import itertools
@@ -31,7 +31,7 @@ def params(mode=Mode.PAPER, size=None, n_prompts=None):
 
 
 def values(budget, mode="paper", size=None, n_prompts=None):
-    """What embed reads of params.yaml."""
+    """Return the parameters that embed reads."""
     section = {"mode": mode, "candidates_per_prompt": size, "n_prompts": n_prompts}
     section |= {"solver": "auto", "max_memory_mb": 100}
     return {"cluster": section, "llm_select": {"budget": budget}}
@@ -47,12 +47,12 @@ def sizes_of(prompts):
 
 
 async def first_slots(questions):
-    """A judge that picks the first candidates of each prompt."""
+    """Pick the first candidates of each prompt."""
     return [verdict_of(range(1, question.n_picks + 1)) for question in questions]
 
 
 def picks_by_prompt(clustered, budgets, size, mode=Mode.PAPER):
-    """How many records each prompt gives to the selection."""
+    """Return how many records of each prompt are selected."""
     order = np.concatenate(clustered.prompts)
     starts = np.cumsum(sizes_of(clustered.prompts))[:-1]
     prompts = np.split(np.arange(len(order)), starts)  # as llm_select numbers candidates
@@ -81,12 +81,12 @@ def test_a_pool_like_dolly_makes_1000_prompts_of_14_or_15(experiment):
         assert (np.diff(slots) > 0).all()  # one of each cluster, and the slots follow the clusters
 
 
-@pytest.mark.parametrize(("budget", "each"), [(1000, 1), (2000, 2), (3000, 3)])
-def test_each_of_1000_prompts_picks_equally_many(experiment, budget, each):
+@pytest.mark.parametrize(("budget", "n_picks"), [(1000, 1), (2000, 2), (3000, 3)])
+def test_each_of_1000_prompts_picks_equally_many(experiment, budget, n_picks):
     check_fit(values(budget, n_prompts=1000), DOLLY)
     picks = picks_by_prompt(experiment, (budget,), 15)
     assert set(picks) == set(range(1, 1001))
-    assert set(picks.values()) == {each}
+    assert set(picks.values()) == {n_picks}
 
 
 def test_the_three_budgets_of_the_paper_make_one_selection(experiment):
@@ -117,7 +117,7 @@ def test_a_number_of_prompts_that_does_not_fit_is_not_offered():
 
 @st.composite
 def fits(draw):
-    """A number of records and a number of prompts that they allow."""
+    """Draw a number of records and a number of prompts that they allow."""
     n = draw(st.integers(2, 60))
     return n, draw(st.integers(1, n // 2))
 
@@ -136,10 +136,10 @@ def test_a_given_number_of_prompts_is_met_and_their_sizes_differ_by_at_most_one(
     assert max(cluster_sizes) - min(cluster_sizes) <= 1
     labels = [partition.labels[prompt].tolist() for prompt in prompts]
     if mode is Mode.WITHIN:
-        assert [set(found) for found in labels] == [{p} for p in range(n_prompts)]
+        assert [set(clusters) for clusters in labels] == [{p} for p in range(n_prompts)]
     else:
         assert len(cluster_sizes) == max(sizes)
-        assert all(len(set(found)) == len(found) for found in labels)
+        assert all(len(set(clusters)) == len(clusters) for clusters in labels)
 
 
 @given(n_prompts=st.integers(1, 20), size=st.integers(2, 12), seed=st.integers(0, 99))
@@ -167,11 +167,11 @@ def test_with_smaller_clusters_a_prompt_takes_nearby_ranks_of_every_cluster(fit,
 @settings(max_examples=60)
 def test_in_paper_mode_each_prompt_picks_n_over_k_for_any_multiple(fit, data):
     n, n_prompts = fit
-    each = data.draw(st.integers(1, n // n_prompts))
-    check_fit(values(each * n_prompts, n_prompts=n_prompts), n)
+    n_picks = data.draw(st.integers(1, n // n_prompts))
+    check_fit(values(n_picks * n_prompts, n_prompts=n_prompts), n)
     clustered = cluster(vectors_of(n), params(n_prompts=n_prompts), 0)
-    picks = picks_by_prompt(clustered, (each * n_prompts,), -(-n // n_prompts))
-    assert picks == dict.fromkeys(range(1, n_prompts + 1), each)
+    picks = picks_by_prompt(clustered, (n_picks * n_prompts,), -(-n // n_prompts))
+    assert picks == dict.fromkeys(range(1, n_prompts + 1), n_picks)
 
 
 @given(n=st.integers(1, 100_000), size=st.integers(2, 200))

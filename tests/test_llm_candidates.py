@@ -1,4 +1,4 @@
-"""The candidates of the first round, read from files: who they are, and what they say."""
+"""The candidates of the first round, read from files: their records and their texts."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ RECORDS = [
 
 @pytest.fixture(params=[7, 8192])
 def path(request, tmp_path, monkeypatch):
-    """A pool that is read in many pieces, or in one."""
+    """Return the path of a pool that is read in many batches, or in one."""
     monkeypatch.setattr(pool_file, "BATCH_ROWS", request.param)
     write_table(tmp_path / "pool.parquet", RECORDS, POOL)
     return tmp_path / "pool.parquet"
@@ -45,7 +45,7 @@ def test_records_and_texts_are_in_the_requested_order(path, rows):
 
 def test_texts_outlive_the_file_and_leave_no_other_file(path):
     pool = PoolFile(path)
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert [child.name for child in path.parent.iterdir()] == [path.name]
     path.unlink()
     assert pool.texts(np.array([1])) == [RECORDS[1]["instruction"]]
 

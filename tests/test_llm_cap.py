@@ -1,4 +1,4 @@
-"""The cap, and runs that are interrupted or beside each other: what is bought, and how often."""
+"""The cap, and runs that are interrupted: what is bought, and how often."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The one door to every provider: real LiteLLM against a server on this machine."""
+"""The calls to a provider: real LiteLLM against a server on this machine."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ def fresh(provider):
 
 
 def ask(deployment, n_calls=1, timeout_s=50.0):
-    """The replies, or errors, to so many calls in a row."""
+    """Make `n_calls` calls in a row; return their replies or errors."""
     route = load_route({"models": {"mine": deployment}}, "mine")
     endpoint = Endpoint(route.deployments[0], route.where, timeout_s)
     settings = CallSettings(7, 64, 3, timeout_s, 4)
@@ -154,19 +154,19 @@ def test_each_failure_has_a_kind_may_be_billed_or_not_and_is_not_retried(
     provider, behave, kind, may_cost, model
 ):
     provider.script(behave)
-    (fault,) = ask(provider.deployment(model=model))
-    assert isinstance(fault, ProviderError)
-    assert (fault.kind, fault.may_cost) == (kind, may_cost)
-    assert fault.message
+    (error,) = ask(provider.deployment(model=model))
+    assert isinstance(error, ProviderError)
+    assert (error.kind, error.may_cost) == (kind, may_cost)
+    assert error.message
     assert len(provider.calls) == 1
 
 
 @pytest.mark.parametrize("behave", [late(HANG_S), trickles(0.3)], ids=["late", "trickling"])
 def test_a_call_ends_at_its_deadline_even_while_bytes_arrive(provider, behave):
     provider.script(behave)
-    (fault,) = ask(provider.deployment(), timeout_s=0.3)
-    assert fault.kind is ErrorKind.TIMEOUT
-    assert fault.may_cost
+    (error,) = ask(provider.deployment(), timeout_s=0.3)
+    assert error.kind is ErrorKind.TIMEOUT
+    assert error.may_cost
 
 
 def test_a_missing_endpoint_is_a_connection_error_with_its_cause():
@@ -175,10 +175,10 @@ def test_a_missing_endpoint_is_a_connection_error_with_its_cause():
         base = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
         deployment = {"model": "openai/x", "schema": "never", "api_base": base, "api_key": "none"}
         prices = {"input_cost_per_token": 1.0, "output_cost_per_token": 1.0}
-        (fault,) = ask(deployment | prices)
-    assert fault.kind is ErrorKind.CONNECTION
-    assert "127.0.0.1" in fault.message
-    assert not fault.may_cost
+        (error,) = ask(deployment | prices)
+    assert error.kind is ErrorKind.CONNECTION
+    assert "127.0.0.1" in error.message
+    assert not error.may_cost
 
 
 @pytest.mark.parametrize(
@@ -193,19 +193,19 @@ def test_a_missing_endpoint_is_a_connection_error_with_its_cause():
 )
 def test_retry_after_is_parsed(provider, header, seconds):
     provider.script(fails(429, retry_after=header))
-    (fault,) = ask(provider.deployment())
-    assert fault.retry_after_s == seconds
+    (error,) = ask(provider.deployment())
+    assert error.retry_after_s == seconds
 
 
 def test_an_error_repeats_no_key_and_can_be_pickled(provider, monkeypatch):
     monkeypatch.setenv("MINE", "key-0123456789-abcdef")  # a name that does not give it away
     provider.script(fails(401, "Incorrect API key provided: \x1b[1mkey-0123456789-abcdef."))
-    (fault,) = ask(provider.deployment(api_key="os.environ/MINE"))
-    assert fault.message.isprintable()
-    assert "0123456789" not in str(fault)
-    assert fault.__cause__ is None
-    again = pickle.loads(pickle.dumps(fault))
-    assert (again.kind, again.message) == (fault.kind, fault.message)
+    (error,) = ask(provider.deployment(api_key="os.environ/MINE"))
+    assert error.message.isprintable()
+    assert "0123456789" not in str(error)
+    assert error.__cause__ is None
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.kind, again.message) == (error.kind, error.message)
 
 
 def test_missing_usage_is_unknown_not_zero(provider):
@@ -241,8 +241,8 @@ def test_on_auto_a_schema_is_sent_to_models_that_take_one(provider):
 
 def test_on_auto_a_refused_schema_is_dropped_from_then_on(provider):
     provider.script(fails(400, "Unsupported parameter: response_format"))
-    fault, *replies = ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"), 3)
-    assert fault.kind is ErrorKind.REFUSED_PARAMETER
+    error, *replies = ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"), 3)
+    assert error.kind is ErrorKind.REFUSED_PARAMETER
     assert [json.loads(reply.text) for reply in replies] == [{"picks": [2]}] * 2
     assert [reply.dropped_params for reply in replies] == [("response_format",)] * 2
     assert ["response_format" in call.body for call in provider.calls] == [True, False, False]
@@ -250,17 +250,17 @@ def test_on_auto_a_refused_schema_is_dropped_from_then_on(provider):
 
 def test_a_schema_that_the_route_requires_is_never_dropped(provider):
     provider.script(fails(400, "Unsupported parameter: response_format"))
-    (fault,) = ask(provider.deployment(schema="always"))
-    assert fault.kind is ErrorKind.BAD_REQUEST
+    (error,) = ask(provider.deployment(schema="always"))
+    assert error.kind is ErrorKind.BAD_REQUEST
 
 
 def test_a_temperature_that_a_model_does_not_take_is_dropped_unless_the_route_sets_it(provider):
-    fault, reply = ask(provider.deployment(model="openai/o3-mini"), 2)  # LiteLLM itself refuses
-    assert fault.kind is ErrorKind.REFUSED_PARAMETER
+    error, reply = ask(provider.deployment(model="openai/o3-mini"), 2)  # LiteLLM itself refuses
+    assert error.kind is ErrorKind.REFUSED_PARAMETER
     assert reply.text
     assert "temperature" not in provider.calls[0].body
-    (fault,) = ask(provider.deployment(model="openai/o3-mini", temperature=0.5))
-    assert fault.kind is ErrorKind.BAD_REQUEST
+    (error,) = ask(provider.deployment(model="openai/o3-mini", temperature=0.5))
+    assert error.kind is ErrorKind.BAD_REQUEST
 
 
 def test_a_seed_that_a_provider_does_not_take_is_dropped_from_the_start(provider):

@@ -1,4 +1,4 @@
-"""What is estimated, against what a server counts when the very same is asked."""
+"""The estimate of a selection, compared with what a server counts for the same questions."""
 
 import asyncio
 import gzip
@@ -98,7 +98,7 @@ def routes_of(provider, **changes):
 
 
 def counted_by(count):
-    """An honest judge whose usage is what a tokenizer counts."""
+    """Return an honest judge whose usage is what `count` says."""
 
     def behave(call):
         response = honest(call)
@@ -116,7 +116,7 @@ def counted_by(count):
 
 
 def served(provider, shown, plan, settings, tmp_path):
-    """Calls and tokens of the real thing."""
+    """Return calls and tokens of the real selection."""
 
     async def talk(journal):
         routes = [routes_of(provider)]
@@ -133,15 +133,15 @@ def served(provider, shown, plan, settings, tmp_path):
 @pytest.mark.parametrize("pool", POOLS)
 def test_the_actual_usage_lies_inside_the_estimate(pool, tokenizer, tmp_path):
     if pool == "dolly" and not DOLLY.exists():
-        pytest.skip("the shared data folder is not beside the project")
+        pytest.skip("the shared data folder is not next to the project")
     shown, settings = shown_of(POOLS[pool]()), settings_of()
     plan = TournamentPlan((2 * len(shown.prompts) + 1,), 12, Mode.ACROSS, 0)
     with FakeProvider(counted_by(TOKENIZERS[tokenizer])) as provider:
         work = estimate(shown, plan, settings, [routes_of(provider)], {}).work
-        found = served(provider, shown, plan, settings, tmp_path)
-    assert work.calls[0] == found[0] == work.calls[1]
-    assert work.prompt_tokens[0] <= found[1] <= work.prompt_tokens[1]
-    assert work.completion_tokens[0] <= found[2] <= work.completion_tokens[1]
+        used = served(provider, shown, plan, settings, tmp_path)
+    assert work.calls[0] == used[0] == work.calls[1]
+    assert work.prompt_tokens[0] <= used[1] <= work.prompt_tokens[1]
+    assert work.completion_tokens[0] <= used[2] <= work.completion_tokens[1]
 
 
 @pytest.fixture
@@ -190,10 +190,10 @@ def test_the_estimate_includes_votes_rounds_and_attention_checks(budget, tmp_pat
     shown, settings = shown_of(POOLS["sample"]()[:90], size=6), settings_of(votes=3, rationale=True)
     plan = TournamentPlan((budget,), 6, Mode.ACROSS, 0, n_attention_checks=4)
     with FakeProvider(counted_by(TOKENIZERS["o200k"])) as provider:
-        told = estimate(shown, plan, settings, [routes_of(provider)], {})
-        found = served(provider, shown, plan, settings, tmp_path)
-    assert len(told.rounds) == (2 if budget < 15 else 1)
-    for bounds, n in zip(told.work, found, strict=True):
+        estimated = estimate(shown, plan, settings, [routes_of(provider)], {})
+        used = served(provider, shown, plan, settings, tmp_path)
+    assert len(estimated.rounds) == (2 if budget < 15 else 1)
+    for bounds, n in zip(estimated.work, used, strict=True):
         assert bounds[0] <= n <= bounds[1]
 
 
@@ -220,11 +220,11 @@ def test_the_estimate_is_priced_by_tokens_and_an_unknown_price_names_the_keys_to
         nameless = load_routes(
             {"models": {"x": {"model": "openai/nobody-knows", "schema": "auto"}}}
         )
-        told = estimate(shown, plan, settings, [priced, nameless["x"]], {})
+        estimated = estimate(shown, plan, settings, [priced, nameless["x"]], {})
         assert provider.calls == []
-    known, unknown = told.costs
+    known, unknown = estimated.costs
     for i in (0, 1):
-        exact = told.work.prompt_tokens[i] * 2e-6 + told.work.completion_tokens[i] * 1e-5
+        exact = estimated.work.prompt_tokens[i] * 2e-6 + estimated.work.completion_tokens[i] * 1e-5
         assert known.usd[i] == pytest.approx(exact)
     assert unknown.usd is None
     assert "models.x (openai/nobody-knows)" in unknown.problem
@@ -235,12 +235,12 @@ def test_the_paper_s_geometry_asks_once_per_prompt_with_whole_texts():
     texts = [f"{i} {'long ' * 1000}" for i in range(60)]
     shown, settings = shown_of(texts), settings_of()
     route = load_routes({"models": {"offline": {"model": "offline/rubric", "schema": "never"}}})
-    told = estimate(
+    estimated = estimate(
         shown, TournamentPlan((10,), 12, Mode.ACROSS, 0), settings, [route["offline"]], {}
     )
-    assert told.paper.calls == (10, 10)
-    assert told.paper.prompt_tokens[1] > sum(map(len, texts)) > told.work.prompt_tokens[1]
-    assert told.costs[0].usd == told.paper_usd == (0, 0)
+    assert estimated.paper.calls == (10, 10)
+    assert estimated.paper.prompt_tokens[1] > sum(map(len, texts)) > estimated.work.prompt_tokens[1]
+    assert estimated.costs[0].usd == estimated.paper_usd == (0, 0)
 
 
 def test_the_estimated_time_follows_earlier_calls_and_rate_limits():
@@ -248,9 +248,9 @@ def test_the_estimated_time_follows_earlier_calls_and_rate_limits():
     plan = TournamentPlan((10,), 12, Mode.ACROSS, 0)
     with FakeProvider() as provider:
         route, paced = routes_of(provider), routes_of(provider, rpm=1)
-        told = estimate(shown, plan, settings, [route, paced], {route.model: (2.0, 4.0)})
-    assert told.costs[0].seconds == (5 * 2.0 / 8, 5 * 4.0 / 8)
-    assert told.costs[1].seconds == (300.0, 300.0)
+        estimated = estimate(shown, plan, settings, [route, paced], {route.model: (2.0, 4.0)})
+    assert estimated.costs[0].seconds == (5 * 2.0 / 8, 5 * 4.0 / 8)
+    assert estimated.costs[1].seconds == (300.0, 300.0)
 
 
 @pytest.mark.parametrize("text", ["", "🙂" * 50, "\n" * 80, "กขค " * 30, "x" * 3000, "1" * 50])

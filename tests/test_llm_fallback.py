@@ -1,4 +1,4 @@
-"""Routes that stand in for each other, and deployments that share the calls."""
+"""Fallback routes, and deployments that share the calls."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The journal: what was paid for is kept, and no cap is passed."""
+"""The journal: paid answers are kept, and no cap is exceeded."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""A journal's file: made once, whole or not at all, and never made anew over something else."""
+"""A journal's file: created whole or not at all, and never over another file."""
 
 import asyncio
 import sqlite3

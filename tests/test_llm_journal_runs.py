@@ -56,7 +56,7 @@ def test_spending_counts_across_all_runs_of_the_same_selection(journals):
     cap_usd=st.floats(0.5, 4.0),
 )
 def test_two_runs_at_once_never_exceed_the_cap_they_share(tmp_path_factory, prices, cap_usd):
-    """Every call is settled at its most, so that what is booked is also what is paid."""
+    """Every call is settled at its upper bound, so that the booked sum is also the paid one."""
     db_path = tmp_path_factory.mktemp("shared") / "journal.sqlite"
 
     async def spend(name):
@@ -112,7 +112,7 @@ asyncio.run(hold())
 
 @pytest.fixture
 def holder(db_path):
-    """Another process with two calls under way."""
+    """Start another process with two calls under way."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(db_path)],
         cwd=PROJECT,

@@ -1,4 +1,4 @@
-"""Questions, put to a real client and a server on this machine: verdicts, and their bill."""
+"""Questions to a real gateway and a server on this machine: verdicts, and their cost."""
 
 import json
 from collections import Counter

@@ -46,7 +46,7 @@ def api_base():
 
 
 def ask(api_base, *questions):
-    """The replies, or exceptions, to questions that are put one after the other."""
+    """Ask questions one after the other; return their replies or exceptions."""
     prompt = read_prompt(PROJECT / "tasks/llm_select/criteria.txt")
     litellm = load_litellm()
 
@@ -77,7 +77,7 @@ def ask(api_base, *questions):
 
 @pytest.fixture(scope="module")
 def replies(api_base):
-    """To a question, another one, and the first one again."""
+    """Return the replies to a question, another question, and the first question again."""
     return ask(api_base, TEXTS, TEXTS[::-1], TEXTS)
 
 
@@ -86,7 +86,7 @@ def words(reply):
 
 
 def servers(pid=None):
-    """The processes below this one that run the local model."""
+    """Return the descendants of a process that run the local model."""
     below = psutil.Process(pid).children(recursive=True)
     return [child for child in below if "tasks.lib.gateway.local_server_process" in child.cmdline()]
 
@@ -97,7 +97,7 @@ def is_gone(process):
 
 
 def python(*words, path=(), **options):
-    """A Python in a process of its own, which looks for modules in `path` first."""
+    """Start a Python process that looks for modules in `path` first."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*path, PROJECT]))}
     return subprocess.Popen(
         [sys.executable, *words], env=env, stdout=subprocess.PIPE, text=True, **options

@@ -1,4 +1,4 @@
-"""Models' words as picks."""
+"""The picks in the replies of models."""
 
 import json
 import time
@@ -41,7 +41,7 @@ def test_unambiguous_replies_are_parsed_as_three_and_five(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "problem"),
     [
         ("", ReplyProblem.EMPTY),
         ("<think>[3, 5]", ReplyProblem.EMPTY),
@@ -62,10 +62,10 @@ def test_unambiguous_replies_are_parsed_as_three_and_five(text):
         ('{"picks": []}', ReplyProblem.TOO_FEW),
     ],
 )
-def test_an_unusable_reply_has_a_named_problem(text, fault):
+def test_an_unusable_reply_has_a_named_problem(text, problem):
     result = parse_picks(text, 14, 2)
     assert isinstance(result, UnusableReply)
-    assert result.problem is fault
+    assert result.problem is problem
     assert result.detail
 
 
@@ -118,7 +118,7 @@ REFUSALS = st.sampled_from(
 
 
 def in_frame(slots):
-    """A list of slots, or the object with them, amid words."""
+    """Generate a list of slots, or an object with them, amid words."""
     lists = slots.map(str) | slots.map(json.dumps)
     objects = slots.map(lambda picks: json.dumps({"picks": picks}))
     return st.builds(lambda frame, body: frame.replace("{}", body), FRAMES, lists | objects)

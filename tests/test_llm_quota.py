@@ -1,4 +1,4 @@
-"""Shares of a budget among prompts."""
+"""The quotas of prompts: how they share a budget."""
 
 from itertools import pairwise
 

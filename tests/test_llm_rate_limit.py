@@ -1,4 +1,4 @@
-"""A deployment's pace: calls wait for their turn, and none is turned away."""
+"""The rate limits of a deployment: calls wait, and none is rejected."""
 
 import asyncio
 import random
@@ -12,11 +12,11 @@ WINDOW_S = 0.25
 SLACK_S = 0.002  # between a clock that is read before and after
 
 
-def starts(pace, calls, *, used=None, hold_s=0.0):
-    """The times at which calls of so many tokens start, all of them asked for at once."""
+def starts(limiter, calls, *, used=None, hold_s=0.0):
+    """Return the start times of calls with these numbers of tokens, all requested at once."""
 
     async def call(n_tokens):
-        start = await pace.acquire(n_tokens)
+        start = await limiter.acquire(n_tokens)
         at_s = time.monotonic()
         await asyncio.sleep(hold_s)
         if used is not None:
@@ -80,29 +80,29 @@ def test_a_call_that_used_less_than_reserved_makes_room_for_waiting_ones():
 
 
 def test_a_call_that_used_more_than_reserved_takes_room():
-    pace = RateLimiter(None, 1000, window_s=WINDOW_S)
+    limiter = RateLimiter(None, 1000, window_s=WINDOW_S)
 
     async def run():
-        first = await pace.acquire(100)
+        first = await limiter.acquire(100)
         first.n_tokens = 950
         began = time.monotonic()
-        await pace.acquire(100)
+        await limiter.acquire(100)
         return time.monotonic() - began
 
     assert asyncio.run(run()) >= WINDOW_S - 0.02
 
 
 def test_a_cancelled_wait_lets_the_next_call_go_on():
-    pace = RateLimiter(1, None, window_s=WINDOW_S)
+    limiter = RateLimiter(1, None, window_s=WINDOW_S)
 
     async def run():
-        await pace.acquire(1)
-        waiting = asyncio.create_task(pace.acquire(1))
-        next_one = asyncio.create_task(pace.acquire(1))
+        await limiter.acquire(1)
+        waiting = asyncio.create_task(limiter.acquire(1))
+        next_call = asyncio.create_task(limiter.acquire(1))
         await asyncio.sleep(0.01)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await asyncio.wait_for(next_one, 30)
+        await asyncio.wait_for(next_call, 30)
 
     asyncio.run(run())

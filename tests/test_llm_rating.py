@@ -1,4 +1,4 @@
-"""Ratings of responses: the question, what is read out of a reply, the model that is asked."""
+"""Ratings of responses: the question, the parsing of replies, and the rater."""
 
 import json
 from contextlib import aclosing, closing
@@ -54,7 +54,7 @@ def test_unambiguous_replies_are_parsed_as_four_and_a_half(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "problem"),
     [
         ("", ReplyProblem.EMPTY),
         ("<think>4.5", ReplyProblem.EMPTY),
@@ -77,10 +77,10 @@ def test_unambiguous_replies_are_parsed_as_four_and_a_half(text):
         ('{"score": 4.3}', ReplyProblem.NOT_A_HALF),
     ],
 )
-def test_an_unusable_reply_has_a_named_problem(text, fault):
+def test_an_unusable_reply_has_a_named_problem(text, problem):
     result = read_rating(text)
     assert isinstance(result, UnusableReply)
-    assert result.problem is fault
+    assert result.problem is problem
     assert result.detail
 
 
@@ -132,21 +132,21 @@ def test_a_long_response_is_shortened_and_says_so():
     assert "characters left out" in response
 
 
-# The model that is asked
+# The rater
 
 
 ITEMS = [RatedItem(f"Request {i}.", f"Response {i}.") for i in range(12)]
 
 
 def by_number(call):
-    """Half a point for each number, so that all ratings differ."""
+    """Give half a point for each number, so that all ratings differ."""
     number = int(call.item[1].split()[1].strip("."))
     return rates(number / 2 if number < 10 else 5)(call)
 
 
 @pytest.fixture
 def rate(tmp_path):
-    """Have items rated; one journal for all that a test asks."""
+    """Return a function that has items rated, with one journal for the whole test."""
 
     def rate(deployment, items=ITEMS, *, cap_usd=5.0, name="rating", seed=0):
         route = load_route({"models": {"mine": deployment}}, "mine")
@@ -172,11 +172,11 @@ def rate(tmp_path):
 
 def test_each_item_has_its_own_rating_and_the_price_is_that_of_the_answers(provider, rate):
     provider.behave = by_number
-    found = rate(provider.deployment())
-    assert found.scores.tolist() == [i / 2 for i in range(10)] + [5, 5]
-    assert found.n_final == rate.n_done == len(provider.calls) == 12
+    ratings = rate(provider.deployment())
+    assert ratings.scores.tolist() == [i / 2 for i in range(10)] + [5, 5]
+    assert ratings.n_final == rate.n_done == len(provider.calls) == 12
     tokens = dict(zip(("prompt_tokens", "completion_tokens"), provider.tokens, strict=True))
-    assert found.cost == {"calls": 12, **tokens, "usd": pytest.approx(provider.usd)}
+    assert ratings.cost == {"calls": 12, **tokens, "usd": pytest.approx(provider.usd)}
 
 
 def test_the_schema_is_sent_if_the_route_always_asks_by_schema(provider, rate):
@@ -186,20 +186,20 @@ def test_the_schema_is_sent_if_the_route_always_asks_by_schema(provider, rate):
 
 
 def test_a_reply_without_a_rating_gets_one_reask_that_names_the_problem(provider, rate, book):
-    mended, given_up = ITEMS[:2]
+    corrected, given_up = ITEMS[:2]
     provider.script(says("Rather good."), rates(4), rates(4.3), rates(4.3))
-    found = rate(provider.deployment(), [mended])
-    assert found.scores.tolist() == [4]
-    found = rate(provider.deployment(), [mended, given_up])
-    assert np.array_equal(found.scores, [4, np.nan], equal_nan=True)
-    assert found.n_final == 2
+    ratings = rate(provider.deployment(), [corrected])
+    assert ratings.scores.tolist() == [4]
+    ratings = rate(provider.deployment(), [corrected, given_up])
+    assert np.array_equal(ratings.scores, [4, np.nan], equal_nan=True)
+    assert ratings.n_final == 2
     asked = provider.calls[1].messages
     assert asked[-2] == {"role": "assistant", "content": "Rather good."}
     assert "no score in 'Rather good.'" in asked[-1]["content"]
     assert "4.3 is not a whole or half number" in provider.calls[3].messages[-1]["content"]
     assert "candidate" not in asked[-1]["content"]
     assert book() == ["no_score", "answer", "not_a_half", "not_a_half"]
-    rate(provider.deployment(), [mended, given_up])
+    rate(provider.deployment(), [corrected, given_up])
     assert len(provider.calls) == 4  # it is not asked again either
 
 

@@ -1,4 +1,4 @@
-"""What is tried again, asked again, asked in halves or left to the rubric, and what ends a run."""
+"""Retries, re-asks, halves and the rubric as the last resort; and the errors that end a run."""
 
 import socket
 import time
@@ -164,7 +164,7 @@ def test_a_missing_endpoint_is_named_within_seconds(put, book):
 
 
 def test_calls_under_way_may_end_when_the_run_stops(provider, put):
-    """One call meets an exhausted quota while others are being answered: those are kept."""
+    """One call hits an exhausted quota while others are under way: their answers are kept."""
     provider.behave = on(18, fails(402, "Insufficient credits"), late(0.4))
     with pytest.raises(LLMError, match="credit is used up"):
         put(provider.deployment(), questions(40), concurrency=8)

@@ -99,7 +99,7 @@ ONE = {"model": "openai/x", "schema": "never", "api_base": "http://127.0.0.1:1/v
 def test_an_alias_may_be_a_list_of_deployments_of_one_model():
     other = ONE | {"api_base": "http://127.0.0.1:2/v1", "model": "hosted_vllm/x", "rpm": 60}
     route = load_route({"models": {"mine": [ONE, other]}}, "mine")
-    assert [each.rpm for each in route.deployments] == [None, 60]
+    assert [deployment.rpm for deployment in route.deployments] == [None, 60]
     assert (route.model, route.schema_use) == ("openai/x", Schema.NEVER)
     assert len(load_route({"models": {"mine": [ONE]}}, "mine").deployments) == 1
 

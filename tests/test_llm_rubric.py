@@ -1,4 +1,4 @@
-"""The rubric puts noise last, in any language, and does not go by length or place."""
+"""The rubric ranks noise last, in any language, and ignores length and slot."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""The step llm_select: what it writes, and how that can be followed back to its questions."""
+"""The step llm_select: its outputs, and how they can be traced back to its questions."""
 
 import json
 from collections import Counter
@@ -48,13 +48,13 @@ def test_everything_selected_can_be_followed_back_to_its_prompt(desk):
         assert row["votes"] == 1
         alphabet = sorted(shown, key=lambda i: text_of(desk, i))
         assert alphabet[row["rank"] - 1] == row["id"]  # what the fake provider goes by
-    answers = {each["key"]: each for receipt in receipts for each in receipt["answers"]}
+    answers = {answer["key"]: answer for receipt in receipts for answer in receipt["answers"]}
     n_in, n_out = provider.tokens
-    assert sum(each["prompt_tokens"] for each in answers.values()) == n_in
-    assert sum(each["usd"] for each in answers.values()) == pytest.approx(provider.usd)
+    assert sum(answer["prompt_tokens"] for answer in answers.values()) == n_in
+    assert sum(answer["usd"] for answer in answers.values()) == pytest.approx(provider.usd)
     usage = desk.usage()
-    told = {name: usage[name] for name in ("calls", "prompt_tokens", "completion_tokens")}
-    assert told == {"calls": 5, "prompt_tokens": n_in, "completion_tokens": n_out}
+    counts = {name: usage[name] for name in ("calls", "prompt_tokens", "completion_tokens")}
+    assert counts == {"calls": 5, "prompt_tokens": n_in, "completion_tokens": n_out}
     assert usage["usd"] == pytest.approx(provider.usd)
     assert (usage["route"], usage["model"]) == ("mine", "openai/fake")
     assert (usage["budget"], usage["selected"], usage["partial"]) == (12, 12, None)
@@ -182,7 +182,7 @@ def test_answers_of_a_fallback_route_carry_its_name(desk):
 
 
 def test_the_result_of_a_loop_is_not_printed_when_it_ends():
-    """`signal` does so with the result of the loop's main task: seconds and gigabytes."""
+    """`signal` would print the result of the loop's main task: seconds and gigabytes."""
 
     written = []
 

@@ -13,7 +13,7 @@ def pool(ask, *, limit=4, advance=lambda: None, stopping=None):
 
 
 def through(ramp_up, n_calls, *, hold_s=0.0, fails=()):
-    """The most calls that were ever inside at once, and how many were when each one came in."""
+    """Return for each call how many were inside when it came in, itself included."""
 
     async def run():
         n_inside, seen = 0, []
@@ -124,7 +124,7 @@ def test_a_failure_is_raised_after_questions_under_way_have_ended():
 
 def test_an_orderly_end_returns_only_the_answers_so_far():
     class Enough(StopRun):
-        """What stops a test."""
+        """Ends the test in good order."""
 
     async def ask(question):
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Orders in which a prompt is shown again, and the sum of its votes."""
+"""The orders of several votes on a prompt, and their combination."""
 
 from itertools import permutations
 
@@ -21,14 +21,14 @@ BALLOTS = st.lists(
 def test_every_vote_shows_every_candidate_once_and_the_first_keeps_their_order(n, n_votes):
     shown = [order(n, vote, n_votes) for vote in range(1, n_useful(n, n_votes) + 1)]
     assert shown[0] == tuple(range(n))
-    assert all(sorted(one) == list(range(n)) for one in shown)
+    assert all(sorted(slots) == list(range(n)) for slots in shown)
 
 
 @given(N, VOTES)
 def test_each_candidate_has_a_different_slot_in_every_vote(n, n_votes):
     shown = [order(n, vote, n_votes) for vote in range(1, n_useful(n, n_votes) + 1)]
     for candidate in range(n):
-        assert len({one.index(candidate) for one in shown}) == min(n, n_votes)
+        assert len({slots.index(candidate) for slots in shown}) == min(n, n_votes)
 
 
 @given(N, VOTES)
@@ -116,7 +116,7 @@ def test_the_order_of_the_ballots_does_not_matter(ballots, n_picks):
 @settings(max_examples=200)
 @given(BALLOTS, st.integers(1, 3), st.permutations(range(8)))
 def test_the_same_texts_win_wherever_they_stand(ballots, n_picks, places):
-    """Item i of `places` is the old index of what stands in slot i + 1 now."""
+    """Item i of `places` is the former index of the text that is now in slot i + 1."""
     moved = [tuple(places.index(slot - 1) + 1 for slot in ballot) for ballot in ballots]
     texts = [TEXTS[i] for i in places]
     before = [TEXTS[slot - 1] for slot in combine(ballots, TEXTS, n_picks)]
