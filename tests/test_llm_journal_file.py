@@ -61,18 +61,6 @@ def test_a_journal_of_another_version_is_refused(path):
         Journal(path)
 
 
-def test_a_folder_in_place_of_the_journal_is_refused(tmp_path):
-    (tmp_path / "journal.sqlite").mkdir()
-    with pytest.raises(DataError, match="cannot be used"):
-        Journal(tmp_path / "journal.sqlite")
-
-
-def test_a_journal_in_a_folder_that_cannot_be_created_is_refused(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="cannot be used"):
-        Journal(tmp_path / "file" / "journal.sqlite")
-
-
 def test_connecting_to_an_existing_journal_never_creates_one(path):
     with pytest.raises(DataError, match="there is no journal yet"):
         connect_existing(path)
@@ -85,3 +73,11 @@ def test_a_creation_that_was_killed_halfway_starts_over(path):
     path.with_name(f".{path.name}.part-journal").write_bytes(b"half")
     Journal(path).close()
     assert [*path.parent.glob(".*.part*")] == []
+
+
+@pytest.mark.parametrize("tail", ["folder", "file/journal.sqlite"])
+def test_a_path_at_which_no_file_can_be_created_is_refused(tmp_path, tail):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be used"):
+        Journal(tmp_path / tail)

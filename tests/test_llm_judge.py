@@ -31,21 +31,20 @@ def test_an_answered_question_is_not_asked_again(provider, put):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"model": "openai/other"}, {"temperature": 0.5}, {"schema": "always"}],
-    ids=["model", "temperature", "schema"],
+    ("deployment", "n_picks", "settings"),
+    [
+        ({"model": "openai/other"}, 1, {}),
+        ({"temperature": 0.5}, 1, {}),
+        ({"schema": "always"}, 1, {}),
+        ({}, 1, {"seed": 1}),
+        ({}, 2, {}),
+        ({}, 1, {"rationale": True}),
+    ],
+    ids=["model", "temperature", "schema", "seed", "picks", "rationale"],
 )
-def test_a_change_that_affects_the_answer_asks_again(provider, put, change):
+def test_a_change_that_affects_the_answer_asks_again(provider, put, deployment, n_picks, settings):
     put(provider.deployment(), questions(2))
-    put(provider.deployment(**change), questions(2))
-    assert len(provider.calls) == 4
-
-
-def test_another_seed_number_of_picks_or_rationale_asks_again(provider, put):
-    put(provider.deployment(), questions(1))
-    put(provider.deployment(), questions(1), seed=1)
-    put(provider.deployment(), questions(1, n_picks=2))
-    put(provider.deployment(), questions(1), rationale=True)
+    put(provider.deployment(**deployment), questions(2, n_picks), **settings)
     assert len(provider.calls) == 4
 
 

@@ -75,9 +75,9 @@ def test_our_prompt_shows_candidates_in_the_user_message_only():
     assert '"picks"' in user["content"]
 
 
-def prompt_file(tmp_path: Path, system: str, user: str, mark: str = USER_MARK) -> Path:
+def prompt_file(tmp_path: Path, system: str, user: str) -> Path:
     path = tmp_path / "prompt.txt"
-    path.write_text(f"{system}\n{mark}\n{user}\n", encoding="utf-8")
+    path.write_text(f"{system}\n{USER_MARK}\n{user}\n", encoding="utf-8")
     return path
 
 
@@ -113,31 +113,24 @@ def test_a_file_of_criteria_replaces_our_criteria(tmp_path):
     assert mine[0]["content"] == swapped
 
 
-@pytest.mark.parametrize("name", ["candidates", "n_picks", "n_candidates"])
-def test_a_placeholder_without_the_separator_line_is_refused(tmp_path, name):
-    path = prompt_file(tmp_path, "Be fair.", f"${name}", mark="user:")
-    with pytest.raises(ParamError, match=rf"the file has \${name} but no line '{USER_MARK}'"):
-        read_prompt(path)
-
-
-@pytest.mark.parametrize("text", ["", " \n\t\n"])
-def test_an_empty_prompt_file_is_refused(tmp_path, text):
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"Be fair.\n$candidates", rf"the file has \$candidates but no line '{USER_MARK}'"),
+        (b"Be fair.\nuser:\n$n_picks", rf"the file has \$n_picks but no line '{USER_MARK}'"),
+        (b"$n_candidates", rf"the file has \$n_candidates but no line '{USER_MARK}'"),
+        (b"", "the file is empty"),
+        (b" \n\t\n", "the file is empty"),
+        (f"Be fair.\n{USER_MARK}\nBe kind.\n{USER_MARK}\n{WHOLE}".encode(), "found 2"),
+        (b"\xff\xfe\x00x", "not UTF-8 text"),
+        (None, "No such file"),
+    ],
+)
+def test_a_file_without_criteria_or_a_whole_prompt_is_refused_by_name(tmp_path, content, says):
     path = tmp_path / "prompt.txt"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(ParamError, match=r"prompt\.txt: the file is empty"):
-        read_prompt(path)
-
-
-def test_two_separator_lines_are_refused(tmp_path):
-    path = prompt_file(tmp_path, f"Be fair.\n{USER_MARK}\nBe kind.", WHOLE)
-    with pytest.raises(ParamError, match="found 2"):
-        read_prompt(path)
-
-
-def test_a_prompt_file_that_is_not_text_is_refused(tmp_path):
-    path = tmp_path / "prompt.txt"
-    path.write_bytes(b"\xff\xfe\x00x")
-    with pytest.raises(ParamError, match="not UTF-8 text"):
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ParamError, match=rf"prompt\.txt.*{says}"):
         read_prompt(path)
 
 
@@ -150,11 +143,6 @@ def test_a_rationale_is_asked_for_in_the_user_message_only():
     assert asked[1]["content"].startswith(plain[1]["content"])
     assert '"reasons"' in asked[1]["content"]
     assert '"reasons"' not in plain[1]["content"]
-
-
-def test_a_missing_prompt_file_is_named(tmp_path):
-    with pytest.raises(ParamError, match=r"nowhere\.txt.*No such file"):
-        read_prompt(tmp_path / "nowhere.txt")
 
 
 def test_a_dollar_sign_is_written_twice(tmp_path):

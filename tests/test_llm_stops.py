@@ -55,50 +55,47 @@ def test_an_interrupted_run_ends_soon_and_keeps_its_answers(desk, how):
         assert journal.execute("SELECT count(*) FROM answers").fetchone() == (2,)
 
 
-def test_more_picks_than_records_end_with_2_before_any_call(desk):
-    with FakeProvider() as provider:
-        done = desk.run(provider.deployment(), budget=41)
-    assert done.exit_code == 2
-    assert "llm_select.budget is 41, and only 40 records are left" in done.said
-    assert not provider.calls
+def without_key(desk, deployment):
+    return {"deployment": deployment | {"api_key": "os.environ/MY_KEY"}}
 
 
-def test_a_damaged_journal_ends_with_2_and_is_left_unchanged(desk):
-    journal = desk.root / ".selectllm/journal.sqlite"
-    journal.parent.mkdir()
-    journal.write_bytes(b"")
-    done = desk.run()
-    assert done.exit_code == 2
-    assert "journal.sqlite: this is not a journal of SelectLLM" in done.said
-    assert journal.read_bytes() == b""
+def without_price(desk, deployment):
+    prices = ("input_cost_per_token", "output_cost_per_token")
+    return {"deployment": {name: deployment[name] for name in deployment if name not in prices}}
 
 
-def test_prompts_with_a_record_outside_the_pool_are_refused(desk):
+def with_a_foreign_record(desk, deployment):
     shown = read_table(desk.root / "data/cluster/prompts.parquet", PROMPTS).to_pylist()
     desk.write("cluster/prompts.parquet", [shown[0] | {"id": "0" * 16}, *shown[1:]], PROMPTS)
-    done = desk.run()
-    assert done.exit_code == 2
-    assert "a record is not in the pool" in done.said
+    return {"deployment": deployment}
 
 
-def test_a_missing_key_ends_with_2_before_any_call(desk, monkeypatch):
+def with_a_damaged_journal(desk, deployment):
+    (desk.root / ".selectllm").mkdir()
+    (desk.root / ".selectllm/journal.sqlite").touch()
+    return {"deployment": deployment}
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda desk, deployment: {"deployment": deployment, "budget": 41},
+            "llm_select.budget is 41, and only 40 records are left",
+        ),
+        (without_key, "MY_KEY is not set, and no call was made"),
+        (without_price, "the price of this model is not known"),
+        (with_a_foreign_record, "a record is not in the pool"),
+        (with_a_damaged_journal, "journal.sqlite: this is not a journal of SelectLLM"),
+    ],
+    ids=["budget", "key", "price", "record", "journal"],
+)
+def test_a_run_that_cannot_succeed_ends_with_2_before_any_call(desk, monkeypatch, make, says):
     monkeypatch.delenv("MY_KEY", raising=False)
     with FakeProvider() as provider:
-        done = desk.run(provider.deployment(api_key="os.environ/MY_KEY"))
-    assert done.exit_code == 2
-    assert "MY_KEY is not set, and no call was made" in done.said
-    assert not provider.calls
-
-
-def test_a_route_without_a_price_ends_with_2_before_any_call(desk):
-    with FakeProvider() as provider:
-        unpriced = provider.deployment()
-        del unpriced["input_cost_per_token"], unpriced["output_cost_per_token"]
-        done = desk.run(unpriced)
-    assert done.exit_code == 2
-    assert "the price of this model is not known" in done.said
-    assert "input_cost_per_token and output_cost_per_token" in done.said
-    assert not provider.calls
+        done = desk.run(**make(desk, provider.deployment()))
+    assert (done.exit_code, provider.calls) == (2, [])
+    assert says in done.said
 
 
 def test_at_the_cap_the_selection_is_partial_until_the_cap_is_raised(desk):

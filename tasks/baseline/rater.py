@@ -52,14 +52,7 @@ class Ratings(NamedTuple):
 
 
 class Rater:
-    """Asks one model about items, within one event loop.
-
-    Args:
-        gateway: Answers the requests.
-        route: The route of the gateway.
-        settings: How calls are made.
-        advance: Called for each item that has its final result.
-    """
+    """Asks one route about items, within one event loop; `advance` is called for each result."""
 
     def __init__(
         self, gateway: Gateway, route: Route, settings: CallSettings, advance: Callable[[], None]

@@ -52,13 +52,7 @@ class Judgement(NamedTuple):
 
 
 class RouteCascade:
-    """AnswerSource routes in their order about the texts of one question.
-
-    Args:
-        gateway: Answers the requests.
-        routes: The routes, all known to the gateway.
-        settings: What to ask.
-    """
+    """Asks routes of a gateway, in their order, about the texts of one question."""
 
     def __init__(
         self, gateway: AnswerSource, routes: Sequence[Route], settings: JudgeSettings

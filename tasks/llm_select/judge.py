@@ -23,7 +23,7 @@ class Judge:
     Args:
         gateway: Answers the requests.
         routes: Of the gateway, in the order in which they are asked.
-        settings: What to ask.
+        settings: How votes are asked for.
         texts: Returns the texts of candidates, in their order.
         advance: Called for each question that has its verdict.
     """

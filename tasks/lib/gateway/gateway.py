@@ -54,7 +54,7 @@ class Gateway:
         routes: In the order in which they are asked; only the last one ends the run when it is
             down.
         settings: How calls are made.
-        journal: Where answers and spending are kept.
+        journal: Keeps answers and spending.
     """
 
     def __init__(self, routes: Sequence[Route], settings: CallSettings, journal: Journal) -> None:

@@ -43,12 +43,7 @@ class Reservation(NamedTuple):
 
 
 class SpendLedger:
-    """Books the calls of one run in its journal.
-
-    Args:
-        journal: Where calls and answers are kept.
-        stopping: Set when the run is to end; no call is booked from then on.
-    """
+    """Books the calls of one run in its journal; none from the moment that `stopping` is set."""
 
     def __init__(self, journal: Journal, stopping: asyncio.Event) -> None:
         self._journal, self._stopping = journal, stopping

@@ -114,25 +114,20 @@ class LocalServer:
         finally:
             timer.cancel()
         if not report:
-            status = process.wait()
-            late = f"it was not ready within {self._timeout_s:g} s"
-            raise _failed(late if is_late.is_set() else _last_words(errors) or _ended(status))
+            reason = _why_ended(process.wait(), errors)
+            if is_late.is_set():
+                reason = f"it was not ready within {self._timeout_s:g} s"
+            raise LLMError(
+                f"the local server did not start: {reason}",
+                where=LOCAL_MODEL,
+                fix="It needs 1 GB of free memory and, the first time, 500 MB in ~/.cache. If a "
+                f"package is broken, run: {INSTALL}",
+            )
         return report
 
 
-def _last_words(errors: IO[bytes]) -> str:
+def _why_ended(status: int, errors: IO[bytes]) -> str:
     errors.seek(0)
-    return " ".join(errors.read().decode(errors="replace").split())[-KEPT_CHARS:]
-
-
-def _ended(status: int) -> str:
-    return f"it was ended by signal {-status}" if status < 0 else f"it ended with status {status}"
-
-
-def _failed(reason: str) -> LLMError:
-    return LLMError(
-        f"the local server did not start: {reason}",
-        where=LOCAL_MODEL,
-        fix="It needs 1 GB of free memory and, the first time, 500 MB in ~/.cache. If a package "
-        f"is broken, run: {INSTALL}",
-    )
+    last_words = " ".join(errors.read().decode(errors="replace").split())[-KEPT_CHARS:]
+    ended = f"it was ended by signal {-status}" if status < 0 else f"it ended with status {status}"
+    return last_words or ended

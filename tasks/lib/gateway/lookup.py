@@ -31,11 +31,7 @@ class AnswerSource(Protocol):
 
 
 class JournalLookup:
-    """Answers from a journal alone: it makes no call, and checks each row against its text.
-
-    Args:
-        journal: The journal.
-    """
+    """Answers from a journal alone: it makes no call, and checks each row against its text."""
 
     def __init__(self, journal: JournalReader) -> None:
         self._journal, self.stopping = journal, asyncio.Event()

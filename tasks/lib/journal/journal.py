@@ -3,12 +3,12 @@
 import asyncio
 import math
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.lib.journal.group_commit import GroupCommit
+from tasks.lib.journal.group_commit import GroupCommit, T
 from tasks.lib.journal.liveness import LiveRun
 from tasks.lib.journal.models import (
     ANSWER,
@@ -72,30 +72,26 @@ class Journal(JournalReader):
         """File the answer under `former_key` under `key` too."""
         names = ", ".join((*Answer._fields[1:], "created"))
         query = f"INSERT OR IGNORE INTO answers SELECT ?, {names} FROM answers WHERE key = ?"
-        with explained(self.path):
-            await self._commits.run(lambda db: db.execute(query, (key, former_key)))
+        await self._write(lambda db: db.execute(query, (key, former_key)))
 
     async def reserve(self, call: Call) -> int | Refused:
         """Book the call at its upper bound and return its id, or why it must not be made."""
         with explained(self.path):
-            if self._run.begin():
-                await self._commits.run(self._write_off)
-            self._n_open += 1  # before others look: they may wait for this one
-            booked: int | Refused | None = None
-            try:
-                booked = await self._commits.run(lambda db: self._reserve(db, call))
-            finally:
-                if not isinstance(booked, int):
-                    self._end_call()
+            is_first = self._run.begin()
+        if is_first:
+            await self._write(self._write_off)
+        self._n_open += 1  # before others look: they may wait for this one
+        booked: int | Refused | None = None
+        try:
+            booked = await self._write(lambda db: self._reserve(db, call))
+        finally:
+            if not isinstance(booked, int):
+                self._end_call()
         return booked
 
     async def settle(self, call_id: int, settled: Settled) -> None:
         """Book the outcome of a call that brought no answer."""
-        try:
-            with explained(self.path):
-                await self._commits.run(lambda db: self._settle(db, call_id, settled))
-        finally:  # also if the disk is full: others may wait for room
-            self._end_call()
+        await self._write_last(lambda db: self._settle(db, call_id, settled))
 
     async def keep(self, call_id: int, answer: Answer, duration_s: float) -> None:
         """Settle a call by its answer, and keep the answer."""
@@ -109,11 +105,7 @@ class Journal(JournalReader):
             self._settle(db, call_id, settled)
             _insert(db, "INSERT OR IGNORE INTO answers", row)
 
-        try:
-            with explained(self.path):
-                await self._commits.run(work)
-        finally:
-            self._end_call()
+        await self._write_last(work)
 
     async def wait_for_room(self) -> bool:
         """Wait until a call of this run has ended; return False at once if none is under way."""
@@ -128,6 +120,17 @@ class Journal(JournalReader):
         self._run.end()
         self._writer.close()
         super().close()
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with explained(self.path):
+            return await self._commits.run(work)
+
+    async def _write_last(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Do the last write of a call."""
+        try:
+            await self._write(work)
+        finally:  # also if the disk is full: others may wait for room
+            self._end_call()
 
     def _carry_over(self, former_selection: str) -> None:
         """Start from what the selection had spent under its former name."""
