@@ -28,7 +28,7 @@ USELESS = says("I cannot choose.")
 
 
 def texts(candidates):
-    """Return texts of which every third is noise, and noise comes last in the alphabet."""
+    """Return texts, every third one noise, which comes last in the alphabet."""
     return [
         NOISE if i % SIZE == 1 else f"Explain item {i} of the list, and give an example of it."
         for i in candidates

@@ -90,9 +90,9 @@ def test_gibberish_is_about_as_long_as_what_it_replaces(seed, n_chars):
 
 def test_one_form_of_gibberish_uses_the_letters_of_the_text():
     text = "请用三句话解释光合作用，并举一个沙漠植物的例子。" * 2
-    found = [insert([text], CheckKind.GIBBERISH, seed)[0][0] for seed in range(40)]
-    own = [check for check in found if set(check) - {" "} <= set(text)]
-    assert 0 < len(own) < len(found)
+    checks = [insert([text], CheckKind.GIBBERISH, seed)[0][0] for seed in range(40)]
+    own = [check for check in checks if set(check) - {" "} <= set(text)]
+    assert 0 < len(own) < len(checks)
 
 
 @given(SEEDS)
@@ -117,8 +117,8 @@ def test_an_injection_that_names_a_slot_names_its_own(seed):
 
 def test_every_form_of_injection_is_inserted():
     assert len(set(INJECTIONS)) == len(INJECTIONS) >= 20
-    found = {insert(["Name a river."], CheckKind.INJECTION, seed)[0][0] for seed in range(500)}
-    assert found == {form.replace("SLOT", "1") for form in INJECTIONS}
+    checks = {insert(["Name a river."], CheckKind.INJECTION, seed)[0][0] for seed in range(500)}
+    assert checks == {form.replace("SLOT", "1") for form in INJECTIONS}
     assert len(GIBBERISH) >= 3
 
 

@@ -207,8 +207,9 @@ PER_MILLION = 1e-6
     ],
 )
 def test_a_price_is_known_or_none_but_never_a_zero_from_the_map(deployment, price):
-    found = price_of(route(**deployment).deployments[0], load_litellm())
-    assert found == (price and pytest.approx(price))
+    assert price_of(route(**deployment).deployments[0], load_litellm()) == (
+        price and pytest.approx(price)
+    )
 
 
 def test_a_route_without_a_price_is_refused_with_the_keys_to_set():

@@ -109,8 +109,8 @@ def test_further_ties_go_by_rating_and_then_by_text():
 
 @given(BALLOTS, st.integers(1, 3))
 def test_the_order_of_the_ballots_does_not_matter(ballots, n_picks):
-    found = {combine(mixed, TEXTS, n_picks) for mixed in permutations(ballots[:4])}
-    assert len(found) == 1
+    results = {combine(mixed, TEXTS, n_picks) for mixed in permutations(ballots[:4])}
+    assert len(results) == 1
 
 
 @settings(max_examples=200)

@@ -69,16 +69,13 @@ def insert(texts: Sequence[str], kind: CheckKind, seed: int) -> tuple[list[str],
         enough = min(MIN_CHARS, max(map(len, texts)))
         open_slots = [slot for slot in open_slots if len(texts[slot - 1]) >= enough]
     slot = rng.choice(open_slots)
-    attention_check = _attention_check(kind, slot, texts[slot - 1], rng)
-    return [*texts[: slot - 1], attention_check, *texts[slot:]], slot
-
-
-def _attention_check(kind: CheckKind, slot: int, replaced: str, rng: random.Random) -> str:
     if kind is CheckKind.GIBBERISH:
-        return rng.choice(GIBBERISH)(replaced, rng)
-    if kind is CheckKind.TRUNCATED:
-        return _truncated(replaced, rng)
-    return rng.choice(INJECTIONS).replace("SLOT", str(slot))
+        junk = rng.choice(GIBBERISH)(texts[slot - 1], rng)
+    elif kind is CheckKind.TRUNCATED:
+        junk = _truncated(texts[slot - 1], rng)
+    else:
+        junk = rng.choice(INJECTIONS).replace("SLOT", str(slot))
+    return [*texts[: slot - 1], junk, *texts[slot:]], slot
 
 
 def _keyboard(text: str, rng: random.Random) -> str:

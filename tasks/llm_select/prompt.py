@@ -116,8 +116,8 @@ def _check(path: Path, system: Template, user: Template) -> None:
                 where=str(path),
                 fix="Write $$ for a dollar sign.",
             )
-    found = [*system.get_identifiers(), *user.get_identifiers()]
-    for name in found:
+    names = [*system.get_identifiers(), *user.get_identifiers()]
+    for name in names:
         if name not in PLACEHOLDERS:
             raise ParamError(
                 f"placeholder ${name} is unknown{nearest(name, PLACEHOLDERS)}",
@@ -125,7 +125,7 @@ def _check(path: Path, system: Template, user: Template) -> None:
                 fix="Known: $candidates, $n_picks and $n_candidates. Write $$ for a dollar sign.",
             )
     for name in PLACEHOLDERS:
-        if name not in found:
+        if name not in names:
             raise ParamError(
                 f"placeholder ${name} is missing",
                 where=str(path),

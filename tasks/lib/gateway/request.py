@@ -13,7 +13,6 @@ from tasks.lib.gateway.reply import UnusableReply
 from tasks.lib.gateway.routes import Route
 from tasks.lib.journal.models import answer_key
 
-BACKOFF_S = 1.0  # before the second call; doubled before each further one
 NOT_IN_KEY = ("alias", "read", "reask_words", "former_facts")
 """The fields of a request that cannot change its answer."""
 USER_MARK = "===== user ====="  # between the system and the user part of a file
@@ -32,7 +31,7 @@ class CallSettings(NamedTuple):
     max_attempts: int
     timeout_s: float
     concurrency: int
-    backoff_s: float = BACKOFF_S
+    backoff_s: float = 1.0  # before the second call; doubled before each further one
 
 
 class NoAnswer(StrEnum):
