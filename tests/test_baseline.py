@@ -129,8 +129,8 @@ def test_each_methods_time_is_logged(workspace, caplog):
 
 def test_methods_come_in_the_order_of_the_params():
     params = Baseline.model_validate(SECTION | {"methods": ["longest", "random", "longest"]})
-    found = baseline(pool_of(unit_vectors(5)), params, 2, 0)
-    assert [method for method, _ in found] == [MethodName.LONGEST, MethodName.RANDOM]
+    by_method = baseline(pool_of(unit_vectors(5)), params, 2, 0)
+    assert [method for method, _ in by_method] == [MethodName.LONGEST, MethodName.RANDOM]
 
 
 # Faults of a user

@@ -17,6 +17,7 @@ from tasks.lib.core.schemas import POOL, PROMPTS, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.prompts.compose import Mode
+from tests.pools import unit_vectors
 
 ROOT = Path(__file__).parents[1]
 SECTION = {
@@ -31,11 +32,6 @@ each_mode = pytest.mark.parametrize("mode", Mode)
 
 def params(**changes):
     return Cluster.model_validate({**SECTION, **changes})
-
-
-def unit_vectors(n, seed=0, d=8):
-    vectors = np.random.default_rng(seed).standard_normal((n, d))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 # Prompts
@@ -56,9 +52,9 @@ def test_every_record_is_in_one_prompt_and_sizes_differ_by_at_most_one(mode, n, 
     assert max(map(len, prompts)) <= min(min(map(len, prompts)) + 1, size)
     clusters = [list(partition.labels[prompt]) for prompt in prompts]
     if mode is Mode.WITHIN:
-        assert [set(found) for found in clusters] == [{c} for c in range(len(prompts))]
+        assert [set(labels) for labels in clusters] == [{c} for c in range(len(prompts))]
     else:
-        assert all(len(set(found)) == len(found) for found in clusters)
+        assert all(len(set(labels)) == len(labels) for labels in clusters)
 
 
 @each_mode
@@ -109,10 +105,10 @@ def workspace(tmp_path):
 
 
 def run(root, vectors, n_ids=None, seed=0, **changes):
-    """The rows of prompts.parquet and what clusters.json says."""
-    ids = [{"id": f"{row:016x}"} for row in range(len(vectors) if n_ids is None else n_ids)]
+    """Run the step; return the rows of prompts.parquet and the content of clusters.json."""
+    ids = [{"id": f"{i:016x}"} for i in range(len(vectors) if n_ids is None else n_ids)]
     same = {"instruction": "Do it.", "input": "", "output": None, "source": "p:1", "extra": "{}"}
-    write_table(root / "data/ingest/pool.parquet", [one | same for one in ids], POOL)
+    write_table(root / "data/ingest/pool.parquet", [row | same for row in ids], POOL)
     write_table(root / "data/dedupe/unique.parquet", ids, UNIQUE)
     np.save(root / "data/embed/vectors.npy", vectors)
     # JSON is YAML, and so a params file.

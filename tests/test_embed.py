@@ -77,10 +77,10 @@ def n_stored(workspace: Path) -> int:
 
 def test_row_i_is_the_vector_of_the_ith_unique_record(workspace, load):
     embed_pool(workspace)
-    found = np.load(workspace / "data/embed/vectors.npy")
+    vectors = np.load(workspace / "data/embed/vectors.npy")
     texts = [TEXTS[0], TEXTS[1] + "\n\nBe brief.", TEXTS[3], TEXTS[4]]
-    assert (found.dtype, found.shape) == (np.float32, (4, 384))
-    assert found.tobytes() == vectors_of(texts, load(batch_tokens=256)).tobytes()
+    assert (vectors.dtype, vectors.shape) == (np.float32, (4, 384))
+    assert vectors.tobytes() == vectors_of(texts, load(batch_tokens=256)).tobytes()
 
 
 def test_a_pool_that_grew_embeds_what_is_new_and_has_the_bytes_of_a_fresh_one(workspace, caplog):

@@ -15,6 +15,7 @@ from tasks.lib.prompts.geometry import Geometry, Mode, check_budgets, check_fit
 from tasks.lib.prompts.plan import TournamentPlan
 from tasks.llm_select.tournament import llm_select
 from tasks.llm_select.verdicts import PickMethod, Verdict
+from tests.pools import unit_vectors
 
 DOLLY = 14_776  # records of Dolly that are left after dedupe
 each_mode = pytest.mark.parametrize("mode", Mode)
@@ -30,11 +31,6 @@ def values(budget, mode="paper", size=None, n_prompts=None):
     """What embed reads of params.yaml."""
     section = {"mode": mode, "candidates_per_prompt": size, "n_prompts": n_prompts}
     return {"cluster": section | {"max_memory_mb": 100}, "llm_select": {"budget": budget}}
-
-
-def vectors_of(n, d=8):
-    vectors = np.random.default_rng(0).standard_normal((n, d))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def sizes_of(prompts):
@@ -66,7 +62,7 @@ def picks_by_prompt(clustered, budgets, size, mode=Mode.PAPER):
 
 @pytest.fixture(scope="module")
 def experiment():
-    return cluster(vectors_of(DOLLY), params(n_prompts=1000), 0)
+    return cluster(unit_vectors(DOLLY), params(n_prompts=1000), 0)
 
 
 def test_a_pool_like_dolly_makes_1000_prompts_of_14_or_15(experiment):
@@ -125,7 +121,7 @@ def fits(draw):
 @settings(max_examples=30)
 def test_a_given_number_of_prompts_is_met_and_their_sizes_differ_by_at_most_one(mode, fit, seed):
     n, n_prompts = fit
-    prompts, partition = cluster(vectors_of(n), params(mode, n_prompts=n_prompts), seed)
+    prompts, partition = cluster(unit_vectors(n), params(mode, n_prompts=n_prompts), seed)
     sizes, cluster_sizes = sizes_of(prompts), sizes_of(partition.clusters)
     assert sorted(itertools.chain(*prompts)) == list(range(n))
     assert len(prompts) == n_prompts
@@ -144,7 +140,7 @@ def test_a_given_number_of_prompts_is_met_and_their_sizes_differ_by_at_most_one(
 @settings(max_examples=30)
 def test_where_all_clusters_fill_prompt_p_takes_the_p_th_of_every_cluster(n_prompts, size, seed):
     given_number = params(n_prompts=n_prompts)
-    prompts, partition = cluster(vectors_of(n_prompts * size), given_number, seed)
+    prompts, partition = cluster(unit_vectors(n_prompts * size), given_number, seed)
     assert sizes_of(partition.clusters) == [n_prompts] * size
     assert (np.stack(prompts) == np.stack(partition.clusters, axis=1)).all()
 
@@ -153,7 +149,7 @@ def test_where_all_clusters_fill_prompt_p_takes_the_p_th_of_every_cluster(n_prom
 @settings(max_examples=60)
 def test_where_they_do_not_a_prompt_takes_what_its_clusters_took_at_about_that_time(fit, seed):
     n, n_prompts = fit
-    prompts, partition = cluster(vectors_of(n), params(n_prompts=n_prompts), seed)
+    prompts, partition = cluster(unit_vectors(n), params(n_prompts=n_prompts), seed)
     place = {row: i for rows in partition.clusters for i, row in enumerate(rows)}
     n_short = n_prompts - n // len(partition.clusters)
     for p, prompt in enumerate(prompts):
@@ -167,7 +163,7 @@ def test_in_paper_mode_each_prompt_picks_n_over_k_for_any_multiple(fit, data):
     n, n_prompts = fit
     each = data.draw(st.integers(1, n // n_prompts))
     check_fit(values(each * n_prompts, n_prompts=n_prompts), n)
-    clustered = cluster(vectors_of(n), params(n_prompts=n_prompts), 0)
+    clustered = cluster(unit_vectors(n), params(n_prompts=n_prompts), 0)
     picks = picks_by_prompt(clustered, (each * n_prompts,), -(-n // n_prompts))
     assert picks == dict.fromkeys(range(1, n_prompts + 1), each)
 

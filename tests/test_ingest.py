@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.ingest.classify import KeptRow
-from tasks.ingest.params import Ingest
+from tasks.ingest.classify import Ingest, KeptRow
 from tasks.ingest.step import check, work
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.records import record_id
