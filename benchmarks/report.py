@@ -1,9 +1,9 @@
-"""Seconds, peak memory and size of the report of a made-up pool, as large a page as there can be.
+"""Seconds, peak memory and size of the report of a made-up pool, for the largest possible page.
 
     python benchmarks/report.py 50000 3000
 
-Texts are long, in several scripts and full of what has to be escaped; thirteen methods have curves
-of sixteen measures at eight sizes.
+Texts are long, in several scripts and full of characters that must be escaped. Thirteen methods
+have curves of sixteen metrics at eight sizes.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def made_up(n: int, budget: int, receipt: Path) -> Evidence:
-    """A run on `n` records with vectors around as many centres as there are prompts."""
+    """Return a run on `n` records, whose vectors have one centre per prompt."""
     rng = np.random.default_rng(0)
     texts = [f"{i} " + " ".join(rng.choice(WORDS, 120)) for i in range(n)]
     ids = [record_id(text, "") for text in texts]
@@ -84,9 +84,7 @@ def made_up(n: int, budget: int, receipt: Path) -> Evidence:
         dropped=pa.Table.from_pylist(
             [{"line": 1, "reason": "nul", "detail": texts[0]}], INGEST_DROPPED
         ),
-        duplicates=pa.Table.from_pylist(
-            [{"id": each, **lost} for each in ids[1:9]], DEDUPE_DROPPED
-        ),
+        duplicates=pa.Table.from_pylist([{"id": id_, **lost} for id_ in ids[1:9]], DEDUPE_DROPPED),
         prompts=pa.table({"id": ids, **places}).select(PROMPTS.names).cast(PROMPTS),
         shown=np.arange(n),
         picks=pa.Table.from_pylist(picks, PICKS),
