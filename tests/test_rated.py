@@ -126,7 +126,7 @@ def test_what_is_asked_lies_inside_the_estimate(desk, capsys):
     assert quoted.work.completion_tokens[0] <= n_out < quoted.work.completion_tokens[1]
     assert quoted.cost.usd[0] < desk.provider.usd < quoted.cost.usd[1]
     told = " ".join(capsys.readouterr().out.split())
-    assert "on top, ratings for baseline.methods: 10 calls, " in told
+    assert "additionally, ratings for baseline.methods: 10 calls, " in told
     assert "USD at mine (openai/fake), capped at 5 USD (baseline.max_usd)" in told
 
 
