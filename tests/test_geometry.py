@@ -22,15 +22,17 @@ each_mode = pytest.mark.parametrize("mode", Mode)
 
 
 def params(mode=Mode.PAPER, size=None, n_prompts=None):
-    return Cluster(
-        mode=mode, candidates_per_prompt=size, n_prompts=n_prompts, max_memory_mb=100_000
-    )
+    sizes = {"candidates_per_prompt": size, "n_prompts": n_prompts}
+    return Cluster(mode=mode, solver="auto", max_memory_mb=100_000, **sizes)
 
 
 def values(budget, mode="paper", size=None, n_prompts=None):
-    """What embed reads of params.yaml."""
+    """Return the params that embed reads."""
     section = {"mode": mode, "candidates_per_prompt": size, "n_prompts": n_prompts}
-    return {"cluster": section | {"max_memory_mb": 100}, "llm_select": {"budget": budget}}
+    return {
+        "cluster": section | {"solver": "auto", "max_memory_mb": 100},
+        "llm_select": {"budget": budget},
+    }
 
 
 def sizes_of(prompts):
