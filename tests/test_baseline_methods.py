@@ -204,15 +204,3 @@ def test_regrouping_puts_each_record_in_one_prompt(mode):
     prompts = in_prompts.regroup(unit_vectors(23), ["a"] * 23, Geometry(5, 5), mode, seed=0)
     assert sorted(np.concatenate(prompts).tolist()) == list(range(23))
     assert sorted(map(len, prompts)) == [4, 4, 5, 5, 5]
-
-
-def test_within_prompts_hold_similar_records_and_across_prompts_different_ones():
-    vectors = np.concatenate([on_circle(*(np.arange(4) + start)) for start in (0, 90, 180, 270)])
-    clusters = {
-        mode: [
-            len(set((p // 4).tolist()))
-            for p in in_prompts.regroup(vectors, ["a"] * len(vectors), Geometry(4, 4), mode, 0)
-        ]
-        for mode in (Mode.WITHIN, Mode.ACROSS)
-    }
-    assert clusters == {Mode.WITHIN: [1] * 4, Mode.ACROSS: [4] * 4}

@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import subprocess
 import sys
 from itertools import groupby
@@ -23,10 +22,11 @@ from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.schemas import DEDUPE_DROPPED, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
-from tasks.lib.core.tables import read_table, write_table
+from tasks.lib.core.tables import read_table
 from tasks.lib.executor import Executor
 from tasks.lib.text.shingles import DENSE, jaccard, normalise, shingles
 from tasks.lib.text.word_changes import WordsAndNumbers
+from tests.workspaces import StepWorkspace
 
 PROJECT = Path(__file__).parent.parent
 PARAMS = Dedupe(near_threshold=0.8, n_permutations=128)
@@ -372,19 +372,11 @@ def test_an_exchanged_word_differs_from_an_added_word_and_from_a_typo(first, sec
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(PROJECT / name, tmp_path / name)
-    texts = [
-        "Name three birds.",
-        "name three birds.",
-        "Why is the sky blue?",
-        "Why is the sky blue",
-    ]
+    first, second = "Name three birds.", "Why is the sky blue?"
+    texts = [first, first.lower(), second, second.removesuffix("?")]
     row = {"output": None, "source": "x.jsonl:1", "extra": "{}", "input": ""}
-    pool = tmp_path / "data/ingest/pool.parquet"
-    pool.parent.mkdir(parents=True)
     rows = [{**row, "id": f"r{i}", "instruction": text} for i, text in enumerate(texts)]
-    write_table(pool, rows, POOL.with_metadata({"n_rows": "4"}))
+    StepWorkspace(tmp_path).write("ingest/pool.parquet", rows, POOL)
     return tmp_path
 
 
