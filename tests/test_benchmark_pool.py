@@ -57,13 +57,13 @@ def test_records_vary_in_language_and_length(made):
 def test_the_truth_file_names_the_planted_lines(tmp_path, made):
     write(tmp_path / "pool.jsonl.gz", 200, PLAN, tmp_path / "truth.csv")
     rows = csv.DictReader((tmp_path / "truth.csv").read_text().splitlines())
-    planted = {int(row["line"]) - 1: (row["kind"], int(row["of_line"]) - 1) for row in rows}
-    assert planted == {n: (r.kind, r.of) for n, r in enumerate(made[:200]) if r.kind != "fresh"}
+    truth = {int(row["line"]) - 1: (row["kind"], int(row["of_line"]) - 1) for row in rows}
+    assert truth == {n: (r.kind, r.of) for n, r in enumerate(made[:200]) if r.kind != "fresh"}
 
 
 @pytest.fixture(scope="module")
 def deduped(made):
-    """Return a function that dedupes the pool, given the sizes of batches and shards."""
+    """Return a function that dedupes the pool in batches and shards of given sizes."""
     columns = {
         "id": [str(number) for number in range(N)],
         "instruction": [r.instruction for r in made],
@@ -84,9 +84,9 @@ def test_dedupe_finds_what_is_planted_and_nothing_else(made, deduped):
     near = {number for number, r in enumerate(made) if r.kind == "near"}
     assert len(near & {int(d.id) for d in dropped}) >= 0.97 * len(near)
     for drop in dropped:
-        one, other = made[int(drop.id)], made[int(drop.of_id)]
-        assert one.kind == "near" and other.kind != "decoy"
-        assert one.of == other.of
+        near_duplicate, kept = made[int(drop.id)], made[int(drop.of_id)]
+        assert near_duplicate.kind == "near" and kept.kind != "decoy"
+        assert near_duplicate.of == kept.of
 
 
 def test_dedupe_finds_the_same_with_batches_and_shards_of_any_size(deduped):

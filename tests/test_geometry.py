@@ -15,31 +15,24 @@ from tasks.lib.prompts.geometry import Geometry, Mode, check_budgets, check_fit
 from tasks.lib.prompts.plan import TournamentPlan
 from tasks.llm_select.tournament import llm_select
 from tests.judge_desk import verdict_of
+from tests.pools import unit_vectors
 
 DOLLY = 14_776  # records of Dolly that are left after dedupe
 each_mode = pytest.mark.parametrize("mode", Mode)
 
 
 def params(mode=Mode.PAPER, size=None, n_prompts=None):
-    return Cluster(
-        mode=mode,
-        candidates_per_prompt=size,
-        n_prompts=n_prompts,
-        solver="auto",
-        max_memory_mb=100_000,
-    )
+    sizes = {"candidates_per_prompt": size, "n_prompts": n_prompts}
+    return Cluster(mode=mode, solver="auto", max_memory_mb=100_000, **sizes)
 
 
 def values(budget, mode="paper", size=None, n_prompts=None):
-    """Return the parameters that embed reads."""
+    """Return the params that embed reads."""
     section = {"mode": mode, "candidates_per_prompt": size, "n_prompts": n_prompts}
-    section |= {"solver": "auto", "max_memory_mb": 100}
-    return {"cluster": section, "llm_select": {"budget": budget}}
-
-
-def vectors_of(n, d=8):
-    vectors = np.random.default_rng(0).standard_normal((n, d))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return {
+        "cluster": section | {"solver": "auto", "max_memory_mb": 100},
+        "llm_select": {"budget": budget},
+    }
 
 
 def sizes_of(prompts):
@@ -68,7 +61,7 @@ def picks_by_prompt(clustered, budgets, size, mode=Mode.PAPER):
 
 @pytest.fixture(scope="module")
 def experiment():
-    return cluster(vectors_of(DOLLY), params(n_prompts=1000), 0)
+    return cluster(unit_vectors(DOLLY), params(n_prompts=1000), 0)
 
 
 def test_a_pool_like_dolly_makes_1000_prompts_of_14_or_15(experiment):
@@ -127,7 +120,7 @@ def fits(draw):
 @settings(max_examples=30)
 def test_a_given_number_of_prompts_is_met_and_their_sizes_differ_by_at_most_one(mode, fit, seed):
     n, n_prompts = fit
-    prompts, partition = cluster(vectors_of(n), params(mode, n_prompts=n_prompts), seed)
+    prompts, partition = cluster(unit_vectors(n), params(mode, n_prompts=n_prompts), seed)
     sizes, cluster_sizes = sizes_of(prompts), sizes_of(partition.clusters)
     assert sorted(itertools.chain(*prompts)) == list(range(n))
     assert len(prompts) == n_prompts
@@ -146,7 +139,7 @@ def test_a_given_number_of_prompts_is_met_and_their_sizes_differ_by_at_most_one(
 @settings(max_examples=30)
 def test_with_full_clusters_prompt_p_takes_the_p_th_record_of_every_cluster(n_prompts, size, seed):
     given_number = params(n_prompts=n_prompts)
-    prompts, partition = cluster(vectors_of(n_prompts * size), given_number, seed)
+    prompts, partition = cluster(unit_vectors(n_prompts * size), given_number, seed)
     assert sizes_of(partition.clusters) == [n_prompts] * size
     assert (np.stack(prompts) == np.stack(partition.clusters, axis=1)).all()
 
@@ -155,7 +148,7 @@ def test_with_full_clusters_prompt_p_takes_the_p_th_record_of_every_cluster(n_pr
 @settings(max_examples=60)
 def test_with_smaller_clusters_a_prompt_takes_nearby_ranks_of_every_cluster(fit, seed):
     n, n_prompts = fit
-    prompts, partition = cluster(vectors_of(n), params(n_prompts=n_prompts), seed)
+    prompts, partition = cluster(unit_vectors(n), params(n_prompts=n_prompts), seed)
     place = {row: i for rows in partition.clusters for i, row in enumerate(rows)}
     n_short = n_prompts - n // len(partition.clusters)
     for p, prompt in enumerate(prompts):
@@ -169,7 +162,7 @@ def test_in_paper_mode_each_prompt_picks_n_over_k_for_any_multiple(fit, data):
     n, n_prompts = fit
     n_picks = data.draw(st.integers(1, n // n_prompts))
     check_fit(values(n_picks * n_prompts, n_prompts=n_prompts), n)
-    clustered = cluster(vectors_of(n), params(n_prompts=n_prompts), 0)
+    clustered = cluster(unit_vectors(n), params(n_prompts=n_prompts), 0)
     picks = picks_by_prompt(clustered, (n_picks * n_prompts,), -(-n // n_prompts))
     assert picks == dict.fromkeys(range(1, n_prompts + 1), n_picks)
 
