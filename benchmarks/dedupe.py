@@ -1,12 +1,12 @@
-"""Our ingest and dedupe on a pool with planted near-duplicates, beside datasketch's MinHashLSH.
+"""Our ingest and dedupe, and datasketch's MinHashLSH, on a pool with planted near-duplicates.
 
     python benchmarks/records.py POOL.jsonl.gz 1000000 --truth TRUTH.csv
     python benchmarks/dedupe.py POOL.jsonl.gz TRUTH.csv --yardstick 100000
 
-Each step in a process of its own, imports included. datasketch does what its documentation shows:
-a MinHash of a record's pieces of five characters, asked for and then inserted, at the same
-threshold and as many permutations; it compares nothing exactly. Since it takes long, it may look
-at the pool's first records only: both of its costs grow in proportion.
+Each step runs in a process of its own; imports count. datasketch does what its documentation shows:
+it queries and then inserts a MinHash of each record's pieces of five characters, with the same
+threshold and number of permutations, and compares nothing exactly. Since it takes long, it may use
+only the first records of the pool: its time and memory grow in proportion.
 """
 
 import argparse
@@ -31,21 +31,21 @@ THRESHOLD, N_PERMUTATIONS = 0.8, 128
 
 
 class Cost(NamedTuple):
-    """What one process took."""
+    """The cost of one process."""
 
     cpu_s: float
     peak_mb: float
 
 
-class Found(NamedTuple):
-    """What became of what was planted.
+class Quality(NamedTuple):
+    """The quality of the drops, by the truth about the pool.
 
     Attributes:
-        recall: Share of the planted near-duplicates that are gone.
-        decoys: How many of them were dropped.
-        strangers: Records dropped for another that was not made from the same one.
-        unlike: Records dropped for one to which Python's own sets find them less similar than the
-            threshold.
+        recall: Share of the planted near-duplicates that were dropped.
+        decoys: Number of decoys that were dropped.
+        strangers: Number of records dropped for a record that was not made from the same one.
+        unlike: Number of records dropped for a record whose similarity, by Python's own sets, is
+            below the threshold.
     """
 
     recall: float
@@ -70,7 +70,7 @@ def main() -> None:
         copy_workspace(root)
         overrides.apply(root, [f"ingest.source={given.pool.resolve()}"])
         ours = {name: _cost(["-m", f"tasks.{name}"], root) for name in ("ingest", "dedupe")}
-        found = judge(root / "data", given.truth)
+        quality = judge(root / "data", given.truth)
         pool = root / "data/ingest/pool.parquet"
         n = pq.ParquetFile(pool).metadata.num_rows
         n_theirs = min(n, given.yardstick)
@@ -82,7 +82,7 @@ def main() -> None:
         print(f"| {name} | {of:,} | {cost.cpu_s:.1f} | {cost.cpu_s / of * 1e6:.0f} ", end="")
         print(f"| {cost.peak_mb:.0f} |")
     ratio = theirs.cpu_s / n_theirs / (ours["dedupe"].cpu_s / n)
-    print(f"\nCPU time of datasketch over ours, a record: {ratio:.1f}; {found}")
+    print(f"\nCPU time per record, datasketch over ours: {ratio:.1f}; {quality}")
 
 
 def datasketch(pool: Path, n: int) -> None:
@@ -101,8 +101,8 @@ def datasketch(pool: Path, n: int) -> None:
         index.insert(number, minhash, check_duplication=False)
 
 
-def judge(data: Path, truth: Path) -> Found:
-    """Hold what the steps under `data` dropped against the truth."""
+def judge(data: Path, truth: Path) -> Quality:
+    """Compare the drops of the steps under `data` with the truth."""
     columns = ["id", *FIELDS, "source"]
     pool = pq.read_table(data / "ingest/pool.parquet", columns=columns).to_pydict()
     places = {id_: place for place, id_ in enumerate(pool["id"])}
@@ -116,21 +116,21 @@ def judge(data: Path, truth: Path) -> Found:
     gone.update(pq.read_table(data / "ingest/dropped.parquet")["line"].to_pylist())
     decoys = strangers = unlike = 0
     for a, b in pairs:
-        one, other = lines[a], lines[b]
-        decoys += one in planted and one not in near
-        strangers += origins.get(one, one) != origins.get(other, other)
+        line, kept_line = lines[a], lines[b]
+        decoys += line in planted and line not in near
+        strangers += origins.get(line, line) != origins.get(kept_line, kept_line)
         both = [[_pieces(pool[name][place]) for place in (a, b)] for name in FIELDS]
         unlike += min(len(x & y) / len(x | y) for x, y in both) < THRESHOLD
-    return Found(len(gone & near) / len(near), decoys, strangers, unlike)
+    return Quality(len(gone & near) / len(near), decoys, strangers, unlike)
 
 
 def _pieces(text: str) -> set[str]:
-    """Five characters each, or two where a character is a syllable or a word."""
-    found = set()
+    """Return pieces of five characters, or of two where a character is a syllable or a word."""
+    pieces = set()
     for is_dense, run in groupby(normalise(text), _is_dense):
         characters, width = "".join(run), 2 if is_dense else 5
-        found |= {characters[i : i + width] for i in range(max(1, len(characters) - width + 1))}
-    return found or {""}
+        pieces |= {characters[i : i + width] for i in range(max(1, len(characters) - width + 1))}
+    return pieces or {""}
 
 
 @cache
@@ -139,7 +139,7 @@ def _is_dense(character: str) -> bool:
 
 
 def _cost(arguments: list[str], folder: Path) -> Cost:
-    """Run Python with these arguments and the project's modules."""
+    """Run Python with `arguments` and the project's modules; return the cost."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(PROJECT)])}
     process = subprocess.Popen([sys.executable, *arguments], cwd=folder, env=env)
     _, status, usage = os.wait4(process.pid, 0)

@@ -1,13 +1,13 @@
-"""Speed and cosines of embed beside sentence-transformers' plain `encode`, and what growth costs.
+"""Speed and cosines of embed and sentence-transformers' plain `encode`, and the cost of growth.
 
     python benchmarks/embed.py speed ../shared/data/dolly_15k.jsonl.gz --sample 3000
     python benchmarks/embed.py grown ../shared/data/dolly_15k.jsonl.gz --sample 0
 
-`speed` takes the ways in turn, several rounds, in one process, models loaded beforehand: plain
-`encode`, the same on one thread, and ours in both precisions.
+`speed` measures the methods in turn, for several rounds, in one process, with the models loaded
+first: plain `encode`, the same on one thread, and ours in both precisions.
 `grown` runs the whole step three times: on a pool, on the pool grown by 1 %, and with nothing new.
-Pools are JSONL with `instruction` and `input`. Beside seconds of the clock it tells those of the
-processor: on a busy machine the clock says little.
+Pools are JSONL with `instruction` and `input`. Both print CPU seconds too, since on a busy machine
+the clock says little.
 """
 
 import argparse
@@ -54,20 +54,20 @@ def main() -> None:
         drawn = np.random.default_rng(0).choice(len(fields), given.sample, replace=False)
         fields = [fields[i] for i in drawn]
     if given.what == "speed":
-        speed([record_text(*each) for each in fields], given.rounds, given.ways)
+        speed([record_text(*record) for record in fields], given.rounds, given.ways)
     else:
         grown(fields, given.precision)
 
 
 def read(pool: Path) -> list[tuple[str, str]]:
-    """Instruction and input of each distinct record."""
+    """Return instruction and input of each distinct record."""
     with gzip.open(pool, "rt") if pool.suffix == ".gz" else pool.open() as lines:
         rows = map(json.loads, lines)
         return list(dict.fromkeys((row["instruction"], row.get("input") or "") for row in rows))
 
 
 def speed(texts: list[str], n_rounds: int, names: Sequence[str]) -> None:
-    """Some of the ways side by side; cosines are those to the first."""
+    """Compare some of the methods; cosines are with the first one's vectors."""
     known = load_ways()
     ways = {name: known[name] for name in names}
     for encode in ways.values():
@@ -91,7 +91,7 @@ def speed(texts: list[str], n_rounds: int, names: Sequence[str]) -> None:
 
 
 def load_ways() -> dict[str, Callable[[list[str]], Vectors]]:
-    """The ways to embed texts by name."""
+    """Return the methods that embed texts, by name."""
     import torch  # noqa: PLC0415  takes seconds
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415
 
@@ -109,12 +109,12 @@ def load_ways() -> dict[str, Callable[[list[str]], Vectors]]:
         encoder = SentenceEncoder(source, precision, section["max_tokens"], section["batch_tokens"])
 
         def encode(texts: list[str]) -> Vectors:
-            found = np.empty((len(texts), encoder.dim), np.float32)
+            vectors = np.empty((len(texts), encoder.dim), np.float32)
             for block in encode_all(
                 (PoolText(str(i), text) for i, text in enumerate(texts)), encoder
             ):
-                found[block.rows] = block.vectors
-            return found
+                vectors[block.rows] = block.vectors
+            return vectors
 
         return encode
 
@@ -127,10 +127,11 @@ def load_ways() -> dict[str, Callable[[list[str]], Vectors]]:
 
 
 def grown(fields: list[tuple[str, str]], precision: Precision) -> None:
-    """The step on a pool, then on one that is 1 % larger, then on the same again."""
+    """Run the step on a pool, then on one that is 1 % larger, then on the same again."""
     row = {"output": None, "source": "pool", "extra": "{}"}
     pool = [
-        {**row, "id": record_id(*each), "instruction": each[0], "input": each[1]} for each in fields
+        {**row, "id": record_id(instruction, text), "instruction": instruction, "input": text}
+        for instruction, text in fields
     ]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -144,7 +145,7 @@ def grown(fields: list[tuple[str, str]], precision: Precision) -> None:
         print("| step, whole | texts | seconds | CPU s | peak MB |\n|---|---|---|---|---|")
         n_before = round(len(pool) / 1.01)
         for name, n in (("fresh", n_before), ("grown by 1 %", len(pool)), ("the same", len(pool))):
-            unique = [{"id": each["id"]} for each in pool[:n]]
+            unique = [{"id": record["id"]} for record in pool[:n]]
             write_table(root / "data/dedupe/unique.parquet", unique, UNIQUE)
             start = time.perf_counter()
             step = subprocess.Popen(

@@ -1,12 +1,12 @@
-"""What a step's own process still does when Ray's workers process its shards.
+"""The work left to a step's own process when Ray's workers process its shards.
 
     python benchmarks/engine.py POOL.jsonl local
     python benchmarks/engine.py POOL.jsonl ray
     python benchmarks/engine.py POOL.jsonl ray --embed -S embed.precision=bfloat16
 
-Measures the processor time of the driver alone, with the cluster already running: it is what more
-workers cannot take away. Also prints a digest of the outputs. Embed takes long, so it is measured
-only with --embed.
+It measures the processor time of the driver alone, with the cluster already running: more workers
+cannot reduce it. It also prints a digest of the outputs. Embed takes long, so it is measured only
+with --embed.
 """
 
 import argparse

@@ -1,14 +1,14 @@
-"""Seconds, inertia and peak memory of balanced clusters, beside other solvers.
+"""Seconds, inertia and peak memory of balanced k-means and of other solvers.
 
     python benchmarks/grouping.py generate BIG.npy 1000000 --like data/embed/vectors.npy
-    python benchmarks/grouping.py exact VECTORS.npy 51      (beside k-means-constrained)
-    python benchmarks/grouping.py plain BIG.npy 50          (beside plain k-means, 10 iterations)
-    python benchmarks/grouping.py within VECTORS.npy 14     (beside plain k-means, as many clusters)
-    python benchmarks/grouping.py growth BIG.npy            (from 62,500 vectors on, in doublings)
-    python benchmarks/grouping.py solvers VECTORS.npy 20000 (both of cluster.solver, 20,000 pairs)
+    python benchmarks/grouping.py exact VECTORS.npy 51      (and k-means-constrained)
+    python benchmarks/grouping.py plain BIG.npy 50          (and plain k-means, 10 iterations)
+    python benchmarks/grouping.py within VECTORS.npy 14     (and plain k-means, as many clusters)
+    python benchmarks/grouping.py growth BIG.npy            (from 62,500 vectors, doubling)
+    python benchmarks/grouping.py solvers VECTORS.npy 20000 (both cluster.solver, 20,000 pairs)
 
-Each solver runs in a process of its own. Where two are compared, they start from the same centres.
-scikit-learn runs on one core and on all, since on a busy machine one may be the faster.
+Each solver runs in a process of its own. Compared solvers start from the same centres.
+scikit-learn runs on one core and on all, since on a busy machine one core may be faster.
 """
 
 import argparse
@@ -43,24 +43,24 @@ Solve = Callable[[Vectors, Vectors, int], tuple[Any, int]]
 
 
 def exact(vectors: Vectors, start: Vectors, k: int) -> tuple[Any, int]:
-    """k-means-constrained until it converges."""
+    """Run k-means-constrained until it converges."""
     from k_means_constrained import KMeansConstrained  # noqa: PLC0415  OR-Tools
 
     n = len(vectors)
     solver = KMeansConstrained(
         k, size_min=n // k, size_max=-(-n // k), init=start, n_init=1, random_state=0
     )
-    found = solver.fit(np.array(vectors))
-    return found.labels_, found.n_iter_
+    solver.fit(np.array(vectors))
+    return solver.labels_, solver.n_iter_
 
 
 def balanced(vectors: Vectors, start: Vectors, k: int) -> tuple[Any, int]:
-    """Ours until it converges."""
+    """Run our balanced k-means until it converges."""
     return _balanced(vectors, start, k, max_iter=300, tol=1e-5)
 
 
 def balanced_10(vectors: Vectors, start: Vectors, k: int) -> tuple[Any, int]:
-    """Ours for 10 iterations."""
+    """Run our balanced k-means for 10 iterations."""
     return _balanced(vectors, start, k, max_iter=ITERATIONS, tol=0)
 
 
@@ -74,19 +74,19 @@ def _balanced(
 
 
 def plain_10(vectors: Vectors, start: Vectors, k: int) -> tuple[Any, int]:
-    """Plain k-means for 10 iterations."""
-    found = KMeans(k, init=start, n_init=1, max_iter=ITERATIONS, tol=0).fit(vectors)
-    return found.labels_, found.n_iter_
+    """Run plain k-means for 10 iterations."""
+    solver = KMeans(k, init=start, n_init=1, max_iter=ITERATIONS, tol=0).fit(vectors)
+    return solver.labels_, solver.n_iter_
 
 
 def plain(vectors: Vectors, _: Vectors, k: int) -> tuple[Any, int]:
-    """Plain k-means as it comes."""
-    found = KMeans(k, n_init=1, random_state=0).fit(vectors)
-    return found.labels_, found.n_iter_
+    """Run plain k-means with its default settings."""
+    solver = KMeans(k, n_init=1, random_state=0).fit(vectors)
+    return solver.labels_, solver.n_iter_
 
 
 def tree(vectors: Vectors, _: Vectors, k: int) -> tuple[Any, int]:
-    """Ours for any number of clusters."""
+    """Run our solver for any number of clusters."""
     return equal_size_kmeans(vectors, k, 0).labels, 0
 
 
@@ -135,7 +135,7 @@ def main() -> None:
 
 
 def generate(path: Path, n: int, like: Vectors) -> None:
-    """Unit vectors that cluster as those of `like` do: drawn ones, each with noise of its own."""
+    """Write unit vectors that cluster as those of `like`: random ones of these, plus noise."""
     rng, d = np.random.default_rng(0), like.shape[1]
     made = open_memmap(path, "w+", np.float32, (n, d))
     for start in range(0, n, BLOCK):
@@ -145,7 +145,7 @@ def generate(path: Path, n: int, like: Vectors) -> None:
 
 
 def growth(path: Path) -> None:
-    """How CPU time grows with the number of vectors, in both modes."""
+    """Measure how CPU time grows with the number of vectors, in both modes."""
     print(f"{HEAD}\n|{'---|' * 9}")
     counts = [62_500 * 2**i for i in range(5)]
     for name, clusters in (("balanced, 10", lambda n: 50), ("balanced tree", lambda n: n // 20)):
@@ -155,7 +155,7 @@ def growth(path: Path) -> None:
 
 
 def solvers(vectors: Vectors, n_pairs: int, clusters: list[int]) -> None:
-    """Both solvers of the step cluster, for `n_pairs` of record and cluster; most of 3 seeds."""
+    """Compare both solvers of the step cluster for `n_pairs` pairs; print the maxima of 3 seeds."""
     from tasks.lib.kmeans import constrained  # noqa: PLC0415  OR-Tools
 
     in_flow_s = []
@@ -194,28 +194,28 @@ def solvers(vectors: Vectors, n_pairs: int, clusters: list[int]) -> None:
 
 
 def row(path: Path, n: int, k: int, name: str, n_cores: int | None) -> float:
-    """Print one measurement; its CPU seconds."""
+    """Print one measurement; return its CPU seconds."""
     env = os.environ | ({"OMP_NUM_THREADS": str(n_cores)} if n_cores else {})
     command = [sys.executable, __file__, "one", path, str(k), "--first", str(n), "--solver", name]
     child = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
-    told = child.stdout.read() if child.stdout else ""
+    output = child.stdout.read() if child.stdout else ""
     _, status, usage = os.wait4(child.pid, 0)
     if status:
         sys.exit(f"{name} ended with {status}")
-    one = json.loads(told)
+    result = json.loads(output)
     cores = f" ({n_cores} core)" if n_cores else ""
-    sizes = f"{one['least']} to {one['most']}"
+    sizes = f"{result['least']} to {result['most']}"
     print(
-        f"| {n} | {k} | {name}{cores} | {one['seconds']:.1f} | "
-        f"{one['cpu_s']:.1f} | {one['n_iter'] or ''} | {one['inertia']:.0f} | {sizes} | "
+        f"| {n} | {k} | {name}{cores} | {result['seconds']:.1f} | "
+        f"{result['cpu_s']:.1f} | {result['n_iter'] or ''} | {result['inertia']:.0f} | {sizes} | "
         f"{usage.ru_maxrss / 1024:.0f} |",
         flush=True,
     )
-    return float(one["cpu_s"])
+    return float(result["cpu_s"])
 
 
 def solve(path: Path, n: int | None, k: int, name: str) -> dict[str, Any]:
-    """What one solver finds in the first `n` vectors, timed."""
+    """Run one solver on the first `n` vectors; return its figures."""
     vectors = np.asarray(np.load(path, mmap_mode="r")[:n])
     sample = vectors[:: max(len(vectors) // (200 * k), 1)]
     start, _ = kmeans_plusplus(sample, k, random_state=0) if k <= 200 else (vectors[:1], 0)

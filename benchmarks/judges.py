@@ -1,11 +1,11 @@
-"""How often judges of known skill and position bias pick the best candidates, by way of asking.
+"""How often judges of known skill and position bias pick the best candidates, for each method.
 
     python benchmarks/judges.py
 
-A simulation: no model is asked. Records have a quality that topics share in part; a judge sees
-skill x quality + noise + bias x slot effect, half of the noise (in variance) its own lasting error
-about a record, half drawn anew at every vote. Prompts are composed and votes combined by the
-code that runs for real; all ways of asking meet the same pools and the same lasting errors.
+This is a simulation: no model is asked. Records have a quality that topics share in part. A judge
+sees skill x quality + noise + bias x slot effect. Half of the noise (in variance) is its lasting
+error about a record; the other half is drawn again at every vote. The project's own code composes
+the prompts and combines the votes. All methods get the same pools and the same lasting errors.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ SEEDS = range(20)
 SIZE = 14  # candidates in a prompt, and large topics
 N_PROMPTS = 98  # a multiple of SIZE, so that topics of both sizes have whole numbers of records
 TOPICS = (0.2, 0.2)  # shares of the variance of quality: of the large topic, and of the small one
-SKILL = 1.0  # s.d. of what quality adds, that of the noise being 1
+SKILL = 1.0  # s.d. of the part that quality adds; the noise has 1
 BIAS = 2.0
 
 Floats = NDArray[np.float64]
@@ -39,7 +39,7 @@ EFFECTS: dict[str, Floats] = {
 
 
 class Asking(NamedTuple):
-    """A way of asking."""
+    """A way to ask a judge."""
 
     mode: Mode
     n_votes: int = 1
@@ -47,7 +47,7 @@ class Asking(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one run gave; shares are of all picks."""
+    """The result of one run; shares are of all picks."""
 
     in_prompt: float  # picks among the best of their prompt, as many as it picks
     in_pool: float  # picks among the best of the pool, as many as are picked
@@ -65,7 +65,7 @@ class Pool(NamedTuple):
 
 
 def pool(seed: int, skill: float) -> Pool:
-    """`N_PROMPTS` small topics of `SIZE` records, in `SIZE` large topics."""
+    """Return `N_PROMPTS` small topics of `SIZE` records, in `SIZE` large topics."""
     rng = np.random.default_rng([seed, 1])
     small = np.repeat(np.arange(N_PROMPTS, dtype=np.int32), SIZE)
     large = small // (N_PROMPTS // SIZE)
@@ -78,7 +78,7 @@ def pool(seed: int, skill: float) -> Pool:
 
 
 def run(asking: Asking, effect: Floats, seed: int, n_picks: int = 1) -> Outcome:
-    """One selection from one pool."""
+    """Select from one pool once."""
     records = pool(seed, SKILL)
     rng = np.random.default_rng([seed, 2])
     labels = records.small if asking.mode is Mode.WITHIN else records.large
@@ -108,7 +108,7 @@ def run(asking: Asking, effect: Floats, seed: int, n_picks: int = 1) -> Outcome:
 def cast(
     asking: Asking, seen: Floats, effect: Floats, n_picks: int, rng: np.random.Generator
 ) -> Iterator[Ranking]:
-    """The ballots of one prompt, vote by vote."""
+    """Yield the ballots of one prompt, vote by vote."""
     for vote in range(1, asking.n_votes + 1):
         shown = order(len(seen), vote, asking.n_votes)
         utility = seen[list(shown)] + rng.normal(0, 0.5**0.5, len(seen)) + effect[: len(seen)]
@@ -117,18 +117,18 @@ def cast(
 
 
 def several(asking: Asking, shape: str, n_picks: int = 1) -> Floats:
-    """Outcomes over all seeds: shape (20, 4)."""
+    """Return the outcomes of all seeds: shape (20, 4)."""
     return np.array([run(asking, EFFECTS[shape], seed, n_picks) for seed in SEEDS])
 
 
 def interval(values: Floats, scale: float = 100, sign: str = "") -> str:
-    """Mean and half width of its 95 % interval (Student's t), in percent."""
+    """Return the mean and half width of its 95 % interval (Student's t), in percent."""
     width = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
     return f"{scale * values.mean():{sign}.1f} ± {scale * width:.1f}"
 
 
 def compare() -> None:
-    """The paper's way and ours, over the shapes of bias."""
+    """Compare the paper's method with ours, over the shapes of bias."""
     ways = {
         "paper": Asking(Mode.PAPER),
         "across, 1 vote": Asking(Mode.ACROSS),
@@ -136,27 +136,29 @@ def compare() -> None:
         "within, 1 vote": Asking(Mode.WITHIN),
         "within, 3 votes": Asking(Mode.WITHIN, 3),
     }
-    found = {(shape, way): several(ways[way], shape) for shape in EFFECTS for way in ways}
+    outcomes = {(shape, way): several(ways[way], shape) for shape in EFFECTS for way in ways}
     titles = ("best of its prompt", "among the best of the pool", "from the topic picked most")
     for column, title in enumerate(titles):
         print(f"\nPicks {title}, %, mean over {len(SEEDS)} pools and 95 % interval\n")
         print("| bias |", " | ".join(ways), "|\n|---" + "|---" * len(ways) + "|")
         for shape in EFFECTS:
-            cells = [interval(found[shape, way][:, column]) for way in ways]
+            cells = [interval(outcomes[shape, way][:, column]) for way in ways]
             print(f"| {shape} |", " | ".join(cells), "|")
     print("\nBest of its prompt, percentage points over the paper's way on the same pools\n")
     print(
         "| bias | across, 1 vote | across, 3 votes | calls a prompt of 3 votes |\n|---|---|---|---|"
     )
     for shape in EFFECTS:
-        base = found[shape, "paper"][:, 0]
-        one, three = (found[shape, way] for way in ("across, 1 vote", "across, 3 votes"))
-        gains = [interval(way[:, 0] - base, sign="+") for way in (one, three)]
-        print(f"| {shape} | {gains[0]} | {gains[1]} | {interval(three[:, 3], 1)} |")
+        base = outcomes[shape, "paper"][:, 0]
+        one_vote, three_votes = (
+            outcomes[shape, way] for way in ("across, 1 vote", "across, 3 votes")
+        )
+        gains = [interval(way[:, 0] - base, sign="+") for way in (one_vote, three_votes)]
+        print(f"| {shape} | {gains[0]} | {gains[1]} | {interval(three_votes[:, 3], 1)} |")
 
 
 def rank_more() -> None:
-    """How many slots a ballot should rank."""
+    """Measure how many slots a ballot should rank."""
     extras = (0, 1, 2, 4, SIZE)
     print("\nBest of its prompt, %, 3 votes across, by how many slots a ballot ranks beyond those")
     print("that are picked; from +1 on, percentage points over +0 on the same pools\n")
@@ -166,7 +168,7 @@ def rank_more() -> None:
         for shape in ("none", "first slot", "middle dip"):
             ways = [Asking(Mode.ACROSS, 3, _beyond(extra)) for extra in extras]
             base, *more = (several(way, shape, n_picks)[:, 0] for way in ways)
-            cells = [interval(base), *(interval(one - base, sign="+") for one in more)]
+            cells = [interval(base), *(interval(shares - base, sign="+") for shares in more)]
             print(f"| {n_picks} | {shape} |", " | ".join(cells), "|", flush=True)
 
 

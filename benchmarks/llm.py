@@ -1,10 +1,10 @@
-"""What the judging costs besides the model: rate of calls, the journal, memory.
+"""The costs of judging besides the model: rate of calls, journal, memory.
 
     python benchmarks/llm.py rate       # calls a second against a server that takes half a second
-    python benchmarks/llm.py journal    # an answer booked, kept and found again
-    python benchmarks/llm.py memory     # peak of a process that judges by answers it has
+    python benchmarks/llm.py journal    # time to reserve, keep and look up an answer
+    python benchmarks/llm.py memory     # peak of a process that judges with stored answers
 
-Prints markdown. The server is a process of its own and does next to nothing.
+It prints Markdown. The server is a process of its own and does next to nothing.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ USED = {"prompt_tokens": 900, "completion_tokens": 8, "total_tokens": 908}
 
 
 def serve(ready: Connection, latency_s: float) -> None:
-    """A server of chat completions, all alike, each after `latency_s`."""
+    """Serve the same chat completion to every request, after `latency_s`."""
     choice = {"index": 0, "finish_reason": "stop"}
     message = {"role": "assistant", "content": ANSWER}
     completion = {
@@ -84,7 +84,7 @@ def serve(ready: Connection, latency_s: float) -> None:
 
 
 def route_to(port: int) -> Route:
-    """A route to the server."""
+    """Return a route to the server."""
     deployment = {
         "model": "openai/fake",
         "schema": "always",
@@ -97,37 +97,37 @@ def route_to(port: int) -> Route:
 
 
 def texts(candidates: Members) -> list[str]:
-    """Records of a usual length, all different."""
+    """Return different records of a usual length."""
     return [
         f"Explain to a beginner what {i} has to do with topic {i % 97}. " * 3 for i in candidates
     ]
 
 
 def questions(n: int) -> Iterator[Question]:
-    """So many prompts, made when it is their turn."""
+    """Yield `n` prompts, each made on demand."""
     for i in range(n):
         yield Question(1, i + 1, np.arange(i * SIZE, (i + 1) * SIZE), 1)
 
 
-def terms(concurrency: int = CONCURRENCY) -> JudgeSettings:
-    """What is asked, and how, as params.yaml has it."""
+def judge_settings(concurrency: int = CONCURRENCY) -> JudgeSettings:
+    """Return the judge's settings, as in params.yaml."""
     calls = CallSettings(0, 256, 6, 60.0, concurrency)
     prompt = read_prompt(Path("tasks/llm_select/criteria.txt"))
     return JudgeSettings(prompt, rationale=False, votes=1, max_candidate_chars=2000, calls=calls)
 
 
 async def judged(route: Route, folder: Path, work: Callable[[Judge], Awaitable[Any]]) -> Any:
-    """What comes of letting a judge work."""
+    """Return the result of `work` with a judge on `route`."""
     with closing(Journal(folder / "journal.sqlite", cap_usd=1e6)) as journal:
-        gateway = Gateway([route], terms().calls, journal)
+        gateway = Gateway([route], judge_settings().calls, journal)
         try:
-            return await work(Judge(gateway, [route], terms(), texts))
+            return await work(Judge(gateway, [route], judge_settings(), texts))
         finally:
-            await gateway.close()
+            await gateway.aclose()
 
 
 def rate(n: int = 1000, n_runs: int = 3) -> None:
-    """Calls a second, as a share of what the server's latency allows."""
+    """Measure calls per second, as a share of the rate that the server's latency allows."""
     load_litellm()
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.Process(target=serve, args=(theirs, LATENCY_S), daemon=True)
@@ -148,7 +148,7 @@ def rate(n: int = 1000, n_runs: int = 3) -> None:
 
 
 def journal(n: int = 20_000, n_resumed: int = 100_000) -> None:
-    """What it takes to book, keep and find answers."""
+    """Measure the time to reserve, keep and look up answers."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.sqlite"
         with closing(Journal(path, cap_usd=1e6)) as book:
@@ -181,22 +181,22 @@ async def _buy(book: Journal, numbers: range, concurrency: int) -> float:
 
 
 def fill(folder: Path, n: int) -> None:
-    """A journal that holds the answers to the first `n` questions."""
-    asked, route = terms(), route_to(9)
+    """Write a journal that holds the answers to the first `n` questions."""
+    settings, route = judge_settings(), route_to(9)
     names = (*Answer._fields, "created")
     insert = f"INSERT INTO answers ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
     rest = ("mine", "fake", ANSWER, "[3]", 900, 8, 1e-4, 0, "[]", "stop", "")
     with closing(connect(folder / "journal.sqlite")) as db:
         db.execute("BEGIN")
         for question in questions(n):
-            cascade = RouteCascade(JournalLookup(None), [route], asked)  # type: ignore[arg-type]
+            cascade = RouteCascade(JournalLookup(None), [route], settings)  # type: ignore[arg-type]
             key = cascade._request(route, texts(question.candidates), 1, 1).key
             db.execute(insert, (key, *rest))
         db.execute("COMMIT")
 
 
 def memory() -> None:
-    """Peak of a process that judges, for more and more prompts."""
+    """Measure the peak memory of a process that judges, for growing numbers of prompts."""
     print("| prompts | s | MiB before | MiB at most | KiB a prompt |\n|---|---|---|---|---|")
     context = multiprocessing.get_context("spawn")
     for n in (1_000, 10_000, 100_000):
@@ -216,14 +216,16 @@ def _remember(folder: Path, n: int) -> None:
     prompts = [np.arange(i * SIZE, (i + 1) * SIZE) for i in range(n)]
     clusters = np.zeros(n * SIZE, dtype=np.int32)
 
-    async def select(judge: Judge) -> None:  # its result would be written out by `signal`
+    async def select(judge: Judge) -> None:  # if it returned the result, `signal` would print it
         selections.append(await llm_select(prompts, clusters, plan, judge))
 
     selections: list[Selection] = []
     asyncio.run(judged(route_to(9), folder, select))
     took_s, peak = time.monotonic() - start_s, _peak_mib()
-    each = 1024 * (peak - before) / n
-    print(f"| {n:,} | {took_s:.0f} | {before:.0f} | {peak:.0f} | {each:.1f} |", flush=True)
+    kib_per_prompt = 1024 * (peak - before) / n
+    print(
+        f"| {n:,} | {took_s:.0f} | {before:.0f} | {peak:.0f} | {kib_per_prompt:.1f} |", flush=True
+    )
 
 
 def _peak_mib() -> float:

@@ -2,10 +2,11 @@
 
     python benchmarks/records.py POOL.jsonl.gz 1000000 --truth TRUTH.csv
 
-Record i depends on the seed and i alone, so that a million of them need no memory and a longer
-pool starts with the shorter one. Nine languages in six scripts; templates filled with words that
-are partly real and mostly made of syllables, the first ones far commoner than the last, as words
-are; most records are a question, a third has a passage, and one in two hundred is a long document.
+Record i depends on the seed and i alone, so a million of them need no memory, and a longer pool
+starts with the shorter one. There are nine languages in six scripts. Templates are filled with
+words that are partly real and mostly made of syllables; as in real texts, some words are far more
+common than others. Most records are a question, a third has a passage, and one in two hundred is a
+long document.
 """
 
 import argparse
@@ -34,15 +35,15 @@ UNSPACED = ("th",)  # a whole phrase counts as one word there: only a number mak
 
 
 class Language(NamedTuple):
-    """What a record of one language is made of.
+    """The parts from which records of one language are made.
 
     Attributes:
-        share: Of the pool.
-        gap: What stands between words.
+        share: Share of the pool.
+        gap: Separator of words.
         asks: Beginnings of an instruction.
-        ends: Ends of one; the first is the shortest.
-        fillers: What may be added without a change of meaning.
-        syllables: Of its made-up words.
+        ends: Ends of an instruction; the first is the shortest.
+        fillers: Words that can be added without changing the meaning.
+        syllables: Syllables of the made-up words.
     """
 
     share: float
@@ -63,9 +64,10 @@ class Record(NamedTuple):
     """One row of the pool, and the truth about it.
 
     Attributes:
-        kind: fresh, near (says what record `of` says) or decoy (looks alike, asks another thing).
-        of: The number of the fresh record that it was made from; its own if it is fresh.
-        similarity: Jaccard similarity to that one, the lesser of instruction and input.
+        kind: fresh, near (asks the same as record `of`) or decoy (looks alike, asks for something
+            else).
+        of: Number of the fresh record that it was made from; its own number if it is fresh.
+        similarity: Jaccard similarity to record `of`, the lower of instruction and input.
     """
 
     instruction: str
@@ -77,7 +79,7 @@ class Record(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a pool holds: shares of its records, and the least similarity of what is planted."""
+    """The shares of planted records in a pool, and the least similarity of near-duplicates."""
 
     seed: int = 0
     near: float = 0.1
@@ -86,7 +88,7 @@ class Plan(NamedTuple):
 
 
 def record(plan: Plan, number: int) -> Record:
-    """The record at place `number`, from 0."""
+    """Return the record at place `number`, from 0."""
     rng, kind = _start(plan, number)
     if kind == "fresh":
         return _fresh(rng)._replace(of=number)
@@ -99,7 +101,7 @@ def record(plan: Plan, number: int) -> Record:
 
 
 def overlap(a: Record, b: Record) -> float:
-    """The lesser Jaccard similarity of the two fields, by the shingles of dedupe."""
+    """Return the lower Jaccard similarity of the two fields, by the shingles of dedupe."""
     pairs = ((a.instruction, b.instruction), (a.input, b.input))
     return min(jaccard(*map(_pieces, pair)) for pair in pairs)
 
@@ -109,7 +111,7 @@ def _pieces(text: str) -> NDArray[np.uint64]:
 
 
 def _start(plan: Plan, number: int) -> tuple[Random, str]:
-    """The randomness of one record, and its kind; the first one is fresh."""
+    """Return the random generator of one record and its kind; the first record is fresh."""
     rng = Random(plan.seed << 40 | number)
     draw = rng.random()
     planted = number > 0 and draw < plan.near + plan.decoys
@@ -146,7 +148,7 @@ def _words(rng: Random, lang: str, n: int) -> list[str]:
 
 @cache
 def _vocabulary(lang: str) -> tuple[list[str], list[float]]:
-    """Distinct words, and their weights summed up: word number r has 1 / (r + 20)."""
+    """Return distinct words and their cumulative weights; word number r weighs 1 / (r + 20)."""
     rng, language = Random(lang), LANGUAGES[lang]
     n_syllables = (1, 3) if lang in SYLLABIC else (2, 4)
     words: dict[str, None] = {}
@@ -156,9 +158,9 @@ def _vocabulary(lang: str) -> tuple[list[str], list[float]]:
 
 
 def _near(rng: Random, original: Record, threshold: float) -> Record:
-    """Slips, and words added or left out, never both, as many as the similarity allows."""
+    """Make typos and either add or remove words, within the threshold of similarity."""
     spaces = original._replace(instruction=original.instruction.upper(), similarity=1.0)
-    found, edited = spaces, original
+    result, edited = spaces, original
     edit = rng.choice((_add, _leave_out))
     for _ in range(rng.randint(0, MAX_EDITS)):
         slips = rng.random() < 0.5 and LANGUAGES[original.lang].gap
@@ -167,12 +169,12 @@ def _near(rng: Random, original: Record, threshold: float) -> Record:
         if similarity < threshold:
             break
         if edited.instruction != original.instruction:
-            found = edited._replace(similarity=similarity)
-    return found
+            result = edited._replace(similarity=similarity)
+    return result
 
 
 def _decoy(rng: Random, original: Record) -> Record:
-    """Another number at its end, or one word of it exchanged for a quite different one."""
+    """Append another number, or exchange one word for a quite different one."""
     words = _split(original)
     places = [place for place, word in enumerate(words) if any(c.isalpha() for c in word)]
     if original.lang in UNSPACED or not places or rng.random() < 0.3:
@@ -203,7 +205,7 @@ def _leave_out(rng: Random, before: Record) -> Record:
 
 
 def _slip(rng: Random, before: Record) -> Record:
-    """A letter of a long word twice; before's own words if none is long."""
+    """Double a letter of a long word, if there is one."""
     words = _split(before)
     long = [p for p, w in enumerate(words) if len(w) > 6 and w.isalpha()]
     if long:
@@ -214,7 +216,7 @@ def _slip(rng: Random, before: Record) -> Record:
 
 
 def _split(of: Record) -> list[str]:
-    """The words that edits may touch: those of the instruction."""
+    """Return the words that edits may touch: those of the instruction."""
     return of.instruction.split(" ") if LANGUAGES[of.lang].gap else list(of.instruction)
 
 
@@ -239,13 +241,13 @@ def _records(plan: Plan, n: int) -> Iterator[Record]:
 
 
 def _opened(path: Path) -> IO[str]:
-    if path.suffix == ".gz":  # without the time, so that the bytes are the same again
+    if path.suffix == ".gz":  # without a time stamp, so that the bytes are always the same
         return TextIOWrapper(gzip.GzipFile(path, "wb", 3, mtime=0), encoding="utf-8")
     return path.open("w", encoding="utf-8")
 
 
 def main() -> None:
-    """Write what the arguments ask for."""
+    """Write the pool and its truth."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("pool", type=Path)
     arguments.add_argument("n", type=int)

@@ -1,12 +1,13 @@
-"""Seconds, peak memory and size of the report of a made-up pool, as large a page as there can be.
+"""Seconds, peak memory and size of the report of a made-up pool, for the largest possible page.
 
     python benchmarks/report.py 50000 3000
 
-Texts are long, in several scripts and full of what has to be escaped; thirteen methods have curves
-of sixteen measures at eight sizes.
+Texts are long, in several scripts and full of characters that must be escaped. Thirteen methods
+have curves of sixteen metrics at eight sizes.
 """
 
 import argparse
+import json
 import resource
 import tempfile
 import time
@@ -18,21 +19,18 @@ import pyarrow as pa
 
 from tasks.lib.core.records import record_id
 from tasks.lib.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED, PICKS, POOL, PROMPTS, SELECTED
+from tasks.lib.documents.clusters import Clusters
+from tasks.lib.documents.metrics import Metrics
+from tasks.lib.documents.usage import Usage
+from tasks.lib.documents.validation import ValidationResult
 from tasks.lib.similarity.corpus import Corpus
-from tasks.report.inputs import Evidence
+from tasks.report.inputs import ReportInputs
 from tasks.report.step import Report, report
 
 R = 14
 WORDS = [
-    "<script>",
-    "&amp;",
-    "naïve",
-    "指示を書く",
-    "напишите",
-    "🥨",
-    '"quoted"',
-    "an answer",
-    "\n",
+    *("<script>", "&amp;", "naïve", "指示を書く", "напишите"),
+    *("🥨", '"quoted"', "an answer", "\n"),
 ]
 MEASURES = (
     *("coverage_mean", "coverage_p95", "coverage_max", "facility_location"),
@@ -40,26 +38,27 @@ MEASURES = (
 )
 METHODS = ["llm_select", "random", *(f"method_{i}" for i in range(11))]
 SIZES = [2**i for i in range(8)]
+NO_ANSWERS: dict[str, Any] = {"ballots": [], "answers": []}
 
 
 def main() -> None:
-    """Make the evidence, then time the report alone."""
+    """Make the inputs, then time the report alone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("n_records", type=int)
     parser.add_argument("budget", type=int)
     given = parser.parse_args()
     with tempfile.NamedTemporaryFile() as receipt:
-        evidence = made_up(given.n_records, given.budget, Path(receipt.name))
+        inputs = made_up(given.n_records, given.budget, Path(receipt.name))
         start, start_cpu = time.monotonic(), time.process_time()
-        page = report(evidence, Report(max_points=5000, n_prompts=4, n_examples=3), seed=0)
+        page = report(inputs, Report(max_points=5000, n_prompts=4, n_examples=3), seed=0)
     seconds, cpu = time.monotonic() - start, time.process_time() - start_cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     size = len(page.encode()) / 1e6
     print(f"{size:.2f} MB, {cpu:.1f} s of CPU, {seconds:.1f} s, peak {peak:.0f} MB")
 
 
-def made_up(n: int, budget: int, receipt: Path) -> Evidence:
-    """A run on `n` records with vectors around as many centres as there are prompts."""
+def made_up(n: int, budget: int, receipt: Path) -> ReportInputs:
+    """Return a run on `n` records, whose vectors have one centre per prompt."""
     rng = np.random.default_rng(0)
     texts = [f"{i} " + " ".join(rng.choice(WORDS, 120)) for i in range(n)]
     ids = [record_id(text, "") for text in texts]
@@ -75,73 +74,79 @@ def made_up(n: int, budget: int, receipt: Path) -> Evidence:
         | {"round": 1, "rank": 1, "votes": 1, "method": "llm", "route": "made", "model": "made"}
         for i in chosen.tolist()
     ]
-    reason = '"reason": "It is the clearest.", "round": 1, "model": "made", "set_aside": {}'
-    receipt.write_text("".join(f'{{"id": "{p["id"]}", {reason}}}\n' for p in picks))
+    rest = {"reason": "It is the clearest.", "rivals": [], "set_aside": {}, **NO_ANSWERS}
+    lines = [{**pick, **rest} for pick in picks]
+    for line in lines:
+        del line["cluster"]
+    receipt.write_text("".join(json.dumps(line) + "\n" for line in lines))
     lost = {"reason": "near", "of_id": ids[0], "similarity": 0.9}
-    return Evidence(
+    return ReportInputs(
         corpus=Corpus(ids, texts, [None] * n, ["{}"] * n, vectors.astype(np.float32)),
         pool=pa.Table.from_pylist(pool, POOL),
         dropped=pa.Table.from_pylist(
             [{"line": 1, "reason": "nul", "detail": texts[0]}], INGEST_DROPPED
         ),
-        duplicates=pa.Table.from_pylist(
-            [{"id": each, **lost} for each in ids[1:9]], DEDUPE_DROPPED
-        ),
+        duplicates=pa.Table.from_pylist([{"id": id_, **lost} for id_ in ids[1:9]], DEDUPE_DROPPED),
         prompts=pa.table({"id": ids, **places}).select(PROMPTS.names).cast(PROMPTS),
-        shown=np.arange(n),
+        prompt_rows=np.arange(n),
         picks=pa.Table.from_pylist(picks, PICKS),
         selected=pa.Table.from_pylist(
             [pool[i] | p for i, p in zip(chosen, picks, strict=True)], SELECTED
         ),
         rows=chosen,
-        receipt=receipt,
+        receipts=receipt,
         others={name: rng.permutation(n)[:budget] for name in METHODS[1:]},
-        clusters={"n_records": n, "n_prompts": n // R, "n_clusters": n // R}
-        | {"solver": "balanced", "solver_reason": "made up"},
-        usage=_usage(n, budget),
-        metrics=_metrics(budget),
-        verdict={
-            "funnel": {"rows": n, "pool": n, "unique": n, "selected": budget} | LOSSES,
-            "expectations": [],
-        },
+        clusters=Clusters.model_validate(_clusters(n)),
+        usage=Usage.model_validate(_usage(n, budget)),
+        metrics=Metrics.model_validate(_metrics(budget)),
+        validation=ValidationResult.model_validate(_validation(n, budget)),
         params={"llm_select.take": "first"},
         hashes={},
     )
 
 
-LOSSES = {"excluded": 0, "faulty": 0, "repeated": 0, "duplicates": 0}
+def _clusters(n: int) -> dict[str, Any]:
+    return {
+        **{"mode": "across", "solver": "balanced", "solver_reason": "made up", "seed": 0},
+        **{"n_records": n, "n_prompts": n // R, "n_clusters": R, "candidates_per_prompt": R},
+        **{"inertia": 1.0, "cluster_sizes": [n // R] * R},
+    }
 
 
 def _usage(n: int, budget: int) -> dict[str, Any]:
-    slots = {"is_shuffled": True, "n_prompts": n // R, "p_value": 0.5, "position_bias": 0.1}
-    slots |= {
-        "observed": [n // R**2] * R,
-        "expected": [n / R**2] * R,
-        "position_bias_by_chance": 0.1,
+    slots = {
+        **{"is_shuffled": True, "n_prompts": n // R, "position_bias": 0.1},
+        **{"observed": [n // R**2] * R, "expected": [n / R**2] * R},
+        **{"position_bias_by_chance": 0.1, "chi_square": 1.0, "df": R - 1, "p_value": 0.5},
     }
     return {
         **{"route": "made", "model": "made", "budget": budget, "selected": budget, "partial": None},
         **{"calls": n // R, "prompt_tokens": n, "completion_tokens": n, "usd": 1.0},
-        **{"n_unknown_usage": 0, "fallback_routes": [], "answers": {}, "dropped_params": {}},
-        **{
-            "methods": {"rubric": 0},
-            "set_aside": {},
-            "attention_checks": {},
-            "rounds": [],
-            "slots": slots,
-        },
-        "agreement": {"n_prompts": 0},
+        **{"n_unknown_usage": 0, "fallback_routes": [], "answers": {}, "answers_digest": "0" * 64},
+        **{"dropped_params": {}, "methods": {"rubric": 0}, "set_aside": {}, "rounds": []},
+        **{"attention_checks_planned": 0, "attention_checks": {}, "slots": slots},
+        "agreement": {"n_prompts": 0, "same_first": None, "by_chance": None, "kappa": None},
+    }
+
+
+def _validation(n: int, budget: int) -> dict[str, Any]:
+    losses = dict.fromkeys(("excluded", "faulty", "repeated", "duplicates"), 0)
+    kept = {"rows": n, "pool": n, "unique": n, "selected": budget, "prompts": n // R}
+    return {
+        **{"success": True, "partial": None, "dropped": {}, "expectations": []},
+        "funnel": losses | kept,
     }
 
 
 def _metrics(budget: int) -> dict[str, Any]:
     figure = {"value": 0.123456, "interval": [0.112345, 0.134567], "p_random": 0.5}
     space = dict.fromkeys(MEASURES, figure)
-    entry = {"n_records": budget, "n_seeds": 1, "words": space, "vectors": space}
+    cost = {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "usd": 0}
+    entry = {"n_records": budget, "n_seeds": 1, "text": {}, "words": space, "vectors": space}
     line = [[0.123456, 0.112345, 0.134567]] * len(SIZES)
     lines = {f"{space}.{name}": line for space in ("words", "vectors") for name in MEASURES}
     return {
-        "methods": {name: entry | {"cost": {"calls": 0, "usd": 0}} for name in METHODS},
+        "methods": {name: entry | {"cost": cost} for name in METHODS},
         "overlap": {"methods": [], "jaccard": []},
         "lower_is_better": MEASURES[:3],
         "higher_is_better": MEASURES[3:],

@@ -1,10 +1,10 @@
-"""What the offline rubric can and cannot do, on real pools.
+"""The strengths and limits of the offline rubric, on real pools.
 
     python benchmarks/rubric.py
 
-Reads ../shared/data beside the project, which does not come with it. Two questions: do records
-that published selectors kept have higher ratings (AUC, beside length and chance), and is planted
-junk ever preferred to real instructions.
+It reads ../shared/data, which is not part of the project. It answers two questions. Do records that
+published selectors kept have higher ratings (AUC, compared with length and chance)? Is planted junk
+ever preferred to real instructions?
 """
 
 import gzip
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def published(records: list[dict[str, Any]], which: str = "all") -> None:
-    """How the flags of published selectors relate to ratings, criterion by criterion."""
+    """Print how the flags of published selectors relate to ratings, criterion by criterion."""
     texts = [record_text(row["instruction"], row["input"]) for row in records]
     ratings = [rate(text) for text in texts]
     measures = {
@@ -78,7 +78,7 @@ def published(records: list[dict[str, Any]], which: str = "all") -> None:
 
 
 def planted(pools: dict[str, list[str]]) -> None:
-    """How often planted junk is preferred to real instructions."""
+    """Print how often planted junk is preferred to real instructions."""
     print(
         f"\nPrompts of {SIZE} in which the junk is picked, {N_PROMPTS:,} for each line and pool\n"
     )
@@ -92,7 +92,7 @@ def planted(pools: dict[str, list[str]]) -> None:
 
 
 def _auc(values: Floats, is_kept: NDArray[np.bool_]) -> str:
-    """The chance that one that is kept has a higher value than one that is not, ties half.
+    """Return the chance that a kept record has a higher value than another; ties count half.
 
     DeLong, DeLong & Clarke-Pearson (1988), by ranks as Sun & Xu (2014) do.
     """
@@ -121,7 +121,7 @@ def _attention_check(kind: CheckKind) -> Junk:
 
 
 def _scrambled(texts: list[str], seed: int) -> tuple[list[str], int]:
-    """A text whose words keep their length and signs, but not the order of their letters."""
+    """Shuffle the letters of each word in one random text."""
     draw = random.Random(seed)
     i = draw.randrange(len(texts))
     words = ["".join(draw.sample(word, len(word))) for word in texts[i].split()]
@@ -140,7 +140,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _texts(records: list[dict[str, Any]]) -> list[str]:
-    """Distinct texts, in code point order."""
+    """Return the distinct texts, in code point order."""
     return sorted({record_text(row["instruction"], row["input"]) for row in records})
 
 

@@ -1,12 +1,12 @@
-"""Seconds and peak memory of every stage on a pool, and what a second run with no change costs.
+"""Seconds and peak memory of every stage on a pool, and the cost of a second run with no change.
 
     python benchmarks/stages.py ../shared/data/dolly_15k.jsonl.gz --exclude is_selectllm_test=true
     python benchmarks/stages.py POOL.jsonl.gz --made-up-vectors --budget 10000
     python benchmarks/stages.py --done WORKSPACE    (the second part alone, where all is up to date)
 
-Works in a fresh copy of the workspace, so that nothing is cached and nothing of yours changes.
-With made-up vectors the stages around embed are measured at sizes that would take it hours: unit
-vectors around a thousand directions are written in its place, and no second run is made.
+It works in a fresh copy of the workspace, so nothing is cached and none of your files changes. With
+made-up vectors, the other stages can be measured at sizes for which embed would take hours: unit
+vectors around a thousand directions are written instead, and there is no second run.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def copy_workspace(root: Path) -> None:
-    """A Git and DVC repository at `root` with the project's graph, nothing run yet."""
+    """Create a Git and DVC repository at `root` with the project's graph, nothing run yet."""
     for part in PARTS:
         target = root / part
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def copy_workspace(root: Path) -> None:
 
 
 def first_run(root: Path, made_up_vectors: bool, until: str) -> None:
-    """Each step once, as DVC starts it, in a process of its own."""
+    """Run each step once, as DVC does, in a process of its own."""
     print("| stage | seconds | CPU s | peak memory, MB |\n|---|---|---|---|", flush=True)
     total_s = total_cpu_s = 0.0
     for stage in read_graph(root).stages:
@@ -91,10 +91,10 @@ def first_run(root: Path, made_up_vectors: bool, until: str) -> None:
         step = subprocess.Popen(
             [sys.executable, "-m", f"tasks.{stage.name}"], cwd=root, stderr=subprocess.PIPE
         )
-        told = step.stderr.read().decode() if step.stderr else ""
+        errors = step.stderr.read().decode() if step.stderr else ""
         _, status, usage = os.wait4(step.pid, 0)
         if status:
-            sys.exit(told)
+            sys.exit(errors)
         seconds, cpu_s = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
         print(f"| {stage.name} | {seconds:.1f} | {cpu_s:.1f} | {usage.ru_maxrss / 1024:.0f} |")
         sys.stdout.flush()
@@ -105,7 +105,7 @@ def first_run(root: Path, made_up_vectors: bool, until: str) -> None:
 
 
 def made_up(n: int) -> Iterator[Vectors]:
-    """In place of embed's: float32 unit vectors around 1000 centres, n in all, block by block."""
+    """Yield n float32 unit vectors around 1000 centres, block by block."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((N_CENTRES, N_DIMS), dtype=np.float32)
     for start in range(0, n, AT_ONCE):
@@ -115,7 +115,7 @@ def made_up(n: int) -> Iterator[Vectors]:
 
 
 def second_run(root: Path) -> None:
-    """With everything up to date: DVC alone, and the flow beside a flow that does nothing."""
+    """Time DVC alone, an empty flow and our flow, with everything up to date."""
     env = dict(QUIET) | dvc.environment()
     env["PREFECT_HOME"] = str(root / ".selectllm" / "prefect")
     nothing = "from prefect import flow; flow(lambda: None, name='nothing')()"

@@ -1,7 +1,6 @@
 """Rows classified as ingest does, in one call."""
 
-from tasks.ingest.classify import KeptRow, classify_rows
-from tasks.ingest.params import Ingest
+from tasks.ingest.classify import Ingest, KeptRow, classify_rows
 
 SECTION = {
     "source": "pool.jsonl",

@@ -1,4 +1,4 @@
-"""Pools of made-up records for methods to choose from."""
+"""Made-up vectors, and pools of made-up records for methods to select from."""
 
 import numpy as np
 
@@ -8,9 +8,22 @@ from tasks.baseline.registry import BaselinePool
 from tasks.lib.prompts.geometry import Geometry, Mode
 
 
-def unit_vectors(n, seed=0, d=6):
-    vectors = np.random.default_rng(seed).standard_normal((n, d))
+def unit_vectors(n, seed=0, d=8, n_blobs=0, noise=0.3):
+    """Return random directions, or blobs around random directions."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((n, d))
+    if n_blobs:
+        vectors = noise * vectors + rng.standard_normal((n_blobs, d))[rng.integers(n_blobs, size=n)]
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def uneven_blobs(n, seed=0, d=8, n_blobs=5):
+    """Return points around centres that attract very different numbers of them."""
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.full(n_blobs, 0.5))
+    centres = rng.standard_normal((n_blobs, d)) * 2
+    points = centres[rng.choice(n_blobs, n, p=shares)] + rng.standard_normal((n, d))
+    return points.astype(np.float32)
 
 
 def on_circle(*degrees):

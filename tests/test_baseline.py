@@ -1,8 +1,6 @@
 """The step baseline: every method selects as many records, from the run's own prompts."""
 
-import json
 import logging
-import shutil
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +19,7 @@ from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.gateway import local_server as local
 from tests.pools import pool_of, unit_vectors
+from tests.workspaces import StepWorkspace
 
 ROOT = Path(__file__).parents[1]
 SECTION = {
@@ -39,34 +38,28 @@ OFFLINE = {"offline": {"model": "offline/rubric", "schema": "never"}}
 
 @pytest.fixture
 def workspace(tmp_path):
-    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    space = StepWorkspace(tmp_path)
     ids = [f"{i:016x}" for i in range(24)]
     rows = [
         {"id": id_, "instruction": f"Explain {i} things.", "input": "", "output": None,
          "source": f"pool:{i}", "extra": "{}"}
         for i, id_ in enumerate(ids)
     ]  # fmt: skip
-    for name in ("ingest", "dedupe", "embed", "cluster"):
-        (tmp_path / "data" / name).mkdir(parents=True)
-    write_table(tmp_path / "data/ingest/pool.parquet", rows, POOL)
-    write_table(tmp_path / "data/dedupe/unique.parquet", [{"id": id_} for id_ in ids], UNIQUE)
-    np.save(tmp_path / "data/embed/vectors.npy", unit_vectors(24))
-    shown = [
+    space.write("ingest/pool.parquet", rows, POOL)
+    space.write("dedupe/unique.parquet", [{"id": id_} for id_ in ids], UNIQUE)
+    np.save(space.file("embed/vectors.npy"), unit_vectors(24))
+    candidates = [
         {"prompt": i // 6 + 1, "slot": i % 6 + 1, "id": id_, "cluster": i // 6 + 1}
         for i, id_ in enumerate(ids)
     ]
-    write_table(tmp_path / "data/cluster/prompts.parquet", shown, PROMPTS)
-    clusters = {"candidates_per_prompt": 6, "mode": "within"}
-    (tmp_path / "data/cluster/clusters.json").write_text(json.dumps(clusters))
+    space.write("cluster/prompts.parquet", candidates, PROMPTS)
+    space.write_json("cluster/clusters.json", {"candidates_per_prompt": 6, "mode": "within"})
     return tmp_path
 
 
 def run(workspace, budget=8, **changes):
-    section = json.dumps({**SECTION, **changes})
-    (workspace / "params.yaml").write_text(
-        f"seed: 0\nbaseline: {section}\nllm_select: {{budget: {budget}}}\n"
-        f"models: {json.dumps(OFFLINE)}\n"
-    )
+    sections = {"baseline": SECTION | changes, "llm_select": {"budget": budget}}
+    StepWorkspace(workspace).update(seed=0, models=OFFLINE, **sections)
     Stage("baseline", workspace).run(work)
     return read_table(workspace / "data/baseline/selections.parquet", SELECTIONS)
 
@@ -104,7 +97,6 @@ def test_a_method_named_twice_runs_once(workspace):
 def test_methods_by_perplexity_select_by_the_stored_responses(workspace, monkeypatch):
     monkeypatch.delenv("DVC_ROOT", raising=False)
     model = ResponseModel(SECTION["response_tokens"])
-    shutil.copy(ROOT / "params.yaml", workspace)
     with closing(ResponseStore(Stage("baseline", workspace))) as store:
         for i in range(24):  # the later, the surer
             key = model.key(f"Explain {i} things.", LIKELIEST)
@@ -129,8 +121,8 @@ def test_each_methods_time_is_logged(workspace, caplog):
 
 def test_methods_come_in_the_order_of_the_params():
     params = Baseline.model_validate(SECTION | {"methods": ["longest", "random", "longest"]})
-    found = baseline(pool_of(unit_vectors(5)), params, 2, 0)
-    assert [method for method, _ in found] == [MethodName.LONGEST, MethodName.RANDOM]
+    by_method = baseline(pool_of(unit_vectors(5)), params, 2, 0)
+    assert [method for method, _ in by_method] == [MethodName.LONGEST, MethodName.RANDOM]
 
 
 # Faults of a user
@@ -174,7 +166,9 @@ def test_a_method_that_needs_the_local_model_is_refused_at_once_where_that_is_mi
     section = SECTION | {"methods": ["random", "openness"]}
     values = {"seed": 0, "baseline": section, "models": OFFLINE}
     monkeypatch.setattr(local, "PACKAGES", ("no_such_package",))
-    with pytest.raises(ParamError, match="there is no no_such_package") as caught:
+    with pytest.raises(
+        ParamError, match="the local model is not installed: no_such_package missing"
+    ) as caught:
         check(values)
     assert caught.value.where == "params.yaml: baseline.methods: openness"
     assert caught.value.fix == "Run: pip install 'selectllm[local]', or leave it out."

@@ -28,9 +28,9 @@ def test_each_selection_is_as_many_distinct_records_as_the_budget(method, data):
     n_distinct = data.draw(st.integers(1, n))  # equal vectors are where a method may run short
     modes = (Mode.WITHIN,) if method in IN_PROMPTS else ()  # they take most of the time
     pool = pool_of(unit_vectors(n)[np.arange(n) % n_distinct], modes=modes)
-    found = list(selections(method, pool, budget, seed=1, n_seeds=2))
-    assert len(found) == (2 if method in RANDOM else 1)
-    for selection in found:
+    selected = list(selections(method, pool, budget, seed=1, n_seeds=2))
+    assert len(selected) == (2 if method in RANDOM else 1)
+    for selection in selected:
         assert len(selection.rows) == len(set(selection.rows.tolist())) == budget
         assert set(selection.rows.tolist()) <= set(range(n))
 
@@ -166,10 +166,10 @@ def test_methods_by_a_score_take_the_end_that_their_name_says():
             Score.RATING: np.array([4.0, 4.5, np.nan, 3.0, 5.0]),
         }
     )
-    found = {method: next(selections(method, pool, 2, 0, 1)).rows.tolist() for method in SCORED}
-    assert sorted(found.pop(MethodName.PERPLEXITY_MID)) == [0, 4]
-    assert sorted(found.pop(MethodName.ALPAGASUS_THRESHOLD)) == [1, 4]
-    assert found == {
+    rows = {method: next(selections(method, pool, 2, 0, 1)).rows.tolist() for method in SCORED}
+    assert sorted(rows.pop(MethodName.PERPLEXITY_MID)) == [0, 4]
+    assert sorted(rows.pop(MethodName.ALPAGASUS_THRESHOLD)) == [1, 4]
+    assert rows == {
         MethodName.PERPLEXITY_LOW: [2, 0],
         MethodName.PERPLEXITY_HIGH: [1, 4],
         MethodName.OPENNESS: [3, 4],
@@ -204,15 +204,3 @@ def test_regrouping_puts_each_record_in_one_prompt(mode):
     prompts = in_prompts.regroup(unit_vectors(23), ["a"] * 23, Geometry(5, 5), mode, seed=0)
     assert sorted(np.concatenate(prompts).tolist()) == list(range(23))
     assert sorted(map(len, prompts)) == [4, 4, 5, 5, 5]
-
-
-def test_within_prompts_hold_similar_records_and_across_prompts_different_ones():
-    vectors = np.concatenate([on_circle(*(np.arange(4) + start)) for start in (0, 90, 180, 270)])
-    clusters = {
-        mode: [
-            len(set((p // 4).tolist()))
-            for p in in_prompts.regroup(vectors, ["a"] * len(vectors), Geometry(4, 4), mode, 0)
-        ]
-        for mode in (Mode.WITHIN, Mode.ACROSS)
-    }
-    assert clusters == {Mode.WITHIN: [1] * 4, Mode.ACROSS: [4] * 4}

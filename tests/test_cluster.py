@@ -1,7 +1,6 @@
 import itertools
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,10 @@ from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.params import load_seed, read_params
 from tasks.lib.core.schemas import POOL, PROMPTS, UNIQUE
 from tasks.lib.core.stage import Stage
-from tasks.lib.core.tables import read_table, write_table
+from tasks.lib.core.tables import read_table
 from tasks.lib.prompts.compose import Mode
+from tests.pools import unit_vectors
+from tests.workspaces import StepWorkspace
 
 ROOT = Path(__file__).parents[1]
 SECTION = {
@@ -31,11 +32,6 @@ each_mode = pytest.mark.parametrize("mode", Mode)
 
 def params(**changes):
     return Cluster.model_validate({**SECTION, **changes})
-
-
-def unit_vectors(n, seed=0, d=8):
-    vectors = np.random.default_rng(seed).standard_normal((n, d))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 # Prompts
@@ -56,9 +52,9 @@ def test_every_record_is_in_one_prompt_and_sizes_differ_by_at_most_one(mode, n, 
     assert max(map(len, prompts)) <= min(min(map(len, prompts)) + 1, size)
     clusters = [list(partition.labels[prompt]) for prompt in prompts]
     if mode is Mode.WITHIN:
-        assert [set(found) for found in clusters] == [{c} for c in range(len(prompts))]
+        assert [set(labels) for labels in clusters] == [{c} for c in range(len(prompts))]
     else:
-        assert all(len(set(found)) == len(found) for found in clusters)
+        assert all(len(set(labels)) == len(labels) for labels in clusters)
 
 
 @each_mode
@@ -100,32 +96,24 @@ def test_the_same_seed_gives_the_same_prompts_and_another_one_other_prompts(mode
 # The step
 
 
-@pytest.fixture
-def workspace(tmp_path):
-    shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    for name in ("ingest", "dedupe", "embed"):
-        (tmp_path / "data" / name).mkdir(parents=True)
-    return tmp_path
-
-
 def run(root, vectors, n_ids=None, seed=0, **changes):
-    """The rows of prompts.parquet and what clusters.json says."""
-    ids = [{"id": f"{row:016x}"} for row in range(len(vectors) if n_ids is None else n_ids)]
+    """Run the step; return the rows of prompts.parquet and the content of clusters.json."""
+    space = StepWorkspace(root)
+    ids = [{"id": f"{i:016x}"} for i in range(len(vectors) if n_ids is None else n_ids)]
     same = {"instruction": "Do it.", "input": "", "output": None, "source": "p:1", "extra": "{}"}
-    write_table(root / "data/ingest/pool.parquet", [one | same for one in ids], POOL)
-    write_table(root / "data/dedupe/unique.parquet", ids, UNIQUE)
-    np.save(root / "data/embed/vectors.npy", vectors)
-    # JSON is YAML, and so a params file.
-    (root / "params.yaml").write_text(json.dumps({"seed": seed, "cluster": SECTION | changes}))
+    space.write("ingest/pool.parquet", [row | same for row in ids], POOL)
+    space.write("dedupe/unique.parquet", ids, UNIQUE)
+    np.save(space.file("embed/vectors.npy"), vectors)
+    space.update(seed=seed, cluster=SECTION | changes)
     Stage("cluster", root).run(work)
     rows = read_table(root / "data/cluster/prompts.parquet", PROMPTS).to_pylist()
     return rows, json.loads((root / "data/cluster/clusters.json").read_text())
 
 
 @each_mode
-def test_the_table_numbers_prompts_slots_and_clusters_from_one_in_order(workspace, mode):
+def test_the_table_numbers_prompts_slots_and_clusters_from_one_in_order(tmp_path, mode):
     vectors = unit_vectors(31)
-    rows, _ = run(workspace, vectors, mode=mode.value, candidates_per_prompt=7)
+    rows, _ = run(tmp_path, vectors, mode=mode.value, candidates_per_prompt=7)
     places = [(row["prompt"], row["slot"]) for row in rows]
     sizes = [7, 6, 6, 6, 6]
     assert places == [(p, s) for p, size in enumerate(sizes, 1) for s in range(1, size + 1)]
@@ -158,10 +146,10 @@ QUICK = "and up to 40,000 k-means-constrained is quick"
     ],
 )
 def test_the_summary_says_what_was_made_and_how(  # noqa: PLR0917
-    workspace, mode, wanted, solver, n_clusters, reason, caplog
+    tmp_path, mode, wanted, solver, n_clusters, reason, caplog
 ):
     caplog.set_level("INFO", "selectllm")
-    rows, summary = run(workspace, unit_vectors(40), seed=5, mode=mode, solver=wanted)
+    rows, summary = run(tmp_path, unit_vectors(40), seed=5, mode=mode, solver=wanted)
     assert f"by {solver}: {reason}" in caplog.text
     in_clusters = [row["cluster"] for row in rows]
     inertia = summary.pop("inertia")
@@ -181,19 +169,19 @@ def test_the_summary_says_what_was_made_and_how(  # noqa: PLR0917
 
 
 @each_mode
-def test_a_given_number_of_prompts_is_in_the_summary_with_the_size_that_follows(workspace, mode):
+def test_a_given_number_of_prompts_is_in_the_summary_with_the_size_that_follows(tmp_path, mode):
     given = {"mode": mode.value, "candidates_per_prompt": None, "n_prompts": 9}
-    rows, summary = run(workspace, unit_vectors(40), **given)
+    rows, summary = run(tmp_path, unit_vectors(40), **given)
     assert {row["prompt"] for row in rows} == set(range(1, 10))
     assert (summary["n_prompts"], summary["candidates_per_prompt"]) == (9, 5)
     assert summary["n_clusters"] == (9 if mode is Mode.WITHIN else 5)
 
 
 @each_mode
-def test_outputs_are_the_same_bytes_each_time(workspace, mode):
+def test_outputs_are_the_same_bytes_each_time(tmp_path, mode):
     def files():
-        run(workspace, unit_vectors(40), mode=mode.value)
-        return [path.read_bytes() for path in sorted((workspace / "data/cluster").iterdir())]
+        run(tmp_path, unit_vectors(40), mode=mode.value)
+        return [path.read_bytes() for path in sorted((tmp_path / "data/cluster").iterdir())]
 
     assert files() == files()
 
@@ -201,9 +189,9 @@ def test_outputs_are_the_same_bytes_each_time(workspace, mode):
 # Faults of a user
 
 
-def test_vectors_of_another_number_of_records_are_refused(workspace):
+def test_vectors_of_another_number_of_records_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"vectors of 9 records, found float32 of shape \(8, 8\)"):
-        run(workspace, unit_vectors(8), n_ids=9)
+        run(tmp_path, unit_vectors(8), n_ids=9)
 
 
 @pytest.mark.parametrize("vectors", [np.zeros((3, 2)), np.zeros(3, np.float32)])
@@ -234,47 +222,47 @@ def test_a_value_that_is_not_finite_is_refused_by_the_id_of_its_record(
 
 
 @pytest.mark.parametrize("mode", ["within", "across"])
-def test_too_little_memory_is_refused_before_a_start_and_says_how_much_is_needed(workspace, mode):
+def test_too_little_memory_is_refused_before_a_start_and_says_how_much_is_needed(tmp_path, mode):
     with pytest.raises(ParamError, match=r"need (\d+) MB, not 1") as caught:
-        run(workspace, unit_vectors(20_000, d=2), mode=mode, max_memory_mb=1)
+        run(tmp_path, unit_vectors(20_000, d=2), mode=mode, max_memory_mb=1)
     needed = int(re.search(r"need (\d+) MB", str(caught.value))[1])
     assert caught.value.fix == f"Set it to {needed} or more."
-    run(workspace, unit_vectors(20_000, d=2), mode=mode, max_memory_mb=needed)
+    run(tmp_path, unit_vectors(20_000, d=2), mode=mode, max_memory_mb=needed)
 
 
-def test_a_number_of_prompts_above_half_the_records_is_refused(workspace):
+def test_a_number_of_prompts_above_half_the_records_is_refused(tmp_path):
     with pytest.raises(ParamError, match=r"n_prompts is 9, .* of the 17 records\n.* from 1 to 8"):
-        run(workspace, unit_vectors(17), candidates_per_prompt=None, n_prompts=9)
+        run(tmp_path, unit_vectors(17), candidates_per_prompt=None, n_prompts=9)
 
 
-def test_where_k_means_constrained_needs_too_much_memory_the_fix_names_both_ways(workspace):
+def test_where_k_means_constrained_needs_too_much_memory_the_fix_names_both_ways(tmp_path):
     vectors = unit_vectors(3000, d=2)
     with pytest.raises(
         ParamError, match=r"3000 records in 215 clusters need 97 MB, not 60"
     ) as caught:
-        run(workspace, vectors, solver="k_means_constrained", max_memory_mb=60)
+        run(tmp_path, vectors, solver="k_means_constrained", max_memory_mb=60)
     assert caught.value.where.endswith("cluster.max_memory_mb")
     match = re.fullmatch(
         r"Set it to 97 or more, or cluster.solver to balanced, which needs (\d+)\.",
         caught.value.fix,
     )
-    run(workspace, vectors, solver="balanced", max_memory_mb=int(match[1]))
+    run(tmp_path, vectors, solver="balanced", max_memory_mb=int(match[1]))
 
 
 @pytest.mark.parametrize(("n", "is_slow"), [(742, False), (743, True)])
 def test_a_slow_solver_that_was_asked_for_runs_and_what_it_costs_is_logged(
-    workspace, n, is_slow, caplog
+    tmp_path, n, is_slow, caplog
 ):
-    _, summary = run(workspace, unit_vectors(n, d=2), solver="k_means_constrained")
+    _, summary = run(tmp_path, unit_vectors(n, d=2), solver="k_means_constrained")
     assert summary["solver"] == "k_means_constrained"
     message = "k-means-constrained may take 1 s of processor time and"
     assert (message in caplog.text) is is_slow
     assert ("MB for 743 records in 54 clusters" in caplog.text) is is_slow
 
 
-def test_an_empty_pool_is_refused(workspace):
+def test_an_empty_pool_is_refused(tmp_path):
     with pytest.raises(DataError, match="no unique record"):
-        run(workspace, unit_vectors(0))
+        run(tmp_path, unit_vectors(0))
 
 
 @pytest.mark.parametrize(

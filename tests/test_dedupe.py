@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import subprocess
 import sys
 from itertools import groupby
@@ -23,10 +22,11 @@ from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.schemas import DEDUPE_DROPPED, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
-from tasks.lib.core.tables import read_table, write_table
+from tasks.lib.core.tables import read_table
 from tasks.lib.executor import Executor
 from tasks.lib.text.shingles import DENSE, jaccard, normalise, shingles
 from tasks.lib.text.word_changes import WordsAndNumbers
+from tests.workspaces import StepWorkspace
 
 PROJECT = Path(__file__).parent.parent
 PARAMS = Dedupe(near_threshold=0.8, n_permutations=128)
@@ -109,7 +109,7 @@ def test_the_same_text_is_identical_however_it_is_split_into_instruction_and_inp
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         (
             "What is the difference between a moth and a butterfly?",
@@ -138,15 +138,15 @@ def test_the_same_text_is_identical_however_it_is_split_into_instruction_and_inp
         ),
     ],
 )
-def test_a_typo_or_an_added_word_is_near(one, other):
-    kept, dropped = deduped(one, other)
+def test_a_typo_or_an_added_word_is_near(first, second):
+    kept, dropped = deduped(first, second)
     assert kept == ["r0"]
     assert [(d.reason, d.of_id) for d in dropped] == [(DedupeDrop.NEAR, "r0")]
-    assert dropped[0].similarity == overlap(one, other)
+    assert dropped[0].similarity == overlap(first, second)
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         ("What is the capital of France?", "What is the capital of Spain?"),
         ("What is 2+2?", "What is 2+3?"),
@@ -155,12 +155,12 @@ def test_a_typo_or_an_added_word_is_near(one, other):
         ("เมืองหลวงของฝรั่งเศสคืออะไร", "เมืองหลวงของสเปนคืออะไร"),
     ],
 )
-def test_short_texts_that_differ_in_a_word_or_a_number_are_both_kept(one, other):
-    assert deduped(one, other).dropped == []
+def test_short_texts_that_differ_in_a_word_or_a_number_are_both_kept(first, second):
+    assert deduped(first, second).dropped == []
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         (
             "List all ten episodes of the first season in broadcast order, with a word on each.",
@@ -180,16 +180,16 @@ def test_short_texts_that_differ_in_a_word_or_a_number_are_both_kept(one, other)
         ),
     ],
 )
-def test_long_texts_with_an_exchanged_word_or_number_are_both_kept(one, other):
-    assert similarity(one, other) >= 0.6
-    assert deduped(one, other, threshold=0.6).dropped == []
+def test_long_texts_with_an_exchanged_word_or_number_are_both_kept(first, second):
+    assert similarity(first, second) >= 0.6
+    assert deduped(first, second, threshold=0.6).dropped == []
 
 
 def test_two_questions_about_one_passage_are_both_kept():
-    one, other = ("Who came back?", PASSAGE), ("What was done to the harbour?", PASSAGE)
-    assert similarity(" ".join(one), " ".join(other)) > 0.8
-    assert deduped(one, other).dropped == []
-    assert deduped(one, ("Who came back", PASSAGE + " It rained.")).kept == ["r0"]
+    first, second = ("Who came back?", PASSAGE), ("What was done to the harbour?", PASSAGE)
+    assert similarity(" ".join(first), " ".join(second)) > 0.8
+    assert deduped(first, second).dropped == []
+    assert deduped(first, ("Who came back", PASSAGE + " It rained.")).kept == ["r0"]
 
 
 def test_one_question_about_two_passages_is_kept_twice():
@@ -340,7 +340,7 @@ def test_bands_fit_the_signature_for_every_setting(threshold, n_permutations):
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "agree"),
+    ("first", "second", "agree"),
     [
         ("a pound of bricks", "two pounds of the bricks", False),
         ("a pound of bricks", "a ton of bricks", False),
@@ -362,9 +362,9 @@ def test_bands_fit_the_signature_for_every_setting(threshold, n_permutations):
         ("", "", True),
     ],
 )
-def test_an_exchanged_word_differs_from_an_added_word_and_from_a_typo(one, other, agree):
-    assert WordsAndNumbers.of(one).agree_with(WordsAndNumbers.of(other)) is agree
-    assert WordsAndNumbers.of(other).agree_with(WordsAndNumbers.of(one)) is agree
+def test_an_exchanged_word_differs_from_an_added_word_and_from_a_typo(first, second, agree):
+    assert WordsAndNumbers.of(first).agree_with(WordsAndNumbers.of(second)) is agree
+    assert WordsAndNumbers.of(second).agree_with(WordsAndNumbers.of(first)) is agree
 
 
 # --- the step ---
@@ -372,19 +372,11 @@ def test_an_exchanged_word_differs_from_an_added_word_and_from_a_typo(one, other
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(PROJECT / name, tmp_path / name)
-    texts = [
-        "Name three birds.",
-        "name three birds.",
-        "Why is the sky blue?",
-        "Why is the sky blue",
-    ]
+    first, second = "Name three birds.", "Why is the sky blue?"
+    texts = [first, first.lower(), second, second.removesuffix("?")]
     row = {"output": None, "source": "x.jsonl:1", "extra": "{}", "input": ""}
-    pool = tmp_path / "data/ingest/pool.parquet"
-    pool.parent.mkdir(parents=True)
     rows = [{**row, "id": f"r{i}", "instruction": text} for i, text in enumerate(texts)]
-    write_table(pool, rows, POOL.with_metadata({"n_rows": "4"}))
+    StepWorkspace(tmp_path).write("ingest/pool.parquet", rows, POOL)
     return tmp_path
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.documents.clusters import Clusters
-from tasks.lib.documents.metrics import BaselineUsage, jaccard
+from tasks.lib.documents.metrics import BaselineUsage, Metrics, jaccard
 from tasks.lib.documents.usage import Usage
 from tests.sound_run import CLUSTERS, FAIR
 
@@ -61,3 +61,12 @@ def test_usage_of_the_baselines_is_a_cost_for_each_method_that_asks_a_model():
 def test_jaccard_is_the_share_of_common_elements():
     assert jaccard({1, 2}, {2, 3}) == 1 / 3
     assert jaccard(set(), set()) == 0
+
+
+def test_a_metric_with_a_former_name_is_refused_by_its_new_name(tmp_path):
+    former = {"methods": {}, "curves": {"sizes": [], "methods": {}}, "lower_is_better": []}
+    former |= {"overlap": {"methods": [], "jaccard": []}, "higher_is_better": ["student_cosine"]}
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps(former))
+    with pytest.raises(DataError, match="student_cosine is now called knn_probe_cosine"):
+        Metrics.read(path)

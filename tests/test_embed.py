@@ -1,6 +1,5 @@
 """The step embed: row i is the vector of record i, new or stored, and no computed one is lost."""
 
-import json
 import os
 import shutil
 import sqlite3
@@ -9,14 +8,12 @@ import sys
 import time
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tasks.embed.step import work
 from tasks.embed.vector_cache import VectorCache
-from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.schemas import POOL, UNIQUE
 from tasks.lib.core.stage import Stage
@@ -24,7 +21,7 @@ from tasks.lib.core.tables import write_table
 from tests.conftest import PROJECT
 from tests.encoding import TEXTS, vectors_of
 from tests.fake_provider import FakeProvider, Response
-from tests.workspaces import PATIENCE_S
+from tests.workspaces import PATIENCE_S, StepWorkspace
 
 ENV = {**os.environ, "PYTHONPATH": str(PROJECT)}
 ROW = {"input": "", "output": None, "source": "x.jsonl:1", "extra": "{}"}
@@ -32,33 +29,23 @@ ROW = {"input": "", "output": None, "source": "x.jsonl:1", "extra": "{}"}
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(PROJECT / name, tmp_path / name)
-    set_params(tmp_path, "llm_select", budget=1)
+    space = StepWorkspace(tmp_path)
+    space.update(llm_select={"budget": 1})
     rows = [
         {**ROW, "id": f"r{i}", "instruction": text, "input": "Be brief." if i == 1 else ""}
         for i, text in enumerate(TEXTS)
     ]
-    for folder in ("ingest", "dedupe"):
-        (tmp_path / "data" / folder).mkdir(parents=True)
-    write_table(tmp_path / "data/ingest/pool.parquet", rows, POOL)
+    space.write("ingest/pool.parquet", rows, POOL)
     set_unique(tmp_path, "r0", "r1", "r3", "r4")
     return tmp_path
 
 
 def set_unique(workspace: Path, *ids: str) -> None:
-    write_table(workspace / "data/dedupe/unique.parquet", [{"id": i} for i in ids], UNIQUE)
-
-
-def set_params(workspace: Path, section: str, **changes: Any) -> None:
-    path = workspace / "params.yaml"
-    values = load_yaml(path)
-    values[section] |= changes
-    path.write_text(json.dumps(values))  # JSON is YAML
+    StepWorkspace(workspace).write("dedupe/unique.parquet", [{"id": i} for i in ids], UNIQUE)
 
 
 def set_model(workspace: Path, name: str) -> None:
-    set_params(workspace, "embed", model=name)
+    StepWorkspace(workspace).update(embed={"model": name})
 
 
 def embed_pool(workspace: Path) -> bytes:
@@ -77,10 +64,10 @@ def n_stored(workspace: Path) -> int:
 
 def test_row_i_is_the_vector_of_the_ith_unique_record(workspace, load):
     embed_pool(workspace)
-    found = np.load(workspace / "data/embed/vectors.npy")
+    vectors = np.load(workspace / "data/embed/vectors.npy")
     texts = [TEXTS[0], TEXTS[1] + "\n\nBe brief.", TEXTS[3], TEXTS[4]]
-    assert (found.dtype, found.shape) == (np.float32, (4, 384))
-    assert found.tobytes() == vectors_of(texts, load(batch_tokens=256)).tobytes()
+    assert (vectors.dtype, vectors.shape) == (np.float32, (4, 384))
+    assert vectors.tobytes() == vectors_of(texts, load(batch_tokens=256)).tobytes()
 
 
 def test_a_pool_that_grew_embeds_what_is_new_and_has_the_bytes_of_a_fresh_one(workspace, caplog):
@@ -156,13 +143,7 @@ def run_step(workspace: Path, hub: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tasks.embed"],
         cwd=workspace,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(PROJECT),
-            "HF_ENDPOINT": hub,
-            "HF_HOME": str(workspace / "hub"),
-            "NO_PROXY": "127.0.0.1",
-        },
+        env=ENV | {"HF_ENDPOINT": hub, "HF_HOME": str(workspace / "hub"), "NO_PROXY": "127.0.0.1"},
         capture_output=True,
         text=True,
         check=False,
@@ -196,7 +177,7 @@ def test_a_hub_out_of_reach_is_reported_at_once(workspace):
 def test_what_the_records_do_not_allow_is_refused_before_a_model_is_loaded(
     workspace, section, changes, message
 ):
-    set_params(workspace, section, **changes)
+    StepWorkspace(workspace).update(**{section: changes})
     set_model(workspace, "all-MiniLM-L6-v3")  # no such model: loading it would be another error
     with pytest.raises(ParamError, match=f"(?s){message}"):
         embed_pool(workspace)

@@ -73,8 +73,8 @@ def test_a_stream_is_not_read_far_ahead_of_what_is_done():
 def test_a_vector_file_has_the_bytes_that_numpy_would_write(tmp_path):
     rows = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
     np.save(tmp_path / "expected.npy", rows)
-    write_vectors(tmp_path / "found.npy", 7, 5, (rows[i : i + 3] for i in range(0, 7, 3)))
-    assert (tmp_path / "found.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
+    write_vectors(tmp_path / "written.npy", 7, 5, (rows[i : i + 3] for i in range(0, 7, 3)))
+    assert (tmp_path / "written.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
 
 
 # --- the packaged model ---

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
 from tasks.export.formats import (
     CSV_COLUMNS,
@@ -27,9 +26,9 @@ from tasks.lib.core.errors import CheckFailed, ParamError
 from tasks.lib.core.records import record_id, record_text
 from tasks.lib.core.schemas import SELECTED
 from tasks.lib.core.stage import Stage
-from tasks.lib.core.tables import read_table, write_table
+from tasks.lib.core.tables import read_table
+from tests.workspaces import StepWorkspace
 
-PROJECT = Path(__file__).parent.parent
 TRAPS = [
     *("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", "＝1", "'quoted'", "''", "'"),
     *("1234567890123456", "12e4567890123456", "1,234.50", '"', 'a "b", c', "a\r\nb", "a\n\nb"),
@@ -151,14 +150,10 @@ def test_a_long_row_of_digits_takes_no_time():
 
 
 def workspace(root: Path, records: list[dict[str, Any]], formats: list[str]) -> Path:
-    for name in ("llm_select", "validate"):
-        (root / "data" / name).mkdir(parents=True)
-    write_table(root / "data/llm_select/selected.parquet", records, SELECTED)
-    (root / "data/validate/result.json").write_text('{"success": true}')
-    (root / "dvc.yaml").write_bytes((PROJECT / "dvc.yaml").read_bytes())
-    params = YAML(typ="safe").load(PROJECT / "params.yaml")
-    params["export"]["formats"] = formats
-    YAML(typ="safe").dump(params, root / "params.yaml")
+    space = StepWorkspace(root)
+    space.update(export={"formats": formats})
+    space.write("llm_select/selected.parquet", records, SELECTED)
+    space.write_json("validate/result.json", {"success": True})
     return root
 
 
@@ -185,9 +180,7 @@ def test_every_format_is_written_the_same_each_time_with_plain_line_ends(tmp_pat
 def test_files_of_formats_that_are_no_longer_asked_for_are_removed(tmp_path: Path):
     root = workspace(tmp_path, SOME, ["chat", "csv"])
     assert set(exported(root)) == {"selection.chat.jsonl", "selection.csv"}
-    params = YAML(typ="safe").load(root / "params.yaml")
-    params["export"]["formats"] = ["alpaca"]
-    YAML(typ="safe").dump(params, root / "params.yaml")
+    StepWorkspace(root).update(export={"formats": ["alpaca"]})
     assert set(exported(root)) == {"selection.alpaca.jsonl"}
 
 

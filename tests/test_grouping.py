@@ -17,6 +17,7 @@ from tasks.lib.kmeans.round_robin import round_robin, take_turns
 from tasks.lib.kmeans.splits import split
 from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.geometry import Mode
+from tests.pools import unit_vectors
 
 
 def splits(vectors, k, seed):
@@ -35,15 +36,6 @@ SOLVERS = {
 }
 each_solver = pytest.mark.parametrize("solver", SOLVERS)
 few = settings(max_examples=25, deadline=None)
-
-
-def unit_vectors(n, seed=0, d=8, n_blobs=0):
-    """Random directions, or blobs around random directions."""
-    rng = np.random.default_rng(seed)
-    vectors = rng.standard_normal((n, d))
-    if n_blobs:
-        vectors = 0.3 * vectors + rng.standard_normal((n_blobs, d))[rng.integers(n_blobs, size=n)]
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def least_inertia(vectors):
@@ -79,12 +71,12 @@ def equal_sizes(n, k):
 @few
 def test_every_row_is_in_one_cluster_and_sizes_differ_by_at_most_one(solver, problem, seed):
     vectors, k = problem
-    found = SOLVERS[solver](vectors, k, seed)
-    assert sorted(np.concatenate(found.clusters)) == list(range(len(vectors)))
-    assert [len(rows) for rows in found.clusters] == equal_sizes(len(vectors), k)
-    assert found.labels.dtype == np.int32
-    for number, rows in enumerate(found.clusters):
-        assert (found.labels[rows] == number).all()
+    partition = SOLVERS[solver](vectors, k, seed)
+    assert sorted(np.concatenate(partition.clusters)) == list(range(len(vectors)))
+    assert [len(rows) for rows in partition.clusters] == equal_sizes(len(vectors), k)
+    assert partition.labels.dtype == np.int32
+    for number, rows in enumerate(partition.clusters):
+        assert (partition.labels[rows] == number).all()
 
 
 @each_solver
@@ -116,26 +108,28 @@ def test_vectors_stay_as_they_are_and_may_be_read_only(solver):
 
 @each_solver
 def test_vectors_that_are_all_equal_are_clustered_without_warning(solver):
-    found = SOLVERS[solver](np.full((50, 4), 0.5, np.float32), 7, 0)
-    assert [len(rows) for rows in found.clusters] == [8] + [7] * 6
-    assert found.inertia == 0
+    partition = SOLVERS[solver](np.full((50, 4), 0.5, np.float32), 7, 0)
+    assert [len(rows) for rows in partition.clusters] == [8] + [7] * 6
+    assert partition.inertia == 0
 
 
 @each_solver
 def test_well_separated_blobs_of_equal_size_are_the_clusters(solver):
     blob = np.arange(60) % 6
     vectors = np.eye(6, dtype=np.float32)[blob] + np.float32(0.01) * unit_vectors(60, d=6)
-    found = SOLVERS[solver](vectors, 6, 0)
-    assert all(len(set(blob[rows])) == 1 for rows in found.clusters)
+    partition = SOLVERS[solver](vectors, 6, 0)
+    assert all(len(set(blob[rows])) == 1 for rows in partition.clusters)
 
 
 @given(problem=problems())
 @few
 def test_inertia_is_the_sum_of_squared_distances_to_the_mean(problem):
     vectors, k = problem
-    found = equal_size_kmeans(vectors, k, 0)
-    means = np.stack([vectors[rows].mean(axis=0, dtype=float) for rows in found.clusters])
-    assert found.inertia == pytest.approx(((vectors - means[found.labels]) ** 2).sum(), abs=1e-4)
+    partition = equal_size_kmeans(vectors, k, 0)
+    means = np.stack([vectors[rows].mean(axis=0, dtype=float) for rows in partition.clusters])
+    assert partition.inertia == pytest.approx(
+        ((vectors - means[partition.labels]) ** 2).sum(), abs=1e-4
+    )
 
 
 # Equal-size k-means
@@ -170,8 +164,8 @@ def test_many_small_clusters_are_nearly_as_tight_as_without_bounds_of_size():
 @pytest.mark.parametrize("solver", ["balanced", "balanced_tree", "k_means_constrained"])
 def test_neighbouring_cluster_numbers_are_similar(solver):
     vectors = unit_vectors(1000, d=16, n_blobs=12)
-    found = SOLVERS[solver](vectors, 50, 0)
-    means = np.stack([vectors[rows].mean(axis=0) for rows in found.clusters])
+    partition = SOLVERS[solver](vectors, 50, 0)
+    means = np.stack([vectors[rows].mean(axis=0) for rows in partition.clusters])
     distances = np.linalg.norm(means[:, None] - means, axis=2)
     assert distances.diagonal(offset=1).mean() < 0.75 * distances[np.triu_indices(50, 1)].mean()
 
@@ -291,8 +285,8 @@ def test_across_spreads_every_cluster_as_evenly_as_can_be(mode, candidates, seed
 def test_within_prompts_follow_one_another_by_cluster_number(candidates, seed):
     clusters, n_prompts = candidates
     prompts = [clusters[prompt] for prompt in compose(clusters, n_prompts, Mode.WITHIN, seed)]
-    for one, following in itertools.pairwise(prompts):
-        assert max(one) <= min(following)
+    for prompt, following in itertools.pairwise(prompts):
+        assert max(prompt) <= min(following)
 
 
 def test_within_prompts_are_the_clusters_of_equal_size_k_means():

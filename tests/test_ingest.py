@@ -5,37 +5,32 @@ import logging
 import random
 import re
 import shutil
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.ingest.classify import KeptRow
-from tasks.ingest.params import Ingest
+from tasks.ingest.classify import Ingest, KeptRow
 from tasks.ingest.step import check, work
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.records import record_id
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tests.ingest_rows import SECTION, parts, record, results
-
-ROOT = Path(__file__).parents[1]
+from tests.ingest_rows import SECTION, record, results
+from tests.workspaces import StepWorkspace
 
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    shutil.copy(ROOT / "dvc.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def run(workspace, content, **changes):
     (workspace / "pool.jsonl").write_bytes(content)
-    # JSON is YAML, and so a params file.
-    (workspace / "params.yaml").write_text(json.dumps({"ingest": {**SECTION, **changes}}))
+    StepWorkspace(workspace).update(ingest=SECTION | changes)
     Stage("ingest", workspace).run(work)
     folder = workspace / "data" / "ingest"
     pool = read_table(folder / "pool.parquet", POOL).to_pylist()
@@ -46,23 +41,11 @@ def run(workspace, content, **changes):
 def test_the_step_writes_the_pool_and_the_dropped_rows(workspace):
     lines = ['{"prompt": "Q", "n": 1}', "", "{oops", '{"prompt": "Q"}', '{"prompt": "R"}']
     pool, dropped = run(workspace, "\n".join(lines).encode(), max_dropped=0.25)
+    blank = {"input": "", "output": None}
+    first, last = (record_id(text, "") for text in "QR")
     assert pool == [
-        {
-            "id": record_id("Q", ""),
-            "instruction": "Q",
-            "input": "",
-            "output": None,
-            "source": "pool.jsonl:1",
-            "extra": '{"n": 1}',
-        },
-        {
-            "id": record_id("R", ""),
-            "instruction": "R",
-            "input": "",
-            "output": None,
-            "source": "pool.jsonl:5",
-            "extra": "{}",
-        },
+        {"id": first, "instruction": "Q", "source": "pool.jsonl:1", "extra": '{"n": 1}', **blank},
+        {"id": last, "instruction": "R", "source": "pool.jsonl:5", "extra": "{}", **blank},
     ]
     assert [(row["line"], row["reason"]) for row in dropped] == [(3, "not_json"), (4, "repeated")]
     footer = pq.read_metadata(workspace / "data/ingest/pool.parquet").metadata
@@ -209,9 +192,8 @@ def test_kept_text_is_kept_unchanged_the_next_time(instruction, input_text, outp
     if isinstance(first, KeptRow):
         plain = instruction.replace("\r\n", "\n").replace("\r", "\n").strip()
         assert first.record.instruction == plain
-        assert record(
-            dict(zip(("instruction", "input", "output"), parts(rows[0]), strict=True))
-        ) == (first.record)
+        fields = zip(("instruction", "input", "output"), first.record[1:4], strict=True)
+        assert record(dict(fields)) == first.record
 
 
 LINE = st.one_of(st.binary(max_size=20), ROWS.map(lambda rows: json.dumps(rows[0]).encode()))
@@ -222,7 +204,6 @@ LINE = st.one_of(st.binary(max_size=20), ROWS.map(lambda rows: json.dumps(rows[0
 def test_any_jsonl_file_gives_a_pool_or_a_curation_error(tmp_path_factory, content, max_dropped):
     workspace = tmp_path_factory.getbasetemp() / "any_bytes"
     workspace.mkdir(exist_ok=True)
-    shutil.copy(ROOT / "dvc.yaml", workspace)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workspace)
         try:

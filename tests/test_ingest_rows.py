@@ -10,6 +10,11 @@ from tasks.lib.core.errors import DataError, ParamError
 from tests.ingest_rows import parts, reasons, record, results
 
 
+def turns(**texts):
+    """Return a turn for each role and its text."""
+    return [{"role": role, "content": text} for role, text in texts.items()]
+
+
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
@@ -21,41 +26,16 @@ from tests.ingest_rows import parts, reasons, record, results
         ({"Question": "Q", " ANSWER ": "A"}, ("Q", "", "A")),
         ({"prompt": "Q", "chosen": "A"}, ("Q", "", None)),
         ({"text": "Q", "label": 1}, ("Q", "", None)),
-        ({"messages": [{"role": "user", "content": "Q"}], "prompt": "P"}, ("Q", "", None)),
-        (
-            {
-                "messages": [
-                    {"role": "system", "content": "S"},
-                    {"role": "user", "content": "Q"},
-                    {"role": "assistant", "content": "A"},
-                ]
-            },
-            ("Q", "", "A"),
-        ),
+        ({"messages": turns(user="Q"), "prompt": "P"}, ("Q", "", None)),
+        ({"messages": turns(system="S", user="Q", assistant="A")}, ("Q", "", "A")),
         (
             {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]},
             ("Q", "", "A"),
         ),
+        ({"messages": turns(user="Q") + turns(user="Q2", assistant="A")}, ("Q", "", None)),
+        ({"prompt": turns(user="Q"), "chosen": "A"}, ("Q", "", None)),
         (
-            {
-                "messages": [
-                    {"role": "user", "content": "Q"},
-                    {"role": "user", "content": "Q2"},
-                    {"role": "assistant", "content": "A"},
-                ]
-            },
-            ("Q", "", None),
-        ),
-        ({"prompt": [{"role": "user", "content": "Q"}], "chosen": "A"}, ("Q", "", None)),
-        (
-            {
-                "messages": [
-                    {"role": "user", "content": "Q"},
-                    {"role": "assistant", "content": "A"},
-                ],
-                "context": "I",
-                "response": "B",
-            },
+            {"messages": turns(user="Q", assistant="A"), "context": "I", "response": "B"},
             ("Q", "", "A"),
         ),
     ],
@@ -81,39 +61,33 @@ def test_only_chosen_columns_are_used():
 
 
 def test_a_chosen_column_may_hold_turns():
-    row = {"dialog": [{"role": "user", "content": "Q"}], "gold": "A"}
+    row = {"dialog": turns(user="Q"), "gold": "A"}
     assert parts(row, columns={"instruction": "dialog"}) == ("Q", "", None)
     assert parts(row, columns={"instruction": "dialog", "output": "gold"}) == ("Q", "", "A")
 
 
 def test_a_conversation_gives_its_first_exchange_and_facts_about_the_rest():
-    turns = [
-        ("system", "S"),
-        ("user", "Q"),
-        ("assistant", "A"),
-        ("user", "Q2"),
-        ("assistant", "A2"),
-    ]
-    row = {"messages": [{"role": role, "content": text} for role, text in turns], "topic": "t"}
+    messages = turns(system="S", user="Q", assistant="A") + turns(user="Q2", assistant="A2")
+    row = {"messages": messages, "topic": "t"}
     assert parts(row) == ("Q", "", "A")
     assert json.loads(record(row).extra) == {"n_turns": 4, "system": "S", "topic": "t"}
 
 
 @pytest.mark.parametrize(
-    ("turns", "reason"),
+    ("messages", "reason"),
     [
-        ([{"role": "assistant", "content": "A"}], IngestDrop.MISSING_INSTRUCTION),
+        (turns(assistant="A"), IngestDrop.MISSING_INSTRUCTION),
         ([], IngestDrop.MISSING_INSTRUCTION),
         (None, IngestDrop.MISSING_INSTRUCTION),
         ([{"role": "user"}], IngestDrop.MISSING_INSTRUCTION),
-        ([{"role": "user", "content": ["Q"]}], IngestDrop.NOT_TEXT),
+        (turns(user=["Q"]), IngestDrop.NOT_TEXT),
         (["Q"], IngestDrop.NOT_TEXT),
         ("Q", IngestDrop.NOT_TEXT),
     ],
 )
-def test_a_faulty_conversation_is_dropped_with_its_reason(turns, reason):
-    good = {"messages": [{"role": "user", "content": "Q"}]}
-    assert reasons([good, {"messages": turns}]) == [None, reason]
+def test_a_faulty_conversation_is_dropped_with_its_reason(messages, reason):
+    good = {"messages": turns(user="Q")}
+    assert reasons([good, {"messages": messages}]) == [None, reason]
 
 
 def test_a_file_with_unknown_columns_is_refused_with_their_names():

@@ -11,15 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from tasks.lib.kmeans.lloyd import first_centres, lloyd
 from tasks.lib.kmeans.transport import Bounds
-
-
-def blobs(n, seed=0, d=8, n_blobs=5):
-    """Points around centres that attract very different numbers of them."""
-    rng = np.random.default_rng(seed)
-    shares = rng.dirichlet(np.full(n_blobs, 0.5))
-    centres = rng.standard_normal((n_blobs, d)) * 2
-    points = centres[rng.choice(n_blobs, n, p=shares)] + rng.standard_normal((n, d))
-    return points.astype(np.float32)
+from tests.pools import uneven_blobs
 
 
 def inertia(points, labels):
@@ -42,7 +34,7 @@ def fit(points, centres, max_iter=300, tol=0.0):
 )
 @settings(max_examples=40, deadline=None)
 def test_sizes_differ_by_at_most_one_and_centres_are_the_means(n, d, n_distinct, seed, data):
-    points = blobs(n, seed, d)[np.arange(n) % min(n, n_distinct)]
+    points = uneven_blobs(n, seed, d)[np.arange(n) % min(n, n_distinct)]
     k = data.draw(st.integers(1, n))
     result = fit(points, first_centres(points, k, RandomState(seed)))
     sizes = np.bincount(result.labels, minlength=k)
@@ -55,7 +47,7 @@ def test_sizes_differ_by_at_most_one_and_centres_are_the_means(n, d, n_distinct,
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("n", "k"), [(200, 20), (1000, 5)])
 def test_inertia_is_that_of_the_exact_solver_from_the_same_centres(n, k, seed):
-    points = blobs(n, seed)
+    points = uneven_blobs(n, seed)
     start = points[np.random.default_rng(seed).choice(n, k, replace=False)]
     exact = KMeansConstrained(
         k, size_min=n // k, size_max=-(-n // k), init=start.copy(), n_init=1, random_state=0
@@ -65,14 +57,16 @@ def test_inertia_is_that_of_the_exact_solver_from_the_same_centres(n, k, seed):
 
 
 def test_blobs_of_equal_size_are_the_clusters_of_plain_k_means():
-    points = blobs(300, n_blobs=1) + np.repeat(np.eye(3, 8, dtype=np.float32) * 50, 100, axis=0)
+    points = uneven_blobs(300, n_blobs=1) + np.repeat(
+        np.eye(3, 8, dtype=np.float32) * 50, 100, axis=0
+    )
     labels = fit(points, first_centres(points, 3, RandomState(0))).labels
     expected = KMeans(3, n_init=10, random_state=0).fit(points).inertia_
     assert inertia(points, labels) == pytest.approx(expected, rel=1e-5)
 
 
 def test_no_iteration_raises_the_inertia_and_the_limit_is_kept():
-    points = blobs(2000)
+    points = uneven_blobs(2000)
     results = [fit(points, points[:12], max_iter=i) for i in range(1, 12)]
     assert [result.n_iter for result in results] == list(range(1, 12))
     inertias = [inertia(points, result.labels) for result in results]
@@ -81,13 +75,13 @@ def test_no_iteration_raises_the_inertia_and_the_limit_is_kept():
 
 
 def test_it_ends_early_where_iterations_gain_little():
-    points = blobs(2000)
+    points = uneven_blobs(2000)
     n_iters = [fit(points, points[:12], tol=tol).n_iter for tol in (1e-1, 1e-3, 0)]
     assert n_iters == sorted(set(n_iters))
 
 
 def test_the_same_centres_give_the_same_clusters_on_any_number_of_cores(monkeypatch):
-    points, results = blobs(20_000, d=64), []
+    points, results = uneven_blobs(20_000, d=64), []
     for n_cores in (1, 2):
         monkeypatch.setattr("os.cpu_count", lambda n=n_cores: n)
         with threadpool_limits(1):
@@ -97,24 +91,24 @@ def test_the_same_centres_give_the_same_clusters_on_any_number_of_cores(monkeypa
 
 
 def test_vectors_far_from_the_origin_cluster_as_those_around_it():
-    points = np.round(blobs(500) * 64) / 64  # whole 64ths, so that the shift loses no digits
+    points = np.round(uneven_blobs(500) * 64) / 64  # whole 64ths, so that the shift loses no digits
     near, far = (fit(points + shift, points[:7] + shift, max_iter=5) for shift in (0, 1000))
     assert inertia(points, far.labels) == pytest.approx(inertia(points, near.labels), rel=1e-3)
 
 
 @pytest.mark.parametrize("scale", [2.0**-30, 2.0**30])
 def test_the_unit_of_measurement_does_not_matter(scale):
-    points = blobs(500)
+    points = uneven_blobs(500)
     plain, scaled = (fit(points * unit, points[:7] * unit) for unit in (1, np.float32(scale)))
     assert (plain.labels == scaled.labels).all()
 
 
 def test_vectors_too_long_for_float32_are_refused():
     with pytest.raises(ValueError, match="too long for float32"):
-        fit(blobs(9), np.float32(1e25) * np.eye(3, 8, dtype=np.float32))
+        fit(uneven_blobs(9), np.float32(1e25) * np.eye(3, 8, dtype=np.float32))
 
 
 def test_blobs_that_attract_very_different_numbers_of_rows_are_split_in_seconds():
-    points = blobs(30_000, d=2, n_blobs=3)
+    points = uneven_blobs(30_000, d=2, n_blobs=3)
     result = fit(points, first_centres(points, 20, RandomState(0)), max_iter=4)
     assert set(np.bincount(result.labels)) == {1500}

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from tasks.measure.step import check, work
 from tasks.measure.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER, as_csv
 from tests.pools import unit_vectors
 from tests.sound_run import FAIR
+from tests.workspaces import StepWorkspace
 
 ROOT = Path(__file__).parents[1]
 SECTION = {"dimensions": 8, "shares": ["topic", "absent"], "n_test": 10, "n_resamples": 100}
@@ -29,7 +29,7 @@ OUTPUTS = [f"output number {i} {'x' * i}" for i in range(40)]
 
 @pytest.fixture
 def workspace(tmp_path):
-    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    space = StepWorkspace(tmp_path)
     records = [
         {
             "id": f"{i:016x}", "instruction": f"Explain {i} {'big' if i % 2 else 'small'} things.",
@@ -38,19 +38,16 @@ def workspace(tmp_path):
         }
         for i in range(40)
     ]  # fmt: skip
-    for name in ("ingest", "dedupe", "embed", "llm_select", "baseline"):
-        (tmp_path / "data" / name).mkdir(parents=True)
-    write_table(tmp_path / "data/ingest/pool.parquet", records, POOL)
-    unique = [{"id": record["id"]} for record in records]
-    write_table(tmp_path / "data/dedupe/unique.parquet", unique, UNIQUE)
-    np.save(tmp_path / "data/embed/vectors.npy", unit_vectors(40))
+    space.write("ingest/pool.parquet", records, POOL)
+    space.write("dedupe/unique.parquet", [{"id": record["id"]} for record in records], UNIQUE)
+    np.save(space.file("embed/vectors.npy"), unit_vectors(40))
     provenance = {field.name: 1 if pa.types.is_integer(field.type) else "x" for field in SELECTED}
     selected = [provenance | record for record in records[::4]]
-    write_table(tmp_path / "data/llm_select/selected.parquet", selected, SELECTED)
+    space.write("llm_select/selected.parquet", selected, SELECTED)
     usage = {**FAIR, "selected": 10, "methods": {}, "rounds": [], "calls": 9, "usd": 0.25}
     usage |= {"prompt_tokens": 90, "completion_tokens": 8}
-    (tmp_path / "data/llm_select/usage.json").write_text(json.dumps(usage))
-    (tmp_path / "data/baseline/usage.json").write_text("{}")
+    space.write_json("llm_select/usage.json", usage)
+    space.write_json("baseline/usage.json", {})
     select(tmp_path, {("random", 0): range(10), ("random", 1): range(5, 15), ("k", 0): range(10)})
     return tmp_path
 
@@ -61,14 +58,12 @@ def select(workspace, rows_by_run):
         for (method, seed), rows in rows_by_run.items()
         for rank, row in enumerate(rows)
     ]
-    write_table(workspace / "data/baseline/selections.parquet", rows, SELECTIONS)
+    StepWorkspace(workspace).write("baseline/selections.parquet", rows, SELECTIONS)
 
 
 def run(workspace, **changes):
-    section = json.dumps({**SECTION, **changes})
-    (workspace / "params.yaml").write_text(
-        f"seed: 0\nllm_select: {{budget: [4, 10]}}\nmeasure: {section}\n"
-    )
+    sections = {"llm_select": {"budget": [4, 10]}, "measure": SECTION | changes}
+    StepWorkspace(workspace).update(seed=0, **sections)
     Stage("measure", workspace).run(work)
     return json.loads((workspace / "data/measure/metrics.json").read_text())
 

@@ -93,7 +93,7 @@ def test_a_shift_is_zero_for_the_pool_itself_and_large_for_one_kind_alone():
         text_metrics(texts, labels, rows)["topic_shift"].value for rows in (range(4), [3])
     )
     assert whole == 0
-    # ours (0, 0, 1) beside the pool's (1/2, 1/4, 1/4), by hand
+    # ours (0, 0, 1) and the pool's (1/2, 1/4, 1/4), by hand
     assert part == pytest.approx(0.5487949, abs=1e-6)
 
 
@@ -142,8 +142,8 @@ def test_the_rank_among_random_selections_is_a_p_value():
 
 def test_random_selections_are_significant_no_more_often_than_they_should_be():
     rng = np.random.default_rng(0)
-    found = [p_random(x[0], x[1:], lower_is_better=True) for x in rng.random((4000, 21))]
-    assert np.mean(np.array(found) <= 0.05) == pytest.approx(1 / 21, abs=0.014)
+    p_values = [p_random(x[0], x[1:], lower_is_better=True) for x in rng.random((4000, 21))]
+    assert np.mean(np.array(p_values) <= 0.05) == pytest.approx(1 / 21, abs=0.014)
 
 
 # The nearest-neighbour probe
@@ -231,8 +231,8 @@ def test_without_random_selections_there_is_no_rank():
 
 
 def test_overlap_is_jaccards_of_the_first_seed():
-    found = overlap([made("a", 0, 0, (1, 2, 3)), made("a", 1, 0, (9,)), made("b", 0, 0, (3, 4))])
-    assert found == {"methods": ["a", "b"], "jaccard": [[1, 0.25], [0.25, 1]]}
+    document = overlap([made("a", 0, 0, (1, 2, 3)), made("a", 1, 0, (9,)), made("b", 0, 0, (3, 4))])
+    assert document == {"methods": ["a", "b"], "jaccard": [[1, 0.25], [0.25, 1]]}
 
 
 # Curves

@@ -20,7 +20,7 @@ ERRORS = {
     name
     for name, value in vars(errors).items()
     if isinstance(value, type) and issubclass(value, errors.CurationError)
-} | {"StopRun", "RouteFault"}
+}
 LOGGED = {"debug", "info", "warning", "error"}
 UNWANTED = re.compile(
     r"\b(mend(ed|s)?|anew|beside|tells?|told|by lot|lest|parted|as far as|so many|such a|of which|"

@@ -1,4 +1,4 @@
-"""Responses of the model on this machine, and the scores that come of them."""
+"""Responses of the model on this machine, and the scores computed from them."""
 
 import logging
 import math
@@ -74,10 +74,10 @@ def test_openness_is_a_third_of_three_equal_responses_and_1_where_nothing_is_sha
 
 
 def test_a_response_that_repeats_itself_is_not_more_open():
-    some = [f"a{i} b{i} c{i} d{i}" for i in range(3)]
-    more = [f"{text} {text.upper()}s" for text in some]
-    assert openness(drawn(*some)) == 1
-    assert openness(drawn(*more)) < 1
+    texts = [f"a{i} b{i} c{i} d{i}" for i in range(3)]
+    repeated = [f"{text} {text.upper()}s" for text in texts]
+    assert openness(drawn(*texts)) == 1
+    assert openness(drawn(*repeated)) < 1
 
 
 @pytest.mark.parametrize("text", ["", "\n", "word"])
@@ -136,7 +136,7 @@ def test_stored_responses_are_not_asked_for_again(stage, caplog):
 @pytest.mark.slow
 @needs_model
 def test_scores_are_the_same_whatever_was_asked_before_and_where_it_was_stopped(stage, caplog):
-    """Two servers: one is asked for all, the last first, the other for what is not kept of it."""
+    """One server gives all responses in reverse order, another those that were not stored."""
     with closing(ResponseModel(N_TOKENS)) as model:
         made = {
             score: [[model.respond(text, n) for n in rule.numbers] for text in TEXTS[::-1]][::-1]
@@ -146,8 +146,8 @@ def test_scores_are_the_same_whatever_was_asked_before_and_where_it_was_stopped(
             store.put([(model.key(TEXTS[1], LIKELIEST), *made[Score.PERPLEXITY][1][0])])
     with caplog.at_level(logging.INFO, "selectllm"):
         scores = response_scores(BY_RESPONSE, TEXTS, N_TOKENS, stage)
-    told = [message.split(" of them")[0] for message in caplog.messages if "takes" in message]
-    assert told == [
+    announced = [message.split(" of them")[0] for message in caplog.messages if "takes" in message]
+    assert announced == [
         "baseline: perplexity takes 2 responses, 1",
         "baseline: openness takes 6 responses, 6",
     ]

@@ -44,8 +44,8 @@ def test_rouge_l_of_known_pairs():
         ("", "", 0.0),
     ]
     a, b, expected = zip(*pairs, strict=True)
-    found = rouge_l([words(x) for x in a], [words(x) for x in b])
-    assert found == pytest.approx(list(expected))
+    similarities = rouge_l([words(x) for x in a], [words(x) for x in b])
+    assert similarities == pytest.approx(list(expected))
 
 
 @given(st.lists(word_lists, min_size=1, max_size=4), st.lists(word_lists, min_size=1, max_size=4))
@@ -76,8 +76,8 @@ def test_the_nearest_is_the_same_however_many_blocks_there_are(monkeypatch):
 
 def test_an_excluded_row_is_not_the_nearest():
     vectors = on_circle(0, 10, 90)
-    found = nearest(vectors, vectors, np.array([0, -1, 2]))
-    assert found.places.tolist() == [1, 1, 1]
+    neighbours = nearest(vectors, vectors, np.array([0, -1, 2]))
+    assert neighbours.places.tolist() == [1, 1, 1]
 
 
 def test_a_vector_without_length_stays_zero():

@@ -5,31 +5,12 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from tasks.lib.kmeans import balanced, constrained
 from tasks.lib.kmeans.partition import Solver, inertia
 from tasks.lib.kmeans.solver import MAX_PAIRS, SolverParam, choose, load
-from tests.test_grouping import unit_vectors
-
-
-def blobs(n, d, n_blobs, seed=0):
-    """Vectors around a few directions, with noise as long as these: about as texts are."""
-    rng = np.random.default_rng(seed)
-    vectors = rng.standard_normal((n_blobs, d))[rng.integers(n_blobs, size=n)]
-    vectors += rng.standard_normal((n, d))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
-def lopsided(n, d, n_blobs, seed):
-    """Blobs that hold very different numbers of vectors, of unequal length."""
-    rng = np.random.default_rng(seed)
-    shares = rng.dirichlet(np.full(n_blobs, 0.5))
-    centres = rng.standard_normal((n_blobs, d)) * 2
-    vectors = centres[rng.choice(n_blobs, n, p=shares)] + rng.standard_normal((n, d))
-    return vectors.astype(np.float32)
-
+from tests.pools import uneven_blobs, unit_vectors
 
 # The choice
 
@@ -71,10 +52,10 @@ def test_where_auto_takes_k_means_constrained_our_own_solver_needs_no_tree():
     [
         (unit_vectors(400, 1, d=384), 29),
         (unit_vectors(800, d=32), 14),
-        (blobs(400, 64, 12), 14),
-        (blobs(400, 384, 5), 28),
-        (lopsided(1000, 8, 5, 0), 14),
-        (lopsided(5000, 8, 5, 2), 3),  # 0.8 % apart without the last steps by squared distances
+        (unit_vectors(400, d=64, n_blobs=12, noise=1), 14),
+        (unit_vectors(400, d=384, n_blobs=5, noise=1), 28),
+        (uneven_blobs(1000), 14),
+        (uneven_blobs(5000, seed=2), 3),  # 0.8 % apart without the last steps by squared distances
     ],
     ids=["small clusters", "even", "blobs", "more clusters than blobs", "uneven", "large clusters"],
 )
@@ -108,7 +89,7 @@ sys.stdout.buffer.write(b"".join(labels))
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are chosen on Linux alone")
 def test_k_means_constrained_gives_the_same_bytes_in_any_process_on_any_number_of_cores():
     n_cores = len(os.sched_getaffinity(0))
-    found = [
+    outputs = [
         subprocess.run(
             [sys.executable, "-c", SCRIPT, str(n)],
             env=os.environ | {"OMP_NUM_THREADS": str(n), "OPENBLAS_NUM_THREADS": str(n)},
@@ -117,12 +98,12 @@ def test_k_means_constrained_gives_the_same_bytes_in_any_process_on_any_number_o
         ).stdout
         for n in (1, 1, n_cores)
     ]
-    assert len(found[0]) == 4 * (300 + 2500)
-    assert len({hashlib.sha256(labels).digest() for labels in found}) == 1
+    assert len(outputs[0]) == 4 * (300 + 2500)
+    assert len({hashlib.sha256(labels).digest() for labels in outputs}) == 1
 
 
 def in_child(code):
-    """What a Python process prints."""
+    """Return what a Python process prints."""
     words = [sys.executable, "-c", code]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 

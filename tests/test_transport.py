@@ -44,7 +44,7 @@ def total(costs, labels):
 
 
 def least_total(costs, bounds):
-    """By the Hungarian method, a column for each place, those that must be taken made cheap."""
+    """Solve by the Hungarian method, a column per place; places that must be taken are cheap."""
     bonus = 1e4
     must = np.repeat(costs.astype(np.float64) - bonus, bounds.lower, axis=1)
     may = np.repeat(costs.astype(np.float64), bounds.upper - bounds.lower, axis=1)
@@ -72,11 +72,11 @@ def test_no_assignment_within_the_bounds_costs_less(problem):
 @most
 def test_the_prices_prove_that_the_assignment_is_optimal(problem):
     costs, bounds, start = problem
-    labels, found = assign(costs, bounds, start)
-    priced = costs + found
+    labels, proof = assign(costs, bounds, start)
+    priced = costs + proof
     assert (priced[np.arange(len(costs)), labels] <= priced.min(axis=1) + 1e-4).all()
     sizes = np.bincount(labels, minlength=costs.shape[1])
-    fuller, emptier = found[sizes > bounds.lower], found[sizes < bounds.upper]
+    fuller, emptier = proof[sizes > bounds.lower], proof[sizes < bounds.upper]
     if len(fuller) and len(emptier):
         assert fuller.min() >= emptier.max() - 1e-4
 
@@ -100,14 +100,14 @@ def test_newtons_steps_leave_about_one_row_per_cluster():
 
 def test_labels_do_not_depend_on_blocks_or_threads(monkeypatch):
     costs = np.random.default_rng(0).standard_normal((3000, 9)).astype(np.float32)
-    found = []
+    assignments = []
     for block, n_threads in [(8192, 1), (8192, 2), (100, 1), (100, 2)]:
         monkeypatch.setattr(prices, "BLOCK", block)
         with threadpool_limits(n_threads):
-            found.append(assign(costs, equal(3000, 9), np.zeros(9, np.float32)))
-    for labels, proof in found[1:]:
-        assert (labels == found[0].labels).all()
-        assert (proof == found[0].prices).all()
+            assignments.append(assign(costs, equal(3000, 9), np.zeros(9, np.float32)))
+    for labels, proof in assignments[1:]:
+        assert (labels == assignments[0].labels).all()
+        assert (proof == assignments[0].prices).all()
 
 
 def test_a_hundred_thousand_equal_rows_are_assigned_at_once():

@@ -93,12 +93,12 @@ class StepWorkspace:
         """Write a JSON document below data/."""
         self.file(tail).write_text(json.dumps(document))
 
-    def update(self, **sections: dict[str, Any]) -> None:
-        """Change keys of sections of params.yaml."""
+    def update(self, **sections: Any) -> None:
+        """Change keys of sections of params.yaml, or values outside sections."""
         yaml = YAML(typ="safe")
         values = yaml.load((self.root / "params.yaml").read_text())
         for name, changes in sections.items():
-            values[name] |= changes
+            values[name] = values[name] | changes if isinstance(changes, dict) else changes
         with (self.root / "params.yaml").open("w") as file:
             yaml.dump(values, file)
 

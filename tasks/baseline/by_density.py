@@ -10,7 +10,7 @@ from tasks.baseline.by_vector import farthest_first, k_center
 from tasks.lib.similarity.cosine import Rows, Vectors, nearest, unit
 
 MIN_CLUSTER, MIN_SAMPLES = 2, 1  # as in the paper's code
-DENSITY_DIMS = 32  # density means little in hundreds of dimensions, and trees find nothing there
+DENSITY_DIMS = 32  # in hundreds of dimensions, density means little and search trees do not help
 MAX_ITERATIONS = 50  # of k-means; later ones hardly move a record
 
 
@@ -55,8 +55,8 @@ def _gaps(vectors: Vectors, others: Vectors) -> NDArray[np.float32]:
 def medoids(vectors: Vectors, budget: int, seed: int) -> Rows:
     """Return the record nearest to the centre of each of `budget` k-means clusters.
 
-    Larger clusters come first. Where some vectors are equal there may be fewer clusters; random
-    other records then follow.
+    Larger clusters come first. If vectors are equal there may be fewer clusters; random other
+    records then follow.
     """
     from sklearn.cluster import KMeans  # noqa: PLC0415  takes seconds
     from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415

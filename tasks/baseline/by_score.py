@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tasks.lib.similarity.cosine import Rows
 
 Scores = NDArray[np.float64]
-"""One score per record, shape (n,); NaN where the model gave none. Such a record comes last."""
+"""One score per record, shape (n,). It is NaN if the model gave none; such a record comes last."""
 
 
 class Score(StrEnum):

@@ -12,7 +12,7 @@ MAX_WORDS = 256  # of a text; comparing two long passages takes long and adds li
 
 
 def random_rows(n: int, budget: int, seed: int) -> Rows:
-    """Return `budget` random rows of n; a smaller budget gives the first of them."""
+    """Return `budget` random rows of n; the rows of a smaller budget are the first of them."""
     return np.random.default_rng(seed).permutation(n)[:budget]
 
 
@@ -26,8 +26,8 @@ def rouge_diversity(texts: Sequence[str], budget: int, seed: int) -> Rows:
     """Return the texts whose greatest ROUGE-L with any of 1000 random others is least.
 
     The others are the same for every text; a text is not compared with itself. Only the first 256
-    words count. Two of the selected texts may still be similar, if none of the others is similar to
-    them. Ties are in random order.
+    words count. Two selected texts may still be similar, if none of the others is similar to them.
+    Ties are in random order.
     """
     rng = np.random.default_rng(seed)
     sample = rng.permutation(len(texts))[:N_OTHERS]

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from tasks.lib.similarity.cosine import Rows, Vectors, blocks
 
-EPSILON = 0.01  # of the guarantee; the time grows with its logarithm
+EPSILON = 0.01  # what the guarantee loses; the time grows with log(1 / EPSILON)
 MAX_SERVED = 20_000  # records; more would cost their square and change the selection little
 
 
@@ -13,8 +13,8 @@ def k_center(vectors: Vectors, budget: int) -> Rows:
     """Return a greedy k-center selection (Gonzalez): always the record farthest from all selected.
 
     The first is the one nearest to the mean; ties are in the order of rows. The greatest distance
-    of a record to the selected ones is at most twice the least possible. A smaller budget gives the
-    first of the same rows.
+    of a record to the selected ones is at most twice the least possible. The rows of a smaller
+    budget are the first of these.
     """
     first = int((vectors @ vectors.mean(axis=0)).argmax())
     gaps = 1 - vectors @ vectors[first]
@@ -23,12 +23,12 @@ def k_center(vectors: Vectors, budget: int) -> Rows:
 
 
 def farthest_first(vectors: Vectors, gaps: NDArray[np.float32], n: int) -> Rows:
-    """Return `n` rows, always the one with the greatest gap to what is selected already.
+    """Return `n` rows; each is the one with the greatest gap to the rows selected before it.
 
     Args:
         vectors: float32, shape (m, d), unit norm.
-        gaps: float32, shape (m,), one minus the cosine to the nearest that is selected; -1 for a
-            record that must not be selected. At least n may be.
+        gaps: float32, shape (m,), one minus the cosine to the nearest selected record; -1 for a
+            record that must not be selected. At least n others are needed.
         n: Number of rows.
     """
     gaps = gaps.copy()
@@ -66,7 +66,7 @@ def facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
 
 
 def _sums(tried: Vectors, served: Vectors, best: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the sum of best cosines that each of the tried records would give."""
+    """Return the sum of best cosines if each of the tried records were selected."""
     sums = np.empty(len(tried), np.float32)
     for part in blocks(len(tried), len(served)):
         sums[part] = np.maximum(tried[part] @ served.T, best).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Selections inside the prompts that a model is shown: the effect of the grouping alone."""
+"""Selections inside the prompts of the run, which show the effect of the grouping alone."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ def by_rubric(prompts: Sequence[Rows], texts: Sequence[str], budget: int, seed: 
 def regroup(
     vectors: Vectors, texts: Sequence[str], geometry: Geometry, mode: Mode, seed: int
 ) -> list[Rows]:
-    """Return the prompts that another mode than the run's would compose, within or across."""
+    """Return the prompts that the mode within or across would compose of the same records."""
     n_bytes = np.fromiter((len(text.encode()) for text in texts), np.int64, len(texts))
     return group(vectors, mode, geometry, seed, n_bytes).prompts
 

@@ -16,7 +16,7 @@ MIN_RATING = 4.5  # of 5, as Alpagasus keeps records
 
 
 class MethodName(StrEnum):
-    """The names in `baseline.methods`; docs/reference/baselines.md says where each is from."""
+    """The names in `baseline.methods`; docs/reference/baselines.md gives their sources."""
 
     RANDOM = "random"
     SHORTEST = "shortest"
@@ -43,7 +43,7 @@ class BaselinePool(NamedTuple):
         texts: Instruction, then input.
         vectors: float32, shape (n, d), unit norm.
         prompts: The records grouped into prompts, once for each mode of composing them.
-        scores: The known scores, of those that the methods select by.
+        scores: The known scores among those that the methods select by.
     """
 
     texts: Sequence[str]
@@ -59,17 +59,17 @@ class BaselinePool(NamedTuple):
 
 
 class BaselineMethod(NamedTuple):
-    """How a method selects, and when it applies.
+    """A way to select, and the pools that it is fast enough for.
 
     Attributes:
         select: Returns `budget` distinct rows of a pool; called with pool, budget and seed.
         score: The score that it selects by.
         in_prompts: Whether it selects inside prompts. It then runs once for each mode of
             `BaselinePool.prompts`, with that mode alone in the pool.
-        is_random: Whether it is chance alone. One selection then means little, so it runs with
+        is_random: Whether it selects at random. One selection then means little, so it runs with
             many seeds.
         max_records: Number of records above which it would take more than seven or eight minutes.
-        max_pairs: The same for a method whose time grows with records x budget.
+        max_pairs: The same limit for a method whose time grows with records x budget.
     """
 
     select: Callable[[BaselinePool, int, int], Rows]
@@ -134,7 +134,7 @@ def selections(
 ) -> Iterator[MethodSelection]:
     """Yield all selections of a method, each of `budget` distinct rows.
 
-    There is none if the method is `too_slow`, or if the pool lacks its score. A random method runs
+    There is none if the method is `too_slow`, or the pool lacks its score. A random method runs
     with `n_seeds` seeds from `seed` on, any other with `seed` alone. A method in prompts runs for
     each mode of the pool's prompts, which its name then shows, as in random_within.
     """
@@ -153,7 +153,7 @@ def selections(
 
 
 def too_slow(name: MethodName, n_records: int, budget: int) -> str:
-    """Return what makes a method too slow, in words; empty where it is not."""
+    """Return the limit above which a method is too slow, in words; empty if it is not."""
     method = METHODS[name]
     if method.max_records and n_records > method.max_records:
         return f"above {method.max_records:,} records"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PROMPT = "### Instruction:\n{}\n\n### Response:\n"
 """Not a chat: the model was trained on plain text only, and repeats the marks of a chat."""
 
-STOP = "\n###"  # here it would go on with an instruction of its own
+STOP = "\n###"  # from here, the model would write an instruction of its own
 MAX_CHARS = 2000  # of an instruction: in the worst case 4 tokens each, so that the context holds it
 MAX_TOKENS = 128  # of a response, which the context holds too
 
@@ -32,9 +32,9 @@ class Response(NamedTuple):
     """A response of the model.
 
     Attributes:
-        text: Empty where it had nothing to say.
-        mean_logprob: The natural logarithm of a token's probability, given all before it, mean
-            over the response's tokens; None without a token, or where it was not asked for.
+        text: Empty if the model ended at once.
+        mean_logprob: Mean natural logarithm of the probability of a token, given all tokens before
+            it; None without tokens, or if it was not requested.
     """
 
     text: str
@@ -44,7 +44,7 @@ class Response(NamedTuple):
 class ResponseModel:
     """A local server that gives one response at a time; `close` ends it.
 
-    The same text, number and length give the same response, whatever was asked before.
+    The same text, number and length give the same response, whatever the earlier requests.
     """
 
     def __init__(self, max_tokens: int) -> None:

@@ -23,8 +23,8 @@ Key = str
 def perplexity(likeliest: Sequence[Response]) -> float:
     """Return exp(-mean log p) over the tokens of the first response.
 
-    1 where the model was sure of every token, and more where it was less sure; NaN where it said
-    nothing.
+    It is 1 if the model was sure of every token, greater the less sure it was, and NaN without a
+    response.
     """
     text, mean_logprob = likeliest[0]
     return math.nan if mean_logprob is None or not text.strip() else math.exp(-mean_logprob)
@@ -33,14 +33,14 @@ def perplexity(likeliest: Sequence[Response]) -> float:
 def openness(drawn: Sequence[Response]) -> float:
     """Return the share of distinct pairs of neighbouring words in the responses: 0 to 1.
 
-    1 where no pair comes twice; NaN where a response has fewer than two words.
+    It is 1 if no pair comes twice, and NaN if a response has fewer than two words.
     """
     texts = [response.text for response in drawn]
     return distinct_2(texts) if all(len(words(text)) > 1 for text in texts) else math.nan
 
 
 class ScoreRule(NamedTuple):
-    """How a score is computed: from responses of these numbers to a record, by this function."""
+    """The numbers of the responses that a score depends on, and its function."""
 
     numbers: Sequence[int]
     score: Callable[[Sequence[Response]], float]
@@ -71,8 +71,8 @@ def response_scores(
 ) -> dict[Score, Scores]:
     """Return the needed scores of each text, by responses of at most `max_tokens` tokens.
 
-    Each response is stored in the state folder when it comes; the model is asked only for the
-    missing ones.
+    Each response is stored in the state folder as soon as it arrives; only missing ones are
+    requested.
 
     Raises:
         LLMError: The model does not start, or gives no response.

@@ -1,4 +1,4 @@
-"""Select as many records by other methods, to compare our selection with."""
+"""Select the same number of records by other methods, for comparison with our selection."""
 
 import json
 import time
@@ -46,7 +46,7 @@ class Baseline(RatingParams):
 
 
 def check(values: Mapping[str, Any]) -> Baseline:
-    """Return the checked section; what it names and the seed are checked too.
+    """Return the checked section baseline; its route, its local model and the seed are checked too.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range; the route is
@@ -69,14 +69,14 @@ def check(values: Mapping[str, Any]) -> Baseline:
 def baseline(
     pool: BaselinePool, params: Baseline, budget: int, seed: int
 ) -> Iterator[tuple[MethodName, list[MethodSelection]]]:
-    """Yield each method that `params` names, in its order and once, with all its selections.
+    """Yield the methods that `params` names, each once and in order, with all their selections.
 
     Every selection holds exactly `budget` distinct rows. A method that is too slow for the pool
     has none.
 
     Args:
         pool: At least `budget` records.
-        params: The methods, and the number of seeds of those that are chance alone.
+        params: The methods, and the number of seeds of the random ones.
         budget: Number of rows to select, at least 1.
         seed: The first seed.
     """
@@ -144,7 +144,7 @@ def _prompts(corpus: Corpus, path: Path, plan: TournamentPlan) -> dict[Mode, lis
 
 
 def _usage(params: Baseline, ratings: Ratings | None) -> dict[str, Any]:
-    """Return what the answers behind each method cost; methods that ask no model are left out."""
+    """Return the cost of the answers behind each method, without methods that ask no model."""
     if ratings is None:
         return {}
     rated = [method for method in params.methods if METHODS[method].score is Score.RATING]

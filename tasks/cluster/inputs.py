@@ -41,7 +41,7 @@ def finite_vectors(path: Path, ids: Sequence[str]) -> Vectors:
 def text_lengths(
     pool_file: Path, unique_file: Path, ids: "pa.ChunkedArray[Any]"
 ) -> NDArray[np.int64]:
-    """Return the bytes of each unique record's `record_text`: int64, shape (M,), M at least 1.
+    """Return the number of bytes of each unique record's `record_text`: int64, shape (M,), M >= 1.
 
     No text becomes a Python object.
 

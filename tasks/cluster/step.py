@@ -30,11 +30,11 @@ class Cluster(GeometryParams):
 
 
 def check(values: Mapping[str, Any]) -> Cluster:
-    """Return the checked section; the seed is checked too.
+    """Return the checked section cluster; the seed is checked too.
 
     Raises:
-        ParamError: A key is missing, unknown, of the wrong type or out of range; or of
-            candidates_per_prompt and n_prompts not exactly one is given.
+        ParamError: A key is missing, unknown, of the wrong type or out of range; or
+            candidates_per_prompt and n_prompts are both given, or both null.
     """
     load_seed(values)
     return load_section(values, "cluster", Cluster)
@@ -43,10 +43,10 @@ def check(values: Mapping[str, Any]) -> Cluster:
 def cluster(
     vectors: Vectors, params: Cluster, seed: int, n_bytes: NDArray[np.int64] | None = None
 ) -> Clustered:
-    """Return the prompts that `tasks.lib.prompts.group.group` makes, if the memory suffices.
+    """Return the prompts that `tasks.lib.prompts.group.group` makes, if there is enough memory.
 
     Raises:
-        ParamError: It does not, and the message says how much is needed; or n_prompts does not fit
+        ParamError: There is not (the message says how much is needed), or n_prompts does not fit
             the records.
     """
     if params.mode is not Mode.PAPER:
@@ -75,7 +75,7 @@ def work(stage: Stage) -> None:
 
 
 def _require_memory(vectors: Vectors, params: Cluster) -> None:
-    """Check that the clusters fit into the memory; warn if they take long."""
+    """Check that the solver fits into cluster.max_memory_mb; warn if it takes long."""
     n, d = vectors.shape
     n_clusters = params.geometry(n).n_clusters(params.mode, n)
     chosen = choose(params.solver, n, n_clusters).solver

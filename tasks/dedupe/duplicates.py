@@ -44,7 +44,7 @@ class Fingerprints(NamedTuple):
 
 
 class Components(NamedTuple):
-    """Connected components of the graph of candidate pairs, one after the other.
+    """Connected components of the graph of candidate pairs, one after another.
 
     Attributes:
         positions: int64, shape (n,), the records' positions in the pool, ascending within each
@@ -63,7 +63,7 @@ def fingerprint(batch: pa.RecordBatch, threshold: float, n_permutations: int) ->
 
     Args:
         batch: With the columns of `COLUMNS`.
-        threshold: Similarity from which two records should almost surely be a candidate pair.
+        threshold: Similarity from which two records are almost surely a candidate pair.
         n_permutations: Length of a signature.
     """
     records = _normalise(batch)
@@ -97,7 +97,7 @@ def find_duplicates(components: Components, threshold: float) -> dict[int, Dropp
 
 
 def text_column(records: pa.RecordBatch | pa.Table, name: str) -> list[str]:
-    """Return a column that has a text in every row."""
+    """Return a column without nulls as texts."""
     return cast(list[str], records[name].to_pylist())
 
 
@@ -107,5 +107,5 @@ def _normalise(records: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
 
 
 def _text(fields: Fields) -> str:
-    """Return the same for the same words, however they are split into instruction and input."""
+    """Return one text, the same however its words are split into instruction and input."""
     return " ".join(filter(None, fields))

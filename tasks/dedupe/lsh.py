@@ -20,14 +20,14 @@ BATCH_PAIRS = 65_536
 
 
 class _SortedColumn(NamedTuple):
-    """The records in the order of a column's keys, and which have the key of the one before."""
+    """The records in the order of a column's keys, and which share the key of the previous one."""
 
     order: NDArray[np.int64]
     is_same: NDArray[np.bool_]
 
 
 def prune_false_candidates(keys: Keys, b_bits: BBitSignatures, threshold: float) -> None:
-    """Replace a record's key by a unique one, in place, if all others with it are dissimilar.
+    """Replace a record's key by a unique one, in place, if all others with that key are dissimilar.
 
     Dissimilar means an estimated similarity more than four standard deviations of the estimate
     below `threshold`. Keys of more than 256 records are left unchanged.
@@ -72,7 +72,7 @@ def find_components(keys: Keys) -> NDArray[np.int64]:
 def number_shared_keys(keys: Keys) -> list[list[int]]:
     """Return for each record the numbers of the keys that it shares with others.
 
-    Equal keys of one column have the same number, all other keys different ones.
+    Equal keys of one column have the same number; all other keys have different ones.
     """
     records, numbers, n_numbers = [], [], 0
     for order, is_same in _sorted_columns(keys):

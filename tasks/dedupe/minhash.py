@@ -51,7 +51,7 @@ def bands_for(threshold: float, n_permutations: int) -> Bands:
 
 
 def minhash(records: Sequence[Fields], n_permutations: int) -> Signatures:
-    """Return the signatures; row i is of the shingles of record i, instruction and input together.
+    """Return the signatures; row i covers the shingles of both fields of record i.
 
     A shingle that is in both fields counts as two. So the similarity of two records is never
     below that of their less similar field.
@@ -86,7 +86,7 @@ def band_keys(signatures: Signatures, bands: Bands) -> Keys:
 
 @cache
 def _permutations(n_permutations: int) -> NDArray[np.uint32]:
-    """Return odd factors, and summands: uint32, shape (2, n_permutations). Do not write to them.
+    """Return odd factors and summands: uint32, shape (2, n_permutations). Do not write to them.
 
     They are those of datasketch's scheme "affine32" for the same seed. NumPy promises that this
     generator, unlike its newer ones, gives the same numbers in every version.

@@ -44,9 +44,9 @@ class NearIndex:
         self._words: dict[int, WordsAndNumbers] = {}
 
     def nearest_or_add(self, number: int) -> NearestRecord | None:
-        """Return the nearest added record (the first of equals), or None and add this one.
+        """Return the nearest added record (the first of equals); if there is none, add this one.
 
-        A record with 64 candidates that are all not near is not added. Otherwise a pool made from
+        A record with 64 candidates, none of them near, is not added. Otherwise a pool made from
         one template would compare each of thousands of records with each.
         """
         candidates = {other for key in self._shared_keys[number] for other in self._added[key]}
@@ -63,7 +63,7 @@ class NearIndex:
         return nearest
 
     def _similarity(self, a: int, b: int) -> float:
-        """Return that of the less similar field, or of the first below the threshold."""
+        """Return the similarity of the less similar field, or of the first below the threshold."""
         lowest = 1.0
         for shingles_a, shingles_b in zip(self._sets[a], self._sets[b], strict=True):
             lowest = min(lowest, jaccard(shingles_a, shingles_b))
@@ -87,7 +87,7 @@ def _shingle_sets(records: Sequence[Fields]) -> list[tuple[NDArray[np.uint64], .
 
 
 def _unique(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return what np.unique does, in a third of its time for short arrays."""
+    """Do what np.unique does, in a third of its time for short arrays."""
     ordered = np.sort(hashes)
     is_new = np.ones(ordered.size, dtype=np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])

@@ -32,8 +32,7 @@ from tasks.lib.executor import Executor, load_executor
 SHARD_RECORDS = 8192  # about a second of work
 
 StartProgress = Callable[[int, str], Callable[[int], None]]
-"""Start a progress display for a total and its unit; return the function that counts what is done.
-"""
+"""Function that starts a progress display for a total and its unit, and returns its `advance`."""
 
 
 class Dedupe(Params):
@@ -56,7 +55,7 @@ class PoolBatches(NamedTuple):
 
 
 class Deduped(NamedTuple):
-    """Every record in one of two lists, each in pool order."""
+    """The two lists of records, kept and dropped; each is in pool order."""
 
     kept: list[str]
     dropped: list[DroppedRecord]
@@ -86,9 +85,9 @@ def dedupe(
     kept, and a second pass drops nothing. If a record duplicates several kept ones, the most
     similar is named (the first of equals).
 
-    Holds about 500 bytes for each record, and the texts of records with candidates; to avoid
-    holding the rest, it reads the pool twice. Candidates are compared in shards of about
-    `shard_records`, or of one larger component. The results do not depend on it.
+    The memory holds about 500 bytes for each record, and the texts of records with candidates; to
+    avoid holding the other texts, the pool is read twice. Candidates are compared in shards of
+    about `shard_records`, or of one larger component; the results do not depend on the shards.
     """
     if not pool.n_records:
         return Deduped([], [])
@@ -132,7 +131,7 @@ def work(stage: Stage) -> None:
 def _find_keys(
     pool: PoolBatches, params: Dedupe, executor: Executor, advance: Callable[[int], None]
 ) -> Keys:
-    """Return the keys of the pool's records, without the keys of false candidates only."""
+    """Return the keys of the pool's records, with false candidates pruned."""
     function = partial(
         fingerprint, threshold=params.near_threshold, n_permutations=params.n_permutations
     )
@@ -160,15 +159,15 @@ def _read(pool: PoolBatches, selected: NDArray[np.bool_]) -> tuple[list[str], pa
     for batch in pool.read():
         parts.append(batch.filter(pa.array(selected[len(ids) : len(ids) + len(batch)])))
         ids += text_column(batch, "id")
-    return ids, pa.Table.from_batches(parts).combine_chunks()  # or every take would do it
+    return ids, pa.Table.from_batches(parts).combine_chunks()  # otherwise every take would
 
 
 def _cut_between_components(first: NDArray[np.int64], n: int) -> list[int]:
     """Return the bounds of shards of about `n` records that divide no component.
 
     Args:
-        first: int64, shape (n_records,), the first record of each one's component, ascending.
-        n: Number of records.
+        first: int64, shape (n_records,), the first record of each record's component, ascending.
+        n: Number of records in a shard.
     """
     starts = np.flatnonzero(np.append(True, first[1:] != first[:-1])[: first.size])
     is_cut = np.diff(starts // n, prepend=-1) > 0

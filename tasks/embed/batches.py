@@ -1,8 +1,8 @@
 """Batches whose shape depends on one text's length alone, so that neighbours change no vector.
 
 A matrix product may add in another order when its shape changes, which changes the last bits. So a
-text's length alone decides the shape it is computed in: what it is padded to, and how many rows
-the batch has. A text then has the same vector in any pool, in any order and on any worker.
+text's length alone decides its padded length and the number of rows in its batch. A text then has
+the same vector in any pool, in any order and on any worker.
 """
 
 from collections import defaultdict
@@ -14,9 +14,9 @@ class TokenizedText(NamedTuple):
     """The part of a text that a model reads.
 
     Attributes:
-        length: Tokens after padding, or 0 for a text that is a batch by itself.
-        tokens: In the model's own form.
-        is_full: Whether it fills the model's window, so that the text may go on unread.
+        length: Number of tokens after padding; 0 for a text that is a batch of its own.
+        tokens: The tokens in the model's own form.
+        is_full: Whether the tokens fill the model's window, so the rest of the text may be unread.
     """
 
     length: int
@@ -33,7 +33,7 @@ class TokenizedRecord(NamedTuple):
 
 
 def padded_length(n_tokens: int, max_tokens: int) -> int:
-    """Return the next of 32 lengths up to 256, eight more for each doubling, at most `max_tokens`.
+    """Round up to the next of 32 lengths up to 256, eight more per doubling, at most `max_tokens`.
 
     Padding adds 3 % to Dolly's texts and 8 % to Alpaca's; more lengths would leave more batches
     partly empty.
@@ -47,8 +47,8 @@ def batches(
 ) -> Iterator[list[TokenizedRecord]]:
     """Yield each record once, in batches of one length and of the `batch_size` of that length.
 
-    The last batch of a length may be smaller. Only records whose batch is not full yet are in
-    memory.
+    The last batch of a length may be smaller. The memory holds only records whose batch is not full
+    yet.
     """
     waiting: defaultdict[int, list[TokenizedRecord]] = defaultdict(list)
     for record in records:

@@ -16,7 +16,7 @@ TOKENIZED_AT_ONCE = 1_000  # texts
 
 
 class VectorBatch(NamedTuple):
-    """Some of the vectors.
+    """The vectors of some of the texts.
 
     Attributes:
         rows: int64, shape (n,); the rows of the texts they belong to.
@@ -59,8 +59,8 @@ class Encoder(Protocol):
 def encode_all(texts: Iterable[PoolText], encoder: Encoder) -> Iterator[VectorBatch]:
     """Yield the unit vectors of all texts, in batches of similar length to save padding.
 
-    Each row comes once, in any order. A text's vector has the same bytes whatever texts come with
-    it, so a pool may be embedded in parts.
+    Each row comes once, in any order. A text's vector has the same bytes whatever other texts there
+    are, so a pool may be embedded in parts.
 
     Raises:
         DataError: A vector is zero or not finite; the record is named.
@@ -84,7 +84,7 @@ def encode_all(texts: Iterable[PoolText], encoder: Encoder) -> Iterator[VectorBa
 
 
 def _tokenized(texts: Iterable[PoolText], encoder: Encoder) -> Iterator[TokenizedRecord]:
-    """Yield the texts in order, as the model reads them."""
+    """Yield the tokenized texts, in order."""
     stream, row = iter(texts), 0
     while chunk := list(islice(stream, TOKENIZED_AT_ONCE)):
         tokenized = encoder.tokenize([record.text for record in chunk])

@@ -1,4 +1,4 @@
-"""What it takes to load the same encoder in any process."""
+"""The settings that load the same encoder in any process."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +17,7 @@ class Precision(StrEnum):
     AUTO = "auto"  # bfloat16 where the processor multiplies it natively
 
     def on(self, device: str) -> "Precision":
-        """Return the format itself, having decided `auto` for ``cpu`` or ``cuda``.
+        """Return the format, with `auto` resolved for the device ``cpu`` or ``cuda``.
 
         Without native instructions, bfloat16 is emulated and slower than float32.
         """
@@ -38,7 +38,7 @@ class EncoderSpec(NamedTuple):
 
     Attributes:
         model: A name, or a folder's absolute path.
-        precision: The number format it computes in.
+        precision: The number format of its computations.
         max_tokens: The most tokens of a text that it reads.
         batch_tokens: The tokens of a batch.
     """

@@ -17,7 +17,7 @@ _FIX = f"Set embed.model to a model's folder, or to {PACKAGED}, which needs no n
 
 
 class Source(NamedTuple):
-    """What to load, and whether all its files are on this machine."""
+    """A model to load, and whether all its files are on this machine."""
 
     name_or_folder: str
     is_local: bool
@@ -38,13 +38,13 @@ def check_name(name: str) -> None:
 
 
 def absolute(name: str) -> str:
-    """Return the name by which a process in any folder finds the same model."""
+    """Return a name that means the same model in any working directory."""
     is_folder = Path(name).is_dir() and not _is_packaged(name)
     return str(Path(name).absolute()) if is_folder else name
 
 
 def find_model(name: str) -> Source:
-    """Find where to load the model `name` from; only a model that is not here needs a network.
+    """Return where to load a model from; only one that is not on this machine needs a network.
 
     Raises:
         ParamError: The hub has no such model.
@@ -77,7 +77,7 @@ def model_folder(source: Source) -> Path:
 def digest(folder: Path) -> str:
     """Return 32 hex digits of the names and bytes of a model's files, except hidden ones.
 
-    Its name is not enough: a folder may change, and a name on a hub has many revisions.
+    The model's name is not enough: a folder may change, and a name on a hub has many revisions.
     """
     digest_of_all = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.rglob("*")):

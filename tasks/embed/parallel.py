@@ -11,10 +11,10 @@ Result = TypeVar("Result")
 def map_unordered(
     function: Callable[[Argument], Result], arguments: Iterable[Argument], n_threads: int
 ) -> Iterator[tuple[Argument, Result]]:
-    """Yield each argument with its result as soon as that is there, so in any order.
+    """Yield each argument with its result as soon as the result is there, in any order.
 
-    The stream is read at most one argument per thread ahead of the work. An error of `function`
-    is raised here, and calls that have not begun by then are cancelled.
+    The stream is read at most one argument per thread ahead of the work. An error of `function` is
+    raised here; calls that have not begun by then are cancelled.
     """
     running: dict[Future[Result], Argument] = {}
     with ThreadPoolExecutor(n_threads) as pool:

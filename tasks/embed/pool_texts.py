@@ -1,4 +1,4 @@
-"""The texts to embed: Arrow columns, with a few thousand texts at a time as Python objects."""
+"""The texts to embed: Arrow columns, of which few texts at a time become Python objects."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

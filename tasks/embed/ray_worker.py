@@ -22,9 +22,9 @@ Fingerprint = dict[str, Any]
 
 
 def fingerprint(encoder: Encoder) -> Fingerprint:
-    """Return what two processes must have in common for their vectors to have the same bytes.
+    """Return the facts that two processes must share for their vectors to have the same bytes.
 
-    Besides everything known to matter, this holds a digest of some vectors and their norms:
+    Besides everything known to matter, they include a digest of some vectors and their norms:
     processors of the same name may still round differently.
     """
     vectors = np.concatenate([encoder.encode(encoder.tokenize([text])) for text in PROBES])
@@ -39,8 +39,8 @@ def embed_shard(
     """Return the unit vectors of a shard of texts, in any order, computed by one thread.
 
     Raises:
-        DataError: The model cannot be loaded here, has another fingerprint than the driver's, or
-            gives a record no direction; the record is named.
+        DataError: The model cannot be loaded here, its fingerprint is not the driver's, or a vector
+            is zero or not finite (the record is named).
     """
     encoder, own = _loaded(spec)
     differing = [name for name, value in driver_fingerprint.items() if own[name] != value]

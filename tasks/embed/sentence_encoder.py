@@ -26,14 +26,14 @@ class SentenceEncoder:
     """A loaded model.
 
     On a CPU, one thread computes a batch, and several batches are computed at a time. So the bytes
-    do not depend on the number of threads, and no thread waits for another after each operation,
-    which would take many times longer on a machine that has other work.
+    do not depend on the number of threads. No thread waits for another after each operation, which
+    would take many times longer on a busy machine.
 
     Attributes:
         dim: Length of a vector.
         max_tokens: The most tokens of a text that it reads.
-        device: ``cuda`` where there is such a processor, else ``cpu``.
-        precision: The number format it computes in; never ``auto``.
+        device: ``cuda`` if available, else ``cpu``.
+        precision: The number format of its computations; never ``auto``.
         n_threads: Number of threads that should call `encode` at a time.
         identity: Everything that a vector depends on besides its text.
     """
@@ -44,7 +44,7 @@ class SentenceEncoder:
         """Load the model, and fetch the files that are not on this machine.
 
         Raises:
-            DataError: It is not a model, or cannot be fetched.
+            DataError: There is no model there, or it cannot be fetched.
         """
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.n_threads = 1 if self.device == "cuda" else N_THREADS
@@ -93,10 +93,7 @@ class SentenceEncoder:
             return unpadded.astype(np.float32, copy=False)
         rows += rows[:1] * (self.batch_size(length) - len(rows))
         features = self._model.tokenizer.pad(
-            rows,
-            padding="max_length",
-            max_length=length,
-            return_tensors="pt",
+            rows, padding="max_length", max_length=length, return_tensors="pt"
         )
         with torch.inference_mode():
             encoded = self._model(dict(features.to(self.device)))["sentence_embedding"]
@@ -113,15 +110,14 @@ def _can_pad(model: SentenceTransformer) -> bool:
     first, tokenizer = model[0], model.tokenizer
     if not isinstance(first, Transformer) or not isinstance(tokenizer, PreTrainedTokenizerBase):
         return False
-    tokenizer.deprecation_warnings["Asking-to-pad-a-fast-tokenizer"] = (
-        True  # as its own collators do
-    )
+    # As its own collators do.
+    tokenizer.deprecation_warnings["Asking-to-pad-a-fast-tokenizer"] = True
     is_plain = model.default_prompt_name is None and "message" not in first.modality_config
     return is_plain and tokenizer.pad_token is not None
 
 
 def _processor(device: str) -> str:
-    """Return the kind of processor, in the detail in which its arithmetic may differ."""
+    """Return the kind of processor, in as much detail as its arithmetic may depend on."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

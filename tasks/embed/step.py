@@ -39,7 +39,7 @@ class Embed(Params):
 
 
 def check(values: Mapping[str, Any]) -> Embed:
-    """Return the section embed; the engine is checked too.
+    """Return the section embed, after checking the engine too.
 
     Raises:
         ParamError: A key is unknown, missing or out of range, the model is a path that does not
@@ -59,8 +59,8 @@ def embed(
     Each row comes once, in any order.
 
     Raises:
-        DataError: A vector is zero or not finite; the record is named. Or a worker cannot load the
-            model, or computes other vectors than `encoder`.
+        DataError: A vector is zero or not finite (the record is named), or a worker cannot load the
+            model or computes other vectors than `encoder`.
     """
     if executor is Executor.LOCAL:
         yield from encode_all(texts, encoder)
@@ -108,8 +108,8 @@ def work(stage: Stage) -> None:
     params, executor = check(stage.values), load_executor(stage.values)
     texts = PoolTexts(stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet"))
     # This is the first step that knows M, and the first that takes long. It reads cluster and
-    # llm_select.budget without declaring them, as they change none of its bytes: declared, another
-    # budget would make the vectors stale. A check in the flow would leave out `dvc repro`.
+    # llm_select.budget without declaring them, as they change none of its bytes: if declared,
+    # another budget would make the vectors stale. A check in the flow would not cover `dvc repro`.
     check_fit(stage.values, len(texts))
     spec = EncoderSpec(
         absolute(params.model), params.precision, params.max_tokens, params.batch_tokens
@@ -136,7 +136,7 @@ def work(stage: Stage) -> None:
 def _agrees(
     cache: VectorCache, keys: Keys, texts: PoolTexts, rows: NDArray[np.int64], encoder: Encoder
 ) -> bool:
-    """Return whether some stored vectors, of texts at `rows`, have the same bytes if recomputed."""
+    """Return whether a few stored vectors have the same bytes when recomputed from texts `rows`."""
     probes = np.arange(len(keys))[:: max(1, len(keys) // N_PROBES)][:N_PROBES]
     return all(
         np.array_equal(batch.vectors, cache.read(keys[probes[batch.rows]]))

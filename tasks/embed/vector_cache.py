@@ -1,8 +1,8 @@
 """Vectors of earlier runs, which outlive DVC's outputs: only new texts are embedded.
 
-Each model, as it computes on this machine, has a folder under ``.selectllm/vectors``; in it
+Each model, as it computes on this machine, has a folder under ``.selectllm/vectors``:
 
-    about.json       what computed these vectors, for people to read
+    about.json       everything that the vectors depend on, for people to read
     vectors.sqlite   a text's key, its vector, and the CRC-32 of both
     lock             held while a process embeds
 """
@@ -32,9 +32,9 @@ Keys = NDArray[np.bytes_]
 
 
 def text_key(text: str) -> bytes:
-    """Return 16 bytes that stand for exactly this text.
+    """Return 16 bytes that identify exactly this text.
 
-    The record's id will not do: it is the same for texts that differ in their Unicode form only.
+    The record's id cannot: it is the same for texts that differ in their Unicode form only.
     """
     return blake2b(text.encode("utf-8"), digest_size=KEY_BYTES).digest()
 
@@ -43,11 +43,11 @@ class VectorCache:
     """The stored vectors of one model; open (``with``) in one process at a time.
 
     Attributes:
-        folder: The folder of these vectors. Deleting it only costs embedding again.
+        folder: The folder of these vectors. If it is deleted, they are computed again.
     """
 
     def __init__(self, parent: Path, identity: Mapping[str, Any], dim: int) -> None:
-        """Choose the folder by `identity`, which names everything that the vectors depend on."""
+        """Choose the folder by `identity`, which holds everything that the vectors depend on."""
         about = json.dumps({"version": VERSION, "dim": dim, **identity}, indent=2, sort_keys=True)
         self.folder = parent / blake2b(about.encode(), digest_size=8).hexdigest()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ class VectorCache:
         self._dim = dim
 
     def find(self, keys: Keys) -> NDArray[np.bool_]:
-        """Return which keys have a sound vector: shape (n,)."""
+        """Return which keys have an undamaged vector: shape (n,)."""
         is_sound, n_damaged = np.zeros(len(keys), np.bool_), 0
         for i, key in enumerate(keys.tolist()):
             if row := self._store.get(key):
@@ -75,7 +75,7 @@ class VectorCache:
         """Store ``vectors[i]`` under ``keys[i]``; they survive the end of the process.
 
         Raises:
-            DataError: They cannot be written; what is stored already stays good.
+            DataError: They cannot be written; vectors stored before stay intact.
         """
         data = [vector.astype("<f4", copy=False).tobytes() for vector in vectors]
         self._store.put((k, v, _checksum(k, v)) for k, v in zip(keys.tolist(), data, strict=True))
@@ -109,7 +109,7 @@ class VectorCache:
         self._stack.close()
 
     def _import_slots(self, path: Path) -> None:
-        """Move in the vectors of the file format before SQLite: slots of key, vector and CRC-32."""
+        """Import the file of an earlier version, which has slots of key, vector and CRC-32."""
         if not path.exists():
             return
         slot = np.dtype([("key", "S16"), ("vector", "<f4", (self._dim,)), ("crc", "<u4")])

@@ -1,8 +1,8 @@
 """The formats of the exported files, for trainers and annotators.
 
 To add a format, write a function that takes the path of the selection and that of the new file,
-and enter it in `FORMATS`; for a text format, write one that yields its lines. Nothing else needs
-to know.
+and enter it in `FORMATS`; for a text format, write one that yields its lines. No other code
+changes.
 
 JSON Lines hold one record a line. CSV is for spreadsheets, which run a cell that looks like a
 formula and rewrite one that looks like a number. Such cells get a leading apostrophe; without it
@@ -78,7 +78,7 @@ def chat_lines(records: Iterable[Record]) -> Iterator[str]:
 
 
 def csv_lines(records: Iterable[Record]) -> Iterator[str]:
-    """Yield a header, then one row for each record with an empty output to fill in.
+    """Yield a header, then one row for each record, with an empty output to fill in.
 
     The text starts with a byte order mark, without which Excel assumes Windows-1252. Annotators do
     not see an existing output, since they would copy it.

@@ -41,7 +41,7 @@ class Export(Params):
 
 
 def check(values: Mapping[str, Any]) -> Export:
-    """Return the section export, checked.
+    """Return the checked section export.
 
     Raises:
         ParamError: No format is named, or one is unknown or named twice.

@@ -10,9 +10,9 @@ from tasks.lib.core.drops import IngestDrop
 
 
 def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
-    """Return the text of a cell with line ends as LF and without outer white space.
+    """Return the text of a cell, with LF line ends and no surrounding white space.
 
-    Text without a visible character becomes empty. None means that there is no value: null or NaN.
+    Text without a visible character becomes empty. Return None for null and NaN.
 
     Args:
         field: Field of the record, for the message of a fault.
@@ -36,8 +36,8 @@ def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
 def to_json(cells: Mapping[str, object]) -> str:
     """Return `cells` as JSON that any parser reads, with sorted keys.
 
-    Numbers that JSON lacks (NaN, infinity) become null. Values of other types become the text that
-    Python shows for them.
+    Numbers that JSON lacks (NaN, infinity) become null. Values of types that JSON lacks become
+    their ``str``.
 
     Raises:
         RecursionError: A value is nested too deeply.
@@ -49,9 +49,9 @@ def to_json(cells: Mapping[str, object]) -> str:
 
 
 def comparison_key(value: object) -> str | None:
-    """Return a text that equal values share: ``true`` and ``"True"``, or 1, ``"1"`` and 1.0.
+    """Return the same text for equal values: ``true`` and ``"True"``, or 1, ``"1"`` and 1.0.
 
-    None for lists, objects and null, which equal nothing.
+    Return None for lists, objects and null, which equal nothing.
     """
     if isinstance(value, bool):
         return str(value).lower()

@@ -2,30 +2,51 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from tasks.ingest.cell_text import comparison_key
 from tasks.ingest.columns import SAME_NAMES, ColumnMapping, list_names, map_columns
 from tasks.ingest.encoding import escape_surrogates
-from tasks.ingest.params import Ingest
 from tasks.ingest.rows import Fault, Row
 from tasks.ingest.to_record import PoolRecord, to_record
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import ParamError, nearest
-from tasks.lib.core.params import PARAMS_FILE
+from tasks.lib.core.params import PARAMS_FILE, Params
 
 SAMPLE_ROWS = 1000  # optional columns may be absent from the first rows of JSON lines
 
 
+def _comparison_keys(value: object) -> frozenset[str]:
+    keys = [comparison_key(item) for item in (value if isinstance(value, list) else [value])]
+    if None in keys:
+        raise PydanticCustomError(
+            "exclude", "expected text, a number, true or false, or a list of them"
+        )
+    return frozenset(key for key in keys if key is not None)
+
+
+class Ingest(Params):
+    """The section ingest of params.yaml: what to read, and which rows to drop."""
+
+    source: str = Field(min_length=1)
+    columns: dict[str, str]
+    exclude: dict[str, Annotated[frozenset[str], BeforeValidator(_comparison_keys)]]
+    max_field_chars: int = Field(ge=1)
+    max_dropped: float = Field(ge=0, le=1)
+
+
 class KeptRow(NamedTuple):
-    """A record, and the line of its row."""
+    """A record and the line of its row."""
 
     line: int
     record: PoolRecord
 
 
 class DroppedRow(NamedTuple):
-    """A row that is not a record, or repeats an earlier one."""
+    """A row that cannot be a record, repeats an earlier one, or is excluded."""
 
     line: int
     reason: IngestDrop
@@ -35,14 +56,14 @@ class DroppedRow(NamedTuple):
 def classify_rows(
     rows: Iterable[tuple[int, Row | Fault]], params: Ingest, where: str
 ) -> Iterator[KeptRow | DroppedRow]:
-    """Yield one result for each row, in their order: a record with a unique id, or why not.
+    """Yield one result per row, in order: a record with a unique id, or the reason for the drop.
 
     Of the rows with the same instruction and input, the first is kept. Exclusion comes before
-    every other check, so an excluded row is never a faulty one.
+    every other check, so an excluded row does not count as faulty.
 
     Raises:
-        ParamError: A chosen column is in none of the first rows, or a column of
-            ``ingest.exclude`` in none at all.
+        ParamError: None of the first rows has a chosen column, or no row has a column of
+            ``ingest.exclude``.
         DataError: No column is known to hold instructions.
     """
     rows = iter(rows)

@@ -22,7 +22,7 @@ MAX_NAME_CHARS = 40  # without a header line, a "name" is a whole text
 
 
 class ColumnMapping(NamedTuple):
-    """Which column of the file each field comes from. It always has the instruction's."""
+    """The file's column for each field that has one; the instruction always has."""
 
     columns: Mapping[str, str]
     is_chat: bool  # the column of the instruction holds lists of turns
@@ -52,7 +52,7 @@ def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> C
     column = columns["instruction"]
     first = next((row[column] for row in rows if row.get(column) is not None), None)
     is_chat = isinstance(first, list)
-    if is_chat and not chosen:  # the turns hold both; columns of these names mean other things
+    if is_chat and not chosen:  # the turns hold input and output; such columns mean other things
         columns = {"instruction": column}
     return ColumnMapping(columns, is_chat)
 
@@ -61,7 +61,7 @@ def check_chosen_columns(chosen: Mapping[str, str]) -> None:
     """Check ``ingest.columns`` without the file.
 
     Raises:
-        ParamError: It has an unknown field, or no column for the instruction.
+        ParamError: A field is unknown, or the instruction has no column.
     """
     for field in chosen:
         if field not in FIELDS:
@@ -82,7 +82,7 @@ def check_duplicate_columns(names: Sequence[str], where: str) -> None:
     """Check that no two columns have the same name.
 
     Raises:
-        DataError: Two have; the first such name is given.
+        DataError: Two columns do; the message gives the first such name.
     """
     duplicate = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if duplicate is not None:
@@ -92,7 +92,7 @@ def check_duplicate_columns(names: Sequence[str], where: str) -> None:
 
 
 def list_names(names: Sequence[str]) -> str:
-    """Return the columns' names for a message, long names and long lists cut short."""
+    """Return the names for a message; shorten long names and long lists."""
     shown = [
         escape_surrogates(name if len(name) <= MAX_NAME_CHARS else f"{name[:MAX_NAME_CHARS]}…")
         for name in names[:MAX_NAMES]
@@ -114,7 +114,7 @@ def _check_exist(chosen: Mapping[str, str], names: Sequence[str]) -> Mapping[str
 
 
 def _detect(names: Sequence[str]) -> dict[str, str]:
-    """Return the column of each field that one has a common name for, whatever its case."""
+    """Find the columns with common names, in any case, and return them by field."""
     by_plain_name = {name.strip().casefold(): name for name in reversed(names)}
     columns = {}
     for field, common in COMMON_NAMES.items():

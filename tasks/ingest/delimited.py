@@ -20,11 +20,11 @@ csv.field_size_limit(MAX_CELL_CHARS)  # a setting of the whole process; the defa
 def read_csv(stream: io.BufferedReader, where: str) -> Rows:
     """Yield each row of a table separated by commas, or by semicolons or tabs if its header is.
 
-    The cells of a row are texts by column name. A column without a name is named by its position,
-    such as ``column_1``. Blank lines are skipped.
+    A row maps column names to texts. A column without a name is named by its position, such as
+    ``column_1``. Blank lines are skipped.
 
     Raises:
-        DataError: The text is in another encoding than UTF-8, the header has a name twice or cannot
+        DataError: The text is in another encoding than UTF-8, the header repeats a name or cannot
             be read, or a quote is never closed.
     """
     return _read(stream, where, ",;\t")
@@ -57,7 +57,7 @@ def _row(header: list[str], cells: list[str] | Fault) -> Row | Fault:
 
 
 def _records(text: TextIO, delimiter: str, where: str) -> Iterator[tuple[int, list[str] | Fault]]:
-    """Yield each record that is not a blank line, after the number of its first line."""
+    """Yield each record with the number of its first line; skip blank lines."""
     # Strict: otherwise text after a closing quote is glued to the cell, and a quote that is never
     # closed makes one cell of the rest of the file.
     reader = csv.reader(text, delimiter=delimiter, strict=True)

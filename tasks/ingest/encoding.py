@@ -1,4 +1,4 @@
-"""UTF-8 only: detect text in another encoding, and handle stray bytes and half surrogates."""
+"""UTF-8 only: detect other encodings, and handle stray bytes and half surrogate pairs."""
 
 import codecs
 import io
@@ -30,15 +30,14 @@ def skip_bom(stream: io.BufferedReader, where: str) -> None:
 
 
 def as_text(stream: io.BufferedReader) -> io.TextIOWrapper:
-    """Return `stream` as text, its line ends kept, bytes that are not UTF-8 as surrogates."""
+    """Return `stream` as text; keep line ends, and mark bytes that are not UTF-8 as surrogates."""
     return io.TextIOWrapper(stream, "utf-8", errors="surrogateescape", newline="")
 
 
 def is_utf8(text: str) -> bool:
     """Return whether `text` can be written as UTF-8.
 
-    It cannot if it holds half a surrogate pair, which is how `as_text` marks bytes of another
-    encoding.
+    Half a surrogate pair, by which `as_text` marks bytes of another encoding, cannot.
     """
     try:
         text.encode("utf-8")
@@ -63,7 +62,7 @@ def _is_mostly_utf8(head: bytes) -> bool:
 
 
 def _guess_encoding(head: bytes) -> str:
-    """Return the most plausible encoding by the name that iconv knows; empty if there is none."""
+    """Return iconv's name for the most plausible encoding; empty if there is none."""
     from charset_normalizer import from_bytes  # noqa: PLC0415  needed only on the way to an error
 
     if b"\0" not in head:  # with NULs, a newline may be half a character

@@ -88,7 +88,7 @@ class _Element(NamedTuple):
 
 
 class _Window:
-    """The part of the text that is in memory, and the position reached in it."""
+    """The part of the text that is in memory, and the current position in it."""
 
     def __init__(self, file: TextIO, where: str) -> None:
         self._file = file
@@ -133,14 +133,14 @@ class _Window:
             return element
 
     def error(self, what: str) -> DataError:
-        """Return a DataError about the line that is reached."""
+        """Return a DataError about the current line."""
         line = self._line + self._text.count("\n", 0, self._position)
         return DataError(what, where=f"{self._where}:{line}", fix="Fix the file there.")
 
     def _read_more(self) -> bool:
-        """Forget what was stepped over and read on; return whether there was more.
+        """Drop the text before the position and read on; return whether there was more.
 
-        It doubles what is left, so that repeated attempts at one long element cost a few times
+        Each call doubles the rest, so that repeated attempts at one long element cost a few times
         its length and not its square.
         """
         rest = self._text[self._position :]

@@ -1,4 +1,4 @@
-"""What a reader yields: rows, and the faults of rows that cannot be used."""
+"""The output of a reader: rows, and the faults of rows that cannot be used."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias

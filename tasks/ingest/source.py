@@ -1,7 +1,7 @@
 """The source file: its format, its compression, and its rows.
 
 To add a format, write a reader in a module of its own and enter its suffix in `READERS`; to add a
-compression, enter it in `COMPRESSIONS`. Nothing else needs to know.
+compression, enter it in `COMPRESSIONS`. No other code changes.
 """
 
 import bz2
@@ -25,7 +25,7 @@ from tasks.ingest.rows import Rows
 from tasks.lib.core.errors import DataError, nearest
 
 Reader: TypeAlias = Callable[[io.BufferedReader, str], Rows]
-"""Yield the rows of an unpacked file; the text is its path, for errors.
+"""Function that yields the rows of an unpacked file; its second argument is the path, for errors.
 
 A reader yields a `Fault` for a row that cannot be used. If the rest of the file cannot be used
 either, it raises a DataError with the path and, for text, the line. It can look at the first
@@ -43,7 +43,7 @@ READERS: dict[str, Reader] = {
 
 
 class Compression(NamedTuple):
-    """What a compressed file is called, how it begins, and how to unpack it."""
+    """The name of a compression, how its files begin, and how to unpack them."""
 
     name: str
     magic: tuple[bytes, ...]
@@ -54,7 +54,7 @@ COMPRESSIONS = {
     ".gz": Compression("gzip", (b"\x1f\x8b",), gzip.open),
     ".bz2": Compression("bzip2", (b"BZh",), bz2.open),
     ".xz": Compression("xz", (b"\xfd7zXZ\0",), lzma.open),
-    # pzstd begins with a frame that is to be skipped.
+    # The files of pzstd begin with a skippable frame.
     ".zst": Compression(
         "zstd",
         (b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"),

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.ingest.classify import KeptRow, classify_rows
+from tasks.ingest.classify import Ingest, KeptRow, classify_rows
 from tasks.ingest.columns import check_chosen_columns
-from tasks.ingest.params import Ingest
 from tasks.ingest.source import check_source, read_rows
 from tasks.ingest.tally import Tally, check_drop_rate
 from tasks.lib.core.events import log
@@ -21,7 +20,7 @@ def check(values: Mapping[str, Any]) -> Ingest:
 
     Raises:
         ParamError: A value is wrong.
-        DataError: The source is missing, empty or of no known format.
+        DataError: The source is missing, empty or of an unknown format.
     """
     params = load_section(values, "ingest", Ingest)
     check_chosen_columns(params.columns)

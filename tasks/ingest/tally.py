@@ -1,4 +1,4 @@
-"""Counts of kept and dropped rows, and when too few are kept."""
+"""Counts of kept and dropped rows, and the check that enough are kept."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -46,7 +46,7 @@ class Tally:
         return sum(n for reason, n in self.dropped.items() if reason.is_fault)
 
     def describe(self, reasons: Iterable[IngestDrop]) -> str:
-        """Return an indented line for each of the reasons that occurred, with its first rows."""
+        """Return an indented line for each reason that occurred, with its first rows."""
         return "".join(
             f"\n  {reason}: {self.dropped[reason]:,}, such as "
             + "; ".join(f"line {row.line} ({row.detail})" for row in self.examples[reason])

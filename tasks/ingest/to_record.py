@@ -30,8 +30,8 @@ class Cells(NamedTuple):
 def to_record(row: Row, mapping: ColumnMapping, max_chars: int) -> PoolRecord | Fault:
     """Return the record that `row` holds, or its first fault.
 
-    A null, absent or blank input becomes empty, and such an output None. All cells that are not
-    fields of the record go to `extra`.
+    A null, absent or blank input becomes empty; such an output becomes None. All other cells go to
+    `extra`.
     """
     cells = _split_cells(row, mapping)
     if isinstance(cells, Fault):

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 class Executor(StrEnum):
-    """What processes the shards. The results are the same, to the byte."""
+    """The ways to process shards. Both give the same results, to the byte."""
 
     LOCAL = "local"
     RAY = "ray"
@@ -40,7 +40,7 @@ class Executor(StrEnum):
         Args:
             function: A function of a module, or a partial of one, so that it can be sent to other
                 processes. It must return the same for the same shard.
-            shards: Each a second of work or more; otherwise sending it costs more than it saves.
+            shards: Each should be a second of work or more, to be worth sending.
         """
         return map(function, shards) if self is Executor.LOCAL else _map_on_ray(function, shards)
 
@@ -73,7 +73,7 @@ def _map_on_ray(function: Callable[[Shard], Result], shards: Iterable[Shard]) ->
     if not first:  # not worth starting a cluster
         return
     ray = _connect()
-    # -1: however often workers are lost. Errors of the function itself are not retried.
+    # -1: retry after every lost worker. Errors of the function itself are not retried.
     work = ray.remote(max_retries=-1)(_apply)
     window = SHARDS_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
     pending: deque[Any] = deque()

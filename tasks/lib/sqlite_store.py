@@ -13,9 +13,9 @@ BUSY_TIMEOUT_S = 30  # another run may be writing
 
 
 class SqliteStore:
-    """Rows of one table by their key.
+    """The rows of one table, by key.
 
-    A row survives the end of the process as soon as `put` returns. A power cut may cost the last
+    Once `put` has returned, a row survives the end of the process. A power cut may lose the last
     rows, but never leaves half a row.
     """
 
@@ -24,8 +24,8 @@ class SqliteStore:
 
         Args:
             path: The file.
-            table: Its name says what the rows are, also in error messages.
-            columns: Their SQL definitions; the first is the key.
+            table: A plural noun for the rows; error messages use it too.
+            columns: The SQL definitions of the columns; the first is the key.
 
         Raises:
             DataError: The file cannot be used. Every other method raises it too.
@@ -43,14 +43,14 @@ class SqliteStore:
                 raise
 
     def get(self, key: Any) -> tuple[Any, ...] | None:
-        """Return the columns of a key, without the key; None where it has no row."""
+        """Return the columns of a key, without the key; None if there is no such row."""
         with self._checked():
             query = f"SELECT * FROM {self._table} WHERE {self._key} = ?"
             row: tuple[Any, ...] | None = self._db.execute(query, (key,)).fetchone()
         return row and row[1:]
 
     def put(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Write rows, each with its key first, all or none; an older row of a key is replaced."""
+        """Write rows, key first, all or none; replace older rows with the same keys."""
         with self._checked(), self._db:
             self._db.executemany(
                 f"INSERT OR REPLACE INTO {self._table} VALUES ({self._places})", rows

@@ -1,4 +1,4 @@
-"""The unique records: their rows in the pool, and the file of their vectors."""
+"""Where the unique records are in the pool, and the file of their vectors."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +15,7 @@ from tasks.lib.core.errors import DataError
 def find_rows(
     ids: "pa.ChunkedArray[Any]", pool_ids: "pa.ChunkedArray[Any]", unique_file: Path
 ) -> NDArray[np.int64]:
-    """Return the row in the pool of each unique record: int64, shape (n,), n at least 1.
+    """Return each unique record's row in the pool: int64, shape (n,), n at least 1.
 
     Raises:
         DataError: There is no unique record, or the pool lacks one.
@@ -37,7 +37,7 @@ def read_vectors(path: Path, n_records: int | None = None) -> NDArray[np.float32
     """Map vectors.npy into memory, read-only: float32, shape (n, d), row i is unique record i.
 
     Raises:
-        DataError: The file is not such an array, or has another number of rows than `n_records`.
+        DataError: The file holds anything else, or another number of rows than `n_records`.
     """
     fix = "Run `dvc repro --force embed`, which writes it again."
     try:

@@ -1,4 +1,4 @@
-"""Figures of the prefixes of selections: what each further record adds."""
+"""Figures of the prefixes of selections, which show what further records add."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,12 +8,12 @@ import numpy as np
 from tasks.measure.intervals import percentiles
 from tasks.measure.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER, Measured, rounded
 
-PARTS = (0.25, 0.5)  # of a single budget, besides the whole
+PARTS = (0.25, 0.5)  # of a single budget, measured besides the whole
 PLOTTED = frozenset(LOWER_IS_BETTER + HIGHER_IS_BETTER)
 
 
 def sizes(budgets: Sequence[int]) -> list[int]:
-    """Return the sizes to measure, ascending: the budgets, and parts of it if there is only one."""
+    """Return the sizes to measure, ascending: the budgets, or the parts of a single budget."""
     if len(budgets) > 1:
         return list(budgets)
     (budget,) = budgets
@@ -28,8 +28,8 @@ def curves(by_size: Mapping[int, Sequence[Measured]]) -> dict[str, Any]:
 
     Returns:
         ``sizes``, and ``methods``: by method and ``group.figure``, [value, low, high] for each
-        size, or None where there is no figure. A method with several seeds has their mean and the
-        middle `tasks.measure.intervals.LEVEL`; with one seed, low and high are None.
+        size, or None without a figure. For several seeds, these are the mean and the bounds of the
+        middle `tasks.measure.intervals.LEVEL`; for one seed, low and high are None.
     """
     methods: dict[str, dict[str, list[Any]]] = {}
     for i, measured in enumerate(by_size.values()):

@@ -23,7 +23,7 @@ class Mean(NamedTuple):
 
 
 class Quantile(NamedTuple):
-    """The least value that at least a given share of the records does not exceed."""
+    """The least value that a share of the records, or more, does not exceed."""
 
     values: Values
     share: float
@@ -58,10 +58,7 @@ class Bootstrap:
         self._counts = cache(self._draw)
 
     def interval(self, figure: Figure) -> Interval | None:
-        """Return the interval of a figure over resampled records.
-
-        None for a figure of a selection as a whole.
-        """
+        """Return the interval of a figure over resampled records; None for a `Whole`."""
         if isinstance(figure, Whole):
             return None
         counts = self._counts(len(figure.values))
@@ -85,7 +82,7 @@ def percentiles(values: Values) -> Interval:
 
 
 def p_random(value: float, random_values: Values, *, lower_is_better: bool) -> float:
-    """Return the p-value of a figure by its rank among those of random selections.
+    """Return the p-value of a figure by its rank among the figures of random selections.
 
     This is a permutation test's (1 + as good or better) / (1 + number): at least 1/21 with 20.
     """

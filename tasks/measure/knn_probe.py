@@ -21,7 +21,7 @@ class KnnProbe:
     """Test questions that are the same for every selection.
 
     Attributes:
-        test: intp, ascending; the records that are asked. Empty if the pool has too few outputs.
+        test: intp, ascending, the rows of the questions; empty if the pool has too few outputs.
     """
 
     def __init__(self, outputs: Sequence[str | None], n_test: int, seed: int) -> None:
@@ -40,7 +40,7 @@ class KnnProbe:
             self._expected_terms = self._terms[self.test]
 
     def figures(self, vectors: Vectors, selected: Rows) -> dict[str, Figure]:
-        """Return ROUGE-L and cosine of the probe's answers, or nothing where there are no outputs.
+        """Return ROUGE-L and cosine of the probe's answers; empty if there are too few outputs.
 
         A record is never its own answer: if it is selected, the next nearest record answers. So
         every selection is asked the same questions, including those about its own records.

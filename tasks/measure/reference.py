@@ -12,7 +12,7 @@ from tasks.lib.similarity.lsa import lexical_space
 from tasks.measure.knn_probe import KnnProbe
 from tasks.measure.text_metrics import codes_of, length_bands, script
 
-MAX_POOL = 50_000  # records to be covered; of a larger pool a random part, to bound the cost
+MAX_POOL = 50_000  # records to be covered; a random part of a larger pool, to bound the cost
 
 
 class Reference(NamedTuple):
@@ -21,8 +21,8 @@ class Reference(NamedTuple):
     Attributes:
         texts: Of all records.
         spaces: Vectors of all records by the name of the space: float32, unit norm.
-        labels: By the name of a property, each record's value as a number: intp, from 0.
-        covered: By the name of the space, the vectors of the records to be covered.
+        labels: Each record's value of a property, by the name of the property: intp, from 0.
+        covered: Vectors of the records to be covered by the name of the space.
         probe: The nearest-neighbour probe.
     """
 

@@ -47,7 +47,7 @@ class Measure(Params):
 
 
 def check(values: Mapping[str, Any]) -> Measure:
-    """Return the checked section; the seed is checked too.
+    """Return the checked section measure; the seed is checked too.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range.
@@ -71,7 +71,7 @@ def measure(reference: "Reference", selections: Iterable[MethodSelection]) -> It
 
 
 def work(stage: Stage) -> None:
-    """Read the selections, write their figures, and log ours next to those of random ones."""
+    """Read the selections and write their figures; log our coverage and that of random ones."""
     from tasks.measure.reference import Reference  # noqa: PLC0415  scikit-learn
 
     params, seed = check(stage.values), load_seed(stage.values)
@@ -129,7 +129,7 @@ def _prefixes(selections: Sequence[MethodSelection], n: int) -> list[MethodSelec
 
 
 def _selected(corpus: Corpus, path: Path, seed: int, usage: Usage) -> Iterator[MethodSelection]:
-    """Yield our own selection; nothing where the spending limit left it empty."""
+    """Yield our own selection, unless the spending limit left it empty."""
     ids = read_table(path, SELECTED, ["id"])["id"]
     if len(ids):
         yield MethodSelection(OURS, seed, corpus.rows(ids, path))
@@ -138,7 +138,7 @@ def _selected(corpus: Corpus, path: Path, seed: int, usage: Usage) -> Iterator[M
 
 
 def _log_coverage(methods: Mapping[str, Any]) -> None:
-    """Log the mean coverage of ours and of random selections, in the space of words."""
+    """Log the mean coverage of our selection and of random ones, in the space of words."""
     if OURS not in methods:
         log.warning("measure: nothing is selected yet, so only the other methods are measured")
         return

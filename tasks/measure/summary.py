@@ -32,9 +32,9 @@ class Measured(NamedTuple):
 def summarise(measured: Sequence[Measured], bootstrap: Bootstrap) -> dict[str, Any]:
     """Return each method's figures with their intervals and their rank among random selections.
 
-    Random selections of the same size are compared; without any, there is no rank. A method with
-    one seed has intervals by `bootstrap`, over records. One with several seeds has the mean over
-    them, and their middle as the interval.
+    A selection is ranked among random ones of the same size; without any, it has no rank. A method
+    with one seed has intervals by `bootstrap`, over records. A method with several seeds has their
+    mean, and their middle as the interval.
     """
     by_method: dict[str, list[Measured]] = {}
     for run in measured:
@@ -51,7 +51,7 @@ def summarise(measured: Sequence[Measured], bootstrap: Bootstrap) -> dict[str, A
 
 
 def as_csv(methods: Mapping[str, Any], group: str) -> str:
-    """Return a line per method with the values of one group, for DVC's plots."""
+    """Return one line per method with the values of one group, for DVC's plots."""
     names = [
         name
         for name in LOWER_IS_BETTER + HIGHER_IS_BETTER
@@ -66,7 +66,7 @@ def as_csv(methods: Mapping[str, Any], group: str) -> str:
 
 
 def overlap(measured: Iterable[Measured]) -> dict[str, Any]:
-    """Return the Jaccard similarity of each two methods' selections, of the first seed each."""
+    """Return the Jaccard similarity of every two methods' selections with their first seeds."""
     sets: dict[str, set[int]] = {}
     for run in measured:
         sets.setdefault(run.method, set(run.rows.tolist()))

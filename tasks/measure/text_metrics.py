@@ -18,7 +18,7 @@ N_BANDS = 10  # of length
 def text_metrics(
     texts: Sequence[str], labels: Mapping[str, NDArray[np.intp]], selected: Rows
 ) -> dict[str, Figure]:
-    """Return distinct-2, and for each property the shift of its shares from the pool's."""
+    """Return distinct-2, and for each property the shift of its shares from those of the pool."""
     figures: dict[str, Figure] = {"distinct_2": Whole(distinct_2([texts[row] for row in selected]))}
     from scipy.spatial.distance import jensenshannon  # noqa: PLC0415  half a second
 
@@ -31,7 +31,7 @@ def text_metrics(
 
 
 def length_bands(texts: Sequence[str]) -> NDArray[np.intp]:
-    """Return the tenth of the pool, by characters, of each text; equal lengths share a tenth."""
+    """Return each text's tenth of the pool by length in characters; equal lengths share a tenth."""
     lengths = np.array([len(text) for text in texts])
     inner = np.quantile(lengths, np.arange(1, N_BANDS) / N_BANDS, method="inverted_cdf")
     return np.searchsorted(np.unique(inner), lengths)

@@ -11,7 +11,7 @@ def vector_metrics(covered: Vectors, selected: Vectors) -> dict[str, Figure]:
 
     Args:
         covered: float32, shape (n, d), of unit norm or zero; the records to be covered.
-        selected: The same of the selection, at least one.
+        selected: Those of the selection, at least one.
     """
     cosines = nearest(covered, selected).cosines
     gaps = np.sqrt(np.maximum(2 - 2 * cosines, 0))  # the distance of two unit vectors

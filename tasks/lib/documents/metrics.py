@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Set
 from typing import Any
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, field_validator
+from pydantic_core import PydanticCustomError
 
 from tasks.lib.documents.document import Document, Part
 
@@ -14,6 +15,11 @@ MAX_P = 0.05  # a p-value up to it counts as better than random, at 20 random se
 
 Interval = tuple[float, float]
 Point = tuple[float, float | None, float | None]  # value, low, high
+
+RENAMED_METRICS = {
+    "student_rouge_l": "knn_probe_rouge_l",
+    "student_cosine": "knn_probe_cosine",
+}
 
 
 class Metric(Part):
@@ -93,6 +99,15 @@ class Metrics(Document):
     overlap: Overlap
     lower_is_better: tuple[str, ...]
     higher_is_better: tuple[str, ...]
+
+    @field_validator("higher_is_better")
+    @classmethod
+    def _refuse_old_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name in RENAMED_METRICS:
+                what = f"the metric {name} is now called {RENAMED_METRICS[name]}"
+                raise PydanticCustomError("renamed", "{what}", {"what": what})
+        return names
 
     def chance_for(self, method: str) -> MethodMetrics | None:
         """Return the random selections of the same size as a method's; None if there are none.

@@ -18,8 +18,8 @@ def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition
     Up to 200 clusters come from balanced k-means, more from a tree of it. Then small clusters
     exchange records (starts.py).
 
-    The same vectors and seed give the same clusters on any number of threads: a block is computed
-    on one, since the last bits of a sum depend on how it is split.
+    The same vectors and seed give the same clusters on any number of threads: one thread computes a
+    block, since the last bits of a sum depend on how it is split.
 
     Args:
         vectors: float32, shape (n, d), finite, n at least 1; may be read-only.

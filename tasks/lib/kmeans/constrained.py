@@ -24,8 +24,8 @@ def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition
 
     It starts from the same centres as `tasks.lib.kmeans.balanced.equal_size_kmeans`. Each of its
     assignments has the least sum of distances, while inertia is a sum of squares. So up to 200
-    clusters then go through our own iteration, which mostly takes two steps to converge; with more
-    clusters it would take too long. Small clusters exchange records as ours do (starts.py).
+    clusters then go through our own iteration, which usually converges in two steps; with more
+    clusters it would take too long. Small clusters then exchange records (starts.py).
 
     The same vectors and seed give the same clusters on any number of cores: the flow and all sums
     are computed on one thread, and nothing depends on the time.
@@ -58,7 +58,7 @@ def _clusters(vectors: Vectors, centres: Vectors) -> list[Rows]:
         size_max=ceiling,
         init=centres,
         n_init=1,
-        # It ends by the movement of the centres, and this is when that lowers inertia by TOL.
+        # It stops by the movement of the centres; this is the movement that lowers inertia by TOL.
         tol=TOL * k * d,
         random_state=0,
         n_jobs=1,

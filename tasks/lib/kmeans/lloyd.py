@@ -35,7 +35,7 @@ def first_centres(vectors: Vectors, k: int, rng: RandomState) -> Vectors:
 
 
 def needed_mb(n: int, k: int, d: int) -> int:
-    """Return the memory that n vectors need besides them; many equal ones may need thrice it."""
+    """Return the memory that `lloyd` needs besides n vectors; many equal ones may triple it."""
     costs, states, sample = 4 * n * k, 80 * n, 8 * min(n, SAMPLED * k) * d
     blocks = (os.cpu_count() or 1) * BLOCK * (8 * k + 4 * d)
     return -(-(costs + states + sample + blocks) // 10**6)
@@ -46,9 +46,9 @@ def lloyd(
 ) -> LloydResult:
     """Return clusters within the bounds, starting from the given centres.
 
-    No iteration raises the inertia, since each assignment is the best one for its centres and
-    each centre the best one for its rows. It ends after `max_iter` iterations, or when one lowers
-    the inertia by no more than `tol` times itself.
+    No iteration raises the inertia, since each assignment is the best for its centres and each
+    centre is the best for its rows. It stops after `max_iter` iterations, or when
+    one lowers the inertia by no more than `tol` times itself.
 
     It needs `needed_mb` of memory besides the vectors. Under threadpool_limits(1), the result does
     not depend on the number of cores.

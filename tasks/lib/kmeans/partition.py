@@ -1,4 +1,4 @@
-"""Clusters of equal size as every solver returns them, and the parallel work on their rows."""
+"""Clusters of equal size, as every solver returns them, and parallel work on blocks of rows."""
 
 import os
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class Partition:
         clusters: For each cluster the rows of its vectors; every row is in exactly one.
         inertia: Sum of the squared distances of the vectors to the mean of their cluster.
         solver: The solver that found them.
-        reason: Why this solver ran; empty where none was chosen.
+        reason: Why this solver ran; empty if there was no choice.
     """
 
     clusters: list[Rows]
@@ -74,7 +74,7 @@ def inertia(vectors: Vectors, clusters: list[Rows]) -> float:
 
 
 def in_blocks(work: Callable[[slice], Result], n: int, size: int) -> list[Result]:
-    """Return what `work` returns for each block of rows, in their order, computed on all cores.
+    """Call `work` on blocks of rows, on all cores; return its results in the order of the blocks.
 
     The blocks do not depend on the number of cores. Neither do the results, if each block is
     computed on one thread: call this under threadpool_limits(1).

@@ -1,4 +1,4 @@
-"""Prices of clusters at which each is the cheapest for nearly the number of rows it should have.
+"""Prices of clusters at which each is the cheapest for nearly the right number of rows.
 
 The prices maximise a concave function, the dual of the transport problem. Its gradient is the
 number of excess rows of each cluster. Its curvature is the density of rows on the borders between
@@ -28,7 +28,7 @@ STIFFNESS = 1e-3  # of the mean curvature, added so that clusters without a bord
 
 
 class Priced(NamedTuple):
-    """The cheapest cluster of each row, the extra cost of its second one, and the prices."""
+    """The cheapest cluster of each row, the extra cost of the second cheapest, and the prices."""
 
     labels: Labels
     gaps: Costs

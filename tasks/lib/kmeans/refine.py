@@ -10,7 +10,7 @@ from tasks.lib.kmeans.splits import split
 SMALL = 256  # records of a cluster; in larger ones, single exchanges gain almost nothing
 GROUP = 64  # clusters among which records are exchanged
 PASSES = 2  # each with other groups; a third pass takes a third more time and gains 0.3 %
-ROUNDS, ROUNDS_ALONE = 2, 10  # in one of several groups, and in the only group
+ROUNDS, ROUNDS_ALONE = 2, 10  # for one of several groups, and for the only group
 NEIGHBOURS = 8  # of a cluster; 15 take twice the time and gain less than another pass
 MIN_GAIN = 1e-5  # of squared distance; above float32's rounding, so that no exchange repeats
 
@@ -65,7 +65,7 @@ def _refine_group(vectors: Vectors, clusters: list[Rows], n_rounds: int) -> list
 
 
 def _neighbours(centres: Vectors) -> NDArray[np.intp]:
-    """Return pairs of clusters, one among the other's nearest: intp, shape (n_pairs, 2)."""
+    """Return pairs of clusters, one among the nearest of the other: intp, shape (n_pairs, 2)."""
     n = len(centres)
     n_near = min(NEIGHBOURS, n - 1)
     if n_near == 0:
@@ -79,7 +79,7 @@ def _neighbours(centres: Vectors) -> NDArray[np.intp]:
 
 
 def _swap(gram: Vectors, n_low: int) -> NDArray[np.bool_]:
-    """Make the best exchange of two records until none gains; return which records are low.
+    """Make the best exchange of two records until none gains; return who is low.
 
     Unlike sorting between two fixed centres, an exchange takes into account that the centres move
     with the records, which is most of the gain in clusters of a dozen. `gram`, the products of all

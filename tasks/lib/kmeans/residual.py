@@ -34,7 +34,7 @@ class Residual:
     """
 
     def __init__(self, costs: Costs, fixed: Sizes, bounds: Bounds, prices: Costs) -> None:
-        """Put each row into the cluster that is cheapest for it.
+        """Put each movable row into its cheapest cluster.
 
         Args:
             costs: float32, shape (m, k), of the rows that may move.
@@ -80,7 +80,7 @@ class Residual:
         return prices
 
     def _push(self, path: list[int]) -> None:
-        """Move all rows along the path that cost the same."""
+        """Move rows along the path: all that cost the same, as long as the sizes allow."""
         k = len(self._prices)
         n = min(self._surplus[path[0]], -self._surplus[path[-1]])
         movers = []
@@ -108,7 +108,7 @@ class Residual:
                 self._update(j)
 
     def _update(self, j: int) -> None:
-        """Find the cheapest moves out of cluster j, and its moves of spare places."""
+        """Recompute the cheapest moves out of cluster j, and its moves of spare places."""
         rows = np.flatnonzero(self.labels == j)
         own = self._costs[rows]
         self._moves[j, :-1] = (own - own[:, j, None]).min(axis=0, initial=np.inf)

@@ -6,10 +6,10 @@ from typing import NamedTuple, Protocol
 from tasks.lib.kmeans.partition import Partition, Solver, Vectors
 
 # k-means-constrained takes under 2 s of processor time up to this many records times clusters
-# (docs/explanation/performance.md). It cannot be more than 200 clusters then, so no tree of ours is
-# replaced.
+# (docs/explanation/performance.md). There are at most 200 clusters then, so it never replaces a
+# tree of ours.
 MAX_PAIRS = 40_000
-CPU_S_PER_PAIR = 2e-5  # of a start, at most: 5e-6 in 1,073 clusters, 1.8e-5 in 51
+CPU_S_PER_PAIR = 2e-5  # of one start, at most: 5e-6 for 1,073 clusters, 1.8e-5 for 51
 
 
 class SolverParam(StrEnum):
@@ -21,7 +21,7 @@ class SolverParam(StrEnum):
 
 
 class SolverChoice(NamedTuple):
-    """K_MEANS_CONSTRAINED or BALANCED, and the reason as a log line gives it."""
+    """K_MEANS_CONSTRAINED or BALANCED, and the reason for a log line."""
 
     solver: Solver
     reason: str
@@ -38,7 +38,7 @@ class EqualSizeKMeans(Protocol):
 
 
 def choose(param: SolverParam, n: int, n_clusters: int) -> SolverChoice:
-    """Return the solver for n records; it depends on these numbers alone, not on the machine."""
+    """Return the solver for n records; the choice depends on the arguments, not on the machine."""
     if param is not SolverParam.AUTO:
         return SolverChoice(Solver(param.value), f"cluster.solver is {param.value}")
     size = f"{n:,} records x {n_clusters:,} clusters = {n * n_clusters:,}"

@@ -25,7 +25,7 @@ def split(
         n_clusters: From 1 to n.
         rng: Of the first centres.
         branches: At least 2.
-        tol: An iteration that lowers a node's inertia by no more than this share is its last.
+        tol: A node's iteration stops when it lowers the inertia by no more than this share.
 
     Returns:
         The rows of `vectors` in each cluster; every row is in exactly one.
@@ -52,7 +52,7 @@ def split(
 
 
 def _shares(n_clusters: int, branches: int) -> Rows:
-    """Return the number of clusters in each part, for about as many parts on all levels below."""
+    """Return the number of clusters in each part, for about as many parts on every level."""
     n_levels = 1
     while branches**n_levels < n_clusters:
         n_levels += 1
@@ -63,7 +63,7 @@ def _shares(n_clusters: int, branches: int) -> Rows:
 
 
 def chain(centres: Vectors, start: Vectors) -> list[int]:
-    """Return all centres in an order where each is the nearest, of those left, to the last one."""
+    """Return an order of the centres in which each is the nearest remaining one to the previous."""
     left, order = list(range(len(centres))), []
     while left:
         distances = ((centres[left] - start) ** 2).sum(axis=1)

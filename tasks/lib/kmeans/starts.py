@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from tasks.lib.kmeans.partition import Partition, Rows, Solver, Vectors, inertia
 from tasks.lib.kmeans.refine import SMALL, refine
 
-STARTS = 5  # the best is kept; of more vectors there is one start
+STARTS = 5  # the best is kept; larger problems have one start
 QUICK = 20_000  # vectors times clusters; a start of our own solver takes about 0.05 s
 
 Find = Callable[[RandomState], list[Rows]]
@@ -20,14 +20,13 @@ def best_of_starts(
 ) -> Partition:
     """Return the clusters of the best start, the larger ones first.
 
-    Small clusters then exchange records: there the centres move with every record, which k-means
-    does not foresee. Few vectors get several starts. Everything is computed under
-    threadpool_limits(1).
+    Small clusters then exchange records: their centres move with every record, which k-means does
+    not foresee. Few vectors get several starts. Everything is computed under threadpool_limits(1).
 
     Args:
         vectors: float32, shape (n, d), finite, n at least 1.
         n_clusters: From 1 to n.
-        seed: Of all starts.
+        seed: The seed of all starts.
         find: Returns the rows of each cluster, in sizes that differ by at most 1.
         solver: The solver that `find` is.
     """

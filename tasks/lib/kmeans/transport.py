@@ -13,7 +13,7 @@ import numpy as np
 from tasks.lib.kmeans.prices import Costs, Floats, Labels, Sizes, balance
 from tasks.lib.kmeans.residual import Residual
 
-MOVABLE = 32  # rows that may move for each that has to; with 8, paths are often not the best
+MOVABLE = 32  # rows that may move for each one that must; with 8, paths are often not the best
 
 
 class Bounds(NamedTuple):
@@ -34,8 +34,8 @@ def assign(costs: Costs, bounds: Bounds, prices: Costs) -> Assignment:
     """Return the assignment of least total cost within the bounds.
 
     It is optimal up to the rounding of float32: no row has a lower cost plus price in another
-    cluster, and the clusters above their least size are the most expensive ones. Of assignments
-    with equal cost it is always the same one.
+    cluster, and the clusters above their least size are the most expensive ones. The same arguments
+    always give the same one of several optimal assignments.
 
     Args:
         costs: float32, shape (n, k), finite.
@@ -58,7 +58,7 @@ def assign(costs: Costs, bounds: Bounds, prices: Costs) -> Assignment:
 
 
 def _target_sizes(bounds: Bounds, n: int) -> Floats:
-    """Return sizes that sum to n, all at the same share between their bounds."""
+    """Return sizes that sum to n, each at the same share of the way between its bounds."""
     room = bounds.upper - bounds.lower
     share = (n - int(bounds.lower.sum())) / max(int(room.sum()), 1)
     sizes: Floats = bounds.lower + share * room

@@ -16,7 +16,7 @@ from tasks.lib.similarity.cosine import Rows, Vectors
 from tasks.lib.unique import find_rows, read_vectors
 
 COLUMNS = ["instruction", "input", "output", "extra"]
-BATCH_ROWS = 8192  # of the pool in memory at a time, besides what is kept of it
+BATCH_ROWS = 8192  # of the pool in memory at a time, besides the columns that are kept
 REMAKE = "Run `dvc repro measure`, which also runs the stages before it."
 
 
@@ -27,7 +27,7 @@ class Corpus(NamedTuple):
         ids: Distinct.
         texts: Instruction, then input.
         outputs: None where a record has none.
-        extra: JSON text of an object, the columns that have no other place.
+        extra: JSON text of an object that holds all other columns.
         vectors: float32, shape (n, d), unit norm, read-only; d is 0 if none were asked for.
     """
 
@@ -42,7 +42,7 @@ class Corpus(NamedTuple):
         """Read the unique records from the pool.
 
         Raises:
-            DataError: A file is not as declared, there is no record, or a record has no row in
+            DataError: A file is not as declared, there is no record, or a record is missing from
                 another file.
         """
         ids = read_table(unique_file, UNIQUE)["id"]
@@ -72,13 +72,13 @@ class Corpus(NamedTuple):
         return rows.to_numpy().astype(np.intp)
 
     def column(self, name: str) -> list[str | None]:
-        """Return a column of `extra` as text, None for a record that has none."""
+        """Return a column of `extra` as text; None for a record without it."""
         values: list[Any] = [json.loads(extra).get(name) for extra in self.extra]
         return [None if value is None else str(value) for value in values]
 
 
 def _columns(pool_file: Path, places: Rows, n: int) -> dict[str, list[Any]]:
-    """Read `texts`, `outputs` and `extra` of n records, those whose place is not negative."""
+    """Read `texts`, `outputs` and `extra` of the n records whose place is not negative."""
     columns: dict[str, list[Any]] = {name: [None] * n for name in ("texts", "outputs", "extra")}
     n_read = 0
     for batch in read_batches(pool_file, POOL, COLUMNS, BATCH_ROWS):

@@ -13,10 +13,10 @@ BLOCK_CELLS = 1 << 24  # cosines held at a time, 64 MB
 
 
 class Nearest(NamedTuple):
-    """The nearest of some other vectors for each vector.
+    """The nearest other vector of each vector.
 
     Attributes:
-        places: intp, shape (n,), its row among the others; of equals the first.
+        places: intp, shape (n,), the row among the others; of equals the first.
         cosines: float64, shape (n,), from -1 to 1.
     """
 
@@ -25,7 +25,7 @@ class Nearest(NamedTuple):
 
 
 def blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Return slices of 0..n_rows, each with `n_columns` columns of at most BLOCK_CELLS cells."""
+    """Return slices of 0..n_rows, each of at most BLOCK_CELLS cells in `n_columns` columns."""
     step = max(1, BLOCK_CELLS // max(1, n_columns))
     return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
@@ -36,8 +36,8 @@ def nearest(vectors: Vectors, others: Vectors, excluded: Rows | None = None) -> 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero.
         others: float32, shape (m, d), the same; m at least 1.
-        excluded: intp, shape (n,): a row of `others` that vector i may not have, or -1. A vector
-            that has no other row left gets the last row and the cosine -1.
+        excluded: intp, shape (n,): the row of `others` that is not allowed for vector i, or -1. A
+            vector without any allowed row gets the last row and the cosine -1.
     """
     places = np.empty(len(vectors), np.intp)
     cosines = np.empty(len(vectors), np.float64)

@@ -21,7 +21,7 @@ BLOCK_TEXTS = 50_000  # of a larger pool, projected at a time
 
 
 def tf_idf(texts: Sequence[str]) -> Any:
-    """Return TF-IDF of texts over their own words: a sparse matrix, rows of unit norm or zero.
+    """Return the TF-IDF of texts over their own words: a sparse matrix, rows of unit norm or zero.
 
     Term frequencies count by their logarithm, so that a long passage does not outweigh the rest.
     """
@@ -31,8 +31,8 @@ def tf_idf(texts: Sequence[str]) -> Any:
 def lexical_space(texts: Sequence[str], n_dims: int, seed: int) -> Vectors:
     """Return float32, shape (n, d), row i is ``texts[i]``, of unit norm.
 
-    There are `n_dims` dimensions, or fewer where texts or words are fewer. Texts without any word
-    share a term of their own. The space is fitted on at most 100,000 random texts.
+    There are `n_dims` dimensions, or fewer if there are fewer texts or words. Texts without any
+    word share a term of their own. The space is fitted on at most 100,000 random texts.
     """
     vectorizer = _vectorizer()
     table = vectorizer.fit_transform(_sample(texts, seed))

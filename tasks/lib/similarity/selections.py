@@ -1,4 +1,4 @@
-"""The selections of the baseline methods, as the stage baseline writes and others read them."""
+"""The file of the baseline methods' selections."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

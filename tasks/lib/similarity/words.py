@@ -21,13 +21,13 @@ def words(text: str) -> Words:
     """Return the casefolded runs of letters and digits of a text, in order.
 
     In kana and Han every character is a word of its own. The usual ROUGE keeps only a to z and
-    0 to 9, so that a text in any other script would be empty to it.
+    0 to 9, so a text in any other script would have no words.
     """
     return _WORD.findall(text.casefold())
 
 
 def distinct_2(texts: Sequence[str]) -> float:
-    """Return the share of distinct pairs of neighbouring words; 0 where there is no pair."""
+    """Return the share of distinct pairs among all pairs of neighbouring words; 0 without pairs."""
     pairs = [pair for text in texts for pair in pairwise(words(text))]
     return len(set(pairs)) / len(pairs) if pairs else 0.0
 

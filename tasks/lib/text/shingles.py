@@ -55,7 +55,7 @@ def normalise(text: str) -> str:
 
 
 def shingles(texts: Sequence[str]) -> Shingles:
-    """Return hashes of all overlapping pieces of each normalised text, with punctuation and spaces.
+    """Return hashes of the overlapping pieces of each normalised text, with punctuation and spaces.
 
     A piece has 5 characters, or 2 in the dense scripts, and never mixes the two kinds; a run of
     one kind that is shorter than a piece is one piece. The values depend on the text alone, not on
@@ -98,7 +98,7 @@ def jaccard(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
 
 
 def _hashes(codes: NDArray[np.uint32], widths: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return one hash for each character i: that of the ``widths[i]`` characters from there on."""
+    """Return for each character i the hash of the ``widths[i]`` characters that start there."""
     characters = np.zeros(codes.size + WIDTH, dtype=np.uint64)
     characters[: codes.size] = codes
     characters[: codes.size] += np.uint64(1)  # 0 stands for none
