@@ -22,7 +22,7 @@ from tasks.lib.core.schemas import (
 )
 from tasks.lib.core.stage import Stage
 from tasks.report.step import work
-from tests.sound_run import CLUSTERS
+from tests.sound_run import CLUSTERS, FAIR
 from tests.workspaces import StepWorkspace
 
 R = 7  # candidates of a prompt
@@ -67,21 +67,16 @@ def metrics(ours: bool = True, curves: bool = True) -> dict[str, Any]:
 
 
 def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
-    slots = {
-        "is_shuffled": True,
-        "n_prompts": n_prompts,
-        "observed": [n_prompts, *[0] * (R - 1)] if n_prompts else [],
-        "expected": [n_prompts / R] * R if n_prompts else [],
-        "position_bias": 0.5 if n_prompts else None,
-        "position_bias_by_chance": 0.2 if n_prompts else None,
-        "chi_square": 30.0 if n_prompts else None,
-        "df": R - 1 if n_prompts else None,
-        "p_value": 0.0001 if n_prompts else None,
-    }
+    slots: dict[str, Any] = {"is_shuffled": True, "n_prompts": n_prompts}
+    if n_prompts:
+        slots |= {"observed": [n_prompts, *[0] * (R - 1)], "expected": [n_prompts / R] * R}
+        slots |= {"position_bias": 0.5, "position_bias_by_chance": 0.2}
+        slots |= {"chi_square": 30.0, "df": R - 1, "p_value": 0.0001}
+    else:
+        names = ("position_bias", "position_bias_by_chance", "chi_square", "df", "p_value")
+        slots |= {"observed": [], "expected": [], **dict.fromkeys(names)}
     return {
-        "route": "chatgpt",
-        "fallback_routes": [],
-        "model": "openai/some",
+        **FAIR,
         "budget": 6,
         "selected": n_selected,
         "partial": None if n_selected >= 6 else "max_usd",
@@ -89,12 +84,8 @@ def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
         "prompt_tokens": 1200,
         "completion_tokens": 34,
         "usd": 0.123,
-        "n_unknown_usage": 0,
         "answers": {"chatgpt": n_prompts},
-        "answers_digest": "0" * 64,
-        "dropped_params": {},
         "methods": {"llm": n_selected, "rubric": 0, "fallback": 0},
-        "set_aside": {},
         "slots": slots,
         "agreement": {"n_prompts": 0, "same_first": None, "by_chance": None, "kappa": None},
         "attention_checks_planned": 3,
@@ -123,12 +114,12 @@ class World(StepWorkspace):
         dropped = [{"line": 9, "reason": "not_json", "detail": detail}]
         unique = ids[:-1] if len(ids) > 1 else ids
         duplicates = [
-            {"id": each, "reason": "near", "of_id": ids[0], "similarity": 0.9}
-            for each in ids[len(unique) :]
+            {"id": id_, "reason": "near", "of_id": ids[0], "similarity": 0.9}
+            for id_ in ids[len(unique) :]
         ]
         shown = [
-            {"prompt": i // R + 1, "slot": i % R + 1, "id": each, "cluster": i // R + 1}
-            for i, each in enumerate(unique)
+            {"prompt": i // R + 1, "slot": i % R + 1, "id": id_, "cluster": i // R + 1}
+            for i, id_ in enumerate(unique)
         ]
         picks = [
             {**row, "round": 1, "rank": 1, "votes": 1, "method": "llm"}
@@ -142,7 +133,7 @@ class World(StepWorkspace):
         chosen = [{**records[p["id"]], **p, **JUDGE} for p in picks]
         self.write("ingest/pool.parquet", pool, POOL)
         self.write("ingest/dropped.parquet", dropped, INGEST_DROPPED)
-        self.write("dedupe/unique.parquet", [{"id": each} for each in unique], UNIQUE)
+        self.write("dedupe/unique.parquet", [{"id": id_} for id_ in unique], UNIQUE)
         self.write("dedupe/dropped.parquet", duplicates, DEDUPE_DROPPED)
         self.write("cluster/prompts.parquet", shown, PROMPTS)
         self.write("llm_select/picks.parquet", [*picks, *filter(None, [loser])], PICKS)
@@ -151,8 +142,8 @@ class World(StepWorkspace):
         solver = {"solver": "k_means_constrained", "solver_reason": "294 is quick"}
         self.write_json("cluster/clusters.json", {**CLUSTERS, **sizes, **solver})
         others = [
-            {"method": "random", "seed": 0, "rank": 1 + i, "id": each}
-            for i, each in enumerate(unique[:6])
+            {"method": "random", "seed": 0, "rank": 1 + i, "id": id_}
+            for i, id_ in enumerate(unique[:6])
         ]
         self.write("baseline/selections.parquet", others, SELECTIONS)
         lines = [
@@ -192,7 +183,7 @@ class World(StepWorkspace):
         return {"id": record_id(text, ""), **given, "source": f"toy.jsonl:{i}", "extra": "{}"}
 
 
-def some(n: int = 43) -> list[str]:
+def bridges(n: int = 43) -> list[str]:
     return [f"Name {i} bridges of the world, and say why." for i in range(n)]
 
 
@@ -204,7 +195,7 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture(scope="session")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world with a report in it, which no test changes."""
-    made = World(tmp_path_factory.mktemp("reported")).make(some())
+    made = World(tmp_path_factory.mktemp("reported")).make(bridges())
     made.report()
     return made
 

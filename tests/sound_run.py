@@ -96,16 +96,8 @@ Row = dict[str, Any]
 
 def numbered(number: int) -> Row:
     instruction, text = INSTRUCTIONS[number], "Time heals." if number == 3 else ""
-    new_id = record_id(instruction, text)
-    source = f"toy.jsonl:{number + 1}"
-    return {
-        "id": new_id,
-        "instruction": instruction,
-        "input": text,
-        "output": None,
-        "source": source,
-        "extra": "{}",
-    }
+    fields = {"id": record_id(instruction, text), "instruction": instruction, "input": text}
+    return {**fields, "output": None, "source": f"toy.jsonl:{number + 1}", "extra": "{}"}
 
 
 @dataclass
@@ -143,7 +135,7 @@ class Run:
         return Artifacts(n_rows=self.n_rows, norms=norms, **tables, **facts)
 
     def write(self, root: Path) -> Stage:
-        """The workspace of the run, and the stage that reads it."""
+        """Write the files of the run to a workspace; return the stage that reads them."""
         space = StepWorkspace(root)
         space.update(llm_select={"budget": LIMITS.n_selected})
         for name, table in self.tables().items():
@@ -186,14 +178,14 @@ def sound() -> Run:
                 {"line": 11, "reason": "repeated", "detail": "line 1"},
                 {"line": 12, "reason": "nul", "detail": "instruction"},
             ],
-            "unique": [{"id": one} for one in ids[:7]],
+            "unique": [{"id": id_} for id_ in ids[:7]],
             "dedupe_dropped": [
                 {"id": ids[7], "reason": "identical", "of_id": ids[0], "similarity": 1.0},
                 {"id": ids[8], "reason": "near", "of_id": ids[1], "similarity": 0.95},
             ],
             "prompts": [
-                {"prompt": prompt, "slot": slot, "id": one, "cluster": prompt}
-                for one, (prompt, slot) in zip(ids[:7], places, strict=True)
+                {"prompt": prompt, "slot": slot, "id": id_, "cluster": prompt}
+                for id_, (prompt, slot) in zip(ids[:7], places, strict=True)
             ],
             "picks": picks,
             "selected": [_select(records[n], pick, cluster) for n, pick, cluster in by_preference],
@@ -209,7 +201,7 @@ def sound() -> Run:
 
 
 def tournament() -> Run:
-    """The same pool with a budget of 2, below its 3 prompts: the winners meet again."""
+    """Return a run with a budget of 2, below its 3 prompts, so that the winners meet again."""
     run = sound()
     records = {record["id"]: record for record in run.pool}
     first = [dict(pick) for pick in run.picks if pick["rank"] == 1]
@@ -235,7 +227,7 @@ def tournament() -> Run:
 
 
 def findings_of(run: Run, table: str) -> list[Finding]:
-    """The findings of one table, without the time that the others take."""
+    """Return the findings of one table without checking the others, which takes longer."""
     from tasks.validate.gx import run_gx  # noqa: PLC0415
     from tasks.validate.pool_tables import pool_tables  # noqa: PLC0415
     from tasks.validate.selection_tables import selection_tables  # noqa: PLC0415

@@ -17,11 +17,11 @@ from tasks.report.formatting import fit, number, script_json
 from tasks.report.page import TEMPLATES
 from tasks.report.projection import project
 from tasks.report.step import check
-from tests.reported_run import EVIL, Outline, R, World, metrics, some
+from tests.reported_run import EVIL, Outline, R, World, bridges, metrics
 
 
 def test_the_same_files_give_the_same_bytes(reported: World, tmp_path: Path):
-    assert World(tmp_path).make(some()).report() == reported.page.read_text(encoding="utf-8")
+    assert World(tmp_path).make(bridges()).report() == reported.page.read_text(encoding="utf-8")
 
 
 def test_the_page_shows_funnel_cost_prompts_and_provenance(reported: World):
@@ -54,7 +54,7 @@ def test_best_and_not_better_than_random_are_marked_in_words(reported: World):
 
 
 def test_without_curves_their_section_is_left_out(world: World):
-    page = world.make(some(), document=metrics(curves=False)).report()
+    page = world.make(bridges(), document=metrics(curves=False)).report()
     assert 'id="curves"' not in page
     assert "#curves" not in page.replace(TEMPLATES.joinpath("page.css").read_text(), "")
 
@@ -83,21 +83,21 @@ def test_the_policy_lets_no_script_run_but_ours_and_nothing_be_fetched(reported:
 @pytest.mark.parametrize(
     ("n_selected", "words"), [(0, "Nothing is selected yet"), (3, "is partial")]
 )
-def test_a_partial_or_empty_selection_is_called_so(world: World, n_selected, words):
-    text = Outline(world.make(some(), n_selected).report()).text
+def test_a_partial_or_empty_selection_is_labelled(world: World, n_selected, words):
+    text = Outline(world.make(bridges(), n_selected).report()).text
     assert words in text
     assert f"{n_selected} of 6 records were selected" in text
     assert "llm_select.max_usd" in text
 
 
-def test_one_record_is_told_and_so_is_an_empty_selection_of_it(world: World):
+def test_a_pool_of_one_record_is_shown_with_and_without_a_selection(world: World):
     for n_selected in (1, 0):
         text = Outline(world.make(["Name a bridge."], n_selected).report()).text
         assert f"{n_selected} of 1 unique records selected" in text
 
 
-def test_a_selection_of_other_than_the_best_ranked_is_called_so(world: World):
-    assert "A test of the ranking." not in world.make(some()).report()
+def test_a_selection_of_other_ranks_than_the_best_is_labelled(world: World):
+    assert "A test of the ranking." not in world.make(bridges()).report()
     params = world.root / "params.yaml"
     values = YAML(typ="safe").load(params)
     values["llm_select"]["take"] = "middle"
@@ -105,13 +105,13 @@ def test_a_selection_of_other_than_the_best_ranked_is_called_so(world: World):
     assert "The middle records of the judge's ranking" in Outline(world.report()).text
 
 
-def test_how_to_reach_a_model_stays_out_of_the_page(world: World):
+def test_addresses_and_keys_of_models_stay_out_of_the_page(world: World):
     params = world.root / "params.yaml"
     values = YAML(typ="safe").load(params)
     route = {"model": "openai/x", "api_base": "http://inside.example", "api_key": "os.environ/KEY"}
     values["models"]["offline"] = [route]
     params.write_text(json.dumps(values))
-    page = world.make(some()).report()
+    page = world.make(bridges()).report()
     assert "openai/x" in page
     assert "inside.example" not in page
     assert "os.environ" not in page
@@ -126,7 +126,7 @@ def test_how_to_reach_a_model_stays_out_of_the_page(world: World):
     ],
 )
 def test_a_damaged_file_is_named_and_no_page_is_written(world: World, tail, content, where):
-    world.make(some())
+    world.make(bridges())
     world.file(tail).write_text(content)
     with pytest.raises(DataError, match=re.escape(where)):
         world.report()
@@ -140,7 +140,7 @@ def test_a_key_out_of_range_is_named():
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=400), st.integers(20, 300))
-def test_a_shortened_text_fits_its_bytes_whatever_it_holds(text: str, most: int):
+def test_a_shortened_text_fits_its_bytes(text: str, most: int):
     short = fit(text, most)
     assert len(script_json(short).encode()) <= most
     assert short == text or text.startswith(short.removesuffix("…"))
@@ -154,7 +154,7 @@ def test_a_figure_has_four_digits_and_no_exponent(value, text):
     assert number(value) == text
 
 
-def test_alike_records_are_near_each_other_on_the_map():
+def test_similar_records_are_near_each_other_on_the_map():
     rng = np.random.default_rng(1)
     kinds = np.repeat([0, 1, 2], 20)
     vectors = (rng.normal(size=(3, 12))[kinds] + 0.1 * rng.normal(size=(60, 12))).astype(np.float32)
@@ -167,12 +167,12 @@ def test_alike_records_are_near_each_other_on_the_map():
 
 
 @pytest.mark.parametrize("n", [1, 2, 9, 30])
-def test_records_that_are_all_the_same_are_one_point(n):
+def test_equal_records_are_one_point(n):
     assert np.unique(project(np.full((n, 4), 0.5, np.float32)), axis=0).tolist() == [[0.5, 0.5]]
 
 
-def test_clusters_in_other_directions_have_other_colours():
+def test_clusters_in_different_directions_have_different_colours():
     corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], float)
-    found = colours(corners, np.arange(4, dtype=np.int32))
-    assert len(set(found.values())) == 4
-    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in found.values())
+    by_cluster = colours(corners, np.arange(4, dtype=np.int32))
+    assert len(set(by_cluster.values())) == 4
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in by_cluster.values())

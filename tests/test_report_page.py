@@ -9,7 +9,7 @@ import pytest
 
 from tasks.report.page import TEMPLATES
 from tests.browser import CHROMIUM, Page, browser
-from tests.reported_run import EVIL, Outline, R, World, some
+from tests.reported_run import EVIL, Outline, R, World, bridges
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 
@@ -87,8 +87,8 @@ RECORD = "document.getElementById('record').textContent"
 
 
 def text_of(place: int) -> str:
-    """The selected record of that place, as a world of `some()` has it."""
-    return some()[(place - 1) * R]
+    """The selected record of that place, as a world of `bridges()` has it."""
+    return bridges()[(place - 1) * R]
 
 
 @needs_chromium

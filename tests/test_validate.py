@@ -40,6 +40,7 @@ from tests.workspaces import PROJECT
 
 @pytest.fixture(scope="session")
 def result() -> ValidationResult:
+    """Validate a sound run; also imports Great Expectations without its warnings."""
     return validate(sound().artifacts(), LIMITS).result
 
 
@@ -53,11 +54,11 @@ def test_a_tournament_is_sound_too():
     assert validate(tournament().artifacts(), limits).result.failed == []
 
 
-def test_a_later_round_may_pick_only_what_the_round_before_picked(result: ValidationResult):
+def test_a_later_round_may_pick_only_winners_of_the_round_before(result: ValidationResult):
     run = tournament()
     run.picks[4]["id"] = IDS[0]
-    found = [one.detail for one in findings_of(run, "picks") if not one.success]
-    assert found == [f"1 of 5 rows: round 2, id {IDS[0]}, shown False"]
+    unmet = [finding.detail for finding in findings_of(run, "picks") if not finding.success]
+    assert unmet == [f"1 of 5 rows: round 2, id {IDS[0]}, shown False"]
 
 
 @pytest.mark.parametrize(
@@ -65,13 +66,13 @@ def test_a_later_round_may_pick_only_what_the_round_before_picked(result: Valida
     [{**BIASED, "p_value": 0.4}, {**BIASED, "p_value": None}, {**BIASED, "is_shuffled": False}],
     ids=["accident", "too few prompts", "paper mode"],
 )
-def test_a_position_bias_that_says_nothing_of_the_judge_is_no_fault(slots: Row):
+def test_a_position_bias_that_may_be_chance_is_not_a_fault(slots: Row):
     run = sound()
     run.usage["slots"] = slots
     assert validate(run.artifacts(), LIMITS).result.failed == []
 
 
-def test_a_fault_of_the_judge_is_a_warning_where_it_may_be():
+def test_a_fault_of_the_judge_is_a_warning_if_params_allow_it():
     run = sound()
     run.usage["slots"] = BIASED
     result = validate(run.artifacts(), replace(LIMITS, is_judge_strict=False)).result
@@ -82,18 +83,18 @@ def test_a_fault_of_the_judge_is_a_warning_where_it_may_be():
 
 def test_a_few_near_duplicates_are_a_warning_that_names_them_and_more_are_a_fault():
     run = sound()
-    twin = run.rows["selected"][1]
-    twin["instruction"], twin["input"] = INSTRUCTIONS[8], ""
-    twin["id"] = record_id(twin["instruction"], "")
+    duplicate = run.rows["selected"][1]
+    duplicate["instruction"], duplicate["input"] = INSTRUCTIONS[8], ""
+    duplicate["id"] = record_id(duplicate["instruction"], "")
 
     def details(share: float) -> tuple[list[str], list[str]]:
         result = validate(run.artifacts(), replace(LIMITS, max_near_rate=share)).result
         return tuple(
-            [one.detail for one in some if "near_to" in one.detail]
-            for some in (result.failed, result.warnings)
+            [finding.detail for finding in findings if "near_to" in finding.detail]
+            for findings in (result.failed, result.warnings)
         )
 
-    detail = f"1 of 4 rows: id {twin['id']}, near_to {IDS[1]} by 0.897"
+    detail = f"1 of 4 rows: id {duplicate['id']}, near_to {IDS[1]} by 0.897"
     assert details(0.25) == ([], [detail])
     assert details(0.2) == ([detail], [detail])
 
@@ -107,7 +108,7 @@ def test_a_partial_selection_is_sound_and_labelled():
     assert result.failed == []
     assert json.loads(result.to_json())["partial"] == "max_usd"
     run.usage["selected"] = 4
-    assert {one.table for one in validate(run.artifacts(), limits).result.failed} == {"reported"}
+    assert {f.table for f in validate(run.artifacts(), limits).result.failed} == {"reported"}
 
 
 def test_the_funnel_adds_up(result: ValidationResult):
@@ -214,7 +215,7 @@ def test_a_run_logs_two_lines_writes_the_same_each_time_and_leaves_nothing_elsew
 
     Stage("validate", root).run(work)
     assert result_file.read_text() == text
-    assert len(pages_of(docs)) == len({one["table"] for one in result["expectations"]})
+    assert len(pages_of(docs)) == len({finding["table"] for finding in result["expectations"]})
     assert [path.name for path in result_file.parent.iterdir()] == ["result.json"]
     assert {path.name for path in state.iterdir()} <= {"data_docs", "step.lock"}
     assert {path.name for path in root.iterdir()} == {
@@ -244,7 +245,7 @@ def test_a_value_out_of_range_is_refused_by_name(key: str, value: float):
         check({"validate": section})
 
 
-def test_a_pool_that_does_not_tell_its_rows_is_refused(tmp_path: Path):
+def test_a_pool_without_its_number_of_rows_is_refused(tmp_path: Path):
     stage = sound().write(tmp_path)
     write_table(tmp_path / "data/ingest/pool.parquet", sound().pool, schemas.POOL)
     with pytest.raises(DataError, match="n_rows"):
@@ -259,7 +260,7 @@ def test_a_usage_file_without_its_rounds_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00"])
-def test_what_is_no_matrix_is_refused(tmp_path: Path, content: bytes):
+def test_a_file_that_is_not_a_matrix_is_refused(tmp_path: Path, content: bytes):
     (tmp_path / "vectors.npy").write_bytes(content)
     with pytest.raises(DataError, match="not readable"):
         row_norms(tmp_path / "vectors.npy")

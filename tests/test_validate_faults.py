@@ -26,12 +26,13 @@ from tests.sound_run import (
 
 @pytest.fixture(scope="session")
 def result() -> ValidationResult:
+    """Validate a sound run; also imports Great Expectations without its warnings."""
     return validate(sound().artifacts(), LIMITS).result
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A change to a sound run, what it breaks in a table, and what the message then names."""
+    """A change to a sound run, the expectations of a table that it breaks, and what is named."""
 
     table: str
     breaks: tuple[str, ...]
@@ -308,11 +309,9 @@ FAULTS = [
 def test_a_fault_is_found_and_its_row_named(fault: Fault, result: ValidationResult):
     run = sound()
     fault.change(run)
-    found = {
-        one.expectation: one.detail for one in findings_of(run, fault.table) if not one.success
-    }
-    assert set(found) == set(fault.breaks)
-    assert fault.named in found[fault.breaks[0]]
+    unmet = {f.expectation: f.detail for f in findings_of(run, fault.table) if not f.success}
+    assert set(unmet) == set(fault.breaks)
+    assert fault.named in unmet[fault.breaks[0]]
 
 
 def test_every_expectation_is_broken_by_some_fault(result: ValidationResult):
