@@ -123,7 +123,7 @@ async def judged(route: Route, folder: Path, work: Callable[[Judge], Awaitable[A
         try:
             return await work(Judge(gateway, [route], judge_settings(), texts))
         finally:
-            await gateway.close()
+            await gateway.aclose()
 
 
 def rate(n: int = 1000, n_runs: int = 3) -> None:

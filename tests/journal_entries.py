@@ -1,4 +1,4 @@
-"""Entries for journals, and a look at what a journal holds."""
+"""Entries for journals, and the calls that a journal holds."""
 
 import sqlite3
 from contextlib import ExitStack, closing
@@ -32,7 +32,7 @@ def db_path(tmp_path):
 
 @pytest.fixture
 def journals(db_path):
-    """Opens journals on one file, as so many runs would."""
+    """Return a function that opens journals on one file, as several runs would."""
     with ExitStack() as stack:
         yield lambda **how: stack.enter_context(closing(Journal(db_path, **how)))
 

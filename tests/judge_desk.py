@@ -1,8 +1,8 @@
-"""Questions, and a way to put them to routes with one journal for all that a test puts."""
+"""Questions, and a way to ask them with one journal for the whole test."""
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from contextlib import aclosing, closing
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tasks.lib.journal.journal import Journal
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.prompt import read_prompt
-from tasks.llm_select.verdicts import Question
+from tasks.llm_select.verdicts import PickMethod, Question, Verdict
 from tests.fake_provider import FakeProvider, fails, honest, says
 from tests.workspaces import PROJECT
 
@@ -28,7 +28,7 @@ USELESS = says("I cannot choose.")
 
 
 def texts(candidates):
-    """Of every three candidates one is noise, and the noise comes last in the alphabet."""
+    """Return texts, every third one noise, which comes last in the alphabet."""
     return [
         NOISE if i % SIZE == 1 else f"Explain item {i} of the list, and give an example of it."
         for i in candidates
@@ -39,12 +39,18 @@ def questions(n, n_picks=1, size=SIZE):
     return [Question(1, i + 1, np.arange(i * size, (i + 1) * size), n_picks) for i in range(n)]
 
 
+def verdict_of(slots):
+    """Return the verdict of a model that picks these slots, without ballots or answers."""
+    slots = tuple(slots)
+    return Verdict(slots, (PickMethod.LLM,) * len(slots), (None,) * len(slots), (), ())
+
+
 def chosen(question, verdict):
     return [int(question.candidates[slot - 1]) for slot in verdict.slots]
 
 
 def on(item, then, otherwise=honest):
-    """A behaviour that is another one where a candidate is shown."""
+    """Return a behaviour that is `then` if the candidate `item` is shown."""
 
     def behave(call):
         sees = any(f"item {item} " in text for text in call.block.texts)
@@ -55,7 +61,7 @@ def on(item, then, otherwise=honest):
 
 @pytest.fixture(scope="session")
 def warm_client():
-    """Make LiteLLM's first call, which takes seconds: no test with a short deadline should."""
+    """Make LiteLLM's first call, which takes seconds, before tests with short deadlines."""
 
     async def talk(litellm, **call):
         await litellm.acompletion(model="openai/fake", api_key="none", **call)
@@ -85,7 +91,7 @@ def my_key(monkeypatch):
 
 @pytest.fixture
 def put(tmp_path):
-    """Put questions to a route; one journal for all that a test puts."""
+    """Return a function that asks questions, with one journal for the whole test."""
 
     def put(
         deployment,
@@ -100,7 +106,9 @@ def put(tmp_path):
         cap_usd=5.0,
         alias="mine",
     ):
-        chain = {alias: deployment} | {f"other{i}": each for i, each in enumerate(fallbacks)}
+        chain = {alias: deployment} | {
+            f"other{i}": fallback for i, fallback in enumerate(fallbacks)
+        }
         routes = load_chain({"models": chain}, alias, [*chain][1:])
         calls = CallSettings(seed, 64, max_attempts, timeout_s, concurrency, backoff_s=0.01)
         settings = JudgeSettings(PROMPT, rationale, votes, 500, calls)
@@ -110,11 +118,8 @@ def put(tmp_path):
             put.n_done += 1
 
         async def talk(journal):
-            gateway = Gateway(routes, calls, journal)
-            try:
+            async with aclosing(Gateway(routes, calls, journal)) as gateway:
                 return await Judge(gateway, routes, settings, texts, advance)(iter(asked))
-            finally:
-                await gateway.close()
 
         with closing(Journal(tmp_path / "journal.sqlite", cap_usd=cap_usd)) as journal:
             try:
@@ -127,7 +132,7 @@ def put(tmp_path):
 
 @pytest.fixture
 def book(tmp_path):
-    """Rows of the journal's calls, in their order."""
+    """Return a function that reads columns of the journal's calls, in their order."""
 
     def book(columns="outcome"):
         with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db:

@@ -1,9 +1,9 @@
-"""A workspace with prompts for llm_select, and how its ledger compares with the provider's book."""
+"""A workspace for llm_select, whose ledger can be compared with the provider's book."""
 
 import asyncio
 import math
 import sqlite3
-from contextlib import closing
+from contextlib import aclosing, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ class Ledger(NamedTuple):
 
 
 class MoneyDesk(Desk):
-    """A desk at which every prompt has one winner, and its ledger."""
+    """A desk with one pick per prompt, and its ledger."""
 
     def __init__(self, root: Path, n_prompts: int, caplog=None, *, is_reversed=False) -> None:
         self.n_prompts = n_prompts
@@ -68,12 +68,9 @@ class MoneyDesk(Desk):
         plan = TournamentPlan((self.n_prompts,), SIZE, Mode.ACROSS, 0)
 
         async def talk(journal):
-            gateway = Gateway([route], settings.calls, journal)
-            judge = Judge(gateway, [route], settings, known.texts)
-            try:
+            async with aclosing(Gateway([route], settings.calls, journal)) as gateway:
+                judge = Judge(gateway, [route], settings, known.texts)
                 return await llm_select(known.prompts, known.clusters, plan, judge)
-            finally:
-                await gateway.close()
 
         with closing(Journal(self.journal, cap_usd=math.inf)) as journal:
             return asyncio.run(talk(journal))
@@ -104,7 +101,7 @@ def price(used):
 
 
 def assert_covers(ledger, provider):
-    """No bill can be more than what the ledger says was spent."""
+    """Check that the provider billed no more than the ledger says was spent."""
     ours, theirs = tokens(ledger), provider.billed_tokens
     assert ours[0] >= theirs[0]
     assert ours[1] >= theirs[1]
@@ -112,7 +109,7 @@ def assert_covers(ledger, provider):
 
 
 def assert_books_agree(ledger, provider):
-    """Ours and the provider's: equal for what arrived whole, ours the higher for the rest."""
+    """Check that both books are equal for whole replies, and ours is higher for other calls."""
     assert len(ledger) == len(provider.book)
     known = sorted(
         (row.prompt_tokens, row.completion_tokens) for row in ledger if not row.is_upper_bound

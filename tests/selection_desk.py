@@ -41,7 +41,7 @@ def mixed_record(i):
 
 
 class Done(NamedTuple):
-    """How a step ended, and what it said."""
+    """The exit code and the messages of a step."""
 
     exit_code: int
     said: str

@@ -2,7 +2,7 @@
 
 `tests/data/journal_v2.sqlite` is from a run over the workspace below: three votes, a rationale,
 attention checks, two rounds, a fallback route, a refused parameter, a prompt asked in halves, and
-ratings, two of which no reply could be used for.
+ratings, two of them without a usable reply.
 """
 
 import json
@@ -15,17 +15,16 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from ruamel.yaml import YAML
 
 from tasks.baseline.step import work as baseline
 from tasks.lib.core.schemas import PICKS, POOL, PROMPTS, SELECTED, SELECTIONS, UNIQUE
 from tasks.lib.core.stage import Stage
-from tasks.lib.core.tables import read_table, write_table
+from tasks.lib.core.tables import read_table
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.step import work as llm_select
 from tests.fake_provider import FakeProvider, fails
-from tests.workspaces import PROJECT
+from tests.workspaces import PROJECT, StepWorkspace
 
 JOURNAL = PROJECT / "tests/data/journal_v2.sqlite"
 N, SIZE = 24, 6
@@ -36,11 +35,10 @@ SPENT_USD = {"llm_select": 0.020147, "baseline": 0.011323}
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """The workspace, in which whoever is asked refuses the key."""
+    """Return the folder of the workspace."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    for name in ("ingest", "dedupe", "embed", "cluster"):
-        (tmp_path / "data" / name).mkdir(parents=True)
+    workspace = StepWorkspace(tmp_path, "tasks")
     records = [
         {
             "id": f"{i:016x}",
@@ -56,15 +54,12 @@ def root(tmp_path, monkeypatch):
         {"prompt": i // SIZE + 1, "slot": i % SIZE + 1, "id": f"{i:016x}", "cluster": i % SIZE + 1}
         for i in range(N)
     ]
-    write_table(tmp_path / "data/ingest/pool.parquet", records, POOL)
-    ids = [{"id": record["id"]} for record in records]
-    write_table(tmp_path / "data/dedupe/unique.parquet", ids, UNIQUE)
-    write_table(tmp_path / "data/cluster/prompts.parquet", shown, PROMPTS)
-    np.save(tmp_path / "data/embed/vectors.npy", np.zeros((N, 2), np.float32))
+    workspace.write("ingest/pool.parquet", records, POOL)
+    workspace.write("dedupe/unique.parquet", [{"id": row["id"]} for row in records], UNIQUE)
+    workspace.write("cluster/prompts.parquet", shown, PROMPTS)
+    np.save(workspace.file("embed/vectors.npy"), np.zeros((N, 2), np.float32))
     facts = {"mode": "across", "candidates_per_prompt": SIZE, "n_prompts": N // SIZE}
-    (tmp_path / "data/cluster/clusters.json").write_text(json.dumps(facts))
-    shutil.copytree(PROJECT / "tasks", tmp_path / "tasks")
-    shutil.copy(PROJECT / "dvc.yaml", tmp_path)
+    workspace.write_json("cluster/clusters.json", facts)
     (tmp_path / ".selectllm").mkdir()
     shutil.copy(JOURNAL, tmp_path / ".selectllm/journal.sqlite")
     return tmp_path
@@ -72,27 +67,26 @@ def root(tmp_path, monkeypatch):
 
 @pytest.fixture
 def provider(root):
+    """Yield a provider that refuses the key of every call."""
     with FakeProvider(fails(401, "no call was expected")) as server:
-        yaml = YAML(typ="safe")
-        values = yaml.load((PROJECT / "params.yaml").read_text())
-        values["models"]["mine"] = server.deployment(schema="auto")
-        values["models"]["other"] = server.deployment(model="openai/fake-two", schema="auto")
-        values["llm_select"] |= {"budget": 2, "route": "mine", "fallback_routes": ["other"]}
-        values["llm_select"] |= {"votes": 3, "rationale": True, "attention_checks": 2}
-        values["baseline"] |= {"methods": ["alpagasus"], "route": "mine"}
-        with (root / "params.yaml").open("w") as file:
-            yaml.dump(values, file)
+        other = server.deployment(model="openai/fake-two", schema="auto")
+        asked = {"budget": 2, "votes": 3, "rationale": True, "attention_checks": 2}
+        StepWorkspace(root).update(
+            models={"mine": server.deployment(schema="auto"), "other": other},
+            llm_select=asked | {"route": "mine", "fallback_routes": ["other"]},
+            baseline={"methods": ["alpagasus"], "route": "mine"},
+        )
         yield server
 
 
 def n_names(path, name):
-    """Under how many names the spending of a stage is booked."""
+    """Return the number of names under which the spending of a stage is booked."""
     with closing(sqlite3.connect(path)) as db:
         rows = db.execute("SELECT round(usd, 6), count(*) FROM spending GROUP BY usd").fetchall()
     return dict(rows)[SPENT_USD[name]]
 
 
-def test_a_selection_of_that_time_is_made_again_without_a_call(root, provider):
+def test_a_former_selection_is_made_again_without_a_call(root, provider):
     for _ in range(2):
         Stage("llm_select", root).run(llm_select)
         assert not provider.calls
@@ -107,7 +101,7 @@ def test_a_selection_of_that_time_is_made_again_without_a_call(root, provider):
         assert n_names(root / ".selectllm/journal.sqlite", "llm_select") == 2
 
 
-def test_ratings_of_that_time_are_found_and_unusable_replies_still_count(root, provider):
+def test_former_ratings_are_found_and_unusable_replies_still_count(root, provider):
     Stage("baseline", root).run(baseline)
     assert not provider.calls
     rows = read_table(root / "data/baseline/selections.parquet", SELECTIONS).to_pylist()
@@ -117,7 +111,7 @@ def test_ratings_of_that_time_are_found_and_unusable_replies_still_count(root, p
     assert n_names(root / ".selectllm/journal.sqlite", "baseline") == 2
 
 
-def test_reading_leaves_a_journal_of_that_time_as_it_is(root):
+def test_reading_leaves_a_former_journal_unchanged(root):
     path = root / ".selectllm/journal.sqlite"
     before = path.read_bytes()
     with closing(sqlite3.connect(path)) as db:

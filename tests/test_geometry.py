@@ -1,4 +1,4 @@
-"""How many prompts there are and how large, given either; and what is refused before it costs."""
+"""The number and the size of prompts, given either; and geometries that are refused."""
 
 import asyncio
 import itertools
@@ -14,7 +14,7 @@ from tasks.lib.core.errors import ParamError
 from tasks.lib.prompts.geometry import Geometry, Mode, check_budgets, check_fit
 from tasks.lib.prompts.plan import TournamentPlan
 from tasks.llm_select.tournament import llm_select
-from tasks.llm_select.verdicts import PickMethod, Verdict
+from tests.judge_desk import verdict_of
 from tests.pools import unit_vectors
 
 DOLLY = 14_776  # records of Dolly that are left after dedupe
@@ -40,15 +40,12 @@ def sizes_of(prompts):
 
 
 async def first_slots(questions):
-    """A judge that picks the first candidates of each prompt."""
-    return [
-        Verdict(tuple(range(1, n + 1)), (PickMethod.LLM,) * n, (None,) * n, (), ())
-        for n in (question.n_picks for question in questions)
-    ]
+    """Pick the first candidates of each prompt."""
+    return [verdict_of(range(1, question.n_picks + 1)) for question in questions]
 
 
 def picks_by_prompt(clustered, budgets, size, mode=Mode.PAPER):
-    """How many records each prompt gives to the selection."""
+    """Return how many records of each prompt are selected."""
     order = np.concatenate(clustered.prompts)
     starts = np.cumsum(sizes_of(clustered.prompts))[:-1]
     prompts = np.split(np.arange(len(order)), starts)  # as llm_select numbers candidates
@@ -77,12 +74,12 @@ def test_a_pool_like_dolly_makes_1000_prompts_of_14_or_15(experiment):
         assert (np.diff(slots) > 0).all()  # one of each cluster, and the slots follow the clusters
 
 
-@pytest.mark.parametrize(("budget", "each"), [(1000, 1), (2000, 2), (3000, 3)])
-def test_each_of_1000_prompts_picks_equally_many(experiment, budget, each):
+@pytest.mark.parametrize(("budget", "n_picks"), [(1000, 1), (2000, 2), (3000, 3)])
+def test_each_of_1000_prompts_picks_equally_many(experiment, budget, n_picks):
     check_fit(values(budget, n_prompts=1000), DOLLY)
     picks = picks_by_prompt(experiment, (budget,), 15)
     assert set(picks) == set(range(1, 1001))
-    assert set(picks.values()) == {each}
+    assert set(picks.values()) == {n_picks}
 
 
 def test_the_three_budgets_of_the_paper_make_one_selection(experiment):
@@ -90,7 +87,7 @@ def test_the_three_budgets_of_the_paper_make_one_selection(experiment):
     assert set(picks_by_prompt(experiment, (1000, 2000, 3000), 15).values()) == {3}
 
 
-def test_where_the_size_of_prompts_is_given_the_refusal_offers_their_number():
+def test_with_a_given_prompt_size_the_refusal_offers_a_number_of_prompts():
     with pytest.raises(ParamError) as refused:
         check_fit(values(1000, size=14), DOLLY)
     assert str(refused.value) == (
@@ -101,7 +98,7 @@ def test_where_the_size_of_prompts_is_given_the_refusal_offers_their_number():
     )
 
 
-def test_a_number_of_prompts_that_would_not_fit_either_is_not_offered():
+def test_a_number_of_prompts_that_does_not_fit_is_not_offered():
     with pytest.raises(ParamError) as refused:
         check_fit(values(7, size=14), DOLLY)
     assert "Set it to 1056" in str(refused.value)
@@ -113,7 +110,7 @@ def test_a_number_of_prompts_that_would_not_fit_either_is_not_offered():
 
 @st.composite
 def fits(draw):
-    """A number of records and a number of prompts that they allow."""
+    """Draw a number of records and a number of prompts that they allow."""
     n = draw(st.integers(2, 60))
     return n, draw(st.integers(1, n // 2))
 
@@ -132,15 +129,15 @@ def test_a_given_number_of_prompts_is_met_and_their_sizes_differ_by_at_most_one(
     assert max(cluster_sizes) - min(cluster_sizes) <= 1
     labels = [partition.labels[prompt].tolist() for prompt in prompts]
     if mode is Mode.WITHIN:
-        assert [set(found) for found in labels] == [{p} for p in range(n_prompts)]
+        assert [set(clusters) for clusters in labels] == [{p} for p in range(n_prompts)]
     else:
         assert len(cluster_sizes) == max(sizes)
-        assert all(len(set(found)) == len(found) for found in labels)
+        assert all(len(set(clusters)) == len(clusters) for clusters in labels)
 
 
 @given(n_prompts=st.integers(1, 20), size=st.integers(2, 12), seed=st.integers(0, 99))
 @settings(max_examples=30)
-def test_where_all_clusters_fill_prompt_p_takes_the_p_th_of_every_cluster(n_prompts, size, seed):
+def test_with_full_clusters_prompt_p_takes_the_p_th_record_of_every_cluster(n_prompts, size, seed):
     given_number = params(n_prompts=n_prompts)
     prompts, partition = cluster(unit_vectors(n_prompts * size), given_number, seed)
     assert sizes_of(partition.clusters) == [n_prompts] * size
@@ -149,7 +146,7 @@ def test_where_all_clusters_fill_prompt_p_takes_the_p_th_of_every_cluster(n_prom
 
 @given(fit=fits(), seed=st.integers(0, 99))
 @settings(max_examples=60)
-def test_where_they_do_not_a_prompt_takes_what_its_clusters_took_at_about_that_time(fit, seed):
+def test_with_smaller_clusters_a_prompt_takes_nearby_ranks_of_every_cluster(fit, seed):
     n, n_prompts = fit
     prompts, partition = cluster(unit_vectors(n), params(n_prompts=n_prompts), seed)
     place = {row: i for rows in partition.clusters for i, row in enumerate(rows)}
@@ -163,11 +160,11 @@ def test_where_they_do_not_a_prompt_takes_what_its_clusters_took_at_about_that_t
 @settings(max_examples=60)
 def test_in_paper_mode_each_prompt_picks_n_over_k_for_any_multiple(fit, data):
     n, n_prompts = fit
-    each = data.draw(st.integers(1, n // n_prompts))
-    check_fit(values(each * n_prompts, n_prompts=n_prompts), n)
+    n_picks = data.draw(st.integers(1, n // n_prompts))
+    check_fit(values(n_picks * n_prompts, n_prompts=n_prompts), n)
     clustered = cluster(unit_vectors(n), params(n_prompts=n_prompts), 0)
-    picks = picks_by_prompt(clustered, (each * n_prompts,), -(-n // n_prompts))
-    assert picks == dict.fromkeys(range(1, n_prompts + 1), each)
+    picks = picks_by_prompt(clustered, (n_picks * n_prompts,), -(-n // n_prompts))
+    assert picks == dict.fromkeys(range(1, n_prompts + 1), n_picks)
 
 
 @given(n=st.integers(1, 100_000), size=st.integers(2, 200))
@@ -220,7 +217,7 @@ def test_what_a_refusal_offers_is_accepted(n, size, budget):
 # What a user types
 
 
-def test_both_of_size_and_number_are_refused_with_what_to_type():
+def test_giving_both_size_and_number_is_refused_with_a_fix():
     with pytest.raises(ParamError) as refused:
         check({"seed": 0, **values(1000, size=14, n_prompts=1000)})
     assert str(refused.value) == (
@@ -231,7 +228,7 @@ def test_both_of_size_and_number_are_refused_with_what_to_type():
     )
 
 
-def test_neither_of_them_is_refused_with_what_to_type():
+def test_giving_neither_is_refused_with_a_fix():
     with pytest.raises(ParamError, match="both null") as refused:
         check({"seed": 0, **values(1000)})
     assert "-S cluster.n_prompts=1000" in refused.value.fix
@@ -239,7 +236,7 @@ def test_neither_of_them_is_refused_with_what_to_type():
 
 
 @pytest.mark.parametrize(("n_prompts", "problem"), [(0, "greater"), ("many", "valid"), (2.5, "")])
-def test_a_number_of_prompts_that_is_none_is_named(n_prompts, problem):
+def test_a_value_that_is_not_a_number_of_prompts_is_named(n_prompts, problem):
     with pytest.raises(ParamError, match=f"cluster.n_prompts: input should be a?.*{problem}"):
         check({"seed": 0, **values(1000, n_prompts=n_prompts)})
 

@@ -1,11 +1,10 @@
-"""What is estimated, against what a server counts when the very same is asked."""
+"""The estimate of a selection, compared with what a server counts for the same questions."""
 
 import asyncio
 import gzip
 import json
-import shutil
 import tempfile
-from contextlib import closing
+from contextlib import aclosing, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.step import llm_select
 from tests.conftest import PROJECT
 from tests.fake_provider import FakeProvider, honest
+from tests.workspaces import StepWorkspace
 
 DOLLY = PROJECT.parent / "shared" / "data" / "dolly_15k.jsonl.gz"
 CRITERIA = PROJECT / "tasks/llm_select/criteria.txt"
@@ -98,7 +98,7 @@ def routes_of(provider, **changes):
 
 
 def counted_by(count):
-    """An honest judge whose usage is what a tokenizer counts."""
+    """Return an honest judge whose usage is what `count` says."""
 
     def behave(call):
         response = honest(call)
@@ -116,16 +116,13 @@ def counted_by(count):
 
 
 def served(provider, shown, plan, settings, tmp_path):
-    """Calls and tokens of the real thing."""
+    """Return calls and tokens of the real selection."""
 
     async def talk(journal):
         routes = [routes_of(provider)]
-        gateway = Gateway(routes, settings.calls, journal)
-        judge = Judge(gateway, routes, settings, shown.texts)
-        try:
+        async with aclosing(Gateway(routes, settings.calls, journal)) as gateway:
+            judge = Judge(gateway, routes, settings, shown.texts)
             await llm_select(shown.prompts, shown.clusters, plan, judge)
-        finally:
-            await gateway.close()
 
     with closing(Journal(tmp_path / "journal.sqlite", cap_usd=1e9)) as journal:
         asyncio.run(talk(journal))
@@ -134,48 +131,45 @@ def served(provider, shown, plan, settings, tmp_path):
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @pytest.mark.parametrize("pool", POOLS)
-def test_what_is_served_lies_inside_the_estimate(pool, tokenizer, tmp_path):
+def test_the_actual_usage_lies_inside_the_estimate(pool, tokenizer, tmp_path):
     if pool == "dolly" and not DOLLY.exists():
-        pytest.skip("the shared data folder is not beside the project")
+        pytest.skip("the shared data folder is not next to the project")
     shown, settings = shown_of(POOLS[pool]()), settings_of()
     plan = TournamentPlan((2 * len(shown.prompts) + 1,), 12, Mode.ACROSS, 0)
     with FakeProvider(counted_by(TOKENIZERS[tokenizer])) as provider:
         work = estimate(shown, plan, settings, [routes_of(provider)], {}).work
-        found = served(provider, shown, plan, settings, tmp_path)
-    assert work.calls[0] == found[0] == work.calls[1]
-    assert work.prompt_tokens[0] <= found[1] <= work.prompt_tokens[1]
-    assert work.completion_tokens[0] <= found[2] <= work.completion_tokens[1]
+        used = served(provider, shown, plan, settings, tmp_path)
+    assert work.calls[0] == used[0] == work.calls[1]
+    assert work.prompt_tokens[0] <= used[1] <= work.prompt_tokens[1]
+    assert work.completion_tokens[0] <= used[2] <= work.completion_tokens[1]
 
 
 @pytest.fixture
 def ungrouped(tmp_path):
-    """A workspace in which dedupe is done and no vector is made."""
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(PROJECT / name, tmp_path)
+    """Return a workspace in which dedupe is done and no vectors exist."""
+    workspace = StepWorkspace(tmp_path)
     texts = POOLS["sample"]()[:90]
     columns = {name: [""] * len(texts) for name in POOL.names} | {"instruction": texts}
     columns |= {"id": [record_id(text, "") for text in texts], "output": [None] * len(texts)}
-    for folder in ("ingest", "dedupe", "embed", "cluster"):
-        (tmp_path / "data" / folder).mkdir(parents=True)
-    write_table(tmp_path / "data/ingest/pool.parquet", pa.table(columns, schema=POOL), POOL)
+    workspace.write("ingest/pool.parquet", pa.table(columns, schema=POOL), POOL)
     unique = pa.table({"id": columns["id"][::-1]}, schema=UNIQUE)
-    write_table(tmp_path / "data/dedupe/unique.parquet", unique, UNIQUE)
-    return tmp_path
+    workspace.write("dedupe/unique.parquet", unique, UNIQUE)
+    return workspace
 
 
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize(("n_prompts", "size"), [(20, None), (30, None), (None, 7)])
-def test_before_there_are_clusters_it_is_what_it_is_with_them(ungrouped, mode, n_prompts, size):
-    values = load_yaml(ungrouped / "params.yaml")
+def test_the_estimate_is_the_same_before_and_after_clustering(ungrouped, mode, n_prompts, size):
+    values = load_yaml(ungrouped.root / "params.yaml")
     k = n_prompts or 13
     values["llm_select"] |= {"budget": 2 * k, "votes": 3, "prompt": str(CRITERIA)}
     values["cluster"] |= {"mode": mode, "n_prompts": n_prompts, "candidates_per_prompt": size}
-    before = quote(ungrouped, values, is_grouped=False)
-    (ungrouped / "params.yaml").write_text(json.dumps(values))
+    before = quote(ungrouped.root, values, is_grouped=False)
+    (ungrouped.root / "params.yaml").write_text(json.dumps(values))
     vectors = np.random.default_rng(0).standard_normal((90, 8), np.float32)
-    np.save(ungrouped / "data/embed/vectors.npy", vectors)
-    Stage("cluster", ungrouped).run(cluster.work)
-    after = quote(ungrouped, values, is_grouped=True)
+    np.save(ungrouped.file("embed/vectors.npy"), vectors)
+    Stage("cluster", ungrouped.root).run(cluster.work)
+    after = quote(ungrouped.root, values, is_grouped=True)
     assert before.rounds == after.rounds
     assert before.rounds[0].n_prompts == k
     assert before.work.calls == after.work.calls
@@ -184,26 +178,26 @@ def test_before_there_are_clusters_it_is_what_it_is_with_them(ungrouped, mode, n
     assert before.work.prompt_tokens == (pytest.approx(least, rel=0.01), most)
 
 
-def test_before_there_are_clusters_a_number_that_does_not_fit_is_refused(ungrouped):
-    values = load_yaml(ungrouped / "params.yaml")
+def test_before_clustering_a_number_of_prompts_that_does_not_fit_is_refused(ungrouped):
+    values = load_yaml(ungrouped.root / "params.yaml")
     values["cluster"] |= {"n_prompts": 46, "candidates_per_prompt": None}
     with pytest.raises(ParamError, match="from 1 to 45"):
-        quote(ungrouped, values, is_grouped=False)
+        quote(ungrouped.root, values, is_grouped=False)
 
 
 @pytest.mark.parametrize("budget", [3, 5, 20])
-def test_votes_rounds_and_attention_checks_are_in_it(budget, tmp_path):
+def test_the_estimate_includes_votes_rounds_and_attention_checks(budget, tmp_path):
     shown, settings = shown_of(POOLS["sample"]()[:90], size=6), settings_of(votes=3, rationale=True)
     plan = TournamentPlan((budget,), 6, Mode.ACROSS, 0, n_attention_checks=4)
     with FakeProvider(counted_by(TOKENIZERS["o200k"])) as provider:
-        told = estimate(shown, plan, settings, [routes_of(provider)], {})
-        found = served(provider, shown, plan, settings, tmp_path)
-    assert len(told.rounds) == (2 if budget < 15 else 1)
-    for bounds, n in zip(told.work, found, strict=True):
+        estimated = estimate(shown, plan, settings, [routes_of(provider)], {})
+        used = served(provider, shown, plan, settings, tmp_path)
+    assert len(estimated.rounds) == (2 if budget < 15 else 1)
+    for bounds, n in zip(estimated.work, used, strict=True):
         assert bounds[0] <= n <= bounds[1]
 
 
-def test_what_a_prompt_says_more_is_counted_in_every_round():
+def test_a_longer_prompt_is_counted_in_every_round():
     shown, plan = shown_of(POOLS["code"](), size=6), TournamentPlan((2,), 6, Mode.ACROSS, 0)
     plain, asking = (settings_of(rationale=asked) for asked in (False, True))
     short, long = (
@@ -218,7 +212,7 @@ def test_what_a_prompt_says_more_is_counted_in_every_round():
     assert grown >= more.calls[1] * (long - short)
 
 
-def test_the_price_is_that_of_the_tokens_and_an_unknown_one_names_the_key_to_set(tmp_path):
+def test_the_estimate_is_priced_by_tokens_and_an_unknown_price_names_the_keys_to_set(tmp_path):
     shown, settings = shown_of(POOLS["code"]()), settings_of()
     plan = TournamentPlan((10,), 12, Mode.ACROSS, 0)
     with FakeProvider() as provider:
@@ -226,37 +220,37 @@ def test_the_price_is_that_of_the_tokens_and_an_unknown_one_names_the_key_to_set
         nameless = load_routes(
             {"models": {"x": {"model": "openai/nobody-knows", "schema": "auto"}}}
         )
-        told = estimate(shown, plan, settings, [priced, nameless["x"]], {})
+        estimated = estimate(shown, plan, settings, [priced, nameless["x"]], {})
         assert provider.calls == []
-    known, unknown = told.costs
+    known, unknown = estimated.costs
     for i in (0, 1):
-        exact = told.work.prompt_tokens[i] * 2e-6 + told.work.completion_tokens[i] * 1e-5
+        exact = estimated.work.prompt_tokens[i] * 2e-6 + estimated.work.completion_tokens[i] * 1e-5
         assert known.usd[i] == pytest.approx(exact)
     assert unknown.usd is None
     assert "models.x (openai/nobody-knows)" in unknown.problem
     assert "input_cost_per_token" in unknown.problem
 
 
-def test_the_paper_s_geometry_asks_once_a_prompt_and_shows_texts_whole():
+def test_the_paper_s_geometry_asks_once_per_prompt_with_whole_texts():
     texts = [f"{i} {'long ' * 1000}" for i in range(60)]
     shown, settings = shown_of(texts), settings_of()
     route = load_routes({"models": {"offline": {"model": "offline/rubric", "schema": "never"}}})
-    told = estimate(
+    estimated = estimate(
         shown, TournamentPlan((10,), 12, Mode.ACROSS, 0), settings, [route["offline"]], {}
     )
-    assert told.paper.calls == (10, 10)
-    assert told.paper.prompt_tokens[1] > sum(map(len, texts)) > told.work.prompt_tokens[1]
-    assert told.costs[0].usd == told.paper_usd == (0, 0)
+    assert estimated.paper.calls == (10, 10)
+    assert estimated.paper.prompt_tokens[1] > sum(map(len, texts)) > estimated.work.prompt_tokens[1]
+    assert estimated.costs[0].usd == estimated.paper_usd == (0, 0)
 
 
-def test_time_goes_by_what_the_model_took_so_far_and_by_its_limits():
+def test_the_estimated_time_follows_earlier_calls_and_rate_limits():
     shown, settings = shown_of(POOLS["code"]()), settings_of()
     plan = TournamentPlan((10,), 12, Mode.ACROSS, 0)
     with FakeProvider() as provider:
         route, paced = routes_of(provider), routes_of(provider, rpm=1)
-        told = estimate(shown, plan, settings, [route, paced], {route.model: (2.0, 4.0)})
-    assert told.costs[0].seconds == (5 * 2.0 / 8, 5 * 4.0 / 8)
-    assert told.costs[1].seconds == (300.0, 300.0)
+        estimated = estimate(shown, plan, settings, [route, paced], {route.model: (2.0, 4.0)})
+    assert estimated.costs[0].seconds == (5 * 2.0 / 8, 5 * 4.0 / 8)
+    assert estimated.costs[1].seconds == (300.0, 300.0)
 
 
 @pytest.mark.parametrize("text", ["", "🙂" * 50, "\n" * 80, "กขค " * 30, "x" * 3000, "1" * 50])

@@ -1,4 +1,4 @@
-"""Routes that stand in for each other, and deployments that share the calls."""
+"""Fallback routes, and deployments that share the calls."""
 
 import time
 
@@ -10,7 +10,7 @@ from tests.fake_provider import HANG_S, fails, garbled, honest, late, resets
 from tests.judge_desk import USELESS, questions
 
 
-def test_a_useless_reply_is_followed_by_the_next_route(provider, second, put, book):
+def test_after_useless_replies_the_next_route_is_asked(provider, second, put, book):
     provider.behave = USELESS
     (verdict,) = put(provider.deployment(), questions(1), second.deployment(model="openai/b"))
     assert verdict.methods == (PickMethod.LLM,)
@@ -29,7 +29,7 @@ def test_a_useless_reply_is_followed_by_the_next_route(provider, second, put, bo
     [fails(500), fails(503), resets(), late(HANG_S), garbled(b"<html>")],
     ids=["500", "503", "reset", "late", "garbled"],
 )
-def test_another_route_stands_in_where_one_is_down(provider, second, put, behave):
+def test_the_fallback_route_answers_while_the_first_is_down(provider, second, put, behave):
     provider.behave = behave
     other = second.deployment(model="openai/b")
     verdicts = put(
@@ -41,13 +41,13 @@ def test_another_route_stands_in_where_one_is_down(provider, second, put, behave
     assert 1 <= len(provider.calls) <= 2  # max_attempts; then it is left alone
 
 
-def test_where_all_routes_are_down_the_last_one_is_named(provider, second, put):
+def test_if_all_routes_are_down_the_error_names_the_last_one(provider, second, put):
     provider.behave = second.behave = fails(503)
     with pytest.raises(LLMError, match=r"models\.other0"):
         put(provider.deployment(), questions(9), second.deployment(model="openai/b"))
 
 
-def test_answers_of_a_route_that_stood_in_are_used_again(provider, second, put):
+def test_answers_of_a_fallback_route_are_reused(provider, second, put):
     provider.behave = fails(503)
     other = second.deployment(model="openai/b")
     first = put(provider.deployment(), questions(4), other)
@@ -72,7 +72,7 @@ def test_several_deployments_share_the_calls(provider, second, put):
     assert 12 <= len(provider.calls) <= 28
 
 
-def test_a_deployment_that_has_to_rest_is_left_alone_meanwhile(provider, second, put):
+def test_a_deployment_that_has_to_rest_gets_no_calls(provider, second, put):
     provider.script(fails(429, retry_after=HANG_S), fails(429))
     began = time.monotonic()
     put([provider.deployment(), second.deployment()], questions(20), concurrency=2)
@@ -81,6 +81,6 @@ def test_a_deployment_that_has_to_rest_is_left_alone_meanwhile(provider, second,
     assert len(second.calls) == 20
 
 
-def test_a_deployment_s_pace_is_kept_and_costs_no_call(provider, put):
+def test_rate_limits_cost_no_call(provider, put):
     put(provider.deployment(rpm=1000, tpm=10**6), questions(10))
     assert len(provider.calls) == 10

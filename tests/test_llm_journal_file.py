@@ -1,4 +1,4 @@
-"""A journal's file: made once, whole or not at all, and never made anew over something else."""
+"""A journal's file: created whole or not at all, and never over another file."""
 
 import asyncio
 import sqlite3
@@ -42,7 +42,7 @@ def truncated(path):
     ],
     ids=["emptied", "text", "foreign", "truncated"],
 )
-def test_a_file_that_is_no_sound_journal_is_refused_and_left_as_it_is(tmp_path, spoil):
+def test_a_file_that_is_not_a_sound_journal_is_refused_and_left_unchanged(tmp_path, spoil):
     path = tmp_path / "journal.sqlite"
     spoil(path)
     before = path.read_bytes()
@@ -61,27 +61,23 @@ def test_a_journal_of_another_version_is_refused(path):
         Journal(path)
 
 
-def test_a_journal_in_a_place_that_is_a_folder_is_told(tmp_path):
-    (tmp_path / "journal.sqlite").mkdir()
-    with pytest.raises(DataError, match="cannot be used"):
-        Journal(tmp_path / "journal.sqlite")
-
-
-def test_a_journal_in_a_folder_that_cannot_be_made_is_told(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="cannot be used"):
-        Journal(tmp_path / "file" / "journal.sqlite")
-
-
-def test_a_journal_that_is_not_there_is_made_only_where_that_is_meant(path):
+def test_connecting_to_an_existing_journal_never_creates_one(path):
     with pytest.raises(DataError, match="there is no journal yet"):
         connect_existing(path)
     assert not path.exists()
 
 
-def test_a_creation_that_was_killed_half_way_is_begun_anew(path):
+def test_a_creation_that_was_killed_halfway_starts_over(path):
     path.parent.mkdir()
     path.with_name(f".{path.name}.part").write_bytes(b"half")
     path.with_name(f".{path.name}.part-journal").write_bytes(b"half")
     Journal(path).close()
     assert [*path.parent.glob(".*.part*")] == []
+
+
+@pytest.mark.parametrize("tail", ["folder", "file/journal.sqlite"])
+def test_a_path_at_which_no_file_can_be_created_is_refused(tmp_path, tail):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be used"):
+        Journal(tmp_path / tail)

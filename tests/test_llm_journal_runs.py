@@ -15,12 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.lib.journal.journal import Journal
-from tasks.lib.journal.models import LOST, Refused
+from tasks.lib.journal.models import LOST, Refused, SelectionName
 from tests.conftest import PROJECT
 from tests.journal_entries import ANSWER, REFUSED, TIMEOUT, buy, call, rows
 
+A, B = SelectionName("a"), SelectionName("b")
 
-def test_what_is_being_asked_by_a_run_that_lives_cannot_be_bought_beside_it(journals):
+
+def test_a_call_under_way_in_a_live_run_cannot_be_made_twice(journals):
     journal, other = journals(), journals()
 
     async def run():
@@ -33,16 +35,16 @@ def test_what_is_being_asked_by_a_run_that_lives_cannot_be_bought_beside_it(jour
     asyncio.run(run())
 
 
-def test_spending_counts_across_runs_of_one_selection_alone(journals):
+def test_spending_counts_across_all_runs_of_the_same_selection(journals):
     async def run():
-        journal = journals(selection="a", cap_usd=1.0)
+        journal = journals(selection=A, cap_usd=1.0)
         await buy(journal)
         journal.close()
-        again, other = journals(selection="a", cap_usd=1.0), journals(selection="b", cap_usd=1.0)
+        again, other = journals(selection=A, cap_usd=1.0), journals(selection=B, cap_usd=1.0)
         assert (again.spent_usd, other.spent_usd) == (0.5, 0.0)
         assert await again.reserve(call("x", 0.6)) is Refused.OVER_CAP
         assert isinstance(await other.reserve(call("y", 0.6)), int)
-        raised = journals(selection="a", cap_usd=1.2)
+        raised = journals(selection=A, cap_usd=1.2)
         assert isinstance(await raised.reserve(call("x", 0.6)), int)
 
     asyncio.run(run())
@@ -53,8 +55,8 @@ def test_spending_counts_across_runs_of_one_selection_alone(journals):
     prices=st.lists(st.floats(0.001, 1.0), min_size=1, max_size=25),
     cap_usd=st.floats(0.5, 4.0),
 )
-def test_two_runs_at_once_never_pass_the_cap_they_share(tmp_path_factory, prices, cap_usd):
-    """Every call is settled at its most, so that what is booked is also what is paid."""
+def test_two_runs_at_once_never_exceed_the_cap_they_share(tmp_path_factory, prices, cap_usd):
+    """Every call is settled at its upper bound, so that the booked sum is also the paid one."""
     db_path = tmp_path_factory.mktemp("shared") / "journal.sqlite"
 
     async def spend(name):
@@ -110,7 +112,7 @@ asyncio.run(hold())
 
 @pytest.fixture
 def holder(db_path):
-    """Another process with two calls under way."""
+    """Start another process with two calls under way."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(db_path)],
         cwd=PROJECT,
@@ -126,7 +128,7 @@ def holder(db_path):
             process.kill()
 
 
-def test_calls_of_another_process_are_left_to_it_while_it_lives_and_written_off_when_it_was_killed(
+def test_calls_of_another_process_are_written_off_only_after_it_was_killed(
     holder, journals, db_path
 ):
     journal = journals(cap_usd=10.0)

@@ -1,11 +1,10 @@
-"""Questions, put to a real client and a server on this machine: verdicts, and their bill."""
+"""Questions to a real gateway and a server on this machine: verdicts, and their cost."""
 
 import json
 from collections import Counter
 
 import pytest
 
-from tasks.lib.core.errors import ParamError
 from tasks.lib.rubric.rubric import choose
 from tasks.llm_select.attention_checks import CheckKind, Insertion, insert
 from tasks.llm_select.verdicts import PickMethod
@@ -13,7 +12,7 @@ from tests.fake_provider import fails, honest, picks, says
 from tests.judge_desk import SIZE, TOO_LONG, USELESS, chosen, questions, texts
 
 
-def test_each_question_gets_the_model_s_picks_in_its_place(provider, put):
+def test_verdicts_follow_the_order_of_their_questions(provider, put):
     verdicts = put(provider.deployment(), questions(9))
     assert len(verdicts) == len(provider.calls) == put.n_done == 9
     for question, verdict in zip(questions(9), verdicts, strict=True):
@@ -22,7 +21,7 @@ def test_each_question_gets_the_model_s_picks_in_its_place(provider, put):
         assert verdict.methods == (PickMethod.LLM,)
 
 
-def test_what_was_answered_once_is_not_asked_again(provider, put):
+def test_an_answered_question_is_not_asked_again(provider, put):
     first = put(provider.deployment(), questions(6))
     again = put(provider.deployment(), questions(8))
     assert again[:6] == first
@@ -32,39 +31,38 @@ def test_what_was_answered_once_is_not_asked_again(provider, put):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"model": "openai/other"}, {"temperature": 0.5}, {"schema": "always"}],
-    ids=["model", "temperature", "schema"],
+    ("deployment", "n_picks", "settings"),
+    [
+        ({"model": "openai/other"}, 1, {}),
+        ({"temperature": 0.5}, 1, {}),
+        ({"schema": "always"}, 1, {}),
+        ({}, 1, {"seed": 1}),
+        ({}, 2, {}),
+        ({}, 1, {"rationale": True}),
+    ],
+    ids=["model", "temperature", "schema", "seed", "picks", "rationale"],
 )
-def test_what_changes_an_answer_asks_anew(provider, put, change):
+def test_a_change_that_affects_the_answer_asks_again(provider, put, deployment, n_picks, settings):
     put(provider.deployment(), questions(2))
-    put(provider.deployment(**change), questions(2))
+    put(provider.deployment(**deployment), questions(2, n_picks), **settings)
     assert len(provider.calls) == 4
 
 
-def test_another_seed_number_of_picks_or_rationale_asks_anew(provider, put):
-    put(provider.deployment(), questions(1))
-    put(provider.deployment(), questions(1), seed=1)
-    put(provider.deployment(), questions(1, n_picks=2))
-    put(provider.deployment(), questions(1), rationale=True)
-    assert len(provider.calls) == 4
-
-
-def test_an_alias_by_another_name_asks_nothing_anew_and_is_told_as_now(provider, put):
+def test_a_renamed_alias_buys_nothing_and_answers_carry_its_new_name(provider, put):
     put(provider.deployment(), questions(2))
     verdicts = put(provider.deployment(), questions(2), alias="renamed")
     assert len(provider.calls) == 2
     assert {bought.route for verdict in verdicts for bought in verdict.answers} == {"renamed"}
 
 
-def test_two_questions_that_are_one_are_bought_once(provider, put):
+def test_the_same_question_twice_is_bought_once(provider, put):
     same = questions(1) * 5
     verdicts = put(provider.deployment(), same)
     assert len(provider.calls) == 1
     assert verdicts == [verdicts[0]] * 5
 
 
-def test_the_bill_is_usage_times_the_stated_price(provider, put):
+def test_the_cost_is_usage_times_the_configured_price(provider, put):
     priced = provider.deployment(input_cost_per_token=2e-6, output_cost_per_token=1e-5)
     (verdict,) = put(priced, questions(1))
     (bought,) = verdict.answers
@@ -75,7 +73,7 @@ def test_the_bill_is_usage_times_the_stated_price(provider, put):
     assert not bought.is_upper_bound
 
 
-def test_usage_that_nobody_told_is_settled_at_what_the_call_could_cost_at_most(provider, put, book):
+def test_a_call_without_usage_is_settled_at_its_upper_bound(provider, put, book):
     provider.behave = says('{"picks": [1]}', usage=False)
     (verdict,) = put(provider.deployment(), questions(1))
     (bought,) = verdict.answers
@@ -85,14 +83,6 @@ def test_usage_that_nobody_told_is_settled_at_what_the_call_could_cost_at_most(p
     assert bought.prompt_tokens >= n_bytes
     assert book("outcome, is_upper_bound") == [("answer", 1)]
     assert put.spent_usd == pytest.approx(bought.usd)
-
-
-def test_a_route_without_a_price_is_refused_before_any_call(provider, put):
-    unpriced = provider.deployment()
-    del unpriced["input_cost_per_token"], unpriced["output_cost_per_token"]
-    with pytest.raises(ParamError, match=r"models\.mine .*the price of this model is not known"):
-        put(unpriced, questions(2))
-    assert not provider.calls
 
 
 def test_a_refused_schema_costs_a_question_no_attempt(provider, put):
@@ -106,7 +96,7 @@ def test_a_refused_schema_costs_a_question_no_attempt(provider, put):
     }
 
 
-def test_the_rubric_as_a_route_is_told_as_such(put):
+def test_picks_of_the_rubric_as_a_route_say_so(put):
     verdicts = put({"model": "offline/rubric", "schema": "never"}, questions(3, n_picks=2))
     assert {verdict.methods for verdict in verdicts} == {(PickMethod.RUBRIC,) * 2}
     assert {bought.usd for verdict in verdicts for bought in verdict.answers} == {0.0}
@@ -142,7 +132,7 @@ def test_a_vote_that_repeats_the_bytes_of_an_earlier_one_buys_its_own_answer(pro
         assert sorted(n_asked.values()) == [1, 1, 2, 2]  # whole in two orders, each half twice
 
 
-def test_more_votes_buy_only_those_that_are_new(provider, put):
+def test_votes_are_not_bought_again(provider, put):
     provider.behave = picks(1, 2, 3)
     put(provider.deployment(), questions(2, size=6), votes=2)
     assert len(provider.calls) == 4
@@ -150,7 +140,7 @@ def test_more_votes_buy_only_those_that_are_new(provider, put):
     assert len(provider.calls) == 4
 
 
-def test_a_vote_that_brings_nothing_leaves_the_others_to_decide(provider, put):
+def test_without_the_answer_to_one_vote_the_others_decide(provider, put):
     def behave(call):
         first_shown = "item 0 " in call.block.texts[0]
         return (USELESS if first_shown else honest)(call)
@@ -163,7 +153,7 @@ def test_a_vote_that_brings_nothing_leaves_the_others_to_decide(provider, put):
     assert texts(chosen(question, verdict)) == [min(texts(range(6)))]
 
 
-def test_a_rationale_stands_beside_each_pick(provider, put):
+def test_each_pick_has_its_rationale(provider, put):
     provider.behave = says(
         json.dumps({"picks": [3, 1], "reasons": ["It is rare.", "It is clear."]})
     )
@@ -173,13 +163,13 @@ def test_a_rationale_stands_beside_each_pick(provider, put):
     assert '"reasons"' in provider.calls[0].messages[-1]["content"]
 
 
-def test_an_answer_without_the_rationale_is_an_answer(provider, put):
+def test_an_answer_without_the_rationale_still_counts(provider, put):
     (verdict,) = put(provider.deployment(), questions(1), rationale=True)
     assert verdict.reasons == (None,)
     assert len(provider.calls) == 1
 
 
-def test_an_attention_check_is_shown_in_a_candidate_s_place(provider, put):
+def test_an_attention_check_replaces_a_candidate(provider, put):
     insertion = Insertion(0, CheckKind.INJECTION, seed=5)
     (plain,) = questions(1)
     (verdict,) = put(provider.deployment(), [plain._replace(attention_check=insertion)], votes=3)

@@ -1,4 +1,4 @@
-"""Runs that are killed or beside each other: nothing is bought twice, the bytes are the same."""
+"""Killed and concurrent runs: nothing is bought twice, and the outputs are the same."""
 
 import multiprocessing
 import os
@@ -18,7 +18,7 @@ CONCURRENCY = 8
 
 
 def some_prose(seed):
-    """Faults at random, and prose whenever certain questions are first put."""
+    """Return a behaviour with random faults, and with prose on the first call of some questions."""
     others = faulty(("500", "429 with Retry-After", "body cut short"), rate=0.1, seed=seed)
 
     def behave(call):
@@ -30,7 +30,7 @@ def some_prose(seed):
 
 @pytest.fixture(scope="module")
 def forked():
-    """Starts the step in the current folder as a process of its own, LiteLLM loaded already."""
+    """Return a function that starts the step as a process with LiteLLM already loaded."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["litellm", "tasks.llm_select.step", "tasks.lib.gateway.endpoint"]

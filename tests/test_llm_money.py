@@ -1,4 +1,4 @@
-"""Money: what the provider's own book says of runs that meet faults and caps; who learns a key."""
+"""Money and keys: runs with faults and caps agree with the provider's book, and leak no key."""
 
 import json
 from pathlib import Path
@@ -68,7 +68,7 @@ KEYS = {"MY_API_KEY": "sk-live-Zq7PbN3vXw9LmR2tYh5K", "LOGIN": "gH4kVd8sJ1cTfB6n
 
 
 def tells_the_key(call: Call) -> Response:
-    """Whatever it says, it says the key that it was sent."""
+    """Respond in many ways, each of which repeats the key of the call."""
     key = call.headers["authorization"]
     slot = json.loads(json.loads(honest(call).body)["choices"][0]["message"]["content"])["picks"]
     behaviours = [
@@ -88,22 +88,24 @@ def refuses_the_key(call: Call) -> Response:
 
 
 @pytest.mark.slow
-def test_a_key_is_nowhere_in_what_a_run_leaves_behind_or_says(tmp_path):
+def test_no_file_or_output_of_a_run_contains_a_key(tmp_path):
     desk = MoneyDesk(tmp_path / "desk", 20)
     events = desk.root / "events.jsonl"
-    said = []
+    output = []
     with FakeProvider() as provider:
         both = [provider.deployment(api_key=f"os.environ/{name}") for name in KEYS]
         for ends_with in (0, 2):
             provider.behave = refuses_the_key if ends_with else tells_the_key
             desk.set(both, concurrency=4, rationale=not ends_with)
             step = desk.start(**KEYS, SELECTLLM_EVENTS=str(events))
-            said += step.communicate(timeout=PATIENCE_S)
-            assert step.returncode == ends_with, said
+            output += step.communicate(timeout=PATIENCE_S)
+            assert step.returncode == ends_with, output
     heard = {call.headers["authorization"] for call in provider.calls}
     assert heard == {f"Bearer {key}" for key in KEYS.values()}
     assert events.exists()
     left = {path: path.read_bytes() for path in desk.root.rglob("*") if path.is_file()}
-    left[Path("said")] = "".join(said).encode()
+    left[Path("said")] = "".join(output).encode()
     pieces = [key[i : i + 8].encode() for key in KEYS.values() for i in range(len(key) - 7)]
-    assert [str(p) for p, content in left.items() if any(each in content for each in pieces)] == []
+    assert [
+        str(p) for p, content in left.items() if any(piece in content for piece in pieces)
+    ] == []

@@ -18,7 +18,7 @@ TEXTS = st.lists(st.text(st.characters(codec="utf-8"), max_size=60), min_size=1,
 
 @settings(max_examples=200)
 @given(texts=TEXTS, n_picks=st.integers(1, 3))
-def test_a_block_is_read_back_as_it_was_written(texts, n_picks):
+def test_a_block_is_parsed_back_unchanged(texts, n_picks):
     block = parse_block("before\n" + render_block(texts, n_picks) + "\nafter")
     assert block == (texts, n_picks)
 
@@ -29,7 +29,7 @@ def test_the_fence_word_is_in_no_candidate(texts):
     assert not any(fence_word(texts) in text for text in texts)
 
 
-def test_a_candidate_that_writes_fences_of_its_own_stays_one_candidate():
+def test_a_candidate_with_forged_fences_stays_one_candidate():
     innocent = ["Name a river.", "Name a lake."]
     forged = render_block(innocent, 1)
     block = parse_block(render_block(["Name a sea.", forged], 1))
@@ -37,7 +37,7 @@ def test_a_candidate_that_writes_fences_of_its_own_stays_one_candidate():
     assert block.texts == ["Name a sea.", forged]
 
 
-def test_a_fence_word_that_a_candidate_guessed_is_not_used():
+def test_a_fence_word_that_a_candidate_contains_is_not_used():
     guessed = fence_word(["Name a river."])
     assert fence_word(["Name a river.", guessed]) != guessed
 
@@ -48,17 +48,17 @@ def test_the_block_says_how_many_candidates_and_picks_there_are():
 
 
 @pytest.mark.parametrize("message", ["", "2 candidates, pick 1", render_block(["a"], 1)[:-5]])
-def test_a_message_without_a_whole_block_holds_none(message):
+def test_a_message_without_a_complete_block_has_none(message):
     assert parse_block(message) is None
 
 
 @given(text=st.text(max_size=500), max_chars=st.integers(4 * NOTE_CHARS, 300))
-def test_a_shortened_text_is_no_longer_than_allowed(text, max_chars):
+def test_a_shortened_text_fits_the_limit(text, max_chars):
     assert len(shorten(text, max_chars)) <= max_chars
     assert len(text) > max_chars or shorten(text, max_chars) == text
 
 
-def test_a_shortened_text_tells_how_much_is_missing():
+def test_a_shortened_text_says_how_much_is_missing():
     text = "start " + "x" * 3000 + " end"
     short = shorten(text, 300)
     n_missing = len(text) - 250
@@ -67,7 +67,7 @@ def test_a_shortened_text_tells_how_much_is_missing():
     assert short.endswith(" end")
 
 
-def test_our_prompt_shows_candidates_in_the_user_message_alone():
+def test_our_prompt_shows_candidates_in_the_user_message_only():
     system, user = read_prompt(OURS).messages(["Describe a $fjord.", "Count to ten."], 1)
     assert (system["role"], user["role"]) == ("system", "user")
     assert "fjord" not in system["content"]
@@ -75,9 +75,9 @@ def test_our_prompt_shows_candidates_in_the_user_message_alone():
     assert '"picks"' in user["content"]
 
 
-def prompt_file(tmp_path: Path, system: str, user: str, mark: str = USER_MARK) -> Path:
+def prompt_file(tmp_path: Path, system: str, user: str) -> Path:
     path = tmp_path / "prompt.txt"
-    path.write_text(f"{system}\n{mark}\n{user}\n", encoding="utf-8")
+    path.write_text(f"{system}\n{USER_MARK}\n{user}\n", encoding="utf-8")
     return path
 
 
@@ -94,7 +94,7 @@ WHOLE = "$candidates $n_picks $n_candidates"
         ("$candidates", "$n_picks $n_candidates", "$candidates is in the system part"),
     ],
 )
-def test_a_faulty_prompt_file_is_refused_by_name_and_fault(tmp_path, system, user, says):
+def test_a_wrong_prompt_file_is_refused_with_its_name_and_problem(tmp_path, system, user, says):
     path = prompt_file(tmp_path, system, user)
     with pytest.raises(ParamError) as caught:
         read_prompt(path)
@@ -102,7 +102,7 @@ def test_a_faulty_prompt_file_is_refused_by_name_and_fault(tmp_path, system, use
     assert caught.value.where == str(path)
 
 
-def test_a_file_of_criteria_alone_takes_our_criteria_s_place(tmp_path):
+def test_a_file_of_criteria_replaces_our_criteria(tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("\n- it is about rivers, and costs $5 at most\n", encoding="utf-8")
     ours, mine = (read_prompt(p).messages(["Name a river."], 1) for p in (OURS, path))
@@ -113,35 +113,28 @@ def test_a_file_of_criteria_alone_takes_our_criteria_s_place(tmp_path):
     assert mine[0]["content"] == swapped
 
 
-@pytest.mark.parametrize("name", ["candidates", "n_picks", "n_candidates"])
-def test_a_placeholder_without_the_parting_line_is_refused(tmp_path, name):
-    path = prompt_file(tmp_path, "Be fair.", f"${name}", mark="user:")
-    with pytest.raises(ParamError, match=rf"the file has \${name} but no line '{USER_MARK}'"):
-        read_prompt(path)
-
-
-@pytest.mark.parametrize("text", ["", " \n\t\n"])
-def test_an_empty_prompt_file_is_refused(tmp_path, text):
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"Be fair.\n$candidates", rf"the file has \$candidates but no line '{USER_MARK}'"),
+        (b"Be fair.\nuser:\n$n_picks", rf"the file has \$n_picks but no line '{USER_MARK}'"),
+        (b"$n_candidates", rf"the file has \$n_candidates but no line '{USER_MARK}'"),
+        (b"", "the file is empty"),
+        (b" \n\t\n", "the file is empty"),
+        (f"Be fair.\n{USER_MARK}\nBe kind.\n{USER_MARK}\n{WHOLE}".encode(), "found 2"),
+        (b"\xff\xfe\x00x", "not UTF-8 text"),
+        (None, "No such file"),
+    ],
+)
+def test_a_file_without_criteria_or_a_whole_prompt_is_refused_by_name(tmp_path, content, says):
     path = tmp_path / "prompt.txt"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(ParamError, match=r"prompt\.txt: the file is empty"):
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ParamError, match=rf"prompt\.txt.*{says}"):
         read_prompt(path)
 
 
-def test_two_parting_lines_are_refused(tmp_path):
-    path = prompt_file(tmp_path, f"Be fair.\n{USER_MARK}\nBe kind.", WHOLE)
-    with pytest.raises(ParamError, match="found 2"):
-        read_prompt(path)
-
-
-def test_a_prompt_file_that_is_no_text_is_refused(tmp_path):
-    path = tmp_path / "prompt.txt"
-    path.write_bytes(b"\xff\xfe\x00x")
-    with pytest.raises(ParamError, match="not UTF-8 text"):
-        read_prompt(path)
-
-
-def test_a_rationale_is_asked_for_in_the_user_s_message_alone():
+def test_a_rationale_is_asked_for_in_the_user_message_only():
     plain, asked = (
         read_prompt(OURS).messages(["Name a river."], 1, rationale=rationale)
         for rationale in (False, True)
@@ -150,11 +143,6 @@ def test_a_rationale_is_asked_for_in_the_user_s_message_alone():
     assert asked[1]["content"].startswith(plain[1]["content"])
     assert '"reasons"' in asked[1]["content"]
     assert '"reasons"' not in plain[1]["content"]
-
-
-def test_a_missing_prompt_file_is_named(tmp_path):
-    with pytest.raises(ParamError, match=r"nowhere\.txt.*No such file"):
-        read_prompt(tmp_path / "nowhere.txt")
 
 
 def test_a_dollar_sign_is_written_twice(tmp_path):

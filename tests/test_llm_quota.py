@@ -1,4 +1,4 @@
-"""Shares of a budget among prompts."""
+"""The quotas of prompts: how they share a budget."""
 
 from itertools import pairwise
 
@@ -35,7 +35,7 @@ def test_a_larger_budget_takes_nothing_from_any_prompt(sizes, seed):
     assert all((after - before).min() >= 0 for before, after in pairwise(shares))
 
 
-def test_larger_prompts_pick_first_and_equal_ones_by_lot():
+def test_larger_prompts_pick_first_and_equal_ones_at_random():
     sizes = np.array([3, 4, 3, 4, 3])
     assert set(np.flatnonzero(quotas(2, sizes, seed=0))) == {1, 3}
     third = {int(np.flatnonzero(quotas(3, sizes, seed) * (sizes == 3))[0]) for seed in range(40)}

@@ -1,4 +1,4 @@
-"""The rounds of a selection: it spends the budget exactly and repeats nobody, whoever judges."""
+"""The rounds of a selection: it spends each budget exactly and repeats no record."""
 
 import asyncio
 from collections import Counter
@@ -13,53 +13,73 @@ from tasks.lib.core.errors import ParamError
 from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.geometry import Mode, check_budgets
 from tasks.lib.prompts.plan import TournamentPlan, plan_rounds
+from tasks.lib.prompts.quota import Take
 from tasks.llm_select.step import llm_select
-from tasks.llm_select.verdicts import PickMethod, Verdict
+from tests.judge_desk import verdict_of
+
+MODES = st.sampled_from([Mode.WITHIN, Mode.ACROSS])
+SIZES = st.integers(1, 9)
 
 
-async def by_number(questions):
-    """A judge that likes candidates of a large number, wherever they stand."""
-    verdicts = []
-    for question in questions:
-        order = np.argsort(-question.candidates)[: question.n_picks]
-        slots = tuple(int(i) + 1 for i in order)
-        verdicts.append(
-            Verdict(slots, (PickMethod.LLM,) * len(slots), (None,) * len(slots), (), ())
-        )
-    return verdicts
+def judge(n_answers=10_000):
+    """Return a judge that prefers large candidate numbers, and gives at most `n_answers`."""
+    left = n_answers
+
+    async def ask(questions):
+        nonlocal left
+        verdicts = []
+        for question in questions:
+            if not left:
+                return verdicts
+            left -= 1
+            order = np.argsort(-question.candidates)[: question.n_picks]
+            verdicts.append(verdict_of(int(i) + 1 for i in order))
+        return verdicts
+
+    return ask
 
 
-def selection(n, budget, *, size=4, mode=Mode.ACROSS, seed=0):
+def plan_of(*budgets, size=4, mode=Mode.ACROSS, seed=0):
+    return TournamentPlan(tuple(sorted(set(budgets))), size, mode, seed)
+
+
+def selection(n, *budgets, size=4, mode=Mode.ACROSS, seed=0, ask=None):
     n_prompts = -(-n // size)
     clusters = (np.arange(n) % (n_prompts if mode is Mode.WITHIN else size)).astype(np.int32)
     prompts = compose(clusters, n_prompts, mode, seed)
-    plan = TournamentPlan((budget,), size, mode, seed)
-    return asyncio.run(llm_select(prompts, clusters, plan, by_number))
+    plan = plan_of(*budgets, size=size, mode=mode, seed=seed)
+    return asyncio.run(llm_select(prompts, clusters, plan, ask or judge()))
+
+
+def chosen(result):
+    return [pick.candidate for pick in result.selected]
 
 
 SHAPES = st.integers(1, 60).flatmap(
+    lambda n: st.tuples(st.just(n), st.integers(1, n), SIZES, MODES)
+)
+SHAPES_OF_BUDGETS = st.integers(2, 60).flatmap(
     lambda n: st.tuples(
-        st.just(n), st.integers(1, n), st.integers(1, 9), st.sampled_from([*Mode][:2])
+        st.just(n), st.lists(st.integers(1, n), min_size=1, max_size=4), SIZES, MODES
     )
 )
 
 
 @settings(max_examples=150)
 @given(shape=SHAPES, seed=st.integers(0, 9))
-def test_a_selection_spends_the_budget_exactly_and_repeats_nobody(shape, seed):
+def test_a_selection_spends_the_budget_exactly_and_repeats_no_record(shape, seed):
     n, budget, size, mode = shape
     result = selection(n, budget, size=size, mode=mode, seed=seed)
-    chosen = [pick.candidate for pick in result.selected]
-    assert len(chosen) == len(set(chosen)) == budget
-    assert set(chosen) <= set(range(n))
-    assert [this.n_picks for this in result.rounds][-1] == budget
+    assert len(chosen(result)) == len(set(chosen(result))) == budget
+    assert set(chosen(result)) <= set(range(n))
+    assert result.rounds[-1].n_picks == budget
     counts = Counter(pick.question.round for pick in result.picks)
-    assert [counts[this.round] for this in result.rounds] == [r.n_picks for r in result.rounds]
+    assert [counts[r.round] for r in result.rounds] == [r.n_picks for r in result.rounds]
 
 
 @settings(max_examples=100)
 @given(shape=SHAPES)
-def test_each_round_is_made_of_the_winners_of_the_one_before(shape):
+def test_each_round_holds_only_winners_of_the_round_before(shape):
     n, budget, size, mode = shape
     result = selection(n, budget, size=size, mode=mode)
     for before, after in pairwise(result.rounds):
@@ -80,30 +100,27 @@ def test_a_smaller_budget_is_the_beginning_of_a_larger_one(n, size, data):
     n_prompts = -(-n // size)
     small = data.draw(st.integers(n_prompts, n))
     large = data.draw(st.integers(small, n))
-    first, second = (
-        [pick.candidate for pick in selection(n, budget, size=size).selected]
-        for budget in (small, large)
-    )
+    first, second = (chosen(selection(n, budget, size=size)) for budget in (small, large))
     assert second[:small] == first
 
 
-def test_the_best_comes_through_a_tournament():
+def test_the_best_candidate_wins_a_tournament():
     result = selection(64, 1)
-    assert [this.n_prompts for this in result.rounds] == [16, 4, 1]
-    assert [pick.candidate for pick in result.selected] == [63]
+    assert [r.n_prompts for r in result.rounds] == [16, 4, 1]
+    assert chosen(result) == [63]
 
 
 def test_a_tournament_ends_when_there_are_no_more_prompts_than_picks():
-    rounds = plan_rounds(14_000, 1_000, TournamentPlan((37,), 14, Mode.ACROSS, 0))
-    assert [(this.n_prompts, this.n_candidates, this.n_picks) for this in rounds] == [
+    rounds = plan_rounds(14_000, 1_000, plan_of(37, size=14))
+    assert [(r.n_prompts, r.n_candidates, r.n_picks) for r in rounds] == [
         (1000, 14_000, 1000),
         (72, 1000, 72),
         (6, 72, 37),
     ]
 
 
-def test_prompts_of_one_candidate_do_not_go_round_for_ever():
-    assert len(plan_rounds(8, 8, TournamentPlan((1,), 1, Mode.ACROSS, 0))) == 4
+def test_prompts_of_one_candidate_do_not_loop_forever():
+    assert len(plan_rounds(8, 8, plan_of(1, size=1))) == 4
 
 
 def test_a_budget_above_the_number_of_records_says_how_many_there_are():
@@ -114,7 +131,62 @@ def test_a_budget_above_the_number_of_records_says_how_many_there_are():
 @pytest.mark.parametrize(
     ("budget", "offered"), [(1500, "1000 or 2000"), (10, "1000"), (13_999, "13000 or 14000")]
 )
-def test_paper_mode_wants_a_multiple_of_the_prompts_and_offers_the_nearest(budget, offered):
+def test_paper_mode_needs_a_multiple_of_the_prompts_and_offers_the_nearest(budget, offered):
     with pytest.raises(ParamError, match=f"Set it to {offered}, or cluster.mode to across"):
         check_budgets((budget,), Mode.PAPER, 14_000, 1_000)
     check_budgets((2_000,), Mode.PAPER, 14_000, 1_000)
+
+
+@settings(max_examples=150)
+@given(SHAPES_OF_BUDGETS)
+def test_budgets_are_nested_and_each_gives_its_own_selection(shape):
+    n, budgets, size, mode = shape
+    together = chosen(selection(n, *budgets, size=size, mode=mode))
+    assert len(together) == len(set(together)) == max(budgets)
+    for budget in budgets:
+        alone = chosen(selection(n, budget, size=size, mode=mode))
+        assert set(together[:budget]) == set(alone)
+
+
+@settings(max_examples=100)
+@given(SHAPES_OF_BUDGETS)
+def test_several_budgets_need_no_more_rounds_than_the_smallest(shape):
+    n, budgets, size, _ = shape
+    n_prompts = -(-n // size)
+    rounds = plan_rounds(n, n_prompts, plan_of(*budgets, size=size))
+    alone = max((plan_rounds(n, n_prompts, plan_of(b, size=size)) for b in budgets), key=len)
+    assert [r.n_prompts for r in rounds] == [r.n_prompts for r in alone]
+    assert rounds[-1].n_prompts <= min(budgets)
+
+
+def test_a_record_of_a_smaller_budget_has_the_round_that_chose_it():
+    result = selection(64, 3, 20)
+    assert [pick.question.round for pick in result.selected] == [3] * 3 + [2] + [1] * 16
+    assert [r.n_picks for r in result.rounds] == [20, 4, 3]
+
+
+def test_at_the_cap_in_a_later_round_the_larger_budget_is_complete():
+    result = selection(64, 1, 20, ask=judge(18))
+    assert result.is_partial
+    assert sorted(chosen(result)) == sorted(chosen(selection(64, 20)))
+    assert [pick.question.round for pick in result.selected] == [2, 2] + [1] * 18
+
+
+def test_at_the_cap_between_rounds_earlier_winners_fill_the_budget():
+    result = selection(64, 2, ask=judge(16 + 1))
+    assert result.is_partial
+    assert [pick.question.round for pick in result.selected] == [2, 1]
+
+
+def test_in_paper_mode_every_budget_has_to_be_a_multiple_of_the_prompts():
+    with pytest.raises(ParamError, match=r"budget is 1,500.*\n.*1000 or 2000"):
+        check_budgets((1_000, 1_500, 2_000), Mode.PAPER, 14_000, 1_000)
+    check_budgets((1_000, 2_000), Mode.PAPER, 14_000, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("take", "expected"), [(Take.FIRST, "abc"), (Take.MIDDLE, "efg"), (Take.LAST, "ijk")]
+)
+def test_take_decides_which_ranks_fill_the_quota(take, expected):
+    assert "abcdefghijk"[take.ranks(11, 3)] == expected
+    assert "abc"[take.ranks(3, 3)] == "abc"

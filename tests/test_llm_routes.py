@@ -8,7 +8,7 @@ from tasks.lib.gateway.credentials import HIDDEN, redact
 from tasks.lib.gateway.deployment import Schema
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import FREE, Price, max_prompt_tokens, price_of, require_price
-from tasks.lib.gateway.routes import load_chain, load_route, require_key
+from tasks.lib.gateway.routes import load_chain, load_route, require_usable
 from tests.conftest import PROJECT
 
 KEYS = (
@@ -38,7 +38,7 @@ def test_our_own_routes_are_sound():
     values = read_params(PROJECT / "params.yaml")
     for alias in values["models"]:
         assert load_route(values, alias).alias == alias
-    require_key(load_route(values, "offline"))
+    require_usable(load_route(values, "offline"))
 
 
 def test_an_unknown_route_offers_the_nearest():
@@ -65,7 +65,7 @@ def test_an_unknown_route_offers_the_nearest():
         ({"api_base": ["x"]}, "has to be a plain address"),
     ],
 )
-def test_a_faulty_route_is_refused_by_its_key(change, says):
+def test_a_wrong_route_is_refused_with_its_key(change, says):
     with pytest.raises(ParamError, match=says) as caught:
         route(**change)
     assert "secretword" not in str(caught.value)
@@ -78,7 +78,7 @@ def test_a_key_in_the_file_is_refused_and_not_repeated(given):
     assert LITERAL[-8:] not in str(caught.value)
 
 
-def test_a_fault_beside_a_literal_key_does_not_repeat_it():
+def test_an_error_next_to_a_literal_key_does_not_repeat_it():
     with pytest.raises(ParamError) as caught:
         route(api_key=LITERAL, modle="x", temperature="hot")
     assert LITERAL not in str(caught.value)
@@ -99,7 +99,7 @@ ONE = {"model": "openai/x", "schema": "never", "api_base": "http://127.0.0.1:1/v
 def test_an_alias_may_be_a_list_of_deployments_of_one_model():
     other = ONE | {"api_base": "http://127.0.0.1:2/v1", "model": "hosted_vllm/x", "rpm": 60}
     route = load_route({"models": {"mine": [ONE, other]}}, "mine")
-    assert [each.rpm for each in route.deployments] == [None, 60]
+    assert [deployment.rpm for deployment in route.deployments] == [None, 60]
     assert (route.model, route.schema_use) == ("openai/x", Schema.NEVER)
     assert len(load_route({"models": {"mine": [ONE]}}, "mine").deployments) == 1
 
@@ -119,12 +119,12 @@ def test_an_alias_may_be_a_list_of_deployments_of_one_model():
         ("openai/x", r"models\.mine has to be a mapping"),
     ],
 )
-def test_deployments_that_do_not_go_together_are_refused(given, says):
+def test_deployments_that_differ_are_refused(given, says):
     with pytest.raises(ParamError, match=says):
         load_route({"models": {"mine": given}}, "mine")
 
 
-def test_a_chain_is_the_route_and_those_that_stand_in_for_it():
+def test_a_chain_is_the_route_and_its_fallbacks():
     models = {name: ONE | {"model": f"openai/{name}"} for name in "abc"}
     models["offline"] = {"model": "offline/rubric", "schema": "never"}
     chain = load_chain({"models": models}, "b", ["c", "a"])
@@ -150,9 +150,9 @@ def test_a_chain_is_the_route_and_those_that_stand_in_for_it():
 def test_a_missing_key_is_named(deployment, variable, monkeypatch):
     monkeypatch.setenv(variable, "")
     with pytest.raises(ParamError, match=f"{variable} is not set, and no call was made"):
-        require_key(route(**deployment))
+        require_usable(route(**deployment))
     monkeypatch.setenv(variable, "set-now")
-    require_key(route(**deployment))
+    require_usable(route(**deployment))
 
 
 @pytest.mark.parametrize(
@@ -164,13 +164,13 @@ def test_a_missing_key_is_named(deployment, variable, monkeypatch):
         {"model": "offline/rubric"},
     ],
 )
-def test_what_needs_no_key_is_let_through(deployment):
-    require_key(route(**deployment))
+def test_a_route_that_needs_no_key_is_accepted(deployment):
+    require_usable(route(**deployment))
 
 
-def test_another_name_of_a_provider_s_key_will_do(monkeypatch):
+def test_another_variable_for_a_provider_s_key_is_accepted(monkeypatch):
     monkeypatch.setenv("TOGETHER_API_KEY", "set")
-    require_key(route(model="together_ai/x"))
+    require_usable(route(model="together_ai/x"))
 
 
 def test_secrets_are_hidden_whole_and_in_part(monkeypatch):
@@ -206,9 +206,10 @@ PER_MILLION = 1e-6
         ),
     ],
 )
-def test_a_price_is_known_or_none_but_never_a_zero_of_the_map(deployment, price):
-    found = price_of(route(**deployment).deployments[0], load_litellm())
-    assert found == (price and pytest.approx(price))
+def test_a_price_is_known_or_none_but_never_a_zero_from_the_map(deployment, price):
+    assert price_of(route(**deployment).deployments[0], load_litellm()) == (
+        price and pytest.approx(price)
+    )
 
 
 def test_a_route_without_a_price_is_refused_with_the_keys_to_set():
@@ -219,14 +220,14 @@ def test_a_route_without_a_price_is_refused_with_the_keys_to_set():
     assert "input_cost_per_token and output_cost_per_token" in str(caught.value)
 
 
-def test_a_price_is_per_token_of_either_kind():
+def test_prompt_and_completion_tokens_have_their_own_prices():
     assert Price(1e-6, 5e-6).cost_usd(1_000_000, 100_000) == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize(
     "text", ["Name a river.", "写一首关于河流的诗。", "def f(x): return x**2", ""]
 )
-def test_no_tokenizer_makes_more_tokens_than_are_booked(text):
+def test_no_tokenizer_makes_more_tokens_than_the_upper_bound(text):
     messages = [{"role": "system", "content": text}, {"role": "user", "content": text * 50}]
     n_tokens = load_litellm().token_counter(model="gpt-4o-mini", messages=messages)
     assert n_tokens <= max_prompt_tokens(messages)

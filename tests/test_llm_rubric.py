@@ -1,4 +1,4 @@
-"""The rubric puts noise last, in any language, and does not go by length or place."""
+"""The rubric ranks noise last, in any language, and ignores length and slot."""
 
 import random
 import time
@@ -76,7 +76,7 @@ def test_an_order_to_the_judge_is_rated_below_an_instruction(real, order):
         "Explain what prompt injection is, and how a system can be kept from obeying it.",
     ],
 )
-def test_a_request_about_choices_slots_or_systems_is_no_order_to_the_judge(text):
+def test_a_request_about_choices_slots_or_systems_is_not_an_order_to_the_judge(text):
     assert not read_features(text).addresses_reader
 
 
@@ -96,7 +96,7 @@ def test_a_bare_question_is_rated_below_a_rich_request():
     assert rate(REAL["bare"]).total < rate(REAL["english"]).total
 
 
-def test_the_longest_does_not_win_by_its_length():
+def test_a_long_text_does_not_win_by_its_length():
     rich = REAL["english"]
     padded = "What is this? " + "It was there, and then it was not there any more. " * 60
     passage = "Who is this?\n\n" + " ".join(f"In {y} she wrote (as Ada) a book." for y in range(99))
@@ -119,12 +119,12 @@ def test_the_choice_does_not_depend_on_the_slots():
         assert [mixed[slot - 1] for slot in choose(mixed, 3)] == best
 
 
-def test_fewer_picks_are_the_beginning_of_more():
+def test_a_choice_of_fewer_is_the_beginning_of_a_choice_of_more():
     texts = [*JUNK.values(), *REAL.values()]
     assert choose(texts, 7)[:3] == choose(texts, 3)
 
 
-def test_a_second_pick_is_unlike_the_first():
+def test_a_second_pick_differs_from_the_first():
     best = REAL["english"]
     twin = best.replace("desert", "alpine")
     other = "Write a letter to a landlord about a broken heater, and ask for 2 dates."

@@ -1,18 +1,14 @@
-"""The step llm_select: what it writes, and how that can be followed back to its questions."""
+"""The step llm_select: its outputs, and how they can be traced back to its questions."""
 
 import json
 from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
-from ruamel.yaml import YAML
 
-from tasks.lib.core.params import read_params
 from tasks.lib.core.schemas import PICKS, POOL, SELECTED
-from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.event_loop import run_loop
-from tasks.llm_select.step import work
 from tests.fake_provider import FakeProvider, fails, honest, picks, says
 from tests.selection_desk import SIZE, text_of
 
@@ -52,13 +48,13 @@ def test_everything_selected_can_be_followed_back_to_its_prompt(desk):
         assert row["votes"] == 1
         alphabet = sorted(shown, key=lambda i: text_of(desk, i))
         assert alphabet[row["rank"] - 1] == row["id"]  # what the fake provider goes by
-    answers = {each["key"]: each for receipt in receipts for each in receipt["answers"]}
+    answers = {answer["key"]: answer for receipt in receipts for answer in receipt["answers"]}
     n_in, n_out = provider.tokens
-    assert sum(each["prompt_tokens"] for each in answers.values()) == n_in
-    assert sum(each["usd"] for each in answers.values()) == pytest.approx(provider.usd)
+    assert sum(answer["prompt_tokens"] for answer in answers.values()) == n_in
+    assert sum(answer["usd"] for answer in answers.values()) == pytest.approx(provider.usd)
     usage = desk.usage()
-    told = {name: usage[name] for name in ("calls", "prompt_tokens", "completion_tokens")}
-    assert told == {"calls": 5, "prompt_tokens": n_in, "completion_tokens": n_out}
+    counts = {name: usage[name] for name in ("calls", "prompt_tokens", "completion_tokens")}
+    assert counts == {"calls": 5, "prompt_tokens": n_in, "completion_tokens": n_out}
     assert usage["usd"] == pytest.approx(provider.usd)
     assert (usage["route"], usage["model"]) == ("mine", "openai/fake")
     assert (usage["budget"], usage["selected"], usage["partial"]) == (12, 12, None)
@@ -81,7 +77,7 @@ def test_prompts_pick_by_quota_and_fewer_prompts_than_picks_hold_a_tournament(de
     assert set(final["round"].to_pylist()) == {2}
 
 
-def test_what_a_model_did_not_answer_is_flagged_record_by_record(desk):
+def test_records_without_a_model_s_answer_are_flagged(desk):
     def behave(call):
         sees = any("topic 11 " in text for text in call.block.texts)
         return says("No.")(call) if sees else provider_honest(call)
@@ -105,7 +101,7 @@ def test_what_a_model_did_not_answer_is_flagged_record_by_record(desk):
     assert desk.usage()["usd"] < provider.usd  # useless replies were paid for, and are no answers
 
 
-def test_votes_are_counted_pick_by_pick(desk):
+def test_the_votes_of_each_pick_are_counted(desk):
     with FakeProvider() as provider:
         assert desk.run(provider.deployment(), votes=3).exit_code == 0
     assert len(provider.calls) == 2 * 5  # two that agree are more than half of three
@@ -115,7 +111,7 @@ def test_votes_are_counted_pick_by_pick(desk):
     assert desk.usage()["agreement"]["n_prompts"] == 5
 
 
-def test_votes_that_go_by_slots_are_all_asked_and_seen_through(desk):
+def test_votes_that_go_by_slots_are_all_asked_and_show_the_bias(desk):
     def first_slots(call):
         return picks(*range(1, call.block.n_picks + 1))(call)
 
@@ -141,7 +137,7 @@ def test_a_rationale_is_kept_in_the_receipt(desk):
         assert receipt["reason"] == f"Because of slot {receipt['slot']}."
 
 
-def test_attention_checks_are_asked_beside_counted_and_change_no_selection(desk):
+def test_attention_checks_are_asked_additionally_and_change_no_selection(desk):
     with FakeProvider() as provider:
         desk.run(provider.deployment())
         before = {name: desk.bytes()[name] for name in ("selected.parquet", "picks.parquet")}
@@ -156,7 +152,7 @@ def test_attention_checks_are_asked_beside_counted_and_change_no_selection(desk)
     assert sum(text not in known for text in shown) == 6
 
 
-def test_who_was_set_aside_stands_in_the_receipts_of_its_prompt(desk):
+def test_receipts_name_the_candidates_that_were_set_aside(desk):
     def behave(call):
         sees = any("topic 11 " in text for text in call.block.texts)
         return (fails(400, "blocked by the content policy") if sees else honest)(call)
@@ -173,17 +169,11 @@ def test_who_was_set_aside_stands_in_the_receipts_of_its_prompt(desk):
     assert usage["methods"]["llm"] == 12
 
 
-def test_what_another_route_answered_says_whose_it_is(desk):
+def test_answers_of_a_fallback_route_carry_its_name(desk):
     with FakeProvider(fails(503)) as down, FakeProvider() as up:
-        values = read_params(desk.root / "params.yaml")
-        yaml = YAML(typ="safe")
-        values["llm_select"] |= {"budget": 12, "route": "mine", "fallback_routes": ["spare"]}
-        values["llm_select"] |= {"max_attempts": 1}
-        values["models"]["mine"] = down.deployment()
-        values["models"]["spare"] = up.deployment(model="openai/spare")
-        with (desk.root / "params.yaml").open("w") as file:
-            yaml.dump(values, file)
-        Stage("llm_select", desk.root).run(work)
+        desk.update(models={"spare": up.deployment(model="openai/spare")})
+        done = desk.run(down.deployment(), fallback_routes=["spare"], max_attempts=1)
+    assert done.exit_code == 0, done.said
     assert (len(down.calls), len(up.calls)) == (1, 5)
     selected = read_table(desk.out("selected.parquet"), SELECTED).to_pylist()
     assert {(row["route"], row["model"]) for row in selected} == {("spare", "openai/spare")}
@@ -191,8 +181,8 @@ def test_what_another_route_answered_says_whose_it_is(desk):
     assert desk.usage()["fallback_routes"] == ["spare"]
 
 
-def test_a_selection_is_not_written_out_when_its_loop_ends():
-    """`signal` does so with the result of the loop's main task: seconds and gigabytes."""
+def test_the_result_of_a_loop_is_not_printed_when_it_ends():
+    """`signal` would print the result of the loop's main task: seconds and gigabytes."""
 
     written = []
 

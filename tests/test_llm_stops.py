@@ -13,7 +13,7 @@ from tests.fake_provider import HANG_S, FakeProvider, fails, late
 from tests.workspaces import wait_until
 
 
-def test_a_refusal_ends_with_2_in_the_provider_s_words_and_leaves_the_outputs(desk):
+def test_a_refusal_ends_with_2_in_the_provider_s_words_and_keeps_the_outputs(desk):
     assert desk.run().exit_code == 0
     before = desk.bytes()
     with FakeProvider(fails(401, "Incorrect API key provided")) as provider:
@@ -28,7 +28,7 @@ def test_a_refusal_ends_with_2_in_the_provider_s_words_and_leaves_the_outputs(de
     assert desk.bytes() == before
 
 
-def test_the_next_run_goes_on_where_a_broken_one_stopped(desk):
+def test_the_next_run_continues_where_a_failed_one_stopped(desk):
     with FakeProvider() as provider:
         provider.script(provider.behave, provider.behave, fails(404, "gone"))
         assert desk.run(provider.deployment(), concurrency=1).exit_code == 2
@@ -49,59 +49,56 @@ def test_an_interrupted_run_ends_soon_and_keeps_its_answers(desk, how):
         program.send_signal(how)
         said = program.communicate(timeout=HANG_S / 2)[1]  # it does not wait for the late ones
     assert program.returncode == 130
-    assert said.splitlines()[-1] == "interrupted; run it again to go on"
+    assert said.splitlines()[-2:] == ["interrupted", "  Run it again to go on."]
     assert "Traceback" not in said
     with closing(sqlite3.connect(desk.root / ".selectllm/journal.sqlite")) as journal:
         assert journal.execute("SELECT count(*) FROM answers").fetchone() == (2,)
 
 
-def test_more_picks_than_records_end_with_2_before_any_call(desk):
-    with FakeProvider() as provider:
-        done = desk.run(provider.deployment(), budget=41)
-    assert done.exit_code == 2
-    assert "llm_select.budget is 41, and only 40 records are left" in done.said
-    assert not provider.calls
+def without_key(desk, deployment):
+    return {"deployment": deployment | {"api_key": "os.environ/MY_KEY"}}
 
 
-def test_a_spoilt_journal_ends_with_2_and_is_left_as_it_is(desk):
-    journal = desk.root / ".selectllm/journal.sqlite"
-    journal.parent.mkdir()
-    journal.write_bytes(b"")
-    done = desk.run()
-    assert done.exit_code == 2
-    assert "journal.sqlite: this is not a journal of SelectLLM" in done.said
-    assert journal.read_bytes() == b""
+def without_price(desk, deployment):
+    prices = ("input_cost_per_token", "output_cost_per_token")
+    return {"deployment": {name: deployment[name] for name in deployment if name not in prices}}
 
 
-def test_prompts_that_show_a_record_from_elsewhere_are_refused(desk):
+def with_a_foreign_record(desk, deployment):
     shown = read_table(desk.root / "data/cluster/prompts.parquet", PROMPTS).to_pylist()
     desk.write("cluster/prompts.parquet", [shown[0] | {"id": "0" * 16}, *shown[1:]], PROMPTS)
-    done = desk.run()
-    assert done.exit_code == 2
-    assert "a record is not in the pool" in done.said
+    return {"deployment": deployment}
 
 
-def test_a_missing_key_ends_with_2_before_any_call(desk, monkeypatch):
+def with_a_damaged_journal(desk, deployment):
+    (desk.root / ".selectllm").mkdir()
+    (desk.root / ".selectllm/journal.sqlite").touch()
+    return {"deployment": deployment}
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda desk, deployment: {"deployment": deployment, "budget": 41},
+            "llm_select.budget is 41, and only 40 records are left",
+        ),
+        (without_key, "MY_KEY is not set, and no call was made"),
+        (without_price, "the price of this model is not known"),
+        (with_a_foreign_record, "a record is not in the pool"),
+        (with_a_damaged_journal, "journal.sqlite: this is not a journal of SelectLLM"),
+    ],
+    ids=["budget", "key", "price", "record", "journal"],
+)
+def test_a_run_that_cannot_succeed_ends_with_2_before_any_call(desk, monkeypatch, make, says):
     monkeypatch.delenv("MY_KEY", raising=False)
     with FakeProvider() as provider:
-        done = desk.run(provider.deployment(api_key="os.environ/MY_KEY"))
-    assert done.exit_code == 2
-    assert "MY_KEY is not set, and no call was made" in done.said
-    assert not provider.calls
+        done = desk.run(**make(desk, provider.deployment()))
+    assert (done.exit_code, provider.calls) == (2, [])
+    assert says in done.said
 
 
-def test_a_route_without_a_price_ends_with_2_before_any_call(desk):
-    with FakeProvider() as provider:
-        unpriced = provider.deployment()
-        del unpriced["input_cost_per_token"], unpriced["output_cost_per_token"]
-        done = desk.run(unpriced)
-    assert done.exit_code == 2
-    assert "the price of this model is not known" in done.said
-    assert "input_cost_per_token and output_cost_per_token" in done.said
-    assert not provider.calls
-
-
-def test_at_the_cap_the_selection_is_partial_and_goes_on_when_the_cap_is_raised(desk):
+def test_at_the_cap_the_selection_is_partial_until_the_cap_is_raised(desk):
     with FakeProvider(late(0.02)) as provider:
         done = desk.run(provider.deployment(), max_usd=0.0045)
         assert done.exit_code == 0, done.said
@@ -130,7 +127,7 @@ def test_at_the_cap_the_selection_is_partial_and_goes_on_when_the_cap_is_raised(
     assert desk.bytes() == undisturbed
 
 
-def test_a_cap_of_nothing_leaves_an_empty_selection_that_says_so(desk):
+def test_a_cap_of_zero_gives_an_empty_selection_that_says_so(desk):
     with FakeProvider() as provider:
         done = desk.run(provider.deployment(), max_usd=0.0)
     assert "PARTIAL" in done.said
@@ -139,7 +136,7 @@ def test_a_cap_of_nothing_leaves_an_empty_selection_that_says_so(desk):
     assert desk.usage()["selected"] == 0
 
 
-def test_a_cap_in_a_tournament_leaves_winners_of_its_rounds_alone(desk):
+def test_at_the_cap_in_a_tournament_only_winners_are_selected(desk):
     with FakeProvider() as provider:
         desk.run(provider.deployment(), budget=2, max_usd=0.0045)
         assert desk.usage()["partial"] == "max_usd"

@@ -1,4 +1,4 @@
-"""Orders in which a prompt is shown again, and the sum of its votes."""
+"""The orders of several votes on a prompt, and their combination."""
 
 from itertools import permutations
 
@@ -18,21 +18,21 @@ BALLOTS = st.lists(
 
 
 @given(N, VOTES)
-def test_every_vote_shows_every_candidate_once_and_the_first_leaves_all_in_place(n, n_votes):
+def test_every_vote_shows_every_candidate_once_and_the_first_keeps_their_order(n, n_votes):
     shown = [order(n, vote, n_votes) for vote in range(1, n_useful(n, n_votes) + 1)]
     assert shown[0] == tuple(range(n))
-    assert all(sorted(one) == list(range(n)) for one in shown)
+    assert all(sorted(slots) == list(range(n)) for slots in shown)
 
 
 @given(N, VOTES)
-def test_each_candidate_stands_in_as_many_slots_as_there_are_votes_and_slots(n, n_votes):
+def test_each_candidate_has_a_different_slot_in_every_vote(n, n_votes):
     shown = [order(n, vote, n_votes) for vote in range(1, n_useful(n, n_votes) + 1)]
     for candidate in range(n):
-        assert len({one.index(candidate) for one in shown}) == min(n, n_votes)
+        assert len({slots.index(candidate) for slots in shown}) == min(n, n_votes)
 
 
 @given(N, VOTES)
-def test_the_slots_of_a_candidate_lie_evenly_around_the_prompt(n, n_votes):
+def test_the_slots_of_a_candidate_are_spread_evenly_over_the_prompt(n, n_votes):
     n_cast = n_useful(n, n_votes)
     slots = sorted(order(n, vote, n_votes).index(0) for vote in range(1, n_cast + 1))
     gaps = [(b - a) % n or n for a, b in zip(slots, slots[1:] + slots[:1], strict=True)]
@@ -47,7 +47,7 @@ def test_there_is_no_vote_beyond_the_last_useful_one(vote):
 
 
 @given(N, VOTES, st.data())
-def test_a_ballot_names_who_stood_in_the_picked_slots(n, n_votes, data):
+def test_a_ballot_names_the_candidates_in_the_picked_slots(n, n_votes, data):
     vote = data.draw(st.integers(1, n_useful(n, n_votes)))
     picks = data.draw(st.permutations(range(1, n + 1)))
     names = [f"candidate {i}" for i in range(n)]
@@ -90,17 +90,17 @@ def test_with_one_slot_a_ballot_no_later_vote_can_overturn_a_settled_one(slot, n
     assert combine(ballots, TEXTS, 1) == (slot,)
 
 
-def test_points_fall_with_the_rank_and_are_summed():
+def test_points_decrease_with_the_rank_and_are_summed():
     ballots = [(1, 2, 3), (2, 3, 1), (2, 1, 4)]  # 1: 3+1+2, 2: 2+3+3, 3: 1+2, 4: 1
     assert combine(ballots, TEXTS, 4) == (2, 1, 3, 4)
 
 
-def test_of_equal_points_what_more_ballots_name_comes_first():
+def test_equal_points_go_to_the_slot_that_more_ballots_name():
     ballots = [(1, 2), (3, 2)]  # 2 points each
     assert combine(ballots, TEXTS, 1) == (2,)
 
 
-def test_then_the_better_rating_decides_and_then_the_text():
+def test_further_ties_go_by_rating_and_then_by_text():
     better = "Compare the mouths of the Nile, the Ganges and the Rhine, in 3 sentences."
     assert rate(better).total > rate(TEXTS[0]).total == rate(TEXTS[1]).total
     assert combine([(1,), (2,)], [TEXTS[0], better], 2) == (2, 1)
@@ -109,14 +109,14 @@ def test_then_the_better_rating_decides_and_then_the_text():
 
 @given(BALLOTS, st.integers(1, 3))
 def test_the_order_of_the_ballots_does_not_matter(ballots, n_picks):
-    found = {combine(mixed, TEXTS, n_picks) for mixed in permutations(ballots[:4])}
-    assert len(found) == 1
+    results = {combine(mixed, TEXTS, n_picks) for mixed in permutations(ballots[:4])}
+    assert len(results) == 1
 
 
 @settings(max_examples=200)
 @given(BALLOTS, st.integers(1, 3), st.permutations(range(8)))
 def test_the_same_texts_win_wherever_they_stand(ballots, n_picks, places):
-    """Item i of `places` is the old index of what stands in slot i + 1 now."""
+    """Item i of `places` is the former index of the text that is now in slot i + 1."""
     moved = [tuple(places.index(slot - 1) + 1 for slot in ballot) for ballot in ballots]
     texts = [TEXTS[i] for i in places]
     before = [TEXTS[slot - 1] for slot in combine(ballots, TEXTS, n_picks)]
@@ -131,12 +131,12 @@ def test_the_result_is_different_slots_that_some_ballot_names(ballots, n_picks):
 
 
 @given(BALLOTS)
-def test_fewer_picks_are_the_beginning_of_more(ballots):
+def test_a_choice_of_fewer_is_the_beginning_of_a_choice_of_more(ballots):
     assert combine(ballots, TEXTS, 1) == combine(ballots, TEXTS, 3)[:1]
 
 
 @given(BALLOTS, st.integers(0, 4))
-def test_a_ballot_more_for_the_winner_leaves_it_the_winner(ballots, seed):
+def test_one_more_ballot_for_the_winner_keeps_it_the_winner(ballots, seed):
     (winner,) = combine(ballots, TEXTS, 1)
     rest = [slot for slot in range(1, 9) if slot != winner]
     more = (winner, *rest[seed % 3 : seed % 3 + 2])

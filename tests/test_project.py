@@ -151,7 +151,7 @@ def test_variants_stand_side_by_side_in_mlflow_and_again_at_once_from_cache(done
     assert parent.data.metrics["overlap/as_is chat"] == 1
     assert "| chat | export.formats=" in parent.data.tags["mlflow.note.content"]
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert files == {"comparison.html", "comparison.csv", "overlap.csv"}
+    assert files == {"comparison.csv", "overlap.csv"}
 
     again = done.selectllm(*words)
     assert again.stdout.count("Cached") == 2
@@ -297,7 +297,7 @@ def test_an_estimate_needs_no_clusters(done):
     assert after["prompt_tokens"][1] == before["prompt_tokens"][1]
     assert after["prompt_tokens"][0] == pytest.approx(before["prompt_tokens"][0], rel=0.01)
     assert "30 prompts, 1 round" in other.stdout
-    assert "prompts are not made yet" in other.stderr
+    assert "The prompts do not exist yet" in other.stderr
 
 
 def test_plan_says_what_would_run_and_why(done):
@@ -329,7 +329,7 @@ def flip_answer(journal, draw):
     """Change one byte of an answer inside the journal's file: of its key, words, picks or names."""
     with closing(sqlite3.connect(journal)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        rows = db.execute("SELECT key, route, model, text, picks FROM answers").fetchall()
+        rows = db.execute("SELECT key, route, model, text, parsed FROM answers").fetchall()
     payload = "".join(draw.choice(rows)).encode()
     data = journal.read_bytes()
     assert data.count(payload) == 1

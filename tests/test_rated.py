@@ -1,8 +1,7 @@
-"""Methods that go by a model's ratings: whom they choose, what is asked, and what it costs."""
+"""Methods that choose by a model's ratings: their choice, their calls, and their cost."""
 
 import json
 import logging
-import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +13,9 @@ from tasks.estimate.ratings import quote_ratings
 from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.core.schemas import POOL, SELECTIONS, UNIQUE
 from tasks.lib.core.stage import Stage
-from tasks.lib.core.tables import read_table, write_table
-from tests.conftest import PROJECT
+from tasks.lib.core.tables import read_table
 from tests.fake_provider import fails, rates, says
+from tests.workspaces import StepWorkspace
 
 RATINGS = [2, 5, 4.5, 3, 4.5, 0, 5, 1, 4, 4.5]
 RATED = ["alpagasus", "alpagasus_threshold"]
@@ -24,32 +23,29 @@ BUDGET = 3
 
 
 def by_output(call):
-    """The rating that the output asks for, which a judge should not give, and this one does."""
+    """Give the rating that the output asks for."""
     return rates(float(call.item[1].split()[-1]))(call)
 
 
-class Desk:
+class Desk(StepWorkspace):
     """A workspace in which the records are ready for the step baseline."""
 
     def __init__(self, root, provider):
-        self.root, self.provider = root, provider
-        shutil.copy(PROJECT / "dvc.yaml", root)
-        for name in ("ingest", "dedupe", "embed", "cluster"):
-            (root / "data" / name).mkdir(parents=True)
+        super().__init__(root)
+        self.provider = provider
         for name in ("cluster/prompts.parquet", "cluster/clusters.json"):
-            (root / "data" / name).touch()  # not looked at: no method here goes by prompts
+            self.file(name).touch()  # not read: no method here uses prompts
         self.fill([f"It is worth {rating}" for rating in RATINGS])
 
     def fill(self, outputs):
-        """Records with these outputs."""
+        """Write records with these outputs."""
         n = len(outputs)
         columns = {name: [""] * n for name in POOL.names}
         columns |= {"id": [f"{i:016x}" for i in range(n)], "output": outputs, "extra": ["{}"] * n}
         columns |= {"instruction": [f"Say {i}." for i in range(n)]}
-        write_table(self.root / "data/ingest/pool.parquet", pa.table(columns, schema=POOL), POOL)
-        ids = [{"id": id_} for id_ in columns["id"]]
-        write_table(self.root / "data/dedupe/unique.parquet", ids, UNIQUE)
-        np.save(self.root / "data/embed/vectors.npy", np.zeros((n, 2), np.float32))
+        self.write("ingest/pool.parquet", pa.table(columns, schema=POOL), POOL)
+        self.write("dedupe/unique.parquet", [{"id": id_} for id_ in columns["id"]], UNIQUE)
+        np.save(self.file("embed/vectors.npy"), np.zeros((n, 2), np.float32))
 
     def values(self, methods=RATED, route="mine", budget=BUDGET, max_usd=5.0):
         section = {"methods": [*methods], "n_seeds": 2, "response_tokens": 8, "route": route}
@@ -66,7 +62,7 @@ class Desk:
         }
 
     def run(self, **changes):
-        """What each method chooses with its first seed, as indices of records."""
+        """Run the step; return what each method chooses with its first seed, as indices."""
         (self.root / "params.yaml").write_text(json.dumps(self.values(**changes)))
         Stage("baseline", self.root).run(work)
         rows = read_table(self.root / "data/baseline/selections.parquet", SELECTIONS).to_pylist()
@@ -87,7 +83,7 @@ def desk(tmp_path, provider, monkeypatch):
     return Desk(tmp_path, provider)
 
 
-def test_the_highest_rated_are_chosen_and_those_above_the_threshold_by_lot(desk):
+def test_the_highest_rated_are_chosen_or_random_ones_above_the_threshold(desk):
     chosen = desk.run()
     assert set(chosen["alpagasus"][:2]) == {1, 6}
     assert chosen["alpagasus"][2] in (2, 4, 9)
@@ -98,7 +94,7 @@ def test_the_highest_rated_are_chosen_and_those_above_the_threshold_by_lot(desk)
     assert more["alpagasus"][:3] == chosen["alpagasus"]
 
 
-def test_both_methods_and_every_budget_go_by_the_same_ratings_paid_once(desk):
+def test_both_methods_and_every_budget_use_the_same_ratings_paid_once(desk):
     desk.run()
     n_in, n_out = desk.provider.tokens
     bill = {"calls": 10, "prompt_tokens": n_in, "completion_tokens": n_out}
@@ -113,7 +109,7 @@ def test_both_methods_and_every_budget_go_by_the_same_ratings_paid_once(desk):
     assert len(desk.provider.calls) == 10
 
 
-def test_what_is_asked_lies_inside_the_estimate(desk, capsys):
+def test_the_actual_usage_lies_inside_the_estimate(desk, capsys):
     desk.run(methods=["random"])
     assert quote_ratings(desk.root, desk.values(methods=["random"])) is None
     quoted = quote_ratings(desk.root, desk.values())
@@ -125,9 +121,9 @@ def test_what_is_asked_lies_inside_the_estimate(desk, capsys):
     assert quoted.work.prompt_tokens[0] < n_in < quoted.work.prompt_tokens[1]
     assert quoted.work.completion_tokens[0] <= n_out < quoted.work.completion_tokens[1]
     assert quoted.cost.usd[0] < desk.provider.usd < quoted.cost.usd[1]
-    told = " ".join(capsys.readouterr().out.split())
-    assert "additionally, ratings for baseline.methods: 10 calls, " in told
-    assert "USD at mine (openai/fake), capped at 5 USD (baseline.max_usd)" in told
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "additionally, ratings for baseline.methods: 10 calls, " in shown
+    assert "USD at mine (openai/fake), capped at 5 USD (baseline.max_usd)" in shown
 
 
 def test_records_without_an_output_are_neither_asked_about_nor_chosen(desk):
@@ -137,11 +133,11 @@ def test_records_without_an_output_are_neither_asked_about_nor_chosen(desk):
 
 
 @pytest.mark.parametrize(
-    ("outputs", "told"), [([None] * 5, "0 of 5 records"), (["x", None, "y"], "2 of 3 records")]
+    ("outputs", "shown"), [([None] * 5, "0 of 5 records"), (["x", None, "y"], "2 of 3 records")]
 )
-def test_a_pool_with_too_few_outputs_is_refused_by_name_before_any_call(desk, outputs, told):
+def test_a_pool_with_too_few_outputs_is_refused_before_any_call(desk, outputs, shown):
     desk.fill(outputs)
-    with pytest.raises(ParamError, match=told) as refused:
+    with pytest.raises(ParamError, match=shown) as refused:
         desk.run()
     assert "ingest/pool.parquet" in refused.value.where
     assert "ingest.columns" in refused.value.fix
@@ -149,7 +145,9 @@ def test_a_pool_with_too_few_outputs_is_refused_by_name_before_any_call(desk, ou
     assert set(desk.run(methods=["random"])) == {"random"}
 
 
-def test_at_the_cap_the_methods_are_left_out_with_a_word_and_what_was_paid_is_kept(desk, caplog):
+def test_at_the_cap_a_warning_says_that_methods_are_left_out_and_paid_ratings_are_kept(
+    desk, caplog
+):
     chosen = desk.run(methods=["random", *RATED], max_usd=0.004)
     n_paid = len(desk.provider.calls)
     assert set(chosen) == {"random"}
@@ -163,7 +161,7 @@ def test_at_the_cap_the_methods_are_left_out_with_a_word_and_what_was_paid_is_ke
     assert len(desk.provider.calls) == 10
 
 
-def test_an_output_without_a_rating_is_told_of_and_its_record_is_not_chosen(desk, caplog):
+def test_an_output_without_a_rating_is_reported_and_its_record_is_not_chosen(desk, caplog):
     useless = says("I would rather not.")
     desk.provider.behave = lambda call: (useless if "Say 1." in call.item else by_output)(call)
     chosen = desk.run(budget=9)
@@ -177,7 +175,7 @@ def test_too_few_ratings_choose_nothing(desk, caplog):
     assert "0 outputs have a rating, and 3 records are to be chosen" in caplog.text
 
 
-def test_a_wrong_key_is_told_in_the_providers_words(desk):
+def test_a_wrong_key_is_reported_in_the_providers_words(desk):
     desk.provider.behave = fails(401, "Incorrect API key provided")
     with pytest.raises(LLMError, match="Incorrect API key provided"):
         desk.run()
@@ -185,20 +183,20 @@ def test_a_wrong_key_is_told_in_the_providers_words(desk):
 
 
 @pytest.mark.parametrize(
-    ("route", "told"),
+    ("route", "shown"),
     [
         ("offline", "baseline.route is offline, a set of rules, which cannot rate"),
         ("keyed", "OPENAI_API_KEY is not set"),
         ("mien", "baseline.route: models has no mien; did you mean mine"),
     ],
 )
-def test_a_route_that_cannot_rate_is_refused_before_a_run(desk, monkeypatch, route, told):
+def test_a_route_that_cannot_rate_is_refused_before_a_run(desk, monkeypatch, route, shown):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(ParamError, match=told):
+    with pytest.raises(ParamError, match=shown):
         check(desk.values(route=route))
 
 
-def test_a_route_that_cannot_rate_will_do_where_nothing_is_rated(desk, monkeypatch):
+def test_a_route_that_cannot_rate_is_accepted_if_nothing_is_rated(desk, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     for route in ("offline", "keyed"):
         assert check(desk.values(methods=["random"], route=route))

@@ -1,4 +1,4 @@
-"""A model as the rater of responses: it is asked about each one once."""
+"""A model as the rater of responses, which are rated one by one."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,14 +23,14 @@ from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.request import CallSettings, NoAnswer, Request, make_request
 from tasks.lib.gateway.routes import Route
 from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool
-from tasks.lib.journal.models import Answer, answer_key
+from tasks.lib.journal.models import Answer, SelectionName, answer_key
 
 USD_DIGITS = 9
 COST = ("prompt_tokens", "completion_tokens", "usd")
 
 
 class RatedItem(NamedTuple):
-    """What is rated."""
+    """A response to rate, and the request that it answers."""
 
     request: str
     response: str
@@ -52,14 +52,7 @@ class Ratings(NamedTuple):
 
 
 class Rater:
-    """Asks one model about items, within one event loop.
-
-    Args:
-        gateway: Whom to ask.
-        route: The route of the gateway.
-        settings: How calls are made.
-        advance: Called for each item that has its final result.
-    """
+    """Asks one route about items, within one event loop; `advance` is called for each result."""
 
     def __init__(
         self, gateway: Gateway, route: Route, settings: CallSettings, advance: Callable[[], None]
@@ -105,15 +98,8 @@ def _former_facts(item: RatedItem) -> dict[str, Any]:
     return {"messages": former_question(*item)}
 
 
-class RatingNames(NamedTuple):
-    """The name under which spending on ratings is capped, and the one in journal version 2."""
-
-    name: str
-    former: str
-
-
-def rating_names(route: Route, settings: CallSettings, *files: Path) -> RatingNames:
-    """Return names that are the same for all runs in which a model rates the same records.
+def rating_name(route: Route, settings: CallSettings, *files: Path) -> SelectionName:
+    """Return a name that is the same for all runs in which a model rates the same records.
 
     These runs share one cap, which is not the cap of a selection.
     """
@@ -125,7 +111,7 @@ def rating_names(route: Route, settings: CallSettings, *files: Path) -> RatingNa
         "seed": settings.seed,
         "max_tokens": settings.max_answer_tokens,
     }
-    return RatingNames(
+    return SelectionName(
         answer_key(rating=question_words(), **facts),
         answer_key(rating=former_question_words(), **facts),
     )

@@ -1,7 +1,7 @@
-"""A rating: what a model is asked about a response, and how its reply is read.
+"""The question for a rating of a response, and how the reply is read.
 
-It is asked for ``{"score": 4.5}``. As with picks, other forms are accepted if their meaning is
-beyond doubt.
+The model is asked for ``{"score": 4.5}``. As with picks, other forms are accepted if their meaning
+is beyond doubt.
 """
 
 import re
@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 
 from tasks.lib.gateway.fence import ITEM_HEADER, render_answered, shorten
-from tasks.lib.gateway.reply_json import (
+from tasks.lib.gateway.reply import (
     MAX_CHARS,
     ReplyProblem,
     UnusableReply,
@@ -43,7 +43,7 @@ _BARE = re.compile(rf"[\s*_\"'`]*{_NUMBER}[\s*_\"'`.]*")
 
 
 def rating_question(request: str, response: str) -> Messages:
-    """Return the question how good a response is; both texts are in the user part only."""
+    """Return the question about a response; both texts are in the user part only."""
     return _question(_words(), ITEM_HEADER, request, response)
 
 
@@ -54,12 +54,12 @@ def former_question(request: str, response: str) -> Messages:
 
 
 def question_words() -> str:
-    """Return all that the question says besides the texts, and the words of the re-ask."""
+    """Return the words of the question without the texts, and those of the re-ask."""
     return f"{_words()}\n{REASK_WORDS}"
 
 
 def former_question_words() -> str:
-    """Return the same in the words that they had up to journal version 2."""
+    """Return the words that both had up to journal version 2."""
     return "\n".join(former_texts()[name] for name in ("rating", "rating_reask"))
 
 
@@ -103,7 +103,7 @@ def _number(value: Any) -> float | None:
 
 
 def _value(match: re.Match[str]) -> float | None:
-    """Return the number found; None if it is out of another total than the highest score."""
+    """Return the number in a match; None if it is out of a total other than the highest score."""
     if match["of"] is not None and int(match["of"][:9]) != HIGHEST:
         return None
     return float(match["n"].replace(",", "."))

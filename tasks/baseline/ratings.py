@@ -1,14 +1,14 @@
-"""Scores that are a model's ratings of the records' outputs: which model, and at what price."""
+"""Have a model rate the records' outputs, as the scores of the methods that choose by ratings."""
 
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from tasks.baseline.rater import RatedItem, Rater, Ratings, rating_names
+from tasks.baseline.rater import RatedItem, Rater, Ratings, rating_name
 from tasks.baseline.registry import MIN_RATING
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
@@ -16,9 +16,8 @@ from tasks.lib.core.params import PARAMS_FILE, Params, load_section
 from tasks.lib.core.stage import JOURNAL, Stage
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.gateway import Gateway
-from tasks.lib.gateway.local_server import require_local
 from tasks.lib.gateway.request import CallSettings
-from tasks.lib.gateway.routes import Route, load_route, require_key
+from tasks.lib.gateway.routes import Route, load_route, require_usable
 from tasks.lib.journal.journal import Journal
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
@@ -67,13 +66,11 @@ def check_route(values: Mapping[str, Any], params: RatingParams) -> None:
         ParamError: It is unknown or the rubric, its key is not set, or its model not installed.
     """
     route = read_route(values, params)
-    require_key(route)
-    if route.deployments[0].is_local:
-        require_local()
+    require_usable(route)
 
 
 def read_call_settings(values: Mapping[str, Any], params: RatingParams, seed: int) -> CallSettings:
-    """Return how a rater is called: as the judge is, but with its own room for an answer.
+    """Return how a rater is called: as the judge is, but with its own limit on answer tokens.
 
     Raises:
         ParamError: Section llm_select is wrong.
@@ -88,7 +85,7 @@ def with_outputs(corpus: Corpus) -> Rows:
 
 
 def items_of(corpus: Corpus, rows: Rows) -> list[RatedItem]:
-    """Return what is rated of these records: instruction and input, and the output."""
+    """Return the instruction with input, and the output, of each of these records."""
     return [RatedItem(corpus.texts[row], corpus.outputs[row] or "") for row in rows]
 
 
@@ -111,18 +108,16 @@ def rate(
     _check_outputs(len(rows), len(corpus.ids), budget, files[0])
     route = read_route(stage.values, params)
     settings = read_call_settings(stage.values, params, seed)
-    names = rating_names(route, settings, *files)
+    name = rating_name(route, settings, *files)
     progress = stage.progress(len(rows), "ratings")
-    journal = Journal(
-        stage.state / JOURNAL,
-        selection=names.name,
-        cap_usd=params.max_usd,
-        former_selection=names.former,
-    )
-    with closing(journal):
-        gateway = Gateway([route], settings, journal)
-        rater = Rater(gateway, route, settings, progress.advance)
-        ratings = run_loop(_rate_all(gateway, rater, items_of(corpus, rows)))
+    items = items_of(corpus, rows)
+
+    async def rate_all(journal: Journal) -> Ratings:
+        async with aclosing(Gateway([route], settings, journal)) as gateway:
+            return await Rater(gateway, route, settings, progress.advance)(items)
+
+    with closing(Journal(stage.state / JOURNAL, name, cap_usd=params.max_usd)) as journal:
+        ratings = run_loop(rate_all(journal))
         spent_usd = journal.spent_usd
     _log_result(ratings, route, spent_usd, params.max_usd)
     why_unusable = _why_unusable(ratings, budget)
@@ -143,13 +138,6 @@ def _check_outputs(n_outputs: int, n_records: int, budget: int, pool_file: Path)
             fix="Remove alpagasus and alpagasus_threshold from baseline.methods, or provide a pool "
             "with outputs (ingest.columns says which column has them).",
         )
-
-
-async def _rate_all(gateway: Gateway, rater: Rater, items: list[RatedItem]) -> Ratings:
-    try:
-        return await rater(items)
-    finally:
-        await gateway.close()
 
 
 def _log_result(ratings: Ratings, route: Route, spent_usd: float, max_usd: float) -> None:
@@ -175,7 +163,7 @@ def _log_result(ratings: Ratings, route: Route, spent_usd: float, max_usd: float
 
 
 def _why_unusable(ratings: Ratings, budget: int) -> str:
-    """Return why no method can use the ratings; empty if methods can."""
+    """Return why the ratings cannot be used; empty if they can."""
     n, n_rated = len(ratings.scores), ratings.cost["calls"]
     if ratings.n_final < n:
         return (

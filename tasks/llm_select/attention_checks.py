@@ -14,15 +14,15 @@ from typing import NamedTuple
 MIN_CHARS, MAX_CHARS = 40, 600  # of gibberish
 MAX_BYTES = 4 * MAX_CHARS  # of any attention check in UTF-8
 TRUNCATED_SHARE = 1 / 3  # of its words that a truncated text keeps, at most
-TRUNCATED_WORDS = 6  # and no more than these, or the piece might be a request
-DENSE_CHARS = 6  # the same where no spaces stand between words
+TRUNCATED_WORDS = 6  # the most, because a longer piece might be a request
+DENSE_CHARS = 6  # the same for a script without spaces
 
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _SIGNS = "?!;:.,/#*+-=%&()[]{}<>~^_|"
 
 
 class CheckKind(StrEnum):
-    """What an attention check is."""
+    """The kind of junk that an attention check inserts."""
 
     GIBBERISH = "gibberish"
     TRUNCATED = "truncated"
@@ -40,14 +40,14 @@ class Insertion(NamedTuple):
 def plan_checks(n_prompts: int, n_attention_checks: int, seed: int) -> list[Insertion]:
     """Return which prompts get which attention checks; none if there are no prompts.
 
-    No prompt is taken twice before all are taken once. Kinds take turns. The checks of a smaller
-    number are the first ones of a larger number.
+    No prompt is taken twice before all are taken once. Kinds take turns. A smaller number gives
+    the first checks of a larger one.
     """
     if not n_prompts:
         return []
-    lots, seeds = random.Random(f"{seed} prompts"), random.Random(f"{seed} canaries")
+    order, seeds = random.Random(f"{seed} prompts"), random.Random(f"{seed} canaries")
     n_rounds = math.ceil(n_attention_checks / n_prompts)
-    prompts = [i for _ in range(n_rounds) for i in lots.sample(range(n_prompts), n_prompts)]
+    prompts = [i for _ in range(n_rounds) for i in order.sample(range(n_prompts), n_prompts)]
     kinds = cycle(CheckKind)
     return [Insertion(i, next(kinds), seeds.getrandbits(32)) for i in prompts[:n_attention_checks]]
 
@@ -63,49 +63,46 @@ def insert(texts: Sequence[str], kind: CheckKind, seed: int) -> tuple[list[str],
         kind: What to insert.
         seed: Of every random choice.
     """
-    draw = random.Random(f"{seed} {kind}")
+    rng = random.Random(f"{seed} {kind}")
     open_slots = list(range(1, len(texts) + 1))
-    if kind is CheckKind.TRUNCATED:  # a text that is short already looks like a piece of itself
+    if kind is CheckKind.TRUNCATED:  # a short text may look truncated already
         enough = min(MIN_CHARS, max(map(len, texts)))
         open_slots = [slot for slot in open_slots if len(texts[slot - 1]) >= enough]
-    slot = draw.choice(open_slots)
-    attention_check = _attention_check(kind, slot, texts[slot - 1], draw)
-    return [*texts[: slot - 1], attention_check, *texts[slot:]], slot
-
-
-def _attention_check(kind: CheckKind, slot: int, replaced: str, draw: random.Random) -> str:
+    slot = rng.choice(open_slots)
     if kind is CheckKind.GIBBERISH:
-        return draw.choice(GIBBERISH)(replaced, draw)
-    if kind is CheckKind.TRUNCATED:
-        return _truncated(replaced, draw)
-    return draw.choice(INJECTIONS).replace("SLOT", str(slot))
+        junk = rng.choice(GIBBERISH)(texts[slot - 1], rng)
+    elif kind is CheckKind.TRUNCATED:
+        junk = _truncated(texts[slot - 1], rng)
+    else:
+        junk = rng.choice(INJECTIONS).replace("SLOT", str(slot))
+    return [*texts[: slot - 1], junk, *texts[slot:]], slot
 
 
-def _keyboard(text: str, draw: random.Random) -> str:
-    """Return letters as from fingers rolling over the rows of a keyboard."""
+def _keyboard(text: str, rng: random.Random) -> str:
+    """Return words of random letters, each from one row of a keyboard."""
     words: list[str] = []
     while sum(map(len, words)) + len(words) < _length(text):
-        row = draw.choice(_ROWS)
-        words.append("".join(draw.choice(row) for _ in range(draw.randint(3, 9))))
+        row = rng.choice(_ROWS)
+        words.append("".join(rng.choice(row) for _ in range(rng.randint(3, 9))))
     return " ".join(words)
 
 
-def _letters(text: str, draw: random.Random) -> str:
+def _letters(text: str, rng: random.Random) -> str:
     """Return random letters, in words."""
-    drawn = draw.choices("abcdefghijklmnopqrstuvwxyz   ", k=_length(text))
+    drawn = rng.choices("abcdefghijklmnopqrstuvwxyz   ", k=_length(text))
     return " ".join("".join(drawn).split())
 
 
-def _signs(text: str, draw: random.Random) -> str:
+def _signs(text: str, rng: random.Random) -> str:
     """Return random punctuation with a few letters."""
-    return "".join(draw.choices(_SIGNS * 4 + "abcdefghij    ", k=_length(text)))
+    return "".join(rng.choices(_SIGNS * 4 + "abcdefghij    ", k=_length(text)))
 
 
-def _shuffled(text: str, draw: random.Random) -> str:
-    """Return the letters and digits of the text, so of its own script, shuffled into words."""
+def _shuffled(text: str, rng: random.Random) -> str:
+    """Return the letters and digits of the text, in its own script, shuffled into words."""
     letters = [char for char in text[:MAX_CHARS].casefold() if char.isalnum()]
-    shuffled = "".join(draw.sample(letters, len(letters)))
-    return " ".join(re.findall(".{1,7}", shuffled)) or _letters(text, draw)
+    shuffled = "".join(rng.sample(letters, len(letters)))
+    return " ".join(re.findall(".{1,7}", shuffled)) or _letters(text, rng)
 
 
 GIBBERISH: tuple[Callable[[str, random.Random], str], ...] = (
@@ -121,13 +118,13 @@ def _length(text: str) -> int:
     return min(MAX_CHARS, max(MIN_CHARS, len(text)))
 
 
-def _truncated(text: str, draw: random.Random) -> str:
+def _truncated(text: str, rng: random.Random) -> str:
     """Return the beginning of the text, cut inside a word before it asks for anything."""
     words = text.split()
     if len(words) <= len(text) / 20:  # a script without spaces
-        return text.strip()[: draw.randint(2, DENSE_CHARS)]
+        return text.strip()[: rng.randint(2, DENSE_CHARS)]
     n_words = max(1, min(TRUNCATED_WORDS, int(len(words) * TRUNCATED_SHARE)))
-    kept = words[: draw.randint(1, n_words)]
+    kept = words[: rng.randint(1, n_words)]
     kept[-1] = kept[-1][: max(1, (len(kept[-1]) + 1) // 2)]
     return " ".join(kept)
 

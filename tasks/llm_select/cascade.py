@@ -1,4 +1,4 @@
-"""The models of several routes on one question: one after the other, in halves if need be."""
+"""Ask routes about one question, one after the other, in halves if it is too long."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from functools import partial
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple, Self
 
-from tasks.lib.gateway.lookup import Asks
+from tasks.lib.gateway.lookup import AnswerSource
 from tasks.lib.gateway.request import REASK_WORDS, CallSettings, NoAnswer, Request, make_request
 from tasks.lib.gateway.routes import Route
 from tasks.lib.journal.models import Answer
@@ -19,7 +19,7 @@ from tasks.llm_select.votes import n_ranked
 
 
 class JudgeSettings(NamedTuple):
-    """What is asked, under the names of params.yaml where they come from there."""
+    """What is asked; most fields have the names of params.yaml."""
 
     prompt: Prompt
     rationale: bool
@@ -35,12 +35,12 @@ class JudgeSettings(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """What came of showing some texts, which are named by their index."""
+    """The picks from some texts, which are given by their index."""
 
     picks: tuple[int, ...] = ()  # the best first; fewer than asked for if answers are missing
     reasons: tuple[str | None, ...] = ()  # of each pick
     answers: tuple[UsedAnswer, ...] = ()
-    set_aside: Mapping[int, NoAnswer] = {}  # texts that no model could be shown, not even alone
+    set_aside: Mapping[int, NoAnswer] = {}  # texts that no model accepts, not even alone
     is_whole: bool = False  # from one answer to all of the texts together
 
     def renumbered(self, indices: Sequence[int]) -> Self:
@@ -52,23 +52,19 @@ class Judgement(NamedTuple):
 
 
 class RouteCascade:
-    """Asks routes in their order about the texts of one question.
+    """Asks routes of a gateway, in their order, about the texts of one question."""
 
-    Args:
-        gateway: Whom to ask.
-        routes: The routes, all known to the gateway.
-        settings: What to ask.
-    """
-
-    def __init__(self, gateway: Asks, routes: Sequence[Route], settings: JudgeSettings) -> None:
+    def __init__(
+        self, gateway: AnswerSource, routes: Sequence[Route], settings: JudgeSettings
+    ) -> None:
         self._gateway, self._routes, self._settings = gateway, routes, settings
         self._votes_by_key: dict[str, set[int]] = defaultdict(set)
 
     async def judge(self, texts: Sequence[str], n_picks: int, vote: int) -> Judgement:
         """Return which `n_picks` of the texts are picked; none if no route gives an answer.
 
-        An answer in the journal is taken before any route is asked. If the texts are too long
-        together, or one of them is blocked, they are asked about in halves.
+        An answer in the journal is used before any route is asked. If the texts are too long
+        together, or one of them is blocked, each half is judged by itself.
         """
         requests = [self._request(route, texts, n_picks, vote) for route in self._routes]
         if len(requests) > 1:
@@ -114,9 +110,9 @@ class RouteCascade:
         )
 
     def _request(self, route: Route, texts: Sequence[str], n_picks: int, vote: int) -> Request:
-        """Return the request of a vote; the bytes of an earlier vote are asked for once more.
+        """Return the request of a vote, with its own repeat number if an earlier vote sent it too.
 
-        Votes differ by the order of their texts, but parts of them may not: halves, above all.
+        Votes differ by the order of their texts, but halves of them may not.
         """
         settings = self._settings
         rationale = settings.rationale

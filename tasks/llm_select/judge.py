@@ -1,9 +1,9 @@
-"""Models as the judge of questions; where they give no answer, the rubric picks."""
+"""The judge of questions: models, or the rubric where they give no answer."""
 
 from collections.abc import Callable, Iterable, Sequence
 
 from tasks.lib.gateway.fence import shorten
-from tasks.lib.gateway.lookup import Asks
+from tasks.lib.gateway.lookup import AnswerSource
 from tasks.lib.gateway.routes import Route
 from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool
 from tasks.lib.prompts.quota import Take
@@ -15,22 +15,22 @@ from tasks.llm_select.votes import as_ballot, combine, is_settled, n_useful, ord
 
 
 class Judge:
-    """Lets models pick, within one event loop.
+    """Asks models for their picks, within one event loop.
 
     Each question goes to the first route; if that gives no answer, to the next; then to the
     rubric.
 
     Args:
-        gateway: Whom to ask.
+        gateway: Answers the requests.
         routes: Of the gateway, in the order in which they are asked.
-        settings: What to ask.
+        settings: How votes are asked for.
         texts: Returns the texts of candidates, in their order.
         advance: Called for each question that has its verdict.
     """
 
     def __init__(
         self,
-        gateway: Asks,
+        gateway: AnswerSource,
         routes: Sequence[Route],
         settings: JudgeSettings,
         texts: Callable[[Members], Sequence[str]],
@@ -45,8 +45,8 @@ class Judge:
     async def __call__(self, questions: Iterable[Question]) -> list[Verdict | None]:
         """Return a verdict on each question, in their order; texts are read when their turn comes.
 
-        Once the cap is reached, None stands for a question that was left; those that were not
-        begun are missing at the end.
+        Once the cap is reached, the verdict on a question without an answer is None; questions
+        that were not begun are missing at the end.
 
         Raises:
             LLMError: A provider refuses, or none can be reached; answers so far are kept.
@@ -77,7 +77,7 @@ class Judge:
     async def _vote(
         self, texts: list[str], n_picks: int, n_ranked: int, settings: JudgeSettings
     ) -> tuple[list[Ballot], list[Judgement]]:
-        """Show the texts in one order after another, until further votes are of no use."""
+        """Show the texts in one order after another, until the vote is settled."""
         cascade = RouteCascade(self._gateway, self._routes, settings)
         n_votes = n_useful(len(texts), settings.votes)
         n_asked = settings.n_ranks(len(texts), n_picks)
@@ -102,7 +102,7 @@ class Judge:
         ballots: list[Ballot],
         judgements: list[Judgement],
     ) -> Verdict:
-        """Return the result of the votes; the rubric fills up what they leave open."""
+        """Return the result of the votes; the rubric fills the ranks that they leave open."""
         voted = combine([ballot.ranking for ballot in ballots], texts, n_ranked)
         set_aside = {i + 1: why.value for j in judgements for i, why in j.set_aside.items()}
         reasons: dict[int, str | None] = {}
@@ -121,6 +121,6 @@ class Judge:
 
 
 def _others(texts: Sequence[str], named: set[int], set_aside: set[int]) -> tuple[int, ...]:
-    """Return the slots that no vote names, as the rubric ranks them; those set aside come last."""
+    """Return the slots that no vote names, in the rubric's order, those set aside last."""
     ranked = [slot for slot in choose(texts, len(texts)) if slot not in named]
     return tuple(sorted(ranked, key=lambda slot: slot in set_aside))

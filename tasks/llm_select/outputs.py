@@ -24,7 +24,7 @@ def write_outputs(
     routes: Sequence[Route],
     usage: Usage,
 ) -> None:
-    """Write all outputs of a selection; `out` says where each goes."""
+    """Write all outputs of a selection; `out` returns the path of each."""
     write_table(out("llm_select/picks.parquet"), pick_rows(selection, candidates), PICKS)
     selected = selected_table(selection, candidates, routes)
     write_table(out("llm_select/selected.parquet"), selected, SELECTED)
@@ -97,7 +97,7 @@ def _provenance(pick: Pick) -> dict[str, Any]:
 
 
 def _judge(pick: Pick, routes: Sequence[Route]) -> dict[str, str]:
-    """Return the route and model that made a pick: of the first answer, if several made it."""
+    """Return the route and model of a pick: those of its first answer, if it has several."""
     if pick.method is PickMethod.FALLBACK:
         return {"route": routes[0].alias, "model": RUBRIC_MODEL}
     alias = pick.verdict.answers[0].route

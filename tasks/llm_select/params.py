@@ -1,19 +1,18 @@
-"""The section llm_select of params.yaml: what to ask, whom, how, and at what price."""
+"""The section llm_select of params.yaml: what to ask, which routes, how, and at what price."""
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, Budgets, Params, load_section, load_seed
 from tasks.lib.gateway.fence import NOTE_CHARS
-from tasks.lib.gateway.local_server import require_local
 from tasks.lib.gateway.request import CallSettings
-from tasks.lib.gateway.routes import Route, load_chain, require_key
-from tasks.lib.journal.models import answer_key
+from tasks.lib.gateway.routes import Route, load_chain, require_usable
+from tasks.lib.journal.models import SelectionName, answer_key
 from tasks.lib.prompts.plan import Round
 from tasks.lib.prompts.quota import Take
 from tasks.llm_select.cascade import JudgeSettings
@@ -23,10 +22,10 @@ FRAME_TOKENS, PICK_TOKENS, REASON_TOKENS = 16, 4, 40  # of an answer; a sentence
 
 
 class LlmSelect(Params):
-    """Section llm_select: how many records to select, whom to ask, how, and what it may cost."""
+    """Section llm_select: how many records to select, which routes to ask, how, and the cap."""
 
     budget: Budgets
-    take: Annotated[Take, Field(strict=False)]  # YAML has strings only
+    take: Annotated[Take, Field(strict=False)]  # a string in YAML
     route: str
     fallback_routes: list[str]
     prompt: str
@@ -50,37 +49,25 @@ def check(values: Mapping[str, Any]) -> LlmSelect:
     params = load_section(values, "llm_select", LlmSelect)
     load_seed(values)
     for route in load_chain(values, params.route, params.fallback_routes):
-        require_key(route)
-        if route.deployments[0].is_local:
-            require_local()
+        require_usable(route)
     read_prompt(Path(params.prompt))
     return params
 
 
 def read_settings(params: LlmSelect, seed: int, root: Path = Path()) -> JudgeSettings:
-    """Return what is asked, and how; the prompt file is relative to `root`.
+    """Return the settings of the judge; the prompt file is relative to `root`.
 
     Raises:
         ParamError: The prompt file cannot be used.
     """
-    return JudgeSettings(
-        prompt=read_prompt(root / params.prompt),
-        rationale=params.rationale,
-        votes=params.votes,
-        max_candidate_chars=params.max_candidate_chars,
-        calls=CallSettings(
-            seed=seed,
-            max_answer_tokens=params.max_answer_tokens,
-            max_attempts=params.max_attempts,
-            timeout_s=params.timeout_s,
-            concurrency=params.concurrency,
-        ),
-        take=params.take,
-    )
+    prompt = read_prompt(root / params.prompt)
+    calls = CallSettings(seed=seed, **params.model_dump(include={*CallSettings._fields}))
+    judged = params.model_dump(include={*JudgeSettings._fields} - {"prompt"})
+    return JudgeSettings(prompt=prompt, calls=calls, **judged)
 
 
 def check_answer_room(settings: JudgeSettings, rounds: Sequence[Round]) -> None:
-    """Refuse to pay for answers that would be cut off: each must hold all ranks of its prompt.
+    """Refuse to pay for answers that would be cut off: each has to hold all ranks of its prompt.
 
     Raises:
         ParamError: max_answer_tokens is too small for the answers of some round.
@@ -102,19 +89,12 @@ def check_answer_room(settings: JudgeSettings, rounds: Sequence[Round]) -> None:
         )
 
 
-class SelectionNames(NamedTuple):
-    """The name under which a selection's spending is capped, and the one in journal version 2."""
-
-    name: str
-    former: str
-
-
-def selection_names(
+def selection_name(
     params: LlmSelect, settings: JudgeSettings, routes: Sequence[Route], prompts_file: Path
-) -> SelectionNames:
-    """Return names that are the same for all runs that ask the same questions: they share a cap.
+) -> SelectionName:
+    """Return a name that is the same for all runs that ask the same questions: they share a cap.
 
-    A former name did not tell temperatures and schemas apart.
+    The former name was the same for all temperatures and schemas.
     """
     how = {"max_usd", "max_attempts", "timeout_s", "concurrency"}
     by_content = {"prompt", "route", "fallback_routes"}  # by words and models: names may change
@@ -126,7 +106,7 @@ def selection_names(
     }
     former = dict(asked) | {"canaries": asked["attention_checks"]}
     del former["attention_checks"]
-    return SelectionNames(
+    return SelectionName(
         answer_key(
             words=_words(settings.prompt),
             temperatures=[route.temperature for route in routes],

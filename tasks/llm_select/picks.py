@@ -1,13 +1,13 @@
-"""Picks in the reply of a model: the only thing that is read out of it.
+"""Read the picks and their reasons in the reply of a model.
 
-It is asked for ``{"picks": [3, 5]}``. Models also fence it as code, talk before and after it, omit
-the object or write ``[3], [5]``. Such a form is accepted if its meaning is beyond doubt.
+The model is asked for ``{"picks": [3, 5]}``. Models also fence it as code, talk before and after
+it, omit the object or write ``[3], [5]``. Such a form is accepted if its meaning is beyond doubt.
 """
 
 import re
 from typing import Any
 
-from tasks.lib.gateway.reply_json import (
+from tasks.lib.gateway.reply import (
     MAX_CHARS,
     ReplyProblem,
     UnusableReply,

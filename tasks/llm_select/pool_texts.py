@@ -1,4 +1,4 @@
-"""The pool on disk: its texts one by one, its records as a table, never all in memory."""
+"""Read single texts and records of the pool, without holding all of it in memory."""
 
 import os
 import tempfile

@@ -2,11 +2,11 @@
 
 `PositionBias` needs shuffled candidates, so that the slot of each is random, and one ballot a
 prompt: several votes on the same candidates are not independent trials. `Agreement` needs all
-votes on a prompt.
+votes on each prompt.
 
 The test is Pearson's chi-square in the general form for trials that differ (Rao, *Linear
 Statistical Inference*, 1973, 6b.2): here prompts of different sizes. With prompts of one size it
-is the usual sum of (observed - expected)² / expected with one degree of freedom fewer than there
+is the usual sum of (observed - expected)² / expected, with one degree of freedom less than there
 are slots. Agreement is the mean over prompts of Fleiss's pairwise agreement (Fleiss 1971), and
 kappa corrects it for chance with free margins, 1 / n (Brennan & Prediger 1981), since a slot of
 one prompt is not the same category as that of another.
@@ -80,8 +80,8 @@ class Agreement:
     def add(self, n_candidates: int, ballots: Sequence[Ranking]) -> None:
         """Count one prompt: its size, and its ballots in the order of its votes.
 
-        Only votes that are cast in any case count, so that stopping after votes that agree does
-        not raise the agreement. A prompt with fewer than two ballots, or with one candidate, is
+        Only votes that are always cast count, so that stopping early when votes agree does not
+        raise the agreement. A prompt with fewer than two ballots, or with one candidate, is
         ignored.
         """
         firsts = [ballot[0] for ballot in ballots[: self._n_certain]]
@@ -146,5 +146,5 @@ def _chi_square(observed: Floats, mean: Floats, covariance: Floats) -> tuple[flo
 
 
 def _share(distance: float, n_prompts: int) -> float | None:
-    """Return half a sum of distances a prompt; None without prompts."""
+    """Return half the distance per prompt; None without prompts."""
     return round(float(distance) / 2 / n_prompts, DIGITS) if n_prompts else None

@@ -1,4 +1,4 @@
-"""The prompt: what a model is told about its candidates, in a system part and a user part."""
+"""The prompt: the question about a list of candidates, in a system part and a user part."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ FRAME = "tasks/llm_select/frame.txt"  # our prompt around the criteria, which a 
 
 
 class Prompt(NamedTuple):
-    """A prompt whose placeholders are checked: all are there, and none is unknown."""
+    """A prompt with checked placeholders: none is missing, and none is unknown."""
 
     system: Template
     user: Template
@@ -116,8 +116,8 @@ def _check(path: Path, system: Template, user: Template) -> None:
                 where=str(path),
                 fix="Write $$ for a dollar sign.",
             )
-    found = [*system.get_identifiers(), *user.get_identifiers()]
-    for name in found:
+    names = [*system.get_identifiers(), *user.get_identifiers()]
+    for name in names:
         if name not in PLACEHOLDERS:
             raise ParamError(
                 f"placeholder ${name} is unknown{nearest(name, PLACEHOLDERS)}",
@@ -125,7 +125,7 @@ def _check(path: Path, system: Template, user: Template) -> None:
                 fix="Known: $candidates, $n_picks and $n_candidates. Write $$ for a dollar sign.",
             )
     for name in PLACEHOLDERS:
-        if name not in found:
+        if name not in names:
             raise ParamError(
                 f"placeholder ${name} is missing",
                 where=str(path),

@@ -1,4 +1,4 @@
-"""A selection as the workspace and params.yaml define it, before anybody is asked."""
+"""A selection as the workspace and params.yaml define it, before any model is asked."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from tasks.llm_select.params import LlmSelect, check_answer_room, read_settings
 
 
 class Setup(NamedTuple):
-    """What is asked, of whom, about which candidates, and in which rounds."""
+    """The questions of a selection: the routes, the candidates and the rounds."""
 
     params: LlmSelect
     routes: list[Route]  # in the order in which they are asked

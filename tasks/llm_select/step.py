@@ -1,7 +1,7 @@
 """Let a model pick the records that are most worth an answer."""
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import aclosing, closing
 
 from tasks.lib.core.events import log
 from tasks.lib.core.stage import JOURNAL, Stage
@@ -11,7 +11,7 @@ from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.journal.journal import Journal
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.outputs import write_outputs
-from tasks.llm_select.params import check, selection_names
+from tasks.llm_select.params import check, selection_name
 from tasks.llm_select.setup import Setup
 from tasks.llm_select.tournament import llm_select
 from tasks.llm_select.usage import make_usage
@@ -19,22 +19,15 @@ from tasks.llm_select.verdicts import Selection
 
 
 def work(stage: Stage) -> None:
-    """Read the prompts, have them judged, write the selection and what it rests on."""
+    """Read the prompts, have them judged, and write the selection with its receipts."""
     check(stage.values)  # keys too, before anything is read
     setup = Setup.read(stage, stage.values)
     params, candidates = setup.params, setup.candidates
-    names = selection_names(
-        params, setup.settings, setup.routes, stage.dep("cluster/prompts.parquet")
-    )
+    prompts_file = stage.dep("cluster/prompts.parquet")
+    name = selection_name(params, setup.settings, setup.routes, prompts_file)
     n_questions = sum(size.n_prompts for size in setup.rounds) + params.attention_checks
     progress = stage.progress(n_questions, "prompts")
-    journal = Journal(
-        stage.state / JOURNAL,
-        selection=names.name,
-        cap_usd=params.max_usd,
-        former_selection=names.former,
-    )
-    with closing(journal):
+    with closing(Journal(stage.state / JOURNAL, name, cap_usd=params.max_usd)) as journal:
         selection = run_loop(_select(setup, journal, progress.advance))
         spent_usd = journal.spent_usd
     usage = make_usage(selection, setup.routes, setup.plan, params.votes)
@@ -44,12 +37,9 @@ def work(stage: Stage) -> None:
 
 async def _select(setup: Setup, journal: Journal, advance: Callable[[], None]) -> Selection:
     candidates = setup.candidates
-    gateway = Gateway(setup.routes, setup.settings.calls, journal)
-    judge = Judge(gateway, setup.routes, setup.settings, candidates.texts, advance)
-    try:
+    async with aclosing(Gateway(setup.routes, setup.settings.calls, journal)) as gateway:
+        judge = Judge(gateway, setup.routes, setup.settings, candidates.texts, advance)
         return await llm_select(candidates.prompts, candidates.clusters, setup.plan, judge)
-    finally:
-        await gateway.close()
 
 
 def _log_result(usage: Usage, n_candidates: int, spent_usd: float, max_usd: float) -> None:

@@ -29,7 +29,7 @@ async def llm_select(
             at least as many candidates as are to be selected.
         clusters: int32, shape (n,), element i is the cluster of candidate i.
         plan: The budgets, and how later prompts are composed.
-        judge: Who picks.
+        judge: Picks from each prompt.
     """
     first = list(prompts)
     round_picks: list[Pick] = []
@@ -47,7 +47,7 @@ async def llm_select(
         place = np.argsort(prompt_order(sizes, plan.seed))
         ranked = sorted(round_picks, key=lambda pick: (pick.rank, place[pick.question.prompt - 1]))
         selected = promote(ranked, selected)
-        if len(round_picks) < size.n_picks:  # winners of earlier rounds, also paid for, fill it up
+        if len(round_picks) < size.n_picks:  # the cap was reached: earlier winners fill the rest
             return Selection(selected[: plan.budget], picks, rounds, [], is_partial=True)
     checks = await ask_attention_checks(first, rounds[0], plan, judge)
     return Selection(selected[: plan.budget], picks, rounds, checks, is_partial=False)
@@ -68,7 +68,7 @@ def next_prompts(
         winners: Candidates, in the order of the prompts that picked them.
         clusters: int32, shape (n,), element i is the cluster of candidate i.
         plan: How prompts are composed.
-        n_held: Rounds so far.
+        n_held: Number of rounds so far.
     """
     won = np.array(winners)
     n_prompts = -(-len(won) // plan.final_prompt_size)

@@ -17,7 +17,7 @@ Members = NDArray[np.intp]
 
 
 class PickMethod(StrEnum):
-    """Who picked."""
+    """What picked a record: a model, or the offline rubric."""
 
     LLM = "llm"
     RUBRIC = "rubric"
@@ -37,7 +37,7 @@ class Question(NamedTuple):
 
 
 class UsedAnswer(NamedTuple):
-    """An answer that a verdict rests on, without its text."""
+    """An answer behind a verdict, without its text."""
 
     key: str
     digest: str
@@ -66,7 +66,7 @@ class Ballot(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The picks of one prompt, and what they rest on."""
+    """The picks of one prompt, and the ballots and answers behind them."""
 
     slots: Ranking
     methods: tuple[PickMethod, ...]  # of each pick
@@ -91,7 +91,7 @@ class Pick(NamedTuple):
 
     @property
     def method(self) -> PickMethod:
-        """Who picked it."""
+        """What picked it."""
         return self.verdict.methods[self.rank - 1]
 
     @property
@@ -106,7 +106,7 @@ class Pick(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """The selection, and everything on the way to it."""
+    """The selection, and the rounds that led to it."""
 
     selected: list[Pick]  # the last round first, then by rank, then by the order of prompts
     picks: list[Pick]  # of all rounds, by round, prompt and rank
@@ -116,4 +116,4 @@ class Selection(NamedTuple):
 
 
 AskJudge = Callable[[Iterable[Question]], Awaitable[list[Verdict | None]]]
-"""Answers questions, in their order: None, or nothing at the end, for those it had to leave."""
+"""Returns a verdict on each question: None, or nothing at the end, for those without an answer."""

@@ -1,4 +1,4 @@
-"""A prompt shown more than once, in other orders, and how its votes are combined.
+"""Show a prompt several times, in different orders, and combine the votes.
 
 Slots are numbered as in vote 1. A ballot ranks slots, the best first, and names none twice.
 """
@@ -44,8 +44,8 @@ def as_ballot(picks: Sequence[int], shown: Sequence[int]) -> Ranking:
 def n_ranked(n: int, n_picks: int, n_votes: int) -> int:
     """Return how many slots each ballot ranks so that `n_votes` decide on `n_picks` of `n`.
 
-    Combined votes rank a few more than are picked. This distinguishes a candidate that one vote
-    ranks second and another first from one that was named once.
+    Combined votes rank a few more than are picked. So a candidate that one vote ranks first and
+    another second is distinguished from one that only one vote names.
     """
     return min(n, n_picks + EXTRA_RANKS) if n_useful(n, n_votes) > 1 else n_picks
 
@@ -75,7 +75,7 @@ def combine(ballots: Sequence[Ranking], texts: Sequence[str], n_picks: int) -> t
     own order. The order of the ballots does not matter.
 
     Args:
-        ballots: One or more, which name at least `n_picks` slots.
+        ballots: One or more, which together name at least `n_picks` slots.
         texts: Item i is the text in slot i + 1.
         n_picks: How many slots to return.
     """

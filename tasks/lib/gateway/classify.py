@@ -1,4 +1,4 @@
-"""What went wrong with a call, decided by status, words and cause together.
+"""The kind of a failed call's error, from its status, message and causes together.
 
 The types of LiteLLM's exceptions mislead: an exhausted quota comes as a rate limit, a broken
 connection as status 500, a garbled body as status 200, 422 or 500.
@@ -73,8 +73,7 @@ def provider_error(error: Exception, *secrets: str) -> ProviderError:
 def _may_cost(kind: ErrorKind, error: Exception) -> bool:
     """Return whether the model may have worked: not if it was never reached, or refused."""
     if kind in (ErrorKind.TIMEOUT, ErrorKind.CONNECTION):
-        causes = {base.__name__ for cause in _chain(error) for base in type(cause).__mro__}
-        return not _UNREACHED & causes
+        return not _UNREACHED & _causes(error)
     if kind is ErrorKind.SERVER:  # a proxy does not know what became of the request it passed on
         return getattr(error, "status_code", None) in (None, 502, 504)
     return kind is ErrorKind.MALFORMED
@@ -82,7 +81,7 @@ def _may_cost(kind: ErrorKind, error: Exception) -> bool:
 
 def _kind(error: Exception, words: str) -> ErrorKind:
     status = getattr(error, "status_code", None)
-    causes = {base.__name__ for cause in _chain(error) for base in type(cause).__mro__}
+    causes = _causes(error)
     if isinstance(error, TimeoutError) or {"Timeout", "TimeoutException"} & causes:
         return ErrorKind.TIMEOUT
     return _kind_by_words(status, words, causes) or _kind_by_status(status, causes)
@@ -122,6 +121,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__
+
+
+def _causes(error: Exception) -> set[str]:
+    """Return the names of the classes of an error and of its causes, with their bases."""
+    return {base.__name__ for cause in _chain(error) for base in type(cause).__mro__}
 
 
 def _codes(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Keys of providers: where they come from, and how they are kept out of messages."""
+"""API keys: where they come from, and how they are kept out of messages."""
 
 import os
 import re
@@ -19,7 +19,7 @@ VARIABLES = {
 }
 """By provider, the variables in which LiteLLM looks for a key, the usual one first."""
 
-PIECE = 8  # so many consecutive characters of a key must not show
+PIECE = 8  # consecutive characters of a key that must not show
 HIDDEN = "[key]"
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 _SECRET_SHAPE = re.compile(r"(?i)(?<=bearer )\S+|\bsk-[\w-]{8,}")

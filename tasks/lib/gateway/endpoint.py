@@ -1,4 +1,4 @@
-"""One deployment of a route at work: LiteLLM, one request a call, within the limits."""
+"""The calls to one deployment: one request each, through LiteLLM, within the rate limits."""
 
 import asyncio
 import json
@@ -61,7 +61,9 @@ class Endpoint:
         self._rests_until_s = 0.0
 
     def prepare(self) -> None:
-        """Load LiteLLM, find out what the model takes and costs. Takes seconds, once a process.
+        """Load LiteLLM, and find out what the model takes and costs.
+
+        Loading takes seconds, once per process.
 
         Raises:
             ParamError: LiteLLM knows no such provider, the provider's key is not set, the price
@@ -86,7 +88,7 @@ class Endpoint:
 
     @property
     def load(self) -> tuple[float, int]:
-        """The seconds that it still rests, then the number of calls that have chosen it."""
+        """The seconds until its rest ends, then the number of calls that have chosen it."""
         return max(0.0, self._rests_until_s - time.monotonic()), self._n_running
 
     @contextmanager
@@ -99,7 +101,7 @@ class Endpoint:
             self._n_running -= 1
 
     def rest(self, seconds: float) -> None:
-        """Let no call begin for some seconds; a longer rest that was set before stays."""
+        """Let no call begin for some seconds, or until the end of a longer rest that is set."""
         self._rests_until_s = max(self._rests_until_s, time.monotonic() + seconds)
 
     async def acquire(self, upper_bound: CallCost, until: asyncio.Event) -> Permit:
@@ -112,7 +114,7 @@ class Endpoint:
         return await self._limiter.acquire(n_tokens, until)
 
     def upper_bound(self, request: Request, messages: Messages) -> CallCost:
-        """Return the most that a call can cost."""
+        """Return the upper bound of the cost of a call."""
         is_schema_sent = request.response_format and "response_format" not in self.dropped_params
         n_schema = len(json.dumps(request.response_format)) if is_schema_sent else 0
         most = self.cost(max_prompt_tokens(messages, n_schema), request.max_tokens)
@@ -150,7 +152,7 @@ class Endpoint:
         except TimeoutError:
             words = f"no complete reply within {self._timeout_s:g} s (llm_select.timeout_s)"
             raise ProviderError(ErrorKind.TIMEOUT, words) from None
-        except Exception as error:  # LiteLLM's own and whatever it lets through
+        except Exception as error:  # LiteLLM raises its own errors and those of other libraries
             raise self._learn(provider_error(error, *self._secrets), options) from None
         reply = read_reply(response, self.dropped_params)
         if reply.prompt_tokens is not None:

@@ -1,4 +1,4 @@
-"""Why a run stops, as an error for its user."""
+"""The error that ends a run, with what the user can do about it."""
 
 from pathlib import Path
 

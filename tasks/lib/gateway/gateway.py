@@ -1,4 +1,4 @@
-"""The one door to every model: a request goes in, its answer comes out, and both are kept."""
+"""The only way to a model: each answer is looked up in the journal, or bought and kept there."""
 
 import asyncio
 import random
@@ -19,18 +19,18 @@ from tasks.lib.journal.models import Answer, FailedAttempt
 
 MAX_BACKOFF_S = 60.0
 MAX_RETRY_AFTER_S = 300.0  # an endpoint that demands a longer wait counts as down
-REST_S = 60.0  # for a route that is down while another one takes its place
+REST_S = 60.0  # for a route that is down while the next one is asked
 
 HARMLESS = (
     ErrorKind.REFUSED_PARAMETER,  # dropped from now on
-    ErrorKind.CONTEXT_TOO_LONG,  # the next look at the failed attempts gives the reason
+    ErrorKind.CONTEXT_TOO_LONG,  # these two end the question: see `no_answer`
     ErrorKind.CONTENT_FILTER,
 )
 """Errors that do not count as failed attempts."""
 
 
-class _Line:
-    """A route at work: its endpoints, and how calls to it fare."""
+class _RouteState:
+    """The endpoints of a route, and how the calls to it have gone so far."""
 
     def __init__(self, route: Route, settings: CallSettings, *, is_last: bool) -> None:
         self.route, self.is_last = route, is_last
@@ -45,7 +45,7 @@ class _Line:
 class Gateway:
     """Asks the models of some routes, within one event loop.
 
-    Every answer is looked for in the journal first, and is in the journal before it counts.
+    It looks up every answer in the journal first, and keeps a new one there before returning it.
 
     Attributes:
         stopping: Set when the run is to end, before any other call can begin.
@@ -54,20 +54,21 @@ class Gateway:
         routes: In the order in which they are asked; only the last one ends the run when it is
             down.
         settings: How calls are made.
-        journal: Where answers and spending are kept.
+        journal: Keeps answers and spending.
     """
 
     def __init__(self, routes: Sequence[Route], settings: CallSettings, journal: Journal) -> None:
         self.stopping = asyncio.Event()
         self._settings, self._journal = settings, journal
         self._ledger = SpendLedger(journal, self.stopping)
-        self._lines = {
-            route.alias: _Line(route, settings, is_last=route is routes[-1]) for route in routes
+        self._states = {
+            route.alias: _RouteState(route, settings, is_last=route is routes[-1])
+            for route in routes
         }
         self._is_ready = False
 
     async def lookup(self, request: Request) -> Answer | NoAnswer | None:
-        """Return what earlier calls have shown: the answer, or why the model gives none."""
+        """Return the result of earlier calls: the answer, or why the model gives none."""
         answer = await self._find(request)
         return answer or no_answer(failed_attempts(self._journal, request))
 
@@ -88,21 +89,21 @@ class Gateway:
         if reason:
             return reason
         self._prepare()
-        line = self._lines[request.alias]
-        async with line.first_call:  # otherwise every waiting task would probe a dead endpoint
-            if line.succeeded_s < 0:
-                return await self._ask(request, attempts, line)
-        return await self._ask(request, attempts, line)
+        state = self._states[request.alias]
+        async with state.first_call:  # otherwise every waiting task would probe a dead endpoint
+            if state.succeeded_s < 0:
+                return await self._ask(request, attempts, state)
+        return await self._ask(request, attempts, state)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connections, and log in one line which calls failed."""
-        for line in self._lines.values():
-            for endpoint in line.endpoints:
+        for state in self._states.values():
+            for endpoint in state.endpoints:
                 await endpoint.close()
         self._ledger.report()
 
     async def _find(self, request: Request) -> Answer | None:
-        """Return the answer of the journal; one under a former key is filed under the new one."""
+        """Return the answer in the journal; file one that has a former key under the new one."""
         journal = self._journal
         answer = find_answer(journal, request)
         if answer and journal.has_former_keys and not journal.answer(request.key):
@@ -110,27 +111,29 @@ class Gateway:
         return answer
 
     def _prepare(self) -> None:
-        """Prepare all routes, once and late: a run may find every answer in the journal."""
+        """Prepare all routes once, and only if a call is needed: it takes seconds."""
         if not self._is_ready:
-            for line in self._lines.values():  # a fallback must not fail only when it is needed
-                for endpoint in line.endpoints:
+            for state in self._states.values():  # a fallback must not fail only when it is needed
+                for endpoint in state.endpoints:
                     endpoint.prepare()
             self._is_ready = True
 
     async def _ask(
-        self, request: Request, attempts: list[FailedAttempt], line: _Line
+        self, request: Request, attempts: list[FailedAttempt], state: _RouteState
     ) -> Answer | NoAnswer:
         """Call the route until it answers, or until no further call is worth making."""
         n_failed, failing_since_s = 0, 0.0
         while (reason := no_answer(attempts)) is None:
-            async with line.ramp_up.place():
-                if time.monotonic() < line.rests_until_s:
+            async with state.ramp_up.place():
+                if time.monotonic() < state.rests_until_s:
                     return NoAnswer.UNREACHED
                 began_s = time.monotonic()
-                with least_busy(line.endpoints).chosen() as endpoint:
-                    result = await self._call(request, _messages(request, attempts), endpoint, line)
+                with least_busy(state.endpoints).chosen() as endpoint:
+                    result = await self._call(
+                        request, _messages(request, attempts), endpoint, state
+                    )
                 if isinstance(result, ProviderError) and result.kind in FATAL:
-                    raise self._stop(result, line, endpoint)  # before another call can begin
+                    raise self._stop(result, state, endpoint)  # before another call can begin
             if isinstance(result, Answer):
                 return result
             attempts = failed_attempts(self._journal, request)
@@ -141,18 +144,18 @@ class Gateway:
             delay_s = self._delay_s(result, n_failed)
             if n_failed < self._settings.max_attempts and delay_s <= MAX_RETRY_AFTER_S:
                 await self._wait(result, endpoint, delay_s)
-            elif line.succeeded_s > failing_since_s:  # not the route, only this question
+            elif state.succeeded_s > failing_since_s:  # not the route, only this question
                 return NoAnswer.UNREACHED
-            elif line.is_last:
-                raise self._stop(result, line, endpoint)
+            elif state.is_last:
+                raise self._stop(result, state, endpoint)
             else:
-                line.rests_until_s = time.monotonic() + REST_S
+                state.rests_until_s = time.monotonic() + REST_S
         return reason
 
     async def _call(
-        self, request: Request, messages: Messages, endpoint: Endpoint, line: _Line
+        self, request: Request, messages: Messages, endpoint: Endpoint, state: _RouteState
     ) -> Answer | ProviderError | None:
-        """Make one call, booked before and after; None for a reply that cannot be used."""
+        """Make one call, reserved and then settled; None for a reply that cannot be used."""
         upper_bound = endpoint.upper_bound(request, messages)
         permit = await endpoint.acquire(upper_bound, self.stopping)
         reservation = await self._ledger.reserve(request, endpoint, upper_bound)
@@ -164,8 +167,8 @@ class Gateway:
         except ProviderError as error:
             await self._ledger.release(reservation, error)
             return error
-        line.succeeded_s = time.monotonic()
-        line.ramp_up.succeeded(reservation.duration_s)
+        state.succeeded_s = time.monotonic()
+        state.ramp_up.succeeded(reservation.duration_s)
         return await self._ledger.settle(reservation, reply)
 
     def _delay_s(self, error: ProviderError, n_failed: int) -> float:
@@ -175,7 +178,7 @@ class Gateway:
         return random.uniform(longest_s / 2, longest_s)  # calls that failed together spread out
 
     async def _wait(self, error: ProviderError, endpoint: Endpoint, delay_s: float) -> None:
-        """Rest the endpoint if calls come too fast for it; else only this question waits."""
+        """Let the endpoint rest if calls come too fast for it; else let only this question wait."""
         if error.kind is ErrorKind.RATE_LIMIT:
             endpoint.rest(delay_s)
             return
@@ -184,10 +187,10 @@ class Gateway:
         if self.stopping.is_set():
             raise Stopped
 
-    def _stop(self, error: ProviderError, line: _Line, endpoint: Endpoint) -> Exception:
-        """Return the error that ends the run, after everyone who waits knows of the end."""
+    def _stop(self, error: ProviderError, state: _RouteState, endpoint: Endpoint) -> Exception:
+        """Return the error that ends the run, and let all waiting questions know."""
         self.stopping.set()
-        return run_error(error, line.route, endpoint.deployment, self._journal.path)
+        return run_error(error, state.route, endpoint.deployment, self._journal.path)
 
 
 def _messages(request: Request, attempts: Sequence[FailedAttempt]) -> Messages:

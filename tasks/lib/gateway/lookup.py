@@ -1,20 +1,20 @@
-"""What a journal says of a request: its answer, or that the model gives none."""
+"""What a journal knows about a request: its answer, or that the model gives none."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from tasks.lib.gateway.reply_json import ReplyProblem, UnusableReply
+from tasks.lib.gateway.reply import ReplyProblem, UnusableReply
 from tasks.lib.gateway.request import NoAnswer, Request
 from tasks.lib.journal.models import Answer, FailedAttempt
 from tasks.lib.journal.reader import JournalReader
 
 MAX_USELESS = 2
-"""Unusable replies to a question: one to itself, one to the re-ask that names the problem."""
+"""Unusable replies to one question: the first, and one to the re-ask that names the problem."""
 USELESS = tuple(ReplyProblem)
 
 
-class Asks(Protocol):
+class AnswerSource(Protocol):
     """What a judge asks: a gateway, or a journal alone.
 
     Attributes:
@@ -24,18 +24,14 @@ class Asks(Protocol):
     stopping: asyncio.Event
 
     async def lookup(self, request: Request) -> Answer | NoAnswer | None:
-        """Return what earlier calls have shown; None if the model has to be asked."""
+        """Return the result of earlier calls; None if the model has to be asked."""
 
     async def ask(self, request: Request) -> Answer | NoAnswer:
         """Return the answer, or why there is none."""
 
 
 class JournalLookup:
-    """Answers from a journal alone; asks nobody and trusts no row.
-
-    Args:
-        journal: The journal.
-    """
+    """Answers from a journal alone: it makes no call, and checks each row against its text."""
 
     def __init__(self, journal: JournalReader) -> None:
         self._journal, self.stopping = journal, asyncio.Event()
@@ -43,8 +39,8 @@ class JournalLookup:
     async def lookup(self, request: Request) -> Answer | NoAnswer | None:
         """Return the answer, or why the model gave none; None for a question never finished.
 
-        Failed calls count even if they were marked for retry since: they explain why the prompt
-        was then split.
+        Failed calls count even if they have been marked for retry since: they explain why a prompt
+        was split.
 
         Raises:
             DataError: The answer was changed: its content is not what its text says.

@@ -9,30 +9,29 @@ from string import Template
 from typing import Any, NamedTuple
 
 from tasks.lib.gateway.deployment import Schema
-from tasks.lib.gateway.reply_json import UnusableReply
+from tasks.lib.gateway.reply import UnusableReply
 from tasks.lib.gateway.routes import Route
 from tasks.lib.journal.models import answer_key
 
-BACKOFF_S = 1.0  # before the second call; doubled before each further one
 NOT_IN_KEY = ("alias", "read", "reask_words", "former_facts")
 """The fields of a request that cannot change its answer."""
-USER_MARK = "===== user ====="  # between the system and the user part in a file of words
+USER_MARK = "===== user ====="  # between the system and the user part of a file
 
 Messages = list[dict[str, str]]
 """Chat messages, each with ``role`` and ``content``."""
 Parsed = Sequence[int]
-"""What is read out of a reply: slots, the best first, or the half points of a rating."""
+"""The content of a reply: slots, the best first, or the half points of a rating."""
 
 
 class CallSettings(NamedTuple):
-    """How calls are made, under the names of params.yaml where they come from there."""
+    """How calls are made; most fields have the names of params.yaml."""
 
     seed: int
     max_answer_tokens: int
     max_attempts: int
     timeout_s: float
     concurrency: int
-    backoff_s: float = BACKOFF_S
+    backoff_s: float = 1.0  # before the second call; doubled before each further one
 
 
 class NoAnswer(StrEnum):
@@ -59,12 +58,12 @@ class Request:
         alias: The route.
         model: As params.yaml names it.
         response_format: The JSON schema of the reply; None if the route must not send one.
-        schema_use: How firmly the route asks by schema, since a refused one may be dropped.
+        schema_use: Whether the route asks by schema; on auto, a refused schema is dropped.
         repeat: 2 for a second, independent answer to the same bytes, 3 for a third; never sent.
-        read: Reads a reply: its content, or why it cannot be used.
-        reask_words: What is said after an unusable reply, with the placeholder ``$problem``.
-        former_facts: What else was in the key of journal version 2, the old messages above all;
-            only computed for a journal that has such keys.
+        read: Returns the content of a reply, or why it cannot be used.
+        reask_words: The message after an unusable reply, with the placeholder ``$problem``.
+        former_facts: Returns the facts that only the key of journal version 2 has, such as the
+            old messages. Called only for a journal with such keys.
     """
 
     alias: str
@@ -84,8 +83,8 @@ class Request:
     def key(self) -> str:
         """The key of the answer: a hash of all fields but those in `NOT_IN_KEY`.
 
-        A new field is part of it unless it is excluded by name. `repeat` counts from 2 on, so
-        that a first answer has the same key whether or not it is asked for again.
+        `repeat` counts from 2 on, so that a first answer has the same key whether or not it is
+        asked for again.
         """
         facts = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in (*NOT_IN_KEY, *(["repeat"] if self.repeat == 1 else [])):
@@ -121,15 +120,7 @@ def make_request(
     schema: dict[str, Any],
     **rest: Any,
 ) -> Request:
-    """Return the request to a route.
-
-    Args:
-        route: The route to ask.
-        settings: How calls are made.
-        messages: The question.
-        schema: Of the JSON object to reply with.
-        rest: The other fields of `Request`.
-    """
+    """Return the request to a route for a reply by `schema`; `rest` are fields of `Request`."""
     is_schema_sent = route.schema_use is not Schema.NEVER
     return Request(
         alias=route.alias,
@@ -151,7 +142,7 @@ def response_format(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_words(path: Path) -> str:
-    """Return the text of a file of ours that holds words for a model."""
+    """Return the text of one of our files with words for a model."""
     return path.read_text(encoding="utf-8").strip()
 
 

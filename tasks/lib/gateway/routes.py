@@ -7,6 +7,7 @@ from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.gateway.credentials import missing_key
 from tasks.lib.gateway.deployment import HOW, Deployment, Schema, load_deployment
+from tasks.lib.gateway.local_server import require_local
 
 
 class Route(NamedTuple):
@@ -95,12 +96,15 @@ def load_chain(
     return chain
 
 
-def require_key(route: Route) -> None:
-    """Refuse a route whose key is missing, before any call.
+def require_usable(route: Route) -> None:
+    """Refuse a route that cannot be asked, before any call.
 
     Raises:
-        ParamError: The environment variable that it names, or that its provider needs, is not set.
+        ParamError: The environment variable that it names, or that its provider needs, is not set;
+            or it is the local model, which is not installed.
     """
+    if route.deployments[0].is_local:
+        require_local()
     for deployment in route.deployments:
         name = missing_key(deployment.provider, deployment.api_key, deployment.api_base)
         if name is not None:

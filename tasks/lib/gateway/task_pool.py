@@ -1,4 +1,4 @@
-"""Many questions at once, but the first call alone: a wrong key is then refused once, not often."""
+"""Many questions at once, but the first call alone, so that a wrong key is refused only once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -14,7 +14,7 @@ A = TypeVar("A")
 
 
 class StopRun(Exception):
-    """An orderly end of the run: no further call is made, and the answers so far count."""
+    """Ends the run in good order: no further call is made, and the answers so far count."""
 
 
 class TaskPool(Generic[Q, A]):

@@ -63,15 +63,10 @@ class GroupCommit:
         results: list[Any] = []
         error: Exception | None = None
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
                 results = [job.work(self._db) for job in jobs]
-                self._db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-                raise
-        except Exception as caught:  # of any kind: the waiting tasks have to hear of it
+        except Exception as caught:  # of any kind: it is passed on to the waiting tasks
             error = caught
         for i, job in enumerate(jobs):
             with suppress(RuntimeError):  # the loop of an interrupted run may be closed

@@ -1,22 +1,32 @@
-"""Answers that were bought, and every call's price: reserved before it, settled after it."""
+"""Bought answers, and the price of every call: reserved before it, settled after it."""
 
 import asyncio
 import math
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.lib.journal.group_commit import GroupCommit
+from tasks.lib.journal.group_commit import GroupCommit, T
 from tasks.lib.journal.liveness import LiveRun
-from tasks.lib.journal.models import ANSWER, LOST, OPEN, Answer, Call, Refused, Settled
+from tasks.lib.journal.models import (
+    ANSWER,
+    LOST,
+    OPEN,
+    UNNAMED,
+    Answer,
+    Call,
+    Refused,
+    SelectionName,
+    Settled,
+)
 from tasks.lib.journal.reader import JournalReader
 from tasks.lib.journal.schema import connect, explained
 
 
 class Journal(JournalReader):
-    """The journal at a path, as one run of one selection uses it: it can be read and bought for.
+    """The journal at a path, for one run of one selection: it is read, and calls are booked in it.
 
     Safe for several runs at once: no two buy the same answer, and together the runs of one
     selection do not spend more than its cap. A call that a killed run leaves open counts as spent
@@ -25,9 +35,8 @@ class Journal(JournalReader):
 
     Args:
         path: The file; created if it is missing.
-        selection: The name under which spending is capped; runs with the same name share one cap.
+        selection: The name under which spending is capped.
         cap_usd: The most that calls for this selection may cost, in all runs together.
-        former_selection: The name of the same selection in journal version 2, if it has one.
 
     Raises:
         DataError: The file is not a journal, is damaged, or cannot be read or written.
@@ -36,24 +45,23 @@ class Journal(JournalReader):
     def __init__(
         self,
         path: Path,
+        selection: SelectionName = UNNAMED,
         *,
-        selection: str = "",
         cap_usd: float = math.inf,
-        former_selection: str = "",
     ) -> None:
         self._read(path, connect(path))
-        self._selection, self._cap_usd = selection, cap_usd
+        self._selection, self._cap_usd = selection.name, cap_usd
         self._writer = connect(path)
         self._commits = GroupCommit(self._writer)
         self._run = LiveRun(path.parent / "runs")
         self._n_open = 0
         self._ended = asyncio.Event()
-        if former_selection and self.has_former_keys:
-            self._carry_over(former_selection)
+        if selection.former and self.has_former_keys:
+            self._carry_over(selection.former)
 
     @property
     def spent_usd(self) -> float:
-        """What calls for this selection cost so far; a call under way counts at its most."""
+        """The cost of this selection's calls so far; a call under way counts at its upper bound."""
         with explained(self.path):
             row = self._db.execute(
                 "SELECT usd FROM spending WHERE selection = ?", (self._selection,)
@@ -64,30 +72,26 @@ class Journal(JournalReader):
         """File the answer under `former_key` under `key` too."""
         names = ", ".join((*Answer._fields[1:], "created"))
         query = f"INSERT OR IGNORE INTO answers SELECT ?, {names} FROM answers WHERE key = ?"
-        with explained(self.path):
-            await self._commits.run(lambda db: db.execute(query, (key, former_key)))
+        await self._write(lambda db: db.execute(query, (key, former_key)))
 
     async def reserve(self, call: Call) -> int | Refused:
-        """Book the call at its most and return its id, or why it must not be made."""
+        """Book the call at its upper bound and return its id, or why it must not be made."""
         with explained(self.path):
-            if self._run.begin():
-                await self._commits.run(self._write_off)
-            self._n_open += 1  # before others look: they may wait for this one
-            booked: int | Refused | None = None
-            try:
-                booked = await self._commits.run(lambda db: self._reserve(db, call))
-            finally:
-                if not isinstance(booked, int):
-                    self._end_call()
+            is_first = self._run.begin()
+        if is_first:
+            await self._write(self._write_off)
+        self._n_open += 1  # before others look: they may wait for this one
+        booked: int | Refused | None = None
+        try:
+            booked = await self._write(lambda db: self._reserve(db, call))
+        finally:
+            if not isinstance(booked, int):
+                self._end_call()
         return booked
 
     async def settle(self, call_id: int, settled: Settled) -> None:
-        """Book what became of a call that brought no answer."""
-        try:
-            with explained(self.path):
-                await self._commits.run(lambda db: self._settle(db, call_id, settled))
-        finally:  # whoever waits for room has to hear of a full disk, too
-            self._end_call()
+        """Book the outcome of a call that brought no answer."""
+        await self._write_last(lambda db: self._settle(db, call_id, settled))
 
     async def keep(self, call_id: int, answer: Answer, duration_s: float) -> None:
         """Settle a call by its answer, and keep the answer."""
@@ -101,11 +105,7 @@ class Journal(JournalReader):
             self._settle(db, call_id, settled)
             _insert(db, "INSERT OR IGNORE INTO answers", row)
 
-        try:
-            with explained(self.path):
-                await self._commits.run(work)
-        finally:
-            self._end_call()
+        await self._write_last(work)
 
     async def wait_for_room(self) -> bool:
         """Wait until a call of this run has ended; return False at once if none is under way."""
@@ -121,8 +121,19 @@ class Journal(JournalReader):
         self._writer.close()
         super().close()
 
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with explained(self.path):
+            return await self._commits.run(work)
+
+    async def _write_last(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Do the last write of a call."""
+        try:
+            await self._write(work)
+        finally:  # also if the disk is full: others may wait for room
+            self._end_call()
+
     def _carry_over(self, former_selection: str) -> None:
-        """Begin with what the selection had spent under its former name."""
+        """Start from what the selection had spent under its former name."""
         query = "INSERT OR IGNORE INTO spending SELECT ?, usd FROM spending WHERE selection = ?"
         with explained(self.path):
             self._db.execute(query, (self._selection, former_selection))
@@ -163,7 +174,7 @@ class Journal(JournalReader):
         )
 
     def _write_off(self, db: sqlite3.Connection) -> None:
-        """Close the calls of dead runs, at the most that they can have cost."""
+        """Close the calls of dead runs at their upper bounds."""
         runs = db.execute(f"SELECT DISTINCT run FROM calls WHERE outcome = '{OPEN}'").fetchall()
         for (run,) in runs:
             if not self._run.is_alive(run):

@@ -1,7 +1,7 @@
-"""What keeps answers of journal version 2 worth their price: its columns, and the keys it used.
+"""Support for journals of version 2: the migration of the file, and the words in its keys.
 
-A key of version 2 was the hash of a list of facts that each caller kept by hand. The wording of
-the prompts was part of it and has changed since, so `former_texts` keeps the old words.
+A key of version 2 was a hash of facts that included the wording of the prompts. The wording has
+changed since, so `former_texts` keeps the old one.
 """
 
 import tomllib

@@ -1,4 +1,4 @@
-"""Which runs are alive: each holds a lock, which ends with its process, however that ends."""
+"""Which runs are alive: each holds a lock until its process ends, however it ends."""
 
 import uuid
 from pathlib import Path
@@ -7,7 +7,7 @@ from filelock import FileLock, Timeout
 
 
 class LiveRun:
-    """The run of this process, among all runs whose locks lie in one folder.
+    """The run of this process, among all runs with a lock in one folder.
 
     Attributes:
         id: The unique name of the run.

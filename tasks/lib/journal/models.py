@@ -1,4 +1,4 @@
-"""What a journal holds: answers, calls, and what became of the calls."""
+"""What a journal holds: answers, calls, and the outcomes of the calls."""
 
 import json
 from collections.abc import Sequence
@@ -11,6 +11,16 @@ ANSWER = "answer"
 LOST = "lost"  # the run that made the call ended before it knew the outcome
 RETRY = "retry "
 """Prefix of the outcome of a failed call that no longer keeps its question from being asked."""
+
+
+class SelectionName(NamedTuple):
+    """The name under which spending is capped: runs with the same name share one cap."""
+
+    name: str
+    former: str = ""  # of the same selection in journal version 2, if it has one
+
+
+UNNAMED = SelectionName("")
 
 
 class CallCost(NamedTuple):
@@ -53,12 +63,12 @@ class Answer(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """32 hex digits of all of it, by which a receipt recognises it."""
+        """32 hex digits of a hash of all fields, by which a receipt recognises the answer."""
         return answer_key(**self._asdict())[:32]
 
 
 class Call(NamedTuple):
-    """A call about to be made, at the most that it can cost."""
+    """A call about to be made, at the upper bound of its cost."""
 
     key: str
     route: str
@@ -70,7 +80,7 @@ class Call(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What became of a call, and what it cost."""
+    """The outcome of a call, and what it cost."""
 
     outcome: str  # ANSWER, or the kind of error
     message: str
@@ -102,6 +112,6 @@ class Refused(StrEnum):
 
 
 def answer_key(**facts: Any) -> str:
-    """Return the key of the answer to a question: 64 hex digits of all that changes the answer."""
+    """Return the hash of all facts that change an answer: 64 hex digits."""
     canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return sha256(canonical.encode()).hexdigest()

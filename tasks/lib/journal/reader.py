@@ -1,4 +1,4 @@
-"""A journal that is only read."""
+"""Read a journal without changing it."""
 
 import sqlite3
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from tasks.lib.core.errors import DataError
 from tasks.lib.journal.legacy import MARK
 from tasks.lib.journal.models import ANSWER, OPEN, RETRY, Answer, FailedAttempt
-from tasks.lib.journal.schema import connect_to_read, explained
+from tasks.lib.journal.schema import connect_existing, explained
 
 
 class JournalReader:
@@ -21,7 +21,7 @@ class JournalReader:
     """
 
     def __init__(self, path: Path) -> None:
-        self._read(path, connect_to_read(path))
+        self._read(path, connect_existing(path, may_migrate=False))
 
     def answer(self, key: str) -> Answer | None:
         """Return the answer under `key`, or None.
@@ -48,7 +48,7 @@ class JournalReader:
 
         Args:
             keys: Of one request: its own key and a former one.
-            with_retried: Include calls that were marked for retry, as if they were not.
+            with_retried: Include calls that were marked for retry.
         """
         query = (
             f"SELECT outcome, message, reply FROM calls WHERE key IN ({', '.join('?' * len(keys))})"

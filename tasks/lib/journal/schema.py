@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -69,26 +69,22 @@ def connect(path: Path) -> sqlite3.Connection:
         return _open(path)
 
 
-def connect_existing(path: Path) -> sqlite3.Connection:
-    """Return a connection as by `connect`, to a journal that has to exist.
+def connect_existing(path: Path, *, may_migrate: bool = True) -> sqlite3.Connection:
+    """Return a connection to a journal that has to exist.
+
+    Unless it may be migrated, a file of an older version is left unchanged and migrated in memory.
 
     Raises:
         DataError: There is no journal at `path`, or it cannot be used.
     """
-    _require(path)
+    if not path.exists():
+        raise DataError(
+            "there is no journal yet",
+            where=str(path),
+            fix="The first run that asks a model creates it.",
+        )
     with explained(path):
-        return _open(path)
-
-
-def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Return a connection that leaves the file as it is: an older version is migrated in memory.
-
-    Raises:
-        DataError: There is no journal at `path`, or it cannot be used.
-    """
-    _require(path)
-    with explained(path):
-        return _open(path, may_migrate=False)
+        return _open(path, may_migrate=may_migrate)
 
 
 @contextmanager
@@ -105,15 +101,6 @@ def explained(path: Path) -> Iterator[None]:
         ) from None
     except sqlite3.DatabaseError as error:
         raise _damaged(path, str(error)) from None
-
-
-def _require(path: Path) -> None:
-    if not path.exists():
-        raise DataError(
-            "there is no journal yet",
-            where=str(path),
-            fix="The first run that asks a model creates it.",
-        )
 
 
 def _create(path: Path) -> None:
@@ -151,19 +138,14 @@ def _in_memory(db: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def _migrate(db: sqlite3.Connection) -> None:
-    """Bring a journal to our version: all of it or, if the process dies meanwhile, nothing."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    """Migrate a journal to `VERSION` in one transaction."""
+    with db:
+        db.execute("BEGIN IMMEDIATE")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == FORMER_VERSION:  # else another run has migrated it while this one waited
             for statement in MIGRATION:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {VERSION}")
-        db.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-        raise
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:

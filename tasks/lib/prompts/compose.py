@@ -1,11 +1,11 @@
-"""Prompts composed of candidates with known clusters: of the first round, and of later ones."""
+"""Compose candidates with known clusters into prompts, in the first round and in later ones."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.prompts.geometry import Mode
 
-SHOWN_BYTES = 2_000  # of a candidate count; llm_select shortens longer ones at about this length
+SHOWN_BYTES = 2_000  # count of a candidate; llm_select shortens texts to about this length
 
 
 def compose(
@@ -26,11 +26,11 @@ def compose(
       cluster unless the cluster has more candidates than there are prompts.
 
     `seed` decides which member of a cluster goes to which prompt, and its slot, so neither depends
-    on the file's order or on the cluster. Across with `n_bytes`, each cluster's
-    longer members go to the prompts that hold the least so far, so that prompts cost alike.
+    on the file's order or on the cluster. In mode across with `n_bytes`, each cluster's longer
+    members go to the prompts with the shortest texts so far, so that prompts cost about the same.
 
     In paper mode the members of a cluster go to prompts in the order given: the first to the first
-    prompt that takes one of this cluster. Slots follow the cluster number. There cluster and slot
+    prompt that takes one of this cluster. Slots follow the cluster number, so cluster and slot
     are confounded, as in the paper: a judge that favours slot 1 favours a cluster.
 
     Args:
@@ -48,7 +48,7 @@ def compose(
     if mode is Mode.ACROSS and n_bytes is not None:
         by_cluster = _level(by_cluster, clusters, n_prompts, np.minimum(n_bytes, SHOWN_BYTES))
     if mode is Mode.PAPER:
-        by_cluster = _from_the_first(by_cluster, clusters, n_prompts)
+        by_cluster = _ascending(by_cluster, clusters, n_prompts)
     if mode is Mode.WITHIN:
         prompts = np.array_split(by_cluster, n_prompts)
     else:
@@ -56,7 +56,7 @@ def compose(
     return prompts if mode is Mode.PAPER else [rng.permutation(prompt) for prompt in prompts]
 
 
-def _from_the_first(
+def _ascending(
     by_cluster: NDArray[np.intp], clusters: NDArray[np.int32], n_prompts: int
 ) -> NDArray[np.intp]:
     """Reorder each cluster so that, dealt in turn, its members go to ascending prompts.
@@ -64,9 +64,9 @@ def _from_the_first(
     Each cluster is dealt from where the one before it ended. Where clusters are smaller than the
     number of prompts, one prompt would otherwise hold records that were taken early and late.
     """
-    ascending = np.lexsort((np.arange(len(by_cluster)) % n_prompts, clusters[by_cluster]))
+    order = np.lexsort((np.arange(len(by_cluster)) % n_prompts, clusters[by_cluster]))
     ordered = np.empty_like(by_cluster)
-    ordered[ascending] = by_cluster
+    ordered[order] = by_cluster
     return ordered
 
 
@@ -76,9 +76,9 @@ def _level(
     n_prompts: int,
     weights: NDArray[np.int64],
 ) -> NDArray[np.intp]:
-    """The candidates in another order, in which prompts are about as heavy when dealt in turn.
+    """Reorder candidates so that prompts have about the same weight when dealt in turn.
 
-    Candidates change places within their cluster and one turn of the deal only, so that each
+    Candidates change places only within their cluster and one turn of the deal, so that each
     prompt takes from the same clusters as before.
     """
     places = np.arange(len(by_cluster))

@@ -1,6 +1,6 @@
 """The geometry of a selection: how many prompts there are, and how many candidates each holds.
 
-embed imports this module alone of its folder, so that other changes here do not concern it.
+embed imports only this module of the folder, so that changes to the others do not concern it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ class Mode(StrEnum):
     """How the candidates of a prompt relate to the clusters."""
 
     WITHIN = "within"
-    """Alike records compete: a prompt holds one cluster, or neighbouring ones."""
+    """Similar records compete: a prompt holds one cluster, or neighbouring ones."""
     ACROSS = "across"
-    """Unlike records compete: a prompt takes from as many clusters as it can."""
+    """Dissimilar records compete: a prompt takes from as many clusters as it can."""
     PAPER = "paper"
-    """As across, in the order given: slot is cluster, and no seed is used."""
+    """As across, but in the order given: the slot is the cluster, and no seed is used."""
 
 
 class Geometry(NamedTuple):
@@ -34,14 +34,14 @@ class Geometry(NamedTuple):
     candidates_per_prompt: int  # R, the most that one holds
 
     def n_clusters(self, mode: Mode, n_records: int) -> int:
-        """Return how many clusters the records are parted into."""
+        """Return the number of clusters that the records are divided into."""
         if mode is Mode.WITHIN:
             return self.n_prompts
         return min(self.candidates_per_prompt, n_records)
 
 
 class GeometryParams(Params):
-    """The keys of section cluster that say how prompts are composed, and their size or number."""
+    """The keys of section cluster for how prompts are composed, and for their size or number."""
 
     mode: Annotated[Mode, Field(strict=False)]  # a string in YAML
     candidates_per_prompt: Annotated[int, Field(ge=2, le=MAX_CANDIDATES)] | None
@@ -49,14 +49,14 @@ class GeometryParams(Params):
 
     @model_validator(mode="after")
     def _require_one(self) -> Self:
-        """Refuse both and neither; pydantic passes on an error that is not a ValueError."""
+        """Refuse both and neither, by an error that pydantic passes on: it is not a ValueError."""
         size, n = self.candidates_per_prompt, self.n_prompts
         if size is not None and n is not None:
             raise ParamError(
                 f"candidates_per_prompt is {size} and n_prompts is {n}; give one of them and set "
                 "the other to null",
                 where=f"{PARAMS_FILE}: cluster",
-                fix=f"For {n} prompts: {_typed(n)}\n"
+                fix=f"For {n} prompts: {_overrides(n)}\n"
                 f"  For prompts of {size}: -S cluster.n_prompts=null",
             )
         if size is None and n is None:
@@ -64,7 +64,7 @@ class GeometryParams(Params):
         return self
 
     def geometry(self, n_records: int) -> Geometry:
-        """Return the geometry for so many records, the number or the size of prompts derived.
+        """Return the geometry for `n_records`: the number or the size of prompts is derived.
 
         Raises:
             ParamError: n_prompts would leave a prompt with too few or too many candidates.
@@ -90,10 +90,10 @@ class _Section(GeometryParams):
 
 
 def load_geometry(values: Mapping[str, Any], n_records: int) -> tuple[Mode, Geometry]:
-    """Return how the prompts of so many records are composed, as section cluster has it.
+    """Return how section cluster composes the prompts of `n_records`.
 
     Raises:
-        ParamError: One of these keys is not as it should be, or does not fit the records.
+        ParamError: One of its keys is wrong, or does not fit the records.
     """
     params = load_section(values, "cluster", _Section)
     return params.mode, params.geometry(n_records)
@@ -103,7 +103,7 @@ def check_fit(values: Mapping[str, Any], n_records: int) -> None:
     """Refuse a geometry or a budget that the number of records does not allow.
 
     Raises:
-        ParamError: Why, and what would do.
+        ParamError: It says which values fit.
     """
     mode, geometry = load_geometry(values, n_records)
     check_budgets(load_budgets(values), mode, n_records, geometry.n_prompts)
@@ -129,17 +129,17 @@ def check_budgets(budgets: Sequence[int], mode: Mode, n_records: int, n_prompts:
             f"llm_select.budget is {uneven[0]:,}; in paper mode each of the {n_prompts:,} prompts "
             "picks equally many",
             where=PARAMS_FILE,
-            fix=_evened(uneven[0], gcd(*budgets), n_records, n_prompts),
+            fix=_even_budget(uneven[0], gcd(*budgets), n_records, n_prompts),
         )
 
 
-def _evened(budget: int, divisor: int, n_records: int, n_prompts: int) -> str:
-    """Say what would make every prompt pick equally many: another budget, or other prompts."""
+def _even_budget(budget: int, divisor: int, n_records: int, n_prompts: int) -> str:
+    """Return the fix: a budget or number of prompts so that all prompts pick equally many."""
     multiples = {max(1, budget // n_prompts) * n_prompts, -(-budget // n_prompts) * n_prompts}
     nearest = " or ".join(str(n) for n in sorted(multiples) if n <= n_records)
     fix = f"Set it to {nearest}, or cluster.mode to across."
     if _fits(divisor, n_records):
-        fix += f"\n  For {divisor} prompts: {_typed(divisor)}"
+        fix += f"\n  For {divisor} prompts: {_overrides(divisor)}"
     return fix
 
 
@@ -153,7 +153,7 @@ def _bounds(n_records: int) -> tuple[int, int]:
     return -(-n_records // MAX_CANDIDATES), max(1, n_records // 2)
 
 
-def _typed(n_prompts: int) -> str:
+def _overrides(n_prompts: int) -> str:
     return f"-S cluster.n_prompts={n_prompts} -S cluster.candidates_per_prompt=null"
 
 

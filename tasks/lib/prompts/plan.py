@@ -11,9 +11,7 @@ from tasks.lib.prompts.geometry import Mode
 class TournamentPlan(NamedTuple):
     """How many records are selected, and how prompts are composed."""
 
-    budgets: tuple[
-        int, ...
-    ]  # how many to select, ascending; each selection begins with the one before
+    budgets: tuple[int, ...]  # ascending; the selection for each begins with the one before
     candidates_per_prompt: int  # at most, in a prompt of a later round
     mode: Mode  # how winners are composed into the prompts of the next round
     seed: int  # of that composition, and of the order in which prompts get one more pick
@@ -60,7 +58,7 @@ def read_plan(
 
 
 def plan_rounds(n_candidates: int, n_prompts: int, plan: TournamentPlan) -> list[Round]:
-    """Return the rounds that lead from `n_prompts` prompts to the budgets.
+    """Return the rounds that narrow `n_prompts` prompts down to the budgets.
 
     A round serves the budgets that give each of its prompts at least one pick. While a smaller
     budget is left, the first pick of each prompt enters the prompts of the next round.

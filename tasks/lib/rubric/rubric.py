@@ -13,9 +13,7 @@ from tasks.lib.rubric.text_features import TextFeatures, read_features
 
 ENOUGH_UNITS = 25  # words; a longer text does not count as more detailed
 MUCH_UNITS = 50  # words; a longer text is mostly material to read
-REQUEST_SHARE = (
-    0.7  # the rest is for the whole text, since a long passage would make any question rich
-)
+REQUEST_SHARE = 0.7  # the rest is for the whole text: a long passage would make any question rich
 OVERLAP_COST = 0.3  # of a candidate whose words are all in one already chosen
 DIGITS = 6  # of a rating; the last bits of a logarithm differ between processors
 
@@ -24,9 +22,9 @@ class Rating(NamedTuple):
     """How well a text meets each criterion, from 0 to 1."""
 
     clarity: float
-    """Readable characters, a proper end, sentences of a length one can follow."""
+    """Readable characters, a proper end, and sentences that are not too long to follow."""
     detail: float
-    """As many words as a full request has; far more count against it."""
+    """As many words as a full request has; far more lower it."""
     scenario: float
     """Many different words."""
     value: float

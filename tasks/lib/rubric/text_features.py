@@ -11,9 +11,8 @@ from typing import NamedTuple
 DENSE_UNIT = 0.6  # of a word, for a character of a script whose characters are syllables or words
 LONG_WORD = 7  # letters a word in scripts without spaces between words, such as Thai
 
-_CUT_OUT = re.compile(
-    r"(?:https?://|www\.)\S+|(\S)\1{5,}"
-)  # addresses, and long runs of one character
+# Addresses, and long runs of one character.
+_CUT_OUT = re.compile(r"(?:https?://|www\.)\S+|(\S)\1{5,}")
 _HARD_TO_SAY = re.compile(r"[bcdfghjklmnpqrstvwxzбвгджзйклмнпрстфхцчшщ]{4,}")
 _NUMBER = re.compile(r"\d+")
 _FILLER = (
@@ -90,7 +89,8 @@ def read_features(text: str) -> TextFeatures:
     for char, n in chars.items():
         kinds[kind_of(char)] += n
     words = _words(text, chars)
-    said = text.lower() if text.isupper() else text  # in other texts HTTP and HDFS are not noise
+    # Only in a text that is all upper case: elsewhere HTTP and HDFS are not noise.
+    cased = text.lower() if text.isupper() else text
     last = text[-1] if text else " "
     distinct = frozenset(words)
     n_letters = kinds[CharKind.LETTER]
@@ -101,7 +101,7 @@ def read_features(text: str) -> TextFeatures:
         words=distinct,
         variety=math.log(len(distinct)) / math.log(len(words)) if len(words) > 1 else 1.0,
         legible=(n_letters + kinds[CharKind.DENSE] + kinds[CharKind.DIGIT]) / n_visible,
-        hard_to_say=sum(map(len, _HARD_TO_SAY.findall(said))) / max(1, n_letters),
+        hard_to_say=sum(map(len, _HARD_TO_SAY.findall(cased))) / max(1, n_letters),
         placeholder=sum(word in _LOREM for word in words) / max(1, len(words)),
         broken=(kinds[CharKind.BROKEN] + len(_MOJIBAKE.findall(text))) / n_visible,
         n_ends=_count(chars, _ENDS),

@@ -1,4 +1,4 @@
-"""A deployment's pace: calls wait for their turn, and none is turned away."""
+"""The rate limits of a deployment: calls wait, and none is rejected."""
 
 import asyncio
 import random
@@ -12,11 +12,11 @@ WINDOW_S = 0.25
 SLACK_S = 0.002  # between a clock that is read before and after
 
 
-def starts(pace, calls, *, used=None, hold_s=0.0):
-    """The times at which calls of so many tokens start, all of them asked for at once."""
+def starts(limiter, calls, *, used=None, hold_s=0.0):
+    """Return the start times of calls with these numbers of tokens, all requested at once."""
 
     async def call(n_tokens):
-        start = await pace.acquire(n_tokens)
+        start = await limiter.acquire(n_tokens)
         at_s = time.monotonic()
         await asyncio.sleep(hold_s)
         if used is not None:
@@ -51,58 +51,58 @@ def test_no_window_has_more_tokens_than_allowed():
     assert max(times) - min(times) < sum(calls) / 1000 * WINDOW_S * 20
 
 
-def test_both_limits_are_kept_at_once():
+def test_both_limits_hold_at_once():
     calls = [100] * 4 + [400] * 5
     times = starts(RateLimiter(3, 1000, window_s=WINDOW_S), calls)
     assert most_in_a_window(times, calls) <= 1000
     assert most_in_a_window(times, [1] * 9) <= 3
 
 
-def test_calls_go_first_come_first_served():
+def test_calls_are_served_in_their_order():
     times = starts(RateLimiter(2, 500, window_s=WINDOW_S), [400, 50, 400, 50, 50])
     assert times == sorted(times)
 
 
-def test_a_call_that_is_more_than_the_limit_goes_by_itself():
+def test_a_call_above_the_limit_goes_alone():
     times = starts(RateLimiter(None, 100, window_s=WINDOW_S), [50, 5000, 50])
     assert times[1] - times[0] >= WINDOW_S - SLACK_S
     assert times[2] - times[1] >= WINDOW_S - SLACK_S
 
 
-def test_without_limits_nobody_waits():
+def test_without_limits_no_call_waits():
     times = starts(RateLimiter(None, None, window_s=60), [10**9] * 50)
     assert max(times) - min(times) < 30
 
 
-def test_a_call_that_used_less_than_it_might_makes_room_for_those_that_wait():
+def test_a_call_that_used_less_than_reserved_makes_room_for_waiting_ones():
     times = starts(RateLimiter(None, 1000, window_s=60), [900] * 2, used=50)
     assert times[1] - times[0] < 30
 
 
-def test_a_call_that_used_more_than_it_might_takes_room():
-    pace = RateLimiter(None, 1000, window_s=WINDOW_S)
+def test_a_call_that_used_more_than_reserved_takes_room():
+    limiter = RateLimiter(None, 1000, window_s=WINDOW_S)
 
     async def run():
-        first = await pace.acquire(100)
+        first = await limiter.acquire(100)
         first.n_tokens = 950
         began = time.monotonic()
-        await pace.acquire(100)
+        await limiter.acquire(100)
         return time.monotonic() - began
 
     assert asyncio.run(run()) >= WINDOW_S - 0.02
 
 
-def test_whoever_gives_up_waiting_lets_the_next_one_go_on():
-    pace = RateLimiter(1, None, window_s=WINDOW_S)
+def test_a_cancelled_wait_lets_the_next_call_go_on():
+    limiter = RateLimiter(1, None, window_s=WINDOW_S)
 
     async def run():
-        await pace.acquire(1)
-        waiting = asyncio.create_task(pace.acquire(1))
-        next_one = asyncio.create_task(pace.acquire(1))
+        await limiter.acquire(1)
+        waiting = asyncio.create_task(limiter.acquire(1))
+        next_call = asyncio.create_task(limiter.acquire(1))
         await asyncio.sleep(0.01)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await asyncio.wait_for(next_one, 30)
+        await asyncio.wait_for(next_call, 30)
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""The one door to every provider: real LiteLLM against a server on this machine."""
+"""The calls to a provider: real LiteLLM against a server on this machine."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ def fresh(provider):
 
 
 def ask(deployment, n_calls=1, timeout_s=50.0):
-    """The replies, or errors, to so many calls in a row."""
+    """Make `n_calls` calls in a row; return their replies or errors."""
     route = load_route({"models": {"mine": deployment}}, "mine")
     endpoint = Endpoint(route.deployments[0], route.where, timeout_s)
     settings = CallSettings(7, 64, 3, timeout_s, 4)
@@ -76,7 +76,7 @@ def ask(deployment, n_calls=1, timeout_s=50.0):
     return asyncio.run(talk())
 
 
-def test_a_reply_brings_text_usage_and_who_served_it(provider):
+def test_a_reply_has_text_usage_and_the_served_model(provider):
     (reply,) = ask(provider.deployment())
     assert json.loads(reply.text) == {"picks": [2]}  # a lake comes before a river
     assert (reply.prompt_tokens, reply.completion_tokens) == provider.tokens
@@ -93,7 +93,7 @@ def test_a_call_is_one_request_with_the_agreed_parameters(provider):
     assert "response_format" not in call.body
 
 
-def test_a_temperature_of_the_route_s_own_is_sent(provider):
+def test_the_temperature_of_the_route_is_sent(provider):
     ask(provider.deployment(temperature=0.7))
     assert provider.calls[0].body["temperature"] == 0.7
 
@@ -104,7 +104,7 @@ def test_a_key_is_read_from_the_variable_that_the_route_names(provider, monkeypa
     assert provider.calls[0].headers["authorization"] == "Bearer key-0123456789"
 
 
-def test_an_endpoint_that_wants_no_key_gets_none_of_the_environment(provider, monkeypatch):
+def test_an_endpoint_that_needs_no_key_gets_none_from_the_environment(provider, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "key-0123456789")
     ask(provider.deployment(api_key="none"))
     assert "key-0123456789" not in str(provider.calls[0].headers)
@@ -115,89 +115,97 @@ TOO_LONG = "This model's maximum context length is 8192 tokens, your messages ha
 
 
 @pytest.mark.parametrize(
-    ("behave", "kind"),
+    ("behave", "kind", "may_cost"),
     [
-        (fails(401, "Incorrect API key provided"), ErrorKind.AUTHENTICATION),
-        (fails(400, "API key not valid. Please pass a valid API key."), ErrorKind.AUTHENTICATION),
-        (fails(403), ErrorKind.PERMISSION),
-        (fails(404, "The model `fake` does not exist"), ErrorKind.BAD_REQUEST),
-        (fails(400), ErrorKind.BAD_REQUEST),
-        (fails(422), ErrorKind.BAD_REQUEST),
-        (fails(400, TOO_LONG), ErrorKind.CONTEXT_TOO_LONG),
-        (fails(413), ErrorKind.CONTEXT_TOO_LONG),
-        (fails(400, "flagged by our content policy"), ErrorKind.CONTENT_FILTER),
-        (fails(429), ErrorKind.RATE_LIMIT),
-        (fails(429, QUOTA + " Quota is per minute, retry in 5 s"), ErrorKind.RATE_LIMIT),
-        (fails(429, QUOTA, code="insufficient_quota"), ErrorKind.QUOTA),
-        (fails(402, "Insufficient credits"), ErrorKind.QUOTA),
-        (fails(408), ErrorKind.TIMEOUT),
-        (fails(500), ErrorKind.SERVER),
-        (fails(502), ErrorKind.SERVER),
-        (fails(503), ErrorKind.SERVER),
-        (fails(529, "Overloaded"), ErrorKind.SERVER),
-        (resets(), ErrorKind.CONNECTION),
-        (resets(after=30), ErrorKind.CONNECTION),
-        (garbled(b"<html>Log in</html>"), ErrorKind.MALFORMED),
-        (garbled(b""), ErrorKind.MALFORMED),
-        (garbled(b'{"id": "x", "cho'), ErrorKind.MALFORMED),
-        (garbled(b"[]"), ErrorKind.MALFORMED),
-        (garbled(b'{"answer": 42}'), ErrorKind.MALFORMED),
+        (fails(401, "Incorrect API key provided"), ErrorKind.AUTHENTICATION, False),
+        (
+            fails(400, "API key not valid. Please pass a valid API key."),
+            ErrorKind.AUTHENTICATION,
+            False,
+        ),
+        (fails(403), ErrorKind.PERMISSION, False),
+        (fails(404, "The model `fake` does not exist"), ErrorKind.BAD_REQUEST, False),
+        (fails(400), ErrorKind.BAD_REQUEST, False),
+        (fails(422), ErrorKind.BAD_REQUEST, False),
+        (fails(400, TOO_LONG), ErrorKind.CONTEXT_TOO_LONG, False),
+        (fails(413), ErrorKind.CONTEXT_TOO_LONG, False),
+        (fails(400, "flagged by our content policy"), ErrorKind.CONTENT_FILTER, False),
+        (fails(429), ErrorKind.RATE_LIMIT, False),
+        (fails(429, QUOTA + " Quota is per minute, retry in 5 s"), ErrorKind.RATE_LIMIT, False),
+        (fails(429, QUOTA, code="insufficient_quota"), ErrorKind.QUOTA, False),
+        (fails(402, "Insufficient credits"), ErrorKind.QUOTA, False),
+        (fails(408), ErrorKind.TIMEOUT, True),
+        (fails(500), ErrorKind.SERVER, False),
+        (fails(502), ErrorKind.SERVER, True),
+        (fails(504), ErrorKind.TIMEOUT, True),
+        (fails(503), ErrorKind.SERVER, False),
+        (fails(529, "Overloaded"), ErrorKind.SERVER, False),
+        (resets(), ErrorKind.CONNECTION, True),
+        (resets(after=30), ErrorKind.CONNECTION, True),
+        (garbled(b"<html>Log in</html>"), ErrorKind.MALFORMED, True),
+        (garbled(b""), ErrorKind.MALFORMED, True),
+        (garbled(b'{"id": "x", "cho'), ErrorKind.MALFORMED, True),
+        (garbled(b"[]"), ErrorKind.MALFORMED, True),
+        (garbled(b'{"answer": 42}'), ErrorKind.MALFORMED, True),
     ],
 )
 @pytest.mark.parametrize("model", ["openai/fake", "together_ai/fake", "openrouter/fake"])
-def test_what_goes_wrong_is_told_apart_and_not_tried_again(provider, behave, kind, model):
+def test_each_failure_has_a_kind_may_be_billed_or_not_and_is_not_retried(
+    provider, behave, kind, may_cost, model
+):
     provider.script(behave)
-    (fault,) = ask(provider.deployment(model=model))
-    assert isinstance(fault, ProviderError)
-    assert fault.kind is kind
-    assert fault.message
+    (error,) = ask(provider.deployment(model=model))
+    assert isinstance(error, ProviderError)
+    assert (error.kind, error.may_cost) == (kind, may_cost)
+    assert error.message
     assert len(provider.calls) == 1
 
 
 @pytest.mark.parametrize("behave", [late(HANG_S), trickles(0.3)], ids=["late", "trickling"])
-def test_a_call_ends_at_its_deadline_also_while_bytes_come_in(provider, behave):
+def test_a_call_ends_at_its_deadline_even_while_bytes_arrive(provider, behave):
     provider.script(behave)
-    (fault,) = ask(provider.deployment(), timeout_s=0.3)
-    assert fault.kind is ErrorKind.TIMEOUT
-    assert fault.may_cost
+    (error,) = ask(provider.deployment(), timeout_s=0.3)
+    assert error.kind is ErrorKind.TIMEOUT
+    assert error.may_cost
 
 
-def test_an_endpoint_that_is_not_there_is_a_connection_fault_with_its_cause():
+def test_a_missing_endpoint_is_a_connection_error_with_its_cause():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         base = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
         deployment = {"model": "openai/x", "schema": "never", "api_base": base, "api_key": "none"}
         prices = {"input_cost_per_token": 1.0, "output_cost_per_token": 1.0}
-        (fault,) = ask(deployment | prices)
-    assert fault.kind is ErrorKind.CONNECTION
-    assert "127.0.0.1" in fault.message
-    assert not fault.may_cost
+        (error,) = ask(deployment | prices)
+    assert error.kind is ErrorKind.CONNECTION
+    assert "127.0.0.1" in error.message
+    assert not error.may_cost
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("7", 7), ("0.5", 0.5), ("soon", None), (None, None)]
+    ("header", "seconds"),
+    [
+        ("7", 7),
+        ("0.5", 0.5),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("soon", None),
+        (None, None),
+    ],
 )
-def test_retry_after_is_read(provider, header, seconds):
+def test_retry_after_is_parsed(provider, header, seconds):
     provider.script(fails(429, retry_after=header))
-    (fault,) = ask(provider.deployment())
-    assert fault.retry_after_s == seconds
+    (error,) = ask(provider.deployment())
+    assert error.retry_after_s == seconds
 
 
-def test_retry_after_may_be_a_date(provider):
-    provider.script(fails(503, retry_after="Wed, 21 Oct 2015 07:28:00 GMT"))
-    (fault,) = ask(provider.deployment())
-    assert fault.retry_after_s == 0
-
-
-def test_a_fault_repeats_no_key_and_survives_pickling(provider, monkeypatch):
+def test_an_error_repeats_no_key_and_can_be_pickled(provider, monkeypatch):
     monkeypatch.setenv("MINE", "key-0123456789-abcdef")  # a name that does not give it away
     provider.script(fails(401, "Incorrect API key provided: \x1b[1mkey-0123456789-abcdef."))
-    (fault,) = ask(provider.deployment(api_key="os.environ/MINE"))
-    assert fault.message.isprintable()
-    assert "0123456789" not in str(fault)
-    assert fault.__cause__ is None
-    again = pickle.loads(pickle.dumps(fault))
-    assert (again.kind, again.message) == (fault.kind, fault.message)
+    (error,) = ask(provider.deployment(api_key="os.environ/MINE"))
+    assert error.message.isprintable()
+    assert "0123456789" not in str(error)
+    assert error.__cause__ is None
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.kind, again.message) == (error.kind, error.message)
 
 
 def test_missing_usage_is_unknown_not_zero(provider):
@@ -212,51 +220,53 @@ def test_a_reply_without_a_choice_is_empty_and_billed(provider):
     assert (reply.text, reply.completion_tokens) == ("", 1)
 
 
-def test_a_filtered_reply_is_told_by_its_reason(provider):
+def test_a_filtered_reply_keeps_its_finish_reason(provider):
     provider.script(says(None, finish_reason="content_filter"))
     (reply,) = ask(provider.deployment())
     assert (reply.text, reply.finish_reason) == ("", "content_filter")
 
 
-def test_a_schema_is_always_sent_where_the_route_says_so(provider):
+def test_a_schema_is_sent_if_the_route_always_asks_by_schema(provider):
     ask(provider.deployment(schema="always"))
     sent = provider.calls[0].body["response_format"]
     assert sent["type"] == "json_schema"
     assert sent["json_schema"]["schema"] == SCHEMA
 
 
-def test_on_auto_a_schema_goes_to_models_that_are_known_to_take_one(provider):
+def test_on_auto_a_schema_is_sent_to_models_that_take_one(provider):
     ask(provider.deployment(schema="auto"))
     ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"))
     assert ["response_format" in call.body for call in provider.calls] == [False, True]
 
 
-def test_on_auto_a_refused_schema_is_left_out_from_then_on(provider):
+def test_on_auto_a_refused_schema_is_dropped_from_then_on(provider):
     provider.script(fails(400, "Unsupported parameter: response_format"))
-    fault, *replies = ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"), 3)
-    assert fault.kind is ErrorKind.REFUSED_PARAMETER
+    error, *replies = ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"), 3)
+    assert error.kind is ErrorKind.REFUSED_PARAMETER
     assert [json.loads(reply.text) for reply in replies] == [{"picks": [2]}] * 2
+    assert [reply.dropped_params for reply in replies] == [("response_format",)] * 2
     assert ["response_format" in call.body for call in provider.calls] == [True, False, False]
 
 
-def test_a_schema_that_the_route_insists_on_is_not_left_out(provider):
+def test_a_schema_that_the_route_requires_is_never_dropped(provider):
     provider.script(fails(400, "Unsupported parameter: response_format"))
-    (fault,) = ask(provider.deployment(schema="always"))
-    assert fault.kind is ErrorKind.BAD_REQUEST
+    (error,) = ask(provider.deployment(schema="always"))
+    assert error.kind is ErrorKind.BAD_REQUEST
 
 
-def test_a_temperature_that_a_model_does_not_take_is_left_out_unless_it_was_asked_for(provider):
-    fault, reply = ask(provider.deployment(model="openai/o3-mini"), 2)  # LiteLLM itself refuses
-    assert fault.kind is ErrorKind.REFUSED_PARAMETER
+def test_a_temperature_that_a_model_does_not_take_is_dropped_unless_the_route_sets_it(provider):
+    error, reply = ask(provider.deployment(model="openai/o3-mini"), 2)  # LiteLLM itself refuses
+    assert error.kind is ErrorKind.REFUSED_PARAMETER
     assert reply.text
     assert "temperature" not in provider.calls[0].body
-    (fault,) = ask(provider.deployment(model="openai/o3-mini", temperature=0.5))
-    assert fault.kind is ErrorKind.BAD_REQUEST
+    (error,) = ask(provider.deployment(model="openai/o3-mini", temperature=0.5))
+    assert error.kind is ErrorKind.BAD_REQUEST
 
 
-def test_a_seed_that_a_provider_does_not_take_is_left_out_from_the_start(provider):
+def test_a_seed_that_a_provider_does_not_take_is_dropped_from_the_start(provider):
     (reply,) = ask(provider.deployment(model="deepinfra/fake"))
     assert reply.text
+    assert "seed" in reply.dropped_params
     assert "seed" not in provider.calls[0].body
 
 
@@ -265,53 +275,16 @@ def test_an_unknown_provider_is_refused_before_any_call():
         ask({"model": "opnai/x", "schema": "never"})
 
 
-def test_a_key_that_only_litellm_knows_of_is_missed_before_any_call(monkeypatch):
+def test_a_missing_key_that_only_litellm_knows_of_is_named_before_any_call(monkeypatch):
     monkeypatch.delenv("MISTRAL_API_KEY", raising=False)
     with pytest.raises(ParamError, match="MISTRAL_API_KEY is not set"):
         ask({"model": "mistral/mistral-small", "schema": "never"})
 
 
-def test_the_rubric_answers_behind_the_same_door():
+def test_the_rubric_answers_through_the_same_endpoint():
     (reply,) = ask({"model": "offline/rubric", "schema": "never"})
     assert json.loads(reply.text)["picks"] in ([1], [2])
     assert reply.prompt_tokens >= 50
-
-
-def test_a_route_that_nobody_priced_is_refused_before_any_call(provider):
-    unpriced = provider.deployment()
-    del unpriced["input_cost_per_token"], unpriced["output_cost_per_token"]
-    with pytest.raises(ParamError, match="the price of this model is not known"):
-        ask(unpriced)
-    assert not provider.calls
-
-
-def test_a_reply_tells_which_parameters_were_left_out(provider):
-    provider.script(fails(400, "Unsupported parameter: response_format"))
-    _, reply = ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"), 2)
-    assert reply.dropped_params == ("response_format",)
-    (reply,) = ask(provider.deployment(model="deepinfra/fake"))
-    assert "seed" in reply.dropped_params
-
-
-@pytest.mark.parametrize(
-    ("behave", "may_cost"),
-    [
-        (fails(401), False),
-        (fails(400, TOO_LONG), False),
-        (fails(429), False),
-        (fails(500), False),
-        (fails(503), False),
-        (fails(502), True),
-        (fails(504), True),
-        (resets(), True),
-        (resets(after=30), True),
-        (garbled(b"<html>"), True),
-    ],
-)
-def test_what_may_be_billed_without_a_reply_is_told_apart(provider, behave, may_cost):
-    provider.script(behave)
-    (fault,) = ask(provider.deployment())
-    assert fault.may_cost is may_cost
 
 
 def test_a_proxy_is_not_asked_for_this_machine(provider, monkeypatch):

@@ -1,4 +1,4 @@
-"""What is tried again, asked again, asked in halves or left to the rubric, and what ends a run."""
+"""Retries, re-asks, halves and the rubric as the last resort; and the errors that end a run."""
 
 import socket
 import time
@@ -29,7 +29,7 @@ from tests.judge_desk import FILTERED, NOISE, SIZE, TOO_LONG, USELESS, chosen, o
         (says(None), "empty"),
     ],
 )
-def test_what_may_pass_is_tried_again_and_booked(provider, put, book, behave, kind):
+def test_a_passing_failure_is_retried_and_booked(provider, put, book, behave, kind):
     provider.script(honest, behave)
     verdicts = put(provider.deployment(), questions(3))
     assert [verdict.methods for verdict in verdicts] == [(PickMethod.LLM,)] * 3
@@ -37,7 +37,7 @@ def test_what_may_pass_is_tried_again_and_booked(provider, put, book, behave, ki
     assert len(provider.calls) == 4
 
 
-def test_a_late_reply_is_tried_again_and_counts_as_spent_in_full(provider, put, book):
+def test_a_late_call_is_retried_and_counts_as_spent_in_full(provider, put, book):
     provider.script(honest, late(HANG_S))
     put(provider.deployment(), questions(2), timeout_s=2.0)
     rows = {outcome: (usd, bound) for outcome, usd, bound in book("outcome, usd, is_upper_bound")}
@@ -48,7 +48,7 @@ def test_a_late_reply_is_tried_again_and_counts_as_spent_in_full(provider, put, 
     assert put.spent_usd == pytest.approx(sum(book("usd")))
 
 
-def test_a_call_that_was_refused_costs_nothing(provider, put, book):
+def test_a_refused_call_costs_nothing(provider, put, book):
     provider.script(fails(500), fails(429, retry_after=0))
     put(provider.deployment(), questions(1))
     assert book("usd")[:2] == [0.0, 0.0]
@@ -62,7 +62,7 @@ def test_retry_after_is_waited_for(provider, put):
     assert second.arrived_s - first.arrived_s >= 0.6
 
 
-def test_a_longer_wait_than_is_sensible_ends_the_run(provider, put):
+def test_an_excessive_retry_after_ends_the_run(provider, put):
     provider.script(fails(429, retry_after=3600))
     with pytest.raises(LLMError, match="calls come too fast"):
         put(provider.deployment(), questions(3))
@@ -83,7 +83,7 @@ FATAL_ONES = pytest.mark.parametrize(
 
 @FATAL_ONES
 @pytest.mark.usefixtures("my_key")
-def test_what_no_retry_cures_ends_the_run_after_one_call_and_asks_no_other_route(
+def test_a_fatal_error_ends_the_run_after_one_call_and_asks_no_other_route(
     provider, second, put, behave, says_what
 ):
     provider.behave = behave
@@ -100,7 +100,7 @@ def test_what_no_retry_cures_ends_the_run_after_one_call_and_asks_no_other_route
 
 
 @pytest.mark.usefixtures("my_key")
-def test_a_key_is_in_no_row_of_the_journal(provider, put, tmp_path):
+def test_no_row_of_the_journal_contains_a_key(provider, put, tmp_path):
     provider.script(
         fails(500, "with key-0123456789 it fails"), says("Your key is key-0123456789."), picks(1)
     )
@@ -133,7 +133,7 @@ def test_an_endpoint_that_never_answers_ends_the_run_after_a_few_calls(
 
 
 @BROKEN
-def test_an_endpoint_that_breaks_ends_the_run_and_keeps_what_was_answered(
+def test_an_endpoint_that_breaks_ends_the_run_and_keeps_the_answers(
     provider, put, behave, says_what
 ):
     provider.script(*[honest] * 5)
@@ -148,7 +148,7 @@ def test_an_endpoint_that_breaks_ends_the_run_and_keeps_what_was_answered(
     assert len(provider.calls) == 5 + n_failed + 35
 
 
-def test_an_endpoint_that_is_not_there_is_named_within_seconds(put, book):
+def test_a_missing_endpoint_is_named_within_seconds(put, book):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         base = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
@@ -163,8 +163,8 @@ def test_an_endpoint_that_is_not_there_is_named_within_seconds(put, book):
     assert put.spent_usd == 0  # nobody was reached
 
 
-def test_calls_under_way_are_let_end_when_the_run_stops(provider, put):
-    """One call meets an exhausted quota while others are being answered: those are kept."""
+def test_calls_under_way_may_end_when_the_run_stops(provider, put):
+    """One call hits an exhausted quota while others are under way: their answers are kept."""
     provider.behave = on(18, fails(402, "Insufficient credits"), late(0.4))
     with pytest.raises(LLMError, match="credit is used up"):
         put(provider.deployment(), questions(40), concurrency=8)
@@ -176,9 +176,7 @@ def test_calls_under_way_are_let_end_when_the_run_stops(provider, put):
     assert len(provider.calls) == 1 + 40
 
 
-def test_a_useless_reply_is_quoted_once_with_what_is_wrong_and_then_the_rubric_picks(
-    provider, put, book
-):
+def test_a_reask_quotes_a_useless_reply_and_then_the_rubric_picks(provider, put, book):
     provider.behave = says("Slots [1], [9]")
     (verdict,) = put(provider.deployment(), questions(1, n_picks=2))
     first, second = provider.calls
@@ -192,7 +190,7 @@ def test_a_useless_reply_is_quoted_once_with_what_is_wrong_and_then_the_rubric_p
     assert book() == ["out_of_range"] * 2
 
 
-def test_a_model_that_is_told_what_was_wrong_may_still_answer(provider, put):
+def test_a_model_may_still_answer_after_a_reask(provider, put):
     provider.behave = lambda call: (honest if call.is_reask else USELESS)(call)
     verdicts = put(provider.deployment(), questions(3))
     assert {verdict.methods for verdict in verdicts} == {(PickMethod.LLM,)}
@@ -217,21 +215,21 @@ def test_at_most_two_useless_replies_are_ever_bought_for_a_question(provider, pu
     ["\ud800 is half a character", "nothing\0 at all", "甲" * 60_000, '{"picks": [1' + "0" * 5000],
     ids=["half a character", "zero byte", "huge", "long number"],
 )
-def test_no_reply_is_too_odd_to_be_booked_and_quoted(provider, put, book, text):
+def test_any_reply_can_be_booked_and_quoted(provider, put, book, text):
     provider.script(says(text))
     (verdict,) = put(provider.deployment(), questions(1))
     assert verdict.methods == (PickMethod.LLM,)
     assert len(book()) == len(provider.calls) == 2
 
 
-def test_an_answer_with_odd_signs_around_it_is_kept(provider, put):
+def test_an_answer_amid_odd_characters_is_kept(provider, put):
     provider.script(says('\ud83d\0 {"picks": [2]} \udead'))
     (verdict,) = put(provider.deployment(), questions(1))
     assert verdict.slots == (2,)
     assert put(provider.deployment(), questions(1)) == [verdict]
 
 
-def test_the_rubric_in_a_model_s_place_does_not_go_by_slots(provider, put):
+def test_the_rubric_as_a_fallback_ignores_slots(provider, put):
     provider.behave = USELESS
     asked = [
         Question(1, 1, np.array([1, 0, 2]), 2),
@@ -242,7 +240,7 @@ def test_the_rubric_in_a_model_s_place_does_not_go_by_slots(provider, put):
         assert NOISE not in texts(chosen(question, verdict))
 
 
-def test_what_is_too_long_together_is_asked_about_in_halves(provider, put):
+def test_texts_that_are_too_long_together_are_judged_in_halves(provider, put):
     provider.behave = lambda call: (TOO_LONG if len(call.block.texts) > 2 else honest)(call)
     (question,) = questions(1, size=6)
     (verdict,) = put(provider.deployment(), [question])
@@ -255,7 +253,7 @@ def test_what_is_too_long_together_is_asked_about_in_halves(provider, put):
     assert len(provider.calls) == n_calls
 
 
-def test_halves_give_as_many_picks_as_were_asked_for(provider, put):
+def test_halves_give_the_requested_number_of_picks(provider, put):
     provider.behave = lambda call: (TOO_LONG if len(call.block.texts) > 3 else honest)(call)
     asked = questions(2, n_picks=5, size=6)
     for question, verdict in zip(asked, put(provider.deployment(), asked), strict=True):
@@ -267,7 +265,7 @@ def test_halves_give_as_many_picks_as_were_asked_for(provider, put):
     "behave", [FILTERED, says(None, finish_reason="content_filter")], ids=["400", "200"]
 )
 @pytest.mark.parametrize("n_picks", [1, 3])
-def test_who_a_filter_blocks_is_found_and_set_aside_and_the_number_of_picks_is_kept(
+def test_a_text_that_a_filter_blocks_is_set_aside_and_the_number_of_picks_is_kept(
     provider, put, behave, n_picks
 ):
     provider.behave = on(3, behave)
@@ -282,14 +280,14 @@ def test_who_a_filter_blocks_is_found_and_set_aside_and_the_number_of_picks_is_k
     assert len(provider.calls) == n_calls
 
 
-def test_where_all_are_blocked_the_rubric_picks_and_all_are_set_aside(provider, put):
+def test_if_all_texts_are_blocked_the_rubric_picks_and_all_are_set_aside(provider, put):
     provider.behave = FILTERED
     (verdict,) = put(provider.deployment(), questions(1, n_picks=2))
     assert list(verdict.set_aside) == [1, 2, 3]
     assert verdict.methods == (PickMethod.FALLBACK,) * 2
 
 
-def test_one_whom_all_but_the_rubric_refuse_is_picked_last(provider, put):
+def test_a_candidate_that_no_model_accepts_is_picked_last(provider, put):
     provider.behave = on(0, FILTERED)
     (verdict,) = put(provider.deployment(), questions(1, n_picks=3))
     assert verdict.slots[-1] == 1

@@ -1,4 +1,4 @@
-"""The made-up pool of the benchmarks: the same for a seed, true to its plan, and deduped well."""
+"""The synthetic pool of the benchmarks: the same for a seed, true to its plan, and deduped well."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ def test_a_longer_pool_starts_with_the_shorter_one(tmp_path, made):
     assert record(Plan(seed=2), 5) != made[5]
 
 
-def test_what_is_planted_has_its_share_and_its_similarity(made):
+def test_planted_duplicates_have_their_share_and_similarity(made):
     kinds = [r.kind for r in made]
     assert kinds.count("near") == pytest.approx(0.1 * N, rel=0.2)
     assert kinds.count("decoy") == pytest.approx(0.02 * N, rel=0.4)
@@ -54,7 +54,7 @@ def test_records_vary_in_language_and_length(made):
     assert lengths[-1] > 10_000
 
 
-def test_truth_names_the_planted_lines(tmp_path, made):
+def test_the_truth_file_names_the_planted_lines(tmp_path, made):
     write(tmp_path / "pool.jsonl.gz", 200, PLAN, tmp_path / "truth.csv")
     rows = csv.DictReader((tmp_path / "truth.csv").read_text().splitlines())
     truth = {int(row["line"]) - 1: (row["kind"], int(row["of_line"]) - 1) for row in rows}
@@ -89,5 +89,5 @@ def test_dedupe_finds_what_is_planted_and_nothing_else(made, deduped):
         assert near_duplicate.of == kept.of
 
 
-def test_dedupe_finds_the_same_in_parts_of_any_size(deduped):
+def test_dedupe_finds_the_same_with_batches_and_shards_of_any_size(deduped):
     assert deduped(4000, 10) == deduped(700, 8192)

@@ -1,4 +1,4 @@
-"""The candidates of the first round, read from files: who they are, and what they say."""
+"""The candidates of the first round, read from files: their records and their texts."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ RECORDS = [
 
 @pytest.fixture(params=[7, 8192])
 def path(request, tmp_path, monkeypatch):
-    """A pool that is read in many pieces, or in one."""
+    """Return the path of a pool that is read in many batches, or in one."""
     monkeypatch.setattr(pool_file, "BATCH_ROWS", request.param)
     write_table(tmp_path / "pool.parquet", RECORDS, POOL)
     return tmp_path / "pool.parquet"
@@ -36,21 +36,21 @@ ORDERS = [[], [49], [3, 2, 1], [40, 0, 40, 13], [*range(50)], [*range(49, -1, -1
 
 
 @pytest.mark.parametrize("rows", ORDERS, ids=str)
-def test_records_and_texts_come_in_the_order_asked_for(path, rows):
+def test_records_and_texts_are_in_the_requested_order(path, rows):
     pool, rows = PoolFile(path), np.array(rows, dtype=np.int64)
     asked = [RECORDS[row] for row in rows]
     assert pool.records(rows).to_pylist() == asked
     assert pool.texts(rows) == [record_text(r["instruction"], r["input"]) for r in asked]
 
 
-def test_texts_outlive_the_file_and_leave_nothing_beside_it(path):
+def test_texts_outlive_the_file_and_leave_no_other_file(path):
     pool = PoolFile(path)
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert [child.name for child in path.parent.iterdir()] == [path.name]
     path.unlink()
     assert pool.texts(np.array([1])) == [RECORDS[1]["instruction"]]
 
 
-def test_candidates_are_the_rows_of_the_table_of_prompts(path, tmp_path):
+def test_candidates_are_the_rows_of_the_prompts_table(path, tmp_path):
     shown = [
         {"prompt": p + 1, "slot": s + 1, "id": RECORDS[i]["id"], "cluster": s + 1}
         for p, prompt in enumerate([[9, 4, 30], [2, 31]])
@@ -64,7 +64,7 @@ def test_candidates_are_the_rows_of_the_table_of_prompts(path, tmp_path):
     assert known.texts(known.prompts[0])[1] == RECORDS[4]["instruction"]
 
 
-def test_what_is_no_pool_is_refused(tmp_path):
+def test_a_file_that_is_not_a_pool_is_refused(tmp_path):
     write_table(tmp_path / "pool.parquet", [], PROMPTS)
     with pytest.raises(DataError, match="columns are"):
         PoolFile(tmp_path / "pool.parquet")

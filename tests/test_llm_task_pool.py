@@ -13,7 +13,7 @@ def pool(ask, *, limit=4, advance=lambda: None, stopping=None):
 
 
 def through(ramp_up, n_calls, *, hold_s=0.0, fails=()):
-    """The most calls that were ever inside at once, and how many were when each one came in."""
+    """Return for each call how many were inside when it came in, itself included."""
 
     async def run():
         n_inside, seen = 0, []
@@ -34,22 +34,22 @@ def through(ramp_up, n_calls, *, hold_s=0.0, fails=()):
     return asyncio.run(run())
 
 
-def test_calls_go_one_by_one_until_one_has_succeeded():
+def test_calls_run_one_by_one_until_one_succeeds():
     seen = through(RampUp(8), 20, hold_s=0.01, fails=range(5))
     assert seen[:6] == [1] * 6
     assert max(seen) > 1
 
 
-def test_after_a_success_as_many_go_at_once_as_allowed_and_never_more():
+def test_after_a_success_the_allowed_number_of_calls_run_at_once():
     assert max(through(RampUp(8), 60, hold_s=0.02)) == 8
     assert max(through(RampUp(1), 5, hold_s=0.001)) == 1
 
 
-def test_where_none_succeeds_no_two_are_ever_under_way():
+def test_without_a_success_calls_never_overlap():
     assert max(through(RampUp(64), 30, hold_s=0.001, fails=range(30))) == 1
 
 
-def test_the_first_calls_are_spread_over_the_time_that_one_takes():
+def test_the_first_calls_are_spread_over_the_duration_of_one():
     async def run():
         ramp_up, came = RampUp(10), []
 
@@ -79,12 +79,14 @@ def test_answers_come_in_the_order_of_their_questions():
         await asyncio.sleep((question * 7 % 5) / 1000)
         return -question
 
-    answers = asyncio.run(pool(ask, advance=advance).answers(range(30)))
+    stopping = asyncio.Event()
+    answers = asyncio.run(pool(ask, advance=advance, stopping=stopping).answers(range(30)))
     assert answers == [-i for i in range(30)]
     assert n_done == 30
+    assert not stopping.is_set()
 
 
-def test_questions_are_taken_only_when_it_is_their_turn():
+def test_questions_are_read_only_when_their_turn_comes():
     n_taken = n_answered = most_ahead = 0
 
     def questions():
@@ -104,7 +106,7 @@ def test_questions_are_taken_only_when_it_is_their_turn():
     assert most_ahead <= 5
 
 
-def test_a_failure_is_raised_once_those_under_way_have_ended():
+def test_a_failure_is_raised_after_questions_under_way_have_ended():
     began, ended = [], []
 
     async def ask(question):
@@ -120,9 +122,9 @@ def test_a_failure_is_raised_once_those_under_way_have_ended():
     assert sorted([*ended, 5]) == began
 
 
-def test_an_orderly_end_returns_the_answers_so_far_and_leaves_the_rest_out():
+def test_an_orderly_end_returns_only_the_answers_so_far():
     class Enough(StopRun):
-        """What stops a test."""
+        """Ends the test in good order."""
 
     async def ask(question):
         await asyncio.sleep(0)
@@ -142,23 +144,13 @@ def test_an_orderly_end_returns_the_answers_so_far_and_leaves_the_rest_out():
     assert asyncio.run(stopped.answers(range(50))) == []  # nor does it begin again
 
 
-def test_a_failure_outweighs_an_orderly_end():
+def test_a_failure_takes_precedence_over_an_orderly_end():
     async def ask(question):
         await asyncio.sleep(0.001 * question)
         raise StopRun if question == 0 else RuntimeError("worse")
 
     with pytest.raises(RuntimeError, match="worse"):
         asyncio.run(pool(ask).answers(range(2)))
-
-
-def test_a_pool_that_was_not_stopped_is_not_stopping():
-    async def ask(question):
-        return question
-
-    stopping = asyncio.Event()
-    whole = pool(ask, stopping=stopping)
-    assert asyncio.run(whole.answers(range(3))) == [0, 1, 2]
-    assert not stopping.is_set()
 
 
 def test_an_interrupted_pool_leaves_nothing_running():
@@ -185,7 +177,7 @@ def test_an_interrupted_pool_leaves_nothing_running():
     asyncio.run(interrupt())
 
 
-def test_questions_that_cannot_be_read_stop_what_is_running():
+def test_questions_that_cannot_be_read_stop_the_running_ones():
     running = set()
 
     async def ask(question):

@@ -1,4 +1,4 @@
-"""Models' words as picks."""
+"""The picks in the replies of models."""
 
 import json
 import time
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.lib.gateway.reply_json import ReplyProblem, UnusableReply
+from tasks.lib.gateway.reply import ReplyProblem, UnusableReply
 from tasks.llm_select.picks import MAX_REASON, answer_schema, parse_picks, parse_reasons
 
 
@@ -36,12 +36,12 @@ from tasks.llm_select.picks import MAX_REASON, answer_schema, parse_picks, parse
         "[٣, ٥]",
     ],
 )
-def test_what_can_only_mean_three_then_five_is_read_so(text):
+def test_unambiguous_replies_are_parsed_as_three_and_five(text):
     assert parse_picks(text, 14, 2) == [3, 5]
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "problem"),
     [
         ("", ReplyProblem.EMPTY),
         ("<think>[3, 5]", ReplyProblem.EMPTY),
@@ -62,10 +62,10 @@ def test_what_can_only_mean_three_then_five_is_read_so(text):
         ('{"picks": []}', ReplyProblem.TOO_FEW),
     ],
 )
-def test_what_breaks_the_contract_is_told_apart(text, fault):
+def test_an_unusable_reply_has_a_named_problem(text, problem):
     result = parse_picks(text, 14, 2)
     assert isinstance(result, UnusableReply)
-    assert result.problem is fault
+    assert result.problem is problem
     assert result.detail
 
 
@@ -118,7 +118,7 @@ REFUSALS = st.sampled_from(
 
 
 def in_frame(slots):
-    """A list of slots, or the object with them, amid words."""
+    """Generate a list of slots, or an object with them, amid words."""
     lists = slots.map(str) | slots.map(json.dumps)
     objects = slots.map(lambda picks: json.dumps({"picks": picks}))
     return st.builds(lambda frame, body: frame.replace("{}", body), FRAMES, lists | objects)
@@ -144,13 +144,9 @@ REPLIES = {
 N_EXAMPLES = dict.fromkeys(REPLIES, 1106) | {"huge": 46}
 
 
-def test_ten_thousand_replies_are_tried():
-    assert sum(N_EXAMPLES.values()) == 10_000
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", REPLIES)
-def test_any_reply_gives_valid_picks_or_a_named_fault(kind):
+def test_any_reply_gives_valid_picks_or_a_named_problem(kind):
     @settings(max_examples=N_EXAMPLES[kind], deadline=None, suppress_health_check=[*HealthCheck])
     @given(text=REPLIES[kind], n=st.integers(1, 20), n_picks=st.integers(1, 4))
     def check(text, n, n_picks):
@@ -171,7 +167,7 @@ def test_any_reply_gives_valid_picks_or_a_named_fault(kind):
     ],
     ids=["open objects", "deep", "long number", "long slot", "no numbers", "half a character"],
 )
-def test_known_traps_give_a_named_fault(text):
+def test_known_traps_give_a_named_problem(text):
     assert isinstance(assert_valid_or_named(text, 3, 1), UnusableReply)
 
 
@@ -193,28 +189,28 @@ def assert_valid_or_named(text, n, n_picks):
     slots=st.lists(st.integers(1, 14), min_size=2, max_size=2, unique=True),
     frame=FRAMES.filter(lambda frame: frame != "<think>{}"),
 )
-def test_picks_in_an_object_are_read_out_of_any_talk(slots, frame):
+def test_picks_in_an_object_are_found_amid_any_text(slots, frame):
     assert parse_picks(frame.replace("{}", json.dumps({"picks": slots})), 14, 2) == slots
 
 
 @pytest.mark.parametrize(
     "text", ["[1" + " " * 20_000, "[1" * 10_000, "[1] and " * 2_500, "[1]" + "," * 20_000]
 )
-def test_a_hostile_answer_takes_no_long_time(text):
+def test_a_hostile_answer_is_parsed_within_a_second(text):
     started = time.perf_counter()
     parse_picks(text, 14, 2)
     assert time.perf_counter() - started < 1
 
 
 @given(slots=st.lists(st.integers(1, 14), min_size=2, max_size=2, unique=True))
-def test_what_the_schema_asks_for_is_read(slots):
+def test_a_reply_by_the_schema_is_parsed(slots):
     schema = answer_schema(14, 2)
     assert schema["type"] == "object"  # providers refuse a list at the top
     assert schema["required"] == ["picks"]
     assert parse_picks(json.dumps({"picks": slots}), 14, 2) == slots
 
 
-def test_a_rationale_is_asked_for_by_the_schema_and_read_beside_the_picks():
+def test_a_rationale_is_required_by_the_schema_and_parsed_with_the_picks():
     assert answer_schema(14, 2, rationale=True)["required"] == ["picks", "reasons"]
     text = json.dumps({"picks": [3, 5], "reasons": ["It asks\nfor a  proof.", "It is rare."]})
     assert parse_picks(text, 14, 2) == [3, 5]
@@ -232,6 +228,6 @@ def test_a_rationale_is_asked_for_by_the_schema_and_read_beside_the_picks():
         ("[3, 5] because they are good", [None, None]),
     ],
 )
-def test_what_is_said_of_a_pick_is_kept_or_none_and_makes_no_answer_invalid(text, reasons):
+def test_reasons_are_kept_or_none_and_make_no_answer_invalid(text, reasons):
     assert parse_picks(text, 14, 2) == [3, 5]
     assert parse_reasons(text, 2) == reasons

@@ -1,4 +1,4 @@
-"""What the audit says of judges whose bias is known."""
+"""The summaries of position bias and agreement for judges with a known bias."""
 
 import json
 
@@ -11,14 +11,14 @@ from scipy import stats
 from tasks.llm_select.position_bias import Agreement, PositionBias
 
 
-def audit(choices: list[tuple[int, int]]) -> dict:
-    found = PositionBias()
+def bias_of(choices: list[tuple[int, int]]) -> dict:
+    bias = PositionBias()
     for n_candidates, slot in choices:
-        found.add(n_candidates, [slot])
-    return found.summary()
+        bias.add(n_candidates, [slot])
+    return bias.summary()
 
 
-def by_lot(sizes: list[int], rng: np.random.Generator) -> list[tuple[int, int]]:
+def at_random(sizes: list[int], rng: np.random.Generator) -> list[tuple[int, int]]:
     return [
         (n, int(slot)) for n, slot in zip(sizes, rng.integers(1, np.add(sizes, 1)), strict=True)
     ]
@@ -26,7 +26,7 @@ def by_lot(sizes: list[int], rng: np.random.Generator) -> list[tuple[int, int]]:
 
 def test_known_values_of_prompts_of_one_size():
     """Pearson's own form: (8² + 2² + 10²) / 20 = 8.4 on 2 degrees of freedom, p = exp(-4.2)."""
-    summary = audit([(3, 1)] * 28 + [(3, 2)] * 22 + [(3, 3)] * 10)
+    summary = bias_of([(3, 1)] * 28 + [(3, 2)] * 22 + [(3, 3)] * 10)
     assert summary["observed"] == [28, 22, 10]
     assert summary["expected"] == [20, 20, 20]
     assert summary["chi_square"] == pytest.approx(8.4)
@@ -39,25 +39,25 @@ def test_known_values_of_prompts_of_one_size():
 def test_prompts_of_one_size_give_the_usual_chi_square(counts):
     choices = [(len(counts), slot) for slot, n in enumerate(counts, 1) for _ in range(n)]
     known = stats.chisquare(counts)
-    summary = audit(choices)
+    summary = bias_of(choices)
     assert summary["chi_square"] == pytest.approx(known.statistic, abs=1e-5)
     assert summary["p_value"] == pytest.approx(known.pvalue, abs=1e-5)
 
 
 def test_expected_counts_respect_the_sizes_of_prompts():
-    summary = audit([(2, 1)] * 10 + [(4, 1)] * 8)
+    summary = bias_of([(2, 1)] * 10 + [(4, 1)] * 8)
     assert summary["expected"] == [7, 7, 2, 2]
 
 
-def test_a_judge_of_one_slot_is_as_biased_as_can_be():
-    summary = audit([(14, 3)] * 200)
+def test_a_judge_that_always_picks_one_slot_has_the_greatest_bias():
+    summary = bias_of([(14, 3)] * 200)
     assert summary["position_bias"] == pytest.approx(13 / 14, abs=1e-6)
     assert summary["position_bias_by_chance"] < 0.12
     assert summary["p_value"] < 1e-6
 
 
-def test_a_judge_that_takes_each_slot_as_often_has_none():
-    summary = audit([(5, slot) for slot in range(1, 6)] * 20)
+def test_a_judge_that_picks_all_slots_equally_often_has_no_bias():
+    summary = bias_of([(5, slot) for slot in range(1, 6)] * 20)
     assert summary["position_bias"] == 0
     assert summary["chi_square"] == 0
     assert summary["p_value"] == 1
@@ -68,18 +68,18 @@ def test_a_judge_that_takes_each_slot_as_often_has_none():
 )
 def test_a_judge_blind_to_slots_fails_a_test_at_5_percent_in_about_5_percent_of_runs(sizes):
     rng = np.random.default_rng(0)
-    summaries = [audit(by_lot(sizes, rng)) for _ in range(600)]
+    summaries = [bias_of(at_random(sizes, rng)) for _ in range(600)]
     n_failed = sum(summary["p_value"] < 0.05 for summary in summaries)
     assert 0.025 < n_failed / 600 < 0.08  # three standard errors around 5 %
     shown = np.mean([summary["position_bias"] for summary in summaries])
     assert shown == pytest.approx(summaries[0]["position_bias_by_chance"], rel=0.05)
 
 
-def test_a_judge_that_prefers_the_first_slot_a_little_is_found_in_many_prompts():
+def test_a_slight_preference_for_the_first_slot_is_detected_in_many_prompts():
     rng = np.random.default_rng(1)
     sizes = [14] * 1000
-    choices = [(n, 1 if rng.random() < 0.1 else slot) for n, slot in by_lot(sizes, rng)]
-    assert audit(choices)["p_value"] < 0.001
+    choices = [(n, 1 if rng.random() < 0.1 else slot) for n, slot in at_random(sizes, rng)]
+    assert bias_of(choices)["p_value"] < 0.001
 
 
 def test_only_the_first_choice_counts():
@@ -91,11 +91,11 @@ def test_only_the_first_choice_counts():
 
 @pytest.mark.parametrize("choices", [[], [(14, 2)] * 3, [(1, 1)] * 50])
 def test_too_few_prompts_give_no_test(choices):
-    summary = audit(choices)
+    summary = bias_of(choices)
     assert summary["chi_square"] is summary["df"] is summary["p_value"] is None
 
 
-def test_without_ballots_there_is_nothing_to_say():
+def test_without_ballots_the_summaries_are_empty():
     empty = PositionBias()
     empty.add(5, [])
     assert empty.summary() == PositionBias().summary()
@@ -109,7 +109,7 @@ def test_without_ballots_there_is_nothing_to_say():
 @settings(max_examples=50)
 @given(st.lists(st.integers(1, 20).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n)))))
 def test_any_run_has_a_summary_of_finite_numbers_within_their_ranges(choices):
-    summary = audit(choices)
+    summary = bias_of(choices)
     json.dumps(summary, allow_nan=False)
     assert sum(summary["observed"]) == summary["n_prompts"]
     assert sum(summary["expected"]) == pytest.approx(summary["n_prompts"], abs=1e-4)
@@ -133,7 +133,7 @@ def test_known_values_of_agreement():
     }
 
 
-def test_votes_that_were_cast_for_lack_of_agreement_do_not_count():
+def test_votes_that_were_cast_for_lack_of_agreement_are_not_counted():
     asked_on, settled = Agreement(n_votes=3), Agreement(n_votes=3)
     asked_on.add(9, [(1,), (2,), (2,)])
     settled.add(9, [(1,), (2,)])
@@ -141,7 +141,7 @@ def test_votes_that_were_cast_for_lack_of_agreement_do_not_count():
     assert asked_on.summary()["same_first"] == 0
 
 
-def test_a_prompt_of_one_vote_or_one_candidate_tells_nothing_of_agreement():
+def test_a_prompt_with_one_vote_or_one_candidate_does_not_count_for_agreement():
     agreement = Agreement(n_votes=3)
     agreement.add(9, [(1,)])
     agreement.add(9, [])
@@ -149,12 +149,12 @@ def test_a_prompt_of_one_vote_or_one_candidate_tells_nothing_of_agreement():
     assert agreement.summary()["n_prompts"] == 0
 
 
-def test_a_judge_of_slots_agrees_less_than_chance_and_a_judge_by_lot_as_chance():
+def test_a_judge_of_slots_agrees_less_than_chance_and_a_random_judge_as_chance():
     rng = np.random.default_rng(0)
-    slots, lots = Agreement(n_votes=2), Agreement(n_votes=2)
+    by_slot, random_judge = Agreement(n_votes=2), Agreement(n_votes=2)
     for _ in range(4000):
-        slots.add(10, [(1,), (6,)])  # the same slot in two orders holds two candidates
+        by_slot.add(10, [(1,), (6,)])  # the same slot in two orders holds two candidates
         a, b = rng.integers(1, 11, size=2)
-        lots.add(10, [(int(a),), (int(b),)])
-    assert slots.summary()["kappa"] == pytest.approx(-1 / 9, abs=1e-6)
-    assert abs(lots.summary()["kappa"]) < 0.02
+        random_judge.add(10, [(int(a),), (int(b),)])
+    assert by_slot.summary()["kappa"] == pytest.approx(-1 / 9, abs=1e-6)
+    assert abs(random_judge.summary()["kappa"]) < 0.02
