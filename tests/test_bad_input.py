@@ -21,14 +21,14 @@ def space(clone):
 
 @pytest.fixture(autouse=True)
 def untouched(space):
-    """Every test must leave params.yaml as it was."""
+    """Check that a test leaves params.yaml as it was."""
     before = (space.root / "params.yaml").read_bytes()
     yield
     assert (space.root / "params.yaml").read_bytes() == before
 
 
 def refused(space, *overrides, env=None):
-    """What `selectllm run` says to these overrides; it must end with 2 before anything starts."""
+    """Return the message of `selectllm run`, which must end with 2 before anything starts."""
     words = [word for override in overrides for word in ("-S", override)]
     done = Workspace(space.root, space.env | (env or {})).call("run", *words)
     assert done.returncode == 2, done.stderr
@@ -68,15 +68,15 @@ def refused(space, *overrides, env=None):
 def test_what_can_be_known_before_a_run_is_said_before_a_run(space, override, words):
     (space.root / "empty.jsonl").write_text("")
     (space.root / "README.docx").write_text("text")
-    told = refused(space, override)
-    assert words in told
-    assert "sk-12345678" not in told
-    assert len(told.strip().splitlines()) <= 8, told
+    message = refused(space, override)
+    assert words in message
+    assert "sk-12345678" not in message
+    assert len(message.strip().splitlines()) <= 8, message
 
 
 def test_a_missing_key_is_named_and_no_stage_runs(space):
-    told = refused(space, "llm_select.route=chatgpt", env={"OPENAI_API_KEY": ""})
-    assert "OPENAI_API_KEY" in told
+    message = refused(space, "llm_select.route=chatgpt", env={"OPENAI_API_KEY": ""})
+    assert "OPENAI_API_KEY" in message
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_budget_above_the_pool_is_refused_before_anything_is_embedded(space):
     assert not (space.root / "data/embed").exists()
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_half_written(space):
+def test_a_full_disk_is_reported_and_leaves_nothing_half_written(space):
     shutil.rmtree(space.root / "data/ingest", ignore_errors=True)
     limited = f"ulimit -f 4; {sys.executable} -m tasks.ingest"  # files of at most 4 KB
     done = space.run("bash", "-c", limited, check=False)
@@ -131,8 +131,8 @@ def test_without_git_or_dvc_it_says_which_is_missing(space, tmp_path, folder, wo
     root = tmp_path / "copy"
     shutil.copytree(space.root, root)
     shutil.rmtree(root / folder)
-    told = refused(Workspace(root, space.env))
-    assert words in told
+    message = refused(Workspace(root, space.env))
+    assert words in message
 
 
 def test_the_doctor_finds_what_is_wrong_and_says_how_to_fix_it(space, tmp_path):
@@ -167,4 +167,4 @@ def test_the_doctor_names_a_package_outside_the_bounds_of_pyproject(space, tmp_p
         f"sqlalchemy {version('sqlalchemy')} is not <2.0",
         f"fastapi {version('fastapi')} is not <0.139",
     }
-    assert all("pip install -c constraints.txt" in mend for mend in wrong.values())
+    assert all("pip install -c constraints.txt" in fix for fix in wrong.values())
