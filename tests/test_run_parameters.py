@@ -174,11 +174,13 @@ def test_a_killed_run_leaves_its_parameters_to_none_and_goes_on_when_repeated(sp
 
 @pytest.fixture(scope="module")
 def sample(clone, server):
-    """A clone in which all but the baselines is the project's, its changes committed."""
+    """A clone in which a run is quick: fewer records, fewer baselines; all of it committed."""
     space = clone("parameters")
     space.env.update(server.env)
-    space.set("baseline.methods=[random]", "baseline.n_seeds=2")  # quick ones
-    space.run("git", "commit", "-qam", "Use quick baselines")
+    pool = space.root / "data/sample/instructions.jsonl"
+    pool.write_bytes(b"".join(pool.read_bytes().splitlines(keepends=True)[:120]))
+    space.set("baseline.methods=[random]", "baseline.n_seeds=2", "measure.n_resamples=100")
+    space.run("git", "commit", "-qam", "Be quick")
     return space
 
 
