@@ -1,1 +1,1 @@
-"""When the steps run, how often they are retried, and who learns the result."""
+"""Run the steps in order, retry them, and report the result."""

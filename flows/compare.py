@@ -1,7 +1,7 @@
-"""The flow of `selectllm compare`: run every variant of params.yaml, and put them side by side.
+"""The flow of `selectllm compare`: run every variant of params.yaml and compare the results.
 
-Each variant is a run of the same graph in a workspace of its own (see variants.py); one that fails
-does not stop the others. `selectllm compare` supervises this module as a program.
+Each variant is a run of the same graph in a workspace of its own (see variants.py). A failed
+variant does not stop the others. `selectllm compare` supervises this module as a program.
 """
 
 import sys
@@ -33,7 +33,7 @@ from tasks.lib.documents.usage import Usage
 
 @flow(name="compare", validate_parameters=True, persist_result=False)
 def compare(override: list[str] | None = None) -> State[None] | None:
-    """Run the variants of params.yaml: compare, and log them side by side.
+    """Run the variants of params.yaml: compare, and log them for comparison.
 
     Stages that a variant has run before are Cached; the workspace itself stays as it is.
 
@@ -59,7 +59,7 @@ def compare(override: list[str] | None = None) -> State[None] | None:
 
 
 def _state(outcomes: Sequence[Outcome]) -> State[None] | None:
-    """Return the state of the flow run: failed or partial if any variant is."""
+    """Return the state of the flow run: failed or partial if any variant is; None otherwise."""
     failed = [f"{o.name}: {o.failure}" for o in outcomes if o.state is VariantState.FAILED]
     if failed:
         error = VariantFailed(
@@ -75,7 +75,7 @@ def _state(outcomes: Sequence[Outcome]) -> State[None] | None:
 
 
 def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, dict[str, Done]]:
-    """Run one variant as a flow of its own, which ends at once if DVC finds nothing to do."""
+    """Run one variant as a flow of its own; it ends at once if DVC reports no change."""
     graph = read_graph(run.workspace)
     done: dict[str, Done] = {}
 
@@ -92,8 +92,7 @@ def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, dict[str, Done]]:
         publish(markdown.run_summary(graph, run.workspace), "summary")
         return None
 
-    name = variant.name
-    as_flow = flow(stages, name="variant", flow_run_name=name, persist_result=False)  # type: ignore[call-overload]
+    as_flow = flow(stages, name="variant", flow_run_name=variant.name, persist_result=False)  # type: ignore[call-overload]
     state = as_flow(return_state=True)
     if state.is_failed():
         where = next((name for name, end in done.items() if end.state.is_failed()), "its start")
@@ -117,10 +116,6 @@ def _outcome(variant: Variant, graph: Graph, workspace: Path, done: dict[str, Do
     )
 
 
-def _main(arguments: list[str]) -> int:
-    changes = [word for word in arguments if word != "--json"]
-    return run_as_program(lambda: compare(override=changes, return_state=True), arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(_main(sys.argv[1:]))
+    sets = [word for word in sys.argv[1:] if word != "--json"]
+    raise SystemExit(run_as_program(lambda: compare(override=sets, return_state=True)))

@@ -1,7 +1,7 @@
-"""The flow: bring every stage up to date, in order, and record the run.
+"""The flow: bring every stage up to date, in order, and log the run.
 
-Its parameters hold for one run (see run_parameters.py); the flow never edits params.yaml. The edits
-of `selectllm run -S` are made by the command, before it starts ``python -m flows.curate``.
+Its parameters apply to one run (see run_parameters.py); the flow never edits params.yaml. The
+command `selectllm run -S` does, before it starts ``python -m flows.curate``.
 """
 
 import signal
@@ -43,16 +43,16 @@ def curate(
     route: str | None = None,
     override: list[str] | None = None,
 ) -> State[None] | None:
-    """Choose the records most worth annotating out of a pool, with no labels.
+    """Choose the records most worth annotating from a pool without labels.
 
-    Runs every stage of dvc.yaml whose inputs changed; the others are Cached. Parameters hold for
+    Runs every stage of dvc.yaml whose inputs changed; the others are Cached. Parameters apply to
     this run alone: params.yaml stays as it is, and the run works in a workspace of its own below
     .selectllm/runs. The run's log and its artifact "parameters" say where its outputs are.
 
     Args:
-        source: File with the pool; none: as params.yaml says.
-        budget: How many records to select, or several budgets; none: as params.yaml says.
-        route: Alias of the model that judges; none: as params.yaml says.
+        source: File with the pool; by default the one in params.yaml.
+        budget: Number of records to select, or several budgets; by default as in params.yaml.
+        route: Alias of the model that judges; by default the one in params.yaml.
         override: Further keys of params.yaml to set for this run, each as key=value.
     """
     given = {"ingest.source": source, "llm_select.budget": budget, "llm_select.route": route}
@@ -72,9 +72,9 @@ def curate(
 
 
 def _workspace(user_workspace: Path, sets: Sequence[str]) -> Path:
-    """Return the folder to work in, with checked parameters: the user's, or the run's own.
+    """Return the workspace of the run, with checked parameters: the user's, or one of its own.
 
-    The log and the page of a run with parameters say what they change, and where it works.
+    A run with parameters logs and publishes what they change, and where it works.
     """
     if not sets:
         overrides.checked(user_workspace, [])
@@ -88,7 +88,7 @@ def _workspace(user_workspace: Path, sets: Sequence[str]) -> Path:
 
 
 def _run_all(graph: Graph, run: Run) -> None:
-    """Run the stages, log the run, and raise the first failure."""
+    """Run the stages, log the run, and raise the first failure or show the results."""
     warm_up()
     done = run_stages(graph, run)
     log_run(graph, run, done)
@@ -113,10 +113,10 @@ def run_stages(graph: Graph, run: Run) -> dict[str, Done]:
 
 
 def raise_failure(done: Mapping[str, Done]) -> None:
-    """Raise the error of the first failed stage, if one failed.
+    """Raise the error of the first failed stage, if any.
 
     Raises:
-        StageFailed: That error.
+        StageFailed: A stage failed.
     """
     failed = [end.state for end in done.values() if end.state.is_failed()]
     if failed:
@@ -130,17 +130,17 @@ def publish(text: str, key: str) -> None:
 
 
 def _run_one(stage: StageSpec, run: Run, done: Mapping[str, Done], is_current: bool) -> Done:
-    """Run one stage after its upstream; a stage after a failed one stays NotReady."""
+    """Run one stage after its upstream stages; if one of them failed, it stays NotReady."""
     before = [done[name].state for name in stage.upstream]
     start = time.monotonic()
     state = stage_task(stage)(stage, run, is_current=is_current, wait_for=before, return_state=True)
     return Done(state, time.monotonic() - start)
 
 
-def run_as_program(run_flow: Callable[[], State[Any]], arguments: Sequence[str]) -> int:
-    """Run a flow, print its error if it has one, and return the exit status of `selectllm`."""
+def run_as_program(run_flow: Callable[[], State[Any]]) -> int:
+    """Run a flow, print its error if there is one, and return the exit status of `selectllm`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
-    if "--json" in arguments:
+    if "--json" in sys.argv:
         console.use_json()
     try:
         state = run_flow()
@@ -156,4 +156,4 @@ def run_as_program(run_flow: Callable[[], State[Any]], arguments: Sequence[str])
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_as_program(lambda: curate(return_state=True), sys.argv[1:]))
+    raise SystemExit(run_as_program(lambda: curate(return_state=True)))

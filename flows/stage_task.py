@@ -1,4 +1,4 @@
-"""The only Prefect task: run one stage through DVC, and report how it ended."""
+"""The only Prefect task: run one stage with DVC, and report how it ended."""
 
 import os
 import signal
@@ -31,11 +31,11 @@ class Run:
     """One run of the whole graph.
 
     Attributes:
-        workspace: The folder that it runs in.
-        lock: The descriptor of the lock that its children hold.
+        workspace: The folder that the run works in.
+        lock: The file descriptor of the lock that its child processes hold.
         user_workspace: The user's folder, whose state folder keeps what was paid for; the same as
             `workspace` unless the run has a workspace of its own.
-        sets: What its parameters set, on one line; empty when it uses params.yaml as it is.
+        sets: The keys that its parameters set, on one line; empty without parameters.
     """
 
     workspace: Path
@@ -53,18 +53,18 @@ class Done(NamedTuple):
 
 
 def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Return whether the step died; one that gave a reason would give the same reason again."""
+    """Return whether the step died; a step that gave a reason would give the same again."""
     failure = state.result(raise_on_failure=False)
     return isinstance(failure, StageFailed) and failure.died
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=_worth_retrying)
 def run_stage(stage: StageSpec, run: Run, *, is_current: bool) -> State[Any]:
-    """Bring one stage up to date with `dvc repro`; `is_current` if DVC reports that it is.
+    """Bring one stage up to date with `dvc repro`, unless DVC reports that it is current.
 
     DVC is the only cache, so the state says what happened: Completed if the step ran, Cached if its
-    outputs were already there or came back from DVC's cache, Failed if the step ended with an error
-    (the state has a StageFailed with the step's own words and exit status).
+    outputs were already there or came from DVC's cache, Failed if the step ended with an error (the
+    state has a StageFailed with the step's own message and exit status).
     """
     if is_current:
         return _cached("unchanged")
@@ -102,12 +102,11 @@ def stage_task(stage: StageSpec) -> Task[Any, Any]:
 def _repro(stage: StageSpec, run: Run, events: Path) -> int:
     """Run `dvc repro` on this stage alone, pass on its step's events, and return the exit status.
 
-    Never with -q, which hides the text of an error, too.
+    Never with -q, which hides error messages, too.
     """
+    # DVC sets DVC_ROOT like this in the copies that it makes for experiments.
     env = dvc.environment() | {
-        "DVC_ROOT": str(
-            run.user_workspace
-        ),  # as DVC sets it in the copies it makes for experiments
+        "DVC_ROOT": str(run.user_workspace),
         "SELECTLLM_SCRATCH": str(run.workspace / STATE_DIR),
         EVENTS_VARIABLE: str(events),
         RUN_VARIABLE: run.id,
@@ -164,14 +163,14 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def _snapshot(workspace: Path, stage: StageSpec) -> list[tuple[int, int] | None]:
-    """Return what differs between an output that was restored and one that was left alone."""
+    """Return the outputs' modification times and inodes, which change when DVC restores them."""
     paths = [workspace / out.path for out in stage.outs]
     stats = [path.stat() if path.exists() else None for path in paths]
     return [(s.st_mtime_ns, s.st_ino) if s else None for s in stats]
 
 
 def _failure(stage: StageSpec, ended: Ended | None, *, has_started: bool) -> StageFailed:
-    """Return why a stage failed: its step's own error, or that it or DVC gave no reason."""
+    """Return why a stage failed: its step's own error, or that the step or DVC stopped early."""
     if ended and ended.exit_code:
         failure = StageFailed.parse(ended.reason)
         failure.exit_code = ended.exit_code
@@ -179,7 +178,7 @@ def _failure(stage: StageSpec, ended: Ended | None, *, has_started: bool) -> Sta
     where = f"stage {stage.name}"
     if not has_started:
         return StageFailed(
-            "DVC stopped before the step started, for the reason that it gives above",
+            "DVC stopped before the step started, for the reason given above",
             where=where,
             fix="Run `selectllm doctor`.",
         )

@@ -1,4 +1,4 @@
-"""A selection is proven by its journal, whatever its judge went through; else it is told why."""
+"""A selection is proven by its journal, whatever its judge did; otherwise it says why not."""
 
 import json
 import shutil
@@ -11,7 +11,9 @@ from ruamel.yaml import YAML
 from tasks.audit.dvc_lock import dvc_md5
 from tasks.audit.explain import explain
 from tasks.audit.verify import verify
+from tasks.lib.core.dvc_yaml import read_stage
 from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.params import lookup, read_params
 from tasks.lib.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED
 from tests.fake_provider import FakeProvider, fails, honest, late, says
 
@@ -28,35 +30,22 @@ OUTS = {
 
 def seal(table):
     """Write what DVC writes when a stage has run: dvc.lock, by the rules of dvc.yaml."""
-    yaml = YAML(typ="safe")
-    values = yaml.load((table.root / "params.yaml").read_text())
-    graph = yaml.load((table.root / "dvc.yaml").read_text())["stages"]["llm_select"]
-    route = values["llm_select"]["route"]
-    fill = {
-        "${llm_select.prompt}": values["llm_select"]["prompt"],
-        "models.${llm_select.route}": f"models.{route}",
-    }
-
-    def value(key):
-        found = values
-        for part in key.split("."):
-            found = found[part]
-        return found
 
     def entries(paths):
         return [{"path": path, "md5": dvc_md5(table.root / path)} for path in paths]
 
+    values = read_params(table.root / "params.yaml")
+    stage = read_stage(table.root, "llm_select", values)
     stages = {n: {"outs": entries(f"data/{tail}" for tail in tails)} for n, tails in OUTS.items()}
-    stages["llm_select"]["deps"] = entries(fill.get(dep, dep) for dep in graph["deps"])
-    keys = [fill.get(key, key) for key in graph["params"]]
-    stages["llm_select"]["params"] = {"params.yaml": {key: value(key) for key in keys}}
+    params = {key: lookup(values, key) for key in stage.params}
+    stages["llm_select"] |= {"deps": entries(stage.deps), "params": {"params.yaml": params}}
     with (table.root / "dvc.lock").open("w") as file:
-        yaml.dump({"schema": "2.0", "stages": stages}, file)
+        YAML(typ="safe").dump({"schema": "2.0", "stages": stages}, file)
 
 
 @pytest.fixture
 def table(desk):
-    """A desk to select at, with what the steps before it dropped."""
+    """A workspace to select in, with the rows that the steps before dropped."""
     first = next(iter(desk.records))
     rows = [{"line": 99, "reason": "nul", "detail": "instruction holds a NUL"}]
     desk.write("ingest/dropped.parquet", rows, INGEST_DROPPED)
@@ -109,7 +98,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("name", sorted(RUNS))
-def test_a_selection_follows_from_its_journal_with_nobody_to_ask(table, name):
+def test_a_selection_follows_from_its_journal_without_a_call(table, name):
     behave, params = RUNS[name]
     with FakeProvider(behave) as provider:
         select(table, provider, **params)
@@ -124,7 +113,7 @@ def test_a_selection_follows_from_its_journal_with_nobody_to_ask(table, name):
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_it_needs_no_key(table, monkeypatch):
+def test_verify_needs_no_key(table, monkeypatch):
     monkeypatch.setenv("MY_ACCESS", "a-secret-of-sixteen")
     with FakeProvider() as provider:
         deployment = provider.deployment(api_key="os.environ/MY_ACCESS")
@@ -140,29 +129,34 @@ def change(table, query, *values):
         db.commit()
 
 
-def told(table):
+def difference_of(table):
     (difference,) = verify(table.root).differences
     return difference
 
 
-def test_an_answer_of_an_earlier_round_is_no_less_looked_after(table):
+def key_of_the_final(table):
+    (key,) = {answer["key"] for receipt in table.receipts() for answer in receipt["answers"]}
+    return key
+
+
+def test_an_answer_of_an_earlier_round_is_checked_too(table):
     with FakeProvider() as provider:
         select(table, provider, budget=2)
-    (final,) = {each["key"] for receipt in table.receipts() for each in receipt["answers"]}
+    final = key_of_the_final(table)
     change(table, "UPDATE answers SET prompt_tokens = prompt_tokens + 1 WHERE key != ?", final)
-    assert told(table).file.endswith("journal.sqlite")
-    assert "an answer that led to the selection was changed" in told(table).what
+    assert difference_of(table).file.endswith("journal.sqlite")
+    assert "an answer behind the selection was changed" in difference_of(table).what
     change(table, "DELETE FROM answers WHERE key != ?", final)
-    assert "answers are missing: rebuilding used 0 of 6" in told(table).what
+    assert "answers are missing: rebuilding used 0 of 6" in difference_of(table).what
 
 
-def test_an_answer_whose_content_is_not_what_its_text_says_is_found_in_any_round(table):
+def test_an_answer_whose_content_differs_from_its_text_is_found_in_any_round(table):
     with FakeProvider() as provider:
         select(table, provider, budget=2)
-    (final,) = {each["key"] for receipt in table.receipts() for each in receipt["answers"]}
+    final = key_of_the_final(table)
     setting = "parsed = CASE parsed WHEN '[1]' THEN '[2]' ELSE '[1]' END"
     change(table, f"UPDATE answers SET {setting} WHERE key != ?", final)
-    assert "was changed" in told(table).what
+    assert "was changed" in difference_of(table).what
 
 
 def test_a_usage_of_an_earlier_version_names_the_field_that_was_renamed(table):
@@ -170,7 +164,7 @@ def test_a_usage_of_an_earlier_version_names_the_field_that_was_renamed(table):
     usage = table.out("usage.json")
     usage.write_text(usage.read_text().replace('"dropped_params"', '"left_out"'))
     seal(table)
-    assert told(table).what == "the field left_out is now called dropped_params"
+    assert difference_of(table).what == "the field left_out is now called dropped_params"
 
 
 def test_an_answer_that_is_missing_is_named_with_its_record(table):
@@ -179,8 +173,10 @@ def test_an_answer_that_is_missing_is_named_with_its_record(table):
     receipt = table.receipts()[0]
     key = receipt["answers"][0]["key"]
     change(table, "DELETE FROM answers WHERE key = ?", key)
-    assert told(table).file.endswith("journal.sqlite")
-    assert f"answers are missing: {key} (record {receipt['id']}, prompt" in told(table).what
+    assert difference_of(table).file.endswith("journal.sqlite")
+    assert (
+        f"answers are missing: {key} (record {receipt['id']}, prompt" in difference_of(table).what
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,24 +193,26 @@ def test_a_changed_answer_is_found(table, setting):
         select(table, provider, budget=40)
     key = table.receipts()[0]["answers"][0]["key"]
     change(table, f"UPDATE answers SET {setting} WHERE key = ?", key)
-    assert told(table).file.endswith("journal.sqlite")
-    assert key in told(table).what
+    assert difference_of(table).file.endswith("journal.sqlite")
+    assert key in difference_of(table).what
 
 
-def test_a_journal_of_another_selection_and_none_at_all_are_told_apart(table):
+def test_a_journal_of_another_selection_and_a_missing_one_have_their_own_messages(table):
     select(table)
     journal = table.root / ".selectllm/journal.sqlite"
     change(table, "UPDATE answers SET key = 'x' || key")
-    assert told(table).what == "it has none of the 5 answers: it belongs to other selections"
+    assert (
+        difference_of(table).what == "it has none of the 5 answers: it belongs to other selections"
+    )
     journal.write_bytes(b"")
-    assert "this is not a journal of SelectLLM" in told(table).what
+    assert "this is not a journal of SelectLLM" in difference_of(table).what
     journal.unlink()
-    assert told(table).what == "the journal is missing"
+    assert difference_of(table).what == "the journal is missing"
     assert not journal.exists()
 
 
 @pytest.mark.parametrize("name", ["receipt.jsonl", "usage.json"])
-def test_who_changes_dvc_lock_as_well_is_found_out_by_the_journal(table, name):
+def test_a_change_of_a_file_and_of_dvc_lock_is_found_by_the_journal(table, name):
     with FakeProvider(explained) as provider:
         select(table, provider, rationale=True)
     path = table.out(name)
@@ -222,12 +220,12 @@ def test_who_changes_dvc_lock_as_well_is_found_out_by_the_journal(table, name):
         path.read_text().replace("Good.", "Fine.", 1).replace('"calls": 5', '"calls": 4')
     )
     seal(table)
-    assert told(table).file == f"data/llm_select/{name}"
-    assert "the journal leads to another one: line" in told(table).what
-    assert "so was dvc.lock" in told(table).fix
+    assert difference_of(table).file == f"data/llm_select/{name}"
+    assert "the journal leads to another one: line" in difference_of(table).what
+    assert "so was dvc.lock" in difference_of(table).fix
 
 
-def test_a_record_put_in_the_place_of_another_is_named(table):
+def test_a_selection_of_another_size_is_named(table):
     with FakeProvider() as provider:
         select(table, provider)
         selected = table.out("selected.parquet")
@@ -238,18 +236,20 @@ def test_a_record_put_in_the_place_of_another_is_named(table):
     assert selected.read_bytes() == honest_one
     selected.write_bytes(shorter)
     seal(table)
-    assert told(table).what == "the journal leads to another one: 12 rows instead of 11"
+    assert difference_of(table).what == "the journal leads to another one: 12 rows instead of 11"
 
 
-def test_what_dvc_lock_does_not_know_is_told_in_words(table):
+def test_a_missing_file_a_changed_parameter_and_a_broken_lock_are_named(table):
     select(table)
     table.out("picks.parquet").unlink()
-    assert told(table).what == "it is missing"
-    assert "`dvc checkout -f data/llm_select/picks.parquet`" in told(table).fix
+    assert difference_of(table).what == "it is missing"
+    assert "`dvc checkout -f data/llm_select/picks.parquet`" in difference_of(table).fix
     select(table)
     table.set(budget=13)
-    assert told(table).file == "params.yaml"
-    assert told(table).what == "llm_select.budget is 13, and the selection was made with 12"
+    assert difference_of(table).file == "params.yaml"
+    assert (
+        difference_of(table).what == "llm_select.budget is 13, and the selection was made with 12"
+    )
     table.set(budget=12)
     lock = table.root / "dvc.lock"
     lock.write_text("stages: [")
@@ -260,7 +260,7 @@ def test_what_dvc_lock_does_not_know_is_told_in_words(table):
         verify(table.root)
 
 
-def test_other_code_that_selects_the_same_proves_it_and_else_is_named(table):
+def test_changed_code_proves_the_same_selection_and_is_named_for_another(table):
     select(table)
     module = table.root / "tasks/llm_select/step.py"
     module.write_text(module.read_text() + "\n")
@@ -270,7 +270,7 @@ def test_other_code_that_selects_the_same_proves_it_and_else_is_named(table):
     old = dvc_md5(usage)
     usage.write_text(usage.read_text().replace('"n_unknown_usage": 0', '"n_unknown_usage": 1'))
     lock.write_text(lock.read_text().replace(old, dvc_md5(usage)))
-    assert "since tasks/llm_select changed" in told(table).fix
+    assert "since tasks/llm_select changed" in difference_of(table).fix
 
 
 def fates(table):
@@ -284,11 +284,11 @@ def test_a_record_is_followed_through_the_rounds_to_where_it_ended(table):
     assert (counts.count("selected"), counts.count("rejected")) == (2, 38)
     receipt = table.receipts()[0]
     story = explain(table.root, receipt["id"])
-    assert [this["round"] for this in story["rounds"]] == [1, 2]
+    assert [prompt["round"] for prompt in story["rounds"]] == [1, 2]
     first, last = story["rounds"]
     assert len(first["candidates"]) == 8
-    assert [each["rank"] for each in last["candidates"] if each["id"] == story["id"]] == [1]
-    rivals = [each["id"] for each in last["candidates"] if each["id"] != story["id"]]
+    assert [c["rank"] for c in last["candidates"] if c["id"] == story["id"]] == [1]
+    rivals = [c["id"] for c in last["candidates"] if c["id"] != story["id"]]
     assert rivals == receipt["rivals"]
     assert story["receipt"]["place"] == 1
     assert story["receipt"]["reason"] == "Good."
@@ -300,7 +300,7 @@ def test_a_record_is_followed_through_the_rounds_to_where_it_ended(table):
     assert runner_up["receipt"] is None
 
 
-def test_what_a_cap_left_out_is_undecided(table):
+def test_records_that_a_cap_left_out_are_undecided(table):
     with FakeProvider() as provider:
         select(table, provider, max_usd=0.0)
     assert set(fates(table).values()) == {"undecided"}
@@ -315,8 +315,8 @@ def test_a_duplicate_its_original_and_a_dropped_line_have_a_story_too(table):
     assert story["fate"] == "duplicate"
     assert (story["duplicate_of"]["id"], story["duplicate_of"]["similarity"]) == (first, 0.9)
     assert "rounds" not in story
-    twins = [{"id": second, "reason": "near", "similarity": 0.9}]
-    assert explain(table.root, first)["duplicates"] == twins
+    duplicates = [{"id": second, "reason": "near", "similarity": 0.9}]
+    assert explain(table.root, first)["duplicates"] == duplicates
     assert explain(table.root, "line:99")["dropped"]["reason"] == "nul"
     assert explain(table.root, "line:1")["id"] == first
 
@@ -327,7 +327,7 @@ def test_a_record_is_found_by_its_first_digits_and_an_unknown_id_is_an_error(tab
     record_id = table.receipts()[0]["id"]
     story = explain(table.root, record_id[:8].upper())
     assert story["id"] == record_id
-    assert [each["text"] for each in story["receipt"]["answers"]] == [None]
+    assert [answer["text"] for answer in story["receipt"]["answers"]] == [None]
     other = "0" if record_id[7] != "0" else "1"
     with pytest.raises(ParamError, match="is not the id of any of 40 records"):
         explain(table.root, record_id[:7] + other + record_id[8:])

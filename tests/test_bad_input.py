@@ -65,7 +65,7 @@ def refused(space, *overrides, env=None):
         ("seed=-1", "seed"),
     ],
 )
-def test_what_can_be_known_before_a_run_is_said_before_a_run(space, override, words):
+def test_a_mistake_that_can_be_found_before_a_run_is_reported_before_a_run(space, override, words):
     (space.root / "empty.jsonl").write_text("")
     (space.root / "README.docx").write_text("text")
     message = refused(space, override)

@@ -30,7 +30,7 @@ VARIANTS = "compare={one: {second.naps: 1}, two: {second.naps: 2}}"
 
 
 def outcome(name, value=0.5, ids=(), selected=2, lower=True, **facts):
-    """A variant that has ended."""
+    """Return the outcome of a variant."""
     metric = LeadingMetric(value, 0.6, 0.048, lower)
     usage = Usage(**FAIR, selected=selected, methods={}, rounds=[])
     variant = Variant(name, {"cluster.mode": name}, f"params of {name}")
@@ -38,7 +38,7 @@ def outcome(name, value=0.5, ids=(), selected=2, lower=True, **facts):
     return Outcome(variant, **known | facts)
 
 
-# What a comparison says
+# The content of a comparison
 
 
 def test_overlap_is_jaccards_similarity_of_the_selections():
@@ -58,7 +58,7 @@ def test_the_best_has_the_better_metric_among_selections_of_one_size():
     assert best([outcome("a")], "vendi") is None
 
 
-def test_a_fingerprint_changes_with_the_outcome_and_with_nothing_else():
+def test_a_fingerprint_depends_on_the_outcomes_alone():
     first = fingerprint([outcome("a", hashes={"x": "1", "y": "2"})])
     assert fingerprint([outcome("a", hashes={"y": "2", "x": "1"}, n_ran=3)]) == first
     assert fingerprint([outcome("a", hashes={"x": "1", "y": "3"})]) != first
@@ -94,7 +94,7 @@ def metric(value, p=None, interval=None):
 
 
 def document(n_random=2):
-    """Metrics of a selection of two records, and of random ones."""
+    """Return metrics of a selection of two records, and of random ones."""
     cost = {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "usd": 0}
     base = {"n_seeds": 1, "text": {}, "vectors": {}, "cost": cost}
     ours = base | {"n_records": 2, "words": {"coverage_mean": metric(0.5, 0.9, [0.4, 0.6])}}
@@ -119,7 +119,7 @@ def test_metrics_of_a_selection_are_compared_with_random_ones_of_the_same_size()
     assert leading(None) == {}
 
 
-# What a variant may be
+# Variants that params.yaml may declare
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_metrics_of_a_selection_are_compared_with_random_ones_of_the_same_size()
         ("[a]", "compare: expected variants"),
     ],
 )
-def test_a_variant_that_is_none_is_refused_by_its_key_and_nothing_is_made(toy, section, words):
+def test_a_malformed_variant_is_refused_by_its_key_and_nothing_is_made(toy, section, words):
     before = (toy.root / "params.yaml").read_bytes()
     with pytest.raises(ParamError, match=rf"(?s){words}"):
         read_variants(toy.root, [f"compare={section}"])
@@ -150,7 +150,7 @@ def test_a_variant_that_is_none_is_refused_by_its_key_and_nothing_is_made(toy, s
     assert not (toy.root / ".selectllm").exists()
 
 
-def test_a_workspace_of_a_variant_reads_what_the_users_reads_and_writes_nothing_there(toy):
+def test_a_variants_workspace_has_the_users_inputs_and_writes_nothing_there(toy):
     (toy.root.parent / "pools").mkdir()
     (toy.root.parent / "pools" / "pool.txt").write_text("next")
     (toy.root / "data" / "first").mkdir(parents=True)
@@ -177,7 +177,7 @@ def test_a_workspace_of_a_variant_reads_what_the_users_reads_and_writes_nothing_
 
 
 def kept(space):
-    """What a comparison must leave alone: every file of the user's, and data."""
+    """Return every file that a comparison must not change, with its content."""
     files = space.run("git", "ls-files", "-co", "--exclude-standard").stdout.splitlines()
     data = (path for path in (space.root / "data").rglob("*") if path.is_file())
     return {path: path.read_bytes() for path in [*(space.root / f for f in files), *data]}

@@ -51,7 +51,7 @@ def deployment(space, server):
 def test_the_deployment_keeps_its_nightly_schedule_and_describes_each_parameter(deployment):
     assert deployment["name"] == "nightly"
     assert deployment["entrypoint"] == "flows/curate.py:curate"
-    crons = {each["slug"]: each["schedule"].get("cron") for each in deployment["schedules"]}
+    crons = {s["slug"]: s["schedule"].get("cron") for s in deployment["schedules"]}
     assert crons == {"nightly": "0 2 * * *", "soon": None}
     schema = deployment["parameter_openapi_schema"]["properties"]
     assert set(schema) == {"source", "budget", "route", "override"}

@@ -46,6 +46,6 @@ def test_a_placeholder_without_a_parameter_is_named(tmp_path):
         read_graph(tmp_path)
 
 
-def test_without_a_graph_it_says_where_to_go(tmp_path):
+def test_without_a_graph_the_error_says_where_to_run(tmp_path):
     with pytest.raises(GraphError, match="inside a clone"):
         read_graph(tmp_path)

@@ -49,7 +49,7 @@ def test_an_interrupted_run_ends_soon_and_keeps_its_answers(desk, how):
         program.send_signal(how)
         said = program.communicate(timeout=HANG_S / 2)[1]  # it does not wait for the late ones
     assert program.returncode == 130
-    assert said.splitlines()[-2:] == ["interrupted", "  Run it again to go on."]
+    assert said.splitlines()[-2:] == ["interrupted", "  Run it again to continue."]
     assert "Traceback" not in said
     with closing(sqlite3.connect(desk.root / ".selectllm/journal.sqlite")) as journal:
         assert journal.execute("SELECT count(*) FROM answers").fetchone() == (2,)

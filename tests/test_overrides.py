@@ -9,7 +9,7 @@ from flows.dvc.overrides import Change, apply, checked, preview
 from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.errors import ParamError, StageFailed
 from tasks.lib.core.params import RENAMED
-from tests.conftest import PROJECT
+from tests.workspaces import PROJECT, lay_out
 
 
 def test_an_override_changes_its_line_and_keeps_every_other(toy):
@@ -35,32 +35,25 @@ def test_an_override_changes_its_line_and_keeps_every_other(toy):
     ],
 )
 def test_in_the_projects_own_file_one_line_changes(tmp_path, override):
-    for part in ("tasks", "data/sample"):
-        shutil.copytree(PROJECT / part, tmp_path / part)
-    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    lay_out(tmp_path, "tasks", "data/sample", "params.yaml")
     apply(tmp_path, [override])
-    lines = (PROJECT / "params.yaml").read_text().splitlines()
-    changed = (tmp_path / "params.yaml").read_text().splitlines()
-    assert sum(a != b for a, b in zip(lines, changed, strict=True)) == 1
+    assert len(changed_lines(tmp_path)) == 1
 
 
-def test_the_number_of_prompts_is_set_in_place_of_their_size(tmp_path):
-    for part in ("tasks", "data/sample"):
-        shutil.copytree(PROJECT / part, tmp_path / part)
-    shutil.copy(PROJECT / "params.yaml", tmp_path)
+def changed_lines(workspace):
+    old, new = ((root / "params.yaml").read_text() for root in (PROJECT, workspace))
+    return [b for a, b in zip(old.splitlines(), new.splitlines(), strict=True) if a != b]
+
+
+def test_the_number_of_prompts_replaces_their_size(tmp_path):
+    lay_out(tmp_path, "tasks", "data/sample", "params.yaml")
     with pytest.raises(
         ParamError, match=r"-S cluster\.n_prompts=20 -S cluster\.candidates_per_prompt=null"
     ):
         apply(tmp_path, ["cluster.n_prompts=20"])
     apply(tmp_path, ["cluster.n_prompts=20", "cluster.candidates_per_prompt=null"])
-    lines = (PROJECT / "params.yaml").read_text().splitlines()
-    changed = (tmp_path / "params.yaml").read_text().splitlines()
-    different = [
-        new.partition("#")[0].rstrip()
-        for old, new in zip(lines, changed, strict=True)
-        if old != new
-    ]
-    assert different == ["  candidates_per_prompt: null", "  n_prompts: 20"]
+    lines = [line.partition("#")[0].rstrip() for line in changed_lines(tmp_path)]
+    assert lines == ["  candidates_per_prompt: null", "  n_prompts: 20"]
     with pytest.raises(ParamError, match="both null"):
         apply(tmp_path, ["cluster.n_prompts=null"])
 
@@ -116,7 +109,7 @@ def test_a_checked_edit_refuses_and_never_writes(toy):
     ("text", "said"),
     [("a: [1", "while parsing"), ("- a\n", "expected sections"), ("a: 1\na: 2\n", "duplicate")],
 )
-def test_a_params_file_that_is_none_is_told_in_words(tmp_path, text, said):
+def test_a_damaged_params_file_is_refused_with_a_reason(tmp_path, text, said):
     (tmp_path / "params.yaml").write_text(text)
     for look in (apply, preview):
         with pytest.raises(ParamError, match=rf"(?s)params\.yaml: .*{said}"):
@@ -128,7 +121,7 @@ def test_a_params_file_that_is_none_is_told_in_words(tmp_path, text, said):
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
 def test_a_key_of_an_earlier_version_says_its_new_name(tmp_path, old, new):
-    """Its new name is then missing as well, and the error must not speak of that."""
+    """Its new name is then missing, too, and the error must not mention that."""
     values = load_yaml(PROJECT / "params.yaml")
     section, old_key, new_key = old.split(".")[0], old.split(".")[-1], new.split(".")[-1]
     values[section][old_key] = values[section].pop(new_key)
@@ -145,7 +138,7 @@ def test_an_error_of_another_process_keeps_its_text():
     assert str(ParamError.parse("x: y\n  Fix it.\n")) == "x: y\n  Fix it."
 
 
-def test_an_error_is_pickled_whole():
+def test_a_pickled_error_keeps_all_its_parts():
     error = StageFailed("no", where="stage a", fix="Run it again.")
     error.exit_code, error.died = 7, True
     again = pickle.loads(pickle.dumps(error))

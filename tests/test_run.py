@@ -25,7 +25,7 @@ def space(toy, server):
 
 
 def step_process(space, name):
-    """The Python process of a step that runs in the workspace, if any."""
+    """Return the Python process of a step that runs in the workspace, if any."""
     for process in space.processes():
         try:
             if process.cmdline()[-1] == f"tasks.{name}":
@@ -35,7 +35,7 @@ def step_process(space, name):
     return None
 
 
-def test_states_tell_what_ran_what_was_unchanged_and_what_was_restored(space, server):
+def test_states_say_what_ran_what_was_unchanged_and_what_was_restored(space, server):
     unchanged, ran = ("Cached", "unchanged"), ("Completed", "ran")
     space.dvc("repro")
     assert space.ran() == ["first", "second"]
@@ -64,7 +64,7 @@ def test_states_tell_what_ran_what_was_unchanged_and_what_was_restored(space, se
     assert space.dvc("status").stdout.strip() == "Data and pipelines are up to date."
 
 
-def test_a_mistake_in_the_data_ends_with_two_the_words_and_no_traceback(space, server):
+def test_a_mistake_in_the_data_ends_with_exit_status_two_and_no_traceback(space, server):
     failed = space.selectllm("run", "-S", "second.ending=data", check=False)
     assert failed.returncode == 2
     assert "source.txt:1: expected a number, got a word\n  Fix it." in failed.stderr
@@ -75,7 +75,7 @@ def test_a_mistake_in_the_data_ends_with_two_the_words_and_no_traceback(space, s
     assert not list(space.root.glob("data/*/.*part"))
 
 
-def test_a_step_that_dies_is_tried_again_and_leaves_nothing_whole(space, server):
+def test_a_step_that_dies_is_retried_and_publishes_no_output(space, server):
     failed = space.selectllm("run", "-S", "second.ending=die", check=False)
     assert failed.returncode == 1
     assert "stage second: the step died before it could give a reason" in failed.stderr
@@ -84,7 +84,7 @@ def test_a_step_that_dies_is_tried_again_and_leaves_nothing_whole(space, server)
     assert not (space.root / SECOND).exists()
 
 
-def test_a_failed_stage_leaves_those_behind_it_not_run(space, server):
+def test_stages_after_a_failed_one_do_not_run(space, server):
     failed = space.selectllm("run", "-S", "first.ending=data", check=False)
     assert failed.returncode == 2
     assert space.ran() == ["first"]
@@ -104,7 +104,7 @@ def _logs(server):
     return [log["message"] for log in server.ask("logs", sort="TIMESTAMP_DESC", limit=200)]
 
 
-def test_a_second_run_in_the_same_workspace_stops_with_a_word(space):
+def test_a_second_run_in_the_same_workspace_is_refused(space):
     running = space.start("run", "-S", "first.naps=6000")
     wait_until(lambda: step_process(space, "first"))
     params = (space.root / "params.yaml").read_bytes()
@@ -118,7 +118,7 @@ def test_a_second_run_in_the_same_workspace_stops_with_a_word(space):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 @pytest.mark.parametrize("where", ["ephemeral server", "own server"])
-def test_interrupted_it_ends_in_seconds_with_nothing_left(toy, server, number, where):
+def test_an_interrupted_run_ends_in_seconds_and_leaves_no_process(toy, server, number, where):
     if where == "own server":
         toy.env.update(server.env)
     running = toy.start("run", "-S", "first.naps=6000")
@@ -133,7 +133,7 @@ def test_interrupted_it_ends_in_seconds_with_nothing_left(toy, server, number, w
     assert not (toy.root / FIRST).exists()
 
 
-def test_after_an_interrupt_the_next_run_goes_on(space):
+def test_the_run_after_an_interrupt_continues(space):
     running = space.start("run", "-S", "second.naps=6000")
     wait_until(lambda: step_process(space, "second"))
     os.killpg(running.pid, signal.SIGINT)
@@ -169,7 +169,7 @@ def test_when_the_flow_is_killed_everything_it_started_ends(space):
     assert (space.root / SECOND).read_text() == "hello 1 1"
 
 
-def test_when_the_step_is_killed_no_half_artifact_is_taken_for_whole(space):
+def test_when_the_step_is_killed_no_partial_output_is_published(space):
     space.set("first.naps=6000", "first.ending=well")
     running = space.start("run")
     step = wait_until(lambda: step_process(space, "first"))
@@ -181,7 +181,7 @@ def test_when_the_step_is_killed_no_half_artifact_is_taken_for_whole(space):
     assert (space.root / FIRST).read_text() == "hello 1"
 
 
-def test_outside_a_workspace_it_says_where_to_go(space, tmp_path):
+def test_outside_a_workspace_the_error_says_where_to_run(space, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     object.__setattr__(space, "root", Path(elsewhere))

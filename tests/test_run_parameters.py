@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import mlflow
 import psutil
@@ -40,7 +39,7 @@ def own(space, *sets):
 # What parameters become
 
 
-def test_a_value_reaches_params_yaml_as_it_is_and_none_is_not_given(toy):
+def test_a_value_reaches_params_yaml_unchanged_and_none_is_omitted(toy):
     odd = "a #1: é\N{GRINNING FACE}.txt"
     (toy.root / odd).write_text("odd")
     sets = as_overrides({"first.source": odd, "second.source": "null", "second.naps": None})
@@ -53,12 +52,12 @@ def test_a_value_reaches_params_yaml_as_it_is_and_none_is_not_given(toy):
     assert as_overrides({"llm_select.budget": [30, 60]}) == ["llm_select.budget=[30, 60]"]
 
 
-def test_each_set_of_parameters_has_one_folder_whose_name_says_them():
+def test_each_set_of_parameters_has_a_folder_with_its_name():
     sets = [["a.budget=30"], ["a.budget=31"], ["b.budget=30"], ["a.budget=30", "a.x=1"]]
-    names = [folder_name(each) for each in sets]
+    names = [folder_name(overrides) for overrides in sets]
     assert len(set(names)) == len(names)
     assert names[0].startswith("budget-30-")
-    assert names == [folder_name(each) for each in sets]
+    assert names == [folder_name(overrides) for overrides in sets]
     assert folder_name(["m.x={api: 'http://../y', z: " + "w" * 300 + "}"]).count("/") == 0
     assert all(len(name) < 60 for name in [*names, folder_name(["m.x=" + "é" * 300])])
 
@@ -81,7 +80,7 @@ def test_refused_parameters_leave_nothing_behind(toy, override, words):
 
 
 @pytest.mark.slow
-def test_what_dvc_pull_brought_is_not_made_again(toy):
+def test_outputs_that_dvc_pull_brought_are_not_made_again(toy):
     toy.dvc("repro")
     shutil.rmtree(toy.root / ".dvc/cache/runs")  # `dvc pull` brings files, not this
     place, _ = own_workspace(toy.root, ["second.naps=2"])
@@ -100,7 +99,7 @@ def space(toy, server):
 
 
 @pytest.mark.slow
-def test_the_run_after_a_run_with_parameters_takes_params_yaml_as_it_is(space, server):
+def test_the_next_run_without_parameters_uses_params_yaml_as_it_is(space, server):
     before = kept(space)
     two, three = own(space, "second.naps=2"), own(space, "second.naps=3")
     call(space, override=["second.naps=2"])
@@ -126,7 +125,7 @@ def test_the_run_after_a_run_with_parameters_takes_params_yaml_as_it_is(space, s
 
 
 @pytest.mark.slow
-def test_a_refused_parameter_fails_the_run_in_words_before_any_stage(space, server):
+def test_a_refused_parameter_fails_the_run_before_any_stage_and_without_a_traceback(space, server):
     failed = call(space, override=["second.nasp=2"], check=False)
     assert "second.nasp is unknown; did you mean naps?" in failed.stderr
     assert "Traceback" not in failed.stdout + failed.stderr
@@ -134,28 +133,18 @@ def test_a_refused_parameter_fails_the_run_in_words_before_any_stage(space, serv
     assert not (space.root / ".selectllm/runs").exists()
 
 
-def below(root):
-    """The processes that work in a folder or below it now."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if Path(process.cwd()).is_relative_to(root):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["first", "second"])
-def test_a_killed_run_leaves_its_parameters_to_none_and_goes_on_when_repeated(space, stage):
+def test_a_killed_run_leaves_its_parameters_to_no_other_run_and_continues_when_repeated(
+    space, stage
+):
     before = kept(space)
     long = [f"{stage}.naps=40"]
     place = own(space, *long)
     command = [sys.executable, "-c", CALL, json.dumps({"override": long})]
     with psutil.Popen(command, cwd=space.root, env=space.env) as running:
         wait_until(lambda: list(space.root.rglob(f".{stage}.txt.part")))
-        for process in (running, *below(space.root)):
+        for process in (running, *space.processes()):
             process.kill()
     assert kept(space) == before
 
@@ -194,20 +183,20 @@ def selected(root):
     return pq.read_table(root / SELECTED, columns=["id"])[0].to_pylist()
 
 
-def told(server, flow_run):
-    """What a flow run says of its parameters: the artifact on its page, and its log."""
-    this = {"any_": [flow_run["id"]]}
-    found = server.ask(
-        "artifacts", artifacts={"flow_run_id": this, "key": {"any_": ["parameters"]}}
+def published(server, flow_run):
+    """Return what a flow run says of its parameters: the artifact on its page, and its log."""
+    run_id = {"any_": [flow_run["id"]]}
+    pages = server.ask(
+        "artifacts", artifacts={"flow_run_id": run_id, "key": {"any_": ["parameters"]}}
     )
-    logs = server.ask("logs", logs={"flow_run_id": this})
-    return [artifact["data"] for artifact in found], [log["message"] for log in logs]
+    logs = server.ask("logs", logs={"flow_run_id": run_id})
+    return [page["data"] for page in pages], [log["message"] for log in logs]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # three whole runs, on a machine that others use
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
-def test_a_budget_of_one_run_is_gone_in_the_next(sample, server):
+def test_the_budget_of_a_run_does_not_apply_to_the_next(sample, server):
     params = (sample.root / "params.yaml").read_bytes()
     thirty, two = own(sample, "llm_select.budget=30"), own(sample, "llm_select.budget=[12, 30]")
     call(sample, budget=30)
@@ -217,7 +206,7 @@ def test_a_budget_of_one_run_is_gone_in_the_next(sample, server):
     assert dirty(sample) == ""
     assert not (sample.root / SELECTED).exists()
     (last,) = server.ask("flow_runs", sort="START_TIME_DESC", limit=1)
-    (page,), log = told(server, last)
+    (page,), log = published(server, last)
     assert "| llm_select.budget | 30 | 60 |" in page
     assert f"`{thirty / SELECTED}`" in page
     assert "For this run alone: llm_select.budget = 30 (params.yaml: 60)" in log

@@ -17,7 +17,7 @@ def fresh(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("MLFLOW_LOGGING_LEVEL", "WARNING")
-        assert attempt(root, whole) == ""
+        assert attempt(root, log_two_runs) == ""
     return root / "mlflow.db"
 
 
@@ -29,7 +29,7 @@ def root(fresh, tmp_path, monkeypatch):
     return tmp_path
 
 
-def whole(store):
+def log_two_runs(store):
     with store.run("parent"), store.run("child"):
         store.mlflow.log_metric("x", 1)
 
@@ -40,12 +40,12 @@ def names(root):
     return sorted(run.info.run_name for run in runs)
 
 
-def test_a_run_below_another_names_it(root):
-    assert attempt(root, whole) == ""
+def test_a_child_run_names_its_parent(root):
+    assert attempt(root, log_two_runs) == ""
     assert names(root) == ["child", "child", "parent", "parent"]
 
 
-def test_runs_that_could_not_be_finished_are_taken_back(root):
+def test_runs_that_could_not_be_finished_are_deleted(root):
     def breaks(store):
         with store.run("parent"), store.run("child"):
             raise OSError("no space left")
@@ -54,47 +54,47 @@ def test_runs_that_could_not_be_finished_are_taken_back(root):
     assert names(root) == ["child", "parent"]
 
 
-def test_a_locked_store_is_told_within_seconds(root):
+def test_a_locked_store_is_reported_within_seconds(root):
     other = sqlite3.connect(root / "mlflow.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert attempt(root, whole).startswith(f"{root / 'mlflow.db'}: database is locked\n")
+    assert attempt(root, log_two_runs).startswith(f"{root / 'mlflow.db'}: database is locked\n")
     other.close()
     assert names(root) == ["child", "parent"]
 
 
-def test_a_store_of_another_schema_is_told_and_left_alone(root):
+def test_a_store_of_another_schema_is_reported_and_left_alone(root):
     with sqlite3.connect(root / "mlflow.db") as database:
         database.execute("UPDATE alembic_version SET version_num = '0123456789ab'")
     database.close()
     before = (root / "mlflow.db").read_bytes()
-    assert "out-of-date database schema (found version 0123456789ab" in attempt(root, whole)
+    assert "out-of-date database schema (found version 0123456789ab" in attempt(root, log_two_runs)
     assert (root / "mlflow.db").read_bytes() == before
 
 
-def test_another_programs_database_is_told_and_left_alone(tmp_path, monkeypatch):
+def test_another_programs_database_is_reported_and_left_alone(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     path = tmp_path / "mlflow.db"
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE flow_run (id)")
     database.close()
     before = path.read_bytes()
-    assert f"{path}: another program's database" in attempt(tmp_path, whole)
+    assert f"{path}: another program's database" in attempt(tmp_path, log_two_runs)
     assert path.read_bytes() == before
     path.write_bytes(b"no database " * 100)
-    assert f"{path}: file is not a database" in attempt(tmp_path, whole)
+    assert f"{path}: file is not a database" in attempt(tmp_path, log_two_runs)
 
 
-def test_a_read_only_store_is_told_without_a_page_of_sql(root, monkeypatch):
-    """By SQLite's own switch: rights do not bind the root user of a container."""
+def test_a_read_only_store_is_reported_without_sql(root, monkeypatch):
+    """SQLite opens it read-only, since the root user of a container ignores permissions."""
     before = (root / "mlflow.db").read_bytes()
     uri = f"sqlite:///file:{root / 'mlflow.db'}?mode=ro&uri=true"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    fault = attempt(root, whole)
+    fault = attempt(root, log_two_runs)
     assert "attempt to write a readonly database" in fault
     assert "[SQL" not in fault
     assert (root / "mlflow.db").read_bytes() == before
 
 
-def test_a_database_that_can_be_written_or_is_not_there_has_no_fault(root):
+def test_a_writable_or_missing_database_has_no_fault(root):
     assert database_fault(root / "mlflow.db") == ""
     assert database_fault(root / "none.db") == ""

@@ -13,7 +13,7 @@ from tasks.lib.core.errors import CurationError, ParamError
 from tasks.lib.core.stage import JOURNAL, STATE_DIR
 
 app = typer.Typer(
-    help="Choose the N instructions most worth annotating out of a pool of M, without any labels.",
+    help="Choose the N instructions most worth annotating from a pool of M, without any labels.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -23,10 +23,10 @@ journal = typer.Typer(help="The journal of bought answers.", no_args_is_help=Tru
 app.add_typer(journal, name="journal")
 
 
-def _json_option(wanted: bool) -> bool:
-    if wanted:
+def _json_option(is_set: bool) -> bool:
+    if is_set:
         console.use_json()
-    return wanted
+    return is_set
 
 
 AsJson = Annotated[
@@ -218,7 +218,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def main() -> None:
-    """Run the command; an error of the user's is printed without a traceback."""
+    """Run the command; print a user's mistake without a traceback."""
     try:
         app()
     except CurationError as error:

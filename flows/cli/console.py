@@ -1,4 +1,4 @@
-"""What a person sees in the terminal, and with --json what a program reads."""
+"""The output of the commands for people, and with --json for programs."""
 
 import json
 import sys
@@ -33,17 +33,17 @@ D = TypeVar("D", bound=Document)
 
 
 def use_json() -> None:
-    """Keep stdout free for one JSON document: what people read goes to stderr."""
+    """Keep stdout free for one JSON document, and print everything else to stderr."""
     out.stderr = True
 
 
 def changed(change: Change) -> None:
-    """Print what an override changed in params.yaml."""
+    """Print a change of params.yaml."""
     err.print(f"params.yaml: {change.key} = {change.new!r} (was {change.old!r})", markup=False)
 
 
 def failed(error: CurationError) -> None:
-    """Print why a command stopped; with --json as a document, too."""
+    """Print why a command stopped; with --json also as a document."""
     err.print("[bold red]Stopped[/]")
     err.print(str(error), markup=False, soft_wrap=True)
     if out.stderr:
@@ -57,8 +57,10 @@ def as_json(document: Any) -> None:
 
 
 def summary(graph: Graph, workspace: Path) -> None:
-    """Print the funnel of the run, its cost, where its results are, warnings, and the report."""
+    """Print the funnel of the run, its cost, warnings, and where its results are."""
     validation = load(graph, workspace, "funnel", ValidationResult)
+    usage = load(graph, workspace, "usage", Usage)
+    metrics = leading(load(graph, workspace, "metrics", Metrics))
     table = Table(box=None, show_header=False, padding=(0, 2))
     table.add_column(justify="right", style="bold")
     table.add_column()
@@ -66,7 +68,6 @@ def summary(graph: Graph, workspace: Path) -> None:
         table.add_row(count, label)
     out.print()
     out.print(table)
-    usage = load(graph, workspace, "usage", Usage)
     if usage:
         out.print(f"\n{cost(usage)}")
     for output in graph.outs("export"):
@@ -77,34 +78,28 @@ def summary(graph: Graph, workspace: Path) -> None:
     for finding in validation.warnings if validation else ():
         text = escape(f"{finding.expectation}: {finding.detail}")
         out.print(f"[yellow]warning:[/] {text}", soft_wrap=True)
-    for line in against_random(leading(load(graph, workspace, "metrics", Metrics))):
+    for line in against_random(metrics):
         out.print(line, soft_wrap=True)
-    if reason := capped(graph, workspace):
+    reason = capped(graph, workspace)
+    if reason:
         out.print(f"[bold yellow]partial:[/] {escape(reason)}", soft_wrap=True)
     for output in graph.outs("report"):
         out.print(f"\nreport: {workspace / output.path}", soft_wrap=True, markup=False)
     if out.stderr:
-        _summary_json(graph, workspace)
-
-
-def _summary_json(graph: Graph, workspace: Path) -> None:
-    validation = load(graph, workspace, "funnel", ValidationResult)
-    usage = load(graph, workspace, "usage", Usage)
-    compared = leading(load(graph, workspace, "metrics", Metrics))
-    as_json(
-        {
-            "funnel": validation and validation.funnel.model_dump(),
-            "warnings": [f.model_dump() for f in validation.warnings] if validation else [],
-            "usage": usage and usage.model_dump(mode="json"),
-            "metrics": {name: metric._asdict() for name, metric in compared.items()},
-            "partial": capped(graph, workspace) or None,
-            "results": {type_: str(path) for type_, path in results(graph, workspace)},
-        }
-    )
+        as_json(
+            {
+                "funnel": validation and validation.funnel.model_dump(),
+                "warnings": [f.model_dump() for f in validation.warnings] if validation else [],
+                "usage": usage and usage.model_dump(mode="json"),
+                "metrics": {name: metric._asdict() for name, metric in metrics.items()},
+                "partial": reason or None,
+                "results": {type_: str(path) for type_, path in results(graph, workspace)},
+            }
+        )
 
 
 def funnel_rows(validation: ValidationResult | None) -> Iterator[tuple[str, str]]:
-    """Yield the steps of the funnel that are not empty, each as a count and a label."""
+    """Yield the counts of the funnel that are not zero, each with its label."""
     if validation:
         for name, label in FUNNEL.items():
             count = getattr(validation.funnel, name)
@@ -122,13 +117,13 @@ def results(graph: Graph, workspace: Path) -> list[tuple[str, Path]]:
 
 
 def cost(usage: Usage) -> str:
-    """Describe how many calls and tokens the selection took, and their price."""
+    """Return the number of calls and tokens of the selection, and their price, as a text."""
     tokens = usage.prompt_tokens + usage.completion_tokens
     return f"{usage.calls:,} calls to {usage.model}, {tokens:,} tokens, {usd_text(usage.usd)}"
 
 
 def against_random(metrics: dict[str, LeadingMetric]) -> Iterator[str]:
-    """Yield a line for each metric: the selection and random ones, where no method selects."""
+    """Yield a line for each shown metric that compares the selection with random ones."""
     for name, metric in metrics.items():
         if name in SHOWN and metric.p_random is not None and metric.random is not None:
             better = "[green]better than random[/]"
@@ -138,7 +133,7 @@ def against_random(metrics: dict[str, LeadingMetric]) -> Iterator[str]:
 
 
 def comparison(outcomes: Sequence[Outcome], address: str) -> None:
-    """Print the variants of a comparison, why some failed, and where to see more."""
+    """Print the variants of a comparison, why any of them failed, and where to see more."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     names = [name for name in measured(outcomes) if name in SHOWN]
     for heading in ("variant", "state", "ran", "selected", "USD", *names):
@@ -157,19 +152,15 @@ def comparison(outcomes: Sequence[Outcome], address: str) -> None:
         out.print("\nside by side: run `mlflow ui`, then open")
         out.print(f"http://127.0.0.1:5000/{address}", soft_wrap=True, markup=False)
     if out.stderr:
-        _comparison_json(outcomes, address)
-
-
-def _comparison_json(outcomes: Sequence[Outcome], address: str) -> None:
-    variants = [
-        row | {"failure": o.failure} for row, o in zip(rows(outcomes), outcomes, strict=True)
-    ]
-    selected = [outcome for outcome in outcomes if outcome.ids]
-    as_json({"variants": variants, "overlap": overlap_rows(selected), "mlflow": address})
+        variants = [
+            row | {"failure": o.failure} for row, o in zip(rows(outcomes), outcomes, strict=True)
+        ]
+        shared = overlap_rows([outcome for outcome in outcomes if outcome.ids])
+        as_json({"variants": variants, "overlap": shared, "mlflow": address})
 
 
 def capped(graph: Graph, workspace: Path) -> str:
-    """Say that the selection is partial, and what to do; empty if it is complete."""
+    """Say why the selection is partial and what to do; return an empty text if it is complete."""
     usage = load(graph, workspace, "usage", Usage)
     if usage is None or not usage.partial:
         return ""
@@ -207,8 +198,8 @@ def plan(stages: Sequence[PlannedStage]) -> None:
             out.print(f"{'':<12}   {reason}", markup=False, soft_wrap=True)
 
 
-def diagnosis(found: Diagnosis) -> None:
+def diagnosis(result: Diagnosis) -> None:
     """Print what the doctor found, and on the next line how to fix it."""
-    out.print(f"{MARKS[found.status]} {escape(found.what)}", soft_wrap=True)
-    if found.fix:
-        out.print(f"        {found.fix.strip()}", markup=False, soft_wrap=True)
+    out.print(f"{MARKS[result.status]} {escape(result.what)}", soft_wrap=True)
+    if result.fix:
+        out.print(f"        {result.fix.strip()}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What is wrong with this set-up, and how to fix it."""
+"""Find what is wrong with an installation and a workspace, and how to fix it."""
 
 import importlib.metadata
 import os
@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -22,7 +22,6 @@ from tasks.lib.core.stage import JOURNAL, STATE_DIR
 
 FREE_GB = 2
 MALWARE = {"litellm": ("1.82.7", "1.82.8")}
-TELEMETRY = ("DO_NOT_TRACK", "true")
 
 
 class Status(StrEnum):
@@ -34,7 +33,7 @@ class Status(StrEnum):
 
 
 class Diagnosis(NamedTuple):
-    """What one check found, and how to fix it (empty if nothing needs fixing)."""
+    """The finding of one check, and how to fix it (empty if nothing needs fixing)."""
 
     status: Status
     what: str
@@ -47,7 +46,7 @@ class Diagnosis(NamedTuple):
 
 
 def diagnose(start: Path) -> Iterator[Diagnosis]:
-    """Yield diagnoses, the most basic first; without a workspace only the first ones."""
+    """Yield diagnoses: of Python and its packages, then of the workspace if there is one."""
     yield _python()
     yield from _packages()
     try:
@@ -55,15 +54,9 @@ def diagnose(start: Path) -> Iterator[Diagnosis]:
     except CurationError as error:
         yield Diagnosis.of(error)
         return
-    checks: tuple[Callable[[Path], Iterator[Diagnosis]], ...] = (
-        _git,
-        _dvc,
-        _params,
-        _databases,
-        _disk,
-    )
-    for check in checks:
+    for check in (_git, _dvc, _params, _databases, _disk):
         yield from check(workspace)
+    yield _telemetry()
 
 
 def _python() -> Diagnosis:
@@ -105,7 +98,7 @@ def _packages() -> Iterator[Diagnosis]:
 def _requirements() -> list[str]:
     """Read our requirements from the pyproject.toml next to the code, else from the metadata.
 
-    The metadata of an editable install is as old as the install: a bound added since is not in it.
+    The metadata of an editable install lacks bounds that were added after the install.
     """
     path = Path(flows.__file__).parents[1] / "pyproject.toml"
     project = tomllib.loads(path.read_text()).get("project", {}) if path.exists() else {}
@@ -161,7 +154,7 @@ def _params(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def _databases(workspace: Path) -> Iterator[Diagnosis]:
-    """Check that each database can be written now; a lock would stop a run halfway."""
+    """Check that each database can be written now: a lock would stop a run halfway."""
     home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
     files = {"Prefect": home / "prefect.db", "journal": workspace / STATE_DIR / JOURNAL}
     if tracking_uri(workspace).startswith("sqlite:///"):
@@ -186,8 +179,10 @@ def _disk(workspace: Path) -> Iterator[Diagnosis]:
     status = Status.OK if free >= FREE_GB else Status.WARNING
     fix = "" if status is Status.OK else "Make room, or remove old versions with `dvc gc -w`."
     yield Diagnosis(status, f"disk: {free:.0f} GB free", fix)
-    if os.environ.get(TELEMETRY[0], "").lower() not in ("", TELEMETRY[1], "1"):
-        fix = f"Set {TELEMETRY[0]}={TELEMETRY[1]}, or unset it."
-        yield Diagnosis(Status.WARNING, f"telemetry: {TELEMETRY[0]} turns it on", fix)
-    else:
-        yield Diagnosis(Status.OK, "telemetry: off in everything that selectllm starts")
+
+
+def _telemetry() -> Diagnosis:
+    if os.environ.get("DO_NOT_TRACK", "").lower() in ("", "true", "1"):
+        return Diagnosis(Status.OK, "telemetry: off in everything that selectllm starts")
+    fix = "Set DO_NOT_TRACK=true, or unset it."
+    return Diagnosis(Status.WARNING, "telemetry: DO_NOT_TRACK turns it on", fix)

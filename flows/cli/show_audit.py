@@ -1,4 +1,4 @@
-"""What a person sees of a proof, and of a record's story."""
+"""Print a proof, and the story of a record."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from rich.text import Text
 from flows.cli.console import err, out
 from tasks.lib.core.wording import usd_text
 
-OTHER_CHARS = 40  # on a candidate's line, without its text
+OTHER_CHARS = 40  # on a candidate's line, besides its text
 
 FATES = {
     "selected": "[bold green]selected[/]",
@@ -20,19 +20,19 @@ FATES = {
 }
 
 
-def proof(found: Any) -> None:
+def proof(result: Any) -> None:
     """Print that the selection is proven, or each difference and how to fix it."""
-    for difference in found.differences:
+    for difference in result.differences:
         err.print(f"[red]{escape(difference.file)}[/]: {escape(difference.what)}", soft_wrap=True)
         err.print(f"  {difference.fix}", markup=False, soft_wrap=True)
-    if found.differences:
-        n = len(found.differences)
+    if result.differences:
+        n = len(result.differences)
         out.print(f"[bold red]not proven[/]: {n:,} difference{'s' if n > 1 else ''}")
         return
-    part = f" (partial: {found.partial} was reached)" if found.partial else ""
+    part = f" (partial: {result.partial} was reached)" if result.partial else ""
     out.print(
-        f"[bold green]proven[/]: {found.n_selected:,} records{part} follow from "
-        f"{found.n_answers:,} answers in the journal; {found.n_files:,} files are unchanged",
+        f"[bold green]proven[/]: {result.n_selected:,} records{part} follow from "
+        f"{result.n_answers:,} answers in the journal; {result.n_files:,} files are unchanged",
         soft_wrap=True,
     )
 
@@ -92,7 +92,7 @@ def _prompt(prompt: Mapping[str, Any], record_id: str) -> None:
 
 
 def _receipt(receipt: Mapping[str, Any]) -> None:
-    """Print who picked it, why, and the answers behind it."""
+    """Print the model that picked the record, its reason, and the answers behind the pick."""
     out.print(f"\npicked by {receipt['model']} (route {receipt['route']}, {receipt['method']})")
     if receipt["reason"]:
         out.print(f"because: {receipt['reason']}", markup=False, soft_wrap=True)

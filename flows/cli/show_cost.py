@@ -1,4 +1,4 @@
-"""What a person sees of estimates and of the journal."""
+"""Print estimates and the content of the journal."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ def plain(value: Any) -> Any:
 
 
 def estimate(estimated: Any) -> None:
-    """Print what a selection would cost: the work, then each route, then the paper's geometry."""
+    """Print the work of a selection, its cost at each route, and the paper's geometry."""
     work = estimated.work
     first = estimated.rounds[0]
     rounds = f"{len(estimated.rounds)} rounds" if len(estimated.rounds) > 1 else "1 round"
@@ -60,7 +60,7 @@ def ungrouped() -> None:
 
 
 def ratings(quoted: Any) -> None:
-    """Print what the ratings for baseline.methods would cost, in addition to the selection."""
+    """Print the cost of the ratings for baseline.methods, in addition to the selection."""
     cost = quoted.cost
     usd = usd_text(None) if cost.usd is None else _span(cost.usd, usd_text)
     out.print(
@@ -89,7 +89,7 @@ def rows(
 
 
 def pruned(n: int, before: str, *, done: bool) -> None:
-    """Print how many answers were deleted, or would be."""
+    """Print the number of answers that were deleted, or would be."""
     if done:
         out.print(f"{n:,} answers from before {before} deleted; their cost stays in the journal")
     else:
@@ -97,7 +97,7 @@ def pruned(n: int, before: str, *, done: bool) -> None:
 
 
 def marked_for_retry(n: int) -> None:
-    """Print how many failed calls will be made again."""
+    """Print the number of failed calls that will be made again."""
     out.print(f"{n:,} failed calls marked for retry; `dvc repro -f llm_select` makes them again")
 
 

@@ -1,7 +1,7 @@
 """Run a flow in a process session of its own, and end all of it within seconds when asked.
 
 Prefect's ephemeral server shares its flow's process group. A terminal's Ctrl-C would reach the
-server first, and the flow would then retry against a server that is gone until it is killed.
+server first, and the flow would then call a dead server again and again until it is killed.
 """
 
 import os
@@ -31,8 +31,8 @@ QUIET = {
 def supervise(command: Sequence[str], defaults: Mapping[str, str] = QUIET) -> int:
     """Run `command` until it ends or a signal arrives; return its exit status, or 130.
 
-    SIGINT and SIGTERM become one SIGINT to the command. Processes of its session that are left 3.5
-    s later, or after it ends by itself, are killed.
+    SIGINT and SIGTERM become one SIGINT to the command. Whatever is left of its session
+    `STOP_WITHIN_S` later, or after it ends by itself, is killed.
     """
     process = subprocess.Popen(command, env=defaults | os.environ, start_new_session=True)
     stopped = False

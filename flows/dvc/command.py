@@ -1,4 +1,4 @@
-"""DVC as a child process: its command, its environment, and what it reports in JSON."""
+"""DVC as a child process: its command, environment and output."""
 
 import json
 import os
@@ -23,10 +23,10 @@ def environment() -> dict[str, str]:
 
 
 def status(workspace: Path) -> dict[str, list[Any]]:
-    """Return what changed for each stage that is not up to date, as `dvc status --json` says.
+    """Return the changes of each stage that is not up to date, as `dvc status --json` lists them.
 
     Raises:
-        GraphError: DVC failed; its own words are in the message.
+        GraphError: DVC failed; the message has its output.
     """
     changes: dict[str, list[Any]] = json.loads(_output(workspace, "status", "--json"))
     return changes
@@ -36,7 +36,7 @@ def cache_dir(workspace: Path) -> Path:
     """Return the folder of DVC's cache.
 
     Raises:
-        GraphError: DVC failed; its own words are in the message.
+        GraphError: DVC failed; the message has its output.
     """
     return workspace / _output(workspace, "cache", "dir").strip()
 

@@ -1,4 +1,4 @@
-"""A step's events while it runs, passed on to Prefect."""
+"""Pass a step's events on to Prefect while it runs."""
 
 from pathlib import Path
 from typing import Any

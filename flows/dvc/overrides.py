@@ -1,4 +1,4 @@
-"""``-S key=value``: an edit of params.yaml that keeps its comments, checked beforehand."""
+"""``-S key=value``: edit params.yaml, keep its comments, and check the result before writing."""
 
 import os
 import subprocess
@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from flows.dvc import command as dvc
@@ -28,7 +27,7 @@ class Change(NamedTuple):
 
 
 def apply(workspace: Path, overrides: Sequence[str]) -> list[Change]:
-    """Set each ``key=value`` in params.yaml, all of them or none, and return what changed.
+    """Set each ``key=value`` in params.yaml, all of them or none, and return the changes.
 
     Without overrides, params.yaml is only checked.
 
@@ -48,7 +47,7 @@ def apply(workspace: Path, overrides: Sequence[str]) -> list[Change]:
 
 
 def checked(workspace: Path, overrides: Sequence[str]) -> tuple[str, list[Change]]:
-    """Return what `edited` returns, after every step has accepted the text.
+    """Return the same as `edited`, after every step has accepted the text.
 
     Raises:
         ParamError: An override is not ``key=value``, or the steps refuse the text.
@@ -62,19 +61,13 @@ def checked(workspace: Path, overrides: Sequence[str]) -> tuple[str, list[Change
 
 
 def preview(workspace: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], list[Change]]:
-    """Return the values of params.yaml with each ``key=value`` set, and what changed.
-
-    The file stays as it is, and no step checks the values.
-
-    Raises:
-        ParamError: An override is not ``key=value``.
-    """
+    """Return the same as `edited`, but the values instead of the text."""
     text, changes = edited(workspace, overrides)
     return YAML(typ="safe").load(text), changes
 
 
 def edited(workspace: Path, overrides: Sequence[str]) -> tuple[str, list[Change]]:
-    """Return the text of params.yaml with each ``key=value`` set, and what changed.
+    """Return the text of params.yaml with each ``key=value`` set, and the changes.
 
     The file stays as it is, and no step checks the values.
 
@@ -92,8 +85,8 @@ def check(workspace: Path, *params: Path) -> None:
     """Let every step check its section of each params file.
 
     Raises:
-        ParamError: A step refuses its section; of several files, the message begins with the
-            name of that file.
+        ParamError: A step refuses its section. If there are several files, the message begins with
+            the name of the refused one.
     """
     done = subprocess.run(
         [sys.executable, "-m", "tasks", *map(str, params)],
@@ -108,11 +101,7 @@ def check(workspace: Path, *params: Path) -> None:
 
 
 def _load(path: Path) -> Any:
-    """Read a params file with its comments.
-
-    Raises:
-        ParamError: It cannot be read, or is not a mapping.
-    """
+    """Read a params file with its comments."""
     try:
         values = _round_trip().load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, YAMLError) as error:
@@ -124,14 +113,13 @@ def _load(path: Path) -> Any:
 
 
 class _Representer(RoundTripRepresenter):
-    """Writes null for None, where ruamel's own writes nothing."""
+    """Writes null for None, for which ruamel's own representer writes nothing."""
 
 
-def _null(representer: RoundTripRepresenter, _none: None) -> ScalarNode:
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
-
-
-_Representer.add_representer(type(None), _null)
+_Representer.add_representer(
+    type(None),
+    lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"),
+)
 
 
 def _round_trip() -> YAML:
@@ -156,9 +144,8 @@ def _set(values: Any, text: str) -> Change | None:
     try:
         new = _round_trip().load(raw) if raw else ""  # so that {a: "b"} stays as it is
     except YAMLError:
-        raise ParamError(
-            f"{raw} is not a YAML value", where=where, fix="Put it in quotes."
-        ) from None
+        what = f"{raw} is not a YAML value"
+        raise ParamError(what, where=where, fix="Put it in quotes.") from None
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):

@@ -1,4 +1,4 @@
-"""What a run would do, and why, in sentences."""
+"""The plan of a run: what each stage would do, and why."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class PlannedStage:
 
     Attributes:
         stage: The stage's name.
-        action: ``run`` if an input of its own changed, ``follow`` if only a stage before it runs
+        action: ``run`` if one of its own inputs changed, ``follow`` if only a stage before it runs
             (if that gives the same outputs, this stage is Cached), ``restore`` if only its outputs
             are missing or changed, ``cached`` otherwise.
-        reasons: Why, one sentence each; empty for ``cached``.
+        reasons: The reasons for the action; empty for ``cached``.
     """
 
     stage: str
@@ -29,35 +29,30 @@ class PlannedStage:
 
 
 def plan(workspace: Path) -> list[PlannedStage]:
-    """Return the plan of the next run, in the order of the run.
+    """Return the plan of the next run, in the order of its stages.
 
-    A stage that would run may still be restored, if DVC has seen the same inputs before.
+    A stage with the action ``run`` may still be restored, if DVC has seen the same inputs before.
     """
     changes, graph = dvc.status(workspace), read_graph(workspace)
     lock = workspace / "dvc.lock"
     locked_stages = load_yaml(lock)["stages"] if lock.exists() else {}
     values = read_params(workspace / PARAMS_FILE)
     made = {out.path for stage in graph.stages for out in stage.outs}
-    steps: dict[str, PlannedStage] = {}
+    planned: dict[str, PlannedStage] = {}
     for stage in graph.stages:
-        behind = [name for name in stage.upstream if steps[name].action in ("run", "follow")]
-        follows = tuple(f"{name} runs before it" for name in behind)
-        if stage.name not in locked_stages:
-            steps[stage.name] = PlannedStage(
-                stage.name, "run", ("it has not run here yet", *follows)
-            )
-            continue
-        locked = locked_stages[stage.name].get("params", {}).get(PARAMS_FILE, {})
-        own, outs = _changes(changes.get(stage.name, []), made, locked, values)
-        if own:
-            steps[stage.name] = PlannedStage(stage.name, "run", (*own, *follows))
-        elif follows:
-            steps[stage.name] = PlannedStage(stage.name, "follow", follows)
+        running = [name for name in stage.upstream if planned[name].action in ("run", "follow")]
+        follows = [f"{name} runs before it" for name in running]
+        if stage.name in locked_stages:
+            locked = locked_stages[stage.name].get("params", {}).get(PARAMS_FILE, {})
+            own, outs = _changes(changes.get(stage.name, []), made, locked, values)
         else:
-            steps[stage.name] = PlannedStage(
-                stage.name, "restore" if outs else "cached", tuple(outs)
-            )
-    return list(steps.values())
+            own, outs = ["it has not run here yet"], []
+        if own or follows:
+            action, reasons = "run" if own else "follow", [*own, *follows]
+        else:
+            action, reasons = "restore" if outs else "cached", outs
+        planned[stage.name] = PlannedStage(stage.name, action, tuple(reasons))
+    return list(planned.values())
 
 
 def _changes(
@@ -66,7 +61,7 @@ def _changes(
     locked: Mapping[str, Any],
     values: Mapping[str, Any],
 ) -> tuple[list[str], list[str]]:
-    """Describe changes of a stage's own inputs (not those that stages make), and of its outputs."""
+    """Describe the changes of inputs that no stage makes, and the changes of outputs."""
     own, outs = [], []
     for change in changes:
         if change == "changed command":
@@ -83,7 +78,7 @@ def _changes(
 
 
 def _differences(key: str, old: Any, new: Any) -> list[str]:
-    """Describe each key at or below `key` whose value has changed, in one sentence."""
+    """Describe each changed key at or below `key`."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         below = [k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k)]
         return [text for k in below for text in _differences(f"{key}.{k}", old.get(k), new.get(k))]

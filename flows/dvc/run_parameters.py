@@ -1,9 +1,9 @@
-"""The parameters of one run: they hold for it alone, in a workspace of its own.
+"""Parameters that apply to one run alone, which works in a workspace of its own.
 
 They never reach the user's params.yaml. Writing them there and restoring the old values would fail
 if the run is killed: the next scheduled run would use them as if the user had set them. So the run
 works like a variant of `selectllm compare`, in a copy of the workspace that shares DVC's cache and
-the state folder. The copy is named after the parameters; a run with the same ones continues there.
+the state folder. The copy is named after the parameters, so a repeated run continues there.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ class OwnWorkspace(NamedTuple):
 
 
 def as_overrides(values: Mapping[str, Any]) -> list[str]:
-    """Return each value as ``key=value``; leave out None."""
+    """Return each value as ``key=value``; omit None."""
     return [
         f"{key}={json.dumps(value, ensure_ascii=False)}"
         for key, value in values.items()
@@ -47,9 +47,9 @@ def own_workspace(user_workspace: Path, sets: Sequence[str]) -> OwnWorkspace:
         sets: Overrides, each as key=value.
 
     Raises:
-        ParamError: An override is not ``key=value``, or the steps refuse the new values; nothing
-            has been made.
-        GraphError: DVC cannot say where its cache is.
+        ParamError: An override is not ``key=value``, or the steps refuse the new values; then no
+            workspace is made.
+        GraphError: DVC failed to report its cache.
     """
     params, changes = overrides.checked(user_workspace, sets)
     folder = user_workspace / STATE_DIR / FOLDER / folder_name(sets)
@@ -58,7 +58,7 @@ def own_workspace(user_workspace: Path, sets: Sequence[str]) -> OwnWorkspace:
 
 
 def folder_name(sets: Sequence[str]) -> str:
-    """Return a name that says what is set; the same overrides in the same order have one name."""
+    """Return a name that shows what is set; the same overrides always have the same name."""
     values = dict(text.split("=", 1) for text in sets)
     words = "-".join(f"{key.rpartition('.')[2]}-{value}" for key, value in values.items())
     readable = re.sub(r"[^\w.]+", "-", words, flags=re.ASCII)[:MAX_WORDS].strip("-")

@@ -1,8 +1,8 @@
 """The variants of params.yaml: compare, and a workspace of its own for each.
 
-A variant never runs in the user's workspace: however it ends, params.yaml and data/ there stay as
-they were. Its own workspace is a copy of what dvc.yaml declares, under .selectllm/compare. It
-shares DVC's cache and the state folder, so that nothing is computed or bought twice.
+A variant never runs in the user's workspace: however it ends, params.yaml and data/ stay as they
+were. Its own workspace, under .selectllm/compare, is a copy of what dvc.yaml declares. It shares
+DVC's cache and the state folder, so that nothing is computed or bought twice.
 """
 
 import json
@@ -31,7 +31,7 @@ LOCK = "dvc.lock"
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to run the graph: its name, the keys it sets, and the text of its params.yaml."""
+    """A way to run the graph: its name, the keys that it sets, and the text of its params.yaml."""
 
     name: str
     changes: Mapping[str, Any]
@@ -39,7 +39,7 @@ class Variant:
 
     @property
     def sets(self) -> str:
-        """What it sets, on one line."""
+        """The keys that it sets, on one line."""
         parts = (f"{key}={_plain(value)}" for key, value in self.changes.items())
         return ", ".join(parts) or "params.yaml as it is"
 
@@ -52,7 +52,7 @@ def read_variants(workspace: Path, shared: Sequence[str]) -> list[Variant]:
         shared: Overrides, each as key=value, that all variants share.
 
     Raises:
-        ParamError: There is none, a name or a key is malformed, or the steps refuse a variant.
+        ParamError: There are no variants, a name or key is malformed, or a step refuses a variant.
     """
     declared = overrides.preview(workspace, shared)[0].get(SECTION)
     if not isinstance(declared, dict) or not declared:
@@ -117,13 +117,13 @@ def make_workspaces(user_workspace: Path, variants: Sequence[Variant]) -> list[P
 def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path) -> Path:
     """Make a workspace with another params.yaml, or update it from the user's.
 
-    It has the same folders above it as the user's, so that relative paths such as ``../x`` work.
+    It has the same parent folders as the user's, so that relative paths such as ``../x`` work.
 
     Args:
         user_workspace: The user's workspace; nothing is written there.
-        folder: Where to make the new workspace and all that its relative paths need.
+        folder: The folder for the new workspace and everything that its relative paths need.
         params: The text of its params.yaml.
-        cache: DVC's cache, which both share.
+        cache: DVC's cache, which both workspaces share.
     """
     workspace = folder / user_workspace.relative_to(user_workspace.anchor)
     (workspace / ".dvc").mkdir(parents=True, exist_ok=True)
@@ -132,9 +132,7 @@ def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path)
             shutil.copy2(user_workspace / name, workspace / name)
     if (user_workspace / LOCK).exists() and not (workspace / LOCK).exists():
         part = workspace / f"{LOCK}.part"  # half a file would stop every later run here
-        shutil.copy2(
-            user_workspace / LOCK, part
-        )  # after `dvc pull`, only the lock says what is cached
+        shutil.copy2(user_workspace / LOCK, part)  # only it says what `dvc pull` brought
         os.replace(part, workspace / LOCK)
     own = f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n"  # Git ignores this folder
     (workspace / ".dvc" / "config.local").write_text(own, encoding="utf-8")
@@ -142,18 +140,18 @@ def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path)
     caches = shutil.ignore_patterns("__pycache__")
     shutil.copytree(user_workspace / "tasks", workspace / "tasks", ignore=caches)
     (workspace / PARAMS_FILE).write_text(params, encoding="utf-8")
-    for path in _named(workspace):
+    for path in _inputs(workspace):
         _link(user_workspace, workspace, folder, path)
     return workspace
 
 
-def _named(workspace: Path) -> list[str]:
+def _inputs(workspace: Path) -> list[str]:
     """Return the paths that the graph reads and does not make, and all texts of params.yaml."""
     graph = read_graph(workspace)
     made = [Path(out.path) for stage in graph.stages for out in stage.outs]
     deps = {dep for stage in graph.stages for dep in stage.deps}
-    named = deps | set(_texts(read_params(workspace / PARAMS_FILE)))
-    return sorted(p for p in named if p and not any(out.is_relative_to(p) for out in made))
+    read = deps | set(_texts(read_params(workspace / PARAMS_FILE)))
+    return sorted(p for p in read if p and not any(out.is_relative_to(p) for out in made))
 
 
 def _link(user_workspace: Path, workspace: Path, folder: Path, path: str) -> None:

@@ -1,4 +1,4 @@
-"""The folder that a run works in: where it is, and one run at a time."""
+"""The folder that a run works in: find it, and lock it for one run at a time."""
 
 import fcntl
 import os
@@ -36,10 +36,10 @@ def find_workspace(start: Path) -> Path:
 
 @contextmanager
 def run_lock(workspace: Path) -> Iterator[int]:
-    """Lock the workspace for one run; gives the lock's file descriptor.
+    """Lock the workspace for one run; yield the lock's file descriptor.
 
-    Children that inherit the descriptor hold the lock too, so that a DVC process which outlives a
-    killed flow still keeps the next run out.
+    Child processes that inherit the descriptor hold the lock, too, so that a DVC process that
+    outlives a killed flow still keeps the next run out.
 
     Raises:
         Busy: Another run holds the lock.

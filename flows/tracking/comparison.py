@@ -1,4 +1,4 @@
-"""Variants side by side: what each selected, what it cost, how good it is, and what they share."""
+"""Variants side by side: their selections, costs and metrics, and the overlap of selections."""
 
 import csv
 import hashlib
@@ -17,7 +17,7 @@ from tasks.lib.documents.usage import Usage
 
 
 class VariantState(StrEnum):
-    """How the run of a variant ended; partial: the money cap cut the selection short."""
+    """How the run of a variant ended; ``partial`` if the money cap cut the selection short."""
 
     FAILED = "failed"
     PARTIAL = "partial"
@@ -30,12 +30,12 @@ class Outcome:
 
     Attributes:
         failure: Why it failed; empty if it did not.
-        hashes: Path and DVC hash of its outputs.
+        hashes: The DVC hashes of its outputs, by path.
         usage: None after a failure.
         metrics: The leading metrics by name; empty after a failure.
         ids: The ids of the selected records.
-        n_stages: How many stages the graph has.
-        n_ran: How many of them ran; the others were Cached.
+        n_stages: The number of stages of the graph.
+        n_ran: The number of stages that ran; the others were Cached.
     """
 
     variant: Variant
@@ -61,7 +61,7 @@ class Outcome:
         return VariantState.PARTIAL if is_partial else VariantState.DONE
 
     def used(self, name: str) -> Any:
-        """Return a field of its usage; None without usage."""
+        """Return a field of `usage`; None after a failure."""
         return getattr(self.usage, name, None)
 
 
@@ -72,17 +72,17 @@ def fingerprint(outcomes: Sequence[Outcome]) -> str:
 
 
 def overlap(outcomes: Sequence[Outcome]) -> list[list[float]]:
-    """Return the Jaccard similarity of each two selections, in the order of the outcomes."""
+    """Return the Jaccard similarity of every two selections, in the order of the outcomes."""
     return [[jaccard(a.ids, b.ids) for b in outcomes] for a in outcomes]
 
 
 def measured(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the names of the leading metrics that any of the outcomes has, in their order."""
+    """Return the names of the leading metrics that any outcome has, in the order of LEADING."""
     return [name for name in LEADING if any(name in o.metrics for o in outcomes)]
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Return a row for each variant: what it sets, how it ended, its cost, and its metrics."""
+    """Return a row for each variant: its keys, state, cost and metrics."""
     names = measured(outcomes)
     return [
         {
@@ -106,10 +106,10 @@ def _cells(name: str, outcome: Outcome) -> dict[str, float | None]:
 
 
 def best(outcomes: Sequence[Outcome], name: str) -> float | None:
-    """Return the best value that any variant has of a metric.
+    """Return the best value of a metric among the variants.
 
-    None if fewer than two have it, it has no better direction, or the selections differ in size: a
-    larger one always covers better.
+    None if fewer than two variants have it, if neither direction is better, or if the selections
+    differ in size, since a larger one always covers better.
     """
     having = [outcome for outcome in outcomes if name in outcome.metrics]
     if len(having) < 2 or len({outcome.used("selected") for outcome in having}) > 1:
@@ -131,7 +131,7 @@ def as_csv(table: Sequence[Mapping[str, Any]]) -> str:
 
 
 def overlap_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Return the overlap as rows: a variant, and a column for each variant."""
+    """Return the overlap as a row for each variant, with a column for each variant."""
     names = [outcome.name for outcome in outcomes]
     return [
         {"variant": name, **{n: round(cell, 4) for n, cell in zip(names, cells, strict=True)}}

@@ -1,4 +1,4 @@
-"""A comparison becomes an MLflow run, and each of its variants a run below it."""
+"""Log a comparison as an MLflow run, and each of its variants as a run below it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,11 +22,11 @@ Ends = Sequence[tuple[Run, Mapping[str, Done]]]
 
 
 def log_comparison(workspace: Path, outcomes: Sequence[Outcome], ends: Ends) -> str:
-    """Write the runs, unless this very comparison has been written.
+    """Log the runs, unless this very comparison is already in the store.
 
     Returns:
-        The address of the comparison on MLflow's page, without the server; empty if the store
-        could not be written.
+        The address of the comparison in MLflow, without the server; empty if the store cannot be
+        written.
     """
     fingerprint = comparison.fingerprint(outcomes)
     address: list[str] = []
@@ -65,7 +65,7 @@ def _write(store: Store, outcomes: Sequence[Outcome], ends: Ends, fingerprint: s
 
 
 def _link(store: Store, children: Sequence[str]) -> str:
-    """Return a Markdown link to MLflow's page with the variants side by side."""
+    """Return a Markdown link to the MLflow page that shows the variants side by side."""
     runs, experiments = (quote(json.dumps(ids)) for ids in (children, [store.experiment_id]))
     return f"[variants side by side](#/compare-runs?runs={runs}&experiments={experiments})"
 
@@ -83,7 +83,7 @@ def _write_variant(
 
 
 def _metrics(table: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
-    """Return the numbers of the table as ``metric/variant``, so that a metric is one group."""
+    """Return the numbers of the table as ``metric/variant``, so that MLflow groups by metric."""
     return [
         (f"{key}/{row['variant']}", float(value))
         for row in table
@@ -93,6 +93,6 @@ def _metrics(table: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
 
 
 def _overlaps(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Return the overlap of each two variants, once."""
+    """Return the overlap of every two variants, once."""
     pairs = combinations(outcomes, 2)
     return {f"overlap/{a.name} {b.name}": jaccard(a.ids, b.ids) for a, b in pairs}

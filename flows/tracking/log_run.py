@@ -1,4 +1,4 @@
-"""One run of the graph becomes one MLflow run: its inputs, its outputs, and their code."""
+"""Log a run of the graph as an MLflow run: its parameters, its outputs, and its code."""
 
 import json
 import subprocess
@@ -19,12 +19,11 @@ from tasks.lib.core.stage import STATE_DIR
 from tasks.lib.documents.metrics import Metrics
 
 MAX_PARAM_CHARS = 500
-NOTE = "mlflow.note.content"  # its page shows it as the run's description
-PAGE = "report"  # dvc.yaml's type of a page to look at
+NOTE = "mlflow.note.content"  # MLflow shows it as the run's description
 
 
 def log_run(graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
-    """Write the MLflow run; if the store cannot be written, log a warning."""
+    """Log the run to MLflow; if the store cannot be written, log a warning."""
 
     def work(store: Store) -> None:
         with store.run(flow_run.name, took_s(done)):
@@ -34,12 +33,12 @@ def log_run(graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
 
 
 def took_s(done: Mapping[str, Done]) -> float:
-    """Return how long the stages took together."""
+    """Return the total seconds of the stages."""
     return sum(end.seconds for end in done.values())
 
 
 def log(mlflow: Any, graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
-    """Log a run of ours to the open MLflow run; one that failed has no results."""
+    """Log a run of the graph to the open MLflow run; a failed run has no results."""
     hashes = output_hashes(run.workspace)
     mlflow.set_tags(_tags(run, done) | {f"dvc.{path}": md5 for path, md5 in hashes.items()})
     sections = read_params(run.workspace / PARAMS_FILE)
@@ -55,12 +54,12 @@ def log(mlflow: Any, graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
 
 
 def _log_results(mlflow: Any, graph: Graph, workspace: Path, hashes: Mapping[str, str]) -> None:
-    """Log metrics and files of JSON outputs, pages, and tables that dvc.yaml calls datasets."""
+    """Log JSON outputs and their metrics, the report, the parameters, and pool and selection."""
     for stage in graph.stages:
         for out in stage.outs:
             if out.path.endswith(".json"):
                 mlflow.log_metrics(dict(_metrics(workspace, stage.name, out)))
-            if out.path.endswith(".json") or out.type == PAGE:
+            if out.path.endswith(".json") or out.type == "report":
                 mlflow.log_artifact(workspace / out.path, stage.name)
     mlflow.log_artifact(workspace / PARAMS_FILE)
     mlflow.log_artifact(workspace / "dvc.lock")
@@ -74,7 +73,7 @@ def _log_results(mlflow: Any, graph: Graph, workspace: Path, hashes: Mapping[str
 
 
 def _metrics(workspace: Path, stage: str, out: Out) -> Iterator[tuple[str, float]]:
-    """Yield the numbers of a JSON output with dotted names; of metrics.json, only ours."""
+    """Yield the numbers of a JSON output with dotted names; of metrics.json, only our method's."""
     path = workspace / out.path
     if out.type == "metrics":
         yield from of_selection(Metrics.read(path))
@@ -85,7 +84,7 @@ def _metrics(workspace: Path, stage: str, out: Out) -> Iterator[tuple[str, float
 
 
 def _dataset(mlflow: Any, workspace: Path, out: Out, hashes: Mapping[str, str]) -> Any:
-    """Return a table of ours as an MLflow dataset, with the digest that DVC has for it."""
+    """Return one of our tables as an MLflow dataset, with DVC's hash as its digest."""
     import pandas as pd  # noqa: PLC0415  comes with mlflow
 
     frame = pd.read_parquet(workspace / out.path)
@@ -112,7 +111,7 @@ def _git(workspace: Path, *arguments: str) -> str:
 
 
 def output_hashes(workspace: Path) -> dict[str, str]:
-    """Return path and DVC hash of every output in dvc.lock."""
+    """Return the DVC hash of every output in dvc.lock, by path."""
     lock = workspace / "dvc.lock"
     stages = load_yaml(lock)["stages"].values() if lock.exists() else ()
     return {out["path"]: out["md5"] for entry in stages for out in entry.get("outs", [])}

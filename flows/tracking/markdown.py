@@ -1,4 +1,4 @@
-"""The texts on Prefect's and MLflow's pages: the funnel of a run, variants side by side."""
+"""Texts for Prefect and MLflow: the summary of a run, and variants side by side."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,19 +36,14 @@ def run_summary(graph: Graph, workspace: Path) -> str:
 
 
 def parameters(graph: Graph, workspace: Path, changes: Sequence[Change]) -> str:
-    """Return what a run's parameters change for it alone, and where its results are."""
-    changed = [(change.key, change.new, change.old) for change in changes]
-    parts = [
-        table(["for this run alone", "value", "in params.yaml"], changed)
-        if changed
-        else "The parameters have the values of params.yaml.",
-        "This run works in a copy of the workspace; params.yaml stays as it is.",
-        table(
-            ["result", "path"],
-            [(what, f"`{path}`") for what, path in console.results(graph, workspace)],
-        ),
-    ]
-    return "\n\n".join(parts)
+    """Return the changes that a run's parameters make, and where its results are."""
+    changed = "The parameters have the values of params.yaml."
+    if changes:
+        rows = [(change.key, change.new, change.old) for change in changes]
+        changed = table(["for this run alone", "value", "in params.yaml"], rows)
+    copy = "This run works in a copy of the workspace; params.yaml stays as it is."
+    paths = [(what, f"`{path}`") for what, path in console.results(graph, workspace)]
+    return "\n\n".join([changed, copy, table(["result", "path"], paths)])
 
 
 def comparison(outcomes: Sequence[Outcome]) -> str:

@@ -1,4 +1,4 @@
-"""The metrics of a selection to judge it by first, compared with random selections."""
+"""The leading metrics of a selection, compared with random selections."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,8 +12,9 @@ class LeadingMetric(NamedTuple):
 
     Attributes:
         random: None if there are no random selections of that size.
-        p_random: The share of them that are as good; None if no direction is better.
-        is_lower_better: The better direction; None if there is none.
+        p_random: The share of random selections that are as good; None if neither direction is
+            better.
+        is_lower_better: None if neither direction is better.
     """
 
     value: float
@@ -28,7 +29,7 @@ class LeadingMetric(NamedTuple):
 
 
 def leading(metrics: Metrics | None) -> dict[str, LeadingMetric]:
-    """Return the metrics of our selection to judge it by first, if they exist, in order."""
+    """Return the leading metrics that our selection has, in the order of LEADING."""
     if metrics is None or OURS not in metrics.methods:
         return {}
     ours, chance = metrics.methods[OURS].space(SPACE), metrics.chance_for(OURS)
@@ -46,7 +47,7 @@ def leading(metrics: Metrics | None) -> dict[str, LeadingMetric]:
 
 
 def of_selection(metrics: Metrics) -> Iterator[tuple[str, float]]:
-    """Yield every metric of our selection as ``group/metric``, and p-values of those of `SPACE`."""
+    """Yield every metric of our selection as ``group/metric``, and the p-values in `SPACE`."""
     ours = metrics.methods.get(OURS)
     if ours is None:
         return

@@ -1,4 +1,4 @@
-"""MLflow's store: where it is, and a way to write there that leaves nothing half-written."""
+"""MLflow's store: where it is, and how to write there without leaving half a run."""
 
 import getpass
 import importlib
@@ -23,7 +23,7 @@ OWN_TABLES = {"experiments", "runs", "alembic_version"}
 
 
 class Store:
-    """MLflow, ready to log our runs.
+    """MLflow, ready to log runs.
 
     Attributes:
         mlflow: The module.
@@ -50,11 +50,11 @@ class Store:
 
     @contextmanager
     def run(self, name: str | None, took_s: float = 0.0) -> Iterator[str]:
-        """Open a run, below the one that is open if there is one; gives its id.
+        """Open a run, as a child of the open one if there is one; yield its id.
 
         Args:
-            name: Its name; None: MLflow invents one.
-            took_s: How long ago it began, since it is written afterwards.
+            name: The run's name; with None, MLflow makes one up.
+            took_s: How many seconds ago the run began, since it is logged afterwards.
         """
         parent = self.mlflow.active_run()
         tags = {"mlflow.user": getpass.getuser()}
@@ -68,27 +68,27 @@ class Store:
             yield run.info.run_id
 
     def roll_back(self) -> None:
-        """Delete the runs that were begun here, if the store allows it."""
+        """Delete the runs that were opened here, if the store allows it."""
         for run_id in self._begun:
             with suppress(Exception):
                 self.mlflow.delete_run(run_id)
 
 
 def warm_up() -> None:
-    """Import MLflow during the first stages: it takes seconds, and they leave a core idle."""
+    """Import MLflow in a thread: it takes seconds, and the first stages leave a core idle."""
     threading.Thread(target=importlib.import_module, args=("mlflow",), daemon=True).start()
 
 
 def tracking_uri(workspace: Path) -> str:
-    """Return where runs are logged: MLFLOW_TRACKING_URI, or the database `mlflow ui` opens here."""
+    """Return where runs are logged: MLFLOW_TRACKING_URI, or the database of `mlflow ui` here."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace / 'mlflow.db'}"
 
 
 def write(workspace: Path, work: Callable[[Store], None]) -> None:
-    """Let `work` write runs; if that fails, log a warning. The selection is not affected."""
+    """Let `work` write runs; if that fails, log a warning."""
     fault = attempt(workspace, work)
     if fault:
-        from prefect import get_run_logger  # noqa: PLC0415  4 s, and `doctor` has no use for it
+        from prefect import get_run_logger  # noqa: PLC0415  4 s, and `doctor` does not need it
 
         get_run_logger().warning(
             "This run is not in MLflow: %s\nThe selection is complete; run `selectllm doctor`.",
@@ -97,11 +97,11 @@ def write(workspace: Path, work: Callable[[Store], None]) -> None:
 
 
 def attempt(workspace: Path, work: Callable[[Store], None]) -> str:
-    """Let `work` write runs, all of them or none; return why it failed, or an empty text."""
+    """Let `work` write runs, all of them or none; return why it failed, empty if it did not."""
     store = None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # from_pandas warns about sources and integer columns
+            warnings.simplefilter("ignore")  # from_pandas warns of sources and integer columns
             store = Store(workspace)
             work(store)
     except BaseException as error:
@@ -109,7 +109,9 @@ def attempt(workspace: Path, work: Callable[[Store], None]) -> str:
             store.roll_back()
         if not isinstance(error, Exception):  # Ctrl-C
             raise
-        return str(error).partition("\n[SQL:")[0]  # after it SQLAlchemy repeats all parameters
+        return str(error).partition("\n[SQL:")[
+            0
+        ]  # SQLAlchemy adds the statement and all parameters
     return ""
 
 
@@ -118,7 +120,7 @@ def database_fault(path: Path, tables: set[str] | None = None) -> str:
 
     Args:
         path: The file.
-        tables: Tables that it must have if it has any; None: no condition.
+        tables: Tables that it must have if it has any tables.
     """
     if not path.exists():
         return ""

@@ -1,45 +1,46 @@
-"""Files, parameters and answers that are no longer those a selection rests on."""
+"""Files, parameters and answers that have changed since a selection was made."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.audit.dvc_lock import LOCK_FILE, Lock, Locked, dvc_md5, restored
+from tasks.audit.dvc_lock import LOCK_FILE, Lock, LockedFile, dvc_md5, how_to_restore
 from tasks.lib.core.errors import DataError
-from tasks.lib.core.params import PARAMS_FILE, read_params
+from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
 from tasks.lib.documents.receipt import Receipt
 from tasks.lib.journal.reader import JournalReader
 
 STAGE = "llm_select"
 N_NAMED = 3  # answers in a message
+COPY_JOURNAL = "Copy the journal from where the selection was made."
 
 
 class Difference(NamedTuple):
-    """Something that has changed."""
+    """A change since the selection was made."""
 
     file: str
     what: str
     fix: str
 
     @classmethod
-    def of(cls, error: DataError) -> "Difference":
-        """Return what an error says about a file."""
+    def of(cls, error: DataError) -> Self:
+        """Make a difference of an error about a file."""
         return cls(error.where, error.what, error.fix)
 
 
 def changed_files(lock: Lock) -> Iterator[Difference]:
-    """Yield the files whose bytes are not those in dvc.lock, each once.
+    """Yield each file whose bytes differ from its hash in dvc.lock, once.
 
-    The inputs and outputs of the selection have to exist; files of other stages are checked if
+    The inputs and outputs of the selection must exist; files of other stages are checked only if
     they exist.
     """
     hashes: dict[str, str | None] = {}
     reported: set[str] = set()
-    for file in lock.files():
+    for file in lock.files:
         if file.is_code or file.path in reported:
             continue
         if file.path not in hashes:
@@ -48,13 +49,13 @@ def changed_files(lock: Lock) -> Iterator[Difference]:
         md5 = hashes[file.path]
         if md5 is None and file.stage == STAGE:
             reported.add(file.path)
-            yield Difference(file.path, "it is missing", restored(file.path))
+            yield Difference(file.path, "it is missing", how_to_restore(file.path))
         if md5 not in (None, file.md5):
             reported.add(file.path)
-            yield Difference(file.path, _other(file, str(md5)), restored(file.path))
+            yield Difference(file.path, _changed(file, str(md5)), how_to_restore(file.path))
 
 
-def _other(file: Locked, md5: str) -> str:
+def _changed(file: LockedFile, md5: str) -> str:
     verb = "wrote" if file.is_out else "read"
     return f"not the bytes that {file.stage} {verb}: md5 {md5}, in {LOCK_FILE} {file.md5}"
 
@@ -63,9 +64,7 @@ def changed_params(lock: Lock) -> Iterator[Difference]:
     """Yield the parameters of the selection that have another value in params.yaml now."""
     values = read_params(lock.root / PARAMS_FILE)
     for key, value in lock.params(STAGE).items():
-        now: Any = values
-        for part in key.split("."):
-            now = now.get(part) if isinstance(now, Mapping) else None
+        now = lookup(values, key)
         if now != value:
             what = f"{key} is {now!r}, and the selection was made with {value!r}"
             fix = "Set it back, or select again with `selectllm run`."
@@ -73,16 +72,16 @@ def changed_params(lock: Lock) -> Iterator[Difference]:
 
 
 def changed_code(lock: Lock) -> list[str]:
-    """Return the modules of the selection, and folders of them, that have changed since."""
+    """Return the changed modules of the selection, and folders of modules."""
     return [
         file.path
-        for file in lock.files()
+        for file in lock.files
         if file.stage == STAGE and file.is_code and dvc_md5(lock.root / file.path) != file.md5
     ]
 
 
 def changed_answers(receipts: Iterable[Receipt], journal: JournalReader) -> Iterator[Difference]:
-    """Yield what is wrong with the answers that the receipts name: missing, or not the same.
+    """Yield what is wrong with the answers that the receipts name: missing or changed.
 
     Raises:
         DataError: The journal cannot be used.
@@ -100,14 +99,14 @@ def changed_answers(receipts: Iterable[Receipt], journal: JournalReader) -> Iter
                     missing.append(name)
                 elif answer.digest != used.digest:
                     changed.append(name)
-    where, fix = str(journal.path), "Copy the journal from where the selection was made."
+    where = str(journal.path)
     if missing and len(missing) == len(keys):
         what = f"it has none of the {len(keys):,} answers: it belongs to other selections"
-        yield Difference(where, what, fix)
+        yield Difference(where, what, COPY_JOURNAL)
     elif missing:
-        yield Difference(where, f"answers are missing: {_first(missing)}", fix)
+        yield Difference(where, f"answers are missing: {_first(missing)}", COPY_JOURNAL)
     if changed:
-        yield Difference(where, f"answers were changed: {_first(changed)}", fix)
+        yield Difference(where, f"answers were changed: {_first(changed)}", COPY_JOURNAL)
 
 
 def _first(names: list[str]) -> str:
@@ -116,7 +115,7 @@ def _first(names: list[str]) -> str:
 
 
 def first_difference(ours: Path, rebuilt: Path) -> str:
-    """Return where two files begin to differ; empty if their content is the same."""
+    """Return where two files first differ; empty if their content is the same."""
     was, now = ours.read_bytes(), rebuilt.read_bytes()
     if was == now:
         return ""

@@ -1,4 +1,4 @@
-"""dvc.lock: the bytes that each stage read and wrote when it last ran, here or elsewhere."""
+"""dvc.lock: hashes of the files that each stage read and wrote when it last ran."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,36 +18,39 @@ from tasks.lib.core.tables import read_table
 LOCK_FILE = "dvc.lock"
 
 
-class Locked(NamedTuple):
+class LockedFile(NamedTuple):
     """A file or folder that a stage read or wrote."""
 
     stage: str
-    path: str  # as in dvc.lock, so relative to it for a path below it
+    path: str  # as in dvc.lock: relative, unless it is outside the workspace
     md5: str
     is_out: bool
 
     @property
     def is_code(self) -> bool:
-        """Whether it is one of our modules, or a folder of them."""
+        """Whether this is one of our modules, or a folder of modules."""
         return not self.is_out and (self.path.endswith(".py") or self.md5.endswith(".dir"))
 
 
 class Lock:
     """The dvc.lock of a workspace.
 
-    Args:
+    Attributes:
         root: The workspace.
-
-    Raises:
-        DataError: It does not exist, or is not as DVC writes it.
+        files: Every file and folder of every stage, in the order of the stages.
     """
 
     def __init__(self, root: Path) -> None:
+        """Read dvc.lock.
+
+        Raises:
+            DataError: It does not exist, or is not as DVC writes it.
+        """
         self.root, self._path = root, root / LOCK_FILE
         try:
             text = self._path.read_text(encoding="utf-8")
             self._stages: dict[str, Any] = YAML(typ="safe").load(text)["stages"]
-            self._files = list(self._read())
+            self.files = list(self._read())
         except FileNotFoundError:
             raise DataError(
                 "nothing was selected here yet", where=str(self._path), fix="Run `selectllm run`."
@@ -59,60 +62,51 @@ class Lock:
                 fix=f"Restore it: `git checkout {LOCK_FILE}`.",
             ) from None
 
-    def files(self) -> Iterator[Locked]:
-        """Yield every file and folder of every stage, in the order of the stages."""
-        yield from self._files
-
     def out(self, tail: str, *, must_exist: bool = True) -> Path:
         """Return the path of the output that ends with `tail`, such as ``ingest/pool.parquet``.
 
         Raises:
-            DataError: No stage that has run wrote it, or it is missing.
+            DataError: No stage has written it yet, or it is missing.
         """
-        wanted = PurePosixPath(tail).parts
-        found = [
-            file.path
-            for file in self._files
-            if file.is_out and PurePosixPath(file.path).parts[-len(wanted) :] == wanted
-        ]
-        if not found:
+        end = PurePosixPath(tail).parts
+        outs = (file.path for file in self.files if file.is_out)
+        name = next((out for out in outs if PurePosixPath(out).parts[-len(end) :] == end), None)
+        if name is None:
             raise DataError(
                 f"no run has made {tail} yet", where=str(self._path), fix="Run `selectllm run`."
             )
-        path = self.root / found[0]
+        path = self.root / name
         if must_exist and not path.exists():
-            raise DataError("it is missing", where=found[0], fix=restored(found[0]))
+            raise DataError("it is missing", where=name, fix=how_to_restore(name))
         return path
 
-    def rows(self, tail: str, schema: pa.Schema, **wanted: Any) -> list[dict[str, Any]]:
+    def rows(self, tail: str, schema: pa.Schema, **values: Any) -> list[dict[str, Any]]:
         """Return the rows of an output that have these values in these columns.
 
         Raises:
             DataError: It is missing, or its columns are not those of `schema`.
         """
         table = read_table(self.out(tail), schema)
-        for name, value in wanted.items():
+        for name, value in values.items():
             table = table.filter(pc.equal(table[name], pa.scalar(value, schema.field(name).type)))
         return table.to_pylist()
 
     def params(self, stage: str) -> Mapping[str, Any]:
         """Return the parameters with which a stage ran, by dotted key; empty if it never did."""
-        params: Mapping[str, Any] = (
-            self._stages.get(stage, {}).get("params", {}).get(PARAMS_FILE, {})
-        )
-        return params
+        files: Mapping[str, Mapping[str, Any]] = self._stages.get(stage, {}).get("params", {})
+        return files.get(PARAMS_FILE, {})
 
-    def _read(self) -> Iterator[Locked]:
+    def _read(self) -> Iterator[LockedFile]:
         for name, stage in self._stages.items():
             for kind in ("deps", "outs"):
                 for entry in stage.get(kind, []):
-                    yield Locked(name, entry["path"], entry["md5"], is_out=kind == "outs")
+                    yield LockedFile(name, entry["path"], entry["md5"], is_out=kind == "outs")
 
 
 def dvc_md5(path: Path) -> str:
     """Return the hash that DVC gives a file or a folder, without Python's caches in it.
 
-    Source: Tree in dvc-data: the md5 of a JSON list of files and their hashes, in order.
+    As in dvc-data's Tree, a folder's hash is the md5 of a JSON list of its files and their hashes.
     """
     if path.is_dir():
         files = sorted(
@@ -128,6 +122,6 @@ def dvc_md5(path: Path) -> str:
         return file_digest(file, "md5").hexdigest()
 
 
-def restored(path: str) -> str:
-    """Return how to restore an output."""
+def how_to_restore(path: str) -> str:
+    """Say how to restore an output."""
     return f"`dvc checkout -f {path}` brings it back from DVC's cache, `dvc pull` from its remote."

@@ -1,4 +1,4 @@
-"""The story of one record, from its line in the source to the selection or to where it ended."""
+"""The story of one record, from its line in the source to its selection or its end."""
 
 import json
 from contextlib import closing
@@ -19,11 +19,11 @@ from tasks.lib.journal.reader import JournalReader
 
 
 class Fate(StrEnum):
-    """What became of a row of the source."""
+    """What happened to a row of the source."""
 
     SELECTED = "selected"
     REJECTED = "rejected"
-    """It was shown, and others were picked."""
+    """It was in a prompt, and others were picked."""
     UNDECIDED = "undecided"
     """No prompt with it was judged, since the selection is partial."""
     DUPLICATE = "duplicate"
@@ -31,13 +31,13 @@ class Fate(StrEnum):
 
 
 def explain(root: Path, name: str) -> dict[str, Any]:
-    """Return the story of what `name` names, ready for JSON; asks nobody and writes nothing.
+    """Return the story of a row or record, ready for JSON; asks no model and writes nothing.
 
-    ``fate`` is one of `Fate`. For a row that never became a record, ``dropped`` has line, reason
-    and detail. Otherwise ``record`` is the record, ``duplicate_of`` the one that it repeats,
-    ``duplicates`` those that repeat it, ``rounds`` its prompts with all their candidates, and
-    ``receipt`` what its selection rests on, with its place in the selection and the texts of the
-    answers if the journal has them.
+    ``fate`` is one of `Fate`. For a row that never became a record, ``dropped`` has its line,
+    reason and detail. For a record, ``record`` has its fields, ``duplicate_of`` the record that it
+    duplicates, ``duplicates`` the records that duplicate it, ``rounds`` its prompts with all their
+    candidates, and ``receipt`` its receipt, with its place in the selection and the texts of the
+    answers that the journal has.
 
     Args:
         root: The workspace.
@@ -51,14 +51,14 @@ def explain(root: Path, name: str) -> dict[str, Any]:
     named = find(lock, name)
     if named.id is None:
         return {"fate": Fate.DROPPED.value, "dropped": named.dropped}
-    repeats = _repeats(lock, named.id)
+    duplicates = _duplicates(lock, named.id)
     story: dict[str, Any] = {
         "id": named.id,
         "fate": Fate.DUPLICATE.value,
         "record": _record(lock, named.id),
-        **repeats,
+        **duplicates,
     }
-    if not repeats["duplicate_of"]:
+    if not duplicates["duplicate_of"]:
         budget = Usage.read(lock.out("llm_select/usage.json")).budget
         story["rounds"] = Tournament.read(lock, budget).rounds_of(named.id)
         story["receipt"] = _receipt(lock, named.id)
@@ -67,12 +67,13 @@ def explain(root: Path, name: str) -> dict[str, Any]:
 
 
 def _record(lock: Lock, record_id: str) -> dict[str, Any]:
-    """Return a record as the pool has it, with its further columns in ``extra``."""
+    """Return a record of the pool, with its other columns in ``extra``."""
     (row,) = lock.rows("ingest/pool.parquet", POOL, id=record_id)
     return row | {"extra": json.loads(row["extra"])}
 
 
-def _repeats(lock: Lock, record_id: str) -> dict[str, Any]:
+def _duplicates(lock: Lock, record_id: str) -> dict[str, Any]:
+    """Return the record that this one duplicates, if any, and those that duplicate it."""
     of = lock.rows("dedupe/dropped.parquet", DEDUPE_DROPPED, id=record_id)
     by = lock.rows("dedupe/dropped.parquet", DEDUPE_DROPPED, of_id=record_id)
     duplicate_of = None
@@ -93,7 +94,7 @@ def _repeats(lock: Lock, record_id: str) -> dict[str, Any]:
 
 
 def _receipt(lock: Lock, record_id: str) -> dict[str, Any] | None:
-    """Return its receipt with its place and the texts of its answers; None if it has none."""
+    """Return a record's receipt, with its place and the texts of its answers; None without one."""
     with lock.out("llm_select/receipt.jsonl").open(encoding="utf-8") as lines:
         for place, line in enumerate(lines, 1):
             if f'"id": "{record_id}"' in line:
@@ -107,7 +108,7 @@ def _with_texts(root: Path, answers: list[dict[str, Any]]) -> list[dict[str, Any
     try:
         with closing(JournalReader(root / STATE_DIR / JOURNAL)) as journal:
             known = [journal.answer(used["key"]) for used in answers]
-    except DataError:  # `verify` says what is wrong with it
+    except DataError:  # `verify` says what is wrong with the journal
         known = [None] * len(answers)
     return [
         used | {"text": answer.text if answer else None}
@@ -120,7 +121,6 @@ def _fate(story: dict[str, Any]) -> Fate:
         return Fate.SELECTED
     last = [member for prompt in story["rounds"][-1:] for member in prompt["candidates"]]
     ranks = {member["id"]: member["rank"] for member in last}
-    was_beaten = (
-        any(ranks.values()) and not ranks[story["id"]]
-    )  # else its next prompt is not judged yet
+    # A record without a rank was rejected if others in its last prompt have one.
+    was_beaten = any(ranks.values()) and not ranks[story["id"]]
     return Fate.REJECTED if was_beaten else Fate.UNDECIDED

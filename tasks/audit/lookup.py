@@ -1,4 +1,4 @@
-"""The record that a user names by its id, its first digits or its line."""
+"""The record that a user names by its id, the first digits of its id, or its line."""
 
 import re
 from pathlib import Path
@@ -19,14 +19,14 @@ _ID = re.compile(rf"[0-9a-f]{{{MIN_DIGITS},16}}")
 
 
 class Named(NamedTuple):
-    """A record of the pool, or a row that never became one."""
+    """A record of the pool, or a row that ingest dropped."""
 
     id: str | None
     dropped: dict[str, Any] | None = None  # line, reason and detail
 
 
 def find(lock: Lock, name: str) -> Named:
-    """Find what `name` names: a record's id, its first digits, or ``line:N`` of the source.
+    """Find the record or row with this name: an id, its first digits, or ``line:N``.
 
     Raises:
         ParamError: No record has this name, or more than one.
@@ -44,11 +44,10 @@ def _record(pool: Path, name: str) -> str:
         return matches[0]
     if matches and _ID.fullmatch(name):
         what = f"{name!r} is the beginning of {len(matches):,} ids"
-        fix = f"Add digits; the first of them are {', '.join(matches[:N_OFFERED])}."
+        fix = f"Add digits; the first of these ids are {', '.join(matches[:N_OFFERED])}."
     else:
         what = f"{name!r} is not the id of any of {len(ids):,} records"
-        fix = "Take an id from pool.parquet or receipt.jsonl, its first digits, or line:37 for a "
-        fix += "line of the source."
+        fix = "Use an id of pool.parquet or its first digits, or line:37 for a line of the source."
     raise ParamError(what, where="selectllm explain", fix=fix)
 
 

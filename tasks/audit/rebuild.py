@@ -1,8 +1,9 @@
-"""A selection made once more from its journal; nobody is asked and nothing is paid."""
+"""Make a selection again from its journal, without asking or paying for anything."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
+from itertools import compress
 from pathlib import Path
 
 from tasks.lib.core.stage import JOURNAL, Stage
@@ -20,16 +21,15 @@ Place = tuple[int, int]  # round, prompt
 
 
 def rebuild(root: Path, out: Callable[[str], Path], decided: Collection[Place] | None) -> Usage:
-    """Write the outputs of llm_select again to where `out` says, and return their usage.
+    """Make the outputs of llm_select again and return their usage.
 
-    They follow from params.yaml, the pool and the prompts in `root`, and the answers in its
-    journal, by the same code as the first time. A question without an answer in the journal
-    counts as one that no model could be reached for.
+    The same code makes them from params.yaml, the pool and the prompts in `root`, and the answers
+    in its journal. A question without an answer in the journal counts as one that reached no model.
 
     Args:
         root: The workspace.
-        out: Returns the path for the end of an output's declared path.
-        decided: The prompts of a partial selection that got a verdict; None if all did.
+        out: Returns where to write the output whose declared path ends with a text.
+        decided: The prompts of a partial selection that got a verdict; None if all got one.
 
     Raises:
         DataError: A file is not as the step before writes it, or the journal cannot be used.
@@ -48,13 +48,12 @@ def rebuild(root: Path, out: Callable[[str], Path], decided: Collection[Place] |
 
 
 def _only(decided: Collection[Place], judge: AskJudge) -> AskJudge:
-    """Return the judge of a partial selection: it leaves the questions that were left then."""
+    """Return a judge that answers only the decided questions, as in the partial selection."""
 
     async def replay(questions: Iterable[Question]) -> list[Verdict | None]:
         asked = list(questions)
         is_decided = [(question.round, question.prompt) in decided for question in asked]
-        put = [question for question, is_put in zip(asked, is_decided, strict=True) if is_put]
-        verdicts = iter(await judge(put))
-        return [next(verdicts) if is_put else None for is_put in is_decided]
+        verdicts = iter(await judge(compress(asked, is_decided)))
+        return [next(verdicts) if is_known else None for is_known in is_decided]
 
     return replay

@@ -1,4 +1,4 @@
-"""The prompts of every round that a record was in, and what they picked."""
+"""The prompts that a record was in, round by round, and what they picked."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
@@ -35,9 +35,9 @@ class Tournament(NamedTuple):
         return cls(candidates, plan, lock.rows("llm_select/picks.parquet", PICKS))
 
     def rounds_of(self, record_id: str) -> list[dict[str, Any]]:
-        """Return the prompts that a record was in, round by round; none if it was never shown.
+        """Return the prompts that a record was in, round by round; empty if it was in none.
 
-        ``candidates`` are all of the prompt by slot; ``rank`` is None for those not picked.
+        ``candidates`` has all candidates of the prompt by slot; ``rank`` is None if not picked.
         """
         rounds: list[dict[str, Any]] = []
         ids = self.candidates.ids(np.arange(len(self.candidates.rows)))
@@ -51,7 +51,7 @@ class Tournament(NamedTuple):
         return rounds
 
     def _rounds(self, numbers: Mapping[str, int]) -> Iterator[tuple[int, list[Members]]]:
-        """Yield the number and the prompts of every round that was held."""
+        """Yield the number and the prompts of every round."""
         prompts = self.candidates.prompts
         n_rounds = max((row["round"] for row in self.picks), default=1)
         for n_round in range(1, n_rounds + 1):

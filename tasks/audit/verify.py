@@ -1,4 +1,4 @@
-"""Proof that a selection follows from its pool, its prompts and the answers in the journal."""
+"""Prove that a selection follows from its pool, its prompts and the answers in the journal."""
 
 import tempfile
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tasks.audit.differences import (
+    COPY_JOURNAL,
     STAGE,
     Difference,
     changed_answers,
@@ -24,25 +25,23 @@ from tasks.lib.documents.receipt import read_receipts
 from tasks.lib.documents.usage import Usage
 from tasks.lib.journal.reader import JournalReader
 
-FROM_COPY = "Copy the journal from where the selection was made."
-
 
 class Proof(NamedTuple):
     """The result of `verify`; the selection is proven if there are no differences."""
 
     differences: list[Difference]
     n_files: int  # compared with dvc.lock
-    n_selected: int  # 0, as the next two, if a file has changed
+    n_selected: int  # 0 if a file has changed, as is n_answers
     n_answers: int
-    partial: str | None  # why it is only a part of what was asked for
+    partial: str | None  # the parameter that cut the selection short
 
 
 def verify(root: Path) -> Proof:
-    """Return what speaks against the selection in `root`; needs no network and writes nothing.
+    """Check the selection in `root` and return the differences; needs no network, writes nothing.
 
     First every file is compared with its hash in dvc.lock, then each answer that a receipt names
-    with its digest there. Then the selection is rebuilt from the journal by the code that made it,
-    and compared row by row. Each step is only taken if the one before finds no difference.
+    with its digest in the receipt. Then the selection is rebuilt from the journal by the code that
+    made it, and compared row by row. A step runs only if the one before finds no difference.
 
     Raises:
         DataError: Nothing was selected here, or dvc.lock cannot be read.
@@ -50,7 +49,7 @@ def verify(root: Path) -> Proof:
     """
     lock = Lock(root)
     usage_path = lock.out("llm_select/usage.json", must_exist=False)
-    paths = {lock.root / file.path for file in lock.files() if not file.is_code}
+    paths = {lock.root / file.path for file in lock.files if not file.is_code}
     n_files = sum(path.exists() for path in paths)
     differences = [*changed_files(lock), *changed_params(lock)]
     if differences:
@@ -61,7 +60,7 @@ def verify(root: Path) -> Proof:
         return Proof([Difference.of(error)], n_files, 0, 0, None)
     try:
         differences = list(_in_journal(lock, usage))
-    except DataError as error:  # in the journal, since no other file has changed
+    except DataError as error:  # about the journal, since no other file has changed
         differences = [Difference.of(error)]
     return Proof(differences, n_files, usage.selected, usage.calls, usage.partial)
 
@@ -90,9 +89,9 @@ def _in_rebuilt(lock: Lock, usage: Usage, journal: Path) -> Iterator[Difference]
 
         rebuilt = rebuild(lock.root, out, decided)
         if rebuilt.answers_digest != usage.answers_digest:
-            yield Difference(str(journal), _other_answers(rebuilt.calls, usage.calls), FROM_COPY)
+            yield Difference(str(journal), _other_answers(rebuilt.calls, usage.calls), COPY_JOURNAL)
             return
-        for file in lock.files():
+        for file in lock.files:
             if file.stage == STAGE and file.is_out:
                 difference = first_difference(lock.root / file.path, out(file.path))
                 if difference:
@@ -105,11 +104,11 @@ def _other_answers(n_rebuilt: int, n_used: int) -> str:
         return f"answers are missing: rebuilding used {n_rebuilt:,} of {n_used:,}"
     if n_rebuilt > n_used:
         return f"it answers {n_rebuilt:,} questions, and the selection was made from {n_used:,}"
-    return "an answer that led to the selection was changed: of an earlier round or of a check"
+    return "an answer behind the selection was changed: of an earlier round or of a check"
 
 
 def _fix(lock: Lock) -> str:
     code = ", ".join(changed_code(lock))
     if code:
-        return f"Other code made it, since {code} changed: `dvc repro {STAGE}` makes it again."
-    return f"It was changed and so was dvc.lock; `dvc repro -f {STAGE}` makes it again."
+        return f"Other code made it, since {code} changed; `dvc repro {STAGE}` makes it again."
+    return f"It was changed, and so was dvc.lock; `dvc repro -f {STAGE}` makes it again."

@@ -1,1 +1,1 @@
-"""What a run would cost, and what the journal holds, for the command line."""
+"""The cost of a run and the content of the journal, for the command line."""

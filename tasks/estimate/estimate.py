@@ -1,4 +1,4 @@
-"""What a selection would cost at each route, before anything is paid: a price and a time range."""
+"""The price and time of a selection at each route, before anything is paid."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -12,24 +12,24 @@ from tasks.lib.prompts.plan import Round, TournamentPlan, plan_rounds
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
 
-LATENCY_S = (0.5, 10.0)  # of a call to a model that the journal does not know
+LATENCY_S = (0.5, 10.0)  # of a call to a model that the journal has no calls to
 OWN_LATENCY_S = {"offline": (0.001, 0.02), "local": (1.5, 30.0)}
 
 Range = tuple[float, float]
 
 
 class Cost(NamedTuple):
-    """What the work costs at a route."""
+    """The price and time of the work at a route."""
 
     route: str
     model: str
     usd: Range | None  # None if the price is not known
-    problem: str  # why, and what to do
+    problem: str  # why the price is not known, and what to do
     seconds: Range
 
 
 class Estimate(NamedTuple):
-    """The work of a selection and in the paper's geometry, and what it costs by route."""
+    """The work of a selection, its cost by route, and the same in the paper's geometry."""
 
     budget: int
     rounds: list[Round]
@@ -47,18 +47,18 @@ def estimate(
     routes: Sequence[Route],
     latencies_s: Mapping[str, Range],
 ) -> Estimate:
-    """Return what the selection costs at each route, without retries and re-asks.
+    """Return the cost of the selection at each route, without retries; makes no call.
 
-    The most is certain for each call: a token is at least one byte, and an answer may be as long
-    as it is allowed to be. The least is what a tokenizer makes of the texts, minus a margin for
-    other tokenizers. Nothing is called.
+    The upper bound is certain for each call: a token has at least one byte, and an answer has at
+    most its allowed length. The lower bound is a tokenizer's count of the texts, minus a margin
+    for other tokenizers.
 
     Args:
         candidates: The candidates.
-        plan: How many are selected, in which rounds.
-        settings: What is asked.
-        routes: Whom to ask, the one in use first.
-        latencies_s: Seconds that calls took so far, from the quick to the slow, by model.
+        plan: The number to select, and the rounds.
+        settings: The settings of the judge.
+        routes: The routes, the one in use first.
+        latencies_s: By model, the seconds of quick and slow calls so far.
     """
     rounds = plan_rounds(len(candidates.rows), len(candidates.prompts), plan)
     work = work_of(candidates, plan, settings, rounds)
@@ -72,28 +72,27 @@ def estimate(
 
 
 def cost_at(route: Route, work: Workload, concurrency: int, latency_s: Range | None) -> Cost:
-    """Return what work costs at a route.
+    """Return the cost of work at a route.
 
     Args:
-        route: Whom to ask.
-        work: What is asked.
-        concurrency: Calls at a time.
-        latency_s: Seconds that a call takes, from the quick to the slow, where that is known.
+        route: The route.
+        work: The calls and tokens.
+        concurrency: The number of calls at a time.
+        latency_s: The seconds of a quick and of a slow call; None if not known.
     """
     try:
         usd, problem = _usd(route, work), ""
     except ParamError as error:
         usd, problem = None, str(error)
-    return Cost(
-        route.alias, route.model, usd, problem, _seconds(route, work, concurrency, latency_s)
-    )
+    seconds = _seconds(route, work, concurrency, latency_s)
+    return Cost(route.alias, route.model, usd, problem, seconds)
 
 
 def _usd(route: Route, work: Workload) -> Range:
-    """Return the least and the most that the work costs, over the route's deployments.
+    """Return the lowest and the highest price of the work over the route's deployments.
 
     Raises:
-        ParamError: The price of one is not known.
+        ParamError: The price of a deployment is not known.
     """
     litellm = load_litellm()
     prices = [require_price(deployment, litellm, route.where) for deployment in route.deployments]
@@ -105,7 +104,7 @@ def _usd(route: Route, work: Workload) -> Range:
 
 
 def _seconds(route: Route, work: Workload, concurrency: int, latency_s: Range | None) -> Range:
-    """Return the time if all calls are quick and if all are slow, never below what limits allow."""
+    """Return the time if all calls are quick and if all are slow, at least what limits impose."""
     first = route.deployments[0]
     quick_s, slow_s = latency_s or OWN_LATENCY_S.get(first.provider) or LATENCY_S
     at_once = 1 if first.is_local else concurrency
@@ -117,7 +116,7 @@ def _seconds(route: Route, work: Workload, concurrency: int, latency_s: Range | 
 
 
 def _limits(route: Route, work: Workload) -> Iterator[tuple[int, int]]:
-    """Yield the least amount of calls and of tokens, each with how much of it a minute allows."""
+    """Yield the fewest calls and the fewest tokens, each with its limit per minute."""
     n_tokens = work.prompt_tokens[0] + work.completion_tokens[0]
     for name, amount in (("rpm", work.calls[0]), ("tpm", n_tokens)):
         limits = [getattr(deployment, name) for deployment in route.deployments]

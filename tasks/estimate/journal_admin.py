@@ -1,4 +1,4 @@
-"""The content of a journal for its user: answers, what calls cost, pruning and retrying."""
+"""What a user does with a journal: list answers, sum costs, prune and retry."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ MIN_LATENCIES = 10
 
 
 def sums(path: Path) -> list[dict[str, Any]]:
-    """Return a row for each route, model and outcome: calls, tokens, usd, and how many are bounds.
+    """Return calls, tokens, price and number of upper bounds by route, model and outcome.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
@@ -33,7 +33,7 @@ def sums(path: Path) -> list[dict[str, Any]]:
 
 
 def newest(path: Path, limit: int) -> list[dict[str, Any]]:
-    """Return the newest answers, one row each, the newest first.
+    """Return the newest answers, the newest first.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
@@ -45,13 +45,13 @@ def newest(path: Path, limit: int) -> list[dict[str, Any]]:
 
 
 def prune(path: Path, before: str, *, dry_run: bool) -> int:
-    """Forget the answers that were bought before a day; return their number.
+    """Delete the answers that were bought before a day; return their number.
 
-    Their cost stays on the books.
+    Their cost stays in the journal.
 
     Args:
         path: The journal.
-        before: The day, as 2026-01-31; answers of that day stay.
+        before: The day, such as 2026-01-31; answers of that day stay.
         dry_run: Only count.
 
     Raises:
@@ -75,10 +75,10 @@ def prune(path: Path, before: str, *, dry_run: bool) -> int:
 
 
 def retry_failed(path: Path) -> int:
-    """Mark failed calls so that their questions are asked again; return how many calls.
+    """Mark failed calls so that their questions are asked again; return the number of calls.
 
-    For use once the cause is fixed, such as a server's template or context size. What the calls
-    cost stays on the books.
+    Use it once the cause is fixed, such as a server's template or context size. The cost of the
+    calls stays in the journal.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
@@ -94,17 +94,17 @@ def retry_failed(path: Path) -> int:
 def latencies(path: Path) -> dict[str, tuple[float, float]]:
     """Return the 10th and 90th percentile of the seconds that answers took, by model.
 
-    Models with few answers are left out. Without a journal the result is empty.
+    Models with few answers are omitted. Without a journal the result is empty.
     """
     if not path.exists():
         return {}
-    found: dict[str, list[float]] = {}
+    by_model: dict[str, list[float]] = {}
     with _opened(path) as db:
         for model, duration_s in db.execute(_LATENCIES):
-            found.setdefault(model, []).append(duration_s)
+            by_model.setdefault(model, []).append(duration_s)
     return {
         model: (seconds[len(seconds) // 10], seconds[len(seconds) * 9 // 10])
-        for model, seconds in found.items()
+        for model, seconds in by_model.items()
         if len(seconds) >= MIN_LATENCIES
     }
 

@@ -1,4 +1,4 @@
-"""What the ratings of a workspace would cost, before any is paid."""
+"""The cost of a workspace's ratings, before anything is paid."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ RATED = {name.value for name, method in METHODS.items() if method.score is Score
 
 
 class RatingQuote(NamedTuple):
-    """The work of rating, and what it costs at baseline.route."""
+    """The work of rating, and its cost at baseline.route."""
 
     work: Workload
     cost: Cost
@@ -41,13 +41,13 @@ class _RatingSection(RatingParams):
 
 
 def quote_ratings(root: Path, values: Mapping[str, Any]) -> RatingQuote | None:
-    """Return what rating the outputs of the records in `root` costs; None if no method needs it.
+    """Return the cost of rating the outputs of the records in `root`; None if no method needs it.
 
-    Ratings that are in the journal already are counted too. Needs no key and no network.
+    Counts ratings that are already in the journal, too. Needs no key and no network.
 
     Raises:
         ParamError: A parameter is wrong.
-        DataError: The records are missing or not as the steps before write them.
+        DataError: The records are missing or damaged.
     """
     params = load_section(values, "baseline", _RatingSection)
     if not RATED.intersection(params.methods):

@@ -1,4 +1,4 @@
-"""The estimate of the selection that a workspace is set up for."""
+"""The estimate of a workspace's selection."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,15 +24,15 @@ from tasks.llm_select.setup import Setup
 
 
 def quote(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Estimate:
-    """Return what the selection of `values` costs at every route, with the records in `root`.
+    """Return the cost of the selection at every route, for the records in `root`.
 
-    The route in use comes first. Needs no key and no network, and calls nothing.
+    The route in use comes first. Needs no key and no network, and makes no call.
 
     Args:
         root: The workspace.
-        values: The whole of params.yaml.
-        is_grouped: Whether the prompts in `root` are those of `values`. If not, as many prompts
-            of the same sizes are priced. The first round costs the same whichever records meet,
+        values: All of params.yaml.
+        is_grouped: Whether the prompts in `root` are those of `values`. If not, the same number of
+            prompts of the same sizes is priced. The first round costs the same for any grouping,
             apart from rounding; the bounds of later rounds and checks are then approximate.
 
     Raises:
@@ -48,9 +48,9 @@ def quote(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Estimat
 
 
 def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
-    """Return the selection with every record in a prompt, dealt out by the length of its text.
+    """Return a selection whose prompts get the records in turn, by the length of their texts.
 
-    So each prompt holds one of the longest and one of the shortest, which bounds later rounds.
+    So each prompt has one of the longest and one of the shortest texts, which bounds later rounds.
     """
     stage = Stage("cluster", root)
     pool_path = stage.dep("ingest/pool.parquet")

@@ -1,4 +1,4 @@
-"""What a selection asks, at any route: calls and tokens, each the least and the most."""
+"""The fewest and the most calls and tokens that a selection needs, at any route."""
 
 import json
 import os
@@ -24,12 +24,12 @@ from tasks.llm_select.votes import n_useful
 
 PAPER_PROMPTS = 1000  # K, of the paper's experiments
 FEWEST_SHARE = 0.5
-"""How few tokens other tokenizers may make of a text, as a share of OpenAI's better one: Gemma's
-makes 0.67 of them of emoji, and 0.85 to 1.16 of Thai, Chinese, English and code."""
+"""The fewest tokens of any tokenizer, as a share of OpenAI's better one. Measured for Gemma's:
+0.67 for emoji, and 0.85 to 1.16 for Thai, Chinese, English and code."""
 
 
 class Workload(NamedTuple):
-    """What is asked, at any route: each the least and the most."""
+    """Calls and tokens, the fewest and the most of each."""
 
     calls: tuple[int, int]
     prompt_tokens: tuple[int, int]
@@ -42,10 +42,10 @@ def work_of(
     settings: JudgeSettings,
     rounds: Sequence[Round],
 ) -> Workload:
-    """Return the work of all rounds and votes together.
+    """Return the work of all rounds and votes.
 
-    Every prompt of the first round is rendered and counted. Later rounds, whose winners are not
-    known yet, are bounded by the longest and the shortest candidates that could win.
+    Every prompt of the first round is rendered and counted. The winners that meet in later rounds
+    are not known yet; the longest and the shortest candidates that could win bound those rounds.
     """
     prompts = _first_round(candidates, plan, settings, rounds[0])
     n_slots = np.array([len(prompt) for prompt in candidates.prompts])
@@ -70,10 +70,10 @@ def work_of(
 
 
 def paper_work(candidates: Candidates, plan: TournamentPlan, settings: JudgeSettings) -> Workload:
-    """Return the work in the paper's geometry: K = 1000 prompts, or one a pick if that is fewer.
+    """Return the work in the paper's geometry: K = 1000 prompts, or the budget if that is smaller.
 
-    Each prompt shows ceil(M / K) texts in full; if that is more than there are, the first ones of
-    the pool are shown twice. Each prompt is one call, whose own words are about as long as ours.
+    Each prompt shows ceil(M / K) texts in full; where that is more than M in total, the first
+    texts of the pool count twice. Each prompt is one call, with instructions as long as ours.
     """
     n_prompts = min(PAPER_PROMPTS, plan.budget)
     n_slots = -(-len(candidates.rows) // n_prompts)
@@ -92,7 +92,7 @@ def paper_work(candidates: Candidates, plan: TournamentPlan, settings: JudgeSett
 def _votes(
     n_slots: NDArray[np.int64], tokens: NDArray[np.int64], settings: JudgeSettings
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return calls, prompt tokens and answer tokens of prompts of these sizes, fewest and most."""
+    """Return the fewest and most calls, prompt tokens and answer tokens of these prompts."""
     most = np.array([n_useful(int(n), settings.votes) for n in n_slots])
     votes = np.stack([most // 2 + 1, most], axis=1)
     calls = votes.sum(axis=0)
@@ -114,7 +114,7 @@ def _first_round(
 
 
 def _extremes(candidates: Candidates, settings: JudgeSettings) -> tuple[list[int], list[int]]:
-    """Return by prompt the fewest tokens of its lightest text, and the most of its heaviest."""
+    """Return each prompt's fewest tokens of a text, and each prompt's most tokens of a text."""
     lightest, heaviest = [], []
     for members in candidates.prompts:
         texts = _shown(candidates.texts(members), settings)
@@ -149,14 +149,16 @@ def _pair(values: NDArray[np.int64]) -> tuple[int, int]:
 
 
 def fewest_tokens(text: str) -> int:
-    """Return a number of tokens that no tokenizer of today's models goes below, in any language."""
+    """Return a lower bound on a text's tokens for the tokenizers of today's models."""
     counts = (len(encoding.encode(text, disallowed_special=())) for encoding in _encodings())
     return int(FEWEST_SHARE * min(counts))
 
 
 @cache
 def _encodings() -> list[Any]:
-    package = Path(load_litellm().__file__).parent  # it contains both; tiktoken would download them
+    package = Path(
+        load_litellm().__file__
+    ).parent  # it contains the encodings; tiktoken would download them
     os.environ["TIKTOKEN_CACHE_DIR"] = str(package / "litellm_core_utils" / "tokenizers")
     import tiktoken  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from tasks.report.projection import Points
 
 LIGHTNESS = 0.68  # readable on white and on black
-CHROMA = 0.145  # the most that sRGB has in every hue at this lightness, nearly
+CHROMA = 0.145  # nearly the most that sRGB has in every hue at this lightness
 
 _LMS = np.array(  # OKLab to cube roots of cone responses (Ottosson 2020)
     [
@@ -31,11 +31,11 @@ def colours(points: Points, clusters: NDArray[np.int32]) -> dict[int, str]:
         points: float64, shape (n, 2), each axis within 0 to 1.
         clusters: int32, shape (n,), the cluster of each point.
     """
-    found: dict[int, str] = {}
+    by_cluster: dict[int, str] = {}
     for cluster in np.unique(clusters).tolist():
         x, y = np.median(points[clusters == cluster], axis=0) - 0.5
-        found[cluster] = _hex(np.arctan2(y, x))
-    return found
+        by_cluster[cluster] = _hex(np.arctan2(y, x))
+    return by_cluster
 
 
 def _hex(hue: float) -> str:

@@ -1,4 +1,4 @@
-"""The metrics as curves over the budget, if they were measured at more than one size."""
+"""Curves of the metrics over the budget, if they were measured at several sizes."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ N_DRAWN = 6  # methods that are drawn at first
 def curves(metrics: Metrics) -> dict[str, Any] | None:
     """Return the data of the curves, ready for JSON; None if there are none.
 
-    Ours comes first, then random, then the others by name.
+    Our method comes first, then random, then the others by name.
     """
     by_method = metrics.curves.methods
     if not by_method or not metrics.curves.sizes:
@@ -37,7 +37,7 @@ def curves(metrics: Metrics) -> dict[str, Any] | None:
 
 
 def tables(drawn: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the same as tables of text, one for each metric, for those who cannot see curves."""
+    """Return the curves as tables of text, one for each metric, for readers without the plot."""
     return [
         {
             "label": metric["label"],
@@ -53,10 +53,8 @@ def tables(drawn: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _curve(points: tuple[Point | None, ...]) -> list[list[float] | None]:
-    """Return value, low and high by size; an unknown end of the interval is the value."""
-    return [
-        point and [point[0] if number is None else number for number in point] for point in points
-    ]
+    """Return value, low and high by size; an unknown end of an interval is the value."""
+    return [point and [point[0] if end is None else end for end in point] for point in points]
 
 
 def _better(name: str, metrics: Metrics) -> str:

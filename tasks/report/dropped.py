@@ -1,4 +1,4 @@
-"""What did not reach the model: faulty rows and near-duplicates, with examples."""
+"""The funnel from the source to the selection, and examples of what was dropped on the way."""
 
 from collections import Counter
 from typing import Any
@@ -8,11 +8,15 @@ import pyarrow.compute as pc
 
 from tasks.lib.core.records import record_text
 from tasks.lib.core.wording import truncate
+from tasks.lib.documents.labels import FUNNEL
+from tasks.lib.documents.validation import Funnel
 from tasks.report.inputs import ReportInputs
 
+STEPS = {"rows": (), "pool": ("excluded", "faulty", "repeated"), "unique": ("duplicates",)}
+"""The counts that are left after each step, and those that were dropped before it."""
 MAX_CHARS = 400
 REASONS = {
-    "excluded": "excluded, as params.yaml says",
+    "excluded": FUNNEL["excluded"],
     "repeated": "the same as an earlier row, word for word",
     "not_json": "not JSON",
     "not_object": "JSON, but not an object",
@@ -29,8 +33,22 @@ REASONS = {
 }
 
 
+def funnel(counts: Funnel) -> list[dict[str, Any]]:
+    """Return the steps in order, each with its percentage of the rows and what was dropped."""
+    n = counts.model_dump()
+    return [
+        {
+            "count": n[name],
+            "label": FUNNEL.get(name, "records"),
+            "percent": round(100 * n[name] / max(counts.rows, 1), 2),
+            "dropped": [(n[drop], FUNNEL[drop]) for drop in drops if n[drop]],
+        }
+        for name, drops in {**STEPS, "selected": ()}.items()
+    ]
+
+
 def faulty_rows(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
-    """Return for each reason, the most frequent first, the number of rows and the first `n`."""
+    """Return the number of rows and the first `n` for each reason, the most frequent first."""
     return [
         {
             "reason": REASONS.get(reason, reason.replace("_", " ")),
@@ -45,7 +63,7 @@ def faulty_rows(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
 
 
 def duplicates(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
-    """Return for each reason the number of records, and both texts of the first `n`."""
+    """Return the number of records and both texts of the first `n` for each reason."""
     return [
         {
             "reason": REASONS.get(reason, reason),

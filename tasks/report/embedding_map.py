@@ -20,11 +20,11 @@ MAX_TEXT_BYTES = 240  # of a record; 5,000 records stay under 2 MB
 
 
 def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str, Any]:
-    """Return the data of the map, ready for JSON, and the numbers of its caption.
+    """Return the data of the map and the numbers of its caption, ready for JSON.
 
-    Selected records come first, in their order; they get at most half of the points, spaced evenly
-    along their order if there are more. The other points are a random sample of the rest. A record
-    that another method selects and the map does not show is marked at the nearest shown one.
+    Selected records come first, in their order. They get at most half of the points; if there are
+    more, evenly spaced ones are shown. The other points are a random sample of the rest. If another
+    method selects a record that is not shown, the nearest shown record is marked.
     """
     corpus = inputs.corpus
     ours = inputs.rows[evenly(len(inputs.rows), max_points // 2)]
@@ -52,7 +52,7 @@ def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str,
 
 
 def _order(selected: Rows, ours: Rows) -> list[int]:
-    """Return the place in the selection, from 1, of each shown selected record."""
+    """Return the place in the selection of each shown selected record, from 1."""
     places = {row: place for place, row in enumerate(selected.tolist(), 1)}
     return [places[row] for row in ours.tolist()]
 
@@ -65,7 +65,7 @@ def _clusters(inputs: ReportInputs) -> NDArray[np.int32]:
 
 
 def _others(corpus: Corpus, others: Mapping[str, Rows], shown: Rows) -> list[dict[str, Any]]:
-    """Return for each other method the places of its records among those shown."""
+    """Return the places of each other method's records among the shown records."""
     where = np.full(len(corpus.ids), -1, np.intp)
     where[shown] = np.arange(len(shown))
     marks = []

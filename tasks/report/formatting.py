@@ -1,9 +1,9 @@
-"""How numbers and texts are put on a page: rounded, cut to size, safe inside a script."""
+"""Numbers and texts as a page shows them: rounded, cut to size, safe inside a script."""
 
 import json
 from typing import Any
 
-DIGITS = 4  # significant ones of a metric
+DIGITS = 4  # significant digits of a metric
 
 
 def number(value: float) -> str:
@@ -15,7 +15,7 @@ def number(value: float) -> str:
 
 
 def fit(text: str, max_bytes: int) -> str:
-    """Cut a text so that it takes at most `max_bytes` in a page's data, with an ellipsis."""
+    """Cut a text to at most `max_bytes` in a page's data, the ellipsis included."""
     size = len(script_json(text).encode())
     if size <= max_bytes:
         return text

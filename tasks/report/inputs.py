@@ -1,19 +1,24 @@
-"""Everything that a report is made from, read once."""
+"""Everything that a report is made from: the outputs, parameters and hashes of a run."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import file_digest, md5
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from tasks.lib.core.params import flatten
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.metrics import Metrics
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
+
+PRIVATE = ("api_key", "api_base")  # readers of a report must not see them
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,12 @@ class ReportInputs:
         dropped: The table INGEST_DROPPED.
         duplicates: The table DEDUPE_DROPPED.
         prompts: The table PROMPTS.
-        prompt_rows: intp, the row of the corpus of each row of `prompts`.
+        prompt_rows: intp, row i is the place in the corpus of row i of `prompts`.
         picks: The table PICKS.
         selected: The table SELECTED; a partial selection has fewer rows, or none.
-        rows: intp, the row of the corpus of each row of `selected`.
+        rows: intp, row i is the place in the corpus of row i of `selected`.
         receipts: The file receipt.jsonl.
-        others: By method the rows of the corpus that it would select, with its first seed.
+        others: By method, the places in the corpus of its selection with its first seed.
         params: Parameters by dotted key.
         hashes: MD5 of each file by its path, as in dvc.lock.
     """
@@ -58,3 +63,23 @@ class ReportInputs:
 def evenly(n: int, n_places: int) -> Rows:
     """Return at most `n_places` of the places 0 to n - 1, as evenly spaced as possible."""
     return np.unique(np.linspace(0, n - 1, min(n, n_places)).astype(np.intp))
+
+
+def public_params(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return parameters as text by dotted key, without addresses and keys of models."""
+    return {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in flatten(_public(values))
+    }
+
+
+def digest(path: Path) -> str:
+    """Return the MD5 of a file, as DVC writes it to dvc.lock."""
+    with path.open("rb") as file:
+        return file_digest(file, lambda: md5(usedforsecurity=False)).hexdigest()
+
+
+def _public(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _public(item) for key, item in value.items() if key not in PRIVATE}
+    return [_public(item) for item in value] if isinstance(value, list) else value

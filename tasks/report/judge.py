@@ -1,10 +1,9 @@
-"""What the answers cost, and what they show about the judge that gave them."""
+"""The cost of the answers, and what they show about the judge."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from tasks.lib.core.wording import usd_text
-from tasks.lib.documents.usage import CheckCounts, SlotChoices, Usage
+from tasks.lib.documents.usage import SlotChoices, Usage
 
 METHODS = {
     "llm": "picked by the model",
@@ -15,7 +14,7 @@ MAX_P = 0.01  # a p-value up to it counts as evidence of position bias
 
 
 def cost_rows(usage: Usage) -> list[tuple[str, str]]:
-    """Return what was asked and what it cost, as rows of a name and a value."""
+    """Return the answers used and their cost, as rows of a name and a value."""
     rows = [
         ("Route", usage.route),
         ("Model", usage.model),
@@ -41,7 +40,7 @@ def cost_rows(usage: Usage) -> list[tuple[str, str]]:
 
 
 def slot_chart(slots: SlotChoices) -> dict[str, Any] | None:
-    """Return first choices by slot and those that chance gives; None without any."""
+    """Return observed and expected first choices by slot; None without any."""
     if not slots.n_prompts or not slots.observed:
         return None
     highest = max(*slots.observed, *slots.expected)
@@ -58,11 +57,6 @@ def slot_chart(slots: SlotChoices) -> dict[str, Any] | None:
         )
     ]
     return {"bars": bars, "conclusion": _conclusion(slots)}
-
-
-def attention_checks(usage: Usage) -> Mapping[str, CheckCounts]:
-    """Return how often each kind of planted junk was shown and picked, in alphabetical order."""
-    return dict(sorted(usage.attention_checks.items()))
 
 
 def _conclusion(slots: SlotChoices) -> str:

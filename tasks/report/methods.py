@@ -20,11 +20,11 @@ COLUMNS = (  # the first one orders the rows
     *("coverage_mean", "coverage_p95", "facility_location", "redundancy"),
     *("vendi", "knn_probe_rouge_l", "knn_probe_cosine"),
 )
-MARGIN = 0.06  # of a strip's width, left free on each side
+MARGIN = 0.06  # of a strip's width, free on each side
 
 
 class Cell(NamedTuple):
-    """One metric of one method; places on its strip are fractions of the strip's width."""
+    """One metric of one method; `dot`, `line` and `chance` are fractions of its strip's width."""
 
     value: str
     interval: str
@@ -57,14 +57,15 @@ class _Strip(NamedTuple):
 
 
 def tables(metrics: Metrics) -> list[dict[str, Any]]:
-    """Return a table for each space, `SPACE` first; none without a method."""
+    """Return a table for each space, `SPACE` first; empty without methods."""
     return [_table(space, metrics) for space in SPACES if metrics.methods]
 
 
 def beaten(metrics: Metrics) -> tuple[int, int] | None:
-    """Count in how many metrics of `SPACE` ours beats random, and how many are known.
+    """Count the metrics of `SPACE` in which ours beats random, and those that can be compared.
 
-    None if it is not known for any.
+    Returns:
+        None if no metric can be compared.
     """
     if not metrics.chance_for(OURS):
         return None
@@ -103,7 +104,7 @@ def _table(space: str, metrics: Metrics) -> dict[str, Any]:
 
 
 def _rank(entry: MethodMetrics, space: str, names: Iterable[str], metrics: Metrics) -> float:
-    """Return a sort key for a method by the first metric: the best first, those without it last."""
+    """Return a sort key by the first metric: the best first, methods without it last."""
     name = next(iter(names), "")
     metric = entry.space(space).get(name)
     if metric is None:

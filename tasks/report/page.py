@@ -22,12 +22,12 @@ LIBRARIES = ("bokeh.min.js", "bokeh-api.min.js")
 def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Render the report as HTML.
 
-    Every text is escaped, and a policy in the page's head lets the browser run only our scripts,
-    by their hashes, and fetch nothing: a text of the pool cannot become a script.
+    Every text is escaped, and a policy in the page's head lets the browser run only our scripts
+    and fetch nothing. So a text of the pool cannot become a script.
 
     Args:
-        view: What the templates show.
-        data: What the scripts draw, by the id of the element that contains it.
+        view: The values of the templates.
+        data: The data of the scripts, by the id of the element that contains it.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -37,8 +37,7 @@ def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = {"number": number, "solver_name": solver_name, "usd": usd_text}
-    environment.filters |= filters
+    environment.filters |= {"number": number, "solver_name": solver_name, "usd": usd_text}
     scripts = [*map(_library, LIBRARIES), (TEMPLATES / "page.js").read_text(encoding="utf-8")]
     return environment.get_template("page.html").render(
         **view,

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from tasks.lib.similarity.cosine import Vectors
 
 MIN_POINTS = 10  # with fewer, neighbourhoods add nothing to the axes of variance
-PERPLEXITY = 30  # neighbours that count for a point, van der Maaten's usual
+PERPLEXITY = 30  # neighbours that count for a point, as van der Maaten recommends
 ITERATIONS = 500  # of 5,000 points 14 s on one core; 1,000 take twice as long and look the same
 AXES = 50  # principal components in which neighbours are found
 
@@ -19,8 +19,8 @@ Points = NDArray[np.float64]
 def project(vectors: Vectors) -> Points:
     """Project vectors to a plane by t-SNE (van der Maaten 2014), from two principal components.
 
-    The same vectors give the same points on processors of one family. Few records are projected to
-    the two components themselves; records that are all the same are one point.
+    The same vectors give the same points on processors of one family. A few records are projected
+    to the two components themselves; equal records are one point.
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero, n at least 1.
@@ -40,7 +40,7 @@ def project(vectors: Vectors) -> Points:
 
 
 def _components(vectors: Vectors, n: int) -> Points:
-    """Return the first `n` principal components, or fewer; each sign is fixed."""
+    """Return the first `n` principal components, or as many as there are, with fixed signs."""
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     _, directions = np.linalg.eigh(centred.T @ centred)
     directions = directions[:, ::-1][:, :n]
@@ -63,7 +63,7 @@ def _neighbourhoods(axes: Points, start: Points, method: Any) -> Points:
 
 
 def _within_unit(points: Points) -> Points:
-    """Move and scale the points, both axes alike, to fit into the middle of a unit square."""
+    """Move and scale the points to fit into the middle of a unit square; keep their proportions."""
     low, high = points.min(axis=0), points.max(axis=0)
     size = float((high - low).max()) or 1.0
     centred: Points = 0.5 + (points - (low + high) / 2) / size

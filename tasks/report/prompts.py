@@ -14,9 +14,9 @@ MAX_CHARS = 1000  # of a candidate
 
 
 def prompts(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
-    """Return `n` prompts of the first round, evenly spaced among those with a selected record.
+    """Return at most `n` prompts of the first round, evenly spaced among those with a selection.
 
-    Fewer, if there are fewer. Candidates are in the order of their slots.
+    Candidates are in the order of their slots.
     """
     picked = _picked(inputs)
     with_selected = sorted({prompt for prompt, _ in picked})

@@ -1,4 +1,4 @@
-"""Show the whole run on one page: the pool, the selection, and what chance would select."""
+"""Show the whole run on one page: the pool, the selection, and random selections."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,10 +26,9 @@ from tasks.lib.documents.validation import ValidationResult
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
 from tasks.lib.similarity.selections import read_selections
-from tasks.report import curves, dropped, judge, methods, provenance
+from tasks.report import curves, dropped, judge, methods
 from tasks.report.embedding_map import embedding_map
-from tasks.report.funnel import funnel
-from tasks.report.inputs import ReportInputs
+from tasks.report.inputs import ReportInputs, digest, public_params
 from tasks.report.prompts import prompts
 
 INPUTS = (
@@ -45,7 +44,7 @@ MAX_CHARS = 300  # of each
 
 
 class Report(Params):
-    """Section report of params.yaml."""
+    """The section report of params.yaml."""
 
     max_points: Annotated[int, Field(ge=10, le=20_000)]
     n_prompts: Annotated[int, Field(ge=0, le=50)]
@@ -53,7 +52,7 @@ class Report(Params):
 
 
 def check(values: Mapping[str, Any]) -> Report:
-    """Return the checked section; check the seed, too.
+    """Return the checked section report, and check the seed.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range.
@@ -65,7 +64,7 @@ def check(values: Mapping[str, Any]) -> Report:
 def report(inputs: ReportInputs, params: Report, seed: int) -> str:
     """Make the report: one HTML page that needs no other file and no network.
 
-    The same inputs give the same text. It says so if the selection is partial or empty.
+    The same inputs give the same text.
     """
     from tasks.report.page import render  # noqa: PLC0415  Jinja
 
@@ -74,7 +73,7 @@ def report(inputs: ReportInputs, params: Report, seed: int) -> str:
     view = {
         "usage": inputs.usage,
         "take": inputs.params["llm_select.take"],
-        "funnel": funnel(inputs.validation.funnel),
+        "funnel": dropped.funnel(inputs.validation.funnel),
         "checks": inputs.validation.expectations,
         "points": points,
         "listed": _listed(inputs),
@@ -85,18 +84,17 @@ def report(inputs: ReportInputs, params: Report, seed: int) -> str:
         "clusters": inputs.clusters,
         "prompts": prompts(inputs, params.n_prompts),
         "slots": judge.slot_chart(inputs.usage.slots),
-        "attention_checks": judge.attention_checks(inputs.usage),
         "cost_rows": judge.cost_rows(inputs.usage),
         "faulty_rows": dropped.faulty_rows(inputs, params.n_examples),
         "duplicates": dropped.duplicates(inputs, params.n_examples),
-        "params": provenance.params(inputs.params),
+        "params": public_params(inputs.params),
         "hashes": inputs.hashes,
     }
     return render(view, {"map-data": points} | ({"curves-data": drawn} if drawn else {}))
 
 
 def work(stage: Stage) -> None:
-    """Read what the stages before wrote; write the page."""
+    """Read the outputs of the stages before; write the page."""
     params, seed = check(stage.values), load_seed(stage.values)
     page = report(_read(stage), params, seed)
     stage.out("report/index.html").write_text(page, encoding="utf-8", newline="\n")
@@ -127,12 +125,12 @@ def _read(stage: Stage) -> ReportInputs:
         metrics=Metrics.read(files["measure/metrics.json"]),
         validation=ValidationResult.read(files["validate/result.json"]),
         params=stage.params,
-        hashes={tail: provenance.digest(path) for tail, path in files.items()},
+        hashes={tail: digest(path) for tail, path in files.items()},
     )
 
 
 def _others(corpus: Corpus, path: Path) -> dict[str, Rows]:
-    """Return what each other method would select with its first seed."""
+    """Return the selection of each other method with its first seed."""
     others: dict[str, Rows] = {}
     for selection in read_selections(path, corpus):
         others.setdefault(selection.method, selection.rows)

@@ -1,1 +1,1 @@
-"""The step validate: check that the selection is what was asked for."""
+"""The step validate: check that the selection is as requested."""

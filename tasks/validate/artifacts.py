@@ -24,11 +24,11 @@ BLOCK_ROWS = 16_384  # of vectors in memory at a time
 
 @dataclass(frozen=True)
 class Artifacts:
-    """The outputs of every stage before this one.
+    """The outputs of every stage before validate.
 
     Attributes:
-        n_rows: Rows of the source, as ingest counted them.
-        pool: The pool as `summarise` gives it.
+        n_rows: The number of rows of the source, as ingest counted them.
+        pool: The pool as `summarise` returns it.
         norms: float64, shape (n,); the Euclidean norm of each row of vectors.npy.
     """
 
@@ -50,7 +50,7 @@ class Limits:
     """The limits of a run: parameters, and how many records must be selected.
 
     Attributes:
-        n_selected: The largest budget; for a partial selection, the number it states.
+        n_selected: The largest budget; for a partial selection, the number in usage.json.
         budgets: Ascending; each selection begins with the one before.
         is_partial: Whether the money cap was reached, so that rounds may lack prompts.
         is_judge_strict: Whether a fault of the judge fails the run; else it is a warning.
@@ -70,17 +70,17 @@ class Limits:
 
 
 def summarise(schema: pa.Schema, records: Iterable[pa.RecordBatch]) -> pa.Table:
-    """Reduce a pool to what is checked of it, without its texts.
+    """Reduce a pool to what the checks need, without its texts.
 
-    The column ``id`` stays; every other column of `schema` becomes True, or null where there is no
-    value; ``recomputed_id`` is the id computed from the record's text.
+    The column ``id`` stays. Every other column of `schema` is True, or null where it has no value.
+    The new column ``recomputed_id`` is the id computed from the record's text.
     """
     kinds = [(name, pa.string() if name == "id" else pa.bool_()) for name in schema.names]
-    made = pa.schema([*kinds, ("recomputed_id", pa.string())])
-    return pa.Table.from_batches([_summarise(batch, made) for batch in records], made)
+    summary = pa.schema([*kinds, ("recomputed_id", pa.string())])
+    return pa.Table.from_batches([_summarise_batch(batch, summary) for batch in records], summary)
 
 
-def _summarise(batch: pa.RecordBatch, made: pa.Schema) -> pa.RecordBatch:
+def _summarise_batch(batch: pa.RecordBatch, summary: pa.Schema) -> pa.RecordBatch:
     def presence(name: str) -> list[Any]:
         return [is_valid or None for is_valid in batch[name].is_valid().to_pylist()]
 
@@ -88,8 +88,8 @@ def _summarise(batch: pa.RecordBatch, made: pa.Schema) -> pa.RecordBatch:
     columns: list[Any] = [batch["id"] if name == "id" else presence(name) for name in names]
     texts = zip(batch["instruction"].to_pylist(), batch["input"].to_pylist(), strict=True)
     columns.append([record_id(instruction or "", text or "") for instruction, text in texts])
-    arrays = [pa.array(column, f.type) for column, f in zip(columns, made, strict=True)]
-    return pa.record_batch(arrays, schema=made)
+    arrays = [pa.array(column, f.type) for column, f in zip(columns, summary, strict=True)]
+    return pa.record_batch(arrays, schema=summary)
 
 
 def source_rows(pool: Path) -> int:
@@ -105,10 +105,9 @@ def source_rows(pool: Path) -> int:
 
 
 def row_norms(path: Path) -> Norms:
-    """Return the norm of each row of vectors.npy, read in blocks so that memory stays small.
+    """Return the norms of the rows of vectors.npy: float64, shape (n,).
 
-    Returns:
-        float64, shape (n,); not finite where a row is not.
+    A norm is not finite if its row is not. The file is read in blocks, so that memory stays small.
 
     Raises:
         DataError: The file is not a float32 matrix.

@@ -18,19 +18,19 @@ def present(column: str, text: str) -> Expectation:
 def absent(
     column: str, text: str, *, max_share: float = 0, is_warning: bool = False
 ) -> Expectation:
-    """Expect no value in the column, or values in at most a share of the rows."""
+    """Expect values in no row of the column, or in at most a share of the rows."""
     return gxe.ExpectColumnValuesToBeNull(
         column=column, mostly=1 - max_share, severity=_severity(is_warning), description=text
     )
 
 
 def distinct(column: str, text: str) -> Expectation:
-    """Expect no value of the column twice."""
+    """Expect no value to occur twice in the column."""
     return gxe.ExpectColumnValuesToBeUnique(column=column, description=text)
 
 
 def distinct_together(names: list[str], text: str) -> Expectation:
-    """Expect no combination of the columns' values twice."""
+    """Expect no combination of the columns' values to occur twice."""
     return gxe.ExpectCompoundColumnsToBeUnique(column_list=names, description=text)
 
 

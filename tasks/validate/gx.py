@@ -1,7 +1,6 @@
-"""Great Expectations, run in memory over tables: findings in our words, Data Docs as its own.
+"""Great Expectations, run in memory over tables: our findings, and its Data Docs.
 
-The only module that knows its contexts. It writes nothing but the Data Docs, sends no telemetry,
-and shows no progress bars.
+It writes nothing but the Data Docs, sends no telemetry, and shows no progress bars.
 """
 
 import os
@@ -37,7 +36,7 @@ class GxRun(NamedTuple):
 
 
 def run_gx(tables: Mapping[str, Table], suites: Mapping[str, Sequence[Expectation]]) -> GxRun:
-    """Check each table against its suite. An expectation that cannot be evaluated is not met."""
+    """Check each table against its suite; an expectation that cannot be evaluated is not met."""
     config = DataContextConfig(
         store_backend_defaults=InMemoryStoreBackendDefaults(),
         progress_bars=ProgressBarsConfig(globally=False),
@@ -61,7 +60,7 @@ def run_gx(tables: Mapping[str, Table], suites: Mapping[str, Sequence[Expectatio
                 "unexpected_index_column_names": tables[name].key,
             },
         )
-        # It puts what could not be evaluated first; we keep the order of the suite.
+        # Expectations that could not be evaluated come first; we keep the order of the suite.
         by_text = {_text(outcome): outcome for outcome in result.results}
         ordered = [by_text[expectation.description or ""] for expectation in suite]
         findings += [_finding(name, outcome, tables[name].key) for outcome in ordered]
@@ -97,15 +96,13 @@ def _text(result: ExpectationValidationResult) -> str:
 
 
 def _finding(table: str, result: ExpectationValidationResult, key: Sequence[str]) -> Finding:
-    detail = "" if result.success else _detail(result, key)
     config = result.expectation_config
-    is_warning = config is not None and config.severity == FailureSeverity.WARNING
     return Finding(
         table=table,
         expectation=_text(result),
         success=bool(result.success),
-        detail=detail,
-        is_warning=is_warning,
+        detail="" if result.success else _detail(result, key),
+        is_warning=config is not None and config.severity == FailureSeverity.WARNING,
     )
 
 
@@ -131,6 +128,6 @@ def _value(value: Any) -> str:
 
 
 def _reason(exception_info: Mapping[str, Any]) -> str:
-    """Return the message of the first exception: there is one, or one for each metric by name."""
+    """Return the first exception's message; the info is one exception, or several by metric."""
     infos = [exception_info] if "exception_message" in exception_info else exception_info.values()
     return next(str(info["exception_message"]) for info in infos if info["exception_message"])

@@ -1,7 +1,7 @@
 """An exact search for near-duplicates in a selection, by the same criteria as dedupe.
 
-MinHash, with which dedupe searches the whole pool, may miss a pair. A selection is small enough
-for an exact search, and a check must not share the weakness that it looks for.
+MinHash, which dedupe uses on the whole pool, may miss a pair. A selection is small enough for an
+exact search, and a check must not share the weakness that it looks for.
 """
 
 import math
@@ -20,10 +20,7 @@ Hashes = NDArray[np.uint64]
 
 
 class NearDuplicate(NamedTuple):
-    """The number of an earlier record with the same meaning, and how similar it is.
-
-    The similarity is that of the less similar field.
-    """
+    """The number of an earlier near-duplicate, and the similarity of the less similar field."""
 
     number: int
     similarity: float
@@ -32,14 +29,14 @@ class NearDuplicate(NamedTuple):
 def find_near_duplicates(
     records: Sequence[tuple[str, str]], threshold: float
 ) -> list[NearDuplicate | None]:
-    """Find for each record the earlier near-duplicate most similar to it, or None.
+    """Return the most similar earlier near-duplicate of each record, or None.
 
     The criteria are those of the step dedupe: the shingles of the instructions and those of the
-    inputs each have a Jaccard similarity of `threshold` or more, the numbers are the same, and no
-    word is exchanged. Of equally similar ones, the first is returned.
+    inputs each have a Jaccard similarity of at least `threshold`, the numbers are the same, and no
+    word is exchanged. Of several equally similar ones, the first is returned.
 
     Args:
-        records: Normalised instruction and input of each.
+        records: The normalised instruction and input of each record.
         threshold: Above 0, at most 1.
     """
     sets = [tuple(map(_hashes, fields)) for fields in records]

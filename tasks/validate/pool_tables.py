@@ -1,14 +1,14 @@
-"""The tables of the stages before a model is asked: conservation, ids, vectors and prompts."""
+"""Tables of the stages before llm_select: row counts, ids, vectors and prompts."""
 
 import numpy as np
 import pandas as pd
 
 from tasks.validate.artifacts import Artifacts, Limits
-from tasks.validate.table import Table, n_distinct, texts
+from tasks.validate.table import Table, texts
 
 
 def pool_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
-    """Make the tables by name, as `tasks.validate.suite` knows them."""
+    """Make the tables by the names that `tasks.validate.suite` uses."""
     return {
         "stages": _stages(artifacts, limits),
         "pool": _pool(artifacts),
@@ -21,7 +21,7 @@ def pool_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
 
 
 def _stages(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each stage: what went in, and where it went."""
+    """Make one row for each stage: the rows that it read, kept and dropped."""
     n_pool, n_unique = len(artifacts.pool), len(artifacts.unique)
     rows = [
         ("ingest", artifacts.n_rows, n_pool, len(artifacts.ingest_dropped)),
@@ -40,7 +40,7 @@ def _pool(artifacts: Artifacts) -> Table:
 
 
 def _dedupe_dropped(artifacts: Artifacts) -> Table:
-    """Make one row for each dropped duplicate: where it and its original are."""
+    """Make one row for each dropped duplicate: whether it and its original were kept."""
     frame = artifacts.dedupe_dropped.to_pandas()
     pool, unique = set(texts(artifacts.pool, "id")), set(texts(artifacts.unique, "id"))
     frame = frame.assign(
@@ -52,7 +52,7 @@ def _dedupe_dropped(artifacts: Artifacts) -> Table:
 
 
 def _unique(artifacts: Artifacts) -> Table:
-    """Make one row for each kept record, with the number of its slots."""
+    """Make one row for each unique record, with the number of its slots."""
     frame = artifacts.unique.to_pandas()
     n_slots = artifacts.prompts["id"].to_pandas().value_counts()
     frame = frame.assign(
@@ -65,7 +65,7 @@ def _unique(artifacts: Artifacts) -> Table:
 def _vectors(artifacts: Artifacts) -> Table:
     """Make one row for each vector, counted from 1, with its norm."""
     rows = np.arange(1, len(artifacts.norms) + 1)
-    # Great Expectations ignores NaN in a range check; another check finds absent values.
+    # Great Expectations skips NaN in a range check; another check finds missing values.
     norms = np.where(np.isfinite(artifacts.norms), artifacts.norms, np.nan)
     return Table(pd.DataFrame({"row": rows, "norm": norms}), ["row"])
 
@@ -73,13 +73,9 @@ def _vectors(artifacts: Artifacts) -> Table:
 def _prompts(artifacts: Artifacts) -> Table:
     """Make one row for each prompt: its number and the expected one, its size, bounds and slots."""
     slots = artifacts.prompts.to_pandas().groupby("prompt")["slot"]
-    frame = slots.agg(
-        size="size", n_slots="nunique", first_slot="min", last_slot="max"
-    ).reset_index()
-    n_candidates, n_prompts = (
-        len(artifacts.prompts),
-        max(n_distinct(artifacts.prompts, "prompt"), 1),
-    )
+    counts = slots.agg(size="size", n_slots="nunique", first_slot="min", last_slot="max")
+    n_candidates, n_prompts = len(artifacts.prompts), max(len(counts), 1)
+    frame = counts.reset_index()
     frame = frame.assign(
         expected=range(1, len(frame) + 1),
         smallest=n_candidates // n_prompts,

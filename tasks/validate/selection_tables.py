@@ -1,20 +1,23 @@
-"""The tables of what the model chose: picks, quotas, the selection and reported numbers."""
+"""Tables of what the model chose: picks, quotas, the selection and reported numbers."""
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tasks.lib.core.records import record_text
+from tasks.lib.core.records import record_id, record_text
 from tasks.lib.core.schemas import PROVENANCE
+from tasks.lib.documents.usage import Usage
 from tasks.lib.text.shingles import normalise
 from tasks.validate.artifacts import METHODS, Artifacts, Limits
-from tasks.validate.judge_table import judge_table
 from tasks.validate.near_exact import find_near_duplicates
-from tasks.validate.table import Table, fields, n_distinct, record_ids, texts
+from tasks.validate.table import Table, fields, n_distinct, texts
+
+MAX_P = 0.001  # a p-value below it is evidence of position bias
 
 
 def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
-    """Make the tables by name, as `tasks.validate.suite` knows them."""
+    """Make the tables by the names that `tasks.validate.suite` uses."""
     return {
         "reported": _reported(artifacts, limits),
         "picks": _picks(artifacts),
@@ -22,14 +25,14 @@ def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
         "selected": _selected(artifacts, limits),
         "texts": _texts(artifacts, limits),
         "methods": _methods(artifacts, limits),
-        "judge": judge_table(artifacts.usage, limits),
+        "judge": _judge(artifacts.usage, limits),
     }
 
 
 def _reported(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each number that a stage reports, with the same number counted.
+    """Make one row for each number that a stage reports, with the same number counted again.
 
-    Reported rounds are planned rounds, which a partial selection did not complete.
+    Rounds are reported as planned; a partial selection did not complete them.
     """
     clusters, usage = artifacts.clusters, artifacts.usage
     n_prompts = n_distinct(artifacts.prompts, "prompt")
@@ -43,38 +46,37 @@ def _reported(artifacts: Artifacts, limits: Limits) -> Table:
     for method in METHODS:
         n_reported = usage.methods.get(method, 0)
         rows.append((f"methods.{method} of usage.json", n_reported, methods.count(method)))
-    if limits.is_partial:
-        return Table(pd.DataFrame(rows, columns=["what", "reported", "counted"]), ["what"])
-    by_round = _by_round(artifacts)
-    n_asked = n_distinct(by_round.get(1, artifacts.picks[:0]), "prompt")
-    rows.append(("prompts with picks of round 1", n_prompts, n_asked))
-    rows.append(("number of rounds of usage.json", len(usage.rounds), len(by_round)))
-    for planned in usage.rounds:
-        picks = by_round.get(planned.round, artifacts.picks[:0])
-        of = f"of round {planned.round} of usage.json"
-        rows += [
-            (f"n_prompts {of}", planned.n_prompts, n_distinct(picks, "prompt")),
-            (f"n_candidates {of}", planned.n_candidates, n_candidates),
-            (f"n_picks {of}", planned.n_picks, len(picks)),
-        ]
-        n_candidates = planned.n_prompts  # the first pick of each goes on
+    if not limits.is_partial:
+        n_asked = n_distinct(_round(artifacts, 1), "prompt")
+        rows.append(("prompts with picks of round 1", n_prompts, n_asked))
+        n_rounds = n_distinct(artifacts.picks, "round")
+        rows.append(("number of rounds of usage.json", len(usage.rounds), n_rounds))
+        for planned in usage.rounds:
+            picks = _round(artifacts, planned.round)
+            of = f"of round {planned.round} of usage.json"
+            rows += [
+                (f"n_prompts {of}", planned.n_prompts, n_distinct(picks, "prompt")),
+                (f"n_candidates {of}", planned.n_candidates, n_candidates),
+                (f"n_picks {of}", planned.n_picks, len(picks)),
+            ]
+            n_candidates = planned.n_prompts  # the first pick of each prompt advances
     return Table(pd.DataFrame(rows, columns=["what", "reported", "counted"]), ["what"])
 
 
 def _picks(artifacts: Artifacts) -> Table:
     """Make one row for each pick: whether its record was a candidate, and where it was shown.
 
-    Only the slots of round 1 are stored; candidates of a later round are the first picks of each
-    prompt of the round before.
+    Only the slots of round 1 are stored. The candidates of a later round are the first picks of
+    all prompts of the round before.
     """
     frame = artifacts.picks.to_pandas()
     places = _places(artifacts)
     is_first = frame["round"] == 1
-    won = frame[frame["rank"] == 1]
-    before = set(zip(won["round"] + 1, won["id"], strict=True))
-    was_picked = [pair in before for pair in zip(frame["round"], frame["id"], strict=True)]
+    winners = frame[frame["rank"] == 1]
+    advanced = set(zip(winners["round"] + 1, winners["id"], strict=True))
+    has_advanced = [pair in advanced for pair in zip(frame["round"], frame["id"], strict=True)]
     frame = frame.assign(
-        shown=np.where(is_first, frame["id"].isin(places.index), was_picked),
+        shown=np.where(is_first, frame["id"].isin(places.index), has_advanced),
         shown_prompt=frame["id"].map(places["prompt"]).where(is_first),
         shown_slot=frame["id"].map(places["slot"]).where(is_first),
     )
@@ -84,13 +86,13 @@ def _picks(artifacts: Artifacts) -> Table:
 def _quotas(artifacts: Artifacts, limits: Limits) -> Table:
     """Make one row for each prompt of a round: its picks, their ranks, and its quota.
 
-    The prompts of a round share the largest budget that it serves, and their quotas differ by at
-    most one; or each gives one. A partial selection has no quotas.
+    The prompts of a round share the largest budget that the round serves, and their quotas differ
+    by at most one; a round that serves none has one pick for each prompt. A partial selection has
+    no quotas.
     """
     ranks = artifacts.picks.to_pandas().groupby(["round", "prompt"])["rank"]
-    frame = ranks.agg(
-        n_picks="size", n_ranks="nunique", first_rank="min", last_rank="max"
-    ).reset_index()
+    counts = ranks.agg(n_picks="size", n_ranks="nunique", first_rank="min", last_rank="max")
+    frame = counts.reset_index()
     if limits.is_partial:
         frame = frame.assign(fewest=frame["n_picks"], most=frame["n_picks"])
         return Table(frame, ["round", "prompt"])
@@ -105,10 +107,10 @@ def _quotas(artifacts: Artifacts, limits: Limits) -> Table:
 
 
 def _selected(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each selected record, with the pick it should equal: its last one.
+    """Make one row for each selected record, with its last pick, which it should equal.
 
-    Picks of rounds before the one that serves the largest budget do not count, except that they
-    fill up a partial selection.
+    Picks of rounds before the one that serves the largest budget do not count, except in a partial
+    selection, which they complete.
     """
     frame = artifacts.selected.select(["id", *PROVENANCE, "cluster"]).to_pandas()
     picks = artifacts.picks.to_pandas()
@@ -124,13 +126,13 @@ def _selected(artifacts: Artifacts, limits: Limits) -> Table:
         round_before=round_before,
         rank_before=frame["rank"].shift(fill_value=1).where(frame["round"] == round_before, 1),
         in_pool=frame["id"].isin(set(texts(artifacts.pool, "id"))),
-        recomputed_id=record_ids(artifacts.selected),
+        recomputed_id=[record_id(*pair) for pair in fields(artifacts.selected)],
     )
     return Table(frame, ["id"])
 
 
 def _texts(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each selected record: the length of its text, and an earlier duplicate."""
+    """Make one row for each selected record: its length, and an earlier duplicate if it has one."""
     ids, raw = texts(artifacts.selected, "id"), fields(artifacts.selected)
     normalised = [(normalise(instruction), normalise(text)) for instruction, text in raw]
     duplicates = find_near_duplicates(normalised, limits.near_threshold)
@@ -151,7 +153,7 @@ def _texts(artifacts: Artifacts, limits: Limits) -> Table:
 
 
 def _methods(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each way to pick, with its share of the picks and the allowed share."""
+    """Make one row for each method of picking: its share of the picks, and the allowed share."""
     methods = texts(artifacts.selected, "method")
     columns = {
         "method": METHODS,
@@ -161,12 +163,31 @@ def _methods(artifacts: Artifacts, limits: Limits) -> Table:
     return Table(pd.DataFrame(columns), ["method"])
 
 
+def _judge(usage: Usage, limits: Limits) -> Table:
+    """Make one row for each fault; ``found`` is 0 if it was not measured, or may be chance.
+
+    Position bias is the share of first choices that would have to move to other slots; it counts
+    only if a chi-square test finds it significant, and not in paper mode, where slots are clusters.
+    Disagreement is 1 - kappa, the agreement between votes that chance does not explain.
+    """
+    slots, kappa, checks = usage.slots, usage.agreement.kappa, usage.attention_checks.values()
+    is_sure = slots.is_shuffled and slots.p_value is not None and slots.p_value < MAX_P
+    n_shown, n_picked = sum(c.shown for c in checks), sum(c.picked for c in checks)
+    bias = slots.position_bias if is_sure else 0.0
+    rows = [
+        ("position bias", bias, limits.max_position_bias),
+        ("attention checks picked", n_picked / max(n_shown, 1), limits.max_attention_failures),
+        ("disagreement", 0.0 if kappa is None else 1 - kappa, 1 - limits.min_agreement),
+    ]
+    return Table(pd.DataFrame(rows, columns=["fault", "found", "allowed"]), ["fault"])
+
+
 def _places(artifacts: Artifacts) -> pd.DataFrame:
     """Return prompt, slot and cluster of each candidate of round 1, by id."""
     return artifacts.prompts.to_pandas().drop_duplicates("id").set_index("id")
 
 
-def _by_round(artifacts: Artifacts) -> dict[int, pa.Table]:
-    """Return the picks of each round."""
-    rounds = artifacts.picks["round"].to_numpy()
-    return {int(n): artifacts.picks.filter(pa.array(rounds == n)) for n in np.unique(rounds)}
+def _round(artifacts: Artifacts, number: int) -> pa.Table:
+    """Return the picks of a round."""
+    picks = artifacts.picks
+    return picks.filter(pc.equal(picks["round"], pa.scalar(number, pa.int32())))

@@ -1,4 +1,4 @@
-"""Check that the selection is what was asked for, and that no record was lost on the way."""
+"""Check that the selection is as requested, and that no record was lost on the way."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -40,14 +40,14 @@ BATCH_ROWS = 8192  # of the pool's texts in memory at a time
 
 
 class Validated(NamedTuple):
-    """The result, and a function that writes the Data Docs to a folder and returns their page."""
+    """The result, and a function that writes the Data Docs and returns their first page."""
 
     result: ValidationResult
     write_docs: Callable[[Path], Path]
 
 
 class OnFault(StrEnum):
-    """What to do if the judge decides by position or at random, or fails attention checks."""
+    """What to do if the judge has a position bias, decides at random or fails attention checks."""
 
     WARN = "warn"
     FAIL = "fail"
@@ -77,7 +77,7 @@ def check(values: Mapping[str, Any]) -> Validate:
 def validate(artifacts: Artifacts, limits: Limits) -> Validated:
     """Check everything that is promised about a run.
 
-    Looks at every record, not at a sample, and trusts no number that can be counted again.
+    Checks every record, not a sample, and counts every number again that can be counted.
     """
     with warnings.catch_warnings():
         # Great Expectations imports two modules that Python deprecates.
@@ -101,7 +101,7 @@ def validate(artifacts: Artifacts, limits: Limits) -> Validated:
 
 
 def work(stage: Stage) -> None:
-    """Read what the stages before wrote; write the result, or stop with what is wrong."""
+    """Check the outputs of the stages before; write the result, or stop with what is wrong."""
     artifacts = _read(stage)
     result, write_docs = validate(artifacts, _limits(stage.values, artifacts.usage))
     docs = write_docs(stage.scratch / "data_docs")

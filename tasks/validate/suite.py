@@ -1,6 +1,6 @@
-"""What is expected of each table, as data: one Great Expectations suite for each table.
+"""The expectations of each table, one Great Expectations suite for each.
 
-The last argument of each is the sentence that a report shows, distinct within its table.
+The last text of each is the sentence that a report shows; it is distinct within its table.
 """
 
 from great_expectations.expectations.expectation import Expectation
@@ -22,7 +22,7 @@ from tasks.validate.expectations import (
     within,
 )
 
-NORM_TOLERANCE = 1e-3  # float32 sums of a thousand squares are well within; a raw vector is not
+NORM_TOLERANCE = 1e-3  # sums of a thousand float32 squares are well within; a raw vector is not
 
 
 def suites(limits: Limits) -> dict[str, list[Expectation]]:

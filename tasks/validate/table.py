@@ -1,17 +1,15 @@
-"""The tables that expectations check, and helpers to make them."""
+"""The tables that expectations check, and their columns."""
 
 from typing import NamedTuple, cast
 
 import pandas as pd
 import pyarrow as pa
 
-from tasks.lib.core.records import record_id
-
 
 class Table(NamedTuple):
     """One row for each thing that can be wrong, and the columns that name it in a message.
 
-    A row holds what is claimed and what was counted, so that a failed expectation can name it.
+    A row has the claimed and the counted values, so that a finding can show them.
     """
 
     frame: pd.DataFrame
@@ -19,7 +17,7 @@ class Table(NamedTuple):
 
 
 def texts(rows: pa.Table, column: str) -> list[str]:
-    """Return the texts of a column; a null, which another expectation forbids, is empty."""
+    """Return the texts of a column, empty for a null, which another expectation forbids."""
     return [cast(str, text) or "" for text in rows[column].to_pylist()]
 
 
@@ -28,11 +26,6 @@ def fields(records: pa.Table) -> list[tuple[str, str]]:
     return list(zip(texts(records, "instruction"), texts(records, "input"), strict=True))
 
 
-def record_ids(records: pa.Table) -> list[str]:
-    """Compute the id of each record from its text."""
-    return [record_id(*pair) for pair in fields(records)]
-
-
 def n_distinct(rows: pa.Table, column: str) -> int:
-    """Count the different values of a column."""
+    """Count the distinct values of a column."""
     return len(rows[column].unique())

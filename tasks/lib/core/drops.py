@@ -21,7 +21,7 @@ class IngestDrop(StrEnum):
 
     @property
     def is_fault(self) -> bool:
-        """Whether it counts against ``ingest.max_dropped``."""
+        """Whether the reason counts against ``ingest.max_dropped``."""
         return self not in {IngestDrop.EXCLUDED, IngestDrop.REPEATED}
 
 

@@ -19,7 +19,7 @@ _PLACEHOLDER = re.compile(r"\$\{([^}]+)\}")
 
 @dataclass(frozen=True)
 class Out:
-    """An output of a stage; `type` is dvc.yaml's annotation of what it is to a reader."""
+    """An output of a stage; `type` is the annotation in dvc.yaml that says what it is."""
 
     path: str
     type: str = ""
@@ -50,7 +50,7 @@ class Graph:
 
 
 def read_graph(root: Path) -> Graph:
-    """Read the graph that `root`/dvc.yaml declares, with values from `root`/params.yaml.
+    """Read the graph of `root`/dvc.yaml, with values from `root`/params.yaml.
 
     Raises:
         GraphError: There is no dvc.yaml, a placeholder names no parameter, or stages form a cycle.
@@ -70,7 +70,7 @@ def read_graph(root: Path) -> Graph:
 
 
 def read_stage(root: Path, name: str, values: Mapping[str, Any]) -> StageSpec:
-    """Read one stage of `root`/dvc.yaml, with these values of params.yaml.
+    """Read one stage of `root`/dvc.yaml; `values` are those of params.yaml.
 
     Raises:
         GraphError: There is no such stage, or it names a parameter that does not exist.
@@ -136,13 +136,13 @@ def _fill(text: str, values: Mapping[str, Any], stage: str) -> str:
     """Replace each ``${section.key}`` in `text` by its value in params.yaml."""
 
     def value(match: re.Match[str]) -> str:
-        found = lookup(values, match[1])
-        if found is None:
+        filling = lookup(values, match[1])
+        if filling is None:
             raise GraphError(
                 f"it uses {match[0]}, which {PARAMS_FILE} does not have",
                 where=f"{DVC_FILE}: stages.{stage}",
                 fix=f"Add the key to {PARAMS_FILE}, or correct its name in {DVC_FILE}.",
             )
-        return str(found)
+        return str(filling)
 
     return _PLACEHOLDER.sub(value, text)

@@ -22,8 +22,6 @@ CAPPED = 3
 INTERRUPTED = 130
 REMAKE = "It was edited, or another version wrote it: run `dvc repro` to make it again."
 
-REMAKE = "It was edited, or another version wrote it: run `dvc repro` to make it again."
-
 
 class CurationError(Exception):
     """A mistake that has a remedy, described in three parts.

@@ -42,7 +42,7 @@ class Logged(_Event):
 
 
 class Advanced(_Event):
-    """The step has done `done` of its `total` units."""
+    """The step has finished `done` of its `total` units."""
 
     event: Literal["progress"] = "progress"
     done: int
@@ -63,7 +63,7 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 class NewEvents(NamedTuple):
-    """Events that were read, and the offset to read on from."""
+    """Events that were read, and the offset at which to continue."""
 
     events: list[Event]
     offset: int
@@ -127,7 +127,7 @@ class EventLog(logging.Handler):
 
 
 class Progress:
-    """Counts done units of a known total, and now and then reports the rate and the time left."""
+    """Counts finished units of a known total, and reports the rate and the time left."""
 
     def __init__(self, events: Events, step: str, total: int, unit: str) -> None:
         self._events, self._step, self._total, self._unit = events, step, total, unit
@@ -150,12 +150,7 @@ class Progress:
         rate = self.done / elapsed_s
         left_s = (self._total - self.done) / rate if rate else float("inf")
         left = f"{left_s:.0f} s" if left_s < 120 else f"{left_s / 60:.0f} min"
-        pace = (
-            f"{rate:,.{0 if rate >= 10 else 1}f} a second"
-            if rate >= 1
-            else f"{60 * rate:.1f} a minute"
-        )
-        return (
-            f"{self._step}: {self.done:,} of {self._total:,} {self._unit}, {pace}, "
-            f"about {left} left"
-        )
+        n_decimals = 0 if rate >= 10 else 1
+        pace = f"{rate:,.{n_decimals}f} a second" if rate >= 1 else f"{60 * rate:.1f} a minute"
+        done = f"{self.done:,} of {self._total:,} {self._unit}"
+        return f"{self._step}: {done}, {pace}, about {left} left"

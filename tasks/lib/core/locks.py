@@ -1,4 +1,4 @@
-"""One writer at a time in a workspace, even if DVC was killed and its step lives on."""
+"""One writer at a time in a workspace, even if DVC is killed and its step keeps running."""
 
 import os
 import threading
@@ -42,8 +42,9 @@ def write_lock(lock_file: Path) -> Iterator[None]:
 def exit_with_parent() -> None:
     """End this process soon after the DVC process that started it has ended.
 
-    A step outlives a killed dvc and would write at the same time as the next run's step. Watching
-    the parent's pid is not enough: with SHELL=/bin/sh the parent is a shell, which lives on too.
+    A step outlives a killed DVC and would write at the same time as the step of the next run.
+    Watching the parent's pid is not enough: with SHELL=/bin/sh the parent is a shell, which
+    outlives DVC too.
     """
     if "DVC_ROOT" not in os.environ:
         return
@@ -54,7 +55,7 @@ def exit_with_parent() -> None:
 
 
 def _adopts_orphans(process: psutil.Process) -> bool:
-    """Return whether the system makes it the parent of processes that lost theirs."""
+    """Return whether the system makes this process the parent of orphans."""
     is_dvc = any(Path(word).name == "dvc" for word in process.cmdline()[:3])
     return not is_dvc and (process.pid == 1 or process.name() in ("systemd", "init"))
 

@@ -17,7 +17,7 @@ RENAMED = {
     "validate.max_slot_bias": "validate.max_position_bias",
     "validate.max_canary_rate": "validate.max_attention_failures",
 }
-"""Keys of earlier versions, and their names now."""
+"""Former names of keys, and their names now."""
 
 
 class Params(BaseModel):
@@ -135,14 +135,14 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _explain(details: list[ErrorDetails], name: str, model: type[Params]) -> ParamError:
-    """Return a ParamError in our words for a renamed key, or else for the first fault."""
+    """Describe the renamed key if there is one, otherwise the first fault."""
     keys = [".".join([name, *(str(part) for part in detail["loc"])]) for detail in details]
-    for key in keys:  # before all others: with it, its new name is missing too
+    for key in keys:  # first, since the new name is reported as missing too
         if key in RENAMED:
             return ParamError(
                 f"{key} is now called {RENAMED[key]}",
                 where=PARAMS_FILE,
-                fix=f"Rename the key; docs/params.md lists every key of {PARAMS_FILE}.",
+                fix="Rename the key; docs/reference/params.md lists every key.",
             )
     key, detail = keys[0], details[0]
     if detail["type"] == "extra_forbidden":

@@ -5,9 +5,10 @@ from hashlib import blake2b
 
 
 def record_id(instruction: str, input_text: str) -> str:
-    """Return 16 hex digits that are the same for a text in any file, order or machine.
+    """Return 16 hex digits that depend on the text alone, not on its file or the machine.
 
-    BLAKE2b over the NFC-normalised instruction and input, joined by a NUL, which no text contains.
+    They are the BLAKE2b hash of the NFC-normalised instruction and input, joined by a NUL, which
+    no text contains.
     """
     text = unicodedata.normalize("NFC", f"{instruction}\0{input_text}")
     return blake2b(text.encode("utf-8"), digest_size=8).hexdigest()

@@ -20,7 +20,7 @@ POOL = pa.schema(
         _required("extra", pa.string()),  # JSON object of the columns with no other place
     ]
 )
-"""One row a record, ids distinct. Footer: ``n_rows``, the rows of the source."""
+"""One row for each record, ids distinct. Footer: ``n_rows``, the number of rows of the source."""
 
 INGEST_DROPPED = pa.schema(
     [
@@ -49,21 +49,21 @@ PROMPTS = pa.schema(
         _required("cluster", pa.int32()),  # 1..number of clusters
     ]
 )
-"""One row a candidate, ordered by prompt, then slot."""
+"""One row for each candidate, ordered by prompt, then slot."""
 
 _PROVENANCE = [
-    _required("round", pa.int32()),  # the last one that picked it; over 1 where a budget is under K
+    _required("round", pa.int32()),  # the last one that picked it
     _required("prompt", pa.int32()),
     _required("slot", pa.int32()),
     _required("rank", pa.int32()),  # in the prompt, 1 = best of those that are taken
-    _required("votes", pa.int32()),  # of the prompt that name it; 0 for a fallback
+    _required("votes", pa.int32()),  # of the prompt for this record; 0 for a fallback
     _required("method", pa.string()),  # llm, rubric (the offline route) or fallback
 ]
 
 PROVENANCE = tuple(field.name for field in _PROVENANCE)
 
 PICKS = pa.schema([_required("id", pa.string()), *_PROVENANCE])
-"""One row a pick of any round, ordered by round, prompt, rank."""
+"""One row for each pick of any round, ordered by round, prompt, rank."""
 
 SELECTED = pa.schema(
     [
@@ -81,8 +81,8 @@ SELECTIONS = pa.schema(
     [
         _required("method", pa.string()),
         _required("seed", pa.int64()),
-        _required("rank", pa.int32()),  # 1 = the most wanted
+        _required("rank", pa.int32()),  # 1 = the most preferred
         _required("id", pa.string()),
     ]
 )
-"""One row a record that a method would choose: by method and seed as they ran, then by rank."""
+"""One row for each record that a method selects: by method and seed as they ran, then by rank."""

@@ -1,4 +1,4 @@
-"""What surrounds every step: declared paths only, all outputs or none, one clear ending."""
+"""What every step runs in: declared paths only, all outputs or none, one clear ending."""
 
 import errno
 import logging
@@ -40,7 +40,7 @@ class Stage:
         params: The declared parameters by dotted key, as params.yaml has them.
         state: The folder for what must survive a run (journal, stored vectors), shared by all
             copies of a workspace that DVC makes for experiments.
-        scratch: The folder for what concerns the last run alone, such as a failed validation;
+        scratch: The folder for what belongs to the last run alone, such as a failed validation;
             each variant of a comparison has its own.
     """
 
@@ -75,8 +75,8 @@ class Stage:
     def out(self, tail: str) -> Path:
         """Return where to write the declared output that ends with `tail`.
 
-        The path is a sibling that is renamed to the output only when the whole step has worked.
-        The step makes it a file or a folder, whichever dvc.yaml means.
+        The path is a sibling, which is renamed to the output only after the whole step succeeds.
+        The step makes it a file or a folder, as dvc.yaml declares.
 
         Raises:
             GraphError: No output, or more than one, ends with it.
@@ -88,7 +88,7 @@ class Stage:
         return part
 
     def progress(self, total: int, unit: str) -> Progress:
-        """Return a counter that reports how far this step is."""
+        """Return a counter that reports this step's progress."""
         return Progress(self._events, self.name, total, unit)
 
     def run(self, work: Callable[["Stage"], None]) -> None:
@@ -105,10 +105,6 @@ class Stage:
                 for part in self._parts.values():
                     _remove(part)
 
-    def ended(self, exit_code: int, reason: str = "") -> None:
-        """Report how the step ended: its own exit code, and why."""
-        self._events.ended(exit_code, reason)
-
     def _find(self, tail: str, declared: Sequence[str], kind: str) -> str:
         parts = PurePosixPath(tail).parts
         matches = [path for path in declared if PurePosixPath(path).parts[-len(parts) :] == parts]
@@ -122,53 +118,47 @@ class Stage:
 
 
 def run_step(name: str, work: Callable[[Stage], None]) -> NoReturn:
-    """Run one step as a program, in the current folder, and exit as it ended.
+    """Run one step as a program in the current folder, and exit with its status.
 
     Exit status: 0 done; 1 a check failed; 2 bad input; 130 interrupted.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     log.setLevel(logging.INFO)
-    log.addHandler(EventLog(Events(name)))
+    events = Events(name)
+    log.addHandler(EventLog(events))
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT
         signal.signal(number, signal.default_int_handler)
     exit_with_parent()
-    try:
-        stage = Stage(name, Path.cwd())
-    except CurationError as error:
-        log.error("%s", error)
-        Events(name).ended(error.exit_code, str(error))
-        raise SystemExit(error.exit_code) from None
-    raise SystemExit(_outcome(stage, work))
-
-
-def _outcome(stage: Stage, work: Callable[[Stage], None]) -> int:
-    """Run the stage, log and report how it ended, and return the exit status."""
-    try:
-        stage.run(work)
-    except CurationError as error:
-        exit_code, reason = error.exit_code, str(error)
-    except KeyboardInterrupt:
-        exit_code, reason = INTERRUPTED, "interrupted\n  Run it again to go on."
-    except OSError as error:
-        if not _cannot_write(error):
-            raise
-        exit_code = DataError.exit_code
-        place = error.filename or f"stage {stage.name}"
-        fix = "Make room there, or make it writable, then run this again."
-        reason = str(DataError(error.strerror or str(error), where=place, fix=fix))
-    else:
-        exit_code, reason = 0, ""
+    exit_code, reason = _outcome(name, work)
     if reason:
         log.error("%s", reason)
     with suppress(OSError):
-        stage.ended(exit_code, reason)
-    return exit_code
+        events.ended(exit_code, reason)
+    raise SystemExit(exit_code)
+
+
+def _outcome(name: str, work: Callable[[Stage], None]) -> tuple[int, str]:
+    """Run the step; return its exit status, and why it failed."""
+    try:
+        Stage(name, Path.cwd()).run(work)
+    except CurationError as error:
+        return error.exit_code, str(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED, "interrupted\n  Run it again to continue."
+    except OSError as error:
+        if not _cannot_write(error):
+            raise
+        place = error.filename or f"stage {name}"
+        fix = "Make room there, or make it writable, then run this again."
+        failure = DataError(error.strerror or str(error), where=place, fix=fix)
+        return failure.exit_code, str(failure)
+    return 0, ""
 
 
 def _cannot_write(error: OSError) -> bool:
-    """Return whether the disk, a quota or a file-size limit is full, or the place read-only."""
+    """Return whether a limit of space is reached, or the place is read-only."""
     codes = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
     return error.errno in codes or "No space left" in str(error)
 

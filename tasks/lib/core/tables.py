@@ -1,9 +1,8 @@
-"""Our Parquet files: the promised schema, and the same bytes for the same rows."""
+"""Parquet files with a promised schema, and the same bytes for the same rows."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
@@ -100,12 +99,7 @@ class TableWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and (self._rows or self.n_rows == 0):
             self._flush()
         self._writer.close()

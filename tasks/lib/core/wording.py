@@ -1,4 +1,4 @@
-"""How amounts and long texts are written, in every message, table and page."""
+"""How every message, table and page writes amounts and long texts."""
 
 
 def usd_text(value: float | None) -> str:

@@ -7,9 +7,9 @@ class Clusters(Document):
     """The document clusters.json.
 
     Attributes:
-        mode: How prompts are composed of clusters, as params.yaml says.
-        solver: How the clusters were found.
-        solver_reason: Why this solver was used.
+        mode: How prompts are composed of clusters.
+        solver: The method that made the clusters.
+        solver_reason: Why this method was used.
         inertia: Sum of squared distances to the centres, to 6 digits; the rest depends on the CPU.
     """
 

@@ -1,4 +1,4 @@
-"""What every JSON document of ours has in common: one form on disk, and strict reading."""
+"""What our JSON documents have in common: one form on disk, and strict reading."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from tasks.lib.core.errors import REMAKE, DataError
 
 
 class Part(BaseModel):
-    """A part of a document. Fields are exactly those declared, so that no reader misses one."""
+    """A part of a document. It has exactly the declared fields, so that no reader misses one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,7 +21,7 @@ class Document(Part):
     """A whole document, which is a file.
 
     Attributes:
-        renamed: Fields of earlier versions by dotted name, and their names now.
+        renamed: Former dotted names of fields, and their names now.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {}
@@ -31,14 +31,14 @@ class Document(Part):
         """Read a document from a file.
 
         Raises:
-            DataError: It is not JSON, a field is absent, unknown or of another type, or a field
-                has been renamed; the error says its new name.
+            DataError: It is not JSON, or a field is missing, unknown, of another type, or renamed
+                (the error gives its new name).
         """
         return cls.parse(path.read_bytes(), str(path))
 
     @classmethod
     def parse(cls, text: str | bytes, where: str) -> Self:
-        """Read a document from a text; `where` says in an error where the text is.
+        """Read a document from a text; an error names `where` as its place.
 
         Raises:
             DataError: As `read`.
@@ -60,7 +60,7 @@ class Document(Part):
 
 
 def _explain(details: list[ErrorDetails], renamed: Mapping[str, str]) -> str:
-    """Return the first renamed field, or else the first fault, in our words."""
+    """Describe the renamed field if there is one, otherwise the first fault."""
     names = [".".join(map(str, detail["loc"])) for detail in details]
     for name in names:
         if name in renamed:

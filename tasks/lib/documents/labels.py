@@ -1,7 +1,6 @@
-"""How methods, metrics and stages are named to a reader, in the report and in the terminal.
+"""Names of methods, metrics and counts as the report and the terminal show them.
 
-Only what shows labels may depend on this module: it is not in `core`, so that a better label does
-not make a stage run again that shows none.
+This module is not in `core`, so that a changed label makes only those stages stale that show it.
 """
 
 from tasks.lib.documents.metrics import OURS, RANDOM

@@ -42,7 +42,7 @@ class Metric(Part):
 
 
 class MethodCost(Part):
-    """What a method's answers used."""
+    """The calls, tokens and price of a method's answers."""
 
     calls: int
     prompt_tokens: int
@@ -51,19 +51,19 @@ class MethodCost(Part):
 
 
 class BaselineUsage(Document):
-    """The document usage.json of the stage baseline: costs by method, of those that ask a model."""
+    """The document usage.json of the stage baseline: the cost of each method that asks a model."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, MethodCost]
 
     @property
     def costs(self) -> Mapping[str, MethodCost]:
-        """The cost of each method that asked a model."""
+        """The costs by method."""
         return self.__pydantic_extra__
 
 
 class MethodMetrics(Part):
-    """The metrics of one method by name, in three groups: of the texts, and of two spaces."""
+    """The metrics of one method by name, in three groups: texts, and two spaces."""
 
     n_records: int
     n_seeds: int
@@ -78,14 +78,14 @@ class MethodMetrics(Part):
 
 
 class Curves(Part):
-    """Metrics at each size, by method and ``group.metric``; None where there is none."""
+    """Metrics at each size, by method and ``group.metric``; None where one was not measured."""
 
     sizes: tuple[int, ...]
     methods: Mapping[str, Mapping[str, tuple[Point | None, ...]]]
 
 
 class Overlap(Part):
-    """The Jaccard similarity of each two methods' selections, in the order of `methods`."""
+    """The Jaccard similarity of every two methods' selections, in the order of `methods`."""
 
     methods: tuple[str, ...]
     jaccard: tuple[tuple[float, ...], ...]
@@ -110,9 +110,9 @@ class Metrics(Document):
         return names
 
     def chance_for(self, method: str) -> MethodMetrics | None:
-        """Return the random selections to compare a method with, which have its size.
+        """Return the random selections of the same size as a method's; None if there are none.
 
-        A larger selection always covers better, so those of another size do not compare.
+        A larger selection always covers better, so other sizes cannot be compared.
         """
         chance = self.methods.get(RANDOM)
         if chance and method in self.methods:
@@ -120,10 +120,10 @@ class Metrics(Document):
         return None
 
     def is_lower_better(self, metric: str) -> bool | None:
-        """Return the better direction of a metric; None if it has none."""
-        return {metric in self.lower_is_better: True, metric in self.higher_is_better: False}.get(
-            True
-        )
+        """Return whether a lower value is better; None if neither direction is."""
+        if metric in self.lower_is_better:
+            return True
+        return False if metric in self.higher_is_better else None
 
 
 def jaccard(a: Set[Any], b: Set[Any]) -> float:

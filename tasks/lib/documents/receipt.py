@@ -12,12 +12,13 @@ class AnswerReceipt(Part):
     """An answer that a selection rests on.
 
     Attributes:
-        key: In the journal.
-        digest: Of all that the journal holds of it.
-        route: The alias that was asked.
-        model: As the provider names it.
-        usd: Price of the whole call, which all records that it picked share.
-        is_upper_bound: The provider reported no usage, so tokens and price are upper bounds.
+        key: The answer's key in the journal.
+        digest: The hash of everything that the journal has about the answer.
+        route: The alias of the route that was asked.
+        model: The model's name at the provider.
+        usd: The price of the whole call, which may have picked several records.
+        is_upper_bound: Whether tokens and price are upper bounds, since the provider reported no
+            usage.
     """
 
     key: str
@@ -34,14 +35,14 @@ class Receipt(Document):
     """A line of receipt.jsonl.
 
     Attributes:
-        rank: In the prompt; 1 is the best of those that are taken.
-        votes: How many votes name the record; 0 for a fallback.
+        rank: The rank in the prompt; 1 is the best of those that are taken.
+        votes: The number of votes for the record; 0 for a fallback.
         route: The alias of the route that picked it; of its first answer if it had several.
         reason: A sentence by the model, if it was asked for one.
         rivals: The other candidates of the prompt, in the order of their slots.
-        set_aside: Candidates that no model could be shown, and why.
-        ballots: For each vote the slots that it ranks, the best first.
-        answers: The answers that the picks of the prompt rest on; none for a fallback.
+        set_aside: Candidates that could not be shown to a model, and why.
+        ballots: The slots that each vote ranks, the best first.
+        answers: The answers behind the picks of the prompt; none for a fallback.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"answers.0.is_bound": "answers.0.is_upper_bound"}

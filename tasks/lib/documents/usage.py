@@ -1,4 +1,4 @@
-"""usage.json of llm_select: what the answers of a selection cost, and how the judge behaved."""
+"""usage.json of llm_select: the cost of a selection's answers, and how the judge behaved."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -12,7 +12,7 @@ class SlotChoices(Part):
     Attributes:
         is_shuffled: Whether slots are random. In paper mode they are clusters, so the rest says
             nothing about the judge there.
-        n_prompts: Prompts counted.
+        n_prompts: The number of prompts counted.
         observed: First choices by slot, from slot 1.
         expected: The same for a judge that ignores slots.
         position_bias: Total variation distance between the two as shares, 0 to 1.
@@ -53,9 +53,9 @@ class CheckCounts(Part):
     """Attention checks of one kind.
 
     Attributes:
-        shown: Checks that got a vote.
-        picked: Checks that were picked.
-        by_chance: Checks that random picks would have hit.
+        shown: The number of checks that got a vote.
+        picked: The number of checks that were picked.
+        by_chance: The number of checks that random picks would have hit.
     """
 
     shown: int
@@ -75,25 +75,25 @@ class RoundSize(Part):
 class Usage(Document):
     """The document usage.json.
 
-    Failed calls are not in it: they differ from run to run, and are in the journal.
+    It does not count failed calls, which differ from run to run; the journal has them.
 
     Attributes:
         route: The alias of the first route.
-        fallback_routes: The aliases of the others, in the order in which they are asked.
-        model: Of the first route.
-        budget: How many records were to be selected.
-        selected: How many were.
+        fallback_routes: The aliases of the other routes, in the order in which they are asked.
+        model: The model of the first route.
+        budget: The number of records to select.
+        selected: The number of records that were selected.
         partial: ``max_usd`` if the cap cut the selection short, else None.
-        calls: Answers used.
-        usd: Their price; an upper bound where the provider reported no usage.
-        n_unknown_usage: Number of answers of that kind.
-        answers: Answers by route.
+        calls: The number of answers used.
+        usd: The price of the answers; an upper bound where the provider reported no usage.
+        n_unknown_usage: The number of answers whose provider reported no usage.
+        answers: The number of answers by route.
         answers_digest: 64 hex digits of all answers used, by round and prompt, checks last.
         dropped_params: By route, the parameters that its model does not take.
-        methods: Selected records by method.
-        set_aside: Candidates that no model could be shown, by reason.
-        attention_checks: By kind.
-        attention_checks_planned: How many were to be asked.
+        methods: The number of selected records by method.
+        set_aside: The number of candidates that could not be shown to a model, by reason.
+        attention_checks: Counts by kind of check.
+        attention_checks_planned: The number of checks that were to be asked.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {

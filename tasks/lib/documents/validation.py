@@ -12,11 +12,11 @@ class Finding(Part):
     expectation: str
     success: bool
     detail: str
-    is_warning: bool  # an unmet one does not forbid the use of the run
+    is_warning: bool  # if so, the run may be used although it is not met
 
 
 class Funnel(Part):
-    """How many rows or records were left after each stage, and how many were dropped.
+    """The number of rows or records after each stage, and the number that was dropped.
 
     rows = excluded + faulty + repeated + pool, and pool = duplicates + unique.
     """
@@ -36,10 +36,9 @@ class ValidationResult(Document):
     """The document result.json.
 
     Attributes:
-        success: Whether the run may be used: every expectation is met but for warnings.
-        partial: The parameter that cut the selection short; None for a complete one.
-        dropped: How many rows ingest and dedupe dropped, by stage and reason.
-        expectations: One finding for each expectation.
+        success: Whether the run may be used: only warnings may be unmet.
+        partial: The parameter that cut the selection short; None if it is complete.
+        dropped: The number of rows that ingest and dedupe dropped, by stage and reason.
     """
 
     success: bool
@@ -50,10 +49,10 @@ class ValidationResult(Document):
 
     @property
     def failed(self) -> list[Finding]:
-        """The findings that forbid the use of the run."""
+        """The unmet expectations that forbid the use of the run."""
         return [f for f in self.expectations if not (f.success or f.is_warning)]
 
     @property
     def warnings(self) -> list[Finding]:
-        """The findings to know about that do not forbid the use of the run."""
+        """The unmet expectations that do not forbid the use of the run."""
         return [f for f in self.expectations if f.is_warning and not f.success]

@@ -179,7 +179,7 @@
     }
 
     function draw() {
-      const {better, curves: found} = data.metrics[metric.value || 0];
+      const {better, curves: lines} = data.metrics[metric.value || 0];
       const height = Math.max(300, Math.min(460, Math.round(place.clientWidth * 0.55)));
       const plot = figure(height, {
         tools: "pan,box_zoom,reset,save", x_axis_label: "records selected",
@@ -188,7 +188,7 @@
       plot.y_range.only_visible = true;
       plot.xaxis.each((axis) => { axis.formatter = new Bokeh.NumeralTickFormatter({format: "0,0"}); });
       drawn = [];
-      found.forEach((curve, method) => {
+      lines.forEach((curve, method) => {
         const known = curve.map((point, i) => point && [data.sizes[i], ...point]).filter(Boolean);
         if (!known.length) return;
         const [x, value, low, high] = [0, 1, 2, 3].map((k) => known.map((point) => point[k]));
@@ -218,8 +218,8 @@
 
   async function start() {
     const drawings = [embeddingMap(read("map-data"))];
-    const found = read("curves-data");
-    if (found) drawings.push(curves(found));
+    const curvesData = read("curves-data");
+    if (curvesData) drawings.push(curves(curvesData));
     const all = () => Promise.all(drawings.map((draw) => draw()));
     await all();
     dark.addEventListener("change", all);
