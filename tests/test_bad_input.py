@@ -21,7 +21,7 @@ def space(clone):
 
 @pytest.fixture(autouse=True)
 def untouched(space):
-    """Every test must leave params.yaml as it was."""
+    """Check that a test leaves params.yaml as it was."""
     before = (space.root / "params.yaml").read_bytes()
     yield
     assert (space.root / "params.yaml").read_bytes() == before

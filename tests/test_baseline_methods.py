@@ -81,7 +81,7 @@ def test_rouge_diversity_starts_with_the_text_that_is_like_no_other():
 
 
 def test_rouge_diversity_reads_instructions_that_have_no_input():
-    """The authors' code takes them for empty, so all of them tie and the file's order decides."""
+    """The authors' code reads them as empty, so all tie and the order of the file decides."""
     alike = [f"name the capital of country {i}" for i in range(20)]
     texts = [*alike, "boil one egg", "why do cats purr"]
     assert set(by_text.rouge_diversity(texts, 2, seed=0).tolist()) == {20, 21}

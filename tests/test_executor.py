@@ -60,7 +60,7 @@ def die_once(number: int, traces: Path) -> int:
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two nodes of one processor each, on this machine."""
+    """Start two nodes of one processor each, on this machine."""
     if not HAS_RAY:
         yield None
         return
@@ -179,9 +179,9 @@ def kill_one():
 
 
 def with_a_worker_killed(entries, n):
-    """Yield the same entries; kill a worker once `n` of them were taken."""
+    """Yield the same entries; kill a worker after the first `n`."""
     for row, entry in enumerate(entries):
-        while row == n and not kill_one():  # the shard before this may not have begun
+        while row == n and not kill_one():  # the previous shard may not have begun
             time.sleep(0.01)
         yield entry
 

@@ -50,7 +50,7 @@ def least_inertia(vectors):
 
 @st.composite
 def problems(draw):
-    """Vectors, some of them equal, and a number of clusters."""
+    """Draw vectors, some of them equal, and a number of clusters."""
     n = draw(st.integers(1, 40))
     # Not 5: there OpenBLAS 0.3.31 may warn of an invalid value, though all are right.
     d = draw(st.sampled_from([1, 2, 3, 4, 6, 7]))
@@ -210,7 +210,7 @@ def test_no_exchange_of_two_records_improves_what_refining_left(problem):
 
 
 def literal_turns(vectors, centres):
-    """Algorithm 2 word for word: each cluster in turn takes the nearest record not yet taken."""
+    """Return the order of Algorithm 2: each cluster in turn takes the nearest remaining record."""
     left, order = set(range(len(vectors))), []
     while left:
         for centre in centres:
@@ -247,13 +247,13 @@ def test_round_robin_takes_turns_around_the_centres_of_plain_k_means():
 
 @st.composite
 def candidates(draw):
-    """The clusters of some candidates in any order, and a number of prompts."""
+    """Draw the clusters of candidates in any order, and a number of prompts."""
     clusters = draw(st.lists(st.integers(0, 9), max_size=60))
     return np.array(clusters, np.int32), draw(st.integers(1, max(1, len(clusters))))
 
 
 def lengths(clusters, seed):
-    """Bytes of texts: most short, some long, a few beyond what is shown."""
+    """Return the bytes of texts: most are short, some long, a few longer than what is shown."""
     return np.random.default_rng(seed).lognormal(5, 1.5, len(clusters)).astype(np.int64)
 
 

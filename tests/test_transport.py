@@ -15,7 +15,7 @@ most = settings(max_examples=150, deadline=None)
 
 @st.composite
 def problems(draw):
-    """Costs (some with ties, equal rows or no difference at all), bounds, and prices."""
+    """Draw costs (some with ties, equal rows or no difference at all), bounds and prices."""
     rng = np.random.default_rng(draw(st.integers(0, 9999)))
     k = draw(st.integers(1, 7))
     n = draw(st.integers(k, 40))

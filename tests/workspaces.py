@@ -76,8 +76,10 @@ class StepWorkspace:
     """A workspace for one step, without Git and DVC: dvc.yaml, params.yaml and inputs in data/."""
 
     def __init__(self, root: Path, *parts: str) -> None:
+        """Copy the parts that are not there yet."""
         self.root = root
-        lay_out(root, "dvc.yaml", "params.yaml", *parts)
+        parts = ("dvc.yaml", "params.yaml", *parts)
+        lay_out(root, *(part for part in parts if not (root / part).exists()))
 
     def file(self, tail: str) -> Path:
         """Return a path below data/ whose folder exists."""
