@@ -1,4 +1,4 @@
-"""README's commands, graph and figures, held against what they speak of."""
+"""README's commands, graph and figures, compared with what they describe."""
 
 import re
 import subprocess

@@ -24,8 +24,7 @@ app.add_typer(journal, name="journal")
 
 
 def _json_option(is_set: bool) -> bool:
-    if is_set:
-        console.use_json()
+    console.use_json(is_set)
     return is_set
 
 
