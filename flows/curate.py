@@ -141,7 +141,7 @@ def run_as_program(run_flow: Callable[[], State[Any]]) -> int:
     """Run a flow, print its error if there is one, and return the exit status of `selectllm`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     if "--json" in sys.argv:
-        console.use_json()
+        console.use_json(is_set=True)
     try:
         state = run_flow()
         state.result()

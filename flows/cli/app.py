@@ -24,7 +24,7 @@ app.add_typer(journal, name="journal")
 
 
 def _json_option(is_set: bool) -> bool:
-    console.use_json(is_set)
+    console.use_json(is_set=is_set)
     return is_set
 
 

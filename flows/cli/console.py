@@ -32,7 +32,7 @@ SHOWN = ("coverage_mean", "knn_probe_rouge_l")  # metrics in the terminal
 D = TypeVar("D", bound=Document)
 
 
-def use_json(is_set: bool) -> None:
+def use_json(*, is_set: bool) -> None:
     """Keep stdout free for one JSON document, and print everything else to stderr."""
     out.stderr = is_set
 
