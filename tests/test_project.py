@@ -281,7 +281,7 @@ def test_the_estimate_and_the_books_are_told_as_json(done):
     assert "dvc repro dedupe" in stale.stderr
     nonsense = done.call("journal", "prune", "--before", "soon")
     assert nonsense.returncode == 2
-    assert "is no day" in nonsense.stderr
+    assert "is not a day" in nonsense.stderr
 
 
 def test_an_estimate_needs_no_clusters(done):

@@ -144,6 +144,7 @@ class Workspace:
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run the command in this process, which saves the seconds that its imports take."""
+        from flows.cli import console  # noqa: PLC0415
         from flows.cli.app import main  # noqa: PLC0415
 
         status = 0
@@ -158,6 +159,8 @@ class Workspace:
                 main()
             except SystemExit as end:
                 status = end.code if isinstance(end.code, int) else int(end.code is not None)
+            finally:
+                console.use_json(is_set=False)  # else the next test would print to stderr
         return subprocess.CompletedProcess(words, status, stdout.getvalue(), stderr.getvalue())
 
     def dvc(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import warnings
 from functools import cache
 from typing import Any
 
@@ -23,6 +24,8 @@ def load_litellm() -> Any:
     from tasks.lib.gateway.offline_provider import OfflineRubric  # noqa: PLC0415  # imports litellm
 
     gc.freeze()  # the garbage collector spent a fifth of a call's time on the loaded modules
+    # A call that is cancelled before it begins is not worth a warning in the terminal.
+    warnings.filterwarnings("ignore", "coroutine '.*acompletion' was never awaited", RuntimeWarning)
     litellm.suppress_debug_info = True
     litellm.disable_hf_tokenizer_download = True
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
