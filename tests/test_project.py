@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 def started(space, *command):
-    """The steps that a command really starts, told by the steps themselves."""
+    """The steps that a command really starts, reported by the steps themselves."""
     events = space.root / ".selectllm" / "heard.jsonl"
     events.unlink(missing_ok=True)
     space.env["SELECTLLM_EVENTS"] = str(events)
@@ -44,9 +44,9 @@ def hashes(space):
 
 def test_the_second_run_is_all_cached_and_status_is_clean_and_it_ends_with_the_report(done, server):
     assert set(server.last_states()) == set(STAGE_NAMES)
-    told = done.selectllm("run").stdout.splitlines()
+    lines = done.selectllm("run").stdout.splitlines()
     assert set(server.last_states().values()) == {("Cached", "unchanged")}
-    assert told[-1] == f"report: {done.root / 'data/report/index.html'}"
+    assert lines[-1] == f"report: {done.root / 'data/report/index.html'}"
     assert done.dvc("status").stdout.strip() == "Data and pipelines are up to date."
     assert started(done, "dvc", "repro") == []
 
@@ -68,10 +68,10 @@ def test_the_committed_lock_names_the_bytes_that_a_run_makes(done):
 def test_the_funnel_in_readme_is_that_of_a_real_run(done):
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
     block = re.search(r"```text\n(.*?)```", text, re.DOTALL)[1]
-    told = dict(reversed(line.strip().split("  ", 1)) for line in block.splitlines())
+    documented = dict(reversed(line.strip().split("  ", 1)) for line in block.splitlines())
     counted = json.loads((done.root / "data/validate/result.json").read_text())["funnel"]
     real = {text: f"{counted[name]:,}" for name, text in FUNNEL.items() if counted[name]}
-    assert {text: number.strip() for text, number in told.items()} == real
+    assert {text: number.strip() for text, number in documented.items()} == real
 
 
 @pytest.mark.parametrize("n_clusters", [4, 14, 32, 63])
@@ -203,15 +203,15 @@ def test_the_table_of_params_says_what_each_key_makes_stale(done):
     """docs/reference/params.md against DVC itself, a row per key."""
     page = (PROJECT / "docs/reference/params.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
-    told = {
+    documented = {
         row[0].strip("`"): [stage for stage in row[-1].split(", ") if stage != "-"]
         for row in rows
         if len(row) == 5  # keys of a route have no stages
     }
-    assert set(told) == _keys(load_yaml(PROJECT / "params.yaml"))
+    assert set(documented) == _keys(load_yaml(PROJECT / "params.yaml"))
     params = done.root / "params.yaml"
     original = params.read_text()
-    for key, stages in told.items():
+    for key, stages in documented.items():
         _force(params, key)
         assert _stale_by_params(done.root) == set(stages), key
         params.write_text(original)
@@ -261,15 +261,15 @@ def _force(params, key):
 def test_the_estimate_and_the_books_are_told_as_json(done):
     rated = ["-S", "baseline.methods=[alpagasus]", "-S", "baseline.route=chatgpt"]
     asked = ["estimate", "-S", "llm_select.votes=3", *rated, "--json"]
-    told = json.loads(done.call(*asked).stdout)
-    assert told["work"]["calls"] == [64, 96]
-    costs = {cost["route"]: cost for cost in told["costs"]}
+    quoted = json.loads(done.call(*asked).stdout)
+    assert quoted["work"]["calls"] == [64, 96]
+    costs = {cost["route"]: cost for cost in quoted["costs"]}
     assert next(iter(costs)) == "offline"
     assert costs["offline"]["usd"] == [0, 0]
     assert 0 < costs["chatgpt"]["usd"][0] < costs["chatgpt"]["usd"][1]
     assert "input_cost_per_token" not in costs["gemma"]["problem"]
-    assert told["ratings"]["work"]["calls"][0] > 60
-    assert 0 < told["ratings"]["cost"]["usd"][0] < told["ratings"]["cost"]["usd"][1]
+    assert quoted["ratings"]["work"]["calls"][0] > 60
+    assert 0 < quoted["ratings"]["cost"]["usd"][0] < quoted["ratings"]["cost"]["usd"][1]
     (booked,) = json.loads(done.call("journal", "sum", "--json").stdout)
     assert (booked["route"], booked["outcome"], booked["usd"]) == ("offline", "answer", 0)
     assert booked["calls"] >= 32  # other tests have asked here, too
@@ -305,14 +305,14 @@ def test_plan_says_what_would_run_and_why(done):
     params = done.root / "params.yaml"
     original = params.read_text()
     _force(params, "cluster.mode")
-    told = json.loads(done.call("plan", "--json").stdout)
+    steps = json.loads(done.call("plan", "--json").stdout)
     params.write_text(original)
-    actions = {step["stage"]: step["action"] for step in told}
+    actions = {step["stage"]: step["action"] for step in steps}
     assert set(actions) == set(STAGE_NAMES)
     assert actions["embed"] == "cached"
     assert actions["cluster"] == "run"
     assert {actions[s] for s in ("llm_select", "validate", "export")} == {"follow"}
-    cluster = next(step for step in told if step["stage"] == "cluster")
+    cluster = next(step for step in steps if step["stage"] == "cluster")
     assert cluster["reasons"] == ["cluster.mode is 'across' (was 'within')"]
 
 
