@@ -1,7 +1,6 @@
 """Killed and concurrent runs: nothing is bought twice, and the outputs are the same."""
 
 import multiprocessing
-import os
 import random
 import time
 
@@ -35,18 +34,17 @@ def forked():
     context.set_forkserver_preload(
         ["litellm", "tasks.llm_select.step", "tasks.lib.gateway.endpoint"]
     )
-    old = dict(os.environ)
-    os.environ.update(QUIET)  # what the step would set before it loads LiteLLM
-    os.environ.pop("DVC_ROOT", None)
 
     def start():
         process = context.Process(target=run_step, args=("llm_select", work))
         process.start()
         return process
 
-    yield start
-    os.environ.clear()
-    os.environ.update(old)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in QUIET.items():  # what the step would set before it loads LiteLLM
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("DVC_ROOT", raising=False)
+        yield start
 
 
 @pytest.mark.slow
