@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.lib.coverage.greedy import greedy, judge_bonus
+from tasks.lib.coverage.bonus import judge_bonus
+from tasks.lib.coverage.greedy import greedy
 from tests.pools import on_circle, unit_vectors
 
 
