@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from tasks.lib.coverage.gains import Covered, Floats, Gains
+from tasks.lib.coverage.gain_table import Covered, Floats, GainTable
 from tasks.lib.coverage.quotas import Quota, Quotas
 from tasks.lib.similarity.cosine import Rows, Vectors, nearest
 
 MAX_COVERED = 50_000  # rows; a sample of that size has the same mean coverage to 0.001
 MAX_CELLS = 1 << 27  # cosines of candidates to rows that are computed before any is selected
+UNIT_ROWS = 2_000
 OPENING = 64  # selections, of a larger table, after which one cosine in fifty or fewer still counts
 
 
@@ -81,6 +82,40 @@ def greedy(  # noqa: PLR0913  the parts of the objective
     return Cover(rows[places], np.array(gains, np.float64))
 
 
+def judge_bonus(  # noqa: PLR0913
+    scores: Floats,
+    weight: float,
+    vectors: Vectors,
+    n_prompts: int,
+    *,
+    weights: Floats | None = None,
+    seed: int = 0,
+) -> Floats:
+    """Return the bonus of each candidate, in units of the objective: score x `weight` x unit.
+
+    The unit is what a record adds to the coverage, on average, in the second half of a selection of
+    one record per prompt that is made by coverage alone. So at weight 1 the judge and the coverage
+    have about the same say when as many records are selected as there are prompts. The unit is
+    measured on at most 2,000 random rows. It does not depend on the number of records to select,
+    so a smaller selection stays a prefix of a larger one.
+
+    Args:
+        scores: float64, shape (c,), from 0 to 1.
+        weight: How much the judge counts, from 0.
+        vectors: float32, shape (m, d), of unit norm or zero.
+        n_prompts: Number of prompts into which these rows are grouped.
+        weights: float64, shape (m,), of the rows; 1 if None.
+        seed: Of the random rows.
+    """
+    m = len(vectors)
+    weights = np.ones(m) if weights is None else weights
+    sample = np.sort(np.random.default_rng((seed, 5)).permutation(m)[:UNIT_ROWS])
+    n = max(1, len(sample) * n_prompts // m)
+    gains = greedy(vectors[sample], np.arange(len(sample)), n, weights=weights[sample]).gains
+    unit = float(gains[n // 2 :].mean() * weights.sum()) * n / n_prompts
+    return scores * (weight * unit)
+
+
 def _covered(
     vectors: Vectors, weights: Floats, annotated: Rows | None, rng: np.random.Generator
 ) -> Covered:
@@ -126,20 +161,18 @@ class _Search:
         """Yield the places and gains of up to n of the tried candidates."""
         if not n:
             return
-        gains = Gains.of(covered, vectors[rows[tried]])
-        heap = [
-            (-gains.of_candidate(i) - self._bonus[place], i, 0) for i, place in enumerate(tried)
-        ]
+        table = GainTable.of(covered, vectors[rows[tried]])
+        heap = [(-table.gain(i) - self._bonus[place], i, 0) for i, place in enumerate(tried)]
         heapq.heapify(heap)
         turn = 0
         while turn < n and heap:
             bound, i, computed = heapq.heappop(heap)
             place = int(tried[i])
             if computed < turn:
-                value = gains.of_candidate(i) + self._bonus[place]
+                value = table.gain(i) + self._bonus[place]
                 heapq.heappush(heap, (-value, i, turn))
             elif self._quotas.take(place):
                 self._is_left[place] = False
-                gains.select(i)
+                table.select(i)
                 turn += 1
                 yield place, max(0.0, -bound - self._bonus[place])

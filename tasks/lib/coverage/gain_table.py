@@ -29,7 +29,7 @@ class Covered(NamedTuple):
     best: NDArray[np.float32]
 
 
-class Gains:
+class GainTable:
     """The cosines by which candidates exceed those of the selected records."""
 
     def __init__(self, covered: Covered, starts: Rows, rows: Rows, cosines: Vectors) -> None:
@@ -38,7 +38,7 @@ class Gains:
 
     @classmethod
     def of(cls, covered: Covered, candidates: Vectors) -> Self:
-        """Return the gains of candidates: float32, shape (c, d)."""
+        """Return the table for candidates: float32, shape (c, d)."""
         sizes, rows, cosines = [], [], []
         for part in blocks(len(candidates), len(covered.vectors)):
             table = candidates[part] @ covered.vectors.T
@@ -49,7 +49,7 @@ class Gains:
         starts = np.concatenate([[0], np.cumsum(np.concatenate(sizes))])
         return cls(covered, starts, np.concatenate(rows), np.concatenate(cosines))
 
-    def of_candidate(self, place: int) -> float:
+    def gain(self, place: int) -> float:
         """Return how much a candidate would add to the mean coverage now."""
         rows, cosines = self._entries(place)
         added = np.maximum(cosines - self._covered.best[rows], 0)
