@@ -194,7 +194,7 @@ def sound() -> Run:
         usage={
             **FAIR,
             "selected": 4,
-            "methods": {"llm": 4, "rubric": 0, "fallback": 0},
+            "methods": {"llm": 4, "offline": 0, "fallback": 0},
             "rounds": [{"round": 1, "n_prompts": 3, "n_candidates": 7, "n_picks": 4}],
         },
     )
@@ -217,7 +217,7 @@ def tournament() -> Run:
     run.usage = {
         **FAIR,
         "selected": 2,
-        "methods": {"llm": 2, "rubric": 0, "fallback": 0},
+        "methods": {"llm": 2, "offline": 0, "fallback": 0},
         "rounds": [
             {"round": 1, "n_prompts": 3, "n_candidates": 7, "n_picks": 3},
             {"round": 2, "n_prompts": 1, "n_candidates": 3, "n_picks": 2},

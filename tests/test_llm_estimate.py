@@ -204,7 +204,7 @@ def test_a_longer_prompt_is_counted_in_every_round():
         sum(len(m["content"].encode()) for m in t.prompt.messages(["x"], 1, rationale=t.rationale))
         for t in (plain, asking)
     )
-    routes = load_routes({"models": {"x": {"model": "offline/rubric", "schema": "never"}}})
+    routes = load_routes({"models": {"x": {"model": "offline/typical", "schema": "never"}}})
     less, more = (estimate(shown, plan, t, [routes["x"]], {}).work for t in (plain, asking))
     assert more.calls[1] == 10 + 2
     assert long > short
@@ -234,7 +234,7 @@ def test_the_estimate_is_priced_by_tokens_and_an_unknown_price_names_the_keys_to
 def test_the_paper_s_geometry_asks_once_per_prompt_with_whole_texts():
     texts = [f"{i} {'long ' * 1000}" for i in range(60)]
     shown, settings = shown_of(texts), settings_of()
-    route = load_routes({"models": {"offline": {"model": "offline/rubric", "schema": "never"}}})
+    route = load_routes({"models": {"offline": {"model": "offline/typical", "schema": "never"}}})
     estimated = estimate(
         shown, TournamentPlan((10,), 12, Mode.ACROSS, 0), settings, [route["offline"]], {}
     )

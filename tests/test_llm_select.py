@@ -13,13 +13,13 @@ from tests.fake_provider import FakeProvider, fails, honest, picks, says
 from tests.selection_desk import SIZE, text_of
 
 
-def test_a_run_without_a_key_selects_by_the_rubric_and_says_so(desk):
+def test_a_run_without_a_key_selects_by_the_offline_judge_and_says_so(desk):
     done = desk.run()
     assert done.exit_code == 0, done.said
-    assert "12 of 40 records selected by offline/rubric in 5 answers: free" in done.said
+    assert "12 of 40 records selected by offline/typical in 5 answers: free" in done.said
     selected = read_table(desk.out("selected.parquet"), SELECTED)
     assert selected.num_rows == 12
-    assert set(selected["method"].to_pylist()) == {"rubric"}
+    assert set(selected["method"].to_pylist()) == {"offline"}
     assert not any("qwlekjq" in text for text in selected["instruction"].to_pylist())
     assert desk.usage()["usd"] == 0
     before = desk.bytes()
@@ -58,7 +58,7 @@ def test_everything_selected_can_be_followed_back_to_its_prompt(desk):
     assert usage["usd"] == pytest.approx(provider.usd)
     assert (usage["route"], usage["model"]) == ("mine", "openai/fake")
     assert (usage["budget"], usage["selected"], usage["partial"]) == (12, 12, None)
-    assert usage["methods"] == {"llm": 12, "rubric": 0, "fallback": 0}
+    assert usage["methods"] == {"llm": 12, "offline": 0, "fallback": 0}
     assert usage["answers"] == {"mine": 5}
     assert usage["n_unknown_usage"] == 0
     assert usage["rounds"] == [{"round": 1, "n_prompts": 5, "n_candidates": 40, "n_picks": 12}]
@@ -86,7 +86,7 @@ def test_records_without_a_model_s_answer_are_flagged(desk):
         provider_honest, provider.behave = provider.behave, behave
         done = desk.run(provider.deployment(), max_attempts=2)
     assert done.exit_code == 0, done.said
-    assert "picked by the offline rubric, since the model gave no answer" in done.said
+    assert "picked by the offline judge, since the model gave no answer" in done.said
     flagged = [r for r in desk.receipts() if r["method"] == "fallback"]
     assert {r["prompt"] for r in flagged} == {
         p + 1
@@ -94,7 +94,7 @@ def test_records_without_a_model_s_answer_are_flagged(desk):
         if any("topic 11 " in text_of(desk, i) for i in ids)
     }
     assert {(r["model"], len(r["answers"]), r["votes"]) for r in flagged} == {
-        ("offline/rubric", 0, 0)
+        ("offline/typical", 0, 0)
     }
     assert desk.usage()["calls"] == 4
     assert desk.usage()["methods"]["fallback"] == len(flagged)

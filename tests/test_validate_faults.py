@@ -243,7 +243,7 @@ FAULTS = [
             "Smaller budgets come first",
         ),
         f"id {IDS[0]}, pick_round 1, round 2",
-        put("selected", 3, round=2, prompt=2, slot=3, rank=4, votes=2, method="rubric"),
+        put("selected", 3, round=2, prompt=2, slot=3, rank=4, votes=2, method="offline"),
     ),
     Fault(
         "selected",

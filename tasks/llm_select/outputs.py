@@ -11,7 +11,7 @@ from tasks.lib.core.schemas import PICKS, PROVENANCE, SELECTED
 from tasks.lib.core.tables import write_table
 from tasks.lib.documents.receipt import AnswerReceipt, Receipt
 from tasks.lib.documents.usage import Usage
-from tasks.lib.gateway.deployment import RUBRIC_MODEL
+from tasks.lib.gateway.deployment import OFFLINE_MODEL
 from tasks.lib.gateway.routes import Route
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.verdicts import Pick, PickMethod, Selection
@@ -99,6 +99,6 @@ def _provenance(pick: Pick) -> dict[str, Any]:
 def _judge(pick: Pick, routes: Sequence[Route]) -> dict[str, str]:
     """Return the route and model of a pick: those of its first answer, if it has several."""
     if pick.method is PickMethod.FALLBACK:
-        return {"route": routes[0].alias, "model": RUBRIC_MODEL}
+        return {"route": routes[0].alias, "model": OFFLINE_MODEL}
     alias = pick.verdict.answers[0].route
     return {"route": alias, "model": next(r.model for r in routes if r.alias == alias)}

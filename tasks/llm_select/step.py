@@ -56,7 +56,7 @@ def _log_result(usage: Usage, n_candidates: int, spent_usd: float, max_usd: floa
     n_fallback = usage.methods["fallback"]
     if n_fallback:
         log.warning(
-            "%s of them were picked by the offline rubric, since the model gave no answer; "
+            "%s of them were picked by the offline judge, since the model gave no answer; "
             "`dvc repro -f llm_select` asks again where it was not reached, and buys nothing twice",
             f"{n_fallback:,}",
         )

@@ -7,8 +7,8 @@ from tasks.lib.documents.usage import SlotChoices, Usage
 
 METHODS = {
     "llm": "picked by the model",
-    "rubric": "picked by the offline rubric, which is not a language model",
-    "fallback": "picked by the offline rubric, because the model gave no answer",
+    "offline": "picked by the offline judge, which is not a language model",
+    "fallback": "picked by the offline judge, because the model gave no answer",
 }
 MAX_P = 0.01  # a p-value up to it counts as evidence of position bias
 

@@ -57,7 +57,7 @@ _PROVENANCE = [
     _required("slot", pa.int32()),
     _required("rank", pa.int32()),  # in the prompt, 1 = best of those that are taken
     _required("votes", pa.int32()),  # of the prompt for this record; 0 for a fallback
-    _required("method", pa.string()),  # llm, rubric (the offline route) or fallback
+    _required("method", pa.string()),  # llm, offline or fallback
 ]
 
 PROVENANCE = tuple(field.name for field in _PROVENANCE)

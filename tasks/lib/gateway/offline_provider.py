@@ -1,6 +1,6 @@
-"""The rubric as a provider of LiteLLM, so that a run without a key takes the whole real path.
+"""The offline judge as a provider of LiteLLM, so that a keyless run takes the whole real path.
 
-It is not a language model: `tasks.lib.rubric` picks by rules. Its usage counts 4 UTF-8 bytes as a
+It is not a language model: `tasks.lib.typicality` compares the words of the candidates. Its usage counts 4 UTF-8 bytes as a
 token, so that sums and estimates have something to show; it costs nothing.
 """
 
@@ -11,12 +11,12 @@ from litellm.llms.custom_llm import CustomLLM, CustomLLMError
 from litellm.types.utils import ModelResponse, Usage
 
 from tasks.lib.gateway.fence import parse_block
-from tasks.lib.rubric.rubric import choose
+from tasks.lib.typicality.typicality import choose
 
 BYTES_PER_TOKEN = 4
 
 
-class OfflineRubric(CustomLLM):
+class OfflineJudge(CustomLLM):
     """Answers messages with a block of candidates (`tasks.lib.gateway.fence`), and no others."""
 
     def completion(self, *args: Any, **kwargs: Any) -> ModelResponse:
