@@ -63,7 +63,7 @@ def check_route(values: Mapping[str, Any], params: RatingParams) -> None:
     """Refuse a route that cannot rate, before any call.
 
     Raises:
-        ParamError: It is unknown or the offline judge, its key is not set, or its model not installed.
+        ParamError: It is unknown or the offline judge, or lacks its key or its model.
     """
     route = read_route(values, params)
     require_usable(route)

@@ -1,7 +1,7 @@
 """The offline judge as a provider of LiteLLM, so that a keyless run takes the whole real path.
 
-It is not a language model: `tasks.lib.typicality` compares the words of the candidates. Its usage counts 4 UTF-8 bytes as a
-token, so that sums and estimates have something to show; it costs nothing.
+It is not a language model: `tasks.lib.typicality` compares the words of the candidates. Its usage
+counts 4 UTF-8 bytes as a token, so that sums and estimates have something to show. It is free.
 """
 
 import json
