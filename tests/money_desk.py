@@ -7,6 +7,8 @@ from contextlib import aclosing, closing
 from pathlib import Path
 from typing import NamedTuple
 
+from tasks.lib.prompts.plan import TournamentPlan
+
 from tasks.lib.core.schemas import SELECTED
 from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.gateway import Gateway
@@ -14,7 +16,6 @@ from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.journal.journal import Journal
 from tasks.lib.prompts.compose import Mode
-from tasks.lib.prompts.plan import TournamentPlan
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge

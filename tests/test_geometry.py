@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tasks.lib.prompts.plan import TournamentPlan
+from tasks.llm_select.tournament import llm_select
 
 from tasks.cluster.step import Cluster, check, cluster
 from tasks.lib.core.errors import ParamError
 from tasks.lib.prompts.geometry import Geometry, Mode, check_budgets, check_fit
-from tasks.lib.prompts.plan import TournamentPlan
-from tasks.llm_select.tournament import llm_select
 from tests.judge_desk import verdict_of
 from tests.pools import unit_vectors
 

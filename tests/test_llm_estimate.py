@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from tasks.lib.prompts.plan import TournamentPlan
 
 from tasks.cluster import step as cluster
 from tasks.estimate.estimate import estimate
@@ -28,7 +29,6 @@ from tasks.lib.gateway.routes import load_routes
 from tasks.lib.journal.journal import Journal
 from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.geometry import Mode
-from tasks.lib.prompts.plan import TournamentPlan
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge

@@ -1,4 +1,4 @@
-"""How prompts share a budget, so that a smaller selection is the beginning of a larger one."""
+"""How prompts share a budget, so that a smaller selection is a prefix of a larger one."""
 
 from enum import StrEnum
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 class Take(StrEnum):
-    """Which ranks of a prompt fill its quota; all but FIRST only test the ranking."""
+    """Which part of a ranking counts as its first ranks; all but FIRST only test the judge."""
 
     FIRST = "first"
     MIDDLE = "middle"
