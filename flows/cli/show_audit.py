@@ -10,7 +10,7 @@ from rich.text import Text
 from flows.cli.console import err, out
 from tasks.lib.core.wording import usd_text
 
-OTHER_CHARS = 50  # on a candidate's line, besides its text
+OTHER_CHARS, MIN_CHARS = 53, 20  # of a candidate's line without its text, and of its text
 
 FATES = {
     "selected": "[bold green]selected[/]",
@@ -89,7 +89,7 @@ def _prompt(prompt: Mapping[str, Any], record_id: str) -> None:
         cells = [candidate[name] for name in ("place", "rank", "slot", "votes")]
         cells.insert(2, None if score is None else f"{score:.2f}")
         line = Text(" ".join(candidate["text"].split()))
-        line.truncate(max(OTHER_CHARS, out.width - OTHER_CHARS), overflow="ellipsis")
+        line.truncate(max(MIN_CHARS, out.width - OTHER_CHARS), overflow="ellipsis")
         style = "bold" if candidate["id"] == record_id else "" if candidate["rank"] else "dim"
         shown = ("" if cell is None else str(cell) for cell in cells)
         table.add_row(*shown, candidate["id"], line, style=style)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.choose.order import Candidates
+from tasks.choose.order import JudgedRecords
 from tasks.lib.core.errors import REMAKE, DataError
 from tasks.lib.core.schemas import BALLOTS, POOL, PROMPTS, UNIQUE
 from tasks.lib.core.stage import Stage
@@ -29,7 +29,7 @@ class Inputs(NamedTuple):
     """
 
     judged: pa.Table
-    candidates: Candidates
+    candidates: JudgedRecords
     pool_file: Path
     pool_rows: Rows
     n_set_aside: int
@@ -57,7 +57,7 @@ class Inputs(NamedTuple):
         pool_ids = read_table(pool_file, POOL, ["id"])["id"]
         return cls(
             judged=judged.append_column("cluster", prompts["cluster"].take(shown)),
-            candidates=Candidates(
+            candidates=JudgedRecords(
                 rows=_places(judged["id"], ids, ballots_file),
                 prompts=judged["prompt"].to_numpy(),
                 ranks=np.nan_to_num(judged["rank"].cast(pa.float64()).to_numpy(), nan=np.inf),

@@ -11,7 +11,7 @@ from tasks.lib.prompts.quota import prompt_order
 from tasks.lib.similarity.cosine import Rows, Vectors
 
 
-class Candidates(NamedTuple):
+class JudgedRecords(NamedTuple):
     """The judged records that may be selected, by prompt and slot.
 
     Attributes:
@@ -31,22 +31,26 @@ class Candidates(NamedTuple):
     vectors: Vectors
 
 
-def by_coverage(candidates: Candidates, n: int, judge_weight: float, seed: int) -> Cover:
+def by_coverage(candidates: JudgedRecords, n: int, judge_weight: float, seed: int) -> Cover:
     """Return `n` records in greedy order: those of the shortlists first, then the others.
 
     The shortlists are the records with a judge score above 0. Another record is selected only when
     all of them are. Budgets nest, since neither the shortlists nor the bonuses depend on `n`.
     """
     vectors, rows, scores = candidates.vectors, candidates.rows, candidates.scores
-    bonus = judge_bonus(scores, judge_weight, vectors, rows, len(candidates.sizes))
+    if not n:
+        return Cover(rows[:0], np.empty(0))
+    bonus = judge_bonus(scores, judge_weight, vectors, len(candidates.sizes), seed=seed)
     is_listed = scores > 0
     n_listed = min(n, int(is_listed.sum()))
     listed = greedy(vectors, rows[is_listed], n_listed, bonus=bonus[is_listed], seed=seed)
+    if n == n_listed:
+        return listed
     others = greedy(vectors, rows[~is_listed], n - n_listed, annotated=rows[is_listed], seed=seed)
     return Cover(*(np.concatenate(parts) for parts in zip(listed, others, strict=True)))
 
 
-def by_ranks(candidates: Candidates, n: int, seed: int) -> Cover:
+def by_ranks(candidates: JudgedRecords, n: int, seed: int) -> Cover:
     """Return `n` records: every prompt's first rank, then every second rank, and so on.
 
     Within a rank, prompts are in `prompt_order`. Records that no ballot names come last, by slot.

@@ -15,6 +15,7 @@ from tasks.lib.prompts.quota import Take
 from tasks.llm_select.picks import answer_schema, parse_picks, parse_reasons
 from tasks.llm_select.prompt import Prompt
 from tasks.llm_select.verdicts import UsedAnswer
+from tasks.llm_select.votes import n_asked
 
 
 class JudgeSettings(NamedTuple):
@@ -30,7 +31,8 @@ class JudgeSettings(NamedTuple):
 
     def n_asked(self, n_slots: int, n_ranked: int) -> int:
         """Return how many of `n_slots` an answer ranks so that `n_ranked` can be taken."""
-        return min(n_slots, n_ranked) if self.take is Take.FIRST else n_slots
+        is_first = self.take is Take.FIRST
+        return n_asked(n_slots, n_ranked, self.votes) if is_first else n_slots
 
 
 class CascadeAnswer(NamedTuple):

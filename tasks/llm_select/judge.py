@@ -63,19 +63,20 @@ class Judge:
         if check is not None:
             texts, check_slot = insert(texts, check.kind, check.seed)
             settings = settings._replace(votes=1, take=Take.FIRST)
-        n_asked = settings.n_asked(len(texts), question.n_ranked)
-        ballots, answers = await self._vote(texts, n_asked, settings)
         is_first = settings.take is Take.FIRST  # then every slot that a ballot names has a rank
-        taken = slice(None) if is_first else settings.take.ranks(n_asked, question.n_ranked)
-        verdict = self._verdict(texts, taken, n_asked, ballots, answers)
+        n_needed = question.n_ranked if is_first else len(texts)
+        ballots, answers = await self._vote(texts, n_needed, settings)
+        taken = slice(None) if is_first else settings.take.ranks(n_needed, question.n_ranked)
+        verdict = self._verdict(texts, taken, n_needed, ballots, answers)
         return verdict._replace(attention_check_slot=check_slot)
 
     async def _vote(
-        self, texts: list[str], n_asked: int, settings: JudgeSettings
+        self, texts: list[str], n_needed: int, settings: JudgeSettings
     ) -> tuple[list[Ballot], list[CascadeAnswer]]:
         """Show the texts in one order after another, until the vote is settled."""
         cascade = RouteCascade(self._gateway, self._routes, settings)
         n_votes = n_useful(len(texts), settings.votes)
+        n_asked = settings.n_asked(len(texts), n_needed)
         ballots: list[Ballot] = []
         answers: list[CascadeAnswer] = []
         for vote in range(1, n_votes + 1):
@@ -85,7 +86,7 @@ class Judge:
             if answer.picks:
                 slots = tuple(i + 1 for i in answer.picks)
                 ballots.append(Ballot(len(shown), slots, as_ballot(slots, shown), answer.is_whole))
-            if is_settled([ballot.ranking for ballot in ballots], n_votes):
+            if is_settled([ballot.ranking for ballot in ballots], n_votes, n_needed):
                 break
         return ballots, answers
 
@@ -93,7 +94,7 @@ class Judge:
         self,
         texts: list[str],
         taken: slice,
-        n_asked: int,
+        n_needed: int,
         ballots: list[Ballot],
         answers: list[CascadeAnswer],
     ) -> Verdict:
@@ -106,7 +107,7 @@ class Judge:
         for answer in reversed(answers):
             pairs = zip(answer.picks, answer.reasons, strict=True)
             reasons |= {i + 1: reason for i, reason in pairs if reason}
-        n_open = max(0, n_asked - len(voted))
+        n_open = max(0, n_needed - len(voted))
         others = _others(texts, {*voted, *set_aside})[:n_open] if n_open else ()
         slots = (voted + others)[taken]
         scored = [ranking[taken] for ranking in rankings] or [slots]

@@ -11,7 +11,7 @@ from tasks.lib.documents.usage import Usage
 from tasks.lib.gateway.deployment import RUBRIC_MODEL
 from tasks.lib.gateway.routes import Route
 from tasks.llm_select.candidates import Candidates
-from tasks.llm_select.verdicts import Judged, JudgedPrompt, PickMethod, Verdict
+from tasks.llm_select.verdicts import Judged, JudgedPrompt
 
 
 def write_outputs(
@@ -33,23 +33,18 @@ def ballot_rows(judged: Judged, candidates: Candidates) -> Iterator[dict[str, An
     """Yield the rows of `tasks.lib.core.schemas.BALLOTS`."""
     for question, verdict in judged.prompts:
         rank_of = {slot: rank for rank, slot in enumerate(verdict.slots, 1)}
+        method_of = dict(zip(verdict.slots, verdict.methods, strict=True))
         for slot, record_id in enumerate(candidates.ids(question.candidates), 1):
-            rank = rank_of.get(slot)
             yield {
                 "id": record_id,
                 "prompt": question.prompt,
                 "slot": slot,
-                "rank": rank,
+                "rank": rank_of.get(slot),
                 "score": verdict.scores[slot - 1],
                 "votes": verdict.n_votes(slot),
-                "method": _method(verdict, slot, rank).value,
+                "method": method_of.get(slot, verdict.method).value,
                 "set_aside": verdict.set_aside.get(slot),
             }
-
-
-def _method(verdict: Verdict, slot: int, rank: int | None) -> PickMethod:
-    """Return what ranked a slot, or would have."""
-    return PickMethod.FALLBACK if rank and not verdict.n_votes(slot) else verdict.method
 
 
 def _judgement(prompt: JudgedPrompt, candidates: Candidates, routes: Sequence[Route]) -> Judgement:

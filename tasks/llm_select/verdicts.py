@@ -79,6 +79,13 @@ class Verdict(NamedTuple):
         """Return the number of ballots that name a slot."""
         return sum(slot in ballot.ranking for ballot in self.ballots)
 
+    @property
+    def methods(self) -> tuple[PickMethod, ...]:
+        """What ranked each of the ranked slots."""
+        return tuple(
+            self.method if self.n_votes(slot) else PickMethod.FALLBACK for slot in self.slots
+        )
+
 
 class JudgedPrompt(NamedTuple):
     """A question and its verdict."""

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from tasks.lib.rubric.rubric import rate
 
+MIN_COMBINED = 3  # ranks of a ballot, where several ballots are combined
+
 Ranking = tuple[int, ...]
 """Slots, the best first, none twice."""
 
@@ -39,19 +41,29 @@ def as_ballot(picks: Sequence[int], shown: Sequence[int]) -> Ranking:
     return tuple(shown[slot - 1] + 1 for slot in picks)
 
 
-def is_settled(ballots: Sequence[Ranking], n_votes: int) -> bool:
+def n_asked(n: int, n_ranked: int, n_votes: int) -> int:
+    """Return how many of `n` slots each ballot ranks so that `n_votes` rank `n_ranked` together.
+
+    Ballots that are combined rank a few slots in any case. So a candidate that one vote ranks
+    first and another second is distinguished from one that only one vote names.
+    """
+    return min(n, max(n_ranked, MIN_COMBINED) if n_useful(n, n_votes) > 1 else n_ranked)
+
+
+def is_settled(ballots: Sequence[Ranking], n_votes: int, n_ranked: int) -> bool:
     """Return whether no more votes are needed: all are cast, or more than half and they agree.
 
-    They agree when all rank the same slots in the same order. Votes not cast could still have
-    changed what `combine` gives, unless each ballot names a single slot.
+    They agree when all have the same first `n_ranked` slots in the same order. Votes not cast could
+    still have changed what `combine` gives, unless each ballot names a single slot.
 
     Args:
         ballots: The ballots so far.
         n_votes: How many will be cast, as `n_useful` says.
+        n_ranked: How many slots the prompt ranks; ballots may rank more.
     """
     if len(ballots) >= n_votes:
         return True
-    return 2 * len(ballots) > n_votes and len(set(ballots)) == 1
+    return 2 * len(ballots) > n_votes and len({ballot[:n_ranked] for ballot in ballots}) == 1
 
 
 def combine(ballots: Sequence[Ranking], texts: Sequence[str]) -> Ranking:
