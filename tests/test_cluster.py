@@ -261,7 +261,7 @@ def test_a_slow_solver_that_was_asked_for_runs_and_what_it_costs_is_logged(
 
 
 def test_an_empty_pool_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no unique record"):
+    with pytest.raises(DataError, match="no unique records"):
         run(tmp_path, unit_vectors(0))
 
 

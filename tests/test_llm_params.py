@@ -22,7 +22,7 @@ def values(monkeypatch):
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("budget", 0, "llm_select.budget: expected a whole number from 1, .*, not 0"),
+        ("budget", 0, "llm_select.budget: expected a positive integer .*, not 0"),
         ("budget", -5, "llm_select.budget: .*, not -5"),
         ("budget", "abc", "llm_select.budget: .*, not 'abc'"),
         ("budget", 1.5, "llm_select.budget: .*, not 1.5"),
