@@ -84,8 +84,8 @@ def _require_memory(vectors: Vectors, params: Cluster) -> None:
         ours = load(Solver.BALANCED).memory_mb(n, n_clusters, d)
         other = f", or set cluster.solver to balanced, which needs {ours}" if ours < needed else ""
         raise ParamError(
-            f"{n} records in {n_clusters} clusters need {needed} MB, but {params.max_memory_mb} MB "
-            "are allowed",
+            f"{n} records in {n_clusters} clusters need {needed} MB, but at most "
+            f"{params.max_memory_mb} MB is allowed",
             where=f"{PARAMS_FILE}: cluster.max_memory_mb",
             fix=f"Set it to {needed} or more{other}.",
         )

