@@ -43,7 +43,7 @@ def test_our_own_routes_are_valid():
 
 def test_the_error_for_an_unknown_route_offers_the_nearest():
     models = {"chatgpt": {"model": "openai/x", "schema": "auto"}}
-    with pytest.raises(ParamError, match=r"models has no chatgtp; did you mean chatgpt\?"):
+    with pytest.raises(ParamError, match=r"there is no route chatgtp; did you mean chatgpt\?"):
         load_route({"models": models}, "chatgtp")
 
 
@@ -133,7 +133,7 @@ def test_a_chain_is_the_route_and_its_fallbacks():
     for route, fallbacks in (("a", ["a"]), ("a", ["b", "b"]), ("a", ["offline"]), ("offline", "a")):
         with pytest.raises(ParamError, match=rf"{fallbacks[-1]} cannot be a fallback for {route}"):
             load_chain({"models": models}, route, [*fallbacks])
-    with pytest.raises(ParamError, match=r"fallback_routes: models has no d"):
+    with pytest.raises(ParamError, match=r"fallback_routes: there is no route d"):
         load_chain({"models": models}, "a", ["d"])
 
 

@@ -81,7 +81,7 @@ def test_setting_the_current_value_changes_nothing(toy):
         ("first.naps=many", "first.naps: input should be a valid integer, not 'many'"),
         ("first.naps=-1", "first.naps: input should be greater than or equal to 0"),
         ("first.naps", "expected key=value"),
-        ("first.naps=[1", "is not a YAML value"),
+        ("first.naps=[1", "is not a valid YAML value"),
         ("first.naps.deep=1", "naps has no keys below it"),
         ("=1", "expected key=value"),
     ],

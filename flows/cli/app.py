@@ -145,7 +145,7 @@ def journal_prune(
     yes: Annotated[bool, typer.Option("--yes", help="Delete them; otherwise only count.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete old answers. Their cost stays in the journal; buying them again costs money again."""
+    """Delete old answers. Their cost stays in the journal; answers needed again are paid again."""
     from tasks.estimate.journal_admin import prune  # noqa: PLC0415
 
     n = prune(_journal(), before, dry_run=not yes)
@@ -191,7 +191,7 @@ def explain(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Show the whole story of one record: picked or not, its rivals, why, and the cost."""
+    """Show the story of one record: whether it was picked and why, its rivals, and the cost."""
     from tasks.audit.explain import explain as find_story  # noqa: PLC0415
 
     story = find_story(find_workspace(Path.cwd()), record)

@@ -1,4 +1,4 @@
-"""The output of the commands for people, and with --json for programs."""
+"""Print the output of the commands for people or, with --json, for programs."""
 
 import json
 import sys

@@ -29,7 +29,7 @@ def estimate(estimated: Any) -> None:
     rounds = f"{len(estimated.rounds)} rounds" if len(estimated.rounds) > 1 else "1 round"
     out.print(
         f"{estimated.budget:,} of {first.n_candidates:,} records, {first.n_prompts:,} prompts, "
-        f"{rounds}, {estimated.votes} vote{'s' if estimated.votes > 1 else ''} a prompt"
+        f"{rounds}, {estimated.votes} vote{'s' if estimated.votes > 1 else ''} per prompt"
     )
     out.print(_work(work))
     table = Table(box=None, padding=(0, 2, 0, 0))

@@ -144,7 +144,7 @@ def _set(values: Any, text: str) -> Change | None:
     try:
         new = _round_trip().load(raw) if raw else ""  # so that {a: "b"} stays as it is
     except YAMLError:
-        what = f"{raw} is not a YAML value"
+        what = f"{raw} is not a valid YAML value"
         raise ParamError(what, where=where, fix="Put it in quotes.") from None
     for parent in parents:
         values = values.setdefault(parent, {})

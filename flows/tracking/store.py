@@ -17,7 +17,7 @@ from tasks.lib.core.errors import DataError
 EXPERIMENT = "selectllm"
 KIND = ("mlflow.experimentKind", "custom_model_development")  # otherwise its page expects traces
 LOCK_WAIT_S = 2
-UNLOCK = "End the process that uses it (`fuser` finds it), or correct its permissions."
+UNLOCK = "Stop the process that uses the file (`fuser` finds it), or correct its permissions."
 MAX_TAG_CHARS = 5000  # MLflow allows 8000 for a run's tag, but 5000 for an experiment's
 OWN_TABLES = {"experiments", "runs", "alembic_version"}
 

@@ -1,4 +1,4 @@
-"""Make batches whose shape depends only on a text's length, so that neighbours change no vector.
+"""Make batches whose shape depends only on a text's length, so no vector depends on other texts.
 
 A matrix product may add numbers in another order if its shape changes, which changes the last bits.
 So a text's length alone decides its padded length and the number of rows in its batch. A text then

@@ -75,7 +75,7 @@ def encode_all(texts: Iterable[PoolText], encoder: Encoder) -> Iterator[VectorBa
         faulty = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)).ravel())
         if faulty.size:
             raise DataError(
-                "the model's vector of this record is zero or not finite",
+                "the model's vector for this record is zero or not finite",
                 where=f"record {batch[faulty[0]].id}",
                 fix="Try embed.precision float32, or another embed.model.",
             )

@@ -47,7 +47,7 @@ def estimate(
     routes: Sequence[Route],
     latencies_s: Mapping[str, Range],
 ) -> Estimate:
-    """Return the cost of the selection on each route, excluding retries, without any call.
+    """Return the cost of the selection on each route, excluding retries; make no call.
 
     The upper bound is certain for each call: a token has at least one byte, and an answer has at
     most its allowed length. The lower bound is a tokenizer's count of the texts, minus a margin

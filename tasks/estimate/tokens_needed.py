@@ -102,7 +102,7 @@ def _votes(
 def _first_round(
     candidates: Candidates, plan: TournamentPlan, settings: JudgeSettings, first: Round
 ) -> NDArray[np.int64]:
-    """Return the tokens of each prompt as it will be sent: shape (k, 2), fewest and most."""
+    """Return the fewest and the most tokens of each prompt as it will be sent: shape (k, 2)."""
     sizes = np.array([len(prompt) for prompt in candidates.prompts])
     n_picks = quotas(first.n_picks, sizes, plan.seed)
     prompts = np.empty((len(sizes), 2), dtype=np.int64)

@@ -29,8 +29,8 @@ def find_rows(
             if len(ids)
             else "there are no unique records",
             where=str(unique_file),
-            fix="Run `dvc repro dedupe`. If no record is left, dropped.parquet of ingest and of "
-            "dedupe says why.",
+            fix="Run `dvc repro dedupe`. If no record is left, the dropped.parquet of ingest and of "
+            "dedupe say why.",
         )
     return rows.to_numpy().astype(np.int64)
 
@@ -63,7 +63,7 @@ def write_vectors(
 ) -> None:
     """Write vectors.npy from batches of shape (any, `dim`) with `n_rows` rows in total.
 
-    The file is written, not mapped: if the disk is full, a mapped file kills the process.
+    The file is not mapped into memory: on a full disk, writing to a mapped file kills the process.
     """
     with path.open("wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, dim)}

@@ -55,7 +55,7 @@ class CurationError(Exception):
 
 
 class ParamError(CurationError):
-    """params.yaml, an override of it, or the environment it names is wrong."""
+    """params.yaml, an override of it, or an environment variable that it names is wrong."""
 
 
 class DataError(CurationError):

@@ -1,4 +1,4 @@
-"""One writer at a time in a workspace, even if DVC is killed and its step keeps running."""
+"""Allow one writer at a time in a workspace, even if DVC is killed and its step keeps running."""
 
 import os
 import threading
@@ -31,7 +31,7 @@ def write_lock(lock_file: Path) -> Iterator[None]:
         raise DataError(
             f"another step is still writing in this workspace after {LOCK_WAIT_S} s",
             where=str(lock_file),
-            fix="Let it finish, or end it (`ps -ef | grep tasks.`), then run this again.",
+            fix="Let it finish or stop it (`ps -ef | grep tasks.`), then run this again.",
         ) from None
     try:
         yield

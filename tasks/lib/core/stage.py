@@ -66,7 +66,7 @@ class Stage:
         path = self._root / self._find(tail, self._deps, "deps")
         if not path.exists():
             raise DataError(
-                "this step reads the file, but it is missing",
+                "this step reads the file, but it does not exist",
                 where=str(path),
                 fix=f"Run `dvc repro {self.name}`, which runs the stages before it first.",
             )

@@ -54,7 +54,7 @@ class SpendLedger:
         failed = [f"{n:,} {kind}" for kind, n in self._n_calls.most_common() if kind != ANSWER]
         if failed:
             n_calls = f"{self._n_calls.total():,}"
-            log.info("calls: %s; without an answer: %s", n_calls, ", ".join(failed))
+            log.info("calls: %s; failed: %s", n_calls, ", ".join(failed))
 
     async def reserve(
         self, request: Request, endpoint: Endpoint, upper_bound: CallCost

@@ -31,7 +31,7 @@ def require_local(where: str = LOCAL_MODEL, instead: str = "choose another route
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise ParamError(
-            f"the local model is not installed: {' and '.join(missing)} missing",
+            f"the local model is not installed: {' and '.join(missing)} cannot be found",
             where=where,
             fix=f"Run: {INSTALL}, or {instead}.",
         )

@@ -67,7 +67,7 @@ def load_route(values: Mapping[str, Any], alias: str, key: str = "llm_select.rou
     routes = load_routes(values)
     if alias not in routes:
         raise ParamError(
-            f"{key}: models has no {alias}{nearest(alias, routes)}",
+            f"{key}: there is no route {alias}{nearest(alias, routes)}",
             where=PARAMS_FILE,
             fix=f"Name one of {', '.join(routes)}, or add it under models.",
         )

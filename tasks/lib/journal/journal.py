@@ -126,7 +126,7 @@ class Journal(JournalReader):
             return await self._commits.run(work)
 
     async def _write_last(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Do the last write of a call."""
+        """Make the last write of a call, then count the call as ended."""
         try:
             await self._write(work)
         finally:  # even if the disk is full, since other tasks may wait for room
@@ -174,7 +174,7 @@ class Journal(JournalReader):
         )
 
     def _write_off(self, db: sqlite3.Connection) -> None:
-        """Close the calls of dead runs at their upper bounds."""
+        """Mark the open calls of dead runs as lost; they stay recorded at their upper bounds."""
         runs = db.execute(f"SELECT DISTINCT run FROM calls WHERE outcome = '{OPEN}'").fetchall()
         for (run,) in runs:
             if not self._run.is_alive(run):

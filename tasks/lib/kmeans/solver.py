@@ -21,7 +21,7 @@ class SolverParam(StrEnum):
 
 
 class SolverChoice(NamedTuple):
-    """K_MEANS_CONSTRAINED or BALANCED, and the reason for a log line."""
+    """K_MEANS_CONSTRAINED or BALANCED, and the reason for the choice."""
 
     solver: Solver
     reason: str
@@ -31,7 +31,7 @@ class EqualSizeKMeans(Protocol):
     """The interface of both solvers' modules."""
 
     def equal_size_kmeans(self, vectors: Vectors, n_clusters: int, seed: int) -> Partition:
-        """Return clusters whose sizes differ by at most 1, the same for the same arguments."""
+        """Return clusters whose sizes differ by at most 1; equal arguments give equal clusters."""
 
     def memory_mb(self, n: int, n_clusters: int, d: int) -> int:
         """Return the memory that the solver needs besides n vectors of d numbers."""
