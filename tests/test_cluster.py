@@ -234,7 +234,7 @@ def test_a_number_of_prompts_above_half_the_records_is_refused(tmp_path):
         run(tmp_path, unit_vectors(17), candidates_per_prompt=None, n_prompts=9)
 
 
-def test_if_k_means_constrained_needs_too_much_memory_the_fix_offers_more_memory_or_balanced(
+def test_if_k_means_constrained_needs_too_much_memory_the_fix_offers_balanced(
     tmp_path,
 ):
     vectors = unit_vectors(3000, d=2)
@@ -244,7 +244,7 @@ def test_if_k_means_constrained_needs_too_much_memory_the_fix_offers_more_memory
         run(tmp_path, vectors, solver="k_means_constrained", max_memory_mb=60)
     assert caught.value.where.endswith("cluster.max_memory_mb")
     match = re.fullmatch(
-        r"Set it to 97 or more, or cluster.solver to balanced, which needs (\d+)\.",
+        r"Set it to 97 or more, or set cluster.solver to balanced, which needs (\d+)\.",
         caught.value.fix,
     )
     run(tmp_path, vectors, solver="balanced", max_memory_mb=int(match[1]))

@@ -29,8 +29,8 @@ def find_rows(
             if len(ids)
             else "there are no unique records",
             where=str(unique_file),
-            fix="Run `dvc repro dedupe`. If no record is left, the dropped.parquet of ingest and of "
-            "dedupe say why.",
+            fix="Run `dvc repro dedupe`. If no record is left, the dropped.parquet files of ingest "
+            "and dedupe say why.",
         )
     return rows.to_numpy().astype(np.int64)
 
