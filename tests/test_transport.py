@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
-from tasks.lib.kmeans import prices, transport
+from tasks.lib.kmeans import partition, prices, transport
 from tasks.lib.kmeans.transport import Bounds, assign
 
 most = settings(max_examples=150, deadline=None)
@@ -102,7 +102,7 @@ def test_labels_do_not_depend_on_blocks_or_threads(monkeypatch):
     costs = np.random.default_rng(0).standard_normal((3000, 9)).astype(np.float32)
     assignments = []
     for block, n_threads in [(8192, 1), (8192, 2), (100, 1), (100, 2)]:
-        monkeypatch.setattr(prices, "BLOCK", block)
+        monkeypatch.setattr(partition, "BLOCK", block)
         with threadpool_limits(n_threads):
             assignments.append(assign(costs, equal(3000, 9), np.zeros(9, np.float32)))
     for labels, proof in assignments[1:]:

@@ -54,7 +54,7 @@ def embed_shard(
     return VectorBatch(np.concatenate(rows), np.concatenate(vectors), sum(n_full))
 
 
-@cache  # once a process
+@cache  # once per process
 def _loaded(spec: EncoderSpec) -> tuple["SentenceEncoder", Fingerprint]:
     try:
         encoder = spec.load()

@@ -156,7 +156,7 @@ def fewest_tokens(text: str) -> int:
 
 @cache
 def _encodings() -> list[Any]:
-    package = Path(load_litellm().__file__).parent  # has the encodings; tiktoken downloads them
+    package = Path(load_litellm().__file__).parent  # has the encodings that tiktoken would download
     os.environ["TIKTOKEN_CACHE_DIR"] = str(package / "litellm_core_utils" / "tokenizers")
     import tiktoken  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ class ErrorKind(StrEnum):
     PERMISSION = "permission"
     QUOTA = "quota"
     BAD_REQUEST = "bad_request"
-    REFUSED_PARAMETER = "refused_parameter"  # an optional one, which is dropped from now on
+    REFUSED_PARAMETER = "refused_parameter"  # an optional parameter, which is then dropped
     CONTEXT_TOO_LONG = "context_too_long"
     CONTENT_FILTER = "content_filter"
     RATE_LIMIT = "rate_limit"

@@ -39,7 +39,7 @@ def serve() -> Any:
     params.model.path = str(weights())
     params.model_alias = {LOCAL_NAME}
     params.chat_template = "chatml"  # the built-in "gemma" template makes every prompt empty
-    params.port = 0  # any free one
+    params.port = 0  # any free port
     params.verbosity = -1
     params.ui = params.endpoint_slots = params.warmup = False
     params.n_ctx, params.n_parallel = CONTEXT_TOKENS, 1
@@ -79,7 +79,7 @@ def main() -> None:
     """Serve until stdin closes."""
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries must not print into the report
-    # Loading holds the interpreter's lock, so the thread below cannot end a start that hangs.
+    # Loading holds the interpreter's lock, so no thread of ours could end a start that hangs.
     with Path(os.devnull).open("w") as nowhere:
         faulthandler.dump_traceback_later(START_S, exit=True, file=nowhere)
         threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -46,7 +46,7 @@ def read_reply(response: Any, dropped_params: tuple[str, ...]) -> Reply:
     usage = getattr(response, "usage", None)
     return Reply(
         text=text if isinstance(text, str) else "",
-        prompt_tokens=getattr(usage, "prompt_tokens", None) or None,  # no prompt has 0
+        prompt_tokens=getattr(usage, "prompt_tokens", None) or None,  # every prompt has tokens
         completion_tokens=getattr(usage, "completion_tokens", None) if usage else None,
         finish_reason=(choice.finish_reason if choice else None) or "",
         model=response.model or "",

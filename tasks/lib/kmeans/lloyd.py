@@ -8,11 +8,10 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 
-from tasks.lib.kmeans.partition import Vectors, in_blocks
+from tasks.lib.kmeans.partition import BLOCK, Vectors, in_blocks
 from tasks.lib.kmeans.prices import Costs, Labels
 from tasks.lib.kmeans.transport import Bounds, assign
 
-BLOCK = 8_192  # rows at a time
 UNASSIGNED = -1  # the cluster of a row before the first iteration
 SAMPLED = 200  # rows per centre that k-means++ chooses from; a million rows would take minutes
 Sums = NDArray[np.float64]
@@ -100,7 +99,7 @@ def _measure(vectors: Vectors, centres: Vectors, costs: Costs) -> None:
         np.matmul(vectors[block], arms, out=costs[block])
         costs[block] += lengths
 
-    in_blocks(measure, len(vectors), BLOCK)
+    in_blocks(measure, len(vectors))
 
 
 def _change_of_sums(vectors: Vectors, old_labels: Labels, labels: Labels, k: int) -> Sums:
@@ -116,7 +115,7 @@ def _change_of_sums(vectors: Vectors, old_labels: Labels, labels: Labels, k: int
         changes: Vectors = signs @ vectors[rows]
         return changes
 
-    changes: Sums = np.sum(in_blocks(add, len(moved), BLOCK), axis=0, dtype=np.float64)
+    changes: Sums = np.sum(in_blocks(add, len(moved)), axis=0, dtype=np.float64)
     return changes
 
 
@@ -124,4 +123,4 @@ def _sum_of_squares(vectors: Vectors) -> float:
     def add(block: slice) -> float:
         return float(np.einsum("nd,nd->", vectors[block], vectors[block], dtype=np.float64))
 
-    return sum(in_blocks(add, len(vectors), BLOCK))
+    return sum(in_blocks(add, len(vectors)))

@@ -14,7 +14,7 @@ Rows = NDArray[np.intp]
 Vectors = NDArray[np.float32]
 Result = TypeVar("Result")
 
-BLOCK = 8_192  # vectors read at a time
+BLOCK = 8_192  # rows processed at a time
 
 
 class Solver(StrEnum):
@@ -73,13 +73,13 @@ def inertia(vectors: Vectors, clusters: list[Rows]) -> float:
     return total
 
 
-def in_blocks(work: Callable[[slice], Result], n: int, size: int) -> list[Result]:
+def in_blocks(work: Callable[[slice], Result], n: int) -> list[Result]:
     """Call `work` on blocks of rows, on all cores; return the results in the order of the blocks.
 
     The blocks do not depend on the number of cores. The results do not either if each block is
     computed by one thread: call this under threadpool_limits(1).
     """
-    blocks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
+    blocks = [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
     if len(blocks) == 1:
         return [work(blocks[0])]
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -19,7 +19,6 @@ Costs = NDArray[np.float32]
 Sizes = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
-BLOCK = 8_192  # rows priced at a time
 STEPS = 50  # 3 to 5 are usual, or 15 from bad prices
 SHARES = (1, 1 / 4, 1 / 16, 1 / 64)  # the parts of a step to try, in case it overshoots
 GAIN = 1e-2  # share of the predicted gain; a step that gains less overshoots
@@ -103,7 +102,7 @@ def _priced(costs: Costs, sizes: Floats, prices: Costs) -> _State:
         gaps[block] = priced[rows, second] - least
         return float(least.sum(dtype=np.float64))
 
-    leasts = in_blocks(price, len(costs), BLOCK)
+    leasts = in_blocks(price, len(costs))
     excess = np.bincount(labels, minlength=len(prices)) - sizes
     value = sum(leasts) - float(prices @ sizes)
     return _State(prices, labels, seconds, gaps, excess, float(excess.clip(0).sum()), value)
