@@ -111,7 +111,7 @@ def assert_covers(ledger, provider):
 
 
 def assert_books_agree(ledger, provider):
-    """Check that both books are equal for whole replies, and ours is higher for other calls."""
+    """Check that both books agree on complete replies, and that ours is higher for other calls."""
     assert len(ledger) == len(provider.book)
     known = sorted(
         (row.prompt_tokens, row.completion_tokens) for row in ledger if not row.is_upper_bound

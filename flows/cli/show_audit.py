@@ -22,7 +22,7 @@ FATES = {
 
 
 def proof(result: Any) -> None:
-    """Print that the selection is proven, or each difference and how to fix it."""
+    """Print that the selection is proven, or each difference and its fix."""
     for difference in result.differences:
         err.print(f"[red]{escape(difference.file)}[/]: {escape(difference.what)}", soft_wrap=True)
         err.print(f"  {difference.fix}", markup=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from tasks.lib.gateway.prices import require_price
 from tasks.lib.gateway.routes import Route
 from tasks.llm_select.setup import Setup
 
-LATENCY_S = (0.5, 10.0)  # of a call to a model that the journal has no calls to
+LATENCY_S = (0.5, 10.0)  # of a call to a model if the journal has no calls to it
 OWN_LATENCY_S = {"offline": (0.001, 0.02), "local": (1.5, 30.0)}
 
 Range = tuple[float, float]
@@ -21,13 +21,13 @@ class Cost(NamedTuple):
 
     route: str
     model: str
-    usd: Range | None  # None if the price is not known
-    problem: str  # why the price is not known, and what to do
+    usd: Range | None  # None if the price is unknown
+    problem: str  # why the price is unknown, and what to do
     seconds: Range
 
 
 class Estimate(NamedTuple):
-    """The work of a selection, its cost by route, and the same in the paper's geometry."""
+    """The work and cost of a selection by route, also in the paper's geometry."""
 
     budget: int
     n_records: int
@@ -75,7 +75,7 @@ def cost_at(route: Route, work: Workload, concurrency: int, latency_s: Range | N
         route: The route.
         work: The calls and tokens.
         concurrency: The number of calls at a time.
-        latency_s: The seconds of a quick and of a slow call; None if not known.
+        latency_s: The seconds of a quick and of a slow call; None if unknown.
     """
     try:
         usd, problem = _usd(route, work), ""
@@ -86,10 +86,10 @@ def cost_at(route: Route, work: Workload, concurrency: int, latency_s: Range | N
 
 
 def _usd(route: Route, work: Workload) -> Range:
-    """Return the lowest and the highest price of the work over the route's deployments.
+    """Return the lowest and the highest price of the work among the route's deployments.
 
     Raises:
-        ParamError: The price of a deployment is not known.
+        ParamError: The price of a deployment is unknown.
     """
     litellm = load_litellm()
     prices = [require_price(deployment, litellm, route.where) for deployment in route.deployments]
@@ -101,7 +101,7 @@ def _usd(route: Route, work: Workload) -> Range:
 
 
 def _seconds(route: Route, work: Workload, concurrency: int, latency_s: Range | None) -> Range:
-    """Return the time if all calls are quick and if all are slow, at least what limits impose."""
+    """Return the time if all calls are quick and if all are slow, within the rate limits."""
     first = route.deployments[0]
     quick_s, slow_s = latency_s or OWN_LATENCY_S.get(first.provider) or LATENCY_S
     at_once = 1 if first.is_local else concurrency

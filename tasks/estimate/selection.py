@@ -1,11 +1,10 @@
-"""The estimate of a workspace's selection."""
+"""Estimate the cost of a workspace's selection."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from tasks.cluster.inputs import text_lengths
 from tasks.estimate.estimate import Estimate, estimate
@@ -15,6 +14,7 @@ from tasks.lib.core.stage import JOURNAL, Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.routes import load_routes
 from tasks.lib.prompts.geometry import load_geometry
+from tasks.lib.unique import find_rows
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.pool_texts import PoolFile
 from tasks.llm_select.setup import Setup
@@ -23,7 +23,7 @@ from tasks.llm_select.setup import Setup
 def quote(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Estimate:
     """Return the cost of the selection on every route, for the records in `root`.
 
-    The route in use comes first. Needs no key and no network, and makes no call.
+    The route in use comes first. This needs no key and no network, and makes no call.
 
     Args:
         root: The workspace.
@@ -53,7 +53,7 @@ def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
     by_length = np.argsort(text_lengths(pool_path, unique_path, ids), kind="stable")
     mode, geometry = load_geometry(values, len(ids))
     pool = PoolFile(pool_path)
-    rows = pc.index_in(ids, value_set=pool.ids).to_numpy().astype(np.int64)[by_length]
+    rows = find_rows(ids, pool.ids, unique_path)[by_length]
     places = np.arange(len(ids))
     prompts = [places[start :: geometry.n_prompts] for start in range(geometry.n_prompts)]
     return Setup.of(values, Candidates(pool, rows, prompts), mode, root)

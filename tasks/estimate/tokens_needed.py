@@ -1,4 +1,4 @@
-"""The fewest and the most calls and tokens that a selection needs, on any route."""
+"""Bound the calls and tokens that a selection needs, on any route."""
 
 import json
 import os
@@ -20,14 +20,14 @@ from tasks.llm_select.picks import answer_schema
 from tasks.llm_select.setup import Setup
 from tasks.llm_select.votes import n_useful
 
-PAPER_PROMPTS = 1000  # K, of the paper's experiments
+PAPER_PROMPTS = 1000  # K in the paper's experiments
 FEWEST_SHARE = 0.5
-"""The fewest tokens of any tokenizer, as a share of OpenAI's better one. Measured for Gemma's:
-0.67 for emoji, and 0.85 to 1.16 for Thai, Chinese, English and code."""
+"""A lower bound on any tokenizer's tokens, as a share of the better of OpenAI's two. Measured for
+Gemma: 0.67 for emoji, and 0.85 to 1.16 for Thai, Chinese, English and code."""
 
 
 class Workload(NamedTuple):
-    """Calls and tokens, the fewest and the most of each."""
+    """The fewest and the most calls and tokens."""
 
     calls: tuple[int, int]
     prompt_tokens: tuple[int, int]
@@ -98,7 +98,7 @@ def _prompt_tokens(texts: list[str], n_ranked: int, settings: JudgeSettings) -> 
 
 
 def question_tokens(messages: Messages, schema: dict[str, Any]) -> tuple[int, int]:
-    """Return the fewest and the most tokens of a question with the schema of its answer."""
+    """Return the fewest and the most tokens of a question and the schema of its answer."""
     fewest = sum(fewest_tokens(message["content"]) for message in messages)
     return fewest, max_prompt_tokens(messages, len(json.dumps(response_format(schema))))
 
@@ -108,16 +108,14 @@ def _pair(values: NDArray[np.int64]) -> tuple[int, int]:
 
 
 def fewest_tokens(text: str) -> int:
-    """Return a lower bound on a text's tokens for the tokenizers of today's models."""
+    """Return a lower bound on a text's tokens, for the tokenizers of today's models."""
     counts = (len(encoding.encode(text, disallowed_special=())) for encoding in _encodings())
     return int(FEWEST_SHARE * min(counts))
 
 
 @cache
 def _encodings() -> list[Any]:
-    package = Path(
-        load_litellm().__file__
-    ).parent  # it contains the encodings; tiktoken would download them
+    package = Path(load_litellm().__file__).parent  # has the encodings that tiktoken would download
     os.environ["TIKTOKEN_CACHE_DIR"] = str(package / "litellm_core_utils" / "tokenizers")
     import tiktoken  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""judgements.jsonl of llm_select: what the judge said about each prompt, one JSON object a line."""
+"""judgements.jsonl of llm_select: what the judge said of each prompt, one JSON object per line."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,11 +12,11 @@ class AnswerReceipt(Part):
 
     Attributes:
         key: The answer's key in the journal.
-        digest: The hash of everything that the journal has about the answer.
+        digest: A hash of everything that the journal stores about the answer.
         route: The alias of the route that was called.
         model: The model's name at the provider.
         usd: The price of the whole call.
-        is_upper_bound: Whether tokens and price are upper bounds, since the provider reported no
+        is_upper_bound: Whether tokens and price are upper bounds, because the provider reported no
             usage.
     """
 
@@ -35,12 +35,12 @@ class Judgement(Line):
 
     Attributes:
         prompt: The number of the prompt, from 1.
-        route: The alias of the route that answered; of the first answer if there are several.
+        route: The alias of the route that answered; with several answers, the first's.
         model: The model of this route; the offline judge if no route answered.
         ids: The records of the prompt in the order of their slots.
-        ballots: The slots that each vote ranks, the best first; none for a fallback.
+        ballots: The slots in the order in which each vote ranks them; none for a fallback.
         answers: The answers behind the ballots; none for a fallback.
-        reasons: By slot, a sentence by the model, if it was asked for one.
+        reasons: By slot, the model's reason in one sentence; empty if it was not asked for any.
         set_aside: By slot, why a candidate could not be judged.
     """
 

@@ -1,4 +1,4 @@
-"""receipt.jsonl of choose: why each record was selected, one JSON object a line."""
+"""receipt.jsonl of choose: why each record was selected, one JSON object per line."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,15 +13,15 @@ class Receipt(Line):
 
     Attributes:
         place: The place in the selection, from 1.
-        rank: The rank in the prompt; 1 is the best. None if no ballot names the record.
+        rank: The rank within the prompt; 1 is the best. None if no ballot names the record.
         score: The judge score, 0 to 1.
         gain: How much the record added to the mean coverage of the pool at its turn.
         votes: The number of votes that name the record; 0 for a fallback.
-        route: The alias of the route that judged the prompt; of its first answer if it has several.
-        reason: A sentence by the model, if it was asked for one.
-        rivals: The other candidates of the prompt, in the order of their slots.
+        route: The alias of the route that judged the prompt; with several answers, the first's.
+        reason: The model's reason in one sentence; None if it was not asked for one.
+        rivals: The other candidates of the prompt, in slot order.
         set_aside: The candidates of the prompt that could not be judged, and why.
-        ballots: The slots that each vote ranks, the best first.
+        ballots: The slots in the order in which each vote ranks them, the best first.
         answers: The answers behind the ballots; none for a fallback.
     """
 
@@ -49,6 +49,6 @@ def read_receipts(path: Path) -> Iterator[Receipt]:
     """Yield the receipts of a file in order.
 
     Raises:
-        DataError: A line is not a receipt; the error says where.
+        DataError: A line is not a receipt; the error gives its number.
     """
     return read_lines(path, Receipt)
