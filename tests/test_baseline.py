@@ -171,7 +171,7 @@ def test_a_method_that_needs_the_local_model_is_refused_at_once_where_that_is_mi
     values = {"seed": 0, "baseline": section, "models": OFFLINE}
     monkeypatch.setattr(local, "PACKAGES", ("no_such_package",))
     with pytest.raises(
-        ParamError, match="the local model is not installed: no_such_package missing"
+        ParamError, match="the local model is not installed: no_such_package cannot be found"
     ) as caught:
         check(values)
     assert caught.value.where == "params.yaml: baseline.methods: openness"
