@@ -1,7 +1,8 @@
-"""The offline judge as a provider of LiteLLM, so that a keyless run takes the whole real path.
+"""The offline judge as a LiteLLM provider, so that a run without a key still exercises the real path.
 
-It is not a language model: `tasks.lib.typicality` compares the words of the candidates. Its usage
-counts 4 UTF-8 bytes as a token, so that sums and estimates have something to show. It is free.
+It is not a language model: `tasks.lib.typicality` compares the words of the candidates. It costs
+nothing, but reports usage at 4 UTF-8 bytes per token, so that totals and estimates have something
+to show.
 """
 
 import json
@@ -17,7 +18,7 @@ BYTES_PER_TOKEN = 4
 
 
 class OfflineJudge(CustomLLM):
-    """Answers messages with a block of candidates (`tasks.lib.gateway.fence`), and no others."""
+    """Answers only messages that contain a block of candidates (`tasks.lib.gateway.fence`)."""
 
     def completion(self, *args: Any, **kwargs: Any) -> ModelResponse:
         """Return a JSON object with the picks.
