@@ -18,7 +18,7 @@ from tasks.lib.unique import read_vectors
 
 Norms = npt.NDArray[np.float64]
 
-METHODS = ("llm", "rubric", "fallback")
+METHODS = ("llm", "offline", "fallback")
 BLOCK_ROWS = 16_384  # of vectors in memory at a time
 
 

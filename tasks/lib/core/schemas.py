@@ -57,7 +57,7 @@ _JUDGED = [
     pa.field("rank", pa.int32()),  # within the prompt; 1 = the best; null if no ballot names it
     _required("score", pa.float64()),  # the judge score, 0 to 1
     _required("votes", pa.int32()),  # ballots that name it; 0 for a fallback
-    _required("method", pa.string()),  # llm, rubric (the offline route) or fallback
+    _required("method", pa.string()),  # llm, offline or fallback
 ]
 
 BALLOTS = pa.schema(
