@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tasks.dedupe.minhash import BBitSignatures, Fields, Keys, band_keys, bands_for, minhash
 from tasks.dedupe.near_duplicates import NearIndex
 from tasks.lib.core.drops import DedupeDrop
-from tasks.lib.text.shingles import normalise
+from tasks.lib.text.typography import comparable
 
 COLUMNS = ("id", "instruction", "input")
 """The columns of the pool that dedupe reads."""
@@ -102,8 +102,7 @@ def text_column(records: pa.RecordBatch | pa.Table, name: str) -> list[str]:
 
 
 def _normalise(records: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
-    columns = (map(normalise, text_column(records, name)) for name in ("instruction", "input"))
-    return list(zip(*columns, strict=True))
+    return list(map(comparable, *(text_column(records, name) for name in ("instruction", "input"))))
 
 
 def _text(fields: Fields) -> str:
