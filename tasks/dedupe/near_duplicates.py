@@ -36,8 +36,10 @@ class NearIndex:
     are no false positives.
     """
 
-    def __init__(self, records: Sequence[Fields], keys: Keys, threshold: float) -> None:
-        self._records, self._threshold = records, threshold
+    def __init__(
+        self, records: Sequence[Fields], keys: Keys, threshold: float, adds_near: bool
+    ) -> None:
+        self._records, self._threshold, self._adds_near = records, threshold, adds_near
         self._shared_keys = number_shared_keys(keys)
         self._added: defaultdict[int, list[int]] = defaultdict(list)  # number of a key -> records
         self._sets = _shingle_sets(records)
@@ -46,8 +48,9 @@ class NearIndex:
     def nearest_or_add(self, number: int) -> NearestRecord | None:
         """Return the nearest added record (the first of equals); if there is none, add this one.
 
-        A record with 64 candidates, none of them near, is not added. Otherwise a pool made from
-        one template would compare each of thousands of records with each.
+        With `adds_near`, this one is added anyway. But a record with 64 candidates, none of them
+        near, is not added. Otherwise a pool made from one template would compare each of thousands
+        of records with each.
         """
         candidates = {other for key in self._shared_keys[number] for other in self._added[key]}
         nearest: NearestRecord | None = None
@@ -57,7 +60,7 @@ class NearIndex:
                 continue
             if self._meaning_of(number).agrees_with(self._meaning_of(other)):
                 nearest = NearestRecord(other, similarity)
-        if nearest is None and len(candidates) < MAX_CANDIDATES:
+        if (nearest is None or self._adds_near) and len(candidates) < MAX_CANDIDATES:
             for key in self._shared_keys[number]:
                 self._added[key].append(number)
         return nearest

@@ -50,6 +50,7 @@ class Limits:
     """The limits of a run: parameters, and how many records must be selected.
 
     Attributes:
+        max_near_rate: None if near-duplicates are kept on purpose.
         n_selected: The largest budget; for a partial selection, the number in usage.json.
         budgets: Ascending; each selection begins with the one before.
         is_partial: Whether the money cap was reached, so that rounds may lack prompts.
@@ -60,7 +61,7 @@ class Limits:
     budgets: tuple[int, ...]
     is_partial: bool
     near_threshold: float
-    max_near_rate: float
+    max_near_rate: float | None
     max_fallback_rate: float
     max_position_bias: float
     max_attention_failures: float

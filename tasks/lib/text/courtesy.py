@@ -12,7 +12,7 @@ THANKS = (
 )
 DENSE_START = ("请您", "请你", "请", "請", "麻烦你", "麻烦", "どうか", "กรุณา", "โปรด", "부디")
 DENSE_END = ("谢谢你", "谢谢", "ください", "下さい", "주세요", "주십시오", "줘", "ครับ", "ค่ะ")
-MARKS = ".!?。"
+MARKS = ".!?。।؟"
 MAX_CHARS = 40  # of courtesy at the end
 
 _START = re.compile(

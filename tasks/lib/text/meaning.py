@@ -58,7 +58,9 @@ class Meaning(NamedTuple):
 def changes(a: str, b: str) -> list[Change]:
     """Return the words and signs in which two normalised texts differ, in reading order."""
     places = spans(a), spans(b)
-    words = [[text[start:end] for start, end in of] for text, of in zip((a, b), places, strict=True)]
+    words = [
+        [text[start:end] for start, end in of] for text, of in zip((a, b), places, strict=True)
+    ]
     matcher = SequenceMatcher(None, *words, autojunk=False)
     return [
         Change(_cut(a, places[0][i:j]), _cut(b, places[1][k:m]))
@@ -122,6 +124,8 @@ def _is_same_word(x: Token, y: Token, a: Field, b: Field) -> bool:
     if x.is_article and y.is_article and "the" not in {x.text.lower(), y.text.lower()}:
         return True
     lower = x.text.lower(), y.text.lower()
+    if Shape.UPPER in {a.shape, b.shape}:
+        lower = x.text.casefold(), y.text.casefold()  # ß is SS in capitals
     if lower[0] != lower[1]:
         words = {token.text.lower() for token in a.tokens if token.is_plain}
         if not is_misspelling(*lower, words):

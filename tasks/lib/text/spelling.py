@@ -15,19 +15,19 @@ KNOWN_SHARE = 0.7  # of the words of a text that a language has to know
 def is_misspelling(a: str, b: str, words: Iterable[str]) -> bool:
     """Return whether one of two words, in lower case, is a misspelling of the other.
 
-    They differ in one letter, or in two that are exchanged, but neither in the first letter nor in
-    the last: these make other words (legal and illegal, employer and employee). One of them is in
-    the dictionary of the language of `words`, and the other is not: two known words are different
-    ones (trail and trial). Of two unknown words, one may only have a double letter where the other
-    has it once.
+    They differ in repeated letters; or in one letter, or two that are exchanged, but neither in the
+    first letter nor in the last: these make other words (legal and illegal, employer and employee).
+    Two words in the dictionary of the language of `words` are different ones (trail and trial).
+    Two unknown words may differ in repeated letters only: they may be names.
     """
     if min(len(a), len(b)) < MIN_LETTERS or a[0] != b[0] or a[-1] != b[-1]:
         return False
-    if OSA.distance(a, b, score_cutoff=1) > 1:
+    repeats = _single(a) == _single(b)
+    if not repeats and OSA.distance(a, b, score_cutoff=1) > 1:
         return False
     dictionary = _language(frozenset(words), a)
-    known = [word in dictionary for word in (a, b)]
-    return known[0] != known[1] or (not any(known) and _single(a) == _single(b))
+    n_known = (a in dictionary) + (b in dictionary)
+    return n_known == 1 or (n_known == 0 and repeats)
 
 
 def _single(word: str) -> str:

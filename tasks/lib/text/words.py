@@ -75,13 +75,11 @@ class Token(NamedTuple):
 
 
 def _class_of_marks() -> str:
-    """Return the combining marks as ranges of a character class; \\w lacks them."""
-    is_mark = (unicodedata.category(chr(c))[0] == "M" for c in range(0x300, 0x10000))
-    ranges = [
-        (key, [place for place, _ in group])
-        for key, group in groupby(enumerate(is_mark, 0x300), lambda item: item[1])
-    ]
-    return "".join(f"{chr(places[0])}-{chr(places[-1])}" for key, places in ranges if key)
+    """Return the combining marks, which are not word characters, as ranges of a character class."""
+    marks = (unicodedata.category(chr(c))[0] == "M" for c in range(0x300, 0x10000))
+    runs = groupby(enumerate(marks, 0x300), lambda item: item[1])
+    ranges = [[chr(code) for code, _ in run] for is_mark, run in runs if is_mark]
+    return "".join(f"{run[0]}-{run[-1]}" for run in ranges)
 
 
 _DENSE = "".join(f"{chr(first)}-{chr(last)}" for first, last in DENSE)
@@ -134,21 +132,25 @@ def _is_code(text: str, start: int, end: int) -> bool:
 def _expanded(found: Iterator[Token]) -> Iterator[Token]:
     for token in found:
         match = CONTRACTION.fullmatch(token.text) if token.is_plain else None
-        if not match:
+        if match is None:
             yield token
             continue
-        parts = match.groupdict()
-        for first, second in (
-            (parts["stem"], "not"),
-            (parts["can"] and token.text[:3], "not"),
-            (parts["will"] and token.text[0] + "ill", "not"),
-            (parts["subject"], "is"),
-            (parts["pronoun"], VERBS.get((parts["verb"] or "").lower(), "")),
-        ):
-            if first:
-                yield token._replace(text=first)
-                second = second.upper() if token.text[1:].isupper() else second
-                yield token._replace(text=second, starts_sentence=False)
+        first, second = _in_full(match)
+        if token.text[1:].isupper():
+            first, second = first.upper(), second.upper()
+        yield token._replace(text=first)
+        yield token._replace(text=second, starts_sentence=False)
+
+
+def _in_full(match: re.Match[str]) -> tuple[str, str]:
+    parts = match.groupdict()
+    if parts["subject"]:
+        return parts["subject"], "is"
+    if parts["pronoun"]:
+        return parts["pronoun"], VERBS[parts["verb"].lower()]
+    if parts["will"]:
+        return match[0][0] + "ill", "not"
+    return parts["stem"] or parts["can"][:3], "not"
 
 
 def _is_optional(text: str, token: Token, before: Token | None, after: Token | None) -> bool:
