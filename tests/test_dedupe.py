@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tasks.lib.text.word_changes import WordsAndNumbers
 
 from tasks.dedupe.duplicates import COLUMNS, fingerprint
 from tasks.dedupe.lsh import find_components, prune_false_candidates
@@ -25,7 +26,6 @@ from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.executor import Executor
 from tasks.lib.text.shingles import DENSE, jaccard, normalise, shingles
-from tasks.lib.text.word_changes import WordsAndNumbers
 from tests.workspaces import StepWorkspace
 
 PROJECT = Path(__file__).parent.parent

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tasks.lib.text.word_changes import WordsAndNumbers
 
 from tasks.lib.text.shingles import jaccard, normalise, shingles
-from tasks.lib.text.word_changes import WordsAndNumbers
 from tasks.validate.near_exact import find_near_duplicates
 
 WORDS = st.lists(st.sampled_from(["alpha", "beta", "gamma", "delta", "12", "13"]), max_size=12)

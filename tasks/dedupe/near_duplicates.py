@@ -76,7 +76,7 @@ class NearIndex:
 
     def _meaning_of(self, number: int) -> Meaning:
         if number not in self._meanings:
-            self._meanings[number] = Meaning.of(*self._records[number])
+            self._meanings[number] = Meaning(*self._records[number])
         return self._meanings[number]
 
 

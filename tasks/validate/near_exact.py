@@ -47,7 +47,7 @@ def find_near_duplicates(
         similarity = min(map(jaccard, sets[i], sets[j]))
         best = nearest[i]
         better = similarity >= threshold and (best is None or similarity > best.similarity)
-        if better and Meaning.of(*records[i]).agrees_with(Meaning.of(*records[j])):
+        if better and Meaning(*records[i]).agrees_with(Meaning(*records[j])):
             nearest[i] = NearDuplicate(j, similarity)
     return nearest
 

@@ -17,7 +17,7 @@ MAX_CHARS = 40  # of courtesy at the end
 
 _START = re.compile(
     rf"(?P<asks>(?:can|could|would|will) you )?(?:{'|'.join(PLEASE)})(?:, ?|! ?| )"
-    rf"|(?:{'|'.join(DENSE_START)}),?",
+    rf"|(?:{'|'.join(DENSE_START)})+,?",
     re.IGNORECASE,
 )
 _END = re.compile(

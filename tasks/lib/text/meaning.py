@@ -2,13 +2,11 @@
 
 import re
 from difflib import SequenceMatcher
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from tasks.lib.text.courtesy import without_courtesy
 from tasks.lib.text.spelling import is_misspelling
-from tasks.lib.text.words import Shape, Token, spans, tokens, verbatim_tokens
-
-MIN_WORDS = 3  # of a text that is all in capitals, or has none, for its case to mean nothing
+from tasks.lib.text.words import Shape, Words, shape_of, spans, split
 
 _END = re.compile(r"(?<![^\W\d])(?<=[^\W\d]{2})!+$|(?<![\\(\[|{^$*?])[?؟]$|[.:;。।]+$")
 
@@ -20,31 +18,22 @@ class Change(NamedTuple):
     after: str
 
 
-class Field(NamedTuple):
-    """A normalised instruction or input.
+class Meaning:
+    """The parts of a record that decide what it asks for.
 
-    Attributes:
-        end: The mark at its end, which may be missing in a text that asks for the same.
-        shape: The shape that all its words of prose have; None if there are several, or few words.
+    Args:
+        instruction: As `tasks.lib.text.typography.comparable` returns it, like `input_`.
+        input_: A text in which all words and signs count, whatever their case.
     """
 
-    tokens: list[Token]
-    end: str
-    shape: Shape | None
+    def __init__(self, instruction: str, input_: str) -> None:
+        instruction = without_courtesy(instruction)
+        end = _END.search(instruction)
+        self._end = end[0][0] if end else ""
+        self._words = Words(instruction[: end.start()].rstrip() if end else instruction)
+        self._input = input_ if input_.endswith("..") else input_.rstrip(".。।")
 
-
-class Meaning(NamedTuple):
-    """The parts of a record that decide what it asks for."""
-
-    instruction: Field
-    input: Field
-
-    @classmethod
-    def of(cls, instruction: str, input_: str) -> Self:
-        """Split a record; both texts are as `comparable` returns them."""
-        return cls(_instruction(instruction), _input(input_))
-
-    def agrees_with(self, other: Self) -> bool:
+    def agrees_with(self, other: "Meaning") -> bool:
         """Return whether all differences of the two records are known to be harmless.
 
         Their words and signs are the same, in the same order, except for the mark at the end,
@@ -52,7 +41,12 @@ class Meaning(NamedTuple):
         misspelt words, and capitals where a sentence or the whole text explains them. In an input,
         only a full stop at the end may be missing.
         """
-        return all(map(_agree, self, other))
+        ends = {self._end, other._end}
+        if "?" in ends and len(ends) == 2 and "" not in ends:
+            return False
+        if self._input != other._input and split(self._input) != split(other._input):
+            return False
+        return _agree(self._words, other._words)
 
 
 def changes(a: str, b: str) -> list[Change]:
@@ -73,73 +67,45 @@ def _cut(text: str, places: list[tuple[int, int]]) -> str:
     return text[places[0][0] : places[-1][1]] if places else ""
 
 
-def _instruction(text: str) -> Field:
-    text = without_courtesy(text)
-    end = _END.search(text)
-    if end:
-        text = text[: end.start()].rstrip()
-    found = tokens(text)
-    return Field(found, end[0][0] if end else "", _common_shape(found))
-
-
-def _common_shape(found: list[Token]) -> Shape | None:
-    words = [token.text for token in found if token.is_plain]
-    if len(words) < MIN_WORDS:
-        return None
-    if all(word.islower() for word in words):
-        return Shape.LOWER
-    if all(word.isupper() for word in words):
-        return Shape.UPPER
-    return Shape.TITLE if all(word[0].isupper() for word in words) else None
-
-
-def _input(text: str) -> Field:
-    bare = text.rstrip(".。।") if not text.endswith("..") else text
-    return Field(verbatim_tokens(bare), "", None)
-
-
-def _agree(a: Field, b: Field) -> bool:
+def _agree(a: Words, b: Words) -> bool:
     """Walk through both at once; stop at the first difference that may matter."""
-    if {a.end, b.end} > {"?"} and "" not in {a.end, b.end}:
-        return False
     i = j = 0
-    while i < len(a.tokens) and j < len(b.tokens):
-        x, y = a.tokens[i], b.tokens[j]
-        if x.text == y.text or _is_same_word(x, y, a, b):
+    while i < len(a.words) and j < len(b.words):
+        if a.words[i] == b.words[j] or _is_same_word(a, i, b, j):
             i, j = i + 1, j + 1
-        elif x.is_article and y.is_article:
+        elif a.is_article(i) and b.is_article(j):
             return False
-        elif x.is_optional:
+        elif a.is_optional(i):
             i += 1
-        elif y.is_optional:
+        elif b.is_optional(j):
             j += 1
         else:
             return False
-    return all(token.is_optional for token in a.tokens[i:] + b.tokens[j:])
+    rest_of_a = (a.is_optional(k) for k in range(i, len(a.words)))
+    return all(rest_of_a) and all(b.is_optional(k) for k in range(j, len(b.words)))
 
 
-def _is_same_word(x: Token, y: Token, a: Field, b: Field) -> bool:
-    if not (x.is_plain and y.is_plain):
+def _is_same_word(a: Words, i: int, b: Words, j: int) -> bool:
+    if not (a.is_plain(i) and b.is_plain(j)):
         return False
-    if x.is_article and y.is_article and "the" not in {x.text.lower(), y.text.lower()}:
+    x, y = a.words[i], b.words[j]
+    if {x.lower(), y.lower()} == {"a", "an"}:
         return True
-    lower = x.text.lower(), y.text.lower()
-    if Shape.UPPER in {a.shape, b.shape}:
-        lower = x.text.casefold(), y.text.casefold()  # ß is SS in capitals
-    if lower[0] != lower[1]:
-        words = {token.text.lower() for token in a.tokens if token.is_plain}
-        if not is_misspelling(*lower, words):
+    folded = x.lower(), y.lower()
+    if folded[0] != folded[1] and Shape.UPPER in {a.shape, b.shape}:
+        folded = x.casefold(), y.casefold()  # ß is SS in capitals
+    if folded[0] != folded[1]:
+        if not is_misspelling(*folded, (word.lower() for word in a.words)):
             return False
-        if x.shape is y.shape:
+        if shape_of(x) is shape_of(y):
             return True
-    return _is_case_harmless(x, y, a) or _is_case_harmless(y, x, b)
+    shapes = {shape_of(x), shape_of(y)}
+    return _explains_case(a, i, shapes) or _explains_case(b, j, shapes)
 
 
-def _is_case_harmless(x: Token, y: Token, of: Field) -> bool:
-    """Return whether the case of word `x` of a text explains that `y` has another case."""
-    shapes = {x.shape, y.shape}
-    if x.starts_sentence and shapes == {Shape.LOWER, Shape.TITLE}:
-        return True
+def _explains_case(of: Words, i: int, shapes: set[Shape]) -> bool:
+    """Return whether a word may have both shapes, by its place or by the words around it."""
     if of.shape is Shape.UPPER:
         return True
-    return of.shape is not None and shapes == {Shape.LOWER, Shape.TITLE}
+    is_slight = shapes == {Shape.LOWER, Shape.TITLE}
+    return is_slight and (of.shape is not None or of.starts_sentence(i))

@@ -39,7 +39,7 @@ def normalise(text: str) -> str:
     blocks, each line stays a line, indented by one tab for each level.
     """
     if not text.isascii():
-        text = _INSIDE_GUILLEMETS.sub("", text)
+        text = _INSIDE_GUILLEMETS.sub("", text) if "«" in text else text
         text = _variants().sub(lambda match: _replacements()[match[0]], text)
         text = unicodedata.normalize("NFC", text)
     if "\n" in text and _BLOCK.search(text):

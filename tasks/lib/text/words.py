@@ -1,12 +1,10 @@
 """The words and signs of a normalised text, in order."""
 
 import re
-import sys
 import unicodedata
-from collections.abc import Iterator
 from enum import Enum, auto
+from functools import cached_property
 from itertools import groupby
-from typing import NamedTuple
 
 from tasks.lib.text.shingles import DENSE
 
@@ -14,19 +12,22 @@ UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 """Thai, Lao, Myanmar and Khmer: a phrase has no spaces, so each character is a token."""
 
 CONTRACTION = re.compile(
-    r"(?P<stem>do|does|did|is|are|was|were|could|would|should|have|has|had)n'?t"
+    r"\b(?:(?P<stem>do|does|did|is|are|was|were|could|would|should|have|has|had)n'?t"
     r"|(?P<can>can't|cannot)|(?P<will>won't)"
     r"|(?P<subject>what|where|who|how|when|why|that|there|here|it|he|she)'s"
-    r"|(?P<pronoun>i|you|we|they)'(?P<verb>re|m|ll|ve)",
+    r"|(?P<pronoun>i|you|we|they)'(?P<verb>re|m|ll|ve))\b",
     re.IGNORECASE,
 )
+QUOTES = ('"', "'", "`")
 VERBS = {"re": "are", "m": "am", "ll": "will", "ve": "have"}
 ARTICLES = {"a", "an", "the"}
 QUANTIFIERS = {"few", "little"}  # "a few" is not "few"
 CONJUNCTIONS = {"and", "or", "und", "oder", "y", "o", "et", "ou", "e", "и", "или"}
-SENTENCE_ENDS = ".?!"
+SENTENCE_ENDS = (".", "?", "!")
+MIN_WORDS = 3  # of a text that is all in capitals, or has none, for its case to mean nothing
 
-_NEXT_TO_CODE = re.compile(r"[\w$@#\\/=<>*&|~%^+-]")
+_QUOTED = re.compile(r"[\"`]|(?<!\w)'|'(?!\w)")
+_CODE_BEFORE = re.compile(r"[\w$@#\\/=<>*&|~%^+-]")
 _CODE_AFTER = re.compile(r"[\[(=<>/\\@#$%^&*+|~]|\.\w|-[^\w\s]")
 
 
@@ -37,41 +38,6 @@ class Shape(Enum):
     TITLE = auto()
     UPPER = auto()  # two capitals or more
     MIXED = auto()
-
-
-class Token(NamedTuple):
-    """A word or a sign, and where it is.
-
-    Attributes:
-        text: With the case of the original.
-        start: Place of its first character.
-        end: Place after its last character.
-        is_plain: Whether it is a word of prose, neither quoted nor part of code, so that its
-            spelling and its case may be a slip.
-        starts_sentence: Whether its first letter is a capital for its place alone.
-        is_optional: Whether it can be left out without a change of meaning.
-    """
-
-    text: str
-    start: int
-    end: int
-    is_plain: bool = False
-    starts_sentence: bool = False
-    is_optional: bool = False
-
-    @property
-    def is_article(self) -> bool:
-        """Whether it is an English article."""
-        return self.is_optional and self.text.lower() in ARTICLES
-
-    @property
-    def shape(self) -> Shape:
-        """How it is capitalised."""
-        if self.text == self.text.lower():
-            return Shape.LOWER
-        if self.text[1:] == self.text[1:].lower():
-            return Shape.TITLE
-        return Shape.UPPER if self.text == self.text.upper() else Shape.MIXED
 
 
 def _class_of_marks() -> str:
@@ -92,77 +58,115 @@ def spans(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _TOKEN.finditer(text)]
 
 
-def tokens(text: str) -> list[Token]:
-    """Return the words and signs of an instruction, with its contractions written in full."""
-    found = list(_expanded(_plain_tokens(text)))
-    for i, token in enumerate(found):
-        before, after = found[i - 1] if i else None, found[i + 1] if i + 1 < len(found) else None
-        if _is_optional(text, token, before, after):
-            found[i] = token._replace(is_optional=True)
+def split(text: str) -> list[str]:
+    """Return the words and signs of a normalised text."""
+    found: list[str] = _TOKEN.findall(text)
     return found
 
 
-def verbatim_tokens(text: str) -> list[Token]:
-    """Return the words and signs of a text in which everything counts."""
-    return [Token(sys.intern(text[start:end]), start, end) for start, end in spans(text)]
+class Words:
+    """The words and signs of an instruction, in order, with contractions in full.
 
+    What is known about each of them is found when it is asked for, since few texts differ in more
+    than a few words.
+    """
 
-def _plain_tokens(text: str) -> Iterator[Token]:
-    quote, starts_sentence = "", True
-    for start, end in spans(text):
-        word = sys.intern(text[start:end])
-        if word in {'"', "'", "`"} and quote in {"", word}:
-            quote = "" if quote else word
+    def __init__(self, text: str) -> None:
+        self.text = text if _QUOTED.search(text) else CONTRACTION.sub(_in_full, text)
+        self.words = split(self.text)
+
+    @cached_property
+    def shape(self) -> Shape | None:
+        """The shape that all plain words have; None if there are several shapes, or few words."""
+        words = [word for i, word in enumerate(self.words) if self.is_plain(i)]
+        if len(words) < MIN_WORDS:
+            return None
+        if all(word.islower() for word in words):
+            return Shape.LOWER
+        if all(word.isupper() for word in words):
+            return Shape.UPPER
+        return Shape.TITLE if all(word[0].isupper() for word in words) else None
+
+    def is_plain(self, i: int) -> bool:
+        """Return whether a word is of prose, neither quoted nor in code: it may have a slip."""
+        word = self.words[i]
         is_word = word[0].isalpha() and not any(c.isdigit() or c == "_" for c in word)
-        is_plain = is_word and not quote and not _is_code(text, start, end)
-        yield Token(word, start, end, is_plain, starts_sentence)
-        starts_sentence = word in SENTENCE_ENDS or (starts_sentence and not is_word)
+        return is_word and not self._is_quoted[i] and not self._is_code(i)
+
+    def starts_sentence(self, i: int) -> bool:
+        """Return whether a word may have a capital for its place alone."""
+        while i > 0 and not self.words[i - 1][0].isalnum():
+            i -= 1
+            if self.words[i] in SENTENCE_ENDS:
+                return True
+        return i == 0
+
+    def is_article(self, i: int) -> bool:
+        """Return whether a word is an English article."""
+        word = self.words[i]
+        is_article = word in ARTICLES or (word.lower() in ARTICLES and self.starts_sentence(i))
+        if not is_article or i + 1 == len(self.words) or not self.is_plain(i):
+            return False
+        return self.is_plain(i + 1) and self.words[i + 1].lower() not in QUANTIFIERS
+
+    def is_optional(self, i: int) -> bool:
+        """Return whether a word or sign can be left out without a change of meaning."""
+        word = self.words[i]
+        if word in {"¿", "¡"} or self.is_article(i):
+            return True
+        if i == 0 or i + 1 == len(self.words):
+            return False
+        if word == ",":
+            return self.words[i + 1] in CONJUNCTIONS and self.is_plain(i + 1)
+        return word == "-" and self._is_hyphen(i)
+
+    def _is_hyphen(self, i: int) -> bool:
+        (_, end), (start, after), (following, _) = self._spans[i - 1 : i + 2]
+        joins = end == start and after == following and len(self.words[i - 1]) > 1
+        return joins and self.is_plain(i - 1) and self.is_plain(i + 1)
+
+    @cached_property
+    def _spans(self) -> list[tuple[int, int]]:
+        return spans(self.text)
+
+    @cached_property
+    def _is_quoted(self) -> list[bool]:
+        quote, is_quoted = "", []
+        for word in self.words:
+            if word in QUOTES and quote in {"", word}:
+                quote = "" if quote else word
+            is_quoted.append(bool(quote))
+        return is_quoted
+
+    def _is_code(self, i: int) -> bool:
+        """Return whether a word touches a sign as it does in code, but not as in "well-known"."""
+        start, end = self._spans[i]
+        before, after = self.text[max(start - 1, 0) : start], self.text[end : end + 2]
+        earlier = self.text[max(start - 2, 0) : start - 1]
+        if before == ".":
+            return not earlier.isspace()
+        if before == "-" and earlier.isalpha():
+            before = ""
+        return bool(_CODE_BEFORE.match(before)) or bool(_CODE_AFTER.match(after))
 
 
-def _is_code(text: str, start: int, end: int) -> bool:
-    """Return whether a word touches a sign as it does in code; a hyphen between words is none."""
-    before, after = text[max(start - 1, 0) : start], text[end : end + 2]
-    if before == "-" and start > 1:
-        before = "" if text[start - 2].isalpha() else before
-    if before == "." and start > 1:
-        return not text[start - 2].isspace()
-    return bool(_NEXT_TO_CODE.match(before)) or bool(_CODE_AFTER.match(after))
+def shape_of(word: str) -> Shape:
+    """Return how a word is capitalised."""
+    if word == word.lower():
+        return Shape.LOWER
+    if word[1:] == word[1:].lower():
+        return Shape.TITLE
+    return Shape.UPPER if word == word.upper() else Shape.MIXED
 
 
-def _expanded(found: Iterator[Token]) -> Iterator[Token]:
-    for token in found:
-        match = CONTRACTION.fullmatch(token.text) if token.is_plain else None
-        if match is None:
-            yield token
-            continue
-        first, second = _in_full(match)
-        if token.text[1:].isupper():
-            first, second = first.upper(), second.upper()
-        yield token._replace(text=first)
-        yield token._replace(text=second, starts_sentence=False)
-
-
-def _in_full(match: re.Match[str]) -> tuple[str, str]:
+def _in_full(match: re.Match[str]) -> str:
     parts = match.groupdict()
     if parts["subject"]:
-        return parts["subject"], "is"
-    if parts["pronoun"]:
-        return parts["pronoun"], VERBS[parts["verb"].lower()]
-    if parts["will"]:
-        return match[0][0] + "ill", "not"
-    return parts["stem"] or parts["can"][:3], "not"
-
-
-def _is_optional(text: str, token: Token, before: Token | None, after: Token | None) -> bool:
-    word = token.text
-    if word in {"¿", "¡"}:
-        return True
-    if after is None or not (after.is_plain or word == "-"):
-        return False
-    if word == ",":
-        return after.text in CONJUNCTIONS
-    if word == "-":
-        joins = before is not None and before.end == token.start and after.start == token.end
-        return joins and before.is_plain and after.is_plain and len(before.text) > 1
-    is_article = word in ARTICLES or (token.starts_sentence and word.lower() in ARTICLES)
-    return token.is_plain and is_article and after.text.lower() not in QUANTIFIERS
+        words = parts["subject"] + " is"
+    elif parts["pronoun"]:
+        words = f"{parts['pronoun']} {VERBS[parts['verb'].lower()]}"
+    elif parts["will"]:
+        words = match[0][0] + "ill not"
+    else:
+        words = (parts["stem"] or parts["can"][:3]) + " not"
+    return words.upper() if match[0][1:].isupper() else words
