@@ -10,8 +10,13 @@ THANKS = (
     *("thanks", "thank you", "danke", "gracias", "merci", "obrigado", "obrigada", "grazie"),
     *("спасибо", "شكرا", "धन्यवाद"),
 )
-DENSE_START = ("请您", "请你", "请", "請", "麻烦你", "麻烦", "どうか", "กรุณา", "โปรด", "부디")
-DENSE_END = ("谢谢你", "谢谢", "ください", "下さい", "주세요", "주십시오", "줘", "ครับ", "ค่ะ")
+DENSE_START = (
+    *("请您", "请你", "请(?![假客帖柬求])", "請(?![假客帖柬求])", "麻烦你", "麻烦"),
+    *("どうか", "กรุณา", "โปรด", "부디"),
+)
+DENSE_END = ("ください", "下さい", "주세요", "주십시오", "줘", "ครับ", "ค่ะ")
+DENSE_THANKS = ("谢谢你", "谢谢", "ありがとう")
+ENDINGS = (*PLEASE, *THANKS, *DENSE_END, *DENSE_THANKS)
 MARKS = ".!?。।؟"
 MAX_CHARS = 40  # of courtesy at the end
 
@@ -21,8 +26,8 @@ _START = re.compile(
     re.IGNORECASE,
 )
 _END = re.compile(
-    rf"(?:(?:, |(?<![:;.?!,-]) )(?:{'|'.join(PLEASE)})|(?<=[.!?]) (?:{'|'.join(THANKS)})"
-    rf"|,?(?:{'|'.join(DENSE_END)}))[{MARKS}]*$",
+    rf"(?:, (?:{'|'.join(PLEASE)})|(?<=[.!?]) (?:{'|'.join(THANKS)})"
+    rf"|(?:{'|'.join(DENSE_END)})|[,。!?](?:{'|'.join(DENSE_THANKS)}))[{MARKS}]*$",
     re.IGNORECASE,
 )
 
@@ -32,6 +37,6 @@ def without_courtesy(instruction: str) -> str:
     if start := _START.match(instruction):
         instruction = instruction[start.end() :].removesuffix("?" if start["asks"] else "")
     # The expression alone would take ten times as long.
-    if instruction[-MAX_CHARS:].rstrip(MARKS).lower().endswith(PLEASE + THANKS + DENSE_END):
+    if instruction[-MAX_CHARS:].rstrip(MARKS).lower().endswith(ENDINGS):
         instruction = _END.sub("", instruction)
     return instruction

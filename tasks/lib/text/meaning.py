@@ -73,16 +73,17 @@ def _agree(a: Words, b: Words) -> bool:
     while i < len(a.words) and j < len(b.words):
         if a.words[i] == b.words[j] or _is_same_word(a, i, b, j):
             i, j = i + 1, j + 1
-        elif a.is_article(i) and b.is_article(j):
-            return False
         elif a.is_optional(i):
             i += 1
         elif b.is_optional(j):
             j += 1
-        else:
+        elif a.is_article(i) == b.is_article(j):  # neither is, or both are and differ
             return False
-    rest_of_a = (a.is_optional(k) for k in range(i, len(a.words)))
-    return all(rest_of_a) and all(b.is_optional(k) for k in range(j, len(b.words)))
+        elif a.is_article(i):
+            i += 1
+        else:
+            j += 1
+    return i == len(a.words) and j == len(b.words)  # neither ends with what can be left out
 
 
 def _is_same_word(a: Words, i: int, b: Words, j: int) -> bool:
@@ -92,8 +93,8 @@ def _is_same_word(a: Words, i: int, b: Words, j: int) -> bool:
     if {x.lower(), y.lower()} == {"a", "an"}:
         return True
     folded = x.lower(), y.lower()
-    if folded[0] != folded[1] and Shape.UPPER in {a.shape, b.shape}:
-        folded = x.casefold(), y.casefold()  # ß is SS in capitals
+    if "ß" in x + y and Shape.UPPER in {a.shape, b.shape}:
+        folded = x.casefold(), y.casefold()  # it is SS in capitals
     if folded[0] != folded[1]:
         if not is_misspelling(*folded, (word.lower() for word in a.words)):
             return False
@@ -105,7 +106,7 @@ def _is_same_word(a: Words, i: int, b: Words, j: int) -> bool:
 
 def _explains_case(of: Words, i: int, shapes: set[Shape]) -> bool:
     """Return whether a word may have both shapes, by its place or by the words around it."""
-    if of.shape is Shape.UPPER:
-        return True
     is_slight = shapes == {Shape.LOWER, Shape.TITLE}
-    return is_slight and (of.shape is not None or of.starts_sentence(i))
+    if is_slight and of.starts_sentence(i):
+        return True
+    return of.shape is Shape.UPPER or (is_slight and of.shape is not None)

@@ -27,6 +27,7 @@ SENTENCE_ENDS = (".", "?", "!")
 MIN_WORDS = 3  # of a text that is all in capitals, or has none, for its case to mean nothing
 
 _QUOTED = re.compile(r"[\"`]|(?<!\w)'|'(?!\w)")
+_NAME = re.compile(r"[\d_]")
 _CODE_BEFORE = re.compile(r"[\w$@#\\/=<>*&|~%^+-]")
 _CODE_AFTER = re.compile(r"[\[(=<>/\\@#$%^&*+|~]|\.\w|-[^\w\s]")
 
@@ -35,8 +36,8 @@ class Shape(Enum):
     """How a word is capitalised."""
 
     LOWER = auto()  # also words of scripts without case
-    TITLE = auto()
     UPPER = auto()  # two capitals or more
+    TITLE = auto()
     MIXED = auto()
 
 
@@ -78,19 +79,20 @@ class Words:
     @cached_property
     def shape(self) -> Shape | None:
         """The shape that all plain words have; None if there are several shapes, or few words."""
-        words = [word for i, word in enumerate(self.words) if self.is_plain(i)]
-        if len(words) < MIN_WORDS:
-            return None
-        if all(word.islower() for word in words):
-            return Shape.LOWER
-        if all(word.isupper() for word in words):
-            return Shape.UPPER
-        return Shape.TITLE if all(word[0].isupper() for word in words) else None
+        n_words, possible = 0, {Shape.LOWER, Shape.UPPER, Shape.TITLE}
+        for i, word in enumerate(self.words):
+            if self.is_plain(i):
+                n_words += 1
+                begins = Shape.TITLE if word[0].isupper() else Shape.LOWER
+                possible &= {begins, Shape.UPPER if word.isupper() else begins}
+                if not possible:
+                    return None
+        return min(possible, key=list(Shape).index) if n_words >= MIN_WORDS else None
 
     def is_plain(self, i: int) -> bool:
         """Return whether a word is of prose, neither quoted nor in code: it may have a slip."""
         word = self.words[i]
-        is_word = word[0].isalpha() and not any(c.isdigit() or c == "_" for c in word)
+        is_word = word.isalpha() or (word[0].isalpha() and not _NAME.search(word))
         return is_word and not self._is_quoted[i] and not self._is_code(i)
 
     def starts_sentence(self, i: int) -> bool:
@@ -110,9 +112,9 @@ class Words:
         return self.is_plain(i + 1) and self.words[i + 1].lower() not in QUANTIFIERS
 
     def is_optional(self, i: int) -> bool:
-        """Return whether a word or sign can be left out without a change of meaning."""
+        """Return whether a sign can be left out without a change of meaning."""
         word = self.words[i]
-        if word in {"¿", "¡"} or self.is_article(i):
+        if word in {"¿", "¡"}:
             return True
         if i == 0 or i + 1 == len(self.words):
             return False
