@@ -8,7 +8,7 @@ from tasks.lib.text.courtesy import without_courtesy
 from tasks.lib.text.spelling import is_misspelling
 from tasks.lib.text.words import Shape, Words, shape_of, spans, split
 
-_END = re.compile(r"(?<![^\W\d])(?<=[^\W\d]{2})!+$|(?<![\\(\[|{^$*?])[?؟]$|[.:;。।]+$")
+_END = re.compile(r"(?<=[^\W\d]{2})!+$|(?<![\\(\[|{^$*?])[?؟]$|[.:;。।]+$")
 
 
 class Change(NamedTuple):
