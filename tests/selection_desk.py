@@ -10,12 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from tasks.choose.step import work as choose
 from tasks.lib.core.errors import CurationError
 from tasks.lib.core.records import record_id, record_text
-from tasks.lib.core.schemas import POOL, PROMPTS
+from tasks.lib.core.schemas import BALLOTS, POOL, PROMPTS, SELECTED, UNIQUE
 from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table
 from tasks.lib.prompts.compose import Mode, compose
 from tasks.llm_select.step import work
+from tests.sound_run import CLUSTERS
 from tests.workspaces import StepWorkspace
 
 N_RECORDS, SIZE = 40, 8
@@ -33,7 +36,7 @@ def record(i, instruction, input_text=""):
 
 
 def mixed_record(i):
-    """Return a record with an input or without, or with gibberish."""
+    """Return a record with an input, without one, or with gibberish."""
     instruction = f"Explain topic {i} to a beginner, and give {i % 5 + 2} examples."
     if i % 10 == 7:
         instruction = "asdkjh qwlekjq zxmcnb"
@@ -65,11 +68,16 @@ class Desk(StepWorkspace):
             for s, i in enumerate(prompt, 1)
         ]
         self.write("cluster/prompts.parquet", shown, PROMPTS)
-        facts = {"mode": "across", "candidates_per_prompt": size, "n_prompts": len(prompts)}
-        self.write_json("cluster/clusters.json", facts)
+        sizes = {"n_records": len(records), "n_prompts": len(prompts)}
+        self.write_json("cluster/clusters.json", {**CLUSTERS, "mode": "across", **sizes})
+        ids = [{"id": row["id"]} for row in records]
+        self.write("dedupe/unique.parquet", ids, UNIQUE)
+        vectors = np.random.default_rng(0).normal(size=(len(records), 16))
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        np.save(self.file("embed/vectors.npy"), vectors.astype(np.float32))
 
     def set(self, deployment=None, **params):
-        """Select with these parameters, and from this deployment if one is given."""
+        """Set the parameters, and the deployment if one is given."""
         self.update(llm_select={"budget": self.budget, "timeout_s": 60.0} | params)
         if deployment:
             self.update(llm_select={"route": "mine"}, models={"mine": deployment})
@@ -85,7 +93,7 @@ class Desk(StepWorkspace):
         return Done(0, self.caplog.text)
 
     def start(self, **env):
-        """Start the step as DVC does, with parameters as they stand."""
+        """Start the step as DVC does, with the current parameters."""
         return subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "tasks.llm_select"],
             cwd=self.root,
@@ -96,16 +104,29 @@ class Desk(StepWorkspace):
         )
 
     def run_program(self):
-        """Run the step as DVC does, with parameters as they stand."""
+        """Run the step as DVC does, with the current parameters."""
         step = self.start()
-        said = step.communicate()
-        return subprocess.CompletedProcess(step.args, step.returncode, *said)
+        streams = step.communicate()
+        return subprocess.CompletedProcess(step.args, step.returncode, *streams)
 
     def out(self, name):
         return self.root / "data/llm_select" / name
 
+    def judgements(self):
+        return [json.loads(line) for line in self.out("judgements.jsonl").read_text().splitlines()]
+
+    def ballots(self):
+        return read_table(self.out("ballots.parquet"), BALLOTS).to_pylist()
+
+    def choose(self, budget=None, **params):
+        """Choose from the ballots; return the rows of the selection."""
+        self.update(choose=params, llm_select={"budget": budget or self.budget})
+        Stage("choose", self.root).run(choose)
+        return read_table(self.root / "data/choose/selected.parquet", SELECTED).to_pylist()
+
     def receipts(self):
-        return [json.loads(line) for line in self.out("receipt.jsonl").read_text().splitlines()]
+        text = (self.root / "data/choose/receipt.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
 
     def usage(self):
         return json.loads(self.out("usage.json").read_text())

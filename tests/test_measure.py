@@ -41,10 +41,10 @@ def workspace(tmp_path):
     space.write("ingest/pool.parquet", records, POOL)
     space.write("dedupe/unique.parquet", [{"id": record["id"]} for record in records], UNIQUE)
     np.save(space.file("embed/vectors.npy"), unit_vectors(40))
-    provenance = {field.name: 1 if pa.types.is_integer(field.type) else "x" for field in SELECTED}
+    provenance = {field.name: "x" if pa.types.is_string(field.type) else 1 for field in SELECTED}
     selected = [provenance | record for record in records[::4]]
-    space.write("llm_select/selected.parquet", selected, SELECTED)
-    usage = {**FAIR, "selected": 10, "methods": {}, "rounds": [], "calls": 9, "usd": 0.25}
+    space.write("choose/selected.parquet", selected, SELECTED)
+    usage = {**FAIR, "calls": 9, "usd": 0.25}
     usage |= {"prompt_tokens": 90, "completion_tokens": 8}
     space.write_json("llm_select/usage.json", usage)
     space.write_json("baseline/usage.json", {})
@@ -135,7 +135,7 @@ def test_with_no_other_method_our_selection_is_measured_alone(workspace):
     assert list(run(workspace)["methods"]) == ["llm_select"]
 
 
-def test_outputs_are_the_same_bytes_each_time(workspace):
+def test_outputs_have_the_same_bytes_each_time(workspace):
     def content():
         run(workspace)
         return (workspace / "data/measure/metrics.json").read_bytes()
@@ -144,7 +144,7 @@ def test_outputs_are_the_same_bytes_each_time(workspace):
 
 
 def test_without_a_selection_yet_the_other_methods_are_measured(workspace):
-    write_table(workspace / "data/llm_select/selected.parquet", [], SELECTED)
+    write_table(workspace / "data/choose/selected.parquet", [], SELECTED)
     usage = workspace / "data/llm_select/usage.json"
     usage.write_text(json.dumps(json.loads(usage.read_text()) | {"partial": "max_usd"}))
     run(workspace)
@@ -154,7 +154,7 @@ def test_without_a_selection_yet_the_other_methods_are_measured(workspace):
 
 
 def test_an_empty_selection_is_refused(workspace):
-    write_table(workspace / "data/llm_select/selected.parquet", [], SELECTED)
+    write_table(workspace / "data/choose/selected.parquet", [], SELECTED)
     with pytest.raises(DataError, match="the selection is empty"):
         run(workspace)
 
@@ -175,10 +175,10 @@ def test_a_selection_of_another_pool_is_refused(workspace):
         ({"resamples": 99}, "measure.resamples is unknown; did you mean n_resamples"),
     ],
 )
-def test_a_faulty_section_is_refused_by_its_key(change, message):
+def test_an_invalid_section_is_refused_with_its_key(change, message):
     with pytest.raises(ParamError, match=message):
         check({"seed": 0, "measure": SECTION | change})
 
 
-def test_the_projects_own_section_is_sound():
+def test_the_projects_own_section_is_valid():
     assert check(read_params(ROOT / "params.yaml"))

@@ -123,7 +123,7 @@ def test_the_actual_usage_lies_inside_the_estimate(desk, capsys):
     assert quoted.cost.usd[0] < desk.provider.usd < quoted.cost.usd[1]
     shown = " ".join(capsys.readouterr().out.split())
     assert "additionally, ratings for baseline.methods: 10 calls, " in shown
-    assert "USD at mine (openai/fake), capped at 5 USD (baseline.max_usd)" in shown
+    assert "USD on mine (openai/fake), capped at 5 USD (baseline.max_usd)" in shown
 
 
 def test_records_without_an_output_are_neither_asked_about_nor_chosen(desk):
@@ -187,7 +187,7 @@ def test_a_wrong_key_is_reported_in_the_providers_words(desk):
     [
         ("offline", "baseline.route is offline, a set of rules, which cannot rate"),
         ("keyed", "OPENAI_API_KEY is not set"),
-        ("mien", "baseline.route: models has no mien; did you mean mine"),
+        ("mien", "baseline.route: there is no route mien; did you mean mine"),
     ],
 )
 def test_a_route_that_cannot_rate_is_refused_before_a_run(desk, monkeypatch, route, shown):

@@ -1,6 +1,6 @@
 """The columns of every table that one step writes and another reads.
 
-Metadata that a step adds to a file's footer is noted with its schema.
+The docstring of a schema names the metadata that its step adds to the file's footer.
 """
 
 import pyarrow as pa
@@ -14,13 +14,13 @@ POOL = pa.schema(
     [
         _required("id", pa.string()),
         _required("instruction", pa.string()),
-        _required("input", pa.string()),  # empty where there is none
+        _required("input", pa.string()),  # empty if there is none
         pa.field("output", pa.string()),
         _required("source", pa.string()),  # file:line
         _required("extra", pa.string()),  # JSON object of the columns with no other place
     ]
 )
-"""One row for each record, ids distinct. Footer: ``n_rows``, the number of rows of the source."""
+"""One row per record; ids are unique. Footer: ``n_rows``, the number of rows in the source."""
 
 INGEST_DROPPED = pa.schema(
     [
@@ -58,33 +58,38 @@ PROMPTS = pa.schema(
         _required("cluster", pa.int32()),  # 1..number of clusters
     ]
 )
-"""One row for each candidate, ordered by prompt, then slot."""
+"""One row per candidate, ordered by prompt, then slot."""
 
-_PROVENANCE = [
-    _required("round", pa.int32()),  # the last one that picked it
+_JUDGED = [
     _required("prompt", pa.int32()),
     _required("slot", pa.int32()),
-    _required("rank", pa.int32()),  # in the prompt, 1 = best of those that are taken
-    _required("votes", pa.int32()),  # of the prompt for this record; 0 for a fallback
+    pa.field("rank", pa.int32()),  # within the prompt; 1 = the best; null if no ballot names it
+    _required("score", pa.float64()),  # the judge score, 0 to 1
+    _required("votes", pa.int32()),  # ballots that name it; 0 for a fallback
     _required("method", pa.string()),  # llm, rubric (the offline route) or fallback
 ]
 
-PROVENANCE = tuple(field.name for field in _PROVENANCE)
-
-PICKS = pa.schema([_required("id", pa.string()), *_PROVENANCE])
-"""One row for each pick of any round, ordered by round, prompt, rank."""
+BALLOTS = pa.schema(
+    [
+        _required("id", pa.string()),
+        *_JUDGED,
+        pa.field("set_aside", pa.string()),  # why it could not be judged, so cannot be selected
+    ]
+)
+"""One row for each candidate of every prompt that was judged, ordered by prompt, then slot."""
 
 SELECTED = pa.schema(
     [
         *POOL,
-        *_PROVENANCE,
+        *_JUDGED,
+        _required("gain", pa.float64()),  # in mean coverage of the pool, at its turn
         _required("cluster", pa.int32()),
         _required("route", pa.string()),
         _required("model", pa.string()),
     ]
 )
-"""Exactly N rows, the most preferred first: the last round, then by rank and prompt order, so
-that any first n rows are the selection for budget n from the same answers."""
+"""Exactly N rows, the most wanted first: the first n rows are the selection for a budget of n from
+the same ballots."""
 
 SELECTIONS = pa.schema(
     [
@@ -94,4 +99,4 @@ SELECTIONS = pa.schema(
         _required("id", pa.string()),
     ]
 )
-"""One row for each record that a method selects: by method and seed as they ran, then by rank."""
+"""One row per record that a method selects: methods and seeds in run order, then by rank."""
