@@ -14,8 +14,8 @@ from tasks.lib.core.records import record_id
 from tasks.lib.core.schemas import (
     BALLOTS,
     DEDUPE_DROPPED,
+    DEDUPE_NEAR,
     INGEST_DROPPED,
-    NEAR_DUPLICATES,
     POOL,
     PROMPTS,
     SELECTED,
@@ -140,7 +140,7 @@ class World(StepWorkspace):
         self.write("ingest/dropped.parquet", dropped, INGEST_DROPPED)
         self.write("dedupe/unique.parquet", [{"id": id_} for id_ in unique], UNIQUE)
         self.write("dedupe/dropped.parquet", duplicates, DEDUPE_DROPPED)
-        self.write("dedupe/near.parquet", kept_near, NEAR_DUPLICATES)
+        self.write("dedupe/near.parquet", kept_near, DEDUPE_NEAR)
         self.write("cluster/prompts.parquet", shown, PROMPTS)
         self.write("llm_select/ballots.parquet", ballots, BALLOTS)
         self.write("choose/selected.parquet", chosen, SELECTED)

@@ -20,7 +20,7 @@ from tasks.dedupe.near_duplicates import MAX_CANDIDATES
 from tasks.dedupe.step import Dedupe, Deduped, PoolBatches, check, dedupe, work
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.errors import ParamError
-from tasks.lib.core.schemas import DEDUPE_DROPPED, NEAR_DUPLICATES, POOL, UNIQUE
+from tasks.lib.core.schemas import DEDUPE_DROPPED, DEDUPE_NEAR, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.executor import Executor
@@ -414,7 +414,7 @@ def test_the_step_writes_what_is_kept_and_why_the_rest_is_dropped(workspace):
         ("r3", "near", "r2"),
     ]
     assert dropped[1]["similarity"] == overlap("Why is the sky blue?", "Why is the sky blue")
-    assert read_table(folder / "near.parquet", NEAR_DUPLICATES).to_pylist() == []
+    assert read_table(folder / "near.parquet", DEDUPE_NEAR).to_pylist() == []
 
 
 def test_the_step_lists_near_duplicates_that_it_keeps(workspace):
@@ -424,7 +424,7 @@ def test_the_step_lists_near_duplicates_that_it_keeps(workspace):
     assert read_table(folder / "unique.parquet", UNIQUE)["id"].to_pylist() == ["r0", "r2", "r3"]
     dropped = read_table(folder / "dropped.parquet", DEDUPE_DROPPED).to_pylist()
     assert [d["id"] for d in dropped] == ["r1"]
-    near = read_table(folder / "near.parquet", NEAR_DUPLICATES).to_pylist()
+    near = read_table(folder / "near.parquet", DEDUPE_NEAR).to_pylist()
     assert [(d["id"], d["of_id"]) for d in near] == [("r3", "r2")]
 
 

@@ -25,7 +25,7 @@ from tasks.dedupe.minhash import Keys
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_section
-from tasks.lib.core.schemas import DEDUPE_DROPPED, NEAR_DUPLICATES, POOL, UNIQUE
+from tasks.lib.core.schemas import DEDUPE_DROPPED, DEDUPE_NEAR, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import count_rows, read_batches, write_table
 from tasks.lib.executor import Executor, load_executor
@@ -138,8 +138,8 @@ def work(stage: Stage) -> None:
     write_table(stage.out("dedupe/unique.parquet"), pa.table({"id": kept}), UNIQUE)
     rows = (record._asdict() for record in dropped)
     write_table(stage.out("dedupe/dropped.parquet"), rows, DEDUPE_DROPPED)
-    pairs = ({name: getattr(record, name) for name in NEAR_DUPLICATES.names} for record in near)
-    write_table(stage.out("dedupe/near.parquet"), pairs, NEAR_DUPLICATES)
+    pairs = ({name: getattr(record, name) for name in DEDUPE_NEAR.names} for record in near)
+    write_table(stage.out("dedupe/near.parquet"), pairs, DEDUPE_NEAR)
     n_by_reason = Counter(record.reason for record in dropped)
     reasons = ", ".join(f"{n_by_reason[reason]:,} {reason}" for reason in DedupeDrop)
     log.info("dedupe: %s of %s records kept (%s)", f"{len(kept):,}", f"{pool.n_records:,}", reasons)

@@ -30,7 +30,7 @@ class ReportInputs:
         pool: The table POOL.
         dropped: The table INGEST_DROPPED.
         duplicates: The table DEDUPE_DROPPED.
-        kept_near: The table NEAR_DUPLICATES.
+        kept_near: The table DEDUPE_NEAR.
         prompts: The table PROMPTS.
         prompt_rows: intp, row i is the place in the corpus of row i of `prompts`.
         ballots: The table BALLOTS.

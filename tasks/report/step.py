@@ -11,8 +11,8 @@ from tasks.lib.core.params import Params, load_section, load_seed
 from tasks.lib.core.schemas import (
     BALLOTS,
     DEDUPE_DROPPED,
+    DEDUPE_NEAR,
     INGEST_DROPPED,
-    NEAR_DUPLICATES,
     POOL,
     PROMPTS,
     SELECTED,
@@ -114,7 +114,7 @@ def _read(stage: Stage) -> ReportInputs:
         pool=read_table(files["ingest/pool.parquet"], POOL, ["id", "instruction", "input"]),
         dropped=read_table(files["ingest/dropped.parquet"], INGEST_DROPPED),
         duplicates=read_table(files["dedupe/dropped.parquet"], DEDUPE_DROPPED),
-        kept_near=read_table(files["dedupe/near.parquet"], NEAR_DUPLICATES),
+        kept_near=read_table(files["dedupe/near.parquet"], DEDUPE_NEAR),
         prompts=shown,
         prompt_rows=corpus.rows(shown["id"], files["cluster/prompts.parquet"]),
         ballots=read_table(files["llm_select/ballots.parquet"], BALLOTS),

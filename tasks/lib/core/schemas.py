@@ -41,7 +41,7 @@ DEDUPE_DROPPED = pa.schema(
     ]
 )
 
-NEAR_DUPLICATES = pa.schema(
+DEDUPE_NEAR = pa.schema(
     [
         _required("id", pa.string()),
         _required("of_id", pa.string()),  # of an earlier record
