@@ -41,6 +41,15 @@ DEDUPE_DROPPED = pa.schema(
     ]
 )
 
+DEDUPE_NEAR = pa.schema(
+    [
+        _required("id", pa.string()),
+        _required("of_id", pa.string()),  # of an earlier record
+        _required("similarity", pa.float64()),  # Jaccard of shingles, 0 to 1
+    ]
+)
+"""One row for each near-duplicate that is kept, in pool order; empty if dedupe.near is merge."""
+
 PROMPTS = pa.schema(
     [
         _required("prompt", pa.int32()),  # 1..K
