@@ -5,6 +5,7 @@ from tasks.ingest.classify import Ingest, KeptRow, classify_rows
 SECTION = {
     "source": "pool.jsonl",
     "columns": {},
+    "turn": "last",
     "exclude": {},
     "max_field_chars": 1000,
     "max_dropped": 0.05,

@@ -58,7 +58,7 @@ def dedupe_records(records: list[Record], threshold: float, batch_size: int = 3)
 
 def table(records: list[Record]) -> pa.Table:
     schema = pa.schema([(name, pa.string()) for name in COLUMNS])
-    rows = [dict(zip(COLUMNS, record, strict=True)) for record in records]
+    rows = [dict(zip(COLUMNS, record, strict=False)) for record in records]  # without context
     return pa.Table.from_pylist(rows, schema=schema)
 
 

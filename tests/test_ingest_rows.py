@@ -32,7 +32,7 @@ def turns(**texts):
             {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]},
             ("Q", "", "A"),
         ),
-        ({"messages": turns(user="Q") + turns(user="Q2", assistant="A")}, ("Q", "", None)),
+        ({"messages": turns(user="Q") + turns(user="Q2", assistant="A")}, ("Q2", "", "A")),
         ({"prompt": turns(user="Q"), "chosen": "A"}, ("Q", "", None)),
         (
             {"messages": turns(user="Q", assistant="A"), "context": "I", "response": "B"},
@@ -66,27 +66,21 @@ def test_a_chosen_column_may_hold_turns():
     assert parts(row, columns={"instruction": "dialog", "output": "gold"}) == ("Q", "", "A")
 
 
-def test_a_conversation_gives_its_first_exchange_and_facts_about_the_rest():
-    messages = turns(system="S", user="Q", assistant="A") + turns(user="Q2", assistant="A2")
-    row = {"messages": messages, "topic": "t"}
-    assert parts(row) == ("Q", "", "A")
-    assert json.loads(record(row).extra) == {"n_turns": 4, "system": "S", "topic": "t"}
-
-
 @pytest.mark.parametrize(
     ("messages", "reason"),
     [
         (turns(assistant="A"), IngestDrop.MISSING_INSTRUCTION),
         ([], IngestDrop.MISSING_INSTRUCTION),
         (None, IngestDrop.MISSING_INSTRUCTION),
-        ([{"role": "user"}], IngestDrop.MISSING_INSTRUCTION),
-        (turns(user=["Q"]), IngestDrop.NOT_TEXT),
-        (["Q"], IngestDrop.NOT_TEXT),
-        ("Q", IngestDrop.NOT_TEXT),
+        ([{"role": "user"}], IngestDrop.BLANK_INSTRUCTION),
+        (turns(user=" \u200b"), IngestDrop.BLANK_INSTRUCTION),
+        ([7], IngestDrop.NOT_TEXT),
+        (7, IngestDrop.NOT_TEXT),
+        (turns(user=[{"type": "image_url", "image_url": {"url": "x"}}]), IngestDrop.MEDIA),
     ],
 )
 def test_a_faulty_conversation_is_dropped_with_its_reason(messages, reason):
-    good = {"messages": turns(user="Q")}
+    good = {"messages": turns(user="Good")}
     assert reasons([good, {"messages": messages}]) == [None, reason]
 
 
@@ -113,13 +107,11 @@ def test_a_missing_chosen_column_offers_the_nearest_name():
         ({"instruction": 7}, IngestDrop.NOT_TEXT),
         ({"instruction": True}, IngestDrop.NOT_TEXT),
         ({"instruction": {"a": "b"}}, IngestDrop.NOT_TEXT),
-        ({"instruction": "Q", "input": ["a"]}, IngestDrop.NOT_TEXT),
-        ({"instruction": "Q", "output": 7.5}, IngestDrop.NOT_TEXT),
         ({"instruction": "Q\0"}, IngestDrop.NUL),
         ({"instruction": "Q\ud800"}, IngestDrop.LONE_SURROGATE),
-        ({"instruction": "Q", "output": "\udfff"}, IngestDrop.LONE_SURROGATE),
+        ({"instruction": "Q", "input": "\udfff"}, IngestDrop.LONE_SURROGATE),
         ({"instruction": "Q" * 1001}, IngestDrop.TOO_LONG),
-        ({"instruction": "Q", "output": "A" * 1001}, IngestDrop.TOO_LONG),
+        ({"instruction": "Q", "input": "A" * 1001}, IngestDrop.TOO_LONG),
         (Fault(IngestDrop.WRONG_CELLS, "3 cells"), IngestDrop.WRONG_CELLS),
     ],
 )
@@ -145,7 +137,7 @@ def test_text_is_unchanged_except_line_ends_and_outer_space():
 def test_the_first_of_equal_rows_is_kept_and_the_others_give_its_line():
     rows = [{"prompt": "Q"}, {"prompt": "R"}, {"prompt": " Q\n"}, {"prompt": "Q", "n": 1}]
     assert reasons(rows) == [None, None, IngestDrop.REPEATED, IngestDrop.REPEATED]
-    assert results(rows)[2].detail == "instruction and input of line 1"
+    assert results(rows)[2].detail == "the same as line 1"
 
 
 def test_rows_with_different_inputs_are_not_equal():

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.lib.core.errors import ParamError
-from tasks.lib.gateway.fence import NOTE_CHARS, fence_word, parse_block, render_block, shorten
+from tasks.lib.core.shown import NOTE_CHARS, shorten
+from tasks.lib.gateway.fence import fence_word, parse_block, render_block
 from tasks.lib.gateway.request import USER_MARK
 from tasks.llm_select.prompt import read_prompt
 from tests.conftest import PROJECT

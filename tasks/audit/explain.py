@@ -10,8 +10,9 @@ from tasks.audit.dvc_lock import Lock
 from tasks.audit.lookup import find
 from tasks.audit.rounds import Tournament
 from tasks.lib.core.errors import DataError
-from tasks.lib.core.records import record_text
+from tasks.lib.core.records import RecordTexts
 from tasks.lib.core.schemas import DEDUPE_DROPPED, POOL
+from tasks.lib.core.shown import shown_text
 from tasks.lib.core.stage import JOURNAL, STATE_DIR
 from tasks.lib.documents.receipt import Receipt
 from tasks.lib.documents.usage import Usage
@@ -84,7 +85,7 @@ def _duplicates(lock: Lock, record_id: str) -> dict[str, Any]:
             "reason": of[0]["reason"],
             "similarity": of[0]["similarity"],
             "source": original["source"],
-            "text": record_text(original["instruction"], original["input"]),
+            "text": shown_text(*RecordTexts.of(original)),
         }
     names = ("id", "reason", "similarity")
     return {

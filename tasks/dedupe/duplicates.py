@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import starmap
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from tasks.dedupe.minhash import BBitSignatures, Fields, Keys, band_keys, bands_for, minhash
 from tasks.dedupe.near_duplicates import NearIndex
 from tasks.lib.core.drops import DedupeDrop
+from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts, material
 from tasks.lib.text.shingles import normalise
 
-COLUMNS = ("id", "instruction", "input")
+COLUMNS = ("id", *TEXT_COLUMNS)
 """The columns of the pool that dedupe reads."""
 
 
@@ -97,13 +99,15 @@ def find_duplicates(components: Components, threshold: float) -> dict[int, Dropp
 
 
 def text_column(records: pa.RecordBatch | pa.Table, name: str) -> list[str]:
-    """Return a column without nulls as texts."""
+    """Return a column as texts."""
     return cast(list[str], records[name].to_pylist())
 
 
 def _normalise(records: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
-    columns = (map(normalise, text_column(records, name)) for name in ("instruction", "input"))
-    return list(zip(*columns, strict=True))
+    """Return the normalised instruction and `material` of each record."""
+    columns = (text_column(records, name) for name in TEXT_COLUMNS)
+    rows = starmap(RecordTexts, zip(*columns, strict=True))
+    return [(normalise(row.instruction), normalise(material(*row[1:]))) for row in rows]
 
 
 def _text(fields: Fields) -> str:

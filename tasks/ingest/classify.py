@@ -1,6 +1,6 @@
 """Which rows become records, and why the others are dropped."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Annotated, NamedTuple
 
@@ -9,9 +9,10 @@ from pydantic_core import PydanticCustomError
 
 from tasks.ingest.cell_text import comparison_key
 from tasks.ingest.columns import SAME_NAMES, ColumnMapping, list_names, map_columns
+from tasks.ingest.conversation import Which
 from tasks.ingest.encoding import escape_surrogates
 from tasks.ingest.rows import Fault, Row
-from tasks.ingest.to_record import PoolRecord, to_record
+from tasks.ingest.to_record import PoolRecord, to_records
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE, Params
@@ -33,6 +34,7 @@ class Ingest(Params):
 
     source: str = Field(min_length=1)
     columns: dict[str, str]
+    turn: Annotated[Which, Field(strict=False)]  # a string in YAML
     exclude: dict[str, Annotated[frozenset[str], BeforeValidator(_comparison_keys)]]
     max_field_chars: int = Field(ge=1)
     max_dropped: float = Field(ge=0, le=1)
@@ -56,9 +58,10 @@ class DroppedRow(NamedTuple):
 def classify_rows(
     rows: Iterable[tuple[int, Row | Fault]], params: Ingest, where: str
 ) -> Iterator[KeptRow | DroppedRow]:
-    """Yield one result per row, in order: a record with a unique id, or the reason for the drop.
+    """Yield the results of each row, in order: a record with a unique id, or the reason for a drop.
 
-    Of the rows with the same instruction and input, the first is kept. Exclusion comes before
+    A row has several results if it holds several records. Of records with the same texts, the
+    first is kept. Exclusion comes before
     every other check, so an excluded row does not count as faulty.
 
     Raises:
@@ -75,28 +78,31 @@ def classify_rows(
     for line, row in chain(sample, rows):
         if missing and not isinstance(row, Fault):
             missing.difference_update(row)
-        result = _classify(line, row, mapping, params)
-        if isinstance(result, KeptRow):
-            earlier = lines.setdefault(result.record.id, line)
-            if earlier != line:
-                detail = f"instruction and input of line {earlier}"
-                result = DroppedRow(line, IngestDrop.REPEATED, detail)
-        yield result
+        for result in _classify(line, row, mapping, params):
+            if isinstance(result, DroppedRow):
+                yield result
+            elif (earlier := lines.get(result.record.id)) is not None:
+                yield DroppedRow(line, IngestDrop.REPEATED, f"the same as line {earlier}")
+            else:
+                lines[result.record.id] = line
+                yield result
     if first and missing:
         _refuse_missing(min(missing), list(dict.fromkeys(name for row in first for name in row)))
 
 
 def _classify(
     line: int, row: Row | Fault, mapping: ColumnMapping, params: Ingest
-) -> KeptRow | DroppedRow:
+) -> Sequence[KeptRow | DroppedRow]:
     if isinstance(row, Fault):
-        return DroppedRow(line, *row)
+        return [DroppedRow(line, *row)]
     for column, excluded in params.exclude.items():
         key = comparison_key(row.get(column))
         if key in excluded:
-            return DroppedRow(line, IngestDrop.EXCLUDED, f"{column} is {key}")
-    record = to_record(row, mapping, params.max_field_chars)
-    return DroppedRow(line, *record) if isinstance(record, Fault) else KeptRow(line, record)
+            return [DroppedRow(line, IngestDrop.EXCLUDED, f"{column} is {key}")]
+    return [
+        DroppedRow(line, *record) if isinstance(record, Fault) else KeptRow(line, record)
+        for record in to_records(row, mapping, params.max_field_chars, params.turn)
+    ]
 
 
 def _refuse_missing(column: str, names: list[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.lib.core.records import record_text
+from tasks.lib.core.records import RecordTexts, record_text
 from tasks.lib.core.wording import truncate
 from tasks.lib.documents.labels import FUNNEL
 from tasks.lib.documents.validation import Funnel
@@ -25,6 +25,7 @@ REASONS = {
     "missing_instruction": "without an instruction",
     "blank_instruction": "with a blank instruction",
     "not_text": "an instruction that is not text",
+    "media": "an image, audio or video in what is asked",
     "nul": "text with a NUL character",
     "lone_surrogate": "text with half a character",
     "too_long": "longer than ingest.max_field_chars",
@@ -89,7 +90,7 @@ def _pair(inputs: ReportInputs, row: dict[str, Any]) -> dict[str, Any]:
     """Return the texts of a dropped record and of the one that was kept."""
     places = pc.index_in(pa.array([row["id"], row["of_id"]]), value_set=inputs.pool["id"])
     dropped, kept = (
-        truncate(record_text(record["instruction"], record["input"]), MAX_CHARS)
+        truncate(record_text(*RecordTexts.of(record)), MAX_CHARS)
         for record in inputs.pool.take(places).to_pylist()
     )
     return {"dropped": dropped, "kept": kept, "similarity": row["similarity"]}

@@ -5,13 +5,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.lib.core.records import record_id, record_text
+from tasks.lib.core.records import material, record_id, record_text
 from tasks.lib.core.schemas import PROVENANCE
 from tasks.lib.documents.usage import Usage
 from tasks.lib.text.shingles import normalise
 from tasks.validate.artifacts import METHODS, Artifacts, Limits
 from tasks.validate.near_exact import find_near_duplicates
-from tasks.validate.table import Table, fields, n_distinct, texts
+from tasks.validate.table import Table, n_distinct, record_texts, texts
 
 MAX_P = 0.001  # a p-value below it is evidence of position bias
 
@@ -126,15 +126,16 @@ def _selected(artifacts: Artifacts, limits: Limits) -> Table:
         round_before=round_before,
         rank_before=frame["rank"].shift(fill_value=1).where(frame["round"] == round_before, 1),
         in_pool=frame["id"].isin(set(texts(artifacts.pool, "id"))),
-        recomputed_id=[record_id(*pair) for pair in fields(artifacts.selected)],
+        recomputed_id=[record_id(*texts_of) for texts_of in record_texts(artifacts.selected)],
     )
     return Table(frame, ["id"])
 
 
 def _texts(artifacts: Artifacts, limits: Limits) -> Table:
     """Make one row for each selected record: its length, and an earlier duplicate if it has one."""
-    ids, raw = texts(artifacts.selected, "id"), fields(artifacts.selected)
-    normalised = [(normalise(instruction), normalise(text)) for instruction, text in raw]
+    ids = texts(artifacts.selected, "id")
+    raw = record_texts(artifacts.selected)
+    normalised = [(normalise(row.instruction), normalise(material(*row[1:]))) for row in raw]
     duplicates = find_near_duplicates(normalised, limits.near_threshold)
     first: dict[str, str] = {}
     same_as: list[str | None] = []
@@ -145,7 +146,7 @@ def _texts(artifacts: Artifacts, limits: Limits) -> Table:
     columns = {
         "id": ids,
         "instruction_chars": [len(instruction) for instruction, _ in normalised],
-        "chars": [len(instruction) + len(text) for instruction, text in raw],
+        "chars": [len(row.instruction) + len(row.input) for row in raw],
         "same_as": same_as,
         "near_to": [d and f"{ids[d.number]} by {d.similarity:.3f}" for d in duplicates],
     }

@@ -1,0 +1,219 @@
+"""Find the columns of a record's fields, by common names and by what the columns hold.
+
+No column is taken by its name alone: a column for instructions must hold texts or conversations,
+one for tools a list, and so on. A column of objects counts as several, such as ``data.prompt``.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from tasks.ingest.marks import parse_marks
+from tasks.ingest.rows import Fault, Row
+from tasks.ingest.turns import SYSTEM, USER, Turn, parse_text, parse_turns
+
+# The most specific names first. Those of public layouts are in docs/how-to/your-pool.md.
+CHATS = (
+    *("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "contents"),
+    "items",
+)
+ASKS = ("prompt", "instruction", "question", "query", "input", "inputs", "text")
+RARE_CHATS = ("data", "turns", "plain_text", "chosen", "history")  # if no text is the instruction
+NAMES = {
+    "instruction": (
+        *("instruction", "prompt", "question", "query", "problem", "definition"),
+        *("inputs_pretokenized", "inputs", "input", "text"),
+    ),
+    "input": ("input", "context", "inputs"),
+    "output": (
+        *("output", "response", "completion", "answer", "target", "targets_pretokenized"),
+        *("targets", "outputs", "answers"),
+    ),
+    "system": (
+        *("system", "system_prompt", "system_message", "meta_instruction", "systeminstruction"),
+        "system_instruction",
+    ),
+    "turns": ("history", "chat_history", "conversation_history", "dialogue_history", "turns"),
+    "tools": ("tools", "functions", "available_tools"),
+}
+QUESTIONS = {"turns", "questions", "prompts"}  # a list of texts there is all the user's
+NOT_CHATS = {*NAMES["output"], *NAMES["turns"], "chosen", "rejected"}
+MIN_SHARE = 0.5  # of a column's cells that look like what is sought
+N_CELLS = 50  # that are looked at
+
+
+class Found(NamedTuple):
+    """The columns by field, and how the instruction is marked.
+
+    Attributes:
+        is_chat: Whether the column of the instruction holds lists of turns.
+        has_lines: Whether lines such as ``Human:`` mark turns in the column of the instruction.
+    """
+
+    columns: dict[str, str]
+    is_chat: bool = False
+    has_lines: bool = False
+
+
+def detect(rows: Sequence[Row]) -> Found:
+    """Return the columns of a file that starts with `rows`; without ``instruction``, none fits."""
+    cells = _cells(rows)
+    depth = {name: name.count(".") for name in cells}
+    for place in sorted(set(depth.values())):
+        groups = dict.fromkeys(_group(name) for name in cells if depth[name] == place)
+        for group in groups:
+            found = _detect({name: cells[name] for name in cells if _group(name) in {group, ""}})
+            if "instruction" in found.columns:
+                return found
+    return Found({})
+
+
+def found_in(columns: dict[str, str], cells: Sequence[object]) -> Found:
+    """Return what is found about the cells of the column of the instruction."""
+    if _most(cells, _is_list_of_turns):
+        return Found(columns, is_chat=True)
+    return Found(columns, has_lines=_is_marked(cells, by_lines=True) and not _is_marked(cells))
+
+
+def _is_marked(cells: Sequence[object], *, by_lines: bool = False) -> bool:
+    return _most(cells, lambda cell: _asks(_turns(cell, by_lines=by_lines)))
+
+
+def holds_turns(rows: Sequence[Row], names: Iterable[str]) -> list[str]:
+    """Return those of the columns whose cells are lists of turns."""
+    cells = _cells(rows)
+    return [name for name in names if name in cells and _most(cells[name], _is_list_of_turns)]
+
+
+def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
+    """Return the columns of one group of columns; inner names come before outer ones."""
+    by_name: dict[str, str] = {}
+    for name in sorted(cells, key=lambda name: -name.count(".")):
+        by_name.setdefault(name.rpartition(".")[2].strip().casefold(), name)
+
+    def find(names: Iterable[str], fits: Callable[[Sequence[object]], bool]) -> str | None:
+        known = (by_name[name] for name in names if name in by_name)
+        return next((name for name in known if fits(cells[name])), None)
+
+    text = find(NAMES["instruction"], lambda column: _most(column, _is_plain_text))
+    chat = find(CHATS, lambda column: _most(column, _is_list_of_turns))
+    chat = chat or find(ASKS, lambda column: _most(column, _is_list_of_messages))
+    chat = chat or _find_messages(cells)
+    marked = None
+    if chat is None:
+        names = (*CHATS, *ASKS, *(() if text else RARE_CHATS))
+        marked = find(names, lambda column: _is_marked(column, by_lines=True))
+        rare = None if text else find(RARE_CHATS, lambda column: _most(column, _is_list_of_turns))
+        chat = marked or rare
+    if chat is None and text is None:  # then the faults of the rows say what the column holds
+        names = (*CHATS, *NAMES["instruction"])
+        chat = next((by_name[name] for name in names if name in by_name), None)
+    instruction = chat or text
+    if instruction is None:
+        return Found({})
+    columns = {"instruction": instruction}
+    found = found_in(columns, cells[instruction])
+    fits = {
+        "input": lambda column: chat in {None, marked} and not _most(column, _is_list_of_numbers),
+        "output": lambda column: not _answers(cells[instruction], found.has_lines),
+        "system": lambda column: _most(column, _is_prose),
+        "turns": lambda column: chat in {None, marked} and _most(column, _is_list_of_turns),
+        "tools": lambda column: _most(column, _is_list),
+    }
+    for field, fit in fits.items():
+        column = find(NAMES[field], fit)
+        if column and column not in columns.values():
+            columns[field] = column
+    if chat and text and "system" not in columns and _is_preface(cells, text, chat):
+        columns["system"] = text
+    return found
+
+
+def _cells(rows: Sequence[Row]) -> dict[str, list[object]]:
+    """Return the first cells of each column that are not null, also of columns inside objects."""
+    cells: dict[str, list[object]] = {}
+    for row in rows:
+        for name, cell in row.items():
+            known = cells.setdefault(name, [])
+            if cell is None or len(known) >= N_CELLS:
+                continue
+            known.append(cell)
+            inner = parse_text(cell) if isinstance(cell, str) and cell[:1] == "{" else cell
+            if isinstance(inner, Mapping):
+                for key, value in inner.items():
+                    if value is not None:
+                        cells.setdefault(f"{name}.{key}", []).append(value)
+    return cells
+
+
+def _group(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _most(cells: Iterable[object], is_one: Callable[[object], bool]) -> bool:
+    """Return whether most cells that are not blank are of one kind; False if there is none."""
+    results = [is_one(cell) for cell in cells if not isinstance(cell, str) or cell.strip()]
+    return bool(results) and sum(results) >= MIN_SHARE * len(results)
+
+
+def _turns(cell: object, *, by_lines: bool = False) -> list[Turn] | Fault | None:
+    turns = parse_turns(cell)
+    if turns is None and isinstance(cell, str):
+        turns = parse_marks(cell, by_lines=by_lines)
+    return turns
+
+
+def _asks(turns: list[Turn] | Fault | None) -> bool:
+    return isinstance(turns, Fault) or any(turn.role == USER for turn in turns or ())
+
+
+def _is_list_of_turns(cell: object) -> bool:
+    return _asks(parse_turns(cell))
+
+
+def _is_list_of_numbers(cell: object) -> bool:
+    items = parse_text(cell) if isinstance(cell, str) else cell
+    return isinstance(items, list) and all(isinstance(item, int) for item in items)
+
+
+def _find_messages(cells: Mapping[str, Sequence[object]]) -> str | None:
+    """Return the first column of messages, whatever its name, but not one of several answers."""
+    names = (name for name in cells if name.rpartition(".")[2].casefold() not in NOT_CHATS)
+    return next((name for name in names if _most(cells[name], _is_list_of_messages)), None)
+
+
+def _is_list_of_messages(cell: object) -> bool:
+    """Return whether a cell is a list of objects with a role, or an object of lists of them."""
+    items = parse_text(cell) if isinstance(cell, str) else cell
+    first = items[0] if isinstance(items, list) and items else items
+    has_role = isinstance(first, Mapping) and not {"role", "from"}.isdisjoint(first)
+    return has_role and _asks(parse_turns(items))
+
+
+def _is_plain_text(cell: object) -> bool:
+    return isinstance(cell, str) and parse_turns(cell) is None
+
+
+def _is_prose(cell: object) -> bool:
+    """Return whether a cell is several words, which a name of a model or a system is not."""
+    return isinstance(cell, list | Mapping) or (isinstance(cell, str) and len(cell.split()) > 1)
+
+
+def _is_list(cell: object) -> bool:
+    return isinstance(parse_text(cell) if isinstance(cell, str) else cell, list | Mapping)
+
+
+def _answers(cells: Sequence[object], has_lines: bool) -> bool:
+    def ends_with_answer(cell: object) -> bool:
+        turns = _turns(cell, by_lines=has_lines)
+        said = [turn for turn in turns or () if isinstance(turn, Turn) and turn.content.strip()]
+        return bool(said) and said[-1].role not in {USER, SYSTEM}
+
+    return _most(cells, ends_with_answer)
+
+
+def _is_preface(cells: Mapping[str, Sequence[object]], text: str, chat: str) -> bool:
+    """Return whether a column ``instruction`` says what the turns of a conversation do not."""
+    if text.rpartition(".")[2].casefold() != "instruction":
+        return False
+    pairs = zip(map(str, cells[text]), map(str, cells[chat]), strict=False)
+    return _most([said.strip() not in turns for said, turns in pairs], bool)
