@@ -5,7 +5,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.ingest_rows import record
+from tasks.ingest.classify import KeptRow
+from tasks.lib.core.drops import IngestDrop
+from tasks.lib.core.errors import DataError
+from tests.ingest_rows import reasons, record, results
 
 Row = dict[str, Any]
 
@@ -253,6 +256,68 @@ LAYOUTS: dict[str, tuple[Row, Expected]] = {
         Expected("Q", "A", "I"),
     ),
 }
+
+
+def message(id_: str, parent: str | None, role: str, text: str, **more: Any) -> Row:
+    return {"message_id": id_, "parent_id": parent, "role": role, "text": text, **more}
+
+
+THREADS = [
+    message("4", "3", "prompter", "Q2", lang="en"),
+    message("1", None, "prompter", "Q", lang="en"),
+    message("2", "1", "assistant", "No.", rank=1),
+    message("3", "1", "assistant", "A", rank=0),
+    message("5", "4", "assistant", "A2"),
+    message("6", "2", "prompter", "Q3"),
+]
+
+
+def test_messages_of_openassistant_become_conversations_with_the_line_of_the_last_question():
+    kept = [result for result in results(THREADS) if isinstance(result, KeptRow)]
+    assert [(result.line, short(result.record)) for result in kept] == [
+        (1, AFTER_ONE),
+        (6, Expected("Q3", turns=(("u", "Q"), ("a", "No.")))),
+    ]
+    assert json.loads(kept[0].record.extra)["lang"] == "en"
+    first = results(THREADS, turn="first")
+    assert [getattr(result, "reason", None) for result in first] == [None, IngestDrop.REPEATED]
+    assert short(first[0].record) == Expected("Q", "A")
+
+
+def test_a_tree_in_one_row_becomes_the_same_conversations():
+    nodes = {row["message_id"]: {**row, "replies": []} for row in THREADS}
+    for node in nodes.values():
+        if node["parent_id"]:
+            nodes[node["parent_id"]]["replies"].append(node)
+    kept = results([{"message_tree_id": "1", "prompt": nodes["1"]}])
+    assert {short(result.record) for result in kept} == {
+        AFTER_ONE,
+        Expected("Q3", turns=(("u", "Q"), ("a", "No."))),
+    }
+
+
+def test_messages_with_the_id_of_their_conversation_are_put_together():
+    rows = [{"conversation_id": i % 2, **row} for i, row in enumerate(said(*TWO, "user: Q3"))]
+    found = results(rows)
+    assert short(found[0].record) == Expected("Q3", turns=(("u", "Q"), ("u", "Q2")))
+    assert len(found) == 1  # the assistant alone asks nothing
+
+
+def test_messages_that_nothing_links_are_refused_with_a_way_out_that_works():
+    rows = [{"n": i, **row} for i, row in enumerate(said(*TWO))]
+    with pytest.raises(DataError, match="no column says which messages belong together") as caught:
+        results(rows)
+    assert "-S 'ingest.exclude={role: [assistant]}'" in caught.value.fix
+    kept = results(rows, columns={"instruction": "content"}, exclude={"role": ["assistant"]})
+    assert [result.record.instruction for result in kept if isinstance(result, KeptRow)] == [
+        *("Q", "Q2")
+    ]
+    assert reasons(rows, exclude={"role": "assistant"}) == [None, IngestDrop.EXCLUDED] * 2
+
+
+def test_endless_threads_end():
+    rows = [message("1", "2", "user", "Q"), message("2", "1", "assistant", "A")]
+    assert [short(r.record).instruction for r in results(rows)] == ["Q"]
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -7,11 +7,12 @@ from typing import Annotated, NamedTuple
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from tasks.ingest import threads
 from tasks.ingest.cell_text import comparison_key
 from tasks.ingest.columns import SAME_NAMES, ColumnMapping, list_names, map_columns
 from tasks.ingest.conversation import Which
 from tasks.ingest.encoding import escape_surrogates
-from tasks.ingest.rows import Fault, Row
+from tasks.ingest.rows import Fault, Row, Rows
 from tasks.ingest.to_record import PoolRecord, to_records
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import ParamError, nearest
@@ -72,10 +73,10 @@ def classify_rows(
     rows = iter(rows)
     sample = list(islice(rows, SAMPLE_ROWS))
     first = [row for _, row in sample if not isinstance(row, Fault)]
-    mapping = map_columns(first, params.columns, where) if first else SAME_NAMES
+    rows, mapping = _prepare(chain(sample, rows), first, params, where)
     missing = set(params.exclude)
     lines: dict[str, int] = {}  # id -> line
-    for line, row in chain(sample, rows):
+    for line, row in rows:
         if missing and not isinstance(row, Fault):
             missing.difference_update(row)
         for result in _classify(line, row, mapping, params):
@@ -88,6 +89,25 @@ def classify_rows(
                 yield result
     if first and missing:
         _refuse_missing(min(missing), list(dict.fromkeys(name for row in first for name in row)))
+
+
+def _prepare(
+    rows: Rows, first: Sequence[Row], params: Ingest, where: str
+) -> tuple[Rows, ColumnMapping]:
+    """Return the rows, single messages put together, and their mapping.
+
+    Args:
+        rows: All rows of the file.
+        first: The first of them.
+        params: The section ingest.
+        where: The file, for errors.
+    """
+    if not params.columns and any(map(threads.is_tree, first)):
+        return threads.from_trees(rows), threads.MAPPING
+    links = None if params.columns else threads.find_links(first, params.exclude, where)
+    if links:
+        return threads.from_messages(rows, links), threads.MAPPING
+    return rows, map_columns(first, params.columns, where) if first else SAME_NAMES
 
 
 def _classify(

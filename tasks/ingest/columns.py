@@ -1,10 +1,11 @@
 """Which columns of a file hold the fields of a record, and how to read their cells."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tasks.ingest.detect import N_CELLS, QUESTIONS, Found, detect, found_in, guess
 from tasks.ingest.encoding import escape_surrogates
-from tasks.ingest.layout import N_CELLS, QUESTIONS, Found, detect, found_in
 from tasks.ingest.rows import Row
 from tasks.ingest.turns import parse_text
 from tasks.lib.core.errors import DataError, ParamError, nearest
@@ -48,11 +49,13 @@ def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> C
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns, is_chat, has_lines = _choose(rows, chosen, names) if chosen else detect(rows)
     if "instruction" not in columns:
+        column = guess(rows)
         raise DataError(
             f"no column is known to hold instructions; the columns are {list_names(names)}",
             where=where,
-            fix="Name it: ingest.columns: {instruction: NAME, input: ..., output: ...} "
-            f"in {PARAMS_FILE}. A CSV file needs a header line.",
+            fix="Name it, such as: " + choose_column(column) + "\n  A CSV file needs a header line."
+            if column
+            else "Set ingest.source to a file with a column of texts or conversations.",
         )
     last_name = columns["instruction"].rpartition(".")[2].strip().casefold()
     return ColumnMapping(
@@ -130,6 +133,11 @@ def check_duplicate_columns(names: Sequence[str], where: str) -> None:
         raise DataError(
             f"two columns are named {duplicate!r}", where=where, fix="Rename or remove one of them."
         )
+
+
+def choose_column(column: str) -> str:
+    """Return the override that makes a column the one of the instruction."""
+    return f"-S 'ingest.columns={{instruction: {json.dumps(column, ensure_ascii=False)}}}'"
 
 
 def list_names(names: Sequence[str]) -> str:

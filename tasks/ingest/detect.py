@@ -21,7 +21,7 @@ RARE_CHATS = ("data", "turns", "plain_text", "chosen", "history")  # if no text 
 NAMES = {
     "instruction": (
         *("instruction", "prompt", "question", "query", "problem", "definition"),
-        *("inputs_pretokenized", "inputs", "input", "text"),
+        *("inputs_pretokenized", "inputs", "input", "text", "content", "message", "body"),
     ),
     "input": ("input", "context", "inputs"),
     "output": (
@@ -78,10 +78,18 @@ def _is_marked(cells: Sequence[object], *, by_lines: bool = False) -> bool:
     return _most(cells, lambda cell: _asks(_turns(cell, by_lines=by_lines)))
 
 
-def holds_turns(rows: Sequence[Row], names: Iterable[str]) -> list[str]:
-    """Return those of the columns whose cells are lists of turns."""
-    cells = _cells(rows)
-    return [name for name in names if name in cells and _most(cells[name], _is_list_of_turns)]
+def guess(rows: Sequence[Row], *, besides: Iterable[str] = ()) -> str | None:
+    """Return the column that most probably holds instructions, whatever its name, or None.
+
+    It has messages, or the texts with the most words.
+    """
+    cells = {name: column for name, column in _cells(rows).items() if name not in set(besides)}
+    texts = {name: column for name, column in cells.items() if _most(column, _is_plain_text)}
+
+    def n_words(name: str) -> int:
+        return sum(len(str(cell).split()) for cell in texts[name])
+
+    return _find_messages(cells) or max(texts, key=n_words, default=None)
 
 
 def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
