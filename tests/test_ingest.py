@@ -85,6 +85,38 @@ def test_too_many_faulty_rows_stop_the_run_with_their_reasons(workspace):
     assert "-S ingest.max_dropped=0.07" in message
 
 
+@pytest.mark.parametrize(
+    ("row", "cure", "changes"),
+    [
+        ({"prompt": "Q" * 2000}, "ingest.max_field_chars=2000", {"max_field_chars": 2000}),
+        (
+            {"body": "Name a bridge.", "prompt": 7},
+            "'ingest.columns={instruction: body}'",
+            {"columns": {"instruction": "body"}},
+        ),
+        (
+            {"prompt": "", "talk": [{"content": "Q", "role": "user"}]},
+            "'ingest.columns={instruction: talk}'",
+            {"columns": {"instruction": "talk"}},
+        ),
+    ],
+)
+def test_a_fault_of_most_rows_names_the_cure_and_shows_a_row(workspace, row, cure, changes):
+    content = jsonl({"prompt": "Good", "body": "Name a tree."}, *[row] * 3)
+    with pytest.raises(DataError) as caught:
+        run(workspace, content, columns={"instruction": "prompt"})
+    assert f"-S {cure}" in caught.value.fix
+    assert "max_dropped" not in caught.value.fix
+    assert json.dumps(row)[:40] in caught.value.fix
+    run(workspace, content, **{"max_dropped": 0.5, "columns": {}, **changes})
+
+
+def test_no_message_offers_to_lose_all_rows(workspace):
+    with pytest.raises(DataError) as caught:
+        run(workspace, jsonl({"prompt": "Q\0"}, {"prompt": "Q" * 2000}, ["x"]))
+    assert "max_dropped" not in caught.value.fix
+
+
 def test_a_share_of_faulty_rows_at_the_limit_is_accepted_and_logged(workspace, caplog):
     caplog.set_level(logging.INFO, "selectllm")
     run(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
@@ -54,6 +54,11 @@ class DroppedRow(NamedTuple):
     line: int
     reason: IngestDrop
     detail: str
+    row: Row | None = None  # for messages; None if it cannot be read
+
+    def for_table(self) -> dict[str, Any]:
+        """Return the columns of the table of dropped rows."""
+        return {"line": self.line, "reason": self.reason, "detail": self.detail}
 
 
 def classify_rows(
@@ -120,7 +125,7 @@ def _classify(
         if key in excluded:
             return [DroppedRow(line, IngestDrop.EXCLUDED, f"{column} is {key}")]
     return [
-        DroppedRow(line, *record) if isinstance(record, Fault) else KeptRow(line, record)
+        DroppedRow(line, *record, row) if isinstance(record, Fault) else KeptRow(line, record)
         for record in to_records(row, mapping, params.max_field_chars, params.turn)
     ]
 

@@ -137,7 +137,9 @@ def check_duplicate_columns(names: Sequence[str], where: str) -> None:
 
 def choose_column(column: str) -> str:
     """Return the override that makes a column the one of the instruction."""
-    return f"-S 'ingest.columns={{instruction: {json.dumps(column, ensure_ascii=False)}}}'"
+    is_plain = all(char.isalnum() or char in "_." for char in column)
+    name = column if is_plain else json.dumps(column, ensure_ascii=False)
+    return f"-S 'ingest.columns={{instruction: {name}}}'"
 
 
 def list_names(names: Sequence[str]) -> str:

@@ -43,7 +43,7 @@ def work(stage: Stage) -> None:
                 pool.append({**result.record._asdict(), "source": f"{source.name}:{result.line}"})
             else:
                 tally.drop(result)
-                dropped.append(result._asdict())
+                dropped.append(result.for_table())
         check_drop_rate(tally, params.max_dropped, params.source)
         pool.add_metadata({"n_rows": str(tally.n_rows), "file": source.name})
     log.info("ingest: %s", tally)
