@@ -225,7 +225,7 @@ def test_kept_text_is_kept_unchanged_the_next_time(instruction, input_text, outp
         plain = instruction.replace("\r\n", "\n").replace("\r", "\n").strip()
         assert first.record.instruction == plain
         fields = zip(("instruction", "input", "output"), first.record[1:4], strict=True)
-        assert record(dict(fields)) == first.record
+        assert record(dict(fields))[:-1] == first.record[:-1]  # extra may hold a faulty output
 
 
 LINE = st.one_of(st.binary(max_size=20), ROWS.map(lambda rows: json.dumps(rows[0]).encode()))

@@ -25,6 +25,7 @@ class ColumnMapping(NamedTuple):
         has_lines: Whether lines such as ``Human:`` mark turns in the column of the instruction.
         are_questions: Whether a list of texts there is all the user's, not the two sides in turn.
         has_paths: Whether a column is inside objects.
+        is_plain: Whether no column holds a conversation or another context.
     """
 
     columns: Mapping[str, str]
@@ -32,6 +33,7 @@ class ColumnMapping(NamedTuple):
     has_lines: bool = False
     are_questions: bool = False
     has_paths: bool = False
+    is_plain: bool = True
 
 
 SAME_NAMES = ColumnMapping({field: field for field in FIELDS[:3]})
@@ -64,6 +66,7 @@ def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> C
         has_lines=has_lines,
         are_questions=last_name in QUESTIONS,
         has_paths=any(column not in names for column in columns.values()),
+        is_plain=not (is_chat or has_lines or {"system", "turns", "tools"} & columns.keys()),
     )
 
 

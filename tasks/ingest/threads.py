@@ -24,7 +24,7 @@ THREAD_NAMES = (
 )
 NODE_CELLS = {"role", "text", "replies"}
 MESSAGES = "messages"
-MAPPING = ColumnMapping({"instruction": MESSAGES}, is_chat=True)
+MAPPING = ColumnMapping({"instruction": MESSAGES}, is_chat=True, is_plain=False)
 
 
 class Links(NamedTuple):

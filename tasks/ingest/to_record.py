@@ -6,14 +6,13 @@ from typing import NamedTuple, TypeAlias
 from tasks.ingest.cell_text import as_text, clean_input, clean_output, clean_text, json_of, to_json
 from tasks.ingest.columns import ColumnMapping, other_cells, read_cell
 from tasks.ingest.conversation import Which, exchanges
-from tasks.ingest.marks import has_hint, parse_marks
+from tasks.ingest.marks import may_be_chat, parse_marks
 from tasks.ingest.rows import Fault, Row, json_type
 from tasks.ingest.turns import SYSTEM, USER, Turn, content_text, parse_text, parse_turns
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.records import LATER_TURNS, record_id
 
 INSTANCES = ("instances", "Instances")  # of self-instruct and of Natural Instructions
-CONTEXT = ("system", "turns", "tools")
 
 
 class PoolRecord(NamedTuple):
@@ -82,18 +81,9 @@ def _asked(
     if isinstance(instances, list) and any(isinstance(one, Mapping) for one in instances):
         return list(_instances(fields, extra, instances))
     text = fields["instruction"]
-    is_plain = (
-        (text is None or isinstance(text, str))
-        and not any(fields.get(name) for name in CONTEXT)
-        and not (text and (mapping.is_chat or mapping.has_lines or _may_be_chat(text)))
-    )
-    if is_plain:
+    if mapping.is_plain and (text is None or (isinstance(text, str) and not may_be_chat(text))):
         return [Asked(text, fields.get("input"), fields.get("output"), extra)]
     return _conversation(fields, extra, mapping, which)
-
-
-def _may_be_chat(text: str) -> bool:
-    return has_hint(text) or text[:2] == "[{"
 
 
 def _instances(

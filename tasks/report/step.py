@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_section, load_seed
+from tasks.lib.core.records import TEXT_COLUMNS
 from tasks.lib.core.schemas import (
     DEDUPE_DROPPED,
     INGEST_DROPPED,
@@ -110,7 +111,7 @@ def _read(stage: Stage) -> ReportInputs:
     selected = read_table(files["llm_select/selected.parquet"], SELECTED)
     return ReportInputs(
         corpus=corpus,
-        pool=read_table(files["ingest/pool.parquet"], POOL, ["id", "instruction", "input"]),
+        pool=read_table(files["ingest/pool.parquet"], POOL, ["id", *TEXT_COLUMNS]),
         dropped=read_table(files["ingest/dropped.parquet"], INGEST_DROPPED),
         duplicates=read_table(files["dedupe/dropped.parquet"], DEDUPE_DROPPED),
         prompts=shown,
