@@ -7,6 +7,7 @@ SECTION = {
     "columns": {},
     "turn": "last",
     "exclude": {},
+    "exclude_file": "none.jsonl",
     "max_field_chars": 1000,
     "max_dropped": 0.05,
 }

@@ -30,6 +30,7 @@ def workspace(tmp_path, monkeypatch):
 
 def run(workspace, content, **changes):
     (workspace / "pool.jsonl").write_bytes(content)
+    (workspace / "none.jsonl").touch()
     StepWorkspace(workspace).update(ingest=SECTION | changes)
     Stage("ingest", workspace).run(work)
     folder = workspace / "data" / "ingest"
@@ -133,6 +134,32 @@ def test_excluded_and_repeated_rows_do_not_count_as_faulty(workspace):
     assert len(pool) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("out.jsonl", '{"id": 2}\n{"id": "9"}\n'),
+        ("out.csv", "id,user_id\n2,7\n9,7\n"),
+        ("out.csv", "id\n2\n9\n"),
+        ("out.jsonl", '{"prompt": "Q2", "n": 1}\n{"prompt": "Q9"}\n'),
+        ("out.json", json.dumps([{"id": record_id(f"Q{i}", "")} for i in (2, 9)])),
+        ("out.csv", "id,instruction,pool.id\n" + f"{record_id('Q2', '')},x,2\n0,Q9,9\n"),
+    ],
+)
+def test_a_file_of_ids_or_rows_leaves_these_rows_out(workspace, name, content):
+    (workspace / name).write_text(content)
+    rows = [{"id": i, "user_id": 7, "prompt": f"Q{i}"} for i in range(10)]
+    pool, dropped = run(workspace, jsonl(*rows), exclude_file=name)
+    assert {row["instruction"] for row in pool} == {f"Q{i}" for i in range(10)} - {"Q2", "Q9"}
+    assert {row["reason"] for row in dropped} == {"excluded"}
+    assert name in dropped[0]["detail"]
+
+
+def test_a_missing_file_of_rows_to_leave_out_is_named_with_its_key(workspace):
+    with pytest.raises(DataError, match=r"none\.jsn: there is no such file") as caught:
+        run(workspace, jsonl({"prompt": "Q"}), exclude_file="none.jsn")
+    assert "exclude_file" in caught.value.fix
+
+
 def test_a_file_without_rows_or_without_kept_rows_stops_the_run(workspace):
     with pytest.raises(DataError, match="has no rows"):
         run(workspace, b"\n", max_dropped=1.0)
@@ -163,6 +190,7 @@ def test_a_refused_source_leaves_no_output(workspace):
 )
 def test_params_are_checked_before_a_run(workspace, changes, message):
     (workspace / "pool.jsonl").write_text("{}")
+    (workspace / "none.jsonl").touch()
     assert check({"ingest": SECTION}) == Ingest.model_validate(SECTION)
     with pytest.raises(CurationError, match=message):
         check({"ingest": {**SECTION, **changes}})

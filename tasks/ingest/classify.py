@@ -1,6 +1,6 @@
 """Which rows become records, and why the others are dropped."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Annotated, Any, NamedTuple
 
@@ -9,16 +9,23 @@ from pydantic_core import PydanticCustomError
 
 from tasks.ingest import threads
 from tasks.ingest.cell_text import comparison_key
-from tasks.ingest.columns import SAME_NAMES, ColumnMapping, list_names, map_columns
+from tasks.ingest.columns import (
+    SAME_NAMES,
+    SAMPLE_ROWS,
+    ColumnMapping,
+    list_names,
+    map_columns,
+)
 from tasks.ingest.conversation import Which
 from tasks.ingest.encoding import escape_surrogates
+from tasks.ingest.exclusions import Exclusions
 from tasks.ingest.rows import Fault, Row, Rows
 from tasks.ingest.to_record import PoolRecord, to_records
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE, Params
 
-SAMPLE_ROWS = 1000  # optional columns may be absent from the first rows of JSON lines
+NO_EXCLUSIONS = Exclusions()
 
 
 def _comparison_keys(value: object) -> frozenset[str]:
@@ -37,6 +44,7 @@ class Ingest(Params):
     columns: dict[str, str]
     turn: Annotated[Which, Field(strict=False)]  # a string in YAML
     exclude: dict[str, Annotated[frozenset[str], BeforeValidator(_comparison_keys)]]
+    exclude_file: str = Field(min_length=1)
     max_field_chars: int = Field(ge=1)
     max_dropped: float = Field(ge=0, le=1)
 
@@ -62,7 +70,7 @@ class DroppedRow(NamedTuple):
 
 
 def classify_rows(
-    rows: Iterable[tuple[int, Row | Fault]], params: Ingest, where: str
+    rows: Rows, params: Ingest, where: str, exclusions: Exclusions = NO_EXCLUSIONS
 ) -> Iterator[KeptRow | DroppedRow]:
     """Yield the results of each row, in order: a record with a unique id, or the reason for a drop.
 
@@ -84,9 +92,11 @@ def classify_rows(
     for line, row in rows:
         if missing and not isinstance(row, Fault):
             missing.difference_update(row)
-        for result in _classify(line, row, mapping, params):
+        for result in _classify(line, row, mapping, params, exclusions):
             if isinstance(result, DroppedRow):
                 yield result
+            elif result.record.id in exclusions.record_ids:
+                yield DroppedRow(line, IngestDrop.EXCLUDED, f"it is in {params.exclude_file}")
             elif (earlier := lines.get(result.record.id)) is not None:
                 yield DroppedRow(line, IngestDrop.REPEATED, f"the same as line {earlier}")
             else:
@@ -116,7 +126,7 @@ def _prepare(
 
 
 def _classify(
-    line: int, row: Row | Fault, mapping: ColumnMapping, params: Ingest
+    line: int, row: Row | Fault, mapping: ColumnMapping, params: Ingest, exclusions: Exclusions
 ) -> Sequence[KeptRow | DroppedRow]:
     if isinstance(row, Fault):
         return [DroppedRow(line, *row)]
@@ -124,6 +134,8 @@ def _classify(
         key = comparison_key(row.get(column))
         if key in excluded:
             return [DroppedRow(line, IngestDrop.EXCLUDED, f"{column} is {key}")]
+    if exclusions.has_row(row):
+        return [DroppedRow(line, IngestDrop.EXCLUDED, f"its id is in {params.exclude_file}")]
     return [
         DroppedRow(line, *record, row) if isinstance(record, Fault) else KeptRow(line, record)
         for record in to_records(row, mapping, params.max_field_chars, params.turn)

@@ -12,6 +12,7 @@ from tasks.lib.core.errors import DataError, ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE
 
 FIELDS = ("instruction", "input", "output", "system", "turns", "tools")
+SAMPLE_ROWS = 1000  # optional columns may be absent from the first rows of JSON lines
 MAX_NAMES = 20  # columns that a message lists
 MAX_NAME_CHARS = 40  # without a header line, a "name" is a whole text
 

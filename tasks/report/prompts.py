@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.lib.core.wording import truncate
+from tasks.lib.core.shown import shorten
 from tasks.lib.documents.receipt import Receipt, read_receipts
 from tasks.report.inputs import ReportInputs, evenly
 
@@ -56,13 +56,13 @@ def _prompt(
     candidates = [
         {
             "slot": row["slot"],
-            "text": truncate(inputs.corpus.texts[inputs.prompt_rows[place]], MAX_CHARS),
+            "text": shorten(text, MAX_CHARS),
             "pick": picked.get((number, row["id"])),
             "is_selected": row["id"] in selected,
             "receipt": receipts.get(row["id"]),
             "set_aside": set_aside.get(row["id"]),
         }
-        for place, row in zip(places.tolist(), rows, strict=True)
+        for text, row in zip(inputs.shown(row["id"] for row in rows), rows, strict=True)
     ]
     return {
         "number": number,

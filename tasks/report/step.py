@@ -17,9 +17,9 @@ from tasks.lib.core.schemas import (
     PROMPTS,
     SELECTED,
 )
+from tasks.lib.core.shown import shorten
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tasks.lib.core.wording import truncate
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.metrics import Metrics
 from tasks.lib.documents.usage import Usage
@@ -140,6 +140,8 @@ def _others(corpus: Corpus, path: Path) -> dict[str, Rows]:
 
 def _listed(inputs: ReportInputs) -> list[dict[str, Any]]:
     """Return the first selected records with their texts."""
-    rows = inputs.selected.slice(0, MAX_LISTED).select(["prompt", "slot", "cluster", "id"])
-    texts = [truncate(inputs.corpus.texts[row], MAX_CHARS) for row in inputs.rows[:MAX_LISTED]]
-    return [row | {"text": text} for row, text in zip(rows.to_pylist(), texts, strict=True)]
+    rows = (
+        inputs.selected.slice(0, MAX_LISTED).select(["prompt", "slot", "cluster", "id"]).to_pylist()
+    )
+    texts = [shorten(text, MAX_CHARS) for text in inputs.shown(row["id"] for row in rows)]
+    return [row | {"text": text} for row, text in zip(rows, texts, strict=True)]
