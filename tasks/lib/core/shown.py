@@ -17,7 +17,7 @@ import re
 
 from tasks.lib.core.records import read_turns, record_text, turn_text
 
-NOTE_CHARS = 50  # room for the note of a text of a billion characters
+NOTE_CHARS = 50  # room for the note, even if a billion characters are left out
 HEAD_SHARE = 2 / 3  # of a shortened text; a request is more often at the start than at the end
 CONTEXT_HEAD_SHARE = 1 / 3  # of a shortened context, which ends with the latest turn
 
@@ -51,8 +51,8 @@ def shown_text(
 def shorten(text: str, max_chars: int) -> str:
     """Return the text, or its beginning and end around a note that says how much was left out.
 
-    A record's context is shortened before its request is. At most `max_chars` characters with the
-    notes, provided that `max_chars` has room for them.
+    A record's context is shortened before its request is. The result has at most `max_chars`
+    characters if `max_chars` leaves room for the notes.
     """
     if len(text) <= max_chars:
         return text

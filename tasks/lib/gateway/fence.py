@@ -1,4 +1,4 @@
-"""The block of texts inside a prompt: untrusted, and fenced so that none can break out.
+"""Fence untrusted texts inside a prompt so that no text can break out of its place.
 
 3 candidates, pick 1. A line with 5d41402a is a separator, not part of a candidate.
 ----- 5d41402a slot 1 -----
@@ -29,7 +29,7 @@ _HEADER = re.compile(
 
 
 class CandidateBlock(NamedTuple):
-    """The content of a block: the candidates in the order of their slots, and the task."""
+    """The content of a block: the candidates in slot order, and the number to pick."""
 
     texts: list[str]
     n_picks: int
@@ -38,12 +38,12 @@ class CandidateBlock(NamedTuple):
 def render_block(texts: Sequence[str], n_picks: int, header: str = BLOCK_HEADER) -> str:
     """Return the candidates, each between lines with a fence word; slot i + 1 is ``texts[i]``.
 
-    The word is taken from a hash of the texts and occurs in none of them, so no candidate can
-    forge a fence.
+    The word comes from a hash of the texts and occurs in none of them, so no candidate can forge
+    a fence.
 
     Args:
         texts: The candidates.
-        n_picks: How many to pick.
+        n_picks: The number of candidates to pick.
         header: The first line, with the placeholders ``$n``, ``$n_picks`` and ``$word``.
     """
     word = fence_word(texts)
@@ -52,16 +52,16 @@ def render_block(texts: Sequence[str], n_picks: int, header: str = BLOCK_HEADER)
 
 
 def render_answered(request: str, response: str, header: str = ITEM_HEADER) -> str:
-    """Return a request and the response to it, fenced in the same way."""
+    """Return a request and its response, fenced in the same way."""
     word = fence_word([request, response])
     first = Template(header).substitute(word=word)
     return _fenced(word, first, {"request": request, "response": response})
 
 
 def parse_block(message: str) -> CandidateBlock | None:
-    """Return the first block in a message, or None if it has no complete block.
+    """Return the first block in a message, or None if there is no complete block.
 
-    The inverse of `render_block`.
+    This is the inverse of `render_block`.
     """
     header = _HEADER.search(message)
     if header is None:
