@@ -1,14 +1,25 @@
 """Layouts of public pools, each as the record that it becomes."""
 
+import csv
 import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tasks.ingest.classify import KeptRow
+from tasks.ingest.step import work
 from tasks.lib.core.drops import IngestDrop
-from tasks.lib.core.errors import DataError
-from tests.ingest_rows import reasons, record, results
+from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.schemas import POOL
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table
+from tests.ingest_rows import SECTION, reasons, record, results
+from tests.workspaces import StepWorkspace
 
 Row = dict[str, Any]
 
@@ -41,7 +52,7 @@ TWO = (*ONE, "user: Q2", "assistant: A2")
 EARLIER = (("u", "Q"), ("a", "A"))
 SHAREGPT = said("human: Q", "gpt: A", "human: Q2", "gpt: A2", role="from", content="value")
 AFTER_ONE = Expected("Q2", "A2", turns=EARLIER)
-CLOCK = [{"name": "clock", "parameters": {}}]
+CLOCK = [{"name": "clock", "parameters": {"zone": "UTC"}}]
 
 LAYOUTS: dict[str, tuple[Row, Expected]] = {
     "Alpaca": ({"instruction": "Q", "input": "I", "output": "A"}, Expected("Q", "A", "I")),
@@ -256,6 +267,187 @@ LAYOUTS: dict[str, tuple[Row, Expected]] = {
         Expected("Q", "A", "I"),
     ),
 }
+
+
+IN_FILES = [
+    *("Alpaca with history", "self-instruct", "Hugging Face sequences", "OpenAI with tools"),
+    *("WildChat", "UltraChat", "moss 003", "Argilla with two fields", "HH-RLHF", "ChatML"),
+    *("prompt and completion of messages", "Capybara", "MT-Bench", "OpenOrca", "xlam"),
+]
+
+
+@pytest.mark.parametrize("name", IN_FILES)
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "tsv", "parquet"])
+def test_every_reader_gives_the_same_record(tmp_path: Path, name: str, suffix: str):
+    row, expected = LAYOUTS[name]
+    path = tmp_path / f"pool.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    elif suffix in {"csv", "tsv"}:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(
+                file, list(row), dialect="excel-tab" if suffix == "tsv" else "excel"
+            )
+            writer.writeheader()
+            writer.writerow({key: as_text(cell) for key, cell in row.items()})
+    else:
+        path.write_text(json.dumps(row) if suffix == "jsonl" else json.dumps([row]))
+    assert short(pool_of(tmp_path, path)[0]) == expected
+
+
+@pytest.mark.parametrize("cell", [repr(said(*TWO)), repr(said(*TWO)).replace("}, {", "}\n {")])
+def test_lists_may_be_written_as_python_or_numpy_print_them(tmp_path: Path, cell: str):
+    path = tmp_path / "pool.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["messages"], [cell]])
+    assert short(pool_of(tmp_path, path)[0]) == AFTER_ONE
+
+
+def test_a_pool_that_was_read_once_gives_the_same_ids_again(tmp_path: Path):
+    rows = [LAYOUTS[name][0] for name in ("OpenAI with tools", "Alpaca", "WildChat", "COIG")]
+    for number, row in enumerate(rows):
+        (tmp_path / "pool.jsonl").write_text(json.dumps(row))
+        (first,) = pool_of(tmp_path, tmp_path / "pool.jsonl")
+        path = tmp_path / f"again{number}.parquet"
+        shutil.copy(tmp_path / "data/ingest/pool.parquet", path)
+        assert pool_of(tmp_path, path)[0].id == first.id
+
+
+def pool_of(root: Path, path: Path) -> list[Any]:
+    """Return the records that ingest makes of a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        Path("none.jsonl").touch()
+        StepWorkspace(root).update(ingest={**SECTION, "source": path.name})
+        Stage("ingest", root).run(work)
+    rows = read_table(root / "data/ingest/pool.parquet", POOL).to_pylist()
+    return [SimpleNamespace(**row) for row in rows]
+
+
+CHAT = {"messages": said("system: S", *TWO, "user: Q3"), "id": 5}
+
+
+def test_the_first_turn_or_every_turn_can_be_the_instruction():
+    last, first = (short(record(CHAT, turn=turn)) for turn in ("last", "first"))
+    assert last == Expected("Q3", system="S", turns=(*EARLIER, ("u", "Q2"), ("a", "A2")))
+    assert first == Expected("Q", "A", system="S")
+    all_ = results([CHAT], turn="all")
+    assert [short(result.record) for result in all_] == [
+        first,
+        Expected("Q2", "A2", system="S", turns=EARLIER),
+        last,
+    ]
+    assert len({result.record.id for result in all_}) == 3
+    later = [json.loads(result.record.extra).get("later_turns") for result in all_]
+    assert later == [None] * 3
+    assert json.loads(record(CHAT, turn="first").extra) == {
+        "id": 5,
+        "n_turns": 5,
+        "later_turns": said(*TWO[2:], "user: Q3"),
+    }
+
+
+def test_dialogues_that_differ_in_context_alone_are_different_records():
+    same = {"messages": said("user: Q", "assistant: A", "user: Make it shorter.")}
+    others = [
+        {"messages": said("user: R", "assistant: A", "user: Make it shorter.")},
+        {"messages": said("user: Q", "assistant: B", "user: Make it shorter.")},
+        {"messages": said("system: S", "user: Q", "assistant: A", "user: Make it shorter.")},
+        {**same, "tools": CLOCK},
+    ]
+    assert reasons([same, *others, same]) == [None] * 5 + [IngestDrop.REPEATED]
+
+
+def test_calls_of_tools_and_their_results_are_kept():
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "name": "clock"}]}
+    answer = {"role": "tool", "content": "noon", "tool_call_id": "1"}
+    found = record({"messages": [*said("user: Q"), call, answer, *said("user: Q2")]})
+    assert json.loads(found.turns) == [*said("user: Q"), {**call, "content": ""}, answer]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("user", "assistant"),
+        ("Human", "GPT"),
+        ("prompter", "bot"),
+        (" USER ", "Model"),
+        ("human", "AI"),
+    ],
+)
+def test_roles_are_known_in_any_case_and_by_their_aliases(names: tuple[str, str]):
+    user, assistant = names
+    row = {"messages": said("developer: S", f"{user}: Q", f"{assistant}: A")}
+    assert short(record(row)) == Expected("Q", "A", system="S")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "x"}},
+        {"type": "input_audio", "input_audio": {"data": "x"}},
+        {"inlineData": {"mimeType": "image/png"}},
+        {"type": "image"},
+    ],
+)
+def test_images_and_audio_are_a_reason_of_their_own(part: Row):
+    with_media = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Q"}, part]}]}
+    llava = {"messages": said("user: <image>\nQ")}
+    assert reasons([{"messages": said("user: Good")}, with_media, llava]) == [
+        None,
+        IngestDrop.MEDIA,
+        IngestDrop.MEDIA,
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": 3, "prompt": "Q"},
+        {"conversations": "", "question": "Q"},
+        {"instruction": None, "text": "Q"},
+        {"prompt": 17, "question": "Q", "messages": None},
+        {"system": "gpt4", "prompt": "Q"},
+        {"tools": "hammer", "prompt": "Q"},
+        {"history": "long", "prompt": "Q"},
+    ],
+)
+def test_no_column_is_taken_by_its_name_alone(row: Row):
+    assert short(record(row)) == Expected("Q")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What does <|im_start|>user mean?",
+        "Explain what [INST] does.",
+        "Write a README with ### Usage: and ### Response: headings.",
+        "Continue: Human: hi",
+        "x[1]: y",
+        '["a", "b"]',
+        "[1, 2, 3]",
+        "Summarise.\n\nHuman: hi\nAssistant: hello",
+    ],
+)
+def test_a_text_about_marks_is_no_conversation(text: str):
+    assert short(record({"instruction": text})) == Expected(text)
+
+
+def test_columns_inside_objects_are_chosen_by_their_path():
+    row = {"data": {"q": "Q", "note": "n"}, "meta": '{"answer": "A"}'}
+    chosen = {"instruction": "data.q", "output": "meta.answer"}
+    found = record(row, columns=chosen)
+    assert short(found) == Expected("Q", "A")
+    assert json.loads(found.extra) == {"data": {"note": "n"}, "meta": {}}
+    with pytest.raises(ParamError, match=r"no column data\.qq; did you mean data\.q\?"):
+        record(row, columns={"instruction": "data.qq"})
+
+
+def test_a_column_of_earlier_turns_can_be_named():
+    row = {"ask": "Q2", "past": [["Q", "A"]], "rules": "Be kind.", "api": CLOCK}
+    chosen = {"instruction": "ask", "turns": "past", "system": "rules", "tools": "api"}
+    found = short(record(row, columns=chosen))
+    assert found == Expected("Q2", system="Be kind.", turns=EARLIER, tools=CLOCK)
 
 
 def message(id_: str, parent: str | None, role: str, text: str, **more: Any) -> Row:

@@ -126,6 +126,53 @@ def test_an_empty_input_is_blank_and_an_empty_output_is_none(nothing):
     assert parts(row) == ("Q" * 1000, "", None)
 
 
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        *("<noinput>", "Noinput", "No input", "<No input>", "No input required.", "N/A", "n/a"),
+        *("None", "nan", "null", "`<noinput>`", "\\<noinput\\>"),
+    ],
+)
+def test_an_input_that_says_there_is_none_is_empty(nothing):
+    row = {"instruction": "Q", "input": nothing, "output": nothing}
+    assert parts(row) == ("Q", "", nothing)
+    assert record(row).id == record({"instruction": "Q"}).id
+
+
+@pytest.mark.parametrize("text", ["No lemon", "Na", "None of the students", "He was <noinput>"])
+def test_an_input_that_only_looks_like_nothing_is_kept(text):
+    assert parts({"instruction": "Q", "input": text}) == ("Q", text, None)
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        (7, "7"),
+        (7.5, "7.5"),
+        (True, "true"),
+        (["a", 1], '["a", 1]'),
+        ({"b": None}, '{"b": null}'),
+        ([], "[]"),
+        (float("nan"), None),
+        ("<nooutput>", None),
+    ],
+)
+def test_an_output_of_any_type_is_kept_as_text(output, text):
+    assert parts({"instruction": "Q", "output": output}) == ("Q", "", text)
+
+
+@pytest.mark.parametrize("output", ["A\0", "\udfff", "A" * 1001])
+def test_a_faulty_output_costs_only_itself_and_is_kept_with_the_other_columns(output):
+    found = record({"instruction": "Q", "response": output})
+    assert (found.instruction, found.output) == ("Q", None)
+    assert json.loads(found.extra) == {"response": output}
+
+
+def test_an_input_of_any_type_is_kept_as_text():
+    assert parts({"instruction": "Q", "input": 7}) == ("Q", "7", None)
+    assert parts({"instruction": "Q", "input": {"a": ["b"]}}) == ("Q", '{"a": ["b"]}', None)
+
+
 def test_text_is_unchanged_except_line_ends_and_outer_space():
     assert parts({"instruction": "\r\n a\r\n\tb  c\rd \u0301\n"}) == (
         "a\n\tb  c\nd \u0301",

@@ -16,6 +16,7 @@ NOTHING = frozenset(
     ]
 )
 MAX_NOTHING = 30  # characters of such an input
+AROUND = " .,?<>[](){}\"'`\\"
 
 
 def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
@@ -47,7 +48,7 @@ def clean_input(value: object, max_chars: int) -> str | Fault:
     text = clean_text("input", as_text(value), max_chars)
     if not text or isinstance(text, Fault):
         return text or ""
-    return "" if len(text) <= MAX_NOTHING and text.casefold().strip(" .<>[]()") in NOTHING else text
+    return "" if len(text) <= MAX_NOTHING and text.casefold().strip(AROUND) in NOTHING else text
 
 
 def clean_output(value: object, max_chars: int) -> str | Fault | None:

@@ -24,7 +24,9 @@ class Exchange(NamedTuple):
     Attributes:
         output: None if the turn has no answer.
         earlier: The turns before the instruction, except a system prompt at the beginning.
-        later: The turns after the instruction, except the output.
+        later: The turns after the instruction, except the output. If each turn of the user's gives
+            a record, up to the next one.
+        is_last: Whether the user says no more.
     """
 
     instruction: str
@@ -32,6 +34,7 @@ class Exchange(NamedTuple):
     system: str | None
     earlier: list[Turn]
     later: list[Turn]
+    is_last: bool
 
 
 def exchanges(turns: Sequence[Turn], which: Which) -> list[Exchange] | Fault:
@@ -49,16 +52,23 @@ def exchanges(turns: Sequence[Turn], which: Which) -> list[Exchange] | Fault:
     if not asked:
         return _nothing_asked(turns)
     chosen = {Which.LAST: asked[-1:], Which.FIRST: asked[:1], Which.ALL: asked}[which]
-    return [_exchange(dialogue, place, system) for place in chosen]
+    ends = dict(zip(asked, [*asked[1:], len(dialogue)], strict=True))
+    found = []
+    for place in chosen:
+        later = dialogue[place + 1 : ends[place]]
+        answers = [i for i, turn in enumerate(later) if _is_answer(turn)]
+        output = later.pop(answers[-1]).content if answers else None
+        if which is not Which.ALL:
+            later += dialogue[ends[place] :]
+        is_last = ends[place] == len(dialogue)
+        earlier = dialogue[:place]
+        said_now = dialogue[place].content
+        found.append(Exchange(said_now, output, system, earlier, later, is_last))
+    return found
 
 
-def _exchange(dialogue: Sequence[Turn], place: int, system: str | None) -> Exchange:
-    later = list(dialogue[place + 1 :])
-    until = next((i for i, turn in enumerate(later) if turn.role == USER), len(later))
-    answers = [i for i, turn in enumerate(later[:until]) if turn.role == ASSISTANT]
-    answers = [i for i in answers if later[i].content.strip()]
-    output = later.pop(answers[-1]).content if answers else None
-    return Exchange(dialogue[place].content, output, system, list(dialogue[:place]), later)
+def _is_answer(turn: Turn) -> bool:
+    return turn.role == ASSISTANT and bool(turn.content.strip())
 
 
 def _nothing_asked(turns: Sequence[Turn]) -> Fault:

@@ -64,12 +64,17 @@ def detect(rows: Sequence[Row]) -> Found:
             found = _detect({name: cells[name] for name in cells if _group(name) in {group, ""}})
             if "instruction" in found.columns:
                 return found
-    return Found({})
+    # None fits, so the faults of the rows say what the column with the best name holds.
+    by_name = {name.strip().casefold(): name for name in cells}
+    known = (by_name[name] for name in (*CHATS, *NAMES["instruction"]) if name in by_name)
+    return next((Found({"instruction": name}) for name in known), Found({}))
 
 
 def found_in(columns: dict[str, str], cells: Sequence[object]) -> Found:
     """Return what is found about the cells of the column of the instruction."""
-    if _most(cells, _is_list_of_turns):
+    name = columns["instruction"].rpartition(".")[2].strip().casefold()
+    is_turns = _is_list_of_messages if name in NAMES["instruction"] else _is_list_of_turns
+    if _most(cells, is_turns):  # a list of texts may be an instruction
         return Found(columns, is_chat=True)
     return Found(columns, has_lines=_is_marked(cells, by_lines=True) and not _is_marked(cells))
 
@@ -78,17 +83,18 @@ def _is_marked(cells: Sequence[object], *, by_lines: bool = False) -> bool:
     return _most(cells, lambda cell: _asks(_turns(cell, by_lines=by_lines)))
 
 
-def guess(rows: Sequence[Row], *, besides: Iterable[str] = ()) -> str | None:
+def guess(rows: Sequence[Row]) -> str | None:
     """Return the column that most probably holds instructions, whatever its name, or None.
 
     It has messages, or the texts with the most words.
     """
-    cells = {name: column for name, column in _cells(rows).items() if name not in set(besides)}
+    cells = _cells(rows)
     texts = {name: column for name, column in cells.items() if _most(column, _is_plain_text)}
 
     def n_words(name: str) -> int:
         return sum(len(str(cell).split()) for cell in texts[name])
 
+    texts = {name: column for name, column in texts.items() if not name.casefold().endswith("id")}
     return _find_messages(cells) or max(texts, key=n_words, default=None)
 
 
@@ -112,9 +118,6 @@ def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
         marked = find(names, lambda column: _is_marked(column, by_lines=True))
         rare = None if text else find(RARE_CHATS, lambda column: _most(column, _is_list_of_turns))
         chat = marked or rare
-    if chat is None and text is None:  # then the faults of the rows say what the column holds
-        names = (*CHATS, *NAMES["instruction"])
-        chat = next((by_name[name] for name in names if name in by_name), None)
     instruction = chat or text
     if instruction is None:
         return Found({})
@@ -198,7 +201,9 @@ def _is_list_of_messages(cell: object) -> bool:
 
 
 def _is_plain_text(cell: object) -> bool:
-    return isinstance(cell, str) and parse_turns(cell) is None
+    if not isinstance(cell, str) or _is_list_of_messages(cell):
+        return False
+    return not isinstance(parse_text(cell), Mapping)
 
 
 def _is_prose(cell: object) -> bool:

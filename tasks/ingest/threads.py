@@ -58,7 +58,7 @@ def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Lin
     Raises:
         DataError: They are messages of both sides, and no column links them.
     """
-    names = {str(name).casefold(): name for row in rows for name in reversed(row)}
+    names = {str(name).casefold(): name for row in rows for name in row}
 
     def find(known: Sequence[str]) -> str | None:
         return next((names[name] for name in known if name in names), None)
