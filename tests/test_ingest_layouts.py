@@ -262,6 +262,68 @@ LAYOUTS: dict[str, tuple[Row, Expected]] = {
         Expected("Q", "A"),
     ),
     "Label Studio": ({"id": 1, "data": {"text": "Q"}, "annotations": []}, Expected("Q")),
+    "Chatbot Arena": (
+        {"question_id": "f", "model_a": "m", "conversation_a": said(*TWO), "winner": "tie"},
+        AFTER_ONE,
+    ),
+    "PIPPA": (
+        {"bot_id": "b", "conversation": [{"message": "Q", "is_human": True}]},
+        Expected("Q"),
+    ),
+    "dialogstudio": (
+        {"index": 1, "log": [{"turn id": 1, "user utterance": "Q", "system response": "A"}]},
+        Expected("Q", "A"),
+    ),
+    "Magicoder": ({"lang": "c", "problem": "Q", "solution": "A"}, Expected("Q", "A")),
+    "OpenAI's evals": (
+        {"input": said("system: S", "user: Q"), "ideal": "A"},
+        Expected("Q", "A", system="S"),
+    ),
+    "Claude's export": (
+        {
+            "uuid": "u",
+            "chat_messages": said("human: Q", "assistant: A", role="sender", content="text"),
+        },
+        Expected("Q", "A"),
+    ),
+    "ChatGPT's export": (
+        {
+            "title": "T",
+            "mapping": {
+                "r": {"id": "r", "message": None, "parent": None, "children": ["a"]},
+                "a": {
+                    "parent": "r",
+                    "message": {
+                        "author": {"role": "user"},
+                        "content": {"content_type": "text", "parts": ["Q"]},
+                    },
+                },
+                "b": {
+                    "parent": "a",
+                    "message": {
+                        "author": {"role": "assistant"},
+                        "content": {"content_type": "text", "parts": ["A"]},
+                    },
+                },
+            },
+        },
+        Expected("Q", "A"),
+    ),
+    "tickets": (
+        {
+            "ticket": 5,
+            "comments": [
+                {"author": "customer", "body": "Q"},
+                {"author": "agent", "body": "A"},
+                {"author": "customer", "body": "Q2"},
+            ],
+        },
+        Expected("Q2", turns=EARLIER),
+    ),
+    "a table with headings for people": (
+        {"No.": 1, "User prompt": "Q", "System Prompt": "Be kind."},
+        Expected("Q", system="Be kind."),
+    ),
     "the viewer of Hugging Face": (
         {"row_idx": 0, "row": {"instruction": "Q", "input": "I", "output": "A"}},
         Expected("Q", "A", "I"),
@@ -522,7 +584,9 @@ def as_text(cell: Any) -> Any:
     return json.dumps(cell) if isinstance(cell, list | dict) else cell
 
 
-@pytest.mark.parametrize("name", [name for name in LAYOUTS if not name.startswith("a task file")])
+@pytest.mark.parametrize(
+    "name", [name for name in LAYOUTS if not name.startswith(("a task file", "ChatGPT"))]
+)
 def test_lists_and_objects_may_be_json_text(name: str):
     row, expected = LAYOUTS[name]
     assert short(record({key: as_text(cell) for key, cell in row.items()})) == expected

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tasks.ingest.detect import N_CELLS, QUESTIONS, Found, detect, found_in, guess
+from tasks.ingest.detect import N_CELLS, QUESTIONS, Found, detect, found_in, guess, plain_name
 from tasks.ingest.encoding import escape_surrogates
 from tasks.ingest.rows import Row
 from tasks.ingest.turns import parse_text
@@ -60,12 +60,11 @@ def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> C
             if column
             else "Set ingest.source to a file with a column of texts or conversations.",
         )
-    last_name = columns["instruction"].rpartition(".")[2].strip().casefold()
     return ColumnMapping(
         columns,
         is_chat=is_chat,
         has_lines=has_lines,
-        are_questions=last_name in QUESTIONS,
+        are_questions=plain_name(columns["instruction"]) in QUESTIONS,
         has_paths=any(column not in names for column in columns.values()),
         is_plain=not (is_chat or has_lines or {"system", "turns", "tools"} & columns.keys()),
     )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tasks.ingest.marks import parse_marks
 from tasks.ingest.rows import Fault, Row
-from tasks.ingest.turns import SYSTEM, USER, Turn, parse_text, parse_turns
+from tasks.ingest.turns import ROLE_KEYS, SYSTEM, USER, Turn, parse_text, parse_turns
 
 # The most specific names first. Those of public layouts are in docs/how-to/your-pool.md.
 CHATS = (
@@ -22,11 +22,12 @@ NAMES = {
     "instruction": (
         *("instruction", "prompt", "question", "query", "problem", "definition"),
         *("inputs_pretokenized", "inputs", "input", "text", "content", "message", "body"),
+        *("input_text", "user_prompt"),
     ),
     "input": ("input", "context", "inputs"),
     "output": (
         *("output", "response", "completion", "answer", "target", "targets_pretokenized"),
-        *("targets", "outputs", "answers"),
+        *("targets", "outputs", "answers", "solution", "expected", "ideal", "output_text"),
     ),
     "system": (
         *("system", "system_prompt", "system_message", "meta_instruction", "systeminstruction"),
@@ -36,7 +37,7 @@ NAMES = {
     "tools": ("tools", "functions", "available_tools"),
 }
 QUESTIONS = {"turns", "questions", "prompts"}  # a list of texts there is all the user's
-NOT_CHATS = {*NAMES["output"], *NAMES["turns"], "chosen", "rejected"}
+NOT_CHATS = {*NAMES["output"], *NAMES["turns"], "chosen", "rejected", "instances"}
 MIN_SHARE = 0.5  # of a column's cells that look like what is sought
 N_CELLS = 50  # that are looked at
 
@@ -65,14 +66,14 @@ def detect(rows: Sequence[Row]) -> Found:
             if "instruction" in found.columns:
                 return found
     # None fits, so the faults of the rows say what the column with the best name holds.
-    by_name = {name.strip().casefold(): name for name in cells}
+    by_name = {plain_name(name): name for name in cells if "." not in name}
     known = (by_name[name] for name in (*CHATS, *NAMES["instruction"]) if name in by_name)
     return next((Found({"instruction": name}) for name in known), Found({}))
 
 
 def found_in(columns: dict[str, str], cells: Sequence[object]) -> Found:
     """Return what is found about the cells of the column of the instruction."""
-    name = columns["instruction"].rpartition(".")[2].strip().casefold()
+    name = plain_name(columns["instruction"])
     is_turns = _is_list_of_messages if name in NAMES["instruction"] else _is_list_of_turns
     if _most(cells, is_turns):  # a list of texts may be an instruction
         return Found(columns, is_chat=True)
@@ -102,7 +103,7 @@ def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
     """Return the columns of one group of columns; inner names come before outer ones."""
     by_name: dict[str, str] = {}
     for name in sorted(cells, key=lambda name: -name.count(".")):
-        by_name.setdefault(name.rpartition(".")[2].strip().casefold(), name)
+        by_name.setdefault(plain_name(name), name)
 
     def find(names: Iterable[str], fits: Callable[[Sequence[object]], bool]) -> str | None:
         known = (by_name[name] for name in names if name in by_name)
@@ -117,7 +118,7 @@ def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
         names = (*CHATS, *ASKS, *(() if text else RARE_CHATS))
         marked = find(names, lambda column: _is_marked(column, by_lines=True))
         rare = None if text else find(RARE_CHATS, lambda column: _most(column, _is_list_of_turns))
-        chat = marked or rare
+        chat = marked or rare or (None if text else _find_exchanges(cells))
     instruction = chat or text
     if instruction is None:
         return Found({})
@@ -156,6 +157,12 @@ def _cells(rows: Sequence[Row]) -> dict[str, list[object]]:
     return cells
 
 
+def plain_name(name: str) -> str:
+    """Return the last part of a column's name in the spelling of `NAMES`."""
+    last = name.rpartition(".")[2].strip().casefold()
+    return last.replace(" ", "_").replace("-", "_")
+
+
 def _group(name: str) -> str:
     return name.rpartition(".")[0]
 
@@ -188,15 +195,30 @@ def _is_list_of_numbers(cell: object) -> bool:
 
 def _find_messages(cells: Mapping[str, Sequence[object]]) -> str | None:
     """Return the first column of messages, whatever its name, but not one of several answers."""
-    names = (name for name in cells if name.rpartition(".")[2].casefold() not in NOT_CHATS)
+    names = (name for name in cells if plain_name(name) not in NOT_CHATS)
     return next((name for name in names if _most(cells[name], _is_list_of_messages)), None)
+
+
+def _find_exchanges(cells: Mapping[str, Sequence[object]]) -> str | None:
+    """Return the first column of objects that hold a question and its answer, or None."""
+    names = (name for name in cells if plain_name(name) not in NOT_CHATS)
+    return next((name for name in names if _most(cells[name], _is_list_of_exchanges)), None)
+
+
+def _is_list_of_exchanges(cell: object) -> bool:
+    items = parse_text(cell) if isinstance(cell, str) else cell
+    return (
+        isinstance(items, list)
+        and isinstance((items or [None])[0], Mapping)
+        and _asks(parse_turns(items))
+    )
 
 
 def _is_list_of_messages(cell: object) -> bool:
     """Return whether a cell is a list of objects with a role, or an object of lists of them."""
     items = parse_text(cell) if isinstance(cell, str) else cell
     first = items[0] if isinstance(items, list) and items else items
-    has_role = isinstance(first, Mapping) and not {"role", "from"}.isdisjoint(first)
+    has_role = isinstance(first, Mapping) and not {*ROLE_KEYS, "is_human"}.isdisjoint(first)
     return has_role and _asks(parse_turns(items))
 
 
@@ -226,7 +248,7 @@ def _answers(cells: Sequence[object], has_lines: bool) -> bool:
 
 def _is_preface(cells: Mapping[str, Sequence[object]], text: str, chat: str) -> bool:
     """Return whether a column ``instruction`` says what the turns of a conversation do not."""
-    if text.rpartition(".")[2].casefold() != "instruction":
+    if plain_name(text) != "instruction":
         return False
     pairs = zip(map(str, cells[text]), map(str, cells[chat]), strict=False)
     return _most([said.strip() not in turns for said, turns in pairs], bool)

@@ -1,12 +1,12 @@
 """Messages that are rows or nodes of a tree, put together into conversations.
 
-Known layouts, both of OpenAssistant: a message a row, with its own id and its parent's or its
-conversation's; and a tree a row, whose messages hold their replies.
+Known layouts: a message a row, with its own id and its parent's or its conversation's; and a tree a
+row, as OpenAssistant and ChatGPT export it.
 """
 
 import math
 from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from tasks.ingest.cell_text import as_text
 from tasks.ingest.columns import ColumnMapping
@@ -22,7 +22,7 @@ THREAD_NAMES = (
     *("conversation_id", "conv_id", "dialogue_id", "dialog_id", "session_id", "thread_id"),
     *("chat_id", "ticket_id", "conversation", "message_tree_id"),
 )
-NODE_CELLS = {"role", "text", "replies"}
+NODE_CELLS = {"role", "text", "replies", "author", "content"}
 MESSAGES = "messages"
 MAPPING = ColumnMapping({"instruction": MESSAGES}, is_chat=True, is_plain=False)
 
@@ -86,8 +86,7 @@ def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Lin
 
 def is_tree(row: Row) -> bool:
     """Return whether a row is a tree of messages."""
-    root = row.get("prompt")
-    return isinstance(root, Mapping) and isinstance(root.get("replies"), list)
+    return bool(_nodes(row))
 
 
 def from_messages(rows: Rows, links: Links) -> Rows:
@@ -120,18 +119,41 @@ def from_trees(rows: Rows) -> Rows:
         if isinstance(row, Fault) or not is_tree(row):
             yield line, row
             continue
-        others = {name: cell for name, cell in row.items() if name != "prompt"}
+        others = {name: cell for name, cell in row.items() if name not in {"prompt", "mapping"}}
         messages: dict[Hashable, Message] = {}
-        nodes: list[tuple[Mapping[str, Any], Hashable]] = [(row["prompt"], None)]
-        while nodes:
-            node, parent = nodes.pop(0)
-            key = len(messages)
+        for key, parent, node in _nodes(row):
             own = {name: cell for name, cell in node.items() if name not in NODE_CELLS}
-            role = role_of(node.get("role"))
-            messages[key] = Message(line, role, node.get("text"), {**others, **own}, parent)
-            replies = node.get("replies")
-            nodes += [(reply, key) for reply in replies or [] if isinstance(reply, Mapping)]
+            role, text = _role_and_text(node)
+            messages[key] = Message(line, role, text, {**others, **own}, parent)
         yield from _conversations(messages)
+
+
+Nodes: TypeAlias = list[tuple[Hashable, Hashable, Mapping[str, Any]]]
+"""The key of each message of a tree, its parent's key, and the message."""
+
+
+def _nodes(row: Row) -> Nodes:
+    """Return the messages of a tree, those before others first; empty if the row is no tree."""
+    root, mapping = row.get("prompt"), row.get("mapping")
+    nodes: Nodes = []
+    if isinstance(mapping, Mapping):  # ChatGPT
+        for key, node in mapping.items():
+            if isinstance(node, Mapping) and "parent" in node:
+                message = node.get("message")
+                parent = node["parent"]
+                nodes.append((key, parent, message if isinstance(message, Mapping) else {}))
+    elif isinstance(root, Mapping) and isinstance(root.get("replies"), list):  # OpenAssistant
+        nodes.append((0, None, root))
+        for key, _, node in nodes:  # grows while it is read
+            replies = [reply for reply in node.get("replies") or [] if isinstance(reply, Mapping)]
+            nodes += [(len(nodes) + i, key, reply) for i, reply in enumerate(replies)]
+    return nodes
+
+
+def _role_and_text(node: Mapping[str, Any]) -> tuple[str, object]:
+    author = node.get("author")
+    role = author.get("role") if isinstance(author, Mapping) else node.get("role")
+    return role_of(role), node.get("text", node.get("content"))
 
 
 def _conversations(messages: Mapping[Hashable, Message]) -> Rows:

@@ -25,19 +25,15 @@ _ALIASES = {
 ROLES = {alias: role for role, aliases in _ALIASES.items() for alias in aliases.split()}
 ROLES |= {"function_call": ASSISTANT, "tool_call": ASSISTANT}
 
-_ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
+ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
 _CONTENT_KEYS = ("content", "value", "text", "message", "parts", "utterance", "body")
-_ASK_KEYS = ("human", "user", "input", "question", "prompt", "instruction", "query", "q")
+_ASK_KEYS = (
+    *("human", "user", "input", "question", "prompt", "instruction", "query", "q"),
+    "user utterance",
+)
 _ANSWER_KEYS = (
-    "assistant",
-    "gpt",
-    "bot",
-    "moss",
-    "output",
-    "answer",
-    "response",
-    "completion",
-    "a",
+    *("assistant", "gpt", "bot", "moss", "output", "answer", "response", "completion", "a"),
+    "system response",
 )
 _MORE_KEYS = ("name", "tool_calls", "tool_call_id", "function_call")
 _MEDIA = re.compile(r"(?:input_)?(?:image|audio|video|file)(?:_url)?|inline_?data", re.IGNORECASE)
@@ -139,7 +135,7 @@ def _media(kind: str) -> Fault:
 def _items(value: Mapping[str, Any]) -> object:
     """Return the items of an object: of one of lists, of numbered turns, or the object alone."""
     lists = {key: cell for key, cell in value.items() if isinstance(cell, list | tuple)}
-    if _first(lists, _ROLE_KEYS) is not None and _first(lists, _CONTENT_KEYS) is not None:
+    if _first(lists, ROLE_KEYS) is not None and _first(lists, _CONTENT_KEYS) is not None:
         n = min(map(len, lists.values()))
         return [{key: cell[i] for key, cell in lists.items()} for i in range(n)]
     if value and all(isinstance(cell, Mapping) for cell in value.values()):
@@ -157,9 +153,11 @@ def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
         return _parse_pair(item)
     if not isinstance(item, Mapping):
         return None
-    role = _first(item, _ROLE_KEYS)
+    role = _first(item, ROLE_KEYS)
     if isinstance(role, Mapping):  # {"author": {"role": ...}}
-        role = _first(role, _ROLE_KEYS)
+        role = _first(role, ROLE_KEYS)
+    if role is None and isinstance(item.get("is_human"), bool):
+        role = USER if item["is_human"] else ASSISTANT
     return _parse_exchange(item) if role is None else _parse_message(item, role)
 
 
