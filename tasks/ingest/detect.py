@@ -7,9 +7,20 @@ one for tools a list, and so on. A column of objects counts as several, such as 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from tasks.ingest.marks import parse_marks
-from tasks.ingest.rows import Fault, Row
-from tasks.ingest.turns import ROLE_KEYS, SYSTEM, USER, Turn, parse_text, parse_turns
+from tasks.ingest.cell_kinds import (
+    asks,
+    is_list,
+    is_list_of_exchanges,
+    is_list_of_messages,
+    is_list_of_numbers,
+    is_list_of_turns,
+    is_plain_text,
+    is_prose,
+    most,
+    turns_of,
+)
+from tasks.ingest.rows import Row
+from tasks.ingest.turns import SYSTEM, USER, Turn, parse_text
 
 # The most specific names first. Those of public layouts are in docs/how-to/your-pool.md.
 CHATS = (
@@ -38,7 +49,6 @@ NAMES = {
 }
 QUESTIONS = {"turns", "questions", "prompts"}  # a list of texts there is all the user's
 NOT_CHATS = {*NAMES["output"], *NAMES["turns"], "chosen", "rejected", "instances"}
-MIN_SHARE = 0.5  # of a column's cells that look like what is sought
 N_CELLS = 50  # that are looked at
 
 
@@ -74,14 +84,14 @@ def detect(rows: Sequence[Row]) -> Found:
 def found_in(columns: dict[str, str], cells: Sequence[object]) -> Found:
     """Return what is found about the cells of the column of the instruction."""
     name = plain_name(columns["instruction"])
-    is_turns = _is_list_of_messages if name in NAMES["instruction"] else _is_list_of_turns
-    if _most(cells, is_turns):  # a list of texts may be an instruction
+    is_turns = is_list_of_messages if name in NAMES["instruction"] else is_list_of_turns
+    if most(cells, is_turns):  # a list of texts may be an instruction
         return Found(columns, is_chat=True)
     return Found(columns, has_lines=_is_marked(cells, by_lines=True) and not _is_marked(cells))
 
 
 def _is_marked(cells: Sequence[object], *, by_lines: bool = False) -> bool:
-    return _most(cells, lambda cell: _asks(_turns(cell, by_lines=by_lines)))
+    return most(cells, lambda cell: asks(turns_of(cell, by_lines=by_lines)))
 
 
 def guess(rows: Sequence[Row]) -> str | None:
@@ -90,7 +100,7 @@ def guess(rows: Sequence[Row]) -> str | None:
     It has messages, or the texts with the most words.
     """
     cells = _cells(rows)
-    texts = {name: column for name, column in cells.items() if _most(column, _is_plain_text)}
+    texts = {name: column for name, column in cells.items() if most(column, is_plain_text)}
 
     def n_words(name: str) -> int:
         return sum(len(str(cell).split()) for cell in texts[name])
@@ -109,15 +119,15 @@ def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
         known = (by_name[name] for name in names if name in by_name)
         return next((name for name in known if fits(cells[name])), None)
 
-    text = find(NAMES["instruction"], lambda column: _most(column, _is_plain_text))
-    chat = find(CHATS, lambda column: _most(column, _is_list_of_turns))
-    chat = chat or find(ASKS, lambda column: _most(column, _is_list_of_messages))
+    text = find(NAMES["instruction"], lambda column: most(column, is_plain_text))
+    chat = find(CHATS, lambda column: most(column, is_list_of_turns))
+    chat = chat or find(ASKS, lambda column: most(column, is_list_of_messages))
     chat = chat or _find_messages(cells)
     marked = None
     if chat is None:
         names = (*CHATS, *ASKS, *(() if text else RARE_CHATS))
         marked = find(names, lambda column: _is_marked(column, by_lines=True))
-        rare = None if text else find(RARE_CHATS, lambda column: _most(column, _is_list_of_turns))
+        rare = None if text else find(RARE_CHATS, lambda column: most(column, is_list_of_turns))
         chat = marked or rare or (None if text else _find_exchanges(cells))
     instruction = chat or text
     if instruction is None:
@@ -125,11 +135,11 @@ def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
     columns = {"instruction": instruction}
     found = found_in(columns, cells[instruction])
     fits = {
-        "input": lambda column: chat in {None, marked} and not _most(column, _is_list_of_numbers),
+        "input": lambda column: chat in {None, marked} and not most(column, is_list_of_numbers),
         "output": lambda column: not _answers(cells[instruction], found.has_lines),
-        "system": lambda column: _most(column, _is_prose),
-        "turns": lambda column: chat in {None, marked} and _most(column, _is_list_of_turns),
-        "tools": lambda column: _most(column, _is_list),
+        "system": lambda column: most(column, is_prose),
+        "turns": lambda column: chat in {None, marked} and most(column, is_list_of_turns),
+        "tools": lambda column: most(column, is_list),
     }
     for field, fit in fits.items():
         column = find(NAMES[field], fit)
@@ -167,83 +177,25 @@ def _group(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _most(cells: Iterable[object], is_one: Callable[[object], bool]) -> bool:
-    """Return whether most cells that are not blank are of one kind; False if there is none."""
-    results = [is_one(cell) for cell in cells if not isinstance(cell, str) or cell.strip()]
-    return bool(results) and sum(results) >= MIN_SHARE * len(results)
-
-
-def _turns(cell: object, *, by_lines: bool = False) -> list[Turn] | Fault | None:
-    turns = parse_turns(cell)
-    if turns is None and isinstance(cell, str):
-        turns = parse_marks(cell, by_lines=by_lines)
-    return turns
-
-
-def _asks(turns: list[Turn] | Fault | None) -> bool:
-    return isinstance(turns, Fault) or any(turn.role == USER for turn in turns or ())
-
-
-def _is_list_of_turns(cell: object) -> bool:
-    return _asks(parse_turns(cell))
-
-
-def _is_list_of_numbers(cell: object) -> bool:
-    items = parse_text(cell) if isinstance(cell, str) else cell
-    return isinstance(items, list) and all(isinstance(item, int) for item in items)
-
-
 def _find_messages(cells: Mapping[str, Sequence[object]]) -> str | None:
     """Return the first column of messages, whatever its name, but not one of several answers."""
     names = (name for name in cells if plain_name(name) not in NOT_CHATS)
-    return next((name for name in names if _most(cells[name], _is_list_of_messages)), None)
+    return next((name for name in names if most(cells[name], is_list_of_messages)), None)
 
 
 def _find_exchanges(cells: Mapping[str, Sequence[object]]) -> str | None:
     """Return the first column of objects that hold a question and its answer, or None."""
     names = (name for name in cells if plain_name(name) not in NOT_CHATS)
-    return next((name for name in names if _most(cells[name], _is_list_of_exchanges)), None)
-
-
-def _is_list_of_exchanges(cell: object) -> bool:
-    items = parse_text(cell) if isinstance(cell, str) else cell
-    return (
-        isinstance(items, list)
-        and isinstance((items or [None])[0], Mapping)
-        and _asks(parse_turns(items))
-    )
-
-
-def _is_list_of_messages(cell: object) -> bool:
-    """Return whether a cell is a list of objects with a role, or an object of lists of them."""
-    items = parse_text(cell) if isinstance(cell, str) else cell
-    first = items[0] if isinstance(items, list) and items else items
-    has_role = isinstance(first, Mapping) and not {*ROLE_KEYS, "is_human"}.isdisjoint(first)
-    return has_role and _asks(parse_turns(items))
-
-
-def _is_plain_text(cell: object) -> bool:
-    if not isinstance(cell, str) or _is_list_of_messages(cell):
-        return False
-    return not isinstance(parse_text(cell), Mapping)
-
-
-def _is_prose(cell: object) -> bool:
-    """Return whether a cell is several words, which a name of a model or a system is not."""
-    return isinstance(cell, list | Mapping) or (isinstance(cell, str) and len(cell.split()) > 1)
-
-
-def _is_list(cell: object) -> bool:
-    return isinstance(parse_text(cell) if isinstance(cell, str) else cell, list | Mapping)
+    return next((name for name in names if most(cells[name], is_list_of_exchanges)), None)
 
 
 def _answers(cells: Sequence[object], has_lines: bool) -> bool:
     def ends_with_answer(cell: object) -> bool:
-        turns = _turns(cell, by_lines=has_lines)
+        turns = turns_of(cell, by_lines=has_lines)
         said = [turn for turn in turns or () if isinstance(turn, Turn) and turn.content.strip()]
         return bool(said) and said[-1].role not in {USER, SYSTEM}
 
-    return _most(cells, ends_with_answer)
+    return most(cells, ends_with_answer)
 
 
 def _is_preface(cells: Mapping[str, Sequence[object]], text: str, chat: str) -> bool:
@@ -251,4 +203,4 @@ def _is_preface(cells: Mapping[str, Sequence[object]], text: str, chat: str) -> 
     if plain_name(text) != "instruction":
         return False
     pairs = zip(map(str, cells[text]), map(str, cells[chat]), strict=False)
-    return _most([said.strip() not in turns for said, turns in pairs], bool)
+    return most([said.strip() not in turns for said, turns in pairs], bool)
