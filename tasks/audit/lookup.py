@@ -16,7 +16,7 @@ N_OFFERED = 3
 MIN_DIGITS = 4  # of an id that is cut short
 
 _LINE = re.compile(r"line:(\d{1,12})")
-_OWN_ID = re.compile(r"(?:^|[_ .-])(?:id|uuid|key|hash|idx|name)$|^\w*id$")
+_OWN_ID = re.compile(r"(?:id|idx|key|hash)$")
 _ID = re.compile(rf"[0-9a-f]{{{MIN_DIGITS},16}}")
 
 
