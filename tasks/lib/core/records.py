@@ -82,8 +82,10 @@ def material(
     """
     if not (system or turns or tools):
         return input_text
-    dialogue = [f"{turn['role']}: {turn_text(turn)}" for turn in reversed(read_turns(turns))]
-    return "\n\n".join(filter(None, [input_text, *dialogue, system, tools]))
+    parts = [(turn["role"], turn_text(turn)) for turn in reversed(read_turns(turns))]
+    parts += [("system", system or ""), ("tools", tools or "")]
+    context = [f"[{role}] {text}" for role, text in parts if text]
+    return "\n\n".join([*filter(None, [input_text]), *context])
 
 
 def read_turns(turns: str | None) -> list[dict[str, Any]]:
