@@ -85,7 +85,7 @@ def test_explain_finds_a_record_by_the_pools_own_id_and_shows_what_the_judge_saw
     shown = story["record"]["shown"]
     expected = ["[system]", "[tools]", "[earlier user turn]", "[request]\n" + ASKS[7 % len(ASKS)]]
     assert [text in shown for text in expected] == [True] * 4
-    texts = [candidate["text"] for candidate in story["rounds"][0]["candidates"]]
+    texts = [candidate["text"] for candidate in story["prompt"]["candidates"]]
     assert shown in texts
     printed = space.selectllm("explain", "case-7").stdout
     assert "You teach bread at school number 7." in printed
