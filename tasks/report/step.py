@@ -12,6 +12,7 @@ from tasks.lib.core.records import TEXT_COLUMNS
 from tasks.lib.core.schemas import (
     BALLOTS,
     DEDUPE_DROPPED,
+    DEDUPE_NEAR,
     INGEST_DROPPED,
     POOL,
     PROMPTS,
@@ -34,7 +35,7 @@ from tasks.report.prompts import prompts
 
 INPUTS = (
     *("ingest/pool.parquet", "ingest/dropped.parquet"),
-    *("dedupe/unique.parquet", "dedupe/dropped.parquet"),
+    *("dedupe/unique.parquet", "dedupe/dropped.parquet", "dedupe/near.parquet"),
     *("embed/vectors.npy", "cluster/prompts.parquet", "cluster/clusters.json"),
     *("llm_select/ballots.parquet", "llm_select/judgements.jsonl", "llm_select/usage.json"),
     *("choose/selected.parquet", "baseline/selections.parquet", "measure/metrics.json"),
@@ -114,6 +115,7 @@ def _read(stage: Stage) -> ReportInputs:
         pool=read_table(files["ingest/pool.parquet"], POOL, ["id", *TEXT_COLUMNS]),
         dropped=read_table(files["ingest/dropped.parquet"], INGEST_DROPPED),
         duplicates=read_table(files["dedupe/dropped.parquet"], DEDUPE_DROPPED),
+        kept_near=read_table(files["dedupe/near.parquet"], DEDUPE_NEAR),
         prompts=shown,
         prompt_rows=corpus.rows(shown["id"], files["cluster/prompts.parquet"]),
         ballots=read_table(files["llm_select/ballots.parquet"], BALLOTS),

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pandas as pd
 
-from tasks.lib.core.records import material, record_id, record_text
+from tasks.lib.core.records import material, record_id
 from tasks.lib.core.schemas import BALLOTS, SELECTED
 from tasks.lib.documents.usage import Usage
-from tasks.lib.text.shingles import normalise
+from tasks.lib.text.typography import comparable
 from tasks.validate.artifacts import METHODS, Artifacts, Limits
 from tasks.validate.near_exact import find_near_duplicates
 from tasks.validate.table import Table, n_distinct, record_texts, texts
@@ -95,12 +95,12 @@ def _texts(artifacts: Artifacts, limits: Limits) -> Table:
     """Make one row for each selected record: its length, and an earlier duplicate if it has one."""
     ids = texts(artifacts.selected, "id")
     raw = record_texts(artifacts.selected)
-    normalised = [(normalise(row.instruction), normalise(material(*row[1:]))) for row in raw]
+    normalised = [comparable(row.instruction, material(*row[1:])) for row in raw]
     duplicates = find_near_duplicates(normalised, limits.near_threshold)
     first: dict[str, str] = {}
     same_as: list[str | None] = []
     for record, pair in zip(ids, normalised, strict=True):
-        text = normalise(record_text(*pair))
+        text = " ".join(filter(None, pair))
         same_as.append(first.get(text))
         first.setdefault(text, record)
     columns = {
