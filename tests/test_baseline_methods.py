@@ -35,9 +35,7 @@ def test_each_selection_is_as_many_distinct_records_as_the_budget(method, data):
         assert set(selection.rows.tolist()) <= set(range(n))
 
 
-@pytest.mark.parametrize(
-    "method", sorted(set(MethodName) - {MethodName.FACILITY_LOCATION, MethodName.MEDOIDS})
-)
+@pytest.mark.parametrize("method", sorted(set(MethodName) - {MethodName.MEDOIDS}))
 def test_the_selection_for_a_smaller_budget_is_a_prefix(method):
     pool = pool_of(unit_vectors(40))
     small, large = (
@@ -111,32 +109,6 @@ def test_k_center_is_at_most_twice_as_far_as_need_be(n, budget, seed):
 
     least = min(radius(rows) for rows in itertools.combinations(range(n), budget))
     assert radius(by_vector.k_center(vectors, budget)) <= 2 * least + 1e-5
-
-
-@given(st.integers(4, 9), st.integers(1, 4), st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
-def test_facility_location_is_near_the_best_there_is(n, budget, seed):
-    vectors = unit_vectors(n, seed, d=3)
-    cosines = np.maximum(vectors @ vectors.T, 0)
-
-    def value(rows):
-        return cosines[:, list(rows)].max(axis=1).sum()
-
-    best = max(value(rows) for rows in itertools.combinations(range(n), budget))
-    # At most 4 of so few: every record is tried, so the bound of plain greedy holds surely.
-    assert value(by_vector.facility_location(vectors, budget, seed)) >= (1 - 1 / np.e) * best
-
-
-def test_facility_location_prefers_the_middle_of_a_cluster_to_a_lone_record():
-    vectors = on_circle(0, 5, 10, 15, 20, 180)
-    assert by_vector.facility_location(vectors, 2, seed=0).tolist() == [2, 5]
-
-
-def test_facility_location_of_a_large_pool_still_serves_all_of_it(monkeypatch):
-    monkeypatch.setattr(by_vector, "MAX_SERVED", 50)
-    vectors = np.repeat(on_circle(0, 90, 180, 270), 50, axis=0)
-    chosen = by_vector.facility_location(vectors, 4, seed=0)
-    assert sorted(chosen // 50) == [0, 1, 2, 3]
 
 
 def test_medoids_are_one_of_each_cluster_the_largest_first():

@@ -6,8 +6,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
+
 from tasks.baseline import by_density, by_score, by_text, by_vector, in_prompts
 from tasks.baseline.by_score import Score, Scores
+from tasks.lib.coverage.greedy import greedy
 from tasks.lib.prompts.geometry import Mode
 from tasks.lib.similarity.cosine import Rows, Vectors
 from tasks.lib.similarity.selections import MethodSelection
@@ -105,7 +108,7 @@ METHODS: Mapping[MethodName, BaselineMethod] = {
         max_records=85_000,
     ),
     MethodName.FACILITY_LOCATION: BaselineMethod(
-        lambda p, budget, seed: by_vector.facility_location(p.vectors, budget, seed),
+        lambda p, budget, seed: greedy(p.vectors, np.arange(len(p.texts)), budget, seed=seed).rows,
         max_records=250_000,
     ),
     MethodName.MEDOIDS: BaselineMethod(
