@@ -89,7 +89,7 @@ INSTRUCTIONS = [
     "Who painted the ceiling of the Sistine Chapel?",
     "Suggest a name for a bakery run by twins.",
     "Summarise the plot of Hamlet for a child.",
-    "EXPLAIN  why the sea is salty.",
+    "Explain  why the sea is salty.",
     "Write a limerick about a tired postmann and the bicycle of his youth.",
 ]
 Row = dict[str, Any]

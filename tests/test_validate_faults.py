@@ -262,9 +262,9 @@ FAULTS = [
     ),
     Fault(
         "texts",
-        ("No two texts differ only in case, Unicode forms or white space", *NEAR),
+        ("No two texts differ only in typography or white space", *NEAR),
         f"id {IDS[3]}, same_as {IDS[1]}",
-        put("selected", 1, instruction=INSTRUCTIONS[1].upper().replace(" ", "\n"), input=""),
+        put("selected", 1, instruction=INSTRUCTIONS[1].replace(" ", "\n"), input=""),
     ),
     Fault(
         "texts",

@@ -16,6 +16,9 @@ POOL = pa.schema(
         _required("instruction", pa.string()),
         _required("input", pa.string()),  # empty if there is none
         pa.field("output", pa.string()),
+        pa.field("system", pa.string()),
+        pa.field("turns", pa.string()),  # JSON list of the turns before the instruction
+        pa.field("tools", pa.string()),  # JSON list of the tools that may be called
         _required("source", pa.string()),  # file:line
         _required("extra", pa.string()),  # JSON object of the columns with no other place
     ]
@@ -40,6 +43,15 @@ DEDUPE_DROPPED = pa.schema(
         _required("similarity", pa.float64()),  # Jaccard of shingles, 0 to 1
     ]
 )
+
+DEDUPE_NEAR = pa.schema(
+    [
+        _required("id", pa.string()),
+        _required("of_id", pa.string()),  # of an earlier record
+        _required("similarity", pa.float64()),  # Jaccard of shingles, 0 to 1
+    ]
+)
+"""One row for each near-duplicate that is kept, in pool order; empty if dedupe.near is merge."""
 
 PROMPTS = pa.schema(
     [
