@@ -14,7 +14,7 @@ from tasks.lib.core.tables import read_table
 N_OFFERED = 3
 MIN_DIGITS = 4  # of an id that is cut short
 
-_LINE = re.compile(r"line:(\d{1,12})")
+_LINE = re.compile(r"line:(?:(.+):)?(\d{1,12})")
 _ID = re.compile(rf"[0-9a-f]{{{MIN_DIGITS},16}}")
 
 
@@ -22,11 +22,13 @@ class Named(NamedTuple):
     """A record of the pool, or a row that ingest dropped."""
 
     id: str | None
-    dropped: dict[str, Any] | None = None  # line, reason and detail
+    dropped: dict[str, Any] | None = None  # file, line, reason and detail
 
 
 def find(lock: Lock, name: str) -> Named:
-    """Find the record or row with this name: an id, its first digits, or ``line:N``.
+    """Find the record or row that `name` means: an id or its first digits, or its line.
+
+    A line is written ``line:N``, or ``line:FILE:N`` if the source has several files.
 
     Raises:
         ParamError: No record has this name, or more than one.
@@ -34,7 +36,9 @@ def find(lock: Lock, name: str) -> Named:
     """
     pool = lock.out("ingest/pool.parquet")
     line = _LINE.fullmatch(name)
-    return _at_line(lock, pool, int(line[1])) if line else Named(_record(pool, name.lower()))
+    return (
+        _at_line(lock, pool, line[1], int(line[2])) if line else Named(_record(pool, name.lower()))
+    )
 
 
 def _record(pool: Path, name: str) -> str:
@@ -51,16 +55,24 @@ def _record(pool: Path, name: str) -> str:
     raise ParamError(what, where="selectllm explain", fix=fix)
 
 
-def _at_line(lock: Lock, pool: Path, line: int) -> Named:
+def _at_line(lock: Lock, pool: Path, file: str | None, line: int) -> Named:
+    """Find the row at a line of the source; `file` is required if several files have that line."""
     rows = lock.rows("ingest/dropped.parquet", INGEST_DROPPED, line=line)
-    if rows:
-        return Named(None, rows[0])
+    found = {row["file"]: Named(None, row) for row in rows}
     table = read_table(pool, POOL, ["id", "source"])
-    ids = table.filter(pc.ends_with(table["source"], f":{line}"))["id"]
-    if not len(ids):
+    for row in table.filter(pc.ends_with(table["source"], f":{line}")).to_pylist():
+        found[row["source"].rpartition(":")[0]] = Named(row["id"])
+    places = [name for name in found if file in (None, name)]
+    if not places:
         raise DataError(
-            f"line {line:,} was not read as a row",
+            f"line {line:,}{f' of {file}' if file else ''} was not read as a row",
             where=str(pool),
             fix="Lines count from 1; a header and empty lines are not rows.",
         )
-    return Named(str(ids[0]))
+    if len(places) > 1:
+        raise ParamError(
+            f"{len(places)} files have a row at line {line:,}",
+            where="selectllm explain",
+            fix=f"Name the file, as in line:{places[0]}:{line}.",
+        )
+    return found[places[0]]

@@ -1,6 +1,6 @@
 """Which rows become records, and why the others are dropped."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import Annotated, NamedTuple
 
@@ -28,18 +28,29 @@ def _comparison_keys(value: object) -> frozenset[str]:
     return frozenset(key for key in keys if key is not None)
 
 
+def _patterns(value: object) -> object:
+    """Return one pattern or a list of patterns as a tuple."""
+    return (
+        (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+    )
+
+
 class Ingest(Params):
     """The section ingest of params.yaml: what to read, and which rows to drop."""
 
     source: str = Field(min_length=1)
+    files: Annotated[tuple[str, ...] | None, BeforeValidator(_patterns)]
+    table: dict[str, str]
     columns: dict[str, str]
     exclude: dict[str, Annotated[frozenset[str], BeforeValidator(_comparison_keys)]]
     max_field_chars: int = Field(ge=1)
     max_dropped: float = Field(ge=0, le=1)
+    max_unpacked_mb: int = Field(ge=1)
+    max_unpack_ratio: int = Field(ge=1)
 
 
 class KeptRow(NamedTuple):
-    """A record and the line of its row."""
+    """A record and the number of its row."""
 
     line: int
     record: PoolRecord
@@ -54,12 +65,16 @@ class DroppedRow(NamedTuple):
 
 
 def classify_rows(
-    rows: Iterable[tuple[int, Row | Fault]], params: Ingest, where: str
+    rows: Iterable[tuple[int, Row | Fault]],
+    params: Ingest,
+    where: str,
+    describe: Callable[[int], str],
 ) -> Iterator[KeptRow | DroppedRow]:
     """Yield one result per row, in order: a record with a unique id, or the reason for the drop.
 
     Of the rows with the same instruction and input, the first is kept. Exclusion comes before
-    every other check, so an excluded row does not count as faulty.
+    every other check, so an excluded row does not count as faulty. `describe` returns the place of
+    a row, by its number.
 
     Raises:
         ParamError: None of the first rows has a chosen column, or no row has a column of
@@ -79,7 +94,7 @@ def classify_rows(
         if isinstance(result, KeptRow):
             earlier = lines.setdefault(result.record.id, line)
             if earlier != line:
-                detail = f"instruction and input of line {earlier}"
+                detail = f"instruction and input of {describe(earlier)}"
                 result = DroppedRow(line, IngestDrop.REPEATED, detail)
         yield result
     if first and missing:

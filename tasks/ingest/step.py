@@ -1,4 +1,4 @@
-"""Read a pool of instructions from a file, and drop the rows that are not instructions."""
+"""Read a pool of instructions from its files, and drop the rows that are not instructions."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,8 +6,13 @@ from typing import Any
 
 from tasks.ingest.classify import Ingest, KeptRow, classify_rows
 from tasks.ingest.columns import check_chosen_columns
-from tasks.ingest.source import check_source, read_rows
+from tasks.ingest.dialect import check_table_keys
+from tasks.ingest.files import SourceFiles, list_files
+from tasks.ingest.layouts import check_layouts
+from tasks.ingest.rows import Rows
+from tasks.ingest.source import ReadOptions, check_file, read_rows
 from tasks.ingest.tally import Tally, check_drop_rate
+from tasks.ingest.unpack import Limits
 from tasks.lib.core.events import log
 from tasks.lib.core.params import load_section
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
@@ -16,34 +21,54 @@ from tasks.lib.core.tables import TableWriter
 
 
 def check(values: Mapping[str, Any]) -> Ingest:
-    """Return the section ingest, after checking that its source is a file of a known format.
+    """Return the section ingest, after checking that its source can be read.
 
     Raises:
         ParamError: A value is wrong.
-        DataError: The source is missing, empty or of an unknown format.
+        DataError: A file of the source is missing, empty or of an unknown format.
     """
-    params = load_section(values, "ingest", Ingest)
-    check_chosen_columns(params.columns)
-    check_source(Path(params.source))
+    params = _load(values)
+    for file in list_files(Path(params.source), params.files).files:
+        check_file(*file)
     return params
 
 
 def work(stage: Stage) -> None:
     """Write the pool and the dropped rows; log the number of each."""
-    params = check(stage.values)
+    params = _load(stage.values)
     source = Path(params.source)
-    tally = Tally()
+    options = ReadOptions(params.table, Limits(params.max_unpacked_mb, params.max_unpack_ratio))
+    files = list_files(source, params.files)
+    check_layouts(files, params.columns, options, params.source)
+    tally = Tally(files.describe)
     with (
         TableWriter(stage.out("ingest/pool.parquet"), POOL) as pool,
         TableWriter(stage.out("ingest/dropped.parquet"), INGEST_DROPPED) as dropped,
     ):
-        for result in classify_rows(read_rows(source), params, params.source):
+        rows = _read(files, options)
+        for result in classify_rows(rows, params, params.source, files.describe):
+            name, line = files.place(result.line)
             if isinstance(result, KeptRow):
                 tally.kept += 1
-                pool.append({**result.record._asdict(), "source": f"{source.name}:{result.line}"})
+                pool.append({**result.record._asdict(), "source": f"{name}:{line}"})
             else:
                 tally.drop(result)
-                dropped.append(result._asdict())
+                dropped.append({**result._asdict(), "file": name, "line": line})
         check_drop_rate(tally, params.max_dropped, params.source)
-        pool.add_metadata({"n_rows": str(tally.n_rows), "file": source.name})
-    log.info("ingest: %s", tally)
+        n_files = len(files.files)
+        pool.add_metadata({"n_rows": str(tally.n_rows), "file": source.name, "files": str(n_files)})
+    log.info("ingest: %s%s", tally, f", {n_files:,} files" if n_files > 1 else "")
+
+
+def _load(values: Mapping[str, Any]) -> Ingest:
+    params = load_section(values, "ingest", Ingest)
+    check_chosen_columns(params.columns)
+    check_table_keys(params.table)
+    return params
+
+
+def _read(files: SourceFiles, options: ReadOptions) -> Rows:
+    """Yield the rows of all files, each with its number in the whole source."""
+    for index, file in enumerate(files.files):
+        for line, row in read_rows(*file, options):
+            yield files.number(index, line), row

@@ -1,7 +1,7 @@
 """Counts of kept and dropped rows, and the check that enough are kept."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -15,8 +15,12 @@ N_EXAMPLES = 3
 
 @dataclass
 class Tally:
-    """Counts of kept rows and of dropped ones by reason, with the first rows for each reason."""
+    """Counts of kept rows and of dropped ones by reason, with the first rows for each reason.
 
+    `place` returns the place of a row, by its number.
+    """
+
+    place: Callable[[int], str]
     kept: int = 0
     dropped: Counter[IngestDrop] = field(default_factory=Counter)
     examples: dict[IngestDrop, list[DroppedRow]] = field(default_factory=dict)
@@ -49,7 +53,7 @@ class Tally:
         """Return an indented line for each reason that occurred, with its first rows."""
         return "".join(
             f"\n  {reason}: {self.dropped[reason]:,}, such as "
-            + "; ".join(f"line {row.line} ({row.detail})" for row in self.examples[reason])
+            + "; ".join(f"{self.place(row.line)} ({row.detail})" for row in self.examples[reason])
             for reason in reasons
             if reason in self.examples
         )
