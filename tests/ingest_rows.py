@@ -6,7 +6,7 @@ from tasks.ingest.classify import Ingest, KeptRow, classify_rows
 from tasks.ingest.files import list_files
 from tasks.ingest.rows import Rows
 from tasks.ingest.source import ReadOptions, read_rows
-from tasks.ingest.unpack import Limits
+from tasks.ingest.unpack import UnpackLimits
 
 SECTION = {
     "source": "pool.jsonl",
@@ -21,7 +21,7 @@ SECTION = {
 }
 
 
-LIMITS = Limits(1000, 200)
+LIMITS = UnpackLimits(1000, 200)
 
 
 def read_file(path: Path, table=None, limits=LIMITS) -> Rows:

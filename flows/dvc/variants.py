@@ -27,6 +27,7 @@ EXAMPLE = "For example: compare: {half: {llm_select.budget: 30}, whole: {}}"
 NAME = re.compile(r"\w[\w.-]{0,63}", re.ASCII)  # the name of a folder and of a run
 DVC_FILES = (DVC_FILE, ".dvcignore", ".dvc/config")
 LOCK = "dvc.lock"
+MAX_NAME = 255  # bytes of a file name; a longer text of params.yaml is no path
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def _inputs(workspace: Path) -> list[str]:
     made = [Path(out.path) for stage in graph.stages for out in stage.outs]
     deps = {dep for stage in graph.stages for dep in stage.deps}
     read = deps | set(_texts(read_params(workspace / PARAMS_FILE)))
-    return sorted(p for p in read if p and not any(out.is_relative_to(p) for out in made))
+    names = (p for p in read if p and max(map(len, map(os.fsencode, Path(p).parts))) <= MAX_NAME)
+    return sorted(p for p in names if not any(out.is_relative_to(p) for out in made))
 
 
 def _link(user_workspace: Path, workspace: Path, folder: Path, path: str) -> None:

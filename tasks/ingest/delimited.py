@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from tasks.ingest.columns import check_duplicate_columns
@@ -21,7 +21,7 @@ N_DOUBTS = 3  # warnings about cells that seem to hold rows
 LITERAL = "If quotes are part of the text: -S 'ingest.table={quotes: none}'."
 
 
-def read_csv(stream: io.BufferedReader, where: str, table: dict[str, str]) -> Rows:
+def read_csv(stream: io.BufferedReader, where: str, table: Mapping[str, str]) -> Rows:
     """Yield each row of a table, in the dialect that reads the head of the file best.
 
     A row maps column names to texts. A column without a name is named by its position, such as
@@ -34,12 +34,12 @@ def read_csv(stream: io.BufferedReader, where: str, table: dict[str, str]) -> Ro
     return _read(stream, where, table, is_tsv=False)
 
 
-def read_tsv(stream: io.BufferedReader, where: str, table: dict[str, str]) -> Rows:
+def read_tsv(stream: io.BufferedReader, where: str, table: Mapping[str, str]) -> Rows:
     """Yield each row of a table separated by tabs; otherwise like `read_csv`."""
     return _read(stream, where, table, is_tsv=True)
 
 
-def _read(stream: io.BufferedReader, where: str, table: dict[str, str], *, is_tsv: bool) -> Rows:
+def _read(stream: io.BufferedReader, where: str, table: Mapping[str, str], *, is_tsv: bool) -> Rows:
     skip_bom(stream, where)
     raw = stream.peek()
     head, is_whole = raw.decode("utf-8", "replace"), len(raw) < HEAD_BYTES - 3

@@ -8,13 +8,16 @@ quotes that are part of the text.
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import product
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE
+
+if TYPE_CHECKING:
+    import _csv
 
 DELIMITERS = ",;\t|"
 NO_DELIMITER = "\x1f"  # of a table with one column; no text holds it
@@ -42,7 +45,7 @@ class Dialect(NamedTuple):
     quotes: Quotes
     n_skipped: int = 0  # lines before the header
 
-    def reader(self, lines: Iterable[str]) -> "csv.Reader":
+    def reader(self, lines: Iterable[str]) -> "_csv.Reader":
         """Return a reader of the rows; strict, or a stray quote would join rows in silence."""
         if self.quotes is Quotes.BACKSLASH:
             lines = (_ESCAPED_QUOTE.sub(r'\1""', line) for line in lines)
@@ -59,7 +62,7 @@ class Dialect(NamedTuple):
         return f"separated by {separator}, quotes: {self.quotes}"
 
 
-def check_table_keys(table: dict[str, str]) -> None:
+def check_table_keys(table: Mapping[str, str]) -> None:
     """Check the keys and values of ``ingest.table``.
 
     Raises:
@@ -82,7 +85,7 @@ def check_table_keys(table: dict[str, str]) -> None:
             )
 
 
-def find_dialect(head: str, is_whole: bool, is_tsv: bool, chosen: dict[str, str]) -> Dialect:
+def find_dialect(head: str, is_whole: bool, is_tsv: bool, chosen: Mapping[str, str]) -> Dialect:
     """Return the dialect in which most rows of the head have as many cells as the header.
 
     Args:
@@ -153,7 +156,7 @@ def _is_wrapped(cell: str, quote: str) -> bool:
     return len(cell) > 1 and cell[0] == cell[-1] == quote
 
 
-def _rows(reader: "csv.Reader") -> Iterator[list[str] | None]:
+def _rows(reader: "_csv.Reader") -> Iterator[list[str] | None]:
     """Yield the cells of each row, or None for one that cannot be read."""
     while True:
         try:

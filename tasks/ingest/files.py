@@ -1,21 +1,23 @@
 """The files of a source: one file, those of a folder, or the members of a ZIP archive."""
 
-import re
+import fnmatch
 import zipfile
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
-from tasks.ingest.source import SET_SOURCE, has_reader
-from tasks.ingest.unpack import ZIP
+from tasks.ingest.source import SET_SOURCE
 from tasks.lib.core.errors import DataError, nearest
 from tasks.lib.core.events import log
+from tasks.lib.data_files import ZIP, check_splits, is_data_file
 
-NOT_DATA = re.compile(r"(readme|license|licence|changelog|dataset_infos?|requirements)\b.*", re.I)
-SPLIT = re.compile(r"(?:^|[/_.-])(train|test|valid|validation|dev|eval)(?=[/_.\d-]|$)", re.I)
 LINE_BITS = 40  # of a row's number; those above hold the number of its file
 MAX_NAMES = 5
+SET_FILES = "Choose files with -S 'ingest.files=PATTERN', such as '*.jsonl'."
+SET_SPLIT = (
+    "Read the training files alone with -S 'ingest.files=*train*', or all files with "
+    "-S 'ingest.files=*'."
+)
 
 
 class SourceFile(NamedTuple):
@@ -81,7 +83,7 @@ def list_files(source: Path, patterns: Sequence[str] | None) -> SourceFiles:
             f"no file to read; it holds {shown}", where=str(source), fix=f"{SET_SOURCE} {SET_FILES}"
         )
     if patterns is None:
-        _check_splits(source, files)
+        check_splits(files, str(source), SET_SPLIT)
         skipped = sorted(set(names) - set(files))
         if skipped:
             log.info("%s: not read: %s", source, _some(skipped))
@@ -93,9 +95,6 @@ def list_files(source: Path, patterns: Sequence[str] | None) -> SourceFiles:
             fix=f"Unpack it there, or set ingest.source to it alone. {SET_FILES}",
         )
     return SourceFiles(list(files.values()))
-
-
-SET_FILES = "Choose files with -S 'ingest.files=PATTERN', such as '*.jsonl'."
 
 
 def missing(path: Path) -> DataError:
@@ -120,17 +119,11 @@ def _nested_zip(file: SourceFile) -> str:
 
 
 def _choose(names: Sequence[str], patterns: Sequence[str] | None) -> Iterator[str]:
-    ordered = sorted(names)
+    data = [name for name in sorted(names) if is_data_file(name) or name.lower().endswith(ZIP)]
     if patterns is None:
-        yield from (name for name in ordered if _is_data(name))
+        yield from data
     for pattern in patterns or ():
-        yield from (name for name in ordered if fnmatchcase(name, pattern))
-
-
-def _is_data(name: str) -> bool:
-    path = PurePosixPath(name)
-    is_hidden = any(part.startswith((".", "_")) for part in path.parts)
-    return not is_hidden and not NOT_DATA.fullmatch(path.name) and has_reader(path.name)
+        yield from [pattern] if pattern in names else fnmatch.filter(data, pattern)
 
 
 def _members(archive: Path) -> list[str]:
@@ -141,22 +134,6 @@ def _members(archive: Path) -> list[str]:
         raise DataError(
             f"not readable as a ZIP archive: {error}", where=str(archive), fix="Fetch it again."
         ) from None
-
-
-def _check_splits(source: Path, files: dict[str, SourceFile]) -> None:
-    """Raise a DataError if training files stand together with files of other splits."""
-    splits: dict[str, str] = {}
-    for name in files:
-        for split in SPLIT.findall(name):
-            splits.setdefault(split.lower(), name)
-    if "train" in splits and len(splits) > 1:
-        raise DataError(
-            "it holds several splits of a data set: "
-            + ", ".join(f"{split} ({name})" for split, name in splits.items()),
-            where=str(source),
-            fix="Read the training files alone with -S 'ingest.files=*train*', or all of them with "
-            "-S 'ingest.files=*'.",
-        )
 
 
 def _some(names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tasks.ingest.columns import check_duplicate_columns
 from tasks.ingest.rows import Row, Rows
-from tasks.ingest.unpack import Limits, UnpackBound
+from tasks.ingest.unpack import UnpackBound, UnpackLimits
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log
 
@@ -24,7 +24,7 @@ MAX_SLICE_BYTES = 64_000_000  # of texts that are in memory at once
 ROW_BYTES = 64  # least memory of a row, for the limit of what a file unpacks to
 
 
-def read_parquet(stream: io.BufferedReader, where: str, limits: Limits) -> Rows:
+def read_parquet(stream: io.BufferedReader, where: str, limits: UnpackLimits) -> Rows:
     """Yield each row, with its cells as Python values.
 
     A cell that has no Python value is read as text; if that fails too, it is null.
@@ -41,7 +41,7 @@ def read_parquet(stream: io.BufferedReader, where: str, limits: Limits) -> Rows:
         yield from _read_file(unpacked, where, limits)
 
 
-def _read_file(seekable: BinaryIO, where: str, limits: Limits) -> Rows:
+def _read_file(seekable: BinaryIO, where: str, limits: UnpackLimits) -> Rows:
     try:
         metadata = pq.read_metadata(seekable)
         bound = UnpackBound(seekable.seek(0, io.SEEK_END), limits, where)
@@ -91,7 +91,7 @@ def _rows(batch: pa.RecordBatch, bound: UnpackBound, where: str, warned: set[str
     for start in range(0, batch.num_rows, n_rows):
         part = batch.slice(start, n_rows)
         try:
-            rows: list[Row] = part.to_pylist()
+            rows: Sequence[Row] = part.to_pylist()
         except Exception:  # of several libraries; the cells are tried one column at a time
             columns = [_cells(part, name, where, warned) for name in part.schema.names]
             names = part.schema.names
@@ -99,11 +99,12 @@ def _rows(batch: pa.RecordBatch, bound: UnpackBound, where: str, warned: set[str
         yield from rows
 
 
-def _repeated_bytes(column: pa.Array) -> int:
+def _repeated_bytes(column: Any) -> int:
     """Return the length of all texts of a column that is read as a dictionary, otherwise 0."""
     if not isinstance(column, pa.DictionaryArray) or not len(column.dictionary):
         return 0
-    lengths = pc.binary_length(column.dictionary).take(column.indices)
+    texts: Any = column.dictionary
+    lengths = pc.binary_length(texts).take(column.indices)
     return pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0
 
 

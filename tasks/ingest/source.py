@@ -1,14 +1,14 @@
 """One file of the source: its format, its compression, and its rows.
 
-To add a format, write a reader in a module of its own and enter its suffix in `READERS`; to add a
-compression, enter it in `COMPRESSIONS`. No other code changes.
+To add a format, write a reader in a module of its own and enter its suffix in `READERS`, and in
+`FORMATS` of tasks/lib/data_files.py. No other code changes.
 """
 
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from tasks.ingest.delimited import read_csv, read_tsv
@@ -16,8 +16,9 @@ from tasks.ingest.json_text import read_json
 from tasks.ingest.parquet import read_parquet
 from tasks.ingest.rows import Rows
 from tasks.ingest.text_lines import read_text
-from tasks.ingest.unpack import COMPRESSIONS, ZIP, Limits, open_file
+from tasks.ingest.unpack import UnpackLimits, open_file
 from tasks.lib.core.errors import CurationError, DataError, nearest
+from tasks.lib.data_files import KNOWN, data_suffix
 
 SET_SOURCE = "Set ingest.source in params.yaml, or with -S ingest.source=FILE."
 OUR_CODE = str(Path(__file__).parents[1]) + os.sep
@@ -29,7 +30,7 @@ class ReadOptions(NamedTuple):
     """How to read files: keys of ``ingest.table``, and limits of what a file unpacks to."""
 
     table: Mapping[str, str]
-    limits: Limits
+    limits: UnpackLimits
 
 
 Reader: TypeAlias = Callable[[io.BufferedReader, str, ReadOptions], Rows]
@@ -49,11 +50,6 @@ READERS: dict[str, Reader] = {
     ".txt": lambda stream, where, _: read_text(stream, where),
     ".parquet": lambda stream, where, options: read_parquet(stream, where, options.limits),
 }
-
-
-def has_reader(name: str) -> bool:
-    """Return whether a file of this name has a known format, compressed or not."""
-    return _suffix(name) in READERS
 
 
 def check_file(path: Path, member: str, name: str) -> None:
@@ -127,18 +123,12 @@ def _is_raised_by_us(error: Exception) -> bool:
     return trace is not None and trace.tb_frame.f_code.co_filename.startswith(OUR_CODE)
 
 
-def _suffix(name: str) -> str:
-    path = PurePosixPath(name.lower())
-    return PurePosixPath(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
-
-
 def _find_reader(name: str, where: str) -> Reader:
-    suffix = _suffix(name)
+    suffix = data_suffix(name)
     if suffix not in READERS:
         raise DataError(
             f"{suffix or 'no suffix'!r} is not a known format{nearest(suffix, READERS)}",
             where=where,
-            fix=f"Known formats: {', '.join(READERS)}, each also compressed as "
-            f"{', '.join(COMPRESSIONS)} or {ZIP}. {SET_SOURCE}",
+            fix=f"{KNOWN} {SET_SOURCE}",
         )
     return READERS[suffix]

@@ -7,14 +7,16 @@ from typing import Any
 from tasks.ingest.classify import Ingest, KeptRow, classify_rows
 from tasks.ingest.columns import check_chosen_columns
 from tasks.ingest.dialect import check_table_keys
+from tasks.ingest.dvc_dataset import SCHEME, find_dataset, get_dataset
 from tasks.ingest.files import SourceFiles, list_files
 from tasks.ingest.layouts import check_layouts
 from tasks.ingest.rows import Rows
 from tasks.ingest.source import ReadOptions, check_file, read_rows
 from tasks.ingest.tally import Tally, check_drop_rate
-from tasks.ingest.unpack import Limits
+from tasks.ingest.unpack import UnpackLimits
+from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
-from tasks.lib.core.params import load_section
+from tasks.lib.core.params import PARAMS_FILE, load_section, lookup
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import TableWriter
@@ -28,16 +30,23 @@ def check(values: Mapping[str, Any]) -> Ingest:
         DataError: A file of the source is missing, empty or of an unknown format.
     """
     params = _load(values)
-    for file in list_files(Path(params.source), params.files).files:
-        check_file(*file)
-    return params
+    source = Path(params.source)
+    if params.source.startswith(SCHEME):
+        find_dataset(params.source)
+    elif source.exists() or lookup(values, "fetch.source") is None:
+        for file in list_files(source, params.files).files:
+            check_file(*file)
+    return params  # what the stage fetch will make is checked when it is read
 
 
 def work(stage: Stage) -> None:
     """Write the pool and the dropped rows; log the number of each."""
     params = _load(stage.values)
-    source = Path(params.source)
-    options = ReadOptions(params.table, Limits(params.max_unpacked_mb, params.max_unpack_ratio))
+    is_dataset = params.source.startswith(SCHEME)
+    source = get_dataset(params.source, stage.state) if is_dataset else Path(params.source)
+    options = ReadOptions(
+        params.table, UnpackLimits(params.max_unpacked_mb, params.max_unpack_ratio)
+    )
     files = list_files(source, params.files)
     check_layouts(files, params.columns, options, params.source)
     tally = Tally(files.describe)
@@ -64,6 +73,13 @@ def _load(values: Mapping[str, Any]) -> Ingest:
     params = load_section(values, "ingest", Ingest)
     check_chosen_columns(params.columns)
     check_table_keys(params.table)
+    is_remote = "://" in params.source and not params.source.startswith(SCHEME)
+    if is_remote or params.source.startswith("sql:"):
+        raise ParamError(
+            "ingest.source is read in place, and a URL or a query must be copied first",
+            where=PARAMS_FILE,
+            fix="Set it as -S ingest.source=SOURCE, which makes the stage fetch copy it.",
+        )
     return params
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from tasks.ingest.encoding import HEAD_BYTES
 from tasks.lib.core.errors import DataError
+from tasks.lib.data_files import ZIP
 
 MB = 1_000_000
 # Below this size, a high ratio is no sign of a bomb: a short file of equal rows has one.
@@ -39,10 +40,10 @@ COMPRESSIONS = {
         lambda file: pa.CompressedInputStream(file, "zstd"),
     ),
 }
-ZIP, ZIP_MAGIC = ".zip", b"PK\x03\x04"
+ZIP_MAGIC = b"PK\x03\x04"
 
 
-class Limits(NamedTuple):
+class UnpackLimits(NamedTuple):
     """How much a packed file may unpack to: megabytes, and times its packed size."""
 
     max_mb: int
@@ -52,7 +53,7 @@ class Limits(NamedTuple):
 class UnpackBound:
     """Counts the bytes that a packed file unpacks to, and stops at the limit."""
 
-    def __init__(self, packed_bytes: int, limits: Limits, where: str) -> None:
+    def __init__(self, packed_bytes: int, limits: UnpackLimits, where: str) -> None:
         by_ratio = max(RATIO_FROM_BYTES, packed_bytes * limits.max_ratio)
         self._limit = min(limits.max_mb * MB, by_ratio)
         self._is_ratio = by_ratio <= limits.max_mb * MB
@@ -78,7 +79,7 @@ class UnpackBound:
 
 @contextmanager
 def open_file(
-    path: Path, member: str, name: str, limits: Limits, where: str
+    path: Path, member: str, name: str, limits: UnpackLimits, where: str
 ) -> Iterator[io.BufferedReader]:
     """Open a file, or a member of a ZIP archive; unpack it as the suffix of `name` says.
 
@@ -89,7 +90,8 @@ def open_file(
     bound = UnpackBound(packed_bytes, limits, where)
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(io.BufferedReader(path.open("rb", buffering=0), HEAD_BYTES))
+            opened = io.BufferedReader(path.open("rb", buffering=0), HEAD_BYTES)
+            file: io.BufferedReader[Any] = stack.enter_context(opened)
         except PermissionError:
             raise DataError(
                 "reading the file is not permitted", where=where, fix="Make it readable."
