@@ -1,8 +1,8 @@
 """How a table of text is written: its delimiter and its quotes, found by trying.
 
-A dialect is scored by the rows of the file's head that it reads badly. clevercsv does the same for
-any dialect, but takes seconds for a head that this takes milliseconds for, and has no notion of
-quotes that are part of the text.
+A dialect is scored by the rows of the file's head that it reads badly. csv.Sniffer was wrong about
+most of the dialects in our tests. clevercsv was right about them, but took six times as long, and
+where quotes are escaped, its dialect removes every other backslash, too.
 """
 
 import csv

@@ -3,11 +3,10 @@
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.ingest.columns import check_duplicate_columns
@@ -16,11 +15,13 @@ from tasks.ingest.unpack import UnpackBound, UnpackLimits
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log
 
-BATCH_ROWS = 512
-# A column of fewer bytes a row is read as a dictionary: a short file may repeat one long text a
-# million times.
-FEW_BYTES = 64
-MAX_SLICE_BYTES = 64_000_000  # of texts that are in memory at once
+# Rows that are decoded at once. A short file may repeat one long text or list a million times, so
+# the fewer, the longer a value may be; smaller batches cost up to 3 microseconds a row.
+BATCH_ROWS, FEWER_ROWS = 64, 16
+LARGE_BYTES = 4_000_000  # a column that encodes more may hold a value of that length
+PLAUSIBLE_RATIO = 50  # of the compression of texts
+BATCH_BYTES = 64_000_000
+VALUE_BYTES = 16  # of a short value in a list
 ROW_BYTES = 64  # least memory of a row, for the limit of what a file unpacks to
 
 
@@ -46,13 +47,13 @@ def _read_file(seekable: BinaryIO, where: str, limits: UnpackLimits) -> Rows:
         metadata = pq.read_metadata(seekable)
         bound = UnpackBound(seekable.seek(0, io.SEEK_END), limits, where)
         bound.add(max(metadata.num_rows * ROW_BYTES, _encoded_bytes(metadata)))
-        file = pq.ParquetFile(seekable, read_dictionary=_short_columns(metadata))
+        file = pq.ParquetFile(seekable)
         check_duplicate_columns(file.schema_arrow.names, where)
         number = 0
         warned: set[str] = set()
-        for batch in file.iter_batches(batch_size=BATCH_ROWS):
+        for batch in file.iter_batches(batch_size=_batch_rows(metadata)):
             bound.add(batch.nbytes)
-            for row in _rows(batch, bound, where, warned):
+            for row in _rows(batch, where, warned):
                 number += 1
                 yield number, row
     except (pa.ArrowException, OSError) as error:
@@ -69,43 +70,28 @@ def _encoded_bytes(metadata: pq.FileMetaData) -> int:
     return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
 
 
-def _short_columns(metadata: pq.FileMetaData) -> list[str]:
-    """Return the columns of texts that have few bytes a row in some group of rows."""
-    names = set()
+def _batch_rows(metadata: pq.FileMetaData) -> int:
+    """Return how many rows can be decoded at once in little memory."""
+    rows = BATCH_ROWS
     for i in range(metadata.num_row_groups):
         group = metadata.row_group(i)
-        for j in range(group.num_columns):
+        for j in range(group.num_columns if group.num_rows else 0):
             column = group.column(j)
-            is_text = column.physical_type == "BYTE_ARRAY" and "." not in column.path_in_schema
-            if is_text and column.total_uncompressed_size < FEW_BYTES * group.num_rows:
-                names.add(column.path_in_schema)
-    return sorted(names)
+            values = column.num_values / group.num_rows * VALUE_BYTES
+            rows = min(rows, max(1, int(BATCH_BYTES / max(values, 1))))
+            if column.total_uncompressed_size > LARGE_BYTES:
+                packed = column.total_compressed_size * PLAUSIBLE_RATIO
+                rows = min(rows, FEWER_ROWS if column.total_uncompressed_size < packed else 1)
+    return rows
 
 
-def _rows(batch: pa.RecordBatch, bound: UnpackBound, where: str, warned: set[str]) -> Iterator[Row]:
-    """Yield the rows of a batch; of long repeated texts, only some at a time."""
-    n_bytes = sum(map(_repeated_bytes, batch.columns))
-    bound.add(n_bytes)
-    n_slices = n_bytes // MAX_SLICE_BYTES + 1
-    n_rows = -(-batch.num_rows // n_slices)
-    for start in range(0, batch.num_rows, n_rows):
-        part = batch.slice(start, n_rows)
-        try:
-            rows: Sequence[Row] = part.to_pylist()
-        except Exception:  # of several libraries; the cells are tried one column at a time
-            columns = [_cells(part, name, where, warned) for name in part.schema.names]
-            names = part.schema.names
-            rows = [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
-        yield from rows
-
-
-def _repeated_bytes(column: Any) -> int:
-    """Return the length of all texts of a column that is read as a dictionary, otherwise 0."""
-    if not isinstance(column, pa.DictionaryArray) or not len(column.dictionary):
-        return 0
-    texts: Any = column.dictionary
-    lengths = pc.binary_length(texts).take(column.indices)
-    return pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0
+def _rows(batch: pa.RecordBatch, where: str, warned: set[str]) -> Sequence[Row]:
+    try:
+        return batch.to_pylist()
+    except Exception:  # of several libraries; the cells are tried one column at a time
+        names = batch.schema.names
+        columns = [_cells(batch, name, where, warned) for name in names]
+        return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
 
 def _cells(batch: pa.RecordBatch, name: str, where: str, warned: set[str]) -> list[Any]:

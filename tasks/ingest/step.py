@@ -33,7 +33,7 @@ def check(values: Mapping[str, Any]) -> Ingest:
     source = Path(params.source)
     if params.source.startswith(SCHEME):
         find_dataset(params.source)
-    elif source.exists() or lookup(values, "fetch.source") is None:
+    elif lookup(values, "fetch.source") is None:
         for file in list_files(source, params.files).files:
             check_file(*file)
     return params  # what the stage fetch will make is checked when it is read
