@@ -1,4 +1,4 @@
-"""Log a comparison as an MLflow run, and each of its variants as a run below it."""
+"""Log a comparison as an MLflow run, with each of its variants as a child run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,10 @@ Ends = Sequence[tuple[Run, Mapping[str, Done]]]
 
 
 def log_comparison(workspace: Path, outcomes: Sequence[Outcome], ends: Ends) -> str:
-    """Log the runs, unless this very comparison is already in the store.
+    """Log the runs, unless the same comparison is already in the store.
 
     Returns:
-        The address of the comparison in MLflow, without the server; empty if the store cannot be
+        The address of the comparison in MLflow, excluding the server; empty if the store cannot be
         written.
     """
     fingerprint = comparison.fingerprint(outcomes)
@@ -93,6 +93,6 @@ def _metrics(table: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
 
 
 def _overlaps(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Return the overlap of every two variants, once."""
+    """Return the overlap of each pair of variants."""
     pairs = combinations(outcomes, 2)
     return {f"overlap/{a.name} {b.name}": jaccard(a.ids, b.ids) for a, b in pairs}

@@ -1,7 +1,7 @@
-"""A space of words: TF-IDF reduced by a truncated SVD (latent semantic analysis).
+"""A word space: TF-IDF reduced by a truncated SVD (latent semantic analysis).
 
-It shares nothing with the sentence encoder, so a method that groups by the encoder is not measured
-in its own space.
+It shares nothing with the sentence encoder, so a method that groups records by the encoder is not
+measured in its own space.
 """
 
 from collections.abc import Sequence
@@ -15,24 +15,24 @@ from threadpoolctl import threadpool_limits
 from tasks.lib.similarity.cosine import Vectors, unit
 from tasks.lib.similarity.words import words
 
-MAX_TERMS = 100_000  # the most frequent ones; bounds the memory
-MAX_FITTED = 100_000  # texts; fitting on more would hardly change the space, and cost gigabytes
-BLOCK_TEXTS = 50_000  # of a larger pool, projected at a time
+MAX_TERMS = 100_000  # only the most frequent terms count, which bounds the memory
+MAX_FITTED = 100_000  # texts; fitting on more would hardly change the space, but take gigabytes
+BLOCK_TEXTS = 50_000  # texts of a larger pool projected at a time
 
 
 def tf_idf(texts: Sequence[str]) -> Any:
     """Return the TF-IDF of texts over their own words: a sparse matrix, rows of unit norm or zero.
 
-    Term frequencies count by their logarithm, so that a long passage does not outweigh the rest.
+    Term frequencies count logarithmically, so that a long passage does not outweigh the rest.
     """
     return _vectorizer().fit_transform(texts)
 
 
 def lexical_space(texts: Sequence[str], n_dims: int, seed: int) -> Vectors:
-    """Return float32, shape (n, d), row i is ``texts[i]``, of unit norm.
+    """Return the vectors of texts: float32, shape (n, d), row i is ``texts[i]``, unit norm.
 
-    There are `n_dims` dimensions, or fewer if there are fewer texts or words. Texts without any
-    word share a term of their own. The space is fitted on at most 100,000 random texts.
+    There are `n_dims` dimensions, or fewer if there are fewer texts or words. Texts without words
+    share a term of their own. The space is fitted on at most 100,000 random texts.
     """
     vectorizer = _vectorizer()
     table = vectorizer.fit_transform(_sample(texts, seed))
@@ -40,7 +40,7 @@ def lexical_space(texts: Sequence[str], n_dims: int, seed: int) -> Vectors:
     if n_dims < 1:
         return unit(table.toarray())
     svd = TruncatedSVD(n_dims, random_state=seed)
-    # One thread: the last bits of a sum depend on the number. Equal texts have no variance.
+    # The last bits of a sum depend on the number of threads. Equal texts have no variance.
     with threadpool_limits(1), np.errstate(invalid="ignore"):
         reduced = svd.fit_transform(table)
         if len(texts) <= MAX_FITTED:
