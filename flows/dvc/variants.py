@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from flows.dvc import command as dvc
 from flows.dvc import overrides
-from tasks.lib.core.dvc_yaml import DVC_FILE, read_graph
+from tasks.lib.core.dvc_yaml import DVC_FILE, load_yaml, read_graph
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, read_params
 from tasks.lib.core.stage import STATE_DIR
@@ -135,6 +137,7 @@ def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path)
         part = workspace / f"{LOCK}.part"  # a partial dvc.lock would stop every later run here
         shutil.copy2(user_workspace / LOCK, part)  # only dvc.lock describes what `dvc pull` fetched
         os.replace(part, workspace / LOCK)
+    _copy_datasets(user_workspace / LOCK, workspace / LOCK)
     own = f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n"  # Git ignores this folder
     (workspace / ".dvc" / "config.local").write_text(own, encoding="utf-8")
     shutil.rmtree(workspace / "tasks", ignore_errors=True)
@@ -144,6 +147,18 @@ def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path)
     for path in _inputs(workspace):
         _link(user_workspace, workspace, folder, path)
     return workspace
+
+
+def _copy_datasets(theirs: Path, ours: Path) -> None:
+    """Give `ours` the revisions of data sets that `theirs` has now, after `dvc ds update`."""
+    datasets = load_yaml(theirs).get("datasets") if theirs.exists() else None
+    lock = load_yaml(ours) if datasets else {}
+    if lock.get("datasets") == datasets:
+        return
+    part = ours.with_name(f"{ours.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        YAML(typ="safe").dump({**lock, "datasets": datasets}, file)
+    os.replace(part, ours)
 
 
 def _inputs(workspace: Path) -> list[str]:
