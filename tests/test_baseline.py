@@ -19,6 +19,7 @@ from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.gateway import local_server as local
 from tests.pools import pool_of, unit_vectors
+from tests.sound_run import CLUSTERS
 from tests.workspaces import StepWorkspace
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +35,9 @@ OFFLINE = {"offline": {"model": "offline/rubric", "schema": "never"}}
 
 
 # The step
+
+
+SIZES = {"candidates_per_prompt": 6, "n_records": 24, "n_prompts": 4}
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ def workspace(tmp_path):
         for i, id_ in enumerate(ids)
     ]
     space.write("cluster/prompts.parquet", candidates, PROMPTS)
-    space.write_json("cluster/clusters.json", {"candidates_per_prompt": 6, "mode": "within"})
+    space.write_json("cluster/clusters.json", {**CLUSTERS, **SIZES})
     return tmp_path
 
 
@@ -167,7 +171,7 @@ def test_a_method_that_needs_the_local_model_is_refused_at_once_where_that_is_mi
     values = {"seed": 0, "baseline": section, "models": OFFLINE}
     monkeypatch.setattr(local, "PACKAGES", ("no_such_package",))
     with pytest.raises(
-        ParamError, match="the local model is not installed: no_such_package missing"
+        ParamError, match="the local model is not installed: no_such_package cannot be found"
     ) as caught:
         check(values)
     assert caught.value.where == "params.yaml: baseline.methods: openness"

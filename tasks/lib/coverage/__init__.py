@@ -1,0 +1,1 @@
+"""Coverage of a pool by selected records: one greedy for `choose` and the baselines."""
