@@ -128,7 +128,7 @@ def test_several_splits_are_refused_with_the_way_out(fetch):
         ("memory://nowhere/x.jsonl", "cannot be read"),
         ("nosuch://x/y.jsonl", "Protocol not known"),
         ("no/such.jsonl", "cannot be read"),
-        ("https://user:s3cret@127.0.0.1:9/x.jsonl", "holds a password"),
+        ("https://user:s3cret@127.0.0.1:9/x.jsonl", "contains a password"),
         ("memory://odd/model.bin", "not a known format"),
         ("memory://empty/*.jsonl", "no data file"),
     ],
@@ -202,7 +202,7 @@ def test_a_query_that_gives_no_rows_is_refused(fetch, database, query, message):
 def test_a_password_comes_from_the_environment_alone(fetch, monkeypatch):
     monkeypatch.setenv("SELECTLLM_DB_PASSWORD", "s3cret")
     for url in ("postgresql://u:pw@h/d", "postgresql://u@h/d?password=pw"):
-        with pytest.raises(ParamError, match="holds a password") as caught:
+        with pytest.raises(ParamError, match="contains a password") as caught:
             fetch("sql:SELECT 1", database=url)
         assert "SELECTLLM_DB_PASSWORD" in caught.value.fix
     with pytest.raises(DataError) as caught:

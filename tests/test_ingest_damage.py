@@ -200,7 +200,7 @@ def test_a_bomb_of_many_rows_in_other_formats_is_stopped(tmp_path):
 
 
 def parquet_bombs():
-    """Return Parquet files that are short and hold much."""
+    """Return short Parquet files that unpack to a lot."""
     text = pa.array(["x" * 4_000_000, "y"])
     indices = pa.array([0, 1] * 10_000, pa.int32())
     column = pa.DictionaryArray.from_arrays(indices, text)

@@ -71,6 +71,11 @@ def test_single_quotes_around_every_cell_are_found(read):
     assert [row["a"] for row in read("a.csv", content)] == ["It's, well", "x, y", "z"]
 
 
+def test_a_space_between_delimiter_and_quote_is_skipped(read):
+    content = 'a, b\n1, "x, y"\n2, "z, ""w"""\n3, "v"\n'
+    assert [row["b"] for row in read("a.csv", content)] == ["x, y", 'z, "w"', "v"]
+
+
 def test_one_column_needs_no_quotes(read):
     rows = read("a.csv", 'instruction\nSay hi, please.\n"Say ""bye"", please."\n')
     assert [row["instruction"] for row in rows] == ["Say hi, please.", 'Say "bye", please.']
@@ -127,7 +132,7 @@ def test_the_chosen_dialect_is_not_overruled(read):
     [
         ({"delimeter": ","}, "did you mean delimiter"),
         ({"delimiter": "ab"}, "one character"),
-        ({"quotes": "maybe"}, "double, backslash, none, single"),
+        ({"quotes": "maybe"}, "double, backslash, none, single, spaced"),
     ],
 )
 def test_the_keys_of_a_dialect_are_checked(table, message):

@@ -95,7 +95,9 @@ def test_patterns_choose_files_in_their_order(pool):
     files = {f"shards/{name}": line(name) for name in ("a.jsonl", "b.jsonl", "c.jsonl")}
     kept, _ = pool(files, files=["c*", "a.jsonl"])
     assert [text for _, text in kept] == ["c.jsonl", "a.jsonl"]
-    with pytest.raises(DataError, match=r"no file to read; it holds a\.jsonl, b\.jsonl") as caught:
+    with pytest.raises(
+        DataError, match=r"no file to read; the source contains a\.jsonl, b\.jsonl"
+    ) as caught:
         pool({}, files="*.csv")
     assert "ingest.files" in caught.value.fix
 
@@ -124,7 +126,7 @@ def test_a_zip_archive_is_read_like_a_folder(pool):
     ("content", "message"),
     [
         (b"PK\x03\x04 no archive", "not readable as a ZIP"),
-        (as_zip({"a.docx": b"x"}), "no file to read; it holds a.docx"),
+        (as_zip({"a.docx": b"x"}), "no file to read; the source contains a.docx"),
         (as_zip({"a.jsonl": line("A") * 99})[:-9], "not readable as a ZIP"),
     ],
 )
@@ -203,5 +205,5 @@ def test_a_source_that_must_be_copied_first_is_refused_with_the_way_out(pool, so
 
 
 def test_a_folder_without_files_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no file to read; it holds nothing"):
+    with pytest.raises(DataError, match="no file to read; the source contains nothing"):
         list_files(tmp_path, None)

@@ -38,7 +38,7 @@ def copy_files(sources: Sequence[str], folder: Path, limit: SizeLimit) -> list[d
 
     Raises:
         ParamError: A source has a password in it.
-        DataError: A source cannot be read, holds no data file, or holds several splits; or the
+        DataError: A source cannot be read or has no data file, or it has several splits, or the
             limit is passed.
     """
     files: list[dict[str, Any]] = []
@@ -69,7 +69,7 @@ def _copy_source(
 
 
 def public(source: str) -> str:
-    """Return a source without the query of its URL, which may hold a signature."""
+    """Return a source without the query of its URL, which may contain a signature."""
     return source.partition("?")[0] if "://" in source else source
 
 
@@ -81,7 +81,7 @@ def check_no_password(url: str) -> None:
     """
     if "://" in url and urlsplit(url).password:
         raise ParamError(
-            "the URL holds a password, which would be kept in Git",
+            "the URL contains a password, which would be kept in Git",
             where=f"{PARAMS_FILE}: fetch",
             fix="Remove it from the URL, and set the variables of the environment that "
             "docs/how-to/your-pool.md names.",

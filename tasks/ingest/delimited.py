@@ -17,7 +17,7 @@ from tasks.lib.core.events import log
 # Short enough that an unclosed quote cannot fill the memory.
 csv.field_size_limit(MAX_ROW_CHARS)  # a setting of the whole process; the default is 131,072
 
-N_DOUBTS = 3  # warnings about cells that seem to hold rows
+N_DOUBTS = 3  # warnings about cells that seem to contain rows
 LITERAL = "If quotes are part of the text: -S 'ingest.table={quotes: none}'."
 
 
@@ -69,7 +69,7 @@ def _row(header: list[str], cells: list[str] | Fault) -> Row | Fault:
 
 
 class _Doubts:
-    """Warns of cells that seem to hold whole rows, as when a quote is part of the text."""
+    """Warns of cells that seem to contain whole rows, as when a quote is part of the text."""
 
     def __init__(self, where: str, delimiter: str) -> None:
         self._where, self._delimiter, self._n = where, delimiter, 0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import _csv
 
 DELIMITERS = ",;\t|"
-NO_DELIMITER = "\x1f"  # of a table with one column; no text holds it
+NO_DELIMITER = "\x1f"  # of a table with one column; no text contains it
 # Rows that another kind of quotes must read better before it is taken for the usual one: a row
 # with a stray quote is a faulty row, and not a dialect.
 MIN_BETTER = {",": 2, ";": 2, "|": 2, "\t": 1, NO_DELIMITER: 2}
@@ -36,6 +36,7 @@ class Quotes(StrEnum):
     BACKSLASH = "backslash"  # "...", with \" for a quote inside
     NONE = "none"  # quotes are part of the text
     SINGLE = "single"  # '...', with '' for a quote inside
+    SPACED = "spaced"  # as DOUBLED, and a delimiter may have a space after it
 
 
 class Dialect(NamedTuple):
@@ -53,6 +54,7 @@ class Dialect(NamedTuple):
             lines,
             delimiter=self.delimiter,
             quotechar="'" if self.quotes is Quotes.SINGLE else '"',
+            skipinitialspace=self.quotes is Quotes.SPACED,
             quoting=csv.QUOTE_NONE if self.quotes is Quotes.NONE else csv.QUOTE_MINIMAL,
             strict=True,
         )

@@ -11,7 +11,7 @@ from tasks.lib.core.errors import DataError, nearest
 from tasks.lib.core.events import log
 from tasks.lib.data_files import ZIP, check_splits, is_data_file
 
-LINE_BITS = 40  # of a row's number; those above hold the number of its file
+LINE_BITS = 40  # of a row's number that are its line; the higher ones are the number of its file
 MAX_NAMES = 5
 SET_FILES = "Choose files with -S 'ingest.files=PATTERN', such as '*.jsonl'."
 SET_SPLIT = (
@@ -24,7 +24,7 @@ class SourceFile(NamedTuple):
     """A file to read.
 
     Attributes:
-        path: The file, or the archive that holds it.
+        path: The file, or the archive that contains it.
         member: Its name in the archive; empty if there is no archive.
         name: Its name in messages and in the column ``source``, the same on every machine.
     """
@@ -63,7 +63,7 @@ def list_files(source: Path, patterns: Sequence[str] | None) -> SourceFiles:
     the first pattern, then those that match the next one.
 
     Raises:
-        DataError: The source is missing, holds no such file, or holds several splits of a data set
+        DataError: The source is missing or has no such file, or it has several splits of a data set
             and no patterns choose among them.
     """
     if source.is_dir():
@@ -80,7 +80,9 @@ def list_files(source: Path, patterns: Sequence[str] | None) -> SourceFiles:
     if not files:
         shown = ", ".join(sorted(names)[:MAX_NAMES]) or "nothing"
         raise DataError(
-            f"no file to read; it holds {shown}", where=str(source), fix=f"{SET_SOURCE} {SET_FILES}"
+            f"no file to read; the source contains {shown}",
+            where=str(source),
+            fix=f"{SET_SOURCE} {SET_FILES}",
         )
     if patterns is None:
         check_splits(files, str(source), SET_SPLIT)

@@ -32,8 +32,8 @@ def read_json(stream: io.BufferedReader, where: str, *, is_lines: bool) -> Rows:
     `is_lines` says whether the file's name promises JSON lines, which matters for lines of lists.
 
     Raises:
-        DataError: The text is in another encoding than UTF-8, is not JSON where the rows cannot be
-            told apart without it, or is one object in which no list, or more than one, holds rows.
+        DataError: The text is in another encoding than UTF-8, is broken in a layout where
+            the next row cannot be found, or is one object that has no list of rows or several.
     """
     skip_bom(stream, where)
     raw = stream.peek()
@@ -76,7 +76,7 @@ def _layout_of_partial(head: str, lines: list[str], *, is_whole: bool) -> JsonLa
 
 
 def _begins_with_rows(head: str) -> bool:
-    """Return whether the first list in an object that is cut off holds rows."""
+    """Return whether the first list in an object that is cut off is a list of rows."""
     position = 1
     try:
         while True:
@@ -175,7 +175,7 @@ def _ambiguous(where: str, first: str, second: str) -> DataError:
     return DataError(
         f"the file is one object with several lists of objects: {first} and {second}",
         where=where,
-        fix=f"Extract the one that holds the pool: `jq -c '.[\"{first}\"][]' OLD > NEW.jsonl`.",
+        fix=f"Extract the one that is the pool: `jq -c '.[\"{first}\"][]' OLD > NEW.jsonl`.",
     )
 
 

@@ -1,4 +1,4 @@
-"""JSON text read value by value, so that memory holds a megabyte or a few values.
+"""JSON text read value by value, with a megabyte or a few values in memory.
 
 Our own parser, because ijson stops at the first byte that is not UTF-8, names no line in its
 errors, and has no limit on nesting.

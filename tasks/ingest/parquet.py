@@ -18,7 +18,7 @@ from tasks.lib.core.events import log
 # Rows that are decoded at once. A short file may repeat one long text or list a million times, so
 # the fewer, the longer a value may be; smaller batches cost up to 3 microseconds a row.
 BATCH_ROWS, FEWER_ROWS = 64, 16
-LARGE_BYTES = 4_000_000  # a column that encodes more may hold a value of that length
+LARGE_BYTES = 4_000_000  # a column that encodes more may have a value of that length
 PLAUSIBLE_RATIO = 50  # of the compression of texts
 BATCH_BYTES = 64_000_000
 VALUE_BYTES = 16  # of a short value in a list

@@ -1,4 +1,4 @@
-"""Which files hold a pool, by their names; shared by the steps that look into folders."""
+"""Names of data files: their formats, and what else a folder may contain."""
 
 import re
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ def is_data_file(name: str) -> bool:
 
 
 def check_splits(names: Iterable[str], where: str, fix: str) -> None:
-    """Check that training files do not stand together with files of other splits.
+    """Check that training files are not mixed with files of other splits.
 
     Raises:
         DataError: They do. The message names a file of each split.
@@ -45,7 +45,7 @@ def check_splits(names: Iterable[str], where: str, fix: str) -> None:
             splits.setdefault(split.lower(), name)
     if "train" in splits and len(splits) > 1:
         raise DataError(
-            "it holds several splits of a data set: "
+            "it contains several splits of a data set: "
             + ", ".join(f"{split} ({name})" for split, name in splits.items()),
             where=where,
             fix=fix,
