@@ -204,6 +204,12 @@ def test_a_source_that_must_be_copied_first_is_refused_with_the_way_out(pool, so
     assert "-S ingest.source=" in caught.value.fix
 
 
+def test_a_folder_with_outputs_of_stages_is_refused(pool):
+    with pytest.raises(ParamError, match="the output of a stage") as caught:
+        pool({"data/a.jsonl": line("A")}, "data")
+    assert "a folder of its own" in caught.value.fix
+
+
 def test_a_folder_without_files_is_refused(tmp_path):
     with pytest.raises(DataError, match="no file to read; the source contains nothing"):
         list_files(tmp_path, None)

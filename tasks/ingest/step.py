@@ -14,6 +14,7 @@ from tasks.ingest.rows import Rows
 from tasks.ingest.source import ReadOptions, check_file, read_rows
 from tasks.ingest.tally import Tally, check_drop_rate
 from tasks.ingest.unpack import UnpackLimits
+from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, load_section, lookup
@@ -34,6 +35,7 @@ def check(values: Mapping[str, Any]) -> Ingest:
     if params.source.startswith(SCHEME):
         find_dataset(params.source)
     elif lookup(values, "fetch.source") is None:
+        _check_no_outputs(source)
         for file in list_files(source, params.files).files:
             check_file(*file)
     return params  # what the stage fetch will make is checked when it is read
@@ -81,6 +83,20 @@ def _load(values: Mapping[str, Any]) -> Ingest:
             fix="Set it as -S ingest.source=SOURCE, which makes the stage fetch copy it.",
         )
     return params
+
+
+def _check_no_outputs(source: Path) -> None:
+    """Raise a ParamError for a folder with outputs of stages, which would depend on themselves."""
+    if not source.is_dir():
+        return
+    outs = [Path(out.path) for stage in read_graph(Path.cwd()).stages for out in stage.outs]
+    made = next((out for out in outs if out.resolve().is_relative_to(source.resolve())), None)
+    if made is not None:
+        raise ParamError(
+            f"ingest.source is the folder {source}, which contains {made}, the output of a stage",
+            where=PARAMS_FILE,
+            fix="Move the pool into a folder of its own, and set ingest.source to that folder.",
+        )
 
 
 def _read(files: SourceFiles, options: ReadOptions) -> Rows:
