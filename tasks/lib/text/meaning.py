@@ -51,13 +51,10 @@ class Meaning:
 
 def changes(a: str, b: str) -> list[WordChange]:
     """Return the words and signs in which two normalised texts differ, in reading order."""
-    places = spans(a), spans(b)
-    words = [
-        [text[start:end] for start, end in of] for text, of in zip((a, b), places, strict=True)
-    ]
-    matcher = SequenceMatcher(None, *words, autojunk=False)
+    places, others = spans(a), spans(b)
+    matcher = SequenceMatcher(a=split(a), b=split(b), autojunk=False)
     return [
-        WordChange(_cut(a, places[0][i:j]), _cut(b, places[1][k:m]))
+        WordChange(_cut(a, places[i:j]), _cut(b, others[k:m]))
         for tag, i, j, k, m in matcher.get_opcodes()
         if tag != "equal"
     ]
