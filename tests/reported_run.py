@@ -88,7 +88,7 @@ def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
         "completion_tokens": 34,
         "usd": 0.123,
         "answers": {"chatgpt": n_prompts},
-        "methods": {"llm": n_prompts, "rubric": 0, "fallback": 0},
+        "methods": {"llm": n_prompts, "offline": 0, "fallback": 0},
         "slots": slots,
         "agreement": {"n_prompts": 0, "same_first": None, "by_chance": None, "kappa": None},
         "attention_checks_planned": 3,

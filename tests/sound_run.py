@@ -55,7 +55,7 @@ FAIR = {
     "answers": {"chatgpt": 3},
     "answers_digest": "0" * 64,
     "dropped_params": {},
-    "methods": {"llm": 3, "rubric": 0, "fallback": 0},
+    "methods": {"llm": 3, "offline": 0, "fallback": 0},
     "set_aside": {},
     "slots": SLOTS,
     "agreement": AGREEMENT,

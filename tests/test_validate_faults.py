@@ -239,7 +239,7 @@ FAULTS = [
         "selected",
         tuple(f"The {words} is that of the ballots" for words in JUDGED),
         f"id {IDS[0]}, ballot_prompt 1, prompt 2",
-        put("selected", 3, prompt=2, slot=3, rank=4, score=0.1, votes=2, method="rubric"),
+        put("selected", 3, prompt=2, slot=3, rank=4, score=0.1, votes=2, method="offline"),
     ),
     Fault(
         "selected",
