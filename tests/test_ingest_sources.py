@@ -27,6 +27,7 @@ def pool(tmp_path, monkeypatch):
     """Return a function that writes files and reads them as one pool; it returns both tables."""
     monkeypatch.chdir(tmp_path)
     space = StepWorkspace(tmp_path)
+    (tmp_path / SECTION["exclude_file"]).touch()
 
     def read(contents, source="shards", **changes):
         for name, content in contents.items():
@@ -88,7 +89,7 @@ def test_a_folder_of_shards_is_read_by_name_and_each_row_is_named_by_file_and_li
         ("deep/b.jsonl.gz", 2, "not_json"),
         ("deep/c.parquet", 2, "repeated"),
     ]
-    assert dropped[1]["detail"] == "instruction and input of a.jsonl:1"
+    assert dropped[1]["detail"] == "the same as a.jsonl:1"
 
 
 def test_patterns_choose_files_in_their_order(pool):

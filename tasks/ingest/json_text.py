@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import TextIO
 
+from tasks.ingest.detect import detect
 from tasks.ingest.encoding import HEAD_BYTES, as_text, escape_surrogates, skip_bom
 from tasks.ingest.json_lines import as_row, read_json_lines
 from tasks.ingest.json_window import JsonValue, JsonWindow
@@ -60,6 +61,10 @@ def _find_layout(head: str, *, is_whole: bool, is_lines: bool) -> JsonLayout:
     except (ValueError, RecursionError):
         return _layout_of_partial(head, lines, is_whole=is_whole)
     if not head[end:].strip() and is_whole:
+        inner = {key for key, cell in value.items() if isinstance(cell, dict) or _holds_rows(cell)}
+        others = {key: cell for key, cell in value.items() if key not in inner}
+        if "instruction" in detect([others]).columns:  # one row; its lists are parts of it
+            return JsonLayout.SEQUENCE
         has_rows = any(map(_holds_rows, value.values()))
         return JsonLayout.OBJECT if has_rows or "\n" in head[:end] else JsonLayout.LINES
     return JsonLayout.SEQUENCE if "\n" in head[:end] else JsonLayout.LINES

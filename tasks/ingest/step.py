@@ -41,7 +41,6 @@ def check(values: Mapping[str, Any]) -> Ingest:
         _check_no_outputs(source)
         for file in list_files(source, params.files).files:
             check_file(*file)
-    _check_exclude_file(Path(params.exclude_file))
     return params  # what the stage fetch will make is checked when it is read
 
 
@@ -80,6 +79,7 @@ def _load(values: Mapping[str, Any]) -> Ingest:
     params = load_section(values, "ingest", Ingest)
     check_chosen_columns(params.columns)
     check_table_keys(params.table)
+    _check_exclude_file(Path(params.exclude_file))
     is_remote = "://" in params.source and not params.source.startswith(SCHEME)
     if is_remote or params.source.startswith("sql:"):
         raise ParamError(
@@ -123,7 +123,9 @@ def _check_exclude_file(path: Path) -> None:
 
 def _read_exclusions(params: Ingest, options: ReadOptions) -> Exclusions:
     path = Path(params.exclude_file)
-    rows: Rows = iter(()) if _is_empty(path) else _read(list_files(path, None), options._replace(table={}))
+    rows: Rows = (
+        iter(()) if _is_empty(path) else _read(list_files(path, None), options._replace(table={}))
+    )
     return find_exclusions(rows, params.max_field_chars)
 
 
