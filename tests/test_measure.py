@@ -70,12 +70,15 @@ def run(workspace, **changes):
 
 def test_every_selection_has_every_figure(workspace):
     document = run(workspace)
-    in_space = {"coverage_mean", "coverage_p95", "coverage_max", "facility_location", "redundancy"}
-    in_space |= {"vendi", "knn_probe_rouge_l", "knn_probe_cosine"}
+    spread = {"coverage_mean", "coverage_p95", "coverage_max", "facility_location", "redundancy"}
+    spread |= {"vendi"}
+    in_space = spread | {"knn_probe_rouge_l", "knn_probe_cosine"}
     in_text = {"distinct_2", "length_shift", "script_shift", "topic_shift"}
     assert set(document["methods"]) == {"llm_select", "random", "k"}
     for entry in document["methods"].values():
-        assert set(entry["words"]) == set(entry["vectors"]) == in_space
+        for space in ("words", "characters", "vectors"):
+            assert set(entry[space]) == in_space
+        assert set(entry["outputs"]) == spread  # the probe would know the answers there
         assert set(entry["text"]) == in_text
         assert entry["n_records"] == 10
     assert document["methods"]["random"]["n_seeds"] == 2

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
@@ -17,8 +18,9 @@ from tasks.lib.documents.metrics import OURS, RANDOM, SPACE, BaselineUsage, Meth
 from tasks.lib.documents.usage import Usage
 from tasks.lib.similarity.corpus import REMAKE, Corpus
 from tasks.lib.similarity.selections import MethodSelection, read_selections
+from tasks.measure.chosen_in import chosen_in
 from tasks.measure.curves import curves, sizes
-from tasks.measure.intervals import Bootstrap
+from tasks.measure.intervals import Bootstrap, Figure
 from tasks.measure.summary import (
     HIGHER_IS_BETTER,
     LOWER_IS_BETTER,
@@ -28,12 +30,12 @@ from tasks.measure.summary import (
     summarise,
 )
 from tasks.measure.text_metrics import text_metrics
-from tasks.measure.vector_metrics import vector_metrics
 
 if TYPE_CHECKING:
     from tasks.measure.reference import Reference
 
 
+BY_TYPICALITY = ("offline", "fallback")  # methods of picks
 NO_COST = MethodCost(calls=0, prompt_tokens=0, completion_tokens=0, usd=0)
 
 
@@ -56,23 +58,41 @@ def check(values: Mapping[str, Any]) -> Measure:
     return load_section(values, "measure", Measure)
 
 
-def measure(reference: "Reference", selections: Iterable[MethodSelection]) -> Iterator[Measured]:
-    """Yield the figures of each selection of at least one record, in their order.
+def measure(
+    reference: "Reference", selections: Iterable[MethodSelection], parts: Sequence[int] = ()
+) -> Iterator[list[Measured]]:
+    """Yield the figures of each selection of at least one record, in order, prefixes first.
 
-    The figures of the group `text` depend on the texts alone. The others are taken in two spaces:
-    `words`, which no method selects in, and `vectors`, in which the records were grouped.
+    The figures of the group `text` depend on the texts alone. The others are taken in each space.
+
+    Args:
+        reference: What the selections are measured against.
+        selections: What to measure.
+        parts: Sizes, ascending, of the prefixes that are measured as well; a selection that is not
+            larger has no such prefix.
     """
     for method, seed, rows in selections:
-        figures = {"text": text_metrics(reference.texts, reference.labels, rows)}
-        for name, vectors in reference.spaces.items():
-            in_space = vector_metrics(reference.covered[name], vectors[rows])
-            figures[name] = in_space | reference.probe.figures(vectors, rows)
-        yield Measured(method, seed, rows, figures)
+        sizes = [*(n for n in parts if n < len(rows)), len(rows)]
+        figures: list[dict[str, dict[str, Figure]]] = [
+            {"text": text_metrics(reference.texts, reference.labels, rows[:n])} for n in sizes
+        ]
+        for name, space in reference.spaces.items():
+            in_space = space.figures(rows, sizes)
+            probed: Iterable[dict[str, Figure]] = [{} for _ in sizes]
+            if name != "outputs":  # there the probe would know the answers
+                probed = reference.probe.figures(space.vectors, rows, sizes)
+            for groups, spread, answered in zip(figures, in_space, probed, strict=True):
+                groups[name] = spread | answered
+        yield [
+            Measured(method, seed, rows[:n], groups)
+            for n, groups in zip(sizes, figures, strict=True)
+        ]
 
 
 def work(stage: Stage) -> None:
     """Read the selections and write their figures; log our coverage and that of random ones."""
     from tasks.measure.reference import Reference  # noqa: PLC0415  scikit-learn
+    from tasks.measure.savings import savings  # noqa: PLC0415
 
     params, seed = check(stage.values), load_seed(stage.values)
     corpus = Corpus.read(
@@ -90,42 +110,45 @@ def work(stage: Stage) -> None:
         *read_selections(stage.dep("baseline/selections.parquet"), corpus),
     ]
     *parts, budget = sizes(load_budgets(stage.values))
-    groups = [selections, *(_prefixes(selections, n) for n in parts)]
     with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
         reference = Reference.of(corpus, params.dimensions, params.shares, params.n_test, seed)
-        measured, *by_part = _measure_groups(stage, reference, groups)
+        runs = _measure_all(stage, reference, selections, parts)
+        ours = next((s.rows for s in selections if s.method == OURS), np.empty(0, np.intp))
+        saved = savings(reference, ours, seed)
+    measured = [run[-1] for run in runs]
     methods = summarise(measured, Bootstrap(params.n_resamples, seed))
+    is_typical = any(usage.methods.get(name) for name in BY_TYPICALITY)
     for method, entry in methods.items():
         entry["cost"] = costs.get(method, NO_COST).model_dump()
-    whole = [run for run in measured if len(run.rows) == budget]
+        entry["chose_in"] = chosen_in(method, is_typical_judge=is_typical)
+    by_size = {n: [m for run in runs for m in run if len(m.rows) == n] for n in [*parts, budget]}
     document = {
         "methods": methods,
-        "curves": curves(dict(zip([*parts, budget], [*by_part, whole], strict=True))),
+        "curves": curves(by_size),
         "overlap": overlap(measured),
         "lower_is_better": LOWER_IS_BETTER,
         "higher_is_better": HIGHER_IS_BETTER,
     }
     Metrics.model_validate(document).write(stage.out("measure/metrics.json"))
+    saved.write(stage.out("measure/savings.json"))
     table = as_csv(methods, SPACE)
     stage.out("measure/figures.csv").write_text(table, encoding="utf-8", newline="\n")
     _log_coverage(methods)
+    log.info("measure: %s", saved.sentence)
 
 
-def _measure_groups(
-    stage: Stage, reference: "Reference", groups: Sequence[Sequence[MethodSelection]]
+def _measure_all(
+    stage: Stage,
+    reference: "Reference",
+    selections: Sequence[MethodSelection],
+    parts: Sequence[int],
 ) -> list[list[Measured]]:
-    progress = stage.progress(sum(map(len, groups)), "selections")
-    measured: list[list[Measured]] = [[] for _ in groups]
-    for runs, selections in zip(measured, groups, strict=True):
-        for run in measure(reference, selections):
-            runs.append(run)
-            progress.advance()
-    return measured
-
-
-def _prefixes(selections: Sequence[MethodSelection], n: int) -> list[MethodSelection]:
-    """Return the first n records of each selection that has more."""
-    return [s._replace(rows=s.rows[:n]) for s in selections if len(s.rows) > n]
+    progress = stage.progress(len(selections), "selections")
+    runs = []
+    for run in measure(reference, selections, parts):
+        runs.append(run)
+        progress.advance()
+    return runs
 
 
 def _selected(corpus: Corpus, path: Path, seed: int, usage: Usage) -> Iterator[MethodSelection]:
