@@ -13,7 +13,7 @@ from tasks.measure.curves import curves, sizes
 from tasks.measure.intervals import Bootstrap, Interval, Mean, Quantile, Whole, p_random
 from tasks.measure.knn_probe import KnnProbe
 from tasks.measure.space import Space
-from tasks.measure.summary import Measured, overlap, summarise
+from tasks.measure.summary import Measured, group, overlap, summarise
 from tasks.measure.text_metrics import codes_of, length_bands, script, text_metrics
 from tasks.measure.vector_metrics import vendi
 from tests.pools import on_circle, unit_vectors
@@ -260,7 +260,9 @@ def made(method, seed, value, rows=(0, 1)):
 
 def test_several_seeds_are_averaged_and_ranked_among_random_selections():
     measured = [made("random", seed, float(seed)) for seed in range(20)]
-    summary = summarise([*measured, made("best", 0, 30.0), made("poor", 0, 1.0)], Bootstrap(100, 0))
+    summary = summarise(
+        group([*measured, made("best", 0, 30.0), made("poor", 0, 1.0)]), Bootstrap(100, 0)
+    )
     assert summary["random"]["n_seeds"] == 20
     assert summary["random"]["words"]["vendi"] == {
         "value": 9.5, "interval": [0.475, 18.525], "p_random": None
@@ -274,17 +276,19 @@ def test_several_seeds_are_averaged_and_ranked_among_random_selections():
 def test_a_selection_of_another_size_has_no_rank_among_random_ones():
     chance = [made("random", seed, value, rows=(1, 2)) for seed, value in enumerate([1.0, 2.0])]
     for rows, p in (((1,), None), ((1, 3), 0.333333)):
-        summary = summarise([*chance, made("best", 0, 3.0, rows=rows)], Bootstrap(100, 0))
+        summary = summarise(group([*chance, made("best", 0, 3.0, rows=rows)]), Bootstrap(100, 0))
         assert summary["best"]["words"]["vendi"]["p_random"] == p
 
 
 def test_without_random_selections_there_is_no_rank():
-    summary = summarise([made("best", 0, 3.0)], Bootstrap(100, 0))
+    summary = summarise(group([made("best", 0, 3.0)]), Bootstrap(100, 0))
     assert summary["best"]["words"]["vendi"]["p_random"] is None
 
 
 def test_overlap_is_jaccards_of_the_first_seed():
-    document = overlap([made("a", 0, 0, (1, 2, 3)), made("a", 1, 0, (9,)), made("b", 0, 0, (3, 4))])
+    document = overlap(
+        group([made("a", 0, 0, (1, 2, 3)), made("a", 1, 0, (9,)), made("b", 0, 0, (3, 4))])
+    )
     assert document == {"methods": ["a", "b"], "jaccard": [[1, 0.25], [0.25, 1]]}
 
 

@@ -8,18 +8,19 @@ from hypothesis import strategies as st
 from tasks.baseline.by_vector import facility_location
 from tasks.lib.documents.savings import Equivalent, Savings
 from tasks.lib.similarity.corpus import Corpus
-from tasks.measure.reference import Reference
-from tasks.measure.savings import (
+from tasks.lib.similarity.selections import MethodSelection
+from tasks.measure.random_curve import (
     RandomCurve,
-    annotations_saved,
     curve_sizes,
     draw_curve,
     equivalent,
-    savings,
     steps,
     stop,
 )
+from tasks.measure.reference import Reference
+from tasks.measure.savings import annotations_saved, draw_curves, equivalents, savings
 from tasks.measure.space import Space
+from tasks.measure.step import measure
 from tests.pools import unit_vectors
 
 N = 400
@@ -169,6 +170,12 @@ def reference():
     return Reference.of(corpus, 8, [], 50, seed=0)
 
 
+def saved_by(reference, rows):
+    """The savings of a selection."""
+    runs = [run[-1] for run in measure(reference, [MethodSelection("ours", 0, rows)])]
+    return savings(reference, draw_curves(reference, len(rows), seed=0), runs)
+
+
 def test_savings_are_those_of_the_least_equivalent_if_all_are_certain():
     words, student = (
         Equivalent(n_random=n, low=low, high=high)
@@ -182,19 +189,33 @@ def test_savings_are_those_of_the_least_equivalent_if_all_are_certain():
 
 def test_a_greedy_selection_has_savings_in_every_space_of_the_pool(reference):
     rows = facility_location(reference.spaces["words"].vectors, 20, seed=0)
-    document = savings(reference, rows, seed=0)
+    document = saved_by(reference, rows)
     assert list(document.coverage) == list(document.stop) == ["outputs", "words"]
     assert document.coverage["words"].n_random > 20
     assert document.student
     assert document.max_size == 80
 
 
+def test_random_selections_are_worth_their_own_size_on_average(reference):
+    selections = [
+        MethodSelection("random", i, np.random.default_rng((7, i)).permutation(200)[:40])
+        for i in range(20)
+    ]
+    runs = [run[-1] for run in measure(reference, selections)]
+    found = equivalents(reference, draw_curves(reference, 40, seed=0), runs)
+    assert len(found) == 3
+    for name, one in found.items():
+        assert one.low <= 40 <= one.high
+        # made-up outputs teach nothing, so the student's curve is flat
+        assert name.endswith("rouge_l") or one.n_random == pytest.approx(40, abs=5)
+
+
 def test_an_empty_selection_has_no_savings(reference):
-    document = savings(reference, np.arange(0), seed=0)
+    document = savings(reference, draw_curves(reference, 20, seed=0), [])
     assert (document.coverage, document.student, document.saved) == ({}, None, 0)
 
 
 def test_savings_are_read_again_as_they_were_written(reference, tmp_path):
-    document = savings(reference, np.arange(0, 200, 10), seed=0)
+    document = saved_by(reference, np.arange(0, 200, 10))
     document.write(tmp_path / "savings.json")
     assert Savings.read(tmp_path / "savings.json") == document

@@ -20,15 +20,20 @@ from tasks.lib.core.errors import CurationError
 from tasks.lib.core.stage import STATE_DIR
 from tasks.lib.core.wording import usd_text
 from tasks.lib.documents.document import Document
-from tasks.lib.documents.labels import FUNNEL, METRICS
+from tasks.lib.documents.labels import FUNNEL, metric_name
 from tasks.lib.documents.metrics import Metrics
+from tasks.lib.documents.savings import Savings
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-SHOWN = ("coverage_mean", "knn_probe_rouge_l")  # metrics in the terminal
+SHOWN = (
+    "outputs.coverage_mean",
+    "words.coverage_mean",
+    "words.knn_probe_rouge_l",
+)  # metrics in the terminal
 D = TypeVar("D", bound=Document)
 
 
@@ -61,6 +66,7 @@ def summary(graph: Graph, workspace: Path) -> None:
     validation = load(graph, workspace, "funnel", ValidationResult)
     usage = load(graph, workspace, "usage", Usage)
     metrics = leading(load(graph, workspace, "metrics", Metrics))
+    saved = load(graph, workspace, "savings", Savings)
     table = Table(box=None, show_header=False, padding=(0, 2))
     table.add_column(justify="right", style="bold")
     table.add_column()
@@ -78,6 +84,8 @@ def summary(graph: Graph, workspace: Path) -> None:
     for finding in validation.warnings if validation else ():
         text = escape(f"{finding.expectation}: {finding.detail}")
         out.print(f"[yellow]warning:[/] {text}", soft_wrap=True)
+    if saved:
+        out.print(f"[bold]{escape(saved.sentence)}[/]", soft_wrap=True)
     for line in against_random(metrics):
         out.print(line, soft_wrap=True)
     reason = capped(graph, workspace)
@@ -92,6 +100,7 @@ def summary(graph: Graph, workspace: Path) -> None:
                 "warnings": [f.model_dump() for f in validation.warnings] if validation else [],
                 "usage": usage and usage.model_dump(mode="json"),
                 "metrics": {name: metric._asdict() for name, metric in metrics.items()},
+                "savings": saved and saved.model_dump() | {"sentence": saved.sentence},
                 "partial": reason or None,
                 "results": {type_: str(path) for type_, path in results(graph, workspace)},
             }
@@ -129,7 +138,7 @@ def against_random(metrics: dict[str, LeadingMetric]) -> Iterator[str]:
             better = "[green]better than random[/]"
             conclusion = better if metric.beats_chance else "not better than random"
             values = f"{metric.value:.4g}, random {metric.random:.4g}"
-            yield f"{conclusion}: {METRICS[name]}: {values}, p = {metric.p_random:.2g}"
+            yield f"{conclusion}: {metric_name(name)}: {values}, p = {metric.p_random:.2g}"
 
 
 def comparison(outcomes: Sequence[Outcome], address: str) -> None:

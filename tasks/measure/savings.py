@@ -1,162 +1,109 @@
-"""How many random records would do as well as the selection, and where to stop.
+"""What a selection saves, in coverage and for the student: savings.json."""
 
-Random selections are drawn at many sizes, each the beginning of the next. Let E(n) be the mean
-figure of those of size n. The equivalent of our selection is the n at which E(n) is its figure,
-interpolated in log n; outside the sizes drawn, only "more than" or "fewer than" is said.
-
-The interval holds every n at which our figure is within E(n) plus or minus the larger of
-
-- the spread of random selections: Student's t times their standard deviation times
-  sqrt(1 + 1/r), the 95 % prediction interval for one more random selection (r were drawn). So if
-  the selection is itself a random one of size n, the interval holds n at its rate;
-- the uncertainty over records, if only some are asked: 1.96 times the root of
-  (1 - m/M) s²/m + d²/r. Here s² is the variance, over the m records asked of M, of our figure minus
-  the mean random one, so s²/m is what a bootstrap over records gives; 1 - m/M is the correction for
-  a finite pool, 0 if all are asked; d is the standard deviation of random selections.
-
-The larger one is taken, not the sum: the spread of random selections on the records asked already
-contains most of the chance in which ones were asked.
-"""
-
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tasks.lib.documents.savings import Equivalent, Savings, Stop, least
+from tasks.lib.documents.savings import Equivalent, Savings, least
 from tasks.lib.similarity.cosine import Rows
-from tasks.measure.intervals import LEVEL
+from tasks.measure.intervals import Mean
+from tasks.measure.random_curve import (
+    RandomCurve,
+    Score,
+    Values,
+    curve_sizes,
+    draw_curve,
+    equivalent,
+    steps,
+    stop,
+)
 from tasks.measure.reference import Reference
+from tasks.measure.space import Space
+from tasks.measure.summary import HIGHER_IS_BETTER, Measured
 
-N_DRAWN = 20  # random selections
-STEPS_PER_DOUBLING = 4  # of the sizes of random selections
-DOUBLINGS = (-3, 2)  # sizes from an eighth of ours to four times ours
-MAX_STEP = 100  # records, of the stop rule; a tenth of a smaller selection
 STUDENT_SPACE = "words"
 COVERED_SPACES = ("outputs", "words")
 
-Values = NDArray[np.float64]
-Score = Callable[[Rows, Sequence[int]], Values]
-"""Returns a figure of each record by each prefix, shape (sizes, records); more is better."""
+
+def draw_curves(reference: Reference, n_selected: int, seed: int) -> dict[str, RandomCurve]:
+    """Draw the curves that the pool allows, by the name of their metric, around a size."""
+    n_records = len(reference.texts)
+    sizes = curve_sizes(n_selected, n_records)
+    return {
+        name: draw_curve(score, n_records, sizes, seed)
+        for name, score in _scores(reference).items()
+    }
 
 
-class RandomCurve(NamedTuple):
-    """The figures of random selections by their size.
-
-    Attributes:
-        sizes: Ascending.
-        values: float64, shape (selections, sizes).
-        by_record: float64, shape (sizes, records), means over the selections.
-    """
-
-    sizes: Sequence[int]
-    values: Values
-    by_record: Values
-
-
-def curve_sizes(n_selected: int, n_records: int) -> list[int]:
-    """Return the sizes at which random selections are measured: those of ours, and around it."""
-    low, high = (STEPS_PER_DOUBLING * n for n in DOUBLINGS)
-    around = [round(n_selected * 2 ** (k / STEPS_PER_DOUBLING)) for k in range(low, high + 1)]
-    return sorted({min(max(n, 2), n_records) for n in [*around, *steps(n_selected)]})
+def equivalents(
+    reference: Reference, curves: Mapping[str, RandomCurve], runs: Sequence[Measured]
+) -> dict[str, Equivalent]:
+    """Return what a method's selections are worth on average, by the names of the curves."""
+    found = {}
+    for name, curve in curves.items():
+        space, _, metric = name.partition(".")
+        is_student = metric in HIGHER_IS_BETTER
+        figures = [run.figures[space][metric] for run in runs if metric in run.figures[space]]
+        values = [figure.values for figure in figures if isinstance(figure, Mean)]
+        if values:
+            n_covered = int(reference.spaces[space].has_text.sum())
+            n_records = reference.probe.n_answered if is_student else n_covered
+            scores = np.mean(values, axis=0) * (1 if is_student else -1)
+            found[name] = equivalent(curve, scores, n_records)
+    return found
 
 
-def steps(n_selected: int) -> range:
-    """Return the sizes of our selection at which the stop rule looks."""
-    step = max(1, min(MAX_STEP, n_selected // 10))
-    return range(step, n_selected + 1, step)
-
-
-def draw_curve(score: Score, n_records: int, sizes: Sequence[int], seed: int) -> RandomCurve:
-    """Measure random selections of all sizes; the smaller ones are the beginnings of the larger."""
-    values, total = np.empty((N_DRAWN, len(sizes))), 0.0
-    for i in range(N_DRAWN):
-        # A stream of its own: these are not the selections of the method random.
-        rows = np.random.default_rng((seed, 4, i)).permutation(n_records)[: sizes[-1]]
-        scores = score(rows, sizes)
-        values[i] = scores.mean(axis=1)
-        total = total + scores
-    return RandomCurve(sizes, values, np.asarray(total) / N_DRAWN)
-
-
-def equivalent(curve: RandomCurve, scores: Values, n_records: int) -> Equivalent:
-    """Return the size of the random selections that are as good as ours.
+def savings(
+    reference: Reference, curves: Mapping[str, RandomCurve], runs: Sequence[Measured]
+) -> Savings:
+    """Compare our selection with random ones of many sizes, in coverage and for the student.
 
     Args:
-        curve: The random selections.
-        scores: float64, shape (m,), the figure of each record asked by our selection.
-        n_records: Number of records from which those were drawn.
+        reference: What everything is measured against.
+        curves: The random selections, drawn around the size of ours.
+        runs: Our selection; empty if nothing is selected yet.
     """
-    from scipy.optimize import isotonic_regression  # noqa: PLC0415  half a second
-    from scipy.stats import norm, t  # noqa: PLC0415
-
-    n_drawn, centre = len(curve.values), curve.values.mean(axis=0)
-    variance = curve.values.var(axis=0, ddof=1)
-    tail = (1 + LEVEL) / 2
-    spread = t.ppf(tail, n_drawn - 1) * np.sqrt(variance * (1 + 1 / n_drawn))
-    unasked = 1 - len(scores) / n_records
-    of_records = unasked * (scores - curve.by_record).var(axis=1, ddof=1) / len(scores)
-    half = np.maximum(spread, norm.ppf(tail) * np.sqrt(of_records + variance / n_drawn))
-    value, sizes = float(scores.mean()), curve.sizes
-    return Equivalent(
-        n_random=round(_first_reaching(sizes, isotonic_regression(centre).x, value)),
-        low=round(_first_reaching(sizes, centre + half, value)),
-        high=round(_last_below(sizes, centre - half, value)),
-    )
-
-
-def savings(reference: Reference, selected: Rows, seed: int) -> Savings:
-    """Compare our selection with random ones of many sizes, in coverage and for the student."""
-    n_records = len(reference.texts)
-    sizes = curve_sizes(len(selected), n_records)
-    coverage, stops = {}, {}
-    for name in COVERED_SPACES:
-        if name in reference.spaces and len(selected):
-            space = reference.spaces[name]
-            curve = draw_curve(lambda rows, ns, s=space: -s.gaps(rows, ns), n_records, sizes, seed)
-            by_step = steps(len(selected))
-            ours = -space.gaps(selected, [*by_step, len(selected)])
-            coverage[name] = equivalent(curve, ours[-1], int(space.has_text.sum()))
-            stops[name] = stop(curve, by_step, ours.mean(axis=1)[:-1])
-    student = None
-    if len(selected) and reference.probe.test.size:
-        vectors = reference.spaces[STUDENT_SPACE].vectors
-
-        def score(rows: Rows, ns: Sequence[int]) -> Values:
-            return reference.probe.rouge_l(vectors, rows, ns)
-
-        curve = draw_curve(score, n_records, sizes, seed)
-        scores = score(selected, [len(selected)])[0]
-        student = equivalent(curve, scores, reference.probe.n_answered)
-    found = [*coverage.values(), *([student] if student else [])]
-    saved = annotations_saved(found, len(selected))
+    found = equivalents(reference, curves, runs)
+    sizes = next(iter(curves.values())).sizes
+    n_selected = len(runs[0].rows) if runs else 0
+    saved = annotations_saved(list(found.values()), n_selected)
+    coverage = {name: one for name, one in found.items() if name.endswith(".coverage_mean")}
+    student = [one for name, one in found.items() if name not in coverage]
+    scores = _scores(reference)
+    by_step = steps(n_selected) if runs else ()
     return Savings(
-        n_selected=len(selected),
+        n_selected=n_selected,
         min_size=sizes[0],
         max_size=sizes[-1],
-        coverage=coverage,
-        student=student,
+        coverage={name.partition(".")[0]: one for name, one in coverage.items()},
+        student=student[0] if student else None,
         saved=saved,
-        saved_percent=round(100 * saved / (len(selected) + saved), 1) if saved else 0.0,
-        stop=stops,
+        saved_percent=round(100 * saved / (n_selected + saved), 1) if saved else 0.0,
+        stop={
+            name.partition(".")[0]: stop(
+                curves[name], by_step, scores[name](runs[0].rows, by_step).mean(axis=1)
+            )
+            for name in coverage
+        },
     )
 
 
-def stop(curve: RandomCurve, sizes: Sequence[int], ours: Values) -> Stop:
-    """Return the size at which our lead over random selections of the same size is greatest.
+def _scores(reference: Reference) -> dict[str, Score]:
+    """Return the figures that are compared, by the name of the metric."""
+    scores: dict[str, Score] = {}
+    for space in COVERED_SPACES:
+        if space in reference.spaces:
+            scores[f"{space}.coverage_mean"] = partial(_nearness, reference.spaces[space])
+    if reference.probe.test.size:
+        vectors = reference.spaces[STUDENT_SPACE].vectors
+        name = f"{STUDENT_SPACE}.knn_probe_rouge_l"
+        scores[name] = partial(reference.probe.rouge_l, vectors)
+    return scores
 
-    From there on the next records of our order add less than random ones add to a random selection.
-    The size is None if the lead is greatest at the end.
 
-    Args:
-        curve: The random selections, also of these sizes.
-        sizes: Of our selection, ascending, in equal steps.
-        ours: float64, the figure of our selection at each size.
-    """
-    leads = ours - curve.values.mean(axis=0)[np.searchsorted(curve.sizes, sizes)]
-    best = int(leads.argmax())
-    return Stop(step=sizes[0], at=None if best + 1 == len(sizes) else sizes[best])
+def _nearness(space: Space, rows: Rows, sizes: Sequence[int]) -> Values:
+    return -space.gaps(rows, sizes)
 
 
 def annotations_saved(found: Sequence[Equivalent], n_selected: int) -> int:
@@ -164,23 +111,3 @@ def annotations_saved(found: Sequence[Equivalent], n_selected: int) -> int:
     if not found or any(one.low <= n_selected for one in found):
         return 0
     return least(found).n_random - n_selected
-
-
-def _first_reaching(sizes: Sequence[int], curve: Values, value: float) -> float:
-    """Return the first size at which a curve reaches a value, or the last size."""
-    reaching = np.flatnonzero(curve >= value)
-    return _between(sizes, curve, int(reaching[0]) - 1, value) if len(reaching) else sizes[-1]
-
-
-def _last_below(sizes: Sequence[int], curve: Values, value: float) -> float:
-    """Return the size from which on a curve stays above a value, or the last size."""
-    below = np.flatnonzero(curve <= value)
-    return _between(sizes, curve, int(below[-1]) if len(below) else -1, value)
-
-
-def _between(sizes: Sequence[int], curve: Values, i: int, value: float) -> float:
-    """Return the size at which the curve passes a value, between the places i and i + 1."""
-    if i < 0 or i + 1 == len(sizes):
-        return float(sizes[max(i, 0)])
-    share = (value - curve[i]) / (curve[i + 1] - curve[i])
-    return float(sizes[i] * (sizes[i + 1] / sizes[i]) ** share)

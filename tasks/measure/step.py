@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
@@ -14,7 +13,10 @@ from tasks.lib.core.params import Params, load_budgets, load_section, load_seed
 from tasks.lib.core.schemas import SELECTED
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
+from tasks.lib.documents import paper_table
+from tasks.lib.documents.labels import LEADING, method_name
 from tasks.lib.documents.metrics import OURS, RANDOM, SPACE, BaselineUsage, MethodCost, Metrics
+from tasks.lib.documents.savings import Equivalent
 from tasks.lib.documents.usage import Usage
 from tasks.lib.similarity.corpus import REMAKE, Corpus
 from tasks.lib.similarity.selections import MethodSelection, read_selections
@@ -26,6 +28,7 @@ from tasks.measure.summary import (
     LOWER_IS_BETTER,
     Measured,
     as_csv,
+    group,
     overlap,
     summarise,
 )
@@ -92,7 +95,7 @@ def measure(
 def work(stage: Stage) -> None:
     """Read the selections and write their figures; log our coverage and that of random ones."""
     from tasks.measure.reference import Reference  # noqa: PLC0415  scikit-learn
-    from tasks.measure.savings import savings  # noqa: PLC0415
+    from tasks.measure.savings import draw_curves, equivalents, savings  # noqa: PLC0415
 
     params, seed = check(stage.values), load_seed(stage.values)
     corpus = Corpus.read(
@@ -113,10 +116,12 @@ def work(stage: Stage) -> None:
     with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
         reference = Reference.of(corpus, params.dimensions, params.shares, params.n_test, seed)
         runs = _measure_all(stage, reference, selections, parts)
-        ours = next((s.rows for s in selections if s.method == OURS), np.empty(0, np.intp))
-        saved = savings(reference, ours, seed)
-    measured = [run[-1] for run in runs]
-    methods = summarise(measured, Bootstrap(params.n_resamples, seed))
+        by_method = group(run[-1] for run in runs)
+        ours = by_method.get(OURS, [])
+        random = draw_curves(reference, len(ours[0].rows) if ours else budget, seed)
+        saved = savings(reference, random, ours)
+        worth = {name: equivalents(reference, random, ms) for name, ms in by_method.items()}
+    methods = summarise(by_method, Bootstrap(params.n_resamples, seed))
     is_typical = any(usage.methods.get(name) for name in BY_TYPICALITY)
     for method, entry in methods.items():
         entry["cost"] = costs.get(method, NO_COST).model_dump()
@@ -125,16 +130,45 @@ def work(stage: Stage) -> None:
     document = {
         "methods": methods,
         "curves": curves(by_size),
-        "overlap": overlap(measured),
+        "overlap": overlap(by_method),
         "lower_is_better": LOWER_IS_BETTER,
         "higher_is_better": HIGHER_IS_BETTER,
     }
-    Metrics.model_validate(document).write(stage.out("measure/metrics.json"))
+    metrics = Metrics.model_validate(document)
+    metrics.write(stage.out("measure/metrics.json"))
     saved.write(stage.out("measure/savings.json"))
-    table = as_csv(methods, SPACE)
-    stage.out("measure/figures.csv").write_text(table, encoding="utf-8", newline="\n")
+    table = table_rows(metrics, worth, saved.max_size)
+    _write(stage.out("measure/figures.csv"), as_csv(methods, SPACE))
+    _write(stage.out("measure/table.csv"), paper_table.as_csv(table))
+    _write(stage.out("measure/table.tex"), paper_table.as_latex(table))
     _log_coverage(methods)
     log.info("measure: %s", saved.sentence)
+
+
+def table_rows(
+    metrics: Metrics, worth: Mapping[str, Mapping[str, Equivalent]], max_size: int
+) -> list[paper_table.TableRow]:
+    """Return the rows of the table for a paper: ours, then the other methods, random ones last."""
+    order = sorted(metrics.methods, key=lambda m: (m != OURS, m == RANDOM))
+    return [
+        paper_table.TableRow(
+            name=method_name(method),
+            n_records=entry.n_records,
+            n_seeds=entry.n_seeds,
+            metrics={name: found for name in LEADING if (found := entry.find(name))},
+            n_random=worth[method],
+            max_size=max_size,
+            calls=entry.cost.calls,
+            usd=entry.cost.usd,
+            chose_in=entry.chose_in or (),
+        )
+        for method in order
+        for entry in [metrics.methods[method]]
+    ]
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _measure_all(

@@ -13,6 +13,7 @@ import pyarrow as pa
 from tasks.lib.core.params import flatten
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.metrics import Metrics
+from tasks.lib.documents.savings import Savings
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
 from tasks.lib.similarity.corpus import Corpus
@@ -55,6 +56,7 @@ class ReportInputs:
     clusters: Clusters
     usage: Usage
     metrics: Metrics
+    savings: Savings
     validation: ValidationResult
     params: Mapping[str, Any]
     hashes: Mapping[str, str]

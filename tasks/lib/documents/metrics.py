@@ -83,7 +83,7 @@ class MethodMetrics(Part):
     cost: MethodCost
 
     def space(self, name: str) -> Mapping[str, Metric]:
-        """Return the metrics of one of the `SPACES`."""
+        """Return the metrics of one of the `SPACES`, or of the group ``text``."""
         metrics: Mapping[str, Metric] = getattr(self, name)
         return metrics
 
@@ -135,8 +135,17 @@ class Metrics(Document):
             return chance if chance.n_records == self.methods[method].n_records else None
         return None
 
+    def spaces(self) -> tuple[str, ...]:
+        """Return the `SPACES` in which any method was measured."""
+        return tuple(s for s in SPACES if any(m.space(s) for m in self.methods.values()))
+
     def is_lower_better(self, metric: str) -> bool | None:
-        """Return whether a lower value is better; None if neither direction is."""
+        """Return whether a lower value is better; None if neither direction is.
+
+        Args:
+            metric: Its name, with or without its group.
+        """
+        metric = metric.rpartition(".")[2]
         if metric in self.lower_is_better:
             return True
         return False if metric in self.higher_is_better else None
