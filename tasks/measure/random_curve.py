@@ -67,14 +67,14 @@ def steps(n_selected: int) -> range:
 
 def draw_curve(score: Score, n_records: int, sizes: Sequence[int], seed: int) -> RandomCurve:
     """Measure random selections of all sizes; the smaller ones are the beginnings of the larger."""
-    values, total = np.empty((N_DRAWN, len(sizes))), 0.0
+    values, drawn = np.empty((N_DRAWN, len(sizes))), []
     for i in range(N_DRAWN):
         # A stream of its own: these are not the selections of the method random.
         rows = np.random.default_rng((seed, 4, i)).permutation(n_records)[: sizes[-1]]
         scores = score(rows, sizes)
         values[i] = scores.mean(axis=1)
-        total = total + scores
-    return RandomCurve(sizes, values, np.asarray(total) / N_DRAWN)
+        drawn.append(scores)
+    return RandomCurve(sizes, values, np.mean(drawn, axis=0))
 
 
 def equivalent(curve: RandomCurve, scores: Values, n_records: int) -> Equivalent:

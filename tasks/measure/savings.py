@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from tasks.lib.documents.savings import Equivalent, Savings, least
+from tasks.lib.documents.savings import STUDENT, Equivalent, Savings, least
 from tasks.lib.similarity.cosine import Rows
 from tasks.measure.intervals import Mean
 from tasks.measure.random_curve import (
@@ -20,9 +20,8 @@ from tasks.measure.random_curve import (
 )
 from tasks.measure.reference import Reference
 from tasks.measure.space import Space
-from tasks.measure.summary import HIGHER_IS_BETTER, Measured
+from tasks.measure.summary import Measured
 
-STUDENT_SPACE = "words"
 COVERED_SPACES = ("outputs", "words")
 
 
@@ -43,7 +42,7 @@ def equivalents(
     found = {}
     for name, curve in curves.items():
         space, _, metric = name.partition(".")
-        is_student = metric in HIGHER_IS_BETTER
+        is_student = name == STUDENT
         figures = [run.figures[space][metric] for run in runs if metric in run.figures[space]]
         values = [figure.values for figure in figures if isinstance(figure, Mean)]
         if values:
@@ -68,23 +67,22 @@ def savings(
     sizes = next(iter(curves.values())).sizes
     n_selected = len(runs[0].rows) if runs else 0
     saved = annotations_saved(list(found.values()), n_selected)
-    coverage = {name: one for name, one in found.items() if name.endswith(".coverage_mean")}
-    student = [one for name, one in found.items() if name not in coverage]
+    student = found.pop(STUDENT, None)
     scores = _scores(reference)
     by_step = steps(n_selected) if runs else ()
     return Savings(
         n_selected=n_selected,
         min_size=sizes[0],
         max_size=sizes[-1],
-        coverage={name.partition(".")[0]: one for name, one in coverage.items()},
-        student=student[0] if student else None,
+        coverage={name.partition(".")[0]: one for name, one in found.items()},
+        student=student,
         saved=saved,
         saved_percent=round(100 * saved / (n_selected + saved), 1) if saved else 0.0,
         stop={
             name.partition(".")[0]: stop(
                 curves[name], by_step, scores[name](runs[0].rows, by_step).mean(axis=1)
             )
-            for name in coverage
+            for name in found
         },
     )
 
@@ -96,9 +94,8 @@ def _scores(reference: Reference) -> dict[str, Score]:
         if space in reference.spaces:
             scores[f"{space}.coverage_mean"] = partial(_nearness, reference.spaces[space])
     if reference.probe.test.size:
-        vectors = reference.spaces[STUDENT_SPACE].vectors
-        name = f"{STUDENT_SPACE}.knn_probe_rouge_l"
-        scores[name] = partial(reference.probe.rouge_l, vectors)
+        vectors = reference.spaces[STUDENT.partition(".")[0]].vectors
+        scores[STUDENT] = partial(reference.probe.rouge_l, vectors)
     return scores
 
 

@@ -46,9 +46,8 @@ def as_csv(rows: Sequence[TableRow]) -> str:
     """Return every leading metric with its interval and p-value, the savings and the price."""
     import pandas as pd  # noqa: PLC0415  half a second
 
-    text: str = pd.DataFrame([dict(_cells(row)) for row in rows]).to_csv(
-        index=False, lineterminator="\n"
-    )
+    table = pd.DataFrame([dict(_cells(row)) for row in rows]).convert_dtypes()  # 2, not 2.0
+    text: str = table.to_csv(index=False, lineterminator="\n")
     return text
 
 

@@ -1,8 +1,10 @@
 """savings.json: the number of random records that would do as well as the selection."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from tasks.lib.documents.document import Document, Part
+
+STUDENT = "words.knn_probe_rouge_l"  # the metric of what the student learns
 
 
 class Equivalent(Part):
@@ -60,6 +62,12 @@ class Savings(Document):
     stop: Mapping[str, Stop]
 
     @property
+    def by_metric(self) -> dict[str, Equivalent]:
+        """The equivalents by the name of their metric, ``SPACE.METRIC``."""
+        found = {f"{space}.coverage_mean": one for space, one in self.coverage.items()}
+        return found | ({STUDENT: self.student} if self.student else {})
+
+    @property
     def sentence(self) -> str:
         """The savings in one sentence; where nothing is saved, it says so."""
         if not self.coverage:
@@ -86,14 +94,9 @@ class Savings(Document):
             noun = "annotation" if self.saved == 1 else "annotations"
             number = f"{'more than ' if is_more else ''}{self.saved:,} {noun} saved"
             return f"{number}, {self.saved_percent:.0f} %"
-        if least(self._all()).n_random > self.n_selected:
+        if least(self.by_metric.values()).n_random > self.n_selected:
             return "no saving is certain"
         return "no annotation saved"
-
-    def _all(self) -> Iterator[Equivalent]:
-        yield from self.coverage.values()
-        if self.student:
-            yield self.student
 
 
 def least(equivalents: Iterable[Equivalent]) -> Equivalent:
