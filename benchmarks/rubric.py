@@ -85,7 +85,10 @@ def planted(pools: dict[str, list[str]]) -> None:
     print("| junk |", " | ".join(f"{pool}: first | among 3" for pool in pools), "|")
     print("|---" + "|---" * 2 * len(pools) + "|")
     kinds: dict[str, Junk] = {kind.value: _attention_check(kind) for kind in CheckKind}
-    kinds |= {"words with letters shuffled": _scrambled, "orders in other words": _other_order}
+    kinds |= {
+        "words with letters shuffled": _scrambled,
+        "instructions in other words": _other_order,
+    }
     for name, junk in kinds.items():
         cells = [cell for texts in pools.values() for cell in _share_picked(texts, junk)]
         print(f"| {name} |", " | ".join(cells), "|", flush=True)

@@ -1,8 +1,8 @@
 """Write the tables of the reference pages from the code that they describe.
 
 Run `python docs/make_reference.py` after changing params.yaml, dvc.yaml, a table's schema or the
-command line; a test compares the committed pages with what this writes. What a page says above the
-marker is written by hand and kept.
+command line; a test compares the committed pages with the output. The part of a page above the
+marker is written by hand, and kept.
 """
 
 import ast
@@ -26,10 +26,10 @@ from tasks.lib.documents import clusters, receipt, usage, validation  # noqa: E4
 from tasks.lib.gateway.deployment import Deployment  # noqa: E402
 
 PAGES = ROOT / "docs" / "reference"
-MARKER = "<!-- From here on made by docs/make_reference.py: edit what it reads, then run it. -->"
+MARKER = "<!-- docs/make_reference.py writes the rest: edit its sources, then run it. -->"
 WORDS = {
     "string": "text",
-    "integer": "whole number",
+    "integer": "integer",
     "number": "number",
     "boolean": "`true` or `false`",
     "object": "mapping",
@@ -37,10 +37,10 @@ WORDS = {
 BOUNDS = {"from": "minimum", "over": "exclusiveMinimum", "to": "maximum"}
 SHARED = {
     "engine": "`local` or `ray`",
-    "seed": "whole number, from 0 to 4294967295",
+    "seed": "integer, from 0 to 4294967295",
     "compare": "mapping",
 }
-"""Types of the keys that stand outside a section."""
+"""Types of the keys outside all sections."""
 DOCUMENTS = {
     "data/cluster/clusters.json": clusters.Clusters,
     "data/llm_select/receipt.jsonl": receipt.Receipt,
@@ -50,7 +50,7 @@ DOCUMENTS = {
 
 
 def pages() -> dict[Path, str]:
-    """Return the text of every page with tables, by its path."""
+    """Return the text of every page with tables, by path."""
     declared = read_params(ROOT / "dvc.yaml")["stages"]
     values = read_params(ROOT / "params.yaml")
     group = typer.main.get_command(app)
@@ -73,7 +73,7 @@ def _table(head: str, rows: Iterable[str]) -> str:
 
 
 def _param_texts(values: Mapping[str, Any], declared: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a table per section of params.yaml, and one of the keys of a route."""
+    """Yield a table for each section of params.yaml, and a table of the keys of a route."""
     meanings = dict(_meanings((ROOT / "params.yaml").read_text(encoding="utf-8")))
     rows = {section: list(_param_rows(section, values, meanings, declared)) for section in values}
     shared = [row for section in SHARED for row in rows.pop(section)]
@@ -120,7 +120,7 @@ def _param_rows(
 def stages_made_stale(
     key: str, values: Mapping[str, Any], declared: Mapping[str, Any]
 ) -> list[str]:
-    """Return the stages that name a key, its section, or a file that it names."""
+    """Return the stages that depend on a key, on its section, or on the file that it names."""
     return [
         name
         for name, stage in declared.items()
@@ -136,7 +136,7 @@ def _filled(entry: str, values: Mapping[str, Any]) -> str:
 
 
 def _value(values: Mapping[str, Any], key: str) -> str:
-    """Return the committed value in YAML's flow style; a long one is only described."""
+    """Return the committed value in YAML's flow style; describe a long value by its size."""
     value: Any = values
     for part in key.split("."):
         value = value[part]

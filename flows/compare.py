@@ -1,7 +1,7 @@
-"""The flow of `selectllm compare`: run every variant of params.yaml and compare the results.
+"""The flow of `selectllm compare`: run every variant in params.yaml and compare the results.
 
 Each variant is a run of the same graph in a workspace of its own (see variants.py). A failed
-variant does not stop the others. `selectllm compare` supervises this module as a program.
+variant does not stop the others. `selectllm compare` runs this module as a supervised program.
 """
 
 import sys
@@ -34,9 +34,9 @@ from tasks.lib.documents.usage import Usage
 
 @flow(name="compare", validate_parameters=True, persist_result=False)
 def compare(override: list[str] | None = None) -> State[None] | None:
-    """Run the variants of params.yaml: compare, and log them for comparison.
+    """Run the variants in the compare section of params.yaml, and log them side by side.
 
-    Stages that a variant has run before are Cached; the workspace itself stays as it is.
+    Stages that a variant has run before are Cached; the workspace itself does not change.
 
     Args:
         override: Changes that all variants share, each as key=value.
@@ -56,12 +56,12 @@ def compare(override: list[str] | None = None) -> State[None] | None:
             address = log_comparison(user_workspace, outcomes, ends, tables)
             console.comparison(outcomes, address, tables)
     except CurationError as error:
-        return Failed(message=str(error), data=error)  # raised, it would print a traceback
+        return Failed(message=str(error), data=error)  # raising it would print a traceback
     return _state(outcomes)
 
 
 def _state(outcomes: Sequence[Outcome]) -> State[None] | None:
-    """Return the state of the flow run: failed or partial if any variant is; None otherwise."""
+    """Return the state of the flow run: Failed or Partial if any variant is, otherwise None."""
     failed = [f"{o.name}: {o.failure}" for o in outcomes if o.state is VariantState.FAILED]
     if failed:
         error = VariantFailed(
@@ -77,7 +77,7 @@ def _state(outcomes: Sequence[Outcome]) -> State[None] | None:
 
 
 def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, dict[str, Done]]:
-    """Run one variant as a flow of its own; it ends at once if DVC reports no change."""
+    """Run one variant as a flow of its own, which ends at once if DVC reports no change."""
     graph = read_graph(run.workspace)
     done: dict[str, Done] = {}
 

@@ -1,7 +1,7 @@
 """The flow: bring every stage up to date, in order, and log the run.
 
-Its parameters apply to one run (see run_parameters.py); the flow never edits params.yaml. The
-command `selectllm run -S` does, before it starts ``python -m flows.curate``.
+Its parameters apply to one run (see run_parameters.py); the flow never edits params.yaml. Only
+`selectllm run -S` edits it, before starting ``python -m flows.curate``.
 """
 
 import signal
@@ -45,15 +45,15 @@ def curate(
 ) -> State[None] | None:
     """Choose the records most worth annotating from a pool without labels.
 
-    Runs every stage of dvc.yaml whose inputs changed; the others are Cached. Parameters apply to
-    this run alone: params.yaml stays as it is, and the run works in a workspace of its own below
+    Runs every stage of dvc.yaml whose inputs changed; the others are Cached. Parameters apply only
+    to this run: params.yaml does not change, and the run uses a workspace of its own under
     .selectllm/runs. The run's log and its artifact "parameters" say where its outputs are.
 
     Args:
-        source: File with the pool; by default the one in params.yaml.
-        budget: Number of records to select, or several budgets; by default as in params.yaml.
-        route: Alias of the model that judges; by default the one in params.yaml.
-        override: Further keys of params.yaml to set for this run, each as key=value.
+        source: The file with the pool; by default the file in params.yaml.
+        budget: The number of records to select, or several numbers; by default as in params.yaml.
+        route: The alias of the judging model; by default the route in params.yaml.
+        override: Other keys of params.yaml to set for this run, each as key=value.
     """
     given = {"ingest.source": source, "llm_select.budget": budget, "llm_select.route": route}
     sets = [*as_overrides(given), *(override or [])]
@@ -67,21 +67,21 @@ def curate(
             _run_all(graph, run)
         capped = console.capped(graph, workspace)
     except CurationError as error:
-        return Failed(message=str(error), data=error)  # raised, it would print a traceback
+        return Failed(message=str(error), data=error)  # raising it would print a traceback
     return Completed(name=PARTIAL, message=capped) if capped else None
 
 
 def _workspace(user_workspace: Path, sets: Sequence[str]) -> Path:
-    """Return the workspace of the run, with checked parameters: the user's, or one of its own.
+    """Check the parameters, and return the run's workspace: the user's, or one of its own.
 
-    A run with parameters logs and publishes what they change, and where it works.
+    A run with parameters logs and publishes their changes and its workspace.
     """
     if not sets:
         overrides.checked(user_workspace, [])
         return user_workspace
     workspace, changes = own_workspace(user_workspace, sets)
     for key, old, new in changes:
-        get_run_logger().info("For this run alone: %s = %r (params.yaml: %r)", key, new, old)
+        get_run_logger().info("Only for this run: %s = %r (params.yaml: %r)", key, new, old)
     get_run_logger().info("This run works in %s", workspace)
     publish(markdown.parameters(read_graph(workspace), workspace, changes), "parameters")
     return workspace
@@ -101,13 +101,13 @@ def _run_all(graph: Graph, run: Run) -> None:
 
 
 def run_stages(graph: Graph, run: Run) -> dict[str, Done]:
-    """Bring every stage up to date, in order, and return how each ended."""
+    """Bring every stage up to date, in order, and return how each stage ended."""
     stale = set(dvc.status(run.workspace))
     done: dict[str, Done] = {}
     for stage in graph.stages:
         is_current = stage.name not in stale and stale.isdisjoint(stage.upstream)
         if not is_current:
-            stale.add(stage.name)  # its outputs may be new, so the stages after it must ask DVC
+            stale.add(stage.name)  # its outputs may be new, so later stages must check with DVC
         done[stage.name] = _run_one(stage, run, done, is_current)
     return done
 
@@ -130,7 +130,7 @@ def publish(text: str, key: str) -> None:
 
 
 def _run_one(stage: StageSpec, run: Run, done: Mapping[str, Done], is_current: bool) -> Done:
-    """Run one stage after its upstream stages; if one of them failed, it stays NotReady."""
+    """Run a stage after its upstream stages; if any of them failed, the stage stays NotReady."""
     before = [done[name].state for name in stage.upstream]
     start = time.monotonic()
     state = stage_task(stage)(stage, run, is_current=is_current, wait_for=before, return_state=True)
@@ -146,7 +146,7 @@ def run_as_program(run_flow: Callable[[], State[Any]]) -> int:
         state = run_flow()
         state.result()
     except VariantFailed as error:
-        return error.exit_code  # the failures are printed below the table
+        return error.exit_code  # the failures have been printed below the table
     except CurationError as error:
         console.failed(error)
         return error.exit_code

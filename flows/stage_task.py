@@ -1,4 +1,4 @@
-"""The only Prefect task: run one stage with DVC, and report how it ended."""
+"""The only Prefect task: run one stage with DVC and report how it ended."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ from tasks.lib.core.events import EVENTS_VARIABLE, RUN_VARIABLE, Ended, read_eve
 from tasks.lib.core.stage import STATE_DIR
 
 POLL_S = 0.1
-KEPT_LINES = 40  # of DVC's and the step's output, shown when the stage fails
+KEPT_LINES = 40  # of the output of DVC and the step, shown if the stage fails
 STOP_WITHIN_S = 2.5
 
 
@@ -32,10 +32,10 @@ class Run:
 
     Attributes:
         workspace: The folder that the run works in.
-        lock: The file descriptor of the lock that its child processes hold.
-        user_workspace: The user's folder, whose state folder keeps what was paid for; the same as
+        lock: The file descriptor of the run lock, which child processes inherit.
+        user_workspace: The user's folder, with the state folder of all paid answers; the same as
             `workspace` unless the run has a workspace of its own.
-        sets: The keys that its parameters set, on one line; empty without parameters.
+        sets: The keys that the run's parameters set, on one line; empty if there are none.
     """
 
     workspace: Path
@@ -53,7 +53,7 @@ class Done(NamedTuple):
 
 
 def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Return whether the step died; a step that gave a reason would give the same again."""
+    """Return whether the step died; a step that gave a reason would fail the same way again."""
     failure = state.result(raise_on_failure=False)
     return isinstance(failure, StageFailed) and failure.died
 
@@ -62,15 +62,15 @@ def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> 
 def run_stage(stage: StageSpec, run: Run, *, is_current: bool) -> State[Any]:
     """Bring one stage up to date with `dvc repro`, unless DVC reports that it is current.
 
-    DVC is the only cache, so the state says what happened: Completed if the step ran, Cached if its
-    outputs were already there or came from DVC's cache, Failed if the step ended with an error (the
-    state has a StageFailed with the step's own message and exit status).
+    DVC is the only cache, so the state says what happened: Completed if the step ran; Cached if its
+    outputs were already there or came from DVC's cache; Failed if the step ended with an error (the
+    state contains a StageFailed with the step's own message and exit status).
     """
     if is_current:
         return _cached("unchanged")
     events = run.workspace / STATE_DIR / "events" / f"{run.id}-{stage.name}.jsonl"
     events.parent.mkdir(parents=True, exist_ok=True)
-    events.unlink(missing_ok=True)  # of an earlier attempt
+    events.unlink(missing_ok=True)  # left by an earlier attempt
     before = _snapshot(run.workspace, stage)
     exit_code = _repro(stage, run, events)
     reported, _ = read_events(events)
@@ -102,9 +102,9 @@ def stage_task(stage: StageSpec) -> Task[Any, Any]:
 def _repro(stage: StageSpec, run: Run, events: Path) -> int:
     """Run `dvc repro` on this stage alone, pass on its step's events, and return the exit status.
 
-    Never with -q, which hides error messages, too.
+    The option -q is never used, since it also hides error messages.
     """
-    # DVC sets DVC_ROOT like this in the copies that it makes for experiments.
+    # DVC sets DVC_ROOT in the same way in the copies that it makes for experiments.
     env = dvc.environment() | {
         "DVC_ROOT": str(run.user_workspace),
         "SELECTLLM_SCRATCH": str(run.workspace / STATE_DIR),
@@ -163,14 +163,14 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def _snapshot(workspace: Path, stage: StageSpec) -> list[tuple[int, int] | None]:
-    """Return the outputs' modification times and inodes, which change when DVC restores them."""
+    """Return the outputs' modification times and inodes, which change if DVC restores them."""
     paths = [workspace / out.path for out in stage.outs]
     stats = [path.stat() if path.exists() else None for path in paths]
     return [(s.st_mtime_ns, s.st_ino) if s else None for s in stats]
 
 
 def _failure(stage: StageSpec, ended: Ended | None, *, has_started: bool) -> StageFailed:
-    """Return why a stage failed: its step's own error, or that the step or DVC stopped early."""
+    """Return the error of a failed stage: its step's own, or that the step or DVC stopped early."""
     if ended and ended.exit_code:
         failure = StageFailed.parse(ended.reason)
         failure.exit_code = ended.exit_code

@@ -1,1 +1,1 @@
-"""WHAT each step computes: one module a step, one folder a subject. Knows no orchestrator."""
+"""What the steps compute: one folder per step, and lib for shared code; no orchestrator."""

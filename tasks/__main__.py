@@ -1,7 +1,7 @@
 """`python -m tasks [PARAMS_FILE ...]`: check params.yaml, or drafts of it, for every step.
 
-Whatever can be checked before a run is checked before a run: DVC deletes a stage's outputs before
-it starts the step, so a typo that the step itself finds would cost them.
+A run starts only after these checks, since DVC deletes a stage's outputs before it starts the step:
+a typo that only the step finds would cost them.
 """
 
 import importlib
@@ -19,7 +19,7 @@ def check_all(path: Path) -> None:
     """Check every section of the file at `path` with the step that reads it.
 
     Raises:
-        CurationError: The error of the first faulty section, from the step that reads it.
+        CurationError: A section is unknown, or its step refuses it.
     """
     values = read_params(path)
     folder = Path(tasks.__file__).parent
@@ -28,7 +28,7 @@ def check_all(path: Path) -> None:
     for section in values:
         if section not in known:
             raise ParamError(
-                f"section {section} is unknown{nearest(section, known)}",
+                f"the section {section} is unknown{nearest(section, known)}",
                 where=PARAMS_FILE,
                 fix=f"Known sections: {', '.join(known)}.",
             )
@@ -37,7 +37,7 @@ def check_all(path: Path) -> None:
 
 
 def main(files: list[str]) -> int:
-    """Check, print the first error on stderr, and return 0, or the error's exit status."""
+    """Check the files; print the first error to stderr and return its exit status, or return 0."""
     for file in files or [PARAMS_FILE]:
         try:
             check_all(Path(file))

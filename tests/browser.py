@@ -1,4 +1,4 @@
-"""A real Chromium without a window, driven by its DevTools protocol over a websocket."""
+"""A real headless Chromium, driven by its DevTools protocol over a websocket."""
 
 import base64
 import contextlib
@@ -28,8 +28,8 @@ class Page:
     """The one open page.
 
     Attributes:
-        problems: What went to the console as an error or a warning, and exceptions nobody caught.
-        requests: Every address that was asked for, those of data excepted.
+        problems: Errors and warnings in the console, and uncaught exceptions.
+        requests: Every requested address, excluding data URLs.
     """
 
     def __init__(self, socket: ClientConnection) -> None:
@@ -40,41 +40,45 @@ class Page:
             self.ask(f"{domain}.enable")
 
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
-        """The answer to one command; what the page tells meanwhile is taken down."""
+        """Return the answer to a command, and record the events that arrive before it."""
         self._n += 1
         self._socket.send(json.dumps({"id": self._n, "method": method, "params": params}))
         while True:
-            told = json.loads(self._socket.recv(timeout=WAIT_S))
-            if told.get("id") == self._n:
-                if "error" in told:
-                    raise AssertionError(f"{method}: {told['error']}")
-                answer: dict[str, Any] = told["result"]
+            reply = json.loads(self._socket.recv(timeout=WAIT_S))
+            if reply.get("id") == self._n:
+                if "error" in reply:
+                    raise AssertionError(f"{method}: {reply['error']}")
+                answer: dict[str, Any] = reply["result"]
                 return answer
-            self._note(told.get("method"), told.get("params", {}))
+            self._note(reply.get("method"), reply.get("params", {}))
 
-    def _note(self, event: str | None, told: dict[str, Any]) -> None:
+    def _note(self, event: str | None, reply: dict[str, Any]) -> None:
         if event == "Runtime.exceptionThrown":
-            self.problems.append(json.dumps(told["exceptionDetails"])[:2000])
+            self.problems.append(json.dumps(reply["exceptionDetails"])[:2000])
         elif event == "Log.entryAdded":
-            self.problems.append(told["entry"]["text"])
-        elif event == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
-            self.problems.append(json.dumps(told["args"])[:2000])
+            self.problems.append(reply["entry"]["text"])
+        elif event == "Runtime.consoleAPICalled" and reply["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
+            self.problems.append(json.dumps(reply["args"])[:2000])
         elif event == "Network.requestWillBeSent":
-            address = told["request"]["url"]
+            address = reply["request"]["url"]
             if not address.startswith("data:"):
                 self.requests.append(address)
 
     def run(self, script: str) -> Any:
-        """The value of an expression in the page; a promise is awaited."""
-        found = self.ask(
+        """Return the value of an expression in the page; a promise is awaited."""
+        result = self.ask(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )
-        if "exceptionDetails" in found:
-            raise AssertionError(f"{script}: {found['exceptionDetails']}")
-        return found["result"].get("value")
+        if "exceptionDetails" in result:
+            raise AssertionError(f"{script}: {result['exceptionDetails']}")
+        return result["result"].get("value")
 
     def open(self, path: Path, width: int, height: int = 900, scheme: str = "light") -> None:
-        """Open a file as a screen of that width shows it, and wait until all is drawn."""
+        """Open a file on a screen of the given width, and wait until everything is drawn."""
         self.ask(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -89,7 +93,7 @@ class Page:
         self.wait("document.documentElement?.dataset.drawn === 'yes'")
 
     def show_as(self, scheme: str) -> None:
-        """Be a screen of one that likes pages light, or dark."""
+        """Emulate a user who prefers a light or a dark page."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.ask("Emulation.setEmulatedMedia", features=features)
 
@@ -102,11 +106,11 @@ class Page:
             time.sleep(0.05)
 
     def move(self, x: float, y: float) -> None:
-        """Move the mouse to a place of the window."""
+        """Move the mouse to a point in the window."""
         self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def press(self, key: str, code: int) -> None:
-        """Press a key and let it go."""
+        """Press and release a key."""
         for kind in ("keyDown", "keyUp"):
             text = {"text": "\r"} if (kind, key) == ("keyDown", "Enter") else {}
             self.ask(
@@ -114,7 +118,7 @@ class Page:
             )
 
     def picture(self, path: Path) -> None:
-        """The whole page as a PNG file."""
+        """Return the whole page as a PNG file."""
         size = self.ask("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         shot = self.ask("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
@@ -123,7 +127,7 @@ class Page:
 
 @contextlib.contextmanager
 def browser(home: Path) -> Iterator[Page]:
-    """A page of a fresh browser whose profile is in `home`; it ends with the block."""
+    """Open a page in a fresh browser with its profile in `home`; close it after the block."""
     assert CHROMIUM
     process = subprocess.Popen(
         [CHROMIUM, *FLAGS, f"--user-data-dir={home}", "about:blank"],

@@ -1,4 +1,4 @@
-"""What the tests share: workspaces to run in, and one Prefect server."""
+"""Shared fixtures: workspaces to run in, and a Prefect server."""
 
 import contextlib
 import os
@@ -43,7 +43,7 @@ LONGEST = ("project", "deployment", "run", "run_parameters", "paid_run")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest files first, so that no worker is left alone with one at the end."""
+    """Run the longest files first, so that no worker starts one of them at the end."""
     order = {PROJECT / f"tests/test_{name}.py": place for place, name in enumerate(LONGEST)}
 
     def place(item: pytest.Item) -> tuple[bool, int]:
@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One Prefect home for all tests: setting up its database takes seconds."""
+    """Use one Prefect home for all tests, since setting up its database takes seconds."""
     return tmp_path_factory.mktemp("prefect")
 
 
@@ -69,7 +69,7 @@ class PrefectServer:
 
     @property
     def log(self) -> str:
-        """Text that the server and its services have logged so far."""
+        """Return the text that the server and its services have logged so far."""
         return (self.home / "server.log").read_text()
 
     def ask(self, what: str, **query: Any) -> list[dict[str, Any]]:
@@ -80,20 +80,20 @@ class PrefectServer:
         return rows
 
     def last_states(self) -> dict[str, tuple[str, str]]:
-        """Return state name and message by task name, of the flow run that started last."""
+        """Return the name and message of each task's state in the last flow run."""
         started = {"start_time": {"is_null_": False}}  # a schedule makes runs for days ahead
         last = self.ask("flow_runs", sort="START_TIME_DESC", limit=1, flow_runs=started)[0]
         return self.states(last["id"])
 
     def states(self, flow_run_id: str) -> dict[str, tuple[str, str]]:
-        """Return state name and message by task name, of one flow run."""
+        """Return the name and message of each task's state in a flow run."""
         runs = self.ask("task_runs", flow_runs={"id": {"any_": [flow_run_id]}})
         return {run["name"]: (run["state"]["name"], run["state"]["message"]) for run in runs}
 
 
 @pytest.fixture(scope="session")
 def server(prefect_home: Path) -> Iterator[PrefectServer]:
-    """A Prefect server for all tests that ask it something."""
+    """A Prefect server for all tests that need one."""
     port = free_port()
     env = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home)}
     env["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
@@ -116,7 +116,7 @@ def server(prefect_home: Path) -> Iterator[PrefectServer]:
 
 @pytest.fixture
 def toy(tmp_path: Path, prefect_home: Path) -> Workspace:
-    """A workspace with the two stages of tests/toy."""
+    """Make a workspace with the two stages of tests/toy."""
     root = tmp_path / "toy"
     shutil.copytree(PROJECT / "tests/toy", root)
     lay_out(root, "tasks/__init__.py", "tasks/__main__.py", "tasks/lib/__init__.py")
@@ -128,7 +128,7 @@ def toy(tmp_path: Path, prefect_home: Path) -> Workspace:
 def clone(
     tmp_path_factory: pytest.TempPathFactory, prefect_home: Path
 ) -> Callable[[str], Workspace]:
-    """Make a fresh copy of the project, as a clone has it, with nothing run yet."""
+    """Make a fresh clone of the project, in which nothing has run yet."""
 
     def make(name: str) -> Workspace:
         root = tmp_path_factory.mktemp(name)
@@ -140,7 +140,7 @@ def clone(
 
 @pytest.fixture(scope="session")
 def done(clone: Callable[[str], Workspace], server: PrefectServer) -> Workspace:
-    """A clone in which `selectllm run` has run once."""
+    """Make a clone in which `selectllm run` has run once."""
     space = clone("done")
     space.env.update(server.env)
     first = space.selectllm("run")

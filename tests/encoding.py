@@ -23,7 +23,7 @@ TEXTS = [
 
 
 class Letters:
-    """An encoder that counts letters; a text in `odd` gets a constant vector of that value."""
+    """Counts letters; a text in `odd` gets a constant vector of the given value."""
 
     n_threads = 2
 
@@ -48,7 +48,7 @@ class Letters:
 
 
 def vectors_of(texts: Sequence[str], encoder, dim: int = 384) -> np.ndarray:
-    """Return all vectors in order; a row that never came stays 0."""
+    """Return all vectors in order; a row that was never yielded stays 0."""
     vectors = np.zeros((len(texts), dim), dtype=np.float32)
     for batch in encode_all((PoolText(f"r{i}", text) for i, text in enumerate(texts)), encoder):
         assert batch.vectors.dtype == np.float32

@@ -5,12 +5,12 @@
         ...  # point a route at provider.deployment()
         assert len(provider.calls) == 3
 
-A behaviour turns a call into a response. Scripted behaviours are used up in the order of arrival;
-after them `provider.behave` answers, which is honest unless a test sets it.
+A behaviour turns a call into a response. Scripted behaviours are used in the order of arrival;
+then `provider.behave` answers, which is honest unless a test sets it.
 
-`FAULTS` is the table of what can go wrong, by name; `faulty` draws from it. The provider keeps a
-book that is stricter than any real bill: it bills whatever was written, also where the connection
-broke before the first byte.
+`FAULTS` is the table of possible faults, by name; `faulty` draws from it. The provider's book is
+stricter than any real bill: it bills everything that was written, even if the connection broke
+before the first byte.
 
     with FakeProvider(faulty(FAULTS, rate=0.3, seed=1)) as provider:
         ...
@@ -57,13 +57,13 @@ class Call:
 
     @property
     def block(self) -> CandidateBlock:
-        """The candidates it shows, and how many to pick; a re-ask only adds to the question."""
+        """The candidates and the number to pick; a re-ask only adds to the question."""
         blocks = (parse_block(message["content"]) for message in self.messages)
         return next(block for block in blocks if block is not None)
 
     @property
     def item(self) -> tuple[str, str]:
-        """The request and the response that are to be rated."""
+        """The request and the response to rate."""
         (question,) = [m["content"] for m in self.messages if "\nA line with " in m["content"]]
         word = question.partition("\nA line with ")[2][:8]
         _, request, response, _ = re.split(rf"\n----- {word} \w+ -----\n", question)
@@ -71,7 +71,7 @@ class Call:
 
     @property
     def is_reask(self) -> bool:
-        """Whether it names what was wrong with the reply before."""
+        """Whether it names the problem with the previous reply."""
         return any(message["role"] == "assistant" for message in self.messages)
 
     @property
@@ -82,7 +82,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Response:
-    """What goes back, and what goes wrong on the way."""
+    """The response to a call, and what goes wrong on the way."""
 
     status: int = 200
     body: bytes = b""
@@ -125,17 +125,17 @@ def says(
 
 
 def picks(*slots: Any) -> Behaviour:
-    """Pick these slots, in the agreed form."""
+    """Pick these slots, in the required form."""
     return says(json.dumps({"picks": slots}))
 
 
 def rates(score: float) -> Behaviour:
-    """Give this rating, in the agreed form."""
+    """Give this rating, in the required form."""
     return says(json.dumps({"score": score}))
 
 
 def honest(call: Call) -> Response:
-    """Pick the texts that come first in the alphabet, wherever they stand."""
+    """Pick the texts that come first in the alphabet, whatever their slots."""
     texts, n_picks = call.block
     order = sorted(range(len(texts)), key=lambda i: texts[i])
     return picks(*(i + 1 for i in order[:n_picks]))(call)
@@ -164,7 +164,7 @@ def resets(after: int = 0) -> Behaviour:
 
 
 def late(delay_s: float, then: Behaviour = honest) -> Behaviour:
-    """Behave like `then`, but late."""
+    """Behave like `then`, but only after a delay."""
     return lambda call: replace(then(call), delay_s=delay_s)
 
 
@@ -184,7 +184,7 @@ def _unmetered(call: Call) -> Response:
 
 
 class Fault(NamedTuple):
-    """A way to fail."""
+    """A kind of failure."""
 
     behave: Behaviour
     is_reported: bool  # whether the client learns the cost: nothing, or a whole reply with usage
@@ -218,12 +218,12 @@ FAULTS = {
 
 
 def fault(name: str) -> Behaviour:
-    """Fail in the way of this name."""
+    """Fail in the way with this name."""
     return lambda call: replace(FAULTS[name].behave(call), fault=name)
 
 
 def faulty(names: Collection[str], *, rate: float, seed: int) -> Behaviour:
-    """Meet each call with one of these faults with a probability of `rate`, else be honest."""
+    """Answer each call with a random fault at the given rate, otherwise honestly."""
 
     def behave(call: Call) -> Response:
         rng = random.Random(f"{seed}/{call.n}")
@@ -255,13 +255,13 @@ class FakeProvider:
     """A server in threads of this process.
 
     Args:
-        behave: Answers what is not scripted.
-        latency_s: The least and the most seconds that a response takes.
+        behave: Answers the calls that are not scripted.
+        latency_s: The minimum and maximum seconds that a response takes.
 
     Attributes:
         calls: All requests so far, in order of arrival.
         book: What was billed for them, in the order of the responses.
-        peak: The most requests that ever waited for a response at the same time.
+        peak: The maximum number of requests that waited for a response at the same time.
     """
 
     def __init__(
@@ -282,14 +282,14 @@ class FakeProvider:
 
     @property
     def tokens(self) -> tuple[int, int]:
-        """Prompt and completion tokens of the responses that were sent whole."""
+        """Prompt and completion tokens of the responses that were sent completely."""
         with self._changed:  # the client may have a response before its sender notes it down
             self._changed.wait_for(lambda: not self._n_sending, timeout=HANG_S)
             return _total(self._sent)
 
     @property
     def usd(self) -> float:
-        """The price of the responses that were sent whole."""
+        """The price of the responses that were sent completely."""
         n_in, n_out = self.tokens
         return n_in * USD_IN + n_out * USD_OUT
 
@@ -300,27 +300,27 @@ class FakeProvider:
 
     @property
     def reported_tokens(self) -> tuple[int, int]:
-        """Prompt and completion tokens of the replies that arrive whole, with their usage."""
+        """Prompt and completion tokens of the replies that arrived completely, with usage."""
         return _total(entry.tokens for entry in self.book if entry.is_reported)
 
     @property
     def n_answers(self) -> Counter[str]:
-        """How often each question was answered, by its hash."""
+        """The number of answers to each question, by its hash."""
         questions = (entry.call.messages[:2] for entry in self.book if not entry.fault)
         return Counter(sha256(json.dumps(question).encode()).hexdigest() for question in questions)
 
     @property
     def origin(self) -> str:
-        """Where it listens."""
+        """The address at which it listens."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     @property
     def api_base(self) -> str:
-        """What a route's api_base has to be."""
+        """The api_base of a route to it."""
         return f"{self.origin}/v1"
 
     def deployment(self, **changes: Any) -> dict[str, Any]:
-        """Return a route to it, as params.yaml would state it."""
+        """Return a route to it, as written in params.yaml."""
         route = {
             "model": "openai/fake",
             "schema": "never",
@@ -332,7 +332,7 @@ class FakeProvider:
         return route | changes
 
     def script(self, *behaviours: Behaviour) -> None:
-        """Use these for the next calls, one each."""
+        """Use these behaviours for the next calls, in order."""
         with self._changed:
             self._script += behaviours
 
@@ -356,7 +356,7 @@ class FakeProvider:
         return response
 
     def sending(self, response: Response, send: Callable[[Response], None]) -> None:
-        """Send a response; count its tokens if all of it was sent."""
+        """Send a response; count its tokens if it was sent completely."""
         with self._changed:
             self._n_sending += 1
         is_whole = False
@@ -430,6 +430,6 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
 
 
 def _parts(response: Response) -> list[bytes]:
-    """Return the pieces of the body that are sent, with a pause after each."""
+    """Split the body into the pieces that are sent, with a pause after each piece."""
     body = response.body[: response.reset_after]
     return [bytes([byte]) for byte in body] if response.trickle_s else [body]

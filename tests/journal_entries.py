@@ -1,4 +1,4 @@
-"""Entries for journals, and the calls that a journal holds."""
+"""Entries for journals, and the calls in a journal."""
 
 import sqlite3
 from contextlib import ExitStack, closing

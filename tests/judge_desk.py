@@ -1,4 +1,4 @@
-"""Questions, and a way to ask them with one journal for the whole test."""
+"""Questions, and a function that asks them with one journal for the whole test."""
 
 import asyncio
 import sqlite3
@@ -28,7 +28,7 @@ USELESS = says("I cannot choose.")
 
 
 def texts(candidates):
-    """Return texts, every third one noise, which comes last in the alphabet."""
+    """Return texts; every third text is noise, which comes last in the alphabet."""
     return [
         NOISE if i % SIZE == 1 else f"Explain item {i} of the list, and give an example of it."
         for i in candidates
@@ -132,7 +132,7 @@ def put(tmp_path):
 
 @pytest.fixture
 def book(tmp_path):
-    """Return a function that reads columns of the journal's calls, in their order."""
+    """Return a function that reads columns of the journal's calls, in order."""
 
     def book(columns="outcome"):
         with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db:

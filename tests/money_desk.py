@@ -40,7 +40,7 @@ class Ledger(NamedTuple):
 
 
 class MoneyDesk(Desk):
-    """A desk with one pick per prompt, and its ledger."""
+    """A desk with one pick per prompt, and the ledger of its calls."""
 
     def __init__(self, root: Path, n_prompts: int, caplog=None, *, is_reversed=False) -> None:
         self.n_prompts = n_prompts
@@ -53,7 +53,7 @@ class MoneyDesk(Desk):
         return self.root / ".selectllm/journal.sqlite"
 
     def select(self, provider, **changes):
-        """Select in this process and with short waits; return the selection."""
+        """Select in this process, with short waits; return the selection."""
         route = load_route({"models": {"mine": provider.deployment()}}, "mine")
         usual = {"max_attempts": 12, "timeout_s": TIMEOUT_S, "concurrency": 8, "backoff_s": 0.01}
         settings = JudgeSettings(
@@ -109,7 +109,7 @@ def assert_covers(ledger, provider):
 
 
 def assert_books_agree(ledger, provider):
-    """Check that both books are equal for whole replies, and ours is higher for other calls."""
+    """Check that both books agree on complete replies, and that ours is higher for other calls."""
     assert len(ledger) == len(provider.book)
     known = sorted(
         (row.prompt_tokens, row.completion_tokens) for row in ledger if not row.is_upper_bound

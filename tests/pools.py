@@ -18,7 +18,7 @@ def unit_vectors(n, seed=0, d=8, n_blobs=0, noise=0.3):
 
 
 def uneven_blobs(n, seed=0, d=8, n_blobs=5):
-    """Return points around centres that attract very different numbers of them."""
+    """Return points around centres that attract very different numbers of points."""
     rng = np.random.default_rng(seed)
     shares = rng.dirichlet(np.full(n_blobs, 0.5))
     centres = rng.standard_normal((n_blobs, d)) * 2

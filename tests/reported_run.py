@@ -1,4 +1,4 @@
-"""A run on made-up records with its report, and that report without a browser."""
+"""A run on made-up records with its report, and a way to read the report without a browser."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def figure(value: float, p: float | None, low: float, high: float) -> dict[str, 
 
 
 def metrics(ours: bool = True, curves: bool = True) -> dict[str, Any]:
-    """Ours beats random in facility location only; medoids have the best coverage."""
+    """Return metrics: ours beats random only in facility location; medoids cover best."""
 
     def method(coverage: dict[str, Any], location: dict[str, Any]) -> dict[str, Any]:
         words = {"coverage_mean": coverage, "facility_location": location}
@@ -104,7 +104,7 @@ def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
 
 
 class World(StepWorkspace):
-    """The files of a run on made-up records, of which the first `n_selected` prompts give one."""
+    """The files of a run on made-up records, in which each of the first prompts gives one pick."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -204,7 +204,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture(scope="session")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A world with a report in it, which no test changes."""
+    """Make a world with a report, which no test changes."""
     made = World(tmp_path_factory.mktemp("reported")).make(bridges())
     made.report()
     return made

@@ -33,7 +33,7 @@ def record(i, instruction, input_text=""):
 
 
 def mixed_record(i):
-    """Return a record with an input or without, or with gibberish."""
+    """Return a record with an input, without one, or with gibberish."""
     instruction = f"Explain topic {i} to a beginner, and give {i % 5 + 2} examples."
     if i % 10 == 7:
         instruction = "asdkjh qwlekjq zxmcnb"
@@ -69,7 +69,7 @@ class Desk(StepWorkspace):
         self.write_json("cluster/clusters.json", facts)
 
     def set(self, deployment=None, **params):
-        """Select with these parameters, and from this deployment if one is given."""
+        """Set the parameters, and the deployment if one is given."""
         self.update(llm_select={"budget": self.budget, "timeout_s": 60.0} | params)
         if deployment:
             self.update(llm_select={"route": "mine"}, models={"mine": deployment})
@@ -85,7 +85,7 @@ class Desk(StepWorkspace):
         return Done(0, self.caplog.text)
 
     def start(self, **env):
-        """Start the step as DVC does, with parameters as they stand."""
+        """Start the step as DVC does, with the current parameters."""
         return subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "tasks.llm_select"],
             cwd=self.root,
@@ -96,10 +96,10 @@ class Desk(StepWorkspace):
         )
 
     def run_program(self):
-        """Run the step as DVC does, with parameters as they stand."""
+        """Run the step as DVC does, with the current parameters."""
         step = self.start()
-        said = step.communicate()
-        return subprocess.CompletedProcess(step.args, step.returncode, *said)
+        streams = step.communicate()
+        return subprocess.CompletedProcess(step.args, step.returncode, *streams)
 
     def out(self, name):
         return self.root / "data/llm_select" / name

@@ -205,7 +205,7 @@ def test_a_journal_of_another_selection_and_a_missing_one_have_their_own_message
         difference_of(table).what == "it has none of the 5 answers: it belongs to other selections"
     )
     journal.write_bytes(b"")
-    assert "this is not a journal of SelectLLM" in difference_of(table).what
+    assert "this is not a SelectLLM journal" in difference_of(table).what
     journal.unlink()
     assert difference_of(table).what == "the journal is missing"
     assert not journal.exists()

@@ -1,4 +1,4 @@
-"""A user's mistake gets exit status 2 and words: where, what was expected, what to do."""
+"""A user's mistake ends with exit status 2 and says where, what and how to fix it."""
 
 import json
 import os
@@ -89,9 +89,7 @@ def test_a_missing_key_is_named_and_no_stage_runs(space):
         ("table.parquet", b"PAR1 but no table", "Parquet"),
     ],
 )
-def test_a_source_that_cannot_be_used_is_refused_by_ingest(
-    tmp_path, monkeypatch, name, content, words
-):
+def test_ingest_refuses_a_source_that_cannot_be_used(tmp_path, monkeypatch, name, content, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(content)
     StepWorkspace(tmp_path).update(ingest={"source": name})
@@ -121,13 +119,13 @@ def test_a_full_disk_is_reported_and_leaves_nothing_half_written(space):
     limited = f"ulimit -f 4; {sys.executable} -m tasks.ingest"  # files of at most 4 KB
     done = space.run("bash", "-c", limited, check=False)
     assert done.returncode == 2, done.stderr
-    assert "Make room" in done.stderr
+    assert "Free some space" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((space.root / "data/ingest").iterdir())
 
 
 @pytest.mark.parametrize(("folder", "words"), [(".git", "git init"), (".dvc", "dvc init")])
-def test_without_git_or_dvc_it_says_which_is_missing(space, tmp_path, folder, words):
+def test_without_git_or_dvc_the_error_says_which_is_missing(space, tmp_path, folder, words):
     root = tmp_path / "copy"
     shutil.copytree(space.root, root)
     shutil.rmtree(root / folder)

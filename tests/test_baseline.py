@@ -75,7 +75,7 @@ def test_the_table_holds_every_method_seed_and_rank(workspace):
     assert n_seeds == at_random | dict.fromkeys(once, 1)
 
 
-def test_outputs_are_the_same_bytes_each_time(workspace):
+def test_outputs_have_the_same_bytes_each_time(workspace):
     def content():
         run(workspace)
         return (workspace / "data/baseline/selections.parquet").read_bytes()
@@ -157,7 +157,7 @@ def test_vectors_that_do_not_fit_the_records_are_refused(workspace, vectors):
         ({"seeds": 3}, "baseline.seeds is unknown; did you mean n_seeds"),
     ],
 )
-def test_a_faulty_section_is_refused_by_its_key(change, message):
+def test_an_invalid_section_is_refused_with_its_key(change, message):
     with pytest.raises(ParamError, match=message):
         check({"seed": 0, "baseline": SECTION | change})
 
@@ -175,7 +175,7 @@ def test_a_method_that_needs_the_local_model_is_refused_at_once_where_that_is_mi
     assert check(values | {"baseline": SECTION})
 
 
-def test_the_projects_own_section_is_sound():
+def test_the_projects_own_section_is_valid():
     assert check(read_params(ROOT / "params.yaml"))
 
 

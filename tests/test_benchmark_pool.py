@@ -1,4 +1,4 @@
-"""The synthetic pool of the benchmarks: the same for a seed, true to its plan, and deduped well."""
+"""The synthetic pool of the benchmarks: reproducible, true to its plan, and deduped well."""
 
 import csv
 import json

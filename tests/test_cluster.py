@@ -59,14 +59,14 @@ def test_every_record_is_in_one_prompt_and_sizes_differ_by_at_most_one(mode, n, 
 
 @each_mode
 @pytest.mark.parametrize("sizes", [[1], [5], [14], [14, 14], [8, 7]])
-def test_small_pools_of_equal_vectors_make_prompts_without_warning(mode, sizes):
+def test_small_pools_of_equal_vectors_are_grouped_without_a_warning(mode, sizes):
     vectors = np.full((sum(sizes), 4), 0.5, np.float32)
     prompts, partition = cluster(vectors, params(mode=mode), 0)
     assert [len(prompt) for prompt in prompts] == sizes
     assert partition.inertia == 0
 
 
-def test_within_prompts_are_of_a_kind_and_across_prompts_are_mixed():
+def test_within_makes_uniform_prompts_and_across_makes_mixed_ones():
     kind = np.arange(60) % 6
     vectors = np.eye(6, dtype=np.float32)[kind] + np.float32(0.01) * unit_vectors(60, d=6)
     within, _ = cluster(vectors, params(mode=Mode.WITHIN, candidates_per_prompt=10), 0)
@@ -75,7 +75,7 @@ def test_within_prompts_are_of_a_kind_and_across_prompts_are_mixed():
     assert [len(set(kind[prompt])) for prompt in across] == [6] * 10
 
 
-def test_in_paper_mode_a_prompt_is_a_round_and_slots_follow_the_clusters():
+def test_in_paper_mode_each_round_of_turns_is_a_prompt_and_slots_follow_the_clusters():
     prompts, partition = cluster(
         unit_vectors(70), params(mode=Mode.PAPER, candidates_per_prompt=7), 1
     )
@@ -84,7 +84,7 @@ def test_in_paper_mode_a_prompt_is_a_round_and_slots_follow_the_clusters():
 
 
 @each_mode
-def test_the_same_seed_gives_the_same_prompts_and_another_one_other_prompts(mode):
+def test_the_same_seed_gives_the_same_prompts_and_another_seed_different_ones(mode):
     vectors = unit_vectors(100)
     first, again, other = (
         np.concatenate(cluster(vectors, params(mode=mode), seed).prompts) for seed in (1, 1, 2)
@@ -125,14 +125,14 @@ def test_the_table_numbers_prompts_slots_and_clusters_from_one_in_order(tmp_path
     assert [row["cluster"] for row in rows] == list(partition.labels[order] + 1)
 
 
-QUICK = "and up to 40,000 k-means-constrained is quick"
+QUICK = "up to 40,000, k-means-constrained is quick"
 
 
 @pytest.mark.parametrize(
     ("mode", "wanted", "solver", "n_clusters", "reason"),
     [
-        ("within", "auto", "k_means_constrained", 3, f"40 records x 3 clusters = 120, {QUICK}"),
-        ("across", "auto", "k_means_constrained", 14, f"40 records x 14 clusters = 560, {QUICK}"),
+        ("within", "auto", "k_means_constrained", 3, f"40 records x 3 clusters = 120; {QUICK}"),
+        ("across", "auto", "k_means_constrained", 14, f"40 records x 14 clusters = 560; {QUICK}"),
         ("within", "balanced", "balanced", 3, "cluster.solver is balanced"),
         (
             *("across", "k_means_constrained", "k_means_constrained", 14),
@@ -140,12 +140,11 @@ QUICK = "and up to 40,000 k-means-constrained is quick"
         ),
         (
             *("paper", "auto", "round_robin", 14),
-            "cluster.mode is paper, which takes turns around plain k-means whatever "
-            "cluster.solver is",
+            "cluster.mode is paper, which uses plain k-means and ignores cluster.solver",
         ),
     ],
 )
-def test_the_summary_says_what_was_made_and_how(  # noqa: PLR0917
+def test_the_summary_describes_the_clusters_and_their_solver(  # noqa: PLR0917
     tmp_path, mode, wanted, solver, n_clusters, reason, caplog
 ):
     caplog.set_level("INFO", "selectllm")
@@ -169,7 +168,7 @@ def test_the_summary_says_what_was_made_and_how(  # noqa: PLR0917
 
 
 @each_mode
-def test_a_given_number_of_prompts_is_in_the_summary_with_the_size_that_follows(tmp_path, mode):
+def test_the_summary_has_the_given_number_of_prompts_and_the_derived_size(tmp_path, mode):
     given = {"mode": mode.value, "candidates_per_prompt": None, "n_prompts": 9}
     rows, summary = run(tmp_path, unit_vectors(40), **given)
     assert {row["prompt"] for row in rows} == set(range(1, 10))
@@ -178,7 +177,7 @@ def test_a_given_number_of_prompts_is_in_the_summary_with_the_size_that_follows(
 
 
 @each_mode
-def test_outputs_are_the_same_bytes_each_time(tmp_path, mode):
+def test_outputs_have_the_same_bytes_each_time(tmp_path, mode):
     def files():
         run(tmp_path, unit_vectors(40), mode=mode.value)
         return [path.read_bytes() for path in sorted((tmp_path / "data/cluster").iterdir())]
@@ -189,27 +188,27 @@ def test_outputs_are_the_same_bytes_each_time(tmp_path, mode):
 # Faults of a user
 
 
-def test_vectors_of_another_number_of_records_are_refused(tmp_path):
+def test_vectors_of_the_wrong_number_of_records_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"vectors of 9 records, found float32 of shape \(8, 8\)"):
         run(tmp_path, unit_vectors(8), n_ids=9)
 
 
 @pytest.mark.parametrize("vectors", [np.zeros((3, 2)), np.zeros(3, np.float32)])
-def test_vectors_of_another_type_or_shape_are_refused(tmp_path, vectors):
+def test_vectors_of_the_wrong_type_or_shape_are_refused(tmp_path, vectors):
     np.save(tmp_path / "vectors.npy", vectors)
     with pytest.raises(DataError, match="expected float32 vectors of 3 records"):
         finite_vectors(tmp_path / "vectors.npy", ["a", "b", "c"])
 
 
 @pytest.mark.parametrize("content", [b"", b"no array"])
-def test_a_file_that_holds_no_array_is_refused(tmp_path, content):
+def test_a_file_without_an_array_is_refused(tmp_path, content):
     (tmp_path / "vectors.npy").write_bytes(content)
     with pytest.raises(DataError, match="not readable"):
         finite_vectors(tmp_path / "vectors.npy", ["a"])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_value_that_is_not_finite_is_refused_by_the_id_of_its_record(
+def test_a_value_that_is_not_finite_is_refused_with_the_id_of_its_record(
     tmp_path, value, monkeypatch
 ):
     monkeypatch.setattr("tasks.cluster.inputs.BLOCK", 2)
@@ -222,8 +221,8 @@ def test_a_value_that_is_not_finite_is_refused_by_the_id_of_its_record(
 
 
 @pytest.mark.parametrize("mode", ["within", "across"])
-def test_too_little_memory_is_refused_before_a_start_and_says_how_much_is_needed(tmp_path, mode):
-    with pytest.raises(ParamError, match=r"need (\d+) MB, not 1") as caught:
+def test_insufficient_memory_is_refused_early_and_the_error_says_how_much_is_needed(tmp_path, mode):
+    with pytest.raises(ParamError, match=r"need (\d+) MB, but at most 1 MB") as caught:
         run(tmp_path, unit_vectors(20_000, d=2), mode=mode, max_memory_mb=1)
     needed = int(re.search(r"need (\d+) MB", str(caught.value))[1])
     assert caught.value.fix == f"Set it to {needed} or more."
@@ -235,24 +234,24 @@ def test_a_number_of_prompts_above_half_the_records_is_refused(tmp_path):
         run(tmp_path, unit_vectors(17), candidates_per_prompt=None, n_prompts=9)
 
 
-def test_where_k_means_constrained_needs_too_much_memory_the_fix_names_both_ways(tmp_path):
+def test_if_k_means_constrained_needs_too_much_memory_the_fix_offers_balanced(
+    tmp_path,
+):
     vectors = unit_vectors(3000, d=2)
     with pytest.raises(
-        ParamError, match=r"3000 records in 215 clusters need 97 MB, not 60"
+        ParamError, match=r"3000 records in 215 clusters need 97 MB, but at most 60 MB"
     ) as caught:
         run(tmp_path, vectors, solver="k_means_constrained", max_memory_mb=60)
     assert caught.value.where.endswith("cluster.max_memory_mb")
     match = re.fullmatch(
-        r"Set it to 97 or more, or cluster.solver to balanced, which needs (\d+)\.",
+        r"Set it to 97 or more, or set cluster.solver to balanced, which needs (\d+)\.",
         caught.value.fix,
     )
     run(tmp_path, vectors, solver="balanced", max_memory_mb=int(match[1]))
 
 
 @pytest.mark.parametrize(("n", "is_slow"), [(742, False), (743, True)])
-def test_a_slow_solver_that_was_asked_for_runs_and_what_it_costs_is_logged(
-    tmp_path, n, is_slow, caplog
-):
+def test_a_slow_solver_runs_if_requested_and_its_cost_is_logged(tmp_path, n, is_slow, caplog):
     _, summary = run(tmp_path, unit_vectors(n, d=2), solver="k_means_constrained")
     assert summary["solver"] == "k_means_constrained"
     message = "k-means-constrained may take 1 s of processor time and"
@@ -261,7 +260,7 @@ def test_a_slow_solver_that_was_asked_for_runs_and_what_it_costs_is_logged(
 
 
 def test_an_empty_pool_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no unique record"):
+    with pytest.raises(DataError, match="no unique records"):
         run(tmp_path, unit_vectors(0))
 
 
@@ -277,21 +276,21 @@ def test_an_empty_pool_is_refused(tmp_path):
         ({"max_memory": 1}, "cluster.max_memory is unknown; did you mean max_memory_mb"),
     ],
 )
-def test_a_faulty_section_is_refused_by_its_key(change, message):
+def test_an_invalid_section_is_refused_with_its_key(change, message):
     with pytest.raises(ParamError, match=message):
         check({"seed": 0, "cluster": SECTION | change})
 
 
 @pytest.mark.parametrize("values", [{}, *({"seed": s} for s in (-1, 2**32, True, 1.0, "0", None))])
-def test_a_seed_that_is_no_whole_number_in_range_is_refused(values):
-    with pytest.raises(ParamError, match="seed: expected a whole number"):
+def test_a_seed_that_is_not_an_integer_in_range_is_refused(values):
+    with pytest.raises(ParamError, match="seed: expected an integer"):
         check(values | {"cluster": SECTION})
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 - 1])
-def test_the_least_and_the_greatest_seed_are_taken(seed):
+def test_the_smallest_and_the_largest_seed_are_accepted(seed):
     assert load_seed({"seed": seed}) == seed
 
 
-def test_the_projects_own_section_is_sound():
+def test_the_projects_own_section_is_valid():
     assert check(read_params(ROOT / "params.yaml"))

@@ -1,4 +1,4 @@
-"""Variants side by side: workspaces of their own, what they share, and how they are shown."""
+"""Comparing variants: their workspaces, what they share, and how they are shown."""
 
 import csv
 import io
@@ -45,7 +45,7 @@ def outcome(name, value=0.5, ids=(), selected=2, lower=True, **facts):
 # The content of a comparison
 
 
-def test_overlap_is_jaccards_similarity_of_the_selections():
+def test_overlap_is_the_jaccard_similarity_of_the_selections():
     three = [outcome("a", ids="xy"), outcome("b", ids="yz"), outcome("c", ids="pq")]
     assert overlap(three) == [[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 1]]
     assert overlap_rows(three)[0] == {"variant": "a", "a": 1, "b": 0.3333, "c": 0}
@@ -62,7 +62,7 @@ def test_the_best_has_the_better_metric_among_selections_of_one_size():
     assert best([outcome("a")], "vendi") is None
 
 
-def test_a_fingerprint_depends_on_the_outcomes_alone():
+def test_a_fingerprint_depends_only_on_the_outcomes():
     first = fingerprint([outcome("a", hashes={"x": "1", "y": "2"})])
     assert fingerprint([outcome("a", hashes={"y": "2", "x": "1"}, n_ran=3)]) == first
     assert fingerprint([outcome("a", hashes={"x": "1", "y": "3"})]) != first
@@ -98,7 +98,7 @@ def metric(value, p=None, interval=None):
 
 
 def document(n_random=2):
-    """Return metrics of a selection of two records, and of random ones."""
+    """Return metrics of a selection of two records, and of random selections."""
     cost = {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "usd": 0}
     base = {"n_seeds": 1, "chose_in": [], "text": {}, "characters": {}, "vectors": {}, "cost": cost}
     ours = base | {"n_records": 2, "words": {"coverage_mean": metric(0.5, 0.9, [0.4, 0.6])}}
@@ -187,13 +187,13 @@ def test_the_table_is_written_as_csv_and_as_latex(tmp_path):
         ("{bad: {second: {naps: 1}}}", "compare.bad.second: expected a dotted key"),
         ("{bad: {second.naps.deep: 1}}", "compare.bad: .*naps has no keys below it"),
         ("{bad: 3}", "compare.bad: expected keys and values, not 3"),
-        ("{../bad: {}}", "a name has only letters, digits"),
-        ("{7: {}}", "a name has only letters, digits"),
+        ("{../bad: {}}", "a name may have only letters, digits"),
+        ("{7: {}}", "a name may have only letters, digits"),
         ("{}", "compare: expected variants"),
         ("[a]", "compare: expected variants"),
     ],
 )
-def test_a_malformed_variant_is_refused_by_its_key_and_nothing_is_made(toy, section, words):
+def test_a_malformed_variant_is_refused_with_its_key_and_nothing_is_made(toy, section, words):
     before = (toy.root / "params.yaml").read_bytes()
     with pytest.raises(ParamError, match=rf"(?s){words}"):
         read_variants(toy.root, [f"compare={section}"])
@@ -203,7 +203,7 @@ def test_a_malformed_variant_is_refused_by_its_key_and_nothing_is_made(toy, sect
     assert not (toy.root / ".selectllm").exists()
 
 
-def test_a_variants_workspace_has_the_users_inputs_and_writes_nothing_there(toy):
+def test_a_variants_workspace_has_the_users_inputs_and_never_changes_them(toy):
     (toy.root.parent / "pools").mkdir()
     (toy.root.parent / "pools" / "pool.txt").write_text("next")
     (toy.root / "data" / "first").mkdir(parents=True)
@@ -238,7 +238,9 @@ def kept(space):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
-def test_a_failed_variant_stops_no_other_and_nothing_touches_the_workspace(toy, server):
+def test_a_failed_variant_does_not_stop_the_others_and_the_users_workspace_is_unchanged(
+    toy, server
+):
     toy.env.update(server.env)
     (toy.root.parent / "next.txt").write_text("next")
     (toy.root / "source.txt").write_text("uncommitted")

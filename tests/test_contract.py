@@ -1,4 +1,4 @@
-"""What the house promises about itself: names, edges, imports and declared dependencies."""
+"""The structure of the project: names, edges, imports and declared dependencies."""
 
 import ast
 import re
@@ -42,7 +42,7 @@ DOCSTRING_ONLY = {
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, at its top or inside a function, by dotted name."""
+    """Return every module that a file imports, at its top or inside a function, by dotted name."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -53,22 +53,22 @@ def imports(path: Path) -> set[str]:
 
 
 def first_party(path: Path) -> set[str]:
-    """The files of ours that a file imports directly, the packages that hold them included."""
-    found = set()
+    """Return our files that a file imports directly, including their packages."""
+    files = set()
     for name in imports(path):
         parts = name.split(".")
         stems = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
-        found |= {file for s in stems for file in (f"{s}.py", f"{s}/__init__.py")} & set(MODULES)
-    return found
+        files |= {file for s in stems for file in (f"{s}.py", f"{s}/__init__.py")} & set(MODULES)
+    return files
 
 
 def lines(file: str) -> int:
-    """How many lines a file of ours has."""
+    """Return the number of lines of one of our files."""
     return len(MODULES[file].read_text(encoding="utf-8").splitlines())
 
 
 def declared_modules(stage: str) -> set[str]:
-    """The modules that a stage declares under deps, by folder or by file."""
+    """Return the modules that a stage declares under deps, by folder or by file."""
     deps = [PurePosixPath(dep) for dep in STAGES[stage].deps]
     return {
         file for file in MODULES if {PurePosixPath(file), *PurePosixPath(file).parents} & set(deps)
@@ -76,7 +76,7 @@ def declared_modules(stage: str) -> set[str]:
 
 
 def closure(start: str) -> set[str]:
-    """The files of ours that a file needs, however indirectly, itself included."""
+    """Return our files that a file needs, directly or not, including itself."""
     seen, todo = set(), [start]
     while todo:
         file = todo.pop()
@@ -105,8 +105,8 @@ def test_deps_name_every_module_that_the_step_imports(name):
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_of_the_lines_that_a_stage_declares_its_step_uses_nine_in_ten(name):
-    """Editing a foreign line makes the stage stale although nothing it does has changed."""
+def test_a_step_uses_nine_in_ten_of_the_lines_that_its_stage_declares(name):
+    """Editing an unused line makes the stage stale although its behaviour is unchanged."""
     declared = declared_modules(name)
     foreign = {file: lines(file) for file in declared - closure(f"tasks/{name}/__main__.py")}
     share = sum(foreign.values()) / sum(map(lines, declared))
@@ -114,7 +114,7 @@ def test_of_the_lines_that_a_stage_declares_its_step_uses_nine_in_ten(name):
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_deps_name_nothing_of_ours_that_the_step_does_not_use(name):
+def test_deps_name_no_module_that_the_step_does_not_use(name):
     needed = {
         p
         for f in closure(f"tasks/{name}/__main__.py")
@@ -131,7 +131,7 @@ def test_our_reader_sees_the_edges_that_dvc_sees():
     assert ours == theirs
 
 
-def test_only_stages_that_use_a_network_are_tried_again():
+def test_only_stages_that_use_a_network_are_retried():
     assert {name for name, stage in STAGES.items() if stage.retries} == {
         "embed",
         "llm_select",
@@ -139,14 +139,14 @@ def test_only_stages_that_use_a_network_are_tried_again():
     }
 
 
-def test_tasks_know_no_orchestrator():
+def test_tasks_import_no_orchestrator():
     for file, path in MODULES.items():
         if file.startswith("tasks/"):
             roots = {name.partition(".")[0] for name in imports(path)}
             assert not roots & {"prefect", "dvc", "mlflow", "flows"}, file
 
 
-def test_flows_and_tasks_meet_in_dvc_yaml():
+def test_flows_and_tasks_agree_on_dvc_yaml():
     shared = ("tasks.lib.core", "tasks.lib.documents")
     for_the_cli = (*shared, "tasks.estimate", "tasks.audit")
     for file, path in MODULES.items():
@@ -168,14 +168,14 @@ def test_steps_import_no_other_step_and_lib_imports_only_downwards():
 
 
 def _floor(file: str) -> int:
-    """How high a module stands: the number of its room in lib, 0.5 for a file in lib itself."""
+    """Return the level of a module: the number of its package in lib, or 0.5 for a file in lib."""
     parts = PurePosixPath(file).parts
     if parts[:2] != ("tasks", "lib"):
         return 0 if file == "tasks/__init__.py" else len(ROOMS)
     return ROOMS.index(parts[2]) if len(parts) > 3 else 0
 
 
-def test_no_class_name_stands_twice():
+def test_no_class_name_is_used_twice():
     places: dict[str, list[str]] = {}
     for file, path in MODULES.items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -193,7 +193,7 @@ def test_there_is_one_prefect_task():
     assert decorated == ["flows/stage_task.py"]
 
 
-def test_paths_of_artifacts_stand_in_dvc_yaml_alone():
+def test_only_dvc_yaml_has_paths_of_artifacts():
     outs = [out.path for stage in GRAPH.stages for out in stage.outs]
     for file, path in MODULES.items():
         text = path.read_text(encoding="utf-8")
@@ -239,7 +239,7 @@ WHOLE = {"contract", "deployment", "graph", "messages", "paid_run", "project", "
 
 
 def needed_by(test: str) -> set[str]:
-    """Return the modules that a test imports, itself or through what the tests share."""
+    """Return the modules that a test imports, directly or through shared test modules."""
     seen, todo = set(), [test]
     while todo:
         module = todo.pop()
@@ -262,10 +262,10 @@ def calls_in(path: Path) -> list[ast.Call]:
     return [node for node in nodes if isinstance(node, ast.Call)]
 
 
-def test_no_test_waits_by_the_clock():
-    """A test polls with `wait_until`, which ends as soon as it can and is patient when it must.
+def test_no_test_waits_for_a_fixed_time():
+    """A test polls with `wait_until`, which ends as soon as the condition is met.
 
-    The fake provider alone sleeps as long as a test asks it to.
+    Only the fake provider sleeps, for as long as a test requests.
     """
     for test in TESTS.keys() - {"tests.workspaces", "tests.fake_provider"}:
         for call in calls_in(TESTS[test]):

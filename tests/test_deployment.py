@@ -38,7 +38,7 @@ def space(clone, server):
 
 @pytest.fixture(scope="module")
 def deployment(space, server):
-    """Deploy as README.md says; delete the deployment afterwards, or it would keep making runs."""
+    """Deploy as README.md says; delete the deployment afterwards, so that it stops making runs."""
     prefect = (sys.executable, "-m", "prefect", "--no-prompt")
     space.run(*prefect, "work-pool", "create", "selectllm", "--type", "process", "--overwrite")
     space.run(*prefect, "deploy", "--all")
@@ -93,7 +93,7 @@ def test_scheduled_runs_start_by_themselves_and_complete_one_at_a_time(space, se
 
 @contextlib.contextmanager
 def _worker(space):
-    """Run a worker, yield the path of its log, and stop it with the runs that it started."""
+    """Run a worker, yield the path of its log, and stop the worker and the runs that it started."""
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "selectllm"]
     path = space.root / ".selectllm-worker.log"
     with path.open("w") as log:
@@ -109,7 +109,7 @@ def _worker(space):
 
 
 def _runs(server, deployment, *state_types):
-    """Return the deployment's runs, of these state types if any are given."""
+    """Return the deployment's runs, optionally only those in the given state types."""
     states = {"state": {"type": {"any_": state_types}}} if state_types else {}
     only = {"id": {"any_": [deployment["id"]]}}
     return server.ask("flow_runs", deployments=only, flow_runs=states)

@@ -21,7 +21,7 @@ MAKE = "`python docs/make_reference.py` writes it"
 
 
 def first_cells(page):
-    """The names in the first column of every table of a page."""
+    """Return the names in the first column of every table on a page."""
     lines = (PROJECT / page).read_text(encoding="utf-8").splitlines()
     return {
         name
@@ -32,13 +32,13 @@ def first_cells(page):
 
 
 def commands(page, program):
-    """The arguments of every call of a program in the console blocks of a page."""
+    """Return the arguments of every call of a program in the console blocks on a page."""
     blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
     return [line.split()[1:] for line in lines if line.split()[:1] == [program]]
 
 
-def test_the_reference_is_what_the_code_says():
+def test_the_reference_matches_the_code():
     pages = runpy.run_path(str(PROJECT / "docs/make_reference.py"))["pages"]()
     assert len(pages) == 3
     for path, text in pages.items():
@@ -70,7 +70,7 @@ def test_every_baseline_is_described():
     assert first_cells("docs/reference/baselines.md") <= {*MethodName, *in_prompts}
 
 
-def test_the_graph_on_the_front_page_orders_the_stages_as_dvc_yaml_does():
+def test_the_graph_on_the_front_page_orders_the_stages_like_dvc_yaml():
     lines = re.findall(r"^ +(\w+ -->.*)$", (PROJECT / "docs/index.md").read_text(), re.MULTILINE)
     drawn = {edge for line in lines for edge in pairwise(line.split(" --> "))}
     stages = read_params(PROJECT / "dvc.yaml")["stages"]
@@ -80,7 +80,7 @@ def test_the_graph_on_the_front_page_orders_the_stages_as_dvc_yaml_does():
 
 
 def closure(edges):
-    """All pairs of stages of which the second runs after the first."""
+    """Return all pairs of stages in which the second runs after the first."""
     pairs = set(edges)
     while new := {(a, d) for a, b in pairs for c, d in pairs if b == c} - pairs:
         pairs |= new

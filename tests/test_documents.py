@@ -33,7 +33,9 @@ def test_a_document_is_read_as_it_was_written(tmp_path: Path):
         (json.dumps(CLUSTERS | SIZES | {"seed": "x"}), "seed: input should be a valid integer"),
     ],
 )
-def test_what_is_wrong_with_a_document_is_said_with_its_file(tmp_path: Path, text: str, words: str):
+def test_a_faulty_document_is_refused_with_its_file_and_field(
+    tmp_path: Path, text: str, words: str
+):
     path = tmp_path / "clusters.json"
     path.write_text(text)
     with pytest.raises(DataError) as caught:
@@ -42,13 +44,13 @@ def test_what_is_wrong_with_a_document_is_said_with_its_file(tmp_path: Path, tex
     assert (caught.value.where, "dvc repro" in caught.value.fix) == (str(path), True)
 
 
-def test_a_renamed_field_says_its_new_name():
+def test_the_error_for_a_renamed_field_gives_its_new_name():
     old = {k: v for k, v in USAGE.items() if k != "attention_checks"} | {"canaries": {}}
     with pytest.raises(DataError, match="the field canaries is now called attention_checks"):
         Usage.parse(json.dumps(old), "usage.json")
 
 
-def test_usage_of_the_baselines_is_a_cost_for_each_method_that_asks_a_model():
+def test_baseline_usage_has_a_cost_for_each_method_that_calls_a_model():
     cost = {"calls": 3, "prompt_tokens": 30, "completion_tokens": 3, "usd": 0.5}
     usage = BaselineUsage.parse(json.dumps({"alpagasus": cost}), "usage.json")
     assert usage.costs["alpagasus"].calls == 3
@@ -63,7 +65,7 @@ def test_jaccard_is_the_share_of_common_elements():
     assert jaccard(set(), set()) == 0
 
 
-def test_a_metric_with_a_former_name_is_refused_by_its_new_name(tmp_path):
+def test_a_metric_with_a_former_name_is_refused_with_its_new_name(tmp_path):
     former = {"methods": {}, "curves": {"sizes": [], "methods": {}}, "lower_is_better": []}
     former |= {"overlap": {"methods": [], "jaccard": []}, "higher_is_better": ["student_cosine"]}
     path = tmp_path / "metrics.json"

@@ -1,4 +1,4 @@
-"""The step embed: row i is the vector of record i, new or stored, and no computed one is lost."""
+"""The embed step: row i is the vector of record i, new or stored, and no vector is lost."""
 
 import os
 import shutil
@@ -55,7 +55,7 @@ def embed_pool(workspace: Path) -> bytes:
 
 
 def n_stored(workspace: Path) -> int:
-    """Return the number of stored vectors, 0 before there is a table of them."""
+    """Return the number of stored vectors, 0 if there is no table yet."""
     for path in workspace.glob(".selectllm/vectors/*/vectors.sqlite"):
         with closing(sqlite3.connect(path)) as db, suppress(sqlite3.OperationalError):
             return int(db.execute("SELECT count(*) FROM vectors").fetchone()[0])
@@ -70,7 +70,7 @@ def test_row_i_is_the_vector_of_the_ith_unique_record(workspace, load):
     assert vectors.tobytes() == vectors_of(texts, load(batch_tokens=256)).tobytes()
 
 
-def test_a_pool_that_grew_embeds_what_is_new_and_has_the_bytes_of_a_fresh_one(workspace, caplog):
+def test_a_grown_pool_embeds_only_new_texts_and_gets_the_bytes_of_a_fresh_run(workspace, caplog):
     caplog.set_level("INFO", "selectllm")
     embed_pool(workspace)
     set_unique(workspace, "r5", "r0", "r1", "r3", "r4")
@@ -83,7 +83,9 @@ def test_a_pool_that_grew_embeds_what_is_new_and_has_the_bytes_of_a_fresh_one(wo
     assert "5 texts, 5 of them new" in caplog.text
 
 
-def test_a_machine_that_computes_other_bits_embeds_all_texts_again(workspace, caplog, monkeypatch):
+def test_a_machine_that_computes_different_bits_embeds_all_texts_again(
+    workspace, caplog, monkeypatch
+):
     expected = embed_pool(workspace)
     with monkeypatch.context() as patch:
         put = VectorCache.put
@@ -92,11 +94,11 @@ def test_a_machine_that_computes_other_bits_embeds_all_texts_again(workspace, ca
         shutil.rmtree(workspace / ".selectllm/vectors")
         assert embed_pool(workspace) != expected
     assert embed_pool(workspace) == expected
-    assert "this machine computes other vectors" in caplog.text
+    assert "this machine computes different vectors" in caplog.text
 
 
 @pytest.mark.slow
-def test_an_embed_that_was_killed_goes_on_from_what_it_had(workspace):
+def test_a_killed_embed_continues_from_the_stored_vectors(workspace):
     rows = [
         {**ROW, "id": f"k{i}", "instruction": f"Say {i} " + "and again " * (i % 9)}
         for i in range(100)
@@ -118,7 +120,7 @@ def test_an_embed_that_was_killed_goes_on_from_what_it_had(workspace):
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_reported_and_leaves_whole_vectors_only(workspace):
+def test_a_full_disk_is_reported_and_leaves_only_complete_vectors(workspace):
     limit = f"ulimit -f 4; exec {sys.executable} -m tasks.embed"  # KiB; three vectors are more
     done = subprocess.run(
         ["bash", "-c", limit], cwd=workspace, env=ENV, capture_output=True, text=True, check=False
@@ -150,13 +152,13 @@ def run_step(workspace: Path, hub: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_hub_out_of_reach_is_reported_at_once(workspace):
+def test_an_unreachable_hub_is_reported_at_once(workspace):
     set_model(workspace, "some/model")
     start = time.monotonic()
     done = run_step(workspace, "http://127.0.0.1:9")
     assert time.monotonic() - start < PATIENCE_S
     assert done.returncode == 2
-    assert "some/model is not a folder here, and the model hub cannot be reached" in done.stderr
+    assert "some/model is not a folder, and the model hub cannot be reached" in done.stderr
     assert "all-MiniLM-L6-v2, which needs no network" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (workspace / "data/embed/vectors.npy").exists()
@@ -165,7 +167,7 @@ def test_a_hub_out_of_reach_is_reported_at_once(workspace):
 @pytest.mark.parametrize(
     ("section", "changes", "message"),
     [
-        ("llm_select", {"budget": 5}, "budget is 5, and only 4 records"),
+        ("llm_select", {"budget": 5}, "budget is 5, but there are only 4 records"),
         (
             "cluster",
             {"candidates_per_prompt": None, "n_prompts": 3},
@@ -174,7 +176,7 @@ def test_a_hub_out_of_reach_is_reported_at_once(workspace):
         ("cluster", {"candidates_per_prompt": 2, "mode": "paper"}, "each of the 2 prompts"),
     ],
 )
-def test_what_the_records_do_not_allow_is_refused_before_a_model_is_loaded(
+def test_parameters_that_do_not_fit_the_records_are_refused_before_a_model_is_loaded(
     workspace, section, changes, message
 ):
     StepWorkspace(workspace).update(**{section: changes})
@@ -183,14 +185,11 @@ def test_what_the_records_do_not_allow_is_refused_before_a_model_is_loaded(
         embed_pool(workspace)
 
 
-def test_a_model_that_the_hub_does_not_know_is_a_mistake_in_params(workspace):
+def test_a_model_that_the_hub_does_not_have_is_an_error_in_params(workspace):
     set_model(workspace, "all-MiniLM-L6-v3")
     unknown = Response(404, headers={"X-Error-Code": "RepoNotFound"})
     with FakeProvider(lambda call: unknown) as hub:
         done = run_step(workspace, hub.origin)
     assert done.returncode == 2
-    assert (
-        "sentence-transformers/all-MiniLM-L6-v3 is neither a folder here nor a public"
-        in done.stderr
-    )
+    assert "sentence-transformers/all-MiniLM-L6-v3 is neither a folder nor a public" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""A vector depends on its text alone, and a model that cannot be loaded is named."""
+"""A vector depends only on its text, and the error for a broken model names the model."""
 
 import random
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_texts_of_similar_length_share_a_batch_which_is_never_overfull():
 
 
 @given(st.integers(1, 300), st.sampled_from([8, 250, 256]))
-def test_a_padded_length_holds_the_text_and_wastes_little(n_tokens, max_tokens):
+def test_a_padded_length_fits_the_text_and_wastes_little(n_tokens, max_tokens):
     n_read = min(n_tokens, max_tokens)
     length = padded_length(n_read, max_tokens)
     assert n_read <= length <= max_tokens
@@ -55,12 +55,12 @@ def test_a_padded_length_holds_the_text_and_wastes_little(n_tokens, max_tokens):
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
-def test_a_vector_that_is_zero_or_not_finite_names_its_record(value):
+def test_the_error_for_a_vector_that_is_zero_or_not_finite_names_its_record(value):
     with pytest.raises(DataError, match="record r2"):
         vectors_of(["ab", "cd", "faulty", "ef"], Letters(faulty=value), 26)
 
 
-def test_a_stream_is_not_read_far_ahead_of_what_is_done():
+def test_a_stream_is_not_read_far_ahead_of_the_work():
     taken = []
     stream = (taken.append(i) or i for i in range(100))
     done = map_unordered(lambda i: -i, stream, n_threads=2)
@@ -80,16 +80,14 @@ def test_a_vector_file_has_the_bytes_that_numpy_would_write(tmp_path):
 # --- the packaged model ---
 
 
-def test_vectors_are_those_of_the_library(minilm, plain):
+def test_vectors_equal_those_of_the_library(minilm, plain):
     vectors = vectors_of(TEXTS, minilm)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(vectors, plain, atol=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_vector_has_the_same_bytes_whatever_texts_come_with_it(
-    precision, minilm, minilm_bfloat16
-):
+def test_a_vector_has_the_same_bytes_whatever_the_other_texts(precision, minilm, minilm_bfloat16):
     encoder = {"float32": minilm, "bfloat16": minilm_bfloat16}[precision]
     expected = vectors_of(TEXTS, encoder)
     for seed in range(5):
@@ -130,12 +128,14 @@ def test_shards_have_the_bytes_of_the_whole_pool(minilm, monkeypatch):
 @pytest.mark.parametrize("part", ["model", "torch", "processor", "rounding"])
 def test_a_worker_that_embeds_differently_is_refused(part, minilm):
     spec = EncoderSpec(MODEL, Precision.FLOAT32, 256, 128)
-    with pytest.raises(DataError, match=f"differently from the driver: another {part}\n") as caught:
+    with pytest.raises(
+        DataError, match=f"differently from the driver: different {part}\n"
+    ) as caught:
         embed_shard([PoolText("r0", "text")], spec, fingerprint(minilm) | {part: "?"})
     assert "a worker on" in caught.value.where
 
 
-def test_processors_that_round_differently_have_other_fingerprints(minilm, monkeypatch):
+def test_processors_that_round_differently_have_different_fingerprints(minilm, monkeypatch):
     expected = fingerprint(minilm)
     assert fingerprint(minilm) == expected
     encode = minilm.encode
@@ -146,9 +146,11 @@ def test_processors_that_round_differently_have_other_fingerprints(minilm, monke
 
 def test_a_worker_that_lacks_the_model_says_what_to_do(tmp_path, minilm):
     spec = EncoderSpec(str(tmp_path / "mine"), Precision.FLOAT32, 256, 128)
-    with pytest.raises(DataError, match=r"cannot load the driver's model: .*no folder") as caught:
+    with pytest.raises(
+        DataError, match=r"cannot load the driver's model: .*is neither a folder"
+    ) as caught:
         embed_shard([PoolText("r0", "text")], spec, fingerprint(minilm))
-    assert f"Put {tmp_path / 'mine'} where each worker finds it" in caught.value.fix
+    assert f"Put {tmp_path / 'mine'} where every worker can find it" in caught.value.fix
 
 
 def test_a_text_is_cut_off_at_the_model_s_limit_and_at_max_tokens(load, minilm):
@@ -162,7 +164,7 @@ def test_a_text_is_cut_off_at_the_model_s_limit_and_at_max_tokens(load, minilm):
     assert full == [False, True, True]
 
 
-def test_bfloat16_moves_no_vector_far(minilm, minilm_bfloat16):
+def test_bfloat16_changes_vectors_only_slightly(minilm, minilm_bfloat16):
     vectors = vectors_of(TEXTS, minilm_bfloat16)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     cosines = (vectors * vectors_of(TEXTS, minilm)).sum(axis=1)
@@ -174,7 +176,7 @@ def test_auto_is_decided_by_the_processor():
     assert Precision.AUTO.on("cpu") in (Precision.FLOAT32, Precision.BFLOAT16)
 
 
-def test_a_model_whose_texts_cannot_be_padded_gets_one_at_a_time(tmp_path, plain):
+def test_a_model_that_does_not_allow_padding_gets_one_text_at_a_time(tmp_path, plain):
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415  takes seconds
 
     from tasks.embed.sentence_encoder import SentenceEncoder  # noqa: PLC0415
@@ -216,7 +218,7 @@ def test_a_folder_is_a_model(load, minilm):
     assert find_model(folder) == Source(folder, is_local=True)
 
 
-def test_a_folder_that_holds_no_model_is_refused(load, tmp_path):
+def test_a_folder_without_a_model_is_refused(load, tmp_path):
     from tasks.embed.sentence_encoder import SentenceEncoder  # noqa: PLC0415
 
     (tmp_path / "config.json").write_text("{}")
@@ -227,8 +229,8 @@ def test_a_folder_that_holds_no_model_is_refused(load, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "./nowhere"}, "no folder './nowhere'"),
-        ({"model": "not a name"}, "no folder 'not a name'"),
+        ({"model": "./nowhere"}, "'./nowhere' is neither a folder"),
+        ({"model": "not a name"}, "'not a name' is neither a folder"),
         ({"model": ""}, r"embed\.model"),
         ({"precision": "float16"}, r"embed\.precision: .*bfloat16"),
         ({"batch_tokens": 0}, r"embed\.batch_tokens"),

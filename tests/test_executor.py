@@ -1,4 +1,4 @@
-"""Whatever processes the shards, the results are the same."""
+"""The results are the same whatever processes the shards."""
 
 import importlib.util
 import json
@@ -50,7 +50,7 @@ def refuse(number: int) -> int:
 
 
 def die_once(number: int, traces: Path) -> int:
-    """Kill the process that gets 3 or 7, the first time."""
+    """Kill the process that gets 3 or 7 for the first time."""
     trace = traces / str(number)
     if number in (3, 7) and not trace.exists():
         trace.touch()
@@ -83,12 +83,12 @@ def test_results_come_in_the_order_of_the_shards(executor, cluster):
 
 
 @pytest.mark.parametrize("executor", [Executor.LOCAL, on_ray])
-def test_shards_are_taken_only_as_they_are_needed(executor, cluster):
+def test_shards_are_read_only_as_needed(executor, cluster):
     assert list(islice(executor.map(square, count()), 3)) == [0, 1, 4]
 
 
 @pytest.mark.parametrize("executor", [Executor.LOCAL, on_ray])
-def test_an_error_of_a_shard_is_raised_as_a_local_call_would(executor, cluster):
+def test_an_error_in_a_shard_is_raised_as_in_a_local_call(executor, cluster):
     with pytest.raises(DataError, match="three") as caught:
         list(executor.map(refuse, range(5)))
     assert (caught.value.where, caught.value.fix) == ("here", "None.")
@@ -126,7 +126,7 @@ def small_shards(monkeypatch):
 
 
 def outputs(root, pool, executor):
-    """Return the bytes that ingest and dedupe write, and those of embed for some of the records."""
+    """Return the bytes that ingest and dedupe write, and the bytes of embed for some records."""
     root.mkdir()
     shutil.copy(PROJECT / "dvc.yaml", root)
     params = load_yaml(PROJECT / "params.yaml") | {"engine": executor}
@@ -179,7 +179,7 @@ def kill_one():
 
 
 def with_a_worker_killed(entries, n):
-    """Yield the same entries; kill a worker after the first `n`."""
+    """Yield the entries unchanged; kill a worker after the first `n`."""
     for row, entry in enumerate(entries):
         while row == n and not kill_one():  # the previous shard may not have begun
             time.sleep(0.01)

@@ -1,7 +1,7 @@
 """A journal of version 2, written by the code of that time: nothing in it is bought again.
 
 `tests/data/journal_v2.sqlite` is from a run over the workspace below: three votes, a rationale,
-attention checks, two rounds, a fallback route, a refused parameter, a prompt asked in halves, and
+attention checks, two rounds, a fallback route, a refused parameter, a prompt sent in halves, and
 ratings, two of them without a usable reply.
 """
 
@@ -80,13 +80,13 @@ def provider(root):
 
 
 def n_names(path, name):
-    """Return the number of names under which the spending of a stage is booked."""
+    """Return the number of names under which the spending of a stage is recorded."""
     with closing(sqlite3.connect(path)) as db:
         rows = db.execute("SELECT round(usd, 6), count(*) FROM spending GROUP BY usd").fetchall()
     return dict(rows)[SPENT_USD[name]]
 
 
-def test_a_former_selection_is_made_again_without_a_call(root, provider):
+def test_a_former_selection_is_reproduced_without_a_call(root, provider):
     for _ in range(2):
         Stage("llm_select", root).run(llm_select)
         assert not provider.calls
@@ -123,7 +123,7 @@ def test_reading_leaves_a_former_journal_unchanged(root):
     assert path.read_bytes() == before
 
 
-def test_calls_that_were_forgiven_are_marked_for_retry(root):
+def test_formerly_forgiven_calls_are_marked_for_retry(root):
     path = root / ".selectllm/journal.sqlite"
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("UPDATE calls SET outcome = 'forgiven no_list' WHERE outcome = 'no_list'")

@@ -1,4 +1,4 @@
-"""The number and the size of prompts, given either; and geometries that are refused."""
+"""The number and the size of prompts, each derived from the other, and refused geometries."""
 
 import asyncio
 import itertools
@@ -45,7 +45,7 @@ async def first_slots(questions):
 
 
 def picks_by_prompt(clustered, budgets, size, mode=Mode.PAPER):
-    """Return how many records of each prompt are selected."""
+    """Return the number of selected records of each prompt."""
     order = np.concatenate(clustered.prompts)
     starts = np.cumsum(sizes_of(clustered.prompts))[:-1]
     prompts = np.split(np.arange(len(order)), starts)  # as llm_select numbers candidates
@@ -64,7 +64,7 @@ def experiment():
     return cluster(unit_vectors(DOLLY), params(n_prompts=1000), 0)
 
 
-def test_a_pool_like_dolly_makes_1000_prompts_of_14_or_15(experiment):
+def test_a_pool_of_dollys_size_makes_1000_prompts_of_14_or_15(experiment):
     assert Counter(sizes_of(experiment.prompts)) == {15: 776, 14: 224}
     assert sorted(itertools.chain(*experiment.prompts)) == list(range(DOLLY))
     clusters = sizes_of(experiment.partition.clusters)
@@ -75,7 +75,7 @@ def test_a_pool_like_dolly_makes_1000_prompts_of_14_or_15(experiment):
 
 
 @pytest.mark.parametrize(("budget", "n_picks"), [(1000, 1), (2000, 2), (3000, 3)])
-def test_each_of_1000_prompts_picks_equally_many(experiment, budget, n_picks):
+def test_each_of_1000_prompts_picks_the_same_number(experiment, budget, n_picks):
     check_fit(values(budget, n_prompts=1000), DOLLY)
     picks = picks_by_prompt(experiment, (budget,), 15)
     assert set(picks) == set(range(1, 1001))
@@ -91,9 +91,9 @@ def test_with_a_given_prompt_size_the_refusal_offers_a_number_of_prompts():
     with pytest.raises(ParamError) as refused:
         check_fit(values(1000, size=14), DOLLY)
     assert str(refused.value) == (
-        "params.yaml: llm_select.budget is 1,000; in paper mode each of the 1,056 prompts picks "
-        "equally many\n"
-        "  Set it to 1056, or cluster.mode to across.\n"
+        "params.yaml: llm_select.budget is 1,000, but in paper mode each of the 1,056 prompts must "
+        "pick the same number of records\n"
+        "  Set it to 1056, or set cluster.mode to across.\n"
         "  For 1000 prompts: -S cluster.n_prompts=1000 -S cluster.candidates_per_prompt=null"
     )
 
@@ -110,7 +110,7 @@ def test_a_number_of_prompts_that_does_not_fit_is_not_offered():
 
 @st.composite
 def fits(draw):
-    """Draw a number of records and a number of prompts that they allow."""
+    """Draw a number of records and a number of prompts that fits."""
     n = draw(st.integers(2, 60))
     return n, draw(st.integers(1, n // 2))
 
@@ -118,7 +118,7 @@ def fits(draw):
 @each_mode
 @given(fit=fits(), seed=st.integers(0, 99))
 @settings(max_examples=30)
-def test_a_given_number_of_prompts_is_met_and_their_sizes_differ_by_at_most_one(mode, fit, seed):
+def test_a_given_number_of_prompts_is_made_and_their_sizes_differ_by_at_most_one(mode, fit, seed):
     n, n_prompts = fit
     prompts, partition = cluster(unit_vectors(n), params(mode, n_prompts=n_prompts), seed)
     sizes, cluster_sizes = sizes_of(prompts), sizes_of(partition.clusters)
@@ -137,7 +137,7 @@ def test_a_given_number_of_prompts_is_met_and_their_sizes_differ_by_at_most_one(
 
 @given(n_prompts=st.integers(1, 20), size=st.integers(2, 12), seed=st.integers(0, 99))
 @settings(max_examples=30)
-def test_with_full_clusters_prompt_p_takes_the_p_th_record_of_every_cluster(n_prompts, size, seed):
+def test_with_full_clusters_prompt_p_takes_the_pth_record_of_every_cluster(n_prompts, size, seed):
     given_number = params(n_prompts=n_prompts)
     prompts, partition = cluster(unit_vectors(n_prompts * size), given_number, seed)
     assert sizes_of(partition.clusters) == [n_prompts] * size
@@ -168,7 +168,7 @@ def test_in_paper_mode_each_prompt_picks_n_over_k_for_any_multiple(fit, data):
 
 
 @given(n=st.integers(1, 100_000), size=st.integers(2, 200))
-def test_number_and_size_follow_from_each_other(n, size):
+def test_the_number_and_the_size_of_prompts_follow_from_each_other(n, size):
     geometry = params(size=size).geometry(n)
     assert geometry == Geometry(-(-n // size), size)
     if 1 < n // 2 >= geometry.n_prompts:
@@ -178,18 +178,18 @@ def test_number_and_size_follow_from_each_other(n, size):
 
 
 @given(n=st.integers(2, 5000), n_prompts=st.integers(1, 5000))
-def test_a_number_of_prompts_fits_if_each_holds_2_to_200(n, n_prompts):
+def test_a_number_of_prompts_fits_if_each_prompt_has_2_to_200_records(n, n_prompts):
     smallest, largest = n // n_prompts, -(-n // n_prompts)
     if smallest >= 2 and largest <= 200:
         assert params(n_prompts=n_prompts).geometry(n) == Geometry(n_prompts, largest)
     else:
-        with pytest.raises(ParamError, match="each prompt holds 2 to 200"):
+        with pytest.raises(ParamError, match="each prompt must have 2 to 200"):
             params(n_prompts=n_prompts).geometry(n)
 
 
 @each_mode
 @given(n=st.integers(1, 60), n_prompts=st.integers(1, 30), budget=st.integers(1, 70))
-def test_a_budget_is_refused_exactly_where_it_does_not_fit(mode, n, n_prompts, budget):
+def test_a_budget_is_refused_exactly_if_it_does_not_fit(mode, n, n_prompts, budget):
     fits = budget <= n and (mode is not Mode.PAPER or budget % n_prompts == 0)
     try:
         check_budgets((budget,), mode, n, n_prompts)
@@ -201,7 +201,7 @@ def test_a_budget_is_refused_exactly_where_it_does_not_fit(mode, n, n_prompts, b
 
 @given(n=st.integers(2, 3000), size=st.integers(2, 200), budget=st.integers(1, 3000))
 @settings(max_examples=200)
-def test_what_a_refusal_offers_is_accepted(n, size, budget):
+def test_the_values_that_a_refusal_offers_are_accepted(n, size, budget):
     n_prompts = params(size=size).geometry(n).n_prompts
     try:
         check_budgets((budget,), Mode.PAPER, n, n_prompts)
@@ -217,18 +217,18 @@ def test_what_a_refusal_offers_is_accepted(n, size, budget):
 # What a user types
 
 
-def test_giving_both_size_and_number_is_refused_with_a_fix():
+def test_setting_both_size_and_number_is_refused_with_a_fix():
     with pytest.raises(ParamError) as refused:
         check({"seed": 0, **values(1000, size=14, n_prompts=1000)})
     assert str(refused.value) == (
-        "params.yaml: cluster: candidates_per_prompt is 14 and n_prompts is 1000; give one of "
-        "them and set the other to null\n"
+        "params.yaml: cluster: candidates_per_prompt is 14 and n_prompts is 1000, but one of them "
+        "must be null\n"
         "  For 1000 prompts: -S cluster.n_prompts=1000 -S cluster.candidates_per_prompt=null\n"
         "  For prompts of 14: -S cluster.n_prompts=null"
     )
 
 
-def test_giving_neither_is_refused_with_a_fix():
+def test_setting_neither_size_nor_number_is_refused_with_a_fix():
     with pytest.raises(ParamError, match="both null") as refused:
         check({"seed": 0, **values(1000)})
     assert "-S cluster.n_prompts=1000" in refused.value.fix
@@ -242,7 +242,7 @@ def test_a_value_that_is_not_a_number_of_prompts_is_named(n_prompts, problem):
 
 
 @pytest.mark.parametrize("n_prompts", [73, 7_389, 1_000_000])
-def test_a_number_of_prompts_that_the_records_do_not_allow_says_which_do(n_prompts):
+def test_the_error_for_a_number_of_prompts_that_does_not_fit_says_which_numbers_do(n_prompts):
     with pytest.raises(ParamError, match="2 to 200 of the 14,776 records") as refused:
         check_fit(values(1000, "across", n_prompts=n_prompts), DOLLY)
     assert refused.value.fix == "Set it to a number from 74 to 7388."

@@ -1,4 +1,4 @@
-"""Clusters of every solver, and the prompts that are composed of them."""
+"""The clusters of every solver, and the prompts that are composed from them."""
 
 import itertools
 
@@ -21,7 +21,7 @@ from tests.pools import unit_vectors
 
 
 def splits(vectors, k, seed):
-    """Cluster as if there were too many clusters to find at once, on several levels."""
+    """Cluster on several levels, as if there were too many clusters to find at once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(balanced, "FLAT", 0)
         patch.setattr(balanced, "BRANCHES", 3)
@@ -91,14 +91,14 @@ def test_the_same_seed_gives_the_same_clusters_whatever_the_number_of_threads(so
 
 
 @each_solver
-def test_another_seed_may_give_other_clusters(solver):
+def test_another_seed_may_give_different_clusters(solver):
     vectors = unit_vectors(200)
     labels = [SOLVERS[solver](vectors, 10, seed).labels for seed in range(3)]
     assert any((other != labels[0]).any() for other in labels[1:])
 
 
 @each_solver
-def test_vectors_stay_as_they_are_and_may_be_read_only(solver):
+def test_vectors_do_not_change_and_may_be_read_only(solver):
     vectors = unit_vectors(30)
     copy = vectors.copy()
     vectors.flags.writeable = False
@@ -107,7 +107,7 @@ def test_vectors_stay_as_they_are_and_may_be_read_only(solver):
 
 
 @each_solver
-def test_vectors_that_are_all_equal_are_clustered_without_warning(solver):
+def test_equal_vectors_are_clustered_without_a_warning(solver):
     partition = SOLVERS[solver](np.full((50, 4), 0.5, np.float32), 7, 0)
     assert [len(rows) for rows in partition.clusters] == [8] + [7] * 6
     assert partition.inertia == 0
@@ -140,7 +140,7 @@ def test_up_to_200_clusters_are_found_at_once(k, solver):
     assert equal_size_kmeans(unit_vectors(402), k, 0).solver is solver
 
 
-def test_small_problems_are_mostly_solved_as_well_as_by_trying_everything():
+def test_small_problems_are_mostly_solved_as_well_as_by_brute_force():
     ratios = []
     for seed in range(10):
         vectors = unit_vectors(7, seed, d=3)
@@ -155,7 +155,7 @@ def test_a_tree_of_splits_is_nearly_as_tight_as_finding_all_clusters_at_once(n_b
     assert splits(vectors, 100, 0).inertia < most * equal_size_kmeans(vectors, 100, 0).inertia
 
 
-def test_many_small_clusters_are_nearly_as_tight_as_without_bounds_of_size():
+def test_many_small_clusters_are_nearly_as_tight_as_without_size_bounds():
     vectors = unit_vectors(4000, d=32)
     free = KMeans(300, n_init=1, random_state=0).fit(vectors).inertia_
     assert equal_size_kmeans(vectors, 300, 0).inertia < 1.1 * free
@@ -227,7 +227,7 @@ def literal_turns(vectors, centres):
     seed=st.integers(0, 99),
 )
 @settings(max_examples=100, deadline=None)
-def test_turns_are_taken_as_by_the_literal_algorithm_with_ties_by_index(points, n_centres, seed):
+def test_turns_match_the_literal_algorithm_with_ties_by_index(points, n_centres, seed):
     vectors = np.array(points, np.float32)  # whole numbers, so that ties are ties
     centres = np.random.default_rng(seed).integers(-3, 4, (n_centres, 2)).astype(np.float32)
     assert list(take_turns(vectors, centres)) == literal_turns(vectors, centres)
@@ -247,13 +247,13 @@ def test_round_robin_takes_turns_around_the_centres_of_plain_k_means():
 
 @st.composite
 def candidates(draw):
-    """Draw the clusters of candidates in any order, and a number of prompts."""
+    """Draw the clusters of candidates, in any order, and a number of prompts."""
     clusters = draw(st.lists(st.integers(0, 9), max_size=60))
     return np.array(clusters, np.int32), draw(st.integers(1, max(1, len(clusters))))
 
 
 def lengths(clusters, seed):
-    """Return the bytes of texts: most are short, some long, a few longer than what is shown."""
+    """Return the lengths of texts in bytes: most are short, some long, a few above the limit."""
     return np.random.default_rng(seed).lognormal(5, 1.5, len(clusters)).astype(np.int64)
 
 
@@ -272,7 +272,7 @@ def test_every_candidate_is_in_one_prompt_and_sizes_differ_by_at_most_one(mode, 
 @pytest.mark.parametrize("mode", [Mode.ACROSS, Mode.PAPER])
 @given(candidates=candidates(), seed=st.integers(0, 9))
 @few
-def test_across_spreads_every_cluster_as_evenly_as_can_be(mode, candidates, seed):
+def test_across_spreads_every_cluster_as_evenly_as_possible(mode, candidates, seed):
     clusters, n_prompts = candidates
     prompts = compose(clusters, n_prompts, mode, seed, lengths(clusters, seed))
     for cluster in set(clusters):
@@ -282,21 +282,21 @@ def test_across_spreads_every_cluster_as_evenly_as_can_be(mode, candidates, seed
 
 @given(candidates=candidates(), seed=st.integers(0, 9))
 @few
-def test_within_prompts_follow_one_another_by_cluster_number(candidates, seed):
+def test_prompts_of_mode_within_are_ordered_by_cluster_number(candidates, seed):
     clusters, n_prompts = candidates
     prompts = [clusters[prompt] for prompt in compose(clusters, n_prompts, Mode.WITHIN, seed)]
     for prompt, following in itertools.pairwise(prompts):
         assert max(prompt) <= min(following)
 
 
-def test_within_prompts_are_the_clusters_of_equal_size_k_means():
+def test_prompts_of_mode_within_are_the_clusters_of_equal_size_k_means():
     labels = equal_size_kmeans(unit_vectors(100), 8, 0).labels
     prompts = compose(labels, 8, Mode.WITHIN, 0)
     assert [set(labels[prompt]) for prompt in prompts] == [{c} for c in range(8)]
 
 
 @pytest.mark.parametrize("n", [1400, 1395])
-def test_across_prompts_are_about_as_long_as_each_other(n):
+def test_prompts_of_mode_across_have_similar_lengths(n):
     clusters = np.arange(n, dtype=np.int32) % 14
     n_bytes = np.minimum(lengths(clusters, 0), 2_000)
     drawn, levelled = (
@@ -307,7 +307,7 @@ def test_across_prompts_are_about_as_long_as_each_other(n):
     assert levelled.max() < 1.4 * levelled.mean() < drawn.max()
 
 
-def test_in_the_paper_prompt_p_is_the_p_th_of_every_cluster_and_slot_is_cluster():
+def test_in_paper_mode_prompt_p_has_the_pth_record_of_every_cluster_and_slots_are_clusters():
     clusters = np.array([0, 1, 2] * 4, np.int32)  # as taken in turns
     prompts = compose(clusters, 4, Mode.PAPER, 0)
     assert [list(prompt) for prompt in prompts] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
@@ -323,7 +323,7 @@ def test_slots_do_not_depend_on_the_order_of_candidates_or_of_clusters(mode):
     assert not (np.diff(prompts, axis=1) > 0).all(axis=1).any()
 
 
-def test_across_prompts_do_not_depend_on_the_order_of_candidates():
+def test_prompts_of_mode_across_do_not_depend_on_the_order_of_candidates():
     clusters = np.repeat(np.arange(10, dtype=np.int32), 100)
     place_in_cluster = np.array(compose(clusters, 100, Mode.ACROSS, 0)) % 100
     assert np.corrcoef(place_in_cluster.ravel(), np.repeat(np.arange(100), 10))[0, 1] < 0.1

@@ -46,7 +46,7 @@ def test_sizes_differ_by_at_most_one_and_centres_are_the_means(n, d, n_distinct,
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("n", "k"), [(200, 20), (1000, 5)])
-def test_inertia_is_that_of_the_exact_solver_from_the_same_centres(n, k, seed):
+def test_inertia_equals_that_of_the_exact_solver_from_the_same_centres(n, k, seed):
     points = uneven_blobs(n, seed)
     start = points[np.random.default_rng(seed).choice(n, k, replace=False)]
     exact = KMeansConstrained(
@@ -74,7 +74,7 @@ def test_no_iteration_raises_the_inertia_and_the_limit_is_kept():
     assert inertias[-1] < 0.95 * inertias[0]
 
 
-def test_it_ends_early_where_iterations_gain_little():
+def test_it_ends_early_if_iterations_gain_little():
     points = uneven_blobs(2000)
     n_iters = [fit(points, points[:12], tol=tol).n_iter for tol in (1e-1, 1e-3, 0)]
     assert n_iters == sorted(set(n_iters))
@@ -90,7 +90,7 @@ def test_the_same_centres_give_the_same_clusters_on_any_number_of_cores(monkeypa
     assert (results[0].centres == results[1].centres).all()
 
 
-def test_vectors_far_from_the_origin_cluster_as_those_around_it():
+def test_vectors_far_from_the_origin_cluster_like_vectors_around_it():
     points = np.round(uneven_blobs(500) * 64) / 64  # whole 64ths, so that the shift loses no digits
     near, far = (fit(points + shift, points[:7] + shift, max_iter=5) for shift in (0, 1000))
     assert inertia(points, far.labels) == pytest.approx(inertia(points, near.labels), rel=1e-3)

@@ -1,4 +1,4 @@
-"""The cap, and runs that are interrupted: what is bought, and how often."""
+"""The spending cap and interrupted runs: what is bought, and how often."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.judge_desk import USELESS, questions
 
 
 @pytest.mark.parametrize("concurrency", [1, 8, 64])
-def test_the_cap_is_not_exceeded_and_the_run_ends_in_good_order(provider, put, concurrency):
+def test_the_cap_is_not_exceeded_and_the_run_ends_cleanly(provider, put, concurrency):
     provider.behave = late(0.01)
     cap_usd = 0.02
     verdicts = put(provider.deployment(), questions(100), concurrency=concurrency, cap_usd=cap_usd)
@@ -33,12 +33,12 @@ def test_a_cap_of_zero_buys_nothing(provider, put):
     assert not provider.calls
 
 
-def test_a_free_call_needs_no_room_under_the_cap(provider, put):
+def test_a_free_call_is_made_even_if_the_cap_is_used_up(provider, put):
     free = provider.deployment(input_cost_per_token=0.0, output_cost_per_token=0.0)
     assert None not in put(free, questions(3), cap_usd=0.0)
 
 
-def test_useless_and_late_replies_count_for_the_cap(provider, put):
+def test_useless_and_late_replies_count_towards_the_cap(provider, put):
     provider.behave = USELESS
     verdicts = put(provider.deployment(), questions(100), cap_usd=0.02)
     assert sum(verdict is not None for verdict in verdicts) < 100
@@ -46,7 +46,7 @@ def test_useless_and_late_replies_count_for_the_cap(provider, put):
     assert put.spent_usd <= 0.02
 
 
-def test_an_interrupted_call_is_booked_in_full_and_made_again(provider, put, book):
+def test_an_interrupted_call_counts_in_full_and_is_made_again(provider, put, book):
     provider.script(late(60))
 
     async def interrupt(run):

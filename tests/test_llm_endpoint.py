@@ -1,4 +1,4 @@
-"""The calls to a provider: real LiteLLM against a server on this machine."""
+"""Calls to a provider: the real LiteLLM with a server on this machine."""
 
 import asyncio
 import json
@@ -76,7 +76,7 @@ def ask(deployment, n_calls=1, timeout_s=50.0):
     return asyncio.run(talk())
 
 
-def test_a_reply_has_text_usage_and_the_served_model(provider):
+def test_a_reply_has_its_text_usage_and_model(provider):
     (reply,) = ask(provider.deployment())
     assert json.loads(reply.text) == {"picks": [2]}  # a lake comes before a river
     assert (reply.prompt_tokens, reply.completion_tokens) == provider.tokens
@@ -150,7 +150,7 @@ TOO_LONG = "This model's maximum context length is 8192 tokens, your messages ha
     ],
 )
 @pytest.mark.parametrize("model", ["openai/fake", "together_ai/fake", "openrouter/fake"])
-def test_each_failure_has_a_kind_may_be_billed_or_not_and_is_not_retried(
+def test_each_failure_has_a_kind_and_may_be_billed_but_is_not_retried_here(
     provider, behave, kind, may_cost, model
 ):
     provider.script(behave)
@@ -191,7 +191,7 @@ def test_a_missing_endpoint_is_a_connection_error_with_its_cause():
         (None, None),
     ],
 )
-def test_retry_after_is_parsed(provider, header, seconds):
+def test_a_retry_after_header_is_parsed(provider, header, seconds):
     provider.script(fails(429, retry_after=header))
     (error,) = ask(provider.deployment())
     assert error.retry_after_s == seconds
@@ -208,7 +208,7 @@ def test_an_error_repeats_no_key_and_can_be_pickled(provider, monkeypatch):
     assert (again.kind, again.message) == (error.kind, error.message)
 
 
-def test_missing_usage_is_unknown_not_zero(provider):
+def test_missing_usage_counts_as_unknown_not_as_zero(provider):
     provider.script(says('{"picks": [1]}', usage=False))
     (reply,) = ask(provider.deployment())
     assert reply.prompt_tokens is None
@@ -226,20 +226,20 @@ def test_a_filtered_reply_keeps_its_finish_reason(provider):
     assert (reply.text, reply.finish_reason) == ("", "content_filter")
 
 
-def test_a_schema_is_sent_if_the_route_always_asks_by_schema(provider):
+def test_a_schema_is_sent_if_the_route_always_sends_one(provider):
     ask(provider.deployment(schema="always"))
     sent = provider.calls[0].body["response_format"]
     assert sent["type"] == "json_schema"
     assert sent["json_schema"]["schema"] == SCHEMA
 
 
-def test_on_auto_a_schema_is_sent_to_models_that_take_one(provider):
+def test_with_auto_a_schema_is_sent_to_models_that_support_it(provider):
     ask(provider.deployment(schema="auto"))
     ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"))
     assert ["response_format" in call.body for call in provider.calls] == [False, True]
 
 
-def test_on_auto_a_refused_schema_is_dropped_from_then_on(provider):
+def test_with_auto_a_refused_schema_is_dropped_from_then_on(provider):
     provider.script(fails(400, "Unsupported parameter: response_format"))
     error, *replies = ask(provider.deployment(schema="auto", model="openai/gpt-4o-mini"), 3)
     assert error.kind is ErrorKind.REFUSED_PARAMETER
@@ -254,7 +254,7 @@ def test_a_schema_that_the_route_requires_is_never_dropped(provider):
     assert error.kind is ErrorKind.BAD_REQUEST
 
 
-def test_a_temperature_that_a_model_does_not_take_is_dropped_unless_the_route_sets_it(provider):
+def test_a_temperature_that_a_model_does_not_accept_is_dropped_unless_the_route_sets_it(provider):
     error, reply = ask(provider.deployment(model="openai/o3-mini"), 2)  # LiteLLM itself refuses
     assert error.kind is ErrorKind.REFUSED_PARAMETER
     assert reply.text
@@ -263,7 +263,7 @@ def test_a_temperature_that_a_model_does_not_take_is_dropped_unless_the_route_se
     assert error.kind is ErrorKind.BAD_REQUEST
 
 
-def test_a_seed_that_a_provider_does_not_take_is_dropped_from_the_start(provider):
+def test_a_seed_that_a_provider_does_not_accept_is_dropped_from_the_start(provider):
     (reply,) = ask(provider.deployment(model="deepinfra/fake"))
     assert reply.text
     assert "seed" in reply.dropped_params
@@ -271,7 +271,7 @@ def test_a_seed_that_a_provider_does_not_take_is_dropped_from_the_start(provider
 
 
 def test_an_unknown_provider_is_refused_before_any_call():
-    with pytest.raises(ParamError, match="knows no provider 'opnai'"):
+    with pytest.raises(ParamError, match="does not know the provider 'opnai'"):
         ask({"model": "opnai/x", "schema": "never"})
 
 
@@ -287,7 +287,7 @@ def test_the_rubric_answers_through_the_same_endpoint():
     assert reply.prompt_tokens >= 50
 
 
-def test_a_proxy_is_not_asked_for_this_machine(provider, monkeypatch):
+def test_no_proxy_is_used_for_this_machine(provider, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     (reply,) = ask(provider.deployment(), timeout_s=9.5)  # not the client of another test

@@ -1,4 +1,4 @@
-"""The estimate of a selection, compared with what a server counts for the same questions."""
+"""The estimate of a selection, compared with a server's count for the same questions."""
 
 import asyncio
 import gzip
@@ -98,7 +98,7 @@ def routes_of(provider, **changes):
 
 
 def counted_by(count):
-    """Return an honest judge whose usage is what `count` says."""
+    """Return an honest judge that reports the usage given by `count`."""
 
     def behave(call):
         response = honest(call)
@@ -146,7 +146,7 @@ def test_the_actual_usage_lies_inside_the_estimate(pool, tokenizer, tmp_path):
 
 @pytest.fixture
 def ungrouped(tmp_path):
-    """Return a workspace in which dedupe is done and no vectors exist."""
+    """Return a workspace in which dedupe has run and no vectors exist."""
     workspace = StepWorkspace(tmp_path)
     texts = POOLS["sample"]()[:90]
     columns = {name: [""] * len(texts) for name in POOL.names} | {"instruction": texts}
@@ -231,7 +231,7 @@ def test_the_estimate_is_priced_by_tokens_and_an_unknown_price_names_the_keys_to
     assert "input_cost_per_token" in unknown.problem
 
 
-def test_the_paper_s_geometry_asks_once_per_prompt_with_whole_texts():
+def test_the_papers_geometry_makes_one_call_per_prompt_with_whole_texts():
     texts = [f"{i} {'long ' * 1000}" for i in range(60)]
     shown, settings = shown_of(texts), settings_of()
     route = load_routes({"models": {"offline": {"model": "offline/rubric", "schema": "never"}}})
@@ -254,5 +254,5 @@ def test_the_estimated_time_follows_earlier_calls_and_rate_limits():
 
 
 @pytest.mark.parametrize("text", ["", "🙂" * 50, "\n" * 80, "กขค " * 30, "x" * 3000, "1" * 50])
-def test_the_fewest_tokens_are_fewer_than_any_tokenizer_counts(text):
+def test_the_lower_bound_is_below_the_count_of_any_tokenizer(text):
     assert fewest_tokens(text) <= min(count(text) for count in TOKENIZERS.values())

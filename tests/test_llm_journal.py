@@ -1,4 +1,4 @@
-"""The journal: paid answers are kept, and no cap is exceeded."""
+"""The journal keeps paid answers, and no cap is exceeded."""
 
 import asyncio
 import threading
@@ -45,7 +45,7 @@ def test_a_call_is_reserved_at_its_upper_bound_and_settled_at_its_cost(journals,
     assert rows(db_path) == [("answer", 0.5, 0), ("rate_limit", 0.0, 0)]
 
 
-def test_failed_calls_are_listed_in_their_order_and_are_not_answers(journals):
+def test_failed_calls_are_listed_in_order_and_are_not_answers(journals):
     journal = journals()
     useless = Settled("no_list", "no list of slots", "The third.", 100, 4, 0.1, False, 0.2)
 
@@ -63,7 +63,7 @@ def test_failed_calls_are_listed_in_their_order_and_are_not_answers(journals):
     assert journal.answer("k") is None
 
 
-def test_calls_marked_for_retry_stay_booked_but_no_longer_count(journals, db_path):
+def test_calls_marked_for_retry_stay_recorded_but_no_longer_count(journals, db_path):
     async def talk(journal):
         await journal.settle(await journal.reserve(call()), REFUSED)
         await buy(journal, "other")
@@ -108,7 +108,7 @@ def test_a_call_that_could_exceed_the_cap_is_refused_until_another_is_released(j
     assert journal.spent_usd == 2.5
 
 
-def test_waiting_for_room_ends_at_once_unless_a_call_of_this_run_is_under_way(journals):
+def test_waiting_for_room_ends_at_once_unless_a_call_of_this_run_is_open(journals):
     journal = journals(cap_usd=1.0)
 
     async def run():
@@ -124,7 +124,7 @@ def test_waiting_for_room_ends_at_once_unless_a_call_of_this_run_is_under_way(jo
     asyncio.run(run())
 
 
-def test_reading_books_nothing_and_leaves_no_lock(journals, db_path):
+def test_reading_records_nothing_and_leaves_no_lock(journals, db_path):
     assert journals().answer("k") is None
     assert not (db_path.parent / "runs").exists()
 

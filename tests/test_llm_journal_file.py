@@ -1,4 +1,4 @@
-"""A journal's file: created whole or not at all, and never over another file."""
+"""The journal's file is created completely or not at all, and never overwrites another file."""
 
 import asyncio
 import sqlite3
@@ -42,7 +42,7 @@ def truncated(path):
     ],
     ids=["emptied", "text", "foreign", "truncated"],
 )
-def test_a_file_that_is_not_a_sound_journal_is_refused_and_left_unchanged(tmp_path, spoil):
+def test_a_file_that_is_not_a_valid_journal_is_refused_and_left_unchanged(tmp_path, spoil):
     path = tmp_path / "journal.sqlite"
     spoil(path)
     before = path.read_bytes()
@@ -67,7 +67,7 @@ def test_connecting_to_an_existing_journal_never_creates_one(path):
     assert not path.exists()
 
 
-def test_a_creation_that_was_killed_halfway_starts_over(path):
+def test_a_creation_killed_halfway_starts_over(path):
     path.parent.mkdir()
     path.with_name(f".{path.name}.part").write_bytes(b"half")
     path.with_name(f".{path.name}.part-journal").write_bytes(b"half")

@@ -22,7 +22,7 @@ from tests.journal_entries import ANSWER, REFUSED, TIMEOUT, buy, call, rows
 A, B = SelectionName("a"), SelectionName("b")
 
 
-def test_a_call_under_way_in_a_live_run_cannot_be_made_twice(journals):
+def test_an_open_call_of_a_live_run_cannot_be_made_twice(journals):
     journal, other = journals(), journals()
 
     async def run():
@@ -56,7 +56,7 @@ def test_spending_counts_across_all_runs_of_the_same_selection(journals):
     cap_usd=st.floats(0.5, 4.0),
 )
 def test_two_runs_at_once_never_exceed_the_cap_they_share(tmp_path_factory, prices, cap_usd):
-    """Every call is settled at its upper bound, so that the booked sum is also the paid one."""
+    """Every call is settled at its upper bound, so the recorded sum equals the paid sum."""
     db_path = tmp_path_factory.mktemp("shared") / "journal.sqlite"
 
     async def spend(name):
@@ -112,7 +112,7 @@ asyncio.run(hold())
 
 @pytest.fixture
 def holder(db_path):
-    """Start another process with two calls under way."""
+    """Start another process with two open calls."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(db_path)],
         cwd=PROJECT,
@@ -146,7 +146,9 @@ def test_calls_of_another_process_are_written_off_only_after_it_was_killed(
     assert [attempt.outcome for attempt in journal.failed_attempts("a")] == [LOST]
 
 
-def test_the_first_call_of_a_run_writes_off_what_a_killed_one_left_open(holder, journals, db_path):
+def test_the_first_call_of_a_run_writes_off_the_open_calls_of_a_killed_run(
+    holder, journals, db_path
+):
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
     asyncio.run(buy(journals(), "c"))
@@ -165,7 +167,7 @@ def test_a_closed_run_leaves_no_lock_and_its_open_calls_count_as_lost(journals, 
     assert [outcome for outcome, *_ in rows(db_path)] == [LOST, "answer"]
 
 
-def test_runs_that_begin_together_make_one_journal(db_path):
+def test_runs_that_begin_together_create_one_journal(db_path):
     barrier, made = threading.Barrier(6), []
 
     def begin():
@@ -181,7 +183,7 @@ def test_runs_that_begin_together_make_one_journal(db_path):
     assert made == [0.0] * 6
 
 
-def test_a_locked_journal_is_waited_for(journals, db_path):
+def test_a_run_waits_for_a_locked_journal(journals, db_path):
     journal = journals()
 
     def hold():

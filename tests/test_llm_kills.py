@@ -17,7 +17,7 @@ CONCURRENCY = 8
 
 
 def some_prose(seed):
-    """Return a behaviour with random faults, and with prose on the first call of some questions."""
+    """Return a behaviour with random faults, and with prose in some first replies."""
     others = faulty(("500", "429 with Retry-After", "body cut short"), rate=0.1, seed=seed)
 
     def behave(call):
@@ -48,7 +48,7 @@ def forked():
 
 
 @pytest.mark.slow
-def test_killed_at_20_moments_a_run_ends_in_the_same_bytes_and_buys_nothing_twice(
+def test_a_run_killed_at_20_moments_gives_the_same_bytes_and_buys_nothing_twice(
     tmp_path, monkeypatch, forked
 ):
     killed, undisturbed = (MoneyDesk(tmp_path / name, 100) for name in ("killed", "undisturbed"))
@@ -97,8 +97,8 @@ def test_two_runs_at_once_buy_each_answer_once(tmp_path):
             desk.set(provider.deployment(), concurrency=4)
         shared = {"DVC_ROOT": str(first.root)}  # as in the copies that DVC makes for experiments
         steps = [desk.start(**shared) for desk in (first, second)]
-        said = [step.communicate(timeout=PATIENCE_S)[1] for step in steps]
-    assert [step.returncode for step in steps] == [0, 0], said
+        messages = [step.communicate(timeout=PATIENCE_S)[1] for step in steps]
+    assert [step.returncode for step in steps] == [0, 0], messages
     assert len(provider.book) == first.n_prompts
     assert_books_agree(first.ledger(), provider)
     assert first.selected() == second.selected()

@@ -1,4 +1,4 @@
-"""The local model: a real llama.cpp server in a child process, asked by the real LiteLLM."""
+"""The local model: a real llama.cpp server in a child process, called by the real LiteLLM."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,8 +42,8 @@ print(LocalServer().start(), flush=True)
 
 @pytest.fixture(scope="module")
 def api_base():
-    with LocalServer() as server:
-        yield server.api_base
+    with closing(LocalServer()) as server:
+        yield server.start()
 
 
 def ask(api_base, *questions):
@@ -104,7 +105,7 @@ def python(*words, path=(), **options):
     )
 
 
-def test_the_local_model_answers_by_the_schema(replies):
+def test_the_local_model_answers_in_the_form_of_the_schema(replies):
     reply = replies[0]
     assert json.loads(words(reply)).keys() == {"picks"}
     assert len(parse_picks(words(reply), len(TEXTS), 2)) == 2
@@ -125,8 +126,8 @@ def test_a_prompt_that_is_too_long_has_its_own_kind_of_error(api_base):
 
 def test_closing_leaves_no_process(api_base):
     before = servers()
-    server = LocalServer()
-    with server:
+    with closing(LocalServer()) as server:
+        server.start()
         (process,) = set(servers()) - set(before)
         assert server.start() == server.api_base != api_base  # it runs already
         assert os.getsid(process.pid) == process.pid  # out of reach of a terminal's Ctrl-C
@@ -136,7 +137,8 @@ def test_closing_leaves_no_process(api_base):
 
 
 def test_a_server_that_died_is_restarted():
-    with LocalServer() as server:
+    with closing(LocalServer()) as server:
+        server.start()
         (process,) = servers()[-1:]
         process.kill()
         process.wait(PATIENCE_S)
@@ -162,7 +164,7 @@ def test_the_server_dies_with_a_parent_that_is_killed_during_its_start(after_s):
         assert parent.stdout.read() == ""  # it was not ready yet
 
 
-def test_a_server_that_is_not_ready_in_time_is_ended():
+def test_a_server_that_is_not_ready_in_time_is_killed():
     before = servers()
     with pytest.raises(LLMError, match=r"not ready within 0\.01 s"):
         LocalServer(timeout_s=0.01).start()

@@ -40,7 +40,7 @@ def test_a_run_survives_a_mixture_of_all_faults_and_the_books_agree(desk, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("concurrency", [1, 8, 64])
-def test_the_provider_s_bill_stays_under_the_cap_and_a_higher_one_completes(
+def test_the_providers_bill_stays_under_the_cap_and_a_higher_cap_completes_the_run(
     tmp_path, monkeypatch, caplog, concurrency
 ):
     desk = MoneyDesk(tmp_path / "desk", 80, caplog)
@@ -67,8 +67,8 @@ def test_the_provider_s_bill_stays_under_the_cap_and_a_higher_one_completes(
 KEYS = {"MY_API_KEY": "sk-live-Zq7PbN3vXw9LmR2tYh5K", "LOGIN": "gH4kVd8sJ1cTfB6nWx0u"}
 
 
-def tells_the_key(call: Call) -> Response:
-    """Respond in many ways, each of which repeats the key of the call."""
+def repeats_the_key(call: Call) -> Response:
+    """Respond in many ways, all of which repeat the key of the call."""
     key = call.headers["authorization"]
     slot = json.loads(json.loads(honest(call).body)["choices"][0]["message"]["content"])["picks"]
     behaviours = [
@@ -95,7 +95,7 @@ def test_no_file_or_output_of_a_run_contains_a_key(tmp_path):
     with FakeProvider() as provider:
         both = [provider.deployment(api_key=f"os.environ/{name}") for name in KEYS]
         for ends_with in (0, 2):
-            provider.behave = refuses_the_key if ends_with else tells_the_key
+            provider.behave = refuses_the_key if ends_with else repeats_the_key
             desk.set(both, concurrency=4, rationale=not ends_with)
             step = desk.start(**KEYS, SELECTLLM_EVENTS=str(events))
             output += step.communicate(timeout=PATIENCE_S)

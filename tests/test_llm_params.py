@@ -22,7 +22,7 @@ def values(monkeypatch):
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("budget", 0, "llm_select.budget: expected a whole number from 1, .*, not 0"),
+        ("budget", 0, "llm_select.budget: expected a positive integer .*, not 0"),
         ("budget", -5, "llm_select.budget: .*, not -5"),
         ("budget", "abc", "llm_select.budget: .*, not 'abc'"),
         ("budget", 1.5, "llm_select.budget: .*, not 1.5"),
@@ -31,8 +31,8 @@ def values(monkeypatch):
         ("take", "best", "llm_select.take: "),
         ("budget", True, "llm_select.budget: .*, not True"),
         ("budegt", 5, r"llm_select.budegt is unknown; did you mean budget\?"),
-        ("route", "ofline", r"models has no ofline; did you mean offline\?"),
-        ("fallback_routes", ["ofline"], r"fallback_routes: models has no ofline; did you mean"),
+        ("route", "ofline", r"there is no route ofline; did you mean offline\?"),
+        ("fallback_routes", ["ofline"], r"fallback_routes: there is no route ofline; did you mean"),
         ("fallback_routes", "chatgpt", "llm_select.fallback_routes: .*valid list"),
         ("fallback_routes", ["chatgpt"], "chatgpt cannot be a fallback for offline"),
         ("prompt", "tasks/llm/selct.txt", "selct.txt: llm_select.prompt names a file"),

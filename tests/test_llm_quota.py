@@ -1,4 +1,4 @@
-"""The quotas of prompts: how they share a budget."""
+"""Quotas: how prompts share a budget."""
 
 from itertools import pairwise
 
@@ -22,7 +22,7 @@ def test_quotas_sum_to_the_budget_and_fit_their_prompts(sizes, share, seed):
 
 
 @given(n_prompts=st.integers(1, 9), size=st.integers(1, 9), seed=st.integers(0, 99), data=st.data())
-def test_prompts_of_one_size_pick_equally_many_or_one_more(n_prompts, size, seed, data):
+def test_prompts_of_equal_size_pick_the_same_number_or_one_more(n_prompts, size, seed, data):
     budget = data.draw(st.integers(0, n_prompts * size))
     picks = quotas(budget, np.full(n_prompts, size), seed)
     assert set(picks) <= {budget // n_prompts, budget // n_prompts + 1}
@@ -30,12 +30,12 @@ def test_prompts_of_one_size_pick_equally_many_or_one_more(n_prompts, size, seed
 
 
 @given(sizes=SIZES, seed=st.integers(0, 99))
-def test_a_larger_budget_takes_nothing_from_any_prompt(sizes, seed):
+def test_a_larger_budget_takes_no_pick_from_any_prompt(sizes, seed):
     shares = [quotas(n, np.array(sizes), seed) for n in range(sum(sizes) + 1)]
     assert all((after - before).min() >= 0 for before, after in pairwise(shares))
 
 
-def test_larger_prompts_pick_first_and_equal_ones_at_random():
+def test_larger_prompts_pick_first_and_ties_are_random():
     sizes = np.array([3, 4, 3, 4, 3])
     assert set(np.flatnonzero(quotas(2, sizes, seed=0))) == {1, 3}
     third = {int(np.flatnonzero(quotas(3, sizes, seed) * (sizes == 3))[0]) for seed in range(40)}

@@ -13,7 +13,7 @@ SLACK_S = 0.002  # between a clock that is read before and after
 
 
 def starts(limiter, calls, *, used=None, hold_s=0.0):
-    """Return the start times of calls with these numbers of tokens, all requested at once."""
+    """Return the start times of calls with the given numbers of tokens, all requested at once."""
 
     async def call(n_tokens):
         start = await limiter.acquire(n_tokens)
@@ -51,19 +51,19 @@ def test_no_window_has_more_tokens_than_allowed():
     assert max(times) - min(times) < sum(calls) / 1000 * WINDOW_S * 20
 
 
-def test_both_limits_hold_at_once():
+def test_both_limits_apply_at_the_same_time():
     calls = [100] * 4 + [400] * 5
     times = starts(RateLimiter(3, 1000, window_s=WINDOW_S), calls)
     assert most_in_a_window(times, calls) <= 1000
     assert most_in_a_window(times, [1] * 9) <= 3
 
 
-def test_calls_are_served_in_their_order():
+def test_calls_are_served_in_order():
     times = starts(RateLimiter(2, 500, window_s=WINDOW_S), [400, 50, 400, 50, 50])
     assert times == sorted(times)
 
 
-def test_a_call_above_the_limit_goes_alone():
+def test_a_call_above_the_limit_runs_alone():
     times = starts(RateLimiter(None, 100, window_s=WINDOW_S), [50, 5000, 50])
     assert times[1] - times[0] >= WINDOW_S - SLACK_S
     assert times[2] - times[1] >= WINDOW_S - SLACK_S
@@ -74,12 +74,12 @@ def test_without_limits_no_call_waits():
     assert max(times) - min(times) < 30
 
 
-def test_a_call_that_used_less_than_reserved_makes_room_for_waiting_ones():
+def test_a_call_that_used_less_than_expected_makes_room_for_waiting_calls():
     times = starts(RateLimiter(None, 1000, window_s=60), [900] * 2, used=50)
     assert times[1] - times[0] < 30
 
 
-def test_a_call_that_used_more_than_reserved_takes_room():
+def test_a_call_that_used_more_than_expected_takes_room():
     limiter = RateLimiter(None, 1000, window_s=WINDOW_S)
 
     async def run():
@@ -92,7 +92,7 @@ def test_a_call_that_used_more_than_reserved_takes_room():
     assert asyncio.run(run()) >= WINDOW_S - 0.02
 
 
-def test_a_cancelled_wait_lets_the_next_call_go_on():
+def test_a_cancelled_wait_lets_the_next_call_continue():
     limiter = RateLimiter(1, None, window_s=WINDOW_S)
 
     async def run():

@@ -1,4 +1,4 @@
-"""Retries, re-asks, halves and the rubric as the last resort; and the errors that end a run."""
+"""Retries, re-asks, halves, the rubric as a last resort, and the errors that end a run."""
 
 import socket
 import time
@@ -29,7 +29,7 @@ from tests.judge_desk import FILTERED, NOISE, SIZE, TOO_LONG, USELESS, chosen, o
         (says(None), "empty"),
     ],
 )
-def test_a_passing_failure_is_retried_and_booked(provider, put, book, behave, kind):
+def test_a_temporary_failure_is_retried_and_recorded(provider, put, book, behave, kind):
     provider.script(honest, behave)
     verdicts = put(provider.deployment(), questions(3))
     assert [verdict.methods for verdict in verdicts] == [(PickMethod.LLM,)] * 3
@@ -55,7 +55,7 @@ def test_a_refused_call_costs_nothing(provider, put, book):
     assert put.spent_usd == pytest.approx(provider.usd)
 
 
-def test_retry_after_is_waited_for(provider, put):
+def test_a_run_waits_as_long_as_retry_after_says(provider, put):
     provider.script(fails(429, retry_after=0.6))
     put(provider.deployment(), questions(1))
     first, second = provider.calls
@@ -64,7 +64,7 @@ def test_retry_after_is_waited_for(provider, put):
 
 def test_an_excessive_retry_after_ends_the_run(provider, put):
     provider.script(fails(429, retry_after=3600))
-    with pytest.raises(LLMError, match="calls come too fast"):
+    with pytest.raises(LLMError, match="rate limit is exceeded"):
         put(provider.deployment(), questions(3))
     assert len(provider.calls) == 1
 
@@ -83,7 +83,7 @@ FATAL_ONES = pytest.mark.parametrize(
 
 @FATAL_ONES
 @pytest.mark.usefixtures("my_key")
-def test_a_fatal_error_ends_the_run_after_one_call_and_asks_no_other_route(
+def test_a_fatal_error_ends_the_run_after_one_call_and_tries_no_other_route(
     provider, second, put, behave, says_what
 ):
     provider.behave = behave
@@ -117,7 +117,7 @@ BROKEN = pytest.mark.parametrize(
         (fails(500), "keeps failing"),
         (resets(), "cannot be reached"),
         (garbled(b"<html>Log in</html>"), "not a chat completion"),
-        (fails(429, retry_after=0), "calls come too fast"),
+        (fails(429, retry_after=0), "rate limit is exceeded"),
     ],
 )
 
@@ -163,8 +163,8 @@ def test_a_missing_endpoint_is_named_within_seconds(put, book):
     assert put.spent_usd == 0  # nobody was reached
 
 
-def test_calls_under_way_may_end_when_the_run_stops(provider, put):
-    """One call hits an exhausted quota while others are under way: their answers are kept."""
+def test_running_calls_may_finish_when_the_run_stops(provider, put):
+    """One call hits an exhausted quota while others are running: their answers are kept."""
     provider.behave = on(18, fails(402, "Insufficient credits"), late(0.4))
     with pytest.raises(LLMError, match="credit is used up"):
         put(provider.deployment(), questions(40), concurrency=8)
@@ -181,9 +181,9 @@ def test_a_reask_quotes_a_useless_reply_and_then_the_rubric_picks(provider, put,
     (verdict,) = put(provider.deployment(), questions(1, n_picks=2))
     first, second = provider.calls
     assert second.messages[: len(first.messages)] == first.messages
-    said, asked = second.messages[len(first.messages) :]
-    assert (said["role"], said["content"]) == ("assistant", "Slots [1], [9]")
-    assert "a slot is not among 1 to 3" in asked["content"]
+    reply, reask = second.messages[len(first.messages) :]
+    assert (reply["role"], reply["content"]) == ("assistant", "Slots [1], [9]")
+    assert "a slot is not among 1 to 3" in reask["content"]
     assert verdict.methods == (PickMethod.FALLBACK,) * 2
     assert verdict.slots == tuple(choose(texts(range(SIZE)), 2))
     assert not verdict.answers
@@ -215,14 +215,14 @@ def test_at_most_two_useless_replies_are_ever_bought_for_a_question(provider, pu
     ["\ud800 is half a character", "nothing\0 at all", "甲" * 60_000, '{"picks": [1' + "0" * 5000],
     ids=["half a character", "zero byte", "huge", "long number"],
 )
-def test_any_reply_can_be_booked_and_quoted(provider, put, book, text):
+def test_any_reply_can_be_recorded_and_quoted(provider, put, book, text):
     provider.script(says(text))
     (verdict,) = put(provider.deployment(), questions(1))
     assert verdict.methods == (PickMethod.LLM,)
     assert len(book()) == len(provider.calls) == 2
 
 
-def test_an_answer_amid_odd_characters_is_kept(provider, put):
+def test_an_answer_among_odd_characters_is_kept(provider, put):
     provider.script(says('\ud83d\0 {"picks": [2]} \udead'))
     (verdict,) = put(provider.deployment(), questions(1))
     assert verdict.slots == (2,)
@@ -240,7 +240,7 @@ def test_the_rubric_as_a_fallback_ignores_slots(provider, put):
         assert NOISE not in texts(chosen(question, verdict))
 
 
-def test_texts_that_are_too_long_together_are_judged_in_halves(provider, put):
+def test_texts_that_are_too_long_in_total_are_judged_in_halves(provider, put):
     provider.behave = lambda call: (TOO_LONG if len(call.block.texts) > 2 else honest)(call)
     (question,) = questions(1, size=6)
     (verdict,) = put(provider.deployment(), [question])

@@ -1,4 +1,4 @@
-"""Routes of params.yaml, and the keys they need."""
+"""Routes in params.yaml, and the keys that they need."""
 
 import pytest
 
@@ -34,16 +34,16 @@ def route(**deployment):
     return load_route({"models": {"mine": given}}, "mine")
 
 
-def test_our_own_routes_are_sound():
+def test_our_own_routes_are_valid():
     values = read_params(PROJECT / "params.yaml")
     for alias in values["models"]:
         assert load_route(values, alias).alias == alias
     require_usable(load_route(values, "offline"))
 
 
-def test_an_unknown_route_offers_the_nearest():
+def test_the_error_for_an_unknown_route_offers_the_nearest():
     models = {"chatgpt": {"model": "openai/x", "schema": "auto"}}
-    with pytest.raises(ParamError, match=r"models has no chatgtp; did you mean chatgpt\?"):
+    with pytest.raises(ParamError, match=r"there is no route chatgtp; did you mean chatgpt\?"):
         load_route({"models": models}, "chatgtp")
 
 
@@ -54,18 +54,18 @@ def test_an_unknown_route_offers_the_nearest():
         ({"shema": "auto"}, r"models\.mine\.shema is unknown; did you mean schema\?"),
         ({"schema": "sometimes"}, r"models\.mine\.schema: .*'auto', 'always' or 'never'"),
         ({"model": "gpt-4o-mini"}, r"models\.mine\.model: .*not 'gpt-4o-mini'"),
-        ({"model": "offline/magic"}, r"models\.mine\.model: offline has no such model"),
+        ({"model": "offline/magic"}, r"models\.mine\.model: offline has no model 'offline/magic'"),
         ({"temperature": -1}, r"models\.mine\.temperature: .*greater than or equal to 0"),
         ({"temperature": True}, r"models\.mine\.temperature: .*valid number"),
-        ({"input_cost_per_token": 1e-6}, "gives one price of two"),
+        ({"input_cost_per_token": 1e-6}, "has only one of its two prices"),
         ({"rpm": 0}, r"models\.mine\.rpm: .*greater than or equal to 1"),
-        ({"api_base": "127.0.0.1:8000"}, "has to be a plain address"),
-        ({"api_base": "https://me:secretword@host/v1"}, "has to be a plain address"),
-        ({"api_base": "https://host/v1?key=secretword"}, "has to be a plain address"),
-        ({"api_base": ["x"]}, "has to be a plain address"),
+        ({"api_base": "127.0.0.1:8000"}, "must be a plain address"),
+        ({"api_base": "https://me:secretword@host/v1"}, "must be a plain address"),
+        ({"api_base": "https://host/v1?key=secretword"}, "must be a plain address"),
+        ({"api_base": ["x"]}, "must be a plain address"),
     ],
 )
-def test_a_wrong_route_is_refused_with_its_key(change, says):
+def test_an_invalid_route_is_refused_with_its_key(change, says):
     with pytest.raises(ParamError, match=says) as caught:
         route(**change)
     assert "secretword" not in str(caught.value)
@@ -84,7 +84,7 @@ def test_an_error_next_to_a_literal_key_does_not_repeat_it():
     assert LITERAL not in str(caught.value)
 
 
-def test_every_route_is_checked_not_only_the_one_in_use():
+def test_every_route_is_checked_not_only_the_route_in_use():
     models = {
         "good": {"model": "offline/rubric", "schema": "never"},
         "bad": {"model": "openai/x", "schema": "never", "api_key": LITERAL},
@@ -109,14 +109,14 @@ def test_an_alias_may_be_a_list_of_deployments_of_one_model():
     [
         ([], r"models\.mine is an empty list"),
         ([ONE, {}], r"models\.mine\[1\]\.model"),
-        ([ONE, "x"], r"models\.mine\[1\] has to be a mapping"),
+        ([ONE, "x"], r"models\.mine\[1\] must be a mapping"),
         ([ONE, ONE | {"temperature": 0.5}], "deployments differ in temperature"),
         ([ONE, ONE | {"schema": "always"}], "deployments differ in schema"),
         (
             [{"model": "offline/rubric", "schema": "never"}] * 2,
             "so it can have one deployment only",
         ),
-        ("openai/x", r"models\.mine has to be a mapping"),
+        ("openai/x", r"models\.mine must be a mapping"),
     ],
 )
 def test_deployments_that_differ_are_refused(given, says):
@@ -133,7 +133,7 @@ def test_a_chain_is_the_route_and_its_fallbacks():
     for route, fallbacks in (("a", ["a"]), ("a", ["b", "b"]), ("a", ["offline"]), ("offline", "a")):
         with pytest.raises(ParamError, match=rf"{fallbacks[-1]} cannot be a fallback for {route}"):
             load_chain({"models": models}, route, [*fallbacks])
-    with pytest.raises(ParamError, match=r"fallback_routes: models has no d"):
+    with pytest.raises(ParamError, match=r"fallback_routes: there is no route d"):
         load_chain({"models": models}, "a", ["d"])
 
 
@@ -168,7 +168,7 @@ def test_a_route_that_needs_no_key_is_accepted(deployment):
     require_usable(route(**deployment))
 
 
-def test_another_variable_for_a_provider_s_key_is_accepted(monkeypatch):
+def test_another_variable_for_a_providers_key_is_accepted(monkeypatch):
     monkeypatch.setenv("TOGETHER_API_KEY", "set")
     require_usable(route(model="together_ai/x"))
 
@@ -206,7 +206,7 @@ PER_MILLION = 1e-6
         ),
     ],
 )
-def test_a_price_is_known_or_none_but_never_a_zero_from_the_map(deployment, price):
+def test_a_zero_in_the_price_map_counts_as_an_unknown_price(deployment, price):
     assert price_of(route(**deployment).deployments[0], load_litellm()) == (
         price and pytest.approx(price)
     )
@@ -214,7 +214,7 @@ def test_a_price_is_known_or_none_but_never_a_zero_from_the_map(deployment, pric
 
 def test_a_route_without_a_price_is_refused_with_the_keys_to_set():
     deployment = route(model="openai/unheard-of").deployments[0]
-    with pytest.raises(ParamError, match="the price of this model is not known") as caught:
+    with pytest.raises(ParamError, match="the price of this model is unknown") as caught:
         require_price(deployment, load_litellm(), "models.mine (openai/unheard-of)")
     assert "models.mine (openai/unheard-of)" in str(caught.value)
     assert "input_cost_per_token and output_cost_per_token" in str(caught.value)

@@ -81,12 +81,12 @@ def with_a_damaged_journal(desk, deployment):
     [
         (
             lambda desk, deployment: {"deployment": deployment, "budget": 41},
-            "llm_select.budget is 41, and only 40 records are left",
+            "llm_select.budget is 41, but there are only 40 records",
         ),
         (without_key, "MY_KEY is not set, and no call was made"),
-        (without_price, "the price of this model is not known"),
+        (without_price, "the price of this model is unknown"),
         (with_a_foreign_record, "a record is not in the pool"),
-        (with_a_damaged_journal, "journal.sqlite: this is not a journal of SelectLLM"),
+        (with_a_damaged_journal, "journal.sqlite: this is not a SelectLLM journal"),
     ],
     ids=["budget", "key", "price", "record", "journal"],
 )

@@ -1,4 +1,4 @@
-"""Many questions at once: the first call alone, an orderly end, and nothing left running."""
+"""Many questions at once: the first call alone, a clean stop, and nothing left running."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ def pool(ask, *, limit=4, advance=lambda: None, stopping=None):
 
 
 def through(ramp_up, n_calls, *, hold_s=0.0, fails=()):
-    """Return for each call how many were inside when it came in, itself included."""
+    """Return, for each call, the number of calls inside when it entered, including itself."""
 
     async def run():
         n_inside, seen = 0, []
@@ -34,7 +34,7 @@ def through(ramp_up, n_calls, *, hold_s=0.0, fails=()):
     return asyncio.run(run())
 
 
-def test_calls_run_one_by_one_until_one_succeeds():
+def test_calls_run_one_by_one_until_a_call_succeeds():
     seen = through(RampUp(8), 20, hold_s=0.01, fails=range(5))
     assert seen[:6] == [1] * 6
     assert max(seen) > 1
@@ -49,7 +49,7 @@ def test_without_a_success_calls_never_overlap():
     assert max(through(RampUp(64), 30, hold_s=0.001, fails=range(30))) == 1
 
 
-def test_the_first_calls_are_spread_over_the_duration_of_one():
+def test_the_first_calls_are_spread_over_the_duration_of_one_call():
     async def run():
         ramp_up, came = RampUp(10), []
 
@@ -86,7 +86,7 @@ def test_answers_come_in_the_order_of_their_questions():
     assert not stopping.is_set()
 
 
-def test_questions_are_read_only_when_their_turn_comes():
+def test_questions_are_read_only_as_needed():
     n_taken = n_answered = most_ahead = 0
 
     def questions():
@@ -106,7 +106,7 @@ def test_questions_are_read_only_when_their_turn_comes():
     assert most_ahead <= 5
 
 
-def test_a_failure_is_raised_after_questions_under_way_have_ended():
+def test_a_failure_is_raised_after_running_questions_have_ended():
     began, ended = [], []
 
     async def ask(question):
@@ -122,9 +122,9 @@ def test_a_failure_is_raised_after_questions_under_way_have_ended():
     assert sorted([*ended, 5]) == began
 
 
-def test_an_orderly_end_returns_only_the_answers_so_far():
+def test_a_clean_stop_returns_only_the_answers_so_far():
     class Enough(StopRun):
-        """Ends the test in good order."""
+        """Ends the test cleanly."""
 
     async def ask(question):
         await asyncio.sleep(0)
@@ -144,7 +144,7 @@ def test_an_orderly_end_returns_only_the_answers_so_far():
     assert asyncio.run(stopped.answers(range(50))) == []  # nor does it begin again
 
 
-def test_a_failure_takes_precedence_over_an_orderly_end():
+def test_a_failure_takes_precedence_over_a_clean_stop():
     async def ask(question):
         await asyncio.sleep(0.001 * question)
         raise StopRun if question == 0 else RuntimeError("worse")

@@ -138,7 +138,7 @@ def test_with_no_other_method_our_selection_is_measured_alone(workspace):
     assert list(run(workspace)["methods"]) == ["llm_select"]
 
 
-def test_outputs_are_the_same_bytes_each_time(workspace):
+def test_outputs_have_the_same_bytes_each_time(workspace):
     def content():
         run(workspace)
         return (workspace / "data/measure/metrics.json").read_bytes()
@@ -178,10 +178,10 @@ def test_a_selection_of_another_pool_is_refused(workspace):
         ({"resamples": 99}, "measure.resamples is unknown; did you mean n_resamples"),
     ],
 )
-def test_a_faulty_section_is_refused_by_its_key(change, message):
+def test_an_invalid_section_is_refused_with_its_key(change, message):
     with pytest.raises(ParamError, match=message):
         check({"seed": 0, "measure": SECTION | change})
 
 
-def test_the_projects_own_section_is_sound():
+def test_the_projects_own_section_is_valid():
     assert check(read_params(ROOT / "params.yaml"))

@@ -1,6 +1,6 @@
 """Every message of the project, side by side: `pytest tests/test_messages.py -s` prints them all.
 
-Messages are read out of the source, with the names of values in place of the values.
+Messages are read from the source; values appear as their names.
 """
 
 import ast
@@ -39,7 +39,7 @@ class Message(NamedTuple):
 
 
 def rendered(node: ast.expr | None) -> str:
-    """The text that an expression makes, values as <their names>."""
+    """Return the text that an expression makes, with values as <their names>."""
     match node:
         case ast.Constant(value=str(text)):
             return text

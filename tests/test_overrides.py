@@ -12,7 +12,7 @@ from tasks.lib.core.params import RENAMED
 from tests.workspaces import PROJECT, lay_out
 
 
-def test_an_override_changes_its_line_and_keeps_every_other(toy):
+def test_an_override_changes_its_line_and_keeps_all_others(toy):
     before = (toy.root / "params.yaml").read_text().splitlines()
     changes = apply(toy.root, ["first.naps=3"])
     after = (toy.root / "params.yaml").read_text().splitlines()
@@ -34,7 +34,7 @@ def test_an_override_changes_its_line_and_keeps_every_other(toy):
         "models.offline={model: offline/rubric, schema: never, api_base: 'http://[::1]:1/v1'}",
     ],
 )
-def test_in_the_projects_own_file_one_line_changes(tmp_path, override):
+def test_an_override_of_the_projects_own_file_changes_one_line(tmp_path, override):
     lay_out(tmp_path, "tasks", "data/sample", "params.yaml")
     apply(tmp_path, [override])
     assert len(changed_lines(tmp_path)) == 1
@@ -67,7 +67,7 @@ def test_the_projects_own_file_survives_an_edit_by_dvc(tmp_path):
     assert load_yaml(path) == load_yaml(PROJECT / "params.yaml") | {"seed": 5}
 
 
-def test_setting_the_value_it_has_changes_nothing(toy):
+def test_setting_the_current_value_changes_nothing(toy):
     before = (toy.root / "params.yaml").read_bytes()
     assert apply(toy.root, ["first.naps=1"]) == []
     assert (toy.root / "params.yaml").read_bytes() == before
@@ -81,12 +81,12 @@ def test_setting_the_value_it_has_changes_nothing(toy):
         ("first.naps=many", "first.naps: input should be a valid integer, not 'many'"),
         ("first.naps=-1", "first.naps: input should be greater than or equal to 0"),
         ("first.naps", "expected key=value"),
-        ("first.naps=[1", "is not a YAML value"),
+        ("first.naps=[1", "is not a valid YAML value"),
         ("first.naps.deep=1", "naps has no keys below it"),
         ("=1", "expected key=value"),
     ],
 )
-def test_a_refused_override_says_why_and_leaves_the_file(toy, override, words):
+def test_a_refused_override_says_why_and_leaves_the_file_unchanged(toy, override, words):
     before = (toy.root / "params.yaml").read_bytes()
     with pytest.raises(ParamError) as refused:
         apply(toy.root, ["first.naps=2", override])
@@ -95,7 +95,7 @@ def test_a_refused_override_says_why_and_leaves_the_file(toy, override, words):
     assert not list(toy.root.glob(".params*"))
 
 
-def test_a_checked_edit_refuses_and_never_writes(toy):
+def test_a_checked_edit_may_be_refused_but_never_writes(toy):
     before = (toy.root / "params.yaml").read_bytes()
     text, changes = checked(toy.root, ["first.naps=2"])
     assert changes == [Change("first.naps", 1, 2)]
@@ -106,13 +106,13 @@ def test_a_checked_edit_refuses_and_never_writes(toy):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [("a: [1", "while parsing"), ("- a\n", "expected sections"), ("a: 1\na: 2\n", "duplicate")],
 )
-def test_a_damaged_params_file_is_refused_with_a_reason(tmp_path, text, said):
+def test_a_damaged_params_file_is_refused_with_a_reason(tmp_path, text, reason):
     (tmp_path / "params.yaml").write_text(text)
     for look in (apply, preview):
-        with pytest.raises(ParamError, match=rf"(?s)params\.yaml: .*{said}"):
+        with pytest.raises(ParamError, match=rf"(?s)params\.yaml: .*{reason}"):
             look(tmp_path, ["x.y=1"])
     (tmp_path / "params.yaml").unlink()
     with pytest.raises(ParamError, match="No such file"):
@@ -120,8 +120,8 @@ def test_a_damaged_params_file_is_refused_with_a_reason(tmp_path, text, said):
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
-def test_a_key_of_an_earlier_version_says_its_new_name(tmp_path, old, new):
-    """Its new name is then missing, too, and the error must not mention that."""
+def test_the_error_for_a_former_key_gives_its_new_name(tmp_path, old, new):
+    """The new name is then missing too, but the error must not mention that."""
     values = load_yaml(PROJECT / "params.yaml")
     section, old_key, new_key = old.split(".")[0], old.split(".")[-1], new.split(".")[-1]
     values[section][old_key] = values[section].pop(new_key)
@@ -129,7 +129,7 @@ def test_a_key_of_an_earlier_version_says_its_new_name(tmp_path, old, new):
         importlib.import_module(f"tasks.{section}.step").check(values)
 
 
-def test_an_error_of_another_process_keeps_its_text():
+def test_an_error_from_another_process_keeps_its_text():
     for text in ("params.yaml: seed: no\n  Set it.", "a: b\nc\n  d", "no colon"):
         error = ParamError.parse(text)
         assert error.where

@@ -1,4 +1,4 @@
-"""A whole run with a paid model behind an OpenAI endpoint: capped, completed, its key nowhere."""
+"""A whole run with a paid model behind an OpenAI endpoint: capped, completed, no key leaked."""
 
 import json
 import sqlite3
@@ -18,17 +18,17 @@ SECRET = "Qz7vLr2mWx9kTb4n"
 
 
 def leaks(root):
-    """The files below that hold a part of the secret that gives it away."""
+    """Return the files that contain 8 or more consecutive characters of the secret."""
     pieces = [SECRET[i : i + 8].encode() for i in range(len(SECRET) - 7)]
     files = [path for path in root.rglob("*") if path.is_file()]
     assert files
     return [path for path in files if any(piece in path.read_bytes() for piece in pieces)]
 
 
-def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_goes_on_when_it_is_raised(
+def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_continues_with_a_higher_cap(
     clone, server
 ):
-    """With a key that the provider repeats; it is nowhere, Prefect and MLflow included."""
+    """The provider repeats the key, which must appear nowhere, including Prefect and MLflow."""
     space = clone("capped")
     space.env.update(server.env | {"MY_ACCESS": SECRET})
     space.set("baseline.methods=[random]", "baseline.n_seeds=2")  # quick ones
@@ -65,6 +65,6 @@ def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_goes_on_when_it_is
     assert pq.read_metadata(space.root / "data/llm_select/selected.parquet").num_rows == 60
     with closing(sqlite3.connect(space.root / ".selectllm/journal.sqlite")) as journal:
         assert journal.execute("select count(*) from answers").fetchone()[0] == n_prompts
-    said = "".join(done.stdout + done.stderr for done in (refused, capped, whole))
-    assert not any(SECRET[i : i + 8] in said for i in range(len(SECRET) - 7))
+    printed = "".join(done.stdout + done.stderr for done in (refused, capped, whole))
+    assert not any(SECRET[i : i + 8] in printed for i in range(len(SECRET) - 7))
     assert leaks(space.root) + leaks(server.home) == []

@@ -1,4 +1,4 @@
-"""The project's own graph, whole, on the sample: what a new user meets."""
+"""The project's whole graph on the sample, as a new user runs it."""
 
 import json
 import random
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 def started(space, *command):
-    """The steps that a command really starts, reported by the steps themselves."""
+    """Record the steps that a command really starts, as reported by the steps themselves."""
     events = space.root / ".selectllm" / "heard.jsonl"
     events.unlink(missing_ok=True)
     space.env["SELECTLLM_EVENTS"] = str(events)
@@ -37,12 +37,12 @@ def started(space, *command):
 
 
 def hashes(space):
-    """Path and hash of every output in dvc.lock."""
+    """Return the path and hash of every output in dvc.lock."""
     stages = load_yaml(space.root / "dvc.lock")["stages"]
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 
 
-def test_the_second_run_is_all_cached_and_status_is_clean_and_it_ends_with_the_report(done, server):
+def test_in_the_second_run_every_stage_is_cached_and_status_is_clean(done, server):
     assert set(server.last_states()) == set(STAGE_NAMES)
     lines = done.selectllm("run").stdout.splitlines()
     assert set(server.last_states().values()) == {("Cached", "unchanged")}
@@ -51,13 +51,13 @@ def test_the_second_run_is_all_cached_and_status_is_clean_and_it_ends_with_the_r
     assert started(done, "dvc", "repro") == []
 
 
-def test_dvc_alone_makes_the_same_bytes_in_another_clone(done, clone):
+def test_plain_dvc_makes_the_same_bytes_in_another_clone(done, clone):
     other = clone("other")
     assert started(other, "dvc", "repro") == list(STAGE_NAMES)
     assert hashes(other) == hashes(done)
 
 
-def test_the_committed_lock_names_the_bytes_that_a_run_makes(done):
+def test_the_committed_lock_has_the_hashes_of_a_real_run(done):
     locked = load_yaml(PROJECT / "dvc.lock")["stages"]
     for name, stage in load_yaml(done.root / "dvc.lock")["stages"].items():
         ours = {dep["path"]: dep["md5"] for dep in stage["deps"] if dep["path"][:5] != "data/"}
@@ -65,7 +65,7 @@ def test_the_committed_lock_names_the_bytes_that_a_run_makes(done):
         assert kept == ours, f"dvc.lock is older than stage {name}: run `dvc repro` and commit it"
 
 
-def test_the_funnel_in_readme_is_that_of_a_real_run(done):
+def test_the_funnel_in_readme_matches_a_real_run(done):
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
     block = re.search(r"```text\n(.*?)```", text, re.DOTALL)[1]
     documented = dict(reversed(line.strip().split("  ", 1)) for line in block.splitlines())
@@ -114,7 +114,7 @@ def test_the_run_is_in_mlflow_with_datasets_metrics_and_reports(done):
         ),
     ],
 )
-def test_a_changed_key_runs_its_stages_and_put_back_it_runs_none(done, override, expected):
+def test_a_changed_key_runs_its_stages_and_changing_it_back_runs_none(done, override, expected):
     key = override.partition("=")[0]
     section, name = key.split(".")
     old = load_yaml(done.root / "params.yaml")[section][name]
@@ -127,7 +127,7 @@ def test_a_changed_key_runs_its_stages_and_put_back_it_runs_none(done, override,
 
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
-def test_variants_stand_side_by_side_in_mlflow_and_again_at_once_from_cache(done, server):
+def test_variants_are_side_by_side_in_mlflow_and_cached_when_run_again(done, server):
     words = ["compare", "-S", "compare={as_is: {}, chat: {export.formats: [chat]}}"]
     before = hashes(done)
     first = done.selectllm(*words)
@@ -199,8 +199,8 @@ OTHER_VALUE = {
 }
 
 
-def test_the_table_of_params_says_what_each_key_makes_stale(done):
-    """docs/reference/params.md against DVC itself, a row per key."""
+def test_the_params_table_says_what_each_key_makes_stale(done):
+    """Compare docs/reference/params.md with DVC itself, for each key."""
     page = (PROJECT / "docs/reference/params.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
     documented = {
@@ -218,7 +218,7 @@ def test_the_table_of_params_says_what_each_key_makes_stale(done):
 
 
 def _stale_by_params(root):
-    """The stages that DVC holds for stale because of a parameter or of a file that one names."""
+    """Return the stages that a parameter, or a file that it names, makes stale for DVC."""
     with Repo(str(root)) as repo:
         status = repo.status()
     made = {out.path for stage in read_graph(root).stages for out in stage.outs}
@@ -240,7 +240,7 @@ def _keys(params):
 
 
 def _force(params, key):
-    """Give a key another value without the steps' consent: DVC shall judge, not they."""
+    """Change a key without letting the steps check it, since this test is about DVC."""
     from ruamel.yaml import YAML  # noqa: PLC0415
 
     yaml = YAML()
@@ -258,7 +258,7 @@ def _force(params, key):
         yaml.dump(values, file)
 
 
-def test_the_estimate_and_the_books_are_told_as_json(done):
+def test_the_estimate_and_the_journal_are_printed_as_json(done):
     rated = ["-S", "baseline.methods=[alpagasus]", "-S", "baseline.route=chatgpt"]
     asked = ["estimate", "-S", "llm_select.votes=3", *rated, "--json"]
     quoted = json.loads(done.call(*asked).stdout)
@@ -281,10 +281,10 @@ def test_the_estimate_and_the_books_are_told_as_json(done):
     assert "dvc repro dedupe" in stale.stderr
     nonsense = done.call("journal", "prune", "--before", "soon")
     assert nonsense.returncode == 2
-    assert "is not a day" in nonsense.stderr
+    assert "is not a date" in nonsense.stderr
 
 
-def test_an_estimate_needs_no_clusters(done):
+def test_an_estimate_does_not_need_clusters(done):
     before = json.loads(done.selectllm("estimate", "--json").stdout)["work"]
     shutil.rmtree(done.root / "data/cluster")
     shutil.rmtree(done.root / "data/embed")
@@ -320,13 +320,13 @@ N_FLIPS = 40  # a file or table, of five
 
 
 def flipped(data, draw):
-    """The bytes with one of them changed."""
+    """Return the bytes with one byte changed."""
     at = draw.randrange(len(data))
     return data[:at] + bytes([data[at] ^ draw.randrange(1, 256)]) + data[at + 1 :]
 
 
 def flip_answer(journal, draw):
-    """Change one byte of an answer inside the journal's file: of its key, words, picks or names."""
+    """Change one byte of an answer in the journal's file: in its key, text, picks or names."""
     with closing(sqlite3.connect(journal)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         rows = db.execute("SELECT key, route, model, text, parsed FROM answers").fetchall()
@@ -336,10 +336,10 @@ def flip_answer(journal, draw):
     journal.write_bytes(data.replace(payload, flipped(payload, draw)))
 
 
-def test_any_changed_byte_is_found_and_its_file_named_and_in_an_empty_clone_none_is(
+def test_any_changed_byte_is_found_with_its_file_and_a_fresh_clone_has_none(
     done, tmp_path, monkeypatch
 ):
-    """The clone has what Git keeps, DVC's cache and the journal; nothing is run in it."""
+    """The clone has the files in Git, DVC's cache and the journal; nothing is run in it."""
     monkeypatch.delenv("DVC_ROOT", raising=False)
     root = tmp_path / "empty"
     done.run("git", "clone", "-q", str(done.root), str(root))
@@ -360,12 +360,14 @@ def test_any_changed_byte_is_found_and_its_file_named_and_in_an_empty_clone_none
         kept = path.read_bytes()
         for _ in range(N_FLIPS):
             path.write_bytes(flipped(kept, draw))
-            assert [each.file for each in verify(root).differences] == [str(path.relative_to(root))]
+            assert [difference.file for difference in verify(root).differences] == [
+                str(path.relative_to(root))
+            ]
         path.write_bytes(kept)
     kept = journal.read_bytes()
     for _ in range(N_FLIPS):
         flip_answer(journal, draw)
-        assert [each.file for each in verify(root).differences] == [str(journal)]
+        assert [difference.file for difference in verify(root).differences] == [str(journal)]
         journal.write_bytes(kept)
     assert verify(root).differences == []
     journal.unlink()

@@ -187,7 +187,7 @@ def test_a_wrong_key_is_reported_in_the_providers_words(desk):
     [
         ("offline", "baseline.route is offline, a set of rules, which cannot rate"),
         ("keyed", "OPENAI_API_KEY is not set"),
-        ("mien", "baseline.route: models has no mien; did you mean mine"),
+        ("mien", "baseline.route: there is no route mien; did you mean mine"),
     ],
 )
 def test_a_route_that_cannot_rate_is_refused_before_a_run(desk, monkeypatch, route, shown):

@@ -1,4 +1,4 @@
-"""README's commands, graph and figures, compared with what they describe."""
+"""README's commands, graph and links match the project."""
 
 import re
 import subprocess
@@ -33,8 +33,8 @@ def test_every_make_target_exists():
 def test_every_selectllm_command_exists_and_so_does_every_key():
     known = set(typer.main.get_command(app).commands)
     assert {words[0] for words in commands("selectllm")} <= known
-    told = set(re.findall(r"`selectllm ([a-z]+)", README))
-    assert told <= known
+    mentioned = set(re.findall(r"`selectllm ([a-z]+)", README))
+    assert mentioned <= known
     params = load_yaml(PROJECT / "params.yaml")
     for section, key in re.findall(r"-S '?([a-z_]+)\.([a-z_]+)=", README):
         assert section in params
@@ -63,10 +63,10 @@ def test_every_command_of_other_tools_exists(words):
         assert option in done.stdout
 
 
-def test_the_graph_is_that_of_dvc_yaml():
-    told = set(re.findall(r"^ +(\w+) --> (\w+)$", README, re.MULTILINE))
+def test_the_graph_matches_dvc_yaml():
+    drawn = set(re.findall(r"^ +(\w+) --> (\w+)$", README, re.MULTILINE))
     ours = {(up, stage.name) for stage in read_graph(PROJECT).stages for up in stage.upstream}
-    assert told == ours
+    assert drawn == ours
 
 
 def test_every_linked_file_exists():

@@ -44,7 +44,7 @@ def test_each_field_is_part_of_the_key_unless_it_is_excluded_by_name(name):
     assert (changed.key == REQUEST.key) == (name in NOT_IN_KEY)
 
 
-def test_keys_never_change_so_that_answers_in_journals_are_found():
+def test_keys_never_change_so_that_stored_answers_are_found():
     assert REQUEST.key == "d93168e7bf71719694b640fcf9152c762bda0d7d3a26f1b5b1da70e5d0f6a8b1"
 
 

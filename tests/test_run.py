@@ -1,4 +1,4 @@
-"""The flow over the toy graph, on a real Prefect server, with real DVC and Git."""
+"""The flow with the toy graph, on a real Prefect server, with real DVC and Git."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def step_process(space, name):
     return None
 
 
-def test_states_say_what_ran_what_was_unchanged_and_what_was_restored(space, server):
+def test_states_show_what_ran_what_was_unchanged_and_what_was_restored(space, server):
     unchanged, ran = ("Cached", "unchanged"), ("Completed", "ran")
     space.dvc("repro")
     assert space.ran() == ["first", "second"]
@@ -190,7 +190,7 @@ def test_outside_a_workspace_the_error_says_where_to_run(space, tmp_path):
     assert "there is no dvc.yaml here or above" in lost.stderr
 
 
-def test_with_json_stdout_is_one_document_of_a_run_or_of_its_error(space):
+def test_with_json_stdout_has_one_document_for_a_run_or_its_error(space):
     done = space.selectllm("run", "--json", "-S", "second.naps=2")
     assert json.loads(done.stdout) == {
         "funnel": None,
@@ -212,7 +212,7 @@ def test_with_json_stdout_is_one_document_of_a_run_or_of_its_error(space):
         assert document["error"]["fix"]
 
 
-def test_every_command_takes_json():
+def test_every_command_accepts_json():
     def leaves(command):
         below = getattr(command, "commands", None)
         return [leaf for c in below.values() for leaf in leaves(c)] if below else [command]

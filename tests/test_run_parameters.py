@@ -1,4 +1,4 @@
-"""Parameters of a flow run hold for that run alone; `selectllm run -S` edits params.yaml."""
+"""Parameters of a flow run apply only to that run; `selectllm run -S` edits params.yaml."""
 
 import json
 import shutil
@@ -32,14 +32,14 @@ def call(space, check=True, **parameters):
 
 
 def own(space, *sets):
-    """Where a run that sets these keys works."""
+    """Return the workspace of a run that sets these keys."""
     return space.root / ".selectllm/runs" / folder_name(sets) / str(space.root)[1:]
 
 
 # What parameters become
 
 
-def test_a_value_reaches_params_yaml_unchanged_and_none_is_omitted(toy):
+def test_a_value_reaches_params_yaml_unchanged_and_none_is_left_out(toy):
     odd = "a #1: é\N{GRINNING FACE}.txt"
     (toy.root / odd).write_text("odd")
     sets = as_overrides({"first.source": odd, "second.source": "null", "second.naps": None})
@@ -52,7 +52,7 @@ def test_a_value_reaches_params_yaml_unchanged_and_none_is_omitted(toy):
     assert as_overrides({"llm_select.budget": [30, 60]}) == ["llm_select.budget=[30, 60]"]
 
 
-def test_each_set_of_parameters_has_a_folder_with_its_name():
+def test_each_set_of_parameters_has_a_folder_named_after_it():
     sets = [["a.budget=30"], ["a.budget=31"], ["b.budget=30"], ["a.budget=30", "a.x=1"]]
     names = [folder_name(overrides) for overrides in sets]
     assert len(set(names)) == len(names)
@@ -80,7 +80,7 @@ def test_refused_parameters_leave_nothing_behind(toy, override, words):
 
 
 @pytest.mark.slow
-def test_outputs_that_dvc_pull_brought_are_not_made_again(toy):
+def test_outputs_that_dvc_pull_fetched_are_not_made_again(toy):
     toy.dvc("repro")
     shutil.rmtree(toy.root / ".dvc/cache/runs")  # `dvc pull` brings files, not this
     place, _ = own_workspace(toy.root, ["second.naps=2"])
@@ -99,7 +99,7 @@ def space(toy, server):
 
 
 @pytest.mark.slow
-def test_the_next_run_without_parameters_uses_params_yaml_as_it_is(space, server):
+def test_the_next_run_without_parameters_uses_the_unchanged_params_yaml(space, server):
     before = kept(space)
     two, three = own(space, "second.naps=2"), own(space, "second.naps=3")
     call(space, override=["second.naps=2"])
@@ -135,9 +135,7 @@ def test_a_refused_parameter_fails_the_run_before_any_stage_and_without_a_traceb
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["first", "second"])
-def test_a_killed_run_leaves_its_parameters_to_no_other_run_and_continues_when_repeated(
-    space, stage
-):
+def test_a_killed_run_does_not_affect_other_runs_and_continues_when_repeated(space, stage):
     before = kept(space)
     long = [f"{stage}.naps=40"]
     place = own(space, *long)
@@ -163,7 +161,7 @@ def test_a_killed_run_leaves_its_parameters_to_no_other_run_and_continues_when_r
 
 @pytest.fixture(scope="module")
 def sample(clone, server):
-    """A clone in which a run is quick: fewer records, fewer baselines; all of it committed."""
+    """Make a clone in which a run is quick, with fewer records and baselines, all committed."""
     space = clone("parameters")
     space.env.update(server.env)
     pool = space.root / "data/sample/instructions.jsonl"
@@ -174,17 +172,17 @@ def sample(clone, server):
 
 
 def dirty(space):
-    """What Git calls changed or new."""
+    """Return the files that Git reports as changed or new."""
     return space.run("git", "status", "--porcelain").stdout
 
 
 def selected(root):
-    """The ids of a selection, in its order."""
+    """Return the ids of a selection, in order."""
     return pq.read_table(root / SELECTED, columns=["id"])[0].to_pylist()
 
 
 def published(server, flow_run):
-    """Return what a flow run says of its parameters: the artifact on its page, and its log."""
+    """Return the artifact about a flow run's parameters, and its log."""
     run_id = {"any_": [flow_run["id"]]}
     pages = server.ask(
         "artifacts", artifacts={"flow_run_id": run_id, "key": {"any_": ["parameters"]}}

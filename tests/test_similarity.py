@@ -49,7 +49,7 @@ def test_rouge_l_of_known_pairs():
 
 
 @given(st.lists(word_lists, min_size=1, max_size=4), st.lists(word_lists, min_size=1, max_size=4))
-def test_rouge_l_is_that_of_the_textbook(a, b):
+def test_rouge_l_matches_the_textbook_definition(a, b):
     def common(x, y):
         table = np.zeros((len(x) + 1, len(y) + 1), int)
         for i, j in product(range(len(x)), range(len(y))):
@@ -65,7 +65,7 @@ def test_rouge_l_is_that_of_the_textbook(a, b):
 # Spaces
 
 
-def test_the_nearest_is_the_same_however_many_blocks_there_are(monkeypatch):
+def test_the_nearest_does_not_depend_on_the_number_of_blocks(monkeypatch):
     vectors, others = unit_vectors(50), unit_vectors(9, seed=1)
     whole = nearest(vectors, others)
     monkeypatch.setattr(cosine, "BLOCK_CELLS", 20)
@@ -80,7 +80,7 @@ def test_an_excluded_row_is_not_the_nearest():
     assert neighbours.places.tolist() == [1, 1, 1]
 
 
-def test_a_vector_without_length_stays_zero():
+def test_a_vector_of_length_zero_stays_zero():
     assert unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist() == [
         [pytest.approx(0.6), pytest.approx(0.8)],
         [0, 0],
@@ -88,13 +88,13 @@ def test_a_vector_without_length_stays_zero():
 
 
 @pytest.mark.parametrize("texts", [["one"], ["?", "!"], ["a b", "a b"], ["x", "y z", "", "z"]])
-def test_the_space_of_words_works_for_few_texts_or_texts_without_words(texts):
+def test_the_word_space_works_for_few_texts_or_texts_without_words(texts):
     space = lexical_space(texts, 4, seed=0)
     assert len(space) == len(texts)
     assert np.isfinite(space).all()
 
 
-def test_texts_that_share_words_are_near_in_the_space_of_words():
+def test_texts_that_share_words_are_near_in_the_word_space():
     texts = ["bake a cake", "bake a pie", "solve an equation", "solve the equation"] * 3
     space = lexical_space(texts, 3, seed=0)
     assert np.linalg.norm(space, axis=1) == pytest.approx(np.ones(12), abs=1e-5)
@@ -103,7 +103,7 @@ def test_texts_that_share_words_are_near_in_the_space_of_words():
     assert np.array_equal(space, lexical_space(texts, 3, seed=0))
 
 
-def test_the_space_of_a_large_pool_is_fitted_on_a_sample_and_holds_all(monkeypatch):
+def test_the_space_of_a_large_pool_is_fitted_on_a_sample_and_contains_all_texts(monkeypatch):
     monkeypatch.setattr(lsa, "MAX_FITTED", 60)
     monkeypatch.setattr(lsa, "BLOCK_TEXTS", 7)
     texts = ["bake a cake", "bake a pie", "solve an equation", "solve the equation"] * 20

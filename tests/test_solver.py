@@ -1,4 +1,4 @@
-"""Both solvers of equal-size k-means: which one is chosen, and that they are as good."""
+"""The two solvers of equal-size k-means: which one is chosen, and that they are equally good."""
 
 import hashlib
 import os
@@ -25,22 +25,22 @@ from tests.pools import uneven_blobs, unit_vectors
         ("k_means_constrained", 10**6, 10**5, Solver.K_MEANS_CONSTRAINED),
     ],
 )
-def test_auto_goes_by_records_times_clusters_and_any_other_word_is_obeyed(
+def test_auto_depends_on_records_times_clusters_and_other_values_are_obeyed(
     wanted, n, n_clusters, solver
 ):
     assert choose(SolverParam(wanted), n, n_clusters).solver is solver
     assert load(solver).equal_size_kmeans(unit_vectors(20), 3, 0).solver is solver
 
 
-def test_the_reason_names_the_size_and_the_limit():
+def test_the_reason_gives_the_size_and_the_limit():
     reasons = [choose(SolverParam.AUTO, n, 50).reason for n in (800, 801)]
     assert reasons == [
-        "800 records x 50 clusters = 40,000, and up to 40,000 k-means-constrained is quick",
-        "801 records x 50 clusters = 40,050, and above 40,000 k-means-constrained is slow",
+        "800 records x 50 clusters = 40,000; up to 40,000, k-means-constrained is quick",
+        "801 records x 50 clusters = 40,050; above 40,000, k-means-constrained is slow",
     ]
 
 
-def test_where_auto_takes_k_means_constrained_our_own_solver_needs_no_tree():
+def test_if_auto_chooses_k_means_constrained_our_own_solver_needs_no_tree():
     assert (balanced.FLAT + 1) ** 2 > MAX_PAIRS
 
 
@@ -103,12 +103,12 @@ def test_k_means_constrained_gives_the_same_bytes_in_any_process_on_any_number_o
 
 
 def in_child(code):
-    """Return what a Python process prints."""
+    """Return the output of a Python process."""
     words = [sys.executable, "-c", code]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_or_tools_is_loaded_only_where_k_means_constrained_runs():
+def test_or_tools_is_loaded_only_if_k_means_constrained_runs():
     code = """
 import sys
 import numpy as np
@@ -123,7 +123,7 @@ for wanted in (SolverParam.BALANCED, SolverParam.AUTO):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_memory_that_k_means_constrained_is_said_to_need_is_enough():
+def test_k_means_constrained_needs_no_more_memory_than_stated():
     code = """
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""MLflow's store: a fault is reported in words, and nothing stays half-written."""
+"""MLflow's store: faults are reported, and nothing is left half-written."""
 
 import sqlite3
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWar
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """A store with one run, by MLflow itself."""
+    """Make a store with two runs, by MLflow itself."""
     root = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -23,7 +23,7 @@ def fresh(tmp_path_factory):
 
 @pytest.fixture
 def root(fresh, tmp_path, monkeypatch):
-    """A folder with a store of its own."""
+    """Make a folder with a store of its own."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "mlflow.db").write_bytes(fresh.read_bytes())
     return tmp_path
@@ -62,7 +62,7 @@ def test_a_locked_store_is_reported_within_seconds(root):
     assert names(root) == ["child", "parent"]
 
 
-def test_a_store_of_another_schema_is_reported_and_left_alone(root):
+def test_a_store_with_another_schema_is_reported_and_left_unchanged(root):
     with sqlite3.connect(root / "mlflow.db") as database:
         database.execute("UPDATE alembic_version SET version_num = '0123456789ab'")
     database.close()
@@ -71,7 +71,7 @@ def test_a_store_of_another_schema_is_reported_and_left_alone(root):
     assert (root / "mlflow.db").read_bytes() == before
 
 
-def test_another_programs_database_is_reported_and_left_alone(tmp_path, monkeypatch):
+def test_another_programs_database_is_reported_and_left_unchanged(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     path = tmp_path / "mlflow.db"
     with sqlite3.connect(path) as database:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
-from tasks.lib.kmeans import prices, transport
+from tasks.lib.kmeans import partition, prices, transport
 from tasks.lib.kmeans.transport import Bounds, assign
 
 most = settings(max_examples=150, deadline=None)
@@ -44,7 +44,7 @@ def total(costs, labels):
 
 
 def least_total(costs, bounds):
-    """Solve by the Hungarian method, a column per place; places that must be taken are cheap."""
+    """Solve by the Hungarian algorithm: a column per place; required places are cheap."""
     bonus = 1e4
     must = np.repeat(costs.astype(np.float64) - bonus, bounds.lower, axis=1)
     may = np.repeat(costs.astype(np.float64), bounds.upper - bounds.lower, axis=1)
@@ -82,7 +82,7 @@ def test_the_prices_prove_that_the_assignment_is_optimal(problem):
 
 
 @pytest.mark.parametrize("movable", [1, 32])
-def test_thousands_of_rows_are_assigned_as_well_as_by_the_hungarian_method(movable, monkeypatch):
+def test_thousands_of_rows_are_assigned_as_well_as_by_the_hungarian_algorithm(movable, monkeypatch):
     monkeypatch.setattr(transport, "MOVABLE", movable)  # with 1, far too few rows at first
     rng = np.random.default_rng(0)
     costs = rng.standard_normal((1500, 12)).astype(np.float32) + np.linspace(0, 2, 12, dtype="f")
@@ -102,7 +102,7 @@ def test_labels_do_not_depend_on_blocks_or_threads(monkeypatch):
     costs = np.random.default_rng(0).standard_normal((3000, 9)).astype(np.float32)
     assignments = []
     for block, n_threads in [(8192, 1), (8192, 2), (100, 1), (100, 2)]:
-        monkeypatch.setattr(prices, "BLOCK", block)
+        monkeypatch.setattr(partition, "BLOCK", block)
         with threadpool_limits(n_threads):
             assignments.append(assign(costs, equal(3000, 9), np.zeros(9, np.float32)))
     for labels, proof in assignments[1:]:
@@ -116,7 +116,7 @@ def test_a_hundred_thousand_equal_rows_are_assigned_at_once():
     assert sorted(np.bincount(labels)) == [33_333, 33_333, 33_334]
 
 
-def test_costs_stay_as_they_are():
+def test_costs_do_not_change():
     costs = np.random.default_rng(0).standard_normal((100, 3)).astype(np.float32)
     copy = costs.copy()
     assign(costs, equal(100, 3), np.zeros(3, np.float32))

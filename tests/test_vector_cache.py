@@ -1,4 +1,4 @@
-"""Stored vectors are found again, and damage costs no more than the vectors it hits."""
+"""Stored vectors are found again, and damage affects only the damaged vectors."""
 
 import sqlite3
 import threading
@@ -31,7 +31,7 @@ def keys_of(texts: str) -> np.ndarray:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=12, unique=True))
-def test_a_vector_is_found_under_its_own_key_alone(tmp_path_factory, keys):
+def test_a_vector_is_found_only_under_its_own_key(tmp_path_factory, keys):
     cache = VectorCache(tmp_path_factory.mktemp("store"), {}, dim=3)
     keys, vectors = np.unique(np.array(keys, "S16")), some_vectors(len(keys))
     n, vectors = len(keys) // 2 + 1, vectors[: len(keys)]
@@ -49,7 +49,7 @@ def test_two_models_have_separate_vectors(open_cache):
         assert not second.find(keys_of("a")).any()
 
 
-def test_a_damaged_vector_is_replaced_and_the_others_stay(open_cache, caplog):
+def test_a_damaged_vector_is_replaced_and_the_others_are_kept(open_cache, caplog):
     keys, vectors = keys_of("abcd"), some_vectors(4)
     cache = open_cache()
     with cache:
@@ -64,7 +64,7 @@ def test_a_damaged_vector_is_replaced_and_the_others_stay(open_cache, caplog):
         assert np.array_equal(cache.read(keys), vectors)
 
 
-def test_the_file_of_an_earlier_version_is_moved_in_but_for_its_damaged_slots(open_cache):
+def test_the_file_of_an_earlier_version_is_imported_except_for_damaged_slots(open_cache):
     keys, vectors = keys_of("abcd"), some_vectors(4)
     slots = np.empty(4, [("key", "S16"), ("vector", "<f4", (3,)), ("crc", "<u4")])
     slots["key"], slots["vector"] = keys, vectors
@@ -116,7 +116,7 @@ def test_a_store_that_cannot_be_read_says_what_to_do(tmp_path, content, words):
     assert "delete it: its responses are then computed again" in caught.value.fix
 
 
-def test_a_model_is_known_by_its_files_not_by_its_name(tmp_path):
+def test_a_model_is_identified_by_its_files_not_by_its_name(tmp_path):
     folders = [tmp_path / name / "model" for name in "abc"]
     for folder, weight in zip(folders, "110", strict=True):
         (folder / ".cache").mkdir(parents=True)
@@ -126,7 +126,7 @@ def test_a_model_is_known_by_its_files_not_by_its_name(tmp_path):
     assert first == same != other
 
 
-def test_a_model_of_the_hub_is_known_by_the_revision_that_is_here(tmp_path, monkeypatch):
+def test_a_model_from_the_hub_is_identified_by_its_local_revision(tmp_path, monkeypatch):
     from huggingface_hub import constants  # noqa: PLC0415  takes seconds
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Workspaces to run in: a clone of the project or of the toy graph, or what one step needs."""
+"""Workspaces to run in: a clone of the project or of the toy graph, or one for a single step."""
 
 import contextlib
 import io
@@ -42,7 +42,7 @@ def wait_until(
     evidence: Callable[[], str] = lambda: "",
     poll_s: float = 0.05,
 ) -> Any:
-    """Return the first true value of a condition; fail with the evidence if there is none."""
+    """Return the first true value of a condition; if there is none, fail with the evidence."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if value := condition():
@@ -52,7 +52,7 @@ def wait_until(
 
 
 def free_port() -> int:
-    """Return a free port below those that the kernel gives to clients, which might take it."""
+    """Return a free port, below the ports that the kernel might assign to clients."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -76,7 +76,7 @@ class StepWorkspace:
     """A workspace for one step, without Git and DVC: dvc.yaml, params.yaml and inputs in data/."""
 
     def __init__(self, root: Path, *parts: str) -> None:
-        """Copy the parts that are not there yet."""
+        """Copy the missing parts of the project."""
         self.root = root
         parts = ("dvc.yaml", "params.yaml", *parts)
         lay_out(root, *(part for part in parts if not (root / part).exists()))
@@ -114,7 +114,7 @@ class Workspace:
 
     @classmethod
     def commit(cls, root: Path, prefect_home: Path) -> "Workspace":
-        """Make a folder a repository, and commit what is in it."""
+        """Turn a folder into a repository, and commit its content."""
         lay_out(root, ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
         env = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home)}
         env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
@@ -139,11 +139,11 @@ class Workspace:
         return done
 
     def selectllm(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run the command that is tested."""
+        """Run the `selectllm` command."""
         return self.run(sys.executable, "-m", "flows.cli", *words, check=check)
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run the command in this process, which saves the seconds that its imports take."""
+        """Run the command in this process, which saves the seconds for its imports."""
         from flows.cli import console  # noqa: PLC0415
         from flows.cli.app import main  # noqa: PLC0415
 
@@ -175,7 +175,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def params_kept(self) -> Iterator[Path]:
-        """Put params.yaml back at the end of the block."""
+        """Restore params.yaml at the end of the block."""
         params = self.root / "params.yaml"
         before = params.read_bytes()
         try:
@@ -196,7 +196,7 @@ class Workspace:
         )
 
     def processes(self) -> list[psutil.Process]:
-        """Return the processes that work in or below this workspace now."""
+        """Return the processes whose working folder is in this workspace."""
         ours = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):

@@ -13,7 +13,7 @@ from tasks.lib.core.errors import CurationError, ParamError
 from tasks.lib.core.stage import JOURNAL, STATE_DIR
 
 app = typer.Typer(
-    help="Choose the N instructions most worth annotating from a pool of M, without any labels.",
+    help="Choose the N instructions most worth annotating from an unlabelled pool of M.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,11 +42,11 @@ Override = Annotated[
 
 @app.command()
 def run(override: Override = None, as_json: AsJson = False) -> None:
-    """Run the graph: stages whose inputs changed run, the others are Cached."""
+    """Run the stages whose inputs changed; the others are Cached."""
     from flows.dvc.overrides import apply  # noqa: PLC0415
 
     workspace = find_workspace(Path.cwd())
-    with run_lock(workspace):  # a run must not see params.yaml change
+    with run_lock(workspace):  # params.yaml must not change during a run
         for change in apply(workspace, override or []):
             console.changed(change)
     raise typer.Exit(_supervise("flows.curate", [], as_json))
@@ -54,10 +54,10 @@ def run(override: Override = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def compare(override: Override = None, as_json: AsJson = False) -> None:
-    """Run the variants of params.yaml: compare, side by side. -S changes no file here."""
+    """Run the variants in the compare section of params.yaml. -S does not change any file here."""
     from flows.dvc.variants import read_variants  # noqa: PLC0415
 
-    read_variants(find_workspace(Path.cwd()), override or [])  # before a server starts
+    read_variants(find_workspace(Path.cwd()), override or [])  # fails early, before a server starts
     raise typer.Exit(_supervise("flows.compare", override or [], as_json))
 
 
@@ -69,7 +69,7 @@ def _supervise(module: str, arguments: list[str], as_json: bool) -> int:
 
 @app.command()
 def plan(as_json: AsJson = False) -> None:
-    """Show which stages a run would run, and why."""
+    """Show which stages the next run would run, and why."""
     from flows.dvc.plan import plan as make_plan  # noqa: PLC0415
 
     stages = make_plan(find_workspace(Path.cwd()))
@@ -81,7 +81,7 @@ def plan(as_json: AsJson = False) -> None:
 
 @app.command()
 def estimate(override: Override = None, as_json: AsJson = False) -> None:
-    """Estimate the cost of answers before paying anything. -S changes no file here."""
+    """Estimate the cost before anything is paid. -S does not change any file here."""
     from flows.dvc.overrides import preview  # noqa: PLC0415
     from flows.dvc.plan import stale_before  # noqa: PLC0415
     from tasks.estimate.ratings import quote_ratings  # noqa: PLC0415
@@ -93,10 +93,10 @@ def estimate(override: Override = None, as_json: AsJson = False) -> None:
     stale = [] if is_grouped else stale_before(workspace, "embed", changes)
     if stale:
         raise ParamError(
-            "the records have not been read yet, or are not up to date",
+            "the records have not been read yet, or are out of date",
             where=f"stages {', '.join(stale)}",
-            fix="Set their keys in params.yaml and run `dvc repro dedupe` first; it asks no model "
-            "and costs nothing.",
+            fix="Set the keys of these stages in params.yaml and run `dvc repro dedupe` first; it "
+            "calls no model and costs nothing.",
         )
     estimated = quote(workspace, values, is_grouped=is_grouped)
     ratings = quote_ratings(workspace, values)
@@ -128,7 +128,7 @@ def journal_list(
 
 @journal.command("sum")
 def journal_sum(as_json: AsJson = False) -> None:
-    """Sum what all calls cost, failed ones included; `unknown` counts upper bounds."""
+    """Sum the cost of all calls, including failed ones; `unknown` counts upper bounds."""
     from tasks.estimate.journal_admin import sums  # noqa: PLC0415
 
     rows = sums(_journal())
@@ -145,7 +145,7 @@ def journal_prune(
     yes: Annotated[bool, typer.Option("--yes", help="Delete them; otherwise only count.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete old answers. Their cost stays in the journal; asked again, they are paid again."""
+    """Delete old answers. Their cost stays in the journal; answers needed again are paid again."""
     from tasks.estimate.journal_admin import prune  # noqa: PLC0415
 
     n = prune(_journal(), before, dry_run=not yes)
@@ -157,7 +157,7 @@ def journal_prune(
 
 @journal.command("retry-failed")
 def journal_retry_failed(as_json: AsJson = False) -> None:
-    """Ask questions again that got no usable answer, once the cause is fixed."""
+    """Mark questions without a usable answer for retry, once the cause is fixed."""
     from tasks.estimate.journal_admin import retry_failed  # noqa: PLC0415
 
     n = retry_failed(_journal())
@@ -191,7 +191,7 @@ def explain(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Show the whole story of one record: picked or not, its rivals, why, and the cost."""
+    """Show the story of one record: whether it was picked and why, its rivals, and the cost."""
     from tasks.audit.explain import explain as find_story  # noqa: PLC0415
 
     story = find_story(find_workspace(Path.cwd()), record)
@@ -203,7 +203,7 @@ def explain(
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Find what is wrong with this set-up, and say how to fix it."""
+    """Find what is wrong with this setup, and say how to fix it."""
     from flows.cli.doctor import Status, diagnose  # noqa: PLC0415
 
     diagnoses = []
@@ -217,7 +217,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def main() -> None:
-    """Run the command; print a user's mistake without a traceback."""
+    """Run the command; report user errors without a traceback."""
     try:
         app()
     except CurationError as error:

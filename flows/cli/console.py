@@ -1,4 +1,4 @@
-"""The output of the commands for people, and with --json for programs."""
+"""Print the output of the commands for people or, with --json, for programs."""
 
 import json
 import sys
@@ -34,7 +34,7 @@ D = TypeVar("D", bound=Document)
 
 
 def use_json(*, is_set: bool) -> None:
-    """Keep stdout free for one JSON document, and print everything else to stderr."""
+    """Reserve stdout for one JSON document, and print everything else to stderr."""
     out.stderr = is_set
 
 
@@ -44,7 +44,7 @@ def changed(change: Change) -> None:
 
 
 def failed(error: CurationError) -> None:
-    """Print why a command stopped; with --json also as a document."""
+    """Print why a command stopped; with --json, also as a JSON document."""
     err.print("[bold red]Stopped[/]")
     err.print(str(error), markup=False, soft_wrap=True)
     if out.stderr:
@@ -58,7 +58,7 @@ def as_json(document: Any) -> None:
 
 
 def summary(graph: Graph, workspace: Path) -> None:
-    """Print the funnel of the run, its cost, warnings, and where its results are."""
+    """Print the run's funnel, cost, warnings and metrics, and where its results are."""
     validation = load(graph, workspace, "funnel", ValidationResult)
     usage = load(graph, workspace, "usage", Usage)
     metrics = leading(load(graph, workspace, "metrics", Metrics))
@@ -113,7 +113,7 @@ def funnel_rows(validation: ValidationResult | None) -> Iterator[tuple[str, str]
 
 
 def results(graph: Graph, workspace: Path) -> list[tuple[str, Path]]:
-    """Return the outputs that a user takes from a run, each with its path."""
+    """Return the outputs of a run that users want, each with its path."""
     return [
         (type_, workspace / output.path)
         for type_ in ("selection", "export", "report")
@@ -122,13 +122,13 @@ def results(graph: Graph, workspace: Path) -> list[tuple[str, Path]]:
 
 
 def cost(usage: Usage) -> str:
-    """Return the number of calls and tokens of the selection, and their price, as a text."""
+    """Describe the selection's calls, tokens and price in a line of text."""
     tokens = usage.prompt_tokens + usage.completion_tokens
     return f"{usage.calls:,} calls to {usage.model}, {tokens:,} tokens, {usd_text(usage.usd)}"
 
 
 def against_random(metrics: dict[str, LeadingMetric]) -> Iterator[str]:
-    """Yield a line for each shown metric that compares the selection with random ones."""
+    """Yield a line for each shown metric, comparing the selection with random selections."""
     for name, metric in metrics.items():
         if name in HEADLINES and metric.p_random is not None and metric.random is not None:
             better = "[green]better than random[/]"
@@ -168,7 +168,7 @@ def comparison(outcomes: Sequence[Outcome], address: str, tables: Sequence[Path]
 
 
 def capped(graph: Graph, workspace: Path) -> str:
-    """Say why the selection is partial and what to do; return an empty text if it is complete."""
+    """Say why the selection is partial and what to do, or nothing if it is complete."""
     usage = load(graph, workspace, "usage", Usage)
     if usage is None or not usage.partial:
         return ""
@@ -181,7 +181,7 @@ def capped(graph: Graph, workspace: Path) -> str:
 
 
 def load(graph: Graph, workspace: Path, type_: str, model: type[D]) -> D | None:
-    """Read the JSON output that dvc.yaml annotates with this type; None if there is none."""
+    """Read the JSON output that dvc.yaml annotates with this type, or return None."""
     for output in graph.outs(type_):
         path = workspace / output.path
         if path.is_file():
@@ -192,14 +192,14 @@ def load(graph: Graph, workspace: Path, type_: str, model: type[D]) -> D | None:
 ACTIONS = {
     "run": "[bold]would run[/]",
     "follow": "would run",
-    "restore": "would be restored from DVC's cache, or made again",
+    "restore": "would be restored from DVC's cache or made again",
     "cached": "[dim]up to date[/]",
 }
 MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "wrong": "[red]wrong  [/]"}
 
 
 def plan(stages: Sequence[PlannedStage]) -> None:
-    """Print a plan, one line for each stage and for each reason."""
+    """Print a plan, with a line for each stage and each reason."""
     for planned in stages:
         out.print(f"{planned.stage:<12} {ACTIONS[planned.action]}")
         for reason in planned.reasons:
@@ -207,7 +207,7 @@ def plan(stages: Sequence[PlannedStage]) -> None:
 
 
 def diagnosis(result: Diagnosis) -> None:
-    """Print what the doctor found, and on the next line how to fix it."""
+    """Print a diagnosis, with its fix on the next line."""
     out.print(f"{MARKS[result.status]} {escape(result.what)}", soft_wrap=True)
     if result.fix:
         out.print(f"        {result.fix.strip()}", markup=False, soft_wrap=True)

@@ -25,7 +25,7 @@ MALWARE = {"litellm": ("1.82.7", "1.82.8")}
 
 
 class Status(StrEnum):
-    """The result of a check; only ``wrong`` makes the doctor exit with 1."""
+    """The result of a check; only ``wrong`` makes the command exit with status 1."""
 
     OK = "ok"
     WARNING = "warning"
@@ -33,7 +33,7 @@ class Status(StrEnum):
 
 
 class Diagnosis(NamedTuple):
-    """The finding of one check, and how to fix it (empty if nothing needs fixing)."""
+    """The finding of a check, and how to fix it (empty if nothing needs fixing)."""
 
     status: Status
     what: str
@@ -41,12 +41,12 @@ class Diagnosis(NamedTuple):
 
     @classmethod
     def of(cls, error: CurationError) -> Self:
-        """Make a diagnosis of an error."""
+        """Turn an error into a diagnosis."""
         return cls(Status.WRONG, f"{error.where}: {error.what}", error.fix)
 
 
 def diagnose(start: Path) -> Iterator[Diagnosis]:
-    """Yield diagnoses: of Python and its packages, then of the workspace if there is one."""
+    """Yield diagnoses of Python and its packages, then of the workspace if there is one."""
     yield _python()
     yield from _packages()
     try:
@@ -69,7 +69,7 @@ def _python() -> Diagnosis:
 
 
 def _packages() -> Iterator[Diagnosis]:
-    """Check that every requirement is installed, in a version not known to be harmful."""
+    """Check that every requirement is installed, and that no version is known malware."""
     from packaging.requirements import Requirement  # noqa: PLC0415
 
     requirements = [Requirement(text) for text in _requirements()]
@@ -96,7 +96,7 @@ def _packages() -> Iterator[Diagnosis]:
 
 
 def _requirements() -> list[str]:
-    """Read our requirements from the pyproject.toml next to the code, else from the metadata.
+    """Read our requirements from the pyproject.toml next to the code, or else from the metadata.
 
     The metadata of an editable install lacks bounds that were added after the install.
     """
@@ -125,7 +125,7 @@ def _git(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def _dvc(workspace: Path) -> Iterator[Diagnosis]:
-    """Check that DVC answers, and that its link types protect the cache from edits in place."""
+    """Check that DVC works, and that its link types protect the cache from edits in place."""
     try:
         stale = dvc.status(workspace)
     except CurationError as error:
@@ -154,7 +154,7 @@ def _params(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def _databases(workspace: Path) -> Iterator[Diagnosis]:
-    """Check that each database can be written now: a lock would stop a run halfway."""
+    """Check that each database can be written now, since a lock would stop a run halfway."""
     home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
     files = {"Prefect": home / "prefect.db", "journal": workspace / STATE_DIR / JOURNAL}
     if tracking_uri(workspace).startswith("sqlite:///"):
@@ -170,14 +170,14 @@ def _databases(workspace: Path) -> Iterator[Diagnosis]:
             yield Diagnosis(Status.OK, f"{name}: {path} can be written")
     if len({path.resolve() for path in files.values()}) < len(files):
         yield Diagnosis(
-            Status.WRONG, "two tools share one database file", "Give each its own file."
+            Status.WRONG, "two tools share one database file", "Give each tool a file of its own."
         )
 
 
 def _disk(workspace: Path) -> Iterator[Diagnosis]:
     free = shutil.disk_usage(workspace).free / 1e9
     status = Status.OK if free >= FREE_GB else Status.WARNING
-    fix = "" if status is Status.OK else "Make room, or remove old versions with `dvc gc -w`."
+    fix = "" if status is Status.OK else "Free space, or remove old versions with `dvc gc -w`."
     yield Diagnosis(status, f"disk: {free:.0f} GB free", fix)
 
 

@@ -10,18 +10,18 @@ from rich.text import Text
 from flows.cli.console import err, out
 from tasks.lib.core.wording import usd_text
 
-OTHER_CHARS = 40  # on a candidate's line, besides its text
+OTHER_CHARS = 40  # on a candidate's line, in addition to its text
 
 FATES = {
     "selected": "[bold green]selected[/]",
-    "rejected": "[bold]not selected[/]: others in its prompt were picked",
+    "rejected": "[bold]not selected[/]: other records in its prompt were picked",
     "undecided": "[bold]not selected[/]: its prompt has not been decided",
     "duplicate": "[bold]not shown to any model[/]: it duplicates another record",
 }
 
 
 def proof(result: Any) -> None:
-    """Print that the selection is proven, or each difference and how to fix it."""
+    """Print that the selection is proven, or each difference and its fix."""
     for difference in result.differences:
         err.print(f"[red]{escape(difference.file)}[/]: {escape(difference.what)}", soft_wrap=True)
         err.print(f"  {difference.fix}", markup=False, soft_wrap=True)
@@ -70,7 +70,7 @@ def _original(of: Mapping[str, Any]) -> None:
 
 
 def _prompt(prompt: Mapping[str, Any], record_id: str) -> None:
-    """Print a prompt's candidates: the picked ones by rank, then the others by slot."""
+    """Print a prompt's candidates: picked candidates by rank, then the others by slot."""
     n = len(prompt["candidates"])
     candidates = sorted(prompt["candidates"], key=lambda candidate: candidate["rank"] or n)
     n_picked = sum(candidate["rank"] is not None for candidate in candidates)

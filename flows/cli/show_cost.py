@@ -16,20 +16,20 @@ Range = tuple[float, float]
 
 
 def plain(value: Any) -> Any:
-    """Turn nested named tuples into mappings, for JSON."""
+    """Convert nested named tuples to mappings, for JSON."""
     if hasattr(value, "_asdict"):
         return {name: plain(field) for name, field in value._asdict().items()}
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def estimate(estimated: Any) -> None:
-    """Print the work of a selection, its cost at each route, and the paper's geometry."""
+    """Print the work of a selection, its cost on each route, and the paper's geometry."""
     work = estimated.work
     first = estimated.rounds[0]
     rounds = f"{len(estimated.rounds)} rounds" if len(estimated.rounds) > 1 else "1 round"
     out.print(
         f"{estimated.budget:,} of {first.n_candidates:,} records, {first.n_prompts:,} prompts, "
-        f"{rounds}, {estimated.votes} vote{'s' if estimated.votes > 1 else ''} a prompt"
+        f"{rounds}, {estimated.votes} vote{'s' if estimated.votes > 1 else ''} per prompt"
     )
     out.print(_work(work))
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -55,7 +55,7 @@ def estimate(estimated: Any) -> None:
 def ungrouped() -> None:
     """Print that an estimate is not based on the real prompts yet."""
     err.print(
-        "The prompts do not exist yet; this estimate assumes prompts of the same number and sizes."
+        "The prompts do not exist yet; this estimate assumes the same number and sizes of prompts."
     )
 
 
@@ -64,7 +64,7 @@ def ratings(quoted: Any) -> None:
     cost = quoted.cost
     usd = usd_text(None) if cost.usd is None else _span(cost.usd, usd_text)
     out.print(
-        f"additionally, ratings for baseline.methods: {_work(quoted.work)}, {usd} at {cost.route} "
+        f"additionally, ratings for baseline.methods: {_work(quoted.work)}, {usd} on {cost.route} "
         f"({cost.model}), capped at {quoted.max_usd:g} USD (baseline.max_usd)",
         soft_wrap=True,
     )
@@ -75,7 +75,7 @@ def ratings(quoted: Any) -> None:
 def rows(
     records: Sequence[Mapping[str, Any]], columns: Sequence[str], total: Sequence[str] = ()
 ) -> None:
-    """Print rows as a table, with the sums of some columns below."""
+    """Print rows as a table, with the sums of the `total` columns below."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_footer=bool(total))
     for name in columns:
         is_number = bool(records) and isinstance(records[0][name], int | float)
@@ -89,7 +89,7 @@ def rows(
 
 
 def pruned(n: int, before: str, *, done: bool) -> None:
-    """Print the number of answers that were deleted, or would be."""
+    """Print the number of answers that were deleted or would be deleted."""
     if done:
         out.print(f"{n:,} answers from before {before} deleted; their cost stays in the journal")
     else:
@@ -97,7 +97,7 @@ def pruned(n: int, before: str, *, done: bool) -> None:
 
 
 def marked_for_retry(n: int) -> None:
-    """Print the number of failed calls that will be made again."""
+    """Print the number of failed calls that were marked for retry."""
     out.print(f"{n:,} failed calls marked for retry; `dvc repro -f llm_select` makes them again")
 
 

@@ -1,7 +1,7 @@
-"""Run a flow in a process session of its own, and end all of it within seconds when asked.
+"""Run a flow in a process session of its own, and end the whole session within seconds.
 
-Prefect's ephemeral server shares its flow's process group. A terminal's Ctrl-C would reach the
-server first, and the flow would then call a dead server again and again until it is killed.
+Prefect's ephemeral server shares the process group of its flow. Ctrl-C in a terminal would reach
+the server first, and the flow would keep calling a dead server until it is killed.
 """
 
 import os
@@ -31,8 +31,8 @@ QUIET = {
 def supervise(command: Sequence[str], defaults: Mapping[str, str] = QUIET) -> int:
     """Run `command` until it ends or a signal arrives; return its exit status, or 130.
 
-    SIGINT and SIGTERM become one SIGINT to the command. Whatever is left of its session
-    `STOP_WITHIN_S` later, or after it ends by itself, is killed.
+    The first SIGINT or SIGTERM is passed on to the command as SIGINT. Processes of its session that
+    are still running `STOP_WITHIN_S` later, or after the command ends by itself, are killed.
     """
     process = subprocess.Popen(command, env=defaults | os.environ, start_new_session=True)
     stopped = False
@@ -57,7 +57,7 @@ def supervise(command: Sequence[str], defaults: Mapping[str, str] = QUIET) -> in
 
 
 def _end_session(leader: int) -> None:
-    """Kill every process that still belongs to a session."""
+    """Kill every process that still belongs to the session."""
     for process in psutil.process_iter():
         try:
             if os.getsid(process.pid) == leader:

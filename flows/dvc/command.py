@@ -1,4 +1,4 @@
-"""DVC as a child process: its command, environment and output."""
+"""Run DVC as a child process."""
 
 import json
 import os
@@ -15,7 +15,8 @@ COMMAND = [sys.executable, "-m", "dvc"]
 def environment() -> dict[str, str]:
     """Return our environment, with this interpreter first on PATH and DVC's analytics off.
 
-    A stage's command starts with ``python``; the PATH of a worker or a cron job may have another.
+    A stage's command starts with ``python``, and the PATH of a worker or a cron job may lead to
+    another interpreter.
     """
     env = os.environ | {"DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
@@ -26,7 +27,7 @@ def status(workspace: Path) -> dict[str, list[Any]]:
     """Return the changes of each stage that is not up to date, as `dvc status --json` lists them.
 
     Raises:
-        GraphError: DVC failed; the message has its output.
+        GraphError: DVC failed; the message includes its output.
     """
     changes: dict[str, list[Any]] = json.loads(_output(workspace, "status", "--json"))
     return changes
@@ -36,7 +37,7 @@ def cache_dir(workspace: Path) -> Path:
     """Return the folder of DVC's cache.
 
     Raises:
-        GraphError: DVC failed; the message has its output.
+        GraphError: DVC failed; the message includes its output.
     """
     return workspace / _output(workspace, "cache", "dir").strip()
 
@@ -59,6 +60,6 @@ def _output(workspace: Path, *words: str) -> str:
         raise GraphError(
             f"`dvc {' '.join(words)}` failed:\n{done.stderr.strip()}",
             where=str(workspace),
-            fix="Fix what DVC names, or run `selectllm doctor`.",
+            fix="Fix the problem that DVC reports, or run `selectllm doctor`.",
         )
     return done.stdout

@@ -10,7 +10,7 @@ from tasks.lib.core.events import Advanced, Logged, read_events
 
 
 class EventTail:
-    """Passes a step's new events to the flow run: log lines, and progress as an artifact."""
+    """Passes new events of a step on to the flow run: log lines, and progress as an artifact."""
 
     def __init__(self, stage: str, path: Path) -> None:
         self._stage, self._path, self._offset = stage, path, 0

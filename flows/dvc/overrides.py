@@ -29,7 +29,7 @@ class Change(NamedTuple):
 def apply(workspace: Path, overrides: Sequence[str]) -> list[Change]:
     """Set each ``key=value`` in params.yaml, all of them or none, and return the changes.
 
-    Without overrides, params.yaml is only checked.
+    If there are no overrides, params.yaml is only checked.
 
     Raises:
         ParamError: An override is not ``key=value``, or the steps refuse the new file; params.yaml
@@ -69,7 +69,7 @@ def preview(workspace: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], 
 def edited(workspace: Path, overrides: Sequence[str]) -> tuple[str, list[Change]]:
     """Return the text of params.yaml with each ``key=value`` set, and the changes.
 
-    The file stays as it is, and no step checks the values.
+    The file does not change, and no step checks the values.
 
     Raises:
         ParamError: An override is not ``key=value``.
@@ -86,7 +86,7 @@ def check(workspace: Path, *params: Path) -> None:
 
     Raises:
         ParamError: A step refuses its section. If there are several files, the message begins with
-            the name of the refused one.
+            the name of the refused file.
     """
     done = subprocess.run(
         [sys.executable, "-m", "tasks", *map(str, params)],
@@ -113,7 +113,7 @@ def _load(path: Path) -> Any:
 
 
 class _Representer(RoundTripRepresenter):
-    """Writes null for None, for which ruamel's own representer writes nothing."""
+    """Writes None as null; ruamel's own representer writes nothing."""
 
 
 _Representer.add_representer(
@@ -133,7 +133,7 @@ def _round_trip() -> YAML:
 
 
 def _set(values: Any, text: str) -> Change | None:
-    """Set one override in place; return None if the key already has that value."""
+    """Apply one override in place; return None if the key already has the value."""
     where = f"-S {text}"
     key, equals, raw = text.partition("=")
     *parents, last = key.split(".")
@@ -144,7 +144,7 @@ def _set(values: Any, text: str) -> Change | None:
     try:
         new = _round_trip().load(raw) if raw else ""  # so that {a: "b"} stays as it is
     except YAMLError:
-        what = f"{raw} is not a YAML value"
+        what = f"{raw} is not a valid YAML value"
         raise ParamError(what, where=where, fix="Put it in quotes.") from None
     for parent in parents:
         values = values.setdefault(parent, {})

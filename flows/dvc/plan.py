@@ -17,9 +17,9 @@ class PlannedStage:
 
     Attributes:
         stage: The stage's name.
-        action: ``run`` if one of its own inputs changed, ``follow`` if only a stage before it runs
-            (if that gives the same outputs, this stage is Cached), ``restore`` if only its outputs
-            are missing or changed, ``cached`` otherwise.
+        action: ``run`` if one of the stage's own inputs changed, ``follow`` if only a stage before
+            it runs (it is Cached if that stage gives the same outputs), ``restore`` if only its
+            outputs are missing or changed, ``cached`` otherwise.
         reasons: The reasons for the action; empty for ``cached``.
     """
 
@@ -29,9 +29,9 @@ class PlannedStage:
 
 
 def plan(workspace: Path) -> list[PlannedStage]:
-    """Return the plan of the next run, in the order of its stages.
+    """Return the plan of the next run, in stage order.
 
-    A stage with the action ``run`` may still be restored, if DVC has seen the same inputs before.
+    A stage with the action ``run`` may still be restored if DVC has seen the same inputs before.
     """
     changes, graph = dvc.status(workspace), read_graph(workspace)
     lock = workspace / "dvc.lock"
@@ -61,7 +61,7 @@ def _changes(
     locked: Mapping[str, Any],
     values: Mapping[str, Any],
 ) -> tuple[list[str], list[str]]:
-    """Describe the changes of inputs that no stage makes, and the changes of outputs."""
+    """Describe the changes to inputs that no stage makes, and the changes to outputs."""
     own, outs = [], []
     for change in changes:
         if change == "changed command":
@@ -86,7 +86,7 @@ def _differences(key: str, old: Any, new: Any) -> list[str]:
 
 
 def stale_before(workspace: Path, stage: str, changes: Sequence[Change] = ()) -> list[str]:
-    """Return the stages before `stage` that are stale, or would be after the changes."""
+    """Return the stages before `stage` that are stale, or would be stale after the changes."""
     graph = read_graph(workspace)
     needed = {stage}
     for spec in reversed(graph.stages):

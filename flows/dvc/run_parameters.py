@@ -1,9 +1,9 @@
-"""Parameters that apply to one run alone, which works in a workspace of its own.
+"""Apply parameters to a single run, which works in a workspace of its own.
 
-They never reach the user's params.yaml. Writing them there and restoring the old values would fail
-if the run is killed: the next scheduled run would use them as if the user had set them. So the run
-works like a variant of `selectllm compare`, in a copy of the workspace that shares DVC's cache and
-the state folder. The copy is named after the parameters, so a repeated run continues there.
+They are never written to the user's params.yaml. If the run were killed before the old values were
+restored, the next scheduled run would use them as if the user had set them. So the run works like a
+variant of `selectllm compare`, in a copy of the workspace that shares DVC's cache and the state
+folder. The copy is named after the parameters, so a repeated run continues there.
 """
 
 import hashlib
@@ -24,14 +24,14 @@ MAX_WORDS = 40  # of a folder's name
 
 
 class OwnWorkspace(NamedTuple):
-    """The workspace of a run with parameters, and how its params.yaml differs from the user's."""
+    """The workspace of a run, and the differences of its params.yaml from the user's."""
 
     path: Path
     changes: list[Change]
 
 
 def as_overrides(values: Mapping[str, Any]) -> list[str]:
-    """Return each value as ``key=value``; omit None."""
+    """Return each value as ``key=value``, leaving out None."""
     return [
         f"{key}={json.dumps(value, ensure_ascii=False)}"
         for key, value in values.items()
@@ -40,15 +40,15 @@ def as_overrides(values: Mapping[str, Any]) -> list[str]:
 
 
 def own_workspace(user_workspace: Path, sets: Sequence[str]) -> OwnWorkspace:
-    """Make the workspace of a run that sets these keys, or update it from the user's.
+    """Make the workspace of a run with these overrides, or update it from the user's.
 
     Args:
         user_workspace: The user's workspace; only its state folder is written to.
         sets: Overrides, each as key=value.
 
     Raises:
-        ParamError: An override is not ``key=value``, or the steps refuse the new values; then no
-            workspace is made.
+        ParamError: An override is not ``key=value``, or the steps refuse the new values. No
+            workspace is made in that case.
         GraphError: DVC failed to report its cache.
     """
     params, changes = overrides.checked(user_workspace, sets)
@@ -58,7 +58,7 @@ def own_workspace(user_workspace: Path, sets: Sequence[str]) -> OwnWorkspace:
 
 
 def folder_name(sets: Sequence[str]) -> str:
-    """Return a name that shows what is set; the same overrides always have the same name."""
+    """Return a name that shows the overrides; the same overrides always give the same name."""
     values = dict(text.split("=", 1) for text in sets)
     words = "-".join(f"{key.rpartition('.')[2]}-{value}" for key, value in values.items())
     readable = re.sub(r"[^\w.]+", "-", words, flags=re.ASCII)[:MAX_WORDS].strip("-")

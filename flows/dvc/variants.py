@@ -1,8 +1,8 @@
-"""The variants of params.yaml: compare, and a workspace of its own for each.
+"""Read the compare section of params.yaml, and give each variant a workspace of its own.
 
-A variant never runs in the user's workspace: however it ends, params.yaml and data/ stay as they
-were. Its own workspace, under .selectllm/compare, is a copy of what dvc.yaml declares. It shares
-DVC's cache and the state folder, so that nothing is computed or bought twice.
+A variant never runs in the user's workspace, so params.yaml and data/ never change. Its own
+workspace, under .selectllm/compare, is a copy of what dvc.yaml declares. It shares DVC's cache and
+the state folder, so that nothing is computed or bought twice.
 """
 
 import json
@@ -31,7 +31,7 @@ LOCK = "dvc.lock"
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to run the graph: its name, the keys that it sets, and the text of its params.yaml."""
+    """A variant: its name, the keys that it sets, and the text of its params.yaml."""
 
     name: str
     changes: Mapping[str, Any]
@@ -39,13 +39,13 @@ class Variant:
 
     @property
     def sets(self) -> str:
-        """The keys that it sets, on one line."""
+        """The keys that the variant sets, on one line."""
         parts = (f"{key}={_plain(value)}" for key, value in self.changes.items())
         return ", ".join(parts) or "params.yaml as it is"
 
 
 def read_variants(workspace: Path, shared: Sequence[str]) -> list[Variant]:
-    """Read the variants that params.yaml declares, and let the steps check each of them.
+    """Read the variants that params.yaml declares, and let the steps check each variant.
 
     Args:
         workspace: The user's workspace; nothing is written there.
@@ -57,7 +57,7 @@ def read_variants(workspace: Path, shared: Sequence[str]) -> list[Variant]:
     declared = overrides.preview(workspace, shared)[0].get(SECTION)
     if not isinstance(declared, dict) or not declared:
         raise ParamError(
-            "expected variants, each a name and the keys it sets",
+            "expected variants, each with a name and the keys that it sets",
             where=f"{PARAMS_FILE}: {SECTION}",
             fix=EXAMPLE,
         )
@@ -79,9 +79,9 @@ def _variant(workspace: Path, shared: Sequence[str], name: Any, changes: Any) ->
     where = f"{PARAMS_FILE}: {SECTION}.{name}"
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ParamError(
-            "a name has only letters, digits, dots, hyphens and underscores",
+            "a name may have only letters, digits, dots, hyphens and underscores",
             where=where,
-            fix="Rename the variant; put a number in quotes.",
+            fix="Rename the variant. If its name is a number, put it in quotes.",
         )
     changes = {} if changes is None else changes
     if not isinstance(changes, dict) or any(not isinstance(key, str) for key in changes):
@@ -101,7 +101,7 @@ def _variant(workspace: Path, shared: Sequence[str], name: Any, changes: Any) ->
 
 
 def make_workspaces(user_workspace: Path, variants: Sequence[Variant]) -> list[Path]:
-    """Make the workspace of each variant, or update it from the user's; return them in order.
+    """Make or update the workspace of each variant; return the workspaces in order.
 
     The outputs of a variant's last run stay there; workspaces of removed variants are deleted.
     """
@@ -115,7 +115,7 @@ def make_workspaces(user_workspace: Path, variants: Sequence[Variant]) -> list[P
 
 
 def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path) -> Path:
-    """Make a workspace with another params.yaml, or update it from the user's.
+    """Make a workspace with its own params.yaml, or update it from the user's workspace.
 
     It has the same parent folders as the user's, so that relative paths such as ``../x`` work.
 
@@ -131,8 +131,8 @@ def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path)
         if (user_workspace / name).exists():
             shutil.copy2(user_workspace / name, workspace / name)
     if (user_workspace / LOCK).exists() and not (workspace / LOCK).exists():
-        part = workspace / f"{LOCK}.part"  # half a file would stop every later run here
-        shutil.copy2(user_workspace / LOCK, part)  # only it says what `dvc pull` brought
+        part = workspace / f"{LOCK}.part"  # a partial dvc.lock would stop every later run here
+        shutil.copy2(user_workspace / LOCK, part)  # only dvc.lock describes what `dvc pull` fetched
         os.replace(part, workspace / LOCK)
     own = f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n"  # Git ignores this folder
     (workspace / ".dvc" / "config.local").write_text(own, encoding="utf-8")
@@ -146,7 +146,7 @@ def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path)
 
 
 def _inputs(workspace: Path) -> list[str]:
-    """Return the paths that the graph reads and does not make, and all texts of params.yaml."""
+    """Return the paths that the graph reads but does not make, and all strings in params.yaml."""
     graph = read_graph(workspace)
     made = [Path(out.path) for stage in graph.stages for out in stage.outs]
     deps = {dep for stage in graph.stages for dep in stage.deps}
@@ -155,7 +155,7 @@ def _inputs(workspace: Path) -> list[str]:
 
 
 def _link(user_workspace: Path, workspace: Path, folder: Path, path: str) -> None:
-    """Link a relative path in the new workspace to its target in the user's."""
+    """Link a relative path in the new workspace to the same path in the user's workspace."""
     link = Path(os.path.normpath(workspace / path))
     is_ours = link.parent.resolve().is_relative_to(folder.resolve())
     if Path(path).is_absolute() or not is_ours:
@@ -168,7 +168,7 @@ def _link(user_workspace: Path, workspace: Path, folder: Path, path: str) -> Non
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yield every text inside nested mappings and lists."""
+    """Yield every string inside nested mappings and lists."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping | Sequence):

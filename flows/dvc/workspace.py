@@ -1,4 +1,4 @@
-"""The folder that a run works in: find it, and lock it for one run at a time."""
+"""Find the folder that a run works in, and lock it for one run at a time."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ def find_workspace(start: Path) -> Path:
     """Return the nearest folder at or above `start` that has a dvc.yaml.
 
     Raises:
-        GraphError: There is none, or it is not under Git and DVC.
+        GraphError: There is no such folder, or it is not under Git and DVC.
     """
     workspace = next((f for f in (start, *start.parents) if (f / DVC_FILE).is_file()), None)
     if workspace is None:
@@ -38,8 +38,8 @@ def find_workspace(start: Path) -> Path:
 def run_lock(workspace: Path) -> Iterator[int]:
     """Lock the workspace for one run; yield the lock's file descriptor.
 
-    Child processes that inherit the descriptor hold the lock, too, so that a DVC process that
-    outlives a killed flow still keeps the next run out.
+    Child processes that inherit the descriptor also hold the lock, so a DVC process that outlives a
+    killed flow still keeps the next run out.
 
     Raises:
         Busy: Another run holds the lock.

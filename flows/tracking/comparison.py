@@ -1,4 +1,4 @@
-"""Variants side by side: their selections, costs and metrics, and the overlap of selections."""
+"""Compare variants: their selections, costs and metrics, and the overlap of selections."""
 
 import csv
 import hashlib
@@ -18,7 +18,7 @@ from tasks.lib.documents.usage import Usage
 
 
 class VariantState(StrEnum):
-    """How the run of a variant ended; ``partial`` if the money cap cut the selection short."""
+    """How a variant's run ended; ``partial`` if the spending cap cut the selection short."""
 
     FAILED = "failed"
     PARTIAL = "partial"
@@ -30,7 +30,7 @@ class Outcome:
     """The result of a variant's run.
 
     Attributes:
-        failure: Why it failed; empty if it did not.
+        failure: Why the run failed; empty if it did not fail.
         hashes: The DVC hashes of its outputs, by path.
         usage: None after a failure.
         metrics: The leading metrics by name; empty after a failure.
@@ -59,25 +59,25 @@ class Outcome:
 
     @property
     def state(self) -> VariantState:
-        """How it ended."""
+        """How the run ended."""
         if self.failure:
             return VariantState.FAILED
         is_partial = self.usage is not None and self.usage.partial is not None
         return VariantState.PARTIAL if is_partial else VariantState.DONE
 
     def used(self, name: str) -> Any:
-        """Return a field of `usage`; None after a failure."""
+        """Return a field of `usage`, or None after a failure."""
         return getattr(self.usage, name, None)
 
 
 def fingerprint(outcomes: Sequence[Outcome]) -> str:
-    """Return 16 hex digits that depend on the variants and their outcomes alone."""
+    """Return 16 hex digits that depend only on the variants and their outcomes."""
     facts = [[o.name, o.variant.params, o.failure, sorted(o.hashes.items())] for o in outcomes]
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
 
 
 def overlap(outcomes: Sequence[Outcome]) -> list[list[float]]:
-    """Return the Jaccard similarity of every two selections, in the order of the outcomes."""
+    """Return the Jaccard similarity of each pair of selections, in the order of the outcomes."""
     return [[jaccard(a.ids, b.ids) for b in outcomes] for a in outcomes]
 
 
@@ -111,10 +111,10 @@ def _cells(name: str, outcome: Outcome) -> dict[str, float | None]:
 
 
 def best(outcomes: Sequence[Outcome], name: str) -> float | None:
-    """Return the best value of a metric among the variants.
+    """Return the best value of a metric among the variants, or None.
 
-    None if fewer than two variants have it, if neither direction is better, or if the selections
-    differ in size, since a larger one always covers better.
+    There is no best value if fewer than two variants have the metric, if neither direction is
+    better, or if the selections differ in size, since a larger selection always covers better.
     """
     having = [outcome for outcome in outcomes if name in outcome.metrics]
     if len(having) < 2 or len({outcome.used("selected") for outcome in having}) > 1:
@@ -127,7 +127,7 @@ def best(outcomes: Sequence[Outcome], name: str) -> float | None:
 
 
 def as_csv(table: Sequence[Mapping[str, Any]]) -> str:
-    """Write rows with the same keys as CSV, with a header."""
+    """Return rows with the same keys as CSV text, with a header."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(table[0]), lineterminator="\n")
     writer.writeheader()

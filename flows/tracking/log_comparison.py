@@ -1,4 +1,4 @@
-"""Log a comparison as an MLflow run, and each of its variants as a run below it."""
+"""Log a comparison as an MLflow run, with each of its variants as a child run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ def log_comparison(
     """Log the runs and the tables, unless this very comparison is already in the store.
 
     Returns:
-        The address of the comparison in MLflow, without the server; empty if the store cannot be
+        The address of the comparison in MLflow, excluding the server; empty if the store cannot be
         written.
     """
     fingerprint = comparison.fingerprint(outcomes)
@@ -105,6 +105,6 @@ def _metrics(table: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
 
 
 def _overlaps(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Return the overlap of every two variants, once."""
+    """Return the overlap of each pair of variants."""
     pairs = combinations(outcomes, 2)
     return {f"overlap/{a.name} {b.name}": jaccard(a.ids, b.ids) for a, b in pairs}

@@ -33,7 +33,7 @@ def log_run(graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
 
 
 def took_s(done: Mapping[str, Done]) -> float:
-    """Return the total seconds of the stages."""
+    """Return the total time of the stages in seconds."""
     return sum(end.seconds for end in done.values())
 
 
@@ -54,7 +54,7 @@ def log(mlflow: Any, graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
 
 
 def _log_results(mlflow: Any, graph: Graph, workspace: Path, hashes: Mapping[str, str]) -> None:
-    """Log JSON outputs and their metrics, the report, the parameters, and pool and selection."""
+    """Log the JSON outputs with their metrics, the report, parameters, pool and selection."""
     for stage in graph.stages:
         for out in stage.outs:
             if out.path.endswith(".json"):
@@ -73,7 +73,7 @@ def _log_results(mlflow: Any, graph: Graph, workspace: Path, hashes: Mapping[str
 
 
 def _metrics(workspace: Path, stage: str, out: Out) -> Iterator[tuple[str, float]]:
-    """Yield the numbers of a JSON output with dotted names; of metrics.json, only our method's."""
+    """Yield the numbers of a JSON output by dotted name; from metrics.json, only our method's."""
     path = workspace / out.path
     if out.type == "metrics":
         yield from of_selection(Metrics.read(path))

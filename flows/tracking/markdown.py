@@ -1,4 +1,4 @@
-"""Texts for Prefect and MLflow: the summary of a run, and variants side by side."""
+"""Markdown for Prefect and MLflow: the summary of a run, and the comparison of variants."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from tasks.lib.documents.validation import ValidationResult
 
 
 def run_summary(graph: Graph, workspace: Path) -> str:
-    """Return the funnel of a run, its cost, and its metrics; empty without a funnel."""
+    """Return the funnel of a run, its cost and its metrics; empty if there is no funnel."""
     validation = console.load(graph, workspace, "funnel", ValidationResult)
     usage = console.load(graph, workspace, "usage", Usage)
     if validation is None:
@@ -40,18 +40,18 @@ def run_summary(graph: Graph, workspace: Path) -> str:
 
 
 def parameters(graph: Graph, workspace: Path, changes: Sequence[Change]) -> str:
-    """Return the changes that a run's parameters make, and where its results are."""
+    """Describe the changes that a run's parameters make, and where its results are."""
     changed = "The parameters have the values of params.yaml."
     if changes:
         rows = [(change.key, change.new, change.old) for change in changes]
-        changed = table(["for this run alone", "value", "in params.yaml"], rows)
-    copy = "This run works in a copy of the workspace; params.yaml stays as it is."
+        changed = table(["only for this run", "value", "in params.yaml"], rows)
+    copy = "This run works in a copy of the workspace; params.yaml does not change."
     paths = [(what, f"`{path}`") for what, path in console.results(graph, workspace)]
     return "\n\n".join([changed, copy, table(["result", "path"], paths)])
 
 
 def comparison(outcomes: Sequence[Outcome]) -> str:
-    """Return the variants as a table, the best of each metric in bold, and the overlap."""
+    """Return the variants as a table, with the best metrics in bold, and the overlap."""
     names = measured(outcomes)
     leaders = {name: best(outcomes, name) for name in names}
     lines = [

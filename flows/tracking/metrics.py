@@ -8,13 +8,14 @@ from tasks.lib.documents.metrics import MAX_P, OURS, SPACES, Metrics
 
 
 class LeadingMetric(NamedTuple):
-    """One metric of a selection, and the mean over random selections of the same size.
+    """One metric of a selection, compared with random selections of the same size.
 
     Attributes:
-        random: None if there are no random selections of that size.
+        value: The metric of the selection.
+        random: The mean over random selections; None if there are none of that size.
         p_random: The share of random selections that are as good; None if neither direction is
             better.
-        is_lower_better: None if neither direction is better.
+        is_lower_better: Whether a lower value is better; None if neither direction is.
     """
 
     value: float
@@ -24,7 +25,7 @@ class LeadingMetric(NamedTuple):
 
     @property
     def beats_chance(self) -> bool:
-        """Whether hardly any random selection is as good."""
+        """Whether at most `MAX_P` of the random selections are as good."""
         return self.p_random is not None and self.p_random <= MAX_P
 
 

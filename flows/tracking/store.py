@@ -1,4 +1,4 @@
-"""MLflow's store: where it is, and how to write there without leaving half a run."""
+"""Write runs to MLflow's store, completely or not at all."""
 
 import getpass
 import importlib
@@ -17,8 +17,8 @@ from tasks.lib.core.errors import DataError
 EXPERIMENT = "selectllm"
 KIND = ("mlflow.experimentKind", "custom_model_development")  # otherwise its page expects traces
 LOCK_WAIT_S = 2
-UNLOCK = "End the process that uses it (`fuser` finds it), or correct its permissions."
-MAX_TAG_CHARS = 5000  # of a run's tag MLflow takes 8000, of an experiment's 5000
+UNLOCK = "Stop the process that uses the file (`fuser` finds it), or correct its permissions."
+MAX_TAG_CHARS = 5000  # MLflow allows 8000 for a run's tag, but 5000 for an experiment's
 OWN_TABLES = {"experiments", "runs", "alembic_version"}
 
 
@@ -50,11 +50,11 @@ class Store:
 
     @contextmanager
     def run(self, name: str | None, took_s: float = 0.0) -> Iterator[str]:
-        """Open a run, as a child of the open one if there is one; yield its id.
+        """Open a run, as a child of the run that is already open, if any; yield its id.
 
         Args:
-            name: The run's name; with None, MLflow makes one up.
-            took_s: How many seconds ago the run began, since it is logged afterwards.
+            name: The run's name; if None, MLflow makes up a name.
+            took_s: The seconds since the run began, as it is logged afterwards.
         """
         parent = self.mlflow.active_run()
         tags = {"mlflow.user": getpass.getuser()}
@@ -68,19 +68,19 @@ class Store:
             yield run.info.run_id
 
     def roll_back(self) -> None:
-        """Delete the runs that were opened here, if the store allows it."""
+        """Delete the runs that this object opened, if the store allows it."""
         for run_id in self._begun:
             with suppress(Exception):
                 self.mlflow.delete_run(run_id)
 
 
 def warm_up() -> None:
-    """Import MLflow in a thread: it takes seconds, and the first stages leave a core idle."""
+    """Import MLflow in a thread, since it takes seconds and the first stages leave a core idle."""
     threading.Thread(target=importlib.import_module, args=("mlflow",), daemon=True).start()
 
 
 def tracking_uri(workspace: Path) -> str:
-    """Return where runs are logged: MLFLOW_TRACKING_URI, or the database of `mlflow ui` here."""
+    """Return the address of the store: MLFLOW_TRACKING_URI, or the default of `mlflow ui` here."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace / 'mlflow.db'}"
 
 
@@ -97,11 +97,11 @@ def write(workspace: Path, work: Callable[[Store], None]) -> None:
 
 
 def attempt(workspace: Path, work: Callable[[Store], None]) -> str:
-    """Let `work` write runs, all of them or none; return why it failed, empty if it did not."""
+    """Let `work` write all of its runs or none; return why it failed, or an empty text."""
     store = None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # from_pandas warns of sources and integer columns
+            warnings.simplefilter("ignore")  # from_pandas warns about sources and integer columns
             store = Store(workspace)
             work(store)
     except BaseException as error:
@@ -109,9 +109,8 @@ def attempt(workspace: Path, work: Callable[[Store], None]) -> str:
             store.roll_back()
         if not isinstance(error, Exception):  # Ctrl-C
             raise
-        return str(error).partition("\n[SQL:")[
-            0
-        ]  # SQLAlchemy adds the statement and all parameters
+        message, _, _ = str(error).partition("\n[SQL:")  # SQLAlchemy adds the whole statement
+        return message
     return ""
 
 
@@ -120,7 +119,7 @@ def database_fault(path: Path, tables: set[str] | None = None) -> str:
 
     Args:
         path: The file.
-        tables: Tables that it must have if it has any tables.
+        tables: Tables that the database must have if it has any tables.
     """
     if not path.exists():
         return ""

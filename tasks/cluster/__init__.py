@@ -1,1 +1,1 @@
-"""The step cluster: group the records and compose the prompts."""
+"""The cluster step: group the records and compose the prompts."""

@@ -1,4 +1,4 @@
-"""The inputs of the grouping: the vectors of the records, and the lengths of their texts."""
+"""Read the vectors of the records, and the lengths of their texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +20,11 @@ BLOCK = 65_536  # rows checked at a time
 
 
 def finite_vectors(path: Path, ids: Sequence[str]) -> Vectors:
-    """Map the vectors of these ids into memory: float32, shape (M, d), finite, read-only.
+    """Map the vectors of the records into memory: float32, shape (M, d), finite, read-only.
 
     Raises:
-        DataError: The file is not such an array, or a vector is not finite; the record is named.
+        DataError: The file is not such an array, or a vector is not finite (the error names the
+            record).
     """
     vectors = read_vectors(path, len(ids))
     for start in range(0, len(vectors), BLOCK):
@@ -46,7 +47,7 @@ def text_lengths(
     No text becomes a Python object.
 
     Raises:
-        DataError: There is no record, or the pool lacks one.
+        DataError: There are no unique records, or some are missing from the pool.
     """
     n_between = len(record_text("", "x")) - len("x")
     pool_ids: list[pa.Array[Any]] = []

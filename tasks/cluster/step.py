@@ -23,18 +23,18 @@ from tasks.lib.prompts.group import Clustered, group
 
 
 class Cluster(GeometryParams):
-    """Section cluster of params.yaml."""
+    """The cluster section of params.yaml."""
 
     solver: Annotated[SolverParam, Field(strict=False)]
     max_memory_mb: int = Field(ge=1)
 
 
 def check(values: Mapping[str, Any]) -> Cluster:
-    """Return the checked section cluster; the seed is checked too.
+    """Check the cluster section and the seed, and return the section.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range; or
-            candidates_per_prompt and n_prompts are both given, or both null.
+            candidates_per_prompt and n_prompts are both set, or both null.
     """
     load_seed(values)
     return load_section(values, "cluster", Cluster)
@@ -43,11 +43,11 @@ def check(values: Mapping[str, Any]) -> Cluster:
 def cluster(
     vectors: Vectors, params: Cluster, seed: int, n_bytes: NDArray[np.int64] | None = None
 ) -> Clustered:
-    """Return the prompts that `tasks.lib.prompts.group.group` makes, if there is enough memory.
+    """Return the prompts that `tasks.lib.prompts.group.group` makes, if the memory is sufficient.
 
     Raises:
-        ParamError: There is not (the message says how much is needed), or n_prompts does not fit
-            the records.
+        ParamError: The memory is insufficient (the message says how much is needed), or n_prompts
+            does not fit the records.
     """
     if params.mode is not Mode.PAPER:
         _require_memory(vectors, params)
@@ -75,16 +75,17 @@ def work(stage: Stage) -> None:
 
 
 def _require_memory(vectors: Vectors, params: Cluster) -> None:
-    """Check that the solver fits into cluster.max_memory_mb; warn if it takes long."""
+    """Check that the solver fits into cluster.max_memory_mb; warn if it is slow."""
     n, d = vectors.shape
     n_clusters = params.geometry(n).n_clusters(params.mode, n)
     chosen = choose(params.solver, n, n_clusters).solver
     needed = load(chosen).memory_mb(n, n_clusters, d)
     if needed > params.max_memory_mb:
         ours = load(Solver.BALANCED).memory_mb(n, n_clusters, d)
-        other = f", or cluster.solver to balanced, which needs {ours}" if ours < needed else ""
+        other = f", or set cluster.solver to balanced, which needs {ours}" if ours < needed else ""
         raise ParamError(
-            f"{n} records in {n_clusters} clusters need {needed} MB, not {params.max_memory_mb}",
+            f"{n} records in {n_clusters} clusters need {needed} MB, but at most "
+            f"{params.max_memory_mb} MB is allowed",
             where=f"{PARAMS_FILE}: cluster.max_memory_mb",
             fix=f"Set it to {needed} or more{other}.",
         )
@@ -117,7 +118,7 @@ def _table(ids: Sequence[str], clustered: Clustered) -> pa.Table:
 
 
 def _summary(clustered: Clustered, params: Cluster, seed: int) -> dict[str, Any]:
-    """Return clusters.json; inertia has 6 digits, since later ones differ between machines."""
+    """Return the content of clusters.json; further digits of inertia would differ by machine."""
     cluster_sizes = [len(rows) for rows in clustered.partition.clusters]
     n_records = sum(cluster_sizes)
     return {

@@ -1,1 +1,1 @@
-"""The step embed: turn each record into a unit vector."""
+"""The embed step: turn each record into a unit vector."""

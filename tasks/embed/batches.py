@@ -1,8 +1,8 @@
-"""Batches whose shape depends on one text's length alone, so that neighbours change no vector.
+"""Make batches whose shape depends only on a text's length, so no vector depends on other texts.
 
-A matrix product may add in another order when its shape changes, which changes the last bits. So a
-text's length alone decides its padded length and the number of rows in its batch. A text then has
-the same vector in any pool, in any order and on any worker.
+A matrix product may add numbers in another order if its shape changes, which changes the last bits.
+So a text's length alone decides its padded length and the number of rows in its batch. A text then
+has the same vector in any pool, in any order and on any worker.
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ class TokenizedText(NamedTuple):
     """The part of a text that a model reads.
 
     Attributes:
-        length: Number of tokens after padding; 0 for a text that is a batch of its own.
+        length: The number of tokens after padding; 0 for a text that is a batch of its own.
         tokens: The tokens in the model's own form.
         is_full: Whether the tokens fill the model's window, so the rest of the text may be unread.
     """
@@ -33,7 +33,7 @@ class TokenizedRecord(NamedTuple):
 
 
 def padded_length(n_tokens: int, max_tokens: int) -> int:
-    """Round up to the next of 32 lengths up to 256, eight more per doubling, at most `max_tokens`.
+    """Round up to one of 32 lengths up to 256, then 8 per doubling, but at most `max_tokens`.
 
     Padding adds 3 % to Dolly's texts and 8 % to Alpaca's; more lengths would leave more batches
     partly empty.
@@ -45,10 +45,9 @@ def padded_length(n_tokens: int, max_tokens: int) -> int:
 def batches(
     records: Iterable[TokenizedRecord], batch_size: Callable[[int], int]
 ) -> Iterator[list[TokenizedRecord]]:
-    """Yield each record once, in batches of one length and of the `batch_size` of that length.
+    """Yield each record once, in batches of equal length with `batch_size` records for that length.
 
-    The last batch of a length may be smaller. The memory holds only records whose batch is not full
-    yet.
+    The last batch of a length may be smaller. Only records of incomplete batches are in memory.
     """
     waiting: defaultdict[int, list[TokenizedRecord]] = defaultdict(list)
     for record in records:

@@ -1,4 +1,4 @@
-"""Unit vectors of a stream of texts, batch by batch."""
+"""Compute unit vectors for a stream of texts, batch by batch."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -16,12 +16,12 @@ TOKENIZED_AT_ONCE = 1_000  # texts
 
 
 class VectorBatch(NamedTuple):
-    """The vectors of some of the texts.
+    """The vectors of a batch of texts.
 
     Attributes:
-        rows: int64, shape (n,); the rows of the texts they belong to.
+        rows: int64, shape (n,), the row of each vector's text.
         vectors: float32, shape (n, d), unit norm.
-        n_full: Number of texts that fill the model's window, so that the rest was not read.
+        n_full: The number of texts that fill the model's window, so the rest may be unread.
     """
 
     rows: NDArray[np.int64]
@@ -33,7 +33,7 @@ class Encoder(Protocol):
     """A model that turns texts into vectors.
 
     Attributes:
-        n_threads: Number of threads that should call `encode` at a time.
+        n_threads: The number of threads that should call `encode` at the same time.
         identity: Everything that a vector depends on besides its text.
     """
 
@@ -45,25 +45,25 @@ class Encoder(Protocol):
         ...
 
     def batch_size(self, length: int) -> int:
-        """Return how many texts of one length make a batch."""
+        """Return the number of texts of a length that make a batch."""
         ...
 
     def encode(self, texts: Sequence[TokenizedText]) -> NDArray[np.float32]:
-        """Return one vector of any length for each text: shape (n, d).
+        """Return one vector for each text, of any norm: shape (n, d).
 
-        A vector depends on its own text alone, not on the others of the batch.
+        A vector depends only on its own text, not on the other texts of the batch.
         """
         ...
 
 
 def encode_all(texts: Iterable[PoolText], encoder: Encoder) -> Iterator[VectorBatch]:
-    """Yield the unit vectors of all texts, in batches of similar length to save padding.
+    """Yield the unit vectors of all texts, in batches of equal padded length.
 
-    Each row comes once, in any order. A text's vector has the same bytes whatever other texts there
-    are, so a pool may be embedded in parts.
+    Each row comes once, in any order. A text's vector has the same bytes whatever the other texts,
+    so a pool may be embedded in parts.
 
     Raises:
-        DataError: A vector is zero or not finite; the record is named.
+        DataError: A vector is zero or not finite; the error names the record.
     """
     full_batches = batches(_tokenized(texts, encoder), encoder.batch_size)
     for batch, vectors in map_unordered(
@@ -75,7 +75,7 @@ def encode_all(texts: Iterable[PoolText], encoder: Encoder) -> Iterator[VectorBa
         faulty = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)).ravel())
         if faulty.size:
             raise DataError(
-                "the model's vector of this record is zero or not finite",
+                "the model's vector for this record is zero or not finite",
                 where=f"record {batch[faulty[0]].id}",
                 fix="Try embed.precision float32, or another embed.model.",
             )

@@ -1,4 +1,4 @@
-"""The settings that load the same encoder in any process."""
+"""Settings that load the same encoder in any process."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,12 +14,12 @@ class Precision(StrEnum):
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
-    AUTO = "auto"  # bfloat16 where the processor multiplies it natively
+    AUTO = "auto"  # bfloat16 if the processor supports it natively
 
     def on(self, device: str) -> "Precision":
         """Return the format, with `auto` resolved for the device ``cpu`` or ``cuda``.
 
-        Without native instructions, bfloat16 is emulated and slower than float32.
+        Without native support, bfloat16 is emulated and slower than float32.
         """
         if self is not Precision.AUTO:
             return self
@@ -37,10 +37,10 @@ class EncoderSpec(NamedTuple):
     """The settings of an encoder.
 
     Attributes:
-        model: A name, or a folder's absolute path.
+        model: The name of a model, or the absolute path of its folder.
         precision: The number format of its computations.
-        max_tokens: The most tokens of a text that it reads.
-        batch_tokens: The tokens of a batch.
+        max_tokens: The maximum number of tokens that it reads of a text.
+        batch_tokens: The number of tokens in a batch.
     """
 
     model: str
@@ -53,7 +53,7 @@ class EncoderSpec(NamedTuple):
 
         Raises:
             ParamError: There is no such model.
-            DataError: It cannot be loaded or fetched.
+            DataError: The model cannot be loaded or downloaded.
         """
         check_name(self.model)
         source = find_model(self.model)

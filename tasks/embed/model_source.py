@@ -1,4 +1,4 @@
-"""Where to find a model: in an installed package, in a folder, or on the model hub."""
+"""Find a model in an installed package, in a folder, or on the model hub."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.params import PARAMS_FILE
 
 PACKAGED = "all-MiniLM-L6-v2"
-ORGANISATION = "sentence-transformers/"  # of names without one
+ORGANISATION = "sentence-transformers/"  # for names without an organisation
 HUB_TIMEOUT_S = 10
 
 _HUB_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
@@ -24,27 +24,27 @@ class Source(NamedTuple):
 
 
 def check_name(name: str) -> None:
-    """Check that `name` is a folder or can be a name on the hub.
+    """Check that `name` is a folder or a valid name on the hub.
 
     Raises:
-        ParamError: It is neither.
+        ParamError: The name is neither.
     """
     if not Path(name).is_dir() and not _HUB_NAME.fullmatch(name):
         raise ParamError(
-            f"embed.model: there is no folder {name!r}, and it cannot be a name on the model hub",
+            f"embed.model: {name!r} is neither a folder nor a valid name on the model hub",
             where=PARAMS_FILE,
             fix=_FIX,
         )
 
 
 def absolute(name: str) -> str:
-    """Return a name that means the same model in any working directory."""
+    """Return a name that refers to the same model from any working directory."""
     is_folder = Path(name).is_dir() and not _is_packaged(name)
     return str(Path(name).absolute()) if is_folder else name
 
 
 def find_model(name: str) -> Source:
-    """Return where to load a model from; only one that is not on this machine needs a network.
+    """Return the source of a model; the network is used only if it is not on this machine.
 
     Raises:
         ParamError: The hub has no such model.
@@ -66,7 +66,7 @@ def find_model(name: str) -> Source:
 
 
 def model_folder(source: Source) -> Path:
-    """Return the folder of a model's files, once it has been loaded."""
+    """Return the folder with the files of a model that has been loaded."""
     if Path(source.name_or_folder).is_dir():
         return Path(source.name_or_folder)
     from huggingface_hub import snapshot_download  # noqa: PLC0415
@@ -75,9 +75,9 @@ def model_folder(source: Source) -> Path:
 
 
 def digest(folder: Path) -> str:
-    """Return 32 hex digits of the names and bytes of a model's files, except hidden ones.
+    """Return a hash of the names and bytes of a model's files, excluding hidden files: 32 digits.
 
-    The model's name is not enough: a folder may change, and a name on a hub has many revisions.
+    The model's name is not enough: a folder may change, and a name on the hub has many revisions.
     """
     digest_of_all = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.rglob("*")):
@@ -94,7 +94,7 @@ def _is_packaged(name: str) -> bool:
 
 
 def _require_on_hub(name: str) -> None:
-    """Check that the hub has the model: loading it would try for minutes before giving up."""
+    """Check that the hub has the model, since loading would retry for minutes before giving up."""
     import httpx  # noqa: PLC0415  comes with huggingface_hub
     from huggingface_hub import errors, model_info  # noqa: PLC0415
 
@@ -102,13 +102,13 @@ def _require_on_hub(name: str) -> None:
         model_info(name, timeout=HUB_TIMEOUT_S)
     except errors.RepositoryNotFoundError:
         raise ParamError(
-            f"embed.model: {name} is neither a folder here nor a public model on the hub",
+            f"embed.model: {name} is neither a folder nor a public model on the hub",
             where=PARAMS_FILE,
             fix=f"{_FIX} A private model needs HF_TOKEN in the environment.",
         ) from None
     except (httpx.HTTPError, OSError) as error:
         raise DataError(
-            f"{name} is not a folder here, and the model hub cannot be reached ({error})",
+            f"{name} is not a folder, and the model hub cannot be reached ({error})",
             where=f"{PARAMS_FILE}: embed.model",
             fix=_FIX,
         ) from None

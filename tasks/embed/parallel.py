@@ -1,4 +1,4 @@
-"""Threads that work on the items of a stream at the same time."""
+"""Process the items of a stream on several threads."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -11,10 +11,10 @@ Result = TypeVar("Result")
 def map_unordered(
     function: Callable[[Argument], Result], arguments: Iterable[Argument], n_threads: int
 ) -> Iterator[tuple[Argument, Result]]:
-    """Yield each argument with its result as soon as the result is there, in any order.
+    """Yield each argument with its result as soon as the result is ready, in any order.
 
-    The stream is read at most one argument per thread ahead of the work. An error of `function` is
-    raised here; calls that have not begun by then are cancelled.
+    The stream is read at most one argument per thread ahead of the work. If `function` raises an
+    error, it is raised here, and calls that have not begun are cancelled.
     """
     running: dict[Future[Result], Argument] = {}
     with ThreadPoolExecutor(n_threads) as pool:
@@ -33,6 +33,6 @@ def map_unordered(
 def _take_finished(
     running: dict[Future[Result], Argument],
 ) -> Iterator[tuple[Argument, Result]]:
-    """Wait for at least one call, and remove all that are done."""
+    """Wait for a call to finish, then remove and yield all finished calls."""
     for future in wait(running, return_when=FIRST_COMPLETED).done:
         yield running.pop(future), future.result()

@@ -1,4 +1,4 @@
-"""The texts to embed: Arrow columns, of which few texts at a time become Python objects."""
+"""The texts to embed: Arrow columns, with only a few texts at a time as Python objects."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,13 +24,13 @@ class PoolText(NamedTuple):
 
 
 class PoolTexts:
-    """The texts of the unique records, in their order."""
+    """The texts of the unique records, in order."""
 
     def __init__(self, pool_file: Path, unique_file: Path) -> None:
         """Read both files.
 
         Raises:
-            DataError: There is no unique record, or the pool lacks one.
+            DataError: There are no unique records, or some are missing from the pool.
         """
         ids = read_table(unique_file, UNIQUE)["id"]
         self._pool = read_table(pool_file, POOL, ["id", "instruction", "input"])
@@ -40,7 +40,7 @@ class PoolTexts:
         return len(self._rows)
 
     def take(self, which: Sequence[int] | NDArray[np.int64]) -> Iterator[PoolText]:
-        """Yield the texts of these records, in the order given."""
+        """Yield the texts of the given records, in the order given."""
         for start in range(0, len(which), TEXTS_AT_ONCE):
             rows = pa.array(self._rows[which[start : start + TEXTS_AT_ONCE]], pa.int64())
             columns = self._pool.take(rows).columns

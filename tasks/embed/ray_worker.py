@@ -1,4 +1,4 @@
-"""Embedding on a worker of a Ray cluster, whose vectors must have the driver's bytes."""
+"""Embed texts on a worker of a Ray cluster, with the same bytes as on the driver."""
 
 import platform
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Fingerprint = dict[str, Any]
 def fingerprint(encoder: Encoder) -> Fingerprint:
     """Return the facts that two processes must share for their vectors to have the same bytes.
 
-    Besides everything known to matter, they include a digest of some vectors and their norms:
+    They include everything known to matter, and a digest of some vectors and their norms, since
     processors of the same name may still round differently.
     """
     vectors = np.concatenate([encoder.encode(encoder.tokenize([text])) for text in PROBES])
@@ -39,22 +39,22 @@ def embed_shard(
     """Return the unit vectors of a shard of texts, in any order, computed by one thread.
 
     Raises:
-        DataError: The model cannot be loaded here, its fingerprint is not the driver's, or a vector
-            is zero or not finite (the record is named).
+        DataError: The model cannot be loaded here, its fingerprint differs from the driver's, or a
+            vector is zero or not finite (the error names the record).
     """
     encoder, own = _loaded(spec)
     differing = [name for name, value in driver_fingerprint.items() if own[name] != value]
     if differing:
         raise DataError(
-            f"embeds differently from the driver: another {' and '.join(differing)}",
+            f"embeds differently from the driver: different {' and '.join(differing)}",
             where=_here(),
-            fix="Give it the same model, libraries and kind of processor, or set engine: local.",
+            fix="Use the same model, libraries and kind of processor there, or set engine: local.",
         )
     rows, vectors, n_full = zip(*encode_all(texts, encoder), strict=True)
     return VectorBatch(np.concatenate(rows), np.concatenate(vectors), sum(n_full))
 
 
-@cache  # once a process
+@cache  # once per process
 def _loaded(spec: EncoderSpec) -> tuple["SentenceEncoder", Fingerprint]:
     try:
         encoder = spec.load()
@@ -62,9 +62,9 @@ def _loaded(spec: EncoderSpec) -> tuple["SentenceEncoder", Fingerprint]:
         raise DataError(
             f"cannot load the driver's model: {error.what}",
             where=_here(),
-            fix=f"Put {spec.model} where each worker finds it, or set engine: local.",
+            fix=f"Put {spec.model} where every worker can find it, or set engine: local.",
         ) from None
-    encoder.n_threads = 1  # a shard has one processor
+    encoder.n_threads = 1  # each shard gets one processor
     return encoder, fingerprint(encoder)
 
 

@@ -1,4 +1,4 @@
-"""Sentence embeddings by sentence-transformers. Importing this takes seconds."""
+"""Compute sentence embeddings by sentence-transformers. Importing this module takes seconds."""
 
 import platform
 from collections.abc import Sequence
@@ -19,32 +19,32 @@ from tasks.embed.model_source import Source, digest, model_folder
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.params import PARAMS_FILE
 
-N_THREADS = torch.get_num_threads()  # what the environment allows, before we change it
+N_THREADS = torch.get_num_threads()  # the limit of the environment, before we change it
 
 
 class SentenceEncoder:
     """A loaded model.
 
     On a CPU, one thread computes a batch, and several batches are computed at a time. So the bytes
-    do not depend on the number of threads. No thread waits for another after each operation, which
-    would take many times longer on a busy machine.
+    do not depend on the number of threads, and threads do not wait for each other after each
+    operation, which would take many times longer on a busy machine.
 
     Attributes:
-        dim: Length of a vector.
-        max_tokens: The most tokens of a text that it reads.
+        dim: The number of dimensions of a vector.
+        max_tokens: The maximum number of tokens that it reads of a text.
         device: ``cuda`` if available, else ``cpu``.
         precision: The number format of its computations; never ``auto``.
-        n_threads: Number of threads that should call `encode` at a time.
+        n_threads: The number of threads that should call `encode` at the same time.
         identity: Everything that a vector depends on besides its text.
     """
 
     def __init__(
         self, source: Source, precision: Precision, max_tokens: int, batch_tokens: int
     ) -> None:
-        """Load the model, and fetch the files that are not on this machine.
+        """Load the model, and download the files that are not on this machine.
 
         Raises:
-            DataError: There is no model there, or it cannot be fetched.
+            DataError: The model cannot be loaded or downloaded.
         """
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.n_threads = 1 if self.device == "cuda" else N_THREADS
@@ -54,7 +54,7 @@ class SentenceEncoder:
         self._model.max_seq_length = self.max_tokens = min(max_tokens, own_max)
         self._batch_tokens = batch_tokens
         self._can_pad = _can_pad(self._model)
-        self.dim = self.encode(self.tokenize([""])).shape[1]  # not every kind of model states it
+        self.dim = self.encode(self.tokenize([""])).shape[1]  # not every kind of model reports it
         self.identity: dict[str, Any] = {
             "model": digest(model_folder(source)),
             "precision": str(self.precision),
@@ -77,16 +77,16 @@ class SentenceEncoder:
         ]
 
     def batch_size(self, length: int) -> int:
-        """Return how many texts of one padded length make a batch."""
+        """Return the number of texts of a padded length that make a batch."""
         return max(1, self._batch_tokens // length) if length else 1
 
     def encode(self, texts: Sequence[TokenizedText]) -> NDArray[np.float32]:
-        """Return one vector of any length for each text of a batch: float32, shape (n, `dim`).
+        """Return one vector of any norm for each text of a batch: float32, shape (n, `dim`).
 
-        The texts have one length, and there are `batch_size` of them at most. Fewer are computed in
-        the same shape, so that the bytes of a vector depend on its own text alone.
+        The texts have the same length, and there are at most `batch_size` of them. Smaller batches
+        are computed in the same shape, so that a vector's bytes depend only on its own text.
         """
-        torch.set_num_threads(1)  # of the thread that calls
+        torch.set_num_threads(1)  # for the calling thread
         length, rows = texts[0].length, [text.tokens for text in texts]
         if not length:
             unpadded: NDArray[np.float32] = self._model.encode(rows, show_progress_bar=False)
@@ -102,22 +102,22 @@ class SentenceEncoder:
 
 
 def _can_pad(model: SentenceTransformer) -> bool:
-    """Return whether the model reads nothing but a text's tokens, padded to any length.
+    """Return whether the model reads only a text's tokens, padded to any length.
 
-    Other models (of word vectors, or with prompts or chat templates of their own) get one text at
+    Other models (word vectors, or models with their own prompts or chat templates) get one text at
     a time.
     """
     first, tokenizer = model[0], model.tokenizer
     if not isinstance(first, Transformer) or not isinstance(tokenizer, PreTrainedTokenizerBase):
         return False
-    # As its own collators do.
+    # The library's own collators do the same.
     tokenizer.deprecation_warnings["Asking-to-pad-a-fast-tokenizer"] = True
     is_plain = model.default_prompt_name is None and "message" not in first.modality_config
     return is_plain and tokenizer.pad_token is not None
 
 
 def _processor(device: str) -> str:
-    """Return the kind of processor, in as much detail as its arithmetic may depend on."""
+    """Return the kind of processor, in as much detail as may affect its arithmetic."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
@@ -129,10 +129,10 @@ def _load(source: Source, device: str) -> SentenceTransformer:
         return SentenceTransformer(
             source.name_or_folder, device=device, local_files_only=source.is_local
         )
-    except Exception as error:  # a model's files can be wrong in ways of a dozen libraries
+    except Exception as error:  # a dozen libraries may raise errors about a model's files
         reason = str(error).strip().partition("\n")[0]
         raise DataError(
             f"{source.name_or_folder} cannot be loaded: {type(error).__name__}: {reason}",
             where=f"{PARAMS_FILE}: embed.model",
-            fix="Choose a sentence-transformers model, or remove its broken copy.",
+            fix="Choose a sentence-transformers model, or delete its broken copy.",
         ) from error

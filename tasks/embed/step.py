@@ -22,7 +22,7 @@ from tasks.lib.executor import Executor, load_executor
 from tasks.lib.prompts.geometry import check_fit
 from tasks.lib.unique import write_vectors
 
-SHARD_TEXTS = 1_024  # half a minute of work; batches that are not full add 3 %
+SHARD_TEXTS = 1_024  # half a minute of work; incomplete batches add 3 %
 WRITTEN_AT_ONCE = 8_192  # vectors
 N_PROBES = 4  # stored vectors that are computed again
 
@@ -30,16 +30,16 @@ EmbedTexts = Callable[[Iterable[PoolText]], Iterator[VectorBatch]]
 
 
 class Embed(Params):
-    """Section embed of params.yaml."""
+    """The embed section of params.yaml."""
 
     model: Annotated[str, Field(min_length=1)]
-    precision: Annotated[Precision, Field(strict=False)]  # YAML has strings only
+    precision: Annotated[Precision, Field(strict=False)]  # a string in YAML
     batch_tokens: Annotated[int, Field(ge=8, le=1_000_000)]
     max_tokens: Annotated[int, Field(ge=8)]
 
 
 def check(values: Mapping[str, Any]) -> Embed:
-    """Return the section embed, after checking the engine too.
+    """Check the embed section and the engine, and return the section.
 
     Raises:
         ParamError: A key is unknown, missing or out of range, the model is a path that does not
@@ -59,8 +59,8 @@ def embed(
     Each row comes once, in any order.
 
     Raises:
-        DataError: A vector is zero or not finite (the record is named), or a worker cannot load the
-            model or computes other vectors than `encoder`.
+        DataError: A vector is zero or not finite (the error names the record), or a worker cannot
+            load the model or computes different vectors.
     """
     if executor is Executor.LOCAL:
         yield from encode_all(texts, encoder)
@@ -75,10 +75,10 @@ def embed(
 def embed_missing(
     texts: PoolTexts, encoder: Encoder, embed_new: EmbedTexts, cache: VectorCache, stage: Stage
 ) -> Keys:
-    """Embed the texts whose vectors are not in the cache; return the key of each text.
+    """Embed the texts that have no vector in the cache; return the key of each text.
 
-    The texts are embedded in the order of their keys, which is as good as random, so the remaining
-    time can be estimated from the number of texts.
+    The texts are embedded in the order of their keys, which is as good as random, so the number of
+    texts left predicts the time left.
     """
     all_texts = texts.take(np.arange(len(texts)))
     keys = np.fromiter((text_key(record.text) for record in all_texts), "S16", len(texts))
@@ -86,7 +86,7 @@ def embed_missing(
     is_known = cache.find(distinct)
     if not _agrees(cache, distinct[is_known], texts, first[is_known], encoder):
         log.warning(
-            "embed: this machine computes other vectors than those in %s; all are computed again",
+            "embed: this machine computes different vectors from those in %s; recomputing all",
             cache.folder,
         )
         cache.clear()
@@ -104,12 +104,12 @@ def embed_missing(
 
 
 def work(stage: Stage) -> None:
-    """Write one vector for each unique record, in their order."""
+    """Write one vector for each unique record, in order."""
     params, executor = check(stage.values), load_executor(stage.values)
     texts = PoolTexts(stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet"))
-    # This is the first step that knows M, and the first that takes long. It reads cluster and
-    # llm_select.budget without declaring them, as they change none of its bytes: if declared,
-    # another budget would make the vectors stale. A check in the flow would not cover `dvc repro`.
+    # This is the first step that knows M, and the first slow step. It reads cluster and
+    # llm_select.budget without declaring them, since they do not change its output: if declared, a
+    # new budget would make the vectors stale. A check in the flow would not cover `dvc repro`.
     check_fit(stage.values, len(texts))
     spec = EncoderSpec(
         absolute(params.model), params.precision, params.max_tokens, params.batch_tokens
@@ -136,7 +136,7 @@ def work(stage: Stage) -> None:
 def _agrees(
     cache: VectorCache, keys: Keys, texts: PoolTexts, rows: NDArray[np.int64], encoder: Encoder
 ) -> bool:
-    """Return whether a few stored vectors have the same bytes when recomputed from texts `rows`."""
+    """Return whether some stored vectors, of the texts in `rows`, have the same bytes again."""
     probes = np.arange(len(keys))[:: max(1, len(keys) // N_PROBES)][:N_PROBES]
     return all(
         np.array_equal(batch.vectors, cache.read(keys[probes[batch.rows]]))

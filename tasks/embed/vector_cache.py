@@ -1,10 +1,10 @@
-"""Vectors of earlier runs, which outlive DVC's outputs: only new texts are embedded.
+"""Keep the vectors of earlier runs outside DVC's outputs, so that only new texts are embedded.
 
-Each model, as it computes on this machine, has a folder under ``.selectllm/vectors``:
+Each combination of model and machine has a folder under ``.selectllm/vectors``:
 
-    about.json       everything that the vectors depend on, for people to read
+    about.json       everything that the vectors depend on, in readable form
     vectors.sqlite   a text's key, its vector, and the CRC-32 of both
-    lock             held while a process embeds
+    lock             locked while a process embeds
 """
 
 import json
@@ -34,20 +34,20 @@ Keys = NDArray[np.bytes_]
 def text_key(text: str) -> bytes:
     """Return 16 bytes that identify exactly this text.
 
-    The record's id cannot: it is the same for texts that differ in their Unicode form only.
+    The record's id does not: it is the same for texts that differ only in their Unicode form.
     """
     return blake2b(text.encode("utf-8"), digest_size=KEY_BYTES).digest()
 
 
 class VectorCache:
-    """The stored vectors of one model; open (``with``) in one process at a time.
+    """The stored vectors of one model; open it (``with``) in one process at a time.
 
     Attributes:
-        folder: The folder of these vectors. If it is deleted, they are computed again.
+        folder: The folder of the vectors. If it is deleted, they are computed again.
     """
 
     def __init__(self, parent: Path, identity: Mapping[str, Any], dim: int) -> None:
-        """Choose the folder by `identity`, which holds everything that the vectors depend on."""
+        """Choose the folder by `identity`, which has everything that the vectors depend on."""
         about = json.dumps({"version": VERSION, "dim": dim, **identity}, indent=2, sort_keys=True)
         self.folder = parent / blake2b(about.encode(), digest_size=8).hexdigest()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ class VectorCache:
         self._dim = dim
 
     def find(self, keys: Keys) -> NDArray[np.bool_]:
-        """Return which keys have an undamaged vector: shape (n,)."""
+        """Return whether each key has an undamaged vector: shape (n,)."""
         is_sound, n_damaged = np.zeros(len(keys), np.bool_), 0
         for i, key in enumerate(keys.tolist()):
             if row := self._store.get(key):
@@ -66,7 +66,7 @@ class VectorCache:
         return is_sound
 
     def read(self, keys: Keys) -> NDArray[np.float32]:
-        """Return the vectors of keys that have one: float32, shape (n, dim)."""
+        """Return the vectors of keys that all have one: float32, shape (n, dim)."""
         rows = (self._store.get(key) for key in keys.tolist())
         data = b"".join(row[0] for row in rows if row)
         return np.frombuffer(data, "<f4").reshape(len(keys), self._dim)
@@ -75,7 +75,7 @@ class VectorCache:
         """Store ``vectors[i]`` under ``keys[i]``; they survive the end of the process.
 
         Raises:
-            DataError: They cannot be written; vectors stored before stay intact.
+            DataError: The vectors cannot be written; vectors stored earlier stay intact.
         """
         data = [vector.astype("<f4", copy=False).tobytes() for vector in vectors]
         self._store.put((k, v, _checksum(k, v)) for k, v in zip(keys.tolist(), data, strict=True))
@@ -109,7 +109,7 @@ class VectorCache:
         self._stack.close()
 
     def _import_slots(self, path: Path) -> None:
-        """Import the file of an earlier version, which has slots of key, vector and CRC-32."""
+        """Import the file of an earlier version: slots of key, vector and CRC-32."""
         if not path.exists():
             return
         slot = np.dtype([("key", "S16"), ("vector", "<f4", (self._dim,)), ("crc", "<u4")])

@@ -1,1 +1,1 @@
-"""The cost of a run and the content of the journal, for the command line."""
+"""Report the cost of a run and the content of the journal, for the command line."""

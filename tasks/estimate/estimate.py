@@ -1,4 +1,4 @@
-"""The price and time of a selection at each route, before anything is paid."""
+"""Estimate the price and time of a selection on each route, before anything is paid."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -12,24 +12,24 @@ from tasks.lib.prompts.plan import Round, TournamentPlan, plan_rounds
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
 
-LATENCY_S = (0.5, 10.0)  # of a call to a model that the journal has no calls to
+LATENCY_S = (0.5, 10.0)  # of a call to a model if the journal has no calls to it
 OWN_LATENCY_S = {"offline": (0.001, 0.02), "local": (1.5, 30.0)}
 
 Range = tuple[float, float]
 
 
 class Cost(NamedTuple):
-    """The price and time of the work at a route."""
+    """The price and time of the work on a route."""
 
     route: str
     model: str
-    usd: Range | None  # None if the price is not known
-    problem: str  # why the price is not known, and what to do
+    usd: Range | None  # None if the price is unknown
+    problem: str  # why the price is unknown, and what to do
     seconds: Range
 
 
 class Estimate(NamedTuple):
-    """The work of a selection, its cost by route, and the same in the paper's geometry."""
+    """The work and cost of a selection by route, also in the paper's geometry."""
 
     budget: int
     rounds: list[Round]
@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
     work: Workload
     costs: list[Cost]
     paper: Workload
-    paper_usd: Range | None  # at the first route
+    paper_usd: Range | None  # on the first route
 
 
 def estimate(
@@ -47,7 +47,7 @@ def estimate(
     routes: Sequence[Route],
     latencies_s: Mapping[str, Range],
 ) -> Estimate:
-    """Return the cost of the selection at each route, without retries; makes no call.
+    """Return the cost of the selection on each route, excluding retries; make no call.
 
     The upper bound is certain for each call: a token has at least one byte, and an answer has at
     most its allowed length. The lower bound is a tokenizer's count of the texts, minus a margin
@@ -55,9 +55,9 @@ def estimate(
 
     Args:
         candidates: The candidates.
-        plan: The number to select, and the rounds.
+        plan: The number of records to select, and the rounds.
         settings: The settings of the judge.
-        routes: The routes, the one in use first.
+        routes: The routes; the first is the route in use.
         latencies_s: By model, the seconds of quick and slow calls so far.
     """
     rounds = plan_rounds(len(candidates.rows), len(candidates.prompts), plan)
@@ -72,13 +72,13 @@ def estimate(
 
 
 def cost_at(route: Route, work: Workload, concurrency: int, latency_s: Range | None) -> Cost:
-    """Return the cost of work at a route.
+    """Return the cost of the work on a route.
 
     Args:
         route: The route.
         work: The calls and tokens.
         concurrency: The number of calls at a time.
-        latency_s: The seconds of a quick and of a slow call; None if not known.
+        latency_s: The seconds of a quick and of a slow call; None if unknown.
     """
     try:
         usd, problem = _usd(route, work), ""
@@ -89,10 +89,10 @@ def cost_at(route: Route, work: Workload, concurrency: int, latency_s: Range | N
 
 
 def _usd(route: Route, work: Workload) -> Range:
-    """Return the lowest and the highest price of the work over the route's deployments.
+    """Return the lowest and the highest price of the work among the route's deployments.
 
     Raises:
-        ParamError: The price of a deployment is not known.
+        ParamError: The price of a deployment is unknown.
     """
     litellm = load_litellm()
     prices = [require_price(deployment, litellm, route.where) for deployment in route.deployments]
@@ -104,7 +104,7 @@ def _usd(route: Route, work: Workload) -> Range:
 
 
 def _seconds(route: Route, work: Workload, concurrency: int, latency_s: Range | None) -> Range:
-    """Return the time if all calls are quick and if all are slow, at least what limits impose."""
+    """Return the time if all calls are quick and if all are slow, within the rate limits."""
     first = route.deployments[0]
     quick_s, slow_s = latency_s or OWN_LATENCY_S.get(first.provider) or LATENCY_S
     at_once = 1 if first.is_local else concurrency

@@ -1,4 +1,4 @@
-"""What a user does with a journal: list answers, sum costs, prune and retry."""
+"""Commands for a journal: list answers, sum costs, prune and retry."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ MIN_LATENCIES = 10
 
 
 def sums(path: Path) -> list[dict[str, Any]]:
-    """Return calls, tokens, price and number of upper bounds by route, model and outcome.
+    """Return calls, tokens, prices and upper bounds by route, model and outcome.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
@@ -51,18 +51,18 @@ def prune(path: Path, before: str, *, dry_run: bool) -> int:
 
     Args:
         path: The journal.
-        before: The day, such as 2026-01-31; answers of that day stay.
-        dry_run: Only count.
+        before: The day, such as 2026-01-31; answers of that day are kept.
+        dry_run: Count the answers, but do not delete them.
 
     Raises:
-        ParamError: `before` is not a day.
+        ParamError: `before` is not a date.
         DataError: There is no journal, or it cannot be used.
     """
     try:
         day = date.fromisoformat(before).isoformat()
     except ValueError:
         raise ParamError(
-            f"{before!r} is not a day",
+            f"{before!r} is not a date",
             where="selectllm journal prune",
             fix="Write it as 2026-01-31.",
         ) from None
@@ -75,7 +75,7 @@ def prune(path: Path, before: str, *, dry_run: bool) -> int:
 
 
 def retry_failed(path: Path) -> int:
-    """Mark failed calls so that their questions are asked again; return the number of calls.
+    """Mark failed calls for retry, and return their number.
 
     Use it once the cause is fixed, such as a server's template or context size. The cost of the
     calls stays in the journal.
@@ -94,7 +94,7 @@ def retry_failed(path: Path) -> int:
 def latencies(path: Path) -> dict[str, tuple[float, float]]:
     """Return the 10th and 90th percentile of the seconds that answers took, by model.
 
-    Models with few answers are omitted. Without a journal the result is empty.
+    Models with few answers are left out. The result is empty if there is no journal.
     """
     if not path.exists():
         return {}

@@ -1,4 +1,4 @@
-"""The cost of a workspace's ratings, before anything is paid."""
+"""Estimate the cost of a workspace's ratings, before anything is paid."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ RATED = {name.value for name, method in METHODS.items() if method.score is Score
 
 
 class RatingQuote(NamedTuple):
-    """The work of rating, and its cost at baseline.route."""
+    """The work of rating, and its cost on baseline.route."""
 
     work: Workload
     cost: Cost
@@ -41,12 +41,12 @@ class _RatingSection(RatingParams):
 
 
 def quote_ratings(root: Path, values: Mapping[str, Any]) -> RatingQuote | None:
-    """Return the cost of rating the outputs of the records in `root`; None if no method needs it.
+    """Return the cost of rating the outputs in `root`, or None if no method needs ratings.
 
-    Counts ratings that are already in the journal, too. Needs no key and no network.
+    It includes ratings that are already in the journal. This needs no key and no network.
 
     Raises:
-        ParamError: A parameter is wrong.
+        ParamError: A parameter is invalid.
         DataError: The records are missing or damaged.
     """
     params = load_section(values, "baseline", _RatingSection)

@@ -1,11 +1,10 @@
-"""The estimate of a workspace's selection."""
+"""Estimate the cost of a workspace's selection."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from tasks.cluster.inputs import text_lengths
 from tasks.estimate.estimate import Estimate, estimate
@@ -17,6 +16,7 @@ from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.routes import load_routes
 from tasks.lib.prompts.geometry import load_geometry
 from tasks.lib.prompts.plan import TournamentPlan
+from tasks.lib.unique import find_rows
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.params import LlmSelect
 from tasks.llm_select.pool_texts import PoolFile
@@ -24,20 +24,20 @@ from tasks.llm_select.setup import Setup
 
 
 def quote(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Estimate:
-    """Return the cost of the selection at every route, for the records in `root`.
+    """Return the cost of the selection on every route, for the records in `root`.
 
-    The route in use comes first. Needs no key and no network, and makes no call.
+    The route in use comes first. This needs no key and no network, and makes no call.
 
     Args:
         root: The workspace.
-        values: All of params.yaml.
-        is_grouped: Whether the prompts in `root` are those of `values`. If not, the same number of
-            prompts of the same sizes is priced. The first round costs the same for any grouping,
-            apart from rounding; the bounds of later rounds and checks are then approximate.
+        values: The whole content of params.yaml.
+        is_grouped: Whether `root` has the prompts for `values`. If not, the same number of prompts
+            of the same sizes is priced. The first round costs the same for any grouping, except
+            for rounding, but the bounds of later rounds and checks are approximate.
 
     Raises:
-        ParamError: A parameter is wrong.
-        DataError: A file is missing or not as its step writes it.
+        ParamError: A parameter is invalid.
+        DataError: A file is missing or does not match its schema.
     """
     stage = Stage("llm_select", root)
     setup = Setup.read(stage, values, root) if is_grouped else _ungrouped(values, root)
@@ -48,7 +48,7 @@ def quote(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Estimat
 
 
 def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
-    """Return a selection whose prompts get the records in turn, by the length of their texts.
+    """Return a setup whose prompts take turns at the records, ordered by text length.
 
     So each prompt has one of the longest and one of the shortest texts, which bounds later rounds.
     """
@@ -67,7 +67,7 @@ def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
         params.attention_checks,
     )
     pool = PoolFile(pool_path)
-    rows = pc.index_in(ids, value_set=pool.ids).to_numpy().astype(np.int64)[by_length]
+    rows = find_rows(ids, pool.ids, unique_path)[by_length]
     places = np.arange(len(ids))
     prompts = [places[start :: geometry.n_prompts] for start in range(geometry.n_prompts)]
     candidates = Candidates(pool, rows, np.zeros(len(ids), np.int32), prompts)

@@ -1,4 +1,4 @@
-"""The fewest and the most calls and tokens that a selection needs, at any route."""
+"""Bound the calls and tokens that a selection needs, on any route."""
 
 import json
 import os
@@ -22,14 +22,14 @@ from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.picks import answer_schema
 from tasks.llm_select.votes import n_useful
 
-PAPER_PROMPTS = 1000  # K, of the paper's experiments
+PAPER_PROMPTS = 1000  # K in the paper's experiments
 FEWEST_SHARE = 0.5
-"""The fewest tokens of any tokenizer, as a share of OpenAI's better one. Measured for Gemma's:
-0.67 for emoji, and 0.85 to 1.16 for Thai, Chinese, English and code."""
+"""A lower bound on any tokenizer's tokens, as a share of the better of OpenAI's two. Measured for
+Gemma: 0.67 for emoji, and 0.85 to 1.16 for Thai, Chinese, English and code."""
 
 
 class Workload(NamedTuple):
-    """Calls and tokens, the fewest and the most of each."""
+    """The fewest and the most calls and tokens."""
 
     calls: tuple[int, int]
     prompt_tokens: tuple[int, int]
@@ -44,8 +44,8 @@ def work_of(
 ) -> Workload:
     """Return the work of all rounds and votes.
 
-    Every prompt of the first round is rendered and counted. The winners that meet in later rounds
-    are not known yet; the longest and the shortest candidates that could win bound those rounds.
+    Every prompt of the first round is rendered and counted. The winners of later rounds are not
+    known yet, so the longest and shortest candidates that could win bound those rounds.
     """
     prompts = _first_round(candidates, plan, settings, rounds[0])
     n_slots = np.array([len(prompt) for prompt in candidates.prompts])
@@ -72,8 +72,8 @@ def work_of(
 def paper_work(candidates: Candidates, plan: TournamentPlan, settings: JudgeSettings) -> Workload:
     """Return the work in the paper's geometry: K = 1000 prompts, or the budget if that is smaller.
 
-    Each prompt shows ceil(M / K) texts in full; where that is more than M in total, the first
-    texts of the pool count twice. Each prompt is one call, with instructions as long as ours.
+    Each prompt shows ceil(M / K) texts in full; if that makes more than M in total, the first texts
+    of the pool count twice. Each prompt is one call, with instructions as long as ours.
     """
     n_prompts = min(PAPER_PROMPTS, plan.budget)
     n_slots = -(-len(candidates.rows) // n_prompts)
@@ -92,7 +92,7 @@ def paper_work(candidates: Candidates, plan: TournamentPlan, settings: JudgeSett
 def _votes(
     n_slots: NDArray[np.int64], tokens: NDArray[np.int64], settings: JudgeSettings
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the fewest and most calls, prompt tokens and answer tokens of these prompts."""
+    """Return the fewest and most calls, prompt tokens and answer tokens of the prompts."""
     most = np.array([n_useful(int(n), settings.votes) for n in n_slots])
     votes = np.stack([most // 2 + 1, most], axis=1)
     calls = votes.sum(axis=0)
@@ -102,7 +102,7 @@ def _votes(
 def _first_round(
     candidates: Candidates, plan: TournamentPlan, settings: JudgeSettings, first: Round
 ) -> NDArray[np.int64]:
-    """Return the tokens of each prompt as it will be sent: shape (k, 2), fewest and most."""
+    """Return the fewest and the most tokens of each prompt as it will be sent: shape (k, 2)."""
     sizes = np.array([len(prompt) for prompt in candidates.prompts])
     n_picks = quotas(first.n_picks, sizes, plan.seed)
     prompts = np.empty((len(sizes), 2), dtype=np.int64)
@@ -114,7 +114,7 @@ def _first_round(
 
 
 def _extremes(candidates: Candidates, settings: JudgeSettings) -> tuple[list[int], list[int]]:
-    """Return each prompt's fewest tokens of a text, and each prompt's most tokens of a text."""
+    """Return the fewest and the most tokens of a text, for each prompt."""
     lightest, heaviest = [], []
     for members in candidates.prompts:
         texts = _shown(candidates.texts(members), settings)
@@ -128,7 +128,7 @@ def _shown(texts: Sequence[str], settings: JudgeSettings) -> list[str]:
 
 
 def _frame(settings: JudgeSettings, n_slots: int, n_picks: int = 1) -> tuple[int, int]:
-    """Return the tokens of a prompt of empty texts."""
+    """Return the fewest and the most tokens of a prompt with empty texts."""
     return _prompt_tokens([""] * n_slots, settings.n_ranks(n_slots, n_picks), settings)
 
 
@@ -139,7 +139,7 @@ def _prompt_tokens(texts: list[str], n_ranks: int, settings: JudgeSettings) -> t
 
 
 def question_tokens(messages: Messages, schema: dict[str, Any]) -> tuple[int, int]:
-    """Return the fewest and the most tokens of a question with the schema of its answer."""
+    """Return the fewest and the most tokens of a question and the schema of its answer."""
     fewest = sum(fewest_tokens(message["content"]) for message in messages)
     return fewest, max_prompt_tokens(messages, len(json.dumps(response_format(schema))))
 
@@ -149,16 +149,14 @@ def _pair(values: NDArray[np.int64]) -> tuple[int, int]:
 
 
 def fewest_tokens(text: str) -> int:
-    """Return a lower bound on a text's tokens for the tokenizers of today's models."""
+    """Return a lower bound on a text's tokens, for the tokenizers of today's models."""
     counts = (len(encoding.encode(text, disallowed_special=())) for encoding in _encodings())
     return int(FEWEST_SHARE * min(counts))
 
 
 @cache
 def _encodings() -> list[Any]:
-    package = Path(
-        load_litellm().__file__
-    ).parent  # it contains the encodings; tiktoken would download them
+    package = Path(load_litellm().__file__).parent  # has the encodings that tiktoken would download
     os.environ["TIKTOKEN_CACHE_DIR"] = str(package / "litellm_core_utils" / "tokenizers")
     import tiktoken  # noqa: PLC0415
 

@@ -1,1 +1,1 @@
-"""What several steps share. Each room imports only rooms below it: core first, gateway last."""
+"""Code that several steps share. Packages import only downwards: core is the lowest."""

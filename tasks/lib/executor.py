@@ -1,6 +1,6 @@
-"""Where the shards of a step are processed: in this process, or by the workers of a Ray cluster.
+"""Process the shards of a step in this process or on the workers of a Ray cluster.
 
-Ray Core, not Ray Data: the shards of a step come out of one ordered stream, and their results go
+Ray Core, not Ray Data: the shards of a step come from one ordered stream, and their results go
 into one file in the same order, so there is no data set for Ray to partition, store or shuffle.
 """
 
@@ -18,7 +18,7 @@ from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.core.stage import QUIET
 
 TASKS = Path(__file__).parents[1]
-SHARDS_PER_CPU = 2  # running or waiting; more would only hold memory
+SHARDS_PER_CPU = 2  # running or waiting; more would only take memory
 QUIET_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 Shard = TypeVar("Shard")
@@ -26,21 +26,21 @@ Result = TypeVar("Result")
 
 
 class Executor(StrEnum):
-    """The ways to process shards. Both give the same results, to the byte."""
+    """The ways to process shards. Both give the same results, byte for byte."""
 
     LOCAL = "local"
     RAY = "ray"
 
     def map(self, function: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
-        """Yield `function` of each shard, in their order; take shards only as they are needed.
+        """Yield the result of `function` for each shard, in order; read shards only as needed.
 
-        Holds a few shards for each processor at a time. If Ray loses a worker or a node, another
-        worker processes its shard again.
+        Only a few shards per processor are in memory at a time. If Ray loses a worker or a node,
+        another worker processes the lost shards again.
 
         Args:
-            function: A function of a module, or a partial of one, so that it can be sent to other
-                processes. It must return the same for the same shard.
-            shards: Each should be a second of work or more, to be worth sending.
+            function: A deterministic module-level function, or a partial of one, so that it can
+                be sent to other processes.
+            shards: The inputs; each should take at least a second, to be worth sending.
         """
         return map(function, shards) if self is Executor.LOCAL else _map_on_ray(function, shards)
 
@@ -49,7 +49,7 @@ def load_executor(values: Mapping[str, Any]) -> Executor:
     """Return the executor that ``engine`` in params.yaml names.
 
     Raises:
-        ParamError: The key is absent or unknown, or needs a package that is not installed.
+        ParamError: ``engine`` is missing or unknown, or its package is not installed.
     """
     name = values.get("engine")
     if name not in list(Executor):
@@ -62,7 +62,7 @@ def load_executor(values: Mapping[str, Any]) -> Executor:
         raise ParamError(
             "engine: ray is not installed",
             where=PARAMS_FILE,
-            fix=f"`pip install 'selectllm[ray]'`, or -S engine={Executor.LOCAL}.",
+            fix=f"Run `pip install 'selectllm[ray]'`, or set -S engine={Executor.LOCAL}.",
         )
     return Executor(name)
 
@@ -86,7 +86,7 @@ def _map_on_ray(function: Callable[[Shard], Result], shards: Iterable[Shard]) ->
 
 
 def _apply(function: Callable[[Shard], Result], shard: Shard) -> Result:
-    return function(shard)  # Ray accepts functions only, and ours are often partials
+    return function(shard)  # Ray accepts only functions, but ours are often partials
 
 
 def _result(reference: Any) -> Any:
@@ -100,9 +100,9 @@ def _result(reference: Any) -> Any:
 
 
 def _connect() -> Any:
-    """Return Ray, connected to the cluster of RAY_ADDRESS, or to a new one on this machine.
+    """Return Ray, connected to the cluster at RAY_ADDRESS or to a new one on this machine.
 
-    The connection stays until the process ends, since a cluster takes seconds to start.
+    The connection stays open until the process ends, since a cluster takes seconds to start.
     """
     for variable, value in QUIET_RAY.items():
         os.environ.setdefault(variable, value)

@@ -13,7 +13,7 @@ BUSY_TIMEOUT_S = 30  # another run may be writing
 
 
 class SqliteStore:
-    """The rows of one table, by key.
+    """The rows of one table, stored by key.
 
     Once `put` has returned, a row survives the end of the process. A power cut may lose the last
     rows, but never leaves half a row.
@@ -24,11 +24,11 @@ class SqliteStore:
 
         Args:
             path: The file.
-            table: A plural noun for the rows; error messages use it too.
-            columns: The SQL definitions of the columns; the first is the key.
+            table: The name of the table: a plural noun, which error messages use too.
+            columns: The SQL definitions of the columns; the first column is the key.
 
         Raises:
-            DataError: The file cannot be used. Every other method raises it too.
+            DataError: The file cannot be used. Every other method can raise it too.
         """
         self._path, self._table = path, table
         self._key, *others = (column.split()[0] for column in columns.split(","))
@@ -43,14 +43,14 @@ class SqliteStore:
                 raise
 
     def get(self, key: Any) -> tuple[Any, ...] | None:
-        """Return the columns of a key, without the key; None if there is no such row."""
+        """Return the row of a key, excluding the key itself, or None if there is no such row."""
         with self._checked():
             query = f"SELECT * FROM {self._table} WHERE {self._key} = ?"
             row: tuple[Any, ...] | None = self._db.execute(query, (key,)).fetchone()
         return row and row[1:]
 
     def put(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Write rows, key first, all or none; replace older rows with the same keys."""
+        """Write all rows or none, replacing rows with the same key, which is the first column."""
         with self._checked(), self._db:
             self._db.executemany(
                 f"INSERT OR REPLACE INTO {self._table} VALUES ({self._places})", rows

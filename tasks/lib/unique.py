@@ -1,4 +1,4 @@
-"""Where the unique records are in the pool, and the file of their vectors."""
+"""Find the unique records in the pool, and read and write the file of their vectors."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,22 +13,24 @@ from tasks.lib.core.errors import DataError
 
 
 def find_rows(
-    ids: "pa.ChunkedArray[Any]", pool_ids: "pa.ChunkedArray[Any]", unique_file: Path
+    ids: "pa.ChunkedArray[Any]",
+    pool_ids: "pa.ChunkedArray[Any] | pa.Array[Any]",
+    unique_file: Path,
 ) -> NDArray[np.int64]:
     """Return each unique record's row in the pool: int64, shape (n,), n at least 1.
 
     Raises:
-        DataError: There is no unique record, or the pool lacks one.
+        DataError: There are no unique records, or some are missing from the pool.
     """
     rows = pc.index_in(ids, value_set=pool_ids)
     if not len(ids) or rows.null_count:
         raise DataError(
             f"{rows.null_count:,} of the {len(ids):,} unique records are missing from the pool"
             if len(ids)
-            else "there is no unique record",
+            else "there are no unique records",
             where=str(unique_file),
-            fix="Run `dvc repro dedupe`. If no record is left, dropped.parquet of ingest and of "
-            "dedupe says why.",
+            fix="Run `dvc repro dedupe`. If no record is left, the dropped.parquet files of ingest "
+            "and dedupe say why.",
         )
     return rows.to_numpy().astype(np.int64)
 
@@ -37,7 +39,7 @@ def read_vectors(path: Path, n_records: int | None = None) -> NDArray[np.float32
     """Map vectors.npy into memory, read-only: float32, shape (n, d), row i is unique record i.
 
     Raises:
-        DataError: The file holds anything else, or another number of rows than `n_records`.
+        DataError: The file is not such an array, or its number of rows is not `n_records`.
     """
     fix = "Run `dvc repro --force embed`, which writes it again."
     try:
@@ -59,9 +61,9 @@ def read_vectors(path: Path, n_records: int | None = None) -> NDArray[np.float32
 def write_vectors(
     path: Path, n_rows: int, dim: int, batches: Iterable[NDArray[np.float32]]
 ) -> None:
-    """Write vectors.npy from batches of shape (any, `dim`) with `n_rows` rows in all.
+    """Write vectors.npy from batches of shape (any, `dim`) with `n_rows` rows in total.
 
-    The file is written, not mapped: on a full disk, a mapped file ends the process with a signal.
+    The file is not mapped into memory: on a full disk, writing to a mapped file kills the process.
     """
     with path.open("wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, dim)}

@@ -1,13 +1,13 @@
-"""Why rows and records leave the pool, step by step."""
+"""Reasons for dropping a row in ingest or a record in dedupe."""
 
 from enum import StrEnum
 
 
 class IngestDrop(StrEnum):
-    """Why a row is not in the pool. All but the first two are faults of the row."""
+    """Why a row is dropped. All reasons but the first two are faults in the row."""
 
     EXCLUDED = "excluded"  # by ingest.exclude
-    REPEATED = "repeated"  # the id of an earlier row
+    REPEATED = "repeated"  # same id as an earlier row
     NOT_JSON = "not_json"
     NOT_OBJECT = "not_object"
     BAD_ENCODING = "bad_encoding"
@@ -26,7 +26,7 @@ class IngestDrop(StrEnum):
 
 
 class DedupeDrop(StrEnum):
-    """Why a record is not unique."""
+    """Why a record counts as a duplicate."""
 
     IDENTICAL = "identical"  # the same text once normalised
     NEAR = "near"

@@ -1,4 +1,4 @@
-"""dvc.yaml: the one reader of the graph, for steps and flows alike."""
+"""Read the graph in dvc.yaml, for steps and flows alike."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ _PLACEHOLDER = re.compile(r"\$\{([^}]+)\}")
 
 @dataclass(frozen=True)
 class Out:
-    """An output of a stage; `type` is the annotation in dvc.yaml that says what it is."""
+    """An output of a stage; `type` is its type annotation in dvc.yaml, empty if it has none."""
 
     path: str
     type: str = ""
@@ -27,7 +27,7 @@ class Out:
 
 @dataclass(frozen=True)
 class StageSpec:
-    """One stage: `deps` and `params` with their placeholders filled in, `upstream` by name."""
+    """One stage, with placeholders filled in; `upstream` has the names of stages."""
 
     name: str
     desc: str
@@ -40,7 +40,7 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class Graph:
-    """All stages, every one after those it depends on, otherwise in the file's order."""
+    """All stages, each after the stages it depends on, otherwise in file order."""
 
     stages: tuple[StageSpec, ...]
 
@@ -53,7 +53,8 @@ def read_graph(root: Path) -> Graph:
     """Read the graph of `root`/dvc.yaml, with values from `root`/params.yaml.
 
     Raises:
-        GraphError: There is no dvc.yaml, a placeholder names no parameter, or stages form a cycle.
+        GraphError: dvc.yaml is missing, a placeholder names an unknown parameter, or the stages
+            form a cycle.
         ParamError: params.yaml cannot be read.
     """
     declared, values = _declared(root), read_params(root / PARAMS_FILE)
@@ -70,24 +71,24 @@ def read_graph(root: Path) -> Graph:
 
 
 def read_stage(root: Path, name: str, values: Mapping[str, Any]) -> StageSpec:
-    """Read one stage of `root`/dvc.yaml; `values` are those of params.yaml.
+    """Read one stage of `root`/dvc.yaml; `values` is the content of params.yaml.
 
     Raises:
-        GraphError: There is no such stage, or it names a parameter that does not exist.
+        GraphError: The stage is not declared, or it uses a parameter that does not exist.
     """
     declared = _declared(root)
     if name not in declared:
         raise GraphError(
-            f"there is no stage {name}", where=str(root / DVC_FILE), fix="Declare the stage there."
+            f"there is no {name} stage", where=str(root / DVC_FILE), fix="Declare the stage there."
         )
     return _spec(name, declared, values)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML 1.2 file of DVC's as plain values.
+    """Read one of DVC's YAML 1.2 files as plain values.
 
     Raises:
-        GraphError: There is no such file, or it is not YAML.
+        GraphError: The file is missing or is not YAML.
     """
     try:
         values: dict[str, Any] = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
@@ -133,13 +134,13 @@ def _outs(body: Mapping[str, Any]) -> Iterator[Out]:
 
 
 def _fill(text: str, values: Mapping[str, Any], stage: str) -> str:
-    """Replace each ``${section.key}`` in `text` by its value in params.yaml."""
+    """Replace each ``${section.key}`` in `text` with its value in params.yaml."""
 
     def value(match: re.Match[str]) -> str:
         filling = lookup(values, match[1])
         if filling is None:
             raise GraphError(
-                f"it uses {match[0]}, which {PARAMS_FILE} does not have",
+                f"it uses {match[0]}, which is not in {PARAMS_FILE}",
                 where=f"{DVC_FILE}: stages.{stage}",
                 fix=f"Add the key to {PARAMS_FILE}, or correct its name in {DVC_FILE}.",
             )

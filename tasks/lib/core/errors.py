@@ -1,4 +1,4 @@
-"""The errors that a user can cause or meet, each with what to do about it.
+"""Errors that a user can cause or run into, each with its remedy.
 
 CurationError         (exit status)
 ├── ParamError     2  params.yaml, an override of it or an environment variable is wrong
@@ -6,11 +6,11 @@ CurationError         (exit status)
 ├── GraphError     2  dvc.yaml cannot be run, or a step disagrees with it
 ├── LLMError       2  a model or its provider refused
 ├── Busy           2  another run is working in this workspace
-├── CheckFailed    1  everything ran, and the result is not good enough
+├── CheckFailed    1  everything ran, but the result is not good enough
 ├── StageFailed    *  a step failed; the status is the step's own
-└── VariantFailed  1  some variants of a comparison failed, the others did not
+└── VariantFailed  1  some variants of a comparison failed
 
-Further exit statuses: `CAPPED` for a selection that the money cap cut short, and `INTERRUPTED`.
+Other exit statuses: `CAPPED` for a selection that the spending cap cut short, and `INTERRUPTED`.
 """
 
 import difflib
@@ -20,17 +20,17 @@ from typing import Any, Self
 
 CAPPED = 3
 INTERRUPTED = 130
-REMAKE = "It was edited, or another version wrote it: run `dvc repro` to make it again."
+REMAKE = "It was edited or written by another version: run `dvc repro` to make it again."
 
 
 class CurationError(Exception):
-    """A mistake that has a remedy, described in three parts.
+    """A mistake with a remedy, described in three parts.
 
     Attributes:
-        what: What was expected and what came.
-        where: The file, line, key or record it is about.
+        what: What was expected and what was found.
+        where: The file, line, key or record with the mistake.
         fix: What to do next.
-        exit_code: Exit status of the process that meets it (2: bad input or usage).
+        exit_code: The exit status of the process; 2 means bad input or usage.
     """
 
     exit_code = 2
@@ -41,7 +41,7 @@ class CurationError(Exception):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Rebuild the error that another process printed; `str` gives the same text again."""
+        """Rebuild an error from its `str`, as another process printed it."""
         first, _, fix = text.strip().rpartition("\n  ")
         where, _, what = (first or fix).partition(": ")
         return cls(what, where=where, fix=fix if first else "Run `selectllm doctor`.")
@@ -55,11 +55,11 @@ class CurationError(Exception):
 
 
 class ParamError(CurationError):
-    """params.yaml, an override of it, or the environment it names is wrong."""
+    """params.yaml, an override of it, or an environment variable that it names is wrong."""
 
 
 class DataError(CurationError):
-    """A file is missing, unreadable, not as declared, or cannot be written."""
+    """A file is missing, unreadable or not writable, or does not match its schema."""
 
 
 class GraphError(CurationError):
@@ -67,7 +67,7 @@ class GraphError(CurationError):
 
 
 class LLMError(CurationError):
-    """A model or its provider refused in a way that no retry cures."""
+    """A model or its provider refused, and a retry would not help."""
 
 
 class Busy(CurationError):
@@ -75,7 +75,7 @@ class Busy(CurationError):
 
 
 class CheckFailed(CurationError):
-    """Everything ran, and the result breaks an expectation."""
+    """Everything ran, but the result does not meet an expectation."""
 
     exit_code = 1
 
@@ -85,7 +85,7 @@ class StageFailed(CurationError):
 
     Attributes:
         exit_code: The step's own exit status, or 1 when it died.
-        died: Whether it ended without giving a reason; only then is another attempt worthwhile.
+        died: Whether the step ended without giving a reason; only then is a retry worthwhile.
     """
 
     exit_code = 1
@@ -93,12 +93,12 @@ class StageFailed(CurationError):
 
 
 class VariantFailed(CurationError):
-    """Some variants of a comparison failed; the others are complete, and recorded."""
+    """Some variants of a comparison failed; the others finished and were recorded."""
 
     exit_code = 1
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that `name` probably means, as ``; did you mean x?``, or nothing."""
+    """Return ``; did you mean x?`` for the known name closest to `name`, or an empty string."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {match[0]}?" if match else ""

@@ -1,7 +1,7 @@
-"""What a step reports to the process that started it: its start, log lines, progress and end.
+"""Report a step's start, log lines, progress and end to the process that started it.
 
-DVC turns every failure into exit status 255, so a step also writes events to the file that
-SELECTLLM_EVENTS names, one JSON object a line. Without that variable they are only logged.
+DVC turns every failure into exit status 255, so a step also writes events to the file named by
+SELECTLLM_EVENTS, one JSON object per line. If that variable is not set, it only logs.
 """
 
 import logging
@@ -28,13 +28,13 @@ class _Event(BaseModel):
 
 
 class Started(_Event):
-    """The step began its work."""
+    """The step started."""
 
     event: Literal["started"] = "started"
 
 
 class Logged(_Event):
-    """The step logged a line, at a level of the module logging."""
+    """The step logged a line; `level` is a level of the logging module."""
 
     event: Literal["log"] = "log"
     level: int
@@ -51,7 +51,7 @@ class Advanced(_Event):
 
 
 class Ended(_Event):
-    """The step ended; `reason` is the text of its error, empty for exit code 0."""
+    """The step ended; `reason` is the text of its error, or empty for exit code 0."""
 
     event: Literal["ended"] = "ended"
     exit_code: int
@@ -92,7 +92,7 @@ class Events:
         self._run, self._step = os.environ.get(RUN_VARIABLE, ""), step
 
     def started(self) -> None:
-        """Report that the step began."""
+        """Report that the step started."""
         self._write(Started(run=self._run, step=self._step))
 
     def logged(self, level: int, text: str) -> None:
@@ -108,7 +108,7 @@ class Events:
         self._write(Ended(run=self._run, step=self._step, exit_code=exit_code, reason=reason))
 
     def _write(self, event: _Event) -> None:
-        """Append one event: one short line in one write, so that a reader never sees half."""
+        """Append one event as a short line in a single write, so no reader sees half of it."""
         if self._path is not None:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(event.model_dump_json() + "\n")
@@ -122,7 +122,7 @@ class EventLog(logging.Handler):
         self._events = events
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line as an event."""
+        """Report a log record as an event."""
         self._events.logged(record.levelno, record.getMessage())
 
 

@@ -1,4 +1,4 @@
-"""One writer at a time in a workspace, even if DVC is killed and its step keeps running."""
+"""Allow one writer at a time in a workspace, even if DVC is killed and its step keeps running."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ WATCH_EVERY_S = 0.5
 
 @contextmanager
 def write_lock(lock_file: Path) -> Iterator[None]:
-    """Hold the workspace's write lock; the system frees it however this process ends.
+    """Hold the workspace's write lock, which the system releases however this process ends.
 
     Raises:
         DataError: Another step is still writing after half a minute.
@@ -31,7 +31,7 @@ def write_lock(lock_file: Path) -> Iterator[None]:
         raise DataError(
             f"another step is still writing in this workspace after {LOCK_WAIT_S} s",
             where=str(lock_file),
-            fix="Let it finish, or end it (`ps -ef | grep tasks.`), then run this again.",
+            fix="Let it finish or stop it (`ps -ef | grep tasks.`), then run this again.",
         ) from None
     try:
         yield
@@ -42,9 +42,8 @@ def write_lock(lock_file: Path) -> Iterator[None]:
 def exit_with_parent() -> None:
     """End this process soon after the DVC process that started it has ended.
 
-    A step outlives a killed DVC and would write at the same time as the step of the next run.
-    Watching the parent's pid is not enough: with SHELL=/bin/sh the parent is a shell, which
-    outlives DVC too.
+    Otherwise a step whose DVC was killed would keep writing alongside the next run. Watching the
+    parent's pid is not enough: with SHELL=/bin/sh the parent is a shell, which outlives DVC too.
     """
     if "DVC_ROOT" not in os.environ:
         return
@@ -55,7 +54,7 @@ def exit_with_parent() -> None:
 
 
 def _adopts_orphans(process: psutil.Process) -> bool:
-    """Return whether the system makes this process the parent of orphans."""
+    """Return whether the system hands orphaned processes to `process`."""
     is_dvc = any(Path(word).name == "dvc" for word in process.cmdline()[:3])
     return not is_dvc and (process.pid == 1 or process.name() in ("systemd", "init"))
 

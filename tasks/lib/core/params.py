@@ -1,4 +1,4 @@
-"""params.yaml, read strictly: every key known, typed and in range before a step starts."""
+"""Read params.yaml strictly: every key must be known, typed and in range before a step starts."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,11 +17,11 @@ RENAMED = {
     "validate.max_slot_bias": "validate.max_position_bias",
     "validate.max_canary_rate": "validate.max_attention_failures",
 }
-"""Former names of keys, and their names now."""
+"""Former names of keys, mapped to their current names."""
 
 
 class Params(BaseModel):
-    """One section of params.yaml. Subclasses give no defaults: a value lives in one place."""
+    """A section of params.yaml. Subclasses set no defaults, so each value lives in one place."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -32,7 +32,7 @@ P = TypeVar("P", bound=Params)
 def _ascending(value: Any) -> tuple[int, ...]:
     numbers = value if isinstance(value, list) else [value]
     if not numbers or any(type(n) is not int or n < 1 for n in numbers):  # a bool is an int, too
-        raise PydanticCustomError("budgets", "expected a whole number from 1, or a list of them")
+        raise PydanticCustomError("budgets", "expected a positive integer or a list of them")
     return tuple(sorted(set(numbers)))
 
 
@@ -41,7 +41,7 @@ Budgets = Annotated[
     tuple[int, ...],
     PlainValidator(_ascending, json_schema_input_type=Count | list[Count]),
 ]
-"""One number of records or several, ascending: each selection begins with the one before."""
+"""One or more selection sizes, ascending; each selection is a prefix of the next."""
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -71,15 +71,15 @@ def read_params(path: Path) -> dict[str, Any]:
 
 
 def load_section(values: Mapping[str, Any], name: str, model: type[P]) -> P:
-    """Return the section `name`, checked against `model`.
+    """Return the `name` section, checked against `model`.
 
     Raises:
-        ParamError: The section is absent, or a key is unknown (the nearest one is offered),
-            renamed, missing, of the wrong type or out of range. The first such key is named.
+        ParamError: The section is missing, or a key is unknown (the error offers the nearest
+            one), renamed, missing, of the wrong type or out of range.
     """
     if name not in values:
         raise ParamError(
-            f"section {name} is missing", where=PARAMS_FILE, fix="Restore it from Git."
+            f"the {name} section is missing", where=PARAMS_FILE, fix="Restore it from Git."
         )
     try:
         return model.model_validate(values[name])
@@ -91,13 +91,13 @@ def load_seed(values: Mapping[str, Any]) -> int:
     """Return the top-level seed of every random choice.
 
     Raises:
-        ParamError: It is not a whole number from 0 to 2**32 - 1, scikit-learn's limit.
+        ParamError: The seed is not an integer from 0 to 2**32 - 1, scikit-learn's limit.
     """
     seed = values.get("seed")
     if type(seed) is int and 0 <= seed < 2**32:  # a bool is an int, too
         return seed
     raise ParamError(
-        f"seed: expected a whole number from 0 to {2**32 - 1}, not {seed!r}",
+        f"seed: expected an integer from 0 to {2**32 - 1}, not {seed!r}",
         where=PARAMS_FILE,
         fix=f"Set it in {PARAMS_FILE}, or with -S seed=0.",
     )
@@ -110,16 +110,16 @@ class _Budgeted(Params):
 
 
 def load_budgets(values: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return how many records to select, `llm_select.budget`: one number or several, ascending.
+    """Return `llm_select.budget`: one or more selection sizes, ascending.
 
     Raises:
-        ParamError: It is neither a whole number from 1 nor a list of them.
+        ParamError: The budget is neither a positive integer nor a list of them.
     """
     return load_section(values, "llm_select", _Budgeted).budget
 
 
 def lookup(values: Any, key: str) -> Any:
-    """Return the value of a dotted key; None if there is none."""
+    """Return the value of a dotted key, or None if there is no such key."""
     for part in key.split("."):
         values = values.get(part) if isinstance(values, Mapping) else None
     return values

@@ -1,6 +1,6 @@
 """The columns of every table that one step writes and another reads.
 
-Metadata that a step adds to a file's footer is noted with its schema.
+The docstring of a schema names the metadata that its step adds to the file's footer.
 """
 
 import pyarrow as pa
@@ -14,13 +14,13 @@ POOL = pa.schema(
     [
         _required("id", pa.string()),
         _required("instruction", pa.string()),
-        _required("input", pa.string()),  # empty where there is none
+        _required("input", pa.string()),  # empty if there is none
         pa.field("output", pa.string()),
         _required("source", pa.string()),  # file:line
         _required("extra", pa.string()),  # JSON object of the columns with no other place
     ]
 )
-"""One row for each record, ids distinct. Footer: ``n_rows``, the number of rows of the source."""
+"""One row per record; ids are unique. Footer: ``n_rows``, the number of rows in the source."""
 
 INGEST_DROPPED = pa.schema(
     [
@@ -49,21 +49,21 @@ PROMPTS = pa.schema(
         _required("cluster", pa.int32()),  # 1..number of clusters
     ]
 )
-"""One row for each candidate, ordered by prompt, then slot."""
+"""One row per candidate, ordered by prompt, then slot."""
 
 _PROVENANCE = [
-    _required("round", pa.int32()),  # the last one that picked it
+    _required("round", pa.int32()),  # the last round that picked it
     _required("prompt", pa.int32()),
     _required("slot", pa.int32()),
-    _required("rank", pa.int32()),  # in the prompt, 1 = best of those that are taken
-    _required("votes", pa.int32()),  # of the prompt for this record; 0 for a fallback
+    _required("rank", pa.int32()),  # within the prompt; 1 = the best pick
+    _required("votes", pa.int32()),  # for this record in its prompt; 0 for a fallback
     _required("method", pa.string()),  # llm, rubric (the offline route) or fallback
 ]
 
 PROVENANCE = tuple(field.name for field in _PROVENANCE)
 
 PICKS = pa.schema([_required("id", pa.string()), *_PROVENANCE])
-"""One row for each pick of any round, ordered by round, prompt, rank."""
+"""One row per pick of any round, ordered by round, prompt, rank."""
 
 SELECTED = pa.schema(
     [
@@ -74,8 +74,8 @@ SELECTED = pa.schema(
         _required("model", pa.string()),
     ]
 )
-"""Exactly N rows, the most preferred first: the last round, then by rank and prompt order, so
-that any first n rows are the selection for budget n from the same answers."""
+"""Exactly N rows, the most preferred first: by last round, rank and prompt order. The first n
+rows are the selection that the same answers give for budget n."""
 
 SELECTIONS = pa.schema(
     [
@@ -85,4 +85,4 @@ SELECTIONS = pa.schema(
         _required("id", pa.string()),
     ]
 )
-"""One row for each record that a method selects: by method and seed as they ran, then by rank."""
+"""One row per record that a method selects: methods and seeds in run order, then by rank."""

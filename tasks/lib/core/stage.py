@@ -1,4 +1,4 @@
-"""What every step runs in: declared paths only, all outputs or none, one clear ending."""
+"""Run a step: only declared paths, all outputs or none, and a clear exit status."""
 
 import errno
 import logging
@@ -28,7 +28,7 @@ QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "DO_NOT_TRACK": "true",
 }
-"""No telemetry, and no price map or ``.env`` fetched without the user's knowledge."""
+"""Environment variables that turn off telemetry, hidden downloads and ``.env`` files."""
 
 
 class Stage:
@@ -36,12 +36,12 @@ class Stage:
 
     Attributes:
         name: The stage's name.
-        values: All of params.yaml.
+        values: The whole content of params.yaml.
         params: The declared parameters by dotted key, as params.yaml has them.
         state: The folder for what must survive a run (journal, stored vectors), shared by all
             copies of a workspace that DVC makes for experiments.
-        scratch: The folder for what belongs to the last run alone, such as a failed validation;
-            each variant of a comparison has its own.
+        scratch: The folder for files of the last run only, such as a failed validation; each
+            variant of a comparison has its own.
     """
 
     def __init__(self, name: str, root: Path) -> None:
@@ -60,13 +60,13 @@ class Stage:
         """Return the declared dependency that ends with `tail`, such as ``ingest/pool.parquet``.
 
         Raises:
-            GraphError: No dependency, or more than one, ends with it.
-            DataError: It is declared and does not exist.
+            GraphError: No dependency, or more than one, ends with `tail`.
+            DataError: The dependency is declared but does not exist.
         """
         path = self._root / self._find(tail, self._deps, "deps")
         if not path.exists():
             raise DataError(
-                "this step reads the file, and it is missing",
+                "this step reads the file, but it does not exist",
                 where=str(path),
                 fix=f"Run `dvc repro {self.name}`, which runs the stages before it first.",
             )
@@ -79,7 +79,7 @@ class Stage:
         The step makes it a file or a folder, as dvc.yaml declares.
 
         Raises:
-            GraphError: No output, or more than one, ends with it.
+            GraphError: No output, or more than one, ends with `tail`.
         """
         target = self._root / self._find(tail, self._outs, "outs")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -92,13 +92,13 @@ class Stage:
         return Progress(self._events, self.name, total, unit)
 
     def run(self, work: Callable[["Stage"], None]) -> None:
-        """Do the work and publish its outputs, all of them or none."""
+        """Do the work, then publish all of its outputs or none."""
         self._events.started()
         with write_lock(self._root / STATE_DIR / "step.lock"):
             try:
                 work(self)
                 for target, part in self._parts.items():
-                    if target.is_dir():  # only a file can be renamed over
+                    if target.is_dir():  # os.replace overwrites only files
                         shutil.rmtree(target)
                     os.replace(part, target)
             finally:
@@ -120,7 +120,7 @@ class Stage:
 def run_step(name: str, work: Callable[[Stage], None]) -> NoReturn:
     """Run one step as a program in the current folder, and exit with its status.
 
-    Exit status: 0 done; 1 a check failed; 2 bad input; 130 interrupted.
+    Exit status: 0 success; 1 a check failed; 2 bad input; 130 interrupted.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     log.setLevel(logging.INFO)
@@ -140,7 +140,7 @@ def run_step(name: str, work: Callable[[Stage], None]) -> NoReturn:
 
 
 def _outcome(name: str, work: Callable[[Stage], None]) -> tuple[int, str]:
-    """Run the step; return its exit status, and why it failed."""
+    """Run the step; return its exit status and, if it failed, the reason."""
     try:
         Stage(name, Path.cwd()).run(work)
     except CurationError as error:
@@ -151,14 +151,14 @@ def _outcome(name: str, work: Callable[[Stage], None]) -> tuple[int, str]:
         if not _cannot_write(error):
             raise
         place = error.filename or f"stage {name}"
-        fix = "Make room there, or make it writable, then run this again."
+        fix = "Free some space there or make it writable, then run this again."
         failure = DataError(error.strerror or str(error), where=place, fix=fix)
         return failure.exit_code, str(failure)
     return 0, ""
 
 
 def _cannot_write(error: OSError) -> bool:
-    """Return whether a limit of space is reached, or the place is read-only."""
+    """Return whether a disk or quota is full, or a path is not writable."""
     codes = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
     return error.errno in codes or "No space left" in str(error)
 

@@ -1,4 +1,4 @@
-"""Parquet files with a promised schema, and the same bytes for the same rows."""
+"""Read and write Parquet files with a fixed schema; the same rows give the same bytes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ ROW_GROUP = 65_536  # rows; fixed, since the grouping is part of the bytes
 def write_table(
     path: Path, rows: pa.Table | Iterable[Mapping[str, Any]], schema: pa.Schema
 ) -> None:
-    """Write rows to Parquet; metadata of `schema` is kept in the file."""
+    """Write rows to Parquet, together with the metadata of `schema`."""
     if not isinstance(rows, pa.Table):
         rows = pa.Table.from_pylist(list(rows), schema=schema)
     table = rows.select(schema.names).cast(schema).replace_schema_metadata(schema.metadata)
@@ -24,10 +24,10 @@ def write_table(
 
 
 def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """Read the table at `path`, or the named columns of it.
+    """Read the table at `path`, or only the named columns.
 
     Raises:
-        DataError: The file is not Parquet or has other columns than `schema`.
+        DataError: The file is not Parquet, or its columns differ from `schema`.
     """
     with _checked(path, schema) as file:
         table = file.read(columns=columns)
@@ -40,7 +40,7 @@ def read_batches(
     """Yield the named columns of the table at `path`, at most `n_rows` rows at a time, in order.
 
     Raises:
-        DataError: As `read_table`.
+        DataError: As for `read_table`.
     """
     with _checked(path, schema) as file:
         yield from file.iter_batches(batch_size=n_rows, columns=columns)
@@ -50,7 +50,7 @@ def count_rows(path: Path, schema: pa.Schema) -> int:
     """Count the rows of the table at `path`.
 
     Raises:
-        DataError: As `read_table`.
+        DataError: As for `read_table`.
     """
     with _checked(path, schema) as file:
         return int(file.metadata.num_rows)
@@ -60,7 +60,7 @@ def count_rows(path: Path, schema: pa.Schema) -> int:
 def _checked(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
     """Open the file and check that it has the columns of `schema`."""
     try:
-        with pq.ParquetFile(path) as file:  # pq.read_table would import pandas, most of a second
+        with pq.ParquetFile(path) as file:  # pq.read_table would import pandas, which is slow
             if not file.schema_arrow.equals(schema):
                 raise DataError(
                     f"columns are {_columns(file.schema_arrow)}, expected {_columns(schema)}",
@@ -82,7 +82,7 @@ class TableWriter:
         self.n_rows = 0
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add one row; its keys are the schema's names."""
+        """Add one row; its keys are the schema's column names."""
         self._rows.append(row)
         self.n_rows += 1
         if len(self._rows) >= ROW_GROUP:

@@ -1,4 +1,4 @@
-"""How every message, table and page writes amounts and long texts."""
+"""Format amounts of money and long texts, the same way everywhere."""
 
 
 def usd_text(value: float | None) -> str:
@@ -12,7 +12,7 @@ def usd_text(value: float | None) -> str:
 
 
 def truncate(text: str, max_chars: int) -> str:
-    """Cut a text to its first characters, and say how many are left out."""
+    """Keep the first `max_chars` characters of a text, and say how many more there are."""
     if len(text) <= max_chars:
         return text
     return f"{text[:max_chars].rstrip()} … ({len(text) - max_chars:,} more characters)"

@@ -1,16 +1,16 @@
-"""clusters.json: how the stage cluster grouped the records."""
+"""clusters.json: how the cluster stage grouped the records."""
 
 from tasks.lib.documents.document import Document
 
 
 class Clusters(Document):
-    """The document clusters.json.
+    """The clusters.json document.
 
     Attributes:
-        mode: How prompts are composed of clusters.
+        mode: How prompts are composed from clusters.
         solver: The method that made the clusters.
         solver_reason: Why this method was used.
-        inertia: Sum of squared distances to the centres, to 6 digits; the rest depends on the CPU.
+        inertia: Sum of squared distances to the centres, to 6 digits; more would vary by CPU.
     """
 
     mode: str

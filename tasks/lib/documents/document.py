@@ -1,4 +1,4 @@
-"""What our JSON documents have in common: one form on disk, and strict reading."""
+"""The base of our JSON documents: one form on disk, and strict reading."""
 
 import json
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ from tasks.lib.core.errors import REMAKE, DataError
 
 
 class Part(BaseModel):
-    """A part of a document. It has exactly the declared fields, so that no reader misses one."""
+    """A part of a document, with exactly the declared fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Document(Part):
-    """A whole document, which is a file.
+    """A whole document, which has a file of its own.
 
     Attributes:
-        renamed: Former dotted names of fields, and their names now.
+        renamed: Former dotted names of fields, mapped to their current names.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {}
@@ -31,17 +31,17 @@ class Document(Part):
         """Read a document from a file.
 
         Raises:
-            DataError: It is not JSON, or a field is missing, unknown, of another type, or renamed
-                (the error gives its new name).
+            DataError: The file is not JSON, or a field is missing, unknown, of the wrong type or
+                renamed (the error gives the new name).
         """
         return cls.parse(path.read_bytes(), str(path))
 
     @classmethod
     def parse(cls, text: str | bytes, where: str) -> Self:
-        """Read a document from a text; an error names `where` as its place.
+        """Read a document from its text; errors give `where` as its location.
 
         Raises:
-            DataError: As `read`.
+            DataError: As for `read`.
         """
         try:
             return cls.model_validate_json(text)
@@ -50,7 +50,7 @@ class Document(Part):
             raise DataError(what, where=where, fix=REMAKE) from None
 
     def to_json(self) -> str:
-        """Return the text of the file: the same bytes for the same values."""
+        """Return the text of the file; equal documents give equal bytes."""
         values = self.model_dump(mode="json")
         return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 

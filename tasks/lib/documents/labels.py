@@ -1,6 +1,6 @@
 """Names of methods, metrics and counts as the report and the terminal show them.
 
-This module is not in `core`, so that a changed label makes only those stages stale that show it.
+This module is not in `core`, so a changed label makes only the stages that show it stale.
 """
 
 from tasks.lib.documents.metrics import OURS, RANDOM
@@ -48,17 +48,17 @@ FUNNEL = {
 
 
 def method_name(method: str) -> str:
-    """Return the name of a method in plain words."""
+    """Return a method's name in plain words."""
     return METHODS.get(method, method.replace("_", " "))
 
 
 def solver_name(solver: str) -> str:
-    """Return the name of a solver of clusters in plain words."""
+    """Return a cluster solver's name in plain words."""
     return SOLVERS.get(solver, solver.replace("_", " "))
 
 
 def metric_name(metric: str) -> str:
-    """Return the name of a metric in plain words; ``GROUP.METRIC`` names its group, too."""
+    """Return a metric's name in plain words, with the group of a ``GROUP.METRIC``."""
     group, _, name = metric.rpartition(".")
     words = METRICS.get(name, name.replace("_", " "))
     return f"{words} (in {'texts' if group == 'text' else group})" if group else words

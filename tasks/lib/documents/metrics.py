@@ -1,4 +1,4 @@
-"""metrics.json: how good each method's selection is, compared with random ones."""
+"""metrics.json: how good each method's selection is, compared with random selections."""
 
 from collections.abc import Mapping, Set
 from typing import Any
@@ -27,9 +27,10 @@ class Metric(Part):
     """One metric of one method.
 
     Attributes:
-        value: Of the selection; the mean over seeds.
-        interval: 95 %; None for a metric of the selection as a whole.
-        p_random: The share of random selections that are as good; None without a better direction.
+        value: The metric of the selection, averaged over seeds.
+        interval: The 95 % interval; None for a metric of the selection as a whole.
+        p_random: The share of random selections that are as good; None if neither a lower nor a
+            higher value is better.
     """
 
     value: float
@@ -38,7 +39,7 @@ class Metric(Part):
 
     @property
     def beats_chance(self) -> bool | None:
-        """Whether hardly any random selection is as good; None if that is not known."""
+        """Whether at most `MAX_P` of the random selections are as good; None if unknown."""
         return None if self.p_random is None else self.p_random <= MAX_P
 
 
@@ -52,7 +53,7 @@ class MethodCost(Part):
 
 
 class BaselineUsage(Document):
-    """The document usage.json of the stage baseline: the cost of each method that asks a model."""
+    """The usage.json document of the baseline stage: the cost of each method that calls a model."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, MethodCost]
@@ -94,21 +95,21 @@ class MethodMetrics(Part):
 
 
 class Curves(Part):
-    """Metrics at each size, by method and ``group.metric``; None where one was not measured."""
+    """Metrics at each size, by method and ``group.metric``; None if not measured at that size."""
 
     sizes: tuple[int, ...]
     methods: Mapping[str, Mapping[str, tuple[Point | None, ...]]]
 
 
 class Overlap(Part):
-    """The Jaccard similarity of every two methods' selections, in the order of `methods`."""
+    """The Jaccard similarity of each pair of selections, in the order of `methods`."""
 
     methods: tuple[str, ...]
     jaccard: tuple[tuple[float, ...], ...]
 
 
 class Metrics(Document):
-    """The document metrics.json."""
+    """The metrics.json document."""
 
     methods: Mapping[str, MethodMetrics]
     curves: Curves
@@ -126,9 +127,9 @@ class Metrics(Document):
         return names
 
     def chance_for(self, method: str) -> MethodMetrics | None:
-        """Return the random selections of the same size as a method's; None if there are none.
+        """Return the metrics of random selections of the method's size, or None if there are none.
 
-        A larger selection always covers better, so other sizes cannot be compared.
+        A larger selection always covers better, so selections of other sizes do not compare.
         """
         chance = self.methods.get(RANDOM)
         if chance and method in self.methods:
@@ -152,5 +153,5 @@ class Metrics(Document):
 
 
 def jaccard(a: Set[Any], b: Set[Any]) -> float:
-    """Return the share of two sets' elements that are in both; 0 for two empty sets."""
+    """Return the Jaccard similarity of two sets; 0 for two empty sets."""
     return len(a & b) / len(a | b) if a | b else 0.0

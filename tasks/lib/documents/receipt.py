@@ -1,4 +1,4 @@
-"""receipt.jsonl of llm_select: why each record was selected, one JSON object a line."""
+"""receipt.jsonl of llm_select: why each record was selected, one JSON object per line."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,15 +9,15 @@ from tasks.lib.documents.document import Document, Part
 
 
 class AnswerReceipt(Part):
-    """An answer that a selection rests on.
+    """An answer behind the picks of a prompt.
 
     Attributes:
         key: The answer's key in the journal.
-        digest: The hash of everything that the journal has about the answer.
-        route: The alias of the route that was asked.
+        digest: A hash of everything that the journal stores about the answer.
+        route: The alias of the route that was called.
         model: The model's name at the provider.
         usd: The price of the whole call, which may have picked several records.
-        is_upper_bound: Whether tokens and price are upper bounds, since the provider reported no
+        is_upper_bound: Whether tokens and price are upper bounds because the provider reported no
             usage.
     """
 
@@ -35,13 +35,13 @@ class Receipt(Document):
     """A line of receipt.jsonl.
 
     Attributes:
-        rank: The rank in the prompt; 1 is the best of those that are taken.
+        rank: The rank within the prompt; 1 is the best pick.
         votes: The number of votes for the record; 0 for a fallback.
-        route: The alias of the route that picked it; of its first answer if it had several.
-        reason: A sentence by the model, if it was asked for one.
-        rivals: The other candidates of the prompt, in the order of their slots.
+        route: The alias of the route that picked the record; with several answers, the first's.
+        reason: The model's reason in one sentence; None if it was not asked for one.
+        rivals: The other candidates of the prompt, in slot order.
         set_aside: Candidates that could not be shown to a model, and why.
-        ballots: The slots that each vote ranks, the best first.
+        ballots: The slots in the order in which each vote ranks them, the best first.
         answers: The answers behind the picks of the prompt; none for a fallback.
     """
 
@@ -63,15 +63,15 @@ class Receipt(Document):
     answers: tuple[AnswerReceipt, ...]
 
     def to_line(self) -> str:
-        """Return the line of the file."""
+        """Return the receipt as a line of the file."""
         return json.dumps(self.model_dump(mode="json"), ensure_ascii=False) + "\n"
 
 
 def read_receipts(path: Path) -> Iterator[Receipt]:
-    """Yield the receipts of a file in their order.
+    """Yield the receipts of a file in order.
 
     Raises:
-        DataError: A line is not a receipt; the error says where.
+        DataError: A line is not a receipt; the error gives its number.
     """
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):

@@ -10,15 +10,15 @@ class SlotChoices(Part):
     """First choices by slot, from the first vote on each prompt.
 
     Attributes:
-        is_shuffled: Whether slots are random. In paper mode they are clusters, so the rest says
-            nothing about the judge there.
+        is_shuffled: Whether slots are random. In paper mode slots are clusters, so the other
+            fields say nothing about the judge.
         n_prompts: The number of prompts counted.
         observed: First choices by slot, from slot 1.
         expected: The same for a judge that ignores slots.
-        position_bias: Total variation distance between the two as shares, 0 to 1.
-        position_bias_by_chance: Its mean for a judge that ignores slots.
-        chi_square: The statistic of the test; None if there are too few prompts for it.
-        df: Its degrees of freedom.
+        position_bias: Total variation distance of observed and expected shares, 0 to 1.
+        position_bias_by_chance: The mean position bias of a judge that ignores slots.
+        chi_square: The test statistic; None if there are too few prompts for the test.
+        df: The degrees of freedom of the test.
         p_value: The probability of a chi-square at least as large for a judge that ignores slots.
     """
 
@@ -34,10 +34,10 @@ class SlotChoices(Part):
 
 
 class VoteAgreement(Part):
-    """How often votes on one prompt have the same first pick; None without prompts.
+    """How often the votes on a prompt agree on the first pick; None if there are no prompts.
 
     Attributes:
-        n_prompts: Prompts with two votes or more.
+        n_prompts: The number of prompts with two votes or more.
         same_first: Mean share of pairs of votes with the same first pick.
         by_chance: The same for random picks.
         kappa: 0 for chance, 1 for votes that always agree.
@@ -55,7 +55,7 @@ class CheckCounts(Part):
     Attributes:
         shown: The number of checks that got a vote.
         picked: The number of checks that were picked.
-        by_chance: The number of checks that random picks would have hit.
+        by_chance: The number of checks that random picks would hit on average.
     """
 
     shown: int
@@ -73,27 +73,27 @@ class RoundSize(Part):
 
 
 class Usage(Document):
-    """The document usage.json.
+    """The usage.json document of llm_select.
 
     It does not count failed calls, which differ from run to run; the journal has them.
 
     Attributes:
         route: The alias of the first route.
-        fallback_routes: The aliases of the other routes, in the order in which they are asked.
+        fallback_routes: The aliases of the other routes, in the order in which they are tried.
         model: The model of the first route.
         budget: The number of records to select.
         selected: The number of records that were selected.
         partial: ``max_usd`` if the cap cut the selection short, else None.
         calls: The number of answers used.
-        usd: The price of the answers; an upper bound where the provider reported no usage.
-        n_unknown_usage: The number of answers whose provider reported no usage.
+        usd: The price of the answers; an upper bound if a provider reported no usage.
+        n_unknown_usage: The number of answers for which the provider reported no usage.
         answers: The number of answers by route.
         answers_digest: 64 hex digits of all answers used, by round and prompt, checks last.
-        dropped_params: By route, the parameters that its model does not take.
+        dropped_params: By route, the parameters that its model does not accept.
         methods: The number of selected records by method.
         set_aside: The number of candidates that could not be shown to a model, by reason.
         attention_checks: Counts by kind of check.
-        attention_checks_planned: The number of checks that were to be asked.
+        attention_checks_planned: The number of checks that were planned.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {

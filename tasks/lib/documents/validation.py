@@ -12,11 +12,11 @@ class Finding(Part):
     expectation: str
     success: bool
     detail: str
-    is_warning: bool  # if so, the run may be used although it is not met
+    is_warning: bool  # whether the run may be used even if the expectation is not met
 
 
 class Funnel(Part):
-    """The number of rows or records after each stage, and the number that was dropped.
+    """The number of rows or records that each stage kept and dropped.
 
     rows = excluded + faulty + repeated + pool, and pool = duplicates + unique.
     """
@@ -33,10 +33,10 @@ class Funnel(Part):
 
 
 class ValidationResult(Document):
-    """The document result.json.
+    """The result.json document.
 
     Attributes:
-        success: Whether the run may be used: only warnings may be unmet.
+        success: Whether the run may be used, that is, whether only warnings are unmet.
         partial: The parameter that cut the selection short; None if it is complete.
         dropped: The number of rows that ingest and dedupe dropped, by stage and reason.
     """
@@ -49,10 +49,10 @@ class ValidationResult(Document):
 
     @property
     def failed(self) -> list[Finding]:
-        """The unmet expectations that forbid the use of the run."""
+        """The unmet expectations that make the run unusable."""
         return [f for f in self.expectations if not (f.success or f.is_warning)]
 
     @property
     def warnings(self) -> list[Finding]:
-        """The unmet expectations that do not forbid the use of the run."""
+        """The unmet expectations that leave the run usable."""
         return [f for f in self.expectations if f.is_warning and not f.success]

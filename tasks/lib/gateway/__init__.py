@@ -1,1 +1,1 @@
-"""The one way to a model: LiteLLM, retries, rate limits and the spending cap."""
+"""Calls to models: LiteLLM, retries, rate limits and the spending cap."""

@@ -1,7 +1,7 @@
-"""The kind of a failed call's error, from its status, message and causes together.
+"""Classify the error of a failed call by its status, message and causes together.
 
-The types of LiteLLM's exceptions mislead: an exhausted quota comes as a rate limit, a broken
-connection as status 500, a garbled body as status 200, 422 or 500.
+The types of LiteLLM's exceptions are misleading: an exhausted quota is reported as a rate limit,
+a broken connection as status 500, a garbled body as status 200, 422 or 500.
 """
 
 import re
@@ -60,7 +60,7 @@ _BY_STATUS = {
 
 
 def provider_error(error: Exception, *secrets: str) -> ProviderError:
-    """Return an exception of LiteLLM as our error, with `secrets` hidden in its message."""
+    """Convert an exception that LiteLLM raised, with `secrets` hidden in the message."""
     words = str(error)
     kind = _kind(error, f"{words} {_codes(error)}")
     if kind is ErrorKind.CONNECTION:  # the message is only "Connection error."
@@ -71,10 +71,10 @@ def provider_error(error: Exception, *secrets: str) -> ProviderError:
 
 
 def _may_cost(kind: ErrorKind, error: Exception) -> bool:
-    """Return whether the model may have worked: not if it was never reached, or refused."""
+    """Return whether the model may have done any work: not if it was unreachable or refused."""
     if kind in (ErrorKind.TIMEOUT, ErrorKind.CONNECTION):
         return not _UNREACHED & _causes(error)
-    if kind is ErrorKind.SERVER:  # a proxy does not know what became of the request it passed on
+    if kind is ErrorKind.SERVER:  # a proxy does not know what became of a forwarded request
         return getattr(error, "status_code", None) in (None, 502, 504)
     return kind is ErrorKind.MALFORMED
 
@@ -124,26 +124,26 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _causes(error: Exception) -> set[str]:
-    """Return the names of the classes of an error and of its causes, with their bases."""
+    """Return the class names of an error and its causes, including base classes."""
     return {base.__name__ for cause in _chain(error) for base in type(cause).__mro__}
 
 
 def _codes(error: Exception) -> str:
-    """Return the codes next to the provider's message, such as insufficient_quota."""
+    """Return the codes that come with the provider's message, such as insufficient_quota."""
     codes = [getattr(cause, name, None) for cause in _chain(error) for name in ("code", "type")]
     return " ".join(code for code in codes if isinstance(code, str))
 
 
 def _readable(words: str, *secrets: str) -> str:
-    """Return the start of a message, without exception names, tracebacks and secrets."""
+    """Return the start of a message, stripped of exception names, tracebacks and secrets."""
     words = words.partition("Traceback (most recent call last)")[0]
     words = re.sub(r"^(?:(?:litellm\.)?\w+(?:Error|Exception)\b(?: - |: )?)+", "", words.strip())
     words = "".join(char if char.isprintable() else " " for char in words)
-    return redact(" ".join(words.split()), *secrets)[:MAX_MESSAGE] or "no message came with it"
+    return redact(" ".join(words.split()), *secrets)[:MAX_MESSAGE] or "no message was given"
 
 
 def _retry_after_s(error: Exception) -> float | None:
-    """Return the seconds of a Retry-After header, which has seconds or a date; None without one."""
+    """Return the wait that a Retry-After header asks for, as seconds or a date, or None."""
     headers = getattr(error, "litellm_response_headers", None) or {}
     value = headers.get("retry-after")
     if value is None:
@@ -159,7 +159,7 @@ def _retry_after_s(error: Exception) -> float | None:
 
 
 def refused_parameter(message: str, sent: Iterable[str]) -> str | None:
-    """Return the sent parameter that the message of a bad request refuses, or None.
+    """Return the sent parameter that a bad request's message refuses, or None.
 
     Providers have many names for response_format.
     """

@@ -1,4 +1,4 @@
-"""API keys: where they come from, and how they are kept out of messages."""
+"""Find API keys in the environment, and keep them out of messages."""
 
 import os
 import re
@@ -19,14 +19,14 @@ VARIABLES = {
 }
 """By provider, the variables in which LiteLLM looks for a key, the usual one first."""
 
-PIECE = 8  # consecutive characters of a key that must not show
+PIECE = 8  # consecutive characters of a key that must never be shown
 HIDDEN = "[key]"
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 _SECRET_SHAPE = re.compile(r"(?i)(?<=bearer )\S+|\bsk-[\w-]{8,}")
 
 
 def key_variable(api_key: str) -> str | None:
-    """Return the environment variable in ``os.environ/NAME``; None for any other form."""
+    """Return the environment variable in ``os.environ/NAME``, or None for any other form."""
     match = KEY_FORM.fullmatch(api_key)
     return match[1] if match else None
 
@@ -34,7 +34,7 @@ def key_variable(api_key: str) -> str | None:
 def missing_key(provider: str, api_key: str | None, api_base: str | None) -> str | None:
     """Return the environment variable that has to be set before any call, or None.
 
-    LiteLLM requires a key for openai at any address, for other providers only at their own.
+    LiteLLM requires a key for openai at any address, but for other providers only at their own.
     """
     names: tuple[str, ...] = ()
     if api_key is not None:
@@ -45,10 +45,10 @@ def missing_key(provider: str, api_key: str | None, api_base: str | None) -> str
 
 
 def redact(text: str, *secrets: str) -> str:
-    """Return the text with every secret hidden, even 8 characters of one.
+    """Return the text with every secret hidden, and every 8 consecutive characters of one.
 
-    Besides those given, the secrets are the values of environment variables named after a key,
-    token, secret or password. Text that looks like a key is hidden too.
+    Secrets are the given strings, the values of environment variables named after a key, token,
+    secret or password, and text that looks like a key.
     """
     hidden = [False] * len(text)
     for secret in {*secrets, *_secrets(tuple(os.environ.items()))}:

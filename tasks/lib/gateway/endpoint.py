@@ -1,4 +1,4 @@
-"""The calls to one deployment: one request each, through LiteLLM, within the rate limits."""
+"""Call one deployment through LiteLLM, within its rate limits."""
 
 import asyncio
 import json
@@ -25,23 +25,23 @@ from tasks.lib.gateway.routes import missing_key_error
 from tasks.lib.journal.models import CallCost
 
 OPTIONS = ("max_tokens", "temperature", "seed", "response_format")
-"""The fields of a request that LiteLLM takes as options."""
+"""The fields of a request that are passed to LiteLLM as options."""
 
 
 class Endpoint:
     """Makes the calls to one deployment, within one event loop.
 
-    Optional parameters that the model does not take are dropped: those that LiteLLM knows of
-    before the first call, others once the provider has refused them. Parameters that params.yaml
-    sets explicitly (a temperature, ``schema: always``) are never dropped.
+    Optional parameters that the model does not accept are dropped: before the first call if
+    LiteLLM knows, otherwise once the provider has refused them. Parameters that params.yaml sets
+    explicitly (a temperature, ``schema: always``) are never dropped.
 
     Attributes:
-        dropped_params: The parameters that the model does not take, sorted.
+        dropped_params: The parameters that the model does not accept, sorted.
 
     Args:
         deployment: The model and its address.
         where: The route, for messages.
-        timeout_s: The most seconds of one call.
+        timeout_s: The time limit of one call.
     """
 
     def __init__(self, deployment: Deployment, where: str, timeout_s: float) -> None:
@@ -61,13 +61,13 @@ class Endpoint:
         self._rests_until_s = 0.0
 
     def prepare(self) -> None:
-        """Load LiteLLM, and find out what the model takes and costs.
+        """Load LiteLLM, and find out which parameters the model accepts and what it costs.
 
         Loading takes seconds, once per process.
 
         Raises:
-            ParamError: LiteLLM knows no such provider, the provider's key is not set, the price
-                is not known, or the model that runs on this machine is not installed.
+            ParamError: LiteLLM does not know the provider, the provider's key is not set, the
+                price is unknown, or the local model is not installed.
         """
         litellm = load_litellm()
         deployment = self.deployment
@@ -88,12 +88,12 @@ class Endpoint:
 
     @property
     def load(self) -> tuple[float, int]:
-        """The seconds until its rest ends, then the number of calls that have chosen it."""
+        """The seconds until the endpoint's rest ends, and the number of its running calls."""
         return max(0.0, self._rests_until_s - time.monotonic()), self._n_running
 
     @contextmanager
     def chosen(self) -> Iterator[Self]:
-        """Count a call from the moment that this endpoint is chosen for it, before it is booked."""
+        """Count a call as running from the moment this endpoint is chosen for it."""
         self._n_running += 1
         try:
             yield self
@@ -101,11 +101,11 @@ class Endpoint:
             self._n_running -= 1
 
     def rest(self, seconds: float) -> None:
-        """Let no call begin for some seconds, or until the end of a longer rest that is set."""
+        """Let no call begin for `seconds`; keep a longer rest that is already set."""
         self._rests_until_s = max(self._rests_until_s, time.monotonic() + seconds)
 
     async def acquire(self, upper_bound: CallCost, until: asyncio.Event) -> Permit:
-        """Wait until it has rested and its limits allow a call, or until the event."""
+        """Wait until the endpoint's rest and rate limits allow a call, or until the event."""
         rest_s, _ = self.load
         if rest_s:
             with suppress(TimeoutError):
@@ -114,29 +114,29 @@ class Endpoint:
         return await self._limiter.acquire(n_tokens, until)
 
     def upper_bound(self, request: Request, messages: Messages) -> CallCost:
-        """Return the upper bound of the cost of a call."""
+        """Return an upper bound on the cost of a call."""
         is_schema_sent = request.response_format and "response_format" not in self.dropped_params
         n_schema = len(json.dumps(request.response_format)) if is_schema_sent else 0
         most = self.cost(max_prompt_tokens(messages, n_schema), request.max_tokens)
         return most._replace(is_upper_bound=True)
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> CallCost:
-        """Return what a call with these tokens costs, at the price read by `prepare`."""
+        """Return the cost of a call with these tokens, at the price that `prepare` found."""
         usd = self._price.cost_usd(prompt_tokens, completion_tokens) if self._price else 0.0
         return CallCost(prompt_tokens, completion_tokens, usd, is_upper_bound=False)
 
     def redact(self, text: str) -> str:
-        """Return the text without this endpoint's key or any other key in the environment.
+        """Return the text with this endpoint's key and all keys in the environment hidden.
 
         Lone surrogates, which cannot be written to a file, are replaced too.
         """
         return redact(text.encode(errors="replace").decode(), *self._secrets)
 
     async def ask(self, request: Request, messages: Messages, permit: Permit) -> Reply:
-        """Send one request and return its reply; set the permit to the tokens that it used.
+        """Send a request and return its reply; record the tokens used in `permit`.
 
         Raises:
-            ProviderError: There was no reply, or one that could not be read.
+            ProviderError: There was no reply, or it could not be read.
         """
         options = {name: getattr(request, name) for name in OPTIONS}
         options = {
@@ -152,7 +152,7 @@ class Endpoint:
         except TimeoutError:
             words = f"no complete reply within {self._timeout_s:g} s (llm_select.timeout_s)"
             raise ProviderError(ErrorKind.TIMEOUT, words) from None
-        except Exception as error:  # LiteLLM raises its own errors and those of other libraries
+        except Exception as error:  # LiteLLM raises its own errors and other libraries' errors
             raise self._learn(provider_error(error, *self._secrets), options) from None
         reply = read_reply(response, self.dropped_params)
         if reply.prompt_tokens is not None:
@@ -160,14 +160,14 @@ class Endpoint:
         return reply
 
     async def close(self) -> None:
-        """Close the connections, while the event loop that used them still runs."""
+        """Close the connections while the event loop that used them is still running."""
         if self._server is not None:
             self._server.close()
-        if self._price is not None:  # else LiteLLM may not be loaded, which takes seconds
+        if self._price is not None:  # otherwise LiteLLM may not be loaded, which takes seconds
             await load_litellm().close_litellm_async_clients()
 
     def _start_server(self) -> None:
-        """Start the model that runs on this machine, which speaks OpenAI's protocol."""
+        """Start the local model's server, which speaks OpenAI's protocol."""
         self._server = LocalServer()
         self._address["api_base"] = self._server.start()
         self._address["model"] = f"openai/{self.deployment.model.partition('/')[2]}"
@@ -179,9 +179,9 @@ class Endpoint:
             litellm.get_llm_provider(deployment.model)
         except litellm.exceptions.BadRequestError:
             raise ParamError(
-                f"LiteLLM knows no provider {deployment.provider!r}",
+                f"LiteLLM does not know the provider {deployment.provider!r}",
                 where=f"{PARAMS_FILE}: {self._where}",
-                fix="Write the model as LiteLLM does, provider/name; openai/ with an api_base is "
+                fix="Write the model as LiteLLM does: provider/name. Use openai/ with an api_base "
                 "for any endpoint that speaks OpenAI's protocol.",
             ) from None
         if deployment.api_key or deployment.api_base or deployment.provider in VARIABLES:
@@ -203,7 +203,7 @@ class Endpoint:
         self.dropped_params = tuple(sorted(dropped))
 
     def _learn(self, error: ProviderError, options: dict[str, Any]) -> ProviderError:
-        """Return the error; an optional parameter that it refuses is dropped from now on."""
+        """Return the error; if it refuses an optional parameter, drop that from now on."""
         if error.kind is not ErrorKind.BAD_REQUEST:
             return error
         name = refused_parameter(error.message, options.keys() - self._required)
@@ -211,10 +211,10 @@ class Endpoint:
             return error
         if name not in self.dropped_params:
             self.dropped_params = tuple(sorted((*self.dropped_params, name)))
-            log.info("%s does not take %s, which is dropped from now on", self._where, name)
+            log.info("%s does not accept %s, which is dropped from now on", self._where, name)
         return ProviderError(ErrorKind.REFUSED_PARAMETER, error.message)
 
 
 def least_busy(endpoints: Sequence[Endpoint]) -> Endpoint:
-    """Return the endpoint that can begin soonest, and of those the one with the fewest calls."""
+    """Return the endpoint that can begin soonest; among equals, the one with the fewest calls."""
     return min(endpoints, key=lambda endpoint: endpoint.load)

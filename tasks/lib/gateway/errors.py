@@ -1,16 +1,16 @@
-"""A call that brought no reply, and why."""
+"""The error of a call that got no usable reply, and its kind."""
 
 from enum import StrEnum
 
 
 class ErrorKind(StrEnum):
-    """Why a call brought no reply."""
+    """Why a call got no reply."""
 
     AUTHENTICATION = "authentication"
     PERMISSION = "permission"
     QUOTA = "quota"
     BAD_REQUEST = "bad_request"
-    REFUSED_PARAMETER = "refused_parameter"  # an optional one, which is dropped from now on
+    REFUSED_PARAMETER = "refused_parameter"  # an optional parameter, which is then dropped
     CONTEXT_TOO_LONG = "context_too_long"
     CONTENT_FILTER = "content_filter"
     RATE_LIMIT = "rate_limit"
@@ -21,10 +21,10 @@ class ErrorKind(StrEnum):
 
 
 class ProviderError(Exception):
-    """A call that brought no reply. It holds no secret and can be pickled.
+    """The error of a call that got no reply. It contains no secret and can be pickled.
 
-    `may_cost` says whether the provider may charge for the call all the same: it may have written
-    an answer that did not arrive whole.
+    `may_cost` says whether the provider may still charge for the call, because it may have
+    written an answer that did not arrive completely.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The event loop of a step that asks models."""
+"""The event loop of a step that calls models."""
 
 import asyncio
 import signal
@@ -9,15 +9,15 @@ T = TypeVar("T")
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in the one event loop of this process, and return its result.
+    """Run a coroutine in an event loop, and return its result.
 
-    SIGTERM ends it as Ctrl-C does. The handler that the loop replaces is restored.
+    SIGTERM ends it as Ctrl-C does. The previous signal handler is restored.
     """
     handler = signal.getsignal(signal.SIGTERM)
     results: list[T] = []
 
-    async def run() -> None:  # without a result, which `signal` would print in full
-        # A handler that raises would interrupt any call; Ctrl-C already cancels the task instead.
+    async def run() -> None:  # returns nothing, since `signal` would print a result in full
+        # A handler that raises could interrupt any call; Ctrl-C already cancels the task instead.
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
         results.append(await main)

@@ -1,4 +1,4 @@
-"""The error that ends a run, with what the user can do about it."""
+"""The error that ends a run, with advice for the user."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ FATAL = (
     ErrorKind.QUOTA,
     ErrorKind.BAD_REQUEST,
 )
-"""Errors that no retry cures, for any question."""
+"""Errors that a retry cannot fix, whatever the question."""
 
 _WHAT = {
     ErrorKind.AUTHENTICATION: "the provider does not accept the key",
     ErrorKind.PERMISSION: "the key may not use this model",
     ErrorKind.QUOTA: "the account's quota or credit is used up",
     ErrorKind.BAD_REQUEST: "the provider refuses the request",
-    ErrorKind.RATE_LIMIT: "the provider keeps saying that calls come too fast",
+    ErrorKind.RATE_LIMIT: "the provider keeps reporting that the rate limit is exceeded",
     ErrorKind.TIMEOUT: "the endpoint does not answer in time",
     ErrorKind.SERVER: "the endpoint keeps failing",
     ErrorKind.CONNECTION: "the endpoint cannot be reached",
@@ -29,11 +29,11 @@ _WHAT = {
 }
 
 _FIX = {
-    ErrorKind.PERMISSION: "Check in the provider's console what the key may use, or name another "
-    "model.",
+    ErrorKind.PERMISSION: "Check in the provider's console which models the key may use, or name "
+    "another model.",
     ErrorKind.QUOTA: "Add credit, or choose another route.",
-    ErrorKind.BAD_REQUEST: "Check the name of the model; schema: never and no temperature ask "
-    "the least of it.",
+    ErrorKind.BAD_REQUEST: "Check the name of the model. If it is right, set schema: never and "
+    "remove temperature.",
     ErrorKind.RATE_LIMIT: "Lower llm_select.concurrency, or raise llm_select.max_attempts.",
     ErrorKind.TIMEOUT: "Raise llm_select.timeout_s, or lower llm_select.concurrency.",
     ErrorKind.MALFORMED: "Check that api_base is the address of the API, with /v1 if it has one.",
@@ -44,7 +44,7 @@ _WAIT = "Check that it is up and that this machine can reach it."
 def run_error(
     error: ProviderError, route: Route, deployment: Deployment, journal: Path
 ) -> LLMError:
-    """Return the error that ends a run after a provider's `error` at a deployment of `route`."""
+    """Return the error that ends a run after `error` from a deployment of `route`."""
     what = f"{_WHAT.get(error.kind, 'the call failed')}: {error.message}"
     if error.kind is ErrorKind.AUTHENTICATION:
         fix = f"Set {_key_variable(deployment)} to a key of this provider."

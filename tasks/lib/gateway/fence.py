@@ -1,4 +1,4 @@
-"""The block of texts inside a prompt: untrusted, and fenced so that none can break out.
+"""Fence untrusted texts inside a prompt so that no text can break out of its place.
 
 3 candidates, pick 1. A line with 5d41402a is a separator, not part of a candidate.
 ----- 5d41402a slot 1 -----
@@ -16,7 +16,7 @@ from string import Template
 from typing import NamedTuple
 
 WORD_DIGITS = 8
-NOTE_CHARS = 50  # room for the note of a text of a billion characters
+NOTE_CHARS = 50  # room for the note, even if a billion characters are left out
 HEAD_SHARE = 2 / 3  # of a shortened text; a request is more often at the start than at the end
 
 BLOCK_HEADER = (
@@ -31,7 +31,7 @@ _HEADER = re.compile(
 
 
 class CandidateBlock(NamedTuple):
-    """The content of a block: the candidates in the order of their slots, and the task."""
+    """The content of a block: the candidates in slot order, and the number to pick."""
 
     texts: list[str]
     n_picks: int
@@ -40,12 +40,12 @@ class CandidateBlock(NamedTuple):
 def render_block(texts: Sequence[str], n_picks: int, header: str = BLOCK_HEADER) -> str:
     """Return the candidates, each between lines with a fence word; slot i + 1 is ``texts[i]``.
 
-    The word is taken from a hash of the texts and occurs in none of them, so no candidate can
-    forge a fence.
+    The word comes from a hash of the texts and occurs in none of them, so no candidate can forge
+    a fence.
 
     Args:
         texts: The candidates.
-        n_picks: How many to pick.
+        n_picks: The number of candidates to pick.
         header: The first line, with the placeholders ``$n``, ``$n_picks`` and ``$word``.
     """
     word = fence_word(texts)
@@ -54,16 +54,16 @@ def render_block(texts: Sequence[str], n_picks: int, header: str = BLOCK_HEADER)
 
 
 def render_answered(request: str, response: str, header: str = ITEM_HEADER) -> str:
-    """Return a request and the response to it, fenced in the same way."""
+    """Return a request and its response, fenced in the same way."""
     word = fence_word([request, response])
     first = Template(header).substitute(word=word)
     return _fenced(word, first, {"request": request, "response": response})
 
 
 def parse_block(message: str) -> CandidateBlock | None:
-    """Return the first block in a message, or None if it has no complete block.
+    """Return the first block in a message, or None if there is no complete block.
 
-    The inverse of `render_block`.
+    This is the inverse of `render_block`.
     """
     header = _HEADER.search(message)
     if header is None:
@@ -93,7 +93,7 @@ def fence_word(texts: Sequence[str]) -> str:
 def shorten(text: str, max_chars: int) -> str:
     """Return the text, or its beginning and end around a note that says how much was left out.
 
-    At most `max_chars` characters with the note, provided that `max_chars` has room for it.
+    The result has at most `max_chars` characters if `max_chars` leaves room for the note.
     """
     if len(text) <= max_chars:
         return text

@@ -1,4 +1,4 @@
-"""The only way to a model: each answer is looked up in the journal, or bought and kept there."""
+"""The only way to a model: an answer comes from the journal, or is bought and stored there."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ from tasks.lib.journal.models import Answer, FailedAttempt
 
 MAX_BACKOFF_S = 60.0
 MAX_RETRY_AFTER_S = 300.0  # an endpoint that demands a longer wait counts as down
-REST_S = 60.0  # for a route that is down while the next one is asked
+REST_S = 60.0  # for a route that is down, while the next route is tried
 
 HARMLESS = (
     ErrorKind.REFUSED_PARAMETER,  # dropped from now on
@@ -30,7 +30,7 @@ HARMLESS = (
 
 
 class _RouteState:
-    """The endpoints of a route, and how the calls to it have gone so far."""
+    """The endpoints of a route, and the outcome of the calls so far."""
 
     def __init__(self, route: Route, settings: CallSettings, *, is_last: bool) -> None:
         self.route, self.is_last = route, is_last
@@ -38,23 +38,24 @@ class _RouteState:
         is_local = route.deployments[0].is_local  # it works on one prompt at a time
         self.ramp_up = RampUp(1 if is_local else settings.concurrency)
         self.first_call = asyncio.Lock()
-        self.succeeded_s = -1.0  # when a call last brought a reply
+        self.succeeded_s = -1.0  # when a call last got a reply
         self.rests_until_s = 0.0
 
 
 class Gateway:
-    """Asks the models of some routes, within one event loop.
+    """Sends questions to the models of some routes, within one event loop.
 
-    It looks up every answer in the journal first, and keeps a new one there before returning it.
+    It looks up every answer in the journal first, and stores each new answer there before
+    returning it.
 
     Attributes:
-        stopping: Set when the run is to end, before any other call can begin.
+        stopping: Set when the run has to end, before any other call can begin.
 
     Args:
-        routes: In the order in which they are asked; only the last one ends the run when it is
-            down.
+        routes: The routes in the order in which they are tried. Only if the last route is down
+            does the run end.
         settings: How calls are made.
-        journal: Keeps answers and spending.
+        journal: Stores answers and spending.
     """
 
     def __init__(self, routes: Sequence[Route], settings: CallSettings, journal: Journal) -> None:
@@ -68,7 +69,7 @@ class Gateway:
         self._is_ready = False
 
     async def lookup(self, request: Request) -> Answer | NoAnswer | None:
-        """Return the result of earlier calls: the answer, or why the model gives none."""
+        """Return the answer in the journal, or why earlier calls got none; None if unknown."""
         answer = await self._find(request)
         return answer or no_answer(failed_attempts(self._journal, request))
 
@@ -78,7 +79,7 @@ class Gateway:
         Raises:
             CapReached: A call could cost more than is left of the cap.
             Stopped: The run is ending.
-            LLMError: The provider refuses for good; or the last route is down.
+            LLMError: The provider refuses for good, or the last route is down.
             ParamError: A route's provider or price is unknown, or its key is not set.
         """
         answer = await self._find(request)
@@ -103,7 +104,7 @@ class Gateway:
         self._ledger.report()
 
     async def _find(self, request: Request) -> Answer | None:
-        """Return the answer in the journal; file one that has a former key under the new one."""
+        """Return the answer in the journal; if it has a former key, store it under the new key."""
         journal = self._journal
         answer = find_answer(journal, request)
         if answer and journal.has_former_keys and not journal.answer(request.key):
@@ -111,9 +112,9 @@ class Gateway:
         return answer
 
     def _prepare(self) -> None:
-        """Prepare all routes once, and only if a call is needed: it takes seconds."""
+        """Prepare all routes once, when the first call is needed, since it takes seconds."""
         if not self._is_ready:
-            for state in self._states.values():  # a fallback must not fail only when it is needed
+            for state in self._states.values():  # a bad fallback must fail now, not when needed
                 for endpoint in state.endpoints:
                     endpoint.prepare()
             self._is_ready = True
@@ -144,7 +145,7 @@ class Gateway:
             delay_s = self._delay_s(result, n_failed)
             if n_failed < self._settings.max_attempts and delay_s <= MAX_RETRY_AFTER_S:
                 await self._wait(result, endpoint, delay_s)
-            elif state.succeeded_s > failing_since_s:  # not the route, only this question
+            elif state.succeeded_s > failing_since_s:  # only this question fails, not the route
                 return NoAnswer.UNREACHED
             elif state.is_last:
                 raise self._stop(result, state, endpoint)
@@ -155,11 +156,11 @@ class Gateway:
     async def _call(
         self, request: Request, messages: Messages, endpoint: Endpoint, state: _RouteState
     ) -> Answer | ProviderError | None:
-        """Make one call, reserved and then settled; None for a reply that cannot be used."""
+        """Reserve, make and settle one call; return None if its reply cannot be used."""
         upper_bound = endpoint.upper_bound(request, messages)
         permit = await endpoint.acquire(upper_bound, self.stopping)
         reservation = await self._ledger.reserve(request, endpoint, upper_bound)
-        if reservation is None:  # another run has bought the answer
+        if reservation is None:  # another run has already bought the answer
             permit.n_tokens = 0
             return await self._find(request)
         try:
@@ -175,10 +176,10 @@ class Gateway:
         if error.retry_after_s is not None:
             return error.retry_after_s
         longest_s: float = min(MAX_BACKOFF_S, self._settings.backoff_s * 2 ** (n_failed - 1))
-        return random.uniform(longest_s / 2, longest_s)  # calls that failed together spread out
+        return random.uniform(longest_s / 2, longest_s)  # spreads out calls that failed together
 
     async def _wait(self, error: ProviderError, endpoint: Endpoint, delay_s: float) -> None:
-        """Let the endpoint rest if calls come too fast for it; else let only this question wait."""
+        """Let the endpoint rest after a rate limit error; otherwise delay only this question."""
         if error.kind is ErrorKind.RATE_LIMIT:
             endpoint.rest(delay_s)
             return
@@ -188,12 +189,12 @@ class Gateway:
             raise Stopped
 
     def _stop(self, error: ProviderError, state: _RouteState, endpoint: Endpoint) -> Exception:
-        """Return the error that ends the run, and let all waiting questions know."""
+        """Return the error that ends the run, and stop all waiting questions."""
         self.stopping.set()
         return run_error(error, state.route, endpoint.deployment, self._journal.path)
 
 
 def _messages(request: Request, attempts: Sequence[FailedAttempt]) -> Messages:
-    """Return the question, or after an unusable reply a re-ask that quotes it."""
+    """Return the question or, after an unusable reply, a re-ask that quotes the reply."""
     useless = [attempt for attempt in attempts if attempt.outcome in USELESS]
     return request.reask(useless[-1].reply, useless[-1].message) if useless else request.messages

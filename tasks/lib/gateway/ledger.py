@@ -1,4 +1,4 @@
-"""Spending: each call is reserved at its upper bound, then settled at its cost or released."""
+"""Track spending: reserve each call at its upper bound, then settle or release it."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import ANSWER, Answer, Call, CallCost, Refused, Settled
 
 TAKEN_POLL_S = 0.2
-KEPT_REPLY = 2000  # characters of an unusable reply, which the re-ask quotes
+KEPT_REPLY = 2000  # characters of an unusable reply that the re-ask quotes
 NOTHING = CallCost(prompt_tokens=0, completion_tokens=0, usd=0.0, is_upper_bound=False)
 
 
@@ -28,7 +28,7 @@ class Stopped(StopRun):
 
 
 class Reservation(NamedTuple):
-    """A call that is booked at its upper bound."""
+    """A call that is reserved at its upper bound."""
 
     id: int
     request: Request
@@ -38,31 +38,31 @@ class Reservation(NamedTuple):
 
     @property
     def duration_s(self) -> float:
-        """The time since it was booked."""
+        """The seconds since the call was reserved."""
         return time.monotonic() - self.began_s
 
 
 class SpendLedger:
-    """Books the calls of one run in its journal; none from the moment that `stopping` is set."""
+    """Records the calls of a run in its journal, and refuses new calls once `stopping` is set."""
 
     def __init__(self, journal: Journal, stopping: asyncio.Event) -> None:
         self._journal, self._stopping = journal, stopping
         self._n_calls: Counter[str] = Counter()
 
     def report(self) -> None:
-        """Log in one line which calls failed, if any."""
+        """Log the number of failed calls by kind, if any failed."""
         failed = [f"{n:,} {kind}" for kind, n in self._n_calls.most_common() if kind != ANSWER]
         if failed:
             n_calls = f"{self._n_calls.total():,}"
-            log.info("calls: %s; without an answer: %s", n_calls, ", ".join(failed))
+            log.info("calls: %s; failed: %s", n_calls, ", ".join(failed))
 
     async def reserve(
         self, request: Request, endpoint: Endpoint, upper_bound: CallCost
     ) -> Reservation | None:
-        """Book a call at its upper bound; return None if its answer is in the journal by now.
+        """Reserve a call at its upper bound; return None if the journal now has its answer.
 
         Raises:
-            CapReached: It could cost more than is left, even when all calls under way have ended.
+            CapReached: The call could cost more than is left, even after all running calls end.
             Stopped: The run is ending.
         """
         call = Call(
@@ -72,24 +72,24 @@ class SpendLedger:
             **upper_bound._asdict(),
         )
         while not self._stopping.is_set():
-            booked = await self._journal.reserve(call)
-            if not isinstance(booked, Refused):
-                return Reservation(booked, request, endpoint, upper_bound, time.monotonic())
-            if booked is Refused.ANSWERED:
+            reserved = await self._journal.reserve(call)
+            if not isinstance(reserved, Refused):
+                return Reservation(reserved, request, endpoint, upper_bound, time.monotonic())
+            if reserved is Refused.ANSWERED:
                 return None
-            if booked is Refused.TAKEN:
+            if reserved is Refused.TAKEN:
                 await asyncio.sleep(TAKEN_POLL_S)
             elif not await self._journal.wait_for_room():
                 raise CapReached
         raise Stopped
 
     async def release(self, reservation: Reservation, error: ProviderError) -> None:
-        """Settle a call without a reply: at its upper bound, unless it cannot have been charged."""
+        """Settle a call that got no reply: at its upper bound, or at 0 if it was not charged."""
         cost = reservation.upper_bound if error.may_cost else NOTHING
         await self._settle(reservation, error.kind, error.message, "", cost)
 
     async def settle(self, reservation: Reservation, reply: Reply) -> Answer | None:
-        """Settle a call by its reply; keep and return the answer, or None if it has none.
+        """Settle a call by its reply; store and return the answer, or None if it has no answer.
 
         API keys in the reply are redacted.
         """

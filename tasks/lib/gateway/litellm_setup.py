@@ -1,4 +1,4 @@
-"""LiteLLM itself: loaded once, late, and quiet."""
+"""Load LiteLLM once, only when it is needed, and quietly."""
 
 import gc
 import logging
@@ -13,18 +13,18 @@ from tasks.lib.gateway.deployment import LOOPBACK
 
 @cache
 def load_litellm() -> Any:
-    """Return the module, made quiet: no telemetry, download, ``.env``, output or log."""
+    """Return the litellm module with telemetry, downloads, ``.env``, output and logs off."""
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
-    for variable in ("NO_PROXY", "no_proxy"):  # a proxy would be used for this machine too
+    for variable in ("NO_PROXY", "no_proxy"):  # otherwise a proxy is used for this machine too
         hosts = [os.environ.get(variable, ""), *LOOPBACK]
         os.environ[variable] = ",".join(filter(None, hosts))
     import litellm  # noqa: PLC0415  # 3 s
 
     from tasks.lib.gateway.offline_provider import OfflineRubric  # noqa: PLC0415  # imports litellm
 
-    gc.freeze()  # the garbage collector spent a fifth of a call's time on the loaded modules
-    # A call that is cancelled before it begins is not worth a warning in the terminal.
+    gc.freeze()  # otherwise garbage collection of the loaded modules takes a fifth of each call
+    # A call that is cancelled before it begins needs no warning in the terminal.
     warnings.filterwarnings("ignore", "coroutine '.*acompletion' was never awaited", RuntimeWarning)
     litellm.suppress_debug_info = True
     litellm.disable_hf_tokenizer_download = True

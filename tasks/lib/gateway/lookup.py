@@ -1,4 +1,4 @@
-"""What a journal knows about a request: its answer, or that the model gives none."""
+"""Look up a request in a journal: its answer, or why the model gives none."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,40 +10,40 @@ from tasks.lib.journal.models import Answer, FailedAttempt
 from tasks.lib.journal.reader import JournalReader
 
 MAX_USELESS = 2
-"""Unusable replies to one question: the first, and one to the re-ask that names the problem."""
+"""Unusable replies to one question: to the question itself, and to one re-ask."""
 USELESS = tuple(ReplyProblem)
 
 
 class AnswerSource(Protocol):
-    """What a judge asks: a gateway, or a journal alone.
+    """A source of answers for a judge: a gateway, or a journal alone.
 
     Attributes:
-        stopping: Set when the run is to end.
+        stopping: Set when the run has to end.
     """
 
     stopping: asyncio.Event
 
     async def lookup(self, request: Request) -> Answer | NoAnswer | None:
-        """Return the result of earlier calls; None if the model has to be asked."""
+        """Return the result of earlier calls, or None if the model has to be called."""
 
     async def ask(self, request: Request) -> Answer | NoAnswer:
         """Return the answer, or why there is none."""
 
 
 class JournalLookup:
-    """Answers from a journal alone: it makes no call, and checks each row against its text."""
+    """Returns answers from a journal alone, without calls; checks each answer against its text."""
 
     def __init__(self, journal: JournalReader) -> None:
         self._journal, self.stopping = journal, asyncio.Event()
 
     async def lookup(self, request: Request) -> Answer | NoAnswer | None:
-        """Return the answer, or why the model gave none; None for a question never finished.
+        """Return the answer, or why the model gave none; None if the question was never finished.
 
-        Failed calls count even if they have been marked for retry since: they explain why a prompt
-        was split.
+        Failed calls count even if they were marked for retry later, since they explain why a
+        prompt was split.
 
         Raises:
-            DataError: The answer was changed: its content is not what its text says.
+            DataError: The answer was changed: its content does not match its text.
         """
         answer = find_answer(self._journal, request)
         if answer is None:
@@ -54,12 +54,12 @@ class JournalLookup:
         return answer
 
     async def ask(self, request: Request) -> Answer | NoAnswer:
-        """Return the same; a question that was never finished counts as not reached."""
+        """Return the same as `lookup`, but `UNREACHED` if the question was never finished."""
         return await self.lookup(request) or NoAnswer.UNREACHED
 
 
 def find_answer(journal: JournalReader, request: Request) -> Answer | None:
-    """Return the answer to a request, under its key or its former one, or None."""
+    """Return the answer stored under a request's key or former key, or None."""
     answer = journal.answer(request.key)
     if answer is None and journal.has_former_keys:
         former = journal.answer(request.former_key)
@@ -70,13 +70,13 @@ def find_answer(journal: JournalReader, request: Request) -> Answer | None:
 def failed_attempts(
     journal: JournalReader, request: Request, *, with_retried: bool = False
 ) -> list[FailedAttempt]:
-    """Return the failed calls for a request, in all runs, in their order."""
+    """Return the failed calls for a request in all runs, in order."""
     keys = (request.key, request.former_key) if journal.has_former_keys else (request.key,)
     return journal.failed_attempts(*keys, with_retried=with_retried)
 
 
 def no_answer(attempts: Sequence[FailedAttempt]) -> NoAnswer | None:
-    """Return why no further call is worth making after these failed ones, or None."""
+    """Return why no further call is worthwhile after these failures, or None if one is."""
     outcomes = [attempt.outcome for attempt in attempts]
     for reason in (NoAnswer.TOO_LONG, NoAnswer.FILTERED):
         if reason in outcomes:

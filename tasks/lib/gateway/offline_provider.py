@@ -1,7 +1,7 @@
-"""The rubric as a provider of LiteLLM, so that a run without a key takes the whole real path.
+"""The rubric as a LiteLLM provider, so that a run without a key still exercises the real path.
 
-It is not a language model: `tasks.lib.rubric` picks by rules. Its usage counts 4 UTF-8 bytes as a
-token, so that sums and estimates have something to show; it costs nothing.
+It is not a language model: `tasks.lib.rubric` picks by rules. It costs nothing, but reports usage
+at 4 UTF-8 bytes per token, so that totals and estimates have something to show.
 """
 
 import json
@@ -17,7 +17,7 @@ BYTES_PER_TOKEN = 4
 
 
 class OfflineRubric(CustomLLM):
-    """Answers messages with a block of candidates (`tasks.lib.gateway.fence`), and no others."""
+    """Answers only messages that contain a block of candidates (`tasks.lib.gateway.fence`)."""
 
     def completion(self, *args: Any, **kwargs: Any) -> ModelResponse:
         """Return a JSON object with the picks.

@@ -1,4 +1,4 @@
-"""What a call costs, at prices read once; the cost that LiteLLM reports is never used."""
+"""Price calls at prices read once; the cost that LiteLLM reports is never used."""
 
 from typing import Any, NamedTuple
 
@@ -26,43 +26,43 @@ FREE = Price(0.0, 0.0)
 
 
 def price_of(deployment: Deployment, litellm: Any) -> Price | None:
-    """Return the price of a token from params.yaml, else from LiteLLM's map; None if unknown.
+    """Return the prices from params.yaml, otherwise from LiteLLM's price map; None if unknown.
 
-    A 0 in the map does not count: it has a 0 for many models that do cost.
+    A 0 in LiteLLM's map does not count, since many models that do cost money have a 0 there.
     """
     prompt_usd, completion_usd = deployment.input_cost_per_token, deployment.output_cost_per_token
     if prompt_usd is not None and completion_usd is not None:
         return Price(prompt_usd, completion_usd)
     if deployment.is_free:
         return FREE
-    if deployment.provider.startswith("ollama"):  # LiteLLM would ask Ollama
+    if deployment.provider.startswith("ollama"):  # LiteLLM would query Ollama's server
         return None
     try:
         info = litellm.get_model_info(deployment.model)
-    except Exception:  # it raises a bare Exception for a model that it does not know
+    except Exception:  # raised as a bare Exception for a model that LiteLLM does not know
         return None
     price = Price(info["input_cost_per_token"] or 0, info["output_cost_per_token"] or 0)
     return price if all(price) else None
 
 
 def require_price(deployment: Deployment, litellm: Any, where: str) -> Price:
-    """Return the price of a token.
+    """Return the prices per token.
 
     Raises:
-        ParamError: It is not known.
+        ParamError: They are unknown.
     """
     price = price_of(deployment, litellm)
     if price is None:
         raise ParamError(
-            "the price of this model is not known, so its spending could not be capped",
+            "the price of this model is unknown, so its spending could not be capped",
             where=f"{PARAMS_FILE}: {where}",
             fix="Add input_cost_per_token and output_cost_per_token to it, in US dollars per "
-            "token; 0 for an endpoint of your own that costs nothing.",
+            "token; set both to 0 for an endpoint of your own that costs nothing.",
         )
     return price
 
 
 def max_prompt_tokens(messages: Messages, schema_bytes: int = 0) -> int:
-    """Return more tokens than any tokenizer makes of the messages: a token is a byte or more."""
+    """Return an upper bound on the tokens of the messages: each token has a byte or more."""
     n_bytes = sum(len(message["content"].encode()) for message in messages)
     return n_bytes + MESSAGE_TOKENS * len(messages) + schema_bytes

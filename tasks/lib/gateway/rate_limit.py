@@ -1,22 +1,22 @@
-"""A deployment's limits on requests and tokens in any minute; calls wait, none is rejected."""
+"""Limit a deployment's requests and tokens per minute: calls wait, and none is rejected."""
 
 import asyncio
 import time
 from collections import deque
 
 WINDOW_S = 60.0
-LOOK_AGAIN_S = 0.25  # while waiting, since calls may end with fewer tokens than reserved
+LOOK_AGAIN_S = 0.25  # while waiting, since calls may end with fewer tokens than expected
 
 
 class RateLimiter:
     """Keeps the calls to one deployment within its limits, first come, first served.
 
-    A call counts for one window from its start: at the tokens it may use, and once it has ended at
-    those it did use.
+    A call counts for one window from its start: first with the tokens that it may use, and after
+    its end with the tokens that it did use.
 
     Args:
-        rpm: Requests in a window; None for no limit.
-        tpm: Tokens in a window; None for no limit. A call that alone exceeds it goes alone.
+        rpm: Requests per window; None for no limit.
+        tpm: Tokens per window; None for no limit. A call that exceeds the limit runs alone.
         window_s: The length of the window.
     """
 
@@ -26,7 +26,7 @@ class RateLimiter:
         self._turn = asyncio.Lock()
 
     async def acquire(self, n_tokens: int, until: asyncio.Event | None = None) -> "Permit":
-        """Wait until a call that may use `n_tokens` can start, or until the event; count it."""
+        """Wait until a call of up to `n_tokens` can start, or until the event; count the call."""
         permit = Permit(n_tokens)
         if self._rpm is None and self._tpm is None:
             return permit
@@ -38,7 +38,7 @@ class RateLimiter:
         return permit
 
     def _wait_s(self, n_tokens: int) -> float:
-        """Return the seconds until enough of the earliest calls have left the window."""
+        """Return the seconds until enough early calls have left the window."""
         now = time.monotonic()
         while self._started and self._started[0].at_s <= now - self._window_s:
             self._started.popleft()
@@ -55,7 +55,7 @@ class RateLimiter:
 
 
 class Permit:
-    """One call in the window; set `n_tokens` to what it did use once that is known."""
+    """One call in the window; set `n_tokens` to the tokens used once they are known."""
 
     def __init__(self, n_tokens: int) -> None:
         self.n_tokens, self.at_s = n_tokens, 0.0

@@ -1,22 +1,22 @@
-"""The reply of a model, the JSON in it, and what can be wrong with it."""
+"""Read a model's reply and the JSON in it, and name what can be wrong with it."""
 
 import json
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-MAX_CHARS = 20_000  # of a reply, the last ones; no list of slots is longer
+MAX_CHARS = 20_000  # read from the end of a reply; no list of slots is longer
 
 
 class Reply(NamedTuple):
-    """The reply of a model. A token count is None if the provider did not report it."""
+    """A model's reply. A token count is None if the provider did not report it."""
 
     text: str
     prompt_tokens: int | None
     completion_tokens: int | None
     finish_reason: str
     model: str  # as the provider names it, often with a date
-    dropped_params: tuple[str, ...] = ()  # parameters that the model does not take
+    dropped_params: tuple[str, ...] = ()  # parameters that the model does not accept
 
 
 class ReplyProblem(StrEnum):
@@ -33,20 +33,20 @@ class ReplyProblem(StrEnum):
 
 
 class UnusableReply(NamedTuple):
-    """A reply that breaks the contract, and how."""
+    """What is wrong with a reply that cannot be used."""
 
     problem: ReplyProblem
     detail: str
 
 
 def read_reply(response: Any, dropped_params: tuple[str, ...]) -> Reply:
-    """Return the reply in a response of LiteLLM; whatever it lacks is empty, or None."""
+    """Return the reply in LiteLLM's response; a missing part becomes empty or None."""
     choice = response.choices[0] if response.choices else None
     text = choice.message.content if choice else None
     usage = getattr(response, "usage", None)
     return Reply(
         text=text if isinstance(text, str) else "",
-        prompt_tokens=getattr(usage, "prompt_tokens", None) or None,  # no prompt has 0
+        prompt_tokens=getattr(usage, "prompt_tokens", None) or None,  # every prompt has tokens
         completion_tokens=getattr(usage, "completion_tokens", None) if usage else None,
         finish_reason=(choice.finish_reason if choice else None) or "",
         model=response.model or "",
@@ -55,7 +55,7 @@ def read_reply(response: Any, dropped_params: tuple[str, ...]) -> Reply:
 
 
 def without_thoughts(text: str) -> str:
-    """Return the text after the reasoning of a model; nothing if the reasoning never ended."""
+    """Return the text after a model's reasoning, or an empty text if the reasoning never ended."""
     return text.rpartition("</think>")[2].partition("<think>")[0]
 
 

@@ -1,4 +1,4 @@
-"""One question to a model, exactly as it is sent, and why it may get no answer."""
+"""One question to a model, exactly as it is sent, and the reasons for getting no answer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -15,23 +15,23 @@ from tasks.lib.journal.models import answer_key
 
 NOT_IN_KEY = ("alias", "read", "reask_words", "former_facts")
 """The fields of a request that cannot change its answer."""
-USER_MARK = "===== user ====="  # between the system and the user part of a file
+USER_MARK = "===== user ====="  # between the system part and the user part of a prompt file
 
 Messages = list[dict[str, str]]
 """Chat messages, each with ``role`` and ``content``."""
 Parsed = Sequence[int]
-"""The content of a reply: slots, the best first, or the half points of a rating."""
+"""The content of a reply: slots, the best first, or a rating in half points."""
 
 
 class CallSettings(NamedTuple):
-    """How calls are made; most fields have the names of params.yaml."""
+    """How calls are made; most fields are named as in params.yaml."""
 
     seed: int
     max_answer_tokens: int
     max_attempts: int
     timeout_s: float
     concurrency: int
-    backoff_s: float = 1.0  # before the second call; doubled before each further one
+    backoff_s: float = 1.0  # before the second call; doubled before each further call
 
 
 class NoAnswer(StrEnum):
@@ -40,9 +40,9 @@ class NoAnswer(StrEnum):
     TOO_LONG = "context_too_long"
     FILTERED = "content_filter"
     USELESS = "useless"
-    """Its replies could not be used, not even after a re-ask that named the problem."""
+    """The replies could not be used, even after a re-ask that named the problem."""
     UNREACHED = "unreached"
-    """Its calls failed again and again."""
+    """The calls kept failing."""
 
     @property
     def may_need_fewer_texts(self) -> bool:
@@ -55,15 +55,15 @@ class Request:
     """What is sent to a model for one question, and how to read the reply.
 
     Attributes:
-        alias: The route.
-        model: As params.yaml names it.
-        response_format: The JSON schema of the reply; None if the route must not send one.
-        schema_use: Whether the route asks by schema; on auto, a refused schema is dropped.
+        alias: The alias of the route.
+        model: The model's name in params.yaml.
+        response_format: The JSON schema of the reply; None if the route must not send a schema.
+        schema_use: Whether the route sends a schema; with auto, a refused schema is dropped.
         repeat: 2 for a second, independent answer to the same bytes, 3 for a third; never sent.
         read: Returns the content of a reply, or why it cannot be used.
         reask_words: The message after an unusable reply, with the placeholder ``$problem``.
-        former_facts: Returns the facts that only the key of journal version 2 has, such as the
-            old messages. Called only for a journal with such keys.
+        former_facts: Returns the facts that only keys of journal version 2 contain, such as the
+            old messages. Called only for a journal with keys of that version.
     """
 
     alias: str
@@ -81,10 +81,10 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        """The key of the answer: a hash of all fields but those in `NOT_IN_KEY`.
+        """The key of the answer: a hash of all fields except those in `NOT_IN_KEY`.
 
-        `repeat` counts from 2 on, so that a first answer has the same key whether or not it is
-        asked for again.
+        `repeat` is left out if it is 1, so that a first answer has the same key whether or not
+        there are more.
         """
         facts = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in (*NOT_IN_KEY, *(["repeat"] if self.repeat == 1 else [])):
@@ -93,7 +93,7 @@ class Request:
 
     @cached_property
     def former_key(self) -> str:
-        """The key that journal version 2 had for this question."""
+        """The key of this question in journal version 2."""
         return answer_key(
             model=self.model,
             temperature=self.temperature,
@@ -104,7 +104,7 @@ class Request:
         )
 
     def reask(self, reply: str, problem: str) -> Messages:
-        """Return the messages after an unusable `reply`: the question, the reply, the problem."""
+        """Return the messages after an unusable `reply`: the question, the reply, its problem."""
         words = Template(self.reask_words).substitute(problem=problem)
         return [
             *self.messages,
@@ -120,7 +120,10 @@ def make_request(
     schema: dict[str, Any],
     **rest: Any,
 ) -> Request:
-    """Return the request to a route for a reply by `schema`; `rest` are fields of `Request`."""
+    """Return a request to `route` for a reply that matches `schema`.
+
+    `rest` holds the remaining fields of `Request`.
+    """
     is_schema_sent = route.schema_use is not Schema.NEVER
     return Request(
         alias=route.alias,
@@ -136,13 +139,13 @@ def make_request(
 
 
 def response_format(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a reply in the form that a request takes."""
+    """Wrap the schema of a reply in the form that a request takes."""
     named = {"name": "answer", "strict": True, "schema": schema}
     return {"type": "json_schema", "json_schema": named}
 
 
 def read_words(path: Path) -> str:
-    """Return the text of one of our files with words for a model."""
+    """Return the text of a prompt file."""
     return path.read_text(encoding="utf-8").strip()
 
 

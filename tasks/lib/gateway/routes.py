@@ -11,14 +11,14 @@ from tasks.lib.gateway.local_server import require_local
 
 
 class Route(NamedTuple):
-    """An alias for one model at one or several endpoints."""
+    """An alias for one model at one or more endpoints."""
 
     alias: str
-    deployments: tuple[Deployment, ...]  # alike in everything that changes an answer
+    deployments: tuple[Deployment, ...]  # equal in everything that changes an answer
 
     @property
     def model(self) -> str:
-        """The model's name in the first deployment."""
+        """The model's name, from the first deployment."""
         return self.deployments[0].model
 
     @property
@@ -28,30 +28,30 @@ class Route(NamedTuple):
 
     @property
     def schema_use(self) -> Schema:
-        """Whether to ask by a JSON schema."""
+        """Whether to send a JSON schema."""
         return self.deployments[0].schema_use
 
     @property
     def is_rubric(self) -> bool:
-        """Whether it is the offline rubric, which is not a language model."""
+        """Whether the route is the offline rubric, which is not a language model."""
         return self.deployments[0].is_rubric
 
     @property
     def where(self) -> str:
-        """The route's place in params.yaml and its model, for a message."""
+        """The route's location in params.yaml and its model, for messages."""
         return f"models.{self.alias} ({self.model})"
 
 
 def load_routes(values: Mapping[str, Any]) -> dict[str, Route]:
-    """Return all routes under `models`, by alias, in their order.
+    """Return all routes under `models`, by alias, in file order.
 
     Raises:
-        ParamError: One is wrong. A key that was written into the file is refused and not repeated.
+        ParamError: A route is invalid. The error never repeats an API key.
     """
     models = values.get("models")
     if not isinstance(models, dict) or not models:
         raise ParamError(
-            "section models has to map aliases to models",
+            "the models section must map aliases to models",
             where=PARAMS_FILE,
             fix="Restore it from Git.",
         )
@@ -59,15 +59,15 @@ def load_routes(values: Mapping[str, Any]) -> dict[str, Route]:
 
 
 def load_route(values: Mapping[str, Any], alias: str, key: str = "llm_select.route") -> Route:
-    """Return the route `alias` that the parameter `key` names; checks all of `models`.
+    """Return the route `alias`, which the parameter `key` names; check all of `models`.
 
     Raises:
-        ParamError: There is no such route (the nearest one is offered), or any route is wrong.
+        ParamError: There is no such route (the error offers the nearest), or a route is invalid.
     """
     routes = load_routes(values)
     if alias not in routes:
         raise ParamError(
-            f"{key}: models has no {alias}{nearest(alias, routes)}",
+            f"{key}: there is no route {alias}{nearest(alias, routes)}",
             where=PARAMS_FILE,
             fix=f"Name one of {', '.join(routes)}, or add it under models.",
         )
@@ -77,10 +77,10 @@ def load_route(values: Mapping[str, Any], alias: str, key: str = "llm_select.rou
 def load_chain(
     values: Mapping[str, Any], route: str, fallback_routes: Sequence[str]
 ) -> list[Route]:
-    """Return the route and its fallbacks, in the order in which they are asked.
+    """Return the route and its fallbacks, in the order in which they are tried.
 
     Raises:
-        ParamError: One is unknown, named twice, or cannot be a fallback.
+        ParamError: A route is unknown, named twice, or cannot be a fallback.
     """
     chain = [load_route(values, route)]
     for alias in fallback_routes:
@@ -97,11 +97,11 @@ def load_chain(
 
 
 def require_usable(route: Route) -> None:
-    """Refuse a route that cannot be asked, before any call.
+    """Raise an error if a route cannot be called, before any call is made.
 
     Raises:
-        ParamError: The environment variable that it names, or that its provider needs, is not set;
-            or it is the local model, which is not installed.
+        ParamError: The environment variable that the route names or its provider needs is not set,
+            or the route is the local model and that is not installed.
     """
     if route.deployments[0].is_local:
         require_local()
@@ -112,12 +112,12 @@ def require_usable(route: Route) -> None:
 
 
 def missing_key_error(where: str, name: str) -> ParamError:
-    """Return the error of a route whose key is not in the environment."""
+    """Return the error for a route whose key is not in the environment."""
     return ParamError(
         f"the environment variable {name} is not set, and no call was made",
         where=f"{PARAMS_FILE}: {where}",
-        fix=f"Set {name}, or choose another route; offline needs no key to select. For an "
-        "endpoint of your own that needs none, write api_key: none.",
+        fix=f"Set {name}, or choose another route; offline selects without a key. For an "
+        "endpoint of your own that needs no key, write api_key: none.",
     )
 
 
@@ -136,14 +136,14 @@ def _load_route(alias: str, given: Any) -> Route:
 
 
 def _check_alike(name: str, first: Deployment, other: Deployment) -> None:
-    """Refuse deployments of one route that would answer, or be asked, in different ways."""
+    """Raise an error if two deployments of a route would be called or answer differently."""
     for key in ("temperature", "schema_use"):
         if getattr(first, key) != getattr(other, key):
             raise ParamError(
                 f"{name}: its deployments differ in {key.removesuffix('_use')}",
                 where=PARAMS_FILE,
-                fix="Deployments of one route are one model at several endpoints; make them "
-                "alike, or two routes.",
+                fix="Deployments of one route are one model at several endpoints. Make them "
+                "equal, or make two routes of them.",
             )
     if first.is_rubric or first.is_local:
         raise ParamError(

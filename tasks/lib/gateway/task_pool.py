@@ -1,4 +1,4 @@
-"""Many questions at once, but the first call alone, so that a wrong key is refused only once."""
+"""Ask many questions at once, but the first one alone, so a wrong key is refused only once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -7,28 +7,29 @@ from typing import Generic, TypeVar
 
 from tasks.lib.core.events import log
 
-WAITING_PER_CALL = 2  # questions under way for each call, since some wait to try again
+WAITING_PER_CALL = 2  # open questions per running call, since some wait for a retry
 
 Q = TypeVar("Q")
 A = TypeVar("A")
 
 
 class StopRun(Exception):
-    """Ends the run in good order: no further call is made, and the answers so far count."""
+    """Ends the run cleanly: no further call is made, and the answers so far count."""
 
 
 class TaskPool(Generic[Q, A]):
     """Asks questions, a bounded number at a time.
 
-    After the first failure no further question is begun. Those under way may end, since they may
-    be paid for; then the failure is raised. If the caller is cancelled, so are they.
+    After the first failure, no further question is begun. Running questions may finish, since
+    they may already be paid for; then the failure is raised. If the caller is cancelled, running
+    questions are cancelled too.
 
     Args:
         ask: Answers one question.
-        limit: The most questions under way at a time.
+        limit: The maximum number of questions running at a time.
         advance: Called for each answer.
-        stopping: Set after a failure, or by `ask` as soon as it knows of one, so that questions
-            that wait to try again give up.
+        stopping: Set after a failure, or by `ask` as soon as it notices a failure, so that
+            questions that wait for a retry give up.
     """
 
     def __init__(
@@ -45,13 +46,13 @@ class TaskPool(Generic[Q, A]):
         self._is_ending = False
 
     async def answers(self, questions: Iterable[Q]) -> list[A | None]:
-        """Return the answers in the order of the questions, which are read when their turn comes.
+        """Return the answers in the order of the questions, which are read only as needed.
 
-        None stands for a question that `StopRun` left without an answer; questions that were not
-        begun are missing at the end.
+        The answer is None if `StopRun` ended the question. Questions that were not begun are
+        missing from the end.
 
         Raises:
-            Exception: The first that `ask` raised, unless it was a `StopRun`.
+            Exception: The first exception of `ask` other than `StopRun`.
         """
         answers: dict[int, A] = {}
         n_begun = 0
@@ -78,7 +79,7 @@ class TaskPool(Generic[Q, A]):
             if not isinstance(error, StopRun):
                 self._failures.append(error)
             if not self._is_ending:
-                log.info("stopping; questions under way may end")
+                log.info("stopping; running questions may finish")
             self._is_ending = True
             self._stopping.set()
         finally:
@@ -86,10 +87,10 @@ class TaskPool(Generic[Q, A]):
 
 
 class RampUp:
-    """Lets calls through: one until one has succeeded, then more and more up to `concurrency`.
+    """Limits calls to one until a call has succeeded, then gradually raises the limit.
 
-    The starts of the first calls are spread over the duration of one call. Started all at once,
-    they would also end all at once, and stay in step from then on.
+    The first calls start spread over the duration of one call. If they started all at once, they
+    would also end all at once, and stay in step from then on.
     """
 
     def __init__(self, concurrency: int) -> None:
@@ -100,7 +101,7 @@ class RampUp:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Hold a place for one call."""
+        """Wait for a free place, and hold it during one call."""
         async with self._places:
             yield
 

@@ -1,4 +1,4 @@
-"""One commit for all waiting writes, since a commit costs the same for one write and for many."""
+"""Commit all waiting writes at once, since one commit costs the same as many."""
 
 import asyncio
 import sqlite3
@@ -18,9 +18,9 @@ class _Job(NamedTuple):
 
 
 class GroupCommit:
-    """Runs pieces of work on a database, in their order, in its own thread.
+    """Runs jobs on a database, in order, in a thread of its own.
 
-    All waiting pieces go into one transaction. If one of them raises, the whole transaction fails.
+    All waiting jobs go into one transaction. If one of them raises, the whole transaction fails.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -29,9 +29,9 @@ class GroupCommit:
         self._thread: threading.Thread | None = None
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what `work` returns, once everything it wrote is on disk.
+        """Return the result of `work` once everything that it wrote is on disk.
 
-        The work is done even if the caller is cancelled while it waits.
+        The work is done even if the caller is cancelled while waiting.
         """
         if self._thread is None:
             self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
@@ -41,7 +41,7 @@ class GroupCommit:
         return await done
 
     def close(self) -> None:
-        """Finish the waiting work, and end the thread."""
+        """Finish the waiting jobs, and end the thread."""
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join()
@@ -66,7 +66,7 @@ class GroupCommit:
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
                 results = [job.work(self._db) for job in jobs]
-        except Exception as caught:  # of any kind: it is passed on to the waiting tasks
+        except Exception as caught:  # any kind of error is passed on to the waiting tasks
             error = caught
         for i, job in enumerate(jobs):
             with suppress(RuntimeError):  # the loop of an interrupted run may be closed

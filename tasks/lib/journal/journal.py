@@ -1,4 +1,4 @@
-"""Bought answers, and the price of every call: reserved before it, settled after it."""
+"""Store bought answers, and the price of every call: reserved before the call, settled after it."""
 
 import asyncio
 import math
@@ -26,17 +26,17 @@ from tasks.lib.journal.schema import connect, explained
 
 
 class Journal(JournalReader):
-    """The journal at a path, for one run of one selection: it is read, and calls are booked in it.
+    """A journal that one run of a selection reads and records its calls in.
 
-    Safe for several runs at once: no two buy the same answer, and together the runs of one
-    selection do not spend more than its cap. A call that a killed run leaves open counts as spent
-    in full. An existing file is never overwritten, since it may be the only record of what was
-    paid.
+    Several runs can use it at once: no two buy the same answer, and together the runs of a
+    selection never spend more than its cap. A call that a killed run leaves open counts at its
+    upper bound. An existing file is never overwritten, since it may be the only record of what
+    was paid.
 
     Args:
         path: The file; created if it is missing.
         selection: The name under which spending is capped.
-        cap_usd: The most that calls for this selection may cost, in all runs together.
+        cap_usd: The maximum cost of the calls for this selection, in all runs together.
 
     Raises:
         DataError: The file is not a journal, is damaged, or cannot be read or written.
@@ -61,7 +61,7 @@ class Journal(JournalReader):
 
     @property
     def spent_usd(self) -> float:
-        """The cost of this selection's calls so far; a call under way counts at its upper bound."""
+        """The cost of this selection's calls so far; an open call counts at its upper bound."""
         with explained(self.path):
             row = self._db.execute(
                 "SELECT usd FROM spending WHERE selection = ?", (self._selection,)
@@ -69,32 +69,32 @@ class Journal(JournalReader):
         return float(row[0]) if row else 0.0
 
     async def adopt(self, key: str, former_key: str) -> None:
-        """File the answer under `former_key` under `key` too."""
+        """Store the answer to `former_key` under `key` as well."""
         names = ", ".join((*Answer._fields[1:], "created"))
         query = f"INSERT OR IGNORE INTO answers SELECT ?, {names} FROM answers WHERE key = ?"
         await self._write(lambda db: db.execute(query, (key, former_key)))
 
     async def reserve(self, call: Call) -> int | Refused:
-        """Book the call at its upper bound and return its id, or why it must not be made."""
+        """Record the call at its upper bound and return its id, or why it must not be made."""
         with explained(self.path):
             is_first = self._run.begin()
         if is_first:
             await self._write(self._write_off)
-        self._n_open += 1  # before others look: they may wait for this one
-        booked: int | Refused | None = None
+        self._n_open += 1  # before the write, since other tasks may wait for this call to end
+        reserved: int | Refused | None = None
         try:
-            booked = await self._write(lambda db: self._reserve(db, call))
+            reserved = await self._write(lambda db: self._reserve(db, call))
         finally:
-            if not isinstance(booked, int):
+            if not isinstance(reserved, int):
                 self._end_call()
-        return booked
+        return reserved
 
     async def settle(self, call_id: int, settled: Settled) -> None:
-        """Book the outcome of a call that brought no answer."""
+        """Record the outcome of a call that got no answer."""
         await self._write_last(lambda db: self._settle(db, call_id, settled))
 
     async def keep(self, call_id: int, answer: Answer, duration_s: float) -> None:
-        """Settle a call by its answer, and keep the answer."""
+        """Settle a call that got an answer, and store the answer."""
         facts = answer._asdict() | {"outcome": ANSWER, "message": "", "reply": ""}
         settled = Settled(
             **{name: facts[name] for name in Settled._fields[:-1]}, duration_s=duration_s
@@ -108,14 +108,14 @@ class Journal(JournalReader):
         await self._write_last(work)
 
     async def wait_for_room(self) -> bool:
-        """Wait until a call of this run has ended; return False at once if none is under way."""
+        """Wait until a call of this run has ended; return False at once if none is open."""
         if not self._n_open:
             return False
         await self._ended.wait()
         return True
 
     def close(self) -> None:
-        """Write what waits, and close the file."""
+        """Finish the waiting writes, and close the file."""
         self._commits.close()
         self._run.end()
         self._writer.close()
@@ -126,14 +126,14 @@ class Journal(JournalReader):
             return await self._commits.run(work)
 
     async def _write_last(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Do the last write of a call."""
+        """Make the last write of a call, then count the call as ended."""
         try:
             await self._write(work)
-        finally:  # also if the disk is full: others may wait for room
+        finally:  # even if the disk is full, since other tasks may wait for room
             self._end_call()
 
     def _carry_over(self, former_selection: str) -> None:
-        """Start from what the selection had spent under its former name."""
+        """Start from the amount that the selection had spent under its former name."""
         query = "INSERT OR IGNORE INTO spending SELECT ?, usd FROM spending WHERE selection = ?"
         with explained(self.path):
             self._db.execute(query, (self._selection, former_selection))
@@ -174,7 +174,7 @@ class Journal(JournalReader):
         )
 
     def _write_off(self, db: sqlite3.Connection) -> None:
-        """Close the calls of dead runs at their upper bounds."""
+        """Mark the open calls of dead runs as lost; they stay recorded at their upper bounds."""
         runs = db.execute(f"SELECT DISTINCT run FROM calls WHERE outcome = '{OPEN}'").fetchall()
         for (run,) in runs:
             if not self._run.is_alive(run):

@@ -1,7 +1,7 @@
-"""Support for journals of version 2: the migration of the file, and the words in its keys.
+"""Support for journals of version 2: the migration of the file, and the wording in its keys.
 
-A key of version 2 was a hash of facts that included the wording of the prompts. The wording has
-changed since, so `former_texts` keeps the old one.
+A key of version 2 was a hash of facts that included the wording of the prompts. That wording has
+changed since, so `former_texts` keeps the old wording.
 """
 
 import tomllib
@@ -26,7 +26,7 @@ MIGRATION = (
 
 @cache
 def former_texts() -> dict[str, str]:
-    """Return the old words, by the name of the file that held them."""
+    """Return the old texts, by the names of the files that contained them."""
     path = Path(__file__).parent / "former_texts.toml"
     texts: dict[str, str] = tomllib.loads(path.read_text(encoding="utf-8"))
     return texts

@@ -1,4 +1,4 @@
-"""Which runs are alive: each holds a lock until its process ends, however it ends."""
+"""Find out which runs are alive: each holds a lock until its process ends, however it ends."""
 
 import uuid
 from pathlib import Path
@@ -7,7 +7,7 @@ from filelock import FileLock, Timeout
 
 
 class LiveRun:
-    """The run of this process, among all runs with a lock in one folder.
+    """The run of this process, among all runs with a lock in the same folder.
 
     Attributes:
         id: The unique name of the run.
@@ -18,7 +18,7 @@ class LiveRun:
         self._alive = FileLock(self._lock_of(self.id))
 
     def begin(self) -> bool:
-        """Take the lock; return False if this run holds it already."""
+        """Take the lock; return False if this run already holds it."""
         if self._alive.is_locked:
             return False
         self._folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a journal holds: answers, calls, and the outcomes of the calls."""
+"""The content of a journal: answers, calls, and the outcomes of the calls."""
 
 import json
 from collections.abc import Sequence
@@ -6,25 +6,25 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, NamedTuple, Self
 
-OPEN = "open"  # a call under way
+OPEN = "open"  # the call is still running
 ANSWER = "answer"
 LOST = "lost"  # the run that made the call ended before it knew the outcome
 RETRY = "retry "
-"""Prefix of the outcome of a failed call that no longer keeps its question from being asked."""
+"""Prefix of the outcome of a failed call that was marked for retry."""
 
 
 class SelectionName(NamedTuple):
     """The name under which spending is capped: runs with the same name share one cap."""
 
     name: str
-    former: str = ""  # of the same selection in journal version 2, if it has one
+    former: str = ""  # the name of the same selection in journal version 2, if any
 
 
 UNNAMED = SelectionName("")
 
 
 class CallCost(NamedTuple):
-    """The tokens of a call and their price."""
+    """The tokens of a call, and their price."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -36,7 +36,7 @@ class Answer(NamedTuple):
     """A validated answer, as it was bought."""
 
     key: str
-    route: str  # the alias that was asked
+    route: str  # the alias of the route that was called
     model: str  # as the provider names it
     text: str
     parsed: tuple[int, ...]  # slots, the best first; or the half points of a rating
@@ -44,16 +44,16 @@ class Answer(NamedTuple):
     completion_tokens: int
     usd: float
     is_upper_bound: bool
-    dropped_params: tuple[str, ...]  # parameters that the model does not take
+    dropped_params: tuple[str, ...]  # parameters that the model does not accept
     finish_reason: str
 
     def as_row(self) -> list[Any]:
-        """Return the values as the table holds them, in the order of the fields."""
+        """Return the values as the table stores them, in field order."""
         return [json.dumps(value) if isinstance(value, tuple) else value for value in self]
 
     @classmethod
     def of_row(cls, row: Sequence[Any]) -> Self:
-        """Return the answer in a row of the table, whose values are in the order of the fields."""
+        """Return the answer in a row of the table, with values in field order."""
         answer = cls(*row)
         return answer._replace(
             parsed=tuple(json.loads(str(answer.parsed))),
@@ -63,7 +63,7 @@ class Answer(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """32 hex digits of a hash of all fields, by which a receipt recognises the answer."""
+        """32 hex digits of a hash of all fields, by which a receipt identifies the answer."""
         return answer_key(**self._asdict())[:32]
 
 
@@ -80,11 +80,11 @@ class Call(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """The outcome of a call, and what it cost."""
+    """The outcome of a call, and its cost."""
 
     outcome: str  # ANSWER, or the kind of error
     message: str
-    reply: str  # an unusable reply, which the next question quotes
+    reply: str  # an unusable reply, which the re-ask quotes
     prompt_tokens: int
     completion_tokens: int
     usd: float
@@ -93,7 +93,7 @@ class Settled(NamedTuple):
 
 
 class FailedAttempt(NamedTuple):
-    """A past call that brought no answer."""
+    """A past call that got no answer."""
 
     outcome: str
     message: str
@@ -104,9 +104,9 @@ class Refused(StrEnum):
     """Why a call must not be made."""
 
     ANSWERED = "answered"
-    """The answer is in the journal by now."""
+    """The answer is already in the journal."""
     TAKEN = "taken"
-    """A call for the same key is under way, in this run or in another that is alive."""
+    """A call for the same key is open, in this run or in another live run."""
     OVER_CAP = "over_cap"
     """The call could cost more than is left of the cap."""
 

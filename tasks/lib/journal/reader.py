@@ -14,7 +14,7 @@ class JournalReader:
 
     Attributes:
         path: The file.
-        has_former_keys: Whether answers may still be filed under keys of an earlier version.
+        has_former_keys: Whether answers may still be stored under keys of an earlier version.
 
     Raises:
         DataError: There is no journal at `path`, or it cannot be used.
@@ -27,11 +27,11 @@ class JournalReader:
         """Return the answer under `key`, or None.
 
         Raises:
-            DataError: The row was edited: it is not as a journal writes it.
+            DataError: The row was edited: it is not in the form that a journal writes.
         """
         names = ", ".join(Answer._fields)
         query = f"SELECT {names} FROM answers WHERE rowid = (SELECT rowid FROM answers WHERE key=?)"
-        with explained(self.path):  # by row id, or the key would be read from the index alone
+        with explained(self.path):  # by row id, so that the key is read from the row, not the index
             row = self._db.execute(query, (key,)).fetchone()
         if row is None:
             return None
@@ -44,10 +44,10 @@ class JournalReader:
         return answer
 
     def failed_attempts(self, *keys: str, with_retried: bool = False) -> list[FailedAttempt]:
-        """Return the failed calls for the keys, in all runs, in their order.
+        """Return the failed calls for the keys in all runs, in order.
 
         Args:
-            keys: Of one request: its own key and a former one.
+            keys: The keys of one request: its current key and its former key.
             with_retried: Include calls that were marked for retry.
         """
         query = (
@@ -61,7 +61,7 @@ class JournalReader:
         return [FailedAttempt(*row) for row in rows if not row[0].startswith(RETRY)]
 
     def changed(self, key: str) -> DataError:
-        """Return the error of an answer that is not as it was bought."""
+        """Return the error for an answer that was changed after it was bought."""
         return DataError(
             f"answer {key} was changed", where=str(self.path), fix="Restore it from a copy."
         )

@@ -1,4 +1,4 @@
-"""The journal's file: created whole or not at all, migrated in place, and never overwritten."""
+"""The journal's file: created completely or not at all, migrated in place, never overwritten."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ CREATE TABLE spending (selection TEXT PRIMARY KEY, usd REAL NOT NULL) STRICT;
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Return a connection to the journal at `path`; each commit is on disk when it returns.
+    """Connect to the journal at `path`, so that each commit is on disk when it returns.
 
     The file is created if it is missing. An older version is migrated in one transaction.
 
@@ -70,9 +70,9 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_existing(path: Path, *, may_migrate: bool = True) -> sqlite3.Connection:
-    """Return a connection to a journal that has to exist.
+    """Connect to a journal that must already exist.
 
-    Unless it may be migrated, a file of an older version is left unchanged and migrated in memory.
+    If it may not be migrated, a file of an older version is left unchanged and migrated in memory.
 
     Raises:
         DataError: There is no journal at `path`, or it cannot be used.
@@ -81,7 +81,7 @@ def connect_existing(path: Path, *, may_migrate: bool = True) -> sqlite3.Connect
         raise DataError(
             "there is no journal yet",
             where=str(path),
-            fix="The first run that asks a model creates it.",
+            fix="The first run that calls a model creates it.",
         )
     with explained(path):
         return _open(path, may_migrate=may_migrate)
@@ -89,7 +89,7 @@ def connect_existing(path: Path, *, may_migrate: bool = True) -> sqlite3.Connect
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn an error of SQLite or the disk into one that names the file and what to do."""
+    """Turn an error of SQLite or the disk into one that names the file and a remedy."""
     try:
         yield
     except (sqlite3.OperationalError, OSError) as error:  # locked, full, read-only
@@ -142,14 +142,14 @@ def _migrate(db: sqlite3.Connection) -> None:
     with db:
         db.execute("BEGIN IMMEDIATE")
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == FORMER_VERSION:  # else another run has migrated it while this one waited
+        if version == FORMER_VERSION:  # otherwise another run migrated it while this one waited
             for statement in MIGRATION:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
-    """Return the version of a journal that this SelectLLM can use."""
+    """Return the version of a journal, if this SelectLLM can read it."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
@@ -166,8 +166,8 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
 
 def _damaged(path: Path, reason: str) -> DataError:
     return DataError(
-        f"this is not a journal of SelectLLM, or it is damaged: {reason}",
+        f"this is not a SelectLLM journal, or it is damaged: {reason}",
         where=str(path),
-        fix="Restore it from a copy, or move it away to start a new one; the answers in it would "
-        "then be bought again.",
+        fix="Restore it from a copy, or move it away to start a new one. A new journal buys all "
+        "answers again.",
     )

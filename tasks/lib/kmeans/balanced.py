@@ -7,24 +7,24 @@ from tasks.lib.kmeans.partition import Partition, Solver, Vectors
 from tasks.lib.kmeans.splits import split
 from tasks.lib.kmeans.starts import best_of_starts
 
-FLAT = 200  # clusters found at once; for more, paths between them take longer than splits
-BRANCHES = 40  # of a split; fewer make the clusters less tight, more take longer
+FLAT = 200  # clusters found at once; with more, paths between clusters take longer than splits
+BRANCHES = 40  # per split; fewer make the clusters less tight, more take longer
 FLAT_TOL, TREE_TOL = 1e-5, 1e-3  # in a tree, 1e-4 gains nothing
 
 
 def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
     """Return clusters of equal size and low inertia; neighbouring cluster numbers are similar.
 
-    Up to 200 clusters come from balanced k-means, more from a tree of it. Then small clusters
+    Up to 200 clusters are found by balanced k-means, more by a tree of it. Then small clusters
     exchange records (starts.py).
 
-    The same vectors and seed give the same clusters on any number of threads: one thread computes a
-    block, since the last bits of a sum depend on how it is split.
+    The same vectors and seed give the same clusters on any number of threads. A single thread
+    computes each block, since the last bits of a sum depend on how it is split.
 
     Args:
         vectors: float32, shape (n, d), finite, n at least 1; may be read-only.
         n_clusters: From 1 to n.
-        seed: Of the starting points, from 0 to 2**32 - 1.
+        seed: The seed of the starting points, from 0 to 2**32 - 1.
     """
     is_flat = n_clusters <= FLAT
     branches, tol = (n_clusters, FLAT_TOL) if is_flat else (BRANCHES, TREE_TOL)
@@ -34,5 +34,5 @@ def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition
 
 
 def memory_mb(n: int, n_clusters: int, d: int) -> int:
-    """Return the memory that `equal_size_kmeans` needs besides n vectors of d numbers."""
+    """Return the memory that `equal_size_kmeans` needs in addition to n vectors of d numbers."""
     return needed_mb(n, n_clusters if n_clusters <= FLAT else BRANCHES, d)

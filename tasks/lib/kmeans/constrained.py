@@ -1,4 +1,4 @@
-"""Equal-size k-means by the package k-means-constrained, with the interface of balanced.py.
+"""Equal-size k-means by the k-means-constrained package, with the interface of balanced.py.
 
 It assigns all records at once, by a minimum-cost flow of OR-Tools over every pair of record and
 cluster. So its time and memory grow with records times clusters.
@@ -15,26 +15,26 @@ from tasks.lib.kmeans.splits import MAX_ITER, chain
 from tasks.lib.kmeans.starts import best_of_starts
 from tasks.lib.kmeans.transport import Bounds
 
-TOL = 1e-4  # 1e-5 takes up to 3 times as long, and the last steps make up for the difference
-BYTES_PER_PAIR = 150  # of record and cluster: arcs of the flow, and the arrays they come from
+TOL = 1e-4  # 1e-5 takes up to 3 times as long; our own last steps make up for the difference
+BYTES_PER_PAIR = 150  # per record and cluster: arcs of the flow, and the arrays behind them
 
 
 def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
     """Return clusters of equal size and low inertia; neighbouring cluster numbers are similar.
 
     It starts from the same centres as `tasks.lib.kmeans.balanced.equal_size_kmeans`. Each of its
-    assignments has the least sum of distances, while inertia is a sum of squares. So up to 200
-    clusters then go through our own iteration, which usually converges in two steps; with more
+    assignments minimises the sum of distances, but inertia is a sum of squares. Therefore up to
+    200 clusters then go through our own iteration, which usually converges in two steps; with more
     clusters it would take too long. Small clusters then exchange records (starts.py).
 
     The same vectors and seed give the same clusters on any number of cores: the flow and all sums
-    are computed on one thread, and nothing depends on the time.
+    are computed by one thread, and nothing depends on timing.
 
     Args:
         vectors: float32, shape (n, d), finite, n at least 1, of about unit length, since distances
             are rounded to thousandths; may be read-only.
         n_clusters: From 1 to n.
-        seed: Of the starting points, from 0 to 2**32 - 1.
+        seed: The seed of the starting points, from 0 to 2**32 - 1.
     """
 
     def find(rng: RandomState) -> list[Rows]:
@@ -44,8 +44,9 @@ def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition
 
 
 def memory_mb(n: int, n_clusters: int, d: int) -> int:
-    """Return the memory that `equal_size_kmeans` needs besides n vectors of d numbers."""
-    flow = -(-(BYTES_PER_PAIR * n * n_clusters + 8 * n * d) // 10**6)  # with two copies of them
+    """Return the memory that `equal_size_kmeans` needs in addition to n vectors of d numbers."""
+    # The flow also needs two copies of the vectors.
+    flow = -(-(BYTES_PER_PAIR * n * n_clusters + 8 * n * d) // 10**6)
     return max(flow, needed_mb(n, n_clusters, d))
 
 
@@ -58,7 +59,7 @@ def _clusters(vectors: Vectors, centres: Vectors) -> list[Rows]:
         size_max=ceiling,
         init=centres,
         n_init=1,
-        # It stops by the movement of the centres; this is the movement that lowers inertia by TOL.
+        # It stops when the centres move less than this, which lowers inertia by about TOL.
         tol=TOL * k * d,
         random_state=0,
         n_jobs=1,

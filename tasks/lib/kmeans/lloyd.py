@@ -8,18 +8,17 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 
-from tasks.lib.kmeans.partition import Vectors, in_blocks
+from tasks.lib.kmeans.partition import BLOCK, Vectors, in_blocks
 from tasks.lib.kmeans.prices import Costs, Labels
 from tasks.lib.kmeans.transport import Bounds, assign
 
-BLOCK = 8_192  # rows at a time
 UNASSIGNED = -1  # the cluster of a row before the first iteration
-SAMPLED = 200  # rows per centre that k-means++ chooses from; all of a million take minutes
+SAMPLED = 200  # rows per centre that k-means++ chooses from; a million rows would take minutes
 Sums = NDArray[np.float64]
 
 
 class LloydResult(NamedTuple):
-    """The cluster of each row, int32 (n,); the means, float32 (k, d); the iterations done."""
+    """The cluster of each row, int32 (n,); the means, float32 (k, d); the number of iterations."""
 
     labels: Labels
     centres: Vectors
@@ -27,7 +26,7 @@ class LloydResult(NamedTuple):
 
 
 def first_centres(vectors: Vectors, k: int, rng: RandomState) -> Vectors:
-    """Return centres by k-means++ on a sample of the vectors: float32, shape (k, d)."""
+    """Choose centres by k-means++ on a sample of the vectors: float32, shape (k, d)."""
     if len(vectors) > SAMPLED * k:
         vectors = vectors[np.sort(rng.choice(len(vectors), SAMPLED * k, replace=False))]
     centres: Vectors = kmeans_plusplus(vectors, k, random_state=rng)[0]
@@ -35,7 +34,7 @@ def first_centres(vectors: Vectors, k: int, rng: RandomState) -> Vectors:
 
 
 def needed_mb(n: int, k: int, d: int) -> int:
-    """Return the memory that `lloyd` needs besides n vectors; many equal ones may triple it."""
+    """Return the memory that `lloyd` needs besides n vectors; many equal vectors may triple it."""
     costs, states, sample = 4 * n * k, 80 * n, 8 * min(n, SAMPLED * k) * d
     blocks = (os.cpu_count() or 1) * BLOCK * (8 * k + 4 * d)
     return -(-(costs + states + sample + blocks) // 10**6)
@@ -47,8 +46,8 @@ def lloyd(
     """Return clusters within the bounds, starting from the given centres.
 
     No iteration raises the inertia, since each assignment is the best for its centres and each
-    centre is the best for its rows. It stops after `max_iter` iterations, or when
-    one lowers the inertia by no more than `tol` times itself.
+    centre is the best for its rows. It stops after `max_iter` iterations, or when an iteration
+    lowers the inertia by no more than `tol` times its value.
 
     It needs `needed_mb` of memory besides the vectors. Under threadpool_limits(1), the result does
     not depend on the number of cores.
@@ -56,7 +55,7 @@ def lloyd(
     Args:
         vectors: float32, shape (n, d), finite.
         centres: float32, shape (k, d).
-        bounds: Of the sizes; no upper bound is 0.
+        bounds: The bounds of the sizes; every upper bound is at least 1.
         max_iter: At least 1.
         tol: At least 0.
 
@@ -86,9 +85,9 @@ def lloyd(
 
 
 def _measure(vectors: Vectors, centres: Vectors, costs: Costs) -> None:
-    """Write squared distances to the centres, minus a constant of each row.
+    """Write the squared distances to the centres, minus a constant for each row.
 
-    They are measured from the mean of the centres, so that vectors far from the origin lose no
+    The origin is moved to the mean of the centres, so that vectors far from the origin lose no
     digits.
     """
     middle = centres.mean(axis=0, dtype=np.float64)
@@ -100,7 +99,7 @@ def _measure(vectors: Vectors, centres: Vectors, costs: Costs) -> None:
         np.matmul(vectors[block], arms, out=costs[block])
         costs[block] += lengths
 
-    in_blocks(measure, len(vectors), BLOCK)
+    in_blocks(measure, len(vectors))
 
 
 def _change_of_sums(vectors: Vectors, old_labels: Labels, labels: Labels, k: int) -> Sums:
@@ -116,7 +115,7 @@ def _change_of_sums(vectors: Vectors, old_labels: Labels, labels: Labels, k: int
         changes: Vectors = signs @ vectors[rows]
         return changes
 
-    changes: Sums = np.sum(in_blocks(add, len(moved), BLOCK), axis=0, dtype=np.float64)
+    changes: Sums = np.sum(in_blocks(add, len(moved)), axis=0, dtype=np.float64)
     return changes
 
 
@@ -124,4 +123,4 @@ def _sum_of_squares(vectors: Vectors) -> float:
     def add(block: slice) -> float:
         return float(np.einsum("nd,nd->", vectors[block], vectors[block], dtype=np.float64))
 
-    return sum(in_blocks(add, len(vectors), BLOCK))
+    return sum(in_blocks(add, len(vectors)))

@@ -1,4 +1,4 @@
-"""Clusters of equal size, as every solver returns them, and parallel work on blocks of rows."""
+"""The clusters of equal size that every solver returns, and parallel work on blocks of rows."""
 
 import os
 from collections.abc import Callable
@@ -14,16 +14,16 @@ Rows = NDArray[np.intp]
 Vectors = NDArray[np.float32]
 Result = TypeVar("Result")
 
-BLOCK = 8_192  # vectors read at a time
+BLOCK = 8_192  # rows processed at a time
 
 
 class Solver(StrEnum):
     """The ways to find clusters of equal size."""
 
     K_MEANS_CONSTRAINED = "k_means_constrained"
-    """The package of that name."""
+    """The package k-means-constrained."""
     BALANCED = "balanced"
-    """Our own balanced k-means, all clusters at once."""
+    """Our own balanced k-means, for all clusters at once."""
     BALANCED_TREE = "balanced_tree"
     """A tree of balanced k-means, for many clusters."""
     ROUND_ROBIN = "round_robin"
@@ -35,9 +35,9 @@ class Partition:
     """Clusters whose sizes differ by at most 1, the larger ones first.
 
     Attributes:
-        clusters: For each cluster the rows of its vectors; every row is in exactly one.
+        clusters: For each cluster, the rows of its vectors; every row is in exactly one cluster.
         inertia: Sum of the squared distances of the vectors to the mean of their cluster.
-        solver: The solver that found them.
+        solver: The solver that found the clusters.
         reason: Why this solver ran; empty if there was no choice.
     """
 
@@ -48,7 +48,7 @@ class Partition:
 
     @property
     def labels(self) -> NDArray[np.int32]:
-        """Return int32, shape (n,), element i is the cluster of vector i, from 0."""
+        """The cluster of each vector, from 0: int32, shape (n,)."""
         sizes = [len(rows) for rows in self.clusters]
         labels = np.empty(sum(sizes), np.int32)
         labels[np.concatenate(self.clusters)] = np.repeat(np.arange(len(sizes)), sizes)
@@ -56,7 +56,7 @@ class Partition:
 
 
 def rows_of(labels: NDArray[np.integer], n_clusters: int) -> list[Rows]:
-    """Return the rows of each cluster, ascending."""
+    """Return the rows of each cluster, in ascending order."""
     sizes = np.bincount(labels, minlength=n_clusters)
     return np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
 
@@ -73,13 +73,13 @@ def inertia(vectors: Vectors, clusters: list[Rows]) -> float:
     return total
 
 
-def in_blocks(work: Callable[[slice], Result], n: int, size: int) -> list[Result]:
-    """Call `work` on blocks of rows, on all cores; return its results in the order of the blocks.
+def in_blocks(work: Callable[[slice], Result], n: int) -> list[Result]:
+    """Call `work` on blocks of rows, on all cores; return the results in the order of the blocks.
 
-    The blocks do not depend on the number of cores. Neither do the results, if each block is
-    computed on one thread: call this under threadpool_limits(1).
+    The blocks do not depend on the number of cores. The results do not either if each block is
+    computed by one thread: call this under threadpool_limits(1).
     """
-    blocks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
+    blocks = [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
     if len(blocks) == 1:
         return [work(blocks[0])]
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -1,9 +1,9 @@
-"""Prices of clusters at which each is the cheapest for nearly the right number of rows.
+"""Find prices at which each cluster is the cheapest for nearly the right number of rows.
 
 The prices maximise a concave function, the dual of the transport problem. Its gradient is the
-number of excess rows of each cluster. Its curvature is the density of rows on the borders between
-clusters: the rows that change sides as a price rises. Kitagawa, Mérigot and Thibert use damped
-Newton steps for semi-discrete transport (Convergence of a Newton algorithm for semi-discrete
+number of excess rows in each cluster. Its curvature is the density of rows on the borders between
+clusters, that is, of the rows that change sides as a price rises. Kitagawa, Mérigot and Thibert use
+damped Newton steps for semi-discrete transport (Convergence of a Newton algorithm for semi-discrete
 optimal transport, J. Eur. Math. Soc. 21, 2019); here the density is measured.
 """
 
@@ -19,16 +19,15 @@ Costs = NDArray[np.float32]
 Sizes = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
-BLOCK = 8_192  # rows priced at a time
-STEPS = 50  # 3 to 5 are usual, and 15 from bad prices
-SHARES = (1, 1 / 4, 1 / 16, 1 / 64)  # of a step that overshoots
-GAIN = 1e-2  # of the gain that a step promises; below, it overshoots
-BORDER = 4  # times the rows that have to move; they measure the density on borders
-STIFFNESS = 1e-3  # of the mean curvature, added so that clusters without a border stay finite
+STEPS = 50  # 3 to 5 are usual, or 15 from bad prices
+SHARES = (1, 1 / 4, 1 / 16, 1 / 64)  # the parts of a step to try, in case it overshoots
+GAIN = 1e-2  # share of the predicted gain; a step that gains less overshoots
+BORDER = 4  # rows that measure the density on borders, for each row that has to move
+STIFFNESS = 1e-3  # share of the mean curvature, added so that clusters without borders stay finite
 
 
 class Priced(NamedTuple):
-    """The cheapest cluster of each row, the extra cost of the second cheapest, and the prices."""
+    """The cheapest cluster of each row, the extra cost of the next cheapest, and the prices."""
 
     labels: Labels
     gaps: Costs
@@ -46,17 +45,17 @@ class _State(NamedTuple):
 
 
 def balance(costs: Costs, sizes: Floats, prices: Costs) -> Priced:
-    """Return prices at which about one row per cluster, and 1 in 4000, is in the wrong cluster.
+    """Return prices that put at most about k + n / 4000 rows in the wrong cluster.
 
-    There are more such rows if many are equal.
+    If many rows are equal, more may be in the wrong cluster.
 
     Args:
         costs: float32, shape (n, k).
-        sizes: Number of rows that each cluster should have, shape (k,); their sum is n.
-        prices: float32, shape (k,), to start from.
+        sizes: The number of rows that each cluster should have, shape (k,); the sum is n.
+        prices: The starting prices, float32, shape (k,).
     """
     state = _priced(costs, sizes, prices)
-    enough = len(prices) + len(costs) // 4_000  # from there on shortest paths are quicker
+    enough = len(prices) + len(costs) // 4_000  # from here on, shortest paths are quicker
     for _ in range(STEPS):
         if state.n_left <= enough:
             break
@@ -72,7 +71,7 @@ def balance(costs: Costs, sizes: Floats, prices: Costs) -> Priced:
 
 
 def _newton_step(state: _State) -> Floats:
-    """Return the rise of prices, shape (k,); all zero if all gaps are."""
+    """Return the rise of the prices, shape (k,); all zero if all gaps are zero."""
     k = len(state.prices)
     n_near = min(int(BORDER * state.n_left) + k, len(state.gaps) - 1)
     width = np.partition(state.gaps, n_near)[n_near]
@@ -84,12 +83,12 @@ def _newton_step(state: _State) -> Floats:
     density += density.T
     curvature = np.diag(density.sum(axis=1)) - density
     curvature += np.eye(k) * (STIFFNESS * curvature.trace() / k)
-    limit = state.gaps.max()  # beyond it, a cluster loses every row
+    limit = state.gaps.max()  # a larger rise would take every row from a cluster
     return np.linalg.solve(curvature, state.excess).clip(-limit, limit)
 
 
 def _priced(costs: Costs, sizes: Floats, prices: Costs) -> _State:
-    """Return the cheapest cluster of each row at these prices."""
+    """Find the cheapest cluster of each row at the given prices."""
     labels = np.empty(len(costs), np.int32)
     seconds, gaps = np.empty_like(labels), np.empty(len(costs), np.float32)
 
@@ -103,7 +102,7 @@ def _priced(costs: Costs, sizes: Floats, prices: Costs) -> _State:
         gaps[block] = priced[rows, second] - least
         return float(least.sum(dtype=np.float64))
 
-    leasts = in_blocks(price, len(costs), BLOCK)
+    leasts = in_blocks(price, len(costs))
     excess = np.bincount(labels, minlength=len(prices)) - sizes
     value = sum(leasts) - float(prices @ sizes)
     return _State(prices, labels, seconds, gaps, excess, float(excess.clip(0).sum()), value)

@@ -1,4 +1,4 @@
-"""Exchanges of records between small clusters, which lower inertia and keep all sizes."""
+"""Exchange records between small clusters, which lowers inertia and keeps all sizes."""
 
 import numpy as np
 from numpy.random import RandomState
@@ -7,24 +7,24 @@ from numpy.typing import NDArray
 from tasks.lib.kmeans.partition import Rows, Vectors
 from tasks.lib.kmeans.splits import split
 
-SMALL = 256  # records of a cluster; in larger ones, single exchanges gain almost nothing
+SMALL = 256  # records per cluster; in larger clusters, single exchanges gain almost nothing
 GROUP = 64  # clusters among which records are exchanged
-PASSES = 2  # each with other groups; a third pass takes a third more time and gains 0.3 %
+PASSES = 2  # each with different groups; a third pass adds a third to the time and gains 0.3 %
 ROUNDS, ROUNDS_ALONE = 2, 10  # for one of several groups, and for the only group
-NEIGHBOURS = 8  # of a cluster; 15 take twice the time and gain less than another pass
-MIN_GAIN = 1e-5  # of squared distance; above float32's rounding, so that no exchange repeats
+NEIGHBOURS = 8  # per cluster; 15 take twice the time and gain less than another pass
+MIN_GAIN = 1e-5  # squared distance; above float32's rounding error, so that no exchange repeats
 
 
 def refine(vectors: Vectors, clusters: list[Rows], rng: RandomState) -> list[Rows]:
-    """Return clusters of the same sizes, in the same order, with no more inertia.
+    """Return clusters of the same sizes, in the same order, with the same or lower inertia.
 
-    Similar clusters form groups. In a group, pairs of neighbouring clusters exchange records while
-    that lowers inertia, in a few rounds. The time grows with the number of clusters.
+    Similar clusters form groups. In a few rounds, pairs of neighbouring clusters in a group
+    exchange records while that lowers inertia. The time grows with the number of clusters.
 
     Args:
         vectors: float32, shape (n, d).
-        clusters: The rows of each cluster, none empty and none much above 256.
-        rng: Of the groups.
+        clusters: The rows of each cluster; none is empty or has many more than 256 rows.
+        rng: The source of random groups.
     """
     clusters = list(clusters)
     if len(clusters) <= GROUP:
@@ -65,7 +65,7 @@ def _refine_group(vectors: Vectors, clusters: list[Rows], n_rounds: int) -> list
 
 
 def _neighbours(centres: Vectors) -> NDArray[np.intp]:
-    """Return pairs of clusters, one among the nearest of the other: intp, shape (n_pairs, 2)."""
+    """Return pairs of clusters that are near each other: intp, shape (n_pairs, 2)."""
     n = len(centres)
     n_near = min(NEIGHBOURS, n - 1)
     if n_near == 0:
@@ -79,18 +79,18 @@ def _neighbours(centres: Vectors) -> NDArray[np.intp]:
 
 
 def _swap(gram: Vectors, n_low: int) -> NDArray[np.bool_]:
-    """Make the best exchange of two records until none gains; return who is low.
+    """Exchange the best two records until no exchange gains; return which records end up low.
 
     Unlike sorting between two fixed centres, an exchange takes into account that the centres move
-    with the records, which is most of the gain in clusters of a dozen. `gram`, the products of all
+    with the records. In clusters of a dozen, that is most of the gain. `gram`, the products of all
     pairs of vectors, is overwritten.
     """
     n_high = len(gram) - n_low
     weight = np.float32(1 / n_low + 1 / n_high)
     towards_low = np.repeat([1 / n_low, -1 / n_high], [n_low, n_high]).astype(np.float32)
-    places = np.arange(len(gram))  # an exchange swaps places, so the low ones always come first
+    places = np.arange(len(gram))  # an exchange swaps places, so low records always come first
     for _ in range(len(gram)):
-        # x for y gains 2 (y - x)(low centre - high centre) + weight |x - y|^2
+        # Exchanging x for y gains 2 (y - x)(low centre - high centre) + weight |x - y|^2.
         pull, norms = 2 * gram @ towards_low, weight * gram.diagonal()
         gains = (pull + norms)[n_low:] - (pull - norms)[:n_low, None]
         gains -= 2 * weight * gram[:n_low, n_low:]

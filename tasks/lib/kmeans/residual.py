@@ -1,14 +1,14 @@
-"""The rows that prices leave in the wrong cluster, moved along shortest paths between clusters.
+"""Move the rows that prices leave in the wrong cluster, along shortest paths between clusters.
 
 The graph has a node for each cluster, not for each row. Its edge from j to l is the cheapest move
-of a row from j to l, so a path is a chain of rows in which each takes the place of the next.
-Moving along shortest paths from the clusters with too many rows to those with too few keeps the
-assignment the cheapest one for its sizes (successive shortest paths: Ahuja, Magnanti and Orlin,
+of a row from j to l, so a path is a chain of rows, each of which takes the place of the next.
+Moving rows along shortest paths, from clusters with too many rows to clusters with too few, keeps
+the assignment the cheapest for its sizes (successive shortest paths: Ahuja, Magnanti and Orlin,
 Network Flows, 1993, section 9.7).
 
-One more node represents the spare places. Where a cluster may have from `lower` to `upper` rows,
-the most expensive clusters get the places above `lower` first. A path through that node moves a
-spare place from one cluster to another at the cost of the difference of their prices.
+One more node represents the spare places: those above `lower` in a cluster that may have from
+`lower` to `upper` rows. The most expensive clusters get them first. A path through that node moves
+a spare place from one cluster to another, at the difference of the two prices.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from tasks.lib.kmeans.prices import Costs, Sizes
     from tasks.lib.kmeans.transport import Bounds
 
-TINY = 1e-12  # of the greatest cost; two paths that differ by less have the same length
+TINY = 1e-12  # share of the highest cost; two paths that differ by less count as equally long
 
 
 class Residual:
-    """Some rows that may move, while the others stay in their clusters.
+    """Rows that may move, while all other rows stay in their clusters.
 
     Attributes:
         labels: intp, shape (m,), the cluster of each row.
@@ -37,10 +37,10 @@ class Residual:
         """Put each movable row into its cheapest cluster.
 
         Args:
-            costs: float32, shape (m, k), of the rows that may move.
-            fixed: Number of other rows in each cluster, shape (k,).
-            bounds: Of the sizes of clusters, including all rows.
-            prices: float32, shape (k,), at which every other row is in its cheapest cluster.
+            costs: The costs of the rows that may move, float32, shape (m, k).
+            fixed: The number of other rows in each cluster, shape (k,).
+            bounds: The bounds of the cluster sizes, counting all rows.
+            prices: Prices at which every other row is in its cheapest cluster, float32, shape (k,).
         """
         self._prices = prices.astype(np.float64)
         self._costs = costs + self._prices
@@ -59,7 +59,7 @@ class Residual:
             self._update(j)
 
     def settle(self, bound: float) -> bool:
-        """Move rows until all sizes fit; return False if a shortest path is longer than `bound`."""
+        """Move rows until all sizes fit; return False if a shortest path exceeds `bound`."""
         while (self._surplus > 0).any():
             start = np.where(np.append(self._surplus > 0, False), 0, np.inf)
             distances, before = _shortest(start, self._moves, self._tiny)
@@ -80,7 +80,7 @@ class Residual:
         return prices
 
     def _push(self, path: list[int]) -> None:
-        """Move rows along the path: all that cost the same, as long as the sizes allow."""
+        """Move rows along the path: all that cost the same, if the sizes allow."""
         k = len(self._prices)
         n = min(self._surplus[path[0]], -self._surplus[path[-1]])
         movers = []
@@ -108,7 +108,7 @@ class Residual:
                 self._update(j)
 
     def _update(self, j: int) -> None:
-        """Recompute the cheapest moves out of cluster j, and its moves of spare places."""
+        """Recompute the cheapest moves of rows and of spare places out of cluster j."""
         rows = np.flatnonzero(self.labels == j)
         own = self._costs[rows]
         self._moves[j, :-1] = (own - own[:, j, None]).min(axis=0, initial=np.inf)
@@ -119,7 +119,7 @@ class Residual:
 
 
 def _most_expensive_first(room: Sizes, prices: NDArray[np.float64], n: int) -> Sizes:
-    """Return how many of `n` places each cluster gets, at most `room`."""
+    """Return the number of the `n` places that each cluster gets, at most `room`."""
     order = np.argsort(-prices, kind="stable")
     before = np.cumsum(room[order]) - room[order]
     taken = np.zeros_like(room)
@@ -130,9 +130,9 @@ def _most_expensive_first(room: Sizes, prices: NDArray[np.float64], n: int) -> S
 def _shortest(
     start: NDArray[np.float64], moves: NDArray[np.float64], tiny: float
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Return the distance to each node, and the node before it, -1 where a path starts.
+    """Return the distance to each node, and the node before it, or -1 at the start of a path.
 
-    This is Bellman and Ford's algorithm: moves may be negative, but no cycle is.
+    This is the Bellman-Ford algorithm: edges may be negative, but there is no negative cycle.
     """
     distances, before = start.copy(), np.full(len(start), -1)
     for _ in range(len(start)):

@@ -1,4 +1,4 @@
-"""The paper's Algorithm 2: plain k-means, then clusters of equal size by taking turns."""
+"""The paper's Algorithm 2: plain k-means, then clusters of equal size that take rows in turns."""
 
 import warnings
 
@@ -9,23 +9,23 @@ from threadpoolctl import threadpool_limits
 
 from tasks.lib.kmeans.partition import Partition, Rows, Solver, Vectors, inertia
 
-REASON = "cluster.mode is paper, which takes turns around plain k-means whatever cluster.solver is"
+REASON = "cluster.mode is paper, which uses plain k-means and ignores cluster.solver"
 
 
 def round_robin(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
     """Return clusters of equal size, each with its rows in the order in which it took them.
 
     k-means runs once. Its centres stay fixed while the clusters take turns, so late turns get the
-    rows that are left. The same vectors and seed give the same clusters on any number of threads,
-    since everything is computed on one.
+    leftover rows. The same vectors and seed give the same clusters on any number of threads, since
+    a single thread computes everything.
 
     Args:
         vectors: float32, shape (n, d), finite, n at least 1; may be read-only.
         n_clusters: From 1 to n.
-        seed: Of the first centres of k-means, from 0 to 2**32 - 1.
+        seed: The seed of the first centres of k-means, from 0 to 2**32 - 1.
     """
     with threadpool_limits(1), warnings.catch_warnings():
-        # With fewer distinct vectors than clusters some centres coincide, which does no harm.
+        # With fewer distinct vectors than clusters, some centres coincide, which does no harm.
         warnings.simplefilter("ignore", ConvergenceWarning)
         solver = KMeans(n_clusters, n_init=1, random_state=seed).fit(vectors)
         order = take_turns(vectors, solver.cluster_centers_)
@@ -36,8 +36,8 @@ def round_robin(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
 def take_turns(vectors: Vectors, centres: Vectors) -> Rows:
     """Return the rows of `vectors` in the order in which they are taken, shape (n,).
 
-    Centre t mod k takes row t of that order: the nearest to it that is left, the first of equally
-    near ones. Each centre goes once through its own sorted rows, in O(k n log n) for all.
+    In turn t, centre t mod k takes the nearest row that is left; of equally near rows, the first.
+    Each centre walks once through its own sorted rows, so all turns take O(k n log n).
 
     Args:
         vectors: float32, shape (n, d).

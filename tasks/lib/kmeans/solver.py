@@ -1,15 +1,15 @@
-"""The choice of a solver for equal-size clusters: k-means-constrained while quick, else ours."""
+"""Choose a solver for equal-size clusters: k-means-constrained if it is quick, otherwise ours."""
 
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from tasks.lib.kmeans.partition import Partition, Solver, Vectors
 
-# k-means-constrained takes under 2 s of processor time up to this many records times clusters
-# (docs/explanation/performance.md). There are at most 200 clusters then, so it never replaces a
-# tree of ours.
+# Up to this number of records times clusters, k-means-constrained takes under 2 s of processor time
+# (docs/explanation/performance.md). There are then at most 200 clusters, so it never replaces our
+# tree.
 MAX_PAIRS = 40_000
-CPU_S_PER_PAIR = 2e-5  # of one start, at most: 5e-6 for 1,073 clusters, 1.8e-5 for 51
+CPU_S_PER_PAIR = 2e-5  # at most, for one start: 5e-6 for 1,073 clusters, 1.8e-5 for 51
 
 
 class SolverParam(StrEnum):
@@ -21,20 +21,20 @@ class SolverParam(StrEnum):
 
 
 class SolverChoice(NamedTuple):
-    """K_MEANS_CONSTRAINED or BALANCED, and the reason for a log line."""
+    """K_MEANS_CONSTRAINED or BALANCED, and the reason for the choice."""
 
     solver: Solver
     reason: str
 
 
 class EqualSizeKMeans(Protocol):
-    """The interface of the modules of both solvers."""
+    """The interface of both solvers' modules."""
 
     def equal_size_kmeans(self, vectors: Vectors, n_clusters: int, seed: int) -> Partition:
-        """Return clusters whose sizes differ by at most 1, the same for the same arguments."""
+        """Return clusters whose sizes differ by at most 1; equal arguments give equal clusters."""
 
     def memory_mb(self, n: int, n_clusters: int, d: int) -> int:
-        """Return the memory that it needs besides n vectors of d numbers."""
+        """Return the memory that the solver needs besides n vectors of d numbers."""
 
 
 def choose(param: SolverParam, n: int, n_clusters: int) -> SolverChoice:
@@ -43,13 +43,10 @@ def choose(param: SolverParam, n: int, n_clusters: int) -> SolverChoice:
         return SolverChoice(Solver(param.value), f"cluster.solver is {param.value}")
     size = f"{n:,} records x {n_clusters:,} clusters = {n * n_clusters:,}"
     if is_quick(n, n_clusters):
-        return SolverChoice(
-            Solver.K_MEANS_CONSTRAINED,
-            f"{size}, and up to {MAX_PAIRS:,} k-means-constrained is quick",
-        )
-    return SolverChoice(
-        Solver.BALANCED, f"{size}, and above {MAX_PAIRS:,} k-means-constrained is slow"
-    )
+        reason = f"{size}; up to {MAX_PAIRS:,}, k-means-constrained is quick"
+        return SolverChoice(Solver.K_MEANS_CONSTRAINED, reason)
+    reason = f"{size}; above {MAX_PAIRS:,}, k-means-constrained is slow"
+    return SolverChoice(Solver.BALANCED, reason)
 
 
 def is_quick(n: int, n_clusters: int) -> bool:
@@ -58,7 +55,7 @@ def is_quick(n: int, n_clusters: int) -> bool:
 
 
 def load(solver: Solver) -> EqualSizeKMeans:
-    """Return the module of a solver; importing it takes a second."""
+    """Import the module of a solver, which takes a second."""
     if solver is Solver.K_MEANS_CONSTRAINED:
         from tasks.lib.kmeans import constrained  # noqa: PLC0415  OR-Tools
 

@@ -1,4 +1,4 @@
-"""Any number of equal-size clusters, by splitting the records into ever smaller parts."""
+"""Make any number of equal-size clusters by splitting the records into ever smaller parts."""
 
 import numpy as np
 from numpy.random import RandomState
@@ -15,20 +15,20 @@ def split(
 ) -> list[Rows]:
     """Return clusters whose sizes differ by at most 1; neighbours in the list are similar.
 
-    Balanced k-means splits each node of a tree into at most `branches` parts, until a part is one
-    cluster. All parts of a node hold about the same number of clusters, and each holds the records
-    of its clusters. The time grows with n log(n_clusters); the memory is that of balanced k-means
-    with `branches` clusters.
+    Balanced k-means splits each node of a tree into at most `branches` parts, until each part is
+    one cluster. All parts of a node contain about the same number of clusters, with their records.
+    The time grows with n log(n_clusters); the memory is that of balanced k-means with `branches`
+    clusters.
 
     Args:
         vectors: float32, shape (n, d).
         n_clusters: From 1 to n.
-        rng: Of the first centres.
+        rng: The source of the first centres.
         branches: At least 2.
         tol: A node's iteration stops when it lowers the inertia by no more than this share.
 
     Returns:
-        The rows of `vectors` in each cluster; every row is in exactly one.
+        The rows of `vectors` in each cluster; every row is in exactly one cluster.
     """
     floor, n_more = divmod(len(vectors), n_clusters)
     ceiling = floor + bool(n_more)
@@ -52,7 +52,7 @@ def split(
 
 
 def _shares(n_clusters: int, branches: int) -> Rows:
-    """Return the number of clusters in each part, for about as many parts on every level."""
+    """Return the number of clusters in each part, with similar numbers of parts on all levels."""
     n_levels = 1
     while branches**n_levels < n_clusters:
         n_levels += 1
@@ -63,7 +63,7 @@ def _shares(n_clusters: int, branches: int) -> Rows:
 
 
 def chain(centres: Vectors, start: Vectors) -> list[int]:
-    """Return an order of the centres in which each is the nearest remaining one to the previous."""
+    """Return an order of the centres: each time, the remaining centre nearest to the previous."""
     left, order = list(range(len(centres))), []
     while left:
         distances = ((centres[left] - start) ** 2).sum(axis=1)

@@ -1,4 +1,4 @@
-"""The parts that all solvers of equal-size k-means share: starts, exchanges, and order."""
+"""The parts that all equal-size k-means solvers share: starts, exchanges, and order."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits
 from tasks.lib.kmeans.partition import Partition, Rows, Solver, Vectors, inertia
 from tasks.lib.kmeans.refine import SMALL, refine
 
-STARTS = 5  # the best is kept; larger problems have one start
-QUICK = 20_000  # vectors times clusters; a start of our own solver takes about 0.05 s
+STARTS = 5  # of which the best is kept; larger problems have one start
+QUICK = 20_000  # vectors times clusters; a start of our own solver then takes about 0.05 s
 
 Find = Callable[[RandomState], list[Rows]]
 
@@ -20,15 +20,15 @@ def best_of_starts(
 ) -> Partition:
     """Return the clusters of the best start, the larger ones first.
 
-    Small clusters then exchange records: their centres move with every record, which k-means does
-    not foresee. Few vectors get several starts. Everything is computed under threadpool_limits(1).
+    Small clusters then exchange records, since their centres move with every record, which k-means
+    does not foresee. Small problems get several starts. Everything runs under threadpool_limits(1).
 
     Args:
         vectors: float32, shape (n, d), finite, n at least 1.
         n_clusters: From 1 to n.
         seed: The seed of all starts.
-        find: Returns the rows of each cluster, in sizes that differ by at most 1.
-        solver: The solver that `find` is.
+        find: Returns the rows of each cluster; the sizes differ by at most 1.
+        solver: The solver behind `find`.
     """
     rng = np.random.RandomState(seed)
     best, lowest = [], np.inf

@@ -1,9 +1,9 @@
-"""The cheapest assignment of rows to clusters of bounded sizes, for given costs.
+"""Find the cheapest assignment of rows to clusters of bounded sizes, for given costs.
 
 This is a transport problem with few sinks. Its dual has a price for each cluster: every row goes
-where cost plus price is least, and the prices are right when the sizes then fit. Newton's method
-finds prices that leave about one row per cluster in the wrong place (prices.py). These rows move
-along shortest paths (residual.py), after which no assignment is cheaper.
+to the cluster with the lowest cost plus price, and the prices are right if the sizes then fit.
+Newton's method finds prices that leave about one row per cluster in the wrong place (prices.py).
+These rows move along shortest paths (residual.py), after which no assignment is cheaper.
 """
 
 from typing import NamedTuple
@@ -13,34 +13,34 @@ import numpy as np
 from tasks.lib.kmeans.prices import Costs, Floats, Labels, Sizes, balance
 from tasks.lib.kmeans.residual import Residual
 
-MOVABLE = 32  # rows that may move for each one that must; with 8, paths are often not the best
+MOVABLE = 32  # rows that may move for each row that must; with 8, many paths are not the shortest
 
 
 class Bounds(NamedTuple):
-    """The least and the greatest size of each cluster, both of shape (k,)."""
+    """The smallest and the largest size of each cluster, both of shape (k,)."""
 
     lower: Sizes
     upper: Sizes
 
 
 class Assignment(NamedTuple):
-    """The cluster of each row, int32 (n,), and the prices that prove it best, float32 (k,)."""
+    """The cluster of each row, int32 (n,), and prices that prove it optimal, float32 (k,)."""
 
     labels: Labels
     prices: Costs
 
 
 def assign(costs: Costs, bounds: Bounds, prices: Costs) -> Assignment:
-    """Return the assignment of least total cost within the bounds.
+    """Return the assignment with the lowest total cost within the bounds.
 
     It is optimal up to the rounding of float32: no row has a lower cost plus price in another
-    cluster, and the clusters above their least size are the most expensive ones. The same arguments
-    always give the same one of several optimal assignments.
+    cluster, and the clusters above their smallest size are the most expensive ones. If several
+    assignments are optimal, the same arguments always give the same one.
 
     Args:
         costs: float32, shape (n, k), finite.
-        bounds: The lower ones sum to n at most, and the upper ones to n at least.
-        prices: float32, shape (k,), to start from; those of a similar problem save time.
+        bounds: The lower bounds sum to at most n, and the upper bounds to at least n.
+        prices: The starting prices, float32, shape (k,); those of a similar problem save time.
     """
     k = len(prices)
     target = _target_sizes(bounds, len(costs))
@@ -58,7 +58,7 @@ def assign(costs: Costs, bounds: Bounds, prices: Costs) -> Assignment:
 
 
 def _target_sizes(bounds: Bounds, n: int) -> Floats:
-    """Return sizes that sum to n, each at the same share of the way between its bounds."""
+    """Return sizes that sum to n, each the same share of the way between its bounds."""
     room = bounds.upper - bounds.lower
     share = (n - int(bounds.lower.sum())) / max(int(room.sum()), 1)
     sizes: Floats = bounds.lower + share * room
@@ -66,7 +66,7 @@ def _target_sizes(bounds: Bounds, n: int) -> Floats:
 
 
 def _nearest_to_move(gaps: Costs, n: int) -> tuple[Sizes, float]:
-    """Return the `n` rows with the least gaps, and the least cost of moving any other row."""
+    """Return the `n` rows with the smallest gaps, and the lowest cost of moving any other row."""
     if n >= len(gaps):
         return np.arange(len(gaps)), np.inf
     rows = np.argpartition(gaps, n)[:n]

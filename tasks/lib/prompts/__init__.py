@@ -1,1 +1,1 @@
-"""Which candidates make up a prompt, and how many of them it picks."""
+"""Decide which candidates make up a prompt, and how many of them it picks."""

@@ -1,6 +1,6 @@
-"""The geometry of a selection: how many prompts there are, and how many candidates each holds.
+"""The geometry of a selection: the number of prompts, and the number of candidates per prompt.
 
-embed imports only this module of the folder, so that changes to the others do not concern it.
+embed imports only this module of the folder, so changes to the other modules do not affect it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,25 +13,25 @@ from pydantic import ConfigDict, Field, model_validator
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, Params, load_budgets, load_section
 
-MAX_CANDIDATES = 200  # in a prompt
+MAX_CANDIDATES = 200  # per prompt
 
 
 class Mode(StrEnum):
     """How the candidates of a prompt relate to the clusters."""
 
     WITHIN = "within"
-    """Similar records compete: a prompt holds one cluster, or neighbouring ones."""
+    """Similar records compete: a prompt contains one cluster, or neighbouring clusters."""
     ACROSS = "across"
-    """Dissimilar records compete: a prompt takes from as many clusters as it can."""
+    """Dissimilar records compete: a prompt takes records from as many clusters as possible."""
     PAPER = "paper"
-    """As across, but in the order given: the slot is the cluster, and no seed is used."""
+    """Like across, but in the order given: the slot is the cluster, and no seed is used."""
 
 
 class Geometry(NamedTuple):
     """The prompts of the first round. Their sizes differ by at most 1."""
 
     n_prompts: int  # K
-    candidates_per_prompt: int  # R, the most that one holds
+    candidates_per_prompt: int  # R, the maximum per prompt
 
     def n_clusters(self, mode: Mode, n_records: int) -> int:
         """Return the number of clusters that the records are divided into."""
@@ -41,7 +41,7 @@ class Geometry(NamedTuple):
 
 
 class GeometryParams(Params):
-    """The keys of section cluster for how prompts are composed, and for their size or number."""
+    """The keys of the cluster section for the composition of prompts, and their size or number."""
 
     mode: Annotated[Mode, Field(strict=False)]  # a string in YAML
     candidates_per_prompt: Annotated[int, Field(ge=2, le=MAX_CANDIDATES)] | None
@@ -49,12 +49,12 @@ class GeometryParams(Params):
 
     @model_validator(mode="after")
     def _require_one(self) -> Self:
-        """Refuse both and neither, by an error that pydantic passes on: it is not a ValueError."""
+        """Require exactly one of the two; a ParamError passes through pydantic unchanged."""
         size, n = self.candidates_per_prompt, self.n_prompts
         if size is not None and n is not None:
             raise ParamError(
-                f"candidates_per_prompt is {size} and n_prompts is {n}; give one of them and set "
-                "the other to null",
+                f"candidates_per_prompt is {size} and n_prompts is {n}, but one of them must be "
+                "null",
                 where=f"{PARAMS_FILE}: cluster",
                 fix=f"For {n} prompts: {_overrides(n)}\n"
                 f"  For prompts of {size}: -S cluster.n_prompts=null",
@@ -64,10 +64,10 @@ class GeometryParams(Params):
         return self
 
     def geometry(self, n_records: int) -> Geometry:
-        """Return the geometry for `n_records`: the number or the size of prompts is derived.
+        """Return the geometry for `n_records`; derive the number or the size of prompts.
 
         Raises:
-            ParamError: n_prompts would leave a prompt with too few or too many candidates.
+            ParamError: n_prompts would give a prompt too few or too many candidates.
         """
         if self.candidates_per_prompt is not None:
             size = self.candidates_per_prompt
@@ -77,8 +77,8 @@ class GeometryParams(Params):
         if not _fits(self.n_prompts, n_records):
             fewest, most = _bounds(n_records)
             raise ParamError(
-                f"n_prompts is {self.n_prompts:,}, and each prompt holds 2 to {MAX_CANDIDATES} of "
-                f"the {n_records:,} records",
+                f"n_prompts is {self.n_prompts:,}, but each prompt must have 2 to {MAX_CANDIDATES} "
+                f"of the {n_records:,} records",
                 where=f"{PARAMS_FILE}: cluster.n_prompts",
                 fix=f"Set it to a number from {fewest} to {most}.",
             )
@@ -90,54 +90,54 @@ class _Section(GeometryParams):
 
 
 def load_geometry(values: Mapping[str, Any], n_records: int) -> tuple[Mode, Geometry]:
-    """Return how section cluster composes the prompts of `n_records`.
+    """Return the mode and geometry of the cluster section for `n_records`.
 
     Raises:
-        ParamError: One of its keys is wrong, or does not fit the records.
+        ParamError: A key is invalid, or does not fit the number of records.
     """
     params = load_section(values, "cluster", _Section)
     return params.mode, params.geometry(n_records)
 
 
 def check_fit(values: Mapping[str, Any], n_records: int) -> None:
-    """Refuse a geometry or a budget that the number of records does not allow.
+    """Check that the geometry and the budgets fit the number of records.
 
     Raises:
-        ParamError: It says which values fit.
+        ParamError: They do not; the error says which values would fit.
     """
     mode, geometry = load_geometry(values, n_records)
     check_budgets(load_budgets(values), mode, n_records, geometry.n_prompts)
 
 
 def check_budgets(budgets: Sequence[int], mode: Mode, n_records: int, n_prompts: int) -> None:
-    """Refuse budgets that records and prompts do not allow.
+    """Check that the budgets fit the numbers of records and prompts.
 
     Raises:
-        ParamError: One is above the number of records, or in paper mode not a multiple of the
-            number of prompts.
+        ParamError: A budget exceeds the number of records or, in paper mode, is not a multiple of
+            the number of prompts.
     """
     if max(budgets) > n_records:
         raise ParamError(
-            f"llm_select.budget is {max(budgets):,}, and only {n_records:,} records are left to "
+            f"llm_select.budget is {max(budgets):,}, but there are only {n_records:,} records to "
             "select from",
             where=PARAMS_FILE,
-            fix=f"Set it to {n_records} at most, or give a larger pool.",
+            fix=f"Set it to {n_records} at most, or use a larger pool.",
         )
     uneven = [n for n in budgets if n % n_prompts]
     if mode is Mode.PAPER and uneven:
         raise ParamError(
-            f"llm_select.budget is {uneven[0]:,}; in paper mode each of the {n_prompts:,} prompts "
-            "picks equally many",
+            f"llm_select.budget is {uneven[0]:,}, but in paper mode each of the {n_prompts:,} "
+            "prompts must pick the same number of records",
             where=PARAMS_FILE,
             fix=_even_budget(uneven[0], gcd(*budgets), n_records, n_prompts),
         )
 
 
 def _even_budget(budget: int, divisor: int, n_records: int, n_prompts: int) -> str:
-    """Return the fix: a budget or number of prompts so that all prompts pick equally many."""
+    """Return the fix: a budget or number of prompts that gives all prompts equal picks."""
     multiples = {max(1, budget // n_prompts) * n_prompts, -(-budget // n_prompts) * n_prompts}
     nearest = " or ".join(str(n) for n in sorted(multiples) if n <= n_records)
-    fix = f"Set it to {nearest}, or cluster.mode to across."
+    fix = f"Set it to {nearest}, or set cluster.mode to across."
     if _fits(divisor, n_records):
         fix += f"\n  For {divisor} prompts: {_overrides(divisor)}"
     return fix
@@ -149,7 +149,7 @@ def _fits(n_prompts: int, n_records: int) -> bool:
 
 
 def _bounds(n_records: int) -> tuple[int, int]:
-    """Return the fewest and the most prompts: with one candidate there is nothing to choose."""
+    """Return the fewest and the most prompts; each needs two candidates to choose from."""
     return -(-n_records // MAX_CANDIDATES), max(1, n_records // 2)
 
 
@@ -159,7 +159,7 @@ def _overrides(n_prompts: int) -> str:
 
 def _neither() -> ParamError:
     return ParamError(
-        "candidates_per_prompt and n_prompts are both null, and one of them is needed",
+        "candidates_per_prompt and n_prompts are both null, but one of them is required",
         where=f"{PARAMS_FILE}: cluster",
         fix="For prompts of 14: -S cluster.candidates_per_prompt=14\n"
         "  For 1000 prompts: -S cluster.n_prompts=1000",

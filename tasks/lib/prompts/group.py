@@ -13,7 +13,7 @@ from tasks.lib.prompts.geometry import Geometry, Mode
 
 
 class Clustered(NamedTuple):
-    """The prompts, each with the rows of its candidates in the order of their slots."""
+    """The prompts, each with the rows of its candidates in slot order, and the clusters."""
 
     prompts: list[Rows]
     partition: Partition
@@ -28,26 +28,26 @@ def group(  # noqa: PLR0913  each is a parameter of the run
     *,
     solver: SolverParam = SolverParam.BALANCED,
 ) -> Clustered:
-    """Return prompts that hold every record once, in sizes that differ by at most 1.
+    """Return prompts that contain every record once; their sizes differ by at most 1.
 
-    There are K prompts, and none holds more than R candidates. Mode within makes K clusters of
-    similar records, and each is a prompt. Modes across and paper make R clusters, and each prompt
-    takes at most one record of each. Across uses equal-size k-means and a seeded draw that levels
-    the prompts' lengths; paper follows the paper's Algorithm 2.
+    There are K prompts of at most R candidates. Mode within makes K clusters of similar records,
+    each of which is a prompt. Modes across and paper make R clusters, and a prompt takes at most
+    one record from each. Across uses equal-size k-means and a seeded draw that balances the
+    prompts' lengths; paper follows the paper's Algorithm 2.
 
     The paper's text does not say which member of a cluster goes to which prompt. Here prompt p
     takes the p-th record that each cluster took (the authors' code goes by file order), and its
-    slots follow the clusters' numbers. If the M records are fewer than K times R, the authors'
-    code shows some of them twice. Here clusters have fewer than K members, so each cluster skips
-    some prompts, and each skips others.
+    slots follow the clusters' numbers. If there are fewer than K times R records, the authors'
+    code shows some of them twice. Here clusters then have fewer than K members, so each cluster
+    skips some prompts, and different clusters skip different prompts.
 
     Args:
         vectors: float32, shape (M, d), finite, M at least 1, row i is record i.
-        mode: How prompts are composed of clusters.
+        mode: How prompts are composed from clusters.
         geometry: K and R for M records.
-        seed: Of cluster starts, of the draw and of slots.
-        n_bytes: int64, shape (M,), of each record's text in UTF-8; None to ignore lengths.
-        solver: Of clusters, except in mode paper.
+        seed: The seed of cluster starts, the draw and the slots.
+        n_bytes: The length of each record's text in UTF-8, int64, shape (M,); None to ignore it.
+        solver: The solver of clusters; ignored in mode paper.
     """
     n_clusters = geometry.n_clusters(mode, len(vectors))
     partition = _partition(vectors, mode, n_clusters, seed, solver)

@@ -9,13 +9,13 @@ from tasks.lib.prompts.geometry import Mode
 
 
 class TournamentPlan(NamedTuple):
-    """How many records are selected, and how prompts are composed."""
+    """The number of records to select, and the composition of prompts."""
 
-    budgets: tuple[int, ...]  # ascending; the selection for each begins with the one before
-    candidates_per_prompt: int  # at most, in a prompt of a later round
+    budgets: tuple[int, ...]  # ascending; each selection is a prefix of the next
+    candidates_per_prompt: int  # the maximum in a prompt of a later round
     mode: Mode  # how winners are composed into the prompts of the next round
     seed: int  # of that composition, and of the order in which prompts get one more pick
-    n_attention_checks: int = 0  # prompts that are asked once more with junk inserted
+    n_attention_checks: int = 0  # prompts that are sent once more with junk inserted
 
     @property
     def budget(self) -> int:
@@ -24,7 +24,7 @@ class TournamentPlan(NamedTuple):
 
     @property
     def final_prompt_size(self) -> int:
-        """The size of later prompts; at least 2, or no round would reduce the number of winners."""
+        """The size of later prompts; at least 2, so that each round reduces the candidates."""
         return max(2, self.candidates_per_prompt)
 
 
@@ -40,10 +40,10 @@ class Round(NamedTuple):
 def read_plan(
     clusters_path: Path, budgets: tuple[int, ...], seed: int, *, n_attention_checks: int = 0
 ) -> TournamentPlan:
-    """Read the plan of a selection from the prompts that the file at `clusters_path` describes.
+    """Read the plan of a selection from the prompts described in clusters.json.
 
     Raises:
-        DataError: The file is not as the step cluster writes it.
+        DataError: The file is not in the format that the cluster step writes.
     """
     try:
         clusters = json.loads(clusters_path.read_text(encoding="utf-8"))
@@ -51,17 +51,17 @@ def read_plan(
         return TournamentPlan(budgets, size, mode, seed, n_attention_checks)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"not as the step cluster writes it: {error!r}",
+            f"not in the format that the cluster step writes: {error!r}",
             where=str(clusters_path),
-            fix="Run `dvc repro llm_select`, which makes what comes before.",
+            fix="Run `dvc repro llm_select`, which runs the stages before it first.",
         ) from None
 
 
 def plan_rounds(n_candidates: int, n_prompts: int, plan: TournamentPlan) -> list[Round]:
     """Return the rounds that narrow `n_prompts` prompts down to the budgets.
 
-    A round serves the budgets that give each of its prompts at least one pick. While a smaller
-    budget is left, the first pick of each prompt enters the prompts of the next round.
+    A round serves the budgets that give each of its prompts at least one pick. As long as a smaller
+    budget remains, the first pick of each prompt goes into the prompts of the next round.
     """
     rounds: list[Round] = []
     left = plan.budgets

@@ -1,4 +1,4 @@
-"""How prompts share a budget, so that a smaller selection is the beginning of a larger one."""
+"""Share a budget among prompts so that a smaller selection is a prefix of a larger one."""
 
 from enum import StrEnum
 
@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 
 class Take(StrEnum):
-    """Which ranks of a prompt fill its quota; all but FIRST only test the ranking."""
+    """Which ranks of a prompt fill its quota; MIDDLE and LAST only test the ranking."""
 
     FIRST = "first"
     MIDDLE = "middle"
     LAST = "last"
 
     def ranks(self, n_ranked: int, n_picks: int) -> slice:
-        """Return which `n_picks` of `n_ranked` ranks are taken, the better ones first."""
+        """Return the `n_picks` ranks of `n_ranked` that are taken, best first."""
         start = {
             Take.FIRST: 0,
             Take.MIDDLE: (n_ranked - n_picks) // 2,
@@ -34,10 +34,10 @@ def prompt_order(sizes: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
 
 
 def quotas(n_picks: int, sizes: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
-    """Return how many picks each prompt makes: int, shape (k,), sum `n_picks`, none above its size.
+    """Return the number of picks per prompt: int, shape (k,), sum `n_picks`, at most its size.
 
-    Each prompt picks once before any picks twice, and so on, in `prompt_order`. So with sizes
-    that differ by at most 1 each picks floor(n_picks / k), and n_picks mod k of them once more.
+    Each prompt picks once before any prompt picks twice, and so on, in `prompt_order`. So if sizes
+    differ by at most 1, each prompt picks floor(n_picks / k), and n_picks mod k pick once more.
 
     Raises:
         ValueError: There are fewer candidates than picks.

@@ -1,1 +1,1 @@
-"""Similarity of records: cosines, a space of words, and the texts and vectors behind them."""
+"""Similarity of records: cosines, a word space, and the texts and vectors behind them."""

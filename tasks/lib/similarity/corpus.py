@@ -16,19 +16,19 @@ from tasks.lib.similarity.cosine import Rows, Vectors
 from tasks.lib.unique import find_rows, read_vectors
 
 COLUMNS = ["instruction", "input", "output", "extra"]
-BATCH_ROWS = 8192  # of the pool in memory at a time, besides the columns that are kept
+BATCH_ROWS = 8192  # pool rows in memory at a time, besides the columns that are kept
 REMAKE = "Run `dvc repro measure`, which also runs the stages before it."
 
 
 class Corpus(NamedTuple):
-    """The unique records in their order; record i has ``ids[i]``, ``texts[i]`` and ``vectors[i]``.
+    """The unique records, in order; record i has ``ids[i]``, ``texts[i]`` and ``vectors[i]``.
 
     Attributes:
-        ids: Distinct.
+        ids: Distinct ids.
         texts: Instruction, then input.
-        outputs: None where a record has none.
-        extra: JSON text of an object that holds all other columns.
-        vectors: float32, shape (n, d), unit norm, read-only; d is 0 if none were asked for.
+        outputs: Outputs; None for a record that has no output.
+        extra: JSON objects with all other columns, as text.
+        vectors: float32, shape (n, d), unit norm, read-only; d is 0 if no vectors were requested.
     """
 
     ids: list[str]
@@ -42,12 +42,12 @@ class Corpus(NamedTuple):
         """Read the unique records from the pool.
 
         Raises:
-            DataError: A file is not as declared, there is no record, or a record is missing from
-                another file.
+            DataError: A file does not match its schema, there are no records, or a record is
+                missing from one of the files.
         """
         ids = read_table(unique_file, UNIQUE)["id"]
         pool_ids = read_table(pool_file, POOL, ["id"])["id"]
-        places = np.full(len(pool_ids), -1)  # of each row of the pool
+        places = np.full(len(pool_ids), -1)  # the record in each row of the pool
         places[find_rows(ids, pool_ids, unique_file)] = np.arange(len(ids))
         return cls(
             ids=[str(id_) for id_ in ids.to_pylist()],
@@ -58,10 +58,10 @@ class Corpus(NamedTuple):
         )
 
     def rows(self, ids: "pa.ChunkedArray[Any]", where: Path) -> Rows:
-        """Return the rows of records by their ids, in the order given.
+        """Return the rows of the records with these ids, in the order given.
 
         Raises:
-            DataError: An id is not among the records; `where` is named.
+            DataError: An id is unknown; the error names the file `where`.
         """
         rows = pc.index_in(ids, value_set=pa.array(self.ids))
         if rows.null_count:
@@ -72,13 +72,13 @@ class Corpus(NamedTuple):
         return rows.to_numpy().astype(np.intp)
 
     def column(self, name: str) -> list[str | None]:
-        """Return a column of `extra` as text; None for a record without it."""
+        """Return a column of `extra` as text; None for a record that lacks it."""
         values: list[Any] = [json.loads(extra).get(name) for extra in self.extra]
         return [None if value is None else str(value) for value in values]
 
 
 def _columns(pool_file: Path, places: Rows, n: int) -> dict[str, list[Any]]:
-    """Read `texts`, `outputs` and `extra` of the n records whose place is not negative."""
+    """Read `texts`, `outputs` and `extra` of the n records with a place, which is not negative."""
     columns: dict[str, list[Any]] = {name: [None] * n for name in ("texts", "outputs", "extra")}
     n_read = 0
     for batch in read_batches(pool_file, POOL, COLUMNS, BATCH_ROWS):

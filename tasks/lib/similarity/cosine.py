@@ -1,4 +1,4 @@
-"""Cosines between many unit vectors, computed in blocks to bound the memory."""
+"""Compute cosines between many unit vectors, in blocks to bound the memory."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.intp]
 
-BLOCK_CELLS = 1 << 24  # cosines held at a time, 64 MB
+BLOCK_CELLS = 1 << 24  # cosines in memory at a time, 64 MB
 
 
 class Nearest(NamedTuple):
     """The nearest other vector of each vector.
 
     Attributes:
-        places: intp, shape (n,), the row among the others; of equals the first.
+        places: intp, shape (n,), the row among the others; of equally near rows, the first.
         cosines: float64, shape (n,), from -1 to 1.
     """
 
@@ -25,7 +25,7 @@ class Nearest(NamedTuple):
 
 
 def blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Return slices of 0..n_rows, each of at most BLOCK_CELLS cells in `n_columns` columns."""
+    """Split `n_rows` rows into slices of at most BLOCK_CELLS cells in `n_columns` columns."""
     step = max(1, BLOCK_CELLS // max(1, n_columns))
     return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
@@ -35,9 +35,9 @@ def nearest(vectors: Vectors, others: Vectors, excluded: Rows | None = None) -> 
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero.
-        others: float32, shape (m, d), the same; m at least 1.
-        excluded: intp, shape (n,): the row of `others` that is not allowed for vector i, or -1. A
-            vector without any allowed row gets the last row and the cosine -1.
+        others: float32, shape (m, d), of unit norm or zero; m at least 1.
+        excluded: The row of `others` that is not allowed for each vector, or -1: intp, shape (n,).
+            A vector with no allowed row gets the last row and the cosine -1.
     """
     places = np.empty(len(vectors), np.intp)
     cosines = np.empty(len(vectors), np.float64)
@@ -87,6 +87,6 @@ def _nearer(old: Nearest, new: Nearest, start: int) -> Nearest:
 
 
 def unit(vectors: NDArray[np.floating]) -> Vectors:
-    """Return the vectors scaled to length 1 as float32; those of almost no length become zero."""
+    """Scale vectors to length 1, as float32; vectors of almost no length become zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.where(norms > 1e-6, vectors / np.maximum(norms, 1e-6), 0).astype(np.float32)

@@ -25,7 +25,7 @@ MAX_CHARS = 1000  # of a text in the space of characters; long passages would co
 def tf_idf(texts: Sequence[str]) -> Any:
     """Return the TF-IDF of texts over their own words: a sparse matrix, rows of unit norm or zero.
 
-    Term frequencies count by their logarithm, so that a long passage does not outweigh the rest.
+    Term frequencies count logarithmically, so that a long passage does not outweigh the rest.
     """
     return _vectorizer().fit_transform(texts)
 

@@ -1,4 +1,4 @@
-"""The file of the baseline methods' selections."""
+"""Read and write the file of the baseline methods' selections."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ class MethodSelection(NamedTuple):
 
 
 def write_selections(path: Path, selections: Sequence[MethodSelection], ids: Sequence[str]) -> None:
-    """Write a table of SELECTIONS; ``ids[i]`` is the id of row i."""
+    """Write selections to a file; ``ids[i]`` is the id of row i."""
     table = pa.table(
         {
             "method": [selection.method for selection in selections for _ in selection.rows],
@@ -36,14 +36,14 @@ def write_selections(path: Path, selections: Sequence[MethodSelection], ids: Seq
 
 
 def read_selections(path: Path, corpus: Corpus) -> Iterator[MethodSelection]:
-    """Yield the selections in a file, in its order.
+    """Yield the selections of a file, in file order.
 
     Raises:
-        DataError: It is not a table of SELECTIONS, or has a record that is not in the corpus.
+        DataError: The file does not match its schema, or has a record that is not in the corpus.
     """
     table = read_table(path, SELECTIONS)
     rows = corpus.rows(table["id"], path)
     starts = np.flatnonzero(table["rank"].to_numpy() == 1)
     methods, seeds = table["method"].to_pylist(), table["seed"].to_pylist()
-    for part in np.split(np.arange(len(rows)), starts)[1:]:  # none lies before the first start
+    for part in np.split(np.arange(len(rows)), starts)[1:]:  # no row comes before the first start
         yield MethodSelection(methods[part[0]], seeds[part[0]], rows[part])
