@@ -12,7 +12,7 @@ OURS, RANDOM = "llm_select", "random"  # methods
 SPACES = ("outputs", "words", "characters", "vectors")
 """The spaces in which selections are compared; only a rated output is seen by any method."""
 SPACE = "words"  # the space that every pool has, which the plots and the curves of savings use
-MAX_P = 0.05  # a p-value up to it counts as better than random, at 20 random selections
+MAX_P = 0.05  # the largest p-value that counts as better than random, with 20 random selections
 
 Interval = tuple[float, float]
 Point = tuple[float, float | None, float | None]  # value, low, high

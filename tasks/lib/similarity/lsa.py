@@ -15,11 +15,13 @@ from threadpoolctl import threadpool_limits
 from tasks.lib.similarity.cosine import Vectors, unit
 from tasks.lib.similarity.words import words
 
-MAX_TERMS = 100_000  # the most frequent ones; bounds the memory
-MAX_FITTED = 100_000  # texts; fitting on more would hardly change the space, and cost gigabytes
-BLOCK_TEXTS = 50_000  # of a larger pool, projected at a time
-MAX_GRAMS = 20_000  # the most frequent ones; a text has hundreds of them
-MAX_CHARS = 1000  # of a text in the space of characters; long passages would cost most of the time
+MAX_TERMS = 100_000  # only the most frequent terms count, which bounds the memory
+MAX_FITTED = 100_000  # texts; fitting on more would hardly change the space, but take gigabytes
+BLOCK_TEXTS = 50_000  # texts of a larger pool projected at a time
+MAX_GRAMS = 20_000  # only the most frequent runs count; a text has hundreds
+MAX_CHARS = (
+    1000  # of a text count in the character space; long passages would take most of the time
+)
 
 
 def tf_idf(texts: Sequence[str]) -> Any:
