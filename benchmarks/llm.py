@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tasks.lib.prompts.plan import TournamentPlan
 
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.litellm_setup import load_litellm
@@ -32,7 +33,6 @@ from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Answer, Call, Refused
 from tasks.lib.journal.schema import connect
 from tasks.lib.prompts.compose import Mode
-from tasks.lib.prompts.plan import TournamentPlan
 from tasks.llm_select.cascade import JudgeSettings, RouteCascade
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.prompt import read_prompt

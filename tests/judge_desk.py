@@ -15,7 +15,8 @@ from tasks.lib.journal.journal import Journal
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.prompt import read_prompt
-from tasks.llm_select.verdicts import PickMethod, Question, Verdict
+from tasks.llm_select.verdicts import Ballot, PickMethod, Question, Verdict
+from tasks.llm_select.votes import judge_scores
 from tests.fake_provider import FakeProvider, fails, honest, says
 from tests.workspaces import PROJECT
 
@@ -35,14 +36,16 @@ def texts(candidates):
     ]
 
 
-def questions(n, n_picks=1, size=SIZE):
-    return [Question(1, i + 1, np.arange(i * size, (i + 1) * size), n_picks) for i in range(n)]
+def questions(n, n_ranked=1, size=SIZE):
+    return [Question(i + 1, np.arange(i * size, (i + 1) * size), n_ranked) for i in range(n)]
 
 
-def verdict_of(slots):
-    """Return the verdict of a model that picks these slots, without ballots or answers."""
+def verdict_of(slots, n_slots):
+    """Return the verdict of a model that ranks these slots, without answers."""
     slots = tuple(slots)
-    return Verdict(slots, (PickMethod.LLM,) * len(slots), (None,) * len(slots), (), ())
+    ballot = Ballot(n_slots, slots, slots, is_whole=True)
+    scores = judge_scores([slots], n_slots, max(1, len(slots)))
+    return Verdict(slots, scores, PickMethod.LLM, {}, (ballot,), ())
 
 
 def chosen(question, verdict):
@@ -103,6 +106,7 @@ def put(tmp_path):
         seed=0,
         votes=1,
         rationale=False,
+        shortlist=3,
         cap_usd=5.0,
         alias="mine",
     ):
@@ -111,7 +115,7 @@ def put(tmp_path):
         }
         routes = load_chain({"models": chain}, alias, [*chain][1:])
         calls = CallSettings(seed, 64, max_attempts, timeout_s, concurrency, backoff_s=0.01)
-        settings = JudgeSettings(PROMPT, rationale, votes, 500, calls)
+        settings = JudgeSettings(PROMPT, rationale, votes, 500, calls, shortlist)
         put.n_done = 0
 
         def advance():

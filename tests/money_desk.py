@@ -7,19 +7,17 @@ from contextlib import aclosing, closing
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.lib.core.schemas import SELECTED
+from tasks.lib.core.schemas import BALLOTS
 from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.journal.journal import Journal
-from tasks.lib.prompts.compose import Mode
-from tasks.lib.prompts.plan import TournamentPlan
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
+from tasks.llm_select.judging import judge_prompts
 from tasks.llm_select.prompt import read_prompt
-from tasks.llm_select.step import llm_select
 from tests.fake_provider import USD_IN, USD_OUT
 from tests.selection_desk import Desk, record
 from tests.workspaces import PROJECT
@@ -40,7 +38,7 @@ class Ledger(NamedTuple):
 
 
 class MoneyDesk(Desk):
-    """A desk with one pick per prompt, and the ledger of its calls."""
+    """A desk that ranks one record per prompt, and its ledger."""
 
     def __init__(self, root: Path, n_prompts: int, caplog=None, *, is_reversed=False) -> None:
         self.n_prompts = n_prompts
@@ -48,12 +46,15 @@ class MoneyDesk(Desk):
         records = [record(i, text.format(i)) for i in range(n_prompts * SIZE)]
         super().__init__(root, records, SIZE, n_prompts, caplog, is_reversed=is_reversed)
 
+    def set(self, deployment=None, **params):
+        super().set(deployment, **{"shortlist": 1} | params)
+
     @property
     def journal(self) -> Path:
         return self.root / ".selectllm/journal.sqlite"
 
-    def select(self, provider, **changes):
-        """Select in this process, with short waits; return the selection."""
+    def ask(self, provider, **changes):
+        """Ask in this process and with short waits; return the verdicts."""
         route = load_route({"models": {"mine": provider.deployment()}}, "mine")
         usual = {"max_attempts": 12, "timeout_s": TIMEOUT_S, "concurrency": 8, "backoff_s": 0.01}
         settings = JudgeSettings(
@@ -62,15 +63,15 @@ class MoneyDesk(Desk):
             votes=1,
             max_candidate_chars=2000,
             calls=CallSettings(seed=0, max_answer_tokens=256, **usual | changes),
+            shortlist=1,
         )
         data = self.root / "data"
         known = Candidates.read(data / "cluster/prompts.parquet", data / "ingest/pool.parquet")
-        plan = TournamentPlan((self.n_prompts,), SIZE, Mode.ACROSS, 0)
 
         async def talk(journal):
             async with aclosing(Gateway([route], settings.calls, journal)) as gateway:
                 judge = Judge(gateway, [route], settings, known.texts)
-                return await llm_select(known.prompts, known.clusters, plan, judge)
+                return await judge_prompts(known.prompts, 1, 0, 0, judge)
 
         with closing(Journal(self.journal, cap_usd=math.inf)) as journal:
             return asyncio.run(talk(journal))
@@ -84,11 +85,12 @@ class MoneyDesk(Desk):
             rows = db.execute(f"SELECT {', '.join(Ledger._fields)} FROM calls").fetchall()
         return [Ledger(*row) for row in rows]
 
-    def selected(self):
-        table = read_table(self.root / "data/llm_select/selected.parquet", SELECTED)
-        ids = set(table["id"].to_pylist())
-        assert len(ids) == table.num_rows
-        return ids
+    def judged(self):
+        """Return the ranked records."""
+        table = read_table(self.root / "data/llm_select/ballots.parquet", BALLOTS)
+        ids = [row["id"] for row in table.to_pylist() if row["rank"]]
+        assert len(set(ids)) == len(ids)
+        return set(ids)
 
 
 def tokens(rows):

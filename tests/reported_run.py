@@ -11,9 +11,9 @@ import pytest
 
 from tasks.lib.core.records import record_id
 from tasks.lib.core.schemas import (
+    BALLOTS,
     DEDUPE_DROPPED,
     INGEST_DROPPED,
-    PICKS,
     POOL,
     PROMPTS,
     SELECTED,
@@ -26,6 +26,7 @@ from tests.sound_run import CLUSTERS, FAIR
 from tests.workspaces import StepWorkspace
 
 R = 7  # candidates of a prompt
+RANKS, SCORES = {1: 1, 2: 2}, {1: 1.0, 2: 0.5}  # by slot
 JUDGE = {"route": "chatgpt", "model": "openai/some"}
 NO_ANSWERS: dict[str, Any] = {"ballots": [], "answers": []}
 EVIL = (
@@ -87,19 +88,18 @@ def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
     return {
         **FAIR,
         "budget": 6,
-        "selected": n_selected,
+        "n_prompts": n_prompts,
         "partial": None if n_selected >= 6 else "max_usd",
         "calls": n_prompts,
         "prompt_tokens": 1200,
         "completion_tokens": 34,
         "usd": 0.123,
         "answers": {"chatgpt": n_prompts},
-        "methods": {"llm": n_selected, "rubric": 0, "fallback": 0},
+        "methods": {"llm": n_prompts, "rubric": 0, "fallback": 0},
         "slots": slots,
         "agreement": {"n_prompts": 0, "same_first": None, "by_chance": None, "kappa": None},
         "attention_checks_planned": 3,
         "attention_checks": {"gibberish": {"shown": 3, "picked": 1, "by_chance": 0.5}},
-        "rounds": [{"round": 1, "n_candidates": 42, "n_prompts": n_prompts, "n_picks": 6}],
     }
 
 
@@ -130,23 +130,24 @@ class World(StepWorkspace):
             {"prompt": i // R + 1, "slot": i % R + 1, "id": id_, "cluster": i // R + 1}
             for i, id_ in enumerate(unique)
         ]
-        picks = [
-            {**row, "round": 1, "rank": 1, "votes": 1, "method": "llm"}
-            for row in shown
-            if row["slot"] == 1
-        ][:n_selected]
-        loser = (
-            {**shown[1], "round": 1, "rank": 2, "votes": 1, "method": "llm"} if shown[1:] else None
-        )
+        judged = {"votes": 1, "method": "llm"}
+        ballots = [
+            {**row, **judged, "rank": RANKS.get(row["slot"]), "score": SCORES.get(row["slot"], 0.0)}
+            for row in shown[: n_selected * R]
+        ]
         records = {record["id"]: record for record in pool}
-        chosen = [{**records[p["id"]], **p, **JUDGE} for p in picks]
+        chosen = [
+            {**records[row["id"]], **row, **JUDGE, "gain": 0.1}
+            for row in ballots
+            if row["rank"] == 1
+        ]
         self.write("ingest/pool.parquet", pool, POOL)
         self.write("ingest/dropped.parquet", dropped, INGEST_DROPPED)
         self.write("dedupe/unique.parquet", [{"id": id_} for id_ in unique], UNIQUE)
         self.write("dedupe/dropped.parquet", duplicates, DEDUPE_DROPPED)
         self.write("cluster/prompts.parquet", shown, PROMPTS)
-        self.write("llm_select/picks.parquet", [*picks, *filter(None, [loser])], PICKS)
-        self.write("llm_select/selected.parquet", chosen, SELECTED)
+        self.write("llm_select/ballots.parquet", ballots, BALLOTS)
+        self.write("choose/selected.parquet", chosen, SELECTED)
         sizes = {"n_records": len(unique), "n_prompts": len(unique) // R, "n_clusters": R}
         solver = {"solver": "k_means_constrained", "solver_reason": "294 is quick"}
         self.write_json("cluster/clusters.json", {**CLUSTERS, **sizes, **solver})
@@ -155,19 +156,20 @@ class World(StepWorkspace):
             for i, id_ in enumerate(unique[:6])
         ]
         self.write("baseline/selections.parquet", others, SELECTIONS)
-        lines = [
-            {**p, **JUDGE, "reason": reason, "rivals": [], "set_aside": {}, **NO_ANSWERS}
-            for p in ({k: v for k, v in pick.items() if k != "cluster"} for pick in picks)
-        ]
-        self.file("llm_select/receipt.jsonl").write_text(
+        by_prompt: dict[int, list[str]] = {}
+        for row in ballots:
+            by_prompt.setdefault(row["prompt"], []).append(row["id"])
+        said = {"reasons": {"1": reason}, "set_aside": {}, **NO_ANSWERS}
+        lines = [{"prompt": n, **JUDGE, "ids": ids, **said} for n, ids in by_prompt.items()]
+        self.file("llm_select/judgements.jsonl").write_text(
             "".join(json.dumps(x) + "\n" for x in lines)
         )
-        n_prompts = len({row["prompt"] for row in picks})
-        self.write_json("llm_select/usage.json", usage(len(picks), n_prompts))
-        self.write_json("measure/metrics.json", document or metrics(ours=bool(picks)))
-        self.write_json("measure/savings.json", savings(6 if picks else 0))
+        n_prompts = len(by_prompt)
+        self.write_json("llm_select/usage.json", usage(len(chosen), n_prompts))
+        self.write_json("measure/metrics.json", document or metrics(ours=bool(chosen)))
+        self.write_json("measure/savings.json", savings(6 if chosen else 0))
         counts = {"rows": len(ids) + 1, "excluded": 0, "faulty": 1, "repeated": 0, "pool": len(ids)}
-        counts |= {"duplicates": len(duplicates), "unique": len(unique), "selected": len(picks)}
+        counts |= {"duplicates": len(duplicates), "unique": len(unique), "selected": len(chosen)}
         counts |= {"prompts": n_prompts}
         unmet = {"table": "judge", "expectation": "Judges are fair", "success": False}
         findings = [unmet | {"detail": detail, "is_warning": True}]

@@ -10,12 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from tasks.choose.step import work as choose
 from tasks.lib.core.errors import CurationError
 from tasks.lib.core.records import record_id, record_text
-from tasks.lib.core.schemas import POOL, PROMPTS
+from tasks.lib.core.schemas import BALLOTS, POOL, PROMPTS, SELECTED, UNIQUE
 from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table
 from tasks.lib.prompts.compose import Mode, compose
 from tasks.llm_select.step import work
+from tests.sound_run import CLUSTERS
 from tests.workspaces import StepWorkspace
 
 N_RECORDS, SIZE = 40, 8
@@ -65,8 +68,13 @@ class Desk(StepWorkspace):
             for s, i in enumerate(prompt, 1)
         ]
         self.write("cluster/prompts.parquet", shown, PROMPTS)
-        facts = {"mode": "across", "candidates_per_prompt": size, "n_prompts": len(prompts)}
-        self.write_json("cluster/clusters.json", facts)
+        sizes = {"n_records": len(records), "n_prompts": len(prompts)}
+        self.write_json("cluster/clusters.json", {**CLUSTERS, "mode": "across", **sizes})
+        ids = [{"id": row["id"]} for row in records]
+        self.write("dedupe/unique.parquet", ids, UNIQUE)
+        vectors = np.random.default_rng(0).normal(size=(len(records), 16))
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        np.save(self.file("embed/vectors.npy"), vectors.astype(np.float32))
 
     def set(self, deployment=None, **params):
         """Set the parameters, and the deployment if one is given."""
@@ -104,8 +112,21 @@ class Desk(StepWorkspace):
     def out(self, name):
         return self.root / "data/llm_select" / name
 
+    def judgements(self):
+        return [json.loads(line) for line in self.out("judgements.jsonl").read_text().splitlines()]
+
+    def ballots(self):
+        return read_table(self.out("ballots.parquet"), BALLOTS).to_pylist()
+
+    def choose(self, budget=None, **params):
+        """Choose from the ballots; return the rows of the selection."""
+        self.update(choose=params, llm_select={"budget": budget or self.budget})
+        Stage("choose", self.root).run(choose)
+        return read_table(self.root / "data/choose/selected.parquet", SELECTED).to_pylist()
+
     def receipts(self):
-        return [json.loads(line) for line in self.out("receipt.jsonl").read_text().splitlines()]
+        text = (self.root / "data/choose/receipt.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
 
     def usage(self):
         return json.loads(self.out("usage.json").read_text())

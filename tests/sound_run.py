@@ -18,8 +18,6 @@ from tests.workspaces import StepWorkspace
 
 LIMITS = Limits(
     n_selected=4,
-    budgets=(4,),
-    is_partial=False,
     near_threshold=0.8,
     max_near_rate=0,
     max_fallback_rate=0.25,
@@ -46,6 +44,8 @@ FAIR = {
     "fallback_routes": [],
     "model": "openai/some",
     "budget": 4,
+    "n_prompts": 3,
+    "n_prompts_planned": 3,
     "partial": None,
     "calls": 3,
     "prompt_tokens": 300,
@@ -55,6 +55,7 @@ FAIR = {
     "answers": {"chatgpt": 3},
     "answers_digest": "0" * 64,
     "dropped_params": {},
+    "methods": {"llm": 3, "rubric": 0, "fallback": 0},
     "set_aside": {},
     "slots": SLOTS,
     "agreement": AGREEMENT,
@@ -77,8 +78,8 @@ FILES = {
     "unique": "dedupe/unique.parquet",
     "dedupe_dropped": "dedupe/dropped.parquet",
     "prompts": "cluster/prompts.parquet",
-    "picks": "llm_select/picks.parquet",
-    "selected": "llm_select/selected.parquet",
+    "ballots": "llm_select/ballots.parquet",
+    "selected": "choose/selected.parquet",
 }
 INSTRUCTIONS = [
     "Explain why the sea is salty.",
@@ -102,7 +103,7 @@ def numbered(number: int) -> Row:
 
 @dataclass
 class Run:
-    """A sound run of 12 rows: 9 records, 7 of them unique, in 3 prompts, of which 4 are picked.
+    """A sound run of 12 rows: 9 records, 7 of them unique, in 3 prompts, and 4 are selected.
 
     Tests change its rows to break it.
     """
@@ -149,27 +150,28 @@ class Run:
         return Stage("validate", root)
 
 
-def _pick(record: Row, place: tuple[int, int, int, int]) -> Row:
-    names = ("round", "prompt", "slot", "rank")
-    placed = dict(zip(names, place, strict=True))
-    return {"id": record["id"], **placed, "votes": 1, "method": "llm"}
+def _ballot(record: Row, prompt: int, slot: int, rank: int | None) -> Row:
+    score = 1 - (rank - 1) / 2 if rank else 0.0
+    judged = {"prompt": prompt, "slot": slot, "rank": rank, "score": score}
+    votes = {"votes": int(rank is not None), "method": "llm", "set_aside": None}
+    return {"id": record["id"], **judged, **votes}
 
 
-def _select(record: Row, pick: Row, cluster: int) -> Row:
-    return {**record, **pick, "cluster": cluster, "route": "chatgpt", "model": "openai/some"}
+def _select(record: Row, ballot: Row) -> Row:
+    judged = {name: value for name, value in ballot.items() if name != "set_aside"}
+    by = {"gain": 0.1, "cluster": ballot["prompt"], "route": "chatgpt", "model": "openai/some"}
+    return {**record, **judged, **by}
 
 
 def sound() -> Run:
     records = [numbered(number) for number in range(9)]
     ids = [record["id"] for record in records]
     places = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (3, 1), (3, 2)]
-    picks = [
-        _pick(records[1], (1, 1, 2, 1)),
-        _pick(records[0], (1, 1, 1, 2)),
-        _pick(records[3], (1, 2, 1, 1)),
-        _pick(records[6], (1, 3, 2, 1)),
+    ranks = [2, 1, None, 1, None, None, 1]
+    ballots = [
+        _ballot(record, *place, rank)
+        for record, place, rank in zip(records[:7], places, ranks, strict=True)
     ]
-    by_preference = [(1, picks[0], 1), (3, picks[2], 2), (6, picks[3], 3), (0, picks[1], 1)]
     return Run(
         rows={
             "pool": records,
@@ -187,43 +189,12 @@ def sound() -> Run:
                 {"prompt": prompt, "slot": slot, "id": id_, "cluster": prompt}
                 for id_, (prompt, slot) in zip(ids[:7], places, strict=True)
             ],
-            "picks": picks,
-            "selected": [_select(records[n], pick, cluster) for n, pick, cluster in by_preference],
+            "ballots": ballots,
+            "selected": [_select(records[n], ballots[n]) for n in (1, 3, 6, 0)],
         },
         clusters={**CLUSTERS, "n_records": 7, "n_prompts": 3},
-        usage={
-            **FAIR,
-            "selected": 4,
-            "methods": {"llm": 4, "rubric": 0, "fallback": 0},
-            "rounds": [{"round": 1, "n_prompts": 3, "n_candidates": 7, "n_picks": 4}],
-        },
+        usage=dict(FAIR),
     )
-
-
-def tournament() -> Run:
-    """Return a run with a budget of 2, below its 3 prompts, so that the winners meet again."""
-    run = sound()
-    records = {record["id"]: record for record in run.pool}
-    first = [dict(pick) for pick in run.picks if pick["rank"] == 1]
-    final = [
-        _pick(records[first[2]["id"]], (2, 1, 3, 1)),
-        _pick(records[first[0]["id"]], (2, 1, 1, 2)),
-    ]
-    run.rows["picks"] = first + final
-    run.rows["selected"] = [
-        _select(records[final[0]["id"]], final[0], 3),
-        _select(records[final[1]["id"]], final[1], 1),
-    ]
-    run.usage = {
-        **FAIR,
-        "selected": 2,
-        "methods": {"llm": 2, "rubric": 0, "fallback": 0},
-        "rounds": [
-            {"round": 1, "n_prompts": 3, "n_candidates": 7, "n_picks": 3},
-            {"round": 2, "n_prompts": 1, "n_candidates": 3, "n_picks": 2},
-        ],
-    }
-    return run
 
 
 def findings_of(run: Run, table: str) -> list[Finding]:

@@ -19,6 +19,7 @@ from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.gateway import local_server as local
 from tests.pools import pool_of, unit_vectors
+from tests.sound_run import CLUSTERS
 from tests.workspaces import StepWorkspace
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +35,9 @@ OFFLINE = {"offline": {"model": "offline/rubric", "schema": "never"}}
 
 
 # The step
+
+
+SIZES = {"candidates_per_prompt": 6, "n_records": 24, "n_prompts": 4}
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ def workspace(tmp_path):
         for i, id_ in enumerate(ids)
     ]
     space.write("cluster/prompts.parquet", candidates, PROMPTS)
-    space.write_json("cluster/clusters.json", {"candidates_per_prompt": 6, "mode": "within"})
+    space.write_json("cluster/clusters.json", {**CLUSTERS, **SIZES})
     return tmp_path
 
 

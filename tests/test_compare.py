@@ -36,9 +36,10 @@ VARIANTS = "compare={one: {second.naps: 1}, two: {second.naps: 2}}"
 def outcome(name, value=0.5, ids=(), selected=2, lower=True, **facts):
     """Return the outcome of a variant."""
     metric = LeadingMetric(value, 0.6, 0.048, lower)
-    usage = Usage(**FAIR, selected=selected, methods={}, rounds=[])
+    usage = Usage(**FAIR)
     variant = Variant(name, {"cluster.mode": name}, f"params of {name}")
-    known = {"usage": usage, "metrics": {COVERAGE: metric}, "ids": frozenset(ids)}
+    ids = frozenset(ids or map(str, range(selected)))
+    known = {"usage": usage, "metrics": {COVERAGE: metric}, "ids": ids}
     return Outcome(variant, **known | facts)
 
 
@@ -49,7 +50,7 @@ def test_overlap_is_the_jaccard_similarity_of_the_selections():
     three = [outcome("a", ids="xy"), outcome("b", ids="yz"), outcome("c", ids="pq")]
     assert overlap(three) == [[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 1]]
     assert overlap_rows(three)[0] == {"variant": "a", "a": 1, "b": 0.3333, "c": 0}
-    assert overlap([outcome("empty")]) == [[0]]
+    assert overlap([outcome("empty", ids=None, selected=0)]) == [[0]]
 
 
 def test_the_best_has_the_better_metric_among_selections_of_one_size():

@@ -118,7 +118,7 @@ def test_a_large_bonus_decides_alone():
 def test_the_judge_bonus_grows_with_score_and_weight_alone():
     vectors = unit_vectors(20)
     scores = np.linspace(0, 1, 20)
-    bonus = judge_bonus(scores, 1.0, vectors, np.arange(20), 4)
+    bonus = judge_bonus(scores, 1.0, vectors, 4)
     assert bonus[0] == 0
     assert (np.diff(bonus) > 0).all()
-    assert np.allclose(judge_bonus(scores, 0.5, vectors, np.arange(20), 4), bonus / 2)
+    assert np.allclose(judge_bonus(scores, 0.5, vectors, 4), bonus / 2)

@@ -12,7 +12,7 @@ from tasks.lib.documents.usage import Usage
 from tests.sound_run import CLUSTERS, FAIR
 
 SIZES = {"n_records": 7, "n_prompts": 3}
-USAGE = {**FAIR, "selected": 4, "methods": {"llm": 4}, "rounds": []}
+USAGE = FAIR
 
 
 def test_a_document_is_read_as_it_was_written(tmp_path: Path):

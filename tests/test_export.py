@@ -47,12 +47,13 @@ def record(instruction: str, text: str = "", output: str | None = None) -> dict[
         "output": output,
         "source": "toy.jsonl:7",
         "extra": '{"split": "train"}',
-        "round": 1,
         "prompt": 3,
         "slot": 2,
         "rank": 1,
+        "score": 0.75,
         "votes": 1,
         "method": "llm",
+        "gain": 0.125,
         "cluster": 5,
         "route": "chatgpt",
         "model": "openai/some",
@@ -152,7 +153,7 @@ def test_a_long_row_of_digits_takes_no_time():
 def workspace(root: Path, records: list[dict[str, Any]], formats: list[str]) -> Path:
     space = StepWorkspace(root)
     space.update(export={"formats": formats})
-    space.write("llm_select/selected.parquet", records, SELECTED)
+    space.write("choose/selected.parquet", records, SELECTED)
     space.write_json("validate/result.json", {"success": True})
     return root
 

@@ -17,19 +17,19 @@ import numpy as np
 import pytest
 
 from tasks.baseline.step import work as baseline
-from tasks.lib.core.schemas import PICKS, POOL, PROMPTS, SELECTED, SELECTIONS, UNIQUE
+from tasks.lib.core.schemas import BALLOTS, POOL, PROMPTS, SELECTIONS, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.step import work as llm_select
 from tests.fake_provider import FakeProvider, fails
+from tests.sound_run import CLUSTERS
 from tests.workspaces import PROJECT, StepWorkspace
 
 JOURNAL = PROJECT / "tests/data/journal_v2.sqlite"
 N, SIZE = 24, 6
-SELECTED_IDS = ["0000000000000000", "000000000000000a"]
-PICKED = [(1, 1, 0x00), (1, 2, 0x0A), (1, 3, 0x0C), (1, 4, 0x12), (2, 1, 0x00), (2, 1, 0x0A)]
+PICKED = [(1, 0x00), (2, 0x0A), (3, 0x0C), (4, 0x12)]  # first ranks of the first round
 SPENT_USD = {"llm_select": 0.020147, "baseline": 0.011323}
 
 
@@ -58,8 +58,8 @@ def root(tmp_path, monkeypatch):
     workspace.write("dedupe/unique.parquet", [{"id": row["id"]} for row in records], UNIQUE)
     workspace.write("cluster/prompts.parquet", shown, PROMPTS)
     np.save(workspace.file("embed/vectors.npy"), np.zeros((N, 2), np.float32))
-    facts = {"mode": "across", "candidates_per_prompt": SIZE, "n_prompts": N // SIZE}
-    workspace.write_json("cluster/clusters.json", facts)
+    sizes = {"n_records": N, "candidates_per_prompt": SIZE, "n_prompts": N // SIZE}
+    workspace.write_json("cluster/clusters.json", {**CLUSTERS, "mode": "across", **sizes})
     (tmp_path / ".selectllm").mkdir()
     shutil.copy(JOURNAL, tmp_path / ".selectllm/journal.sqlite")
     return tmp_path
@@ -70,7 +70,7 @@ def provider(root):
     """Yield a provider that refuses the key of every call."""
     with FakeProvider(fails(401, "no call was expected")) as server:
         other = server.deployment(model="openai/fake-two", schema="auto")
-        asked = {"budget": 2, "votes": 3, "rationale": True, "attention_checks": 2}
+        asked = {"budget": 2, "votes": 3, "rationale": True, "attention_checks": 2, "shortlist": 1}
         StepWorkspace(root).update(
             models={"mine": server.deployment(schema="auto"), "other": other},
             llm_select=asked | {"route": "mine", "fallback_routes": ["other"]},
@@ -86,14 +86,12 @@ def n_names(path, name):
     return dict(rows)[SPENT_USD[name]]
 
 
-def test_a_former_selection_is_reproduced_without_a_call(root, provider):
+def test_former_answers_to_the_same_questions_are_found_without_a_call(root, provider):
     for _ in range(2):
         Stage("llm_select", root).run(llm_select)
         assert not provider.calls
-        selected = read_table(root / "data/llm_select/selected.parquet", SELECTED)
-        assert selected["id"].to_pylist() == SELECTED_IDS
-        picks = read_table(root / "data/llm_select/picks.parquet", PICKS).to_pylist()
-        assert [(p["round"], p["prompt"], int(p["id"], 16)) for p in picks] == PICKED
+        rows = read_table(root / "data/llm_select/ballots.parquet", BALLOTS).to_pylist()
+        assert [(r["prompt"], int(r["id"], 16)) for r in rows if r["rank"] == 1] == PICKED
         usage = json.loads((root / "data/llm_select/usage.json").read_text())
         assert usage["answers"] == {"mine": 16, "other": 2}
         assert usage["dropped_params"]["mine"] == ["response_format", "seed"]

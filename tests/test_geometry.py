@@ -1,6 +1,5 @@
 """The number and the size of prompts, each derived from the other, and refused geometries."""
 
-import asyncio
 import itertools
 from collections import Counter
 
@@ -9,12 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.choose.order import JudgedRecords, by_ranks
 from tasks.cluster.step import Cluster, check, cluster
 from tasks.lib.core.errors import ParamError
 from tasks.lib.prompts.geometry import Geometry, Mode, check_budgets, check_fit
-from tasks.lib.prompts.plan import TournamentPlan
-from tasks.llm_select.tournament import llm_select
-from tests.judge_desk import verdict_of
 from tests.pools import unit_vectors
 
 DOLLY = 14_776  # records of Dolly that are left after dedupe
@@ -39,21 +36,20 @@ def sizes_of(prompts):
     return [len(prompt) for prompt in prompts]
 
 
-async def first_slots(questions):
-    """Pick the first candidates of each prompt."""
-    return [verdict_of(range(1, question.n_picks + 1)) for question in questions]
-
-
-def picks_by_prompt(clustered, budgets, size, mode=Mode.PAPER):
-    """Return the number of selected records of each prompt."""
-    order = np.concatenate(clustered.prompts)
-    starts = np.cumsum(sizes_of(clustered.prompts))[:-1]
-    prompts = np.split(np.arange(len(order)), starts)  # as llm_select numbers candidates
-    labels = clustered.partition.labels[order]
-    plan = TournamentPlan(budgets, size, mode, 0)
-    result = asyncio.run(llm_select(prompts, labels, plan, first_slots))
-    assert len({pick.candidate for pick in result.selected}) == max(budgets)
-    return Counter(pick.question.prompt for pick in result.selected)
+def picks_by_prompt(clustered, budgets):
+    """Return how many records of each prompt are selected by a judge that ranks by slots."""
+    sizes = np.array(sizes_of(clustered.prompts))
+    n_ranked = -(-max(budgets) // len(sizes))
+    slots = np.concatenate([np.arange(1, size + 1) for size in sizes])
+    rows = np.concatenate(clustered.prompts)
+    prompts = np.repeat(np.arange(1, len(sizes) + 1, dtype=np.int32), sizes)
+    ranks = np.where(slots <= n_ranked, slots, np.inf)
+    vectors = np.eye(len(rows), 1, dtype=np.float32)
+    known = JudgedRecords(rows, prompts, ranks, np.zeros(len(rows)), sizes, vectors)
+    chosen = by_ranks(known, max(budgets), 0).rows
+    assert len(set(chosen.tolist())) == max(budgets)
+    prompt_of = dict(zip(rows.tolist(), prompts.tolist(), strict=True))
+    return Counter(prompt_of[row] for row in chosen.tolist())
 
 
 # The experiment of the paper
@@ -77,14 +73,14 @@ def test_a_pool_of_dollys_size_makes_1000_prompts_of_14_or_15(experiment):
 @pytest.mark.parametrize(("budget", "n_picks"), [(1000, 1), (2000, 2), (3000, 3)])
 def test_each_of_1000_prompts_picks_the_same_number(experiment, budget, n_picks):
     check_fit(values(budget, n_prompts=1000), DOLLY)
-    picks = picks_by_prompt(experiment, (budget,), 15)
+    picks = picks_by_prompt(experiment, (budget,))
     assert set(picks) == set(range(1, 1001))
     assert set(picks.values()) == {n_picks}
 
 
 def test_the_three_budgets_of_the_paper_make_one_selection(experiment):
     check_fit(values([1000, 2000, 3000], n_prompts=1000), DOLLY)
-    assert set(picks_by_prompt(experiment, (1000, 2000, 3000), 15).values()) == {3}
+    assert set(picks_by_prompt(experiment, (1000, 2000, 3000)).values()) == {3}
 
 
 def test_with_a_given_prompt_size_the_refusal_offers_a_number_of_prompts():
@@ -163,7 +159,7 @@ def test_in_paper_mode_each_prompt_picks_n_over_k_for_any_multiple(fit, data):
     n_picks = data.draw(st.integers(1, n // n_prompts))
     check_fit(values(n_picks * n_prompts, n_prompts=n_prompts), n)
     clustered = cluster(unit_vectors(n), params(n_prompts=n_prompts), 0)
-    picks = picks_by_prompt(clustered, (n_picks * n_prompts,), -(-n // n_prompts))
+    picks = picks_by_prompt(clustered, (n_picks * n_prompts,))
     assert picks == dict.fromkeys(range(1, n_prompts + 1), n_picks)
 
 
@@ -248,3 +244,23 @@ def test_the_error_for_a_number_of_prompts_that_does_not_fit_says_which_numbers_
     assert refused.value.fix == "Set it to a number from 74 to 7388."
     for allowed in (74, 7388):
         check_fit(values(1000, "across", n_prompts=allowed), DOLLY)
+
+
+@pytest.mark.parametrize(
+    ("budget", "offered"), [(1500, "1000 or 2000"), (10, "1000"), (13_999, "13000 or 14000")]
+)
+def test_paper_mode_needs_a_multiple_of_the_prompts_and_offers_the_nearest(budget, offered):
+    with pytest.raises(ParamError, match=f"Set it to {offered}, or cluster.mode to across"):
+        check_budgets((budget,), Mode.PAPER, 14_000, 1_000)
+    check_budgets((2_000,), Mode.PAPER, 14_000, 1_000)
+
+
+def test_in_paper_mode_every_budget_has_to_be_a_multiple_of_the_prompts():
+    with pytest.raises(ParamError, match=r"budget is 1,500.*\n.*1000 or 2000"):
+        check_budgets((1_000, 1_500, 2_000), Mode.PAPER, 14_000, 1_000)
+    check_budgets((1_000, 2_000), Mode.PAPER, 14_000, 1_000)
+
+
+def test_a_budget_above_the_number_of_records_says_how_many_there_are():
+    with pytest.raises(ParamError, match=r"budget is 5,000, and only 1,234 records.*\n.*1234"):
+        check_budgets((5000,), Mode.ACROSS, 1234, 89)

@@ -23,18 +23,14 @@ from tasks.lib.core.schemas import POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import write_table
 from tasks.lib.gateway.gateway import Gateway
-from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_routes
 from tasks.lib.journal.journal import Journal
 from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.geometry import Mode
-from tasks.lib.prompts.plan import TournamentPlan
 from tasks.llm_select.candidates import Candidates
-from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.pool_texts import PoolFile
-from tasks.llm_select.prompt import read_prompt
-from tasks.llm_select.step import llm_select
+from tasks.llm_select.setup import Setup
 from tests.conftest import PROJECT
 from tests.fake_provider import FakeProvider, honest
 from tests.workspaces import StepWorkspace
@@ -82,15 +78,15 @@ def shown_of(texts, size=12):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pool.parquet"
         write_table(path, pa.table(columns, schema=POOL), POOL)
-        return Candidates(PoolFile(path), np.arange(len(texts)), clusters, prompts)
+        return Candidates(PoolFile(path), np.arange(len(texts)), prompts)
 
 
-def settings_of(votes=1, rationale=False):
-    calls = CallSettings(
-        seed=0, max_answer_tokens=256, max_attempts=2, timeout_s=20.0, concurrency=8
-    )
-    prompt = read_prompt(CRITERIA)
-    return JudgeSettings(prompt, rationale, votes, 2000, calls)
+def setup_of(shown, budget=10, **params):
+    """Return the questions about these candidates as params.yaml asks them, but for `params`."""
+    values = load_yaml(PROJECT / "params.yaml")
+    quick = {"max_attempts": 2, "timeout_s": 20.0, "concurrency": 8}
+    values["llm_select"] |= quick | {"budget": budget} | params
+    return Setup.of(values, shown, Mode.ACROSS, PROJECT)
 
 
 def routes_of(provider, **changes):
@@ -115,14 +111,13 @@ def counted_by(count):
     return behave
 
 
-def served(provider, shown, plan, settings, tmp_path):
+def served(provider, setup, tmp_path):
     """Return calls and tokens of the real selection."""
 
     async def talk(journal):
         routes = [routes_of(provider)]
-        async with aclosing(Gateway(routes, settings.calls, journal)) as gateway:
-            judge = Judge(gateway, routes, settings, shown.texts)
-            await llm_select(shown.prompts, shown.clusters, plan, judge)
+        async with aclosing(Gateway(routes, setup.settings.calls, journal)) as gateway:
+            await setup.judge(Judge(gateway, routes, setup.settings, setup.candidates.texts))
 
     with closing(Journal(tmp_path / "journal.sqlite", cap_usd=1e9)) as journal:
         asyncio.run(talk(journal))
@@ -134,11 +129,11 @@ def served(provider, shown, plan, settings, tmp_path):
 def test_the_actual_usage_lies_inside_the_estimate(pool, tokenizer, tmp_path):
     if pool == "dolly" and not DOLLY.exists():
         pytest.skip("the shared data folder is not next to the project")
-    shown, settings = shown_of(POOLS[pool]()), settings_of()
-    plan = TournamentPlan((2 * len(shown.prompts) + 1,), 12, Mode.ACROSS, 0)
+    shown = shown_of(POOLS[pool]())
+    setup = setup_of(shown, 4 * len(shown.prompts) + 1)
     with FakeProvider(counted_by(TOKENIZERS[tokenizer])) as provider:
-        work = estimate(shown, plan, settings, [routes_of(provider)], {}).work
-        used = served(provider, shown, plan, settings, tmp_path)
+        work = estimate(setup, [routes_of(provider)], {}).work
+        used = served(provider, setup, tmp_path)
     assert work.calls[0] == used[0] == work.calls[1]
     assert work.prompt_tokens[0] <= used[1] <= work.prompt_tokens[1]
     assert work.completion_tokens[0] <= used[2] <= work.completion_tokens[1]
@@ -170,8 +165,8 @@ def test_the_estimate_is_the_same_before_and_after_clustering(ungrouped, mode, n
     np.save(ungrouped.file("embed/vectors.npy"), vectors)
     Stage("cluster", ungrouped.root).run(cluster.work)
     after = quote(ungrouped.root, values, is_grouped=True)
-    assert before.rounds == after.rounds
-    assert before.rounds[0].n_prompts == k
+    assert before.n_prompts == after.n_prompts == k
+    assert before.n_ranked == after.n_ranked
     assert before.work.calls == after.work.calls
     assert before.work.completion_tokens == after.work.completion_tokens
     least, most = after.work.prompt_tokens
@@ -185,42 +180,41 @@ def test_before_clustering_a_number_of_prompts_that_does_not_fit_is_refused(ungr
         quote(ungrouped.root, values, is_grouped=False)
 
 
-@pytest.mark.parametrize("budget", [3, 5, 20])
-def test_the_estimate_includes_votes_rounds_and_attention_checks(budget, tmp_path):
-    shown, settings = shown_of(POOLS["sample"]()[:90], size=6), settings_of(votes=3, rationale=True)
-    plan = TournamentPlan((budget,), 6, Mode.ACROSS, 0, n_attention_checks=4)
+@pytest.mark.parametrize("budget", [3, 20, 80])
+def test_the_estimate_includes_votes_ranks_and_attention_checks(budget, tmp_path):
+    shown = shown_of(POOLS["sample"]()[:90], size=6)
+    setup = setup_of(shown, budget, votes=3, rationale=True, attention_checks=4)
     with FakeProvider(counted_by(TOKENIZERS["o200k"])) as provider:
-        estimated = estimate(shown, plan, settings, [routes_of(provider)], {})
-        used = served(provider, shown, plan, settings, tmp_path)
-    assert len(estimated.rounds) == (2 if budget < 15 else 1)
+        estimated = estimate(setup, [routes_of(provider)], {})
+        used = served(provider, setup, tmp_path)
+    assert estimated.n_ranked == (6 if budget == 80 else 3)
     for bounds, n in zip(estimated.work, used, strict=True):
         assert bounds[0] <= n <= bounds[1]
 
 
-def test_a_longer_prompt_is_counted_in_every_round():
-    shown, plan = shown_of(POOLS["code"](), size=6), TournamentPlan((2,), 6, Mode.ACROSS, 0)
-    plain, asking = (settings_of(rationale=asked) for asked in (False, True))
+def test_a_longer_prompt_is_counted_in_every_call():
+    shown = shown_of(POOLS["code"](), size=6)
+    plain, asking = (setup_of(shown, rationale=asked) for asked in (False, True))
     short, long = (
         sum(len(m["content"].encode()) for m in t.prompt.messages(["x"], 1, rationale=t.rationale))
-        for t in (plain, asking)
+        for t in (plain.settings, asking.settings)
     )
     routes = load_routes({"models": {"x": {"model": "offline/rubric", "schema": "never"}}})
-    less, more = (estimate(shown, plan, t, [routes["x"]], {}).work for t in (plain, asking))
-    assert more.calls[1] == 10 + 2
+    less, more = (estimate(setup, [routes["x"]], {}).work for setup in (plain, asking))
+    assert more.calls[1] == 10
     assert long > short
     grown = more.prompt_tokens[1] - less.prompt_tokens[1]
     assert grown >= more.calls[1] * (long - short)
 
 
 def test_the_estimate_is_priced_by_tokens_and_an_unknown_price_names_the_keys_to_set(tmp_path):
-    shown, settings = shown_of(POOLS["code"]()), settings_of()
-    plan = TournamentPlan((10,), 12, Mode.ACROSS, 0)
+    setup = setup_of(shown_of(POOLS["code"]()))
     with FakeProvider() as provider:
         priced = routes_of(provider, input_cost_per_token=2e-6, output_cost_per_token=1e-5)
         nameless = load_routes(
             {"models": {"x": {"model": "openai/nobody-knows", "schema": "auto"}}}
         )
-        estimated = estimate(shown, plan, settings, [priced, nameless["x"]], {})
+        estimated = estimate(setup, [priced, nameless["x"]], {})
         assert provider.calls == []
     known, unknown = estimated.costs
     for i in (0, 1):
@@ -233,22 +227,19 @@ def test_the_estimate_is_priced_by_tokens_and_an_unknown_price_names_the_keys_to
 
 def test_the_papers_geometry_makes_one_call_per_prompt_with_whole_texts():
     texts = [f"{i} {'long ' * 1000}" for i in range(60)]
-    shown, settings = shown_of(texts), settings_of()
+    setup = setup_of(shown_of(texts))
     route = load_routes({"models": {"offline": {"model": "offline/rubric", "schema": "never"}}})
-    estimated = estimate(
-        shown, TournamentPlan((10,), 12, Mode.ACROSS, 0), settings, [route["offline"]], {}
-    )
+    estimated = estimate(setup, [route["offline"]], {})
     assert estimated.paper.calls == (10, 10)
     assert estimated.paper.prompt_tokens[1] > sum(map(len, texts)) > estimated.work.prompt_tokens[1]
     assert estimated.costs[0].usd == estimated.paper_usd == (0, 0)
 
 
 def test_the_estimated_time_follows_earlier_calls_and_rate_limits():
-    shown, settings = shown_of(POOLS["code"]()), settings_of()
-    plan = TournamentPlan((10,), 12, Mode.ACROSS, 0)
+    setup = setup_of(shown_of(POOLS["code"]()))
     with FakeProvider() as provider:
         route, paced = routes_of(provider), routes_of(provider, rpm=1)
-        estimated = estimate(shown, plan, settings, [route, paced], {route.model: (2.0, 4.0)})
+        estimated = estimate(setup, [route, paced], {route.model: (2.0, 4.0)})
     assert estimated.costs[0].seconds == (5 * 2.0 / 8, 5 * 4.0 / 8)
     assert estimated.costs[1].seconds == (300.0, 300.0)
 

@@ -97,7 +97,7 @@ def test_a_refused_schema_costs_a_question_no_attempt(provider, put):
 
 
 def test_picks_of_the_rubric_as_a_route_say_so(put):
-    verdicts = put({"model": "offline/rubric", "schema": "never"}, questions(3, n_picks=2))
+    verdicts = put({"model": "offline/rubric", "schema": "never"}, questions(3, n_ranked=2))
     assert {verdict.methods for verdict in verdicts} == {(PickMethod.RUBRIC,) * 2}
     assert {bought.usd for verdict in verdicts for bought in verdict.answers} == {0.0}
     assert verdicts[0].slots == tuple(choose(texts(range(SIZE)), 2))
@@ -109,7 +109,7 @@ def test_votes_are_asked_in_other_orders_and_name_the_same_candidates(provider, 
     orders = [tuple(call.block.texts) for call in provider.calls]
     assert len(set(orders)) == len(orders)
     assert len({tuple(sorted(order)) for order in orders}) == 1
-    assert {call.block.n_picks for call in provider.calls} == {3}  # two ranks more than picks
+    assert {call.block.n_picks for call in provider.calls} == {3}  # two ranks more than needed
     assert len({ballot.ranking for ballot in verdict.ballots}) == 1
     assert len({ballot.shown for ballot in verdict.ballots}) == len(verdict.ballots)
     assert texts(chosen(question, verdict)) == [min(texts(range(6)))]
@@ -157,15 +157,15 @@ def test_each_pick_has_its_rationale(provider, put):
     provider.behave = says(
         json.dumps({"picks": [3, 1], "reasons": ["It is rare.", "It is clear."]})
     )
-    (verdict,) = put(provider.deployment(), questions(1, n_picks=2), rationale=True)
+    (verdict,) = put(provider.deployment(), questions(1, n_ranked=2), rationale=True)
     assert verdict.slots == (3, 1)
-    assert verdict.reasons == ("It is rare.", "It is clear.")
+    assert verdict.reasons == {3: "It is rare.", 1: "It is clear."}
     assert '"reasons"' in provider.calls[0].messages[-1]["content"]
 
 
 def test_an_answer_without_the_rationale_still_counts(provider, put):
     (verdict,) = put(provider.deployment(), questions(1), rationale=True)
-    assert verdict.reasons == (None,)
+    assert verdict.reasons == {}
     assert len(provider.calls) == 1
 
 

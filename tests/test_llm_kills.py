@@ -101,6 +101,6 @@ def test_two_runs_at_once_buy_each_answer_once(tmp_path):
     assert [step.returncode for step in steps] == [0, 0], messages
     assert len(provider.book) == first.n_prompts
     assert_books_agree(first.ledger(), provider)
-    assert first.selected() == second.selected()
+    assert first.judged() == second.judged()
     runs = first.count("SELECT count(DISTINCT run) FROM calls WHERE outcome = 'answer'")
     assert runs == 2  # both did buy

@@ -18,11 +18,11 @@ def desk(tmp_path, warm_client):
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_run_survives_a_fault_and_the_books_agree(desk, name):
     with FakeProvider(faulty([name], rate=0.3, seed=3)) as provider:
-        selection = desk.select(provider)
+        judged = desk.ask(provider)
         assert name in {entry.fault for entry in provider.book}
-    chosen = [pick.candidate for pick in selection.selected]
+    chosen = [int(q.candidates[verdict.slots[0] - 1]) for q, verdict in judged.prompts]
     assert len(chosen) == len(set(chosen)) == desk.n_prompts
-    assert not selection.is_partial
+    assert not judged.is_partial
     assert_books_agree(desk.ledger(), provider)
     if FAULTS[name].is_reported:
         assert max(provider.n_answers.values()) == 1
@@ -31,8 +31,8 @@ def test_a_run_survives_a_fault_and_the_books_agree(desk, name):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_run_survives_a_mixture_of_all_faults_and_the_books_agree(desk, seed):
     with FakeProvider(faulty(FAULTS, rate=0.3, seed=seed)) as provider:
-        selection = desk.select(provider)
-    chosen = [pick.candidate for pick in selection.selected]
+        judged = desk.ask(provider)
+    chosen = [int(q.candidates[verdict.slots[0] - 1]) for q, verdict in judged.prompts]
     assert len(chosen) == len(set(chosen)) == desk.n_prompts
     assert_books_agree(desk.ledger(), provider)
     assert max(provider.n_answers.values()) == 1
@@ -55,11 +55,11 @@ def test_the_providers_bill_stays_under_the_cap_and_a_higher_cap_completes_the_r
             assert done.exit_code == 0, done.said
             usage = desk.usage()
             assert usage["partial"] == (None if is_whole else "max_usd")
-            assert len(desk.selected()) == usage["selected"]
+            assert len(desk.judged()) == usage["n_prompts"]
             if is_whole:
-                assert usage["selected"] == desk.n_prompts
+                assert usage["n_prompts"] == desk.n_prompts
             else:
-                assert ("PARTIAL" in done.said) and usage["selected"] < desk.n_prompts
+                assert ("PARTIAL" in done.said) and usage["n_prompts"] < desk.n_prompts
                 assert bill >= max_usd / 3  # it does spend what it may
     assert_books_agree(desk.ledger(), provider)
 

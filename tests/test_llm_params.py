@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
+from tasks.lib.prompts.plan import Round
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import read_params
-from tasks.lib.prompts.plan import Round
 from tasks.llm_select.params import check_answer_room, read_settings
 from tasks.llm_select.step import check
 from tests.conftest import PROJECT

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.lib.prompts.quota import prompt_order, quotas
+from tasks.lib.prompts.quota import Take, prompt_order, quotas
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 
@@ -46,3 +46,11 @@ def test_larger_prompts_pick_first_and_ties_are_random():
 def test_more_picks_than_candidates_are_refused():
     with pytest.raises(ValueError, match="7 picks out of 6"):
         quotas(7, np.array([3, 3]), 0)
+
+
+@pytest.mark.parametrize(
+    ("take", "expected"), [(Take.FIRST, "abc"), (Take.MIDDLE, "efg"), (Take.LAST, "ijk")]
+)
+def test_take_decides_which_part_of_a_ranking_counts(take, expected):
+    assert "abcdefghijk"[take.ranks(11, 3)] == expected
+    assert "abc"[take.ranks(3, 3)] == "abc"

@@ -178,7 +178,7 @@ def test_running_calls_may_finish_when_the_run_stops(provider, put):
 
 def test_a_reask_quotes_a_useless_reply_and_then_the_rubric_picks(provider, put, book):
     provider.behave = says("Slots [1], [9]")
-    (verdict,) = put(provider.deployment(), questions(1, n_picks=2))
+    (verdict,) = put(provider.deployment(), questions(1, n_ranked=2))
     first, second = provider.calls
     assert second.messages[: len(first.messages)] == first.messages
     reply, reask = second.messages[len(first.messages) :]
@@ -232,9 +232,9 @@ def test_an_answer_among_odd_characters_is_kept(provider, put):
 def test_the_rubric_as_a_fallback_ignores_slots(provider, put):
     provider.behave = USELESS
     asked = [
-        Question(1, 1, np.array([1, 0, 2]), 2),
-        Question(1, 2, np.array([0, 1, 2]), 2),
-        Question(1, 3, np.array([2, 0, 1]), 2),
+        Question(1, np.array([1, 0, 2]), 2),
+        Question(2, np.array([0, 1, 2]), 2),
+        Question(3, np.array([2, 0, 1]), 2),
     ]
     for question, verdict in zip(asked, put(provider.deployment(), asked), strict=True):
         assert NOISE not in texts(chosen(question, verdict))
@@ -255,7 +255,7 @@ def test_texts_that_are_too_long_in_total_are_judged_in_halves(provider, put):
 
 def test_halves_give_the_requested_number_of_picks(provider, put):
     provider.behave = lambda call: (TOO_LONG if len(call.block.texts) > 3 else honest)(call)
-    asked = questions(2, n_picks=5, size=6)
+    asked = questions(2, n_ranked=5, size=6)
     for question, verdict in zip(asked, put(provider.deployment(), asked), strict=True):
         assert len(set(chosen(question, verdict))) == 5
         assert verdict.methods == (PickMethod.LLM,) * 5
@@ -269,7 +269,7 @@ def test_a_text_that_a_filter_blocks_is_set_aside_and_the_number_of_picks_is_kep
     provider, put, behave, n_picks
 ):
     provider.behave = on(3, behave)
-    (question,) = questions(1, n_picks=n_picks, size=6)
+    (question,) = questions(1, n_ranked=n_picks, size=6)
     (verdict,) = put(provider.deployment(), [question])
     assert verdict.set_aside == {4: "content_filter"}
     assert 3 not in chosen(question, verdict)
@@ -280,15 +280,17 @@ def test_a_text_that_a_filter_blocks_is_set_aside_and_the_number_of_picks_is_kep
     assert len(provider.calls) == n_calls
 
 
-def test_if_all_texts_are_blocked_the_rubric_picks_and_all_are_set_aside(provider, put):
+def test_if_all_texts_are_blocked_all_are_set_aside_and_none_is_ranked(provider, put):
     provider.behave = FILTERED
-    (verdict,) = put(provider.deployment(), questions(1, n_picks=2))
+    (verdict,) = put(provider.deployment(), questions(1, n_ranked=2))
     assert list(verdict.set_aside) == [1, 2, 3]
-    assert verdict.methods == (PickMethod.FALLBACK,) * 2
+    assert (verdict.slots, verdict.method) == ((), PickMethod.FALLBACK)
+    assert verdict.scores == [0, 0, 0]
 
 
-def test_a_candidate_that_no_model_accepts_is_picked_last(provider, put):
+def test_a_candidate_that_no_model_accepts_is_not_ranked(provider, put):
     provider.behave = on(0, FILTERED)
-    (verdict,) = put(provider.deployment(), questions(1, n_picks=3))
-    assert verdict.slots[-1] == 1
-    assert verdict.methods == (PickMethod.LLM, PickMethod.LLM, PickMethod.FALLBACK)
+    (verdict,) = put(provider.deployment(), questions(1, n_ranked=3))
+    assert set(verdict.slots) == {2, 3}
+    assert verdict.methods == (PickMethod.LLM, PickMethod.LLM)
+    assert verdict.scores[0] == 0

@@ -1,54 +1,52 @@
 """The step llm_select: its outputs, and how they can be traced back to its questions."""
 
 import json
-from collections import Counter
 
-import pyarrow.parquet as pq
 import pytest
 
-from tasks.lib.core.schemas import PICKS, POOL, SELECTED
-from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.event_loop import run_loop
 from tests.fake_provider import FakeProvider, fails, honest, picks, says
 from tests.selection_desk import SIZE, text_of
 
 
-def test_a_run_without_a_key_selects_by_the_rubric_and_says_so(desk):
+def test_a_run_without_a_key_is_judged_by_the_rubric_and_says_so(desk):
     done = desk.run()
     assert done.exit_code == 0, done.said
-    assert "12 of 40 records selected by offline/rubric in 5 answers: free" in done.said
-    selected = read_table(desk.out("selected.parquet"), SELECTED)
-    assert selected.num_rows == 12
-    assert set(selected["method"].to_pylist()) == {"rubric"}
-    assert not any("qwlekjq" in text for text in selected["instruction"].to_pylist())
+    assert "5 of 5 prompts judged by offline/rubric in 5 answers: free" in done.said
+    ballots = desk.ballots()
+    assert len(ballots) == 40
+    assert {row["method"] for row in ballots} == {"rubric"}
+    named = [row["id"] for row in ballots if row["rank"]]
+    assert not any("qwlekjq" in text_of(desk, record_id) for record_id in named)
     assert desk.usage()["usd"] == 0
     before = desk.bytes()
     program = desk.run_program()
     assert (program.returncode, program.stdout) == (0, "")
-    assert "12 of 40 records selected" in program.stderr
+    assert "5 of 5 prompts judged" in program.stderr
     assert desk.bytes() == before
 
 
-def test_everything_selected_can_be_followed_back_to_its_prompt(desk):
+def test_every_ballot_can_be_followed_back_to_its_prompt(desk):
     with FakeProvider() as provider:
         done = desk.run(provider.deployment())
     assert done.exit_code == 0, done.said
     assert len(provider.calls) == 5
-    selected = read_table(desk.out("selected.parquet"), SELECTED).to_pylist()
-    picks = read_table(desk.out("picks.parquet"), PICKS).to_pylist()
-    receipts = desk.receipts()
-    assert len(selected) == len(picks) == len(receipts) == 12
-    assert [r["rank"] for r in selected] == sorted(r["rank"] for r in selected)
-    for row, receipt in zip(selected, receipts, strict=True):
-        shown = desk.prompts[row["prompt"] - 1]
-        assert row["id"] == receipt["id"] == shown[row["slot"] - 1]
-        assert receipt["rivals"] == [i for i in shown if i != row["id"]]
-        assert {name: row[name] for name in POOL.names} == desk.records[row["id"]]
-        assert (row["route"], row["model"], row["method"]) == ("mine", "openai/fake", "llm")
-        assert row["votes"] == 1
-        alphabet = sorted(shown, key=lambda i: text_of(desk, i))
-        assert alphabet[row["rank"] - 1] == row["id"]  # what the fake provider goes by
-    answers = {answer["key"]: answer for receipt in receipts for answer in receipt["answers"]}
+    ballots, judgements = desk.ballots(), desk.judgements()
+    assert [row["id"] for row in ballots] == [i for shown in desk.prompts for i in shown]
+    for judgement, shown in zip(judgements, desk.prompts, strict=True):
+        assert judgement["ids"] == shown
+        assert (judgement["route"], judgement["model"]) == ("mine", "openai/fake")
+        (ranking,) = judgement["ballots"]
+        rows = [row for row in ballots if row["prompt"] == judgement["prompt"]]
+        assert [row["slot"] for row in rows] == list(range(1, SIZE + 1))
+        assert {row["rank"]: row["slot"] for row in rows if row["rank"]} == dict(
+            enumerate(ranking, 1)
+        )
+        alphabet = sorted(shown, key=lambda i: text_of(desk, i))  # what the fake provider goes by
+        assert [shown[slot - 1] for slot in ranking] == alphabet[:3]
+    scores = {(row["rank"], round(row["score"], 3), row["votes"]) for row in ballots}
+    assert scores == {(1, 1.0, 1), (2, 0.667, 1), (3, 0.333, 1), (None, 0.0, 0)}
+    answers = {answer["key"]: answer for line in judgements for answer in line["answers"]}
     n_in, n_out = provider.tokens
     assert sum(answer["prompt_tokens"] for answer in answers.values()) == n_in
     assert sum(answer["usd"] for answer in answers.values()) == pytest.approx(provider.usd)
@@ -57,24 +55,46 @@ def test_everything_selected_can_be_followed_back_to_its_prompt(desk):
     assert counts == {"calls": 5, "prompt_tokens": n_in, "completion_tokens": n_out}
     assert usage["usd"] == pytest.approx(provider.usd)
     assert (usage["route"], usage["model"]) == ("mine", "openai/fake")
-    assert (usage["budget"], usage["selected"], usage["partial"]) == (12, 12, None)
-    assert usage["methods"] == {"llm": 12, "rubric": 0, "fallback": 0}
+    assert (usage["budget"], usage["n_prompts"], usage["partial"]) == (12, 5, None)
+    assert usage["methods"] == {"llm": 5, "rubric": 0, "fallback": 0}
     assert usage["answers"] == {"mine": 5}
     assert usage["n_unknown_usage"] == 0
-    assert usage["rounds"] == [{"round": 1, "n_prompts": 5, "n_candidates": 40, "n_picks": 12}]
 
 
-def test_prompts_pick_by_quota_and_fewer_prompts_than_picks_hold_a_tournament(desk):
-    desk.run()
-    per_prompt = Counter(pq.read_table(desk.out("picks.parquet"))["prompt"].to_pylist())
-    assert sorted(per_prompt.values()) == [2, 2, 2, 3, 3]
-    assert desk.run(budget=2).exit_code == 0
-    assert [(r["n_prompts"], r["n_picks"]) for r in desk.usage()["rounds"]] == [(5, 5), (1, 2)]
-    picks = read_table(desk.out("picks.parquet"), PICKS).to_pylist()
-    winners = [row["id"] for row in picks if row["round"] == 1]
-    final = read_table(desk.out("selected.parquet"), SELECTED)
-    assert set(final["id"].to_pylist()) < set(winners)
-    assert set(final["round"].to_pylist()) == {2}
+@pytest.mark.parametrize(
+    ("changes", "n_picks"),
+    [
+        ({}, 3),
+        ({"shortlist": 1}, 3),
+        ({"budget": 21}, 5),
+        ({"shortlist": 9}, 8),
+        ({"budget": 2}, 3),
+    ],
+)
+def test_a_prompt_ranks_its_shortlist_or_its_share_of_the_budget(desk, changes, n_picks):
+    with FakeProvider() as provider:
+        assert desk.run(provider.deployment(), **changes).exit_code == 0
+    assert {call.block.n_picks for call in provider.calls} == {n_picks}
+
+
+def test_scores_are_the_same_for_every_budget(desk):
+    scores = []
+    for budget in (2, 12, 40):
+        with FakeProvider() as provider:
+            desk.run(provider.deployment(), budget=budget)
+        scores.append([row["score"] for row in desk.ballots()])
+    assert scores[0] == scores[1] == scores[2]
+
+
+def test_take_decides_which_part_of_the_ranking_counts(desk):
+    by_take = {}
+    for take in ("first", "middle", "last"):
+        desk.run(take=take)
+        rows = [row for row in desk.ballots() if row["prompt"] == 1]
+        by_take[take] = {row["rank"]: row["id"] for row in rows if row["rank"]}
+        assert sorted(by_take[take]) == [1, 2, 3]
+        assert {row["id"] for row in rows if row["score"]} == set(by_take[take].values())
+    assert len({ids[1] for ids in by_take.values()}) == 3
 
 
 def test_records_without_a_model_s_answer_are_flagged(desk):
@@ -86,28 +106,29 @@ def test_records_without_a_model_s_answer_are_flagged(desk):
         provider_honest, provider.behave = provider.behave, behave
         done = desk.run(provider.deployment(), max_attempts=2)
     assert done.exit_code == 0, done.said
-    assert "picked by the offline rubric, since the model gave no answer" in done.said
-    flagged = [r for r in desk.receipts() if r["method"] == "fallback"]
+    assert "judged by the offline rubric, since the model gave no answer" in done.said
+    flagged = [row for row in desk.ballots() if row["method"] == "fallback"]
     assert {r["prompt"] for r in flagged} == {
         p + 1
         for p, ids in enumerate(desk.prompts)
         if any("topic 11 " in text_of(desk, i) for i in ids)
     }
-    assert {(r["model"], len(r["answers"]), r["votes"]) for r in flagged} == {
-        ("offline/rubric", 0, 0)
-    }
+    assert len(flagged) == SIZE
+    assert {row["votes"] for row in flagged} == {0}
+    assert sorted(row["rank"] for row in flagged if row["score"]) == [1, 2, 3]
+    (judgement,) = [j for j in desk.judgements() if j["prompt"] == flagged[0]["prompt"]]
+    assert (judgement["model"], judgement["answers"]) == ("offline/rubric", [])
     assert desk.usage()["calls"] == 4
-    assert desk.usage()["methods"]["fallback"] == len(flagged)
+    assert desk.usage()["methods"]["fallback"] == 1
     assert desk.usage()["usd"] < provider.usd  # useless replies were paid for, and are no answers
 
 
-def test_the_votes_of_each_pick_are_counted(desk):
+def test_the_votes_for_each_record_are_counted(desk):
     with FakeProvider() as provider:
         assert desk.run(provider.deployment(), votes=3).exit_code == 0
     assert len(provider.calls) == 2 * 5  # two that agree are more than half of three
-    rows = read_table(desk.out("picks.parquet"), PICKS).to_pylist()
-    assert {row["votes"] for row in rows} == {2}
-    assert all(len(receipt["ballots"]) == 2 for receipt in desk.receipts())
+    assert {row["votes"] for row in desk.ballots() if row["rank"]} == {2}
+    assert all(len(judgement["ballots"]) == 2 for judgement in desk.judgements())
     assert desk.usage()["agreement"]["n_prompts"] == 5
 
 
@@ -125,7 +146,7 @@ def test_votes_that_go_by_slots_are_all_asked_and_show_the_bias(desk):
     assert desk.usage()["agreement"]["same_first"] == 0
 
 
-def test_a_rationale_is_kept_in_the_receipt(desk):
+def test_a_rationale_is_kept_with_its_slot(desk):
     def explained(call):
         answer = json.loads(json.loads(honest(call).body)["choices"][0]["message"]["content"])
         reasons = [f"Because of slot {slot}." for slot in answer["picks"]]
@@ -133,14 +154,15 @@ def test_a_rationale_is_kept_in_the_receipt(desk):
 
     with FakeProvider(explained) as provider:
         assert desk.run(provider.deployment(), rationale=True).exit_code == 0
-    for receipt in desk.receipts():
-        assert receipt["reason"] == f"Because of slot {receipt['slot']}."
+    for judgement in desk.judgements():
+        (ranking,) = judgement["ballots"]
+        assert judgement["reasons"] == {str(slot): f"Because of slot {slot}." for slot in ranking}
 
 
-def test_attention_checks_are_asked_additionally_and_change_no_selection(desk):
+def test_attention_checks_are_asked_additionally_and_change_no_ballot(desk):
     with FakeProvider() as provider:
         desk.run(provider.deployment())
-        before = {name: desk.bytes()[name] for name in ("selected.parquet", "picks.parquet")}
+        before = {name: desk.bytes()[name] for name in ("ballots.parquet", "judgements.jsonl")}
         assert desk.run(provider.deployment(), attention_checks=6).exit_code == 0
     assert len(provider.calls) == 5 + 6
     assert {name: desk.bytes()[name] for name in before} == before
@@ -152,7 +174,7 @@ def test_attention_checks_are_asked_additionally_and_change_no_selection(desk):
     assert sum(text not in known for text in shown) == 6
 
 
-def test_receipts_name_the_candidates_that_were_set_aside(desk):
+def test_a_candidate_that_cannot_be_judged_is_set_aside_with_its_reason(desk):
     def behave(call):
         sees = any("topic 11 " in text for text in call.block.texts)
         return (fails(400, "blocked by the content policy") if sees else honest)(call)
@@ -160,13 +182,14 @@ def test_receipts_name_the_candidates_that_were_set_aside(desk):
     with FakeProvider(behave) as provider:
         assert desk.run(provider.deployment()).exit_code == 0
     (blocked,) = [i for i in desk.records if "topic 11 " in text_of(desk, i)]
-    (prompt,) = [p + 1 for p, ids in enumerate(desk.prompts) if blocked in ids]
-    for receipt in desk.receipts():
-        expected = {blocked: "content_filter"} if receipt["prompt"] == prompt else {}
-        assert receipt["set_aside"] == expected
+    (row,) = [row for row in desk.ballots() if row["set_aside"]]
+    assert (row["id"], row["set_aside"]) == (blocked, "content_filter")
+    assert (row["rank"], row["score"], row["votes"]) == (None, 0, 0)
+    (judgement,) = [judgement for judgement in desk.judgements() if judgement["set_aside"]]
+    assert judgement["set_aside"] == {str(row["slot"]): "content_filter"}
     usage = desk.usage()
     assert usage["set_aside"] == {"content_filter": 1}
-    assert usage["methods"]["llm"] == 12
+    assert usage["methods"]["llm"] == 5
 
 
 def test_answers_of_a_fallback_route_carry_its_name(desk):
@@ -175,8 +198,8 @@ def test_answers_of_a_fallback_route_carry_its_name(desk):
         done = desk.run(down.deployment(), fallback_routes=["spare"], max_attempts=1)
     assert done.exit_code == 0, done.said
     assert (len(down.calls), len(up.calls)) == (1, 5)
-    selected = read_table(desk.out("selected.parquet"), SELECTED).to_pylist()
-    assert {(row["route"], row["model"]) for row in selected} == {("spare", "openai/spare")}
+    routes = {(judgement["route"], judgement["model"]) for judgement in desk.judgements()}
+    assert routes == {("spare", "openai/spare")}
     assert desk.usage()["answers"] == {"spare": 5}
     assert desk.usage()["fallback_routes"] == ["spare"]
 

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from tasks.lib.core.schemas import PROMPTS, SELECTED
+from tasks.lib.core.schemas import PROMPTS
 from tasks.lib.core.tables import read_table
 from tests.fake_provider import HANG_S, FakeProvider, fails, late
 from tests.workspaces import wait_until
@@ -108,18 +108,21 @@ def test_at_the_cap_the_selection_is_partial_until_the_cap_is_raised(desk):
         assert provider.usd <= 0.0045
         usage = desk.usage()
         assert usage["partial"] == "max_usd"
-        first = read_table(desk.out("selected.parquet"), SELECTED)["id"].to_pylist()
-        assert 0 < len(first) == usage["selected"] < 12
-        assert len(desk.receipts()) == len(first)
+        first = desk.ballots()
+        n_judged = len({row["prompt"] for row in first})
+        assert 0 < len(desk.judgements()) == usage["n_prompts"] == n_judged < 5
+        assert len(desk.choose(budget=40)) == len(first)  # all that are judged
+        assert len(desk.choose()) == len(desk.receipts()) == min(12, len(first))
         n_before = len(provider.calls)
         desk.run(provider.deployment(), max_usd=0.0045)
         assert len(provider.calls) == n_before
         assert desk.run(provider.deployment(), max_usd=1.0).exit_code == 0
     assert len(provider.calls) == 5
     assert desk.usage()["partial"] is None
-    whole = read_table(desk.out("selected.parquet"), SELECTED)["id"].to_pylist()
-    assert len(whole) == 12
-    assert set(first) < set(whole)
+    whole = desk.ballots()
+    assert len(whole) == 40
+    assert all(row in whole for row in first)
+    assert len(desk.choose()) == 12
     undisturbed = desk.bytes()
     with FakeProvider() as provider:
         shutil.rmtree(desk.root / ".selectllm")
@@ -127,20 +130,10 @@ def test_at_the_cap_the_selection_is_partial_until_the_cap_is_raised(desk):
     assert desk.bytes() == undisturbed
 
 
-def test_a_cap_of_zero_gives_an_empty_selection_that_says_so(desk):
+def test_a_cap_of_zero_gives_no_ballot_and_an_empty_selection(desk):
     with FakeProvider() as provider:
         done = desk.run(provider.deployment(), max_usd=0.0)
     assert "PARTIAL" in done.said
     assert not provider.calls
-    assert read_table(desk.out("selected.parquet"), SELECTED).num_rows == 0
-    assert desk.usage()["selected"] == 0
-
-
-def test_at_the_cap_in_a_tournament_only_winners_are_selected(desk):
-    with FakeProvider() as provider:
-        desk.run(provider.deployment(), budget=2, max_usd=0.0045)
-        assert desk.usage()["partial"] == "max_usd"
-        assert desk.usage()["selected"] <= 2
-        assert desk.run(provider.deployment(), budget=2, max_usd=1.0).exit_code == 0
-    assert len(provider.calls) == 5 + 1
-    assert desk.usage()["selected"] == 2
+    assert (desk.ballots(), desk.choose(), desk.receipts()) == ([], [], [])
+    assert desk.usage()["n_prompts"] == 0

@@ -7,7 +7,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tasks.lib.rubric.rubric import rate
-from tasks.llm_select.votes import as_ballot, combine, is_settled, n_ranked, n_useful, order
+from tasks.llm_select.votes import (
+    as_ballot,
+    combine,
+    is_settled,
+    judge_scores,
+    n_asked,
+    n_useful,
+    order,
+)
 
 N = st.integers(1, 30)
 VOTES = st.integers(1, 12)
@@ -58,26 +66,26 @@ def test_a_ballot_names_the_candidates_in_the_picked_slots(n, n_votes, data):
 
 
 @given(N, VOTES, st.data())
-def test_a_ballot_ranks_more_than_is_picked_only_where_votes_are_combined(n, n_votes, data):
-    n_picks = data.draw(st.integers(1, n))
-    ranked = n_ranked(n, n_picks, n_votes)
-    assert n_picks <= ranked <= n
+def test_a_ballot_ranks_at_least_three_where_votes_are_combined(n, n_votes, data):
+    n_ranked = data.draw(st.integers(1, n))
+    asked = n_asked(n, n_ranked, n_votes)
+    assert n_ranked <= asked <= n
     if n_useful(n, n_votes) == 1:
-        assert ranked == n_picks
-    elif n_picks < n:
-        assert ranked > n_picks
+        assert asked == n_ranked
+    else:
+        assert asked == max(n_ranked, min(n, 3))
 
 
 def test_votes_stop_when_more_than_half_agree_and_none_differs():
     same, other = (2, 5, 1), (2, 5, 3)
-    assert not is_settled([same], n_votes=3, n_picks=2)
-    assert is_settled([same, other], n_votes=3, n_picks=2)
-    assert not is_settled([same, other], n_votes=3, n_picks=3)
-    assert not is_settled([same, (5, 2, 1)], n_votes=3, n_picks=2)
-    assert not is_settled([same, same], n_votes=4, n_picks=3)
-    assert not is_settled([same, same, other], n_votes=5, n_picks=3)
-    assert is_settled([same, (3, 2, 1)], n_votes=2, n_picks=2)
-    assert is_settled([same], n_votes=1, n_picks=1)
+    assert not is_settled([same], n_votes=3, n_ranked=2)
+    assert is_settled([same, other], n_votes=3, n_ranked=2)
+    assert not is_settled([same, other], n_votes=3, n_ranked=3)
+    assert not is_settled([same, (5, 2, 1)], n_votes=3, n_ranked=2)
+    assert not is_settled([same, same], n_votes=4, n_ranked=3)
+    assert not is_settled([same, same, other], n_votes=5, n_ranked=3)
+    assert is_settled([same, (3, 2, 1)], n_votes=2, n_ranked=2)
+    assert is_settled([same], n_votes=1, n_ranked=1)
 
 
 @given(st.integers(1, 8), st.integers(2, 9), st.data())
@@ -87,63 +95,80 @@ def test_with_one_slot_a_ballot_no_later_vote_can_overturn_a_settled_one(slot, n
     left = n_votes - n_cast
     rest = data.draw(st.lists(st.integers(1, 8), min_size=left, max_size=left))
     ballots = [(slot,)] * n_cast + [(other,) for other in rest]
-    assert combine(ballots, TEXTS, 1) == (slot,)
+    assert combine(ballots, TEXTS)[:1] == (slot,)
 
 
 def test_points_decrease_with_the_rank_and_are_summed():
     ballots = [(1, 2, 3), (2, 3, 1), (2, 1, 4)]  # 1: 3+1+2, 2: 2+3+3, 3: 1+2, 4: 1
-    assert combine(ballots, TEXTS, 4) == (2, 1, 3, 4)
+    assert combine(ballots, TEXTS) == (2, 1, 3, 4)
 
 
 def test_equal_points_go_to_the_slot_that_more_ballots_name():
-    ballots = [(1, 2), (3, 2)]  # 2 points each
-    assert combine(ballots, TEXTS, 1) == (2,)
+    ballots = [(1, 2), (3, 2)]  # 2 points each, and equal texts
+    assert combine(ballots, TEXTS) == (2, 1, 3)
 
 
 def test_further_ties_go_by_rating_and_then_by_text():
     better = "Compare the mouths of the Nile, the Ganges and the Rhine, in 3 sentences."
     assert rate(better).total > rate(TEXTS[0]).total == rate(TEXTS[1]).total
-    assert combine([(1,), (2,)], [TEXTS[0], better], 2) == (2, 1)
-    assert combine([(1,), (2,)], [TEXTS[1], TEXTS[0]], 2) == (2, 1)
+    assert combine([(1,), (2,)], [TEXTS[0], better]) == (2, 1)
+    assert combine([(1,), (2,)], [TEXTS[1], TEXTS[0]]) == (2, 1)
 
 
-@given(BALLOTS, st.integers(1, 3))
-def test_the_order_of_the_ballots_does_not_matter(ballots, n_picks):
-    results = {combine(mixed, TEXTS, n_picks) for mixed in permutations(ballots[:4])}
+@given(BALLOTS)
+def test_the_order_of_the_ballots_does_not_matter(ballots):
+    results = {combine(mixed, TEXTS) for mixed in permutations(ballots[:4])}
     assert len(results) == 1
 
 
 @settings(max_examples=200)
-@given(BALLOTS, st.integers(1, 3), st.permutations(range(8)))
-def test_the_same_texts_win_wherever_they_stand(ballots, n_picks, places):
+@given(BALLOTS, st.permutations(range(8)))
+def test_the_same_texts_win_in_any_slots(ballots, places):
     """Item i of `places` is the former index of the text that is now in slot i + 1."""
     moved = [tuple(places.index(slot - 1) + 1 for slot in ballot) for ballot in ballots]
     texts = [TEXTS[i] for i in places]
-    before = [TEXTS[slot - 1] for slot in combine(ballots, TEXTS, n_picks)]
-    assert [texts[slot - 1] for slot in combine(moved, texts, n_picks)] == before
-
-
-@given(BALLOTS, st.integers(1, 3))
-def test_the_result_is_different_slots_that_some_ballot_names(ballots, n_picks):
-    slots = combine(ballots, TEXTS, n_picks)
-    assert len(set(slots)) == len(slots) == n_picks
-    assert set(slots) <= {slot for ballot in ballots for slot in ballot}
+    before = [TEXTS[slot - 1] for slot in combine(ballots, TEXTS)]
+    assert [texts[slot - 1] for slot in combine(moved, texts)] == before
 
 
 @given(BALLOTS)
-def test_a_choice_of_fewer_is_the_beginning_of_a_choice_of_more(ballots):
-    assert combine(ballots, TEXTS, 1) == combine(ballots, TEXTS, 3)[:1]
+def test_every_slot_that_a_ballot_names_has_one_rank(ballots):
+    slots = combine(ballots, TEXTS)
+    assert len(set(slots)) == len(slots)
+    assert set(slots) == {slot for ballot in ballots for slot in ballot}
 
 
 @given(BALLOTS, st.integers(0, 4))
 def test_one_more_ballot_for_the_winner_keeps_it_the_winner(ballots, seed):
-    (winner,) = combine(ballots, TEXTS, 1)
+    winner = combine(ballots, TEXTS)[0]
     rest = [slot for slot in range(1, 9) if slot != winner]
     more = (winner, *rest[seed % 3 : seed % 3 + 2])
-    assert combine([*ballots, more], TEXTS, 1) == (winner,)
+    assert combine([*ballots, more], TEXTS)[0] == winner
 
 
 @given(BALLOTS.map(lambda ballots: ballots[:1]), st.integers(2, 5))
 def test_ballots_that_agree_give_their_own_order(ballots, n):
     assume(ballots)
-    assert combine(ballots * n, TEXTS, 3) == ballots[0]
+    assert combine(ballots * n, TEXTS) == ballots[0]
+
+
+def test_the_judge_score_is_the_mean_over_ballots_of_what_each_rank_is_worth():
+    assert judge_scores([(2, 1, 4)], 4, 3) == pytest.approx([2 / 3, 1, 0, 1 / 3])
+    assert judge_scores([(2, 1), (1, 2), (1, 3)], 4, 2) == pytest.approx([5 / 6, 1 / 2, 1 / 6, 0])
+    assert judge_scores([(3, 1, 2)], 3, 1) == [0, 0, 1]
+
+
+@given(BALLOTS, st.integers(1, 8))
+def test_scores_are_between_0_and_1_and_0_without_a_ballot(ballots, shortlist):
+    scores = judge_scores(ballots, 8, shortlist)
+    named = {slot for ballot in ballots for slot in ballot[:shortlist]}
+    assert {slot for slot, score in enumerate(scores, 1) if score} == named
+    assert 0 <= min(scores) <= max(scores) <= 1
+
+
+@given(st.permutations(range(1, 9)), st.integers(1, 8), st.integers(1, 8))
+def test_scores_do_not_depend_on_how_many_ranks_a_budget_asks_for(order, shortlist, n_more):
+    n_ranked = min(8, shortlist + n_more)
+    assert judge_scores([order[:shortlist]], 8, shortlist) == judge_scores(
+        [order[:n_ranked]], 8, shortlist
+    )

@@ -41,10 +41,10 @@ def workspace(tmp_path):
     space.write("ingest/pool.parquet", records, POOL)
     space.write("dedupe/unique.parquet", [{"id": record["id"]} for record in records], UNIQUE)
     np.save(space.file("embed/vectors.npy"), unit_vectors(40))
-    provenance = {field.name: 1 if pa.types.is_integer(field.type) else "x" for field in SELECTED}
+    provenance = {field.name: "x" if pa.types.is_string(field.type) else 1 for field in SELECTED}
     selected = [provenance | record for record in records[::4]]
-    space.write("llm_select/selected.parquet", selected, SELECTED)
-    usage = {**FAIR, "selected": 10, "methods": {}, "rounds": [], "calls": 9, "usd": 0.25}
+    space.write("choose/selected.parquet", selected, SELECTED)
+    usage = {**FAIR, "calls": 9, "usd": 0.25}
     usage |= {"prompt_tokens": 90, "completion_tokens": 8}
     space.write_json("llm_select/usage.json", usage)
     space.write_json("baseline/usage.json", {})
@@ -147,7 +147,7 @@ def test_outputs_have_the_same_bytes_each_time(workspace):
 
 
 def test_without_a_selection_yet_the_other_methods_are_measured(workspace):
-    write_table(workspace / "data/llm_select/selected.parquet", [], SELECTED)
+    write_table(workspace / "data/choose/selected.parquet", [], SELECTED)
     usage = workspace / "data/llm_select/usage.json"
     usage.write_text(json.dumps(json.loads(usage.read_text()) | {"partial": "max_usd"}))
     run(workspace)
@@ -157,7 +157,7 @@ def test_without_a_selection_yet_the_other_methods_are_measured(workspace):
 
 
 def test_an_empty_selection_is_refused(workspace):
-    write_table(workspace / "data/llm_select/selected.parquet", [], SELECTED)
+    write_table(workspace / "data/choose/selected.parquet", [], SELECTED)
     with pytest.raises(DataError, match="the selection is empty"):
         run(workspace)
 

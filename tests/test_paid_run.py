@@ -47,22 +47,23 @@ def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_continues_with_a_h
         assert "partial:" in capped.stdout
         usage = json.loads((space.root / "data/llm_select/usage.json").read_text())
         assert usage["partial"] == "max_usd"
-        assert 0 < usage["selected"] < 60
+        assert 0 < usage["n_prompts"] < usage["n_prompts_planned"]
         assert sum(provider.tokens) * 1e-5 <= 0.3
         assert (space.root / "data/export").is_dir()
         assert capped_words(read_graph(space.root), space.root)  # also of a part that is Cached
         n_calls = len(provider.calls)
         params = space.root / "params.yaml"
         params.write_text(params.read_text().replace("max_usd: 0.3", "max_usd: 30"))
-        whole = space.dvc("repro", "llm_select")
+        whole = space.dvc("repro", "choose")
         usage = json.loads((space.root / "data/llm_select/usage.json").read_text())
-        assert (usage["partial"], usage["selected"], usage["methods"]["llm"]) == (None, 60, 60)
         n_prompts = json.loads((space.root / "data/cluster/clusters.json").read_text())["n_prompts"]
+        judged = usage["n_prompts"], usage["methods"]["llm"]
+        assert (usage["partial"], *judged) == (None, n_prompts, n_prompts)
         assert n_calls < len(provider.calls) == 2 + n_prompts
     assert {call.body["model"] for call in provider.calls} == {"judge-1"}
     assert {call.body["response_format"]["type"] for call in provider.calls} == {"json_schema"}
     assert {call.headers["authorization"] for call in provider.calls} == {f"Bearer {SECRET}"}
-    assert pq.read_metadata(space.root / "data/llm_select/selected.parquet").num_rows == 60
+    assert pq.read_metadata(space.root / "data/choose/selected.parquet").num_rows == 60
     with closing(sqlite3.connect(space.root / ".selectllm/journal.sqlite")) as journal:
         assert journal.execute("select count(*) from answers").fetchone()[0] == n_prompts
     printed = "".join(done.stdout + done.stderr for done in (refused, capped, whole))

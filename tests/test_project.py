@@ -97,7 +97,7 @@ def test_the_run_is_in_mlflow_with_datasets_metrics_and_reports(done):
     assert run.data.params["llm_select.route"] == "offline"
     assert run.data.metrics["validate.funnel.selected"] == 60
     assert run.data.tags["git.commit"] == done.run("git", "rev-parse", "HEAD").stdout.strip()
-    selected = "data/llm_select/selected.parquet"
+    selected = "data/choose/selected.parquet"
     assert run.data.tags[f"dvc.{selected}"] == hashes(done)[selected]
     files = {f.path for f in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
     assert {"validate", "llm_select", "params.yaml", "dvc.lock", "data_docs", "report"} <= files
@@ -355,7 +355,7 @@ def test_any_changed_byte_is_found_with_its_file_and_a_fresh_clone_has_none(
     assert proven["proven"]
     assert (proven["n_selected"], proven["n_answers"]) == (60, 32)
     draw = random.Random(0)
-    for tail in ("ingest/pool", "cluster/prompts", "llm_select/selected", "receipt"):
+    for tail in ("ingest/pool", "cluster/prompts", "choose/selected", "receipt"):
         (path,) = [p for p in (root / "data").rglob("*") if str(p.with_suffix("")).endswith(tail)]
         kept = path.read_bytes()
         for _ in range(N_FLIPS):

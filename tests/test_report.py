@@ -34,12 +34,13 @@ def test_the_page_shows_funnel_cost_prompts_and_provenance(reported: World):
             "1 not JSON",
             "1 nearly the same as another",
         ),
-        *("pick 1 “ It is the clearest. ” picked by openai/some", "not selected in the end"),
+        "rank 1 “ It is the clearest. ” judged by openai/some, score 1.00; selected, number 1",
+        "rank 2 judged by openai/some, score 0.50; not selected",
         *("Judges are fair", "gibberish"),
         "7 clusters of equal size by k-means-constrained. Reason: 294 is quick.",
     ):
         assert words in page.text, words
-    for tail in ("ingest/pool.parquet", "llm_select/receipt.jsonl", "measure/metrics.json"):
+    for tail in ("ingest/pool.parquet", "llm_select/judgements.jsonl", "measure/metrics.json"):
         assert f"{tail} {md5(reported.file(tail).read_bytes()).hexdigest()}" in page.text
     assert "report.n_prompts 4" in page.text
 
@@ -134,7 +135,7 @@ def test_addresses_and_keys_of_models_stay_out_of_the_page(world: World):
     [
         ("llm_select/usage.json", "{", "usage.json"),
         ("measure/metrics.json", "[]", "metrics.json"),
-        ("llm_select/receipt.jsonl", "no\n", "receipt.jsonl:1"),
+        ("llm_select/judgements.jsonl", "no\n", "judgements.jsonl:1"),
     ],
 )
 def test_a_damaged_file_is_named_and_no_page_is_written(world: World, tail, content, where):

@@ -23,7 +23,7 @@ state = curate(**json.loads(sys.argv[1]), return_state=True)
 sys.exit(f"{state.name}: {state.message}" if state.is_failed() else 0)
 """
 SECOND = "data/second/second.txt"
-SELECTED = "data/llm_select/selected.parquet"
+SELECTED = "data/choose/selected.parquet"
 
 
 def call(space, check=True, **parameters):

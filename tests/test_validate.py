@@ -33,7 +33,6 @@ from tests.sound_run import (
     Run,
     findings_of,
     sound,
-    tournament,
 )
 from tests.workspaces import PROJECT
 
@@ -49,16 +48,12 @@ def test_a_sound_run_meets_every_expectation(result: ValidationResult):
     assert {finding.detail for finding in result.expectations} == {""}
 
 
-def test_a_tournament_is_sound_too():
-    limits = replace(LIMITS, n_selected=2, budgets=(2,))
-    assert validate(tournament().artifacts(), limits).result.failed == []
-
-
-def test_a_later_round_may_pick_only_winners_of_the_round_before(result: ValidationResult):
-    run = tournament()
-    run.picks[4]["id"] = IDS[0]
-    unmet = [finding.detail for finding in findings_of(run, "picks") if not finding.success]
-    assert unmet == [f"1 of 5 rows: round 2, id {IDS[0]}, shown False"]
+def test_a_record_that_was_set_aside_is_sound_until_it_is_selected(result: ValidationResult):
+    run = sound()
+    run.ballots[6] |= {"set_aside": "content_filter", "rank": None, "score": 0.0, "votes": 0}
+    assert all(finding.success for finding in findings_of(run, "ballots"))
+    unmet = [f.expectation for f in findings_of(run, "selected") if not f.success]
+    assert unmet == ["Each record was judged"]
 
 
 @pytest.mark.parametrize(
@@ -101,13 +96,13 @@ def test_a_few_near_duplicates_are_a_warning_that_names_them_and_more_are_a_faul
 
 def test_a_partial_selection_is_sound_and_labelled():
     run = sound()
-    del run.rows["selected"][3], run.rows["picks"][1]
-    run.usage |= {"partial": "max_usd", "selected": 3, "methods": {"llm": 3}}
-    limits = replace(LIMITS, n_selected=3, is_partial=True)
+    del run.rows["selected"][2], run.rows["ballots"][5:]
+    run.usage |= {"partial": "max_usd", "n_prompts": 2, "methods": {"llm": 2}}
+    limits = replace(LIMITS, n_selected=3)
     result = validate(run.artifacts(), limits).result
     assert result.failed == []
     assert json.loads(result.to_json())["partial"] == "max_usd"
-    run.usage["selected"] = 4
+    run.usage["n_prompts"] = 3
     assert {f.table for f in validate(run.artifacts(), limits).result.failed} == {"reported"}
 
 
@@ -130,7 +125,7 @@ def test_a_run_without_a_single_record_is_refused_and_does_not_crash():
     empty = Run(
         rows={name: [] for name in FILES},
         clusters={**CLUSTERS, "n_records": 0, "n_prompts": 0},
-        usage={**FAIR, "selected": 0, "methods": {}, "rounds": []},
+        usage={**FAIR, "n_prompts": 0, "n_prompts_planned": 0, "methods": {}},
         vectors=np.empty((0, 7), dtype=np.float32),
         n_rows=0,
     )
@@ -252,10 +247,10 @@ def test_a_pool_without_its_number_of_rows_is_refused(tmp_path: Path):
         stage.run(work)
 
 
-def test_a_usage_file_without_its_rounds_is_refused(tmp_path: Path):
+def test_a_usage_file_without_a_field_is_refused(tmp_path: Path):
     run = sound()
-    del run.usage["rounds"]
-    with pytest.raises(DataError, match="the field rounds is missing"):
+    del run.usage["n_prompts"]
+    with pytest.raises(DataError, match="the field n_prompts is missing"):
         run.write(tmp_path).run(work)
 
 

@@ -19,7 +19,6 @@ from tests.sound_run import (
     LIMITS,
     Run,
     findings_of,
-    numbered,
     sound,
 )
 
@@ -59,10 +58,6 @@ def add_a_column_to_the_pool(run: Run) -> None:
     run.schemas["pool"] = schemas.POOL.append(pa.field("mood", pa.string()))
 
 
-def swap_the_first_and_the_last_selected(run: Run) -> None:
-    run.selected[0], run.selected[3] = run.selected[3], run.selected[0]
-
-
 def fall_back_twice(run: Run) -> None:
     for row in run.selected[:2]:
         row["method"] = "fallback"
@@ -70,15 +65,14 @@ def fall_back_twice(run: Run) -> None:
 
 NOWHERE = "f" * 16
 HASH = "Each id is the hash of its record's text"
-RANKS_END = "The last rank equals the number of picks"
-OF_SLOT = "Each pick has the slot that showed it"
+RANKS_END = "The last rank equals the number of ranked records"
+OF_SLOT = "Each record has the slot that showed it"
 NEAR = (
     "No two texts are near-duplicates",
     "At most 0 of the texts are near-duplicates",
 )
-NAMED = {"votes": "number of votes"}
 GOES_BY_TEXT = "The judge decides by the texts, not by slots, and not at random"
-PROVENANCE = ("round", "prompt", "slot", "rank", "votes", "method")
+JUDGED = ("prompt", "slot", "rank", "judge score", "number of votes", "method")
 FAULTS = [
     Fault("stages", ("Rows in equal rows kept plus rows dropped",), "dedupe", lose("unique", 6)),
     Fault(
@@ -90,8 +84,8 @@ FAULTS = [
     Fault(
         "reported",
         ("Numbers that stages report equal those counted",),
-        "what prompts with picks of round 1, counted 2, reported 3",
-        put("picks", 2, prompt=1, rank=3),
+        "what set_aside.too_long of usage.json, counted 0, reported 1",
+        lambda run: run.usage.update(set_aside={"too_long": 1}),
     ),
     Fault("pool", ("The columns are those of a pool",), "mood", add_a_column_to_the_pool),
     Fault("pool", ("Every record has an id",), "1 of 9 rows", put("pool", 2, id=None)),
@@ -185,37 +179,42 @@ FAULTS = [
         put("prompts", 5, slot=3),
     ),
     Fault("prompts", ("No slot is used twice",), "prompt 1", put("prompts", 1, slot=3)),
+    Fault("ballots", ("No record is judged twice", OF_SLOT), IDS[1], put("ballots", 0, id=IDS[1])),
+    Fault("ballots", ("No slot is judged twice", OF_SLOT), IDS[1], put("ballots", 0, slot=2)),
     Fault(
-        "picks",
-        ("No record is picked twice in a round", OF_SLOT),
-        f"round 1, id {IDS[1]}",
-        put("picks", 1, id=IDS[1]),
+        "ballots",
+        ("Each record was judged in a known way",),
+        "guess",
+        put("ballots", 1, method="guess"),
     ),
+    Fault("ballots", ("Each judged record was a candidate",), IDS[7], put("ballots", 1, id=IDS[7])),
     Fault(
-        "picks",
-        ("No slot is picked twice in a round", OF_SLOT),
-        f"round 1, id {IDS[1]}",
-        put("picks", 1, slot=2),
-    ),
-    Fault(
-        "picks", ("Each pick was made in a known way",), "guess", put("picks", 1, method="guess")
-    ),
-    Fault("picks", ("Each pick was a candidate in its round",), IDS[7], put("picks", 1, id=IDS[7])),
-    Fault(
-        "picks",
-        ("Each pick has the prompt that showed it",),
+        "ballots",
+        ("Each record has the prompt that showed it",),
         f"id {IDS[3]}, prompt 3, shown_prompt 2",
-        put("picks", 2, prompt=3),
+        put("ballots", 3, prompt=3),
     ),
-    Fault("picks", (OF_SLOT,), f"id {IDS[3]}, shown_slot 1, slot 2", put("picks", 2, slot=2)),
+    Fault("ballots", (OF_SLOT,), f"id {IDS[2]}, shown_slot 3, slot 4", put("ballots", 2, slot=4)),
     Fault(
-        "quotas",
-        ("No prompt gives fewer picks than its share", "No prompt gives more picks than its share"),
-        "round 1, prompt 3, fewest 2, n_picks 1",
-        put("picks", 2, prompt=1, rank=3),
+        "ballots",
+        ("Each judge score is between 0 and 1",),
+        f"id {IDS[3]}, score 1.5",
+        put("ballots", 3, score=1.5),
     ),
-    Fault("quotas", ("Ranks start at 1", RANKS_END), "prompt 2", put("picks", 2, rank=2)),
-    Fault("quotas", ("No rank is given twice", RANKS_END), "prompt 1", put("picks", 1, rank=1)),
+    Fault(
+        "ballots",
+        ("No record that was set aside has a rank or a score",),
+        IDS[3],
+        put("ballots", 3, set_aside="too_long"),
+    ),
+    Fault(
+        "rankings",
+        ("Every candidate of a judged prompt is judged",),
+        "prompt 1, n_ballots 2, size 3",
+        lose("ballots", 2),
+    ),
+    Fault("rankings", ("Ranks start at 1", RANKS_END), "prompt 2", put("ballots", 3, rank=2)),
+    Fault("rankings", ("No rank is given twice", RANKS_END), "prompt 1", put("ballots", 0, rank=1)),
     Fault("selected", ("There are exactly 4 records",), "found 3", lose("selected", 3)),
     Fault(
         "selected",
@@ -225,31 +224,28 @@ FAULTS = [
     ),
     Fault(
         "selected",
-        ("Each record is in the pool", HASH, "Each record was picked in a round that selects"),
+        ("Each record is in the pool", HASH, "Each record was judged"),
         NOWHERE,
         put("selected", 1, id=NOWHERE),
     ),
     Fault("selected", (HASH,), IDS[3], put("selected", 1, input="Time does not heal.")),
     Fault(
         "selected",
-        ("Each record was picked in a round that selects",),
-        IDS[4],
-        lambda run: run.selected[1].update(numbered(4)),
+        ("Each record was judged",),
+        IDS[3],
+        lambda run: run.ballots.pop(3),
     ),
     Fault(
         "selected",
-        (
-            *(f"The {NAMED.get(column, column)} is that of the pick" for column in PROVENANCE),
-            "Smaller budgets come first",
-        ),
-        f"id {IDS[0]}, pick_round 1, round 2",
-        put("selected", 3, round=2, prompt=2, slot=3, rank=4, votes=2, method="rubric"),
+        tuple(f"The {words} is that of the ballots" for words in JUDGED),
+        f"id {IDS[0]}, ballot_prompt 1, prompt 2",
+        put("selected", 3, prompt=2, slot=3, rank=4, score=0.1, votes=2, method="rubric"),
     ),
     Fault(
         "selected",
-        ("The best ranks come first in each round",),
-        f"id {IDS[3]}, rank 1, rank_before 2",
-        swap_the_first_and_the_last_selected,
+        ("Each coverage gain is between 0 and 1",),
+        f"id {IDS[3]}, gain -0.5",
+        put("selected", 1, gain=-0.5),
     ),
     Fault(
         "selected",
@@ -278,7 +274,7 @@ FAULTS = [
     ),
     Fault(
         "methods",
-        ("No method has more than its share of the picks",),
+        ("No method has more than its share of the selection",),
         "method fallback, max_share 0.25, share 0.5",
         fall_back_twice,
     ),

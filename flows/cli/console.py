@@ -146,7 +146,7 @@ def comparison(outcomes: Sequence[Outcome], address: str, tables: Sequence[Path]
         table.add_column(heading, justify="left" if is_text else "right")
     for o in outcomes:
         values = [o.metrics[name].value if name in o.metrics else None for name in names]
-        numbers = [o.used("selected"), o.used("usd"), *values]
+        numbers = [o.n_selected, o.used("usd"), *values]
         ran = "" if o.failure else f"{o.n_ran} of {o.n_stages}" if o.n_ran else "Cached"
         table.add_row(o.name, o.state, ran, *("-" if n is None else f"{n:.4g}" for n in numbers))
     out.print(table)
@@ -172,11 +172,10 @@ def capped(graph: Graph, workspace: Path) -> str:
     usage = load(graph, workspace, "usage", Usage)
     if usage is None or not usage.partial:
         return ""
-    when = "before the last round ended" if usage.selected == usage.budget else "so far"
     return (
-        f"{usage.selected:,} of {usage.budget:,} selected {when}: the next call could have "
-        f"exceeded llm_select.{usage.partial}. Raise it and run this again to continue; no answer "
-        "is paid for twice."
+        f"{usage.n_prompts:,} of {usage.n_prompts_planned:,} prompts are judged, and the selection "
+        f"rests on these alone: the next call could have exceeded llm_select.{usage.partial}. "
+        "Raise it and run this again to continue; no answer is paid for twice."
     )
 
 

@@ -10,12 +10,13 @@ from rich.text import Text
 from flows.cli.console import err, out
 from tasks.lib.core.wording import usd_text
 
-OTHER_CHARS = 40  # on a candidate's line, in addition to its text
+OTHER_CHARS, MIN_CHARS = 53, 20  # of a candidate's line without its text, and of its text
 
 FATES = {
     "selected": "[bold green]selected[/]",
-    "rejected": "[bold]not selected[/]: other records in its prompt were picked",
-    "undecided": "[bold]not selected[/]: its prompt has not been decided",
+    "rejected": "[bold]not selected[/]: others cover the pool better or rank higher",
+    "set_aside": "[bold]not selected[/]: it could not be judged",
+    "undecided": "[bold]not selected[/]: its prompt has not been judged",
     "duplicate": "[bold]not shown to any model[/]: it duplicates another record",
 }
 
@@ -57,8 +58,10 @@ def story(facts: Mapping[str, Any]) -> None:
     for copy in facts["duplicates"]:
         reason = f"({copy['reason']}, similarity {copy['similarity']:.2f})"
         out.print(f"duplicated by {copy['id']} {reason}")
-    for prompt in facts.get("rounds", []):
-        _prompt(prompt, facts["id"])
+    if facts.get("prompt"):
+        _prompt(facts["prompt"], facts["id"])
+    if facts.get("covered_by"):
+        _covered(facts["covered_by"])
     if receipt:
         _receipt(receipt)
 
@@ -70,30 +73,43 @@ def _original(of: Mapping[str, Any]) -> None:
 
 
 def _prompt(prompt: Mapping[str, Any], record_id: str) -> None:
-    """Print a prompt's candidates: picked candidates by rank, then the others by slot."""
+    """Print a prompt's candidates: the ranked ones by rank, then the others by slot."""
     n = len(prompt["candidates"])
-    candidates = sorted(prompt["candidates"], key=lambda candidate: candidate["rank"] or n)
-    n_picked = sum(candidate["rank"] is not None for candidate in candidates)
-    head = f"round {prompt['round']}, prompt {prompt['prompt']:,}: {n_picked} of {n} picked"
-    out.print(f"\n[bold]{head}[/]" if n_picked else f"\n[bold]{head}[/] (not decided)")
+    candidates = sorted(prompt["candidates"], key=lambda candidate: candidate["rank"] or n + 1)
+    n_selected = sum(candidate["place"] is not None for candidate in candidates)
+    head = f"prompt {prompt['prompt']:,}: {n_selected} of {n} selected"
+    out.print(f"\n[bold]{head}[/]" if prompt["is_judged"] else f"\n[bold]{head}[/] (not judged)")
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("rank", "slot", "votes"):
+    for name in ("place", "rank", "score", "slot", "votes"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("id", no_wrap=True)
     table.add_column("text", no_wrap=True)
     for candidate in candidates:
-        numbers = [candidate[name] for name in ("rank", "slot", "votes")]
+        score = candidate["score"]
+        cells = [candidate[name] for name in ("place", "rank", "slot", "votes")]
+        cells.insert(2, None if score is None else f"{score:.2f}")
         line = Text(" ".join(candidate["text"].split()))
-        line.truncate(max(OTHER_CHARS, out.width - OTHER_CHARS), overflow="ellipsis")
+        line.truncate(max(MIN_CHARS, out.width - OTHER_CHARS), overflow="ellipsis")
         style = "bold" if candidate["id"] == record_id else "" if candidate["rank"] else "dim"
-        cells = ("" if number is None else str(number) for number in numbers)
-        table.add_row(*cells, candidate["id"], line, style=style)
+        shown = ("" if cell is None else str(cell) for cell in cells)
+        table.add_row(*shown, candidate["id"], line, style=style)
     out.print(table)
 
 
+def _covered(by: Mapping[str, Any]) -> None:
+    """Print the selected record that is most similar to one that was not selected."""
+    place = f"number {by['place']:,} of the selection, cosine {by['cosine']:.2f}"
+    out.print(f"\nbest covered by {by['id']} ({place})")
+    out.print(by["text"], markup=False, soft_wrap=True)
+
+
 def _receipt(receipt: Mapping[str, Any]) -> None:
-    """Print the model that picked the record, its reason, and the answers behind the pick."""
-    out.print(f"\npicked by {receipt['model']} (route {receipt['route']}, {receipt['method']})")
+    """Print who judged the record, its score and gain, the reason, and the answers behind them."""
+    out.print(f"\njudged by {receipt['model']} (route {receipt['route']}, {receipt['method']})")
+    out.print(
+        f"judge score {receipt['score']:.2f}; it added {receipt['gain']:.5f} to the mean coverage "
+        "of the pool when it was selected"
+    )
     if receipt["reason"]:
         out.print(f"because: {receipt['reason']}", markup=False, soft_wrap=True)
     for answer in receipt["answers"]:

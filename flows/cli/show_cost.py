@@ -25,11 +25,10 @@ def plain(value: Any) -> Any:
 def estimate(estimated: Any) -> None:
     """Print the work of a selection, its cost on each route, and the paper's geometry."""
     work = estimated.work
-    first = estimated.rounds[0]
-    rounds = f"{len(estimated.rounds)} rounds" if len(estimated.rounds) > 1 else "1 round"
     out.print(
-        f"{estimated.budget:,} of {first.n_candidates:,} records, {first.n_prompts:,} prompts, "
-        f"{rounds}, {estimated.votes} vote{'s' if estimated.votes > 1 else ''} per prompt"
+        f"{estimated.budget:,} of {estimated.n_records:,} records, {estimated.n_prompts:,} prompts "
+        f"that rank {estimated.n_ranked:,} each, {estimated.votes} "
+        f"vote{'s' if estimated.votes > 1 else ''} a prompt"
     )
     out.print(_work(work))
     table = Table(box=None, padding=(0, 2, 0, 0))

@@ -65,6 +65,11 @@ class Outcome:
         is_partial = self.usage is not None and self.usage.partial is not None
         return VariantState.PARTIAL if is_partial else VariantState.DONE
 
+    @property
+    def n_selected(self) -> int | None:
+        """The number of selected records; None after a failure."""
+        return None if self.usage is None else len(self.ids)
+
     def used(self, name: str) -> Any:
         """Return a field of `usage`, or None after a failure."""
         return getattr(self.usage, name, None)
@@ -94,7 +99,8 @@ def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             "variant": outcome.name,
             "sets": outcome.variant.sets,
             "state": outcome.state,
-            **{name: outcome.used(name) for name in ("selected", "model", "calls", "usd")},
+            "selected": outcome.n_selected,
+            **{name: outcome.used(name) for name in ("model", "calls", "usd")},
             **{key: value for name in names for key, value in _cells(name, outcome).items()},
         }
         for outcome in outcomes
@@ -117,7 +123,7 @@ def best(outcomes: Sequence[Outcome], name: str) -> float | None:
     better, or if the selections differ in size, since a larger selection always covers better.
     """
     having = [outcome for outcome in outcomes if name in outcome.metrics]
-    if len(having) < 2 or len({outcome.used("selected") for outcome in having}) > 1:
+    if len(having) < 2 or len({outcome.n_selected for outcome in having}) > 1:
         return None
     is_lower_better = having[0].metrics[name].is_lower_better
     if is_lower_better is None:

@@ -89,7 +89,8 @@ def _head(name: str, outcomes: Sequence[Outcome]) -> str:
 
 
 def _usage(outcome: Outcome) -> list[str]:
-    return [_number(outcome.used(name)) for name in ("selected", "calls", "usd")]
+    used = (outcome.used(name) for name in ("calls", "usd"))
+    return [_number(number) for number in (outcome.n_selected, *used)]
 
 
 def _cell(outcome: Outcome, name: str, leader: float | None) -> str:

@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 from tasks.audit.dvc_lock import LOCK_FILE, Lock, LockedFile, dvc_md5, how_to_restore
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
-from tasks.lib.documents.receipt import Receipt
+from tasks.lib.documents.judgement import Judgement
 from tasks.lib.journal.reader import JournalReader
 
-STAGE = "llm_select"
+STAGES = ("llm_select", "choose")
+"""The stages that make the selection."""
+
 N_NAMED = 3  # answers in a message
 COPY_JOURNAL = "Copy the journal from where the selection was made."
 
@@ -47,7 +49,7 @@ def changed_files(lock: Lock) -> Iterator[Difference]:
             path = lock.root / file.path
             hashes[file.path] = dvc_md5(path) if path.exists() else None
         md5 = hashes[file.path]
-        if md5 is None and file.stage == STAGE:
+        if md5 is None and file.stage in STAGES:
             reported.add(file.path)
             yield Difference(file.path, "it is missing", how_to_restore(file.path))
         if md5 not in (None, file.md5):
@@ -63,7 +65,8 @@ def _changed(file: LockedFile, md5: str) -> str:
 def changed_params(lock: Lock) -> Iterator[Difference]:
     """Yield the parameters of the selection that have another value in params.yaml now."""
     values = read_params(lock.root / PARAMS_FILE)
-    for key, value in lock.params(STAGE).items():
+    made_with = {key: value for stage in STAGES for key, value in lock.params(stage).items()}
+    for key, value in made_with.items():
         now = lookup(values, key)
         if now != value:
             what = f"{key} is {now!r}, and the selection was made with {value!r}"
@@ -71,17 +74,19 @@ def changed_params(lock: Lock) -> Iterator[Difference]:
             yield Difference(PARAMS_FILE, what, fix)
 
 
-def changed_code(lock: Lock) -> list[str]:
-    """Return the changed modules of the selection, and folders of modules."""
+def changed_code(lock: Lock, stage: str) -> list[str]:
+    """Return the changed modules of a stage, and folders of modules."""
     return [
         file.path
         for file in lock.files
-        if file.stage == STAGE and file.is_code and dvc_md5(lock.root / file.path) != file.md5
+        if file.stage == stage and file.is_code and dvc_md5(lock.root / file.path) != file.md5
     ]
 
 
-def changed_answers(receipts: Iterable[Receipt], journal: JournalReader) -> Iterator[Difference]:
-    """Yield what is wrong with the answers that the receipts name: missing or changed.
+def changed_answers(
+    judgements: Iterable[Judgement], journal: JournalReader
+) -> Iterator[Difference]:
+    """Yield what is wrong with the answers that the judgements name: missing or changed.
 
     Raises:
         DataError: The journal cannot be used.
@@ -89,11 +94,11 @@ def changed_answers(receipts: Iterable[Receipt], journal: JournalReader) -> Iter
     keys: set[str] = set()
     missing: list[str] = []
     changed: list[str] = []
-    for receipt in receipts:
-        for used in receipt.answers:
+    for judgement in judgements:
+        for used in judgement.answers:
             if used.key not in keys:
                 keys.add(used.key)
-                name = f"{used.key} (record {receipt.id}, prompt {receipt.prompt})"
+                name = f"{used.key} (prompt {judgement.prompt})"
                 answer = journal.answer(used.key)
                 if answer is None:
                     missing.append(name)

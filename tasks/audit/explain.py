@@ -8,13 +8,12 @@ from typing import Any
 
 from tasks.audit.dvc_lock import Lock
 from tasks.audit.lookup import find
-from tasks.audit.rounds import Tournament
+from tasks.audit.rivals import nearest_selected, prompt_of
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.records import record_text
 from tasks.lib.core.schemas import DEDUPE_DROPPED, POOL
 from tasks.lib.core.stage import JOURNAL, STATE_DIR
 from tasks.lib.documents.receipt import Receipt
-from tasks.lib.documents.usage import Usage
 from tasks.lib.journal.reader import JournalReader
 
 
@@ -23,9 +22,11 @@ class Fate(StrEnum):
 
     SELECTED = "selected"
     REJECTED = "rejected"
-    """It was in a prompt, and others were picked."""
+    """Its prompt was judged, and others were selected."""
+    SET_ASIDE = "set_aside"
+    """It could not be judged."""
     UNDECIDED = "undecided"
-    """No prompt with it was judged, since the selection is partial."""
+    """Its prompt was not judged, since the spending limit was reached."""
     DUPLICATE = "duplicate"
     DROPPED = "dropped"
 
@@ -35,9 +36,10 @@ def explain(root: Path, name: str) -> dict[str, Any]:
 
     ``fate`` is one of `Fate`. For a row that never became a record, ``dropped`` has its line,
     reason and detail. For a record, ``record`` has its fields, ``duplicate_of`` the record that it
-    duplicates, ``duplicates`` the records that duplicate it, ``rounds`` its prompts with all their
-    candidates, and ``receipt`` its receipt, with its place in the selection and the texts of the
-    answers that the journal has.
+    duplicates, ``duplicates`` the records that duplicate it, ``prompt`` its prompt with all
+    candidates and their ballots, and ``receipt`` its receipt, with the texts of the answers that
+    the journal has. For a record that was not selected, ``covered_by`` has the selected record
+    that is most similar to it, and the cosine.
 
     Args:
         root: The workspace.
@@ -45,7 +47,7 @@ def explain(root: Path, name: str) -> dict[str, Any]:
 
     Raises:
         ParamError: No record has this name, or more than one.
-        DataError: A file is missing or not as its step writes it.
+        DataError: A file is missing or not in the format that its step writes.
     """
     lock = Lock(root)
     named = find(lock, name)
@@ -59,9 +61,9 @@ def explain(root: Path, name: str) -> dict[str, Any]:
         **duplicates,
     }
     if not duplicates["duplicate_of"]:
-        budget = Usage.read(lock.out("llm_select/usage.json")).budget
-        story["rounds"] = Tournament.read(lock, budget).rounds_of(named.id)
+        story["prompt"] = prompt_of(lock, named.id)
         story["receipt"] = _receipt(lock, named.id)
+        story["covered_by"] = None if story["receipt"] else nearest_selected(lock, named.id)
         story["fate"] = _fate(story).value
     return story
 
@@ -94,13 +96,12 @@ def _duplicates(lock: Lock, record_id: str) -> dict[str, Any]:
 
 
 def _receipt(lock: Lock, record_id: str) -> dict[str, Any] | None:
-    """Return a record's receipt, with its place and the texts of its answers; None without one."""
-    with lock.out("llm_select/receipt.jsonl").open(encoding="utf-8") as lines:
-        for place, line in enumerate(lines, 1):
+    """Return a record's receipt with the texts of its answers; None if it was not selected."""
+    with lock.out("choose/receipt.jsonl").open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
             if f'"id": "{record_id}"' in line:
-                receipt = Receipt.parse(line, f"{lines.name}:{place}").model_dump(mode="json")
-                answers = _with_texts(lock.root, receipt["answers"])
-                return {"place": place, **receipt, "answers": answers}
+                receipt = Receipt.parse(line, f"{lines.name}:{number}").model_dump(mode="json")
+                return {**receipt, "answers": _with_texts(lock.root, receipt["answers"])}
     return None
 
 
@@ -119,8 +120,8 @@ def _with_texts(root: Path, answers: list[dict[str, Any]]) -> list[dict[str, Any
 def _fate(story: dict[str, Any]) -> Fate:
     if story["receipt"]:
         return Fate.SELECTED
-    last = [member for prompt in story["rounds"][-1:] for member in prompt["candidates"]]
-    ranks = {member["id"]: member["rank"] for member in last}
-    # A record without a rank was rejected if others in its last prompt have one.
-    was_beaten = any(ranks.values()) and not ranks[story["id"]]
-    return Fate.REJECTED if was_beaten else Fate.UNDECIDED
+    prompt = story["prompt"]
+    if prompt is None or not prompt["is_judged"]:
+        return Fate.UNDECIDED
+    own = next(row for row in prompt["candidates"] if row["id"] == story["id"])
+    return Fate.SET_ASIDE if own["set_aside"] else Fate.REJECTED

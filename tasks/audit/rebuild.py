@@ -1,4 +1,4 @@
-"""Make a selection again from its journal, without asking or paying for anything."""
+"""Make the outputs of llm_select and choose again, without asking or paying for anything."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
@@ -13,14 +13,11 @@ from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.outputs import write_outputs
 from tasks.llm_select.setup import Setup
-from tasks.llm_select.tournament import llm_select
 from tasks.llm_select.usage import make_usage
 from tasks.llm_select.verdicts import AskJudge, Question, Verdict
 
-Place = tuple[int, int]  # round, prompt
 
-
-def rebuild(root: Path, out: Callable[[str], Path], decided: Collection[Place] | None) -> Usage:
+def rebuild(root: Path, out: Callable[[str], Path], judged: Collection[int] | None) -> Usage:
     """Make the outputs of llm_select again and return their usage.
 
     The same code makes them from params.yaml, the pool and the prompts in `root`, and the answers
@@ -29,31 +26,31 @@ def rebuild(root: Path, out: Callable[[str], Path], decided: Collection[Place] |
     Args:
         root: The workspace.
         out: Returns where to write the output whose declared path ends with a text.
-        decided: The prompts of a partial selection that got a verdict; None if all got one.
+        judged: The prompts that a partial run judged; None if it judged all.
 
     Raises:
-        DataError: A file is not as the step before writes it, or the journal cannot be used.
+        DataError: A file is not in the format that its step writes, or the journal cannot be used.
         ParamError: A parameter is wrong.
     """
     stage = Stage("llm_select", root)
     setup = Setup.read(stage, stage.values, root)
-    candidates, plan = setup.candidates, setup.plan
+    texts = setup.candidates.texts
     with closing(JournalReader(stage.state / JOURNAL)) as journal:
-        judge = Judge(JournalLookup(journal), setup.routes, setup.settings, candidates.texts)
-        replay = judge if decided is None else _only(decided, judge)
-        selection = asyncio.run(llm_select(candidates.prompts, candidates.clusters, plan, replay))
-    usage = make_usage(selection, setup.routes, plan, setup.params.votes)
-    write_outputs(out, selection, candidates, setup.routes, usage)
+        judge = Judge(JournalLookup(journal), setup.routes, setup.settings, texts)
+        replay = judge if judged is None else _only(judged, judge)
+        verdicts = asyncio.run(setup.judge(replay))
+    usage = make_usage(verdicts, setup)
+    write_outputs(out, verdicts, setup.candidates, setup.routes, usage)
     return usage
 
 
-def _only(decided: Collection[Place], judge: AskJudge) -> AskJudge:
-    """Return a judge that answers only the decided questions, as in the partial selection."""
+def _only(judged: Collection[int], judge: AskJudge) -> AskJudge:
+    """Return a judge that answers only the prompts that a partial run judged."""
 
     async def replay(questions: Iterable[Question]) -> list[Verdict | None]:
         asked = list(questions)
-        is_decided = [(question.round, question.prompt) in decided for question in asked]
-        verdicts = iter(await judge(compress(asked, is_decided)))
-        return [next(verdicts) if is_known else None for is_known in is_decided]
+        is_judged = [question.prompt in judged for question in asked]
+        verdicts = iter(await judge(compress(asked, is_judged)))
+        return [next(verdicts) if is_known else None for is_known in is_judged]
 
     return replay

@@ -1,14 +1,14 @@
-"""Prove that a selection follows from its pool, its prompts and the answers in the journal."""
+"""Prove that a selection follows from its pool, its vectors and the answers in the journal."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tasks.audit.differences import (
     COPY_JOURNAL,
-    STAGE,
+    STAGES,
     Difference,
     changed_answers,
     changed_code,
@@ -18,10 +18,12 @@ from tasks.audit.differences import (
 )
 from tasks.audit.dvc_lock import Lock
 from tasks.audit.rebuild import rebuild
+from tasks.choose.step import choose
 from tasks.lib.core.errors import DataError
-from tasks.lib.core.schemas import PICKS
+from tasks.lib.core.schemas import BALLOTS, SELECTED
 from tasks.lib.core.stage import JOURNAL, Stage
-from tasks.lib.documents.receipt import read_receipts
+from tasks.lib.core.tables import count_rows
+from tasks.lib.documents.judgement import read_judgements
 from tasks.lib.documents.usage import Usage
 from tasks.lib.journal.reader import JournalReader
 
@@ -39,9 +41,10 @@ class Proof(NamedTuple):
 def verify(root: Path) -> Proof:
     """Check the selection in `root` and return the differences; needs no network, writes nothing.
 
-    First every file is compared with its hash in dvc.lock, then each answer that a receipt names
-    with its digest in the receipt. Then the selection is rebuilt from the journal by the code that
-    made it, and compared row by row. A step runs only if the one before finds no difference.
+    First every file is compared with its hash in dvc.lock, then each answer that a judgement names
+    with its digest. Then the code that made them rebuilds the ballots from the journal, and the
+    selection from the ballots and the vectors; every output of both stages is compared. A check
+    runs only if the one before finds no difference.
 
     Raises:
         DataError: Nothing was selected here, or dvc.lock cannot be read.
@@ -62,41 +65,56 @@ def verify(root: Path) -> Proof:
         differences = list(_in_journal(lock, usage))
     except DataError as error:  # about the journal, since no other file has changed
         differences = [Difference.of(error)]
-    return Proof(differences, n_files, usage.selected, usage.calls, usage.partial)
+    n_selected = 0 if differences else count_rows(lock.out("choose/selected.parquet"), SELECTED)
+    return Proof(differences, n_files, n_selected, usage.calls, usage.partial)
 
 
 def _in_journal(lock: Lock, usage: Usage) -> Iterator[Difference]:
-    path = Stage(STAGE, lock.root).state / JOURNAL
+    path = Stage(STAGES[0], lock.root).state / JOURNAL
     if not path.exists():
         fix = "Copy it from where the selection was made; it is outside DVC's cache."
         yield Difference(str(path), "the journal is missing", fix)
         return
-    receipts = read_receipts(lock.out("llm_select/receipt.jsonl"))
+    judgements = read_judgements(lock.out("llm_select/judgements.jsonl"))
     with closing(JournalReader(path)) as journal:
-        differences = list(changed_answers(receipts, journal))
-    yield from differences or _in_rebuilt(lock, usage, path)
+        differences = list(changed_answers(judgements, journal))
+    differences = differences or list(_in_ballots(lock, usage, path))
+    yield from differences or _in_choice(lock)
 
 
-def _in_rebuilt(lock: Lock, usage: Usage, journal: Path) -> Iterator[Difference]:
-    decided = None
+def _in_ballots(lock: Lock, usage: Usage, journal: Path) -> Iterator[Difference]:
+    judged = None
     if usage.partial:
-        picks = lock.rows("llm_select/picks.parquet", PICKS)
-        decided = {(row["round"], row["prompt"]) for row in picks}
+        judged = {row["prompt"] for row in lock.rows("llm_select/ballots.parquet", BALLOTS)}
     with tempfile.TemporaryDirectory() as folder:
-
-        def out(tail: str) -> Path:
-            return Path(folder) / PurePosixPath(tail).name
-
-        rebuilt = rebuild(lock.root, out, decided)
+        rebuilt = rebuild(lock.root, _into(folder), judged)
         if rebuilt.answers_digest != usage.answers_digest:
             yield Difference(str(journal), _other_answers(rebuilt.calls, usage.calls), COPY_JOURNAL)
             return
-        for file in lock.files:
-            if file.stage == STAGE and file.is_out:
-                difference = first_difference(lock.root / file.path, out(file.path))
-                if difference:
-                    what = f"the journal leads to another one: {difference}"
-                    yield Difference(file.path, what, _fix(lock))
+        yield from _in_outputs(lock, STAGES[0], "the journal leads", _into(folder))
+
+
+def _in_choice(lock: Lock) -> Iterator[Difference]:
+    stage = Stage(STAGES[1], lock.root)
+    with tempfile.TemporaryDirectory() as folder:
+        choose(stage, _into(folder))
+        yield from _in_outputs(lock, stage.name, "ballots and vectors lead", _into(folder))
+
+
+def _into(folder: str) -> Callable[[str], Path]:
+    return lambda tail: Path(folder) / PurePosixPath(tail).name
+
+
+def _in_outputs(
+    lock: Lock, stage: str, cause: str, rebuilt: Callable[[str], Path]
+) -> Iterator[Difference]:
+    """Yield the outputs of a stage that differ from the rebuilt ones."""
+    for file in lock.files:
+        if file.stage == stage and file.is_out:
+            difference = first_difference(lock.root / file.path, rebuilt(file.path))
+            if difference:
+                what = f"{cause} to another one: {difference}"
+                yield Difference(file.path, what, _fix(lock, stage))
 
 
 def _other_answers(n_rebuilt: int, n_used: int) -> str:
@@ -104,11 +122,11 @@ def _other_answers(n_rebuilt: int, n_used: int) -> str:
         return f"answers are missing: rebuilding used {n_rebuilt:,} of {n_used:,}"
     if n_rebuilt > n_used:
         return f"it answers {n_rebuilt:,} questions, and the selection was made from {n_used:,}"
-    return "an answer behind the selection was changed: of an earlier round or of a check"
+    return "an answer behind the selection was changed: that of an attention check"
 
 
-def _fix(lock: Lock) -> str:
-    code = ", ".join(changed_code(lock))
+def _fix(lock: Lock, stage: str) -> str:
+    code = ", ".join(changed_code(lock, stage))
     if code:
-        return f"Other code made it, since {code} changed; `dvc repro {STAGE}` makes it again."
-    return f"It was changed, and so was dvc.lock; `dvc repro -f {STAGE}` makes it again."
+        return f"Other code made it, since {code} changed; `dvc repro {stage}` makes it again."
+    return f"It was changed, and so was dvc.lock; `dvc repro -f {stage}` makes it again."

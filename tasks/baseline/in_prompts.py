@@ -40,8 +40,7 @@ def regroup(
 def _pick(ranked: Sequence[Rows], budget: int, seed: int, sizes: Rows | None = None) -> Rows:
     """Return the first of each prompt's ranked rows, by rank and then by the order of prompts.
 
-    If the budget is below the number of prompts, random prompts give no row: there is no
-    tournament here.
+    If the budget is below the number of prompts, random prompts give no row.
     """
     if sizes is None:
         sizes = np.array([len(prompt) for prompt in ranked])

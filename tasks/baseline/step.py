@@ -23,10 +23,10 @@ from tasks.lib.core.params import PARAMS_FILE, load_budgets, load_section, load_
 from tasks.lib.core.schemas import PROMPTS
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
+from tasks.lib.documents.clusters import Clusters
 from tasks.lib.gateway.local_server import require_local
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.prompts.geometry import Geometry, Mode
-from tasks.lib.prompts.plan import TournamentPlan, read_plan
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
 from tasks.lib.similarity.selections import MethodSelection, write_selections
@@ -87,8 +87,7 @@ def baseline(
 def work(stage: Stage) -> None:
     """Read the pool and its prompts, and write what each method selects."""
     params, seed = check(stage.values), load_seed(stage.values)
-    budgets = load_budgets(stage.values)
-    budget = budgets[-1]
+    budget = load_budgets(stage.values)[-1]
     corpus = Corpus.read(
         stage.dep("ingest/pool.parquet"),
         stage.dep("dedupe/unique.parquet"),
@@ -97,8 +96,8 @@ def work(stage: Stage) -> None:
     _check_budget(budget, len(corpus.ids))
     prompts = {}
     if any(METHODS[method].in_prompts for method in params.methods):
-        plan = read_plan(stage.dep("cluster/clusters.json"), budgets, seed)
-        prompts = _prompts(corpus, stage.dep("cluster/prompts.parquet"), plan)
+        clusters = Clusters.read(stage.dep("cluster/clusters.json"))
+        prompts = _prompts(corpus, stage.dep("cluster/prompts.parquet"), clusters, seed)
     needs_ratings = Score.RATING in params.scores
     ratings = rate(stage, corpus, params, seed, budget) if needs_ratings else None
     scores = {Score.RATING: ratings.scores} if ratings else {}
@@ -130,16 +129,17 @@ def _check_budget(budget: int, n_records: int) -> None:
         )
 
 
-def _prompts(corpus: Corpus, path: Path, plan: TournamentPlan) -> dict[Mode, list[Rows]]:
+def _prompts(corpus: Corpus, path: Path, clusters: Clusters, seed: int) -> dict[Mode, list[Rows]]:
     """Return the run's own prompts by their mode, and those of the modes within and across."""
     candidates = read_table(path, PROMPTS)
     rows = corpus.rows(candidates["id"], path)
     starts = np.flatnonzero(np.diff(candidates["prompt"].to_numpy())) + 1
-    prompts = {plan.mode: np.split(rows, starts)}
-    geometry = Geometry(len(prompts[plan.mode]), plan.candidates_per_prompt)
+    own_mode = Mode(clusters.mode)
+    prompts = {own_mode: np.split(rows, starts)}
+    geometry = Geometry(len(prompts[own_mode]), clusters.candidates_per_prompt)
     for mode in (Mode.WITHIN, Mode.ACROSS):
-        if mode is not plan.mode:
-            prompts[mode] = regroup(corpus.vectors, corpus.texts, geometry, mode, plan.seed)
+        if mode is not own_mode:
+            prompts[mode] = regroup(corpus.vectors, corpus.texts, geometry, mode, seed)
     return prompts
 
 

@@ -1,4 +1,4 @@
-"""Group the records by their vectors, and compose the prompts of the first round."""
+"""Group the records by their vectors, and compose the prompts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any

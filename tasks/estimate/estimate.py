@@ -1,4 +1,4 @@
-"""Estimate the price and time of a selection on each route, before anything is paid."""
+"""The price and time of a selection on each route, before anything is paid."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -8,9 +8,7 @@ from tasks.lib.core.errors import ParamError
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import require_price
 from tasks.lib.gateway.routes import Route
-from tasks.lib.prompts.plan import Round, TournamentPlan, plan_rounds
-from tasks.llm_select.candidates import Candidates
-from tasks.llm_select.cascade import JudgeSettings
+from tasks.llm_select.setup import Setup
 
 LATENCY_S = (0.5, 10.0)  # of a call to a model if the journal has no calls to it
 OWN_LATENCY_S = {"offline": (0.001, 0.02), "local": (1.5, 30.0)}
@@ -32,7 +30,9 @@ class Estimate(NamedTuple):
     """The work and cost of a selection by route, also in the paper's geometry."""
 
     budget: int
-    rounds: list[Round]
+    n_records: int
+    n_prompts: int
+    n_ranked: int  # records that each prompt ranks
     votes: int
     work: Workload
     costs: list[Cost]
@@ -40,39 +40,36 @@ class Estimate(NamedTuple):
     paper_usd: Range | None  # on the first route
 
 
-def estimate(
-    candidates: Candidates,
-    plan: TournamentPlan,
-    settings: JudgeSettings,
-    routes: Sequence[Route],
-    latencies_s: Mapping[str, Range],
-) -> Estimate:
-    """Return the cost of the selection on each route, excluding retries; make no call.
+def estimate(setup: Setup, routes: Sequence[Route], latencies_s: Mapping[str, Range]) -> Estimate:
+    """Return the cost of the selection on each route, without retries; makes no call.
 
     The upper bound is certain for each call: a token has at least one byte, and an answer has at
     most its allowed length. The lower bound is a tokenizer's count of the texts, minus a margin
     for other tokenizers.
 
     Args:
-        candidates: The candidates.
-        plan: The number of records to select, and the rounds.
-        settings: The settings of the judge.
-        routes: The routes; the first is the route in use.
+        setup: The prompts, and how they are judged.
+        routes: The routes, the one in use first.
         latencies_s: By model, the seconds of quick and slow calls so far.
     """
-    rounds = plan_rounds(len(candidates.rows), len(candidates.prompts), plan)
-    work = work_of(candidates, plan, settings, rounds)
-    paper = paper_work(candidates, plan, settings)
-    costs = [
-        cost_at(route, work, settings.calls.concurrency, latencies_s.get(route.model))
-        for route in routes
-    ]
-    paper_usd = costs[0].usd and _usd(routes[0], paper)
-    return Estimate(plan.budget, rounds, settings.votes, work, costs, paper, paper_usd)
+    work, paper = work_of(setup), paper_work(setup)
+    concurrency = setup.settings.calls.concurrency
+    costs = [cost_at(route, work, concurrency, latencies_s.get(route.model)) for route in routes]
+    return Estimate(
+        budget=setup.params.budget[-1],
+        n_records=len(setup.candidates.rows),
+        n_prompts=len(setup.candidates.prompts),
+        n_ranked=setup.n_ranked,
+        votes=setup.params.votes,
+        work=work,
+        costs=costs,
+        paper=paper,
+        paper_usd=costs[0].usd and _usd(routes[0], paper),
+    )
 
 
 def cost_at(route: Route, work: Workload, concurrency: int, latency_s: Range | None) -> Cost:
-    """Return the cost of the work on a route.
+    """Return the cost of work on a route.
 
     Args:
         route: The route.

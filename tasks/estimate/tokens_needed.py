@@ -14,12 +14,10 @@ from tasks.lib.gateway.fence import shorten
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import max_prompt_tokens
 from tasks.lib.gateway.request import Messages, response_format
-from tasks.lib.prompts.plan import Round, TournamentPlan
-from tasks.lib.prompts.quota import quotas
 from tasks.llm_select.attention_checks import MAX_BYTES
-from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.picks import answer_schema
+from tasks.llm_select.setup import Setup
 from tasks.llm_select.votes import n_useful
 
 PAPER_PROMPTS = 1000  # K in the paper's experiments
@@ -36,32 +34,19 @@ class Workload(NamedTuple):
     completion_tokens: tuple[int, int]
 
 
-def work_of(
-    candidates: Candidates,
-    plan: TournamentPlan,
-    settings: JudgeSettings,
-    rounds: Sequence[Round],
-) -> Workload:
-    """Return the work of all rounds and votes.
-
-    Every prompt of the first round is rendered and counted. The winners of later rounds are not
-    known yet, so the longest and shortest candidates that could win bound those rounds.
-    """
-    prompts = _first_round(candidates, plan, settings, rounds[0])
-    n_slots = np.array([len(prompt) for prompt in candidates.prompts])
+def work_of(setup: Setup) -> Workload:
+    """Return the work of all prompts, votes and attention checks; every prompt is rendered."""
+    settings, n_checks = setup.settings, setup.params.attention_checks
+    prompts = np.array(
+        [
+            _prompt_tokens(
+                _shown(setup.candidates.texts(members), settings), setup.n_ranked, settings
+            )
+            for members in setup.candidates.prompts
+        ]
+    )
+    n_slots = [len(members) for members in setup.candidates.prompts]
     calls, prompt_tokens, answer_tokens = _votes(n_slots, prompts, settings)
-    lightest, heaviest = _extremes(candidates, settings) if rounds[1:] else ([], [])
-    for size in rounds[1:]:
-        n, k = size.n_candidates, size.n_prompts
-        frame = _frame(settings, -(-n // k), -(-size.n_picks // k))
-        least = np.sort(lightest)[:n].sum() + k * frame[0]
-        most = np.sort(heaviest)[::-1][:n].sum() + k * frame[1]
-        tokens = np.tile([[least // k, -(-most // k)]], (k, 1))
-        more = _votes(np.full(k, -(-n // k)), tokens, settings)
-        calls, prompt_tokens, answer_tokens = (
-            a + b for a, b in zip((calls, prompt_tokens, answer_tokens), more, strict=True)
-        )
-    n_checks = plan.n_attention_checks
     checks = n_checks * np.array([prompts[:, 0].min(), prompts[:, 1].max() + MAX_BYTES])
     answers = np.array([n_checks, n_checks * settings.calls.max_answer_tokens])
     return Workload(
@@ -69,15 +54,17 @@ def work_of(
     )
 
 
-def paper_work(candidates: Candidates, plan: TournamentPlan, settings: JudgeSettings) -> Workload:
+def paper_work(setup: Setup) -> Workload:
     """Return the work in the paper's geometry: K = 1000 prompts, or the budget if that is smaller.
 
-    Each prompt shows ceil(M / K) texts in full; if that makes more than M in total, the first texts
-    of the pool count twice. Each prompt is one call, with instructions as long as ours.
+    Each prompt shows ceil(M / K) texts in full; where that is more than M in total, the first
+    texts of the pool count twice. Each prompt is one call that ranks one record, with instructions
+    as long as ours.
     """
-    n_prompts = min(PAPER_PROMPTS, plan.budget)
+    candidates, settings = setup.candidates, setup.settings
+    n_prompts = min(PAPER_PROMPTS, setup.params.budget[-1])
     n_slots = -(-len(candidates.rows) // n_prompts)
-    frame = _frame(settings, n_slots)
+    frame = _prompt_tokens([""] * n_slots, 1, settings)
     fewest, most = n_prompts * frame[0], n_prompts * frame[1]
     rest = n_prompts * n_slots - len(candidates.rows)
     repeated = np.flatnonzero(np.isin(candidates.rows, np.sort(candidates.rows)[:rest]))
@@ -90,51 +77,23 @@ def paper_work(candidates: Candidates, plan: TournamentPlan, settings: JudgeSett
 
 
 def _votes(
-    n_slots: NDArray[np.int64], tokens: NDArray[np.int64], settings: JudgeSettings
+    n_slots: Sequence[int], tokens: NDArray[np.int64], settings: JudgeSettings
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the fewest and most calls, prompt tokens and answer tokens of the prompts."""
-    most = np.array([n_useful(int(n), settings.votes) for n in n_slots])
+    """Return the fewest and most calls, prompt tokens and answer tokens of these prompts."""
+    most = np.array([n_useful(n, settings.votes) for n in n_slots])
     votes = np.stack([most // 2 + 1, most], axis=1)
     calls = votes.sum(axis=0)
     return calls, (votes * tokens).sum(axis=0), calls * [1, settings.calls.max_answer_tokens]
-
-
-def _first_round(
-    candidates: Candidates, plan: TournamentPlan, settings: JudgeSettings, first: Round
-) -> NDArray[np.int64]:
-    """Return the fewest and the most tokens of each prompt as it will be sent: shape (k, 2)."""
-    sizes = np.array([len(prompt) for prompt in candidates.prompts])
-    n_picks = quotas(first.n_picks, sizes, plan.seed)
-    prompts = np.empty((len(sizes), 2), dtype=np.int64)
-    for i, members in enumerate(candidates.prompts):
-        texts = _shown(candidates.texts(members), settings)
-        n_ranks = settings.n_ranks(len(texts), int(n_picks[i]))
-        prompts[i] = _prompt_tokens(texts, n_ranks, settings)
-    return prompts
-
-
-def _extremes(candidates: Candidates, settings: JudgeSettings) -> tuple[list[int], list[int]]:
-    """Return the fewest and the most tokens of a text, for each prompt."""
-    lightest, heaviest = [], []
-    for members in candidates.prompts:
-        texts = _shown(candidates.texts(members), settings)
-        lightest.append(min(map(fewest_tokens, texts)))
-        heaviest.append(max(len(text.encode()) for text in texts))
-    return lightest, heaviest
 
 
 def _shown(texts: Sequence[str], settings: JudgeSettings) -> list[str]:
     return [shorten(text, settings.max_candidate_chars) for text in texts]
 
 
-def _frame(settings: JudgeSettings, n_slots: int, n_picks: int = 1) -> tuple[int, int]:
-    """Return the fewest and the most tokens of a prompt with empty texts."""
-    return _prompt_tokens([""] * n_slots, settings.n_ranks(n_slots, n_picks), settings)
-
-
-def _prompt_tokens(texts: list[str], n_ranks: int, settings: JudgeSettings) -> tuple[int, int]:
-    messages = settings.prompt.messages(texts, n_ranks, rationale=settings.rationale)
-    schema = answer_schema(len(texts), n_ranks, rationale=settings.rationale)
+def _prompt_tokens(texts: list[str], n_ranked: int, settings: JudgeSettings) -> tuple[int, int]:
+    n_asked = settings.n_asked(len(texts), n_ranked)
+    messages = settings.prompt.messages(texts, n_asked, rationale=settings.rationale)
+    schema = answer_schema(len(texts), n_asked, rationale=settings.rationale)
     return question_tokens(messages, schema)
 
 

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from tasks.lib.core.records import record_text
-from tasks.lib.core.schemas import PROVENANCE, SELECTED
+from tasks.lib.core.schemas import POOL, SELECTED
 from tasks.lib.core.tables import read_batches, read_table, write_table
 
 Record: TypeAlias = Mapping[str, Any]
 """One row of `tasks.lib.core.schemas.SELECTED`."""
 
 BATCH_ROWS = 8192  # of the selection in memory at a time
-PROVENANCE_FIELDS = ("source", *PROVENANCE, "cluster", "route", "model")
+PROVENANCE_FIELDS = ("source", *(name for name in SELECTED.names if name not in POOL.names))
 CSV_COLUMNS = (
     *("id", "instruction", "input", "output"),
     *("prompt", "rank", "cluster", "method", "source"),

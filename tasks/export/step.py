@@ -53,7 +53,7 @@ def work(stage: Stage) -> None:
     """Read the validated selection; write it in each of the formats of params.yaml."""
     formats = [FORMATS[name] for name in check(stage.values).formats]
     _check_valid(stage.dep("validate/result.json"))
-    selected = stage.dep("llm_select/selected.parquet")
+    selected = stage.dep("choose/selected.parquet")
     folder = stage.out("data/export")
     folder.mkdir()
     for file_format in formats:

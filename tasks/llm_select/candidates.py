@@ -1,4 +1,4 @@
-"""The candidates of the first round: their records, their prompts and their texts."""
+"""The candidates: their records, their prompts and their texts."""
 
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -19,7 +19,6 @@ class Candidates(NamedTuple):
 
     pool: PoolFile
     rows: NDArray[np.int64]  # shape (n,)
-    clusters: NDArray[np.int32]  # shape (n,)
     prompts: list[Members]
 
     @classmethod
@@ -27,7 +26,7 @@ class Candidates(NamedTuple):
         """Read the candidates that a table of prompts shows, and the pool with them.
 
         Raises:
-            DataError: A table is not as declared or is empty, or a record is not in the pool.
+            DataError: A table is empty or does not match its schema, or the pool lacks a record.
         """
         table, pool = read_table(prompts_path, PROMPTS), PoolFile(pool_path)
         rows = pc.index_in(table["id"], value_set=pool.ids)
@@ -43,7 +42,6 @@ class Candidates(NamedTuple):
         return cls(
             pool=pool,
             rows=rows.to_numpy().astype(np.int64),
-            clusters=table["cluster"].to_numpy(),
             prompts=np.split(np.arange(table.num_rows), starts),
         )
 

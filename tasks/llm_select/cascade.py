@@ -1,4 +1,4 @@
-"""Ask routes about one question, one after the other, in halves if it is too long."""
+"""Send one question to one route after the other, in halves if it is too long."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,26 +15,27 @@ from tasks.lib.prompts.quota import Take
 from tasks.llm_select.picks import answer_schema, parse_picks, parse_reasons
 from tasks.llm_select.prompt import Prompt
 from tasks.llm_select.verdicts import UsedAnswer
-from tasks.llm_select.votes import n_ranked
+from tasks.llm_select.votes import n_asked
 
 
 class JudgeSettings(NamedTuple):
-    """What is asked; most fields have the names of params.yaml."""
+    """How prompts are judged; most fields have the names of params.yaml."""
 
     prompt: Prompt
     rationale: bool
     votes: int
     max_candidate_chars: int
     calls: CallSettings
+    shortlist: int
     take: Take = Take.FIRST
 
-    def n_ranks(self, n_slots: int, n_picks: int) -> int:
-        """Return how many of `n_slots` an answer ranks so that a prompt can pick `n_picks`."""
-        n_needed = n_picks if self.take is Take.FIRST else n_slots
-        return n_ranked(n_slots, n_needed, self.votes)
+    def n_asked(self, n_slots: int, n_ranked: int) -> int:
+        """Return how many of `n_slots` an answer ranks so that `n_ranked` can be taken."""
+        is_first = self.take is Take.FIRST
+        return n_asked(n_slots, n_ranked, self.votes) if is_first else n_slots
 
 
-class Judgement(NamedTuple):
+class CascadeAnswer(NamedTuple):
     """The picks from some texts, which are given by their index."""
 
     picks: tuple[int, ...] = ()  # the best first; fewer than asked for if answers are missing
@@ -44,7 +45,7 @@ class Judgement(NamedTuple):
     is_whole: bool = False  # from one answer to all of the texts together
 
     def renumbered(self, indices: Sequence[int]) -> Self:
-        """Return the same judgement with text i called ``indices[i]``."""
+        """Return the same picks with text i called ``indices[i]``."""
         return self._replace(
             picks=tuple(indices[i] for i in self.picks),
             set_aside={indices[i]: reason for i, reason in self.set_aside.items()},
@@ -52,7 +53,7 @@ class Judgement(NamedTuple):
 
 
 class RouteCascade:
-    """Asks routes of a gateway, in their order, about the texts of one question."""
+    """Sends the texts of one question to the routes of a gateway in turn."""
 
     def __init__(
         self, gateway: AnswerSource, routes: Sequence[Route], settings: JudgeSettings
@@ -60,10 +61,10 @@ class RouteCascade:
         self._gateway, self._routes, self._settings = gateway, routes, settings
         self._votes_by_key: dict[str, set[int]] = defaultdict(set)
 
-    async def judge(self, texts: Sequence[str], n_picks: int, vote: int) -> Judgement:
+    async def judge(self, texts: Sequence[str], n_picks: int, vote: int) -> CascadeAnswer:
         """Return which `n_picks` of the texts are picked; none if no route gives an answer.
 
-        An answer in the journal is used before any route is asked. If the texts are too long
+        An answer in the journal is used before any route is called. If the texts are too long
         together, or one of them is blocked, each half is judged by itself.
         """
         requests = [self._request(route, texts, n_picks, vote) for route in self._routes]
@@ -71,22 +72,22 @@ class RouteCascade:
             for request in requests:
                 answer = await self._gateway.lookup(request)
                 if isinstance(answer, Answer):
-                    return self._judgement(answer, request.alias)
+                    return self._from_answer(answer, request.alias)
         for request in requests:
             answer = await self._gateway.ask(request)
             if isinstance(answer, Answer):
-                return self._judgement(answer, request.alias)
+                return self._from_answer(answer, request.alias)
             if answer.may_need_fewer_texts:
                 return await self._judge_halves(texts, n_picks, vote, answer)
-        return Judgement()
+        return CascadeAnswer()
 
     async def _judge_halves(
         self, texts: Sequence[str], n_picks: int, vote: int, reason: NoAnswer
-    ) -> Judgement:
+    ) -> CascadeAnswer:
         """Return the picks of both halves in turn; a third answer decides between two winners."""
         n = len(texts)
         if n == 1:
-            return Judgement(set_aside={0: reason})
+            return CascadeAnswer(set_aside={0: reason})
         middle = -(-n // 2)
         halves = [
             (await self.judge(texts[start:end], min(n_picks, end - start), vote)).renumbered(
@@ -102,7 +103,7 @@ class RouteCascade:
             answers += final.answers
             picks = list(final.renumbered(picks).picks) or picks
         picks = picks[:n_picks]
-        return Judgement(
+        return CascadeAnswer(
             tuple(picks),
             tuple(reason_of[i] for i in picks),
             answers,
@@ -136,11 +137,11 @@ class RouteCascade:
         facts = {"n_picks": n_picks, "rationale": settings.rationale, "vote": vote}
         return {"messages": messages, **facts}
 
-    def _judgement(self, answer: Answer, alias: str) -> Judgement:
+    def _from_answer(self, answer: Answer, alias: str) -> CascadeAnswer:
         n_picks = len(answer.parsed)
         has_reasons = self._settings.rationale
         reasons = parse_reasons(answer.text, n_picks) if has_reasons else [None] * n_picks
-        return Judgement(
+        return CascadeAnswer(
             tuple(slot - 1 for slot in answer.parsed),
             tuple(reasons),
             (UsedAnswer.of(answer, alias),),

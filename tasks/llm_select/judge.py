@@ -1,4 +1,4 @@
-"""The judge of questions: models, or the rubric where they give no answer."""
+"""The judge of prompts: models, or the rubric where they give no answer."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -9,20 +9,20 @@ from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool
 from tasks.lib.prompts.quota import Take
 from tasks.lib.rubric.rubric import choose
 from tasks.llm_select.attention_checks import insert
-from tasks.llm_select.cascade import Judgement, JudgeSettings, RouteCascade
+from tasks.llm_select.cascade import CascadeAnswer, JudgeSettings, RouteCascade
 from tasks.llm_select.verdicts import Ballot, Members, PickMethod, Question, Verdict
-from tasks.llm_select.votes import as_ballot, combine, is_settled, n_useful, order
+from tasks.llm_select.votes import as_ballot, combine, is_settled, judge_scores, n_useful, order
 
 
 class Judge:
-    """Asks models for their picks, within one event loop.
+    """Asks models to rank candidates, within one event loop.
 
     Each question goes to the first route; if that gives no answer, to the next; then to the
     rubric.
 
     Args:
         gateway: Answers the requests.
-        routes: Of the gateway, in the order in which they are asked.
+        routes: Of the gateway, in the order in which they are called.
         settings: How votes are asked for.
         texts: Returns the texts of candidates, in their order.
         advance: Called for each question that has its verdict.
@@ -56,71 +56,72 @@ class Judge:
 
     async def _judge(self, question: Question) -> Verdict:
         """Return the verdict of all votes on a question."""
-        settings, n_picks = self._settings, question.n_picks
+        settings = self._settings
         max_chars = settings.max_candidate_chars
         texts = [shorten(text, max_chars) for text in self._texts(question.candidates)]
         check, check_slot = question.attention_check, None
         if check is not None:
             texts, check_slot = insert(texts, check.kind, check.seed)
             settings = settings._replace(votes=1, take=Take.FIRST)
-        n_ranked = n_picks if settings.take is Take.FIRST else len(texts)
-        ballots, judgements = await self._vote(texts, n_picks, n_ranked, settings)
-        verdict = self._verdict(texts, n_ranked, ballots, judgements)
-        kept = settings.take.ranks(n_ranked, n_picks)
-        return verdict._replace(
-            slots=verdict.slots[kept],
-            methods=verdict.methods[kept],
-            reasons=verdict.reasons[kept],
-            attention_check_slot=check_slot,
-        )
+        is_first = settings.take is Take.FIRST  # then every slot that a ballot names has a rank
+        n_needed = question.n_ranked if is_first else len(texts)
+        ballots, answers = await self._vote(texts, n_needed, settings)
+        taken = slice(None) if is_first else settings.take.ranks(n_needed, question.n_ranked)
+        verdict = self._verdict(texts, taken, n_needed, ballots, answers)
+        return verdict._replace(attention_check_slot=check_slot)
 
     async def _vote(
-        self, texts: list[str], n_picks: int, n_ranked: int, settings: JudgeSettings
-    ) -> tuple[list[Ballot], list[Judgement]]:
+        self, texts: list[str], n_needed: int, settings: JudgeSettings
+    ) -> tuple[list[Ballot], list[CascadeAnswer]]:
         """Show the texts in one order after another, until the vote is settled."""
         cascade = RouteCascade(self._gateway, self._routes, settings)
         n_votes = n_useful(len(texts), settings.votes)
-        n_asked = settings.n_ranks(len(texts), n_picks)
+        n_asked = settings.n_asked(len(texts), n_needed)
         ballots: list[Ballot] = []
-        judgements: list[Judgement] = []
+        answers: list[CascadeAnswer] = []
         for vote in range(1, n_votes + 1):
             shown = order(len(texts), vote, n_votes)
-            judgement = await cascade.judge([texts[i] for i in shown], n_asked, vote)
-            judgements.append(judgement.renumbered(shown))
-            if judgement.picks:
-                slots = tuple(i + 1 for i in judgement.picks)
-                ranking = as_ballot(slots, shown)
-                ballots.append(Ballot(len(shown), slots, ranking, judgement.is_whole))
-            if is_settled([ballot.ranking for ballot in ballots], n_votes, n_ranked):
+            answer = await cascade.judge([texts[i] for i in shown], n_asked, vote)
+            answers.append(answer.renumbered(shown))
+            if answer.picks:
+                slots = tuple(i + 1 for i in answer.picks)
+                ballots.append(Ballot(len(shown), slots, as_ballot(slots, shown), answer.is_whole))
+            if is_settled([ballot.ranking for ballot in ballots], n_votes, n_needed):
                 break
-        return ballots, judgements
+        return ballots, answers
 
     def _verdict(
         self,
         texts: list[str],
-        n_ranked: int,
+        taken: slice,
+        n_needed: int,
         ballots: list[Ballot],
-        judgements: list[Judgement],
+        answers: list[CascadeAnswer],
     ) -> Verdict:
         """Return the result of the votes; the rubric fills the ranks that they leave open."""
-        voted = combine([ballot.ranking for ballot in ballots], texts, n_ranked)
-        set_aside = {i + 1: why.value for j in judgements for i, why in j.set_aside.items()}
-        reasons: dict[int, str | None] = {}
-        for judgement in reversed(judgements):
-            reasons |= zip((i + 1 for i in judgement.picks), judgement.reasons, strict=True)
-        n_open = n_ranked - len(voted)
-        slots = voted + (_others(texts, {*voted}, {*set_aside})[:n_open] if n_open else ())
+        rankings = [ballot.ranking for ballot in ballots]
+        voted = combine(rankings, texts)
+        set_aside = {i + 1: why.value for a in answers for i, why in a.set_aside.items()}
+        set_aside = {slot: why for slot, why in sorted(set_aside.items()) if slot not in voted}
+        reasons: dict[int, str] = {}
+        for answer in reversed(answers):
+            pairs = zip(answer.picks, answer.reasons, strict=True)
+            reasons |= {i + 1: reason for i, reason in pairs if reason}
+        n_open = max(0, n_needed - len(voted))
+        others = _others(texts, {*voted, *set_aside})[:n_open] if n_open else ()
+        slots = (voted + others)[taken]
+        scored = [ranking[taken] for ranking in rankings] or [slots]
         return Verdict(
             slots=slots,
-            methods=(self._method,) * len(voted) + (PickMethod.FALLBACK,) * n_open,
-            reasons=tuple(reasons.get(slot) for slot in slots),
+            scores=judge_scores(scored, len(texts), self._settings.shortlist),
+            method=self._method if ballots else PickMethod.FALLBACK,
+            reasons=reasons,
             ballots=tuple(ballots),
-            answers=tuple(answer for judgement in judgements for answer in judgement.answers),
-            set_aside=dict(sorted(set_aside.items())),
+            answers=tuple(used for answer in answers for used in answer.answers),
+            set_aside=set_aside,
         )
 
 
-def _others(texts: Sequence[str], named: set[int], set_aside: set[int]) -> tuple[int, ...]:
-    """Return the slots that no vote names, in the rubric's order, those set aside last."""
-    ranked = [slot for slot in choose(texts, len(texts)) if slot not in named]
-    return tuple(sorted(ranked, key=lambda slot: slot in set_aside))
+def _others(texts: Sequence[str], excluded: set[int]) -> tuple[int, ...]:
+    """Return the other slots in the rubric's order."""
+    return tuple(slot for slot in choose(texts, len(texts)) if slot not in excluded)

@@ -1,4 +1,4 @@
-"""The section llm_select of params.yaml: what to ask, which routes, how, and at what price."""
+"""The llm_select section of params.yaml: what to ask, which routes, how, and at what price."""
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -13,7 +13,7 @@ from tasks.lib.gateway.fence import NOTE_CHARS
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import Route, load_chain, require_usable
 from tasks.lib.journal.models import SelectionName, answer_key
-from tasks.lib.prompts.plan import Round
+from tasks.lib.prompts.geometry import MAX_CANDIDATES
 from tasks.lib.prompts.quota import Take
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.prompt import Prompt, read_prompt
@@ -22,9 +22,10 @@ FRAME_TOKENS, PICK_TOKENS, REASON_TOKENS = 16, 4, 40  # of an answer; a sentence
 
 
 class LlmSelect(Params):
-    """Section llm_select: how many records to select, which routes to ask, how, and the cap."""
+    """The llm_select section: how many records to select, who judges them, how, and the cap."""
 
     budget: Budgets
+    shortlist: Annotated[int, Field(ge=1, le=MAX_CANDIDATES)]
     take: Annotated[Take, Field(strict=False)]  # a string in YAML
     route: str
     fallback_routes: list[str]
@@ -41,7 +42,7 @@ class LlmSelect(Params):
 
 
 def check(values: Mapping[str, Any]) -> LlmSelect:
-    """Check the section llm_select and what it names: routes, their keys and the prompt file.
+    """Check the llm_select section and what it names: routes, their keys and the prompt file.
 
     Raises:
         ParamError: One of them is wrong.
@@ -66,18 +67,18 @@ def read_settings(params: LlmSelect, seed: int, root: Path = Path()) -> JudgeSet
     return JudgeSettings(prompt=prompt, calls=calls, **judged)
 
 
-def check_answer_room(settings: JudgeSettings, rounds: Sequence[Round]) -> None:
+def check_answer_room(settings: JudgeSettings, n_slots: int, n_ranked: int) -> None:
     """Refuse to pay for answers that would be cut off: each has to hold all ranks of its prompt.
 
+    Args:
+        settings: The settings of the judge.
+        n_slots: The size of the largest prompt.
+        n_ranked: The number of slots that a prompt ranks.
+
     Raises:
-        ParamError: max_answer_tokens is too small for the answers of some round.
+        ParamError: max_answer_tokens is too small for an answer.
     """
-    n_ranks = max(
-        settings.n_ranks(
-            -(-size.n_candidates // size.n_prompts), -(-size.n_picks // size.n_prompts)
-        )
-        for size in rounds
-    )
+    n_ranks = settings.n_asked(n_slots, n_ranked)
     needed = FRAME_TOKENS + n_ranks * (PICK_TOKENS + REASON_TOKENS * settings.rationale)
     room = settings.calls.max_answer_tokens
     if room < needed:
@@ -105,7 +106,7 @@ def selection_name(
         "seed": settings.calls.seed,
     }
     former = dict(asked) | {"canaries": asked["attention_checks"]}
-    del former["attention_checks"]
+    del former["attention_checks"], former["shortlist"]
     return SelectionName(
         answer_key(
             words=_words(settings.prompt),

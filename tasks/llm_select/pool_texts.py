@@ -1,4 +1,4 @@
-"""Read single texts and records of the pool, without holding all of it in memory."""
+"""Read single texts of the pool, without holding all of it in memory."""
 
 import os
 import tempfile
@@ -6,7 +6,6 @@ import weakref
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.lib.core.records import record_text
@@ -20,7 +19,7 @@ Rows = NDArray[np.int64]
 
 
 class PoolFile:
-    """Records by their row in pool.parquet.
+    """Texts of records by their row in pool.parquet.
 
     Texts are copied once into an unnamed temporary file, from which each can be read alone;
     Parquet would decode 65,536 rows for one text.
@@ -59,14 +58,3 @@ class PoolFile:
             os.pread(self._texts, end - start, start).decode()
             for start, end in zip(starts, ends, strict=True)
         ]
-
-    def records(self, rows: Rows) -> pa.Table:
-        """Return the records of the rows, in the order given, with the columns of a pool."""
-        order = np.argsort(rows, kind="stable")
-        ascending = rows[order]
-        batches, first = [], 0
-        for batch in read_batches(self._path, POOL, POOL.names, BATCH_ROWS):
-            low, high = np.searchsorted(ascending, [first, first + len(batch)])
-            batches.append(batch.take(ascending[low:high] - first))
-            first += len(batch)
-        return pa.Table.from_batches(batches, POOL).take(np.argsort(order))

@@ -1,4 +1,4 @@
-"""A selection as the workspace and params.yaml define it, before any model is asked."""
+"""The questions to the judge as the workspace and params.yaml define them, before any is sent."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,60 +6,66 @@ from typing import Any, NamedTuple, Self
 
 from tasks.lib.core.params import load_section, load_seed
 from tasks.lib.core.stage import Stage
+from tasks.lib.documents.clusters import Clusters
 from tasks.lib.gateway.routes import Route, load_chain
-from tasks.lib.prompts.geometry import check_budgets
-from tasks.lib.prompts.plan import Round, TournamentPlan, plan_rounds, read_plan
+from tasks.lib.prompts.geometry import Mode, check_budgets
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
+from tasks.llm_select.judging import judge_prompts
 from tasks.llm_select.params import LlmSelect, check_answer_room, read_settings
+from tasks.llm_select.verdicts import AskJudge, Judged
 
 
 class Setup(NamedTuple):
-    """The questions of a selection: the routes, the candidates and the rounds."""
+    """The prompts, how they are judged, and by whom."""
 
     params: LlmSelect
-    routes: list[Route]  # in the order in which they are asked
+    routes: list[Route]  # in the order in which they are called
     settings: JudgeSettings
     candidates: Candidates
-    plan: TournamentPlan
-    rounds: list[Round]
+    mode: Mode
+    n_ranked: int  # slots that a prompt ranks, unless it has fewer
 
     @classmethod
     def read(cls, stage: Stage, values: Mapping[str, Any], root: Path = Path()) -> Self:
-        """Read the selection that `values` ask for, about the prompts that the stage depends on.
+        """Read what `values` ask for, about the prompts that the stage depends on.
 
         The prompt file is relative to `root`. Needs no key and no network.
 
         Raises:
             ParamError: A parameter is wrong, or asks for more than the candidates allow.
-            DataError: The prompts are missing or not as the step cluster writes them.
+            DataError: The prompts are missing or not in the format that the cluster step writes.
         """
-        params, seed = load_section(values, "llm_select", LlmSelect), load_seed(values)
         candidates = Candidates.read(
             stage.dep("cluster/prompts.parquet"), stage.dep("ingest/pool.parquet")
         )
-        plan = read_plan(
-            stage.dep("cluster/clusters.json"),
-            params.budget,
-            seed,
-            n_attention_checks=params.attention_checks,
-        )
-        return cls.of(values, candidates, plan, root)
+        mode = Mode(Clusters.read(stage.dep("cluster/clusters.json")).mode)
+        return cls.of(values, candidates, mode, root)
 
     @classmethod
-    def of(
-        cls, values: Mapping[str, Any], candidates: Candidates, plan: TournamentPlan, root: Path
-    ) -> Self:
-        """Return the selection that `values` ask for, of these candidates and by this plan.
+    def of(cls, values: Mapping[str, Any], candidates: Candidates, mode: Mode, root: Path) -> Self:
+        """Return what `values` ask for, of these candidates.
+
+        Each prompt ranks its shortlist, or as much as its share of the budget, if that is more.
 
         Raises:
             ParamError: As for `read`.
         """
         params = load_section(values, "llm_select", LlmSelect)
         routes = load_chain(values, params.route, params.fallback_routes)
-        n_records, n_prompts = len(candidates.rows), len(candidates.prompts)
-        check_budgets(plan.budgets, plan.mode, n_records, n_prompts)
-        rounds = plan_rounds(n_records, n_prompts, plan)
-        settings = read_settings(params, plan.seed, root)
-        check_answer_room(settings, rounds)
-        return cls(params, routes, settings, candidates, plan, rounds)
+        n_prompts = len(candidates.prompts)
+        check_budgets(params.budget, mode, len(candidates.rows), n_prompts)
+        n_ranked = max(params.shortlist, -(-params.budget[-1] // n_prompts))
+        settings = read_settings(params, load_seed(values), root)
+        check_answer_room(settings, max(map(len, candidates.prompts)), n_ranked)
+        return cls(params, routes, settings, candidates, mode, n_ranked)
+
+    @property
+    def n_questions(self) -> int:
+        """The number of prompts and attention checks."""
+        return len(self.candidates.prompts) + self.params.attention_checks
+
+    async def judge(self, judge: AskJudge) -> Judged:
+        """Return the verdict of a judge on every prompt, and on the attention checks."""
+        n_checks, seed = self.params.attention_checks, self.settings.calls.seed
+        return await judge_prompts(self.candidates.prompts, self.n_ranked, n_checks, seed, judge)

@@ -1,4 +1,4 @@
-"""Let a model pick the records that are most worth an answer."""
+"""Let a model rank the records that are most worth an answer, prompt by prompt."""
 
 from collections.abc import Callable
 from contextlib import aclosing, closing
@@ -13,40 +13,37 @@ from tasks.llm_select.judge import Judge
 from tasks.llm_select.outputs import write_outputs
 from tasks.llm_select.params import check, selection_name
 from tasks.llm_select.setup import Setup
-from tasks.llm_select.tournament import llm_select
 from tasks.llm_select.usage import make_usage
-from tasks.llm_select.verdicts import Selection
+from tasks.llm_select.verdicts import Judged
 
 
 def work(stage: Stage) -> None:
-    """Read the prompts, have them judged, and write the selection with its receipts."""
+    """Read the prompts, have them judged, and write the ballots."""
     check(stage.values)  # keys too, before anything is read
     setup = Setup.read(stage, stage.values)
     params, candidates = setup.params, setup.candidates
     prompts_file = stage.dep("cluster/prompts.parquet")
     name = selection_name(params, setup.settings, setup.routes, prompts_file)
-    n_questions = sum(size.n_prompts for size in setup.rounds) + params.attention_checks
-    progress = stage.progress(n_questions, "prompts")
+    progress = stage.progress(setup.n_questions, "prompts")
     with closing(Journal(stage.state / JOURNAL, name, cap_usd=params.max_usd)) as journal:
-        selection = run_loop(_select(setup, journal, progress.advance))
+        judged = run_loop(_judge(setup, journal, progress.advance))
         spent_usd = journal.spent_usd
-    usage = make_usage(selection, setup.routes, setup.plan, params.votes)
-    write_outputs(stage.out, selection, candidates, setup.routes, usage)
-    _log_result(usage, len(candidates.rows), spent_usd, params.max_usd)
+    usage = make_usage(judged, setup)
+    write_outputs(stage.out, judged, candidates, setup.routes, usage)
+    _log_result(usage, spent_usd, params.max_usd)
 
 
-async def _select(setup: Setup, journal: Journal, advance: Callable[[], None]) -> Selection:
-    candidates = setup.candidates
+async def _judge(setup: Setup, journal: Journal, advance: Callable[[], None]) -> Judged:
     async with aclosing(Gateway(setup.routes, setup.settings.calls, journal)) as gateway:
-        judge = Judge(gateway, setup.routes, setup.settings, candidates.texts, advance)
-        return await llm_select(candidates.prompts, candidates.clusters, setup.plan, judge)
+        texts = setup.candidates.texts
+        return await setup.judge(Judge(gateway, setup.routes, setup.settings, texts, advance))
 
 
-def _log_result(usage: Usage, n_candidates: int, spent_usd: float, max_usd: float) -> None:
+def _log_result(usage: Usage, spent_usd: float, max_usd: float) -> None:
     log.info(
-        "llm_select: %s of %s records selected by %s in %s answers: %s",
-        f"{usage.selected:,}",
-        f"{n_candidates:,}",
+        "llm_select: %s of %s prompts judged by %s in %s answers: %s",
+        f"{usage.n_prompts:,}",
+        f"{usage.n_prompts_planned:,}",
         usage.model,
         f"{usage.calls:,}",
         f"{usage.usd:.4f} USD" if usage.usd else "free",
@@ -56,8 +53,8 @@ def _log_result(usage: Usage, n_candidates: int, spent_usd: float, max_usd: floa
     n_fallback = usage.methods["fallback"]
     if n_fallback:
         log.warning(
-            "%s of them were picked by the offline rubric, since the model gave no answer; "
-            "`dvc repro -f llm_select` asks again where it was not reached, and buys nothing twice",
+            "%s of them were judged by the offline rubric, since the model gave no answer; "
+            "`dvc repro -f llm_select` retries where it was not reached, and buys nothing twice",
             f"{n_fallback:,}",
         )
     n_checks = sum(counts.shown for counts in usage.attention_checks.values())
@@ -69,7 +66,7 @@ def _log_result(usage: Usage, n_candidates: int, spent_usd: float, max_usd: floa
         )
     if usage.partial:
         log.warning(
-            "the selection is PARTIAL: the next call could have exceeded llm_select.max_usd (%g "
+            "the judgements are PARTIAL: the next call could have exceeded llm_select.max_usd (%g "
             "USD, %.4f spent). Raise it and run this again to continue; answers so far are not "
             "paid for again.",
             max_usd,

@@ -1,35 +1,34 @@
-"""What the answers of a selection cost, and what they say about the judge that gave them."""
+"""What the answers cost, and what they say about the judge that gave them."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
-from tasks.lib.documents.usage import CheckCounts, RoundSize, SlotChoices, Usage, VoteAgreement
-from tasks.lib.gateway.routes import Route
+from tasks.lib.documents.usage import CheckCounts, SlotChoices, Usage, VoteAgreement
 from tasks.lib.prompts.geometry import Mode
-from tasks.lib.prompts.plan import TournamentPlan
 from tasks.llm_select.attention_checks import CheckKind
 from tasks.llm_select.position_bias import Agreement, PositionBias
-from tasks.llm_select.verdicts import PickMethod, Question, Selection, UsedAnswer, Verdict
+from tasks.llm_select.setup import Setup
+from tasks.llm_select.verdicts import Judged, JudgedPrompt, PickMethod, UsedAnswer
 
 USD_DIGITS = 9
 
 
-def make_usage(
-    selection: Selection, routes: Sequence[Route], plan: TournamentPlan, n_votes: int
-) -> Usage:
-    """Return the document usage.json of a selection."""
-    verdicts = [pick.verdict for pick in selection.picks if pick.rank == 1]
-    checked = [verdict for _, verdict in selection.attention_checks]
+def make_usage(judged: Judged, setup: Setup) -> Usage:
+    """Return the document usage.json of the judgements."""
+    routes, params = setup.routes, setup.params
+    verdicts = [prompt.verdict for prompt in judged.prompts]
+    checked = [prompt.verdict for prompt in judged.attention_checks]
     answers = [answer for verdict in (*verdicts, *checked) for answer in verdict.answers]
-    methods = Counter(pick.method for pick in selection.selected)
+    methods = Counter(verdict.method for verdict in verdicts)
     return Usage(
         route=routes[0].alias,
         fallback_routes=tuple(route.alias for route in routes[1:]),
         model=routes[0].model,
-        budget=plan.budget,
-        selected=len(selection.selected),
-        partial="max_usd" if selection.is_partial else None,
+        budget=params.budget[-1],
+        n_prompts=len(verdicts),
+        n_prompts_planned=judged.n_planned,
+        partial="max_usd" if judged.is_partial else None,
         calls=len(answers),
         prompt_tokens=sum(answer.prompt_tokens for answer in answers),
         completion_tokens=sum(answer.completion_tokens for answer in answers),
@@ -40,11 +39,10 @@ def make_usage(
         dropped_params=_dropped_params(answers),
         methods={method.value: methods[method] for method in PickMethod},
         set_aside=Counter(why for verdict in verdicts for why in verdict.set_aside.values()),
-        slots=_slots(selection, plan),
-        agreement=_agreement(selection, n_votes),
-        attention_checks=_attention_checks(selection.attention_checks),
-        attention_checks_planned=plan.n_attention_checks,
-        rounds=tuple(RoundSize(**size._asdict()) for size in selection.rounds),
+        slots=_slots(judged, setup.mode),
+        agreement=_agreement(judged, params.votes),
+        attention_checks=_attention_checks(judged.attention_checks),
+        attention_checks_planned=params.attention_checks,
     )
 
 
@@ -63,25 +61,24 @@ def _dropped_params(answers: Iterable[UsedAnswer]) -> dict[str, tuple[str, ...]]
     return {route: tuple(sorted(dropped)) for route, dropped in names.items()}
 
 
-def _slots(selection: Selection, plan: TournamentPlan) -> SlotChoices:
+def _slots(judged: Judged, mode: Mode) -> SlotChoices:
     bias = PositionBias()
-    for pick in selection.picks:
-        ballots = pick.verdict.ballots
-        if pick.rank == 1 and ballots and ballots[0].is_whole:
-            bias.add(ballots[0].n_candidates, ballots[0].shown)
-    return SlotChoices(is_shuffled=plan.mode is not Mode.PAPER, **bias.summary())
+    for _, verdict in judged.prompts:
+        if verdict.ballots and verdict.ballots[0].is_whole:
+            bias.add(verdict.ballots[0].n_candidates, verdict.ballots[0].shown)
+    return SlotChoices(is_shuffled=mode is not Mode.PAPER, **bias.summary())
 
 
-def _agreement(selection: Selection, n_votes: int) -> VoteAgreement:
+def _agreement(judged: Judged, n_votes: int) -> VoteAgreement:
     agreement = Agreement(n_votes)
-    for pick in selection.picks:
-        if pick.rank == 1 and pick.verdict.ballots:
-            rankings = [ballot.ranking for ballot in pick.verdict.ballots]
-            agreement.add(len(pick.question.candidates), rankings)
+    for question, verdict in judged.prompts:
+        if verdict.ballots:
+            rankings = [ballot.ranking for ballot in verdict.ballots]
+            agreement.add(len(question.candidates), rankings)
     return VoteAgreement(**agreement.summary())
 
 
-def _attention_checks(checks: Sequence[tuple[Question, Verdict]]) -> dict[str, CheckCounts]:
+def _attention_checks(checks: Sequence[JudgedPrompt]) -> dict[str, CheckCounts]:
     shown: Counter[str] = Counter()
     picked: Counter[str] = Counter()
     by_chance: dict[str, float] = {}
@@ -90,7 +87,7 @@ def _attention_checks(checks: Sequence[tuple[Question, Verdict]]) -> dict[str, C
             kind = question.attention_check.kind.value
             shown[kind] += 1
             picked[kind] += verdict.attention_check_slot in verdict.ballots[0].shown
-            chance = min(1.0, question.n_picks / len(question.candidates))
+            chance = min(1.0, question.n_ranked / len(question.candidates))
             by_chance[kind] = round(by_chance.get(kind, 0.0) + chance, 6)
     return {
         kind: CheckCounts(shown=shown[kind], picked=picked[kind], by_chance=by_chance[kind])

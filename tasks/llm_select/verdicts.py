@@ -1,6 +1,6 @@
-"""Questions to a judge, its verdicts, and the picks that follow from them."""
+"""Questions to a judge, and its verdicts."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Self
 
@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.journal.models import Answer
-from tasks.lib.prompts.plan import Round
 from tasks.llm_select.attention_checks import Insertion
 from tasks.llm_select.votes import Ranking
 
@@ -17,7 +16,7 @@ Members = NDArray[np.intp]
 
 
 class PickMethod(StrEnum):
-    """What picked a record: a model, or the offline rubric."""
+    """What ranked a record: a model, or the offline rubric."""
 
     LLM = "llm"
     RUBRIC = "rubric"
@@ -27,13 +26,12 @@ class PickMethod(StrEnum):
 
 
 class Question(NamedTuple):
-    """One prompt of a round."""
+    """A prompt for the judge."""
 
-    round: int  # from 1
-    prompt: int  # from 1, in its round
+    prompt: int  # from 1
     candidates: Members
-    n_picks: int
-    attention_check: Insertion | None = None  # then its picks are not part of the selection
+    n_ranked: int  # slots that the verdict ranks, at least
+    attention_check: Insertion | None = None  # then the verdict scores no record
 
 
 class UsedAnswer(NamedTuple):
@@ -60,59 +58,53 @@ class Ballot(NamedTuple):
     """One vote on a prompt."""
 
     n_candidates: int
-    shown: Ranking  # the picked slots as this vote numbered them
+    shown: Ranking  # the ranked slots as this vote numbered them
     ranking: Ranking  # the same in the prompt's own numbers
     is_whole: bool  # all candidates were shown together
 
 
 class Verdict(NamedTuple):
-    """The picks of one prompt, and the ballots and answers behind them."""
+    """The ranked slots of one prompt, and the ballots and answers behind them."""
 
-    slots: Ranking
-    methods: tuple[PickMethod, ...]  # of each pick
-    reasons: tuple[str | None, ...]  # of each pick, if the model was asked for one
+    slots: Ranking  # that a ballot names, or that the offline judge adds where ballots are missing
+    scores: Sequence[float]  # the judge score of every slot
+    method: PickMethod
+    reasons: Mapping[int, str]  # by slot, if the model was asked for them
     ballots: tuple[Ballot, ...]
     answers: tuple[UsedAnswer, ...]
     set_aside: Mapping[int, str] = {}  # slot of a candidate that could not be judged: why
     attention_check_slot: int | None = None
 
+    def n_votes(self, slot: int) -> int:
+        """Return the number of ballots that name a slot."""
+        return sum(slot in ballot.ranking for ballot in self.ballots)
 
-class Pick(NamedTuple):
-    """A candidate that a prompt picked."""
+    @property
+    def methods(self) -> tuple[PickMethod, ...]:
+        """What ranked each of the ranked slots."""
+        return tuple(
+            self.method if self.n_votes(slot) else PickMethod.FALLBACK for slot in self.slots
+        )
+
+
+class JudgedPrompt(NamedTuple):
+    """A question and its verdict."""
 
     question: Question
     verdict: Verdict
-    rank: int  # 1 is the best
+
+
+class Judged(NamedTuple):
+    """The verdicts on all prompts."""
+
+    prompts: list[JudgedPrompt]  # by prompt
+    n_planned: int
+    attention_checks: list[JudgedPrompt]
 
     @property
-    def slot(self) -> int:
-        """Its slot in the prompt."""
-        return self.verdict.slots[self.rank - 1]
-
-    @property
-    def method(self) -> PickMethod:
-        """What picked it."""
-        return self.verdict.methods[self.rank - 1]
-
-    @property
-    def n_votes(self) -> int:
-        """Number of votes that name it; 0 for a fallback."""
-        return sum(self.slot in ballot.ranking for ballot in self.verdict.ballots)
-
-    @property
-    def candidate(self) -> int:
-        """The index of the candidate."""
-        return int(self.question.candidates[self.slot - 1])
-
-
-class Selection(NamedTuple):
-    """The selection, and the rounds that led to it."""
-
-    selected: list[Pick]  # the last round first, then by rank, then by the order of prompts
-    picks: list[Pick]  # of all rounds, by round, prompt and rank
-    rounds: list[Round]
-    attention_checks: list[tuple[Question, Verdict]]
-    is_partial: bool  # the cap was reached before every question was asked
+    def is_partial(self) -> bool:
+        """Whether the cap was reached before every prompt was judged."""
+        return len(self.prompts) < self.n_planned
 
 
 AskJudge = Callable[[Iterable[Question]], Awaitable[list[Verdict | None]]]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from tasks.lib.rubric.rubric import rate
 
-EXTRA_RANKS = 2  # benchmarks/judges.py tries others
+MIN_COMBINED = 3  # ranks of a ballot, where several ballots are combined
 
 Ranking = tuple[int, ...]
 """Slots, the best first, none twice."""
@@ -41,33 +41,33 @@ def as_ballot(picks: Sequence[int], shown: Sequence[int]) -> Ranking:
     return tuple(shown[slot - 1] + 1 for slot in picks)
 
 
-def n_ranked(n: int, n_picks: int, n_votes: int) -> int:
-    """Return how many slots each ballot ranks so that `n_votes` decide on `n_picks` of `n`.
+def n_asked(n: int, n_ranked: int, n_votes: int) -> int:
+    """Return how many of `n` slots each ballot ranks so that `n_votes` rank `n_ranked` together.
 
-    Combined votes rank a few more than are picked. So a candidate that one vote ranks first and
-    another second is distinguished from one that only one vote names.
+    Ballots that are combined rank a few slots in any case. So a candidate that one vote ranks
+    first and another second is distinguished from one that only one vote names.
     """
-    return min(n, n_picks + EXTRA_RANKS) if n_useful(n, n_votes) > 1 else n_picks
+    return min(n, max(n_ranked, MIN_COMBINED) if n_useful(n, n_votes) > 1 else n_ranked)
 
 
-def is_settled(ballots: Sequence[Ranking], n_votes: int, n_picks: int) -> bool:
+def is_settled(ballots: Sequence[Ranking], n_votes: int, n_ranked: int) -> bool:
     """Return whether no more votes are needed: all are cast, or more than half and they agree.
 
-    They agree when all have the same first `n_picks` in the same order. Votes not cast could
+    They agree when all have the same first `n_ranked` slots in the same order. Votes not cast could
     still have changed what `combine` gives, unless each ballot names a single slot.
 
     Args:
         ballots: The ballots so far.
         n_votes: How many will be cast, as `n_useful` says.
-        n_picks: How many slots the prompt picks; ballots may rank more.
+        n_ranked: How many slots the prompt ranks; ballots may rank more.
     """
     if len(ballots) >= n_votes:
         return True
-    return 2 * len(ballots) > n_votes and len({ballot[:n_picks] for ballot in ballots}) == 1
+    return 2 * len(ballots) > n_votes and len({ballot[:n_ranked] for ballot in ballots}) == 1
 
 
-def combine(ballots: Sequence[Ranking], texts: Sequence[str], n_picks: int) -> tuple[int, ...]:
-    """Return the `n_picks` slots that the ballots prefer together, the best first: a Borda count.
+def combine(ballots: Sequence[Ranking], texts: Sequence[str]) -> Ranking:
+    """Return all slots that the ballots name, the best first by a Borda count.
 
     In a ballot of m slots the first gets m points and the last 1; others get none. Ties in points
     go to the slot that more ballots name, then to the higher rating of `tasks.lib.rubric`, then
@@ -75,12 +75,11 @@ def combine(ballots: Sequence[Ranking], texts: Sequence[str], n_picks: int) -> t
     own order. The order of the ballots does not matter.
 
     Args:
-        ballots: One or more, which together name at least `n_picks` slots.
+        ballots: Any number of them.
         texts: Item i is the text in slot i + 1.
-        n_picks: How many slots to return.
     """
     if len(ballots) == 1:  # nothing to weigh, and rating texts takes time
-        return ballots[0][:n_picks]
+        return ballots[0]
     points: Counter[int] = Counter()
     n_named: Counter[int] = Counter()
     for ballot in ballots:
@@ -91,4 +90,23 @@ def combine(ballots: Sequence[Ranking], texts: Sequence[str], n_picks: int) -> t
         text = texts[slot - 1]
         return -points[slot], -n_named[slot], -rate(text).total, text
 
-    return tuple(sorted(points, key=worse)[:n_picks])
+    return tuple(sorted(points, key=worse))
+
+
+def judge_scores(ballots: Sequence[Ranking], n_slots: int, shortlist: int) -> list[float]:
+    """Return the judge score of each slot, from 0 to 1: its mean over all ballots.
+
+    A ballot gives 1 to its first slot and 1 / `shortlist` less for each rank below it, so 0 beyond
+    the shortlist and to the slots that it does not name. A ballot that ranks more slots, as large
+    budgets need, gives the same scores.
+
+    Args:
+        ballots: One or more.
+        n_slots: The number of slots of the prompt.
+        shortlist: The number of ranks that score.
+    """
+    ranks = [0] * n_slots
+    for ballot in ballots:
+        for i, slot in enumerate(ballot[:shortlist]):
+            ranks[slot - 1] += shortlist - i
+    return [total / (shortlist * len(ballots)) for total in ranks]

@@ -109,7 +109,7 @@ def work(stage: Stage) -> None:
         OURS: MethodCost(**usage.model_dump(include=set(MethodCost.model_fields))),
     }
     selections = [
-        *_selected(corpus, stage.dep("llm_select/selected.parquet"), seed, usage),
+        *_selected(corpus, stage.dep("choose/selected.parquet"), seed, usage),
         *read_selections(stage.dep("baseline/selections.parquet"), corpus),
     ]
     *parts, budget = sizes(load_budgets(stage.values))

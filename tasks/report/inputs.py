@@ -33,10 +33,10 @@ class ReportInputs:
         duplicates: The table DEDUPE_DROPPED.
         prompts: The table PROMPTS.
         prompt_rows: intp, row i is the place in the corpus of row i of `prompts`.
-        picks: The table PICKS.
+        ballots: The table BALLOTS.
         selected: The table SELECTED; a partial selection has fewer rows, or none.
         rows: intp, row i is the place in the corpus of row i of `selected`.
-        receipts: The file receipt.jsonl.
+        judgements: The file judgements.jsonl.
         others: By method, the places in the corpus of its selection with its first seed.
         params: Parameters by dotted key.
         hashes: MD5 of each file by its path, as in dvc.lock.
@@ -48,10 +48,10 @@ class ReportInputs:
     duplicates: pa.Table
     prompts: pa.Table
     prompt_rows: Rows
-    picks: pa.Table
+    ballots: pa.Table
     selected: pa.Table
     rows: Rows
-    receipts: Path
+    judgements: Path
     others: Mapping[str, Rows]
     clusters: Clusters
     usage: Usage

@@ -6,14 +6,14 @@ from tasks.lib.core.wording import usd_text
 from tasks.lib.documents.usage import SlotChoices, Usage
 
 METHODS = {
-    "llm": "picked by the model",
-    "rubric": "picked by the offline rubric, which is not a language model",
-    "fallback": "picked by the offline rubric, because the model gave no answer",
+    "llm": "prompts judged by the model",
+    "rubric": "prompts judged by the offline rubric, which is not a language model",
+    "fallback": "prompts judged by the offline rubric, because the model gave no answer",
 }
 MAX_P = 0.01  # a p-value up to it counts as evidence of position bias
 
 
-def cost_rows(usage: Usage) -> list[tuple[str, str]]:
+def cost_rows(usage: Usage, n_selected: int) -> list[tuple[str, str]]:
     """Return the answers used and their cost, as rows of a name and a value."""
     rows = [
         ("Route", usage.route),
@@ -24,7 +24,7 @@ def cost_rows(usage: Usage) -> list[tuple[str, str]]:
         ("Input tokens", f"{usage.prompt_tokens:,}"),
         ("Output tokens", f"{usage.completion_tokens:,}"),
         ("Price", usd_text(usage.usd)),
-        ("Price of a selected record", _unit_price(usage)),
+        ("Price of a selected record", _unit_price(usage.usd, n_selected)),
         ("Answers whose usage is an upper bound", _count(usage.n_unknown_usage)),
         *((words.capitalize(), _count(usage.methods.get(m))) for m, words in METHODS.items()),
         *(
@@ -70,8 +70,8 @@ def _conclusion(slots: SlotChoices) -> str:
     return f"No sign of position bias ({p})."
 
 
-def _unit_price(usage: Usage) -> str:
-    return usd_text(usage.usd / usage.selected) if usage.usd and usage.selected else ""
+def _unit_price(usd: float, n_selected: int) -> str:
+    return usd_text(usd / n_selected) if usd and n_selected else ""
 
 
 def _count(n: int | None) -> str:

@@ -1,12 +1,14 @@
-"""A few whole prompts: their candidates, the picks, and why they were picked."""
+"""A few whole prompts: their candidates, how the judge ranked them, and which were selected."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.lib.core.wording import truncate
-from tasks.lib.documents.receipt import Receipt, read_receipts
+from tasks.lib.documents.judgement import Judgement, read_judgements
 from tasks.report.inputs import ReportInputs, evenly
 
 MAX_CANDIDATES = 40
@@ -14,66 +16,48 @@ MAX_CHARS = 1000  # of a candidate
 
 
 def prompts(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
-    """Return at most `n` prompts of the first round, evenly spaced among those with a selection.
+    """Return at most `n` prompts, evenly spaced among those with a selected record.
 
     Candidates are in the order of their slots.
     """
-    picked = _picked(inputs)
-    with_selected = sorted({prompt for prompt, _ in picked})
-    chosen = [with_selected[place] for place in evenly(len(with_selected), n)]
-    receipts = _receipts(inputs, chosen)
-    return [_prompt(inputs, number, picked, receipts) for number in chosen]
+    with_selected = np.unique(inputs.selected["prompt"].to_numpy()).tolist()
+    chosen = {with_selected[place] for place in evenly(len(with_selected), n)}
+    lines = (line for line in read_judgements(inputs.judgements) if line.prompt in chosen)
+    return [_prompt(inputs, line) for line in lines]
 
 
-def _picked(inputs: ReportInputs) -> dict[tuple[int, str], Mapping[str, Any]]:
-    """Return the picks of the first round's prompts that have a selected record."""
-    ids = set(inputs.selected["id"].to_pylist())
-    rows = [row for row in inputs.picks.to_pylist() if row["round"] == 1]
-    numbers = {row["prompt"] for row in rows if row["id"] in ids}
-    return {(row["prompt"], row["id"]): row for row in rows if row["prompt"] in numbers}
-
-
-def _receipts(inputs: ReportInputs, chosen: Sequence[int]) -> dict[str, Receipt]:
-    """Return the receipts of the records that these prompts selected, by id."""
-    is_chosen = np.isin(inputs.prompts["prompt"].to_numpy(), chosen)
-    ids = set(inputs.prompts["id"].filter(is_chosen).to_pylist())
-    return {r.id: r for r in read_receipts(inputs.receipts) if r.id in ids}
-
-
-def _prompt(
-    inputs: ReportInputs,
-    number: int,
-    picked: Mapping[tuple[int, str], Mapping[str, Any]],
-    receipts: Mapping[str, Receipt],
-) -> dict[str, Any]:
+def _prompt(inputs: ReportInputs, judgement: Judgement) -> dict[str, Any]:
+    number = judgement.prompt
     places = np.flatnonzero(inputs.prompts["prompt"].to_numpy() == number)
-    rows = inputs.prompts.take(places).to_pylist()
-    selected = set(inputs.selected["id"].to_pylist())
-    set_aside: dict[str, str] = {}
-    for row in rows:
-        receipt = receipts.get(row["id"])
-        set_aside |= receipt.set_aside if receipt and receipt.round == 1 else {}
+    clusters = inputs.prompts["cluster"].take(places).to_pylist()
+    is_here = pc.equal(inputs.ballots["prompt"], pa.scalar(number, pa.int32()))
+    rows = inputs.ballots.filter(is_here).to_pylist()
+    places_of = {id_: i for i, id_ in enumerate(inputs.selected["id"].to_pylist(), 1)}
     candidates = [
-        {
-            "slot": row["slot"],
-            "text": truncate(inputs.corpus.texts[inputs.prompt_rows[place]], MAX_CHARS),
-            "pick": picked.get((number, row["id"])),
-            "is_selected": row["id"] in selected,
-            "receipt": receipts.get(row["id"]),
-            "set_aside": set_aside.get(row["id"]),
-        }
+        _candidate(row, judgement, places_of.get(row["id"]))
+        | {"text": truncate(inputs.corpus.texts[inputs.prompt_rows[place]], MAX_CHARS)}
         for place, row in zip(places.tolist(), rows, strict=True)
     ]
     return {
         "number": number,
-        "clusters": sorted({row["cluster"] for row in rows}),
-        "n_candidates": len(rows),
-        "n_picked": sum(candidate["pick"] is not None for candidate in candidates),
+        "model": judgement.model,
+        "clusters": sorted(set(clusters)),
+        "n_candidates": len(candidates),
+        "n_selected": sum(candidate["place"] is not None for candidate in candidates),
         "candidates": _shortened(candidates),
     }
 
 
+def _candidate(row: Mapping[str, Any], judgement: Judgement, place: int | None) -> dict[str, Any]:
+    """Return the ballots on a candidate, its reason, and its place in the selection if any."""
+    return {**row, "reason": judgement.reasons.get(row["slot"]), "place": place}
+
+
 def _shortened(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Keep `MAX_CANDIDATES`, all picks among them, in the order of their slots."""
-    picks_first = sorted(candidates, key=lambda c: (c["pick"] is None, c["slot"]))
-    return sorted(picks_first[:MAX_CANDIDATES], key=lambda c: int(c["slot"]))
+    """Keep `MAX_CANDIDATES`, those selected or ranked first, in the order of their slots."""
+
+    def is_less_telling(candidate: Mapping[str, Any]) -> tuple[bool, bool, int]:
+        return candidate["place"] is None, candidate["rank"] is None, candidate["slot"]
+
+    kept = sorted(candidates, key=is_less_telling)[:MAX_CANDIDATES]
+    return sorted(kept, key=lambda candidate: int(candidate["slot"]))

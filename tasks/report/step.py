@@ -9,9 +9,9 @@ from pydantic import Field
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_section, load_seed
 from tasks.lib.core.schemas import (
+    BALLOTS,
     DEDUPE_DROPPED,
     INGEST_DROPPED,
-    PICKS,
     POOL,
     PROMPTS,
     SELECTED,
@@ -37,8 +37,8 @@ INPUTS = (
     *("ingest/pool.parquet", "ingest/dropped.parquet"),
     *("dedupe/unique.parquet", "dedupe/dropped.parquet"),
     *("embed/vectors.npy", "cluster/prompts.parquet", "cluster/clusters.json"),
-    *("llm_select/picks.parquet", "llm_select/selected.parquet", "llm_select/receipt.jsonl"),
-    *("llm_select/usage.json", "baseline/selections.parquet", "measure/metrics.json"),
+    *("llm_select/ballots.parquet", "llm_select/judgements.jsonl", "llm_select/usage.json"),
+    *("choose/selected.parquet", "baseline/selections.parquet", "measure/metrics.json"),
     *("measure/savings.json", "validate/result.json"),
 )
 MAX_LISTED = 100  # selected records with their texts
@@ -88,7 +88,7 @@ def report(inputs: ReportInputs, params: Report, seed: int) -> str:
         "clusters": inputs.clusters,
         "prompts": prompts(inputs, params.n_prompts),
         "slots": judge.slot_chart(inputs.usage.slots),
-        "cost_rows": judge.cost_rows(inputs.usage),
+        "cost_rows": judge.cost_rows(inputs.usage, len(inputs.selected)),
         "faulty_rows": dropped.faulty_rows(inputs, params.n_examples),
         "duplicates": dropped.duplicates(inputs, params.n_examples),
         "params": public_params(inputs.params),
@@ -111,7 +111,7 @@ def _read(stage: Stage) -> ReportInputs:
         files["ingest/pool.parquet"], files["dedupe/unique.parquet"], files["embed/vectors.npy"]
     )
     shown = read_table(files["cluster/prompts.parquet"], PROMPTS)
-    selected = read_table(files["llm_select/selected.parquet"], SELECTED)
+    selected = read_table(files["choose/selected.parquet"], SELECTED)
     return ReportInputs(
         corpus=corpus,
         pool=read_table(files["ingest/pool.parquet"], POOL, ["id", "instruction", "input"]),
@@ -119,10 +119,10 @@ def _read(stage: Stage) -> ReportInputs:
         duplicates=read_table(files["dedupe/dropped.parquet"], DEDUPE_DROPPED),
         prompts=shown,
         prompt_rows=corpus.rows(shown["id"], files["cluster/prompts.parquet"]),
-        picks=read_table(files["llm_select/picks.parquet"], PICKS),
+        ballots=read_table(files["llm_select/ballots.parquet"], BALLOTS),
         selected=selected,
-        rows=corpus.rows(selected["id"], files["llm_select/selected.parquet"]),
-        receipts=files["llm_select/receipt.jsonl"],
+        rows=corpus.rows(selected["id"], files["choose/selected.parquet"]),
+        judgements=files["llm_select/judgements.jsonl"],
         others=_others(corpus, files["baseline/selections.parquet"]),
         clusters=Clusters.read(files["cluster/clusters.json"]),
         usage=Usage.read(files["llm_select/usage.json"]),

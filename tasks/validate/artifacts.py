@@ -40,7 +40,7 @@ class Artifacts:
     norms: Norms
     prompts: pa.Table
     clusters: Clusters
-    picks: pa.Table
+    ballots: pa.Table
     selected: pa.Table
     usage: Usage
 
@@ -50,15 +50,11 @@ class Limits:
     """The limits of a run: parameters, and how many records must be selected.
 
     Attributes:
-        n_selected: The largest budget; for a partial selection, the number in usage.json.
-        budgets: Ascending; each selection begins with the one before.
-        is_partial: Whether the money cap was reached, so that rounds may lack prompts.
+        n_selected: The largest budget; after a partial judgement, at most the judged records.
         is_judge_strict: Whether a fault of the judge fails the run; else it is a warning.
     """
 
     n_selected: int
-    budgets: tuple[int, ...]
-    is_partial: bool
     near_threshold: float
     max_near_rate: float
     max_fallback_rate: float

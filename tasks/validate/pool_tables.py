@@ -28,7 +28,7 @@ def _stages(artifacts: Artifacts, limits: Limits) -> Table:
         ("dedupe", n_pool, n_unique, len(artifacts.dedupe_dropped)),
         ("embed", n_unique, len(artifacts.norms), 0),
         ("cluster", n_unique, len(artifacts.prompts), 0),
-        ("llm_select", limits.n_selected, len(artifacts.selected), 0),
+        ("choose", limits.n_selected, len(artifacts.selected), 0),
     ]
     frame = pd.DataFrame(rows, columns=["stage", "rows_in", "kept", "dropped"])
     return Table(frame.assign(accounted=frame["kept"] + frame["dropped"]), ["stage"])

@@ -1,12 +1,11 @@
-"""Tables of what the model chose: picks, quotas, the selection and reported numbers."""
+"""Tables of what the judge ranked and what was selected, and of reported numbers."""
 
-import numpy as np
+from collections import Counter
+
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from tasks.lib.core.records import record_id, record_text
-from tasks.lib.core.schemas import PROVENANCE
+from tasks.lib.core.schemas import BALLOTS, SELECTED
 from tasks.lib.documents.usage import Usage
 from tasks.lib.text.shingles import normalise
 from tasks.validate.artifacts import METHODS, Artifacts, Limits
@@ -14,117 +13,78 @@ from tasks.validate.near_exact import find_near_duplicates
 from tasks.validate.table import Table, fields, n_distinct, texts
 
 MAX_P = 0.001  # a p-value below it is evidence of position bias
+FROM_BALLOTS = tuple(name for name in BALLOTS.names if name in SELECTED.names and name != "id")
 
 
 def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
     """Make the tables by the names that `tasks.validate.suite` uses."""
     return {
-        "reported": _reported(artifacts, limits),
-        "picks": _picks(artifacts),
-        "quotas": _quotas(artifacts, limits),
-        "selected": _selected(artifacts, limits),
+        "reported": _reported(artifacts),
+        "ballots": _ballots(artifacts),
+        "rankings": _rankings(artifacts),
+        "selected": _selected(artifacts),
         "texts": _texts(artifacts, limits),
         "methods": _methods(artifacts, limits),
         "judge": _judge(artifacts.usage, limits),
     }
 
 
-def _reported(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each number that a stage reports, with the same number counted again.
-
-    Rounds are reported as planned; a partial selection did not complete them.
-    """
+def _reported(artifacts: Artifacts) -> Table:
+    """Make one row for each number that a stage reports, with the same number counted again."""
     clusters, usage = artifacts.clusters, artifacts.usage
     n_prompts = n_distinct(artifacts.prompts, "prompt")
-    n_candidates = len(artifacts.prompts)
-    methods = texts(artifacts.selected, "method")
+    n_judged = n_distinct(artifacts.ballots, "prompt")
     rows = [
         ("n_records of clusters.json", clusters.n_records, len(artifacts.unique)),
         ("n_prompts of clusters.json", clusters.n_prompts, n_prompts),
-        ("selected of usage.json", usage.selected, len(methods)),
+        ("n_prompts_planned of usage.json", usage.n_prompts_planned, n_prompts),
+        ("n_prompts of usage.json", usage.n_prompts, n_judged),
+        ("methods of usage.json", sum(usage.methods.values()), n_judged),
     ]
-    for method in METHODS:
-        n_reported = usage.methods.get(method, 0)
-        rows.append((f"methods.{method} of usage.json", n_reported, methods.count(method)))
-    if not limits.is_partial:
-        n_asked = n_distinct(_round(artifacts, 1), "prompt")
-        rows.append(("prompts with picks of round 1", n_prompts, n_asked))
-        n_rounds = n_distinct(artifacts.picks, "round")
-        rows.append(("number of rounds of usage.json", len(usage.rounds), n_rounds))
-        for planned in usage.rounds:
-            picks = _round(artifacts, planned.round)
-            of = f"of round {planned.round} of usage.json"
-            rows += [
-                (f"n_prompts {of}", planned.n_prompts, n_distinct(picks, "prompt")),
-                (f"n_candidates {of}", planned.n_candidates, n_candidates),
-                (f"n_picks {of}", planned.n_picks, len(picks)),
-            ]
-            n_candidates = planned.n_prompts  # the first pick of each prompt advances
+    set_aside = Counter(filter(None, artifacts.ballots["set_aside"].to_pylist()))
+    for reason in sorted({*usage.set_aside, *set_aside}):
+        n_reported = usage.set_aside.get(reason, 0)
+        rows.append((f"set_aside.{reason} of usage.json", n_reported, set_aside[reason]))
     return Table(pd.DataFrame(rows, columns=["what", "reported", "counted"]), ["what"])
 
 
-def _picks(artifacts: Artifacts) -> Table:
-    """Make one row for each pick: whether its record was a candidate, and where it was shown.
-
-    Only the slots of round 1 are stored. The candidates of a later round are the first picks of
-    all prompts of the round before.
-    """
-    frame = artifacts.picks.to_pandas()
-    places = _places(artifacts)
-    is_first = frame["round"] == 1
-    winners = frame[frame["rank"] == 1]
-    advanced = set(zip(winners["round"] + 1, winners["id"], strict=True))
-    has_advanced = [pair in advanced for pair in zip(frame["round"], frame["id"], strict=True)]
+def _ballots(artifacts: Artifacts) -> Table:
+    """Make one row for each judged candidate: where it was shown, and if it was set aside."""
+    frame, places = artifacts.ballots.to_pandas(), _places(artifacts)
+    shown = {f"shown_{name}": frame["id"].map(places[name]) for name in ("prompt", "slot")}
+    is_scored = (frame["score"] > 0) | frame["rank"].notna() | (frame["votes"] > 0)
     frame = frame.assign(
-        shown=np.where(is_first, frame["id"].isin(places.index), has_advanced),
-        shown_prompt=frame["id"].map(places["prompt"]).where(is_first),
-        shown_slot=frame["id"].map(places["slot"]).where(is_first),
+        **shown,
+        shown=frame["id"].isin(places.index),
+        is_consistent=~(is_scored & frame["set_aside"].notna()),
     )
-    return Table(frame, ["round", "id"])
+    return Table(frame, ["id"])
 
 
-def _quotas(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each prompt of a round: its picks, their ranks, and its quota.
+def _rankings(artifacts: Artifacts) -> Table:
+    """Make one row for each judged prompt: its size, and its ranks."""
+    by_prompt = artifacts.ballots.to_pandas().groupby("prompt")
+    ranks = by_prompt["rank"].agg(
+        n_ranked="count", n_ranks="nunique", first_rank="min", last_rank="max"
+    )
+    sizes = _places(artifacts).groupby("prompt").size()
+    frame = ranks.assign(n_ballots=by_prompt.size(), size=sizes).reset_index()
+    return Table(frame, ["prompt"])
 
-    The prompts of a round share the largest budget that the round serves, and their quotas differ
-    by at most one; a round that serves none has one pick for each prompt. A partial selection has
-    no quotas.
+
+def _selected(artifacts: Artifacts) -> Table:
+    """Make one row for each selected record, with its row of the ballots, which it should equal.
+
+    A record that was set aside counts as not judged.
     """
-    ranks = artifacts.picks.to_pandas().groupby(["round", "prompt"])["rank"]
-    counts = ranks.agg(n_picks="size", n_ranks="nunique", first_rank="min", last_rank="max")
-    frame = counts.reset_index()
-    if limits.is_partial:
-        frame = frame.assign(fewest=frame["n_picks"], most=frame["n_picks"])
-        return Table(frame, ["round", "prompt"])
-    sizes = frame.groupby("round").size()  # prompts
-    before = [len(artifacts.unique) + 1, *sizes]
-    n_picks = [
-        max([n, *(budget for budget in limits.budgets if n < budget < n_before)])
-        for n_before, n in zip(before, sizes, strict=False)
-    ]
-    share = frame["round"].map(pd.Series(n_picks, sizes.index) / sizes)
-    return Table(frame.assign(fewest=np.floor(share), most=np.ceil(share)), ["round", "prompt"])
-
-
-def _selected(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each selected record, with its last pick, which it should equal.
-
-    Picks of rounds before the one that serves the largest budget do not count, except in a partial
-    selection, which they complete.
-    """
-    frame = artifacts.selected.select(["id", *PROVENANCE, "cluster"]).to_pandas()
-    picks = artifacts.picks.to_pandas()
-    n_picks = picks.groupby("round").size()
-    serving = n_picks.index[(n_picks <= limits.n_selected) | limits.is_partial]
-    picks = picks[picks["round"].isin(serving)].sort_values("round", kind="stable")
-    picks = picks.drop_duplicates("id", keep="last").set_index("id")
-    pick_columns = {f"pick_{name}": frame["id"].map(picks[name]) for name in PROVENANCE}
-    round_before = frame["round"].shift(fill_value=len(n_picks))
+    names = ["id", *FROM_BALLOTS, "gain", "cluster"]
+    frame = artifacts.selected.select(names).to_pandas()
+    ballots = artifacts.ballots.to_pandas().drop_duplicates("id").set_index("id")
+    ballots = ballots[ballots["set_aside"].isna()].fillna({"rank": 0})
     frame = frame.assign(
-        **pick_columns,
+        **{f"ballot_{name}": frame["id"].map(ballots[name]) for name in FROM_BALLOTS},
+        rank=frame["rank"].fillna(0),
         shown_cluster=frame["id"].map(_places(artifacts)["cluster"]),
-        round_before=round_before,
-        rank_before=frame["rank"].shift(fill_value=1).where(frame["round"] == round_before, 1),
         in_pool=frame["id"].isin(set(texts(artifacts.pool, "id"))),
         recomputed_id=[record_id(*pair) for pair in fields(artifacts.selected)],
     )
@@ -153,7 +113,7 @@ def _texts(artifacts: Artifacts, limits: Limits) -> Table:
 
 
 def _methods(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each method of picking: its share of the picks, and the allowed share."""
+    """Make one row for each method: its share of the selected records, and the allowed share."""
     methods = texts(artifacts.selected, "method")
     columns = {
         "method": METHODS,
@@ -183,11 +143,5 @@ def _judge(usage: Usage, limits: Limits) -> Table:
 
 
 def _places(artifacts: Artifacts) -> pd.DataFrame:
-    """Return prompt, slot and cluster of each candidate of round 1, by id."""
+    """Return prompt, slot and cluster of each candidate, by id."""
     return artifacts.prompts.to_pandas().drop_duplicates("id").set_index("id")
-
-
-def _round(artifacts: Artifacts, number: int) -> pa.Table:
-    """Return the picks of a round."""
-    picks = artifacts.picks
-    return picks.filter(pc.equal(picks["round"], pa.scalar(number, pa.int32())))

@@ -13,9 +13,9 @@ from tasks.lib.core.errors import CheckFailed
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_budgets, load_section
 from tasks.lib.core.schemas import (
+    BALLOTS,
     DEDUPE_DROPPED,
     INGEST_DROPPED,
-    PICKS,
     POOL,
     PROMPTS,
     SELECTED,
@@ -103,7 +103,7 @@ def validate(artifacts: Artifacts, limits: Limits) -> Validated:
 def work(stage: Stage) -> None:
     """Check the outputs of the stages before; write the result, or stop with what is wrong."""
     artifacts = _read(stage)
-    result, write_docs = validate(artifacts, _limits(stage.values, artifacts.usage))
+    result, write_docs = validate(artifacts, _limits(stage.values, artifacts))
     docs = write_docs(stage.scratch / "data_docs")
     log.info("validate: Data Docs are in %s", docs)
     # A step that fails publishes no output, so a bad result gets a file of its own.
@@ -125,13 +125,11 @@ def work(stage: Stage) -> None:
         log.warning("validate: the selection is PARTIAL (%s)", result.partial)
 
 
-def _limits(values: Mapping[str, Any], usage: Usage) -> Limits:
-    params, budgets = check(values), load_budgets(values)
-    is_partial = usage.partial is not None
+def _limits(values: Mapping[str, Any], artifacts: Artifacts) -> Limits:
+    params, budget = check(values), load_budgets(values)[-1]
+    n_judged = artifacts.ballots["set_aside"].null_count
     return Limits(
-        n_selected=usage.selected if is_partial else budgets[-1],
-        budgets=budgets,
-        is_partial=is_partial,
+        n_selected=min(budget, n_judged) if artifacts.usage.partial else budget,
         near_threshold=values["dedupe"]["near_threshold"],
         is_judge_strict=params.on_judge_fault is OnFault.FAIL,
         **params.model_dump(exclude={"on_judge_fault"}),
@@ -149,8 +147,8 @@ def _read(stage: Stage) -> Artifacts:
         norms=row_norms(stage.dep("embed/vectors.npy")),
         prompts=read_table(stage.dep("cluster/prompts.parquet"), PROMPTS),
         clusters=Clusters.read(stage.dep("cluster/clusters.json")),
-        picks=read_table(stage.dep("llm_select/picks.parquet"), PICKS),
-        selected=read_table(stage.dep("llm_select/selected.parquet"), SELECTED),
+        ballots=read_table(stage.dep("llm_select/ballots.parquet"), BALLOTS),
+        selected=read_table(stage.dep("choose/selected.parquet"), SELECTED),
         usage=Usage.read(stage.dep("llm_select/usage.json")),
     )
 

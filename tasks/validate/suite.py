@@ -22,6 +22,14 @@ from tasks.validate.expectations import (
     within,
 )
 
+WORDS = {
+    "prompt": "prompt",
+    "slot": "slot",
+    "rank": "rank",
+    "score": "judge score",
+    "votes": "number of votes",
+    "method": "method",
+}
 NORM_TOLERANCE = 1e-3  # sums of a thousand float32 squares are well within; a raw vector is not
 
 
@@ -68,35 +76,33 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             equal("last_slot", "size", "The last slot equals the size of the prompt"),
             equal("n_slots", "size", "No slot is used twice"),
         ],
-        "picks": [
-            distinct_together(["round", "id"], "No record is picked twice in a round"),
-            distinct_together(["round", "prompt", "slot"], "No slot is picked twice in a round"),
-            within("method", METHODS, "Each pick was made in a known way"),
-            within("shown", [True], "Each pick was a candidate in its round"),
-            equal("prompt", "shown_prompt", "Each pick has the prompt that showed it"),
-            equal("slot", "shown_slot", "Each pick has the slot that showed it"),
+        "ballots": [
+            distinct("id", "No record is judged twice"),
+            distinct_together(["prompt", "slot"], "No slot is judged twice"),
+            within("method", METHODS, "Each record was judged in a known way"),
+            within("shown", [True], "Each judged record was a candidate"),
+            equal("prompt", "shown_prompt", "Each record has the prompt that showed it"),
+            equal("slot", "shown_slot", "Each record has the slot that showed it"),
+            between("score", 0, 1, "Each judge score is between 0 and 1"),
+            within("is_consistent", [True], "No record that was set aside has a rank or a score"),
         ],
-        "quotas": [
-            at_least("n_picks", "fewest", "No prompt gives fewer picks than its share"),
-            at_least("most", "n_picks", "No prompt gives more picks than its share"),
+        "rankings": [
+            equal("n_ballots", "size", "Every candidate of a judged prompt is judged"),
             within("first_rank", [1], "Ranks start at 1"),
-            equal("last_rank", "n_picks", "The last rank equals the number of picks"),
-            equal("n_ranks", "n_picks", "No rank is given twice"),
+            equal("last_rank", "n_ranked", "The last rank equals the number of ranked records"),
+            equal("n_ranks", "n_ranked", "No rank is given twice"),
         ],
         "selected": [
             count(limits.n_selected, f"There are exactly {limits.n_selected:,} records"),
             distinct("id", "No record is selected twice"),
             within("in_pool", [True], "Each record is in the pool"),
             equal("id", "recomputed_id", "Each id is the hash of its record's text"),
-            present("pick_round", "Each record was picked in a round that selects"),
-            equal("round", "pick_round", "The round is that of the pick"),
-            equal("prompt", "pick_prompt", "The prompt is that of the pick"),
-            equal("slot", "pick_slot", "The slot is that of the pick"),
-            equal("rank", "pick_rank", "The rank is that of the pick"),
-            equal("votes", "pick_votes", "The number of votes is that of the pick"),
-            equal("method", "pick_method", "The method is that of the pick"),
-            at_least("round_before", "round", "Smaller budgets come first"),
-            at_least("rank", "rank_before", "The best ranks come first in each round"),
+            present("ballot_prompt", "Each record was judged"),
+            *(
+                equal(name, f"ballot_{name}", f"The {words} is that of the ballots")
+                for name, words in WORDS.items()
+            ),
+            between("gain", 0, 1, "Each coverage gain is between 0 and 1"),
             equal("cluster", "shown_cluster", "The cluster is that of the candidate"),
         ],
         "texts": [
@@ -116,7 +122,7 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             ),
         ],
         "methods": [
-            at_least("max_share", "share", "No method has more than its share of the picks")
+            at_least("max_share", "share", "No method has more than its share of the selection")
         ],
         "judge": [
             at_least(

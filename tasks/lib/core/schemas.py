@@ -51,31 +51,36 @@ PROMPTS = pa.schema(
 )
 """One row per candidate, ordered by prompt, then slot."""
 
-_PROVENANCE = [
-    _required("round", pa.int32()),  # the last round that picked it
+_JUDGED = [
     _required("prompt", pa.int32()),
     _required("slot", pa.int32()),
-    _required("rank", pa.int32()),  # within the prompt; 1 = the best pick
-    _required("votes", pa.int32()),  # for this record in its prompt; 0 for a fallback
+    pa.field("rank", pa.int32()),  # within the prompt; 1 = the best; null if no ballot names it
+    _required("score", pa.float64()),  # the judge score, 0 to 1
+    _required("votes", pa.int32()),  # ballots that name it; 0 for a fallback
     _required("method", pa.string()),  # llm, rubric (the offline route) or fallback
 ]
 
-PROVENANCE = tuple(field.name for field in _PROVENANCE)
-
-PICKS = pa.schema([_required("id", pa.string()), *_PROVENANCE])
-"""One row per pick of any round, ordered by round, prompt, rank."""
+BALLOTS = pa.schema(
+    [
+        _required("id", pa.string()),
+        *_JUDGED,
+        pa.field("set_aside", pa.string()),  # why it could not be judged, so cannot be selected
+    ]
+)
+"""One row for each candidate of every prompt that was judged, ordered by prompt, then slot."""
 
 SELECTED = pa.schema(
     [
         *POOL,
-        *_PROVENANCE,
+        *_JUDGED,
+        _required("gain", pa.float64()),  # in mean coverage of the pool, at its turn
         _required("cluster", pa.int32()),
         _required("route", pa.string()),
         _required("model", pa.string()),
     ]
 )
-"""Exactly N rows, the most preferred first: by last round, rank and prompt order. The first n
-rows are the selection that the same answers give for budget n."""
+"""Exactly N rows, the most wanted first: the first n rows are the selection for a budget of n from
+the same ballots."""
 
 SELECTIONS = pa.schema(
     [

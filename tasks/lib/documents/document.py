@@ -1,9 +1,9 @@
 """The base of our JSON documents: one form on disk, and strict reading."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -57,6 +57,28 @@ class Document(Part):
     def write(self, path: Path) -> None:
         """Write the document to a file."""
         path.write_text(self.to_json(), encoding="utf-8", newline="\n")
+
+
+class Line(Document):
+    """A document that is one line of a file."""
+
+    def to_line(self) -> str:
+        """Return the line of the file."""
+        return json.dumps(self.model_dump(mode="json"), ensure_ascii=False) + "\n"
+
+
+L = TypeVar("L", bound=Line)
+
+
+def read_lines(path: Path, model: type[L]) -> Iterator[L]:
+    """Yield the lines of a file in order.
+
+    Raises:
+        DataError: A line does not match the model; the error says where.
+    """
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            yield model.parse(line, f"{path}:{number}")
 
 
 def _explain(details: list[ErrorDetails], renamed: Mapping[str, str]) -> str:

@@ -1,57 +1,39 @@
-"""receipt.jsonl of llm_select: why each record was selected, one JSON object per line."""
+"""receipt.jsonl of choose: why each record was selected, one JSON object per line."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from tasks.lib.documents.document import Document, Part
+from tasks.lib.documents.document import Line, read_lines
+from tasks.lib.documents.judgement import AnswerReceipt
 
 
-class AnswerReceipt(Part):
-    """An answer behind the picks of a prompt.
-
-    Attributes:
-        key: The answer's key in the journal.
-        digest: A hash of everything that the journal stores about the answer.
-        route: The alias of the route that was called.
-        model: The model's name at the provider.
-        usd: The price of the whole call, which may have picked several records.
-        is_upper_bound: Whether tokens and price are upper bounds because the provider reported no
-            usage.
-    """
-
-    key: str
-    digest: str
-    route: str
-    model: str
-    prompt_tokens: int
-    completion_tokens: int
-    usd: float
-    is_upper_bound: bool
-
-
-class Receipt(Document):
+class Receipt(Line):
     """A line of receipt.jsonl.
 
     Attributes:
-        rank: The rank within the prompt; 1 is the best pick.
-        votes: The number of votes for the record; 0 for a fallback.
-        route: The alias of the route that picked the record; with several answers, the first's.
+        place: The place in the selection, from 1.
+        rank: The rank within the prompt; 1 is the best. None if no ballot names the record.
+        score: The judge score, 0 to 1.
+        gain: How much the record added to the mean coverage of the pool at its turn.
+        votes: The number of votes that name the record; 0 for a fallback.
+        route: The alias of the route that judged the prompt; with several answers, the first's.
         reason: The model's reason in one sentence; None if it was not asked for one.
         rivals: The other candidates of the prompt, in slot order.
-        set_aside: Candidates that could not be shown to a model, and why.
+        set_aside: The candidates of the prompt that could not be judged, and why.
         ballots: The slots in the order in which each vote ranks them, the best first.
-        answers: The answers behind the picks of the prompt; none for a fallback.
+        answers: The answers behind the ballots; none for a fallback.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"answers.0.is_bound": "answers.0.is_upper_bound"}
 
+    place: int
     id: str
-    round: int
     prompt: int
     slot: int
-    rank: int
+    rank: int | None
+    score: float
+    gain: float
     votes: int
     method: str
     route: str
@@ -62,10 +44,6 @@ class Receipt(Document):
     ballots: tuple[tuple[int, ...], ...]
     answers: tuple[AnswerReceipt, ...]
 
-    def to_line(self) -> str:
-        """Return the receipt as a line of the file."""
-        return json.dumps(self.model_dump(mode="json"), ensure_ascii=False) + "\n"
-
 
 def read_receipts(path: Path) -> Iterator[Receipt]:
     """Yield the receipts of a file in order.
@@ -73,6 +51,4 @@ def read_receipts(path: Path) -> Iterator[Receipt]:
     Raises:
         DataError: A line is not a receipt; the error gives its number.
     """
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            yield Receipt.parse(line, f"{path}:{number}")
+    return read_lines(path, Receipt)

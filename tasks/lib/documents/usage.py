@@ -1,4 +1,4 @@
-"""usage.json of llm_select: the cost of a selection's answers, and how the judge behaved."""
+"""usage.json of llm_select: the cost of the answers, and how the judge behaved."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -63,15 +63,6 @@ class CheckCounts(Part):
     by_chance: float
 
 
-class RoundSize(Part):
-    """The size of a round."""
-
-    round: int
-    n_prompts: int
-    n_candidates: int
-    n_picks: int
-
-
 class Usage(Document):
     """The usage.json document of llm_select.
 
@@ -82,16 +73,17 @@ class Usage(Document):
         fallback_routes: The aliases of the other routes, in the order in which they are tried.
         model: The model of the first route.
         budget: The number of records to select.
-        selected: The number of records that were selected.
-        partial: ``max_usd`` if the cap cut the selection short, else None.
+        n_prompts: The number of prompts that were judged.
+        n_prompts_planned: The number of prompts that were to be judged.
+        partial: ``max_usd`` if the cap left prompts without a judgement, else None.
         calls: The number of answers used.
         usd: The price of the answers; an upper bound if a provider reported no usage.
         n_unknown_usage: The number of answers for which the provider reported no usage.
         answers: The number of answers by route.
-        answers_digest: 64 hex digits of all answers used, by round and prompt, checks last.
+        answers_digest: 64 hex digits of all answers used, by prompt, checks last.
         dropped_params: By route, the parameters that its model does not accept.
-        methods: The number of selected records by method.
-        set_aside: The number of candidates that could not be shown to a model, by reason.
+        methods: The number of prompts by what judged them.
+        set_aside: The number of candidates that could not be judged, by reason.
         attention_checks: Counts by kind of check.
         attention_checks_planned: The number of checks that were planned.
     """
@@ -108,7 +100,8 @@ class Usage(Document):
     fallback_routes: tuple[str, ...]
     model: str
     budget: int
-    selected: int
+    n_prompts: int
+    n_prompts_planned: int
     partial: str | None
     calls: int
     prompt_tokens: int
@@ -124,4 +117,3 @@ class Usage(Document):
     agreement: VoteAgreement
     attention_checks: dict[str, CheckCounts]
     attention_checks_planned: int
-    rounds: tuple[RoundSize, ...]

@@ -1,4 +1,4 @@
-"""Compose candidates with known clusters into prompts, in the first round and in later ones."""
+"""Compose candidates with known clusters into prompts."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -28,7 +28,7 @@ class Mode(StrEnum):
 
 
 class Geometry(NamedTuple):
-    """The prompts of the first round. Their sizes differ by at most 1."""
+    """The prompts. Their sizes differ by at most 1."""
 
     n_prompts: int  # K
     candidates_per_prompt: int  # R, the maximum per prompt

@@ -1,4 +1,4 @@
-"""Group records into the prompts of the first round, by their vectors."""
+"""Group records into prompts, by their vectors."""
 
 from dataclasses import replace
 from typing import NamedTuple

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 class Take(StrEnum):
-    """Which ranks of a prompt fill its quota; MIDDLE and LAST only test the ranking."""
+    """Which part of a ranking counts as its first ranks; MIDDLE and LAST only test the ranking."""
 
     FIRST = "first"
     MIDDLE = "middle"

@@ -1,0 +1,77 @@
+"""The prompt of a record with its rivals, and the selected record that is most similar to it."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.audit.dvc_lock import Lock
+from tasks.lib.core.records import record_text
+from tasks.lib.core.schemas import BALLOTS, POOL, PROMPTS, SELECTED, UNIQUE
+from tasks.lib.core.tables import read_table
+from tasks.lib.similarity.cosine import nearest
+from tasks.lib.unique import read_vectors
+
+_VERDICT = ("rank", "score", "votes", "method", "set_aside")
+
+
+def prompt_of(lock: Lock, record_id: str) -> dict[str, Any] | None:
+    """Return the prompt that shows a record, with all candidates; None if there is none.
+
+    ``candidates`` has them by slot, each with its row of the ballots and its place in the
+    selection; None where it has none.
+
+    Raises:
+        DataError: A file is missing or does not match its schema.
+    """
+    own = lock.rows("cluster/prompts.parquet", PROMPTS, id=record_id)
+    if not own:
+        return None
+    number = own[0]["prompt"]
+    shown = lock.rows("cluster/prompts.parquet", PROMPTS, prompt=number)
+    ballots = {
+        row["id"]: row for row in lock.rows("llm_select/ballots.parquet", BALLOTS, prompt=number)
+    }
+    selected: list[Any] = _selected_ids(lock).to_pylist()
+    places = {id_: place for place, id_ in enumerate(selected, 1)}
+    texts = _texts(lock, [row["id"] for row in shown])
+    return {
+        "prompt": number,
+        "is_judged": bool(ballots),
+        "candidates": [
+            {"slot": row["slot"], "id": row["id"], "text": texts[row["id"]]}
+            | {name: ballots.get(row["id"], {}).get(name) for name in _VERDICT}
+            | {"place": places.get(row["id"])}
+            for row in shown
+        ],
+    }
+
+
+def nearest_selected(lock: Lock, record_id: str) -> dict[str, Any] | None:
+    """Return the selected record that covers a record best; None if nothing is selected.
+
+    Raises:
+        DataError: A file is missing or does not match its schema.
+    """
+    ids, selected = read_table(lock.out("dedupe/unique.parquet"), UNIQUE)["id"], _selected_ids(lock)
+    if not len(selected):
+        return None
+    vectors = read_vectors(lock.out("embed/vectors.npy"), len(ids))
+    rows = pc.index_in(selected, value_set=ids).to_numpy()
+    row = ids.to_pylist().index(record_id)
+    best = nearest(vectors[[row]], vectors[rows])
+    place = int(best.places[0])
+    other = str(selected[place])
+    text = _texts(lock, [other])[other]
+    return {"id": other, "place": place + 1, "cosine": float(best.cosines[0]), "text": text}
+
+
+def _selected_ids(lock: Lock) -> Any:
+    return read_table(lock.out("choose/selected.parquet"), SELECTED, ["id"])["id"]
+
+
+def _texts(lock: Lock, ids: list[str]) -> dict[str, str]:
+    """Return the texts of records by their ids."""
+    pool = read_table(lock.out("ingest/pool.parquet"), POOL, ["id", "instruction", "input"])
+    rows = pool.filter(pc.is_in(pool["id"], value_set=pa.array(ids))).to_pylist()
+    return {row["id"]: record_text(row["instruction"], row["input"]) for row in rows}

@@ -1,0 +1,1 @@
+"""The step choose: select the records that cover the pool best, among those the judge prefers."""

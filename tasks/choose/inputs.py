@@ -1,0 +1,87 @@
+"""The judged records, and where each of them is among the vectors and in the pool."""
+
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.choose.order import JudgedRecords
+from tasks.lib.core.errors import REMAKE, DataError
+from tasks.lib.core.schemas import BALLOTS, POOL, PROMPTS, UNIQUE
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table
+from tasks.lib.similarity.cosine import Rows
+from tasks.lib.unique import find_rows, read_vectors
+
+
+class Inputs(NamedTuple):
+    """What the stages before have found out.
+
+    Attributes:
+        judged: The ballots of the records that can be selected, with the column ``cluster``.
+        candidates: The same records for the choice.
+        pool_file: The pool.
+        pool_rows: intp, shape (m,), the row in the pool of each unique record.
+        n_set_aside: The number of records that could not be judged.
+        is_partial: Whether the spending limit left prompts without a judgement.
+    """
+
+    judged: pa.Table
+    candidates: JudgedRecords
+    pool_file: Path
+    pool_rows: Rows
+    n_set_aside: int
+    is_partial: bool
+
+    @classmethod
+    def read(cls, stage: Stage) -> Self:
+        """Read the inputs of a stage.
+
+        Raises:
+            DataError: A file is missing or does not match its schema, or a record of one file is
+                missing from another.
+        """
+        ballots_file = stage.dep("llm_select/ballots.parquet")
+        ballots = read_table(ballots_file, BALLOTS)
+        judged = ballots.filter(pc.is_null(ballots["set_aside"]))
+        prompts_file = stage.dep("cluster/prompts.parquet")
+        prompts = read_table(prompts_file, PROMPTS)
+        shown = _places(judged["id"], prompts["id"], ballots_file)
+        pool_file, unique_file = (
+            stage.dep("ingest/pool.parquet"),
+            stage.dep("dedupe/unique.parquet"),
+        )
+        ids = read_table(unique_file, UNIQUE)["id"]
+        pool_ids = read_table(pool_file, POOL, ["id"])["id"]
+        return cls(
+            judged=judged.append_column("cluster", prompts["cluster"].take(shown)),
+            candidates=JudgedRecords(
+                rows=_places(judged["id"], ids, ballots_file),
+                prompts=judged["prompt"].to_numpy(),
+                ranks=np.nan_to_num(judged["rank"].cast(pa.float64()).to_numpy(), nan=np.inf),
+                scores=judged["score"].to_numpy(),
+                sizes=np.unique(prompts["prompt"].to_numpy(), return_counts=True)[1],
+                vectors=read_vectors(stage.dep("embed/vectors.npy"), len(ids)),
+            ),
+            pool_file=pool_file,
+            pool_rows=find_rows(ids, pool_ids, unique_file).astype(np.intp),
+            n_set_aside=len(ballots) - len(judged),
+            is_partial=len(ballots) < len(prompts),
+        )
+
+
+def _places(ids: "pa.ChunkedArray[Any]", among: "pa.ChunkedArray[Any]", ids_file: Path) -> Rows:
+    """Return the place of each id among others.
+
+    Raises:
+        DataError: An id is not among them.
+    """
+    places = pc.index_in(ids, value_set=among)
+    if places.null_count:
+        unknown = ids.filter(places.is_null())[0].as_py()
+        raise DataError(
+            f"record {unknown} is in no prompt of this run", where=str(ids_file), fix=REMAKE
+        )
+    return places.to_numpy().astype(np.intp)

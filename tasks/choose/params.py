@@ -1,0 +1,36 @@
+"""The choose section of params.yaml."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from tasks.lib.core.params import Params, load_budgets, load_section, load_seed
+
+
+class Objective(StrEnum):
+    """What decides which judged records are selected."""
+
+    COVERAGE = "coverage"
+    """How well they cover the pool, with a bonus for the judge score."""
+    RANKS = "ranks"
+    """The ranks of the prompts alone, as in the paper."""
+
+
+class Choose(Params):
+    """The choose section of params.yaml."""
+
+    objective: Annotated[Objective, Field(strict=False)]  # a string in YAML
+    judge_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def check(values: Mapping[str, Any]) -> Choose:
+    """Return the checked choose section; check the seed and the budgets, too.
+
+    Raises:
+        ParamError: A key is missing, unknown, of the wrong type or out of range.
+    """
+    load_seed(values)
+    load_budgets(values)
+    return load_section(values, "choose", Choose)
