@@ -76,14 +76,14 @@ def test_every_selection_has_every_figure(workspace):
     in_text = {"distinct_2", "length_shift", "script_shift", "topic_shift"}
     assert set(document["methods"]) == {"llm_select", "random", "k"}
     for entry in document["methods"].values():
-        for space in ("words", "characters", "vectors"):
-            assert set(entry[space]) == in_space
+        assert set(entry["words"]) == set(entry["characters"]) == in_space
+        assert set(entry["vectors"]) == in_space | {"novel_sum"}
         assert set(entry["outputs"]) == spread  # the probe would know the answers there
         assert set(entry["text"]) == in_text
         assert entry["n_records"] == 10
     assert document["methods"]["random"]["n_seeds"] == 2
     assert set(document["lower_is_better"]) == set(LOWER_IS_BETTER)
-    assert in_space | in_text == {
+    assert in_space | in_text | {"novel_sum"} == {
         *LOWER_IS_BETTER, *HIGHER_IS_BETTER, "length_shift", "script_shift", "topic_shift"
     }  # fmt: skip
 

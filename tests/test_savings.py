@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.baseline.by_vector import facility_location
+from tasks.baseline.by_coverage import facility_location
 from tasks.lib.documents.savings import Equivalent, Savings
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.selections import MethodSelection

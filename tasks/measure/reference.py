@@ -7,12 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.similarity.corpus import Corpus
-from tasks.lib.similarity.cosine import Rows
+from tasks.lib.similarity.cosine import Rows, Vectors
 from tasks.lib.similarity.lsa import character_space, lexical_space
+from tasks.lib.similarity.novelty import Factors, densities
 from tasks.measure.knn_probe import KnnProbe, with_output
 from tasks.measure.space import Space
 from tasks.measure.text_metrics import codes_of, length_bands, script
 
+MAX_DENSITY_POOL = 20_000  # records among which neighbours are sought
+MAX_DENSITY_CELLS = 2_000_000_000  # cosines, in a pool of more than 100,000 records
 MAX_POOL = 50_000  # records to be covered; a random part of a larger pool, to bound the cost
 
 
@@ -23,12 +26,14 @@ class Reference(NamedTuple):
         texts: Of all records.
         spaces: By their names in SPACES, in that order.
         labels: Each record's value of a property, by the name of the property: intp, from 0.
+        densities: Of the vectors around each record, for NovelSum.
         probe: The nearest-neighbour probe.
     """
 
     texts: Sequence[str]
     spaces: Mapping[str, Space]
     labels: Mapping[str, NDArray[np.intp]]
+    densities: Factors
     probe: KnnProbe
 
     @classmethod
@@ -50,6 +55,7 @@ class Reference(NamedTuple):
             texts=corpus.texts,
             spaces=_spaces(corpus, dimensions, seed, drawn),
             labels=_labels(corpus, columns),
+            densities=_densities(corpus.vectors, drawn),
             probe=KnnProbe(corpus.outputs, n_test, seed),
         )
 
@@ -71,6 +77,15 @@ def _spaces(corpus: Corpus, dimensions: int, seed: int, drawn: Rows) -> dict[str
     spaces["characters"] = Space.of(characters, has_text, drawn)
     spaces["vectors"] = Space.of(corpus.vectors, has_text, drawn)
     return spaces
+
+
+def _densities(vectors: Vectors, drawn: Rows) -> Factors:
+    """Return the density around each vector, among some of the drawn ones to bound the cost."""
+    n_pool = min(len(drawn), MAX_DENSITY_POOL, max(1000, MAX_DENSITY_CELLS // len(vectors)))
+    pool = drawn[np.linspace(0, len(drawn) - 1, n_pool).astype(np.intp)]
+    own = np.full(len(vectors), -1, np.intp)
+    own[pool] = np.arange(n_pool)
+    return densities(vectors, vectors[pool], own)
 
 
 def _labels(corpus: Corpus, columns: Sequence[str]) -> dict[str, NDArray[np.intp]]:

@@ -19,10 +19,11 @@ from tasks.lib.documents.metrics import OURS, RANDOM, SPACE, BaselineUsage, Meth
 from tasks.lib.documents.savings import Equivalent
 from tasks.lib.documents.usage import Usage
 from tasks.lib.similarity.corpus import REMAKE, Corpus
+from tasks.lib.similarity.novelty import novel_sum
 from tasks.lib.similarity.selections import MethodSelection, read_selections
 from tasks.measure.chosen_in import chosen_in
 from tasks.measure.curves import curves, sizes
-from tasks.measure.intervals import Bootstrap, Figure
+from tasks.measure.intervals import Bootstrap, Figure, Whole
 from tasks.measure.summary import (
     HIGHER_IS_BETTER,
     LOWER_IS_BETTER,
@@ -86,6 +87,11 @@ def measure(
                 probed = reference.probe.figures(space.vectors, rows, sizes)
             for groups, spread, answered in zip(figures, in_space, probed, strict=True):
                 groups[name] = spread | answered
+        for groups, n in zip(figures, sizes, strict=True):
+            if n > 1:
+                chosen = reference.spaces["vectors"].vectors[rows[:n]]
+                novelty = novel_sum(chosen, reference.densities[rows[:n]])
+                groups["vectors"]["novel_sum"] = Whole(novelty)
         yield [
             Measured(method, seed, rows[:n], groups)
             for n, groups in zip(sizes, figures, strict=True)

@@ -14,6 +14,7 @@ LOWER_IS_BETTER = ("coverage_mean", "coverage_p95", "coverage_max", "redundancy"
 HIGHER_IS_BETTER = (
     "facility_location",
     "vendi",
+    "novel_sum",
     "distinct_2",
     "knn_probe_rouge_l",
     "knn_probe_cosine",

@@ -16,7 +16,7 @@ from tasks.report.formatting import number
 
 COLUMNS = (  # the first one orders the rows
     *("coverage_mean", "coverage_p95", "facility_location", "redundancy"),
-    *("vendi", "knn_probe_rouge_l", "knn_probe_cosine"),
+    *("vendi", "novel_sum", "knn_probe_rouge_l", "knn_probe_cosine"),
 )
 MARGIN = 0.06  # of a strip's width, free on each side
 
