@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import signal
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from tasks.lib.core.errors import ParamError
 from tasks.lib.documents.metrics import MethodMetrics, Metrics
 from tasks.lib.documents.savings import Equivalent, Savings
 from tasks.lib.documents.usage import Usage
+from tests.conftest import PROJECT
 from tests.sound_run import FAIR
 from tests.workspaces import PATIENCE_S, wait_until
 
@@ -272,3 +274,16 @@ def test_a_failed_variant_does_not_stop_the_others_and_the_users_workspace_is_un
     assert states == {"one": "FINISHED", "two": "FINISHED", "bad": "FAILED"}
     (parent,) = {run.info.run_id for run in runs} - {run.info.run_id for run in logged.values()}
     assert {run.data.tags["mlflow.parentRunId"] for run in logged.values()} == {parent}
+
+
+def test_the_variants_for_a_paper_are_sound_once_they_are_uncommented(tmp_path):
+    text = (PROJECT / "params.yaml").read_text(encoding="utf-8")
+    shipped, section = text.split("\ncompare:", 1)
+    used = re.sub(r"^  # (\w+: \{)", r"  \1", section, flags=re.MULTILINE)
+    (tmp_path / "data").mkdir()
+    for name in ("dvc.yaml", "tasks", ".git", ".dvc", "data/sample"):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    (tmp_path / "params.yaml").write_text(f"{shipped}\ncompare:{used}", encoding="utf-8")
+    variants = {variant.name: variant for variant in read_variants(tmp_path, [])}
+    assert {"take_first", "take_middle", "take_last", "ranks", "no_judge"} <= set(variants)
+    assert variants["default_2"].changes == {"seed": 2}

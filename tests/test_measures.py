@@ -6,9 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.baseline.by_text import random_rows
+from tasks.baseline.registry import METHODS
+from tasks.lib.documents.metrics import OURS, SPACES
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.words import distinct_2
 from tasks.measure import reference
+from tasks.measure.chosen_in import chosen_in
 from tasks.measure.curves import curves, sizes
 from tasks.measure.intervals import Bootstrap, Interval, Mean, Quantile, Whole, p_random
 from tasks.measure.knn_probe import KnnProbe
@@ -249,6 +252,24 @@ def test_what_is_sampled_to_measure_with_is_not_what_random_selects(monkeypatch)
         assert len(drawn) == n_drawn
         share = np.isin(drawn, random_rows(n, n_drawn, 0)).mean()
         assert share == pytest.approx(n_drawn / n, abs=0.05)
+
+
+# The spaces in which methods choose
+
+
+def test_it_is_known_of_every_method_in_which_spaces_it_chooses():
+    for name, method in METHODS.items():
+        named = f"{name.removesuffix('_in_prompts')}_within" if method.in_prompts else name
+        assert chosen_in(named, is_typical_judge=False) is not None, name
+        assert set(chosen_in(named, is_typical_judge=True)) <= set(SPACES)
+    assert chosen_in("some_other_way", is_typical_judge=True) is None
+
+
+def test_a_judge_that_compares_words_makes_its_methods_choose_near_words():
+    for name in (OURS, "qdit", "deita"):
+        assert chosen_in(name, is_typical_judge=False) == ("vectors",)
+        assert chosen_in(name, is_typical_judge=True) == ("words", "vectors")
+    assert chosen_in("random", is_typical_judge=True) == ()
 
 
 # The summary

@@ -151,7 +151,7 @@ def test_variants_are_side_by_side_in_mlflow_and_cached_when_run_again(done, ser
     assert parent.data.metrics["overlap/as_is chat"] == 1
     assert "| chat | export.formats=" in parent.data.tags["mlflow.note.content"]
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert files == {"comparison.csv", "overlap.csv"}
+    assert files == {"comparison.csv", "overlap.csv", "table.csv", "table.tex"}
 
     again = done.selectllm(*words)
     assert again.stdout.count("Cached") == 2

@@ -39,9 +39,9 @@ def whitened(vectors: Vectors) -> Vectors:
 def qdit(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
     """Return the greedy selection for coverage and quality (QDIT, arXiv 2311.14736).
 
-    The next record a is the one with the greatest (1 - alpha) d(a) + alpha q(a). Here d(a) is what a
-    adds to the sum of all records' greatest cosines to a selected one, q(a) is its judge score from
-    0 to 1 (0 if it was not judged), and alpha is 0.5.
+    The next record a is the one with the greatest (1 - alpha) d(a) + alpha q(a). Here d(a) is its
+    gain in the sum, over all records, of the greatest cosine to a selected record; q(a) is its
+    judge score from 0 to 1 (0 if it was not judged); and alpha is 0.5.
     """
     bonus = QUALITY_SHARE / (1 - QUALITY_SHARE) * np.nan_to_num(scores)
     return greedy(vectors, np.arange(len(vectors)), budget, bonus=bonus, seed=seed).rows
@@ -50,8 +50,8 @@ def qdit(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
 def deita(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
     """Return the records with the highest judge scores that differ (DEITA, arXiv 2312.15685).
 
-    Records are taken by falling score, ties in random order; one that has a cosine of 0.9 or more to
-    a record taken before is skipped. If too few are left, the skipped ones follow in order.
+    Records are taken by falling score, ties in random order. A record with a cosine of 0.9 or more
+    to one taken before is skipped. If too few are left, the skipped records follow in order.
     """
     order = highest(scores, len(scores), seed)
     taken, skipped = np.empty(0, np.intp), []
