@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tasks.lib.prompts.plan import TournamentPlan
 
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.litellm_setup import load_litellm
@@ -32,12 +31,11 @@ from tasks.lib.gateway.routes import Route, load_route
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Answer, Call, Refused
 from tasks.lib.journal.schema import connect
-from tasks.lib.prompts.compose import Mode
 from tasks.llm_select.cascade import JudgeSettings, RouteCascade
 from tasks.llm_select.judge import Judge
+from tasks.llm_select.judging import judge_prompts
 from tasks.llm_select.prompt import read_prompt
-from tasks.llm_select.step import llm_select
-from tasks.llm_select.verdicts import Members, Question, Selection
+from tasks.llm_select.verdicts import Judged, Members, Question
 
 LATENCY_S = 0.5
 CONCURRENCY = 64
@@ -106,14 +104,16 @@ def texts(candidates: Members) -> list[str]:
 def questions(n: int) -> Iterator[Question]:
     """Yield `n` prompts, each made on demand."""
     for i in range(n):
-        yield Question(1, i + 1, np.arange(i * SIZE, (i + 1) * SIZE), 1)
+        yield Question(i + 1, np.arange(i * SIZE, (i + 1) * SIZE), 1)
 
 
 def judge_settings(concurrency: int = CONCURRENCY) -> JudgeSettings:
     """Return the judge's settings, as in params.yaml."""
     calls = CallSettings(0, 256, 6, 60.0, concurrency)
     prompt = read_prompt(Path("tasks/llm_select/criteria.txt"))
-    return JudgeSettings(prompt, rationale=False, votes=1, max_candidate_chars=2000, calls=calls)
+    return JudgeSettings(
+        prompt, rationale=False, votes=1, max_candidate_chars=2000, calls=calls, shortlist=1
+    )
 
 
 async def judged(route: Route, folder: Path, work: Callable[[Judge], Awaitable[Any]]) -> Any:
@@ -212,14 +212,12 @@ def memory() -> None:
 def _remember(folder: Path, n: int) -> None:
     before = _peak_mib()
     start_s = time.monotonic()
-    plan = TournamentPlan((n,), SIZE, Mode.ACROSS, 0)
     prompts = [np.arange(i * SIZE, (i + 1) * SIZE) for i in range(n)]
-    clusters = np.zeros(n * SIZE, dtype=np.int32)
 
     async def select(judge: Judge) -> None:  # if it returned the result, `signal` would print it
-        selections.append(await llm_select(prompts, clusters, plan, judge))
+        results.append(await judge_prompts(prompts, 1, 0, 0, judge))
 
-    selections: list[Selection] = []
+    results: list[Judged] = []
     asyncio.run(judged(route_to(9), folder, select))
     took_s, peak = time.monotonic() - start_s, _peak_mib()
     kib_per_prompt = 1024 * (peak - before) / n

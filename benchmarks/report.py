@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.lib.core.records import record_id
-from tasks.lib.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED, PICKS, POOL, PROMPTS, SELECTED
+from tasks.lib.core.schemas import BALLOTS, DEDUPE_DROPPED, INGEST_DROPPED, POOL, PROMPTS, SELECTED
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.metrics import Metrics
 from tasks.lib.documents.usage import Usage
@@ -47,8 +47,8 @@ def main() -> None:
     parser.add_argument("n_records", type=int)
     parser.add_argument("budget", type=int)
     given = parser.parse_args()
-    with tempfile.NamedTemporaryFile() as receipt:
-        inputs = made_up(given.n_records, given.budget, Path(receipt.name))
+    with tempfile.NamedTemporaryFile() as judgements:
+        inputs = made_up(given.n_records, given.budget, Path(judgements.name))
         start, start_cpu = time.monotonic(), time.process_time()
         page = report(inputs, Report(max_points=5000, n_prompts=4, n_examples=3), seed=0)
     seconds, cpu = time.monotonic() - start, time.process_time() - start_cpu
@@ -57,7 +57,7 @@ def main() -> None:
     print(f"{size:.2f} MB, {cpu:.1f} s of CPU, {seconds:.1f} s, peak {peak:.0f} MB")
 
 
-def made_up(n: int, budget: int, receipt: Path) -> ReportInputs:
+def made_up(n: int, budget: int, judgements: Path) -> ReportInputs:
     """Return a run on `n` records, whose vectors have one centre per prompt."""
     rng = np.random.default_rng(0)
     texts = [f"{i} " + " ".join(rng.choice(WORDS, 120)) for i in range(n)]
@@ -71,14 +71,21 @@ def made_up(n: int, budget: int, receipt: Path) -> ReportInputs:
     chosen = np.sort(rng.permutation(n)[:budget])
     picks = [
         {"id": ids[i], "prompt": int(groups[i]) + 1, "slot": i % R + 1, "cluster": int(groups[i])}
-        | {"round": 1, "rank": 1, "votes": 1, "method": "llm", "route": "made", "model": "made"}
+        | {"rank": 1, "score": 1.0, "votes": 1, "method": "llm", "gain": 0.001}
+        | {"route": "made", "model": "made"}
         for i in chosen.tolist()
     ]
-    rest = {"reason": "It is the clearest.", "rivals": [], "set_aside": {}, **NO_ANSWERS}
-    lines = [{**pick, **rest} for pick in picks]
-    for line in lines:
-        del line["cluster"]
-    receipt.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rest = {"route": "made", "model": "made", "reasons": {}, "set_aside": {}, **NO_ANSWERS}
+    numbers = sorted({pick["prompt"] for pick in picks})
+    lines = [{"prompt": n, "ids": ids[(n - 1) * R : n * R], **rest} for n in numbers]
+    judgements.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    unranked = {"rank": None, "score": 0.0, "votes": 0, "method": "llm"}
+    ranked = {pick["id"]: pick for pick in picks}
+    ballots = [
+        {"id": id_, "prompt": int(groups[i]) + 1, "slot": i % R + 1}
+        | {name: ranked.get(id_, unranked)[name] for name in unranked}
+        for i, id_ in enumerate(ids)
+    ]
     lost = {"reason": "near", "of_id": ids[0], "similarity": 0.9}
     return ReportInputs(
         corpus=Corpus(ids, texts, [None] * n, ["{}"] * n, vectors.astype(np.float32)),
@@ -89,12 +96,12 @@ def made_up(n: int, budget: int, receipt: Path) -> ReportInputs:
         duplicates=pa.Table.from_pylist([{"id": id_, **lost} for id_ in ids[1:9]], DEDUPE_DROPPED),
         prompts=pa.table({"id": ids, **places}).select(PROMPTS.names).cast(PROMPTS),
         prompt_rows=np.arange(n),
-        picks=pa.Table.from_pylist(picks, PICKS),
+        ballots=pa.Table.from_pylist(ballots, BALLOTS),
         selected=pa.Table.from_pylist(
             [pool[i] | p for i, p in zip(chosen, picks, strict=True)], SELECTED
         ),
         rows=chosen,
-        receipts=receipt,
+        judgements=judgements,
         others={name: rng.permutation(n)[:budget] for name in METHODS[1:]},
         clusters=Clusters.model_validate(_clusters(n)),
         usage=Usage.model_validate(_usage(n, budget)),
@@ -120,10 +127,11 @@ def _usage(n: int, budget: int) -> dict[str, Any]:
         **{"position_bias_by_chance": 0.1, "chi_square": 1.0, "df": R - 1, "p_value": 0.5},
     }
     return {
-        **{"route": "made", "model": "made", "budget": budget, "selected": budget, "partial": None},
+        **{"route": "made", "model": "made", "budget": budget, "partial": None},
+        **{"n_prompts": n // R, "n_prompts_planned": n // R},
         **{"calls": n // R, "prompt_tokens": n, "completion_tokens": n, "usd": 1.0},
         **{"n_unknown_usage": 0, "fallback_routes": [], "answers": {}, "answers_digest": "0" * 64},
-        **{"dropped_params": {}, "methods": {"rubric": 0}, "set_aside": {}, "rounds": []},
+        **{"dropped_params": {}, "methods": {"rubric": 0}, "set_aside": {}},
         **{"attention_checks_planned": 0, "attention_checks": {}, "slots": slots},
         "agreement": {"n_prompts": 0, "same_first": None, "by_chance": None, "kappa": None},
     }

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
@@ -14,17 +15,20 @@ from tasks.audit.verify import verify
 from tasks.lib.core.dvc_yaml import read_stage
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.params import lookup, read_params
-from tasks.lib.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED
+from tasks.lib.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED, SELECTED, UNIQUE
+from tasks.lib.core.tables import read_table, write_table
 from tests.fake_provider import FakeProvider, fails, honest, late, says
+from tests.selection_desk import text_of
 
 OUTS = {
     "ingest": ["ingest/pool.parquet", "ingest/dropped.parquet"],
-    "dedupe": ["dedupe/dropped.parquet"],
+    "dedupe": ["dedupe/unique.parquet", "dedupe/dropped.parquet"],
+    "embed": ["embed/vectors.npy"],
     "cluster": ["cluster/prompts.parquet", "cluster/clusters.json"],
     "llm_select": [
-        *("llm_select/picks.parquet", "llm_select/selected.parquet"),
-        *("llm_select/receipt.jsonl", "llm_select/usage.json"),
+        *("llm_select/ballots.parquet", "llm_select/judgements.jsonl", "llm_select/usage.json"),
     ],
+    "choose": ["choose/selected.parquet", "choose/receipt.jsonl"],
 }
 
 
@@ -35,10 +39,11 @@ def seal(table):
         return [{"path": path, "md5": dvc_md5(table.root / path)} for path in paths]
 
     values = read_params(table.root / "params.yaml")
-    stage = read_stage(table.root, "llm_select", values)
     stages = {n: {"outs": entries(f"data/{tail}" for tail in tails)} for n, tails in OUTS.items()}
-    params = {key: lookup(values, key) for key in stage.params}
-    stages["llm_select"] |= {"deps": entries(stage.deps), "params": {"params.yaml": params}}
+    for name in ("llm_select", "choose"):
+        stage = read_stage(table.root, name, values)
+        params = {key: lookup(values, key) for key in stage.params}
+        stages[name] |= {"deps": entries(stage.deps), "params": {"params.yaml": params}}
     with (table.root / "dvc.lock").open("w") as file:
         YAML(typ="safe").dump({"schema": "2.0", "stages": stages}, file)
 
@@ -57,6 +62,7 @@ def table(desk):
 def select(table, provider=None, **params):
     done = table.run(provider.deployment() if provider else None, **params)
     assert done.exit_code == 0, done.said
+    table.choose(params.get("budget"))
     seal(table)
 
 
@@ -82,8 +88,8 @@ def unreached(call):
 
 
 RUNS = {
-    "one round": (honest, {}),
-    "a tournament": (honest, {"budget": 2}),
+    "one vote": (honest, {}),
+    "a small budget": (honest, {"budget": 2}),
     "votes, attention checks and reasons": (
         explained,
         {"votes": 3, "attention_checks": 4, "rationale": True},
@@ -92,7 +98,6 @@ RUNS = {
     "a prompt without an answer": (useless, {}),
     "a prompt that could not be asked": (unreached, {"max_attempts": 2}),
     "a cap": (late(0.02), {"max_usd": 0.0045}),
-    "a cap in a tournament": (late(0.02), {"max_usd": 0.0045, "budget": 2}),
     "a cap of nothing": (honest, {"max_usd": 0.0}),
 }
 
@@ -107,7 +112,7 @@ def test_a_selection_follows_from_its_journal_without_a_call(table, name):
         proof = verify(table.root)
         assert len(provider.calls) == n_calls
     assert proof.differences == []
-    assert proof.n_selected == table.usage()["selected"]
+    assert proof.n_selected == len(table.receipts())
     assert proof.n_answers == table.usage()["calls"]
     assert (proof.partial == "max_usd") == ("cap" in name)
     assert {path: path.read_bytes() for path in before} == before
@@ -118,6 +123,7 @@ def test_verify_needs_no_key(table, monkeypatch):
     with FakeProvider() as provider:
         deployment = provider.deployment(api_key="os.environ/MY_ACCESS")
         assert table.run(deployment).exit_code == 0
+    table.choose()
     seal(table)
     monkeypatch.delenv("MY_ACCESS")
     assert verify(table.root).differences == []
@@ -134,29 +140,20 @@ def difference_of(table):
     return difference
 
 
-def key_of_the_final(table):
-    (key,) = {answer["key"] for receipt in table.receipts() for answer in receipt["answers"]}
-    return key
+def keys_of_judgements(table):
+    return {answer["key"] for judgement in table.judgements() for answer in judgement["answers"]}
 
 
-def test_an_answer_of_an_earlier_round_is_checked_too(table):
+def test_an_answer_to_an_attention_check_is_checked_too(table):
     with FakeProvider() as provider:
-        select(table, provider, budget=2)
-    final = key_of_the_final(table)
-    change(table, "UPDATE answers SET prompt_tokens = prompt_tokens + 1 WHERE key != ?", final)
+        select(table, provider, attention_checks=2)
+    keys = keys_of_judgements(table)
+    others = f"key NOT IN ({', '.join('?' * len(keys))})"
+    change(table, f"UPDATE answers SET prompt_tokens = prompt_tokens + 1 WHERE {others}", *keys)
     assert difference_of(table).file.endswith("journal.sqlite")
     assert "an answer behind the selection was changed" in difference_of(table).what
-    change(table, "DELETE FROM answers WHERE key != ?", final)
-    assert "answers are missing: rebuilding used 0 of 6" in difference_of(table).what
-
-
-def test_an_answer_whose_content_differs_from_its_text_is_found_in_any_round(table):
-    with FakeProvider() as provider:
-        select(table, provider, budget=2)
-    final = key_of_the_final(table)
-    setting = "parsed = CASE parsed WHEN '[1]' THEN '[2]' ELSE '[1]' END"
-    change(table, f"UPDATE answers SET {setting} WHERE key != ?", final)
-    assert "was changed" in difference_of(table).what
+    change(table, f"DELETE FROM answers WHERE {others}", *keys)
+    assert "answers are missing: rebuilding used 5 of 7" in difference_of(table).what
 
 
 def test_a_usage_of_an_earlier_version_names_the_field_that_was_renamed(table):
@@ -167,16 +164,14 @@ def test_a_usage_of_an_earlier_version_names_the_field_that_was_renamed(table):
     assert difference_of(table).what == "the field left_out is now called dropped_params"
 
 
-def test_an_answer_that_is_missing_is_named_with_its_record(table):
+def test_an_answer_that_is_missing_is_named_with_its_prompt(table):
     with FakeProvider() as provider:
         select(table, provider)
-    receipt = table.receipts()[0]
-    key = receipt["answers"][0]["key"]
+    judgement = table.judgements()[0]
+    key = judgement["answers"][0]["key"]
     change(table, "DELETE FROM answers WHERE key = ?", key)
     assert difference_of(table).file.endswith("journal.sqlite")
-    assert (
-        f"answers are missing: {key} (record {receipt['id']}, prompt" in difference_of(table).what
-    )
+    assert difference_of(table).what == f"answers are missing: {key} (prompt 1)"
 
 
 @pytest.mark.parametrize(
@@ -211,7 +206,7 @@ def test_a_journal_of_another_selection_and_a_missing_one_have_their_own_message
     assert not journal.exists()
 
 
-@pytest.mark.parametrize("name", ["receipt.jsonl", "usage.json"])
+@pytest.mark.parametrize("name", ["judgements.jsonl", "usage.json"])
 def test_a_change_of_a_file_and_of_dvc_lock_is_found_by_the_journal(table, name):
     with FakeProvider(explained) as provider:
         select(table, provider, rationale=True)
@@ -225,25 +220,54 @@ def test_a_change_of_a_file_and_of_dvc_lock_is_found_by_the_journal(table, name)
     assert "so was dvc.lock" in difference_of(table).fix
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "what"),
+    [("gain", 0.5, "gain of row 2 is"), ("score", 0.5, "score of row 2 is")],
+)
+def test_a_changed_row_of_the_selection_is_found_by_ballots_and_vectors(table, column, value, what):
+    select(table)
+    path = table.root / "data/choose/selected.parquet"
+    rows = read_table(path, SELECTED).to_pylist()
+    rows[1][column] = value
+    write_table(path, rows, SELECTED)
+    seal(table)
+    assert difference_of(table).file == "data/choose/selected.parquet"
+    assert f"ballots and vectors lead to another one: {what}" in difference_of(table).what
+    assert "`dvc repro -f choose`" in difference_of(table).fix
+
+
+def test_a_changed_receipt_and_changed_vectors_are_found(table):
+    select(table)
+    path = table.root / "data/choose/receipt.jsonl"
+    path.write_text(path.read_text().replace('"place": 3', '"place": 4'))
+    seal(table)
+    assert difference_of(table).what == "ballots and vectors lead to another one: line 3 differs"
+    select(table)
+    vectors = np.load(table.root / "data/embed/vectors.npy")
+    np.save(table.root / "data/embed/vectors.npy", vectors[::-1])
+    seal(table)
+    files = {difference.file for difference in verify(table.root).differences}
+    assert files == {"data/choose/selected.parquet", "data/choose/receipt.jsonl"}
+
+
 def test_a_selection_of_another_size_is_named(table):
-    with FakeProvider() as provider:
-        select(table, provider)
-        selected = table.out("selected.parquet")
-        honest_one = selected.read_bytes()
-        select(table, provider, budget=11)
-        shorter = selected.read_bytes()
-        select(table, provider, budget=12)
-    assert selected.read_bytes() == honest_one
+    select(table)
+    selected = table.root / "data/choose/selected.parquet"
+    whole = selected.read_bytes()
+    table.choose(11)
+    shorter = selected.read_bytes()
+    table.choose(12)
+    assert selected.read_bytes() == whole
     selected.write_bytes(shorter)
     seal(table)
-    assert difference_of(table).what == "the journal leads to another one: 12 rows instead of 11"
+    assert difference_of(table).what.endswith("lead to another one: 12 rows instead of 11")
 
 
 def test_a_missing_file_a_changed_parameter_and_a_broken_lock_are_named(table):
     select(table)
-    table.out("picks.parquet").unlink()
+    table.out("ballots.parquet").unlink()
     assert difference_of(table).what == "it is missing"
-    assert "`dvc checkout -f data/llm_select/picks.parquet`" in difference_of(table).fix
+    assert "`dvc checkout -f data/llm_select/ballots.parquet`" in difference_of(table).fix
     select(table)
     table.set(budget=13)
     assert difference_of(table).file == "params.yaml"
@@ -277,27 +301,50 @@ def fates(table):
     return {i: explain(table.root, i)["fate"] for i in table.records}
 
 
-def test_a_record_is_followed_through_the_rounds_to_where_it_ended(table):
+def test_a_selected_record_has_its_prompt_its_score_its_gain_and_its_answers(table):
     with FakeProvider(explained) as provider:
-        select(table, provider, budget=2, rationale=True)
+        select(table, provider, rationale=True)
     counts = list(fates(table).values())
-    assert (counts.count("selected"), counts.count("rejected")) == (2, 38)
+    assert (counts.count("selected"), counts.count("rejected")) == (12, 28)
     receipt = table.receipts()[0]
     story = explain(table.root, receipt["id"])
-    assert [prompt["round"] for prompt in story["rounds"]] == [1, 2]
-    first, last = story["rounds"]
-    assert len(first["candidates"]) == 8
-    assert [c["rank"] for c in last["candidates"] if c["id"] == story["id"]] == [1]
-    rivals = [c["id"] for c in last["candidates"] if c["id"] != story["id"]]
-    assert rivals == receipt["rivals"]
-    assert story["receipt"]["place"] == 1
+    candidates = story["prompt"]["candidates"]
+    assert [candidate["slot"] for candidate in candidates] == list(range(1, 9))
+    assert sorted(c["rank"] for c in candidates if c["rank"]) == [1, 2, 3]
+    assert [c["place"] for c in candidates if c["id"] == story["id"]] == [1]
+    assert [c["id"] for c in candidates if c["id"] != story["id"]] == receipt["rivals"]
+    for name in ("place", "score", "gain", "rank"):
+        assert story["receipt"][name] == receipt[name]
     assert story["receipt"]["reason"] == "Good."
+    assert story["covered_by"] is None
     (answer,) = story["receipt"]["answers"]
-    assert json.loads(answer["text"])["reasons"] == ["Good.", "Good."]
-    runner_up = explain(table.root, rivals[-1])
-    assert runner_up["fate"] == "rejected"
-    assert runner_up["rounds"][1] == last
-    assert runner_up["receipt"] is None
+    assert json.loads(answer["text"])["reasons"] == ["Good."] * 3
+
+
+def test_a_rejected_record_names_the_selected_one_that_covers_it_best(table):
+    select(table)
+    ids = read_table(table.root / "data/dedupe/unique.parquet", UNIQUE)["id"].to_pylist()
+    vectors = np.load(table.root / "data/embed/vectors.npy")
+    selected = [receipt["id"] for receipt in table.receipts()]
+    rejected = next(i for i in ids if i not in selected)
+    story = explain(table.root, rejected)
+    assert (story["fate"], story["receipt"]) == ("rejected", None)
+    cosines = {i: float(vectors[ids.index(rejected)] @ vectors[ids.index(i)]) for i in selected}
+    best = max(cosines, key=cosines.get)
+    covered_by = story["covered_by"]
+    assert (covered_by["id"], covered_by["place"]) == (best, selected.index(best) + 1)
+    assert covered_by["cosine"] == pytest.approx(cosines[best], abs=1e-6)
+    assert covered_by["text"] == text_of(table, best)
+
+
+def test_a_record_that_could_not_be_judged_says_so(table):
+    with FakeProvider(blocked) as provider:
+        select(table, provider)
+    (aside,) = [record_id for record_id, fate in fates(table).items() if fate == "set_aside"]
+    assert "topic 11 " in text_of(table, aside)
+    story = explain(table.root, aside)
+    (own,) = [c for c in story["prompt"]["candidates"] if c["id"] == aside]
+    assert own["set_aside"] == "content_filter"
 
 
 def test_records_that_a_cap_left_out_are_undecided(table):
@@ -314,7 +361,7 @@ def test_a_duplicate_its_original_and_a_dropped_line_have_a_story_too(table):
     story = explain(table.root, second)
     assert story["fate"] == "duplicate"
     assert (story["duplicate_of"]["id"], story["duplicate_of"]["similarity"]) == (first, 0.9)
-    assert "rounds" not in story
+    assert "prompt" not in story
     duplicates = [{"id": second, "reason": "near", "similarity": 0.9}]
     assert explain(table.root, first)["duplicates"] == duplicates
     assert explain(table.root, "line:99")["dropped"]["reason"] == "nul"

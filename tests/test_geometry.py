@@ -250,7 +250,7 @@ def test_the_error_for_a_number_of_prompts_that_does_not_fit_says_which_numbers_
     ("budget", "offered"), [(1500, "1000 or 2000"), (10, "1000"), (13_999, "13000 or 14000")]
 )
 def test_paper_mode_needs_a_multiple_of_the_prompts_and_offers_the_nearest(budget, offered):
-    with pytest.raises(ParamError, match=f"Set it to {offered}, or cluster.mode to across"):
+    with pytest.raises(ParamError, match=f"Set it to {offered}, or set cluster.mode to across"):
         check_budgets((budget,), Mode.PAPER, 14_000, 1_000)
     check_budgets((2_000,), Mode.PAPER, 14_000, 1_000)
 
@@ -262,5 +262,7 @@ def test_in_paper_mode_every_budget_has_to_be_a_multiple_of_the_prompts():
 
 
 def test_a_budget_above_the_number_of_records_says_how_many_there_are():
-    with pytest.raises(ParamError, match=r"budget is 5,000, and only 1,234 records.*\n.*1234"):
+    with pytest.raises(
+        ParamError, match=r"budget is 5,000, but there are only 1,234 records.*\n.*1234"
+    ):
         check_budgets((5000,), Mode.ACROSS, 1234, 89)

@@ -183,7 +183,8 @@ def test_before_clustering_a_number_of_prompts_that_does_not_fit_is_refused(ungr
 @pytest.mark.parametrize("budget", [3, 20, 80])
 def test_the_estimate_includes_votes_ranks_and_attention_checks(budget, tmp_path):
     shown = shown_of(POOLS["sample"]()[:90], size=6)
-    setup = setup_of(shown, budget, votes=3, rationale=True, attention_checks=4)
+    asked = {"votes": 3, "rationale": True, "attention_checks": 4, "max_answer_tokens": 300}
+    setup = setup_of(shown, budget, **asked)
     with FakeProvider(counted_by(TOKENIZERS["o200k"])) as provider:
         estimated = estimate(setup, [routes_of(provider)], {})
         used = served(provider, setup, tmp_path)

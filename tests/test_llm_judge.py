@@ -112,7 +112,7 @@ def test_votes_are_asked_in_other_orders_and_name_the_same_candidates(provider, 
     assert {call.block.n_picks for call in provider.calls} == {3}  # two ranks more than needed
     assert len({ballot.ranking for ballot in verdict.ballots}) == 1
     assert len({ballot.shown for ballot in verdict.ballots}) == len(verdict.ballots)
-    assert texts(chosen(question, verdict)) == [min(texts(range(6)))]
+    assert texts(chosen(question, verdict)) == sorted(texts(range(6)))[:3]
 
 
 def test_votes_that_agree_end_early_and_those_that_do_not_are_all_asked(provider, put):
@@ -149,8 +149,8 @@ def test_without_the_answer_to_one_vote_the_others_decide(provider, put):
     (question,) = questions(1, size=6)
     (verdict,) = put(provider.deployment(), [question], votes=3)
     assert len(verdict.ballots) == 2
-    assert verdict.methods == (PickMethod.LLM,)
-    assert texts(chosen(question, verdict)) == [min(texts(range(6)))]
+    assert set(verdict.methods) == {PickMethod.LLM}
+    assert texts(chosen(question, verdict)) == sorted(texts(range(6)))[:3]
 
 
 def test_each_pick_has_its_rationale(provider, put):

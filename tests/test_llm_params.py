@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-from tasks.lib.prompts.plan import Round
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import read_params
@@ -29,6 +28,7 @@ def values(monkeypatch):
         ("budget", [], "llm_select.budget: .*a list of them"),
         ("budget", [5, 0], "llm_select.budget: .*a list of them"),
         ("take", "best", "llm_select.take: "),
+        ("shortlist", 0, "llm_select.shortlist: "),
         ("budget", True, "llm_select.budget: .*, not True"),
         ("budegt", 5, r"llm_select.budegt is unknown; did you mean budget\?"),
         ("route", "ofline", r"there is no route ofline; did you mean offline\?"),
@@ -69,21 +69,21 @@ def test_checking_loads_no_llm_library():
 
 
 @pytest.mark.parametrize(
-    ("changes", "last", "needed"),
+    ("changes", "n_slots", "n_ranked", "needed"),
     [
-        ({"rationale": True}, Round(1, 10, 140, 70), 16 + 44 * 7),
-        ({"rationale": True, "votes": 3}, Round(1, 10, 140, 10), None),
-        ({}, Round(2, 1, 200, 100), 16 + 4 * 100),
-        ({}, Round(1, 10, 140, 140), None),
-        ({"take": "middle"}, Round(1, 1, 200, 3), 16 + 4 * 200),
+        ({"rationale": True}, 14, 7, 16 + 44 * 7),
+        ({"rationale": True, "votes": 3}, 14, 1, None),
+        ({}, 200, 100, 16 + 4 * 100),
+        ({}, 14, 14, None),
+        ({"take": "middle"}, 200, 3, 16 + 4 * 200),
     ],
 )
-def test_answers_that_would_be_cut_off_are_not_paid_for(changes, last, needed):
+def test_answers_that_would_be_cut_off_are_not_paid_for(changes, n_slots, n_ranked, needed):
     values = read_params(PROJECT / "params.yaml")
     params = check({**values, "llm_select": {**values["llm_select"], **changes}})
     judge_settings = read_settings(params, 0, PROJECT)
     if needed is None:
-        check_answer_room(judge_settings, [last])
+        check_answer_room(judge_settings, n_slots, n_ranked)
     else:
         with pytest.raises(ParamError, match=f"Set it to {needed} or more"):
-            check_answer_room(judge_settings, [last, Round(2, 1, 10, 1)])
+            check_answer_room(judge_settings, n_slots, n_ranked)

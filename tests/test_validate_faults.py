@@ -191,8 +191,8 @@ FAULTS = [
     Fault(
         "ballots",
         ("Each record has the prompt that showed it",),
-        f"id {IDS[3]}, prompt 3, shown_prompt 2",
-        put("ballots", 3, prompt=3),
+        f"id {IDS[3]}, prompt 4, shown_prompt 2",
+        put("ballots", 3, prompt=4),
     ),
     Fault("ballots", (OF_SLOT,), f"id {IDS[2]}, shown_slot 3, slot 4", put("ballots", 2, slot=4)),
     Fault(
