@@ -1,1 +1,1 @@
-"""The offline rubric: rules that rate an instruction, no language model."""
+"""The offline rubric: rules that rate an instruction without a language model."""

@@ -1,8 +1,8 @@
-"""A deterministic judge of instructions by rules: the paper's five criteria, without a model.
+"""Judge instructions deterministically by rules for the paper's five criteria, without a model.
 
-It does not know what a text means. It counts features that exist in any language: kinds of
-characters, repetition, length up to a point, structure, figures and quotations. It is good at
-ranking noise last and fair at preferring a rich request to a bare one.
+The rules do not know what a text means. They count features that exist in any language: kinds of
+characters, repetition, length up to a point, structure, figures and quotations. They are good at
+ranking noise last, and fairly good at preferring a rich request to a bare one.
 """
 
 import math
@@ -13,8 +13,8 @@ from tasks.lib.rubric.text_features import TextFeatures, read_features
 
 ENOUGH_UNITS = 25  # words; a longer text does not count as more detailed
 MUCH_UNITS = 50  # words; a longer text is mostly material to read
-REQUEST_SHARE = 0.7  # the rest is for the whole text: a long passage would make any question rich
-OVERLAP_COST = 0.3  # of a candidate whose words are all in one already chosen
+REQUEST_SHARE = 0.7  # weight of the request alone, since a long passage would enrich any question
+OVERLAP_COST = 0.3  # deducted if all words of a candidate are in a text already chosen
 DIGITS = 6  # of a rating; the last bits of a logarithm differ between processors
 
 
@@ -24,15 +24,15 @@ class Rating(NamedTuple):
     clarity: float
     """Readable characters, a proper end, and sentences that are not too long to follow."""
     detail: float
-    """As many words as a full request has; far more lower it."""
+    """The number of words, up to that of a full request; far more words lower it."""
     scenario: float
     """Many different words."""
     value: float
     """Several clauses, sentences or lines, so several things to learn."""
     challenge: float
-    """Whatever makes a request specific: figures, quotations, formulas, asides."""
+    """Details that make a request specific: figures, quotations, formulas, asides."""
     soundness: float
-    """How surely it is not noise, a placeholder, truncated or an order to the judge; scales all."""
+    """Freedom from noise, placeholders, truncation and instructions to the judge; scales all."""
 
     @property
     def total(self) -> float:
@@ -44,9 +44,9 @@ class Rating(NamedTuple):
 def choose(texts: Sequence[str], n_picks: int) -> list[int]:
     """Return the slots (1 = ``texts[0]``) of the `n_picks` best texts, the best first.
 
-    Each next text is the best of the rest, with a deduction for words it shares with one already
-    chosen. So the choice of fewer is the beginning of the choice of more. Ties go to the text that
-    is first in code point order, not to a slot.
+    Each further pick is the best remaining text, with a deduction for words that it shares with a
+    text already chosen. So a smaller selection is a prefix of a larger one. Ties go to the text
+    that is first in code point order, not to a slot.
     """
     features = [read_features(text) for text in texts]
     ratings = [_rate(text, whole).total for text, whole in zip(texts, features, strict=True)]
@@ -63,12 +63,12 @@ def choose(texts: Sequence[str], n_picks: int) -> list[int]:
 
 
 def rate(text: str) -> Rating:
-    """Return how well the text of one record meets the criteria."""
+    """Return how well a record's text meets the criteria."""
     return _rate(text, read_features(text))
 
 
 def _rate(text: str, whole: TextFeatures) -> Rating:
-    """Return the rating of a text with these features; its request ends at the first blank line."""
+    """Rate a text by its features; its request ends at the first blank line."""
     head, _, material = text.partition("\n\n")
     request = read_features(head) if material else whole
 
@@ -108,11 +108,11 @@ def _value(features: TextFeatures) -> float:
 def _challenge(features: TextFeatures) -> float:
     kinds = (features.n_figures, features.n_quotes, features.n_signs, features.n_asides)
     n_kinds = sum(n / (n + 1) for n in kinds)
-    return min(1.0, n_kinds / 2) * _brevity(features)  # two kinds are plenty
+    return min(1.0, n_kinds / 2) * _brevity(features)  # two kinds are enough
 
 
 def _brevity(features: TextFeatures) -> float:
-    """Return 1 for a text that is read at a glance, down to 0.5 for ten times as much."""
+    """Return 1 for a text of up to `MUCH_UNITS`, falling to 0.5 for ten times that length."""
     n_units = math.log1p(features.n_units)
     return 1 - 0.5 * _ramp(n_units, math.log1p(MUCH_UNITS), math.log1p(10 * MUCH_UNITS))
 

@@ -1,4 +1,4 @@
-"""Features of a text that can be counted in any language, without knowing what it means."""
+"""Count features of a text that exist in any language, without knowing what the text means."""
 
 import math
 import re
@@ -8,8 +8,8 @@ from enum import StrEnum, auto
 from functools import cache
 from typing import NamedTuple
 
-DENSE_UNIT = 0.6  # of a word, for a character of a script whose characters are syllables or words
-LONG_WORD = 7  # letters a word in scripts without spaces between words, such as Thai
+DENSE_UNIT = 0.6  # words per character, in scripts whose characters are syllables or words
+LONG_WORD = 7  # letters per word, in scripts without spaces between words, such as Thai
 
 # Addresses, and long runs of one character.
 _CUT_OUT = re.compile(r"(?:https?://|www\.)\S+|(\S)\1{5,}")
@@ -25,8 +25,8 @@ _ENDS = ".!?。！？؟۔।॥…"
 _BREAKS = f"{_ENDS}\n,;:、，；：،؛・"
 _OPEN_ENDS = ",;:、，；：،؛-–—/&+="
 _QUOTES = '"“”„«»「」『』`'
-# Known in nine languages; besides lorem ipsum the only feature that depends on words. It also
-# matches 4 of Alpaca's 52,002 instructions, and 1 of Dolly's 15,011.
+# Covers nine languages; apart from lorem ipsum, this is the only feature that depends on words. It
+# also matches 4 of Alpaca's 52,002 instructions, and 1 of Dolly's 15,011.
 _TO_THE_READER = re.compile(
     r"""<\|\w+\|>|\[/?inst\]|</?sys>|</?(?:candidates?|instructions?|system)>  # features of a chat
     |^\W*(?:system|assistant)\s*:|^\#{2,}\s*response\b
@@ -56,12 +56,12 @@ class CharKind(StrEnum):
     OPENING = auto()
     CLOSING = auto()
     SIGN = auto()  # of mathematics, money and code
-    BROKEN = auto()  # should be in no text
+    BROKEN = auto()  # should not occur in any text
     OTHER = auto()
 
 
 class TextFeatures(NamedTuple):
-    """The features of one text, without addresses and long runs of one character."""
+    """The features of a text, excluding addresses and long runs of one character."""
 
     n_units: float  # words, or their equivalent in scripts without spaces
     words: frozenset[str]
@@ -69,7 +69,7 @@ class TextFeatures(NamedTuple):
     legible: float  # share of letters and digits in all visible characters
     hard_to_say: float  # share of letters that are in runs of four consonants
     placeholder: float  # share of lorem ipsum in all words
-    broken: float  # share of characters that a conversion has lost
+    broken: float  # share of characters that were lost in a conversion
     n_ends: int  # of sentences
     n_breaks: int  # ends, commas, lines
     n_figures: int
@@ -77,7 +77,7 @@ class TextFeatures(NamedTuple):
     n_signs: int
     n_asides: int  # brackets
     is_ended: bool
-    addresses_reader: bool  # it gives the reader orders, or poses as a chat or an answer
+    addresses_reader: bool  # it instructs the reader, or poses as a chat or an answer
     is_truncated: bool  # it ends at a comma or colon, or inside a bracket
 
 
@@ -89,7 +89,7 @@ def read_features(text: str) -> TextFeatures:
     for char, n in chars.items():
         kinds[kind_of(char)] += n
     words = _words(text, chars)
-    # Only in a text that is all upper case: elsewhere HTTP and HDFS are not noise.
+    # Lower only a text that is all upper case: elsewhere HTTP and HDFS are not noise.
     cased = text.lower() if text.isupper() else text
     last = text[-1] if text else " "
     distinct = frozenset(words)
@@ -146,7 +146,7 @@ def kind_of(char: str) -> CharKind:
 
 
 def _words(text: str, chars: Counter[str]) -> list[str]:
-    """Return casefolded runs of letters and digits; in dense scripts, single characters."""
+    """Return casefolded runs of letters and digits, or single characters in dense scripts."""
     spacing = {ord(char): _SPACING[kind_of(char)].format(char) for char in chars if char != "'"}
     return text.translate(spacing).casefold().split()
 
