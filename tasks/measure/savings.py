@@ -105,6 +105,6 @@ def _nearness(space: Space, rows: Rows, sizes: Sequence[int]) -> Values:
 
 def annotations_saved(found: Sequence[Equivalent], n_selected: int) -> int:
     """Return what the least equivalent saves; 0 if its interval reaches down to our size."""
-    if not found or any(one.low <= n_selected for one in found):
+    if not found or least(found).low <= n_selected:
         return 0
     return least(found).n_random - n_selected
