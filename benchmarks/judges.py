@@ -171,7 +171,7 @@ def covering(pool: Pool, candidates: Rows, scores: Floats, weight: float, n: int
     return greedy(pool.vectors, candidates, min(n, len(candidates)), bonus=bonus).rows
 
 
-def listed(
+def listed(  # noqa: PLR0913, PLR0917
     pool: Pool, ballots: Ballots, shortlist: int, weight: float, n: int, definition: str = "linear"
 ) -> Rows:
     """Return a selection from the shortlists alone."""
@@ -180,7 +180,7 @@ def listed(
     return covering(pool, rows[is_listed], scores[is_listed], weight, n)
 
 
-def second_round(
+def second_round(  # noqa: PLR0913, PLR0917
     pool: Pool, judge: Judge, ballots: Ballots, n_each: int, prompt_order: Rows, seed: int
 ) -> Ballots:
     """Return the ballots on the first `n_each` of each prompt, at no more calls in all.

@@ -1,6 +1,6 @@
 """How often judges of known skill and position bias pick the best candidates, for each method.
 
-    python benchmarks/judges.py
+    python benchmarks/position_bias.py
 
 This is a simulation: no model is asked. Records have a quality that topics share in part. A judge
 sees skill x quality + noise + bias x slot effect. Half of the noise (in variance) is its lasting

@@ -9,8 +9,8 @@ from tasks.baseline import by_coverage, by_density, by_text, by_vector, in_promp
 from tasks.baseline.by_score import Score
 from tasks.baseline.registry import METHODS, BaselinePool, MethodName, selections
 from tasks.lib.prompts.geometry import Geometry, Mode
-from tasks.lib.rubric.rubric import choose
 from tasks.lib.similarity.novelty import densities
+from tasks.lib.typicality.typicality import choose
 from tests.pools import on_circle, pool_of, unit_vectors
 
 IN_PROMPTS = [name for name, method in METHODS.items() if method.in_prompts]
@@ -235,11 +235,11 @@ def test_each_prompt_gives_as_many_as_it_would_give_to_a_model(method):
     assert selection.method == f"{method.value.split('_')[0]}_within"
 
 
-def test_the_rubric_takes_the_best_of_each_prompt():
+def test_the_offline_judge_takes_the_best_of_each_prompt():
     texts = ["x", "Explain in three steps why the sky is blue.", "?", "Name 2 rivers, and say why."]
     prompts = [np.array([0, 1]), np.array([2, 3])]
-    assert set(in_prompts.by_rubric(prompts, texts, 2, seed=0).tolist()) == {1, 3}
-    first = in_prompts.by_rubric([np.arange(4)], texts, 4, seed=0)
+    assert set(in_prompts.by_typicality(prompts, texts, 2, seed=0).tolist()) == {1, 3}
+    first = in_prompts.by_typicality([np.arange(4)], texts, 4, seed=0)
     assert first.tolist() == [slot - 1 for slot in choose(texts, 4)]
 
 

@@ -1,8 +1,8 @@
 """A journal of version 2, written by the code of that time: nothing in it is bought again.
 
 `tests/data/journal_v2.sqlite` is from a run over the workspace below: three votes, a rationale,
-attention checks, two rounds (there is one now), a fallback route, a refused parameter, a prompt sent
-in halves, and ratings, two of them without a usable reply.
+attention checks, two rounds (there is one now), a fallback route, a refused parameter, a prompt
+sent in halves, and ratings, two of them without a usable reply.
 """
 
 import json

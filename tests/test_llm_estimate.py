@@ -200,7 +200,7 @@ def test_a_longer_prompt_is_counted_in_every_call():
         sum(len(m["content"].encode()) for m in t.prompt.messages(["x"], 1, rationale=t.rationale))
         for t in (plain.settings, asking.settings)
     )
-    routes = load_routes({"models": {"x": {"model": "offline/rubric", "schema": "never"}}})
+    routes = load_routes({"models": {"x": {"model": "offline/typical", "schema": "never"}}})
     less, more = (estimate(setup, [routes["x"]], {}).work for setup in (plain, asking))
     assert more.calls[1] == 10
     assert long > short
@@ -229,7 +229,7 @@ def test_the_estimate_is_priced_by_tokens_and_an_unknown_price_names_the_keys_to
 def test_the_papers_geometry_makes_one_call_per_prompt_with_whole_texts():
     texts = [f"{i} {'long ' * 1000}" for i in range(60)]
     setup = setup_of(shown_of(texts))
-    route = load_routes({"models": {"offline": {"model": "offline/rubric", "schema": "never"}}})
+    route = load_routes({"models": {"offline": {"model": "offline/typical", "schema": "never"}}})
     estimated = estimate(setup, [route["offline"]], {})
     assert estimated.paper.calls == (10, 10)
     assert estimated.paper.prompt_tokens[1] > sum(map(len, texts)) > estimated.work.prompt_tokens[1]

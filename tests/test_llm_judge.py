@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tasks.lib.rubric.rubric import choose
+from tasks.lib.typicality.typicality import choose
 from tasks.llm_select.attention_checks import CheckKind, Insertion, insert
 from tasks.llm_select.verdicts import PickMethod
 from tests.fake_provider import fails, honest, picks, says
@@ -96,9 +96,9 @@ def test_a_refused_schema_costs_a_question_no_attempt(provider, put):
     }
 
 
-def test_picks_of_the_rubric_as_a_route_say_so(put):
-    verdicts = put({"model": "offline/rubric", "schema": "never"}, questions(3, n_ranked=2))
-    assert {verdict.methods for verdict in verdicts} == {(PickMethod.RUBRIC,) * 2}
+def test_picks_of_the_offline_judge_as_a_route_say_so(put):
+    verdicts = put({"model": "offline/typical", "schema": "never"}, questions(3, n_ranked=2))
+    assert {verdict.methods for verdict in verdicts} == {(PickMethod.OFFLINE,) * 2}
     assert {bought.usd for verdict in verdicts for bought in verdict.answers} == {0.0}
     assert verdicts[0].slots == tuple(choose(texts(range(SIZE)), 2))
 

@@ -31,7 +31,7 @@ def test_an_override_changes_its_line_and_keeps_all_others(toy):
         "ingest.exclude={split: test}",
         "seed=5",
         "cluster.candidates_per_prompt=15",
-        "models.offline={model: offline/rubric, schema: never, api_base: 'http://[::1]:1/v1'}",
+        "models.offline={model: offline/typical, schema: never, api_base: 'http://[::1]:1/v1'}",
     ],
 )
 def test_an_override_of_the_projects_own_file_changes_one_line(tmp_path, override):

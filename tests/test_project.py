@@ -195,7 +195,7 @@ OTHER_VALUE = {
     "baseline.methods": "[random]",
     "baseline.route": "chatgpt",
     "measure.shares": "[]",
-    "models.offline": "{model: offline/rubric, schema: auto}",
+    "models.offline": "{model: offline/typical, schema: auto}",
 }
 
 

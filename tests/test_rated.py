@@ -57,7 +57,7 @@ class Desk(StepWorkspace):
             "models": {
                 "mine": self.provider.deployment(),
                 "keyed": {"model": "openai/gpt-4o-mini", "schema": "auto"},
-                "offline": {"model": "offline/rubric", "schema": "never"},
+                "offline": {"model": "offline/typical", "schema": "never"},
             },
         }
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.records import record_id
 from tasks.report.colours import colours
 from tasks.report.formatting import fit, number, script_json
 from tasks.report.page import TEMPLATES
@@ -64,6 +65,18 @@ def test_the_header_says_what_was_saved_and_each_table_where_a_method_chose(repo
     assert "chose in this space" not in legend
     by_vectors = tables[tables.index("The same in the space of vectors") :]
     assert tables.count("chose in this space") == by_vectors.count("chose in this space") == 3
+
+
+def test_near_duplicates_are_shown_with_the_words_in_which_they_differ(world: World):
+    texts = [*bridges()[:-1], bridges()[0] + " <b>Not</b> now"]
+    ids = [record_id(text, "") for text in texts]
+    near = [{"id": ids[1], "of_id": ids[2], "similarity": 0.85}]
+    page = world.make(texts, kept_near=near).report()
+    text = Outline(page).text
+    assert "dropped, similarity 90 %" in text
+    assert "differs in < b > Not < /b > now" in re.sub(r"([<>])", r" \1 ", text).replace("  ", " ")
+    assert "1 nearly the same as another record, but kept: dedupe.near is report" in text
+    assert "kept too, similarity 85 %" in text
 
 
 def test_without_curves_their_section_is_left_out(world: World):

@@ -239,7 +239,7 @@ FAULTS = [
         "selected",
         tuple(f"The {words} is that of the ballots" for words in JUDGED),
         f"id {IDS[0]}, ballot_prompt 1, prompt 2",
-        put("selected", 3, prompt=2, slot=3, rank=4, score=0.1, votes=2, method="rubric"),
+        put("selected", 3, prompt=2, slot=3, rank=4, score=0.1, votes=2, method="offline"),
     ),
     Fault(
         "selected",
@@ -262,9 +262,9 @@ FAULTS = [
     ),
     Fault(
         "texts",
-        ("No two texts differ only in case, Unicode forms or white space", *NEAR),
+        ("No two texts differ only in typography or white space", *NEAR),
         f"id {IDS[3]}, same_as {IDS[1]}",
-        put("selected", 1, instruction=INSTRUCTIONS[1].upper().replace(" ", "\n"), input=""),
+        put("selected", 1, instruction=INSTRUCTIONS[1].replace(" ", "\n"), input=""),
     ),
     Fault(
         "texts",

@@ -31,7 +31,7 @@ class MethodName(StrEnum):
     QDIT = "qdit"
     DEITA = "deita"
     RANDOM_IN_PROMPTS = "random_in_prompts"
-    RUBRIC_IN_PROMPTS = "rubric_in_prompts"
+    TYPICAL_IN_PROMPTS = "typical_in_prompts"
     PERPLEXITY_LOW = "perplexity_low"
     PERPLEXITY_MID = "perplexity_mid"
     PERPLEXITY_HIGH = "perplexity_high"
@@ -138,8 +138,8 @@ METHODS: Mapping[MethodName, BaselineMethod] = {
         in_prompts=True,
         is_random=True,
     ),
-    MethodName.RUBRIC_IN_PROMPTS: BaselineMethod(
-        lambda p, budget, seed: in_prompts.by_rubric(p.only_prompts, p.texts, budget, seed),
+    MethodName.TYPICAL_IN_PROMPTS: BaselineMethod(
+        lambda p, budget, seed: in_prompts.by_typicality(p.only_prompts, p.texts, budget, seed),
         in_prompts=True,
     ),
     MethodName.PERPLEXITY_LOW: _by(Score.PERPLEXITY, by_score.lowest),

@@ -1,6 +1,7 @@
 """The parts of dedupe that process some of the records at a time."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from hashlib import blake2b
 from typing import NamedTuple, cast
 
@@ -11,13 +12,20 @@ from numpy.typing import NDArray
 from tasks.dedupe.minhash import BBitSignatures, Fields, Keys, band_keys, bands_for, minhash
 from tasks.dedupe.near_duplicates import NearIndex
 from tasks.lib.core.drops import DedupeDrop
-from tasks.lib.text.shingles import normalise
+from tasks.lib.text.typography import comparable
 
 COLUMNS = ("id", "instruction", "input")
 """The columns of the pool that dedupe reads."""
 
 
-class DroppedRecord(NamedTuple):
+class Near(StrEnum):
+    """What to do with near-duplicates: drop them, or keep and list them."""
+
+    MERGE = "merge"
+    REPORT = "report"
+
+
+class Duplicate(NamedTuple):
     """A record that duplicates an earlier, kept one.
 
     Attributes:
@@ -76,24 +84,25 @@ def fingerprint(batch: pa.RecordBatch, threshold: float, n_permutations: int) ->
     )
 
 
-def find_duplicates(components: Components, threshold: float) -> dict[int, DroppedRecord]:
+def find_duplicates(components: Components, threshold: float, near: Near) -> dict[int, Duplicate]:
     """Return the records that duplicate an earlier, kept one, by their positions in the pool."""
     records = _normalise(components.records)
     ids = text_column(components.records, "id")
-    index = NearIndex(records, components.keys, threshold)
+    index = NearIndex(records, components.keys, threshold, adds_near=near is Near.REPORT)
     kept: dict[str, str] = {}  # text -> id
-    dropped: dict[int, DroppedRecord] = {}
+    found: dict[int, Duplicate] = {}
     for number, position in enumerate(components.positions.tolist()):
         text = _text(records[number])
         if text in kept:
-            dropped[position] = DroppedRecord(ids[number], DedupeDrop.IDENTICAL, kept[text], 1.0)
-        elif nearest := index.nearest_or_add(number):
-            dropped[position] = DroppedRecord(
+            found[position] = Duplicate(ids[number], DedupeDrop.IDENTICAL, kept[text], 1.0)
+            continue
+        if nearest := index.nearest_or_add(number):
+            found[position] = Duplicate(
                 ids[number], DedupeDrop.NEAR, ids[nearest.number], nearest.similarity
             )
-        else:
+        if nearest is None or near is Near.REPORT:
             kept[text] = ids[number]
-    return dropped
+    return found
 
 
 def text_column(records: pa.RecordBatch | pa.Table, name: str) -> list[str]:
@@ -102,8 +111,7 @@ def text_column(records: pa.RecordBatch | pa.Table, name: str) -> list[str]:
 
 
 def _normalise(records: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
-    columns = (map(normalise, text_column(records, name)) for name in ("instruction", "input"))
-    return list(zip(*columns, strict=True))
+    return list(map(comparable, *(text_column(records, name) for name in ("instruction", "input"))))
 
 
 def _text(fields: Fields) -> str:

@@ -12,7 +12,6 @@ CHOSEN_IN: Mapping[str, tuple[str, ...]] = {
     "whitened_facility_location": VECTORS,
     "rouge_diversity": ("words",),
     "random_in_prompts": VECTORS,
-    "rubric_in_prompts": VECTORS,
     "typical_in_prompts": ("words", "vectors"),
     **dict.fromkeys((OURS, "qdit", "deita"), VECTORS),
     "alpagasus": ("outputs",),

@@ -31,6 +31,7 @@ class ReportInputs:
         pool: The table POOL.
         dropped: The table INGEST_DROPPED.
         duplicates: The table DEDUPE_DROPPED.
+        kept_near: The table DEDUPE_NEAR.
         prompts: The table PROMPTS.
         prompt_rows: intp, row i is the place in the corpus of row i of `prompts`.
         ballots: The table BALLOTS.
@@ -46,6 +47,7 @@ class ReportInputs:
     pool: pa.Table
     dropped: pa.Table
     duplicates: pa.Table
+    kept_near: pa.Table
     prompts: pa.Table
     prompt_rows: Rows
     ballots: pa.Table

@@ -11,6 +11,7 @@ from tasks.lib.core.params import Params, load_section, load_seed
 from tasks.lib.core.schemas import (
     BALLOTS,
     DEDUPE_DROPPED,
+    DEDUPE_NEAR,
     INGEST_DROPPED,
     POOL,
     PROMPTS,
@@ -35,7 +36,7 @@ from tasks.report.prompts import prompts
 
 INPUTS = (
     *("ingest/pool.parquet", "ingest/dropped.parquet"),
-    *("dedupe/unique.parquet", "dedupe/dropped.parquet"),
+    *("dedupe/unique.parquet", "dedupe/dropped.parquet", "dedupe/near.parquet"),
     *("embed/vectors.npy", "cluster/prompts.parquet", "cluster/clusters.json"),
     *("llm_select/ballots.parquet", "llm_select/judgements.jsonl", "llm_select/usage.json"),
     *("choose/selected.parquet", "baseline/selections.parquet", "measure/metrics.json"),
@@ -117,6 +118,7 @@ def _read(stage: Stage) -> ReportInputs:
         pool=read_table(files["ingest/pool.parquet"], POOL, ["id", "instruction", "input"]),
         dropped=read_table(files["ingest/dropped.parquet"], INGEST_DROPPED),
         duplicates=read_table(files["dedupe/dropped.parquet"], DEDUPE_DROPPED),
+        kept_near=read_table(files["dedupe/near.parquet"], DEDUPE_NEAR),
         prompts=shown,
         prompt_rows=corpus.rows(shown["id"], files["cluster/prompts.parquet"]),
         ballots=read_table(files["llm_select/ballots.parquet"], BALLOTS),

@@ -18,7 +18,7 @@ from tasks.lib.unique import read_vectors
 
 Norms = npt.NDArray[np.float64]
 
-METHODS = ("llm", "rubric", "fallback")
+METHODS = ("llm", "offline", "fallback")
 BLOCK_ROWS = 16_384  # of vectors in memory at a time
 
 
@@ -51,12 +51,13 @@ class Limits:
 
     Attributes:
         n_selected: The largest budget; after a partial judgement, at most the judged records.
+        max_near_rate: None if near-duplicates are kept on purpose.
         is_judge_strict: Whether a fault of the judge fails the run; else it is a warning.
     """
 
     n_selected: int
     near_threshold: float
-    max_near_rate: float
+    max_near_rate: float | None
     max_fallback_rate: float
     max_position_bias: float
     max_attention_failures: float

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pandas as pd
 
-from tasks.lib.core.records import record_id, record_text
+from tasks.lib.core.records import record_id
 from tasks.lib.core.schemas import BALLOTS, SELECTED
 from tasks.lib.documents.usage import Usage
-from tasks.lib.text.shingles import normalise
+from tasks.lib.text.typography import comparable
 from tasks.validate.artifacts import METHODS, Artifacts, Limits
 from tasks.validate.near_exact import find_near_duplicates
 from tasks.validate.table import Table, fields, n_distinct, texts
@@ -94,12 +94,12 @@ def _selected(artifacts: Artifacts) -> Table:
 def _texts(artifacts: Artifacts, limits: Limits) -> Table:
     """Make one row for each selected record: its length, and an earlier duplicate if it has one."""
     ids, raw = texts(artifacts.selected, "id"), fields(artifacts.selected)
-    normalised = [(normalise(instruction), normalise(text)) for instruction, text in raw]
+    normalised = [comparable(instruction, text) for instruction, text in raw]
     duplicates = find_near_duplicates(normalised, limits.near_threshold)
     first: dict[str, str] = {}
     same_as: list[str | None] = []
     for record, pair in zip(ids, normalised, strict=True):
-        text = normalise(record_text(*pair))
+        text = " ".join(filter(None, pair))
         same_as.append(first.get(text))
         first.setdefault(text, record)
     columns = {

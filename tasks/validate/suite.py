@@ -113,13 +113,9 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
                 limits.max_chars,
                 f"No text has more than {limits.max_chars:,} characters",
             ),
-            absent("same_as", "No two texts differ only in case, Unicode forms or white space"),
+            absent("same_as", "No two texts differ only in typography or white space"),
             absent("near_to", "No two texts are near-duplicates", is_warning=True),
-            absent(
-                "near_to",
-                f"At most {limits.max_near_rate:g} of the texts are near-duplicates",
-                max_share=limits.max_near_rate,
-            ),
+            *_near_rate(limits.max_near_rate),
         ],
         "methods": [
             at_least("max_share", "share", "No method has more than its share of the selection")
@@ -133,3 +129,10 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             )
         ],
     }
+
+
+def _near_rate(max_rate: float | None) -> list[Expectation]:
+    if max_rate is None:
+        return []
+    text = f"At most {max_rate:g} of the texts are near-duplicates"
+    return [absent("near_to", text, max_share=max_rate)]

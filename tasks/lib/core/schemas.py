@@ -41,6 +41,15 @@ DEDUPE_DROPPED = pa.schema(
     ]
 )
 
+DEDUPE_NEAR = pa.schema(
+    [
+        _required("id", pa.string()),
+        _required("of_id", pa.string()),  # of an earlier record
+        _required("similarity", pa.float64()),  # Jaccard of shingles, 0 to 1
+    ]
+)
+"""One row for each near-duplicate that is kept, in pool order; empty if dedupe.near is merge."""
+
 PROMPTS = pa.schema(
     [
         _required("prompt", pa.int32()),  # 1..K
@@ -57,7 +66,7 @@ _JUDGED = [
     pa.field("rank", pa.int32()),  # within the prompt; 1 = the best; null if no ballot names it
     _required("score", pa.float64()),  # the judge score, 0 to 1
     _required("votes", pa.int32()),  # ballots that name it; 0 for a fallback
-    _required("method", pa.string()),  # llm, rubric (the offline route) or fallback
+    _required("method", pa.string()),  # llm, offline or fallback
 ]
 
 BALLOTS = pa.schema(

@@ -1,1 +1,0 @@
-"""The offline rubric: rules that rate an instruction without a language model."""
