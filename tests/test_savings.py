@@ -109,6 +109,15 @@ def test_the_uncertainty_over_records_counts_where_it_is_larger():
     assert equivalent(curve, scores, 100) == alike  # every record was asked
 
 
+def test_an_interval_stays_around_the_equivalent_where_tiny_selections_vary_widely():
+    sizes, rng = [5, 10, 20, 40, 80], np.random.default_rng(0)
+    spread = np.array([5.0, 0.1, 0.1, 0.1, 0.1])
+    values = np.log(sizes) + rng.normal(0, 1, (20, 5)) * spread
+    curve = RandomCurve(sizes, values, np.repeat(values.mean(axis=0)[:, None], 50, axis=1))
+    found = equivalent(curve, np.full(50, np.log(40.0)), 50)
+    assert 25 < found.low < found.n_random < found.high < 60  # one of 5 may be as good by luck
+
+
 def test_choosing_stops_to_pay_where_the_lead_over_random_records_is_greatest():
     sizes = [10, 20, 30, 40]
     curve = RandomCurve(sizes, np.tile([0.1, 0.2, 0.3, 0.4], (20, 1)), np.zeros((4, 1)))

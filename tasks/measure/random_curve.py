@@ -4,18 +4,19 @@ Random selections are drawn at many sizes, each the beginning of the next. Let E
 figure of those of size n. The equivalent of our selection is the n at which E(n) is its figure,
 interpolated in log n; outside the sizes drawn, only "more than" or "fewer than" is said.
 
-The interval holds every n at which our figure is within E(n) plus or minus the larger of
+The interval has the sizes around the equivalent at which our figure is within E(n) plus or minus
+the larger of
 
 - the spread of random selections: Student's t times their standard deviation times
   sqrt(1 + 1/r), the 95 % prediction interval for one more random selection (r were drawn). So if
-  the selection is itself a random one of size n, the interval holds n at its rate;
-- the uncertainty over records, if only some are asked: 1.96 times the root of
-  (1 - m/M) s²/m + d²/r. Here s² is the variance, over the m records asked of M, of our figure minus
-  the mean random one, so s²/m is what a bootstrap over records gives; 1 - m/M is the correction for
-  a finite pool, 0 if all are asked; d is the standard deviation of random selections.
+  our selection is itself a random one of size n, the interval contains n at its rate;
+- the uncertainty over records, if only some are questions: 1.96 times the root of
+  (1 - m/M) s²/m + d²/r. Here s² is the variance, over the m questions from M records, of our
+  figure minus the mean random one, so s²/m is what a bootstrap over records gives; 1 - m/M is the
+  correction for a finite pool; d is the standard deviation of random selections.
 
-The larger one is taken, not the sum: the spread of random selections on the records asked already
-contains most of the chance in which ones were asked.
+We take the larger, not the sum: the spread of random selections on the given questions already has
+most of the uncertainty of which questions were drawn.
 """
 
 from collections.abc import Callable, Sequence
@@ -82,8 +83,8 @@ def equivalent(curve: RandomCurve, scores: Values, n_records: int) -> Equivalent
 
     Args:
         curve: The random selections.
-        scores: float64, shape (m,), the figure of each record asked by our selection.
-        n_records: Number of records from which those were drawn.
+        scores: float64, shape (m,), the figure of each question by our selection.
+        n_records: Number of records from which the questions were drawn.
     """
     from scipy.optimize import isotonic_regression  # noqa: PLC0415  half a second
     from scipy.stats import norm, t  # noqa: PLC0415
@@ -96,10 +97,11 @@ def equivalent(curve: RandomCurve, scores: Values, n_records: int) -> Equivalent
     of_records = unasked * (scores - curve.by_record).var(axis=1, ddof=1) / len(scores)
     half = np.maximum(spread, norm.ppf(tail) * np.sqrt(of_records + variance / n_drawn))
     value, sizes = float(scores.mean()), curve.sizes
+    n_random = _last_below(sizes, isotonic_regression(centre).x, value, sizes[-1])
     return Equivalent(
-        n_random=round(_first_reaching(sizes, isotonic_regression(centre).x, value)),
-        low=round(_first_reaching(sizes, centre + half, value)),
-        high=round(_last_below(sizes, centre - half, value)),
+        n_random=round(n_random),
+        low=round(_last_below(sizes, centre + half, value, n_random)),
+        high=round(_first_above(sizes, centre - half, value, n_random)),
     )
 
 
@@ -119,21 +121,21 @@ def stop(curve: RandomCurve, sizes: Sequence[int], ours: Values) -> Stop:
     return Stop(step=sizes[0], at=None if best + 1 == len(sizes) else sizes[best])
 
 
-def _first_reaching(sizes: Sequence[int], curve: Values, value: float) -> float:
-    """Return the first size at which a curve reaches a value, or the last size."""
-    reaching = np.flatnonzero(curve >= value)
-    return _between(sizes, curve, int(reaching[0]) - 1, value) if len(reaching) else sizes[-1]
+def _last_below(sizes: Sequence[int], curve: Values, value: float, most: float) -> float:
+    """Return where a curve last passes a value up to the size `most`, or the first size."""
+    below = np.flatnonzero((curve < value) & (np.array(sizes) <= most))
+    return _between(sizes, curve, int(below[-1]), value) if len(below) else float(sizes[0])
 
 
-def _last_below(sizes: Sequence[int], curve: Values, value: float) -> float:
-    """Return the size from which on a curve stays above a value, or the last size."""
-    below = np.flatnonzero(curve <= value)
-    return _between(sizes, curve, int(below[-1]) if len(below) else -1, value)
+def _first_above(sizes: Sequence[int], curve: Values, value: float, least: float) -> float:
+    """Return where a curve first passes a value from the size `least` on, or the last size."""
+    above = np.flatnonzero((curve > value) & (np.array(sizes) >= least))
+    return _between(sizes, curve, int(above[0]) - 1, value) if len(above) else float(sizes[-1])
 
 
 def _between(sizes: Sequence[int], curve: Values, i: int, value: float) -> float:
     """Return the size at which the curve passes a value, between the places i and i + 1."""
     if i < 0 or i + 1 == len(sizes):
         return float(sizes[max(i, 0)])
-    share = (value - curve[i]) / (curve[i + 1] - curve[i])
+    share = np.clip((value - curve[i]) / (curve[i + 1] - curve[i]), 0, 1)
     return float(sizes[i] * (sizes[i + 1] / sizes[i]) ** share)
