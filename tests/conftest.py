@@ -33,10 +33,13 @@ pytest_plugins = (
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STAGE_NAMES = (
-    *("ingest", "dedupe", "embed", "cluster", "llm_select"),
+    *("fetch", "ingest", "dedupe", "embed", "cluster", "llm_select"),
     *("validate", "export", "baseline", "measure", "report"),
 )
-FIRST_PARTY = ("tasks", "flows", "dvc.yaml", "params.yaml", "prefect.yaml", "data/sample")
+FIRST_PARTY = (
+    *("tasks", "flows", "dvc.yaml", "params.yaml", "prefect.yaml"),
+    *("data/sample", "data/none.jsonl"),
+)
 
 
 LONGEST = ("project", "deployment", "run", "run_parameters", "paid_run")

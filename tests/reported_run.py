@@ -124,7 +124,7 @@ class World(StepWorkspace):
     ) -> "World":
         pool = [self._record(text, i) for i, text in enumerate(texts)]
         ids = [record["id"] for record in pool]
-        dropped = [{"line": 9, "reason": "not_json", "detail": detail}]
+        dropped = [{"file": "pool.jsonl", "line": 9, "reason": "not_json", "detail": detail}]
         unique = ids[:-1] if len(ids) > 1 else ids
         duplicates = [
             {"id": id_, "reason": "near", "of_id": ids[0], "similarity": 0.9}

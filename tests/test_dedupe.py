@@ -62,7 +62,7 @@ def dedupe_records(
 
 def table(records: list[Record]) -> pa.Table:
     schema = pa.schema([(name, pa.string()) for name in COLUMNS])
-    rows = [dict(zip(COLUMNS, record, strict=True)) for record in records]
+    rows = [dict(zip(COLUMNS, record, strict=False)) for record in records]  # without context
     return pa.Table.from_pylist(rows, schema=schema)
 
 

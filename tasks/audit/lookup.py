@@ -1,5 +1,6 @@
-"""The record that a user names by its id, the first digits of its id, or its line."""
+"""The record that a user names: by its id or the start of it, by the pool's own id, or by line."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,8 @@ from tasks.lib.core.tables import read_table
 N_OFFERED = 3
 MIN_DIGITS = 4  # of an id that is cut short
 
-_LINE = re.compile(r"line:(\d{1,12})")
+_LINE = re.compile(r"line:(?:(.+):)?(\d{1,12})")
+_OWN_ID = re.compile(r"(?:id|idx|key|hash)$")
 _ID = re.compile(rf"[0-9a-f]{{{MIN_DIGITS},16}}")
 
 
@@ -22,11 +24,15 @@ class Named(NamedTuple):
     """A record of the pool, or a row that ingest dropped."""
 
     id: str | None
-    dropped: dict[str, Any] | None = None  # line, reason and detail
+    dropped: dict[str, Any] | None = None  # file, line, reason and detail
 
 
 def find(lock: Lock, name: str) -> Named:
-    """Find the record or row with this name: an id, its first digits, or ``line:N``.
+    """Find the record or row with this name: an id, its first digits, an own id, or its line.
+
+    A line is written ``line:N``, or ``line:FILE:N`` if the source has several files. An own id is a
+    cell of one of the pool's columns that are named like an id. It comes before the first digits of
+    an id.
 
     Raises:
         ParamError: No record has this name, or more than one.
@@ -34,33 +40,67 @@ def find(lock: Lock, name: str) -> Named:
     """
     pool = lock.out("ingest/pool.parquet")
     line = _LINE.fullmatch(name)
-    return _at_line(lock, pool, int(line[1])) if line else Named(_record(pool, name.lower()))
+    return _at_line(lock, pool, line[1], int(line[2])) if line else Named(_record(pool, name))
 
 
 def _record(pool: Path, name: str) -> str:
     ids: list[str] = read_table(pool, POOL, ["id"]).to_pydict()["id"]
-    matches = [record_id for record_id in ids if record_id.startswith(name)]
-    if len(matches) == 1 and _ID.fullmatch(name):
+    plain = name.lower()
+    if plain in set(ids):
+        return plain
+    own = _with_own_id(pool, name)
+    matches = own or [record_id for record_id in ids if record_id.startswith(plain)]
+    if len(matches) == 1 and (own or _ID.fullmatch(plain)):
         return matches[0]
-    if matches and _ID.fullmatch(name):
+    if own:
+        what = f"{name!r} is the id of {len(own):,} rows of the source"
+        fix = f"Name one by its record: {', '.join(own[:N_OFFERED])}."
+    elif matches and _ID.fullmatch(plain):
         what = f"{name!r} is the beginning of {len(matches):,} ids"
         fix = f"Add digits; the first of these ids are {', '.join(matches[:N_OFFERED])}."
     else:
         what = f"{name!r} is not the id of any of {len(ids):,} records"
-        fix = "Use an id of pool.parquet or its first digits, or line:37 for a line of the source."
+        fix = (
+            "Use an id of pool.parquet or its first digits, an id of your own, or line:37 for a "
+            "line of the source."
+        )
     raise ParamError(what, where="selectllm explain", fix=fix)
 
 
-def _at_line(lock: Lock, pool: Path, line: int) -> Named:
+def _with_own_id(pool: Path, name: str) -> list[str]:
+    """Return the records with this cell in a column that is named like an id."""
+    table = read_table(pool, POOL, ["id", "extra"])
+    # Most rows are not parsed: in JSON a cell is as given, or has escapes.
+    inside = json.dumps(name, ensure_ascii=False).strip('"')
+    table = table.filter(pc.match_substring(table["extra"], inside))
+    return [
+        row["id"]
+        for row in table.to_pylist()
+        if any(
+            isinstance(cell, str | int) and str(cell) == name and _OWN_ID.search(column.casefold())
+            for column, cell in json.loads(row["extra"]).items()
+        )
+    ]
+
+
+def _at_line(lock: Lock, pool: Path, file: str | None, line: int) -> Named:
+    """Find the row at a line of the source; `file` is required if several files have that line."""
     rows = lock.rows("ingest/dropped.parquet", INGEST_DROPPED, line=line)
-    if rows:
-        return Named(None, rows[0])
+    found = {row["file"]: Named(None, row) for row in rows}
     table = read_table(pool, POOL, ["id", "source"])
-    ids = table.filter(pc.ends_with(table["source"], f":{line}"))["id"]
-    if not len(ids):
+    for row in table.filter(pc.ends_with(table["source"], f":{line}")).to_pylist():
+        found[row["source"].rpartition(":")[0]] = Named(row["id"])
+    places = [name for name in found if file in (None, name)]
+    if not places:
         raise DataError(
-            f"line {line:,} was not read as a row",
+            f"line {line:,}{f' of {file}' if file else ''} was not read as a row",
             where=str(pool),
             fix="Lines count from 1; a header and empty lines are not rows.",
         )
-    return Named(str(ids[0]))
+    if len(places) > 1:
+        raise ParamError(
+            f"{len(places)} files have a row at line {line:,}",
+            where="selectllm explain",
+            fix=f"Name the file, as in line:{places[0]}:{line}.",
+        )
+    return found[places[0]]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from hashlib import blake2b
+from itertools import starmap
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from tasks.dedupe.minhash import BBitSignatures, Fields, Keys, band_keys, bands_for, minhash
 from tasks.dedupe.near_duplicates import NearIndex
 from tasks.lib.core.drops import DedupeDrop
+from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts, material
 from tasks.lib.text.typography import comparable
 
-COLUMNS = ("id", "instruction", "input")
+COLUMNS = ("id", *TEXT_COLUMNS)
 """The columns of the pool that dedupe reads."""
 
 
@@ -106,12 +108,15 @@ def find_duplicates(components: Components, threshold: float, near: Near) -> dic
 
 
 def text_column(records: pa.RecordBatch | pa.Table, name: str) -> list[str]:
-    """Return a column without nulls as texts."""
+    """Return a column as texts."""
     return cast(list[str], records[name].to_pylist())
 
 
 def _normalise(records: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
-    return list(map(comparable, *(text_column(records, name) for name in ("instruction", "input"))))
+    """Return the instruction and `material` of each record, as they are compared."""
+    columns = (text_column(records, name) for name in TEXT_COLUMNS)
+    rows = starmap(RecordTexts, zip(*columns, strict=True))
+    return [comparable(row.instruction, material(*row[1:])) for row in rows]
 
 
 def _text(fields: Fields) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from tasks.lib.gateway.fence import shorten
+from tasks.lib.core.shown import shorten
 from tasks.lib.gateway.lookup import AnswerSource
 from tasks.lib.gateway.routes import Route
 from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.lib.core.drops import DedupeDrop
-from tasks.lib.core.records import record_text
+from tasks.lib.core.records import RecordTexts, record_text
 from tasks.lib.core.wording import truncate
 from tasks.lib.documents.labels import FUNNEL
 from tasks.lib.documents.validation import Funnel
@@ -30,6 +30,7 @@ REASONS = {
     "missing_instruction": "without an instruction",
     "blank_instruction": "with a blank instruction",
     "not_text": "an instruction that is not text",
+    "media": "an image, audio or video in what is asked",
     "nul": "text with a NUL character",
     "lone_surrogate": "text with half a character",
     "too_long": "longer than ingest.max_field_chars",
@@ -60,7 +61,10 @@ def faulty_rows(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
             "reason": REASONS.get(reason, reason.replace("_", " ")),
             "count": count,
             "examples": [
-                {"line": row["line"], "detail": truncate(row["detail"], MAX_CHARS)}
+                {
+                    "place": f"{row['file']}:{row['line']}",
+                    "detail": truncate(row["detail"], MAX_CHARS),
+                }
                 for row in _first(inputs.dropped, reason, n)
             ],
         }
@@ -117,8 +121,7 @@ def _pair(inputs: ReportInputs, row: dict[str, Any]) -> dict[str, Any]:
     """Return the texts of a record and of the one that it duplicates, and how they differ."""
     places = pc.index_in(pa.array([row["id"], row["of_id"]]), value_set=inputs.pool["id"])
     second, first = (
-        record_text(record["instruction"], record["input"])
-        for record in inputs.pool.take(places).to_pylist()
+        record_text(*RecordTexts.of(record)) for record in inputs.pool.take(places).to_pylist()
     )
     found = changes(normalise(first), normalise(second))
     return {

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_section, load_seed
+from tasks.lib.core.records import TEXT_COLUMNS
 from tasks.lib.core.schemas import (
     BALLOTS,
     DEDUPE_DROPPED,
@@ -17,9 +18,9 @@ from tasks.lib.core.schemas import (
     PROMPTS,
     SELECTED,
 )
+from tasks.lib.core.shown import shorten
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tasks.lib.core.wording import truncate
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.labels import SPACES
 from tasks.lib.documents.metrics import Metrics
@@ -115,7 +116,7 @@ def _read(stage: Stage) -> ReportInputs:
     selected = read_table(files["choose/selected.parquet"], SELECTED)
     return ReportInputs(
         corpus=corpus,
-        pool=read_table(files["ingest/pool.parquet"], POOL, ["id", "instruction", "input"]),
+        pool=read_table(files["ingest/pool.parquet"], POOL, ["id", *TEXT_COLUMNS]),
         dropped=read_table(files["ingest/dropped.parquet"], INGEST_DROPPED),
         duplicates=read_table(files["dedupe/dropped.parquet"], DEDUPE_DROPPED),
         kept_near=read_table(files["dedupe/near.parquet"], DEDUPE_NEAR),
@@ -146,6 +147,8 @@ def _others(corpus: Corpus, path: Path) -> dict[str, Rows]:
 
 def _listed(inputs: ReportInputs) -> list[dict[str, Any]]:
     """Return the first selected records with their texts."""
-    rows = inputs.selected.slice(0, MAX_LISTED).select(["prompt", "slot", "cluster", "id"])
-    texts = [truncate(inputs.corpus.texts[row], MAX_CHARS) for row in inputs.rows[:MAX_LISTED]]
-    return [row | {"text": text} for row, text in zip(rows.to_pylist(), texts, strict=True)]
+    rows = (
+        inputs.selected.slice(0, MAX_LISTED).select(["prompt", "slot", "cluster", "id"]).to_pylist()
+    )
+    texts = [shorten(text, MAX_CHARS) for text in inputs.shown(row["id"] for row in rows)]
+    return [row | {"text": text} for row, text in zip(rows, texts, strict=True)]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.lib.core.errors import REMAKE, DataError
-from tasks.lib.core.records import record_id
+from tasks.lib.core.records import TEXT_COLUMNS, record_id
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.usage import Usage
 from tasks.lib.unique import read_vectors
@@ -83,8 +83,8 @@ def _summarise_batch(batch: pa.RecordBatch, summary: pa.Schema) -> pa.RecordBatc
 
     names = batch.schema.names
     columns: list[Any] = [batch["id"] if name == "id" else presence(name) for name in names]
-    texts = zip(batch["instruction"].to_pylist(), batch["input"].to_pylist(), strict=True)
-    columns.append([record_id(instruction or "", text or "") for instruction, text in texts])
+    texts = zip(*(batch[name].to_pylist() for name in TEXT_COLUMNS), strict=True)
+    columns.append([record_id(*(text or "" for text in row)) for row in texts])
     arrays = [pa.array(column, f.type) for column, f in zip(columns, summary, strict=True)]
     return pa.record_batch(arrays, schema=summary)
 

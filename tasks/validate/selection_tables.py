@@ -4,13 +4,13 @@ from collections import Counter
 
 import pandas as pd
 
-from tasks.lib.core.records import record_id
+from tasks.lib.core.records import material, record_id
 from tasks.lib.core.schemas import BALLOTS, SELECTED
 from tasks.lib.documents.usage import Usage
 from tasks.lib.text.typography import comparable
 from tasks.validate.artifacts import METHODS, Artifacts, Limits
 from tasks.validate.near_exact import find_near_duplicates
-from tasks.validate.table import Table, fields, n_distinct, texts
+from tasks.validate.table import Table, n_distinct, record_texts, texts
 
 MAX_P = 0.001  # a p-value below it is evidence of position bias
 FROM_BALLOTS = tuple(name for name in BALLOTS.names if name in SELECTED.names and name != "id")
@@ -86,15 +86,16 @@ def _selected(artifacts: Artifacts) -> Table:
         rank=frame["rank"].fillna(0),
         shown_cluster=frame["id"].map(_places(artifacts)["cluster"]),
         in_pool=frame["id"].isin(set(texts(artifacts.pool, "id"))),
-        recomputed_id=[record_id(*pair) for pair in fields(artifacts.selected)],
+        recomputed_id=[record_id(*texts_of) for texts_of in record_texts(artifacts.selected)],
     )
     return Table(frame, ["id"])
 
 
 def _texts(artifacts: Artifacts, limits: Limits) -> Table:
     """Make one row for each selected record: its length, and an earlier duplicate if it has one."""
-    ids, raw = texts(artifacts.selected, "id"), fields(artifacts.selected)
-    normalised = [comparable(instruction, text) for instruction, text in raw]
+    ids = texts(artifacts.selected, "id")
+    raw = record_texts(artifacts.selected)
+    normalised = [comparable(row.instruction, material(*row[1:])) for row in raw]
     duplicates = find_near_duplicates(normalised, limits.near_threshold)
     first: dict[str, str] = {}
     same_as: list[str | None] = []
@@ -105,7 +106,7 @@ def _texts(artifacts: Artifacts, limits: Limits) -> Table:
     columns = {
         "id": ids,
         "instruction_chars": [len(instruction) for instruction, _ in normalised],
-        "chars": [len(instruction) + len(text) for instruction, text in raw],
+        "chars": [len(row.instruction) + len(row.input) for row in raw],
         "same_as": same_as,
         "near_to": [d and f"{ids[d.number]} by {d.similarity:.3f}" for d in duplicates],
     }

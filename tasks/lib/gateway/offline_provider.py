@@ -1,4 +1,4 @@
-"""The offline judge as a LiteLLM provider, so that a run without a key still exercises the real path.
+"""The offline judge as a LiteLLM provider, so that a keyless run still takes the real path.
 
 It is not a language model: `tasks.lib.typicality` compares the words of the candidates. It costs
 nothing, but reports usage at 4 UTF-8 bytes per token, so that totals and estimates have something
