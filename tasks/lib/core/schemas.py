@@ -23,10 +23,12 @@ POOL = pa.schema(
         _required("extra", pa.string()),  # JSON object of the columns with no other place
     ]
 )
-"""One row per record; ids are unique. Footer: ``n_rows``, the number of rows in the source."""
+"""One row per record; ids are unique. Footer: ``n_rows``, the number of rows in the source,
+``file``, its name, and ``files``, the number of its files."""
 
 INGEST_DROPPED = pa.schema(
     [
+        _required("file", pa.string()),  # as in the source of a record
         _required("line", pa.int64()),
         _required("reason", pa.string()),
         _required("detail", pa.string()),
