@@ -324,6 +324,99 @@ LAYOUTS: dict[str, tuple[Row, Expected]] = {
         {"No.": 1, "User prompt": "Q", "System Prompt": "Be kind."},
         Expected("Q", system="Be kind."),
     ),
+    "LongBench": ({"input": "Q", "context": "I", "answers": "A"}, Expected("Q", "A", "I")),
+    "BoolQ": ({"question": "Q", "passage": "I", "answer": "A"}, Expected("Q", "A", "I")),
+    "instructions": ({"instructions": "Q", "input": "I", "output": "A"}, Expected("Q", "A", "I")),
+    "Prodigy": ({"text": "Q", "spans": [], "answer": "accept"}, Expected("Q")),
+    "LangChain": (
+        {"messages": said("system: S", "human: Q", "ai: A", role="type")},
+        Expected("Q", "A", system="S"),
+    ),
+    "LangChain's stored messages": (
+        {"messages": [{"type": "human", "data": {"content": "Q", "additional_kwargs": {}}}]},
+        Expected("Q"),
+    ),
+    "runs of LangSmith": (
+        {
+            "inputs": {"messages": [[{"lc": 1, "kwargs": {"content": "Q", "type": "human"}}]]},
+            "outputs": {"generations": [[{"text": "A"}]]},
+        },
+        Expected("Q", "A"),
+    ),
+    "examples of LangSmith": (
+        {"inputs": {"question": "Q"}, "outputs": {"answer": "A"}, "metadata": {}},
+        Expected("Q", "A"),
+    ),
+    "items of Langfuse": (
+        {"input": said("user: Q"), "expectedOutput": said("assistant: A")[0]},
+        Expected("Q", "A"),
+    ),
+    "Helicone": (
+        {
+            "request": {"model": "m", "messages": said("user: Q")},
+            "response": {"choices": [{"index": 0, "message": said("assistant: A")[0]}]},
+        },
+        Expected("Q", "A"),
+    ),
+    "a row as JSON in a column": (
+        {"n": 1, "text": json.dumps({"instruction": "Q", "output": "A"})},
+        Expected("Q", "A"),
+    ),
+    "HelpSteer 2": (
+        {"prompt": "Q<extra_id_1>Assistant\nA\n<extra_id_1>User\nQ2", "response": "A2"},
+        AFTER_ONE,
+    ),
+    "OIG": ({"text": "<human>: Q\n<bot>: A\n<human>: Q2\n<bot>: A2"}, AFTER_ONE),
+    "RefGPT": ({"dialogue": "<user> Q <assistant> A <user> Q2 <assistant> A2"}, AFTER_ONE),
+    "Vicuna": (
+        {"text": "A chat. USER: Q ASSISTANT: A</s>USER: Q2 ASSISTANT: A2</s>"},
+        AFTER_ONE._replace(system="A chat."),
+    ),
+    "DeepSeek": (
+        {"text": "<｜begin▁of▁sentence｜>S<｜User｜>Q<｜Assistant｜>A<｜end▁of▁sentence｜>"},
+        Expected("Q", "A", system="S"),
+    ),
+    "gpt-oss": (
+        {
+            "text": "<|start|>system<|message|>S<|end|><|start|>user<|message|>Q<|end|>"
+            "<|start|>assistant<|channel|>final<|message|>A<|return|>"
+        },
+        Expected("Q", "A", system="S"),
+    ),
+    "Command R": (
+        {
+            "text": "<BOS_TOKEN><|START_OF_TURN_TOKEN|><|USER_TOKEN|>Q<|END_OF_TURN_TOKEN|>"
+            "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>A<|END_OF_TURN_TOKEN|>"
+        },
+        Expected("Q", "A"),
+    ),
+    "ShareGPT of another model": (
+        {"conversations": said("human: Q", "bing: A", role="from", content="value")},
+        Expected("Q", "A"),
+    ),
+    "Schema-Guided Dialogue": (
+        {"turns": said("USER: Q", "SYSTEM: A", "USER: Q2", role="speaker", content="utterance")},
+        Expected("Q2", turns=EARLIER),
+    ),
+    "MultiWOZ": (
+        {"turns": {"turn_id": ["0", "1"], "speaker": [0, 1], "utterance": ["Q", "A"]}},
+        Expected("Q", "A"),
+    ),
+    "a side in each object": (
+        {"conversation": [{"user": "Q"}, {"assistant": "A"}, {"user": "Q2"}]},
+        Expected("Q2", turns=EARLIER),
+    ),
+    "results of tools in turns of the user's": (
+        {
+            "messages": [
+                *said("user: Q"),
+                {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}]},
+                {"role": "user", "content": [{"type": "tool_result", "content": "7"}]},
+                {"role": "assistant", "content": None, "refusal": "A"},
+            ]
+        },
+        Expected("Q", "A"),
+    ),
     "the viewer of Hugging Face": (
         {"row_idx": 0, "row": {"instruction": "Q", "input": "I", "output": "A"}},
         Expected("Q", "A", "I"),
@@ -495,6 +588,30 @@ def test_a_text_about_marks_is_no_conversation(text: str):
     assert short(record({"instruction": text})) == Expected(text)
 
 
+@pytest.mark.parametrize("write", [json.dumps, list])
+def test_a_column_of_lists_of_texts_holds_questions(write: Any):
+    rows = [{"prompt": write(["Q", "Q2"]), "response_a": write(["A", "A2"])} for _ in range(2)]
+    rows[1]["prompt"] = write(["R"])
+    assert [short(result.record) for result in results(rows)] == [
+        Expected("Q2", turns=(("u", "Q"),)),
+        Expected("R"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"title": "Q", "answers": {"text": ["A"], "a_id": ["1"]}},
+        {"title": "Q", "answers": {"text": "A"}},
+        {"title": "Q", "tests": {"input": ["1"], "output": ["1"]}},
+        {"passage": "P", "qa_pairs": [{"question": "Q", "answer": "A"}]},
+    ],
+)
+def test_parts_of_answers_and_tests_are_no_instructions(row: Row):
+    with pytest.raises(DataError, match="no column is known to hold instructions"):
+        results([row])
+
+
 def test_columns_inside_objects_are_chosen_by_their_path():
     row = {"data": {"q": "Q", "note": "n"}, "meta": '{"answer": "A"}'}
     chosen = {"instruction": "data.q", "output": "meta.answer"}
@@ -594,9 +711,11 @@ def as_text(cell: Any) -> Any:
     return json.dumps(cell) if isinstance(cell, list | dict) else cell
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in LAYOUTS if not name.startswith(("a task file", "ChatGPT"))]
-)
+# Text of an output is kept as it is: JSON may be what was asked for.
+UNLIKE_TEXT = ("a task file", "ChatGPT", "runs of", "examples of", "items of", "Helicone")
+
+
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if not name.startswith(UNLIKE_TEXT)])
 def test_lists_and_objects_may_be_json_text(name: str):
     row, expected = LAYOUTS[name]
     assert short(record({key: as_text(cell) for key, cell in row.items()})) == expected

@@ -12,6 +12,7 @@ from tasks.ingest.turns import SYSTEM, USER, Turn, content_text, parse_text, par
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.records import LATER_TURNS
 
+ANSWER_KEYS = ("choices", "message", "content")  # of the API of OpenAI
 INSTANCES = ("instances", "Instances")  # of self-instruct and of Natural Instructions
 
 
@@ -52,8 +53,21 @@ def read_asked(row: Row, mapping: ColumnMapping, which: Which) -> Sequence[Asked
         return list(_instances(fields, extra, instances))
     text = fields["instruction"]
     if mapping.is_plain and (text is None or (isinstance(text, str) and not may_be_chat(text))):
-        return [Asked(text, fields.get("input"), fields.get("output"), extra)]
+        return [Asked(text, fields.get("input"), answer_of(fields.get("output")), extra)]
     return _conversation(fields, extra, mapping, which)
+
+
+def answer_of(cell: object) -> object:
+    """Return the text in an answer of a model, or alone in an object or a list; else the cell."""
+    inner = cell
+    while isinstance(inner, Mapping | list) and inner:
+        if isinstance(inner, list):
+            inner = inner[0] if len(inner) == 1 else None
+        elif {"choices", "role"} & inner.keys() or isinstance(inner.get("message"), Mapping):
+            inner = next((inner[key] for key in ANSWER_KEYS if inner.get(key)), None)
+        else:
+            inner = next(iter(inner.values())) if len(inner) == 1 else None
+    return inner if isinstance(inner, str) else cell
 
 
 def _instances(
@@ -63,9 +77,7 @@ def _instances(
     others = {name: cell for name, cell in extra.items() if name not in INSTANCES}
     for instance in instances:
         own = dict(instance) if isinstance(instance, Mapping) else {"input": instance}
-        output = own.pop("output", None)
-        if isinstance(output, list) and len(output) == 1:
-            output = output[0]
+        output = answer_of(own.pop("output", None))
         instruction = fields["instruction"]
         if isinstance(instruction, list) and len(instruction) == 1:
             instruction = instruction[0]
@@ -108,7 +120,7 @@ def _exchange(
         own = {}
     if exchange.later:
         extra = {LATER_TURNS: [turn.as_dict() for turn in exchange.later], **extra}
-    answer = own.get("output")
+    answer = answer_of(own.get("output"))
     return Asked(
         instruction=exchange.instruction,
         input=own.get("input"),

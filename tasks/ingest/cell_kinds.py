@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from tasks.ingest.marks import parse_marks
 from tasks.ingest.rows import Fault
-from tasks.ingest.turns import ROLE_KEYS, USER, Turn, parse_text, parse_turns
+from tasks.ingest.turns import ROLE_KEYS, USER, Turn, parse_text, parse_turns, role_in
 
 MIN_SHARE = 0.5  # of a column's cells that are of the kind that is sought
 
@@ -36,8 +36,12 @@ def is_list_of_turns(cell: object) -> bool:
 def is_list_of_messages(cell: object) -> bool:
     """Return whether a cell is a list of objects with a role, or an object of lists of them."""
     items = parse_text(cell) if isinstance(cell, str) else cell
-    first = items[0] if isinstance(items, list) and items else items
-    has_role = isinstance(first, Mapping) and not {*ROLE_KEYS, "is_human"}.isdisjoint(first)
+    first = items
+    while isinstance(first, list) and first:
+        first = first[0]
+    has_role = isinstance(first, Mapping) and (
+        not {*ROLE_KEYS, "is_human", "kwargs"}.isdisjoint(first) or role_in(first) is not None
+    )
     return has_role and asks(parse_turns(items))
 
 
@@ -55,6 +59,12 @@ def is_list_of_numbers(cell: object) -> bool:
     """Return whether a cell is a list of integers, such as tokens."""
     items = parse_text(cell) if isinstance(cell, str) else cell
     return isinstance(items, list) and all(isinstance(item, int) for item in items)
+
+
+def is_list_of_texts(cell: object) -> bool:
+    """Return whether a cell is a list of texts."""
+    items = parse_text(cell) if isinstance(cell, str) else cell
+    return isinstance(items, list) and bool(items) and all(isinstance(i, str) for i in items)
 
 
 def is_plain_text(cell: object) -> bool:

@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tasks.ingest.cell_kinds import (
-    asks,
     is_list,
     is_list_of_exchanges,
     is_list_of_messages,
     is_list_of_numbers,
+    is_list_of_texts,
     is_list_of_turns,
     is_plain_text,
     is_prose,
     most,
     turns_of,
 )
+from tasks.ingest.marks import parse_marks
 from tasks.ingest.rows import Row
 from tasks.ingest.turns import SYSTEM, USER, Turn, parse_text
 
@@ -31,14 +32,16 @@ ASKS = ("prompt", "instruction", "question", "query", "input", "inputs", "text")
 RARE_CHATS = ("data", "turns", "plain_text", "chosen", "history")  # if no text is the instruction
 NAMES = {
     "instruction": (
-        *("instruction", "prompt", "question", "query", "problem", "definition"),
+        *("instruction", "instructions", "prompt", "question", "query", "problem", "definition"),
         *("inputs_pretokenized", "inputs", "input", "text", "content", "message", "body"),
         *("input_text", "user_prompt"),
     ),
-    "input": ("input", "context", "inputs"),
+    "input": ("input", "context", "inputs", "passage"),
     "output": (
         *("output", "response", "completion", "answer", "target", "targets_pretokenized"),
         *("targets", "outputs", "answers", "solution", "expected", "ideal", "output_text"),
+        *("expected_output", "expectedoutput", "model_output", "generated_solution"),
+        *("canonical_solution", "generation"),
     ),
     "system": (
         *("system", "system_prompt", "system_message", "meta_instruction", "systeminstruction"),
@@ -47,8 +50,13 @@ NAMES = {
     "turns": ("history", "chat_history", "conversation_history", "dialogue_history", "turns"),
     "tools": ("tools", "functions", "available_tools"),
 }
-QUESTIONS = {"turns", "questions", "prompts"}  # a list of texts there is all the user's
-NOT_CHATS = {*NAMES["output"], *NAMES["turns"], "chosen", "rejected", "instances"}
+# A list of texts there is all the user's.
+QUESTIONS = {"turns", "questions", "prompts", *NAMES["instruction"]}
+NOT_CHATS = {
+    *(*NAMES["output"], *NAMES["turns"], "chosen", "rejected", "instances"),
+    *("qas", "qa_pairs", "qa", "choices"),  # questions that do not follow each other
+}
+VERDICTS = ("accept", "reject", "ignore")  # of Prodigy, in a column named answer
 N_CELLS = 50  # that are looked at
 
 
@@ -72,6 +80,8 @@ def detect(rows: Sequence[Row]) -> Found:
     for place in sorted(set(depth.values())):
         groups = dict.fromkeys(_group(name) for name in cells if depth[name] == place)
         for group in groups:
+            if plain_name(group) in NAMES["output"]:
+                continue
             found = _detect({name: cells[name] for name in cells if _group(name) in {group, ""}})
             if "instruction" in found.columns:
                 return found
@@ -85,13 +95,17 @@ def found_in(columns: dict[str, str], cells: Sequence[object]) -> Found:
     """Return what is found about the cells of the column of the instruction."""
     name = plain_name(columns["instruction"])
     is_turns = is_list_of_messages if name in NAMES["instruction"] else is_list_of_turns
-    if most(cells, is_turns):  # a list of texts may be an instruction
+    # One text may be an instruction that is a list; a column of nothing else holds questions.
+    if most(cells, is_turns) or (len(cells) > 1 and all(map(is_list_of_texts, cells))):
         return Found(columns, is_chat=True)
     return Found(columns, has_lines=_is_marked(cells, by_lines=True) and not _is_marked(cells))
 
 
 def _is_marked(cells: Sequence[object], *, by_lines: bool = False) -> bool:
-    return most(cells, lambda cell: asks(turns_of(cell, by_lines=by_lines)))
+    return most(
+        cells,
+        lambda cell: isinstance(cell, str) and bool(parse_marks(cell, by_lines=by_lines)),
+    )
 
 
 def guess(rows: Sequence[Row]) -> str | None:
@@ -136,14 +150,20 @@ def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
     found = found_in(columns, cells[instruction])
     fits = {
         "input": lambda column: chat in {None, marked} and not most(column, is_list_of_numbers),
-        "output": lambda column: not _answers(cells[instruction], found.has_lines),
+        "output": lambda column: (
+            not (
+                _answers(cells[instruction], found.has_lines)
+                or most(column, lambda cell: cell in VERDICTS)
+            )
+        ),
         "system": lambda column: most(column, is_prose),
         "turns": lambda column: chat in {None, marked} and most(column, is_list_of_turns),
         "tools": lambda column: most(column, is_list),
     }
     for field, fit in fits.items():
-        column = find(NAMES[field], fit)
-        if column and column not in columns.values():
+        used = [column for name in columns.values() for column in (name, _group(name))]
+        column = find((name for name in NAMES[field] if by_name.get(name) not in used), fit)
+        if column:
             columns[field] = column
     if chat and text and "system" not in columns and _is_preface(cells, text, chat):
         columns["system"] = text
@@ -207,7 +227,7 @@ def _answers(cells: Sequence[object], has_lines: bool) -> bool:
 
 def _is_preface(cells: Mapping[str, Sequence[object]], text: str, chat: str) -> bool:
     """Return whether a column ``instruction`` says what the turns of a conversation do not."""
-    if plain_name(text) != "instruction":
+    if plain_name(text) not in {"instruction", "instructions"}:
         return False
     pairs = zip(map(str, cells[text]), map(str, cells[chat]), strict=False)
     return most([said.strip() not in turns for said, turns in pairs], bool)

@@ -1,8 +1,8 @@
 """A conversation that is one text, with marks that say who speaks.
 
 Known marks: the special tokens of ChatML, Llama 2, Llama 3, Gemma and their like; headings such as
-``### Human:`` or ``### Instruction:``; ``[|Human|]`` and ``[Human]:``; and the lines ``Human:`` and
-``Assistant:``.
+``### Human:`` or ``### Instruction:``; ``[|Human|]`` and ``[Human]:``; ``<human>``; and the lines
+``Human:`` and ``Assistant:``.
 """
 
 import re
@@ -38,7 +38,23 @@ _TOKENS = (
         ),
     ),
     _Marks("<start_of_turn>", re.compile(r"<start_of_turn>\s*(?P<role>\w+)\s*\n")),
-    _Marks("|>", re.compile(rf"<\|(?P<role>{_NAMES})\|>:?", re.IGNORECASE)),
+    _Marks(
+        "<|message|>",
+        re.compile(r"<\|start\|>(?P<role>\w+)(?:<\|channel\|>\w+)?<\|message\|>"),
+    ),
+    _Marks("|>", re.compile(rf"<\|(?P<role>{_NAMES})(?:_token)?\|>:?", re.IGNORECASE)),
+    _Marks("｜>", re.compile(rf"<｜(?P<role>{_NAMES})｜>", re.IGNORECASE), True, needs_both=True),
+    _Marks(
+        "<extra_id_",
+        re.compile(rf"<extra_id_[01]>(?P<role>{_NAMES})\n", re.IGNORECASE),
+        has_opening=True,
+        needs_both=True,
+    ),
+    _Marks(
+        ">",
+        re.compile(r"<(?P<role>human|user|bot|assistant|system)>:?", re.IGNORECASE),
+        needs_both=True,
+    ),
 )
 _HEADINGS = (
     _Marks(
@@ -60,11 +76,22 @@ _LINES = _Marks(
     ),
     needs_both=True,
 )
+_INLINE = _Marks(
+    "ASSISTANT:",
+    re.compile(r"(?:\A|\s|</s>)(?P<role>USER|ASSISTANT):"),
+    has_opening=True,
+    needs_both=True,
+)
 # A text may start with the token that starts every text.
-_START = re.compile(r"\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|startoftext\|>|\[gMASK\]|<sop>|\s)*")
+_START = re.compile(
+    r"\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|startoftext\|>|\[gMASK\]|<sop>|<BOS_TOKEN>"
+    r"|<\|START_OF_TURN_TOKEN\|>|<｜begin▁of▁sentence｜>|\s)*"
+)
 _ENDS = (
     *("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|eot|>", "<|end_of_text|>", "<|end|>"),
     *("<|endoftext|>", "<end_of_turn>", "</s>", "<s>", "<eoh>", "<eoa>", "<eom>", "<eot>"),
+    *("<|return|>", "<|start|>assistant", "<｜end▁of▁sentence｜>"),
+    *("<|END_OF_TURN_TOKEN|>", "<|START_OF_TURN_TOKEN|>"),
 )
 _LLAMA_2 = re.compile(r"\[INST\](.*?)(?:\[/INST\](.*?))?(?=(?:<s>\s*)?\[INST\]|\Z)", re.DOTALL)
 _LLAMA_2_SYSTEM = re.compile(r"\A\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
@@ -82,7 +109,7 @@ def parse_marks(text: str, *, by_lines: bool = False) -> list[Turn] | None:
     body = text[start.end() :] if start else text
     if body.startswith("[INST]"):
         return _parse_llama_2(body)
-    for marks in (*_TOKENS, *_HEADINGS, *((_LINES,) if by_lines else ())):
+    for marks in (*_TOKENS, *_HEADINGS, *((_LINES, _INLINE) if by_lines else ())):
         if marks.hint in body:
             turns = _split(body, marks)
             if turns is not None:
@@ -101,8 +128,10 @@ def may_be_chat(text: str) -> bool:
         or "]:" in text
         or "[|" in text
         or "[INST]" in text
+        or "｜>" in text
+        or "<extra_id_" in text
+        or text.startswith(("[{", "<human>", "<user>", "<system>"))
         or "<start_of_turn>" in text
-        or text.startswith("[{")
     )
 
 
@@ -115,7 +144,8 @@ def _split(text: str, marks: _Marks) -> list[Turn] | None:
     opening = text[: found[0].start()].strip()
     if opening and not marks.has_opening:
         return None
-    turns = [Turn(SYSTEM, opening)] if opening else []
+    speaker = USER if roles[0] == ASSISTANT else SYSTEM
+    turns = [Turn(speaker, opening)] if opening else []
     ends = [match.start() for match in found[1:]] + [len(text)]
     for match, role, end in zip(found, roles, ends, strict=True):
         content = _clean(text[match.end() : end])

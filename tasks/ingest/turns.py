@@ -24,9 +24,13 @@ _ALIASES = {
 }
 ROLES = {alias: role for role, aliases in _ALIASES.items() for alias in aliases.split()}
 ROLES |= {"function_call": ASSISTANT, "tool_call": ASSISTANT}
+_SIDES = {0: USER, 1: ASSISTANT}  # roles as numbers
 
 ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
-_CONTENT_KEYS = ("content", "value", "text", "message", "parts", "utterance", "body")
+_CONTENT_KEYS = (
+    *("content", "value", "text", "message", "parts", "utterance", "body"),
+    *("refusal", "data"),
+)
 _ASK_KEYS = (
     *("human", "user", "input", "question", "prompt", "instruction", "query", "q"),
     "user utterance",
@@ -35,6 +39,7 @@ _ANSWER_KEYS = (
     *("assistant", "gpt", "bot", "moss", "output", "answer", "response", "completion", "a"),
     "system response",
 )
+_THOUGHTS = {"thinking", "redacted_thinking", "reasoning"}  # parts that are not said to the user
 _MORE_KEYS = ("name", "tool_calls", "tool_call_id", "function_call")
 _MEDIA = re.compile(r"(?:input_)?(?:image|audio|video|file)(?:_url)?|inline_?data", re.IGNORECASE)
 _MEDIA_MARK = re.compile(r"\A\s*<(image|audio|video)>|<(image|audio|video)>\s*\Z")
@@ -71,13 +76,37 @@ def parse_turns(value: object, *, are_questions: bool = False) -> list[Turn] | F
         value = _items(value)
     if not isinstance(value, list | tuple):
         return None
+    if len(value) == 1 and isinstance(value[0], list) and _is_message_like(value[0]):
+        value = value[0]  # a batch of one conversation
     turns: list[Turn] = []
     for place, item in enumerate(value):
         parsed = _parse_item(item, USER if are_questions or place % 2 == 0 else ASSISTANT)
         if parsed is None or isinstance(parsed, Fault):
             return parsed
         turns += parsed
-    return turns
+    return _with_both_sides(turns)
+
+
+def _is_message_like(items: Sequence[object]) -> bool:
+    return bool(items) and all(isinstance(item, Mapping) for item in items)
+
+
+def _with_both_sides(turns: list[Turn]) -> list[Turn]:
+    """Return the turns with the one name that is not known as the side that is missing.
+
+    Where nobody answers, the system does: corpora of dialogues call an assistant so.
+    """
+    roles = [turn.role for turn in turns]
+    others = {role for role in roles if role not in _ALIASES}
+    new: dict[str, str] = {}
+    if len(others) == 1 and (USER in roles) != (ASSISTANT in roles):
+        new = {others.pop(): ASSISTANT if USER in roles else USER}
+    elif USER in roles and not others | {ASSISTANT, TOOL}.intersection(roles):
+        new = {SYSTEM: ASSISTANT} if SYSTEM in roles[roles.index(USER) :] else {}
+    start = roles.index(USER) if SYSTEM in new else 0
+    return turns[:start] + [
+        turn._replace(role=new.get(turn.role, turn.role)) for turn in turns[start:]
+    ]
 
 
 def parse_text(text: str) -> object:
@@ -109,7 +138,7 @@ def content_text(value: object) -> str | Fault:
         mark = _MEDIA_MARK.search(value or "")
         return _media(mark[1] or mark[2]) if mark else value or ""
     if isinstance(value, list | tuple):
-        texts = [content_text(part) for part in value]
+        texts = [content_text(part) for part in value if not _is_thought(part)]
         fault = next((text for text in texts if isinstance(text, Fault)), None)
         return fault or "\n".join(text for text in texts if isinstance(text, str) and text)
     if not isinstance(value, Mapping):
@@ -122,6 +151,10 @@ def content_text(value: object) -> str | Fault:
     if inner is not None or kind == "text":
         return content_text(inner)
     return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+
+
+def _is_thought(part: object) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in _THOUGHTS
 
 
 def _is_media(name: str) -> bool:
@@ -153,7 +186,9 @@ def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
         return _parse_pair(item)
     if not isinstance(item, Mapping):
         return None
-    role = _first(item, ROLE_KEYS)
+    if isinstance(item.get("kwargs"), Mapping):  # a message as LangChain serialises it
+        item = item["kwargs"]
+    role = role_in(item)
     if isinstance(role, Mapping):  # {"author": {"role": ...}}
         role = _first(role, ROLE_KEYS)
     if role is None and isinstance(item.get("is_human"), bool):
@@ -161,18 +196,37 @@ def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
     return _parse_exchange(item) if role is None else _parse_message(item, role)
 
 
+def role_in(item: Mapping[str, Any]) -> object:
+    """Return the role of a message as it is written, or None; ``type`` counts if it is a role."""
+    role = _first(item, ROLE_KEYS)
+    kind = item.get("type")
+    return kind if role is None and isinstance(kind, str) and kind.casefold() in ROLES else role
+
+
 def _parse_message(item: Mapping[str, Any], role: object) -> list[Turn] | Fault | None:
+    if isinstance(role, int):
+        role = _SIDES.get(role)
     if not isinstance(role, str) or {"role", "from", *_CONTENT_KEYS}.isdisjoint(item):
         return None
-    content = content_text(_first(item, _CONTENT_KEYS))
+    said = _first(item, _CONTENT_KEYS)
+    content = content_text(said)
     more = {key: item[key] for key in _MORE_KEYS if item.get(key)}
-    return content if isinstance(content, Fault) else [Turn(role_of(role), content, more)]
+    name = TOOL if _is_result(said) else role_of(role)
+    return content if isinstance(content, Fault) else [Turn(name, content, more)]
+
+
+def _is_result(content: object) -> bool:
+    """Return whether a content consists of results of tools, which a user's turn may bring."""
+    parts = content if isinstance(content, list) else []
+    kinds = {part.get("type") if isinstance(part, Mapping) else None for part in parts}
+    return kinds == {"tool_result"}
 
 
 def _parse_exchange(item: Mapping[str, Any]) -> list[Turn] | Fault | None:
     """Return the turns of an object that holds a question and perhaps its answer."""
     cells = {str(key).casefold(): cell for key, cell in item.items()}
-    if not any(key in cells for key in _ASK_KEYS):
+    is_answer = len(cells) == 1 and ROLES.get(next(iter(cells))) == ASSISTANT
+    if not is_answer and cells.keys().isdisjoint(_ASK_KEYS):
         return None
     system, ask, answer = (_first(cells, keys) for keys in (("system",), _ASK_KEYS, _ANSWER_KEYS))
     return _turns((SYSTEM, system), (USER, ask), (ASSISTANT, answer))
