@@ -99,6 +99,11 @@ def test_blank_json_lines_are_skipped_but_counted(read):
     assert read("a.jsonl", '\n{"a": 1}\r\n  \n{"a": 2}') == [(2, {"a": 1}), (4, {"a": 2})]
 
 
+def test_marks_between_joined_files_and_json_sequences_are_skipped(read):
+    rows = read("a.jsonl", '\x1e{"a": 1}\n\ufeff{"a": 2}\n')
+    assert rows == [(1, {"a": 1}), (2, {"a": 2})]
+
+
 def test_each_faulty_json_line_is_dropped_with_its_reason(read):
     huge = b'{"a": 1' + b"0" * 5000 + b"}"
     deep = b'{"a": ' + b"[" * 200_000 + b"}"
@@ -207,10 +212,12 @@ def test_a_jsonl_file_may_hold_an_array(read, n, indent):
 
 
 @pytest.mark.parametrize("n", [2, 2000])
-@pytest.mark.parametrize("join", ["\n", ",\n"])
-def test_a_jsonl_file_may_hold_objects_over_several_lines(read, n, join):
-    rows = read("a.jsonl", join.join([json.dumps(TEXT, indent=2)] * n))
-    assert rows == [(1 + 4 * number, TEXT) for number in range(n)]
+@pytest.mark.parametrize("join", ["\n", ",\n", "", ", "])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_jsonl_file_may_hold_objects_after_each_other(read, n, join, indent):
+    rows = read("a.jsonl", join.join([json.dumps(TEXT, indent=indent)] * n))
+    n_lines = join.count("\n") + (3 if indent else 0)
+    assert rows == [(1 + n_lines * number, TEXT) for number in range(n)]
 
 
 def test_lines_of_lists_are_faulty_json_lines(read):
@@ -333,6 +340,14 @@ def test_a_head_that_ends_inside_a_character_is_utf8(read, shift):
         ("a.gz", b"x", "'no suffix' is not a known format"),
         ("a.josnl", b"x", "did you mean .jsonl"),
         ("a.csv", gzip.compress(b"a", mtime=0), "content is gzip, but the name ends with .csv"),
+        ("a.csv", b"PK\x03\x04..[Content_Types].xml", "may be a spreadsheet"),
+        ("a.csv", b'{"prompt": "Q"}\n', "Rename the file to end with .jsonl"),
+        ("a.txt", b'{"prompt": "Q"}\n{"prompt": "R"}\n', "Rename the file to end with .jsonl"),
+        ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
+        ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("a.json", b"\n<!DOCTYPE html><html>", "Download the file itself"),
+        ("a.xlsx", b"x", "save it as CSV"),
+        ("a.yaml", b"x", "yq -o json"),
         (
             "a.jsonl.gz",
             gzip.compress(b'{"a": 1}\n', mtime=0)[:-8] + b"12345678",

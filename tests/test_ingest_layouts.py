@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -719,3 +720,112 @@ UNLIKE_TEXT = ("a task file", "ChatGPT", "runs of", "examples of", "items of", "
 def test_lists_and_objects_may_be_json_text(name: str):
     row, expected = LAYOUTS[name]
     assert short(record({key: as_text(cell) for key, cell in row.items()})) == expected
+
+
+# Files whose rows are not where they are expected, and the instructions that the message leads to.
+HIDDEN = {
+    "SQuAD.json": (
+        {
+            "version": "1.1",
+            "data": [
+                {"title": "T", "paragraphs": [{"context": "I", "qas": [{"question": "Q"}]}]},
+                {"title": "U", "paragraphs": [{"context": "J", "qas": [{"question": "R"}]}]},
+            ],
+        },
+        [Expected("Q", input="I"), Expected("R", input="J")],
+    ),
+    "DROP.json": (
+        {
+            "p1": {"passage": "I", "qa_pairs": [{"question": "Q", "answer": "A"}]},
+            "p2": {"passage": "J", "qa_pairs": [{"question": "R", "answer": "B"}]},
+        },
+        [Expected("Q", "A", "I"), Expected("R", "B", "J")],
+    ),
+    "by column.json": (
+        {"instruction": {"0": "Q", "1": "R"}, "output": {"0": "A", "1": "B"}},
+        [Expected("Q", "A"), Expected("R", "B")],
+    ),
+    "lists.json": (
+        {"instruction": ["Q", "R"], "output": ["A", "B"]},
+        [Expected("Q", "A"), Expected("R", "B")],
+    ),
+    "by index.json": (
+        {"0": {"instruction": "Q"}, "1": {"instruction": "R"}},
+        [Expected("Q"), Expected("R")],
+    ),
+    "split.json": (
+        {"columns": ["instruction", "output"], "index": [0], "data": [["Q", "A"]]},
+        [Expected("Q", "A")],
+    ),
+    "the API of the viewer.json": (
+        {"features": [{"name": "prompt"}], "rows": [{"row_idx": 0, "row": {"prompt": "Q"}}]},
+        [Expected("Q")],
+    ),
+    "texts.json": (["Q", "R"], [Expected("Q"), Expected("R")]),
+    "JSON in JSON.json": ([json.dumps({"instruction": "Q"})], [Expected("Q")]),
+}
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq")
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("name", HIDDEN)
+def test_the_command_of_a_refusal_writes_the_rows(tmp_path: Path, name: str, indent: int | None):
+    whole, expected = HIDDEN[name]
+    path = tmp_path / "OLD.json"
+    path.write_text(json.dumps(whole, indent=indent))
+    with pytest.raises(DataError) as caught:
+        pool_of(tmp_path, path)
+    command = caught.value.fix.split("`")[1].replace("OLD", "OLD.json")
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert [short(record) for record in pool_of(tmp_path, tmp_path / "NEW.jsonl")] == expected
+
+
+def test_rows_as_python_prints_them_are_refused_with_a_command_that_works(tmp_path: Path):
+    path = tmp_path / "OLD.jsonl"
+    path.write_text("{'instruction': 'Q', 'output': None}\n{'instruction': \"It's\"}\n")
+    with pytest.raises(DataError, match="as Python prints them") as caught:
+        pool_of(tmp_path, path)
+    command = caught.value.fix.split("`")[1].replace("OLD", "OLD.jsonl")
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    found = pool_of(tmp_path, tmp_path / "NEW.jsonl")
+    assert [record.instruction for record in found] == ["Q", "It's"]
+
+
+@pytest.mark.parametrize(
+    ("content", "fix"),
+    [
+        ("Say hi please,hi\nSay ho please,ho\n", "such as instruction,column_2"),
+        ("# exported\ninstruction,output\nQ,A\n", "remove all lines before it"),
+        ("instruction^output\nQ^A\n", """ingest.table={delimiter: "^"}"""),
+    ],
+)
+def test_a_table_without_a_usable_header_is_refused_with_the_way_out(
+    tmp_path: Path, content: str, fix: str
+):
+    (tmp_path / "pool.csv").write_text(content)
+    with pytest.raises(DataError) as caught:
+        pool_of(tmp_path, tmp_path / "pool.csv")
+    assert fix in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"image": {"bytes": None, "path": "a.png"}, "question": "Q"},
+        {"images": [{"bytes": "x"}], "question": "Q"},
+        {"image": "a.png", "conversations": said("user: Compare <image> with <image>.")},
+    ],
+)
+def test_a_column_of_images_is_a_reason_to_drop(row: Row):
+    text_only = {**row, "image": None, "images": None, "question": "Good"}
+    text_only |= {"conversations": said("user: Good")} if "conversations" in row else {}
+    assert reasons([text_only, row]) == [None, IngestDrop.MEDIA]
+
+
+def test_the_name_of_an_image_that_only_illustrates_costs_nothing():
+    assert short(record({"image": "a.png", "instruction": "Q"})) == Expected("Q")
+
+
+def test_replies_that_are_read_as_instructions_are_reported(caplog):
+    results([{"Id": 1, "ParentId": None, "Body": "Q"}, {"Id": 2, "ParentId": 1, "Body": "A"}])
+    assert "column ParentId says that some rows reply to others" in caplog.text

@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 from tasks.ingest.cell_text import as_text, json_of
 from tasks.ingest.columns import ColumnMapping, other_cells, read_cell
+from tasks.ingest.content import content_text
 from tasks.ingest.conversation import Exchange, Which, exchanges
+from tasks.ingest.detect import plain_name
 from tasks.ingest.marks import may_be_chat, parse_marks
 from tasks.ingest.rows import Fault, Row, json_type
-from tasks.ingest.turns import SYSTEM, USER, Turn, content_text, parse_text, parse_turns
+from tasks.ingest.turns import SYSTEM, USER, Turn, parse_text, parse_turns
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.records import LATER_TURNS
 
@@ -41,6 +43,9 @@ def read_asked(row: Row, mapping: ColumnMapping, which: Which) -> Sequence[Asked
     which every turn of the user's counts. Cells that no field has go to `extra`.
     """
     columns = mapping.columns
+    media = mapping.media and _media_in(row, mapping)
+    if media:
+        return media
     if mapping.has_paths:
         fields = {field: read_cell(row, column) for field, column in columns.items()}
     else:
@@ -55,6 +60,20 @@ def read_asked(row: Row, mapping: ColumnMapping, which: Which) -> Sequence[Asked
     if mapping.is_plain and (text is None or (isinstance(text, str) and not may_be_chat(text))):
         return [Asked(text, fields.get("input"), answer_of(fields.get("output")), extra)]
     return _conversation(fields, extra, mapping, which)
+
+
+def _media_in(row: Row, mapping: ColumnMapping) -> Fault | None:
+    """Return the fault of a row with an image or the like, or None.
+
+    The name of a file may only illustrate a text, unless the text has a mark for it.
+    """
+    for name in mapping.media:
+        items = row.get(name)
+        is_marked = f"<{plain_name(name).rstrip('s')}>" in str(row)
+        for item in items if isinstance(items, list) else [items]:
+            if isinstance(item, Mapping | bytes) or (item and is_marked):
+                return Fault(IngestDrop.MEDIA, f"the column {name} has a value")
+    return None
 
 
 def answer_of(cell: object) -> object:

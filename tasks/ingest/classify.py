@@ -21,6 +21,7 @@ from tasks.ingest.encoding import escape_surrogates
 from tasks.ingest.exclusions import Exclusions
 from tasks.ingest.rows import Fault, Row, Rows
 from tasks.ingest.to_record import PoolRecord, to_records
+from tasks.ingest.ways_out import check_one_row
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE, Params
@@ -101,6 +102,8 @@ def classify_rows(
     rows = iter(rows)
     sample = list(islice(rows, SAMPLE_ROWS))
     first = [row for _, row in sample if not isinstance(row, Fault)]
+    if len(sample) == len(first) == 1:
+        check_one_row(first[0], where)
     rows, mapping = _prepare(chain(sample, rows), first, params, where)
     missing = set(params.exclude)
     lines: dict[str, int] = {}  # id -> line

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tasks.ingest import ways_out
 from tasks.ingest.detect import (
     N_CELLS,
     QUESTIONS,
@@ -22,6 +23,11 @@ from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE
 
 FIELDS = ("instruction", "input", "output", "system", "turns", "tools")
+MEDIA = {"image", "images", "audio", "audios", "video", "videos"}
+REPLIES = {
+    *("parent_id", "parentid", "parent_message_id", "parent_user_id", "reply_to", "in_reply_to"),
+    *("in_reply_to_id", "in_reply_to_status_id", "in_response_to_tweet_id"),
+}
 SAMPLE_ROWS = 1000  # optional columns may be absent from the first rows of JSON lines
 MAX_NAMES = 20  # columns that a message lists
 MAX_NAME_CHARS = 40  # without a header line, a "name" is a whole text
@@ -37,6 +43,7 @@ class ColumnMapping(NamedTuple):
         are_questions: Whether a list of texts there is all the user's, not the two sides in turn.
         has_paths: Whether a column is inside objects.
         is_plain: Whether no column holds a conversation or another context.
+        media: The columns of images, audio and video.
     """
 
     columns: Mapping[str, str]
@@ -45,6 +52,7 @@ class ColumnMapping(NamedTuple):
     are_questions: bool = False
     has_paths: bool = False
     is_plain: bool = True
+    media: tuple[str, ...] = ()
 
 
 SAME_NAMES = ColumnMapping({field: field for field in FIELDS[:3]})
@@ -66,9 +74,7 @@ def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> C
         raise DataError(
             f"no column is known to hold instructions; the columns are {list_names(names)}",
             where=where,
-            fix="Name it, such as: " + choose_column(column) + "\n  A CSV file needs a header line."
-            if column
-            else "Set ingest.source to a file with a column of texts or conversations.",
+            fix=ways_out.choose(rows, names, choose_column(column) if column else None),
         )
     unused = unused_messages(rows, columns)
     if unused:
@@ -77,12 +83,20 @@ def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> C
             "ingest.columns.turns; as what is asked: ingest.columns.instruction",
             unused,
         )
+    reply = next((name for name in names if plain_name(name) in REPLIES), None)
+    if not is_chat and reply and any(row.get(reply) not in {None, ""} for row in rows):
+        log.warning(
+            "ingest: column %s says that some rows reply to others, and each reply is read as an "
+            "instruction; to leave them out, remove the rows with a value there",
+            reply,
+        )
     return ColumnMapping(
         columns,
         is_chat=is_chat,
         has_lines=has_lines,
         are_questions=plain_name(columns["instruction"]) in QUESTIONS,
         has_paths=any(column not in names for column in columns.values()),
+        media=tuple(name for name in names if plain_name(name) in MEDIA),
         is_plain=not (is_chat or has_lines or {"system", "turns", "tools"} & columns.keys()),
     )
 

@@ -7,6 +7,8 @@ from tasks.ingest.rows import Fault, Row, Rows, json_type
 from tasks.ingest.text_lines import TOO_LONG_ROW, lines
 from tasks.lib.core.drops import IngestDrop
 
+SEPARATORS = b"\xef\xbb\xbf\x1e"  # a byte order mark where files were joined; RFC 7464
+
 
 def read_json_lines(stream: io.BufferedReader) -> Rows:
     """Yield the object of each line, or the fault of the line; skip blank lines."""
@@ -26,7 +28,7 @@ def as_row(value: object) -> Row | Fault:
 
 def _parse(raw: bytes) -> Row | Fault:
     try:
-        return as_row(json.loads(raw.decode("utf-8", "surrogateescape")))
+        return as_row(json.loads(raw.lstrip(SEPARATORS).decode("utf-8", "surrogateescape")))
     except json.JSONDecodeError as error:
         return Fault(IngestDrop.NOT_JSON, f"{error.msg} at character {error.pos + 1}")
     except (ValueError, RecursionError) as error:  # a number or a nesting beyond Python's limits

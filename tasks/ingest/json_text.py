@@ -2,18 +2,26 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from enum import Enum, auto
-from typing import TextIO
+from typing import Any, TextIO
 
 from tasks.ingest.detect import detect
 from tasks.ingest.encoding import HEAD_BYTES, as_text, escape_surrogates, skip_bom
 from tasks.ingest.json_lines import as_row, read_json_lines
 from tasks.ingest.json_window import JsonValue, JsonWindow
 from tasks.ingest.rows import Rows
+from tasks.ingest.ways_out import jq, reshape
 from tasks.lib.core.errors import DataError
 
 _DECODE = json.JSONDecoder().raw_decode
+_PYTHON = re.compile(r"\[?\s*\{\s*'")
+AS_JSON = (
+    "Write them as JSON: `python -c 'import ast, json, sys; "
+    "[print(json.dumps(ast.literal_eval(row))) for row in sys.stdin]' < OLD > NEW.jsonl`."
+)
+N_OBJECTS = 3  # that show what an object without a list of rows is
 TURN_KEYS = {"role", "from"}  # a list of such objects is one conversation, and not a list of rows
 
 
@@ -40,7 +48,7 @@ def read_json(stream: io.BufferedReader, where: str, *, is_lines: bool) -> Rows:
     raw = stream.peek()
     head = raw.decode("utf-8", "surrogateescape")
     is_whole = len(raw) < HEAD_BYTES - 3
-    layout = _find_layout(head.lstrip(), is_whole=is_whole, is_lines=is_lines)
+    layout = _find_layout(head.lstrip(), where, is_whole=is_whole, is_lines=is_lines)
     if layout is JsonLayout.LINES:
         yield from read_json_lines(stream)
         return
@@ -48,13 +56,15 @@ def read_json(stream: io.BufferedReader, where: str, *, is_lines: bool) -> Rows:
         yield from _READ[layout](text, where)
 
 
-def _find_layout(head: str, *, is_whole: bool, is_lines: bool) -> JsonLayout:
+def _find_layout(head: str, where: str, *, is_whole: bool, is_lines: bool) -> JsonLayout:
     """Return the layout of a file that begins with `head`, which has no white space before it."""
+    if _PYTHON.match(head):
+        raise DataError("the rows are objects as Python prints them", where=where, fix=AS_JSON)
     if not head.startswith(("[", "{")):
         return JsonLayout.LINES
     lines = [line for line in head.split("\n") if line.strip()]
     if head.startswith("["):
-        are_lists = len(lines) > 1 and _is_value(lines[0]) and lines[1].startswith("[")
+        are_lists = len(lines) > 1 and is_json(lines[0]) and lines[1].startswith("[")
         return JsonLayout.LINES if is_lines and are_lists else JsonLayout.ARRAY
     try:
         value, end = _DECODE(head)
@@ -67,13 +77,14 @@ def _find_layout(head: str, *, is_whole: bool, is_lines: bool) -> JsonLayout:
             return JsonLayout.SEQUENCE
         has_rows = any(map(_holds_rows, value.values()))
         return JsonLayout.OBJECT if has_rows or "\n" in head[:end] else JsonLayout.LINES
-    return JsonLayout.SEQUENCE if "\n" in head[:end] else JsonLayout.LINES
+    is_followed = head[end:].lstrip(" \t\r").startswith((",", "{"))
+    return JsonLayout.SEQUENCE if "\n" in head[:end] or is_followed else JsonLayout.LINES
 
 
 def _layout_of_partial(head: str, lines: list[str], *, is_whole: bool) -> JsonLayout:
     """Return the layout where the first object is broken, or goes on after the head."""
     later = lines[1:] if is_whole else lines[1:-1]  # the last line may be cut
-    if any(line.startswith("{") and _is_value(line) for line in later):
+    if any(line.startswith("{") and is_json(line) for line in later):
         return JsonLayout.LINES  # only the first line is broken
     if _begins_with_rows(head):
         return JsonLayout.OBJECT
@@ -102,7 +113,8 @@ def _n_blank(text: str, start: int) -> int:
     return len(text) - start - len(text[start:].lstrip())
 
 
-def _is_value(text: str) -> bool:
+def is_json(text: str) -> bool:
+    """Return whether a text is one JSON value."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
@@ -141,7 +153,9 @@ def _read_object(text: TextIO, where: str) -> Rows:
     window = JsonWindow(text, where)
     window.take("{")
     keys: list[str] = []
-    rows_key = None
+    objects: dict[str, Any] = {}
+    rows_key: str | None = None
+    first_row = None
     while window.peek() not in ("}", ""):
         key = escape_surrogates(str(window.take_value().value))
         keys.append(key)
@@ -151,8 +165,8 @@ def _read_object(text: TextIO, where: str) -> Rows:
             first = next(elements, None)
             if first and isinstance(first.value, dict) and TURN_KEYS.isdisjoint(first.value):
                 if rows_key is not None:
-                    raise _ambiguous(where, rows_key, key)
-                rows_key = key
+                    raise _ambiguous(where, {rows_key: first_row, key: first.value})
+                rows_key, first_row = key, first.value
                 yield 1, as_row(first.value)
                 for number, element in enumerate(elements, start=2):
                     yield number, as_row(element.value)
@@ -160,7 +174,9 @@ def _read_object(text: TextIO, where: str) -> Rows:
                 for _ in elements:
                     pass
         else:
-            window.take_value()
+            value = window.take_value().value
+            if len(objects) < N_OBJECTS:
+                objects[key] = value
         if window.peek() != "}":
             window.take(",")
     window.take("}")
@@ -171,16 +187,18 @@ def _read_object(text: TextIO, where: str) -> Rows:
             "expected a list of objects, and the file is one object with the keys "
             f"{', '.join(keys[:10]) or 'none'}",
             where=where,
-            fix="Extract its rows: `jq -c '.NAME[]' OLD > NEW.jsonl`, "
-            "or `jq -c . OLD > NEW.jsonl` if the object is one row.",
+            fix=f"Extract its rows: {reshape(objects) or jq('.NAME[]')}, "
+            f"or {jq('.')} if the object is one row.",
         )
 
 
-def _ambiguous(where: str, first: str, second: str) -> DataError:
+def _ambiguous(where: str, rows: dict[str, Any]) -> DataError:
+    known = (key for key, row in rows.items() if "instruction" in detect([row]).columns)
+    program = f".[{json.dumps(next(known, next(iter(rows))))}][]"
     return DataError(
-        f"the file is one object with several lists of objects: {first} and {second}",
+        f"the file is one object with several lists of objects: {' and '.join(rows)}",
         where=where,
-        fix=f"Extract the one that is the pool: `jq -c '.[\"{first}\"][]' OLD > NEW.jsonl`.",
+        fix=f"Extract the one that is the pool: {jq(program)}.",
     )
 
 

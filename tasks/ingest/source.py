@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from tasks.ingest.delimited import read_csv, read_tsv
-from tasks.ingest.json_text import read_json
+from tasks.ingest.json_text import is_json, read_json
 from tasks.ingest.parquet import read_parquet
 from tasks.ingest.rows import Rows
 from tasks.ingest.text_lines import read_text
@@ -21,6 +21,15 @@ from tasks.lib.core.errors import CurationError, DataError, nearest
 from tasks.lib.data_files import KNOWN, data_suffix
 
 SET_SOURCE = "Set ingest.source in params.yaml, or with -S ingest.source=FILE."
+CONVERT = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "In the spreadsheet, save it as CSV in UTF-8. "),
+    **dict.fromkeys((".yaml", ".yml"), "Convert it with `yq -o json OLD > NEW.json`. "),
+    **dict.fromkeys(
+        (".arrow", ".feather", ".pkl", ".pickle", ".xml", ".h5"),
+        "Read it with pandas or datasets, and write it with to_parquet. ",
+    ),
+}
+TABLES_AND_TEXTS = (".csv", ".tsv", ".txt")
 OUR_CODE = str(Path(__file__).parents[1]) + os.sep
 # What a fault of our own code would raise, and no damaged file.
 FAULTS_OF_CODE = (TypeError, AttributeError, NameError, LookupError, AssertionError)
@@ -79,6 +88,7 @@ def read_rows(path: Path, member: str, name: str, options: ReadOptions) -> Rows:
         _library_errors(where, lambda: line),
         open_file(path, member, member or name, options.limits, where) as stream,
     ):
+        _check_content(stream.peek(), data_suffix(member or name), where)
         for line, row in _find_reader(member or name, where)(stream, where, options):
             yield line, row
     if _version(path) != before:
@@ -87,6 +97,22 @@ def read_rows(path: Path, member: str, name: str, options: ReadOptions) -> Rows:
             where=where,
             fix="Wait until it is complete, then run this again.",
         )
+
+
+def _check_content(head: bytes, suffix: str, where: str) -> None:
+    """Raise a DataError if a file is a pointer, a web page, or JSON under another name."""
+    start = head[:200].lstrip().lower()
+    first_line = head.lstrip().partition(b"\n")[0].decode("utf-8", "replace")
+    if start.startswith(b"version https://git-lfs"):
+        what, fix = "it is a pointer of Git LFS and not the file", "Run `git lfs pull`."
+    elif start.startswith((b"<!doctype html", b"<html")):
+        what, fix = "it is a web page", "Download the file itself, not the page that shows it."
+    elif suffix in TABLES_AND_TEXTS and first_line.startswith("{") and is_json(first_line):
+        what = f"the content is JSON, but the name ends with {suffix}"
+        fix = "Rename the file to end with .jsonl."
+    else:
+        return
+    raise DataError(what, where=where, fix=fix)
 
 
 def _version(path: Path) -> tuple[int, ...]:
@@ -129,6 +155,6 @@ def _find_reader(name: str, where: str) -> Reader:
         raise DataError(
             f"{suffix or 'no suffix'!r} is not a known format{nearest(suffix, READERS)}",
             where=where,
-            fix=f"{KNOWN} {SET_SOURCE}",
+            fix=f"{CONVERT.get(suffix, '')}{KNOWN} {SET_SOURCE}",
         )
     return READERS[suffix]

@@ -12,6 +12,7 @@ from tasks.ingest.columns import choose_column
 from tasks.ingest.detect import guess
 from tasks.ingest.rows import Row
 from tasks.ingest.source import SET_SOURCE
+from tasks.ingest.ways_out import jq
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.wording import truncate
@@ -19,6 +20,9 @@ from tasks.lib.core.wording import truncate
 N_EXAMPLES = 3
 MAX_EXCERPT = 300  # characters of a row in a message
 MAIN_SHARE = 0.5  # of all rows; a fault of more rows is that of the file or of a parameter
+# Programs of jq for rows that are texts, JSON text or lists of objects, and for lists of cells.
+OBJECTS = '[.] | flatten[] | if type == "string" then (fromjson? // {instruction: .}) else . end'
+CELLS = '(if (.[0] | type) == "array" then .[] else . end) | {instruction: .[0], output: .[1]}'
 OF_INSTRUCTION = {
     *(IngestDrop.MISSING_INSTRUCTION, IngestDrop.BLANK_INSTRUCTION, IngestDrop.NOT_TEXT)
 }
@@ -114,7 +118,9 @@ def _cure(reason: IngestDrop, rows: Sequence[Row], longest: int) -> str:
     if reason is IngestDrop.TOO_LONG:
         return f"Allow longer texts: -S ingest.max_field_chars={longest}."
     if reason is IngestDrop.MEDIA:
-        return "Only texts can be judged: set ingest.source to a pool of texts."
+        return "Only texts can be judged: use a pool of texts, or remove the column of media."
+    if reason is IngestDrop.NOT_OBJECT:
+        return f"Write texts or objects as rows: {jq(OBJECTS)}.\n  Lists of cells: {jq(CELLS)}."
     if reason not in OF_INSTRUCTION:
         return "Write the file again, or set ingest.source to another file."
     column = guess(rows)
