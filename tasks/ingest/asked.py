@@ -43,8 +43,7 @@ def read_asked(row: Row, mapping: ColumnMapping, which: Which) -> Sequence[Asked
     which every turn of the user's counts. Cells that no field has go to `extra`.
     """
     columns = mapping.columns
-    media = mapping.media and _media_in(row, mapping)
-    if media:
+    if mapping.media and (media := _media_in(row, mapping)):
         return media
     if mapping.has_paths:
         fields = {field: read_cell(row, column) for field, column in columns.items()}
@@ -78,6 +77,8 @@ def _media_in(row: Row, mapping: ColumnMapping) -> Fault | None:
 
 def answer_of(cell: object) -> object:
     """Return the text in an answer of a model, or alone in an object or a list; else the cell."""
+    if cell is None or isinstance(cell, str):
+        return cell
     inner = cell
     while isinstance(inner, Mapping | list) and inner:
         if isinstance(inner, list):

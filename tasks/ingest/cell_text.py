@@ -33,7 +33,7 @@ def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
         return None
     if not isinstance(value, str):
         return Fault(IngestDrop.NOT_TEXT, f"{field} is {json_type(value)}")
-    if not is_utf8(value):
+    if not (value.isascii() or is_utf8(value)):
         if not any("\udc80" <= c <= "\udcff" for c in value):
             fault = IngestDrop.LONE_SURROGATE, f"{field} holds half a surrogate pair"
         else:  # which is how readers mark a byte that is not UTF-8
@@ -41,10 +41,14 @@ def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
         return Fault(*fault)
     if "\0" in value:
         return Fault(IngestDrop.NUL, f"{field} holds a NUL at character {value.index(chr(0)) + 1}")
-    text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
+    text = value.replace("\r\n", "\n").replace("\r", "\n") if "\r" in value else value
+    text = text.strip()
     if len(text) > max_chars:
         return Fault(IngestDrop.TOO_LONG, f"{field} has {len(text)} characters")
-    return text if any(c.isprintable() and not c.isspace() for c in text) else ""
+    # The first character is no space, and mostly it is visible.
+    if text and (text[0].isprintable() or any(c.isprintable() and not c.isspace() for c in text)):
+        return text
+    return ""
 
 
 def clean_input(value: object, max_chars: int) -> str | Fault:
@@ -108,8 +112,8 @@ def comparison_key(value: object) -> str | None:
     return None
 
 
-def _dump(cells: object) -> str:
-    return json.dumps(cells, ensure_ascii=False, sort_keys=True, allow_nan=False, default=str)
+# Made once: json.dumps makes an encoder for each call.
+_dump = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=False, default=str).encode
 
 
 def _without_nan(value: object) -> object:

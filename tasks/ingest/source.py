@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from tasks.ingest.delimited import read_csv, read_tsv
+from tasks.ingest.encoding import is_utf8
 from tasks.ingest.json_text import is_json, read_json
 from tasks.ingest.parquet import read_parquet
 from tasks.ingest.rows import Rows
@@ -102,12 +103,17 @@ def read_rows(path: Path, member: str, name: str, options: ReadOptions) -> Rows:
 def _check_content(head: bytes, suffix: str, where: str) -> None:
     """Raise a DataError if a file is a pointer, a web page, or JSON under another name."""
     start = head[:200].lstrip().lower()
-    first_line = head.lstrip().partition(b"\n")[0].decode("utf-8", "replace")
+    first_line = head.lstrip().partition(b"\n")[0].decode("utf-8", "surrogateescape")
     if start.startswith(b"version https://git-lfs"):
         what, fix = "it is a pointer of Git LFS and not the file", "Run `git lfs pull`."
     elif start.startswith((b"<!doctype html", b"<html")):
         what, fix = "it is a web page", "Download the file itself, not the page that shows it."
-    elif suffix in TABLES_AND_TEXTS and first_line.startswith("{") and is_json(first_line):
+    elif (
+        suffix in TABLES_AND_TEXTS
+        and first_line.startswith("{")
+        and is_utf8(first_line)
+        and is_json(first_line)
+    ):
         what = f"the content is JSON, but the name ends with {suffix}"
         fix = "Rename the file to end with .jsonl."
     else:

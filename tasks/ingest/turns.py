@@ -150,8 +150,7 @@ def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
         return _parse_pair(item)
     if not isinstance(item, Mapping):
         return None
-    if isinstance(item.get("kwargs"), Mapping):  # a message as LangChain serialises it
-        item = item["kwargs"]
+    item = item["kwargs"] if isinstance(item.get("kwargs"), Mapping) else item  # of LangChain
     role = role_in(item)
     if isinstance(role, Mapping):  # {"author": {"role": ...}}
         role = _first(role, ROLE_KEYS)

@@ -97,7 +97,7 @@ def _is_text(name: str) -> bool:
 
 def _inner_rows(rows: Sequence[Row]) -> tuple[str, ...]:
     """Return the path to the lists of rows with questions that are inside rows, or ()."""
-    level = [((), list(rows[:50]))]
+    level: list[tuple[tuple[str, ...], list[Row]]] = [((), list(rows[:50]))]
     for _ in range(MAX_DEPTH):
         level = [found for path, inner in level for found in _lists(path, inner)]
         for path, inner in level:
