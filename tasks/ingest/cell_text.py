@@ -46,9 +46,8 @@ def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
     if len(text) > max_chars:
         return Fault(IngestDrop.TOO_LONG, f"{field} has {len(text)} characters")
     # The first character is no space, and mostly it is visible.
-    if text and (text[0].isprintable() or any(c.isprintable() and not c.isspace() for c in text)):
-        return text
-    return ""
+    is_visible = text and text[0].isprintable()
+    return text if is_visible or any(c.isprintable() and not c.isspace() for c in text) else ""
 
 
 def clean_input(value: object, max_chars: int) -> str | Fault:
