@@ -106,7 +106,7 @@ def test_records_without_a_model_s_answer_are_flagged(desk):
         provider_honest, provider.behave = provider.behave, behave
         done = desk.run(provider.deployment(), max_attempts=2)
     assert done.exit_code == 0, done.said
-    assert "judged by the offline judge, since the model gave no answer" in done.said
+    assert "judged by the offline judge, because the model gave no answer" in done.said
     flagged = [row for row in desk.ballots() if row["method"] == "fallback"]
     assert {r["prompt"] for r in flagged} == {
         p + 1

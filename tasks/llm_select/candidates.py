@@ -15,7 +15,7 @@ from tasks.llm_select.verdicts import Members
 
 
 class Candidates(NamedTuple):
-    """Candidate i is row i of the table of prompts, and row ``rows[i]`` of the pool."""
+    """All candidates; candidate i is row i of the prompts table and row ``rows[i]`` of the pool."""
 
     pool: PoolFile
     rows: NDArray[np.int64]  # shape (n,)
@@ -23,7 +23,7 @@ class Candidates(NamedTuple):
 
     @classmethod
     def read(cls, prompts_path: Path, pool_path: Path) -> Self:
-        """Read the candidates that a table of prompts shows, and the pool with them.
+        """Read the candidates in a prompts table, and the pool that has their texts.
 
         Raises:
             DataError: A table is empty or does not match its schema, or the pool lacks a record.
@@ -36,7 +36,7 @@ class Candidates(NamedTuple):
                 if not table.num_rows
                 else "a record is not in the pool",
                 where=str(prompts_path),
-                fix="Run `dvc repro llm_select`, which makes what comes before.",
+                fix="Run `dvc repro llm_select`, which also runs the stages before it.",
             )
         starts = np.flatnonzero(np.diff(table["prompt"].to_numpy())) + 1
         return cls(
@@ -46,7 +46,7 @@ class Candidates(NamedTuple):
         )
 
     def texts(self, members: Members) -> list[str]:
-        """Return the text of each candidate as a judge is shown it, not shortened."""
+        """Return the full text of each candidate in the form that a judge sees."""
         return self.pool.texts(self.rows[members])
 
     def ids(self, members: Members) -> list[str]:
