@@ -161,7 +161,7 @@ def test_a_record_that_was_set_aside_is_never_selected(desk, objective):
         (),
         ((blocked, "content_filter"),),
     }
-    with pytest.raises(ParamError, match=r"budget is 40, and only 39 records .* set 1 aside"):
+    with pytest.raises(ParamError, match=r"budget is 40, but only 39 records .* set 1 aside"):
         desk.choose(40, objective=objective)
 
 

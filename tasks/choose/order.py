@@ -1,4 +1,4 @@
-"""The order in which judged records are selected: by coverage, or by the ranks of prompts."""
+"""The order in which judged records are selected: by coverage, or by their ranks in prompts."""
 
 from typing import NamedTuple
 
@@ -12,15 +12,15 @@ from tasks.lib.similarity.cosine import Rows, Vectors
 
 
 class JudgedRecords(NamedTuple):
-    """The judged records that may be selected, by prompt and slot.
+    """The judged records that can be selected, in order of prompt and slot.
 
     Attributes:
         rows: intp, shape (n,), the row of each record in `vectors`.
         prompts: int32, shape (n,), from 1.
         ranks: float64, shape (n,), from 1; infinite if no ballot names the record.
         scores: float64, shape (n,), the judge scores.
-        sizes: intp, shape (K,), the size of every prompt, those not judged included.
-        vectors: float32, shape (m, d), unit norm, those of all unique records.
+        sizes: intp, shape (K,), the size of each prompt, including those that were not judged.
+        vectors: float32, shape (m, d), unit norm, the vectors of all unique records.
     """
 
     rows: Rows
@@ -34,8 +34,9 @@ class JudgedRecords(NamedTuple):
 def by_coverage(candidates: JudgedRecords, n: int, judge_weight: float, seed: int) -> Cover:
     """Return `n` records in greedy order: those of the shortlists first, then the others.
 
-    The shortlists are the records with a judge score above 0. Another record is selected only when
-    all of them are. Budgets nest, since neither the shortlists nor the bonuses depend on `n`.
+    The shortlists are the records with a judge score above 0. The others are selected only after
+    all of these. A smaller selection is a prefix of a larger one, since neither the shortlists nor
+    the bonuses depend on `n`.
     """
     vectors, rows, scores = candidates.vectors, candidates.rows, candidates.scores
     if not n:
@@ -51,7 +52,7 @@ def by_coverage(candidates: JudgedRecords, n: int, judge_weight: float, seed: in
 
 
 def by_ranks(candidates: JudgedRecords, n: int, seed: int) -> Cover:
-    """Return `n` records: every prompt's first rank, then every second rank, and so on.
+    """Return `n` records: the first rank of every prompt, then the second ranks, and so on.
 
     Within a rank, prompts are in `prompt_order`. Records that no ballot names come last, by slot.
     """

@@ -1,4 +1,4 @@
-"""Select exactly N of the judged records: the judge ranks them, and coverage decides."""
+"""Select exactly N of the judged records: the judge has ranked them, and coverage decides."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +41,7 @@ def choose(stage: Stage, out: Callable[[str], Path]) -> int:
         cover = by_coverage(candidates, n, params.judge_weight, seed)
     else:
         cover = by_ranks(candidates, n, seed)
-    places = np.empty(len(candidates.vectors), np.intp)  # of each unique record in `judged`
+    places = np.empty(len(candidates.vectors), np.intp)  # in `judged`, by unique record
     places[candidates.rows] = np.arange(len(candidates.rows))
     chosen = inputs.judged.take(places[cover.rows]).append_column("gain", pa.array(cover.gains))
     numbers = set(chosen["prompt"].to_pylist())
@@ -61,8 +61,8 @@ def _size(inputs: Inputs, budget: int) -> int:
     if budget <= n_judged or inputs.is_partial:
         return min(budget, n_judged)
     raise ParamError(
-        f"llm_select.budget is {budget:,}, and only {n_judged:,} records are judged: the judge set "
-        f"{inputs.n_set_aside:,} aside (the column set_aside of ballots.parquet says why)",
+        f"llm_select.budget is {budget:,}, but only {n_judged:,} records are judged: the judge set "
+        f"{inputs.n_set_aside:,} aside (the set_aside column of ballots.parquet says why)",
         where=PARAMS_FILE,
         fix=f"Set it to {n_judged} or less, or add a fallback route that accepts these records.",
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from tasks.lib.similarity.words import Words, words
 from tasks.lib.typicality.soundness import soundness
 
-SOUND = 0.5  # texts of a lower soundness are ranked by it, after all others
+SOUND = 0.5  # texts with a lower soundness are ranked by it, after all others
 DIGITS = 6  # of a cosine; the last bits of a logarithm differ between processors
 
 
@@ -21,7 +21,7 @@ def choose(texts: Sequence[str], n: int) -> list[int]:
     Each sound text is a vector with the inverse document frequencies of its words among the sound
     texts. Its typicality is the cosine to the mean of these vectors. Texts that are not sound come
     last. A smaller choice is a prefix of a larger one. Ties go to the text that is first in code
-    point order, not to a slot.
+    point order, whatever its slot.
     """
     terms = [words(text) for text in texts]
     rated = [soundness(text, of_text) for text, of_text in zip(texts, terms, strict=True)]
@@ -35,7 +35,7 @@ def choose(texts: Sequence[str], n: int) -> list[int]:
 
 
 def _typicality(texts: Sequence[Words]) -> list[float]:
-    """Return the cosine of each text to the centre of all."""
+    """Return the cosine of each text to the centre of all texts."""
     distinct = [dict.fromkeys(terms) for terms in texts]  # in order: a sum's last bits depend on it
     n_texts = Counter(word for terms in distinct for word in terms)
     idf = {word: 1 + math.log((1 + len(texts)) / (1 + n)) for word, n in n_texts.items()}
