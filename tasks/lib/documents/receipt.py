@@ -15,9 +15,9 @@ class Receipt(Line):
         place: The place in the selection, from 1.
         rank: The rank within the prompt; 1 is the best. None if no ballot names the record.
         score: The judge score, 0 to 1.
-        gain: How much the record added to the mean coverage of the pool at its turn.
+        gain: How much the record added to the mean coverage of the pool when it was selected.
         votes: The number of votes that name the record; 0 for a fallback.
-        route: The alias of the route that judged the prompt; with several answers, the first's.
+        route: The alias of the route that judged the prompt; if several did, the first one.
         reason: The model's reason in one sentence; None if it was not asked for one.
         rivals: The other candidates of the prompt, in slot order.
         set_aside: The candidates of the prompt that could not be judged, and why.
