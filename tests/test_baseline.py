@@ -147,7 +147,7 @@ def test_methods_come_in_the_order_of_the_params():
 
 
 def test_a_budget_above_the_records_is_refused(workspace):
-    with pytest.raises(ParamError, match="budget is 25, and only 24 records"):
+    with pytest.raises(ParamError, match="budget is 25, but only 24 records"):
         run(workspace, budget=25)
 
 

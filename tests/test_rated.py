@@ -172,7 +172,7 @@ def test_an_output_without_a_rating_is_reported_and_its_record_is_not_chosen(des
 def test_too_few_ratings_choose_nothing(desk, caplog):
     desk.provider.behave = says("I would rather not.")
     assert desk.run() == {}
-    assert "0 outputs have a rating, and 3 records are to be chosen" in caplog.text
+    assert "0 outputs have a rating, but 3 records are to be selected" in caplog.text
 
 
 def test_a_wrong_key_is_reported_in_the_providers_words(desk):
