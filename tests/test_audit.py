@@ -218,8 +218,8 @@ def test_a_change_of_a_file_and_of_dvc_lock_is_found_by_the_journal(table, name)
     )
     seal(table)
     assert difference_of(table).file == f"data/llm_select/{name}"
-    assert "the journal leads to another one: line" in difference_of(table).what
-    assert "so was dvc.lock" in difference_of(table).fix
+    assert "rebuilt from the journal, it differs: line" in difference_of(table).what
+    assert "Both it and dvc.lock were changed" in difference_of(table).fix
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_changed_row_of_the_selection_is_found_by_ballots_and_vectors(table, c
     write_table(path, rows, SELECTED)
     seal(table)
     assert difference_of(table).file == "data/choose/selected.parquet"
-    assert f"ballots and vectors lead to another one: {what}" in difference_of(table).what
+    assert f"rebuilt from the ballots and vectors, it differs: {what}" in difference_of(table).what
     assert "`dvc repro -f choose`" in difference_of(table).fix
 
 
@@ -243,7 +243,10 @@ def test_a_changed_receipt_and_changed_vectors_are_found(table):
     path = table.root / "data/choose/receipt.jsonl"
     path.write_text(path.read_text().replace('"place": 3', '"place": 4'))
     seal(table)
-    assert difference_of(table).what == "ballots and vectors lead to another one: line 3 differs"
+    assert (
+        difference_of(table).what
+        == "rebuilt from the ballots and vectors, it differs: line 3 is different"
+    )
     select(table)
     vectors = np.load(table.root / "data/embed/vectors.npy")
     np.save(table.root / "data/embed/vectors.npy", vectors[::-1])
@@ -262,7 +265,7 @@ def test_a_selection_of_another_size_is_named(table):
     assert selected.read_bytes() == whole
     selected.write_bytes(shorter)
     seal(table)
-    assert difference_of(table).what.endswith("lead to another one: 12 rows instead of 11")
+    assert difference_of(table).what.endswith("it differs: 12 rows instead of 11")
 
 
 def test_a_missing_file_a_changed_parameter_and_a_broken_lock_are_named(table):
@@ -274,12 +277,12 @@ def test_a_missing_file_a_changed_parameter_and_a_broken_lock_are_named(table):
     table.set(budget=13)
     assert difference_of(table).file == "params.yaml"
     assert (
-        difference_of(table).what == "llm_select.budget is 13, and the selection was made with 12"
+        difference_of(table).what == "llm_select.budget is 13, but the selection was made with 12"
     )
     table.set(budget=12)
     lock = table.root / "dvc.lock"
     lock.write_text("stages: [")
-    with pytest.raises(DataError, match="not as DVC writes it"):
+    with pytest.raises(DataError, match="not in the format that DVC writes"):
         verify(table.root)
     lock.unlink()
     with pytest.raises(DataError, match="nothing was selected here yet"):
@@ -296,7 +299,7 @@ def test_changed_code_proves_the_same_selection_and_is_named_for_another(table):
     old = dvc_md5(usage)
     usage.write_text(usage.read_text().replace('"n_unknown_usage": 0', '"n_unknown_usage": 1'))
     lock.write_text(lock.read_text().replace(old, dvc_md5(usage)))
-    assert "since tasks/llm_select changed" in difference_of(table).fix
+    assert "before tasks/llm_select changed" in difference_of(table).fix
 
 
 def fates(table):

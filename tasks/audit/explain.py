@@ -1,4 +1,4 @@
-"""The story of one record, from its line in the source to its selection or its end."""
+"""Explain what happened to one record, from its line in the source to the selection."""
 
 import json
 from contextlib import closing
@@ -33,7 +33,7 @@ class Fate(StrEnum):
 
 
 def explain(root: Path, name: str) -> dict[str, Any]:
-    """Return the story of a row or record, ready for JSON; asks no model and writes nothing.
+    """Return the story of a row or record, ready for JSON; call no model and write nothing.
 
     ``fate`` is one of `Fate`. For a row that never became a record, ``dropped`` has its line,
     reason and detail. For a record, ``record`` has its fields, ``duplicate_of`` the record that it
@@ -70,7 +70,7 @@ def explain(root: Path, name: str) -> dict[str, Any]:
 
 
 def _record(lock: Lock, record_id: str) -> dict[str, Any]:
-    """Return a record of the pool, with its other columns in ``extra``, and as judges see it."""
+    """Return a record of the pool with its other columns parsed, and its text as judges see it."""
     (row,) = lock.rows("ingest/pool.parquet", POOL, id=record_id)
     parsed = {"extra": json.loads(row["extra"]), "turns": read_turns(row["turns"])}
     tools = json.loads(row["tools"]) if row["tools"] else None

@@ -31,7 +31,7 @@ def find_near_duplicates(
 ) -> list[NearDuplicate | None]:
     """Return the most similar earlier near-duplicate of each record, or None.
 
-    The criteria are those of the step dedupe: the shingles of the instructions and those of the
+    The criteria are those of the dedupe step: the shingles of the instructions and those of the
     inputs each have a Jaccard similarity of at least `threshold`, and `Meaning` finds only harmless
     differences. Of several equally similar ones, the first is returned.
 

@@ -1,6 +1,6 @@
-"""The expectations of each table, one Great Expectations suite for each.
+"""The expectations of each table, as one Great Expectations suite per table.
 
-The last text of each is the sentence that a report shows; it is distinct within its table.
+The last text of each expectation is the sentence that a report shows, unique within its table.
 """
 
 from great_expectations.expectations.expectation import Expectation
