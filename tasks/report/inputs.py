@@ -67,7 +67,7 @@ class ReportInputs:
     hashes: Mapping[str, str]
 
     def shown(self, ids: Iterable[str]) -> list[str]:
-        """Return the texts of records as a judge is shown them, not shortened."""
+        """Return the full texts of records in the form that a judge sees."""
         rows = pc.index_in(pa.array(ids, pa.string()), value_set=self.pool["id"])
         return [shown_text(*RecordTexts.of(row)) for row in self.pool.take(rows).to_pylist()]
 
@@ -78,7 +78,7 @@ def evenly(n: int, n_places: int) -> Rows:
 
 
 def public_params(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return parameters as text by dotted key, without addresses and keys of models."""
+    """Return parameters as text by dotted key, excluding the addresses and keys of models."""
     return {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for key, value in flatten(_public(values))
