@@ -1,4 +1,4 @@
-"""A selection is proven by its journal, whatever its judge did; otherwise it says why not."""
+"""A selection is proven by its journal, or the difference is named; records are explained."""
 
 import json
 import shutil
@@ -50,7 +50,7 @@ def seal(table):
 
 @pytest.fixture
 def table(desk):
-    """A workspace to select in, with the rows that the steps before dropped."""
+    """A workspace to select in, with the rows that the earlier steps dropped."""
     first = next(iter(desk.records))
     rows = [
         {"file": "pool.jsonl", "line": 99, "reason": "nul", "detail": "instruction holds a NUL"}
@@ -158,7 +158,7 @@ def test_an_answer_to_an_attention_check_is_checked_too(table):
     assert "answers are missing: rebuilding used 5 of 7" in difference_of(table).what
 
 
-def test_a_usage_of_an_earlier_version_names_the_field_that_was_renamed(table):
+def test_a_usage_file_of_an_earlier_version_names_the_renamed_field(table):
     select(table)
     usage = table.out("usage.json")
     usage.write_text(usage.read_text().replace('"dropped_params"', '"left_out"'))
@@ -166,7 +166,7 @@ def test_a_usage_of_an_earlier_version_names_the_field_that_was_renamed(table):
     assert difference_of(table).what == "the field left_out is now called dropped_params"
 
 
-def test_an_answer_that_is_missing_is_named_with_its_prompt(table):
+def test_a_missing_answer_is_named_with_its_prompt(table):
     with FakeProvider() as provider:
         select(table, provider)
     judgement = table.judgements()[0]
@@ -209,7 +209,7 @@ def test_a_journal_of_another_selection_and_a_missing_one_have_their_own_message
 
 
 @pytest.mark.parametrize("name", ["judgements.jsonl", "usage.json"])
-def test_a_change_of_a_file_and_of_dvc_lock_is_found_by_the_journal(table, name):
+def test_a_change_to_both_a_file_and_dvc_lock_is_found_by_the_journal(table, name):
     with FakeProvider(explained) as provider:
         select(table, provider, rationale=True)
     path = table.out(name)
@@ -226,7 +226,7 @@ def test_a_change_of_a_file_and_of_dvc_lock_is_found_by_the_journal(table, name)
     ("column", "value", "what"),
     [("gain", 0.5, "gain of row 2 is"), ("score", 0.5, "score of row 2 is")],
 )
-def test_a_changed_row_of_the_selection_is_found_by_ballots_and_vectors(table, column, value, what):
+def test_a_changed_row_of_the_selection_is_found_by_rebuilding_it(table, column, value, what):
     select(table)
     path = table.root / "data/choose/selected.parquet"
     rows = read_table(path, SELECTED).to_pylist()
@@ -289,7 +289,7 @@ def test_a_missing_file_a_changed_parameter_and_a_broken_lock_are_named(table):
         verify(table.root)
 
 
-def test_changed_code_proves_the_same_selection_and_is_named_for_another(table):
+def test_changed_code_is_named_only_if_the_selection_differs(table):
     select(table)
     module = table.root / "tasks/llm_select/step.py"
     module.write_text(module.read_text() + "\n")
@@ -342,7 +342,7 @@ def test_a_rejected_record_names_the_selected_one_that_covers_it_best(table):
     assert covered_by["text"] == text_of(table, best)
 
 
-def test_a_record_that_could_not_be_judged_says_so(table):
+def test_a_record_that_could_not_be_judged_is_reported_as_set_aside(table):
     with FakeProvider(blocked) as provider:
         select(table, provider)
     (aside,) = [record_id for record_id, fate in fates(table).items() if fate == "set_aside"]

@@ -17,7 +17,7 @@ def random_rows(n: int, budget: int, seed: int) -> Rows:
 
 
 def by_length(texts: Sequence[str], budget: int, *, longest: bool) -> Rows:
-    """Return the longest or the shortest texts, in characters; ties in the order of rows."""
+    """Return the texts with the most or the fewest characters; ties are in row order."""
     lengths = np.array([len(text) for text in texts])
     return np.argsort(-lengths if longest else lengths, kind="stable")[:budget]
 

@@ -157,7 +157,7 @@ def selections(
     """Yield all selections of a method, each of `budget` distinct rows.
 
     There are none if the method is `too_slow` or the pool lacks its score. A random method runs
-    with `n_seeds` consecutive seeds, the first of them `seed`; other methods run only with `seed`.
+    with `n_seeds` consecutive seeds, starting at `seed`; other methods run only with `seed`.
     A method in prompts runs once for each mode of the pool's prompts, and its name ends with that
     mode, as in random_within.
     """

@@ -54,7 +54,7 @@ class RandomCurve(NamedTuple):
 
 
 def curve_sizes(n_selected: int, n_records: int) -> list[int]:
-    """Return the sizes at which random selections are measured: those of `steps`, and around it."""
+    """Return the sizes of the random selections: those of `steps`, and some around `n_selected`."""
     low, high = (STEPS_PER_DOUBLING * n for n in DOUBLINGS)
     around = [round(n_selected * 2 ** (k / STEPS_PER_DOUBLING)) for k in range(low, high + 1)]
     return sorted({min(max(n, 2), n_records) for n in [*around, *steps(n_selected)]})
@@ -122,13 +122,13 @@ def stop(curve: RandomCurve, sizes: Sequence[int], ours: Values) -> Stop:
 
 
 def _last_below(sizes: Sequence[int], curve: Values, value: float, most: float) -> float:
-    """Return where a curve last passes a value up to the size `most`, or the first size."""
+    """Return the last size up to `most` at which a curve passes a value, or the first size."""
     below = np.flatnonzero((curve < value) & (np.array(sizes) <= most))
     return _between(sizes, curve, int(below[-1]), value) if len(below) else float(sizes[0])
 
 
 def _first_above(sizes: Sequence[int], curve: Values, value: float, least: float) -> float:
-    """Return where a curve first passes a value from the size `least` on, or the last size."""
+    """Return the first size from `least` on at which a curve passes a value, or the last size."""
     above = np.flatnonzero((curve > value) & (np.array(sizes) >= least))
     return _between(sizes, curve, int(above[0]) - 1, value) if len(above) else float(sizes[-1])
 

@@ -31,7 +31,7 @@ def text_metrics(
 
 
 def length_bands(texts: Sequence[str]) -> NDArray[np.intp]:
-    """Return each text's tenth of the pool by length in characters; equal lengths share a tenth."""
+    """Return each text's decile by length in characters; equal lengths share a decile."""
     lengths = np.array([len(text) for text in texts])
     inner = np.quantile(lengths, np.arange(1, N_BANDS) / N_BANDS, method="inverted_cdf")
     return np.searchsorted(np.unique(inner), lengths)

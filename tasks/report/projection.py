@@ -1,4 +1,4 @@
-"""Records as points in a plane, similar ones near each other."""
+"""Place records as points in a plane, with similar ones near each other."""
 
 from typing import Any
 

@@ -8,7 +8,7 @@ from tasks.lib.similarity.cosine import Rows, Vectors
 
 
 def gains_in_order(vectors: Vectors, rows: Rows) -> NDArray[np.float64]:
-    """Return how much each row adds to the mean coverage by the rows before it.
+    """Return how much each row adds to the mean coverage of the pool when it is selected.
 
     The coverage of a vector is its greatest cosine to a selected row, with cosines below 0
     counted as 0.

@@ -93,7 +93,7 @@ def _cells(row: TableRow) -> Iterator[tuple[str, Any]]:
 
 
 def _pair(row: TableRow, name: str) -> Iterator[tuple[str, str]]:
-    """Yield two cells with their heads: a metric, and the random records that do as well."""
+    """Yield two cells with their headers: a metric, and the random records that do as well."""
     metric, found, head = row.metrics.get(name), row.n_random.get(name), SHORT[name]
     yield head, "" if metric is None else _value(metric)
     yield f"{head}: n", "" if found is None else _count(found, row.max_size)

@@ -1,10 +1,9 @@
 """receipt.jsonl of choose: why each record was selected, one JSON object per line."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import ClassVar
 
-from tasks.lib.documents.document import Line, read_lines
+from tasks.lib.documents.document import Line
 from tasks.lib.documents.judgement import AnswerReceipt
 
 
@@ -43,12 +42,3 @@ class Receipt(Line):
     set_aside: dict[str, str]
     ballots: tuple[tuple[int, ...], ...]
     answers: tuple[AnswerReceipt, ...]
-
-
-def read_receipts(path: Path) -> Iterator[Receipt]:
-    """Yield the receipts of a file in order.
-
-    Raises:
-        DataError: A line is not a receipt; the error gives its number.
-    """
-    return read_lines(path, Receipt)

@@ -38,7 +38,7 @@ class Stop(Part):
 
 
 class Savings(Document):
-    """The document savings.json.
+    """The savings.json document.
 
     Attributes:
         n_selected: The number of selected records; 0 if nothing is selected yet.

@@ -1,4 +1,4 @@
-"""Rate how likely a text is sound, not noise, a placeholder, a fragment or an order to the judge.
+"""Estimate how sound a text is, rather than noise, a placeholder, a fragment or an order.
 
 It counts features that exist in any script, and does not understand the text.
 """
@@ -61,7 +61,7 @@ class CharKind(StrEnum):
 
 
 def soundness(text: str, terms: Words) -> float:
-    """Return the soundness of a text with these words, from 0 (certainly junk) to 1.
+    """Return the soundness of a text, whose words are `terms`, from 0 (certainly junk) to 1.
 
     A thousand characters take about 0.1 ms.
     """

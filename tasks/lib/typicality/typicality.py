@@ -1,4 +1,4 @@
-"""A deterministic judge of a prompt's texts by typicality: no key, no language model.
+"""Judge the texts of a prompt by typicality: deterministic, without a key or a language model.
 
 It does not know what a text means. A text whose words are also those of the prompt's other texts
 represents many of them, so its answer teaches more than that of an odd one. Junk is ranked last.
