@@ -312,7 +312,7 @@ def test_a_selected_record_has_its_prompt_its_score_its_gain_and_its_answers(tab
     story = explain(table.root, receipt["id"])
     candidates = story["prompt"]["candidates"]
     assert [candidate["slot"] for candidate in candidates] == list(range(1, 9))
-    assert sorted(c["rank"] for c in candidates if c["rank"]) == [1, 2, 3]
+    assert sorted(c["rank"] for c in candidates if c["rank"]) == [1, 2, 3, 4, 5]
     assert [c["place"] for c in candidates if c["id"] == story["id"]] == [1]
     assert [c["id"] for c in candidates if c["id"] != story["id"]] == receipt["rivals"]
     for name in ("place", "score", "gain", "rank"):
@@ -320,7 +320,7 @@ def test_a_selected_record_has_its_prompt_its_score_its_gain_and_its_answers(tab
     assert story["receipt"]["reason"] == "Good."
     assert story["covered_by"] is None
     (answer,) = story["receipt"]["answers"]
-    assert json.loads(answer["text"])["reasons"] == ["Good."] * 3
+    assert json.loads(answer["text"])["reasons"] == ["Good."] * 5
 
 
 def test_a_rejected_record_names_the_selected_one_that_covers_it_best(table):

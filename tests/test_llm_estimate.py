@@ -188,7 +188,7 @@ def test_the_estimate_includes_votes_ranks_and_attention_checks(budget, tmp_path
     with FakeProvider(counted_by(TOKENIZERS["o200k"])) as provider:
         estimated = estimate(setup, [routes_of(provider)], {})
         used = served(provider, setup, tmp_path)
-    assert estimated.n_ranked == (6 if budget == 80 else 3)
+    assert estimated.n_ranked == (6 if budget == 80 else 5)
     for bounds, n in zip(estimated.work, used, strict=True):
         assert bounds[0] <= n <= bounds[1]
 
