@@ -36,7 +36,15 @@ STAGE_NAMES = (
     *("ingest", "dedupe", "embed", "cluster", "llm_select"),
     *("validate", "export", "baseline", "measure", "report"),
 )
-FIRST_PARTY = ("tasks", "flows", "dvc.yaml", "params.yaml", "prefect.yaml", "data/sample")
+FIRST_PARTY = (
+    "tasks",
+    "flows",
+    "dvc.yaml",
+    "params.yaml",
+    "prefect.yaml",
+    "data/sample",
+    "data/none.jsonl",
+)
 
 
 LONGEST = ("project", "deployment", "run", "run_parameters", "paid_run")

@@ -6,6 +6,7 @@ SECTION = {
     "source": "pool.jsonl",
     "columns": {},
     "exclude": {},
+    "decontaminate": "data/none.jsonl",
     "max_field_chars": 1000,
     "max_dropped": 0.05,
 }

@@ -45,8 +45,9 @@ def picks_by_prompt(clustered, budgets):
     prompts = np.repeat(np.arange(1, len(sizes) + 1, dtype=np.int32), sizes)
     ranks = np.where(slots <= n_ranked, slots, np.inf)
     vectors = np.eye(len(rows), 1, dtype=np.float32)
-    known = JudgedRecords(rows, prompts, ranks, np.zeros(len(rows)), sizes, vectors)
-    chosen = by_ranks(known, max(budgets), 0).rows
+    scores, weights = np.zeros(len(rows)), np.ones(len(rows))
+    judged = JudgedRecords(rows, prompts, ranks, scores, sizes, vectors, weights, rows[:0])
+    chosen = by_ranks(judged, max(budgets), 0).rows
     assert len(set(chosen.tolist())) == max(budgets)
     prompt_of = dict(zip(rows.tolist(), prompts.tolist(), strict=True))
     return Counter(prompt_of[row] for row in chosen.tolist())

@@ -78,7 +78,8 @@ def shown_of(texts, size=12):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pool.parquet"
         write_table(path, pa.table(columns, schema=POOL), POOL)
-        return Candidates(PoolFile(path), np.arange(len(texts)), prompts)
+        is_known = np.zeros(len(texts), np.bool_)
+        return Candidates(PoolFile(path), np.arange(len(texts)), prompts, is_known)
 
 
 def setup_of(shown, budget=10, **params):

@@ -34,6 +34,7 @@ class Ingest(Params):
     source: str = Field(min_length=1)
     columns: dict[str, str]
     exclude: dict[str, Annotated[frozenset[str], BeforeValidator(_comparison_keys)]]
+    decontaminate: str = Field(min_length=1)
     max_field_chars: int = Field(ge=1)
     max_dropped: float = Field(ge=0, le=1)
 

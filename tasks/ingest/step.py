@@ -6,6 +6,7 @@ from typing import Any
 
 from tasks.ingest.classify import Ingest, KeptRow, classify_rows
 from tasks.ingest.columns import check_chosen_columns
+from tasks.ingest.named_files import load_named_files, read_named_file
 from tasks.ingest.source import check_source, read_rows
 from tasks.ingest.tally import Tally, check_drop_rate
 from tasks.lib.core.events import log
@@ -16,20 +17,21 @@ from tasks.lib.core.tables import TableWriter
 
 
 def check(values: Mapping[str, Any]) -> Ingest:
-    """Return the section ingest, after checking that its source is a file of a known format.
+    """Return the section ingest, after checking that its files are of a known format.
 
     Raises:
         ParamError: A value is wrong.
-        DataError: The source is missing, empty or of an unknown format.
+        DataError: The source is missing or empty, or a file is of an unknown format.
     """
     params = load_section(values, "ingest", Ingest)
     check_chosen_columns(params.columns)
     check_source(Path(params.source))
+    load_named_files(values, params)
     return params
 
 
 def work(stage: Stage) -> None:
-    """Write the pool and the dropped rows; log the number of each."""
+    """Write the pool, the dropped rows and the records of named files; log the numbers."""
     params = check(stage.values)
     source = Path(params.source)
     tally = Tally()
@@ -46,4 +48,8 @@ def work(stage: Stage) -> None:
                 dropped.append(result._asdict())
         check_drop_rate(tally, params.max_dropped, params.source)
         pool.add_metadata({"n_rows": str(tally.n_rows), "file": source.name})
+    for file in load_named_files(stage.values, params):
+        with TableWriter(stage.out(file.tail), POOL) as table:
+            for row in read_named_file(file, params):
+                table.append(row)
     log.info("ingest: %s", tally)

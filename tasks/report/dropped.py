@@ -28,6 +28,7 @@ REASONS = {
     "nul": "text with a NUL character",
     "lone_surrogate": "text with half a character",
     "too_long": "longer than ingest.max_field_chars",
+    "held_out": "the same as a record of ingest.decontaminate, or nearly",
     "near": "nearly the same as another record",
     "identical": "the same but for case, Unicode forms or spaces",
 }
@@ -87,9 +88,9 @@ def _first(dropped: pa.Table, reason: str, n: int) -> list[dict[str, Any]]:
 
 def _pair(inputs: ReportInputs, row: dict[str, Any]) -> dict[str, Any]:
     """Return the texts of a dropped record and of the one that was kept."""
-    places = pc.index_in(pa.array([row["id"], row["of_id"]]), value_set=inputs.pool["id"])
+    places = pc.index_in(pa.array([row["id"], row["of_id"]]), value_set=inputs.originals["id"])
     dropped, kept = (
         truncate(record_text(record["instruction"], record["input"]), MAX_CHARS)
-        for record in inputs.pool.take(places).to_pylist()
+        for record in inputs.originals.take(places).to_pylist()
     )
     return {"dropped": dropped, "kept": kept, "similarity": row["similarity"]}

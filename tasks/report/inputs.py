@@ -27,7 +27,7 @@ class ReportInputs:
 
     Attributes:
         corpus: The unique records.
-        pool: The table POOL.
+        originals: The texts of the pool, then those of held-out sets.
         dropped: The table INGEST_DROPPED.
         duplicates: The table DEDUPE_DROPPED.
         prompts: The table PROMPTS.
@@ -42,7 +42,7 @@ class ReportInputs:
     """
 
     corpus: Corpus
-    pool: pa.Table
+    originals: pa.Table
     dropped: pa.Table
     duplicates: pa.Table
     prompts: pa.Table

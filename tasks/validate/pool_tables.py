@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from tasks.lib.core.drops import DedupeDrop
 from tasks.validate.artifacts import Artifacts, Limits
 from tasks.validate.table import Table, texts
 
@@ -15,6 +16,7 @@ def pool_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
         "ingest_dropped": Table(artifacts.ingest_dropped.to_pandas(), ["line"]),
         "dedupe_dropped": _dedupe_dropped(artifacts),
         "unique": _unique(artifacts),
+        "known": _known(artifacts),
         "vectors": _vectors(artifacts),
         "prompts": _prompts(artifacts),
     }
@@ -46,7 +48,11 @@ def _dedupe_dropped(artifacts: Artifacts) -> Table:
     frame = frame.assign(
         in_pool=frame["id"].isin(pool),
         kept=frame["id"].isin(unique),
-        original_kept=frame["of_id"].isin(unique),
+        original_kept=np.where(
+            frame["reason"] == DedupeDrop.HELD_OUT,
+            frame["of_id"].isin(set(texts(artifacts.held_out, "id"))),
+            frame["of_id"].isin(unique),
+        ),
     )
     return Table(frame, ["id"])
 
@@ -58,6 +64,17 @@ def _unique(artifacts: Artifacts) -> Table:
     frame = frame.assign(
         in_pool=frame["id"].isin(set(texts(artifacts.pool, "id"))),
         n_slots=frame["id"].map(n_slots).fillna(0).astype("int64"),
+    )
+    return Table(frame, ["id"])
+
+
+def _known(artifacts: Artifacts) -> Table:
+    """Make one row for each unique record that repeats an annotated one."""
+    frame = artifacts.known.to_pandas()
+    frame = frame.assign(
+        unique=frame["id"].isin(set(texts(artifacts.unique, "id"))),
+        annotated=frame["of_id"].isin(set(texts(artifacts.annotated, "id"))),
+        selected=frame["id"].isin(set(texts(artifacts.selected, "id"))),
     )
     return Table(frame, ["id"])
 

@@ -56,13 +56,19 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             distinct("id", "No record is dropped twice"),
             within("in_pool", [True], "Each duplicate is in the pool"),
             within("kept", [False], "No duplicate is also kept"),
-            within("original_kept", [True], "The original of each duplicate is kept"),
+            within("original_kept", [True], "The original of each duplicate is kept or held out"),
             between("similarity", 0, 1, "Each similarity is between 0 and 1"),
         ],
         "unique": [
             distinct("id", "No record is kept twice"),
             within("in_pool", [True], "Each kept record is in the pool"),
             within("n_slots", [1], "Each kept record has exactly one slot"),
+        ],
+        "known": [
+            distinct("id", "No record is listed twice"),
+            within("unique", [True], "Each record that repeats an annotated one is unique"),
+            within("annotated", [True], "The record that it repeats is annotated"),
+            within("selected", [False], "No record that repeats an annotated one is selected"),
         ],
         "vectors": [
             present("norm", "Each vector is finite"),
@@ -114,12 +120,32 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
                 f"No text has more than {limits.max_chars:,} characters",
             ),
             absent("same_as", "No two texts differ only in case, Unicode forms or white space"),
+            absent("outside", "No text is that of an annotated or held-out record"),
+            absent(
+                "near_outside",
+                "No text is a near-duplicate of an annotated or held-out record",
+                is_warning=True,
+            ),
+            absent(
+                "near_outside",
+                f"At most {limits.max_near_rate:g} of the texts are near-duplicates of such a one",
+                max_share=limits.max_near_rate,
+            ),
             absent("near_to", "No two texts are near-duplicates", is_warning=True),
             absent(
                 "near_to",
                 f"At most {limits.max_near_rate:g} of the texts are near-duplicates",
                 max_share=limits.max_near_rate,
             ),
+        ],
+        "quotas": [equal("wanted", "selected", "Each quota is met exactly")],
+        "targets": [
+            at_least(
+                "selection",
+                "random",
+                "The selection serves the held-out targets better than random selections",
+                is_warning=True,
+            )
         ],
         "methods": [
             at_least("max_share", "share", "No method has more than its share of the selection")
