@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 from stages import PROJECT, copy_workspace
 
 from flows.dvc import overrides
-from tasks.lib.text.shingles import DENSE, normalise
+from tasks.lib.text.shingles import DENSE, field_texts
+from tasks.lib.text.typography import comparable
 
 FIELDS = "instruction", "input"
 THRESHOLD, N_PERMUTATIONS = 0.8, 128
@@ -119,15 +120,16 @@ def judge(data: Path, truth: Path) -> Quality:
         line, kept_line = lines[a], lines[b]
         decoys += line in planted and line not in near
         strangers += origins.get(line, line) != origins.get(kept_line, kept_line)
-        both = [[_pieces(pool[name][place]) for place in (a, b)] for name in FIELDS]
-        unlike += min(len(x & y) / len(x | y) for x, y in both) < THRESHOLD
+        records = [comparable(*(pool[name][place] for name in FIELDS)) for place in (a, b)]
+        both = [map(_pieces, field_texts([record])) for record in records]
+        unlike += min(len(x & y) / len(x | y) for x, y in zip(*both, strict=True)) < THRESHOLD
     return Quality(len(gone & near) / len(near), decoys, strangers, unlike)
 
 
 def _pieces(text: str) -> set[str]:
     """Return pieces of five characters, or of two where a character is a syllable or a word."""
     pieces = set()
-    for is_dense, run in groupby(normalise(text), _is_dense):
+    for is_dense, run in groupby(text.casefold(), _is_dense):
         characters, width = "".join(run), 2 if is_dense else 5
         pieces |= {characters[i : i + width] for i in range(max(1, len(characters) - width + 1))}
     return pieces or {""}

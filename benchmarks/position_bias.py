@@ -1,6 +1,6 @@
 """How often judges of known skill and position bias pick the best candidates, for each method.
 
-    python benchmarks/judges.py
+    python benchmarks/position_bias.py
 
 This is a simulation: no model is asked. Records have a quality that topics share in part. A judge
 sees skill x quality + noise + bias x slot effect. Half of the noise (in variance) is its lasting
@@ -18,7 +18,7 @@ from scipy import stats
 
 from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.geometry import Mode
-from tasks.llm_select.votes import Ranking, as_ballot, combine, is_settled, n_ranked, order
+from tasks.llm_select.votes import Ranking, as_ballot, combine, is_settled, n_asked, order
 
 SEEDS = range(20)
 SIZE = 14  # candidates in a prompt, and large topics
@@ -43,7 +43,7 @@ class Asking(NamedTuple):
 
     mode: Mode
     n_votes: int = 1
-    n_ranked: Callable[[int, int, int], int] = n_ranked
+    n_ranked: Callable[[int, int, int], int] = n_asked
 
 
 class Outcome(NamedTuple):
@@ -91,7 +91,7 @@ def run(asking: Asking, effect: Floats, seed: int, n_picks: int = 1) -> Outcome:
             if is_settled(ballots, asking.n_votes, n_picks):
                 break
         texts = [f"{record}" for record in rng.permutation(len(prompt))]  # say nothing of quality
-        slots = np.array(combine(ballots, texts, n_picks)) - 1
+        slots = np.array(combine(ballots, texts)[:n_picks]) - 1
         n_calls += len(ballots)
         n_hits += len(set(slots) & set(np.argsort(-records.quality[prompt])[:n_picks]))
         picked += list(prompt[slots])

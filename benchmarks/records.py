@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from tasks.lib.text.shingles import jaccard, normalise, shingles
+from tasks.lib.text.shingles import field_texts, jaccard, shingles
+from tasks.lib.text.typography import comparable
 
 VOCABULARY = 4000  # words of a language
 MAX_EDITS = 4
@@ -42,7 +43,8 @@ class Language(NamedTuple):
         gap: Separator of words.
         asks: Beginnings of an instruction.
         ends: Ends of an instruction; the first is the shortest.
-        fillers: Words that can be added without changing the meaning.
+        fillers: Polite words that can begin an instruction.
+        nots: Words that change the meaning wherever they are inserted.
         syllables: Syllables of the made-up words.
     """
 
@@ -51,6 +53,7 @@ class Language(NamedTuple):
     asks: list[str]
     ends: list[str]
     fillers: list[str]
+    nots: list[str]
     syllables: list[str]
 
 
@@ -64,8 +67,8 @@ class Record(NamedTuple):
     """One row of the pool, and the truth about it.
 
     Attributes:
-        kind: fresh, near (asks the same as record `of`) or decoy (looks alike, asks for something
-            else).
+        kind: fresh, near (asks for the same as record `of`) or decoy (looks alike, but asks for
+            something else).
         of: Number of the fresh record that it was made from; its own number if it is fresh.
         similarity: Jaccard similarity to record `of`, the lower of instruction and input.
     """
@@ -102,12 +105,12 @@ def record(plan: Plan, number: int) -> Record:
 
 def overlap(a: Record, b: Record) -> float:
     """Return the lower Jaccard similarity of the two fields, by the shingles of dedupe."""
-    pairs = ((a.instruction, b.instruction), (a.input, b.input))
-    return min(jaccard(*map(_pieces, pair)) for pair in pairs)
+    return min(map(jaccard, _pieces(a), _pieces(b)))
 
 
-def _pieces(text: str) -> NDArray[np.uint64]:
-    return np.unique(shingles([normalise(text)]).hashes)
+def _pieces(of: Record) -> list[NDArray[np.uint64]]:
+    texts = field_texts([comparable(of.instruction, of.input)])
+    return [np.unique(shingles([text]).hashes) for text in texts]
 
 
 def _start(plan: Plan, number: int) -> tuple[Random, str]:
@@ -158,13 +161,15 @@ def _vocabulary(lang: str) -> tuple[list[str], list[float]]:
 
 
 def _near(rng: Random, original: Record, threshold: float) -> Record:
-    """Make typos and either add or remove words, within the threshold of similarity."""
-    spaces = original._replace(instruction=original.instruction.upper(), similarity=1.0)
-    result, edited = spaces, original
-    edit = rng.choice((_add, _leave_out))
-    for _ in range(rng.randint(0, MAX_EDITS)):
-        slips = rng.random() < 0.5 and LANGUAGES[original.lang].gap
-        edited = (_slip if slips else edit)(rng, edited)
+    """Ask for the same in other capitals, politely, with typos or in other typography.
+
+    The similarity stays within the threshold.
+    """
+    result = original._replace(instruction=original.instruction.upper(), similarity=1.0)
+    edited = original
+    edits = rng.sample((_slip, _slip, _retype, _ask_politely), rng.randint(0, MAX_EDITS))
+    for edit in sorted(edits, key=lambda edit: edit is _ask_politely):  # with no slip in "please"
+        edited = edit(rng, edited)
         similarity = overlap(original, edited)
         if similarity < threshold:
             break
@@ -174,34 +179,53 @@ def _near(rng: Random, original: Record, threshold: float) -> Record:
 
 
 def _decoy(rng: Random, original: Record) -> Record:
-    """Append another number, or exchange one word for a quite different one."""
+    """Append another number, exchange or leave out a word, or insert one such as "not"."""
     words = _split(original)
     places = [place for place, word in enumerate(words) if any(c.isalpha() for c in word)]
-    if original.lang in UNSPACED or not places or rng.random() < 0.3:
-        decoy = original._replace(instruction=f"{original.instruction} {rng.randint(10, 99)}")
-    else:
-        place = rng.choice(places)
-        other = words[place]
-        while SequenceMatcher(None, other.casefold(), words[place].casefold()).ratio() > 0.4:
-            other = _words(rng, original.lang, 1)[0]
-        decoy = _joined(original, [*words[:place], other, *words[place + 1 :]])
+    edit = rng.choice((_append_number, _exchange, _leave_out, _insert))
+    if original.lang in UNSPACED or len(places) < 2:
+        edit = _append_number
+    decoy = _joined(original, edit(rng, original.lang, words, places))
     return decoy._replace(similarity=overlap(original, decoy))
 
 
-def _add(rng: Random, before: Record) -> Record:
-    words = _split(before)
-    inside_number = {p for p in range(1, len(words)) if (words[p - 1] + words[p]).isdigit()}
-    place = rng.choice([p for p in range(len(words) + 1) if p not in inside_number])
-    words.insert(place, rng.choice(LANGUAGES[before.lang].fillers))
-    return _joined(before, words)
+def _append_number(rng: Random, lang: str, words: list[str], places: list[int]) -> list[str]:
+    return [*words, f"{'' if LANGUAGES[lang].gap else ' '}{rng.randint(10, 99)}"]
 
 
-def _leave_out(rng: Random, before: Record) -> Record:
-    words = _split(before)
-    lighter = [place for place, word in enumerate(words) if not any(c.isdigit() for c in word)]
-    if len(words) > 1 and lighter:
-        del words[rng.choice(lighter)]
-    return _joined(before, words)
+def _exchange(rng: Random, lang: str, words: list[str], places: list[int]) -> list[str]:
+    place = rng.choice(places)
+    other = words[place]
+    while SequenceMatcher(None, other.casefold(), words[place].casefold()).ratio() > 0.4:
+        other = _words(rng, lang, 1)[0]
+    return [*words[:place], other, *words[place + 1 :]]
+
+
+def _leave_out(rng: Random, lang: str, words: list[str], places: list[int]) -> list[str]:
+    """Leave out the longest word, since "a" or "the" may be missing."""
+    place = max(places, key=lambda place: len(words[place]))
+    return [*words[:place], *words[place + 1 :]]
+
+
+def _insert(rng: Random, lang: str, words: list[str], places: list[int]) -> list[str]:
+    place = rng.choice(places)
+    return [*words[:place], rng.choice(LANGUAGES[lang].nots), *words[place:]]
+
+
+def _ask_politely(rng: Random, before: Record) -> Record:
+    language = LANGUAGES[before.lang]
+    text = rng.choice(language.fillers) + language.gap + before.instruction
+    return before._replace(instruction=text[0].upper() + text[1:])
+
+
+def _retype(rng: Random, before: Record) -> Record:
+    """Insert an invisible character, leave out the mark at the end, or the first capital."""
+    text = before.instruction
+    place = rng.randrange(1, len(text))
+    texts = [f"{text[:place]}\u200b{text[place:]}", text[0].lower() + text[1:]]
+    if text[-1] in ".?。？।؟":
+        texts.append(text[:-1])
+    return before._replace(instruction=rng.choice(texts))
 
 
 def _slip(rng: Random, before: Record) -> Record:

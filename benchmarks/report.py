@@ -131,7 +131,7 @@ def _usage(n: int, budget: int) -> dict[str, Any]:
         **{"n_prompts": n // R, "n_prompts_planned": n // R},
         **{"calls": n // R, "prompt_tokens": n, "completion_tokens": n, "usd": 1.0},
         **{"n_unknown_usage": 0, "fallback_routes": [], "answers": {}, "answers_digest": "0" * 64},
-        **{"dropped_params": {}, "methods": {"rubric": 0}, "set_aside": {}},
+        **{"dropped_params": {}, "methods": {"offline": 0}, "set_aside": {}},
         **{"attention_checks_planned": 0, "attention_checks": {}, "slots": slots},
         "agreement": {"n_prompts": 0, "same_first": None, "by_chance": None, "kappa": None},
     }

@@ -33,7 +33,10 @@ from tasks.lib.unique import write_vectors
 PROJECT = Path(__file__).parent.parent
 N_CENTRES, N_DIMS = 1000, 384
 AT_ONCE = 10_000  # vectors
-PARTS = ("tasks", "flows", "dvc.yaml", "params.yaml", ".dvc/config", ".dvcignore", ".gitignore")
+PARTS = (
+    *("tasks", "flows", "dvc.yaml", "params.yaml", "data/none.jsonl"),
+    *(".dvc/config", ".dvcignore", ".gitignore"),
+)
 
 
 def main() -> None:

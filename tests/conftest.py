@@ -37,13 +37,8 @@ STAGE_NAMES = (
     *("validate", "export", "baseline", "measure", "report"),
 )
 FIRST_PARTY = (
-    "tasks",
-    "flows",
-    "dvc.yaml",
-    "params.yaml",
-    "prefect.yaml",
-    "data/sample",
-    "data/none.jsonl",
+    *("tasks", "flows", "dvc.yaml", "params.yaml", "prefect.yaml"),
+    *("data/sample", "data/none.jsonl"),
 )
 
 

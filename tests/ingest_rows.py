@@ -5,7 +5,9 @@ from tasks.ingest.classify import Ingest, KeptRow, classify_rows
 SECTION = {
     "source": "pool.jsonl",
     "columns": {},
+    "turn": "last",
     "exclude": {},
+    "exclude_file": "none.jsonl",
     "decontaminate": "data/none.jsonl",
     "max_field_chars": 1000,
     "max_dropped": 0.05,

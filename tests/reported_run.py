@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tasks.lib.core.records import record_id
 from tasks.lib.core.schemas import (
     BALLOTS,
     DEDUPE_DROPPED,
+    DEDUPE_NEAR,
     INGEST_DROPPED,
     POOL,
     PROMPTS,
@@ -86,7 +88,7 @@ def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
         "completion_tokens": 34,
         "usd": 0.123,
         "answers": {"chatgpt": n_prompts},
-        "methods": {"llm": n_prompts, "rubric": 0, "fallback": 0},
+        "methods": {"llm": n_prompts, "offline": 0, "fallback": 0},
         "slots": slots,
         "agreement": {"n_prompts": 0, "same_first": None, "by_chance": None, "kappa": None},
         "attention_checks_planned": 3,
@@ -108,6 +110,8 @@ class World(StepWorkspace):
         reason: str = "It is the clearest.",
         detail: str = "cut off",
         document: dict[str, Any] | None = None,
+        *,
+        kept_near: Sequence[dict[str, Any]] = (),
     ) -> "World":
         pool = [self._record(text, i) for i, text in enumerate(texts)]
         ids = [record["id"] for record in pool]
@@ -137,6 +141,7 @@ class World(StepWorkspace):
         self.write_no_references(0)
         self.write("dedupe/unique.parquet", [{"id": id_} for id_ in unique], UNIQUE)
         self.write("dedupe/dropped.parquet", duplicates, DEDUPE_DROPPED)
+        self.write("dedupe/near.parquet", kept_near, DEDUPE_NEAR)
         self.write("cluster/prompts.parquet", shown, PROMPTS)
         self.write("llm_select/ballots.parquet", ballots, BALLOTS)
         self.write("choose/selected.parquet", chosen, SELECTED)

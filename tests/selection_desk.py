@@ -30,6 +30,9 @@ def record(i, instruction, input_text=""):
         "instruction": instruction,
         "input": input_text,
         "output": None,
+        "system": None,
+        "turns": None,
+        "tools": None,
         "source": f"pool.jsonl:{i + 1}",
         "extra": "{}",
     }

@@ -56,7 +56,7 @@ FAIR = {
     "answers": {"chatgpt": 3},
     "answers_digest": "0" * 64,
     "dropped_params": {},
-    "methods": {"llm": 3, "rubric": 0, "fallback": 0},
+    "methods": {"llm": 3, "offline": 0, "fallback": 0},
     "set_aside": {},
     "slots": SLOTS,
     "agreement": AGREEMENT,
@@ -94,7 +94,7 @@ INSTRUCTIONS = [
     "Who painted the ceiling of the Sistine Chapel?",
     "Suggest a name for a bakery run by twins.",
     "Summarise the plot of Hamlet for a child.",
-    "EXPLAIN  why the sea is salty.",
+    "Explain  why the sea is salty.",
     "Write a limerick about a tired postmann and the bicycle of his youth.",
 ]
 Row = dict[str, Any]

@@ -15,20 +15,20 @@ from tasks.audit.verify import verify
 from tasks.lib.core.dvc_yaml import read_stage
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.params import lookup, read_params
-from tasks.lib.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED, SELECTED, UNIQUE
+from tasks.lib.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED, POOL, SELECTED, UNIQUE
 from tasks.lib.core.tables import read_table, write_table
 from tests.fake_provider import FakeProvider, fails, honest, late, says
 from tests.selection_desk import text_of
 
 OUTS = {
     "ingest": ["ingest/pool.parquet", "ingest/dropped.parquet"],
-    "dedupe": ["dedupe/unique.parquet", "dedupe/dropped.parquet"],
-    "embed": ["embed/vectors.npy"],
+    "dedupe": ["dedupe/unique.parquet", "dedupe/dropped.parquet", "dedupe/known.parquet"],
+    "embed": ["embed/vectors.npy", "embed/annotated.npy", "embed/targets.npy"],
     "cluster": ["cluster/prompts.parquet", "cluster/clusters.json"],
     "llm_select": [
         *("llm_select/ballots.parquet", "llm_select/judgements.jsonl", "llm_select/usage.json"),
     ],
-    "choose": ["choose/selected.parquet", "choose/receipt.jsonl"],
+    "choose": ["choose/selected.parquet", "choose/receipt.jsonl", "choose/choice.json"],
 }
 
 
@@ -366,6 +366,23 @@ def test_a_duplicate_its_original_and_a_dropped_line_have_a_story_too(table):
     assert explain(table.root, first)["duplicates"] == duplicates
     assert explain(table.root, "line:99")["dropped"]["reason"] == "nul"
     assert explain(table.root, "line:1")["id"] == first
+
+
+def test_a_record_is_found_by_the_pools_own_id(table):
+    rows = [
+        {**row, "extra": json.dumps({"qid": f"q/{i}", "N": i, "user_id": "é"}, ensure_ascii=False)}
+        for i, row in enumerate(table.records.values())
+    ]
+    table.write("ingest/pool.parquet", rows[::-1], POOL)
+    select(table)
+    story = explain(table.root, "q/7")
+    assert story["id"] == rows[7]["id"]
+    assert story["record"]["extra"] == {"qid": "q/7", "N": 7, "user_id": "é"}
+    with pytest.raises(ParamError, match="'é' is the id of 40 rows of the source") as caught:
+        explain(table.root, "é")
+    assert rows[39]["id"] in caught.value.fix
+    with pytest.raises(ParamError, match="is not the id"):
+        explain(table.root, "7")  # of a column that is not named like an id
 
 
 def test_a_record_is_found_by_its_first_digits_and_an_unknown_id_is_an_error(table):

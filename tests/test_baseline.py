@@ -31,7 +31,7 @@ SECTION = {
     "max_usd": 5.0,
     "max_answer_tokens": 64,
 }
-OFFLINE = {"offline": {"model": "offline/rubric", "schema": "never"}}
+OFFLINE = {"offline": {"model": "offline/typical", "schema": "never"}}
 
 
 # The step
@@ -75,7 +75,7 @@ def test_the_table_holds_every_method_seed_and_rank(workspace):
     n_seeds = sizes.groupby("method").size().to_dict()
     at_random = {"random": 3, "random_within": 3, "random_across": 3}
     once = {"shortest", "longest", "rouge_diversity", "k_center", "cbs", "facility_location"}
-    once |= {"medoids", "rubric_within", "rubric_across"}
+    once |= {"medoids", "typical_within", "typical_across"}
     assert n_seeds == at_random | dict.fromkeys(once, 1)
 
 

@@ -9,7 +9,7 @@ from tasks.baseline import by_density, by_text, by_vector, in_prompts
 from tasks.baseline.by_score import Score
 from tasks.baseline.registry import METHODS, BaselinePool, MethodName, selections
 from tasks.lib.prompts.geometry import Geometry, Mode
-from tasks.lib.rubric.rubric import choose
+from tasks.lib.typicality.typicality import choose
 from tests.pools import on_circle, pool_of, unit_vectors
 
 IN_PROMPTS = [name for name, method in METHODS.items() if method.in_prompts]
@@ -35,9 +35,7 @@ def test_each_selection_is_as_many_distinct_records_as_the_budget(method, data):
         assert set(selection.rows.tolist()) <= set(range(n))
 
 
-@pytest.mark.parametrize(
-    "method", sorted(set(MethodName) - {MethodName.FACILITY_LOCATION, MethodName.MEDOIDS})
-)
+@pytest.mark.parametrize("method", sorted(set(MethodName) - {MethodName.MEDOIDS}))
 def test_the_selection_for_a_smaller_budget_is_a_prefix(method):
     pool = pool_of(unit_vectors(40))
     small, large = (
@@ -113,32 +111,6 @@ def test_k_center_is_at_most_twice_as_far_as_need_be(n, budget, seed):
     assert radius(by_vector.k_center(vectors, budget)) <= 2 * least + 1e-5
 
 
-@given(st.integers(4, 9), st.integers(1, 4), st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
-def test_facility_location_is_near_the_best_there_is(n, budget, seed):
-    vectors = unit_vectors(n, seed, d=3)
-    cosines = np.maximum(vectors @ vectors.T, 0)
-
-    def value(rows):
-        return cosines[:, list(rows)].max(axis=1).sum()
-
-    best = max(value(rows) for rows in itertools.combinations(range(n), budget))
-    # At most 4 of so few: every record is tried, so the bound of plain greedy holds surely.
-    assert value(by_vector.facility_location(vectors, budget, seed)) >= (1 - 1 / np.e) * best
-
-
-def test_facility_location_prefers_the_middle_of_a_cluster_to_a_lone_record():
-    vectors = on_circle(0, 5, 10, 15, 20, 180)
-    assert by_vector.facility_location(vectors, 2, seed=0).tolist() == [2, 5]
-
-
-def test_facility_location_of_a_large_pool_still_serves_all_of_it(monkeypatch):
-    monkeypatch.setattr(by_vector, "MAX_SERVED", 50)
-    vectors = np.repeat(on_circle(0, 90, 180, 270), 50, axis=0)
-    chosen = by_vector.facility_location(vectors, 4, seed=0)
-    assert sorted(chosen // 50) == [0, 1, 2, 3]
-
-
 def test_medoids_are_one_of_each_cluster_the_largest_first():
     vectors = on_circle(0, 2, 4, 120, 121, 122, 123, 124, 240, 242)
     assert by_density.medoids(vectors, 3, seed=0).tolist()[:2] == [5, 1]
@@ -191,11 +163,11 @@ def test_each_prompt_gives_as_many_as_it_would_give_to_a_model(method):
     assert selection.method == f"{method.value.split('_')[0]}_within"
 
 
-def test_the_rubric_takes_the_best_of_each_prompt():
+def test_the_offline_judge_takes_the_best_of_each_prompt():
     texts = ["x", "Explain in three steps why the sky is blue.", "?", "Name 2 rivers, and say why."]
     prompts = [np.array([0, 1]), np.array([2, 3])]
-    assert set(in_prompts.by_rubric(prompts, texts, 2, seed=0).tolist()) == {1, 3}
-    first = in_prompts.by_rubric([np.arange(4)], texts, 4, seed=0)
+    assert set(in_prompts.by_typicality(prompts, texts, 2, seed=0).tolist()) == {1, 3}
+    first = in_prompts.by_typicality([np.arange(4)], texts, 4, seed=0)
     assert first.tolist() == [slot - 1 for slot in choose(texts, 4)]
 
 

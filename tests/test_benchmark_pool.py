@@ -72,7 +72,7 @@ def deduped(made):
 
     def run(batch_records, shard_records):
         batches = pa.table(columns).to_batches(batch_records)
-        params = Dedupe(near_threshold=PLAN.threshold, n_permutations=128)
+        params = Dedupe(near_threshold=PLAN.threshold, n_permutations=128, near="merge")
         pool = PoolBatches(N, lambda: iter(batches))
         return dedupe(pool, params, Executor.LOCAL, shard_records=shard_records)
 

@@ -17,7 +17,6 @@ from tasks.lib.coverage.quotas import Quota, UnmetQuotaError
 from tasks.lib.coverage.wanted import load_quotas, make_quotas
 from tests.fake_provider import FakeProvider, fails, honest
 from tests.selection_desk import SIZE, Desk, mixed_record, text_of
-from tests.sound_run import findings_of, sound
 from tests.test_choose import POOLS, SHORTLIST, judged
 
 KINDS = ("qa", "essay", "code")
@@ -213,20 +212,3 @@ def test_a_listed_record_is_preferred_where_the_quotas_leave_a_choice(desk):
     desk.run()
     selected = desk.choose(quotas={"kind": {"code": 3}})
     assert all(row["rank"] and row["rank"] <= SHORTLIST for row in selected)
-
-
-# validate
-
-
-def test_validate_counts_the_quotas_again():
-    run = sound()
-    run.choice["quotas"] = [
-        {"column": "source", "value": "toy.jsonl", "n_wanted": n, "n_candidates": 7}
-        | {"n_selected": n}
-        for n in (4,)
-    ]
-    assert all(finding.success for finding in findings_of(run, "quotas"))
-    run.choice["quotas"][0]["n_wanted"] = 3
-    (finding,) = findings_of(run, "quotas")
-    assert not finding.success
-    assert "toy.jsonl" in finding.detail

@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 from tasks.choose.order import by_coverage, by_ranks
 from tasks.choose.weights import Targets
 from tasks.lib.core.errors import ParamError
-from tasks.lib.core.schemas import KNOWN
+from tasks.lib.core.schemas import KNOWN, POOL
 from tests.fake_provider import FakeProvider
 from tests.pools import unit_vectors
 from tests.selection_desk import SIZE, Desk, mixed_record
-from tests.sound_run import IDS, findings_of, numbered, sound
 from tests.test_choose import judged
-from tests.workspaces import StepWorkspace
 
 
 @pytest.fixture
@@ -114,13 +112,13 @@ def test_half_of_the_targets_steer_and_the_other_half_judges(desk):
     desk.run()
     listed = next(row["id"] for row in desk.ballots() if row["rank"] == 1)
     at = list(desk.records).index(listed)
-    near = vectors_of(desk)[at] + 0.1 * np.random.default_rng(1).normal(size=(9, 16))
+    near = vectors_of(desk)[at] + 0.05 * np.random.default_rng(1).normal(size=(9, 16))
     save_targets(desk, near / np.linalg.norm(near, axis=1, keepdims=True))
     assert desk.choose(4, judge_weight=0.0)[0]["id"] == listed
     figure = choice(desk)["targets"]
     assert (figure["n_steering"], figure["n_held_out"], figure["n_random"]) == (5, 4, 20)
     assert figure["cosine"] > figure["random_cosine"]
-    assert figure["n_random_below"] >= 18
+    assert figure["n_random_below"] > 10  # the others drew the same record
     assert "targets that were held out" in desk.caplog.text
 
 
@@ -164,6 +162,13 @@ def test_a_record_without_weight_is_not_worth_covering(desk):
     assert selected[0]["gain"] == pytest.approx(near[best] / worth.sum(), abs=1e-5)
 
 
+CELLS = [
+    {"worth": 1, "negative": -(i == 3), "text": "high", "flag": True, "nothing": 0}
+    | ({"missing": 1} if i == 5 else {})
+    for i in range(40)
+]
+
+
 @pytest.mark.parametrize(
     ("column", "words"),
     [
@@ -175,55 +180,14 @@ def test_a_record_without_weight_is_not_worth_covering(desk):
         ("nothing", "all weights are 0"),
     ],
 )
-def test_a_column_that_holds_no_weights_is_refused_before_a_call_is_paid(
-    tmp_path, monkeypatch, caplog, warm_client, column, words
-):
-    monkeypatch.chdir(tmp_path)
-    cells = [
-        {"worth": 1, "negative": -(i == 3), "text": "high", "flag": True, "nothing": 0}
-        | ({"missing": 1} if i == 5 else {})
-        for i in range(40)
+def test_a_column_that_holds_no_weights_is_refused_before_a_call_is_paid(desk, column, words):
+    rows = [
+        row | {"extra": json.dumps(c)} for row, c in zip(desk.records.values(), CELLS, strict=True)
     ]
-    records = [mixed_record(i) | {"extra": json.dumps(c)} for i, c in enumerate(cells)]
-    desk = Desk(tmp_path, records, SIZE, 12, caplog)
-    StepWorkspace(tmp_path).update(choose={"weight_column": column})
+    desk.write("ingest/pool.parquet", rows, POOL)
+    desk.update(choose={"weight_column": column})
     with FakeProvider() as provider:
         done = desk.run(provider.deployment())
         assert not provider.calls
     assert done.exit_code == 2
     assert re.search(words, done.said)
-
-
-# validate
-
-
-def test_validate_finds_a_selected_record_that_repeats_an_annotated_or_held_out_one():
-    for table in ("annotated", "held_out"):
-        run = sound()
-        assert not [f for f in findings_of(run, "texts") if not f.success]
-        near = numbered(1) | {"id": "f" * 16}
-        near["instruction"] = near["instruction"].replace("postman", "postmann")
-        run.rows[table].append(near)
-        failed = [f.expectation for f in findings_of(run, "texts") if not f.success]
-        assert len(failed) == 2  # the warning and the limit
-        run.rows[table][0] = numbered(1)
-        failed = [f.expectation for f in findings_of(run, "texts") if not f.success]
-        assert "No text is that of an annotated or held-out record" in failed
-
-
-def test_validate_finds_a_selected_record_that_was_known_to_repeat_an_annotated_one():
-    run = sound()
-    run.annotated.append(numbered(4))
-    run.known.append({"id": IDS[4], "of_id": IDS[4], "similarity": 1.0})
-    assert all(f.success for f in findings_of(run, "known"))
-    run.known[0]["id"] = IDS[1]
-    (failed,) = [f.expectation for f in findings_of(run, "known") if not f.success]
-    assert failed == "No record that repeats an annotated one is selected"
-
-
-def test_validate_warns_if_the_selection_does_not_serve_the_targets():
-    run = sound()
-    figure = {"n_steering": 2, "n_held_out": 2, "n_random": 20, "n_random_below": 3}
-    run.choice["targets"] = figure | {"cosine": 0.4, "random_cosine": 0.5}
-    (finding,) = findings_of(run, "targets")
-    assert (finding.success, finding.is_warning) == (False, True)

@@ -4,14 +4,16 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.cluster.inputs import finite_vectors
+from tasks.cluster.inputs import finite_vectors, text_lengths
 from tasks.cluster.step import Cluster, check, cluster, work
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.params import load_seed, read_params
+from tasks.lib.core.records import TEXT_COLUMNS, record_text
 from tasks.lib.core.schemas import POOL, PROMPTS, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
@@ -91,6 +93,20 @@ def test_the_same_seed_gives_the_same_prompts_and_another_seed_different_ones(mo
     )
     assert (first == again).all()
     assert (first != other).any()
+
+
+def test_lengths_count_the_context_of_a_record(tmp_path):
+    turns = json.dumps([{"role": "user", "content": "Größe?"}, {"role": "tool", "content": "7"}])
+    texts = [("Q", ""), ("Q", "I"), ("Q", "", "Be kind."), ("Q", "é", None, turns, "[{}]")]
+    rows = [dict(zip(TEXT_COLUMNS, text, strict=False)) for text in texts]
+    common = {"source": "p:1", "extra": "{}"}
+    rows = [row | common | {"id": f"{i:016x}"} for i, row in enumerate(rows)]
+    space = StepWorkspace(tmp_path)
+    space.write("ingest/pool.parquet", rows, POOL)
+    ids = pa.chunked_array([[row["id"] for row in rows]], pa.string())
+    path = tmp_path / "data/ingest/pool.parquet"
+    lengths = text_lengths(path, path, ids)
+    assert lengths.tolist() == [len(record_text(*text).encode()) for text in texts]
 
 
 # The step

@@ -20,7 +20,7 @@ ROOMS = (
     "coverage",
     "kmeans",
     "prompts",
-    "rubric",
+    "typicality",
     "journal",
     "gateway",
 )

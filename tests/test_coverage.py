@@ -1,10 +1,13 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.lib.coverage import greedy as greedy_module
 from tasks.lib.coverage.greedy import greedy, judge_bonus
+from tasks.lib.coverage.quotas import Quota, Shortage, UnmetQuotaError
 from tests.pools import on_circle, unit_vectors
 
 
@@ -122,3 +125,72 @@ def test_the_judge_bonus_grows_with_score_and_weight_alone():
     assert bonus[0] == 0
     assert (np.diff(bonus) > 0).all()
     assert np.allclose(judge_bonus(scores, 0.5, vectors, 4), bonus / 2)
+
+
+def test_nothing_is_selected_when_nothing_is_asked_for():
+    assert greedy(unit_vectors(5), np.arange(5), 0).rows.tolist() == []
+
+
+def test_the_unit_of_the_bonus_hardly_depends_on_the_size_of_the_pool():
+    units = []
+    for n in (1000, 4000):
+        vectors = unit_vectors(n, d=16, n_blobs=20)
+        units.append(judge_bonus(np.ones(1), 1.0, vectors, n // 10)[0])
+    assert 0.7 < units[1] / units[0] < 1.4
+
+
+def test_a_large_pool_is_measured_on_a_sample_and_still_covered_everywhere(monkeypatch):
+    monkeypatch.setattr(greedy_module, "MAX_COVERED", 50)
+    vectors = np.repeat(on_circle(0, 90, 180, 270), 50, axis=0)
+    assert sorted(greedy(vectors, np.arange(200), 4).rows // 50) == [0, 1, 2, 3]
+
+
+def test_an_opening_from_a_sample_of_candidates_costs_little_coverage(monkeypatch):
+    vectors = unit_vectors(400, n_blobs=30)
+    exact = greedy(vectors, np.arange(400), 60).rows
+    monkeypatch.setattr(greedy_module, "MAX_CELLS", 40_000)
+    monkeypatch.setattr(greedy_module, "OPENING", 8)
+    opened = greedy(vectors, np.arange(400), 60).rows
+    assert opened.tolist() != exact.tolist()
+    assert len(set(opened.tolist())) == 60
+    assert value(vectors, opened) > 0.98 * value(vectors, exact)
+
+
+def quotas_of(labels, *counts):
+    return [Quota(np.array(column), np.array(n)) for column, n in zip(labels, counts, strict=True)]
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None)
+def test_quotas_in_several_columns_are_met_exactly(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(3, size=(2, 30))
+    n = int(rng.integers(1, 12))
+    chosen = rng.permutation(30)[:n]  # so the quotas can be met
+    counts = [np.bincount(column[chosen], minlength=3) for column in labels]
+    rows = greedy(unit_vectors(30, seed), np.arange(30), n, groups=quotas_of(labels, *counts)).rows
+    assert len(set(rows.tolist())) == n
+    for column, wanted in zip(labels, counts, strict=True):
+        assert np.bincount(column[rows], minlength=3).tolist() == wanted.tolist()
+
+
+def test_quotas_follow_the_candidates_in_whatever_order_they_come():
+    vectors = unit_vectors(20)
+    candidates = np.random.default_rng(0).permutation(20)
+    labels = (candidates >= 10).astype(np.intp)
+    rows = greedy(vectors, candidates, 5, groups=[Quota(labels, np.array([4, 1]))]).rows
+    assert sorted(rows >= 10) == [False] * 4 + [True]
+
+
+def test_a_quota_with_too_few_candidates_is_refused_with_the_numbers():
+    with pytest.raises(UnmetQuotaError) as refused:
+        greedy(unit_vectors(6), np.arange(6), 5, groups=quotas_of([[0, 0, 0, 0, 1, 1]], [2, 3]))
+    assert refused.value.shortages == [Shortage(column=0, label=1, n_wanted=3, n_candidates=2)]
+    assert refused.value.n_most == 4
+
+
+def test_quotas_that_can_only_be_met_one_by_one_are_refused_with_the_most_they_allow():
+    labels = [[0, 0, 1, 1], [0, 0, 1, 1]]
+    with pytest.raises(UnmetQuotaError) as refused:
+        greedy(unit_vectors(4), np.arange(4), 2, groups=quotas_of(labels, [2, 0], [0, 2]))
+    assert (refused.value.shortages, refused.value.n_most) == ([], 0)

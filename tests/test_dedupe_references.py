@@ -1,4 +1,4 @@
-"""Records of the pool that repeat a test set leave it; those that repeat annotated ones are named."""
+"""Records that repeat a held-out set leave the pool; those that repeat annotated ones are named."""
 
 import logging
 
@@ -52,7 +52,7 @@ POOL_TEXTS = [
 
 
 def test_near_duplicates_of_a_held_out_set_leave_the_pool_with_that_reason(space):
-    found = space.run(POOL_TEXTS, held_out=[("h1", "why is the sky blue at noon?!")])
+    found = space.run(POOL_TEXTS, held_out=[("h1", "why is the sky  blue at noon")])
     assert [row["id"] for row in found["unique"]] == ["a1", "c1"]
     assert [(d["id"], d["reason"], d["of_id"]) for d in found["dropped"]] == [
         ("b1", "held_out", "h1"),

@@ -66,7 +66,7 @@ def test_every_metric_is_described_with_its_direction():
 def test_every_baseline_is_described():
     text = (PROJECT / "docs/reference/baselines.md").read_text(encoding="utf-8")
     assert {method for method in MethodName if f"`{method}`" not in text} == set()
-    in_prompts = {f"{way}_{mode}" for way in ("random", "rubric") for mode in ("within", "across")}
+    in_prompts = {f"{way}_{mode}" for way in ("random", "typical") for mode in ("within", "across")}
     assert first_cells("docs/reference/baselines.md") <= {*MethodName, *in_prompts}
 
 

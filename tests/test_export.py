@@ -19,11 +19,12 @@ from tasks.export.formats import (
     alpaca_lines,
     chat_lines,
     csv_lines,
+    pool_columns,
     safe_cell,
 )
 from tasks.export.step import check, work
 from tasks.lib.core.errors import CheckFailed, ParamError
-from tasks.lib.core.records import record_id, record_text
+from tasks.lib.core.records import TEXT_COLUMNS, record_id, record_text
 from tasks.lib.core.schemas import SELECTED
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
@@ -45,8 +46,11 @@ def record(instruction: str, text: str = "", output: str | None = None) -> dict[
         "instruction": instruction,
         "input": text,
         "output": output,
+        "system": None,
+        "turns": None,
+        "tools": None,
         "source": "toy.jsonl:7",
-        "extra": '{"split": "train"}',
+        "extra": '{"id": 7, "split": "train", "tags": ["a"]}',
         "prompt": 3,
         "slot": 2,
         "rank": 1,
@@ -109,7 +113,7 @@ def test_csv_preserves_every_text_with_an_empty_output(records: list[dict[str, A
     assert tuple(header) == CSV_COLUMNS
     for row, given_record in zip(rows, records, strict=True):
         cells = dict(zip(header, map(plain, row), strict=True))
-        expected = given_record | {"output": ""}
+        expected = given_record | {"context": "", "output": ""}
         assert cells == {name: str(expected[name]) for name in CSV_COLUMNS}
 
 
@@ -210,6 +214,49 @@ def test_formats_are_a_list_of_known_names_without_duplicates(formats: Any, mess
 
 def test_the_columns_of_the_schema_are_those_that_are_exported():
     table = pa.Table.from_pylist(SOME, schema=SELECTED)
-    assert {*PROVENANCE_FIELDS, "id", "instruction", "input", "output", "extra"} == set(
-        table.column_names
-    )
+    columns = {*PROVENANCE_FIELDS, *TEXT_COLUMNS, "id", "output", "extra"}
+    assert columns == set(table.column_names)
+
+
+TOOLS = [{"name": "clock"}]
+PAIR = [{"role": "user", "content": "=Q"}, {"role": "assistant", "content": "A"}]
+
+
+def talk(*turns: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with context."""
+    context = {"system": "Be kind.", "turns": json.dumps(turns), "tools": json.dumps(TOOLS)}
+    return record("Make it shorter.", "x", "Done.") | context
+
+
+def test_every_text_format_has_the_context_and_the_columns_of_the_pool():
+    records = [talk(*PAIR), record("Plain.")]
+    alpaca, plain = parse("".join(alpaca_lines(records)))
+    assert alpaca["history"] == [["=Q", "A"]]
+    assert (alpaca["system"], alpaca["tools"]) == ("Be kind.", TOOLS)
+    assert alpaca["metadata"] == {"id": 7, "split": "train", "tags": ["a"]}
+    assert not {"history", "system", "tools", "turns"} & set(plain)
+    chat, _ = parse("".join(chat_lines(records)))
+    assert [(m["role"], m["content"]) for m in chat["messages"]] == [
+        ("system", "Be kind."),
+        *(("user", "=Q"), ("assistant", "A")),
+        *(("user", "Make it shorter.\n\nx"), ("assistant", "Done.")),
+    ]
+    assert (chat["tools"], chat["metadata"]) == (TOOLS, alpaca["metadata"])
+    header, first, second = cells_of("".join(csv_lines(records, pool_columns(records))))
+    cells = dict(zip(header, first, strict=True))
+    for text in ("Be kind.", "=Q", "A", '"clock"'):
+        assert text in cells["context"]
+    assert [cells[f"pool.{name}"] for name in ("id", "split", "tags")] == ["7", "train", '["a"]']
+    assert dict(zip(header, second, strict=True))["context"] == ""
+
+
+def test_alpaca_keeps_earlier_turns_that_are_not_pairs():
+    call = {"role": "assistant", "content": "", "tool_calls": [{"name": "clock"}]}
+    (line,) = parse("".join(alpaca_lines([talk(PAIR[0], call)])))
+    assert line["turns"] == [PAIR[0], call]
+    assert "history" not in line
+
+
+def test_annotators_do_not_see_the_answers_of_later_turns():
+    later = {"extra": json.dumps({"later_turns": PAIR, "n": 1})}
+    assert pool_columns([record("Q") | later]) == ["n"]

@@ -30,6 +30,7 @@ def workspace(tmp_path, monkeypatch):
 
 def run(workspace, content, **changes):
     (workspace / "pool.jsonl").write_bytes(content)
+    (workspace / "none.jsonl").touch()
     StepWorkspace(workspace).update(ingest=SECTION | changes)
     Stage("ingest", workspace).run(work)
     folder = workspace / "data" / "ingest"
@@ -41,7 +42,7 @@ def run(workspace, content, **changes):
 def test_the_step_writes_the_pool_and_the_dropped_rows(workspace):
     lines = ['{"prompt": "Q", "n": 1}', "", "{oops", '{"prompt": "Q"}', '{"prompt": "R"}']
     pool, dropped = run(workspace, "\n".join(lines).encode(), max_dropped=0.25)
-    blank = {"input": "", "output": None}
+    blank = {"input": "", "output": None, "system": None, "turns": None, "tools": None}
     first, last = (record_id(text, "") for text in "QR")
     assert pool == [
         {"id": first, "instruction": "Q", "source": "pool.jsonl:1", "extra": '{"n": 1}', **blank},
@@ -85,6 +86,38 @@ def test_too_many_faulty_rows_stop_the_run_with_their_reasons(workspace):
     assert "-S ingest.max_dropped=0.07" in message
 
 
+@pytest.mark.parametrize(
+    ("row", "cure", "changes"),
+    [
+        ({"prompt": "Q" * 2000}, "ingest.max_field_chars=2000", {"max_field_chars": 2000}),
+        (
+            {"body": "Name a bridge.", "prompt": 7},
+            "'ingest.columns={instruction: body}'",
+            {"columns": {"instruction": "body"}},
+        ),
+        (
+            {"prompt": "", "talk": [{"content": "Q", "role": "user"}]},
+            "'ingest.columns={instruction: talk}'",
+            {"columns": {"instruction": "talk"}},
+        ),
+    ],
+)
+def test_a_fault_of_most_rows_names_the_cure_and_shows_a_row(workspace, row, cure, changes):
+    content = jsonl({"prompt": "Good", "body": "Name a tree."}, *[row] * 3)
+    with pytest.raises(DataError) as caught:
+        run(workspace, content, columns={"instruction": "prompt"})
+    assert f"-S {cure}" in caught.value.fix
+    assert "max_dropped" not in caught.value.fix
+    assert json.dumps(row)[:40] in caught.value.fix
+    run(workspace, content, **{"max_dropped": 0.5, "columns": {}, **changes})
+
+
+def test_no_message_offers_to_lose_all_rows(workspace):
+    with pytest.raises(DataError) as caught:
+        run(workspace, jsonl({"prompt": "Q\0"}, {"prompt": "Q" * 2000}, ["x"]))
+    assert "max_dropped" not in caught.value.fix
+
+
 def test_a_share_of_faulty_rows_at_the_limit_is_accepted_and_logged(workspace, caplog):
     caplog.set_level(logging.INFO, "selectllm")
     run(
@@ -99,6 +132,32 @@ def test_excluded_and_repeated_rows_do_not_count_as_faulty(workspace):
     content = jsonl(*[GOOD[0]] * 50, *[EXCLUDED] * 50)
     pool, _ = run(workspace, content, max_dropped=0.0, exclude={"split": "test"})
     assert len(pool) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("out.jsonl", '{"id": 2}\n{"id": "9"}\n'),
+        ("out.csv", "id,user_id\n2,7\n9,7\n"),
+        ("out.csv", "id\n2\n9\n"),
+        ("out.jsonl", '{"prompt": "Q2", "n": 1}\n{"prompt": "Q9"}\n'),
+        ("out.json", json.dumps([{"id": record_id(f"Q{i}", "")} for i in (2, 9)])),
+        ("out.csv", "id,instruction,pool.id\n" + f"{record_id('Q2', '')},x,2\n0,Q9,9\n"),
+    ],
+)
+def test_a_file_of_ids_or_rows_leaves_these_rows_out(workspace, name, content):
+    (workspace / name).write_text(content)
+    rows = [{"id": i, "user_id": 7, "prompt": f"Q{i}"} for i in range(10)]
+    pool, dropped = run(workspace, jsonl(*rows), exclude_file=name)
+    assert {row["instruction"] for row in pool} == {f"Q{i}" for i in range(10)} - {"Q2", "Q9"}
+    assert {row["reason"] for row in dropped} == {"excluded"}
+    assert name in dropped[0]["detail"]
+
+
+def test_a_missing_file_of_rows_to_leave_out_is_named_with_its_key(workspace):
+    with pytest.raises(DataError, match=r"none\.jsn: there is no such file") as caught:
+        run(workspace, jsonl({"prompt": "Q"}), exclude_file="none.jsn")
+    assert "exclude_file" in caught.value.fix
 
 
 def test_a_file_without_rows_or_without_kept_rows_stops_the_run(workspace):
@@ -131,6 +190,7 @@ def test_a_refused_source_leaves_no_output(workspace):
 )
 def test_params_are_checked_before_a_run(workspace, changes, message):
     (workspace / "pool.jsonl").write_text("{}")
+    (workspace / "none.jsonl").touch()
     assert check({"ingest": SECTION}) == Ingest.model_validate(SECTION)
     with pytest.raises(CurationError, match=message):
         check({"ingest": {**SECTION, **changes}})
@@ -188,12 +248,12 @@ def test_ids_do_not_depend_on_the_order_of_rows(rows):
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
 def test_kept_text_is_kept_unchanged_the_next_time(instruction, input_text, output):
     rows = [{"instruction": instruction, "input": input_text, "output": output}]
-    (first,) = results(rows)
+    _, first = results([{"instruction": "x"}, *rows])
     if isinstance(first, KeptRow):
         plain = instruction.replace("\r\n", "\n").replace("\r", "\n").strip()
         assert first.record.instruction == plain
         fields = zip(("instruction", "input", "output"), first.record[1:4], strict=True)
-        assert record(dict(fields)) == first.record
+        assert record(dict(fields))[:-1] == first.record[:-1]  # extra may hold a faulty output
 
 
 LINE = st.one_of(st.binary(max_size=20), ROWS.map(lambda rows: json.dumps(rows[0]).encode()))

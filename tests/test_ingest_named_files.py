@@ -24,7 +24,8 @@ class Space(StepWorkspace):
     def run(self, decontaminate="data/none.jsonl", **choose):
         (self.root / "pool.jsonl").write_text(POOL_LINE)
         columns = {"columns": {"instruction": "question"}, "exclude": {"split": "test"}}
-        self.update(ingest=SECTION | columns | {"decontaminate": decontaminate}, choose=choose)
+        files = {"decontaminate": decontaminate, "exclude_file": "data/none.jsonl"}
+        self.update(ingest=SECTION | columns | files, choose=choose)
         check(read_params(self.root / "params.yaml"))
         Stage("ingest", self.root).run(work)
         return {

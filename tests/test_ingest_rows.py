@@ -32,7 +32,7 @@ def turns(**texts):
             {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]},
             ("Q", "", "A"),
         ),
-        ({"messages": turns(user="Q") + turns(user="Q2", assistant="A")}, ("Q", "", None)),
+        ({"messages": turns(user="Q") + turns(user="Q2", assistant="A")}, ("Q2", "", "A")),
         ({"prompt": turns(user="Q"), "chosen": "A"}, ("Q", "", None)),
         (
             {"messages": turns(user="Q", assistant="A"), "context": "I", "response": "B"},
@@ -66,27 +66,21 @@ def test_a_chosen_column_may_hold_turns():
     assert parts(row, columns={"instruction": "dialog", "output": "gold"}) == ("Q", "", "A")
 
 
-def test_a_conversation_gives_its_first_exchange_and_facts_about_the_rest():
-    messages = turns(system="S", user="Q", assistant="A") + turns(user="Q2", assistant="A2")
-    row = {"messages": messages, "topic": "t"}
-    assert parts(row) == ("Q", "", "A")
-    assert json.loads(record(row).extra) == {"n_turns": 4, "system": "S", "topic": "t"}
-
-
 @pytest.mark.parametrize(
     ("messages", "reason"),
     [
         (turns(assistant="A"), IngestDrop.MISSING_INSTRUCTION),
         ([], IngestDrop.MISSING_INSTRUCTION),
         (None, IngestDrop.MISSING_INSTRUCTION),
-        ([{"role": "user"}], IngestDrop.MISSING_INSTRUCTION),
-        (turns(user=["Q"]), IngestDrop.NOT_TEXT),
-        (["Q"], IngestDrop.NOT_TEXT),
-        ("Q", IngestDrop.NOT_TEXT),
+        ([{"role": "user"}], IngestDrop.BLANK_INSTRUCTION),
+        (turns(user=" \u200b"), IngestDrop.BLANK_INSTRUCTION),
+        ([7], IngestDrop.NOT_TEXT),
+        (7, IngestDrop.NOT_TEXT),
+        (turns(user=[{"type": "image_url", "image_url": {"url": "x"}}]), IngestDrop.MEDIA),
     ],
 )
 def test_a_faulty_conversation_is_dropped_with_its_reason(messages, reason):
-    good = {"messages": turns(user="Q")}
+    good = {"messages": turns(user="Good")}
     assert reasons([good, {"messages": messages}]) == [None, reason]
 
 
@@ -113,13 +107,11 @@ def test_a_missing_chosen_column_offers_the_nearest_name():
         ({"instruction": 7}, IngestDrop.NOT_TEXT),
         ({"instruction": True}, IngestDrop.NOT_TEXT),
         ({"instruction": {"a": "b"}}, IngestDrop.NOT_TEXT),
-        ({"instruction": "Q", "input": ["a"]}, IngestDrop.NOT_TEXT),
-        ({"instruction": "Q", "output": 7.5}, IngestDrop.NOT_TEXT),
         ({"instruction": "Q\0"}, IngestDrop.NUL),
         ({"instruction": "Q\ud800"}, IngestDrop.LONE_SURROGATE),
-        ({"instruction": "Q", "output": "\udfff"}, IngestDrop.LONE_SURROGATE),
+        ({"instruction": "Q", "input": "\udfff"}, IngestDrop.LONE_SURROGATE),
         ({"instruction": "Q" * 1001}, IngestDrop.TOO_LONG),
-        ({"instruction": "Q", "output": "A" * 1001}, IngestDrop.TOO_LONG),
+        ({"instruction": "Q", "input": "A" * 1001}, IngestDrop.TOO_LONG),
         (Fault(IngestDrop.WRONG_CELLS, "3 cells"), IngestDrop.WRONG_CELLS),
     ],
 )
@@ -134,6 +126,53 @@ def test_an_empty_input_is_blank_and_an_empty_output_is_none(nothing):
     assert parts(row) == ("Q" * 1000, "", None)
 
 
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        *("<noinput>", "Noinput", "No input", "<No input>", "No input required.", "N/A", "n/a"),
+        *("None", "nan", "null", "`<noinput>`", "\\<noinput\\>"),
+    ],
+)
+def test_an_input_that_says_there_is_none_is_empty(nothing):
+    row = {"instruction": "Q", "input": nothing, "output": nothing}
+    assert parts(row) == ("Q", "", nothing)
+    assert record(row).id == record({"instruction": "Q"}).id
+
+
+@pytest.mark.parametrize("text", ["No lemon", "Na", "None of the students", "He was <noinput>"])
+def test_an_input_that_only_looks_like_nothing_is_kept(text):
+    assert parts({"instruction": "Q", "input": text}) == ("Q", text, None)
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        (7, "7"),
+        (7.5, "7.5"),
+        (True, "true"),
+        (["a", 1], '["a", 1]'),
+        ({"b": None}, '{"b": null}'),
+        ([], "[]"),
+        (float("nan"), None),
+        ("<nooutput>", None),
+    ],
+)
+def test_an_output_of_any_type_is_kept_as_text(output, text):
+    assert parts({"instruction": "Q", "output": output}) == ("Q", "", text)
+
+
+@pytest.mark.parametrize("output", ["A\0", "\udfff", "A" * 1001])
+def test_a_faulty_output_costs_only_itself_and_is_kept_with_the_other_columns(output):
+    found = record({"instruction": "Q", "response": output})
+    assert (found.instruction, found.output) == ("Q", None)
+    assert json.loads(found.extra) == {"response": output}
+
+
+def test_an_input_of_any_type_is_kept_as_text():
+    assert parts({"instruction": "Q", "input": 7}) == ("Q", "7", None)
+    assert parts({"instruction": "Q", "input": {"a": ["b"]}}) == ("Q", '{"a": ["b"]}', None)
+
+
 def test_text_is_unchanged_except_line_ends_and_outer_space():
     assert parts({"instruction": "\r\n a\r\n\tb  c\rd \u0301\n"}) == (
         "a\n\tb  c\nd \u0301",
@@ -145,7 +184,7 @@ def test_text_is_unchanged_except_line_ends_and_outer_space():
 def test_the_first_of_equal_rows_is_kept_and_the_others_give_its_line():
     rows = [{"prompt": "Q"}, {"prompt": "R"}, {"prompt": " Q\n"}, {"prompt": "Q", "n": 1}]
     assert reasons(rows) == [None, None, IngestDrop.REPEATED, IngestDrop.REPEATED]
-    assert results(rows)[2].detail == "instruction and input of line 1"
+    assert results(rows)[2].detail == "the same as line 1"
 
 
 def test_rows_with_different_inputs_are_not_equal():

@@ -1,4 +1,4 @@
-"""Attention checks: their slots, their texts, and that the rubric does not pick them."""
+"""Attention checks: their slots, their texts, and that the offline judge does not pick them."""
 
 import json
 import random
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.lib.core.records import record_text
 from tasks.lib.gateway.fence import parse_block, render_block
-from tasks.lib.rubric.rubric import choose
+from tasks.lib.typicality.typicality import choose
 from tasks.llm_select.attention_checks import GIBBERISH, INJECTIONS, CheckKind, insert, plan_checks
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample" / "instructions.jsonl"
@@ -132,7 +132,7 @@ def test_no_injection_breaks_out_of_its_fence(form, slot):
 
 
 @pytest.mark.parametrize("kind", CheckKind)
-def test_the_rubric_never_prefers_an_attention_check(kind):
+def test_the_offline_judge_never_prefers_an_attention_check(kind):
     texts = sample_texts()
     assert len(texts) > 400
     draw = random.Random(0)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tasks.lib.core.errors import DataError
-from tasks.lib.core.records import record_text
+from tasks.lib.core.records import RecordTexts
 from tasks.lib.core.schemas import KNOWN, POOL, PROMPTS
+from tasks.lib.core.shown import shown_text
 from tasks.lib.core.tables import write_table
 from tasks.llm_select import pool_texts as pool_file
 from tasks.llm_select.candidates import Candidates
@@ -17,6 +18,9 @@ RECORDS = [
         "instruction": f"Explain 甲 number {i}." * (i % 4 + 1),
         "input": f"Notes on {i}." if i % 3 == 0 else "",
         "output": None if i % 2 else f"It is {i}.",
+        "system": "Answer briefly." if i % 5 == 0 else None,
+        "turns": '[{"role": "user", "content": "甲?"}]' if i % 7 == 0 else None,
+        "tools": None,
         "source": f"pool.jsonl:{i}",
         "extra": "{}",
     }
@@ -36,11 +40,10 @@ ORDERS = [[], [49], [3, 2, 1], [40, 0, 40, 13], [*range(50)], [*range(49, -1, -1
 
 
 @pytest.mark.parametrize("rows", ORDERS, ids=str)
-def test_records_and_texts_are_in_the_requested_order(path, rows):
+def test_texts_are_in_the_requested_order(path, rows):
     pool, rows = PoolFile(path), np.array(rows, dtype=np.int64)
     asked = [RECORDS[row] for row in rows]
-    assert pool.records(rows).to_pylist() == asked
-    assert pool.texts(rows) == [record_text(r["instruction"], r["input"]) for r in asked]
+    assert pool.texts(rows) == [shown_text(*RecordTexts.of(r)) for r in asked]
 
 
 def test_texts_outlive_the_file_and_leave_no_other_file(path):
@@ -61,7 +64,6 @@ def test_candidates_are_the_rows_of_the_prompts_table(path, tmp_path):
     write_table(none, [], KNOWN)
     known = Candidates.read(tmp_path / "prompts.parquet", path, none)
     assert [prompt.tolist() for prompt in known.prompts] == [[0, 1, 2], [3, 4]]
-    assert known.clusters.tolist() == [1, 2, 3, 1, 2]
     assert known.ids(known.prompts[1]) == [RECORDS[i]["id"] for i in (2, 31)]
     assert known.texts(known.prompts[0])[1] == RECORDS[4]["instruction"]
 

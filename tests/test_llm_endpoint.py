@@ -281,8 +281,8 @@ def test_a_missing_key_that_only_litellm_knows_of_is_named_before_any_call(monke
         ask({"model": "mistral/mistral-small", "schema": "never"})
 
 
-def test_the_rubric_answers_through_the_same_endpoint():
-    (reply,) = ask({"model": "offline/rubric", "schema": "never"})
+def test_the_offline_judge_answers_through_the_same_endpoint():
+    (reply,) = ask({"model": "offline/typical", "schema": "never"})
     assert json.loads(reply.text)["picks"] in ([1], [2])
     assert reply.prompt_tokens >= 50
 

@@ -184,7 +184,8 @@ def test_before_clustering_a_number_of_prompts_that_does_not_fit_is_refused(ungr
 @pytest.mark.parametrize("budget", [3, 20, 80])
 def test_the_estimate_includes_votes_ranks_and_attention_checks(budget, tmp_path):
     shown = shown_of(POOLS["sample"]()[:90], size=6)
-    setup = setup_of(shown, budget, votes=3, rationale=True, attention_checks=4)
+    asked = {"votes": 3, "rationale": True, "attention_checks": 4, "max_answer_tokens": 300}
+    setup = setup_of(shown, budget, **asked)
     with FakeProvider(counted_by(TOKENIZERS["o200k"])) as provider:
         estimated = estimate(setup, [routes_of(provider)], {})
         used = served(provider, setup, tmp_path)
@@ -200,7 +201,7 @@ def test_a_longer_prompt_is_counted_in_every_call():
         sum(len(m["content"].encode()) for m in t.prompt.messages(["x"], 1, rationale=t.rationale))
         for t in (plain.settings, asking.settings)
     )
-    routes = load_routes({"models": {"x": {"model": "offline/rubric", "schema": "never"}}})
+    routes = load_routes({"models": {"x": {"model": "offline/typical", "schema": "never"}}})
     less, more = (estimate(setup, [routes["x"]], {}).work for setup in (plain, asking))
     assert more.calls[1] == 10
     assert long > short
@@ -229,7 +230,7 @@ def test_the_estimate_is_priced_by_tokens_and_an_unknown_price_names_the_keys_to
 def test_the_papers_geometry_makes_one_call_per_prompt_with_whole_texts():
     texts = [f"{i} {'long ' * 1000}" for i in range(60)]
     setup = setup_of(shown_of(texts))
-    route = load_routes({"models": {"offline": {"model": "offline/rubric", "schema": "never"}}})
+    route = load_routes({"models": {"offline": {"model": "offline/typical", "schema": "never"}}})
     estimated = estimate(setup, [route["offline"]], {})
     assert estimated.paper.calls == (10, 10)
     assert estimated.paper.prompt_tokens[1] > sum(map(len, texts)) > estimated.work.prompt_tokens[1]

@@ -1,5 +1,7 @@
 """The prompt file, and the fenced block of candidates that it shows."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.lib.core.errors import ParamError
-from tasks.lib.gateway.fence import NOTE_CHARS, fence_word, parse_block, render_block, shorten
+from tasks.lib.core.records import record_id, record_text
+from tasks.lib.core.shown import NOTE_CHARS, shorten, shown_text
+from tasks.lib.gateway.fence import fence_word, parse_block, render_block
 from tasks.lib.gateway.request import USER_MARK
 from tasks.llm_select.prompt import read_prompt
 from tests.conftest import PROJECT
@@ -65,6 +69,50 @@ def test_a_shortened_text_says_how_much_is_missing():
     assert f"[... {n_missing:,} characters left out ...]" in short
     assert short.startswith("start ")
     assert short.endswith(" end")
+
+
+TURNS = json.dumps(
+    [
+        {"role": "user", "content": "First question. " * 40},
+        {"role": "assistant", "content": "Latest answer."},
+    ]
+)
+
+
+def test_a_candidate_without_context_is_shown_as_it_is():
+    assert shown_text("Q", "I") == record_text("Q", "I") == "Q\n\nI"
+
+
+def test_the_context_is_shown_before_the_request_and_shortened_first():
+    text = shown_text("Make it shorter.", "Now.", "Be kind.", TURNS, '[{"name": "clock"}]')
+    parts = ["[system]\nBe kind.", '"clock"', "First question.", "Latest answer."]
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
+    short = shorten(text, 300)
+    assert len(short) <= 300
+    assert short.startswith("[system]\nBe kind.")
+    assert re.search(r"\[\.\.\. \d+ characters left out \.\.\.\]", short)
+    assert short.endswith("Latest answer.\n\n[request]\nMake it shorter.\n\nNow.")
+
+
+@given(
+    request=st.text(max_size=400),
+    system=st.text(min_size=1, max_size=400),
+    max_chars=st.integers(4 * NOTE_CHARS, 500),
+)
+def test_a_shortened_candidate_with_context_fits_the_limit(request, system, max_chars):
+    short = shorten(shown_text(request, "", system, TURNS), max_chars)
+    assert len(short) <= max_chars
+    if len(request) <= max_chars - 2 * NOTE_CHARS and "[request]" not in system:
+        assert short.endswith(f"[request]\n{request}")
+
+
+def test_the_id_depends_on_the_context_only_if_there_is_one():
+    assert record_id("Q", "I") == record_id("Q", "I", None, "", None) == "4a76606d0e440964"
+    ids = {
+        record_id("Q", "I", *context)
+        for context in [(), ("S",), ("", "S"), ("", "", "S"), ("S", "S"), ("S", "", "S")]
+    }
+    assert len(ids) == 6
 
 
 def test_our_prompt_shows_candidates_in_the_user_message_only():

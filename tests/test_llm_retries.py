@@ -1,4 +1,4 @@
-"""Retries, re-asks, halves, the rubric as a last resort, and the errors that end a run."""
+"""Retries, re-asks, halves, the offline judge as a last resort, errors that end a run."""
 
 import socket
 import time
@@ -9,7 +9,7 @@ import pytest
 
 from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.errors import ErrorKind
-from tasks.lib.rubric.rubric import choose
+from tasks.lib.typicality.typicality import choose
 from tasks.llm_select.verdicts import PickMethod, Question
 from tests.fake_provider import HANG_S, fails, garbled, honest, late, picks, resets, says
 from tests.judge_desk import FILTERED, NOISE, SIZE, TOO_LONG, USELESS, chosen, on, questions, texts
@@ -176,7 +176,7 @@ def test_running_calls_may_finish_when_the_run_stops(provider, put):
     assert len(provider.calls) == 1 + 40
 
 
-def test_a_reask_quotes_a_useless_reply_and_then_the_rubric_picks(provider, put, book):
+def test_a_reask_quotes_a_useless_reply_and_then_the_offline_judge_picks(provider, put, book):
     provider.behave = says("Slots [1], [9]")
     (verdict,) = put(provider.deployment(), questions(1, n_ranked=2))
     first, second = provider.calls
@@ -229,7 +229,7 @@ def test_an_answer_among_odd_characters_is_kept(provider, put):
     assert put(provider.deployment(), questions(1)) == [verdict]
 
 
-def test_the_rubric_as_a_fallback_ignores_slots(provider, put):
+def test_the_offline_judge_as_a_fallback_ignores_slots(provider, put):
     provider.behave = USELESS
     asked = [
         Question(1, np.array([1, 0, 2]), 2),

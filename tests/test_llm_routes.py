@@ -86,7 +86,7 @@ def test_an_error_next_to_a_literal_key_does_not_repeat_it():
 
 def test_every_route_is_checked_not_only_the_route_in_use():
     models = {
-        "good": {"model": "offline/rubric", "schema": "never"},
+        "good": {"model": "offline/typical", "schema": "never"},
         "bad": {"model": "openai/x", "schema": "never", "api_key": LITERAL},
     }
     with pytest.raises(ParamError, match=r"models\.bad\.api_key"):
@@ -113,7 +113,7 @@ def test_an_alias_may_be_a_list_of_deployments_of_one_model():
         ([ONE, ONE | {"temperature": 0.5}], "deployments differ in temperature"),
         ([ONE, ONE | {"schema": "always"}], "deployments differ in schema"),
         (
-            [{"model": "offline/rubric", "schema": "never"}] * 2,
+            [{"model": "offline/typical", "schema": "never"}] * 2,
             "so it can have one deployment only",
         ),
         ("openai/x", r"models\.mine must be a mapping"),
@@ -126,7 +126,7 @@ def test_deployments_that_differ_are_refused(given, says):
 
 def test_a_chain_is_the_route_and_its_fallbacks():
     models = {name: ONE | {"model": f"openai/{name}"} for name in "abc"}
-    models["offline"] = {"model": "offline/rubric", "schema": "never"}
+    models["offline"] = {"model": "offline/typical", "schema": "never"}
     chain = load_chain({"models": models}, "b", ["c", "a"])
     assert [route.alias for route in chain] == ["b", "c", "a"]
     assert [route.alias for route in load_chain({"models": models}, "offline", [])] == ["offline"]
@@ -161,7 +161,7 @@ def test_a_missing_key_is_named(deployment, variable, monkeypatch):
         {"api_key": "none"},
         {"model": "hosted_vllm/x", "api_base": "http://127.0.0.1:1/v1"},
         {"model": "ollama_chat/x"},
-        {"model": "offline/rubric"},
+        {"model": "offline/typical"},
     ],
 )
 def test_a_route_that_needs_no_key_is_accepted(deployment):
@@ -188,7 +188,7 @@ PER_MILLION = 1e-6
 @pytest.mark.parametrize(
     ("deployment", "price"),
     [
-        ({"model": "offline/rubric"}, FREE),
+        ({"model": "offline/typical"}, FREE),
         ({"model": "local/gemma-3-270m"}, FREE),
         ({"model": "ollama_chat/x", "api_base": "http://localhost:11434"}, FREE),
         ({"model": "ollama_chat/x", "api_base": "http://far:1"}, None),

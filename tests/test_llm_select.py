@@ -9,13 +9,13 @@ from tests.fake_provider import FakeProvider, fails, honest, picks, says
 from tests.selection_desk import SIZE, text_of
 
 
-def test_a_run_without_a_key_is_judged_by_the_rubric_and_says_so(desk):
+def test_a_run_without_a_key_is_judged_by_the_offline_judge_and_says_so(desk):
     done = desk.run()
     assert done.exit_code == 0, done.said
-    assert "5 of 5 prompts judged by offline/rubric in 5 answers: free" in done.said
+    assert "5 of 5 prompts judged by offline/typical in 5 answers: free" in done.said
     ballots = desk.ballots()
     assert len(ballots) == 40
-    assert {row["method"] for row in ballots} == {"rubric"}
+    assert {row["method"] for row in ballots} == {"offline"}
     named = [row["id"] for row in ballots if row["rank"]]
     assert not any("qwlekjq" in text_of(desk, record_id) for record_id in named)
     assert desk.usage()["usd"] == 0
@@ -56,7 +56,7 @@ def test_every_ballot_can_be_followed_back_to_its_prompt(desk):
     assert usage["usd"] == pytest.approx(provider.usd)
     assert (usage["route"], usage["model"]) == ("mine", "openai/fake")
     assert (usage["budget"], usage["n_prompts"], usage["partial"]) == (12, 5, None)
-    assert usage["methods"] == {"llm": 5, "rubric": 0, "fallback": 0}
+    assert usage["methods"] == {"llm": 5, "offline": 0, "fallback": 0}
     assert usage["answers"] == {"mine": 5}
     assert usage["n_unknown_usage"] == 0
 
@@ -106,7 +106,7 @@ def test_records_without_a_model_s_answer_are_flagged(desk):
         provider_honest, provider.behave = provider.behave, behave
         done = desk.run(provider.deployment(), max_attempts=2)
     assert done.exit_code == 0, done.said
-    assert "judged by the offline rubric, since the model gave no answer" in done.said
+    assert "judged by the offline judge, since the model gave no answer" in done.said
     flagged = [row for row in desk.ballots() if row["method"] == "fallback"]
     assert {r["prompt"] for r in flagged} == {
         p + 1
@@ -117,7 +117,7 @@ def test_records_without_a_model_s_answer_are_flagged(desk):
     assert {row["votes"] for row in flagged} == {0}
     assert sorted(row["rank"] for row in flagged if row["score"]) == [1, 2, 3]
     (judgement,) = [j for j in desk.judgements() if j["prompt"] == flagged[0]["prompt"]]
-    assert (judgement["model"], judgement["answers"]) == ("offline/rubric", [])
+    assert (judgement["model"], judgement["answers"]) == ("offline/typical", [])
     assert desk.usage()["calls"] == 4
     assert desk.usage()["methods"]["fallback"] == 1
     assert desk.usage()["usd"] < provider.usd  # useless replies were paid for, and are no answers

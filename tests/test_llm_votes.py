@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tasks.lib.rubric.rubric import rate
+from tasks.lib.typicality.typicality import choose
 from tasks.llm_select.votes import (
     as_ballot,
     combine,
@@ -108,11 +108,10 @@ def test_equal_points_go_to_the_slot_that_more_ballots_name():
     assert combine(ballots, TEXTS) == (2, 1, 3)
 
 
-def test_further_ties_go_by_rating_and_then_by_text():
-    better = "Compare the mouths of the Nile, the Ganges and the Rhine, in 3 sentences."
-    assert rate(better).total > rate(TEXTS[0]).total == rate(TEXTS[1]).total
-    assert combine([(1,), (2,)], [TEXTS[0], better]) == (2, 1)
-    assert combine([(1,), (2,)], [TEXTS[1], TEXTS[0]]) == (2, 1)
+def test_further_ties_go_by_the_offline_judge():
+    for texts in (TEXTS, TEXTS[::-1]):
+        first, second = (slot for slot in choose(texts, len(texts)) if slot in (1, 2))
+        assert combine([(1,), (2,)], texts) == combine([(2,), (1,)], texts) == (first, second)
 
 
 @given(BALLOTS)

@@ -68,6 +68,14 @@ def run(workspace, **changes):
     return json.loads((workspace / "data/measure/metrics.json").read_text())
 
 
+def test_columns_that_the_pool_lacks_are_named_with_similar_ones(workspace, caplog):
+    caplog.set_level("INFO", "selectllm")
+    run(workspace, shares=["topic", "topics", "lang"])
+    assert "no column topics; did you mean topic?" in caplog.text
+    assert "no column lang; its other columns: topic" in caplog.text
+    assert "no column topic;" not in caplog.text
+
+
 def test_every_selection_has_every_figure(workspace):
     document = run(workspace)
     in_space = {"coverage_mean", "coverage_p95", "coverage_max", "facility_location", "redundancy"}

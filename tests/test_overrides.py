@@ -31,11 +31,11 @@ def test_an_override_changes_its_line_and_keeps_all_others(toy):
         "ingest.exclude={split: test}",
         "seed=5",
         "cluster.candidates_per_prompt=15",
-        "models.offline={model: offline/rubric, schema: never, api_base: 'http://[::1]:1/v1'}",
+        "models.offline={model: offline/typical, schema: never, api_base: 'http://[::1]:1/v1'}",
     ],
 )
 def test_an_override_of_the_projects_own_file_changes_one_line(tmp_path, override):
-    lay_out(tmp_path, "tasks", "data/sample", "params.yaml")
+    lay_out(tmp_path, "tasks", "data/sample", "data/none.jsonl", "params.yaml")
     apply(tmp_path, [override])
     assert len(changed_lines(tmp_path)) == 1
 
@@ -46,7 +46,7 @@ def changed_lines(workspace):
 
 
 def test_the_number_of_prompts_replaces_their_size(tmp_path):
-    lay_out(tmp_path, "tasks", "data/sample", "params.yaml")
+    lay_out(tmp_path, "tasks", "data/sample", "data/none.jsonl", "params.yaml")
     with pytest.raises(
         ParamError, match=r"-S cluster\.n_prompts=20 -S cluster\.candidates_per_prompt=null"
     ):

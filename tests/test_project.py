@@ -178,7 +178,9 @@ OTHER_VALUE = {
     "compare": "{}",
     "ingest.source": "data/sample/README.md",
     "ingest.columns": "{instruction: instruction}",
+    "ingest.turn": "first",
     "ingest.exclude": "{lang: en}",
+    "ingest.exclude_file": "data/sample/instructions.jsonl",
     "ingest.max_dropped": 0.5,
     "embed.model": "data/sample",
     "embed.precision": "bfloat16",
@@ -195,7 +197,7 @@ OTHER_VALUE = {
     "baseline.methods": "[random]",
     "baseline.route": "chatgpt",
     "measure.shares": "[]",
-    "models.offline": "{model: offline/rubric, schema: auto}",
+    "models.offline": "{model: offline/typical, schema: auto}",
 }
 
 

@@ -57,7 +57,7 @@ class Desk(StepWorkspace):
             "models": {
                 "mine": self.provider.deployment(),
                 "keyed": {"model": "openai/gpt-4o-mini", "schema": "auto"},
-                "offline": {"model": "offline/rubric", "schema": "never"},
+                "offline": {"model": "offline/typical", "schema": "never"},
             },
         }
 
@@ -123,7 +123,7 @@ def test_the_actual_usage_lies_inside_the_estimate(desk, capsys):
     assert quoted.cost.usd[0] < desk.provider.usd < quoted.cost.usd[1]
     shown = " ".join(capsys.readouterr().out.split())
     assert "additionally, ratings for baseline.methods: 10 calls, " in shown
-    assert "USD at mine (openai/fake), capped at 5 USD (baseline.max_usd)" in shown
+    assert "USD on mine (openai/fake), capped at 5 USD (baseline.max_usd)" in shown
 
 
 def test_records_without_an_output_are_neither_asked_about_nor_chosen(desk):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.records import record_id
 from tasks.report.colours import colours
 from tasks.report.formatting import fit, number, script_json
 from tasks.report.page import TEMPLATES
@@ -52,6 +53,18 @@ def test_best_and_not_better_than_random_are_marked_in_words(reported: World):
     assert "0.9000 best 0.8000 to 1.000 better than random 0.4000" in rows["medoids"]
     assert "1.200 1.100 to 1.300 not better than random 0.5000 best" in rows["this selection"]
     assert "in 1 of 2 metrics" in text
+
+
+def test_near_duplicates_are_shown_with_the_words_in_which_they_differ(world: World):
+    texts = [*bridges()[:-1], bridges()[0] + " <b>Not</b> now"]
+    ids = [record_id(text, "") for text in texts]
+    near = [{"id": ids[1], "of_id": ids[2], "similarity": 0.85}]
+    page = world.make(texts, kept_near=near).report()
+    text = Outline(page).text
+    assert "dropped, similarity 90 %" in text
+    assert "differs in < b > Not < /b > now" in re.sub(r"([<>])", r" \1 ", text).replace("  ", " ")
+    assert "1 nearly the same as another record, but kept: dedupe.near is report" in text
+    assert "kept too, similarity 85 %" in text
 
 
 def test_without_curves_their_section_is_left_out(world: World):

@@ -82,7 +82,7 @@ def test_a_few_near_duplicates_are_a_warning_that_names_them_and_more_are_a_faul
     duplicate["instruction"], duplicate["input"] = INSTRUCTIONS[8], ""
     duplicate["id"] = record_id(duplicate["instruction"], "")
 
-    def details(share: float) -> tuple[list[str], list[str]]:
+    def details(share: float | None) -> tuple[list[str], list[str]]:
         result = validate(run.artifacts(), replace(LIMITS, max_near_rate=share)).result
         return tuple(
             [finding.detail for finding in findings if "near_to" in finding.detail]
@@ -92,6 +92,7 @@ def test_a_few_near_duplicates_are_a_warning_that_names_them_and_more_are_a_faul
     detail = f"1 of 4 rows: id {duplicate['id']}, near_to {IDS[1]} by 0.897"
     assert details(0.25) == ([], [detail])
     assert details(0.2) == ([detail], [detail])
+    assert details(None) == ([], [detail])  # dedupe.near is report
 
 
 def test_a_partial_selection_is_sound_and_labelled():

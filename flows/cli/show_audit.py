@@ -1,5 +1,6 @@
 """Print a proof, and the story of a record."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.console import err, out
-from tasks.lib.core.wording import usd_text
+from tasks.lib.core.wording import truncate, usd_text
 
+MAX_EXTRA = 1000  # characters of a record's other columns
 OTHER_CHARS, MIN_CHARS = 53, 20  # of a candidate's line without its text, and of its text
 
 FATES = {
@@ -53,8 +55,10 @@ def story(facts: Mapping[str, Any]) -> None:
     place = f", number {receipt['place']:,} of the selection" if receipt else ""
     out.print(f"{facts['id']}  {FATES[facts['fate']]}{place}", soft_wrap=True)
     out.print(f"[dim]{escape(record['source'])}[/]")
-    text = "\n\n".join(filter(None, (record["instruction"], record["input"])))
-    out.print(text, markup=False, soft_wrap=True)
+    out.print(record["shown"], markup=False, soft_wrap=True)
+    if record["extra"]:
+        extra = json.dumps(record["extra"], ensure_ascii=False)
+        out.print(f"columns of the pool: {truncate(extra, MAX_EXTRA)}", markup=False, style="dim")
     if facts["duplicate_of"]:
         _original("it duplicates", facts["duplicate_of"])
     if facts["annotated_as"]:

@@ -12,8 +12,9 @@ from tasks.audit.lookup import find
 from tasks.audit.rivals import nearest_selected, prompt_of
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.errors import DataError
-from tasks.lib.core.records import record_text
+from tasks.lib.core.records import RecordTexts, read_turns
 from tasks.lib.core.schemas import DEDUPE_DROPPED, KNOWN, POOL
+from tasks.lib.core.shown import shown_text
 from tasks.lib.core.stage import JOURNAL, STATE_DIR
 from tasks.lib.documents.receipt import Receipt
 from tasks.lib.journal.reader import JournalReader
@@ -50,7 +51,7 @@ def explain(root: Path, name: str) -> dict[str, Any]:
 
     Args:
         root: The workspace.
-        name: A record's id, its first digits, or ``line:N`` of the source.
+        name: A record's id, its first digits, the pool's own id, or ``line:N`` of the source.
 
     Raises:
         ParamError: No record has this name, or more than one.
@@ -80,9 +81,14 @@ def explain(root: Path, name: str) -> dict[str, Any]:
 
 
 def _record(lock: Lock, record_id: str, tail: str = "ingest/pool.parquet") -> dict[str, Any]:
-    """Return a record of the pool or of another file, with its other columns in ``extra``."""
+    """Return a record of the pool or of another file, with its other columns in ``extra``.
+
+    ``shown`` has it as judges see it.
+    """
     (row,) = lock.rows(tail, POOL, id=record_id)
-    return row | {"extra": json.loads(row["extra"])}
+    parsed = {"extra": json.loads(row["extra"]), "turns": read_turns(row["turns"])}
+    tools = json.loads(row["tools"]) if row["tools"] else None
+    return row | parsed | {"tools": tools, "shown": shown_text(*RecordTexts.of(row))}
 
 
 def _annotated_as(lock: Lock, record_id: str) -> dict[str, Any] | None:
@@ -99,7 +105,7 @@ def _original(original: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str
         "id": original["id"],
         "similarity": found["similarity"],
         "source": original["source"],
-        "text": record_text(original["instruction"], original["input"]),
+        "text": original["shown"],
     }
 
 

@@ -1,5 +1,6 @@
-"""The record that a user names by its id, the first digits of its id, or its line."""
+"""The record that a user names: by its id or the start of it, by the pool's own id, or by line."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ N_OFFERED = 3
 MIN_DIGITS = 4  # of an id that is cut short
 
 _LINE = re.compile(r"line:(\d{1,12})")
+_OWN_ID = re.compile(r"(?:id|idx|key|hash)$")
 _ID = re.compile(rf"[0-9a-f]{{{MIN_DIGITS},16}}")
 
 
@@ -26,7 +28,10 @@ class Named(NamedTuple):
 
 
 def find(lock: Lock, name: str) -> Named:
-    """Find the record or row with this name: an id, its first digits, or ``line:N``.
+    """Find the record or row with this name: an id, its first digits, an own id, or ``line:N``.
+
+    An own id is a cell of one of the pool's columns that are named like an id. It comes before the
+    first digits of an id.
 
     Raises:
         ParamError: No record has this name, or more than one.
@@ -34,21 +39,47 @@ def find(lock: Lock, name: str) -> Named:
     """
     pool = lock.out("ingest/pool.parquet")
     line = _LINE.fullmatch(name)
-    return _at_line(lock, pool, int(line[1])) if line else Named(_record(pool, name.lower()))
+    return _at_line(lock, pool, int(line[1])) if line else Named(_record(pool, name))
 
 
 def _record(pool: Path, name: str) -> str:
     ids: list[str] = read_table(pool, POOL, ["id"]).to_pydict()["id"]
-    matches = [record_id for record_id in ids if record_id.startswith(name)]
-    if len(matches) == 1 and _ID.fullmatch(name):
+    plain = name.lower()
+    if plain in set(ids):
+        return plain
+    own = _with_own_id(pool, name)
+    matches = own or [record_id for record_id in ids if record_id.startswith(plain)]
+    if len(matches) == 1 and (own or _ID.fullmatch(plain)):
         return matches[0]
-    if matches and _ID.fullmatch(name):
+    if own:
+        what = f"{name!r} is the id of {len(own):,} rows of the source"
+        fix = f"Name one by its record: {', '.join(own[:N_OFFERED])}."
+    elif matches and _ID.fullmatch(plain):
         what = f"{name!r} is the beginning of {len(matches):,} ids"
         fix = f"Add digits; the first of these ids are {', '.join(matches[:N_OFFERED])}."
     else:
         what = f"{name!r} is not the id of any of {len(ids):,} records"
-        fix = "Use an id of pool.parquet or its first digits, or line:37 for a line of the source."
+        fix = (
+            "Use an id of pool.parquet or its first digits, an id of your own, or line:37 for a "
+            "line of the source."
+        )
     raise ParamError(what, where="selectllm explain", fix=fix)
+
+
+def _with_own_id(pool: Path, name: str) -> list[str]:
+    """Return the records with this cell in a column that is named like an id."""
+    table = read_table(pool, POOL, ["id", "extra"])
+    # Most rows are not parsed: in JSON a cell is as given, or has escapes.
+    inside = json.dumps(name, ensure_ascii=False).strip('"')
+    table = table.filter(pc.match_substring(table["extra"], inside))
+    return [
+        row["id"]
+        for row in table.to_pylist()
+        if any(
+            isinstance(cell, str | int) and str(cell) == name and _OWN_ID.search(column.casefold())
+            for column, cell in json.loads(row["extra"]).items()
+        )
+    ]
 
 
 def _at_line(lock: Lock, pool: Path, line: int) -> Named:

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.audit.dvc_lock import Lock
-from tasks.lib.core.records import record_text
+from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts
 from tasks.lib.core.schemas import BALLOTS, POOL, PROMPTS, SELECTED, UNIQUE
+from tasks.lib.core.shown import shown_text
 from tasks.lib.core.tables import read_table
 from tasks.lib.similarity.cosine import nearest
 from tasks.lib.unique import read_vectors
@@ -72,6 +73,6 @@ def _selected_ids(lock: Lock) -> Any:
 
 def _texts(lock: Lock, ids: list[str]) -> dict[str, str]:
     """Return the texts of records by their ids."""
-    pool = read_table(lock.out("ingest/pool.parquet"), POOL, ["id", "instruction", "input"])
+    pool = read_table(lock.out("ingest/pool.parquet"), POOL, ["id", *TEXT_COLUMNS])
     rows = pool.filter(pc.is_in(pool["id"], value_set=pa.array(ids))).to_pylist()
-    return {row["id"]: record_text(row["instruction"], row["input"]) for row in rows}
+    return {row["id"]: shown_text(*RecordTexts.of(row)) for row in rows}

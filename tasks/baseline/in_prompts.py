@@ -7,8 +7,8 @@ import numpy as np
 from tasks.lib.prompts.geometry import Geometry, Mode
 from tasks.lib.prompts.group import group
 from tasks.lib.prompts.quota import prompt_order, quotas
-from tasks.lib.rubric.rubric import choose
 from tasks.lib.similarity.cosine import Rows, Vectors
+from tasks.lib.typicality.typicality import choose
 
 
 def random_rows(prompts: Sequence[Rows], budget: int, seed: int) -> Rows:
@@ -17,8 +17,8 @@ def random_rows(prompts: Sequence[Rows], budget: int, seed: int) -> Rows:
     return _pick([rng.permutation(prompt) for prompt in prompts], budget, seed)
 
 
-def by_rubric(prompts: Sequence[Rows], texts: Sequence[str], budget: int, seed: int) -> Rows:
-    """Return as many rows of each prompt as a model would pick, by the offline rubric."""
+def by_typicality(prompts: Sequence[Rows], texts: Sequence[str], budget: int, seed: int) -> Rows:
+    """Return as many rows of each prompt as a model would pick, by the offline judge."""
     sizes = np.array([len(prompt) for prompt in prompts])
     ranked = [
         prompt[np.array(choose([texts[row] for row in prompt], n), np.intp) - 1]

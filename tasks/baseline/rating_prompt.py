@@ -10,7 +10,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tasks.lib.gateway.fence import ITEM_HEADER, render_answered, shorten
+from tasks.lib.core.shown import shorten
+from tasks.lib.gateway.fence import ITEM_HEADER, render_answered
 from tasks.lib.gateway.reply import (
     MAX_CHARS,
     ReplyProblem,

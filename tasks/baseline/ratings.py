@@ -45,10 +45,10 @@ def read_route(values: Mapping[str, Any], params: RatingParams) -> Route:
     """Return the route whose model rates.
 
     Raises:
-        ParamError: There is no such route, or it is the rubric.
+        ParamError: There is no such route, or it is the offline judge.
     """
     route = load_route(values, params.route, "baseline.route")
-    if route.is_rubric:
+    if route.is_offline:
         raise ParamError(
             f"baseline.route is {route.alias}, a set of rules, which cannot rate answers as "
             "baseline.methods needs",
@@ -63,7 +63,7 @@ def check_route(values: Mapping[str, Any], params: RatingParams) -> None:
     """Refuse a route that cannot rate, before any call.
 
     Raises:
-        ParamError: It is unknown or the rubric, its key is not set, or its model not installed.
+        ParamError: It is unknown or the offline judge, or lacks its key or its model.
     """
     route = read_route(values, params)
     require_usable(route)

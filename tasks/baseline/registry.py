@@ -6,8 +6,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
+
 from tasks.baseline import by_density, by_score, by_text, by_vector, in_prompts
 from tasks.baseline.by_score import Score, Scores
+from tasks.lib.coverage.greedy import greedy
 from tasks.lib.prompts.geometry import Mode
 from tasks.lib.similarity.cosine import Rows, Vectors
 from tasks.lib.similarity.selections import MethodSelection
@@ -27,7 +30,7 @@ class MethodName(StrEnum):
     FACILITY_LOCATION = "facility_location"
     MEDOIDS = "medoids"
     RANDOM_IN_PROMPTS = "random_in_prompts"
-    RUBRIC_IN_PROMPTS = "rubric_in_prompts"
+    TYPICAL_IN_PROMPTS = "typical_in_prompts"
     PERPLEXITY_LOW = "perplexity_low"
     PERPLEXITY_MID = "perplexity_mid"
     PERPLEXITY_HIGH = "perplexity_high"
@@ -105,7 +108,7 @@ METHODS: Mapping[MethodName, BaselineMethod] = {
         max_records=85_000,
     ),
     MethodName.FACILITY_LOCATION: BaselineMethod(
-        lambda p, budget, seed: by_vector.facility_location(p.vectors, budget, seed),
+        lambda p, budget, seed: greedy(p.vectors, np.arange(len(p.texts)), budget, seed=seed).rows,
         max_records=250_000,
     ),
     MethodName.MEDOIDS: BaselineMethod(
@@ -116,8 +119,8 @@ METHODS: Mapping[MethodName, BaselineMethod] = {
         in_prompts=True,
         is_random=True,
     ),
-    MethodName.RUBRIC_IN_PROMPTS: BaselineMethod(
-        lambda p, budget, seed: in_prompts.by_rubric(p.only_prompts, p.texts, budget, seed),
+    MethodName.TYPICAL_IN_PROMPTS: BaselineMethod(
+        lambda p, budget, seed: in_prompts.by_typicality(p.only_prompts, p.texts, budget, seed),
         in_prompts=True,
     ),
     MethodName.PERPLEXITY_LOW: _by(Score.PERPLEXITY, by_score.lowest),

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.lib.core.errors import DataError
-from tasks.lib.core.records import record_text
+from tasks.lib.core.records import TEXT_COLUMNS, record_text
 from tasks.lib.core.schemas import POOL
 from tasks.lib.core.tables import read_batches
 from tasks.lib.kmeans.partition import Vectors
@@ -44,7 +44,7 @@ def text_lengths(
 ) -> NDArray[np.int64]:
     """Return the number of bytes of each unique record's `record_text`: int64, shape (M,), M >= 1.
 
-    No text becomes a Python object.
+    Only texts of records with context become Python objects.
 
     Raises:
         DataError: There are no unique records, or some are missing from the pool.
@@ -52,14 +52,20 @@ def text_lengths(
     n_between = len(record_text("", "x")) - len("x")
     pool_ids: list[pa.Array[Any]] = []
     lengths: list[NDArray[np.int64]] = []
-    for batch in read_batches(pool_file, POOL, ["id", "instruction", "input"], BLOCK):
+    for batch in read_batches(pool_file, POOL, ["id", *TEXT_COLUMNS], BLOCK):
         texts = pa.Table.from_batches([batch])
         n_first, n_second = (
             pc.binary_length(texts[name]).to_numpy().astype(np.int64)
             for name in ("instruction", "input")
         )
         pool_ids.append(batch["id"])
-        lengths.append(n_first + n_second + n_between * (n_second > 0))
+        n_all = n_first + n_second + n_between * (n_second > 0)
+        has_context = pc.is_valid(pc.coalesce(texts["system"], texts["turns"], texts["tools"]))
+        rows = np.flatnonzero(has_context.to_numpy())
+        columns = texts.select(TEXT_COLUMNS).take(rows).columns
+        fields = zip(*(column.to_pylist() for column in columns), strict=True)
+        n_all[rows] = [len(record_text(*row).encode()) for row in fields]
+        lengths.append(n_all)
     rows = find_rows(ids, pa.chunked_array(pool_ids, pa.string()), unique_file)
     n_bytes: NDArray[np.int64] = np.concatenate(lengths)[rows]
     return n_bytes

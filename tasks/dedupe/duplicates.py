@@ -1,7 +1,9 @@
 """The parts of dedupe that process some of the records at a time."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from hashlib import blake2b
+from itertools import starmap
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -11,13 +13,21 @@ from numpy.typing import NDArray
 from tasks.dedupe.minhash import BBitSignatures, Fields, Keys, band_keys, bands_for, minhash
 from tasks.dedupe.near_duplicates import NearIndex
 from tasks.lib.core.drops import DedupeDrop
-from tasks.lib.text.shingles import normalise
+from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts, material
+from tasks.lib.text.typography import comparable
 
-COLUMNS = ("id", "instruction", "input")
+COLUMNS = ("id", *TEXT_COLUMNS)
 """The columns of the pool that dedupe reads."""
 
 
-class DroppedRecord(NamedTuple):
+class Near(StrEnum):
+    """What to do with near-duplicates: drop them, or keep and list them."""
+
+    MERGE = "merge"
+    REPORT = "report"
+
+
+class Duplicate(NamedTuple):
     """A record that duplicates an earlier, kept one.
 
     Attributes:
@@ -78,35 +88,37 @@ def fingerprint(
     )
 
 
-def find_duplicates(components: Components, threshold: float) -> dict[int, DroppedRecord]:
+def find_duplicates(components: Components, threshold: float, near: Near) -> dict[int, Duplicate]:
     """Return the records that duplicate an earlier, kept one, by their positions in the pool."""
     records = normalise_fields(components.records)
     ids = text_column(components.records, "id")
-    index = NearIndex(records, components.keys, threshold)
+    index = NearIndex(records, components.keys, threshold, adds_near=near is Near.REPORT)
     kept: dict[str, str] = {}  # text -> id
-    dropped: dict[int, DroppedRecord] = {}
+    found: dict[int, Duplicate] = {}
     for number, position in enumerate(components.positions.tolist()):
         text = text_of(records[number])
         if text in kept:
-            dropped[position] = DroppedRecord(ids[number], DedupeDrop.IDENTICAL, kept[text], 1.0)
-        elif nearest := index.nearest_or_add(number):
-            dropped[position] = DroppedRecord(
+            found[position] = Duplicate(ids[number], DedupeDrop.IDENTICAL, kept[text], 1.0)
+            continue
+        if nearest := index.nearest_or_add(number):
+            found[position] = Duplicate(
                 ids[number], DedupeDrop.NEAR, ids[nearest.number], nearest.similarity
             )
-        else:
+        if nearest is None or near is Near.REPORT:
             kept[text] = ids[number]
-    return dropped
+    return found
 
 
 def text_column(records: pa.RecordBatch | pa.Table, name: str) -> list[str]:
-    """Return a column without nulls as texts."""
+    """Return a column as texts."""
     return cast(list[str], records[name].to_pylist())
 
 
 def normalise_fields(records: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
-    """Return the normalised instruction and input of each record."""
-    columns = (map(normalise, text_column(records, name)) for name in ("instruction", "input"))
-    return list(zip(*columns, strict=True))
+    """Return the instruction and `material` of each record, as they are compared."""
+    columns = (text_column(records, name) for name in TEXT_COLUMNS)
+    rows = starmap(RecordTexts, zip(*columns, strict=True))
+    return [comparable(row.instruction, material(*row[1:])) for row in rows]
 
 
 def text_of(fields: Fields) -> str:

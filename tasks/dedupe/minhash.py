@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.lib.text.shingles import batches, shingles
+from tasks.lib.text.shingles import batches, field_texts, shingles
 
 Fields = tuple[str, str]
 """A record's normalised instruction and input."""
@@ -60,7 +60,7 @@ def minhash(records: Sequence[Fields], n_permutations: int) -> Signatures:
     factors, summands = _permutations(n_permutations)
     n_done = 0
     for batch in batches(records):
-        hashes, bounds = shingles([text for fields in batch for text in fields])
+        hashes, bounds = shingles(field_texts(batch))
         of_input = np.repeat(np.arange(bounds.size - 1) % 2 == 1, np.diff(bounds))
         short = (np.where(of_input, ~hashes, hashes) >> np.uint64(32)).astype(np.uint32)
         starts, ends = bounds[:-1:2], bounds[2::2]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from tasks.dedupe.lsh import number_shared_keys
 from tasks.dedupe.minhash import Fields, Keys
-from tasks.lib.text.shingles import batches, jaccard, shingles
-from tasks.lib.text.word_changes import WordsAndNumbers
+from tasks.lib.text.meaning import Meaning
+from tasks.lib.text.shingles import batches, field_texts, jaccard, shingles
 
 MAX_CANDIDATES = 64
 
@@ -27,31 +27,34 @@ class NearIndex:
     """An index that finds, for each of a list of records, the most similar one added before.
 
     Two records are near-duplicates if the shingles of their instructions and those of their inputs
-    each have a Jaccard similarity of at least the threshold, their numbers are the same in the
-    same order, and no word of one is exchanged for a different word in the other. The fields are
-    compared separately, since two questions about one long input share nearly all shingles.
+    each have a Jaccard similarity of at least the threshold, and `Meaning` finds only harmless
+    differences. The fields are compared separately, since two questions about one long input share
+    nearly all shingles.
 
     Only records with a key in common are compared. With the keys of MinHash, at most 0.2 % of the
     pairs at the threshold are missed, and fewer above it. The comparison itself is exact, so there
     are no false positives.
     """
 
-    def __init__(self, records: Sequence[Fields], keys: Keys, threshold: float) -> None:
-        self._records, self._threshold = records, threshold
+    def __init__(
+        self, records: Sequence[Fields], keys: Keys, threshold: float, adds_near: bool
+    ) -> None:
+        self._records, self._threshold, self._adds_near = records, threshold, adds_near
         self._shared_keys = number_shared_keys(keys)
         self._added: defaultdict[int, list[int]] = defaultdict(list)  # number of a key -> records
         self._sets = _shingle_sets(records)
-        self._words: dict[int, WordsAndNumbers] = {}
+        self._meanings: dict[int, Meaning] = {}
 
     def nearest_or_add(self, number: int) -> NearestRecord | None:
         """Return the nearest added record (the first of equals); if there is none, add this one.
 
-        A record with 64 candidates, none of them near, is not added. Otherwise a pool made from
-        one template would compare each of thousands of records with each.
+        With `adds_near`, this one is added anyway. But a record with 64 candidates, none of them
+        near, is not added. Otherwise a pool made from one template would compare each of thousands
+        of records with each.
         """
         candidates = self._candidates(number)
         nearest = self._nearest(number, candidates)
-        if nearest is None and len(candidates) < MAX_CANDIDATES:
+        if (nearest is None or self._adds_near) and len(candidates) < MAX_CANDIDATES:
             self.add(number)
         return nearest
 
@@ -73,7 +76,7 @@ class NearIndex:
             similarity = self._similarity(number, other)
             if similarity < self._threshold or (nearest and similarity <= nearest.similarity):
                 continue
-            if self._words_of(number).agree_with(self._words_of(other)):
+            if self._meaning_of(number).agrees_with(self._meaning_of(other)):
                 nearest = NearestRecord(other, similarity)
         return nearest
 
@@ -86,17 +89,17 @@ class NearIndex:
                 break
         return lowest
 
-    def _words_of(self, number: int) -> WordsAndNumbers:
-        if number not in self._words:
-            self._words[number] = WordsAndNumbers.of(" ".join(self._records[number]))
-        return self._words[number]
+    def _meaning_of(self, number: int) -> Meaning:
+        if number not in self._meanings:
+            self._meanings[number] = Meaning(*self._records[number])
+        return self._meanings[number]
 
 
 def _shingle_sets(records: Sequence[Fields]) -> list[tuple[NDArray[np.uint64], ...]]:
     """Return for each record the distinct shingles of its two fields, ascending."""
     sets = []
     for batch in batches(records):
-        hashes, bounds = shingles([text for fields in batch for text in fields])
+        hashes, bounds = shingles(field_texts(batch))
         sets += [_unique(hashes[start:end]) for start, end in pairwise(bounds.tolist())]
     return list(zip(sets[::2], sets[1::2], strict=True))
 

@@ -71,6 +71,7 @@ def find_repeated(batch: pa.RecordBatch, references: References) -> list[Repeate
         [*known, *records],
         np.concatenate([references.keys[others], keys[own]]),
         references.threshold,
+        adds_near=False,
     )
     for number in range(len(known)):
         index.add(number)

@@ -15,7 +15,8 @@ from pydantic import Field
 from tasks.dedupe.duplicates import (
     COLUMNS,
     Components,
-    DroppedRecord,
+    Duplicate,
+    Near,
     find_duplicates,
     fingerprint,
     text_column,
@@ -27,7 +28,7 @@ from tasks.dedupe.references import References, Repeated, find_repeated
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_section
-from tasks.lib.core.schemas import DEDUPE_DROPPED, KNOWN, POOL, UNIQUE
+from tasks.lib.core.schemas import DEDUPE_DROPPED, DEDUPE_NEAR, KNOWN, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import count_rows, read_batches, read_table, write_table
 from tasks.lib.executor import Executor, load_executor
@@ -43,13 +44,19 @@ class Dedupe(Params):
 
     near_threshold: Annotated[float, Field(gt=0, le=1)]  # at 1 all shingles must be the same
     n_permutations: Annotated[int, Field(ge=16, le=512)]
+    near: Annotated[Near, Field(strict=False)]
+
+    def drops(self, reason: DedupeDrop) -> bool:
+        """Return whether duplicates of this kind are dropped."""
+        return reason is DedupeDrop.IDENTICAL or self.near is Near.MERGE
 
 
 class Deduped(NamedTuple):
-    """The two lists of records, kept and dropped; each is in pool order."""
+    """The kept and the dropped records, and the near-duplicates that are kept; in pool order."""
 
     kept: list[str]
-    dropped: list[DroppedRecord]
+    dropped: list[Duplicate]
+    kept_near: list[Duplicate]
 
 
 def check(values: Mapping[str, Any]) -> Dedupe:
@@ -74,14 +81,14 @@ def dedupe(
     A record is dropped if an earlier kept record has the same normalised text or is near it, as
     `NearIndex` defines it. Being near a dropped record does not count. So the first of a group is
     kept, and a second pass drops nothing. If a record duplicates several kept ones, the most
-    similar is named (the first of equals).
+    similar is named (the first of equals). With `Near.REPORT`, near-duplicates are kept and listed.
 
     The memory holds about 500 bytes for each record, and the texts of records with candidates; to
     avoid holding the other texts, the pool is read twice. Candidates are compared in shards of
     about `shard_records`, or of one larger component; the results do not depend on the shards.
     """
     if not pool.n_records:
-        return Deduped([], [])
+        return Deduped([], [], [])
     keys = _find_keys(pool, params, executor, start_progress(pool.n_records, "records"))
     first = find_components(keys)
     has_candidates = np.bincount(first, minlength=len(first))[first] > 1
@@ -94,13 +101,19 @@ def dedupe(
         for a, b in pairwise(cuts)
     )
     advance = start_progress(len(cuts) - 1, "batches of candidates")
-    dropped: dict[int, DroppedRecord] = {}
-    for part in executor.map(partial(find_duplicates, threshold=params.near_threshold), shards):
-        dropped |= part
+    find = partial(find_duplicates, threshold=params.near_threshold, near=params.near)
+    found: dict[int, Duplicate] = {}
+    for part in executor.map(find, shards):
+        found |= part
         advance(1)
     is_kept = np.ones(pool.n_records, dtype=np.bool_)
-    is_kept[list(dropped)] = False
-    return Deduped(list(compress(ids, is_kept)), [dropped[i] for i in sorted(dropped)])
+    is_kept[[i for i, duplicate in found.items() if params.drops(duplicate.reason)]] = False
+    ordered = [found[i] for i in sorted(found)]
+    return Deduped(
+        list(compress(ids, is_kept)),
+        [duplicate for duplicate in ordered if params.drops(duplicate.reason)],
+        [duplicate for duplicate in ordered if not params.drops(duplicate.reason)],
+    )
 
 
 def work(stage: Stage) -> None:
@@ -111,25 +124,33 @@ def work(stage: Stage) -> None:
         count_rows(path, POOL), lambda: read_batches(path, POOL, list(COLUMNS), SHARD_RECORDS)
     )
     held_out = _find_repeated(pool, stage.dep("ingest/held_out.parquet"), params, executor)
-    left = pool.without({record.id for record in held_out})
-    kept, duplicates = dedupe(left, params, executor, lambda *task: stage.progress(*task).advance)
-    dropped = _in_pool_order(
-        pool,
-        [
-            DroppedRecord(record.id, DedupeDrop.HELD_OUT, record.of_id, record.similarity)
-            for record in held_out
-        ]
-        + duplicates,
+    kept, duplicates, near = dedupe(
+        pool.without({record.id for record in held_out}),
+        params,
+        executor,
+        lambda *task: stage.progress(*task).advance,
     )
     known = _find_repeated(pool.only(kept), stage.dep("ingest/annotated.parquet"), params, executor)
+    dropped = _in_pool_order(pool, [*map(_held_out, held_out), *duplicates])
     write_table(stage.out("dedupe/unique.parquet"), pa.table({"id": kept}), UNIQUE)
-    rows = (record._asdict() for record in dropped)
-    write_table(stage.out("dedupe/dropped.parquet"), rows, DEDUPE_DROPPED)
-    write_table(stage.out("dedupe/known.parquet"), map(Repeated._asdict, known), KNOWN)
+    _write(stage.out("dedupe/dropped.parquet"), dropped, DEDUPE_DROPPED)
+    _write(stage.out("dedupe/near.parquet"), near, DEDUPE_NEAR)
+    _write(stage.out("dedupe/known.parquet"), known, KNOWN)
     n_by_reason = Counter(record.reason for record in dropped)
     reasons = ", ".join(f"{n_by_reason[reason]:,} {reason}" for reason in DedupeDrop)
     log.info("dedupe: %s of %s records kept (%s)", f"{len(kept):,}", f"{pool.n_records:,}", reasons)
+    if near:
+        log.info("dedupe: %s near-duplicates are kept and listed in near.parquet", f"{len(near):,}")
     _log_known(stage.dep("ingest/annotated.parquet"), known)
+
+
+def _write(path: Path, records: Sequence[Duplicate | Repeated], schema: pa.Schema) -> None:
+    rows = ({name: getattr(record, name) for name in schema.names} for record in records)
+    write_table(path, rows, schema)
+
+
+def _held_out(record: Repeated) -> Duplicate:
+    return Duplicate(record.id, DedupeDrop.HELD_OUT, record.of_id, record.similarity)
 
 
 def _find_repeated(
@@ -144,7 +165,7 @@ def _find_repeated(
     return list(chain.from_iterable(found))
 
 
-def _in_pool_order(pool: PoolBatches, dropped: Sequence[DroppedRecord]) -> list[DroppedRecord]:
+def _in_pool_order(pool: PoolBatches, dropped: Sequence[Duplicate]) -> list[Duplicate]:
     by_id = {record.id: record for record in dropped}
     ids = chain.from_iterable(text_column(batch, "id") for batch in pool.read()) if by_id else ()
     return [by_id[id_] for id_ in ids if id_ in by_id]

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.lib.core.records import record_text
+from tasks.lib.core.records import TEXT_COLUMNS, record_text
 from tasks.lib.core.schemas import POOL, UNIQUE
 from tasks.lib.core.tables import read_table
 from tasks.lib.unique import find_rows
@@ -32,7 +32,7 @@ class PoolTexts:
         Raises:
             DataError: There are no unique records, or some are missing from the pool.
         """
-        self._pool = read_table(pool_file, POOL, ["id", "instruction", "input"])
+        self._pool = read_table(pool_file, POOL, ["id", *TEXT_COLUMNS])
         if unique_file is None:
             self._rows = np.arange(len(self._pool))
         else:

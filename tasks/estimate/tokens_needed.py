@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.lib.gateway.fence import shorten
+from tasks.lib.core.shown import shorten
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import max_prompt_tokens
 from tasks.lib.gateway.request import Messages, response_format

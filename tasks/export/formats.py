@@ -4,21 +4,23 @@ To add a format, write a function that takes the path of the selection and that 
 and enter it in `FORMATS`; for a text format, write one that yields its lines. No other code
 changes.
 
-JSON Lines hold one record a line. CSV is for spreadsheets, which run a cell that looks like a
-formula and rewrite one that looks like a number. Such cells get a leading apostrophe; without it
-they are the text again.
+Every format has the context of a record (system prompt, earlier turns, tools) and the columns of
+the pool that have no other place. JSON Lines hold one record a line. CSV is for spreadsheets, which
+run a cell that looks like a formula and rewrite one that looks like a number. Such cells get a
+leading apostrophe; without it they are the text again.
 """
 
 import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from tasks.lib.core.records import record_text
+from tasks.lib.core.records import LATER_TURNS, read_turns, record_text
 from tasks.lib.core.schemas import POOL, SELECTED
+from tasks.lib.core.shown import context_text
 from tasks.lib.core.tables import read_batches, read_table, write_table
 
 Record: TypeAlias = Mapping[str, Any]
@@ -27,9 +29,10 @@ Record: TypeAlias = Mapping[str, Any]
 BATCH_ROWS = 8192  # of the selection in memory at a time
 PROVENANCE_FIELDS = ("source", *(name for name in SELECTED.names if name not in POOL.names))
 CSV_COLUMNS = (
-    *("id", "instruction", "input", "output"),
+    *("id", "context", "instruction", "input", "output"),
     *("prompt", "rank", "cluster", "method", "source"),
 )
+POOL_PREFIX = "pool."  # of the pool's own columns in CSV, which may have the names of ours
 
 # Formulas as OWASP lists them, with the full-width signs of East Asian keyboards. Then what a
 # spreadsheet turns into a number: an id of sixteen digits loses the last one, and
@@ -56,37 +59,60 @@ class ExportFormat(NamedTuple):
 def alpaca_lines(records: Iterable[Record]) -> Iterator[str]:
     """Yield one JSON object for each record, with Stanford Alpaca's names for its fields.
 
-    A missing output is empty.
+    A missing output is empty. The context has the names that trainers know: ``system``, ``tools``
+    and ``history``, a list of pairs of a question and its answer. Earlier turns that are not such
+    pairs are ``turns`` instead.
     """
     for record in records:
         fields = {name: record[name] or "" for name in ("instruction", "input", "output")}
-        yield _json_line({"id": record["id"], **fields, **_provenance(record)})
+        context = {**_present(record, "system"), **_history(record), **_tools(record)}
+        provenance = {**_provenance(record), "metadata": json.loads(record["extra"])}
+        yield _json_line({"id": record["id"], **fields, **context, **provenance})
 
 
 def chat_lines(records: Iterable[Record]) -> Iterator[str]:
     """Yield one JSON object for each record, with its turns as chat trainers read them.
 
-    The user says instruction and input; the assistant has a turn if there is an output.
+    The system prompt and the earlier turns come first. The user says instruction and input; the
+    assistant has a turn if there is an output.
     """
     for record in records:
         user = record_text(record["instruction"], record["input"])
-        messages = [{"role": "user", "content": user}]
+        messages = [
+            *({"role": "system", "content": text} for text in _present(record, "system").values()),
+            *read_turns(record["turns"]),
+            {"role": "user", "content": user},
+        ]
         if record["output"]:
             messages.append({"role": "assistant", "content": record["output"]})
-        provenance = _provenance(record)
-        yield _json_line({"id": record["id"], "messages": messages, "provenance": provenance})
+        yield _json_line(
+            {
+                "id": record["id"],
+                "messages": messages,
+                **_tools(record),
+                "provenance": _provenance(record),
+                "metadata": json.loads(record["extra"]),
+            }
+        )
 
 
-def csv_lines(records: Iterable[Record]) -> Iterator[str]:
+def csv_lines(records: Iterable[Record], pool_columns: Sequence[str] = ()) -> Iterator[str]:
     """Yield a header, then one row for each record, with an empty output to fill in.
 
     The text starts with a byte order mark, without which Excel assumes Windows-1252. Annotators do
     not see an existing output, since they would copy it.
+
+    Args:
+        records: The selection.
+        pool_columns: The pool's own columns to add, each after `POOL_PREFIX`.
     """
-    yield "\ufeff" + _csv_line(CSV_COLUMNS)
+    yield "\ufeff" + _csv_line([*CSV_COLUMNS, *(POOL_PREFIX + name for name in pool_columns)])
     for record in records:
-        cells = {**record, "output": ""}
-        yield _csv_line([cells[name] for name in CSV_COLUMNS])
+        context = context_text(*(record[name] for name in ("system", "turns", "tools")))
+        cells = {**record, "context": context, "output": ""}
+        extra = json.loads(record["extra"]) if pool_columns else {}
+        own = [_plain_cell(extra.get(name)) for name in pool_columns]
+        yield _csv_line([*(cells[name] for name in CSV_COLUMNS), *own])
 
 
 def safe_cell(text: str) -> str:
@@ -94,7 +120,45 @@ def safe_cell(text: str) -> str:
     return f"'{text}" if _MISREAD.match(text) else text
 
 
-def _csv_line(cells: Iterable[str | int]) -> str:
+def pool_columns(records: Iterable[Record]) -> list[str]:
+    """Return the pool's own columns that any of the records has, sorted.
+
+    The turns after the instruction are not among them: annotators would copy their answers.
+    """
+    names = {name for record in records for name in json.loads(record["extra"])}
+    return sorted(names - {LATER_TURNS})
+
+
+def _plain_cell(value: object) -> str | int | float:
+    """Return a value as the cell of a table: texts and numbers unchanged, anything else as JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _present(record: Record, name: str) -> dict[str, str]:
+    return {name: record[name]} if record[name] else {}
+
+
+def _tools(record: Record) -> dict[str, Any]:
+    return {"tools": json.loads(record["tools"])} if record["tools"] else {}
+
+
+def _history(record: Record) -> dict[str, Any]:
+    turns = read_turns(record["turns"])
+    if not turns:
+        return {}
+    asked, answered = turns[::2], turns[1::2]
+    pair = [{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]
+    if [{**turn, "content": ""} for turn in turns] != pair * len(answered):
+        return {"turns": turns}
+    pairs = zip(asked, answered, strict=True)
+    return {"history": [[ask["content"], answer["content"]] for ask, answer in pairs]}
+
+
+def _csv_line(cells: Iterable[str | int | float]) -> str:
     line = io.StringIO()
     # All texts are quoted; otherwise some readers end the row at a bare \r in a text.
     writer = csv.writer(line, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
@@ -125,6 +189,12 @@ def _text_format(
     return ExportFormat(file_name, write)
 
 
+def _write_csv(selected: Path, target: Path) -> None:
+    columns = pool_columns(_records(selected))
+    with target.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(csv_lines(_records(selected), columns))
+
+
 def _write_parquet(selected: Path, target: Path) -> None:
     write_table(target, read_table(selected, SELECTED), SELECTED)
 
@@ -132,7 +202,7 @@ def _write_parquet(selected: Path, target: Path) -> None:
 FORMATS = {
     "alpaca": _text_format("selection.alpaca.jsonl", alpaca_lines),
     "chat": _text_format("selection.chat.jsonl", chat_lines),
-    "csv": _text_format("selection.csv", csv_lines),
+    "csv": ExportFormat("selection.csv", _write_csv),
     "parquet": ExportFormat("selection.parquet", _write_parquet),
 }
 """The formats by their names in ``export.formats``."""

@@ -2,11 +2,21 @@
 
 import json
 import math
-from collections.abc import Mapping
 
 from tasks.ingest.encoding import escape_surrogates, is_utf8
 from tasks.ingest.rows import Fault, json_type
+from tasks.ingest.turns import parse_text
 from tasks.lib.core.drops import IngestDrop
+
+# What data sets write into the column of the input where there is none.
+NOTHING = frozenset(
+    [
+        *("noinput", "no input", "no input required", "no input needed", "no input provided"),
+        *("n/a", "none", "null", "nan", "not applicable"),
+    ]
+)
+MAX_NOTHING = 30  # characters of such an input
+AROUND = " .,?<>[](){}\"'`\\"
 
 
 def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
@@ -33,7 +43,36 @@ def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
     return text if any(c.isprintable() and not c.isspace() for c in text) else ""
 
 
-def to_json(cells: Mapping[str, object]) -> str:
+def clean_input(value: object, max_chars: int) -> str | Fault:
+    """Return an input as text, as `as_text` does; empty if it only says that there is none."""
+    text = clean_text("input", as_text(value), max_chars)
+    if not text or isinstance(text, Fault):
+        return text or ""
+    return "" if len(text) <= MAX_NOTHING and text.casefold().strip(AROUND) in NOTHING else text
+
+
+def clean_output(value: object, max_chars: int) -> str | Fault | None:
+    """Return an output as text, as `as_text` does; None if it is empty."""
+    text = clean_text("output", as_text(value), max_chars)
+    return None if not text or text == "<nooutput>" else text
+
+
+def as_text(value: object) -> str | None:
+    """Return a text unchanged, null and NaN as None, and any other value as JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    return None if isinstance(value, float) and math.isnan(value) else to_json(value)
+
+
+def json_of(value: object) -> str | None:
+    """Return tools as JSON text, the same for a list and for its JSON text; None if empty."""
+    parsed = parse_text(value) if isinstance(value, str) else value
+    if isinstance(parsed, list | dict):
+        return to_json(parsed) if parsed else None
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def to_json(cells: object) -> str:
     """Return `cells` as JSON that any parser reads, with sorted keys.
 
     Numbers that JSON lacks (NaN, infinity) become null. Values of types that JSON lacks become

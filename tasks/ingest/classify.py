@@ -1,22 +1,31 @@
 """Which rows become records, and why the others are dropped."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from tasks.ingest import threads
 from tasks.ingest.cell_text import comparison_key
-from tasks.ingest.columns import SAME_NAMES, ColumnMapping, list_names, map_columns
+from tasks.ingest.columns import (
+    SAME_NAMES,
+    SAMPLE_ROWS,
+    ColumnMapping,
+    list_names,
+    map_columns,
+)
+from tasks.ingest.conversation import Which
 from tasks.ingest.encoding import escape_surrogates
-from tasks.ingest.rows import Fault, Row
-from tasks.ingest.to_record import PoolRecord, to_record
+from tasks.ingest.exclusions import Exclusions
+from tasks.ingest.rows import Fault, Row, Rows
+from tasks.ingest.to_record import PoolRecord, to_records
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE, Params
 
-SAMPLE_ROWS = 1000  # optional columns may be absent from the first rows of JSON lines
+NO_EXCLUSIONS = Exclusions()
 
 
 def _comparison_keys(value: object) -> frozenset[str]:
@@ -33,7 +42,9 @@ class Ingest(Params):
 
     source: str = Field(min_length=1)
     columns: dict[str, str]
+    turn: Annotated[Which, Field(strict=False)]  # a string in YAML
     exclude: dict[str, Annotated[frozenset[str], BeforeValidator(_comparison_keys)]]
+    exclude_file: str = Field(min_length=1)
     decontaminate: str = Field(min_length=1)
     max_field_chars: int = Field(ge=1)
     max_dropped: float = Field(ge=0, le=1)
@@ -52,14 +63,20 @@ class DroppedRow(NamedTuple):
     line: int
     reason: IngestDrop
     detail: str
+    row: Row | None = None  # for messages; None if it cannot be read
+
+    def for_table(self) -> dict[str, Any]:
+        """Return the columns of the table of dropped rows."""
+        return {"line": self.line, "reason": self.reason, "detail": self.detail}
 
 
 def classify_rows(
-    rows: Iterable[tuple[int, Row | Fault]], params: Ingest, where: str
+    rows: Rows, params: Ingest, where: str, exclusions: Exclusions = NO_EXCLUSIONS
 ) -> Iterator[KeptRow | DroppedRow]:
-    """Yield one result per row, in order: a record with a unique id, or the reason for the drop.
+    """Yield the results of each row, in order: a record with a unique id, or the reason for a drop.
 
-    Of the rows with the same instruction and input, the first is kept. Exclusion comes before
+    A row has several results if it holds several records. Of records with the same texts, the
+    first is kept. Exclusion comes before
     every other check, so an excluded row does not count as faulty.
 
     Raises:
@@ -70,34 +87,60 @@ def classify_rows(
     rows = iter(rows)
     sample = list(islice(rows, SAMPLE_ROWS))
     first = [row for _, row in sample if not isinstance(row, Fault)]
-    mapping = map_columns(first, params.columns, where) if first else SAME_NAMES
+    rows, mapping = _prepare(chain(sample, rows), first, params, where)
     missing = set(params.exclude)
     lines: dict[str, int] = {}  # id -> line
-    for line, row in chain(sample, rows):
+    for line, row in rows:
         if missing and not isinstance(row, Fault):
             missing.difference_update(row)
-        result = _classify(line, row, mapping, params)
-        if isinstance(result, KeptRow):
-            earlier = lines.setdefault(result.record.id, line)
-            if earlier != line:
-                detail = f"instruction and input of line {earlier}"
-                result = DroppedRow(line, IngestDrop.REPEATED, detail)
-        yield result
+        for result in _classify(line, row, mapping, params, exclusions):
+            if isinstance(result, DroppedRow):
+                yield result
+            elif result.record.id in exclusions.record_ids:
+                yield DroppedRow(line, IngestDrop.EXCLUDED, f"it is in {params.exclude_file}")
+            elif (earlier := lines.get(result.record.id)) is not None:
+                yield DroppedRow(line, IngestDrop.REPEATED, f"the same as line {earlier}")
+            else:
+                lines[result.record.id] = line
+                yield result
     if first and missing:
         _refuse_missing(min(missing), list(dict.fromkeys(name for row in first for name in row)))
 
 
+def _prepare(
+    rows: Rows, first: Sequence[Row], params: Ingest, where: str
+) -> tuple[Rows, ColumnMapping]:
+    """Return the rows, single messages put together, and their mapping.
+
+    Args:
+        rows: All rows of the file.
+        first: The first of them.
+        params: The section ingest.
+        where: The file, for errors.
+    """
+    if not params.columns and any(map(threads.is_tree, first)):
+        return threads.from_trees(rows), threads.MAPPING
+    links = None if params.columns else threads.find_links(first, params.exclude, where)
+    if links:
+        return threads.from_messages(rows, links), threads.MAPPING
+    return rows, map_columns(first, params.columns, where) if first else SAME_NAMES
+
+
 def _classify(
-    line: int, row: Row | Fault, mapping: ColumnMapping, params: Ingest
-) -> KeptRow | DroppedRow:
+    line: int, row: Row | Fault, mapping: ColumnMapping, params: Ingest, exclusions: Exclusions
+) -> Sequence[KeptRow | DroppedRow]:
     if isinstance(row, Fault):
-        return DroppedRow(line, *row)
+        return [DroppedRow(line, *row)]
     for column, excluded in params.exclude.items():
         key = comparison_key(row.get(column))
         if key in excluded:
-            return DroppedRow(line, IngestDrop.EXCLUDED, f"{column} is {key}")
-    record = to_record(row, mapping, params.max_field_chars)
-    return DroppedRow(line, *record) if isinstance(record, Fault) else KeptRow(line, record)
+            return [DroppedRow(line, IngestDrop.EXCLUDED, f"{column} is {key}")]
+    if exclusions.has_row(row):
+        return [DroppedRow(line, IngestDrop.EXCLUDED, f"its id is in {params.exclude_file}")]
+    return [
+        DroppedRow(line, *record, row) if isinstance(record, Fault) else KeptRow(line, record)
+        for record in to_records(row, mapping, params.max_field_chars, params.turn)
+    ]
 
 
 def _refuse_missing(column: str, names: list[str]) -> None:

@@ -1,60 +1,107 @@
-"""Which columns of a file hold the instruction, its input and its output."""
+"""Which columns of a file hold the fields of a record, and how to read their cells."""
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from tasks.ingest.detect import N_CELLS, QUESTIONS, Found, detect, found_in, guess, plain_name
 from tasks.ingest.encoding import escape_surrogates
 from tasks.ingest.rows import Row
+from tasks.ingest.turns import parse_text
 from tasks.lib.core.errors import DataError, ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE
 
-# Field of a record: common names of its column, the most specific first. Covers Alpaca, Dolly,
-# prompt and completion or response, question and answer, OpenAI's messages, ShareGPT's
-# conversations, and bare prompts or texts.
-COMMON_NAMES = {
-    "instruction": ("instruction", "messages", "conversations", "prompt", "question", "text"),
-    "input": ("input", "context"),
-    "output": ("output", "response", "completion", "answer"),
-}
-FIELDS = tuple(COMMON_NAMES)
+FIELDS = ("instruction", "input", "output", "system", "turns", "tools")
+SAMPLE_ROWS = 1000  # optional columns may be absent from the first rows of JSON lines
 MAX_NAMES = 20  # columns that a message lists
 MAX_NAME_CHARS = 40  # without a header line, a "name" is a whole text
 
 
 class ColumnMapping(NamedTuple):
-    """The file's column for each field that has one; the instruction always has."""
+    """The file's column for each field that has one; the instruction always has.
+
+    Attributes:
+        columns: A name with dots may be a path inside objects, such as ``data.prompt``.
+        is_chat: Whether the column of the instruction holds lists of turns.
+        has_lines: Whether lines such as ``Human:`` mark turns in the column of the instruction.
+        are_questions: Whether a list of texts there is all the user's, not the two sides in turn.
+        has_paths: Whether a column is inside objects.
+        is_plain: Whether no column holds a conversation or another context.
+    """
 
     columns: Mapping[str, str]
-    is_chat: bool  # the column of the instruction holds lists of turns
+    is_chat: bool = False
+    has_lines: bool = False
+    are_questions: bool = False
+    has_paths: bool = False
+    is_plain: bool = True
 
 
-SAME_NAMES = ColumnMapping({field: field for field in FIELDS}, is_chat=False)
+SAME_NAMES = ColumnMapping({field: field for field in FIELDS[:3]})
 
 
 def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> ColumnMapping:
     """Return the mapping for a file that starts with `rows`.
 
-    Takes the columns of `chosen` and no others; if it is empty, finds columns by common names.
+    Takes the columns of `chosen` and no others; if it is empty, finds columns by `detect`.
 
     Raises:
         ParamError: None of the rows has a chosen column.
-        DataError: Nothing was chosen, and no column has a common name for instructions.
+        DataError: Nothing was chosen, and no column holds instructions under a common name.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = _check_exist(chosen, names) if chosen else _detect(names)
+    columns, is_chat, has_lines = _choose(rows, chosen, names) if chosen else detect(rows)
     if "instruction" not in columns:
+        column = guess(rows)
         raise DataError(
             f"no column is known to hold instructions; the columns are {list_names(names)}",
             where=where,
-            fix="Name it: ingest.columns: {instruction: NAME, input: ..., output: ...} "
-            f"in {PARAMS_FILE}. A CSV file needs a header line.",
+            fix="Name it, such as: " + choose_column(column) + "\n  A CSV file needs a header line."
+            if column
+            else "Set ingest.source to a file with a column of texts or conversations.",
         )
-    column = columns["instruction"]
-    first = next((row[column] for row in rows if row.get(column) is not None), None)
-    is_chat = isinstance(first, list)
-    if is_chat and not chosen:  # the turns hold input and output; such columns mean other things
-        columns = {"instruction": column}
-    return ColumnMapping(columns, is_chat)
+    return ColumnMapping(
+        columns,
+        is_chat=is_chat,
+        has_lines=has_lines,
+        are_questions=plain_name(columns["instruction"]) in QUESTIONS,
+        has_paths=any(column not in names for column in columns.values()),
+        is_plain=not (is_chat or has_lines or {"system", "turns", "tools"} & columns.keys()),
+    )
+
+
+def read_cell(row: Row, column: str) -> Any:
+    """Return the cell of a column, which may be a path inside objects, or None."""
+    if column in row or "." not in column:
+        return row.get(column)
+    head, _, rest = column.partition(".")
+    inner = row.get(head)
+    if isinstance(inner, str):
+        inner = parse_text(inner)
+    return read_cell(inner, rest) if isinstance(inner, Mapping) else None
+
+
+def other_cells(row: Row, mapping: ColumnMapping) -> dict[str, Any]:
+    """Return the cells that no field has, with what is left of objects that hold such cells."""
+    taken = set(mapping.columns.values())
+    if not mapping.has_paths:
+        return {name: cell for name, cell in row.items() if name not in taken}
+    return _without(row, taken)
+
+
+def _without(row: Row, paths: set[str]) -> dict[str, Any]:
+    others = {}
+    for name, cell in row.items():
+        inner_paths = {
+            path.removeprefix(f"{name}.") for path in paths if path.startswith(f"{name}.")
+        }
+        inner = parse_text(cell) if inner_paths and isinstance(cell, str) else cell
+        if name in paths:
+            continue
+        others[name] = (
+            _without(inner, inner_paths) if inner_paths and isinstance(inner, Mapping) else cell
+        )
+    return others
 
 
 def check_chosen_columns(chosen: Mapping[str, str]) -> None:
@@ -91,6 +138,13 @@ def check_duplicate_columns(names: Sequence[str], where: str) -> None:
         )
 
 
+def choose_column(column: str) -> str:
+    """Return the override that makes a column the one of the instruction."""
+    is_plain = all(char.isalnum() or char in "_." for char in column)
+    name = column if is_plain else json.dumps(column, ensure_ascii=False)
+    return f"-S 'ingest.columns={{instruction: {name}}}'"
+
+
 def list_names(names: Sequence[str]) -> str:
     """Return the names for a message; shorten long names and long lists."""
     shown = [
@@ -101,24 +155,23 @@ def list_names(names: Sequence[str]) -> str:
     return (", ".join(shown) or "none") + (f" and {n_more} more" if n_more else "")
 
 
-def _check_exist(chosen: Mapping[str, str], names: Sequence[str]) -> Mapping[str, str]:
+def _choose(rows: Sequence[Row], chosen: Mapping[str, str], names: Sequence[str]) -> Found:
+    """Return the chosen columns, after checking that the file has them."""
+    first = next(iter(rows), {})
     for field, column in chosen.items():
-        if names and column not in names:
+        is_path = any(read_cell(row, column) is not None for row in rows)
+        if names and column not in names and not is_path:
+            inner = [f"{name}.{key}" for name, cell in first.items() for key in _keys(cell)]
             raise ParamError(
                 f"ingest.columns.{field}: the source has no column {column}"
-                f"{nearest(column, map(escape_surrogates, names))}",
+                f"{nearest(column, map(escape_surrogates, [*names, *inner]))}",
                 where=PARAMS_FILE,
                 fix=f"Its columns: {list_names(names)}.",
             )
-    return chosen
+    cells = [read_cell(row, chosen["instruction"]) for row in rows[:N_CELLS]]
+    return found_in(dict(chosen), cells)
 
 
-def _detect(names: Sequence[str]) -> dict[str, str]:
-    """Find the columns with common names, in any case, and return them by field."""
-    by_plain_name = {name.strip().casefold(): name for name in reversed(names)}
-    columns = {}
-    for field, common in COMMON_NAMES.items():
-        column = next((by_plain_name[name] for name in common if name in by_plain_name), None)
-        if column is not None:
-            columns[field] = column
-    return columns
+def _keys(cell: object) -> list[str]:
+    inner = parse_text(cell) if isinstance(cell, str) else cell
+    return [str(key) for key in inner] if isinstance(inner, Mapping) else []

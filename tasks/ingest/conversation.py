@@ -1,49 +1,79 @@
-"""A conversation as one instruction: its first user turn."""
+"""A conversation as one instruction or more, each with its context and its answer."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
 
-from tasks.ingest.rows import Fault, json_type
+from tasks.ingest.rows import Fault
+from tasks.ingest.turns import ASSISTANT, SYSTEM, USER, Turn
 from tasks.lib.core.drops import IngestDrop
 
-USER = {"user", "human"}
-ASSISTANT = {"assistant", "gpt", "model", "bot", "chatgpt"}
-SYSTEM = "system"
+
+class Which(StrEnum):
+    """Which turns of the user's are instructions."""
+
+    LAST = "last"
+    FIRST = "first"
+    ALL = "all"
+    """Each turn gives a record of its own."""
 
 
 class Exchange(NamedTuple):
-    """The first user turn of a conversation, the answer to it, and facts about the rest."""
+    """A turn of the user's, what came before it, and the answer to it.
 
-    instruction: object
-    output: object
-    extra: dict[str, object]
-
-
-def first_exchange(turns: object) -> Exchange | Fault:
-    """Return the first exchange of a list of turns, each ``{role, content}`` or ``{from, value}``.
-
-    The output is None if the next turn is not the assistant's. `extra` holds ``n_turns``, the
-    number of turns without those of the system, and ``system``, its first text, if there is one.
+    Attributes:
+        output: None if the turn has no answer.
+        earlier: The turns before the instruction, except a system prompt at the beginning.
+        later: The turns after the instruction, except the output. If each turn of the user's gives
+            a record, up to the next one.
+        is_last: Whether the user says no more.
     """
-    if turns is None:
-        return Fault(IngestDrop.MISSING_INSTRUCTION, "no turns")
-    if not isinstance(turns, list):
-        return Fault(IngestDrop.NOT_TEXT, f"expected a list of turns, not {json_type(turns)}")
-    messages = []
-    for turn in turns:
-        if not isinstance(turn, Mapping):
-            detail = f"expected a turn to be an object, not {json_type(turn)}"
-            return Fault(IngestDrop.NOT_TEXT, detail)
-        messages.append((_first(turn, "role", "from"), _first(turn, "content", "value")))
-    system = [text for role, text in messages if role == SYSTEM]
-    dialogue = [(role, text) for role, text in messages if role != SYSTEM]
-    start = next((i for i, (role, _) in enumerate(dialogue) if role in USER), None)
-    if start is None:
-        return Fault(IngestDrop.MISSING_INSTRUCTION, "no turn is the user's")
-    role, answer = dialogue[start + 1] if start + 1 < len(dialogue) else (None, None)
-    extra = {"n_turns": len(dialogue), **({"system": system[0]} if system else {})}
-    return Exchange(dialogue[start][1], answer if role in ASSISTANT else None, extra)
+
+    instruction: str
+    output: str | None
+    system: str | None
+    earlier: list[Turn]
+    later: list[Turn]
+    is_last: bool
 
 
-def _first(turn: Mapping[str, Any], *names: str) -> object:
-    return next((turn[name] for name in names if turn.get(name) is not None), None)
+def exchanges(turns: Sequence[Turn], which: Which) -> list[Exchange] | Fault:
+    """Return the exchanges that are asked for, in order, or the fault that leaves none.
+
+    The last turn of the user's is either the open question or, if all are answered, the one with
+    the most context. Its output is the last text that the assistant says before the user speaks
+    again. An answer to an earlier turn is context, never the output.
+    """
+    said = [turn for turn in turns if turn.content.strip() or turn.more]
+    n_system = next((i for i, turn in enumerate(said) if turn.role != SYSTEM), len(said))
+    system = "\n\n".join(turn.content for turn in said[:n_system]) or None
+    dialogue = said[n_system:]
+    asked = [i for i, turn in enumerate(dialogue) if turn.role == USER]
+    if not asked:
+        return _nothing_asked(turns)
+    chosen = {Which.LAST: asked[-1:], Which.FIRST: asked[:1], Which.ALL: asked}[which]
+    ends = dict(zip(asked, [*asked[1:], len(dialogue)], strict=True))
+    found = []
+    for place in chosen:
+        later = dialogue[place + 1 : ends[place]]
+        answers = [i for i, turn in enumerate(later) if _is_answer(turn)]
+        output = later.pop(answers[-1]).content if answers else None
+        if which is not Which.ALL:
+            later += dialogue[ends[place] :]
+        is_last = ends[place] == len(dialogue)
+        earlier = dialogue[:place]
+        said_now = dialogue[place].content
+        found.append(Exchange(said_now, output, system, earlier, later, is_last))
+    return found
+
+
+def _is_answer(turn: Turn) -> bool:
+    return turn.role == ASSISTANT and bool(turn.content.strip())
+
+
+def _nothing_asked(turns: Sequence[Turn]) -> Fault:
+    roles = dict.fromkeys(turn.role for turn in turns)
+    if USER in roles:
+        return Fault(IngestDrop.BLANK_INSTRUCTION, "no turn of the user's has a visible character")
+    detail = f"no turn is the user's; the roles are {', '.join(roles)}" if roles else "no turns"
+    return Fault(IngestDrop.MISSING_INSTRUCTION, detail)

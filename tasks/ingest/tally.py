@@ -1,16 +1,27 @@
 """Counts of kept and dropped rows, and the check that enough are kept."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
+from tasks.ingest.cell_text import to_json
 from tasks.ingest.classify import DroppedRow
+from tasks.ingest.columns import choose_column
+from tasks.ingest.detect import guess
+from tasks.ingest.rows import Row
 from tasks.ingest.source import SET_SOURCE
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.wording import truncate
 
 N_EXAMPLES = 3
+MAX_EXCERPT = 300  # characters of a row in a message
+MAIN_SHARE = 0.5  # of all rows; a fault of more rows is that of the file or of a parameter
+OF_INSTRUCTION = {
+    *(IngestDrop.MISSING_INSTRUCTION, IngestDrop.BLANK_INSTRUCTION, IngestDrop.NOT_TEXT)
+}
 
 
 @dataclass
@@ -20,6 +31,7 @@ class Tally:
     kept: int = 0
     dropped: Counter[IngestDrop] = field(default_factory=Counter)
     examples: dict[IngestDrop, list[DroppedRow]] = field(default_factory=dict)
+    longest: int = 0  # characters of the longest text that is too long
 
     def drop(self, row: DroppedRow) -> None:
         """Count one dropped row."""
@@ -27,6 +39,8 @@ class Tally:
         examples = self.examples.setdefault(row.reason, [])
         if len(examples) < N_EXAMPLES:
             examples.append(row)
+        if row.reason is IngestDrop.TOO_LONG:
+            self.longest = max(self.longest, int(re.findall(r"\d+", row.detail)[-1]))
 
     def __str__(self) -> str:
         excluded, repeated = self.dropped[IngestDrop.EXCLUDED], self.dropped[IngestDrop.REPEATED]
@@ -66,13 +80,12 @@ def check_drop_rate(tally: Tally, max_dropped: float, where: str) -> None:
         raise DataError("the file has no rows", where=where, fix=SET_SOURCE)
     share = tally.n_faulty / tally.n_rows
     if share > max_dropped:
-        sufficient = ceil(100 * tally.n_faulty / tally.n_rows) / 100
         raise DataError(
             f"{tally.n_faulty:,} of {tally.n_rows:,} rows ({share:.1%}) are faulty, and "
             f"ingest.max_dropped allows {max_dropped:.1%}"
             + tally.describe(reason for reason in IngestDrop if reason.is_fault),
             where=where,
-            fix=f"Fix them, or accept the loss: -S ingest.max_dropped={sufficient:g}.",
+            fix=_fix(tally),
         )
     if not tally.kept:
         raise DataError(
@@ -80,3 +93,31 @@ def check_drop_rate(tally: Tally, max_dropped: float, where: str) -> None:
             where=where,
             fix="Look at ingest.exclude and ingest.columns in params.yaml.",
         )
+
+
+def _fix(tally: Tally) -> str:
+    """Return how to accept the loss, or what cures the main fault if that would lose the pool."""
+    reason = max((r for r in tally.dropped if r.is_fault), key=lambda r: tally.dropped[r])
+    if tally.kept and tally.dropped[reason] <= MAIN_SHARE * tally.n_rows:
+        sufficient = ceil(100 * tally.n_faulty / tally.n_rows) / 100
+        return f"Fix them, or accept the loss: -S ingest.max_dropped={sufficient:g}."
+    rows = [example.row for example in tally.examples[reason] if example.row is not None]
+    shown = f"\n  The first of them is {_excerpt(rows[0])}" if rows else ""
+    return _cure(reason, rows, tally.longest) + shown
+
+
+def _cure(reason: IngestDrop, rows: Sequence[Row], longest: int) -> str:
+    if reason is IngestDrop.TOO_LONG:
+        return f"Allow longer texts: -S ingest.max_field_chars={longest}."
+    if reason is IngestDrop.MEDIA:
+        return "Only texts can be judged: set ingest.source to a pool of texts."
+    if reason not in OF_INSTRUCTION:
+        return "Write the file again, or set ingest.source to another file."
+    column = guess(rows)
+    if column is None:
+        return "Set ingest.source to a file with a column of texts or conversations."
+    return f"Name the column that holds the instructions, such as {choose_column(column)}."
+
+
+def _excerpt(row: Row) -> str:
+    return truncate(to_json(row), MAX_EXCERPT)

@@ -1,10 +1,11 @@
-"""One row as a record of the pool, or the fault that prevents it."""
+"""One row as records of the pool, or the faults that prevent them."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from tasks.ingest.cell_text import clean_text, to_json
-from tasks.ingest.columns import FIELDS, ColumnMapping
-from tasks.ingest.conversation import first_exchange
+from tasks.ingest.asked import Asked, read_asked
+from tasks.ingest.cell_text import clean_input, clean_output, clean_text, to_json
+from tasks.ingest.columns import ColumnMapping
+from tasks.ingest.conversation import Which
 from tasks.ingest.rows import Fault, Row
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.records import record_id
@@ -17,53 +18,76 @@ class PoolRecord(NamedTuple):
     instruction: str
     input: str
     output: str | None
+    system: str | None
+    turns: str | None
+    tools: str | None
     extra: str
 
 
-class Cells(NamedTuple):
-    """The cells of a row: those of a record's fields, and all others by column name."""
-
-    fields: dict[str, object]
-    extra: dict[str, object]
+Result: TypeAlias = PoolRecord | Fault
 
 
-def to_record(row: Row, mapping: ColumnMapping, max_chars: int) -> PoolRecord | Fault:
-    """Return the record that `row` holds, or its first fault.
+def to_records(
+    row: Row, mapping: ColumnMapping, max_chars: int, which: Which = Which.LAST
+) -> list[Result]:
+    """Return the records that a row holds, or what is wrong with each; see `read_asked`."""
+    try:
+        asked = read_asked(row, mapping, which)
+        if isinstance(asked, Fault):
+            return [asked]
+        return [_record(one, mapping, max_chars) for one in asked]
+    except RecursionError:
+        return [Fault(IngestDrop.NOT_JSON, "nested too deeply")]
 
-    A null, absent or blank input becomes empty; such an output becomes None. All other cells go to
-    `extra`.
-    """
-    cells = _split_cells(row, mapping)
-    if isinstance(cells, Fault):
-        return cells
-    texts: dict[str, str | None] = {}
-    for field in FIELDS:
-        text = clean_text(field, cells.fields.get(field), max_chars)
-        if isinstance(text, Fault):
-            return text
-        texts[field] = text
-    instruction, input_text = texts["instruction"], texts["input"] or ""
+
+def _record(asked: Asked, mapping: ColumnMapping, max_chars: int) -> Result:
+    """Return the record with these cells, or the first fault of its texts."""
+    instruction = clean_text("instruction", asked.instruction, max_chars)
+    if isinstance(instruction, Fault):
+        return instruction
     if instruction is None:
         column = mapping.columns["instruction"]
         return Fault(IngestDrop.MISSING_INSTRUCTION, f"no value in {column}")
     if not instruction:
         return Fault(IngestDrop.BLANK_INSTRUCTION, "no visible character")
-    try:
-        extra = to_json(cells.extra)
-    except RecursionError:
-        return Fault(IngestDrop.NOT_JSON, "nested too deeply")
-    new_id = record_id(instruction, input_text)
-    return PoolRecord(new_id, instruction, input_text, texts["output"] or None, extra)
+    input_text = clean_input(asked.input, max_chars)
+    if isinstance(input_text, Fault):
+        return input_text
+    output, extra = clean_output(asked.output, max_chars), asked.extra
+    if isinstance(output, Fault):
+        extra, output = {**extra, mapping.columns.get("output", "output"): asked.output}, None
+    context = _context(asked, max_chars)
+    if isinstance(context, Fault):
+        return context
+    new_id = record_id(instruction, input_text, *context)
+    return PoolRecord(new_id, instruction, input_text, output, *context, to_json(extra))
 
 
-def _split_cells(row: Row, mapping: ColumnMapping) -> Cells | Fault:
-    columns = mapping.columns
-    fields = {field: row.get(column) for field, column in columns.items()}
-    extra = {name: cell for name, cell in row.items() if name not in columns.values()}
-    if not mapping.is_chat:
-        return Cells(fields, extra)
-    exchange = first_exchange(fields["instruction"])
-    if isinstance(exchange, Fault):
-        return exchange
-    fields = {"output": exchange.output, **fields, "instruction": exchange.instruction}
-    return Cells(fields, {**exchange.extra, **extra})
+class Context(NamedTuple):
+    """The columns of the pool for a record's context."""
+
+    system: str | None = None
+    turns: str | None = None
+    tools: str | None = None
+
+
+NO_CONTEXT = Context()
+
+
+def _context(asked: Asked, max_chars: int) -> Context | Fault:
+    """Return the cleaned context, or its first fault."""
+    if not (asked.system or asked.turns or asked.tools):
+        return NO_CONTEXT
+    system = clean_text("system", asked.system, max_chars)
+    tools = clean_text("tools", asked.tools, max_chars)
+    contents = [clean_text("a turn", turn.content, max_chars) for turn in asked.turns]
+    texts = []
+    for text in (system, tools, *contents):
+        if isinstance(text, Fault):
+            return text
+        texts.append(text or "")
+    turns = [
+        turn._replace(content=text).as_dict()
+        for turn, text in zip(asked.turns, texts[2:], strict=True)
+    ]
+    return Context(texts[0] or None, to_json(turns) if turns else None, texts[1] or None)

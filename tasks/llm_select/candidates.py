@@ -55,7 +55,7 @@ class Candidates(NamedTuple):
         )
 
     def texts(self, members: Members) -> list[str]:
-        """Return the text of each candidate: instruction, then input."""
+        """Return the text of each candidate as a judge is shown it, not shortened."""
         return self.pool.texts(self.rows[members])
 
     def ids(self, members: Members) -> list[str]:

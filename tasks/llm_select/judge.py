@@ -1,13 +1,13 @@
-"""The judge of prompts: models, or the rubric where they give no answer."""
+"""The judge of prompts: models, or the offline judge where they give no answer."""
 
 from collections.abc import Callable, Iterable, Sequence
 
-from tasks.lib.gateway.fence import shorten
+from tasks.lib.core.shown import shorten
 from tasks.lib.gateway.lookup import AnswerSource
 from tasks.lib.gateway.routes import Route
 from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool
 from tasks.lib.prompts.quota import Take
-from tasks.lib.rubric.rubric import choose
+from tasks.lib.typicality.typicality import choose
 from tasks.llm_select.attention_checks import insert
 from tasks.llm_select.cascade import CascadeAnswer, JudgeSettings, RouteCascade
 from tasks.llm_select.verdicts import Ballot, Members, PickMethod, Question, Verdict
@@ -18,7 +18,7 @@ class Judge:
     """Asks models to rank candidates, within one event loop.
 
     Each question goes to the first route; if that gives no answer, to the next; then to the
-    rubric.
+    offline judge.
 
     Args:
         gateway: Answers the requests.
@@ -38,7 +38,7 @@ class Judge:
     ) -> None:
         self._gateway, self._routes = gateway, routes
         self._settings, self._texts = settings, texts
-        self._method = PickMethod.RUBRIC if routes[0].is_rubric else PickMethod.LLM
+        self._method = PickMethod.OFFLINE if routes[0].is_offline else PickMethod.LLM
         limit = WAITING_PER_CALL * settings.calls.concurrency
         self._pool = TaskPool(self._judge, limit=limit, advance=advance, stopping=gateway.stopping)
 
@@ -98,7 +98,7 @@ class Judge:
         ballots: list[Ballot],
         answers: list[CascadeAnswer],
     ) -> Verdict:
-        """Return the result of the votes; the rubric fills the ranks that they leave open."""
+        """Return the result of the votes; the offline judge fills the ranks left open."""
         rankings = [ballot.ranking for ballot in ballots]
         voted = combine(rankings, texts)
         set_aside = {i + 1: why.value for a in answers for i, why in a.set_aside.items()}
@@ -123,5 +123,5 @@ class Judge:
 
 
 def _others(texts: Sequence[str], excluded: set[int]) -> tuple[int, ...]:
-    """Return the other slots in the rubric's order."""
+    """Return the other slots in the offline judge's order."""
     return tuple(slot for slot in choose(texts, len(texts)) if slot not in excluded)

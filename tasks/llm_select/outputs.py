@@ -8,7 +8,7 @@ from tasks.lib.core.schemas import BALLOTS
 from tasks.lib.core.tables import write_table
 from tasks.lib.documents.judgement import AnswerReceipt, Judgement
 from tasks.lib.documents.usage import Usage
-from tasks.lib.gateway.deployment import RUBRIC_MODEL
+from tasks.lib.gateway.deployment import OFFLINE_MODEL
 from tasks.lib.gateway.routes import Route
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.verdicts import Judged, JudgedPrompt
@@ -49,7 +49,7 @@ def ballot_rows(judged: Judged, candidates: Candidates) -> Iterator[dict[str, An
 
 def _judgement(prompt: JudgedPrompt, candidates: Candidates, routes: Sequence[Route]) -> Judgement:
     question, verdict = prompt
-    alias, model = routes[0].alias, RUBRIC_MODEL
+    alias, model = routes[0].alias, OFFLINE_MODEL
     if verdict.answers and verdict.ballots:
         alias = verdict.answers[0].route
         model = next(route.model for route in routes if route.alias == alias)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, Budgets, Params, load_section, load_seed
-from tasks.lib.gateway.fence import NOTE_CHARS
+from tasks.lib.core.shown import NOTE_CHARS
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import Route, load_chain, require_usable
 from tasks.lib.journal.models import SelectionName, answer_key

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.lib.core.records import record_text
+from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts
 from tasks.lib.core.schemas import POOL
+from tasks.lib.core.shown import shown_text
 from tasks.lib.core.tables import read_batches, read_table
 
 BATCH_ROWS = 8192  # in memory at a time
@@ -39,11 +40,8 @@ class PoolFile:
         with tempfile.TemporaryFile() as file:
             lengths = self._bounds[1:]
             n_done = 0
-            for batch in read_batches(path, POOL, ["instruction", "input"], BATCH_ROWS):
-                texts = [
-                    record_text(row["instruction"], row["input"]).encode()
-                    for row in batch.to_pylist()
-                ]
+            for batch in read_batches(path, POOL, TEXT_COLUMNS, BATCH_ROWS):
+                texts = [shown_text(*RecordTexts.of(row)).encode() for row in batch.to_pylist()]
                 lengths[n_done : n_done + len(texts)] = [len(text) for text in texts]
                 n_done += len(texts)
                 file.writelines(texts)
@@ -53,7 +51,7 @@ class PoolFile:
         np.cumsum(lengths, out=lengths)
 
     def texts(self, rows: Rows) -> list[str]:
-        """Return the text of each record: instruction, then input."""
+        """Return the text of each record as a judge is shown it, not shortened."""
         starts, ends = self._bounds[rows].tolist(), self._bounds[rows + 1].tolist()
         return [
             os.pread(self._texts, end - start, start).decode()

@@ -53,7 +53,7 @@ def _log_result(usage: Usage, spent_usd: float, max_usd: float) -> None:
     n_fallback = usage.methods["fallback"]
     if n_fallback:
         log.warning(
-            "%s of them were judged by the offline rubric, since the model gave no answer; "
+            "%s of them were judged by the offline judge, since the model gave no answer; "
             "`dvc repro -f llm_select` retries where it was not reached, and buys nothing twice",
             f"{n_fallback:,}",
         )

@@ -16,13 +16,13 @@ Members = NDArray[np.intp]
 
 
 class PickMethod(StrEnum):
-    """What ranked a record: a model, or the offline rubric."""
+    """What ranked a record: a model, or the offline judge."""
 
     LLM = "llm"
-    RUBRIC = "rubric"
-    """The offline rubric, because the route is offline."""
+    OFFLINE = "offline"
+    """The offline judge, because the route is offline."""
     FALLBACK = "fallback"
-    """The offline rubric, because the model gave no answer."""
+    """The offline judge, because the model gave no answer."""
 
 
 class Question(NamedTuple):

@@ -6,7 +6,7 @@ Slots are numbered as in vote 1. A ballot ranks slots, the best first, and names
 from collections import Counter
 from collections.abc import Sequence
 
-from tasks.lib.rubric.rubric import rate
+from tasks.lib.typicality.typicality import choose
 
 MIN_COMBINED = 3  # ranks of a ballot, where several ballots are combined
 
@@ -70,15 +70,15 @@ def combine(ballots: Sequence[Ranking], texts: Sequence[str]) -> Ranking:
     """Return all slots that the ballots name, the best first by a Borda count.
 
     In a ballot of m slots the first gets m points and the last 1; others get none. Ties in points
-    go to the slot that more ballots name, then to the higher rating of `tasks.lib.rubric`, then
-    to the text first in code point order, never to a slot. Ballots that are all alike give their
-    own order. The order of the ballots does not matter.
+    go to the slot that more ballots name, then to the one that the offline judge
+    prefers (`tasks.lib.typicality`), never to a slot. Ballots that are all alike give their own
+    order. The order of the ballots does not matter.
 
     Args:
         ballots: Any number of them.
         texts: Item i is the text in slot i + 1.
     """
-    if len(ballots) == 1:  # nothing to weigh, and rating texts takes time
+    if len(ballots) == 1:  # nothing to weigh, and comparing texts takes time
         return ballots[0]
     points: Counter[int] = Counter()
     n_named: Counter[int] = Counter()
@@ -86,9 +86,10 @@ def combine(ballots: Sequence[Ranking], texts: Sequence[str]) -> Ranking:
         n_named.update(ballot)
         points.update({slot: len(ballot) - i for i, slot in enumerate(ballot)})
 
-    def worse(slot: int) -> tuple[int, int, float, str]:
-        text = texts[slot - 1]
-        return -points[slot], -n_named[slot], -rate(text).total, text
+    preferred = {slot: i for i, slot in enumerate(choose(texts, len(texts)))}
+
+    def worse(slot: int) -> tuple[int, int, int]:
+        return -points[slot], -n_named[slot], preferred[slot]
 
     return tuple(sorted(points, key=worse))
 

@@ -1,5 +1,7 @@
 """Measure the selection and those of other methods, and compare them with random ones."""
 
+import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from tasks.lib.core.errors import DataError
+from tasks.lib.core.errors import DataError, nearest
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_budgets, load_section, load_seed
 from tasks.lib.core.schemas import SELECTED
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from tasks.measure.reference import Reference
 
 
+N_SAMPLED = 1000  # records from which the names of columns are taken
 NO_COST = MethodCost(calls=0, prompt_tokens=0, completion_tokens=0, usd=0)
 
 
@@ -80,6 +83,8 @@ def work(stage: Stage) -> None:
         stage.dep("dedupe/unique.parquet"),
         stage.dep("embed/vectors.npy"),
     )
+    for column in params.shares:
+        _report_missing(column, corpus.extra)
     usage = Usage.read(stage.dep("llm_select/usage.json"))
     costs = {
         **BaselineUsage.read(stage.dep("baseline/usage.json")).costs,
@@ -109,6 +114,18 @@ def work(stage: Stage) -> None:
     table = as_csv(methods, SPACE)
     stage.out("measure/figures.csv").write_text(table, encoding="utf-8", newline="\n")
     _log_coverage(methods)
+
+
+def _report_missing(column: str, extra: Sequence[str]) -> None:
+    """Log that no record has a column of ``measure.shares``, and a column with a similar name."""
+    if any(f"{json.dumps(column, ensure_ascii=False)}: " in cells for cells in extra):
+        return
+    names = {name for cells in extra[:N_SAMPLED] for name in json.loads(cells)}
+    similar = nearest(column, names)
+    level = logging.WARNING if similar else logging.INFO
+    known = ", ".join(sorted(names)) or "none"
+    text = "measure.shares: the pool has no column %s%s; its other columns: %s"
+    log.log(level, text, column, similar, known)
 
 
 def _measure_groups(

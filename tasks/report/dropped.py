@@ -6,15 +6,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.lib.core.records import record_text
+from tasks.lib.core.drops import DedupeDrop
+from tasks.lib.core.records import RecordTexts, record_text
 from tasks.lib.core.wording import truncate
 from tasks.lib.documents.labels import FUNNEL
 from tasks.lib.documents.validation import Funnel
+from tasks.lib.text.meaning import changes
+from tasks.lib.text.typography import normalise
 from tasks.report.inputs import ReportInputs
 
 STEPS = {"rows": (), "pool": ("excluded", "faulty", "repeated"), "unique": ("duplicates",)}
 """The counts that are left after each step, and those that were dropped before it."""
 MAX_CHARS = 400
+MAX_NEAR = 100  # near-duplicates, each with the words that only a reader can judge
+MAX_CHANGES, MAX_CHANGE_CHARS = 8, 80
 REASONS = {
     "excluded": FUNNEL["excluded"],
     "repeated": "the same as an earlier row, word for word",
@@ -25,12 +30,14 @@ REASONS = {
     "missing_instruction": "without an instruction",
     "blank_instruction": "with a blank instruction",
     "not_text": "an instruction that is not text",
+    "media": "an image, audio or video in what is asked",
     "nul": "text with a NUL character",
     "lone_surrogate": "text with half a character",
     "too_long": "longer than ingest.max_field_chars",
     "held_out": "the same as a record of ingest.decontaminate, or nearly",
     "near": "nearly the same as another record",
-    "identical": "the same but for case, Unicode forms or spaces",
+    "identical": "the same but for typography or spaces",
+    "kept": "nearly the same as another record, but kept: dedupe.near is report",
 }
 
 
@@ -64,14 +71,29 @@ def faulty_rows(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
 
 
 def duplicates(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
-    """Return the number of records and both texts of the first `n` for each reason."""
+    """Return the number of duplicates and some pairs of texts for each reason.
+
+    Of identical records, these are the first `n`; of near-duplicates, the `MAX_NEAR` least similar,
+    since these are the most doubtful.
+    """
+    groups = [(reason, count, inputs.duplicates) for reason, count in _reasons(inputs.duplicates)]
+    if len(inputs.kept_near):
+        groups.append(("kept", len(inputs.kept_near), inputs.kept_near))
     return [
         {
             "reason": REASONS.get(reason, reason),
             "count": count,
-            "pairs": [_pair(inputs, row) for row in _first(inputs.duplicates, reason, n)],
+            "is_kept": reason == "kept",
+            "pairs": [
+                _pair(inputs, row)
+                for row in (
+                    _first(table, reason, n)
+                    if reason == DedupeDrop.IDENTICAL
+                    else _least_similar(table, reason)
+                )
+            ],
         }
-        for reason, count in _reasons(inputs.duplicates)
+        for reason, count, table in groups
     ]
 
 
@@ -86,11 +108,27 @@ def _first(dropped: pa.Table, reason: str, n: int) -> list[dict[str, Any]]:
     return rows
 
 
+def _least_similar(near: pa.Table, reason: str) -> list[dict[str, Any]]:
+    if reason != "kept":
+        near = near.filter(pc.equal(near["reason"], pa.scalar(reason)))
+    rows: list[dict[str, Any]] = near.sort_by("similarity").slice(0, MAX_NEAR).to_pylist()
+    return rows
+
+
 def _pair(inputs: ReportInputs, row: dict[str, Any]) -> dict[str, Any]:
-    """Return the texts of a dropped record and of the one that was kept."""
+    """Return the texts of a record and of the one that it duplicates, and how they differ."""
     places = pc.index_in(pa.array([row["id"], row["of_id"]]), value_set=inputs.originals["id"])
-    dropped, kept = (
-        truncate(record_text(record["instruction"], record["input"]), MAX_CHARS)
-        for record in inputs.originals.take(places).to_pylist()
+    second, first = (
+        record_text(*RecordTexts.of(record)) for record in inputs.originals.take(places).to_pylist()
     )
-    return {"dropped": dropped, "kept": kept, "similarity": row["similarity"]}
+    found = changes(normalise(first), normalise(second))
+    return {
+        "first": truncate(first, MAX_CHARS),
+        "second": truncate(second, MAX_CHARS),
+        "similarity": row["similarity"],
+        "changes": [
+            [truncate(words, MAX_CHANGE_CHARS) for words in change]
+            for change in found[:MAX_CHANGES]
+        ],
+        "n_more": max(0, len(found) - MAX_CHANGES),
+    }

@@ -1,5 +1,6 @@
 """The map of the pool: which records are shown, where, and what was selected."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from tasks.lib.core.records import LATER_TURNS
 from tasks.lib.documents.labels import method_name
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows, nearest
@@ -17,6 +19,7 @@ from tasks.report.projection import project
 
 GRID = 10_000  # steps along an axis; a pixel is several of them
 MAX_TEXT_BYTES = 240  # of a record; 5,000 records stay under 2 MB
+MAX_OWN_BYTES = 100  # of its other columns
 
 
 def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str, Any]:
@@ -43,12 +46,24 @@ def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str,
         "order": _order(inputs.rows, ours),
         "ids": [corpus.ids[row] for row in shown],
         "texts": [fit(corpus.texts[row], MAX_TEXT_BYTES) for row in shown],
+        "own": [fit(_own(corpus.extra[row]), MAX_OWN_BYTES) for row in shown],
         "clusters": clusters.tolist(),
         "colours": {str(key): value for key, value in colours(points, clusters).items()},
         "x": np.rint(points[:, 0] * GRID).astype(int).tolist(),
         "y": np.rint(points[:, 1] * GRID).astype(int).tolist(),
         "others": others,
     }
+
+
+def _own(extra: str) -> str:
+    """Return the pool's own columns of a record, those that are named like ids first."""
+    cells = {name: cell for name, cell in json.loads(extra).items() if name != LATER_TURNS}
+    names = sorted(cells, key=lambda name: not name.casefold().endswith("id"))
+    return " · ".join(f"{name}: {_plain(cells[name])}" for name in names)
+
+
+def _plain(cell: object) -> str:
+    return cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
 
 
 def _order(selected: Rows, ours: Rows) -> list[int]:

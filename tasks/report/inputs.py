@@ -1,7 +1,7 @@
 """Everything that a report is made from: the outputs, parameters and hashes of a run."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import file_digest, md5
 from pathlib import Path
@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.lib.core.params import flatten
+from tasks.lib.core.records import RecordTexts
+from tasks.lib.core.shown import shown_text
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.metrics import Metrics
 from tasks.lib.documents.usage import Usage
@@ -30,6 +33,7 @@ class ReportInputs:
         originals: The texts of the pool, then those of held-out sets.
         dropped: The table INGEST_DROPPED.
         duplicates: The table DEDUPE_DROPPED.
+        kept_near: The table DEDUPE_NEAR.
         prompts: The table PROMPTS.
         prompt_rows: intp, row i is the place in the corpus of row i of `prompts`.
         ballots: The table BALLOTS.
@@ -45,6 +49,7 @@ class ReportInputs:
     originals: pa.Table
     dropped: pa.Table
     duplicates: pa.Table
+    kept_near: pa.Table
     prompts: pa.Table
     prompt_rows: Rows
     ballots: pa.Table
@@ -58,6 +63,11 @@ class ReportInputs:
     validation: ValidationResult
     params: Mapping[str, Any]
     hashes: Mapping[str, str]
+
+    def shown(self, ids: Iterable[str]) -> list[str]:
+        """Return the texts of records as a judge is shown them, not shortened."""
+        rows = pc.index_in(pa.array(ids, pa.string()), value_set=self.originals["id"])
+        return [shown_text(*RecordTexts.of(row)) for row in self.originals.take(rows).to_pylist()]
 
 
 def evenly(n: int, n_places: int) -> Rows:

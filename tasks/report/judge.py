@@ -7,8 +7,8 @@ from tasks.lib.documents.usage import SlotChoices, Usage
 
 METHODS = {
     "llm": "prompts judged by the model",
-    "rubric": "prompts judged by the offline rubric, which is not a language model",
-    "fallback": "prompts judged by the offline rubric, because the model gave no answer",
+    "offline": "prompts judged by the offline judge, which is not a language model",
+    "fallback": "prompts judged by the offline judge, because the model gave no answer",
 }
 MAX_P = 0.01  # a p-value up to it counts as evidence of position bias
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.lib.core.wording import truncate
+from tasks.lib.core.shown import shorten
 from tasks.lib.documents.judgement import Judgement, read_judgements
 from tasks.report.inputs import ReportInputs, evenly
 
@@ -34,9 +34,8 @@ def _prompt(inputs: ReportInputs, judgement: Judgement) -> dict[str, Any]:
     rows = inputs.ballots.filter(is_here).to_pylist()
     places_of = {id_: i for i, id_ in enumerate(inputs.selected["id"].to_pylist(), 1)}
     candidates = [
-        _candidate(row, judgement, places_of.get(row["id"]))
-        | {"text": truncate(inputs.corpus.texts[inputs.prompt_rows[place]], MAX_CHARS)}
-        for place, row in zip(places.tolist(), rows, strict=True)
+        _candidate(row, judgement, places_of.get(row["id"])) | {"text": shorten(text, MAX_CHARS)}
+        for text, row in zip(inputs.shown(row["id"] for row in rows), rows, strict=True)
     ]
     return {
         "number": number,

@@ -9,17 +9,19 @@ from pydantic import Field
 
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_section, load_seed
+from tasks.lib.core.records import TEXT_COLUMNS
 from tasks.lib.core.schemas import (
     BALLOTS,
     DEDUPE_DROPPED,
+    DEDUPE_NEAR,
     INGEST_DROPPED,
     POOL,
     PROMPTS,
     SELECTED,
 )
+from tasks.lib.core.shown import shorten
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tasks.lib.core.wording import truncate
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.metrics import Metrics
 from tasks.lib.documents.usage import Usage
@@ -34,7 +36,7 @@ from tasks.report.prompts import prompts
 
 INPUTS = (
     *("ingest/pool.parquet", "ingest/held_out.parquet", "ingest/dropped.parquet"),
-    *("dedupe/unique.parquet", "dedupe/dropped.parquet"),
+    *("dedupe/unique.parquet", "dedupe/dropped.parquet", "dedupe/near.parquet"),
     *("embed/vectors.npy", "cluster/prompts.parquet", "cluster/clusters.json"),
     *("llm_select/ballots.parquet", "llm_select/judgements.jsonl", "llm_select/usage.json"),
     *("choose/selected.parquet", "baseline/selections.parquet", "measure/metrics.json"),
@@ -112,11 +114,12 @@ def _read(stage: Stage) -> ReportInputs:
     return ReportInputs(
         corpus=corpus,
         originals=pa.concat_tables(
-            read_table(files[f"ingest/{name}.parquet"], POOL, ["id", "instruction", "input"])
+            read_table(files[f"ingest/{name}.parquet"], POOL, ["id", *TEXT_COLUMNS])
             for name in ("pool", "held_out")
         ),
         dropped=read_table(files["ingest/dropped.parquet"], INGEST_DROPPED),
         duplicates=read_table(files["dedupe/dropped.parquet"], DEDUPE_DROPPED),
+        kept_near=read_table(files["dedupe/near.parquet"], DEDUPE_NEAR),
         prompts=shown,
         prompt_rows=corpus.rows(shown["id"], files["cluster/prompts.parquet"]),
         ballots=read_table(files["llm_select/ballots.parquet"], BALLOTS),
@@ -143,6 +146,8 @@ def _others(corpus: Corpus, path: Path) -> dict[str, Rows]:
 
 def _listed(inputs: ReportInputs) -> list[dict[str, Any]]:
     """Return the first selected records with their texts."""
-    rows = inputs.selected.slice(0, MAX_LISTED).select(["prompt", "slot", "cluster", "id"])
-    texts = [truncate(inputs.corpus.texts[row], MAX_CHARS) for row in inputs.rows[:MAX_LISTED]]
-    return [row | {"text": text} for row, text in zip(rows.to_pylist(), texts, strict=True)]
+    rows = (
+        inputs.selected.slice(0, MAX_LISTED).select(["prompt", "slot", "cluster", "id"]).to_pylist()
+    )
+    texts = [shorten(text, MAX_CHARS) for text in inputs.shown(row["id"] for row in rows)]
+    return [row | {"text": text} for row, text in zip(rows, texts, strict=True)]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.lib.core.errors import REMAKE, DataError
-from tasks.lib.core.records import record_id
+from tasks.lib.core.records import TEXT_COLUMNS, record_id
 from tasks.lib.documents.choice import Choice
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.usage import Usage
@@ -19,7 +19,7 @@ from tasks.lib.unique import read_vectors
 
 Norms = npt.NDArray[np.float64]
 
-METHODS = ("llm", "rubric", "fallback")
+METHODS = ("llm", "offline", "fallback")
 BLOCK_ROWS = 16_384  # of vectors in memory at a time
 
 
@@ -59,12 +59,13 @@ class Limits:
 
     Attributes:
         n_selected: The largest budget; after a partial judgement, at most the judged records.
+        max_near_rate: None if near-duplicates are kept on purpose.
         is_judge_strict: Whether a fault of the judge fails the run; else it is a warning.
     """
 
     n_selected: int
     near_threshold: float
-    max_near_rate: float
+    max_near_rate: float | None
     max_fallback_rate: float
     max_position_bias: float
     max_attention_failures: float
@@ -90,8 +91,8 @@ def _summarise_batch(batch: pa.RecordBatch, summary: pa.Schema) -> pa.RecordBatc
 
     names = batch.schema.names
     columns: list[Any] = [batch["id"] if name == "id" else presence(name) for name in names]
-    texts = zip(batch["instruction"].to_pylist(), batch["input"].to_pylist(), strict=True)
-    columns.append([record_id(instruction or "", text or "") for instruction, text in texts])
+    texts = zip(*(batch[name].to_pylist() for name in TEXT_COLUMNS), strict=True)
+    columns.append([record_id(*(text or "" for text in row)) for row in texts])
     arrays = [pa.array(column, f.type) for column, f in zip(columns, summary, strict=True)]
     return pa.record_batch(arrays, schema=summary)
 

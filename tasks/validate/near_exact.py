@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.lib.text.shingles import jaccard, shingles
-from tasks.lib.text.word_changes import WordsAndNumbers
+from tasks.lib.text.meaning import Meaning
+from tasks.lib.text.shingles import field_texts, jaccard, shingles
 
 Hashes = NDArray[np.uint64]
 """uint64, shape (n,), ascending, distinct."""
@@ -32,21 +32,22 @@ def find_near_duplicates(
     """Return the most similar earlier near-duplicate of each record, or None.
 
     The criteria are those of the step dedupe: the shingles of the instructions and those of the
-    inputs each have a Jaccard similarity of at least `threshold`, the numbers are the same, and no
-    word is exchanged. Of several equally similar ones, the first is returned.
+    inputs each have a Jaccard similarity of at least `threshold`, and `Meaning` finds only harmless
+    differences. Of several equally similar ones, the first is returned.
 
     Args:
-        records: The normalised instruction and input of each record.
+        records: The instruction and input of each record, as `comparable` returns them.
         threshold: Above 0, at most 1.
     """
-    sets = [tuple(map(_hashes, fields)) for fields in records]
+    hashes = list(map(_hashes, field_texts(records)))
+    sets = list(zip(hashes[::2], hashes[1::2], strict=True))
     nearest: list[NearDuplicate | None] = [None] * len(records)
     # The fields' shingles as one set are never less similar than the less similar field.
     for i, j in _candidates([np.union1d(a, ~b) for a, b in sets], threshold):
         similarity = min(map(jaccard, sets[i], sets[j]))
         best = nearest[i]
         better = similarity >= threshold and (best is None or similarity > best.similarity)
-        if better and _same_meaning(records[i], records[j]):
+        if better and Meaning(*records[i]).agrees_with(Meaning(*records[j])):
             nearest[i] = NearDuplicate(j, similarity)
     return nearest
 
@@ -74,7 +75,3 @@ def _candidates(sets: Sequence[Hashes], threshold: float) -> Iterator[tuple[int,
 
 def _hashes(text: str) -> Hashes:
     return np.unique(shingles([text]).hashes)
-
-
-def _same_meaning(a: tuple[str, str], b: tuple[str, str]) -> bool:
-    return WordsAndNumbers.of(" ".join(a)).agree_with(WordsAndNumbers.of(" ".join(b)))

@@ -5,14 +5,14 @@ from collections import Counter
 import pandas as pd
 import pyarrow as pa
 
-from tasks.lib.core.records import record_id, record_text
+from tasks.lib.core.records import TEXT_COLUMNS, material, record_id
 from tasks.lib.core.schemas import BALLOTS, SELECTED
 from tasks.lib.documents.usage import Usage
 from tasks.lib.pool_columns import as_label, cells_of
-from tasks.lib.text.shingles import normalise
+from tasks.lib.text.typography import comparable
 from tasks.validate.artifacts import METHODS, Artifacts, Limits
 from tasks.validate.near_exact import find_near_duplicates
-from tasks.validate.table import Table, fields, n_distinct, texts
+from tasks.validate.table import Table, n_distinct, record_texts, texts
 
 MAX_P = 0.001  # a p-value below it is evidence of position bias
 FROM_BALLOTS = tuple(name for name in BALLOTS.names if name in SELECTED.names and name != "id")
@@ -90,62 +90,64 @@ def _selected(artifacts: Artifacts) -> Table:
         rank=frame["rank"].fillna(0),
         shown_cluster=frame["id"].map(_places(artifacts)["cluster"]),
         in_pool=frame["id"].isin(set(texts(artifacts.pool, "id"))),
-        recomputed_id=[record_id(*pair) for pair in fields(artifacts.selected)],
+        recomputed_id=[record_id(*texts_of) for texts_of in record_texts(artifacts.selected)],
     )
     return Table(frame, ["id"])
 
 
 def _texts(artifacts: Artifacts, limits: Limits) -> Table:
     """Make one row for each selected record: its length, and an earlier duplicate if it has one."""
-    ids, raw = texts(artifacts.selected, "id"), fields(artifacts.selected)
-    normalised = [(normalise(instruction), normalise(text)) for instruction, text in raw]
+    ids = texts(artifacts.selected, "id")
+    raw = record_texts(artifacts.selected)
+    normalised = [comparable(row.instruction, material(*row[1:])) for row in raw]
     duplicates = find_near_duplicates(normalised, limits.near_threshold)
-    outside = pa.concat_tables(
-        table.select(["id", "instruction", "input"])
-        for table in (artifacts.annotated, artifacts.held_out)
-    )
     first: dict[str, str] = {}
     same_as: list[str | None] = []
     for record, pair in zip(ids, normalised, strict=True):
-        text = normalise(record_text(*pair))
+        text = _joined(pair)
         same_as.append(first.get(text))
         first.setdefault(text, record)
     columns = {
         "id": ids,
         "instruction_chars": [len(instruction) for instruction, _ in normalised],
-        "chars": [len(instruction) + len(text) for instruction, text in raw],
+        "chars": [len(row.instruction) + len(row.input) for row in raw],
         "same_as": same_as,
-        **_outside(outside, normalised, limits.near_threshold),
+        **_outside(artifacts, normalised, limits.near_threshold),
         "near_to": [d and f"{ids[d.number]} by {d.similarity:.3f}" for d in duplicates],
     }
     return Table(pd.DataFrame(columns), ["id"])
 
 
 def _outside(
-    outside: pa.Table, selected: list[tuple[str, str]], threshold: float
+    artifacts: Artifacts, selected: list[tuple[str, str]], threshold: float
 ) -> dict[str, list[str | None]]:
     """Return for each selected record the annotated or held-out record that it repeats, or None.
 
     Args:
-        outside: The annotated and held-out records.
+        artifacts: With the annotated and held-out records.
         selected: The normalised instruction and input of each selected record.
         threshold: Similarity from which two records are near-duplicates.
     """
+    outside = pa.concat_tables(
+        table.select(["id", *TEXT_COLUMNS]) for table in (artifacts.annotated, artifacts.held_out)
+    )
     n = len(outside)
     if not n:
         return {"outside": [None] * len(selected), "near_outside": [None] * len(selected)}
     ids = texts(outside, "id")
-    normalised = [
-        (normalise(instruction), normalise(text)) for instruction, text in fields(outside)
-    ]
-    by_text = {record_text(*pair): id_ for id_, pair in zip(ids, normalised, strict=True)}
+    normalised = [comparable(row.instruction, material(*row[1:])) for row in record_texts(outside)]
+    by_text = {_joined(pair): id_ for id_, pair in zip(ids, normalised, strict=True)}
     near = find_near_duplicates([*normalised, *selected], threshold)[n:]
     return {
-        "outside": [by_text.get(record_text(*pair)) for pair in selected],
+        "outside": [by_text.get(_joined(pair)) for pair in selected],
         "near_outside": [
             f"{ids[d.number]} by {d.similarity:.3f}" if d and d.number < n else None for d in near
         ],
     }
+
+
+def _joined(pair: tuple[str, str]) -> str:
+    return " ".join(filter(None, pair))
 
 
 def _targets(artifacts: Artifacts) -> Table:

@@ -138,8 +138,9 @@ def _limits(values: Mapping[str, Any], artifacts: Artifacts) -> Limits:
     return Limits(
         n_selected=min(budget, n_judged) if artifacts.usage.partial else budget,
         near_threshold=values["dedupe"]["near_threshold"],
+        max_near_rate=params.max_near_rate if values["dedupe"]["near"] == "merge" else None,
         is_judge_strict=params.on_judge_fault is OnFault.FAIL,
-        **params.model_dump(exclude={"on_judge_fault"}),
+        **params.model_dump(exclude={"on_judge_fault", "max_near_rate"}),
     )
 
 

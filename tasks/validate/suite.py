@@ -119,24 +119,16 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
                 limits.max_chars,
                 f"No text has more than {limits.max_chars:,} characters",
             ),
-            absent("same_as", "No two texts differ only in case, Unicode forms or white space"),
+            absent("same_as", "No two texts differ only in typography or white space"),
             absent("outside", "No text is that of an annotated or held-out record"),
             absent(
                 "near_outside",
                 "No text is a near-duplicate of an annotated or held-out record",
                 is_warning=True,
             ),
-            absent(
-                "near_outside",
-                f"At most {limits.max_near_rate:g} of the texts are near-duplicates of such a one",
-                max_share=limits.max_near_rate,
-            ),
+            *_near_rate("near_outside", limits.max_near_rate, "near-duplicates of such a record"),
             absent("near_to", "No two texts are near-duplicates", is_warning=True),
-            absent(
-                "near_to",
-                f"At most {limits.max_near_rate:g} of the texts are near-duplicates",
-                max_share=limits.max_near_rate,
-            ),
+            *_near_rate("near_to", limits.max_near_rate, "near-duplicates"),
         ],
         "quotas": [equal("wanted", "selected", "Each quota is met exactly")],
         "targets": [
@@ -159,3 +151,9 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             )
         ],
     }
+
+
+def _near_rate(column: str, max_rate: float | None, what: str) -> list[Expectation]:
+    if max_rate is None:
+        return []
+    return [absent(column, f"At most {max_rate:g} of the texts are {what}", max_share=max_rate)]

@@ -1,9 +1,12 @@
 """The tables that expectations check, and their columns."""
 
+from itertools import starmap
 from typing import NamedTuple, cast
 
 import pandas as pd
 import pyarrow as pa
+
+from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts
 
 
 class Table(NamedTuple):
@@ -21,9 +24,10 @@ def texts(rows: pa.Table, column: str) -> list[str]:
     return [cast(str, text) or "" for text in rows[column].to_pylist()]
 
 
-def fields(records: pa.Table) -> list[tuple[str, str]]:
-    """Return the instruction and input of each record."""
-    return list(zip(texts(records, "instruction"), texts(records, "input"), strict=True))
+def record_texts(records: pa.Table) -> list[RecordTexts]:
+    """Return the texts of each record, empty for a null."""
+    columns = (texts(records, name) for name in TEXT_COLUMNS)
+    return list(starmap(RecordTexts, zip(*columns, strict=True)))
 
 
 def n_distinct(rows: pa.Table, column: str) -> int:

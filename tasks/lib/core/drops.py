@@ -15,6 +15,7 @@ class IngestDrop(StrEnum):
     MISSING_INSTRUCTION = "missing_instruction"  # absent, null or NaN
     BLANK_INSTRUCTION = "blank_instruction"
     NOT_TEXT = "not_text"
+    MEDIA = "media"  # an image, audio or video is part of what is asked
     NUL = "nul"
     LONE_SURROGATE = "lone_surrogate"
     TOO_LONG = "too_long"

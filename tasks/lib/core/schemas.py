@@ -16,6 +16,9 @@ POOL = pa.schema(
         _required("instruction", pa.string()),
         _required("input", pa.string()),  # empty if there is none
         pa.field("output", pa.string()),
+        pa.field("system", pa.string()),
+        pa.field("turns", pa.string()),  # JSON list of the turns before the instruction
+        pa.field("tools", pa.string()),  # JSON list of the tools that may be called
         _required("source", pa.string()),  # file:line
         _required("extra", pa.string()),  # JSON object of the columns with no other place
     ]
@@ -50,6 +53,15 @@ DEDUPE_DROPPED = pa.schema(
     ]
 )
 
+DEDUPE_NEAR = pa.schema(
+    [
+        _required("id", pa.string()),
+        _required("of_id", pa.string()),  # of an earlier record
+        _required("similarity", pa.float64()),  # Jaccard of shingles, 0 to 1
+    ]
+)
+"""One row for each near-duplicate that is kept, in pool order; empty if dedupe.near is merge."""
+
 KNOWN = pa.schema(
     [
         _required("id", pa.string()),  # of the unique record
@@ -76,7 +88,7 @@ _JUDGED = [
     pa.field("rank", pa.int32()),  # within the prompt; 1 = the best; null if no ballot names it
     _required("score", pa.float64()),  # the judge score, 0 to 1
     _required("votes", pa.int32()),  # ballots that name it; 0 for a fallback
-    _required("method", pa.string()),  # llm, rubric (the offline route) or fallback
+    _required("method", pa.string()),  # llm, offline or fallback
 ]
 
 BALLOTS = pa.schema(

@@ -37,7 +37,7 @@ class Stage:
     Attributes:
         name: The stage's name.
         values: The whole content of params.yaml.
-        params: The declared parameters by dotted key, as params.yaml has them.
+        params: The declared parameters by dotted key, with their values in params.yaml.
         state: The folder for what must survive a run (journal, stored vectors), shared by all
             copies of a workspace that DVC makes for experiments.
         scratch: The folder for files of the last run only, such as a failed validation; each

@@ -78,8 +78,9 @@ def greedy(  # noqa: PLR0913  the parts of the objective
     rng = np.random.default_rng((seed, 4))
     with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
         covered = _covered(vectors, weights, annotated, rng)
-        places, gains = map(list, zip(*search.run(vectors, rows, covered, n, rng), strict=True))
-    return Cover(rows[places], np.array(gains, np.float64))
+        turns = list(search.run(vectors, rows, covered, n, rng))
+    places = np.array([place for place, _ in turns], np.intp)
+    return Cover(rows[places], np.array([gain for _, gain in turns], np.float64))
 
 
 def judge_bonus(  # noqa: PLR0913

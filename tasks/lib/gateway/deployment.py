@@ -13,7 +13,8 @@ from tasks.lib.gateway.credentials import NO_KEY, key_variable
 from tasks.lib.gateway.local_server_process import LOCAL_NAME
 
 HOW = "Write it as {model: provider/name, schema: auto}, or as a list of these."
-RUBRIC_MODEL = "offline/rubric"
+OFFLINE_MODEL = "offline/typical"
+FORMER_OFFLINE_MODEL = "offline/rubric"
 LOCAL_MODEL = f"local/{LOCAL_NAME}"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -46,9 +47,9 @@ class Deployment(Params):
         return self.model.partition("/")[0]
 
     @property
-    def is_rubric(self) -> bool:
-        """Whether the model is the offline rubric, which is not a language model."""
-        return self.model == RUBRIC_MODEL
+    def is_offline(self) -> bool:
+        """Whether the model is the offline judge, which is not a language model."""
+        return self.model == OFFLINE_MODEL
 
     @property
     def is_local(self) -> bool:
@@ -60,7 +61,7 @@ class Deployment(Params):
         """Whether calls cost nothing because the model runs on this machine."""
         host = urlsplit(self.api_base).hostname if self.api_base else None
         is_own_ollama = self.provider.startswith("ollama") and host in LOOPBACK
-        return self.is_rubric or self.is_local or is_own_ollama
+        return self.is_offline or self.is_local or is_own_ollama
 
     @property
     def endpoint(self) -> str:
@@ -120,7 +121,13 @@ def _is_plain_url(api_base: Any) -> bool:
 
 
 def _check_offline(name: str, deployment: Deployment) -> None:
-    for ours in (RUBRIC_MODEL, LOCAL_MODEL):
+    if deployment.model == FORMER_OFFLINE_MODEL:
+        raise ParamError(
+            f"{name}.model: {FORMER_OFFLINE_MODEL} is now called {OFFLINE_MODEL}",
+            where=PARAMS_FILE,
+            fix=f"Write {OFFLINE_MODEL}.",
+        )
+    for ours in (OFFLINE_MODEL, LOCAL_MODEL):
         provider = ours.partition("/")[0]
         if deployment.provider == provider and deployment.model != ours:
             raise ParamError(

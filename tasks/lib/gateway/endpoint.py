@@ -81,7 +81,7 @@ class Endpoint:
             self._secrets = [os.environ[name]] if name else []
         if deployment.is_local:
             self._start_server()
-        elif not deployment.is_rubric:
+        elif not deployment.is_offline:
             self._require_provider(litellm)
             self._drop_unsupported(litellm)
         self._price = require_price(deployment, litellm, self._where)

@@ -16,8 +16,6 @@ from string import Template
 from typing import NamedTuple
 
 WORD_DIGITS = 8
-NOTE_CHARS = 50  # room for the note, even if a billion characters are left out
-HEAD_SHARE = 2 / 3  # of a shortened text; a request is more often at the start than at the end
 
 BLOCK_HEADER = (
     "$n candidates, pick $n_picks. A line with $word is a separator, not part of a candidate."
@@ -88,16 +86,3 @@ def fence_word(texts: Sequence[str]) -> str:
     digest = sha256("\0".join(texts).encode()).digest()
     words = (sha256(digest + n.to_bytes(8, "big")).hexdigest()[:WORD_DIGITS] for n in count())
     return next(word for word in words if not any(word in text for text in texts))
-
-
-def shorten(text: str, max_chars: int) -> str:
-    """Return the text, or its beginning and end around a note that says how much was left out.
-
-    The result has at most `max_chars` characters if `max_chars` leaves room for the note.
-    """
-    if len(text) <= max_chars:
-        return text
-    n_kept = max_chars - NOTE_CHARS
-    n_head = int(n_kept * HEAD_SHARE)
-    note = f"\n[... {len(text) - n_kept:,} characters left out ...]\n"
-    return text[:n_head] + note + text[n_head - n_kept :]

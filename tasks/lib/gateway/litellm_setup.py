@@ -21,7 +21,7 @@ def load_litellm() -> Any:
         os.environ[variable] = ",".join(filter(None, hosts))
     import litellm  # noqa: PLC0415  # 3 s
 
-    from tasks.lib.gateway.offline_provider import OfflineRubric  # noqa: PLC0415  # imports litellm
+    from tasks.lib.gateway.offline_provider import OfflineJudge  # noqa: PLC0415  # imports litellm
 
     gc.freeze()  # otherwise garbage collection of the loaded modules takes a fifth of each call
     # A call that is cancelled before it begins needs no warning in the terminal.
@@ -31,6 +31,6 @@ def load_litellm() -> Any:
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    litellm.custom_provider_map = [{"provider": "offline", "custom_handler": OfflineRubric()}]
+    litellm.custom_provider_map = [{"provider": "offline", "custom_handler": OfflineJudge()}]
     litellm.utils.custom_llm_setup()  # type: ignore[no-untyped-call]
     return litellm

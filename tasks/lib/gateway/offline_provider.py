@@ -1,7 +1,8 @@
-"""The rubric as a LiteLLM provider, so that a run without a key still exercises the real path.
+"""The offline judge as a LiteLLM provider, so that a keyless run still takes the real path.
 
-It is not a language model: `tasks.lib.rubric` picks by rules. It costs nothing, but reports usage
-at 4 UTF-8 bytes per token, so that totals and estimates have something to show.
+It is not a language model: `tasks.lib.typicality` compares the words of the candidates. It costs
+nothing, but reports usage at 4 UTF-8 bytes per token, so that totals and estimates have something
+to show.
 """
 
 import json
@@ -11,12 +12,12 @@ from litellm.llms.custom_llm import CustomLLM, CustomLLMError
 from litellm.types.utils import ModelResponse, Usage
 
 from tasks.lib.gateway.fence import parse_block
-from tasks.lib.rubric.rubric import choose
+from tasks.lib.typicality.typicality import choose
 
 BYTES_PER_TOKEN = 4
 
 
-class OfflineRubric(CustomLLM):
+class OfflineJudge(CustomLLM):
     """Answers only messages that contain a block of candidates (`tasks.lib.gateway.fence`)."""
 
     def completion(self, *args: Any, **kwargs: Any) -> ModelResponse:

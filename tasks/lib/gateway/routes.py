@@ -32,9 +32,9 @@ class Route(NamedTuple):
         return self.deployments[0].schema_use
 
     @property
-    def is_rubric(self) -> bool:
-        """Whether the route is the offline rubric, which is not a language model."""
-        return self.deployments[0].is_rubric
+    def is_offline(self) -> bool:
+        """Whether the route is the offline judge, which is not a language model."""
+        return self.deployments[0].is_offline
 
     @property
     def where(self) -> str:
@@ -85,12 +85,12 @@ def load_chain(
     chain = [load_route(values, route)]
     for alias in fallback_routes:
         other = load_route(values, alias, "llm_select.fallback_routes")
-        if other.is_rubric or chain[0].is_rubric or other in chain:
+        if other.is_offline or chain[0].is_offline or other in chain:
             raise ParamError(
                 f"llm_select.fallback_routes: {alias} cannot be a fallback for {route}",
                 where=PARAMS_FILE,
                 fix="Name each route once, and never offline: if no route gives an answer, the "
-                "offline rubric picks anyway, and the receipt says so.",
+                "offline judge picks anyway, and the receipt says so.",
             )
         chain.append(other)
     return chain
@@ -145,7 +145,7 @@ def _check_alike(name: str, first: Deployment, other: Deployment) -> None:
                 fix="Deployments of one route are one model at several endpoints. Make them "
                 "equal, or make two routes of them.",
             )
-    if first.is_rubric or first.is_local:
+    if first.is_offline or first.is_local:
         raise ParamError(
             f"{name}: {first.model} runs on this machine, so it can have one deployment only",
             where=PARAMS_FILE,

@@ -49,7 +49,7 @@ class GeometryParams(Params):
 
     @model_validator(mode="after")
     def _require_one(self) -> Self:
-        """Require exactly one of the two; a ParamError passes through pydantic unchanged."""
+        """Require either the size or the number; pydantic passes a ParamError on unchanged."""
         size, n = self.candidates_per_prompt, self.n_prompts
         if size is not None and n is not None:
             raise ParamError(

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.lib.core.errors import DataError
-from tasks.lib.core.records import record_text
+from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts, record_text
 from tasks.lib.core.schemas import POOL, UNIQUE
 from tasks.lib.core.tables import read_batches, read_table
 from tasks.lib.similarity.cosine import Rows, Vectors
 from tasks.lib.unique import find_rows, read_vectors
 
-COLUMNS = ["instruction", "input", "output", "extra"]
+COLUMNS = [*TEXT_COLUMNS, "output", "extra"]
 BATCH_ROWS = 8192  # pool rows in memory at a time, besides the columns that are kept
 REMAKE = "Run `dvc repro measure`, which also runs the stages before it."
 
@@ -25,7 +25,7 @@ class Corpus(NamedTuple):
 
     Attributes:
         ids: Distinct ids.
-        texts: Instruction, then input.
+        texts: The texts that records are compared by.
         outputs: Outputs; None for a record that has no output.
         extra: JSON objects with all other columns, as text.
         vectors: float32, shape (n, d), unit norm, read-only; d is 0 if no vectors were requested.
@@ -78,14 +78,14 @@ class Corpus(NamedTuple):
 
 
 def _columns(pool_file: Path, places: Rows, n: int) -> dict[str, list[Any]]:
-    """Read `texts`, `outputs` and `extra` of the n records with a place, which is not negative."""
+    """Read `texts`, `outputs` and `extra` of the n records; a place of -1 means no record."""
     columns: dict[str, list[Any]] = {name: [None] * n for name in ("texts", "outputs", "extra")}
     n_read = 0
     for batch in read_batches(pool_file, POOL, COLUMNS, BATCH_ROWS):
         batch_places = places[n_read : n_read + len(batch)]
         for place, row in zip(batch_places, batch.to_pylist(), strict=True):
             if place >= 0:
-                columns["texts"][place] = record_text(row["instruction"], row["input"])
+                columns["texts"][place] = record_text(*RecordTexts.of(row))
                 columns["outputs"][place], columns["extra"][place] = row["output"], row["extra"]
         n_read += len(batch)
     return columns

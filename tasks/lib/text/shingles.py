@@ -1,13 +1,14 @@
 """Texts as sets of shingles, and the overlap of two sets."""
 
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tasks.lib.text.courtesy import without_courtesy
 
 DENSE = (
     (0x1100, 0x11FF),  # Hangul letters
@@ -47,20 +48,26 @@ class Shingles(NamedTuple):
     bounds: NDArray[np.int64]
 
 
-def normalise(text: str) -> str:
-    """Return the text in NFKC, case folded, and with white space collapsed."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return " ".join(text.casefold().split())
+def field_texts(records: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the texts that are compared: of each record the instruction, then the input.
+
+    Courtesy is left out, since "Please" is a large part of a short instruction.
+
+    Args:
+        records: Pairs as `tasks.lib.text.typography.comparable` returns them.
+    """
+    return [text for first, second in records for text in (without_courtesy(first), second)]
 
 
 def shingles(texts: Sequence[str]) -> Shingles:
-    """Return hashes of the overlapping pieces of each normalised text, with punctuation and spaces.
+    """Return hashes of the overlapping pieces of each normalised text, in any case.
 
+    Punctuation and spaces count.
     A piece has 5 characters, or 2 in the dense scripts, and never mixes the two kinds; a run of
     one kind that is shorter than a piece is one piece. The values depend on the text alone, not on
     process or machine. Many short texts in one call cost little more than one.
     """
+    texts = [text.casefold() for text in texts]
     codes = np.frombuffer("".join(texts).encode("utf-32-le"), dtype="<u4")
     offsets = np.fromiter(accumulate(map(len, texts), initial=0), np.int64, len(texts) + 1)
     is_dense = _dense_table()[codes]

@@ -63,6 +63,7 @@
       const box = byId("record");
       box.replaceChildren(
         element("p", `${kind(i)} · cluster ${data.clusters[i]} · ${data.ids[i]}`, {class: "note"}),
+        element("p", data.own[i], {class: "note", dir: "auto"}),
         element("div", data.texts[i], {class: "text", dir: "auto"}),
       );
     }
@@ -72,7 +73,9 @@
       box.style.cssText = TIP;
       const head = element("div", `${kind(i)} · cluster ${data.clusters[i]}`);
       head.style.color = "var(--muted)";
-      box.append(head, element("div", data.texts[i], {dir: "auto"}));
+      const own = element("div", data.own[i], {dir: "auto"});
+      own.style.color = "var(--muted)";
+      box.append(head, element("div", data.texts[i], {dir: "auto"}), own);
       return box;
     }
 

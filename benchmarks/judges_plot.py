@@ -1,0 +1,69 @@
+"""Sum up and draw the table that judges.py writes.
+
+    python benchmarks/judges_plot.py TABLE.csv ... --to docs/explanation
+
+It writes judges.csv (means over the pools and half widths of their 95 % intervals) and judges.svg.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib import pyplot as plt
+from scipy import stats
+
+MEASURES = ["quality", "words", "outputs", "student"]
+KEYS = ["skill", "bias", "votes", "way", "budget"]
+LISTS = {"list 3": "C0", "list 5": "C1", "list 7": "C2", "list 14": "C3"}
+OTHERS = {
+    "first picks": ("k", "o"),
+    "soft 5, weight 1": ("C4", "D"),
+    "tournament of 1": ("k", "s"),
+    "second round of 1, weight 4": ("C5", "^"),
+    "0.3 K prompts, list 5, weight 1": ("C6", "v"),
+}
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean of each measure, and the half width of its 95 % interval (Student's t)."""
+    groups = table.groupby(KEYS, sort=False)[MEASURES]
+    n = groups.size()
+    widths = groups.std().mul(stats.t.ppf(0.975, n - 1) / n**0.5, axis=0)
+    return groups.mean().join(widths.add_suffix("_95")).join(n.rename("pools")).round(3)
+
+
+def draw(means: pd.DataFrame, path: Path) -> None:
+    """Draw quality against coverage of outputs, for a good judge, at three budgets."""
+    mpl.rcParams["svg.hashsalt"] = "judges"  # the same bytes each time
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained")
+    for axis, budget in zip(axes, (0.3, 1.0, 3.0), strict=True):
+        of_budget = means.xs((0.71, "none", 1, budget), level=("skill", "bias", "votes", "budget"))
+        for name, colour in LISTS.items():
+            line = of_budget[of_budget.index.str.match(rf"{name}, weight [\d.]+$")]
+            axis.plot(line["outputs"], line["quality"], ".-", color=colour, label=name)
+        for name, (colour, marker) in OTHERS.items():
+            point = of_budget[of_budget.index == name]
+            axis.plot(
+                point["outputs"], point["quality"], marker, color=colour, label=name, ls="none"
+            )
+        axis.set_title(f"N = {budget:g} K")
+        axis.set_xlabel("coverage of outputs, z")
+    axes[0].set_ylabel("mean quality of the selection, s.d.")
+    axes[0].legend(fontsize=7)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    """Write both files."""
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("tables", type=Path, nargs="+")
+    arguments.add_argument("--to", type=Path, required=True)
+    given = arguments.parse_args()
+    means = summary(pd.concat(map(pd.read_csv, given.tables)))
+    means.to_csv(given.to / "judges.csv", lineterminator="\n")
+    draw(means, given.to / "judges.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""How often dedupe takes two texts for the same, or for different ones, wrongly.
+
+    python benchmarks/meaning.py
+    python benchmarks/meaning.py --list
+
+The pairs of tests/data/meaning_pairs.jsonl were written for this project, in twelve languages and
+in code. Each pair is deduplicated as a pool of two records, with the settings of params.yaml. The
+held-out half was written before the rules, and was not looked at while they were made.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import pyarrow as pa
+from ruamel.yaml import YAML
+
+from tasks.dedupe.duplicates import COLUMNS
+from tasks.dedupe.step import PoolBatches, check, dedupe
+from tasks.lib.executor import Executor
+
+PROJECT = Path(__file__).parent.parent
+PAIRS = PROJECT / "tests/data/meaning_pairs.jsonl"
+
+
+class Pair(NamedTuple):
+    """Two records, and whether they ask for the same; a record is an instruction and an input."""
+
+    half: str
+    language: str
+    kind: str
+    same: bool
+    a: list[str]
+    b: list[str]
+
+
+class Errors(NamedTuple):
+    """The numbers of pairs and of errors.
+
+    Attributes:
+        merged: Number of pairs that differ in meaning and were merged.
+        separate: Number of pairs that ask for the same and were both kept.
+    """
+
+    n_different: int
+    merged: int
+    n_same: int
+    separate: int
+
+    @classmethod
+    def of(cls, pairs: Iterable[Pair]) -> Self:
+        """Count the errors of dedupe over pairs."""
+        different: list[bool] = []
+        same: list[bool] = []
+        for pair in pairs:
+            (same if pair.same else different).append(is_error(pair))
+        return cls(len(different), sum(different), len(same), sum(same))
+
+
+def read_pairs() -> list[Pair]:
+    """Return all pairs, the held-out half first."""
+    with PAIRS.open(encoding="utf-8") as file:
+        return [Pair(**json.loads(line)) for line in file]
+
+
+def is_error(pair: Pair) -> bool:
+    """Return whether dedupe merges what differs, or keeps both of what asks for the same."""
+    rows = [
+        dict(zip(COLUMNS, (str(n), *record), strict=True)) for n, record in enumerate(pair[-2:])
+    ]
+    batch = pa.RecordBatch.from_pylist(rows)
+    values = YAML(typ="safe").load(PROJECT / "params.yaml")
+    pool = PoolBatches(len(rows), lambda: iter([batch]))
+    merged = bool(dedupe(pool, check(values), Executor.LOCAL).dropped)
+    return merged != pair.same
+
+
+def main() -> None:
+    """Print a table in Markdown, or the pairs that are errors."""
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("--list", action="store_true", help="list the errors instead")
+    arguments.add_argument("--half", help="only this half: tuned or held_out")
+    given = arguments.parse_args()
+    pairs = [pair for pair in read_pairs() if given.half in {None, pair.half}]
+    if given.list:
+        for pair in filter(is_error, pairs):
+            print(*pair, sep="\n  ")
+        return
+    groups = defaultdict(list)
+    for pair in pairs:
+        for name in (pair.language, pair.half, "all"):
+            groups[name].append(pair)
+    print("| pairs | differ, but merged | ask for the same, but both kept |\n|---|---|---|")
+    for name, members in groups.items():
+        n_different, merged, n_same, separate = Errors.of(members)
+        print(f"| {name} | {merged} of {n_different} | {separate} of {n_same} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""What a row asks: one thing or several, each with its context, not yet cleaned."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from tasks.ingest.cell_text import as_text, json_of
+from tasks.ingest.columns import ColumnMapping, other_cells, read_cell
+from tasks.ingest.conversation import Exchange, Which, exchanges
+from tasks.ingest.marks import may_be_chat, parse_marks
+from tasks.ingest.rows import Fault, Row, json_type
+from tasks.ingest.turns import SYSTEM, USER, Turn, content_text, parse_text, parse_turns
+from tasks.lib.core.drops import IngestDrop
+from tasks.lib.core.records import LATER_TURNS
+
+INSTANCES = ("instances", "Instances")  # of self-instruct and of Natural Instructions
+
+
+class Asked(NamedTuple):
+    """The cells that one record is made of, not yet cleaned.
+
+    Attributes:
+        output: A faulty one does not cost the record: it becomes None, and `extra` has the cell.
+        turns: Before the instruction.
+        extra: All other cells by column name.
+    """
+
+    instruction: object
+    input: object
+    output: object
+    extra: dict[str, object]
+    system: str | None = None
+    turns: Sequence[Turn] = ()
+    tools: str | None = None
+
+
+def read_asked(row: Row, mapping: ColumnMapping, which: Which) -> Sequence[Asked] | Fault:
+    """Return what a row asks, or what is wrong with it.
+
+    A row asks one thing. It asks several if it has ``instances``, or if it is a conversation in
+    which every turn of the user's counts. Cells that no field has go to `extra`.
+    """
+    columns = mapping.columns
+    if mapping.has_paths:
+        fields = {field: read_cell(row, column) for field, column in columns.items()}
+    else:
+        fields = {field: row.get(column) for field, column in columns.items()}
+    extra = other_cells(row, mapping)
+    instances = next((extra[name] for name in INSTANCES if name in extra), None)
+    if isinstance(instances, str):
+        instances = parse_text(instances)
+    if isinstance(instances, list) and any(isinstance(one, Mapping) for one in instances):
+        return list(_instances(fields, extra, instances))
+    text = fields["instruction"]
+    if mapping.is_plain and (text is None or (isinstance(text, str) and not may_be_chat(text))):
+        return [Asked(text, fields.get("input"), fields.get("output"), extra)]
+    return _conversation(fields, extra, mapping, which)
+
+
+def _instances(
+    fields: Mapping[str, object], extra: dict[str, object], instances: Sequence[object]
+) -> Iterator[Asked]:
+    """Yield what each instance of a task asks: the task's instruction with its own input."""
+    others = {name: cell for name, cell in extra.items() if name not in INSTANCES}
+    for instance in instances:
+        own = dict(instance) if isinstance(instance, Mapping) else {"input": instance}
+        output = own.pop("output", None)
+        if isinstance(output, list) and len(output) == 1:
+            output = output[0]
+        instruction = fields["instruction"]
+        if isinstance(instruction, list) and len(instruction) == 1:
+            instruction = instruction[0]
+        yield Asked(instruction, own.pop("input", None), output, {**others, **own})
+
+
+def _conversation(
+    fields: Mapping[str, object], extra: dict[str, object], mapping: ColumnMapping, which: Which
+) -> Sequence[Asked] | Fault:
+    turns = _turns(fields["instruction"], mapping)
+    before = _context_turns(fields.get("turns"))
+    system = _system(fields.get("system"))
+    if isinstance(turns, Fault) or isinstance(before, Fault) or isinstance(system, Fault):
+        return next(part for part in (turns, before, system) if isinstance(part, Fault))
+    more = _messages(fields.get("output"))
+    dialogue = [*before, *turns, *more]
+    found = exchanges(dialogue, which)
+    if isinstance(found, Fault):
+        return found
+    n_turns = sum(turn.role != SYSTEM for turn in dialogue)
+    others = {"n_turns": n_turns, **extra} if n_turns > 1 else extra
+    own = {field: fields.get(field) for field in ("input", "output") if field in fields}
+    if more:
+        own.pop("output")
+    tools = json_of(fields.get("tools"))
+    return [_exchange(exchange, own, others, mapping, (system, tools)) for exchange in found]
+
+
+def _exchange(
+    exchange: Exchange,
+    own: Mapping[str, object],
+    extra: dict[str, object],
+    mapping: ColumnMapping,
+    context: tuple[str, str | None],
+) -> Asked:
+    """Return what one exchange asks; columns of input and output belong to the last one."""
+    system, tools = context
+    if not exchange.is_last:
+        extra = {**extra, **{mapping.columns[field]: cell for field, cell in own.items()}}
+        own = {}
+    if exchange.later:
+        extra = {LATER_TURNS: [turn.as_dict() for turn in exchange.later], **extra}
+    answer = own.get("output")
+    return Asked(
+        instruction=exchange.instruction,
+        input=own.get("input"),
+        output=exchange.output if answer is None else answer,
+        extra=extra,
+        system="\n\n".join(filter(None, dict.fromkeys((system, exchange.system)))) or None,
+        turns=exchange.earlier,
+        tools=tools,
+    )
+
+
+def _system(cell: object) -> str | Fault:
+    parsed = parse_text(cell) if isinstance(cell, str) else None
+    return content_text(parsed if isinstance(parsed, Mapping) and "parts" in parsed else cell)
+
+
+def _turns(cell: object, mapping: ColumnMapping) -> list[Turn] | Fault:
+    """Return the turns of the column of the instruction; a plain text is the user's."""
+    turns: list[Turn] | Fault | None = None
+    if not isinstance(cell, str) or mapping.is_chat or cell[:2] == "[{":
+        turns = parse_turns(cell, are_questions=mapping.are_questions)
+    if turns is None and isinstance(cell, str):
+        turns = parse_marks(cell, by_lines=mapping.has_lines) or [Turn(USER, cell)]
+    if turns is not None:
+        return turns
+    if as_text(cell) is None:
+        return Fault(
+            IngestDrop.MISSING_INSTRUCTION, f"no value in {mapping.columns['instruction']}"
+        )
+    return Fault(IngestDrop.NOT_TEXT, f"instruction is {json_type(cell)}")
+
+
+def _context_turns(cell: object) -> list[Turn] | Fault:
+    """Return the turns of the column ``turns``; a text without marks is one of the user's."""
+    if cell is None or cell == "":
+        return []
+    turns = parse_turns(cell)
+    if turns is None and isinstance(cell, str):
+        turns = parse_marks(cell, by_lines=True) or [Turn(USER, cell)]
+    return Fault(IngestDrop.NOT_TEXT, f"turns is {json_type(cell)}") if turns is None else turns
+
+
+def _messages(cell: object) -> list[Turn]:
+    """Return the messages that an output consists of, if it does."""
+    items = parse_text(cell) if isinstance(cell, str) and cell[:2] == "[{" else cell
+    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+        return []
+    turns = parse_turns(items)
+    return turns if isinstance(turns, list) else []

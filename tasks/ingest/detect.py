@@ -1,0 +1,206 @@
+"""Find the columns of a record's fields, by common names and by what the columns hold.
+
+No column is taken by its name alone: a column for instructions must hold texts or conversations,
+one for tools a list, and so on. A column of objects counts as several, such as ``data.prompt``.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from tasks.ingest.cell_kinds import (
+    asks,
+    is_list,
+    is_list_of_exchanges,
+    is_list_of_messages,
+    is_list_of_numbers,
+    is_list_of_turns,
+    is_plain_text,
+    is_prose,
+    most,
+    turns_of,
+)
+from tasks.ingest.rows import Row
+from tasks.ingest.turns import SYSTEM, USER, Turn, parse_text
+
+# The most specific names first. Those of public layouts are in docs/how-to/your-pool.md.
+CHATS = (
+    *("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "contents"),
+    "items",
+)
+ASKS = ("prompt", "instruction", "question", "query", "input", "inputs", "text")
+RARE_CHATS = ("data", "turns", "plain_text", "chosen", "history")  # if no text is the instruction
+NAMES = {
+    "instruction": (
+        *("instruction", "prompt", "question", "query", "problem", "definition"),
+        *("inputs_pretokenized", "inputs", "input", "text", "content", "message", "body"),
+        *("input_text", "user_prompt"),
+    ),
+    "input": ("input", "context", "inputs"),
+    "output": (
+        *("output", "response", "completion", "answer", "target", "targets_pretokenized"),
+        *("targets", "outputs", "answers", "solution", "expected", "ideal", "output_text"),
+    ),
+    "system": (
+        *("system", "system_prompt", "system_message", "meta_instruction", "systeminstruction"),
+        "system_instruction",
+    ),
+    "turns": ("history", "chat_history", "conversation_history", "dialogue_history", "turns"),
+    "tools": ("tools", "functions", "available_tools"),
+}
+QUESTIONS = {"turns", "questions", "prompts"}  # a list of texts there is all the user's
+NOT_CHATS = {*NAMES["output"], *NAMES["turns"], "chosen", "rejected", "instances"}
+N_CELLS = 50  # that are looked at
+
+
+class Found(NamedTuple):
+    """The columns by field, and how the instruction is marked.
+
+    Attributes:
+        is_chat: Whether the column of the instruction holds lists of turns.
+        has_lines: Whether lines such as ``Human:`` mark turns in the column of the instruction.
+    """
+
+    columns: dict[str, str]
+    is_chat: bool = False
+    has_lines: bool = False
+
+
+def detect(rows: Sequence[Row]) -> Found:
+    """Return the columns of a file that starts with `rows`; without ``instruction``, none fits."""
+    cells = _cells(rows)
+    depth = {name: name.count(".") for name in cells}
+    for place in sorted(set(depth.values())):
+        groups = dict.fromkeys(_group(name) for name in cells if depth[name] == place)
+        for group in groups:
+            found = _detect({name: cells[name] for name in cells if _group(name) in {group, ""}})
+            if "instruction" in found.columns:
+                return found
+    # None fits, so the faults of the rows say what the column with the best name holds.
+    by_name = {plain_name(name): name for name in cells if "." not in name}
+    known = (by_name[name] for name in (*CHATS, *NAMES["instruction"]) if name in by_name)
+    return next((Found({"instruction": name}) for name in known), Found({}))
+
+
+def found_in(columns: dict[str, str], cells: Sequence[object]) -> Found:
+    """Return what is found about the cells of the column of the instruction."""
+    name = plain_name(columns["instruction"])
+    is_turns = is_list_of_messages if name in NAMES["instruction"] else is_list_of_turns
+    if most(cells, is_turns):  # a list of texts may be an instruction
+        return Found(columns, is_chat=True)
+    return Found(columns, has_lines=_is_marked(cells, by_lines=True) and not _is_marked(cells))
+
+
+def _is_marked(cells: Sequence[object], *, by_lines: bool = False) -> bool:
+    return most(cells, lambda cell: asks(turns_of(cell, by_lines=by_lines)))
+
+
+def guess(rows: Sequence[Row]) -> str | None:
+    """Return the column that most probably holds instructions, whatever its name, or None.
+
+    It has messages, or the texts with the most words.
+    """
+    cells = _cells(rows)
+    texts = {name: column for name, column in cells.items() if most(column, is_plain_text)}
+
+    def n_words(name: str) -> int:
+        return sum(len(str(cell).split()) for cell in texts[name])
+
+    texts = {name: column for name, column in texts.items() if not name.casefold().endswith("id")}
+    return _find_messages(cells) or max(texts, key=n_words, default=None)
+
+
+def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
+    """Return the columns of one group of columns; inner names come before outer ones."""
+    by_name: dict[str, str] = {}
+    for name in sorted(cells, key=lambda name: -name.count(".")):
+        by_name.setdefault(plain_name(name), name)
+
+    def find(names: Iterable[str], fits: Callable[[Sequence[object]], bool]) -> str | None:
+        known = (by_name[name] for name in names if name in by_name)
+        return next((name for name in known if fits(cells[name])), None)
+
+    text = find(NAMES["instruction"], lambda column: most(column, is_plain_text))
+    chat = find(CHATS, lambda column: most(column, is_list_of_turns))
+    chat = chat or find(ASKS, lambda column: most(column, is_list_of_messages))
+    chat = chat or _find_messages(cells)
+    marked = None
+    if chat is None:
+        names = (*CHATS, *ASKS, *(() if text else RARE_CHATS))
+        marked = find(names, lambda column: _is_marked(column, by_lines=True))
+        rare = None if text else find(RARE_CHATS, lambda column: most(column, is_list_of_turns))
+        chat = marked or rare or (None if text else _find_exchanges(cells))
+    instruction = chat or text
+    if instruction is None:
+        return Found({})
+    columns = {"instruction": instruction}
+    found = found_in(columns, cells[instruction])
+    fits = {
+        "input": lambda column: chat in {None, marked} and not most(column, is_list_of_numbers),
+        "output": lambda column: not _answers(cells[instruction], found.has_lines),
+        "system": lambda column: most(column, is_prose),
+        "turns": lambda column: chat in {None, marked} and most(column, is_list_of_turns),
+        "tools": lambda column: most(column, is_list),
+    }
+    for field, fit in fits.items():
+        column = find(NAMES[field], fit)
+        if column and column not in columns.values():
+            columns[field] = column
+    if chat and text and "system" not in columns and _is_preface(cells, text, chat):
+        columns["system"] = text
+    return found
+
+
+def _cells(rows: Sequence[Row]) -> dict[str, list[object]]:
+    """Return the first cells of each column that are not null, also of columns inside objects."""
+    cells: dict[str, list[object]] = {}
+    for row in rows:
+        for name, cell in row.items():
+            known = cells.setdefault(name, [])
+            if cell is None or len(known) >= N_CELLS:
+                continue
+            known.append(cell)
+            inner = parse_text(cell) if isinstance(cell, str) and cell[:1] == "{" else cell
+            if isinstance(inner, Mapping):
+                for key, value in inner.items():
+                    if value is not None:
+                        cells.setdefault(f"{name}.{key}", []).append(value)
+    return cells
+
+
+def plain_name(name: str) -> str:
+    """Return the last part of a column's name in the spelling of `NAMES`."""
+    last = name.rpartition(".")[2].strip().casefold()
+    return last.replace(" ", "_").replace("-", "_")
+
+
+def _group(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _find_messages(cells: Mapping[str, Sequence[object]]) -> str | None:
+    """Return the first column of messages, whatever its name, but not one of several answers."""
+    names = (name for name in cells if plain_name(name) not in NOT_CHATS)
+    return next((name for name in names if most(cells[name], is_list_of_messages)), None)
+
+
+def _find_exchanges(cells: Mapping[str, Sequence[object]]) -> str | None:
+    """Return the first column of objects that hold a question and its answer, or None."""
+    names = (name for name in cells if plain_name(name) not in NOT_CHATS)
+    return next((name for name in names if most(cells[name], is_list_of_exchanges)), None)
+
+
+def _answers(cells: Sequence[object], has_lines: bool) -> bool:
+    def ends_with_answer(cell: object) -> bool:
+        turns = turns_of(cell, by_lines=has_lines)
+        said = [turn for turn in turns or () if isinstance(turn, Turn) and turn.content.strip()]
+        return bool(said) and said[-1].role not in {USER, SYSTEM}
+
+    return most(cells, ends_with_answer)
+
+
+def _is_preface(cells: Mapping[str, Sequence[object]], text: str, chat: str) -> bool:
+    """Return whether a column ``instruction`` says what the turns of a conversation do not."""
+    if plain_name(text) != "instruction":
+        return False
+    pairs = zip(map(str, cells[text]), map(str, cells[chat]), strict=False)
+    return most([said.strip() not in turns for said, turns in pairs], bool)

@@ -1,0 +1,62 @@
+"""The rows that a file says to leave out: by their texts, by their ids, or by record ids."""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tasks.ingest.cell_text import comparison_key
+from tasks.ingest.columns import SAMPLE_ROWS, map_columns, read_cell
+from tasks.ingest.detect import detect
+from tasks.ingest.rows import Fault, Row, Rows
+from tasks.ingest.to_record import PoolRecord, to_records
+
+ID_NAMES = ("id", "_id", "uuid", "message_id", "prompt_id", "question_id", "key", "hash", "idx")
+_RECORD_ID = re.compile(r"[0-9a-f]{16}")
+
+
+class Exclusions(NamedTuple):
+    """Rows to leave out.
+
+    Attributes:
+        record_ids: Of the pool's records.
+        keys: Cells of the pool's column `column`.
+        column: The pool's own id; None if the file has none that counts.
+    """
+
+    record_ids: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+    column: str | None = None
+
+    def has_row(self, row: Row) -> bool:
+        """Return whether the row's own id is in the file."""
+        return self.column is not None and comparison_key(row.get(self.column)) in self.keys
+
+
+def find_exclusions(rows: Rows, max_chars: int) -> Exclusions:
+    """Return what the rows of a file exclude.
+
+    Rows with an instruction exclude the records with the same texts. Without one, they exclude the
+    rows of the pool with the same cell in the column that is named like an id; a file of one column
+    is taken as a list of ids. An ``id`` that a record of the pool has excludes this record.
+    """
+    good = [row for _, row in rows if not isinstance(row, Fault)]
+    names = list(dict.fromkeys(name for row in good for name in row))
+    column = id_column(names) or (names[0] if len(names) == 1 else None)
+    keys = {comparison_key(read_cell(row, column)) for row in good} if column else set()
+    texts = {key for key in keys if key is not None}
+    record_ids = {key for key in texts if _RECORD_ID.fullmatch(key)}
+    has_texts = "instruction" in detect(good[:SAMPLE_ROWS]).columns
+    if has_texts:
+        mapping = map_columns(good[:SAMPLE_ROWS], {}, "")
+        found = (record for row in good for record in to_records(row, mapping, max_chars))
+        record_ids |= {record.id for record in found if isinstance(record, PoolRecord)}
+    if len(names) == 1:
+        return Exclusions(frozenset(record_ids), frozenset(texts), "id")
+    is_key = column is not None and not has_texts
+    return Exclusions(frozenset(record_ids), frozenset(texts), column if is_key else None)
+
+
+def id_column(names: Iterable[str]) -> str | None:
+    """Return the column with a row's own id, by its name, or None."""
+    plain = {name.strip().casefold(): name for name in reversed(list(names))}
+    return next((plain[name] for name in ID_NAMES if name in plain), None)

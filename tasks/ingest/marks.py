@@ -1,0 +1,151 @@
+"""A conversation that is one text, with marks that say who speaks.
+
+Known marks: the special tokens of ChatML, Llama 2, Llama 3, Gemma and their like; headings such as
+``### Human:`` or ``### Instruction:``; ``[|Human|]`` and ``[Human]:``; and the lines ``Human:`` and
+``Assistant:``.
+"""
+
+import re
+from typing import NamedTuple
+
+from tasks.ingest.turns import ASSISTANT, ROLES, SYSTEM, USER, Turn, role_of
+
+
+class _Marks(NamedTuple):
+    """One way to mark turns.
+
+    Attributes:
+        hint: Text that is in every text with these marks.
+        mark: Matches a mark; the group ``role`` is a role.
+        has_opening: Whether a text may come before the first mark; it is a system prompt.
+        needs_both: Whether a text without a mark of the assistant is not a conversation.
+    """
+
+    hint: str
+    mark: re.Pattern[str]
+    has_opening: bool = False
+    needs_both: bool = False
+
+
+_NAMES = "|".join(sorted((re.escape(name).replace("_", "[_ ]") for name in ROLES), reverse=True))
+_TOKENS = (
+    _Marks("<|im_start|>", re.compile(r"<\|im_start\|>[ ]*(?P<role>\w+)[ ]*(?:\n|<\|im_sep\|>)")),
+    _Marks(
+        "header_",
+        re.compile(
+            r"<\|(?:start_header_id|header_start)\|>\s*(?P<role>\w+)\s*"
+            r"<\|(?:end_header_id|header_end)\|>"
+        ),
+    ),
+    _Marks("<start_of_turn>", re.compile(r"<start_of_turn>\s*(?P<role>\w+)\s*\n")),
+    _Marks("|>", re.compile(rf"<\|(?P<role>{_NAMES})\|>:?", re.IGNORECASE)),
+)
+_HEADINGS = (
+    _Marks(
+        "##",
+        re.compile(rf"(?<!#)#{{2,3}} ?(?P<role>{_NAMES}|input) ?:", re.IGNORECASE),
+        has_opening=True,
+        needs_both=True,
+    ),
+    _Marks(
+        "[|", re.compile(rf"\[\|(?P<role>{_NAMES})\|\]:?", re.IGNORECASE), True, needs_both=True
+    ),
+    _Marks("]:", re.compile(rf"\[(?P<role>{_NAMES})\]:", re.IGNORECASE), True, needs_both=True),
+)
+_LINES = _Marks(
+    ":",
+    re.compile(
+        r"(?:\A|\n)[ \t]{0,8}(?P<role>human|user|assistant|ai|bot|gpt|system|function response):",
+        re.IGNORECASE,
+    ),
+    needs_both=True,
+)
+# A text may start with the token that starts every text.
+_START = re.compile(r"\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|startoftext\|>|\[gMASK\]|<sop>|\s)*")
+_ENDS = (
+    *("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|eot|>", "<|end_of_text|>", "<|end|>"),
+    *("<|endoftext|>", "<end_of_turn>", "</s>", "<s>", "<eoh>", "<eoa>", "<eom>", "<eot>"),
+)
+_LLAMA_2 = re.compile(r"\[INST\](.*?)(?:\[/INST\](.*?))?(?=(?:<s>\s*)?\[INST\]|\Z)", re.DOTALL)
+_LLAMA_2_SYSTEM = re.compile(r"\A\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
+
+
+def parse_marks(text: str, *, by_lines: bool = False) -> list[Turn] | None:
+    """Return the turns that a text marks, or None if it marks none of the user's.
+
+    Args:
+        text: The text.
+        by_lines: Whether lines such as ``Human:`` and ``Assistant:`` are marks. They also occur in
+            texts that quote a conversation.
+    """
+    start = _START.match(text)
+    body = text[start.end() :] if start else text
+    if body.startswith("[INST]"):
+        return _parse_llama_2(body)
+    for marks in (*_TOKENS, *_HEADINGS, *((_LINES,) if by_lines else ())):
+        if marks.hint in body:
+            turns = _split(body, marks)
+            if turns is not None:
+                return turns
+    return None
+
+
+def may_be_chat(text: str) -> bool:
+    """Return whether a text may have marks other than lines, or be JSON of messages.
+
+    It is asked about every row of a pool, and ten times as fast as a search for the marks.
+    """
+    return (
+        "|>" in text
+        or "##" in text
+        or "]:" in text
+        or "[|" in text
+        or "[INST]" in text
+        or "<start_of_turn>" in text
+        or text.startswith("[{")
+    )
+
+
+def _split(text: str, marks: _Marks) -> list[Turn] | None:
+    found = list(marks.mark.finditer(text))
+    roles = [_role(match) for match in found]
+    needed = {USER, ASSISTANT} if marks.needs_both else {USER}
+    if not needed <= set(roles):
+        return None
+    opening = text[: found[0].start()].strip()
+    if opening and not marks.has_opening:
+        return None
+    turns = [Turn(SYSTEM, opening)] if opening else []
+    ends = [match.start() for match in found[1:]] + [len(text)]
+    for match, role, end in zip(found, roles, ends, strict=True):
+        content = _clean(text[match.end() : end])
+        if role == "input" and turns:  # of the instruction before it
+            asked = turns.pop()
+            turns.append(Turn(USER, "\n\n".join(filter(None, [asked.content, content]))))
+        else:
+            turns.append(Turn(role, content))
+    return turns
+
+
+def _role(match: re.Match[str]) -> str:
+    return role_of(match["role"])
+
+
+def _clean(text: str) -> str:
+    """Return the text without the tokens that end it."""
+    text = text.strip()
+    while end := next((end for end in _ENDS if text.endswith(end)), None):
+        text = text.removesuffix(end).rstrip()
+    return text
+
+
+def _parse_llama_2(text: str) -> list[Turn]:
+    turns: list[Turn] = []
+    for question, answer in _LLAMA_2.findall(text):
+        system = None if turns else _LLAMA_2_SYSTEM.match(question)
+        if system:
+            turns.append(Turn(SYSTEM, system[1].strip()))
+        turns.append(Turn(USER, question[system.end() if system else 0 :].strip()))
+        if _clean(answer):
+            turns.append(Turn(ASSISTANT, _clean(answer)))
+    return turns

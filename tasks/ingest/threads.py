@@ -1,0 +1,191 @@
+"""Messages that are rows or nodes of a tree, put together into conversations.
+
+Known layouts: a message a row, with its own id and its parent's or its conversation's; and a tree a
+row, as OpenAssistant and ChatGPT export it.
+"""
+
+import math
+from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from tasks.ingest.cell_text import as_text
+from tasks.ingest.columns import ColumnMapping
+from tasks.ingest.rows import Fault, Row, Rows
+from tasks.ingest.turns import ASSISTANT, ROLES, USER, role_of
+from tasks.lib.core.errors import DataError
+
+ROLE_NAMES = ("role", "from", "speaker", "author", "sender")
+TEXT_NAMES = ("text", "content", "message", "value", "body")
+ID_NAMES = ("message_id", "id", "msg_id")
+PARENT_NAMES = ("parent_id", "parent_message_id", "parent", "reply_to")
+THREAD_NAMES = (
+    *("conversation_id", "conv_id", "dialogue_id", "dialog_id", "session_id", "thread_id"),
+    *("chat_id", "ticket_id", "conversation", "message_tree_id"),
+)
+NODE_CELLS = {"role", "text", "replies", "author", "content"}
+MESSAGES = "messages"
+MAPPING = ColumnMapping({"instruction": MESSAGES}, is_chat=True, is_plain=False)
+
+
+class Links(NamedTuple):
+    """The columns of rows that are messages; the parent's column, or the conversation's."""
+
+    role: str
+    text: str
+    id: str | None
+    parent: str | None
+    thread: str | None
+
+
+class Message(NamedTuple):
+    """A message: the number of its row, its other cells, and the key of the message before it."""
+
+    line: int
+    role: str
+    text: object
+    cells: Mapping[str, Any]
+    parent: Hashable
+
+
+def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Links | None:
+    """Return how the rows are linked, or None if they are not single messages.
+
+    Args:
+        rows: The first of the file.
+        excluded: The columns of ``ingest.exclude``; with the role's, messages are taken alone.
+        where: The file, for errors.
+
+    Raises:
+        DataError: They are messages of both sides, and no column links them.
+    """
+    names = {str(name).casefold(): name for row in rows for name in row}
+
+    def find(known: Sequence[str]) -> str | None:
+        return next((names[name] for name in known if name in names), None)
+
+    role, text = find(ROLE_NAMES), find(TEXT_NAMES)
+    if role is None or text is None:
+        return None
+    said = {str(row.get(role)).strip().casefold() for row in rows if row.get(role) is not None}
+    if not {USER, ASSISTANT} <= {role_of(name) for name in said} or not said <= ROLES.keys():
+        return None
+    links = Links(role, text, find(ID_NAMES), find(PARENT_NAMES), find(THREAD_NAMES))
+    if (links.id and links.parent) or links.thread:
+        return links
+    if role in excluded:
+        return None
+    others = ", ".join(sorted(name for name in said if role_of(name) != USER))
+    raise DataError(
+        f"each row is one message, whose {role} is one of {', '.join(sorted(said))}, and no column "
+        "says which messages belong together",
+        where=where,
+        fix=f"Add a column {THREAD_NAMES[0]}, or take each message of the user's alone:\n"
+        f"  -S 'ingest.exclude={{{role}: [{others}]}}'",
+    )
+
+
+def is_tree(row: Row) -> bool:
+    """Return whether a row is a tree of messages."""
+    return bool(_nodes(row))
+
+
+def from_messages(rows: Rows, links: Links) -> Rows:
+    """Yield a conversation for each message of the user's that no other of the user's follows.
+
+    Its number and its other columns are those of that message. All rows are held in memory.
+    """
+    messages: dict[Hashable, Message] = {}
+    last: dict[object, Hashable] = {}  # the key of the last message of each conversation
+    for line, row in rows:
+        if isinstance(row, Fault):
+            yield line, row
+            continue
+        key: Hashable = ("row", line)
+        parent: Hashable = None
+        if links.id and links.parent:
+            key, parent = as_text(row.get(links.id)), as_text(row.get(links.parent)) or None
+        else:
+            thread = str(row.get(str(links.thread)))
+            parent, last[thread] = last.get(thread), key
+        others = {name: cell for name, cell in row.items() if name not in links[:2]}
+        role, text = role_of(row.get(links.role)), row.get(links.text)
+        messages[key] = Message(line, role, text, others, parent)
+    yield from _conversations(messages)
+
+
+def from_trees(rows: Rows) -> Rows:
+    """Yield the conversations of each row that is a tree, and other rows unchanged."""
+    for line, row in rows:
+        if isinstance(row, Fault) or not is_tree(row):
+            yield line, row
+            continue
+        others = {name: cell for name, cell in row.items() if name not in {"prompt", "mapping"}}
+        messages: dict[Hashable, Message] = {}
+        for key, parent, node in _nodes(row):
+            own = {name: cell for name, cell in node.items() if name not in NODE_CELLS}
+            role, text = _role_and_text(node)
+            messages[key] = Message(line, role, text, {**others, **own}, parent)
+        yield from _conversations(messages)
+
+
+Nodes: TypeAlias = list[tuple[Hashable, Hashable, Mapping[str, Any]]]
+"""The key of each message of a tree, its parent's key, and the message."""
+
+
+def _nodes(row: Row) -> Nodes:
+    """Return the messages of a tree, those before others first; empty if the row is no tree."""
+    root, mapping = row.get("prompt"), row.get("mapping")
+    nodes: Nodes = []
+    if isinstance(mapping, Mapping):  # ChatGPT
+        for key, node in mapping.items():
+            if isinstance(node, Mapping) and "parent" in node:
+                message = node.get("message")
+                parent = node["parent"]
+                nodes.append((key, parent, message if isinstance(message, Mapping) else {}))
+    elif isinstance(root, Mapping) and isinstance(root.get("replies"), list):  # OpenAssistant
+        nodes.append((0, None, root))
+        for key, _, node in nodes:  # grows while it is read
+            replies = [reply for reply in node.get("replies") or [] if isinstance(reply, Mapping)]
+            nodes += [(len(nodes) + i, key, reply) for i, reply in enumerate(replies)]
+    return nodes
+
+
+def _role_and_text(node: Mapping[str, Any]) -> tuple[str, object]:
+    author = node.get("author")
+    role = author.get("role") if isinstance(author, Mapping) else node.get("role")
+    return role_of(role), node.get("text", node.get("content"))
+
+
+def _conversations(messages: Mapping[Hashable, Message]) -> Rows:
+    replies: dict[Hashable, list[Message]] = {}
+    for message in messages.values():
+        replies.setdefault(message.parent, []).append(message)
+    is_followed: set[Hashable] = set()
+    for key, message in messages.items():
+        if message.role == USER:
+            for earlier, _ in _before(key, messages):
+                if earlier in is_followed:
+                    break  # so is all that came before it
+                is_followed.add(earlier)
+    for key, message in messages.items():
+        if message.role == USER and key not in is_followed:
+            path = [earlier for _, earlier in _before(key, messages)][::-1]
+            answers = [reply for reply in replies.get(key, []) if reply.role == ASSISTANT]
+            best = sorted(answers, key=_rank)[:1]
+            turns = [{"role": m.role, "content": m.text} for m in (*path, message, *best)]
+            yield message.line, {**message.cells, MESSAGES: turns}
+
+
+def _before(
+    key: Hashable, messages: Mapping[Hashable, Message]
+) -> Iterator[tuple[Hashable, Message]]:
+    """Yield the messages before this one with their keys, the latest first."""
+    seen = {key}
+    while (key := messages[key].parent) in messages and key not in seen:
+        seen.add(key)
+        yield key, messages[key]
+
+
+def _rank(answer: Message) -> float:
+    rank = answer.cells.get("rank")
+    return float(rank) if isinstance(rank, int | float) and not math.isnan(rank) else 0.0

@@ -1,0 +1,203 @@
+"""Any value that holds a conversation as a list of turns, whatever layout it has.
+
+Known layouts: messages with a role and a content under any of their usual names; objects that hold
+a question and its answer; pairs of them; texts that alternate; an object of lists; and each of
+these as JSON or as Python prints it.
+"""
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tasks.ingest.rows import Fault
+from tasks.lib.core.drops import IngestDrop
+
+USER, ASSISTANT, SYSTEM, TOOL = "user", "assistant", "system", "tool"
+_ALIASES = {
+    USER: "user human prompter usr client customer instruction question query",
+    ASSISTANT: "assistant gpt bot model ai chatgpt chatbot moss agent response answer output",
+    SYSTEM: "system developer",
+    TOOL: "tool function observation ipython tool_response function_response environment",
+}
+ROLES = {alias: role for role, aliases in _ALIASES.items() for alias in aliases.split()}
+ROLES |= {"function_call": ASSISTANT, "tool_call": ASSISTANT}
+
+ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
+_CONTENT_KEYS = ("content", "value", "text", "message", "parts", "utterance", "body")
+_ASK_KEYS = (
+    *("human", "user", "input", "question", "prompt", "instruction", "query", "q"),
+    "user utterance",
+)
+_ANSWER_KEYS = (
+    *("assistant", "gpt", "bot", "moss", "output", "answer", "response", "completion", "a"),
+    "system response",
+)
+_MORE_KEYS = ("name", "tool_calls", "tool_call_id", "function_call")
+_MEDIA = re.compile(r"(?:input_)?(?:image|audio|video|file)(?:_url)?|inline_?data", re.IGNORECASE)
+_MEDIA_MARK = re.compile(r"\A\s*<(image|audio|video)>|<(image|audio|video)>\s*\Z")
+_NUMPY_GAP = re.compile(r"\}\s+\{")  # between the objects of an array, as NumPy prints it
+
+
+class Turn(NamedTuple):
+    """One turn of a conversation.
+
+    Attributes:
+        role: One of user, assistant, system and tool, or another name in lower case.
+        more: Its name, its calls of tools, and the id of the call that it answers.
+    """
+
+    role: str
+    content: str
+    more: Mapping[str, Any] = {}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the turn as an object for JSON."""
+        return {"role": self.role, "content": self.content, **self.more}
+
+
+def parse_turns(value: object, *, are_questions: bool = False) -> list[Turn] | Fault | None:
+    """Return the turns that a value holds, or None if it holds none in a known layout.
+
+    Args:
+        value: The cell. Text is parsed if it is JSON, or a list as Python or NumPy prints it.
+        are_questions: Whether texts in a list are all the user's, not the two sides in turn.
+    """
+    if isinstance(value, str):
+        value = parse_text(value)
+    if isinstance(value, Mapping):
+        value = _items(value)
+    if not isinstance(value, list | tuple):
+        return None
+    turns: list[Turn] = []
+    for place, item in enumerate(value):
+        parsed = _parse_item(item, USER if are_questions or place % 2 == 0 else ASSISTANT)
+        if parsed is None or isinstance(parsed, Fault):
+            return parsed
+        turns += parsed
+    return turns
+
+
+def parse_text(text: str) -> object:
+    """Return the list or object that a text holds as JSON or as Python prints it, else None."""
+    text = text.strip()
+    if not text or text[0] + text[-1] not in {"[]", "{}"}:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of escapes that Python does not know
+            value = ast.literal_eval(_NUMPY_GAP.sub("}, {", text))
+        return json.loads(json.dumps(value))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def role_of(name: object) -> str:
+    """Return the role with this name, in any case and by its usual aliases."""
+    plain = str(name).strip().casefold().replace(" ", "_")
+    return ROLES.get(plain, plain)
+
+
+def content_text(value: object) -> str | Fault:
+    """Return the text of a content: a text, or a list of parts, of which texts are kept."""
+    if value is None or isinstance(value, str):
+        mark = _MEDIA_MARK.search(value or "")
+        return _media(mark[1] or mark[2]) if mark else value or ""
+    if isinstance(value, list | tuple):
+        texts = [content_text(part) for part in value]
+        fault = next((text for text in texts if isinstance(text, Fault)), None)
+        return fault or "\n".join(text for text in texts if isinstance(text, str) and text)
+    if not isinstance(value, Mapping):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    kind = str(value.get("type") or "")
+    media = next((name for name in (kind, *value) if value.get(name, name) and _is_media(name)), "")
+    if media:
+        return _media(media)
+    inner = next((value[key] for key in ("text", "parts", "content") if value.get(key)), None)
+    if inner is not None or kind == "text":
+        return content_text(inner)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+
+
+def _is_media(name: str) -> bool:
+    return _MEDIA.fullmatch(name) is not None
+
+
+def _media(kind: str) -> Fault:
+    return Fault(IngestDrop.MEDIA, f"a turn holds {kind}, not only text")
+
+
+def _items(value: Mapping[str, Any]) -> object:
+    """Return the items of an object: of one of lists, of numbered turns, or the object alone."""
+    lists = {key: cell for key, cell in value.items() if isinstance(cell, list | tuple)}
+    if _first(lists, ROLE_KEYS) is not None and _first(lists, _CONTENT_KEYS) is not None:
+        n = min(map(len, lists.values()))
+        return [{key: cell[i] for key, cell in lists.items()} for i in range(n)]
+    if value and all(isinstance(cell, Mapping) for cell in value.values()):
+        return list(value.values())
+    if _first(value, ("messages", "conversations", "conversation")) is not None:
+        return _first(value, ("messages", "conversations", "conversation"))
+    return [value]
+
+
+def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
+    """Return the turns of an item of a list, or None if it is none; a text is of the given side."""
+    if isinstance(item, str):
+        return _turns((side, item))
+    if isinstance(item, list | tuple):
+        return _parse_pair(item)
+    if not isinstance(item, Mapping):
+        return None
+    role = _first(item, ROLE_KEYS)
+    if isinstance(role, Mapping):  # {"author": {"role": ...}}
+        role = _first(role, ROLE_KEYS)
+    if role is None and isinstance(item.get("is_human"), bool):
+        role = USER if item["is_human"] else ASSISTANT
+    return _parse_exchange(item) if role is None else _parse_message(item, role)
+
+
+def _parse_message(item: Mapping[str, Any], role: object) -> list[Turn] | Fault | None:
+    if not isinstance(role, str) or {"role", "from", *_CONTENT_KEYS}.isdisjoint(item):
+        return None
+    content = content_text(_first(item, _CONTENT_KEYS))
+    more = {key: item[key] for key in _MORE_KEYS if item.get(key)}
+    return content if isinstance(content, Fault) else [Turn(role_of(role), content, more)]
+
+
+def _parse_exchange(item: Mapping[str, Any]) -> list[Turn] | Fault | None:
+    """Return the turns of an object that holds a question and perhaps its answer."""
+    cells = {str(key).casefold(): cell for key, cell in item.items()}
+    if not any(key in cells for key in _ASK_KEYS):
+        return None
+    system, ask, answer = (_first(cells, keys) for keys in (("system",), _ASK_KEYS, _ANSWER_KEYS))
+    return _turns((SYSTEM, system), (USER, ask), (ASSISTANT, answer))
+
+
+def _parse_pair(pair: Sequence[object]) -> list[Turn] | Fault | None:
+    """Return the turns of a question and its answer, or of a role and its text."""
+    if len(pair) != 2 or not all(isinstance(text, str | None) for text in pair):
+        return None
+    first, second = pair
+    if isinstance(first, str) and first.casefold() in ROLES:
+        return _turns((role_of(first), second))
+    return _turns((USER, first), (ASSISTANT, second))
+
+
+def _turns(*parts: tuple[str, object]) -> list[Turn] | Fault:
+    turns = []
+    for role, value in parts:
+        text = content_text(value)
+        if isinstance(text, Fault):
+            return text
+        if value is not None:
+            turns.append(Turn(role, text))
+    return turns
+
+
+def _first(cells: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((cells[name] for name in names if cells.get(name) is not None), None)

@@ -1,1 +1,0 @@
-"""The offline rubric: rules that rate an instruction, no language model."""

@@ -1,0 +1,112 @@
+"""Whether two similar texts ask for the same, and the words in which they differ."""
+
+import re
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+from tasks.lib.text.courtesy import without_courtesy
+from tasks.lib.text.spelling import is_misspelling
+from tasks.lib.text.words import Shape, Words, shape_of, spans, split
+
+_END = re.compile(r"(?<=[^\W\d]{2})!+$|(?<![\\(\[|{^$*?])[?؟]$|[.:;。।]+$")
+
+
+class Change(NamedTuple):
+    """Words of one text, and those of another that are in the same place."""
+
+    before: str
+    after: str
+
+
+class Meaning:
+    """The parts of a record that decide what it asks for.
+
+    Args:
+        instruction: As `tasks.lib.text.typography.comparable` returns it, like `input_`.
+        input_: A text in which all words and signs count, whatever their case.
+    """
+
+    def __init__(self, instruction: str, input_: str) -> None:
+        instruction = without_courtesy(instruction)
+        end = _END.search(instruction)
+        self._end = end[0][0] if end else ""
+        self._words = Words(instruction[: end.start()].rstrip() if end else instruction)
+        self._input = input_ if input_.endswith("..") else input_.rstrip(".。।")
+
+    def agrees_with(self, other: "Meaning") -> bool:
+        """Return whether all differences of the two records are known to be harmless.
+
+        Their words and signs are the same, in the same order, except for the mark at the end,
+        courtesy, English articles, hyphens between words, the comma before "and", contractions,
+        misspelt words, and capitals where a sentence or the whole text explains them. In an input,
+        only a full stop at the end may be missing.
+        """
+        ends = {self._end, other._end}
+        if "?" in ends and len(ends) == 2 and "" not in ends:
+            return False
+        if self._input != other._input and split(self._input) != split(other._input):
+            return False
+        return _agree(self._words, other._words)
+
+
+def changes(a: str, b: str) -> list[Change]:
+    """Return the words and signs in which two normalised texts differ, in reading order."""
+    places = spans(a), spans(b)
+    words = [
+        [text[start:end] for start, end in of] for text, of in zip((a, b), places, strict=True)
+    ]
+    matcher = SequenceMatcher(None, *words, autojunk=False)
+    return [
+        Change(_cut(a, places[0][i:j]), _cut(b, places[1][k:m]))
+        for tag, i, j, k, m in matcher.get_opcodes()
+        if tag != "equal"
+    ]
+
+
+def _cut(text: str, places: list[tuple[int, int]]) -> str:
+    return text[places[0][0] : places[-1][1]] if places else ""
+
+
+def _agree(a: Words, b: Words) -> bool:
+    """Walk through both at once; stop at the first difference that may matter."""
+    i = j = 0
+    while i < len(a.words) and j < len(b.words):
+        if a.words[i] == b.words[j] or _is_same_word(a, i, b, j):
+            i, j = i + 1, j + 1
+        elif a.is_optional(i):
+            i += 1
+        elif b.is_optional(j):
+            j += 1
+        elif a.is_article(i) == b.is_article(j):  # neither is, or both are and differ
+            return False
+        elif a.is_article(i):
+            i += 1
+        else:
+            j += 1
+    return i == len(a.words) and j == len(b.words)  # neither ends with what can be left out
+
+
+def _is_same_word(a: Words, i: int, b: Words, j: int) -> bool:
+    if not (a.is_plain(i) and b.is_plain(j)):
+        return False
+    x, y = a.words[i], b.words[j]
+    if {x.lower(), y.lower()} == {"a", "an"}:
+        return True
+    folded = x.lower(), y.lower()
+    if "ß" in x + y and Shape.UPPER in {a.shape, b.shape}:
+        folded = x.casefold(), y.casefold()  # it is SS in capitals
+    if folded[0] != folded[1]:
+        if not is_misspelling(*folded, (word.lower() for word in a.words)):
+            return False
+        if shape_of(x) is shape_of(y):
+            return True
+    shapes = {shape_of(x), shape_of(y)}
+    return _explains_case(a, i, shapes) or _explains_case(b, j, shapes)
+
+
+def _explains_case(of: Words, i: int, shapes: set[Shape]) -> bool:
+    """Return whether a word may have both shapes, by its place or by the words around it."""
+    is_slight = shapes == {Shape.LOWER, Shape.TITLE}
+    if is_slight and of.starts_sentence(i):
+        return True
+    return of.shape is Shape.UPPER or (is_slight and of.shape is not None)

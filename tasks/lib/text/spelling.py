@@ -1,0 +1,53 @@
+"""Whether a word is a misspelling of another, by the letters in which they differ."""
+
+from collections.abc import Iterable
+from functools import cache
+
+from rapidfuzz.distance import OSA
+from spellchecker import SpellChecker
+
+LATIN = ("en", "es", "fr", "de", "pt", "it", "nl")
+BY_LETTER = (("\u0400", "\u04ff", ("ru",)), ("\u0600", "\u06ff", ("ar", "fa")))
+MIN_LETTERS = 5
+KNOWN_SHARE = 0.7  # of the words of a text that a language has to know
+
+
+def is_misspelling(a: str, b: str, words: Iterable[str]) -> bool:
+    """Return whether one of two words, in lower case, is a misspelling of the other.
+
+    They differ in repeated letters; or in one letter, or two that are exchanged, but neither in the
+    first letter nor in the last: these make other words (legal and illegal, employer and employee).
+    Two words in the dictionary of the language of `words` are different ones (trail and trial).
+    Two unknown words may differ in repeated letters only: they may be names.
+    """
+    if min(len(a), len(b)) < MIN_LETTERS or a[0] != b[0] or a[-1] != b[-1]:
+        return False
+    repeats = _single(a) == _single(b)
+    if not repeats and OSA.distance(a, b, score_cutoff=1) > 1:
+        return False
+    dictionary = _language(frozenset(words), a)
+    n_known = (a in dictionary) + (b in dictionary)
+    return n_known == 1 or (n_known == 0 and repeats)
+
+
+def _single(word: str) -> str:
+    """Return the word without repeated letters."""
+    return "".join(c for c, before in zip(word, " " + word, strict=False) if c != before)
+
+
+def _language(words: frozenset[str], word: str) -> frozenset[str]:
+    """Return the words of the language that knows most of `words`, in the script of `word`."""
+    codes = next((codes for a, z, codes in BY_LETTER if a <= word[0] <= z), LATIN)
+    best: tuple[float, frozenset[str]] = (-1, frozenset())
+    for code in codes if word[0] < "\u0900" else ():
+        dictionary = _dictionary(code)
+        share = len(words & dictionary) / len(words)
+        best = max(best, (share, dictionary), key=lambda item: item[0])
+        if share >= KNOWN_SHARE:
+            break
+    return best[1]
+
+
+@cache
+def _dictionary(code: str) -> frozenset[str]:
+    return frozenset(SpellChecker(language=code).word_frequency.words())

@@ -1,0 +1,1 @@
+"""The keyless judge: it prefers the typical texts of a prompt, and no language model is needed."""

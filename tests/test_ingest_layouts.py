@@ -1,0 +1,592 @@
+"""Layouts of public pools, each as the record that it becomes."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.ingest.classify import KeptRow
+from tasks.ingest.step import work
+from tasks.lib.core.drops import IngestDrop
+from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.schemas import POOL
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table
+from tests.ingest_rows import SECTION, reasons, record, results
+from tests.workspaces import StepWorkspace
+
+Row = dict[str, Any]
+
+
+class Expected(NamedTuple):
+    """The parts of a record; turns are pairs of the first letter of a role and a text."""
+
+    instruction: str
+    output: str | None = None
+    input: str = ""
+    system: str | None = None
+    turns: tuple[tuple[str, str], ...] = ()
+    tools: Any = None
+
+
+def short(found: Any) -> Expected:
+    turns = tuple((turn["role"][0], turn["content"]) for turn in json.loads(found.turns or "[]"))
+    tools = json.loads(found.tools) if found.tools else None
+    return Expected(found.instruction, found.output, found.input, found.system, turns, tools)
+
+
+def said(*parts: str, role: str = "role", content: str = "content") -> list[Row]:
+    """Return messages; each part is a role and a text, such as ``user: Q``."""
+    pairs = [part.partition(": ") for part in parts]
+    return [{role: name, content: text} for name, _, text in pairs]
+
+
+ONE = ("user: Q", "assistant: A")
+TWO = (*ONE, "user: Q2", "assistant: A2")
+EARLIER = (("u", "Q"), ("a", "A"))
+SHAREGPT = said("human: Q", "gpt: A", "human: Q2", "gpt: A2", role="from", content="value")
+AFTER_ONE = Expected("Q2", "A2", turns=EARLIER)
+CLOCK = [{"name": "clock", "parameters": {"zone": "UTC"}}]
+
+LAYOUTS: dict[str, tuple[Row, Expected]] = {
+    "Alpaca": ({"instruction": "Q", "input": "I", "output": "A"}, Expected("Q", "A", "I")),
+    "Alpaca with history": (
+        {"instruction": "Q2", "input": "", "output": "A2", "history": [["Q", "A"]]},
+        AFTER_ONE,
+    ),
+    "Dolly": (
+        {"instruction": "Q", "context": "I", "response": "A", "category": "qa"},
+        Expected("Q", "A", "I"),
+    ),
+    "FLAN": ({"inputs": "Q", "targets": "A", "task": "t"}, Expected("Q", "A")),
+    "P3": (
+        {
+            "inputs": [3, 4],
+            "inputs_pretokenized": "Q",
+            "targets": [5],
+            "targets_pretokenized": "A",
+        },
+        Expected("Q", "A"),
+    ),
+    "Natural Instructions": (
+        {"definition": "Q", "inputs": "I", "targets": "A", "task_name": "t"},
+        Expected("Q", "A", "I"),
+    ),
+    "a task file of Natural Instructions": (
+        {"Definition": ["Q"], "Instances": [{"id": "t-1", "input": "I", "output": ["A"]}]},
+        Expected("Q", "A", "I"),
+    ),
+    "self-instruct": (
+        {"id": "seed_task_0", "instruction": "Q", "instances": [{"input": "I", "output": "A"}]},
+        Expected("Q", "A", "I"),
+    ),
+    "Firefly": ({"kind": "NLI", "input": "Q", "target": "A"}, Expected("Q", "A")),
+    "OpenOrca": (
+        {"id": "niv.1", "system_prompt": "Be kind.", "question": "Q", "response": "A"},
+        Expected("Q", "A", system="Be kind."),
+    ),
+    "SlimOrca": (
+        {"conversations": said("system: S", "human: Q", "gpt: A", role="from", content="value")},
+        Expected("Q", "A", system="S"),
+    ),
+    "ShareGPT": ({"id": "x", "conversations": SHAREGPT}, AFTER_ONE),
+    "OpenHermes": (
+        {"conversations": SHAREGPT, "system_prompt": None, "source": "x", "idx": 3},
+        AFTER_ONE,
+    ),
+    "Hugging Face sequences": (
+        {"conversations": {"from": ["human", "gpt"], "value": ["Q", "A"]}},
+        Expected("Q", "A"),
+    ),
+    "UltraChat": ({"id": "0", "data": ["Q", "A", "Q2", "A2"]}, AFTER_ONE),
+    "UltraChat 200k": ({"prompt": "Q", "prompt_id": "f", "messages": said(*TWO)}, AFTER_ONE),
+    "LIMA": ({"conversations": ["Q"], "source": "x"}, Expected("Q")),
+    "LMSYS-Chat-1M": (
+        {"conversation_id": "f", "model": "m", "conversation": said(*TWO), "turn": 2},
+        AFTER_ONE,
+    ),
+    "WildChat": (
+        {"conversation_hash": "f", "conversation": said(*ONE, "user: Q2"), "toxic": False},
+        Expected("Q2", turns=EARLIER),
+    ),
+    "Tulu": ({"id": "x", "messages": said("system: S", *ONE)}, Expected("Q", "A", system="S")),
+    "Capybara": (
+        {"source": "x", "conversation": [{"input": "Q", "output": "A"}]},
+        Expected("Q", "A"),
+    ),
+    "XTuner": (
+        {"conversation": [{"system": "S", "input": "Q", "output": "A"}, {"input": "Q2"}]},
+        Expected("Q2", system="S", turns=EARLIER),
+    ),
+    "Firefly with turns": (
+        {"conversation": [{"human": "Q", "assistant": "A"}, {"human": "Q2", "assistant": "A2"}]},
+        AFTER_ONE,
+    ),
+    "COIG": (
+        {"instruction": "Be exact.", "conversations": [{"question": "Q", "answer": "A"}]},
+        Expected("Q", "A", system="Be exact."),
+    ),
+    "MT-Bench": ({"question_id": 81, "turns": ["Q", "Q2"]}, Expected("Q2", turns=(("u", "Q"),))),
+    "AlpacaEval": (
+        {"dataset": "x", "instruction": "Q", "output": "A", "generator": "m"},
+        Expected("Q", "A"),
+    ),
+    "Magpie": (
+        {"instruction": "Q", "response": "A", "conversations": SHAREGPT[:2]},
+        Expected("Q", "A"),
+    ),
+    "HH-RLHF": (
+        {
+            "chosen": "\n\nHuman: Q\n\nAssistant: A\n\nHuman: Q2\n\nAssistant: A2",
+            "rejected": "\n\nHuman: Q\n\nAssistant: A\n\nHuman: Q2\n\nAssistant: No.",
+        },
+        AFTER_ONE,
+    ),
+    "UltraFeedback": (
+        {"prompt": "Q", "chosen": said(*ONE), "rejected": said(*ONE), "messages": said(*ONE)},
+        Expected("Q", "A"),
+    ),
+    "preferences with an implicit prompt": (
+        {"chosen": said(*ONE), "rejected": said("user: Q", "assistant: No.")},
+        Expected("Q", "A"),
+    ),
+    "prompt and completion of messages": (
+        {"prompt": said("system: S", "user: Q"), "completion": said("assistant: A")},
+        Expected("Q", "A", system="S"),
+    ),
+    "Nemotron": ({"input": said(*ONE, "user: Q2"), "output": "A2"}, AFTER_ONE),
+    "guanaco": ({"text": "### Human: Q### Assistant: A### Human: Q2### Assistant: A2"}, AFTER_ONE),
+    "a filled template of Alpaca": (
+        {"text": "Below is a task.\n\n### Instruction:\nQ\n\n### Input:\nI\n\n### Response:\nA"},
+        Expected("Q\n\nI", "A", system="Below is a task."),
+    ),
+    "Llama 2": (
+        {"text": "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nQ [/INST] A </s><s>[INST] Q2 [/INST] A2 </s>"},
+        Expected("Q2", "A2", system="S", turns=EARLIER),
+    ),
+    "Mistral": ({"prompt": "[INST] Q [/INST]"}, Expected("Q")),
+    "Llama 3": (
+        {
+            "text": "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>"
+            "<|start_header_id|>user<|end_header_id|>\n\nQ<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\nA<|eot_id|>"
+        },
+        Expected("Q", "A", system="S"),
+    ),
+    "ChatML": (
+        {
+            "text": "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n"
+            "<|im_start|>assistant\n"
+        },
+        Expected("Q", system="S"),
+    ),
+    "Zephyr": ({"text": "<|user|>\nQ</s>\n<|assistant|>\nA</s>"}, Expected("Q", "A")),
+    "Gemma": (
+        {"text": "<bos><start_of_turn>user\nQ<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>"},
+        Expected("Q", "A"),
+    ),
+    "Baize": (
+        {"input": "The conversation:\n[|Human|] Q\n[|AI|] A\n[|Human|] Q2\n[|AI|] "},
+        Expected("Q2", system="The conversation:", turns=EARLIER),
+    ),
+    "moss 002": (
+        {"plain_text": "You are MOSS.\n[Human]: Q<eoh> [MOSS]: A<eoa>", "num_turns": 1},
+        Expected("Q", "A", system="You are MOSS."),
+    ),
+    "moss 003": (
+        {
+            "meta_instruction": "You are MOSS.",
+            "chat": {
+                "turn_1": {"Human": "Q", "MOSS": "A"},
+                "turn_2": {"Human": "Q2", "MOSS": "A2"},
+            },
+        },
+        Expected("Q2", "A2", system="You are MOSS.", turns=EARLIER),
+    ),
+    "BELLE with turns": (
+        {"instruction": "Human: Q\nAssistant: A\nHuman: Q2\nAssistant:", "output": "A2"},
+        AFTER_ONE,
+    ),
+    "glaive": (
+        {
+            "system": "SYSTEM: You may call functions.",
+            "chat": "USER: Q\n\n\nASSISTANT: A <|endoftext|>\n\n\nFUNCTION RESPONSE: 7\n\n\n"
+            "USER: Q2\n\n\nASSISTANT: A2 <|endoftext|>",
+        },
+        Expected(
+            "Q2", "A2", system="SYSTEM: You may call functions.", turns=(*EARLIER, ("t", "7"))
+        ),
+    ),
+    "xlam": (
+        {"id": 0, "query": "Q", "answers": "[7]", "tools": json.dumps(CLOCK)},
+        Expected("Q", "[7]", tools=CLOCK),
+    ),
+    "OpenAI with tools": (
+        {"messages": said(*ONE), "tools": CLOCK, "parallel_tool_calls": False},
+        Expected("Q", "A", tools=CLOCK),
+    ),
+    "OpenAI's batches": (
+        {"custom_id": "1", "method": "POST", "body": {"model": "m", "messages": said(*ONE)}},
+        Expected("Q", "A"),
+    ),
+    "ToolBench": (
+        {
+            "conversations": said(
+                *("system: S", "user: Q", "assistant: call", "function: 7", "assistant: A"),
+                role="from",
+                content="value",
+            )
+        },
+        Expected("Q", "A", system="S"),
+    ),
+    "Anthropic": (
+        {"system": "Be kind.", "messages": [{"role": "user", "content": [{"text": "Q"}]}]},
+        Expected("Q", system="Be kind."),
+    ),
+    "Gemini": (
+        {
+            "systemInstruction": {"parts": [{"text": "Be kind."}]},
+            "contents": [{"role": "user", "parts": [{"text": "Q"}]}],
+        },
+        Expected("Q", system="Be kind."),
+    ),
+    "Argilla": ({"fields": {"text": "Q"}, "responses": []}, Expected("Q")),
+    "Argilla with two fields": (
+        {"fields": {"instruction": "Q", "response": "A"}, "metadata": {"prompt": "no"}},
+        Expected("Q", "A"),
+    ),
+    "Label Studio": ({"id": 1, "data": {"text": "Q"}, "annotations": []}, Expected("Q")),
+    "Chatbot Arena": (
+        {"question_id": "f", "model_a": "m", "conversation_a": said(*TWO), "winner": "tie"},
+        AFTER_ONE,
+    ),
+    "PIPPA": (
+        {"bot_id": "b", "conversation": [{"message": "Q", "is_human": True}]},
+        Expected("Q"),
+    ),
+    "dialogstudio": (
+        {"index": 1, "log": [{"turn id": 1, "user utterance": "Q", "system response": "A"}]},
+        Expected("Q", "A"),
+    ),
+    "Magicoder": ({"lang": "c", "problem": "Q", "solution": "A"}, Expected("Q", "A")),
+    "OpenAI's evals": (
+        {"input": said("system: S", "user: Q"), "ideal": "A"},
+        Expected("Q", "A", system="S"),
+    ),
+    "Claude's export": (
+        {
+            "uuid": "u",
+            "chat_messages": said("human: Q", "assistant: A", role="sender", content="text"),
+        },
+        Expected("Q", "A"),
+    ),
+    "ChatGPT's export": (
+        {
+            "title": "T",
+            "mapping": {
+                "r": {"id": "r", "message": None, "parent": None, "children": ["a"]},
+                "a": {
+                    "parent": "r",
+                    "message": {
+                        "author": {"role": "user"},
+                        "content": {"content_type": "text", "parts": ["Q"]},
+                    },
+                },
+                "b": {
+                    "parent": "a",
+                    "message": {
+                        "author": {"role": "assistant"},
+                        "content": {"content_type": "text", "parts": ["A"]},
+                    },
+                },
+            },
+        },
+        Expected("Q", "A"),
+    ),
+    "tickets": (
+        {
+            "ticket": 5,
+            "comments": [
+                {"author": "customer", "body": "Q"},
+                {"author": "agent", "body": "A"},
+                {"author": "customer", "body": "Q2"},
+            ],
+        },
+        Expected("Q2", turns=EARLIER),
+    ),
+    "a table with headings for people": (
+        {"No.": 1, "User prompt": "Q", "System Prompt": "Be kind."},
+        Expected("Q", system="Be kind."),
+    ),
+    "the viewer of Hugging Face": (
+        {"row_idx": 0, "row": {"instruction": "Q", "input": "I", "output": "A"}},
+        Expected("Q", "A", "I"),
+    ),
+}
+
+
+IN_FILES = [
+    *("Alpaca with history", "self-instruct", "Hugging Face sequences", "OpenAI with tools"),
+    *("WildChat", "UltraChat", "moss 003", "Argilla with two fields", "HH-RLHF", "ChatML"),
+    *("prompt and completion of messages", "Capybara", "MT-Bench", "OpenOrca", "xlam"),
+]
+
+
+@pytest.mark.parametrize("name", IN_FILES)
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "tsv", "parquet"])
+def test_every_reader_gives_the_same_record(tmp_path: Path, name: str, suffix: str):
+    row, expected = LAYOUTS[name]
+    path = tmp_path / f"pool.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    elif suffix in {"csv", "tsv"}:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(
+                file, list(row), dialect="excel-tab" if suffix == "tsv" else "excel"
+            )
+            writer.writeheader()
+            writer.writerow({key: as_text(cell) for key, cell in row.items()})
+    else:
+        path.write_text(json.dumps(row) if suffix == "jsonl" else json.dumps([row]))
+    assert short(pool_of(tmp_path, path)[0]) == expected
+
+
+@pytest.mark.parametrize("cell", [repr(said(*TWO)), repr(said(*TWO)).replace("}, {", "}\n {")])
+def test_lists_may_be_written_as_python_or_numpy_print_them(tmp_path: Path, cell: str):
+    path = tmp_path / "pool.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["messages"], [cell]])
+    assert short(pool_of(tmp_path, path)[0]) == AFTER_ONE
+
+
+def test_a_pool_that_was_read_once_gives_the_same_ids_again(tmp_path: Path):
+    rows = [LAYOUTS[name][0] for name in ("OpenAI with tools", "Alpaca", "WildChat", "COIG")]
+    for number, row in enumerate(rows):
+        (tmp_path / "pool.jsonl").write_text(json.dumps(row))
+        (first,) = pool_of(tmp_path, tmp_path / "pool.jsonl")
+        path = tmp_path / f"again{number}.parquet"
+        shutil.copy(tmp_path / "data/ingest/pool.parquet", path)
+        assert pool_of(tmp_path, path)[0].id == first.id
+
+
+def pool_of(root: Path, path: Path) -> list[Any]:
+    """Return the records that ingest makes of a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        Path("none.jsonl").touch()
+        StepWorkspace(root).update(ingest={**SECTION, "source": path.name})
+        Stage("ingest", root).run(work)
+    rows = read_table(root / "data/ingest/pool.parquet", POOL).to_pylist()
+    return [SimpleNamespace(**row) for row in rows]
+
+
+CHAT = {"messages": said("system: S", *TWO, "user: Q3"), "id": 5}
+
+
+def test_the_first_turn_or_every_turn_can_be_the_instruction():
+    last, first = (short(record(CHAT, turn=turn)) for turn in ("last", "first"))
+    assert last == Expected("Q3", system="S", turns=(*EARLIER, ("u", "Q2"), ("a", "A2")))
+    assert first == Expected("Q", "A", system="S")
+    all_ = results([CHAT], turn="all")
+    assert [short(result.record) for result in all_] == [
+        first,
+        Expected("Q2", "A2", system="S", turns=EARLIER),
+        last,
+    ]
+    assert len({result.record.id for result in all_}) == 3
+    later = [json.loads(result.record.extra).get("later_turns") for result in all_]
+    assert later == [None] * 3
+    assert json.loads(record(CHAT, turn="first").extra) == {
+        "id": 5,
+        "n_turns": 5,
+        "later_turns": said(*TWO[2:], "user: Q3"),
+    }
+
+
+def test_dialogues_that_differ_in_context_alone_are_different_records():
+    same = {"messages": said("user: Q", "assistant: A", "user: Make it shorter.")}
+    others = [
+        {"messages": said("user: R", "assistant: A", "user: Make it shorter.")},
+        {"messages": said("user: Q", "assistant: B", "user: Make it shorter.")},
+        {"messages": said("system: S", "user: Q", "assistant: A", "user: Make it shorter.")},
+        {**same, "tools": CLOCK},
+    ]
+    assert reasons([same, *others, same]) == [None] * 5 + [IngestDrop.REPEATED]
+
+
+def test_calls_of_tools_and_their_results_are_kept():
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "name": "clock"}]}
+    answer = {"role": "tool", "content": "noon", "tool_call_id": "1"}
+    found = record({"messages": [*said("user: Q"), call, answer, *said("user: Q2")]})
+    assert json.loads(found.turns) == [*said("user: Q"), {**call, "content": ""}, answer]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("user", "assistant"),
+        ("Human", "GPT"),
+        ("prompter", "bot"),
+        (" USER ", "Model"),
+        ("human", "AI"),
+    ],
+)
+def test_roles_are_known_in_any_case_and_by_their_aliases(names: tuple[str, str]):
+    user, assistant = names
+    row = {"messages": said("developer: S", f"{user}: Q", f"{assistant}: A")}
+    assert short(record(row)) == Expected("Q", "A", system="S")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "x"}},
+        {"type": "input_audio", "input_audio": {"data": "x"}},
+        {"inlineData": {"mimeType": "image/png"}},
+        {"type": "image"},
+    ],
+)
+def test_images_and_audio_are_a_reason_of_their_own(part: Row):
+    with_media = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Q"}, part]}]}
+    llava = {"messages": said("user: <image>\nQ")}
+    assert reasons([{"messages": said("user: Good")}, with_media, llava]) == [
+        None,
+        IngestDrop.MEDIA,
+        IngestDrop.MEDIA,
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": 3, "prompt": "Q"},
+        {"conversations": "", "question": "Q"},
+        {"instruction": None, "text": "Q"},
+        {"prompt": 17, "question": "Q", "messages": None},
+        {"system": "gpt4", "prompt": "Q"},
+        {"tools": "hammer", "prompt": "Q"},
+        {"history": "long", "prompt": "Q"},
+    ],
+)
+def test_no_column_is_taken_by_its_name_alone(row: Row):
+    assert short(record(row)) == Expected("Q")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What does <|im_start|>user mean?",
+        "Explain what [INST] does.",
+        "Write a README with ### Usage: and ### Response: headings.",
+        "Continue: Human: hi",
+        "x[1]: y",
+        '["a", "b"]',
+        "[1, 2, 3]",
+        "Summarise.\n\nHuman: hi\nAssistant: hello",
+    ],
+)
+def test_a_text_about_marks_is_no_conversation(text: str):
+    assert short(record({"instruction": text})) == Expected(text)
+
+
+def test_columns_inside_objects_are_chosen_by_their_path():
+    row = {"data": {"q": "Q", "note": "n"}, "meta": '{"answer": "A"}'}
+    chosen = {"instruction": "data.q", "output": "meta.answer"}
+    found = record(row, columns=chosen)
+    assert short(found) == Expected("Q", "A")
+    assert json.loads(found.extra) == {"data": {"note": "n"}, "meta": {}}
+    with pytest.raises(ParamError, match=r"no column data\.qq; did you mean data\.q\?"):
+        record(row, columns={"instruction": "data.qq"})
+
+
+def test_a_column_of_earlier_turns_can_be_named():
+    row = {"ask": "Q2", "past": [["Q", "A"]], "rules": "Be kind.", "api": CLOCK}
+    chosen = {"instruction": "ask", "turns": "past", "system": "rules", "tools": "api"}
+    found = short(record(row, columns=chosen))
+    assert found == Expected("Q2", system="Be kind.", turns=EARLIER, tools=CLOCK)
+
+
+def message(id_: str, parent: str | None, role: str, text: str, **more: Any) -> Row:
+    return {"message_id": id_, "parent_id": parent, "role": role, "text": text, **more}
+
+
+THREADS = [
+    message("4", "3", "prompter", "Q2", lang="en"),
+    message("1", None, "prompter", "Q", lang="en"),
+    message("2", "1", "assistant", "No.", rank=1),
+    message("3", "1", "assistant", "A", rank=0),
+    message("5", "4", "assistant", "A2"),
+    message("6", "2", "prompter", "Q3"),
+]
+
+
+def test_messages_of_openassistant_become_conversations_with_the_line_of_the_last_question():
+    kept = [result for result in results(THREADS) if isinstance(result, KeptRow)]
+    assert [(result.line, short(result.record)) for result in kept] == [
+        (1, AFTER_ONE),
+        (6, Expected("Q3", turns=(("u", "Q"), ("a", "No.")))),
+    ]
+    assert json.loads(kept[0].record.extra)["lang"] == "en"
+    first = results(THREADS, turn="first")
+    assert [getattr(result, "reason", None) for result in first] == [None, IngestDrop.REPEATED]
+    assert short(first[0].record) == Expected("Q", "A")
+
+
+def test_a_tree_in_one_row_becomes_the_same_conversations():
+    nodes = {row["message_id"]: {**row, "replies": []} for row in THREADS}
+    for node in nodes.values():
+        if node["parent_id"]:
+            nodes[node["parent_id"]]["replies"].append(node)
+    kept = results([{"message_tree_id": "1", "prompt": nodes["1"]}])
+    assert {short(result.record) for result in kept} == {
+        AFTER_ONE,
+        Expected("Q3", turns=(("u", "Q"), ("a", "No."))),
+    }
+
+
+def test_messages_with_the_id_of_their_conversation_are_put_together():
+    rows = [{"conversation_id": i % 2, **row} for i, row in enumerate(said(*TWO, "user: Q3"))]
+    found = results(rows)
+    assert short(found[0].record) == Expected("Q3", turns=(("u", "Q"), ("u", "Q2")))
+    assert len(found) == 1  # the assistant alone asks nothing
+
+
+def test_messages_that_nothing_links_are_refused_with_a_way_out_that_works():
+    rows = [{"n": i, **row} for i, row in enumerate(said(*TWO))]
+    with pytest.raises(DataError, match="no column says which messages belong together") as caught:
+        results(rows)
+    assert "-S 'ingest.exclude={role: [assistant]}'" in caught.value.fix
+    kept = results(rows, columns={"instruction": "content"}, exclude={"role": ["assistant"]})
+    assert [result.record.instruction for result in kept if isinstance(result, KeptRow)] == [
+        *("Q", "Q2")
+    ]
+    assert reasons(rows, exclude={"role": "assistant"}) == [None, IngestDrop.EXCLUDED] * 2
+
+
+def test_endless_threads_end():
+    rows = [message("1", "2", "user", "Q"), message("2", "1", "assistant", "A")]
+    assert [short(r.record).instruction for r in results(rows)] == ["Q"]
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_public_layout_becomes_the_record_that_it_means(name: str):
+    row, expected = LAYOUTS[name]
+    assert short(record(row)) == expected
+
+
+def as_text(cell: Any) -> Any:
+    return json.dumps(cell) if isinstance(cell, list | dict) else cell
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in LAYOUTS if not name.startswith(("a task file", "ChatGPT"))]
+)
+def test_lists_and_objects_may_be_json_text(name: str):
+    row, expected = LAYOUTS[name]
+    assert short(record({key: as_text(cell) for key, cell in row.items()})) == expected
