@@ -8,10 +8,11 @@ SECTION = {
     "turn": "last",
     "exclude": {},
     "exclude_file": "none.jsonl",
-    "decontaminate": "data/none.jsonl",
+    "decontaminate": "none.jsonl",
     "max_field_chars": 1000,
     "max_dropped": 0.05,
 }
+NAMED = {"annotated": "none.jsonl", "targets": "none.jsonl"}
 
 
 def results(rows, **changes):

@@ -68,6 +68,7 @@ CLUSTERS = {
     "solver": "balanced",
     "solver_reason": "as params.yaml says",
     "seed": 0,
+    "n_earlier_prompts": 0,
     "n_clusters": 3,
     "candidates_per_prompt": 2,
     "inertia": 1.5,

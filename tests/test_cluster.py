@@ -28,6 +28,7 @@ SECTION = {
     "n_prompts": None,
     "solver": "auto",
     "max_memory_mb": 1000,
+    "earlier_prompts": str(ROOT / "data/none.jsonl"),
 }
 each_mode = pytest.mark.parametrize("mode", Mode)
 

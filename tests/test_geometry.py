@@ -20,7 +20,7 @@ each_mode = pytest.mark.parametrize("mode", Mode)
 
 def params(mode=Mode.PAPER, size=None, n_prompts=None):
     sizes = {"candidates_per_prompt": size, "n_prompts": n_prompts}
-    return Cluster(mode=mode, solver="auto", max_memory_mb=100_000, **sizes)
+    return Cluster(mode=mode, solver="auto", max_memory_mb=100_000, earlier_prompts="x", **sizes)
 
 
 def values(budget, mode="paper", size=None, n_prompts=None):

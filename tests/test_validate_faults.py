@@ -204,8 +204,8 @@ FAULTS = [
     Fault(
         "prompts",
         (
-            "Sizes differ by at most one: none is too small",
-            "Sizes differ by at most one: none is too large",
+            "Sizes differ by at most one, but for earlier prompts: none is too small",
+            "Sizes differ by at most one, but for earlier prompts: none is too large",
         ),
         "prompt 2, size 1",
         put("prompts", 4, prompt=1, slot=4),

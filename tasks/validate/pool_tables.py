@@ -92,10 +92,12 @@ def _prompts(artifacts: Artifacts) -> Table:
     slots = artifacts.prompts.to_pandas().groupby("prompt")["slot"]
     counts = slots.agg(size="size", n_slots="nunique", first_slot="min", last_slot="max")
     n_candidates, n_prompts = len(artifacts.prompts), max(len(counts), 1)
+    clusters = artifacts.clusters
+    has_earlier = clusters.n_earlier_prompts > 0  # then sizes differ
     frame = counts.reset_index()
     frame = frame.assign(
         expected=range(1, len(frame) + 1),
-        smallest=n_candidates // n_prompts,
-        largest=-(-n_candidates // n_prompts),
+        smallest=1 if has_earlier else n_candidates // n_prompts,
+        largest=clusters.candidates_per_prompt if has_earlier else -(-n_candidates // n_prompts),
     )
     return Table(frame, ["prompt"])
