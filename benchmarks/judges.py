@@ -1,6 +1,6 @@
 """What a selection gains and loses by a judge: quality against coverage, for simulated judges.
 
-    python benchmarks/judges.py WORKSPACE ... --to docs/explanation/judges.csv
+    python benchmarks/judges.py WORKSPACE ... --to /tmp/judges.csv
 
 A workspace is one in which the stage embed has run. Pools are random draws of its records, with
 their real texts and vectors. No model is asked: each record gets a made-up quality, and a judge

@@ -1,6 +1,6 @@
 """Sum up and draw the table that judges.py writes.
 
-    python benchmarks/judges_plot.py TABLE.csv ... --to docs/explanation
+    python benchmarks/judges_plot.py /tmp/judges.csv --to docs/explanation
 
 It writes judges.csv (means over the pools and half widths of their 95 % intervals) and judges.svg.
 """

@@ -68,8 +68,10 @@ def read_pairs() -> list[Pair]:
 
 def is_error(pair: Pair) -> bool:
     """Return whether dedupe merges what differs, or keeps both of what asks for the same."""
+    no_context = dict.fromkeys(COLUMNS)
     rows = [
-        dict(zip(COLUMNS, (str(n), *record), strict=True)) for n, record in enumerate(pair[-2:])
+        no_context | {"id": str(n), "instruction": instruction, "input": input_}
+        for n, (instruction, input_) in enumerate((pair.a, pair.b))
     ]
     batch = pa.RecordBatch.from_pylist(rows)
     values = YAML(typ="safe").load(PROJECT / "params.yaml")

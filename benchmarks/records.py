@@ -202,8 +202,8 @@ def _exchange(rng: Random, lang: str, words: list[str], places: list[int]) -> li
 
 
 def _leave_out(rng: Random, lang: str, words: list[str], places: list[int]) -> list[str]:
-    """Leave out the longest word, since "a" or "the" may be missing."""
-    place = max(places, key=lambda place: len(words[place]))
+    """Leave out the last of the longest words, since "a" or a polite first one may be missing."""
+    place = max(reversed(places), key=lambda place: len(words[place]))
     return [*words[:place], *words[place + 1 :]]
 
 

@@ -20,7 +20,8 @@ import pyarrow as pa
 from tasks.lib.core.records import record_id
 from tasks.lib.core.schemas import BALLOTS, DEDUPE_DROPPED, INGEST_DROPPED, POOL, PROMPTS, SELECTED
 from tasks.lib.documents.clusters import Clusters
-from tasks.lib.documents.metrics import Metrics
+from tasks.lib.documents.metrics import SPACES, Metrics
+from tasks.lib.documents.savings import Equivalent, Savings
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
 from tasks.lib.similarity.corpus import Corpus
@@ -106,6 +107,16 @@ def made_up(n: int, budget: int, judgements: Path) -> ReportInputs:
         clusters=Clusters.model_validate(_clusters(n)),
         usage=Usage.model_validate(_usage(n, budget)),
         metrics=Metrics.model_validate(_metrics(budget)),
+        savings=Savings(
+            n_selected=budget,
+            min_size=budget // 8,
+            max_size=4 * budget,
+            coverage={"words": Equivalent(n_random=budget, low=budget, high=budget)},
+            student=None,
+            saved=0,
+            saved_percent=0,
+            stop={},
+        ),
         validation=ValidationResult.model_validate(_validation(n, budget)),
         params={"llm_select.take": "first"},
         hashes={},
@@ -150,9 +161,10 @@ def _metrics(budget: int) -> dict[str, Any]:
     figure = {"value": 0.123456, "interval": [0.112345, 0.134567], "p_random": 0.5}
     space = dict.fromkeys(MEASURES, figure)
     cost = {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "usd": 0}
-    entry = {"n_records": budget, "n_seeds": 1, "text": {}, "words": space, "vectors": space}
+    entry = {"n_records": budget, "n_seeds": 1, "chose_in": [], "text": {}}
+    entry |= dict.fromkeys(SPACES, space)
     line = [[0.123456, 0.112345, 0.134567]] * len(SIZES)
-    lines = {f"{space}.{name}": line for space in ("words", "vectors") for name in MEASURES}
+    lines = {f"{space}.{name}": line for space in SPACES for name in MEASURES}
     return {
         "methods": {name: entry | {"cost": cost} for name in METHODS},
         "overlap": {"methods": [], "jaccard": []},

@@ -198,7 +198,7 @@ def _stage_text(name: str, stage: Mapping[str, Any], notes: Mapping[str, str]) -
     writes = [f"| `{path}` | {options['desc']} |" for path, options in outs]
     tables = [_columns(path, notes) for path, _ in outs if path.endswith(".parquet")]
     tables += [_fields(path) for path, _ in outs if path in DOCUMENTS]
-    head = f"## {name}\n\n{stage['desc']}. Reads {', '.join(reads)}."
+    head = f"## {name}\n\n{stage['desc']}." + (f" Reads {', '.join(reads)}." if reads else "")
     return "\n\n".join([head, _table("| writes | meaning |", writes), *tables])
 
 

@@ -19,7 +19,7 @@ from flows.dvc import command as dvc
 from flows.dvc.variants import Variant, make_workspaces, read_variants
 from flows.dvc.workspace import find_workspace, run_lock
 from flows.stage_task import Done, Run
-from flows.tracking import markdown
+from flows.tracking import markdown, paper
 from flows.tracking.comparison import Outcome, VariantState
 from flows.tracking.log_comparison import log_comparison
 from flows.tracking.log_run import output_hashes
@@ -27,7 +27,8 @@ from flows.tracking.metrics import leading
 from flows.tracking.store import warm_up
 from tasks.lib.core.dvc_yaml import Graph, read_graph
 from tasks.lib.core.errors import CurationError, VariantFailed
-from tasks.lib.documents.metrics import Metrics
+from tasks.lib.documents.metrics import OURS, Metrics
+from tasks.lib.documents.savings import Savings
 from tasks.lib.documents.usage import Usage
 
 
@@ -51,8 +52,9 @@ def compare(override: list[str] | None = None) -> State[None] | None:
             outcomes = [outcome for outcome, _ in ended]
             publish(markdown.comparison(outcomes), "comparison")
             ends = [(run, done) for run, (_, done) in zip(runs, ended, strict=True)]
-            address = log_comparison(user_workspace, outcomes, ends)
-            console.comparison(outcomes, address)
+            tables = paper.write_tables(user_workspace, outcomes)
+            address = log_comparison(user_workspace, outcomes, ends, tables)
+            console.comparison(outcomes, address, tables)
     except CurationError as error:
         return Failed(message=str(error), data=error)  # raising it would print a traceback
     return _state(outcomes)
@@ -103,13 +105,16 @@ def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, dict[str, Done]]:
 def _outcome(variant: Variant, graph: Graph, workspace: Path, done: dict[str, Done]) -> Outcome:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
+    metrics = console.load(graph, workspace, "metrics", Metrics)
     selections = [workspace / out.path for out in graph.outs("selection")]
     ids = [id_ for path in selections for id_ in pq.read_table(path, columns=["id"])[0].to_pylist()]
     return Outcome(
         variant=variant,
         hashes=output_hashes(workspace),
         usage=console.load(graph, workspace, "usage", Usage),
-        metrics=leading(console.load(graph, workspace, "metrics", Metrics)),
+        metrics=leading(metrics),
+        ours=metrics.methods.get(OURS) if metrics else None,
+        savings=console.load(graph, workspace, "savings", Savings),
         ids=frozenset(map(str, ids)),
         n_stages=len(done),
         n_ran=sum(end.state.name == "Completed" for end in done.values()),

@@ -1,9 +1,17 @@
 """Rows classified as ingest does, in one call."""
 
+from pathlib import Path
+
 from tasks.ingest.classify import Ingest, KeptRow, classify_rows
+from tasks.ingest.files import list_files
+from tasks.ingest.rows import Rows
+from tasks.ingest.source import ReadOptions, read_rows
+from tasks.ingest.unpack import UnpackLimits
 
 SECTION = {
     "source": "pool.jsonl",
+    "files": None,
+    "table": {},
     "columns": {},
     "turn": "last",
     "exclude": {},
@@ -11,14 +19,25 @@ SECTION = {
     "decontaminate": "none.jsonl",
     "max_field_chars": 1000,
     "max_dropped": 0.05,
+    "max_unpacked_mb": 1000,
+    "max_unpack_ratio": 200,
 }
 NAMED = {"annotated": "none.jsonl", "targets": "none.jsonl"}
+
+
+LIMITS = UnpackLimits(1000, 200)
+
+
+def read_file(path: Path, table=None, limits=LIMITS) -> Rows:
+    """Yield the rows of a source of one file."""
+    (file,) = list_files(path, None).files
+    return read_rows(*file, ReadOptions(table or {}, limits))
 
 
 def results(rows, **changes):
     """Return the result of each row; they are numbered from 1."""
     params = Ingest.model_validate({**SECTION, **changes})
-    return list(classify_rows(enumerate(rows, start=1), params, "pool.jsonl"))
+    return list(classify_rows(enumerate(rows, start=1), params, "pool.jsonl", "line {}".format))
 
 
 def record(row, **changes):

@@ -40,17 +40,17 @@ def figure(value: float, p: float | None, low: float, high: float) -> dict[str, 
     return {"value": value, "interval": [low, high], "p_random": p}
 
 
-def metrics(ours: bool = True, curves: bool = True) -> dict[str, Any]:
+def metrics(ours: bool = True, curves: bool = True, coverage: float = 1.2) -> dict[str, Any]:
     """Return metrics: ours beats random only in facility location; medoids cover best."""
 
     def method(coverage: dict[str, Any], location: dict[str, Any]) -> dict[str, Any]:
         words = {"coverage_mean": coverage, "facility_location": location}
         cost = {"calls": 3, "prompt_tokens": 30, "completion_tokens": 3, "usd": 0.5}
-        spaces = {"text": {}, "words": words, "vectors": words}
-        return {"n_records": 6, "n_seeds": 1, **spaces, "cost": cost}
+        spaces = {"text": {}, "words": words, "characters": words, "vectors": words}
+        return {"n_records": 6, "n_seeds": 1, "chose_in": ["vectors"], **spaces, "cost": cost}
 
     methods = {
-        "llm_select": method(figure(1.2, 0.5, 1.1, 1.3), figure(0.5, 0.01, 0.4, 0.6)),
+        "llm_select": method(figure(coverage, 0.5, 1.1, 1.3), figure(0.5, 0.01, 0.4, 0.6)),
         "medoids": method(figure(0.9, 0.04, 0.8, 1.0), figure(0.4, 0.3, 0.3, 0.5)),
         "random": method(figure(1.1, None, 1.0, 1.2), figure(0.3, None, 0.2, 0.4)),
     }
@@ -67,6 +67,15 @@ def metrics(ours: bool = True, curves: bool = True) -> dict[str, Any]:
         "higher_is_better": ["facility_location"],
         "curves": {"sizes": [2, 4, 6], "methods": lines if curves else {}},
     }
+
+
+def savings(n_selected: int) -> dict[str, Any]:
+    words = {"n_random": 9, "low": 8, "high": 11}
+    return {
+        "n_selected": n_selected, "min_size": 2, "max_size": 24,
+        "coverage": {"words": words} if n_selected else {}, "student": None,
+        "saved": 3, "saved_percent": 33.3, "stop": {"words": {"step": 1, "at": None}},
+    }  # fmt: skip
 
 
 def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
@@ -115,7 +124,7 @@ class World(StepWorkspace):
     ) -> "World":
         pool = [self._record(text, i) for i, text in enumerate(texts)]
         ids = [record["id"] for record in pool]
-        dropped = [{"line": 9, "reason": "not_json", "detail": detail}]
+        dropped = [{"file": "pool.jsonl", "line": 9, "reason": "not_json", "detail": detail}]
         unique = ids[:-1] if len(ids) > 1 else ids
         duplicates = [
             {"id": id_, "reason": "near", "of_id": ids[0], "similarity": 0.9}
@@ -164,6 +173,7 @@ class World(StepWorkspace):
         n_prompts = len(by_prompt)
         self.write_json("llm_select/usage.json", usage(len(chosen), n_prompts))
         self.write_json("measure/metrics.json", document or metrics(ours=bool(chosen)))
+        self.write_json("measure/savings.json", savings(6 if chosen else 0))
         counts = {"rows": len(ids) + 1, "excluded": 0, "faulty": 1, "repeated": 0, "pool": len(ids)}
         counts |= {"duplicates": len(duplicates), "unique": len(unique), "selected": len(chosen)}
         counts |= {"prompts": n_prompts}

@@ -185,9 +185,9 @@ def sound() -> Run:
         rows={
             "pool": records,
             "ingest_dropped": [
-                {"line": 10, "reason": "excluded", "detail": "split is test"},
-                {"line": 11, "reason": "repeated", "detail": "line 1"},
-                {"line": 12, "reason": "nul", "detail": "instruction"},
+                {"file": "pool.jsonl", "line": 10, "reason": "excluded", "detail": "split is test"},
+                {"file": "pool.jsonl", "line": 11, "reason": "repeated", "detail": "line 1"},
+                {"file": "pool.jsonl", "line": 12, "reason": "nul", "detail": "instruction"},
             ],
             "annotated": [],
             "held_out": [],

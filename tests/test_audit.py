@@ -52,7 +52,9 @@ def seal(table):
 def table(desk):
     """A workspace to select in, with the rows that the steps before dropped."""
     first = next(iter(desk.records))
-    rows = [{"line": 99, "reason": "nul", "detail": "instruction holds a NUL"}]
+    rows = [
+        {"file": "pool.jsonl", "line": 99, "reason": "nul", "detail": "instruction holds a NUL"}
+    ]
     desk.write("ingest/dropped.parquet", rows, INGEST_DROPPED)
     rows = [{"id": "0" * 16, "reason": "near", "of_id": first, "similarity": 0.9}]
     desk.write("dedupe/dropped.parquet", rows, DEDUPE_DROPPED)

@@ -14,7 +14,7 @@ from tasks.baseline.response_scores import ResponseStore
 from tasks.baseline.step import Baseline, baseline, check, work
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.params import read_params
-from tasks.lib.core.schemas import POOL, PROMPTS, SELECTIONS, UNIQUE
+from tasks.lib.core.schemas import BALLOTS, POOL, PROMPTS, SELECTIONS, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.gateway import local_server as local
@@ -75,7 +75,8 @@ def test_the_table_holds_every_method_seed_and_rank(workspace):
     n_seeds = sizes.groupby("method").size().to_dict()
     at_random = {"random": 3, "random_within": 3, "random_across": 3}
     once = {"shortest", "longest", "rouge_diversity", "k_center", "cbs", "facility_location"}
-    once |= {"medoids", "typical_within", "typical_across"}
+    once |= {"whitened_facility_location", "medoids", "novelselect"}
+    once |= {"typical_within", "typical_across"}
     assert n_seeds == at_random | dict.fromkeys(once, 1)
 
 
@@ -91,6 +92,19 @@ def test_the_runs_own_prompts_are_used(workspace):
     table = run(workspace, budget=4, methods=["random_in_prompts"]).to_pandas()
     rows = table[table.method == "random_within"].id.map(lambda id_: int(id_, 16) // 6)
     assert sorted(rows[:4]) == [0, 1, 2, 3]  # one of each prompt
+
+
+def test_methods_by_the_judge_read_its_scores_and_leave_out_what_was_set_aside(workspace):
+    ballots = [
+        {"id": f"{i:016x}", "prompt": i // 6 + 1, "slot": i % 6 + 1, "rank": 1, "votes": 1,
+         "score": i / 24, "method": "llm", "set_aside": "too long" if i == 23 else None}
+        for i in range(24)
+    ]  # fmt: skip
+    StepWorkspace(workspace).write("llm_select/ballots.parquet", ballots, BALLOTS)
+    table = run(workspace, budget=3, methods=["deita", "qdit"]).to_pandas()
+    by_method = table.groupby("method").id.apply(lambda ids: [int(id_, 16) for id_ in ids])
+    assert by_method["deita"] == [22, 21, 20]  # their vectors differ
+    assert len(by_method["qdit"]) == 3
 
 
 def test_a_method_named_twice_runs_once(workspace):

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.baseline import by_density, by_text, by_vector, in_prompts
+from tasks.baseline import by_coverage, by_density, by_text, by_vector, in_prompts
 from tasks.baseline.by_score import Score
 from tasks.baseline.registry import METHODS, BaselinePool, MethodName, selections
 from tasks.lib.prompts.geometry import Geometry, Mode
+from tasks.lib.similarity.novelty import densities
 from tasks.lib.typicality.typicality import choose
 from tests.pools import on_circle, pool_of, unit_vectors
 
@@ -111,6 +112,76 @@ def test_k_center_is_at_most_twice_as_far_as_need_be(n, budget, seed):
     assert radius(by_vector.k_center(vectors, budget)) <= 2 * least + 1e-5
 
 
+@given(st.integers(4, 9), st.integers(1, 4), st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_facility_location_is_near_the_best_there_is(n, budget, seed):
+    vectors = unit_vectors(n, seed, d=3)
+    cosines = np.maximum(vectors @ vectors.T, 0)
+
+    def value(rows):
+        return cosines[:, list(rows)].max(axis=1).sum()
+
+    best = max(value(rows) for rows in itertools.combinations(range(n), budget))
+    # At most 4 of so few: every record is tried, so the bound of plain greedy holds surely.
+    assert value(by_coverage.facility_location(vectors, budget, seed)) >= (1 - 1 / np.e) * best
+
+
+def test_facility_location_prefers_the_middle_of_a_cluster_to_a_lone_record():
+    vectors = on_circle(0, 5, 10, 15, 20, 180)
+    assert by_coverage.facility_location(vectors, 2, seed=0).tolist() == [2, 5]
+
+
+def test_whitening_spreads_the_vectors_equally_in_every_direction():
+    flat = unit_vectors(300, d=5) * np.array([1, 1, 1, 0.2, 0], np.float32) + np.float32(0.5)
+    white = by_coverage.whitened(flat)
+    assert white.shape == (300, 4)
+    assert np.linalg.norm(white, axis=1) == pytest.approx(np.ones(300), abs=1e-5)
+    spread = np.cov(white.T)
+    assert np.diag(spread).max() < 1.3 * np.diag(spread).min()
+    assert np.abs(spread - np.diag(np.diag(spread))).max() < 0.05
+    equal = np.tile(unit_vectors(1), (4, 1))
+    assert by_coverage.whitened(equal).tolist() == equal.tolist()
+
+
+def test_qdit_adds_the_judge_score_to_what_a_record_covers():
+    vectors, budget = unit_vectors(12, 3, d=3), 4
+    scores = np.random.default_rng(0).random(12)
+    cosines = np.maximum(vectors @ vectors.T, 0)
+    best, expected = np.zeros(12), []
+    for _ in range(budget):
+        values = 0.5 * np.maximum(cosines - best, 0).sum(axis=1) + 0.5 * scores
+        values[expected] = -1
+        expected.append(int(values.argmax()))
+        best = np.maximum(best, cosines[expected[-1]])
+    assert by_coverage.qdit(vectors, scores, budget, seed=0).tolist() == expected
+
+
+def test_deita_takes_the_highest_scores_and_skips_what_is_alike():
+    vectors = on_circle(0, 5, 90, 180)  # the first two have a cosine of 0.996
+    scores = np.array([0.9, 1.0, 0.5, np.nan])
+    assert by_coverage.deita(vectors, scores, 2, seed=0).tolist() == [1, 2]
+    assert by_coverage.deita(vectors, scores, 4, seed=0).tolist() == [1, 2, 3, 0]
+
+
+def novelty(vectors, row, others, factors):
+    """The novelty of a record to others, by the definition."""
+    ranked = sorted(factors[j] * max(0, 1 - float(vectors[row] @ vectors[j])) for j in others)
+    return sum(distance / rank for rank, distance in enumerate(ranked, 1))
+
+
+@given(st.integers(3, 14), st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_novelselect_takes_the_most_novel_record_each_time(n, seed):
+    vectors = unit_vectors(n, seed, d=4).astype(np.float32)
+    factors = densities(vectors, vectors)
+    rows = by_coverage.novelselect(vectors, n - 1, seed).tolist()
+    for i in range(1, n - 1):
+        values = {
+            row: novelty(vectors, row, rows[:i], factors) for row in range(n) if row not in rows[:i]
+        }
+        assert values[rows[i]] >= max(values.values()) - 1e-4
+
+
 def test_medoids_are_one_of_each_cluster_the_largest_first():
     vectors = on_circle(0, 2, 4, 120, 121, 122, 123, 124, 240, 242)
     assert by_density.medoids(vectors, 3, seed=0).tolist()[:2] == [5, 1]
@@ -138,7 +209,8 @@ def test_methods_by_a_score_take_the_end_that_their_name_says():
             Score.RATING: np.array([4.0, 4.5, np.nan, 3.0, 5.0]),
         }
     )
-    rows = {method: next(selections(method, pool, 2, 0, 1)).rows.tolist() for method in SCORED}
+    scored = [name for name in SCORED if METHODS[name].score is not Score.JUDGE]
+    rows = {method: next(selections(method, pool, 2, 0, 1)).rows.tolist() for method in scored}
     assert sorted(rows.pop(MethodName.PERPLEXITY_MID)) == [0, 4]
     assert sorted(rows.pop(MethodName.ALPAGASUS_THRESHOLD)) == [1, 4]
     assert rows == {

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.records import LANGUAGES, Plan, overlap, record, write
+from tasks.dedupe.duplicates import COLUMNS
 from tasks.dedupe.step import Dedupe, PoolBatches, dedupe
 from tasks.lib.executor import Executor
 
@@ -65,6 +66,7 @@ def test_the_truth_file_names_the_planted_lines(tmp_path, made):
 def deduped(made):
     """Return a function that dedupes the pool in batches and shards of given sizes."""
     columns = {
+        **{name: pa.nulls(N, pa.string()) for name in COLUMNS},
         "id": [str(number) for number in range(N)],
         "instruction": [r.instruction for r in made],
         "input": [r.input for r in made],

@@ -3,7 +3,9 @@
 import csv
 import io
 import os
+import re
 import signal
+from dataclasses import replace
 
 import mlflow
 import pytest
@@ -20,12 +22,16 @@ from flows.tracking.comparison import (
 )
 from flows.tracking.markdown import comparison as as_markdown
 from flows.tracking.metrics import LeadingMetric, leading, of_selection
+from flows.tracking.paper import paper_rows, write_tables
 from tasks.lib.core.errors import ParamError
-from tasks.lib.documents.metrics import Metrics
+from tasks.lib.documents.metrics import MethodMetrics, Metrics
+from tasks.lib.documents.savings import Equivalent, Savings
 from tasks.lib.documents.usage import Usage
+from tests.conftest import PROJECT
 from tests.sound_run import FAIR
 from tests.workspaces import PATIENCE_S, wait_until
 
+COVERAGE = "words.coverage_mean"
 VARIANTS = "compare={one: {second.naps: 1}, two: {second.naps: 2}}"
 
 
@@ -35,7 +41,7 @@ def outcome(name, value=0.5, ids=(), selected=2, lower=True, **facts):
     usage = Usage(**FAIR)
     variant = Variant(name, {"cluster.mode": name}, f"params of {name}")
     ids = frozenset(ids or map(str, range(selected)))
-    known = {"usage": usage, "metrics": {"coverage_mean": metric}, "ids": ids}
+    known = {"usage": usage, "metrics": {COVERAGE: metric}, "ids": ids}
     return Outcome(variant, **known | facts)
 
 
@@ -49,13 +55,13 @@ def test_overlap_is_the_jaccard_similarity_of_the_selections():
     assert overlap([outcome("empty", ids=None, selected=0)]) == [[0]]
 
 
-def test_the_best_variant_has_the_best_metric_among_selections_of_equal_size():
-    assert best([outcome("a", 0.5), outcome("b", 0.4)], "coverage_mean") == 0.4
+def test_the_best_has_the_better_metric_among_selections_of_one_size():
+    assert best([outcome("a", 0.5), outcome("b", 0.4)], COVERAGE) == 0.4
     higher = [outcome("a", 0.5, lower=False), outcome("b", 0.4, lower=False)]
-    assert best(higher, "coverage_mean") == 0.5
-    assert best([outcome("a", 0.5), outcome("b", 0.4, selected=3)], "coverage_mean") is None
-    assert best([outcome("a", lower=None), outcome("b", lower=None)], "coverage_mean") is None
-    assert best([outcome("a"), outcome("b", metrics={})], "coverage_mean") is None
+    assert best(higher, COVERAGE) == 0.5
+    assert best([outcome("a", 0.5), outcome("b", 0.4, selected=3)], COVERAGE) is None
+    assert best([outcome("a", lower=None), outcome("b", lower=None)], COVERAGE) is None
+    assert best([outcome("a"), outcome("b", metrics={})], COVERAGE) is None
     assert best([outcome("a")], "vendi") is None
 
 
@@ -69,9 +75,9 @@ def test_a_fingerprint_depends_only_on_the_outcomes():
 def test_the_table_has_the_cost_and_the_metrics_compared_with_chance():
     failed = Outcome(Variant("b", {}, ""), failure="stage: a word, not\na number")
     table = rows([outcome("a"), failed])
-    assert table[0]["coverage_mean"] == 0.5
-    assert table[0]["coverage_mean.random"] == 0.6
-    assert (table[1]["state"], table[1]["usd"], table[1]["coverage_mean"]) == ("failed", None, None)
+    assert table[0][COVERAGE] == 0.5
+    assert table[0][f"{COVERAGE}.random"] == 0.6
+    assert (table[1]["state"], table[1]["usd"], table[1][COVERAGE]) == ("failed", None, None)
     read = list(csv.DictReader(io.StringIO(as_csv(table))))
     assert [row["variant"] for row in read] == ["a", "b"]
     assert (read[0]["sets"], read[1]["sets"]) == ("cluster.mode=a", "params.yaml as it is")
@@ -85,7 +91,7 @@ def test_markdown_names_every_variant_and_escapes_what_it_quotes():
     ]
     text = as_markdown(outcomes)
     assert "| **0.4 ✓** |" in text
-    assert "coverage_mean ↓" in text
+    assert f"{COVERAGE} ↓" in text
     assert "a\\|b <script>" in text  # MLflow and Prefect escape HTML in Markdown
     assert "**c failed:** <script>no" in text
 
@@ -97,7 +103,7 @@ def metric(value, p=None, interval=None):
 def document(n_random=2):
     """Return metrics of a selection of two records, and of random selections."""
     cost = {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "usd": 0}
-    base = {"n_seeds": 1, "text": {}, "vectors": {}, "cost": cost}
+    base = {"n_seeds": 1, "chose_in": [], "text": {}, "characters": {}, "vectors": {}, "cost": cost}
     ours = base | {"n_records": 2, "words": {"coverage_mean": metric(0.5, 0.9, [0.4, 0.6])}}
     chance = base | {"n_records": n_random, "words": {"coverage_mean": metric(0.6)}}
     return Metrics(
@@ -110,14 +116,63 @@ def document(n_random=2):
 
 
 def test_metrics_of_a_selection_are_compared_with_random_ones_of_the_same_size():
-    assert leading(document()) == {"coverage_mean": LeadingMetric(0.5, 0.6, 0.9, True)}
+    assert leading(document()) == {"words.coverage_mean": LeadingMetric(0.5, 0.6, 0.9, True)}
     assert dict(of_selection(document())) == {
         "words/coverage_mean": 0.5,
-        "p_random/coverage_mean": 0.9,
+        "p_random/words.coverage_mean": 0.9,
     }
-    alone = leading(document(n_random=3))["coverage_mean"]
+    alone = leading(document(n_random=3))["words.coverage_mean"]
     assert (alone.random, alone.p_random) == (None, None)
     assert leading(None) == {}
+
+
+# The table for a paper
+
+
+def measured(name, seed, value, p, n_random):
+    """Return the outcome of a variant whose selection was measured."""
+    ends = [value - 0.1, value + 0.1]
+    ours = MethodMetrics.model_validate(
+        {
+            "n_records": 2, "n_seeds": 1, "chose_in": ["vectors"], "text": {}, "characters": {},
+            "vectors": {}, "words": {"coverage_mean": metric(value, p, ends)},
+            "cost": {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "usd": 0},
+        }
+    )  # fmt: skip
+    worth = Equivalent(n_random=n_random, low=n_random - 1, high=n_random + 1)
+    savings = Savings(
+        n_selected=2, min_size=1, max_size=8, coverage={"words": worth}, student=None,
+        saved=0, saved_percent=0, stop={},
+    )  # fmt: skip
+    variant = Variant(name, {"cluster.mode": "within", "seed": seed}, "")
+    return replace(outcome(name, ours=ours, savings=savings), variant=variant)
+
+
+def test_variants_that_differ_in_their_seed_are_one_row_with_means():
+    failed = Outcome(Variant("broken", {}, ""), failure="no")
+    two = [measured("a", 0, 0.4, 0.04, 3), measured("b", 1, 0.6, 0.06, 4)]
+    rows = paper_rows([*two, failed])
+    assert [(row.name, row.n_seeds) for row in rows] == [("a", 2), ("broken", 0)]
+    found = rows[0].metrics[COVERAGE]
+    half = 12.706 * 0.1414214 / 2**0.5  # Student's t at one degree of freedom
+    assert found.value == pytest.approx(0.5)
+    assert found.interval == pytest.approx((0.5 - half, 0.5 + half), abs=1e-3)
+    assert found.p_random == 0.06
+    assert rows[0].n_random[COVERAGE] == Equivalent(n_random=4, low=2, high=5)
+
+
+def test_the_table_is_written_as_csv_and_as_latex(tmp_path):
+    failed = Outcome(Variant("50%", {}, ""), failure="no")
+    paths = write_tables(tmp_path, [measured("my_way", 0, 0.4, 0.04, 3), failed])
+    as_table, latex = (path.read_text() for path in paths)
+    first, second = csv.DictReader(io.StringIO(as_table))
+    assert (first["name"], first["records"], first["seeds"]) == ("my_way", "2", "1")
+    assert (float(first[COVERAGE]), float(first[f"{COVERAGE}.low"])) == (0.4, pytest.approx(0.3))
+    assert first[f"{COVERAGE}.n_random"] == "3"
+    assert (second["name"], second[COVERAGE], second["usd"]) == ("50%", "", "")
+    assert r"my way & 2 & 0.400* [0.300, 0.500] & 3 [2, 4]" in latex
+    assert r"50\%" in latex
+    assert latex.count(r"\toprule") == 1
 
 
 # Variants that params.yaml may declare
@@ -219,3 +274,15 @@ def test_a_failed_variant_does_not_stop_the_others_and_the_users_workspace_is_un
     assert states == {"one": "FINISHED", "two": "FINISHED", "bad": "FAILED"}
     (parent,) = {run.info.run_id for run in runs} - {run.info.run_id for run in logged.values()}
     assert {run.data.tags["mlflow.parentRunId"] for run in logged.values()} == {parent}
+
+
+def test_the_variants_for_a_paper_are_sound_once_they_are_uncommented(tmp_path):
+    text = (PROJECT / "params.yaml").read_text(encoding="utf-8")
+    shipped, section = text.split("\ncompare:", 1)
+    used = re.sub(r"^  # (\w+: \{)", r"  \1", section, flags=re.MULTILINE)
+    for name in ("dvc.yaml", "tasks", ".git", ".dvc", "data"):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    (tmp_path / "params.yaml").write_text(f"{shipped}\ncompare:{used}", encoding="utf-8")
+    variants = {variant.name: variant for variant in read_variants(tmp_path, [])}
+    assert {"take_first", "take_middle", "take_last", "ranks", "no_judge"} <= set(variants)
+    assert variants["default_2"].changes == {"seed": 2}

@@ -133,6 +133,7 @@ def test_our_reader_sees_the_edges_that_dvc_sees():
 
 def test_only_stages_that_use_a_network_are_retried():
     assert {name for name, stage in STAGES.items() if stage.retries} == {
+        "fetch",
         "embed",
         "llm_select",
         "baseline",

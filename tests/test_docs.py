@@ -1,7 +1,9 @@
 """The documentation, compared with the code that it describes."""
 
+import json
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,12 +11,15 @@ from itertools import pairwise
 
 import pytest
 import typer
+from dvc.cli import parse_args
 
 from flows.cli.app import app
 from tasks.baseline.registry import MethodName
 from tasks.lib.core.params import read_params
 from tasks.measure.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER
 from tests.conftest import PROJECT
+from tests.reported_run import metrics, savings
+from tests.workspaces import StepWorkspace
 
 PAGES = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
 MAKE = "`python docs/make_reference.py` writes it"
@@ -98,6 +103,51 @@ def test_every_command_on_a_page_exists_and_so_does_every_key(page):
     for section, key in re.findall(r"-S '?([a-z_]+)\.([a-z_]+)=", text):
         assert section in params
         assert section in ("models", "compare") or key in params[section], f"{section}.{key}"
+
+
+def dvc_commands():
+    """The arguments of every DVC command of the pages, in console blocks and in the text."""
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    pattern = r"^\$ dvc (.*)$|`dvc ([a-z][^`\n]*)`"
+    lines = {"".join(found) for text in texts for found in re.findall(pattern, text, re.MULTILINE)}
+    return [shlex.split(line.replace("...", "")) for line in sorted(lines)]
+
+
+@pytest.mark.parametrize("words", dvc_commands(), ids=" ".join)
+def test_every_dvc_command_exists_with_its_options(words):
+    if words[-1] not in ("-S", "--temp"):  # the text quotes these without their values
+        parse_args(words)
+    if words[0] == "repro":
+        stages = [word for word in words[1:] if not word.startswith("-")]
+        assert set(stages) <= set(read_params(PROJECT / "dvc.yaml")["stages"])
+
+
+def test_every_dvc_command_that_shows_metrics_shows_some(tmp_path):
+    """A pattern that matches no column gives an empty table and no error."""
+    repo = StepWorkspace(tmp_path)
+    repo.write_json("measure/metrics.json", metrics())
+    repo.write_json("measure/savings.json", savings(6))
+    declared = read_params(PROJECT / "dvc.yaml")["metrics"]
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": {}, "metrics": declared}))
+
+    def run(*words):
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    run("git", "init", "-q")
+    run("dvc", "init", "-q")
+    run("git", "add", ".")
+    run("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "first")
+    repo.write_json("measure/metrics.json", metrics(coverage=1.25))
+    shows = [
+        words for words in dvc_commands() if words[:2] in (["metrics", "show"], ["exp", "show"])
+    ]
+    assert len(shows) > 2
+    for words in shows:
+        wanted = (
+            r"\bsaved\b" if "savings" in words[-1] else r"llm_select\.words\.coverage_mean\.value"
+        )
+        assert re.search(wanted, run("dvc", *words, "--md")), words
 
 
 @pytest.mark.parametrize("page", ["AGENTS.md", "CONTRIBUTING.md", "SECURITY.md"])

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.ingest import json_array
+from tasks.ingest import json_window
 from tasks.ingest.json_lines import as_row
+from tasks.ingest.json_text import read_json
 from tasks.ingest.rows import Fault
-from tasks.ingest.source import check_source, read_rows
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
+from tests.ingest_rows import read_file, reasons
 
 TEXT = {"instruction": "Say hé", "input": "a\nb"}
 
@@ -32,7 +33,7 @@ def read(tmp_path):
     def write_and_read(name, content):
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return list(read_rows(path))
+        return list(read_file(path))
 
     return write_and_read
 
@@ -106,7 +107,6 @@ def test_each_faulty_json_line_is_dropped_with_its_reason(read):
     assert drops(rows) == [
         (2, IngestDrop.NOT_JSON),
         (3, IngestDrop.NOT_OBJECT),
-        (4, IngestDrop.BAD_ENCODING),
         (5, IngestDrop.NOT_JSON),
         (6, IngestDrop.NOT_JSON),
     ]
@@ -117,7 +117,7 @@ def test_each_faulty_json_line_is_dropped_with_its_reason(read):
 def test_json_lines_are_read_one_at_a_time(tmp_path):
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"a": 1}\n' * 100_000)[:-40])
-    rows = read_rows(path)
+    rows = read_file(path)
     assert next(rows) == (1, {"a": 1})  # the damage at the end is not reached yet
     with pytest.raises(DataError, match="damaged"):
         list(rows)
@@ -137,8 +137,8 @@ def test_an_array_gives_the_same_rows_for_chunks_of_any_size(rows, indent, chunk
     content = json.dumps(rows, indent=indent, ensure_ascii=True).encode()
     stream = io.BufferedReader(io.BytesIO(content))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_array, "CHUNK_CHARS", chunk)
-        actual = [row for _, row in json_array.read_json(stream, "a.json")]
+        patch.setattr(json_window, "CHUNK_CHARS", chunk)
+        actual = [row for _, row in read_json(stream, "a.json", is_lines=False)]
     assert actual == [as_row(row) for row in rows]
 
 
@@ -146,9 +146,9 @@ def test_faulty_elements_of_an_array_are_dropped_with_their_reason(read):
     rows = read("a.json", b'[{"a": 1}, 22, {"a": "caf\xe9"}, null,\n{"a": 2}]')
     assert drops(rows) == [
         (2, IngestDrop.NOT_OBJECT),
-        (3, IngestDrop.BAD_ENCODING),
         (4, IngestDrop.NOT_OBJECT),
     ]
+    assert rows[2] == (3, {"a": "caf\udce9"})
     assert rows[-1] == (5, {"a": 2})
 
 
@@ -174,10 +174,50 @@ def test_a_json_file_may_hold_json_lines(read):
     assert drops(read("a.json", '{oops\n{"a": 2}\n')) == [(1, IngestDrop.NOT_JSON)]
 
 
-def test_one_object_over_several_lines_is_refused(read):
-    with pytest.raises(DataError, match="one object") as caught:
-        read("a.json", json.dumps({"version": 1, "data": [TEXT]}, indent=2))
-    assert ".data[]" in caught.value.fix
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_json_file_may_be_one_object_with_one_list_of_rows(read, name, indent):
+    whole = {"version": 1, "tags": ["a"], "data": [TEXT, TEXT], "meta": {"n": [{"role": 1}]}}
+    assert read(name, json.dumps(whole, indent=indent)) == [(1, TEXT), (2, TEXT)]
+    large = {"version": 1, "data": [{**TEXT, "n": n} for n in range(5000)]}
+    assert len(read(name, json.dumps(large, indent=indent))) == 5000
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_one_object_with_several_lists_of_rows_is_refused_with_the_way_out(read, indent):
+    whole = {"train": [TEXT], "n": 1, "test": [TEXT]}
+    with pytest.raises(DataError, match="several lists of objects: train and test") as caught:
+        read("a.json", json.dumps(whole, indent=indent))
+    assert """jq -c '.["train"][]'""" in caught.value.fix
+    with pytest.raises(DataError, match="one object with the keys 0, 1"):
+        read("a.json", json.dumps({"0": TEXT, "1": TEXT}, indent=2))
+
+
+def test_one_conversation_is_a_row_and_not_a_list_of_rows(read):
+    row = {"messages": [{"role": "user", "content": "Hi"}]}
+    assert read("a.json", json.dumps(row)) == [(1, row)]
+    assert read("a.jsonl", json.dumps(row)) == [(1, row)]
+
+
+@pytest.mark.parametrize("n", [2, 2000])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_jsonl_file_may_hold_an_array(read, n, indent):
+    rows = read("a.jsonl", json.dumps([TEXT] * n, indent=indent))
+    assert rows == [(number, TEXT) for number in range(1, n + 1)]
+
+
+@pytest.mark.parametrize("n", [2, 2000])
+@pytest.mark.parametrize("join", ["\n", ",\n"])
+def test_a_jsonl_file_may_hold_objects_over_several_lines(read, n, join):
+    rows = read("a.jsonl", join.join([json.dumps(TEXT, indent=2)] * n))
+    assert rows == [(1 + 4 * number, TEXT) for number in range(n)]
+
+
+def test_lines_of_lists_are_faulty_json_lines(read):
+    assert drops(read("a.jsonl", "[1]\n[2]\n")) == [
+        (1, IngestDrop.NOT_OBJECT),
+        (2, IngestDrop.NOT_OBJECT),
+    ]
 
 
 def test_a_csv_row_has_the_number_of_its_first_line(read):
@@ -191,7 +231,6 @@ def test_faulty_csv_rows_are_dropped_with_their_reason(read):
         (2, IngestDrop.WRONG_CELLS),
         (3, IngestDrop.WRONG_CELLS),
         (4, IngestDrop.WRONG_CELLS),
-        (5, IngestDrop.BAD_ENCODING),
     ]
     assert rows[-1] == (6, {"a": '5" nail', "b": "2"})
 
@@ -226,12 +265,16 @@ def test_an_unreadable_csv_header_or_a_duplicate_name_is_refused(read, header, m
         read("a.csv", header + b"\n1,2,3\n1,2,3\n")
 
 
-def test_a_parquet_cell_that_python_cannot_hold_drops_only_its_row(read):
+def test_a_parquet_text_that_is_not_utf8_drops_only_its_row(read):
     offsets = pa.array([0, 1, 2, 3], pa.int32()).buffers()[1]
     texts = pa.StringArray.from_buffers(3, offsets, pa.py_buffer(b"a\xffb"))
     rows = read("a.parquet", as_parquet(pa.table({"a": texts})))
-    assert drops(rows) == [(2, IngestDrop.BAD_ENCODING)]
-    assert [rows[0], rows[2]] == [(1, {"a": "a"}), (3, {"a": "b"})]
+    assert rows == [(1, {"a": "a"}), (2, {"a": "\udcff"}), (3, {"a": "b"})]
+    assert reasons([row for _, row in rows], columns={"instruction": "a"}) == [
+        None,
+        IngestDrop.BAD_ENCODING,
+        None,
+    ]
 
 
 @pytest.mark.parametrize("cut", [3, 100, -6])
@@ -286,7 +329,7 @@ def test_a_head_that_ends_inside_a_character_is_utf8(read, shift):
     ("name", "content", "message"),
     [
         ("a.jsonl", b"", "is empty"),
-        ("a.txt", b"x", "'.txt' is not a known format"),
+        ("a.doc", b"x", "'.doc' is not a known format"),
         ("a.gz", b"x", "'no suffix' is not a known format"),
         ("a.josnl", b"x", "did you mean .jsonl"),
         ("a.csv", gzip.compress(b"a", mtime=0), "content is gzip, but the name ends with .csv"),
@@ -307,7 +350,7 @@ def test_an_unknown_format_names_the_known_ones(tmp_path):
     path = tmp_path / "a.xlsx"
     path.write_bytes(b"x")
     with pytest.raises(DataError) as caught:
-        check_source(path)
+        list(read_file(path))
     for suffix in CONTENTS:
         assert suffix in caught.value.fix
 
@@ -315,17 +358,15 @@ def test_an_unknown_format_names_the_known_ones(tmp_path):
 def test_a_missing_file_offers_the_nearest_name(tmp_path):
     (tmp_path / "instructions.jsonl").write_text("{}")
     with pytest.raises(DataError, match=r"did you mean instructions\.jsonl"):
-        check_source(tmp_path / "instruction.jsonl")
+        list(read_file(tmp_path / "instruction.jsonl"))
     with pytest.raises(DataError, match="no folder"):
-        check_source(tmp_path / "nowhere" / "a.jsonl")
-    with pytest.raises(DataError, match="not a folder"):
-        check_source(tmp_path)
+        list(read_file(tmp_path / "nowhere" / "a.jsonl"))
 
 
 def test_a_file_that_is_not_pulled_yet_suggests_dvc_pull(tmp_path):
     (tmp_path / "a.jsonl.dvc").write_text("outs: []")
     with pytest.raises(DataError, match="dvc pull"):
-        check_source(tmp_path / "a.jsonl")
+        list(read_file(tmp_path / "a.jsonl"))
 
 
 @given(name=st.sampled_from(["a.jsonl", "a.json", "a.csv", "a.tsv", "a.parquet"]), raw=st.binary())
@@ -333,7 +374,7 @@ def test_any_bytes_give_rows_or_a_data_error(tmp_path_factory, name, raw):
     path: Path = tmp_path_factory.getbasetemp() / name
     path.write_bytes(raw)
     try:
-        rows = list(read_rows(path))
+        rows = list(read_file(path))
     except DataError:
         return
     lines = [line for line, _ in rows]
@@ -350,4 +391,4 @@ def test_a_table_written_by_the_csv_module_is_read_back(tmp_path_factory, rows, 
     folder = tmp_path_factory.getbasetemp()
     path = folder / ("table.csv" if delimiter == "," else "table.tsv")
     path.write_bytes(as_csv(rows, delimiter))
-    assert [row for _, row in read_rows(path)] == rows
+    assert [row for _, row in read_file(path)] == rows

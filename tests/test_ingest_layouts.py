@@ -505,6 +505,16 @@ def test_columns_inside_objects_are_chosen_by_their_path():
         record(row, columns={"instruction": "data.qq"})
 
 
+def test_turns_that_no_field_has_are_reported_with_the_keys_that_take_them(caplog):
+    row = {"ask": "Q2", "talk": said(*ONE)}
+    record(row, columns={"instruction": "ask"})
+    assert "column talk holds turns" in caplog.text
+    assert "ingest.columns.turns" in caplog.text
+    caplog.clear()
+    record(row, columns={"instruction": "ask", "turns": "talk"})
+    assert not caplog.records
+
+
 def test_a_column_of_earlier_turns_can_be_named():
     row = {"ask": "Q2", "past": [["Q", "A"]], "rules": "Be kind.", "api": CLOCK}
     chosen = {"instruction": "ask", "turns": "past", "system": "rules", "tools": "api"}

@@ -78,17 +78,20 @@ def test_columns_that_the_pool_lacks_are_named_with_similar_ones(workspace, capl
 
 def test_every_selection_has_every_figure(workspace):
     document = run(workspace)
-    in_space = {"coverage_mean", "coverage_p95", "coverage_max", "facility_location", "redundancy"}
-    in_space |= {"vendi", "knn_probe_rouge_l", "knn_probe_cosine"}
+    spread = {"coverage_mean", "coverage_p95", "coverage_max", "facility_location", "redundancy"}
+    spread |= {"vendi"}
+    in_space = spread | {"knn_probe_rouge_l", "knn_probe_cosine"}
     in_text = {"distinct_2", "length_shift", "script_shift", "topic_shift"}
     assert set(document["methods"]) == {"llm_select", "random", "k"}
     for entry in document["methods"].values():
-        assert set(entry["words"]) == set(entry["vectors"]) == in_space
+        assert set(entry["words"]) == set(entry["characters"]) == in_space
+        assert set(entry["vectors"]) == in_space | {"novel_sum"}
+        assert set(entry["outputs"]) == spread  # the probe would know the answers there
         assert set(entry["text"]) == in_text
         assert entry["n_records"] == 10
     assert document["methods"]["random"]["n_seeds"] == 2
     assert set(document["lower_is_better"]) == set(LOWER_IS_BETTER)
-    assert in_space | in_text == {
+    assert in_space | in_text | {"novel_sum"} == {
         *LOWER_IS_BETTER, *HIGHER_IS_BETTER, "length_shift", "script_shift", "topic_shift"
     }  # fmt: skip
 

@@ -6,23 +6,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.baseline.by_text import random_rows
+from tasks.baseline.registry import METHODS
+from tasks.lib.documents.metrics import OURS, SPACES
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.words import distinct_2
 from tasks.measure import reference
+from tasks.measure.chosen_in import chosen_in
 from tasks.measure.curves import curves, sizes
 from tasks.measure.intervals import Bootstrap, Interval, Mean, Quantile, Whole, p_random
 from tasks.measure.knn_probe import KnnProbe
-from tasks.measure.summary import Measured, overlap, summarise
+from tasks.measure.space import Space
+from tasks.measure.summary import Measured, group, overlap, summarise
 from tasks.measure.text_metrics import codes_of, length_bands, script, text_metrics
-from tasks.measure.vector_metrics import vector_metrics, vendi
+from tasks.measure.vector_metrics import vendi
 from tests.pools import on_circle, unit_vectors
 
 # Spread
 
 
+def spread(vectors, rows):
+    """The figures of a selection in a space of its own."""
+    space = Space.of(vectors, np.ones(len(vectors), bool), np.arange(len(vectors)))
+    return space.figures(np.asarray(rows), [len(rows)])[0]
+
+
 def test_coverage_and_facility_location_of_a_known_case():
     vectors = on_circle(0, 60, 90, 180)
-    figures = vector_metrics(vectors, vectors[[0]])
+    figures = spread(vectors, [0])
     gaps = [0, 1, np.sqrt(2), 2]  # chords of 0, 60, 90 and 180 degrees
     assert figures["coverage_mean"].value == pytest.approx(np.mean(gaps), abs=1e-3)
     assert figures["coverage_p95"].value == pytest.approx(2)
@@ -32,14 +42,38 @@ def test_coverage_and_facility_location_of_a_known_case():
 
 
 def test_redundancy_is_the_mean_cosine_to_the_nearest_other():
-    figures = vector_metrics(on_circle(0, 60, 180), on_circle(0, 60, 180))
+    figures = spread(on_circle(0, 60, 180), [0, 1, 2])
     assert figures["redundancy"].value == pytest.approx((0.5 + 0.5 - 0.5) / 3, abs=1e-6)
 
 
 def test_the_whole_pool_covers_itself():
-    figures = vector_metrics(unit_vectors(30), unit_vectors(30))
+    figures = spread(unit_vectors(30), range(30))
     assert figures["coverage_max"].value == pytest.approx(0, abs=1e-3)
     assert figures["facility_location"].value == pytest.approx(1)
+
+
+def test_prefixes_have_the_figures_of_a_selection_of_their_size():
+    vectors, rows = unit_vectors(50), np.random.default_rng(0).permutation(50)[:20]
+    space = Space.of(vectors, np.ones(50, bool), np.arange(50))
+    for n, figures in zip((1, 7, 20), space.figures(rows, [1, 7, 20]), strict=True):
+        alone = spread(vectors, rows[:n])
+        assert figures.keys() == alone.keys()
+        assert [f.value for f in figures.values()] == pytest.approx(
+            [f.value for f in alone.values()]
+        )
+
+
+def test_a_record_without_a_text_is_not_covered_and_covers_nothing():
+    vectors = on_circle(0, 60, 90, 180)
+    vectors[3] = 0
+    space = Space.of(vectors, np.array([True, True, True, False]), np.arange(4))
+    nothing, one, same = space.figures(np.array([3, 0]), [1, 2, 2])
+    assert nothing == {}
+    assert one["coverage_mean"].value == pytest.approx((0 + 1 + np.sqrt(2)) / 3, abs=1e-3)
+    assert same["vendi"].value == pytest.approx(1)
+    gaps = space.gaps(np.array([3, 0]), [1, 2])
+    assert gaps[0] == pytest.approx([np.sqrt(2)] * 3)
+    assert gaps[1] == pytest.approx([0, 1, np.sqrt(2)], abs=1e-3)
 
 
 def test_vendi_counts_entirely_different_vectors():
@@ -152,20 +186,25 @@ def test_random_selections_are_significant_no_more_often_than_they_should_be():
 OUTPUTS = [f"output number {i} {'x' * i}" for i in range(40)]
 
 
+def answers(probe, vectors, rows):
+    """The figures of the probe for a whole selection."""
+    return probe.figures(vectors, rows, [len(rows)])[0]
+
+
 def test_the_probe_answers_with_the_output_of_the_nearest_selected_record():
     vectors = on_circle(*np.arange(40))
     outputs = ["yes it is"] * 20 + ["no never"] * 20
     probe = KnnProbe(outputs, 40, seed=0)
-    rouge = probe.figures(vectors, np.array([9, 10, 11, 28, 29, 30]))["knn_probe_rouge_l"]
+    rouge = answers(probe, vectors, np.array([9, 10, 11, 28, 29, 30]))["knn_probe_rouge_l"]
     assert rouge.value == 1
-    wrong = probe.figures(vectors, np.array([0, 1, 2]))["knn_probe_rouge_l"]
+    wrong = answers(probe, vectors, np.array([0, 1, 2]))["knn_probe_rouge_l"]
     assert wrong.value == 0.5
 
 
 def test_the_probe_never_copies_the_answer_itself():
     vectors = on_circle(*np.arange(40))
     outputs = [f"answer{i}" for i in range(40)]
-    figures = KnnProbe(outputs, 40, seed=0).figures(vectors, np.arange(40))
+    figures = answers(KnnProbe(outputs, 40, seed=0), vectors, np.arange(40))
     assert figures["knn_probe_rouge_l"].values.tolist() == [0] * 40
     assert figures["knn_probe_cosine"].values.tolist() == [0] * 40
 
@@ -177,12 +216,29 @@ def test_the_questions_are_the_same_for_every_selection_and_have_answers():
     assert all(probe.test % 2)
     assert probe.test.tolist() == KnnProbe(outputs, 15, seed=0).test.tolist()
     assert probe.test.tolist() != KnnProbe(outputs, 15, seed=1).test.tolist()
-    assert probe.figures(unit_vectors(80), np.array([0, 2, 4, 5])) == {}  # one output to learn from
+    assert (
+        answers(probe, unit_vectors(80), np.array([0, 2, 4, 5])) == {}
+    )  # one output to learn from
 
 
 def test_there_is_no_probe_where_there_are_hardly_any_outputs():
     probe = KnnProbe([None] * 30 + ["text"] * 19, 10, seed=0)
-    assert probe.figures(unit_vectors(49), np.arange(49)) == {}
+    assert answers(probe, unit_vectors(49), np.arange(49)) == {}
+
+
+def test_the_probe_of_a_prefix_answers_as_one_of_that_selection_alone():
+    vectors, rows = unit_vectors(40), np.random.default_rng(1).permutation(40)[:25]
+    probe = KnnProbe(OUTPUTS, 30, seed=0)
+    sizes = [1, 2, 9, 9, 25]
+    by_prefix = probe.figures(vectors, rows, sizes)
+    assert by_prefix[0] == {}
+    for n, figures in zip(sizes[1:], by_prefix[1:], strict=True):
+        alone = answers(KnnProbe(OUTPUTS, 30, seed=0), vectors, rows[:n])
+        assert [f.value for f in figures.values()] == [f.value for f in alone.values()]
+    scores = probe.rouge_l(vectors, rows, sizes)
+    assert scores.shape == (5, 30)
+    assert not scores[0].any()
+    assert scores[4].tolist() == by_prefix[4]["knn_probe_rouge_l"].values.tolist()
 
 
 def test_what_is_sampled_to_measure_with_is_not_what_random_selects(monkeypatch):
@@ -192,10 +248,28 @@ def test_what_is_sampled_to_measure_with_is_not_what_random_selects(monkeypatch)
     texts = [f"{['one', 'two', 'three'][i % 3]} {i % 7} {i % 5}" for i in range(n)]
     corpus = Corpus([str(i) for i in range(n)], texts, ["an answer"] * n, ["{}"] * n, rows)
     made = reference.Reference.of(corpus, 2, [], n_drawn, seed=0)
-    for drawn in (made.covered["vectors"].ravel(), made.probe.test):
+    for drawn in (made.spaces["vectors"].covered.ravel(), made.probe.test):
         assert len(drawn) == n_drawn
         share = np.isin(drawn, random_rows(n, n_drawn, 0)).mean()
         assert share == pytest.approx(n_drawn / n, abs=0.05)
+
+
+# The spaces in which methods choose
+
+
+def test_it_is_known_of_every_method_in_which_spaces_it_chooses():
+    for name, method in METHODS.items():
+        named = f"{name.removesuffix('_in_prompts')}_within" if method.in_prompts else name
+        assert chosen_in(named, is_typical_judge=False) is not None, name
+        assert set(chosen_in(named, is_typical_judge=True)) <= set(SPACES)
+    assert chosen_in("some_other_way", is_typical_judge=True) is None
+
+
+def test_a_judge_that_compares_words_makes_its_methods_choose_near_words():
+    for name in (OURS, "qdit", "deita"):
+        assert chosen_in(name, is_typical_judge=False) == ("vectors",)
+        assert chosen_in(name, is_typical_judge=True) == ("words", "vectors")
+    assert chosen_in("random", is_typical_judge=True) == ()
 
 
 # The summary
@@ -207,7 +281,9 @@ def made(method, seed, value, rows=(0, 1)):
 
 def test_several_seeds_are_averaged_and_ranked_among_random_selections():
     measured = [made("random", seed, float(seed)) for seed in range(20)]
-    summary = summarise([*measured, made("best", 0, 30.0), made("poor", 0, 1.0)], Bootstrap(100, 0))
+    summary = summarise(
+        group([*measured, made("best", 0, 30.0), made("poor", 0, 1.0)]), Bootstrap(100, 0)
+    )
     assert summary["random"]["n_seeds"] == 20
     assert summary["random"]["words"]["vendi"] == {
         "value": 9.5, "interval": [0.475, 18.525], "p_random": None
@@ -221,17 +297,19 @@ def test_several_seeds_are_averaged_and_ranked_among_random_selections():
 def test_a_selection_of_another_size_has_no_rank_among_random_ones():
     chance = [made("random", seed, value, rows=(1, 2)) for seed, value in enumerate([1.0, 2.0])]
     for rows, p in (((1,), None), ((1, 3), 0.333333)):
-        summary = summarise([*chance, made("best", 0, 3.0, rows=rows)], Bootstrap(100, 0))
+        summary = summarise(group([*chance, made("best", 0, 3.0, rows=rows)]), Bootstrap(100, 0))
         assert summary["best"]["words"]["vendi"]["p_random"] == p
 
 
 def test_without_random_selections_there_is_no_rank():
-    summary = summarise([made("best", 0, 3.0)], Bootstrap(100, 0))
+    summary = summarise(group([made("best", 0, 3.0)]), Bootstrap(100, 0))
     assert summary["best"]["words"]["vendi"]["p_random"] is None
 
 
 def test_overlap_is_jaccards_of_the_first_seed():
-    document = overlap([made("a", 0, 0, (1, 2, 3)), made("a", 1, 0, (9,)), made("b", 0, 0, (3, 4))])
+    document = overlap(
+        group([made("a", 0, 0, (1, 2, 3)), made("a", 1, 0, (9,)), made("b", 0, 0, (3, 4))])
+    )
     assert document == {"methods": ["a", "b"], "jaccard": [[1, 0.25], [0.25, 1]]}
 
 

@@ -6,6 +6,7 @@ import pytest
 from dvc.utils.serialize import modify_yaml
 
 from flows.dvc.overrides import Change, apply, checked, preview
+from flows.dvc.sources import keys_of_source
 from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.errors import ParamError, StageFailed
 from tasks.lib.core.params import RENAMED
@@ -35,9 +36,51 @@ def test_an_override_changes_its_line_and_keeps_all_others(toy):
     ],
 )
 def test_an_override_of_the_projects_own_file_changes_one_line(tmp_path, override):
-    lay_out(tmp_path, "tasks", "data/sample", "data/none.jsonl", "params.yaml")
+    lay_out(tmp_path, "tasks", "data/sample", "data/none.jsonl", "dvc.yaml", "params.yaml")
     apply(tmp_path, [override])
     assert len(changed_lines(tmp_path)) == 1
+
+
+FETCHED = {"ingest.source": "data/fetch", "ingest.files": None}
+
+
+@pytest.mark.parametrize(
+    ("source", "keys"),
+    [
+        ("shards/a.jsonl", {}),
+        ("ds://questions", {}),
+        ("data/fetch", {}),
+        ("shards/*.jsonl", {"ingest.source": "shards", "ingest.files": ["*.jsonl"]}),
+        ("shards/*/x.csv", {"ingest.source": "shards", "ingest.files": ["*/x.csv"]}),
+        (["shards/b", "shards/a"], {"ingest.source": "shards", "ingest.files": ["b", "a"]}),
+        ("*.jsonl", {"fetch.source": "*.jsonl", **FETCHED}),
+        (["a/x", "b/y"], {"fetch.source": ["a/x", "b/y"], **FETCHED}),
+        ("hf://datasets/a/b", {"fetch.source": "hf://datasets/a/b", **FETCHED}),
+        ("sql:SELECT 1", {"fetch.source": "sql:SELECT 1", **FETCHED}),
+    ],
+)
+def test_a_source_that_dvc_cannot_hash_sets_the_keys_that_make_it_a_dependency(
+    tmp_path, source, keys
+):
+    lay_out(tmp_path, "dvc.yaml", "params.yaml")
+    values = load_yaml(tmp_path / "params.yaml")
+    values["ingest"]["source"] = source
+    actual = keys_of_source(tmp_path, values)
+    assert actual == ({"fetch.source": None, **keys} if "ingest.files" in keys else keys)
+
+
+def test_a_remote_source_is_shown_as_changes_and_reset_by_a_local_one(tmp_path):
+    lay_out(tmp_path, "tasks", "data/sample", "dvc.yaml", "params.yaml")
+    changes = apply(tmp_path, ["ingest.source=memory://pool/a.jsonl"])
+    old = "data/sample/instructions.jsonl"
+    assert set(changes) == {
+        Change("fetch.source", None, "memory://pool/a.jsonl"),
+        Change("ingest.source", old, "data/fetch"),
+    }
+    apply(tmp_path, [f"ingest.source={old}"])
+    assert load_yaml(tmp_path / "params.yaml") == load_yaml(PROJECT / "params.yaml")
+    with pytest.raises(ParamError, match="where its copy will be"):
+        apply(tmp_path, ["fetch.source=memory://pool/a.jsonl"])
 
 
 def changed_lines(workspace):
@@ -46,7 +89,7 @@ def changed_lines(workspace):
 
 
 def test_the_number_of_prompts_replaces_their_size(tmp_path):
-    lay_out(tmp_path, "tasks", "data/sample", "data/none.jsonl", "params.yaml")
+    lay_out(tmp_path, "tasks", "data/sample", "data/none.jsonl", "dvc.yaml", "params.yaml")
     with pytest.raises(
         ParamError, match=r"-S cluster\.n_prompts=20 -S cluster\.candidates_per_prompt=null"
     ):

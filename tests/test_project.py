@@ -17,6 +17,7 @@ from flows.dvc.plan import plan
 from tasks.audit.verify import verify
 from tasks.lib.core.dvc_yaml import load_yaml, read_graph
 from tasks.lib.documents.labels import FUNNEL
+from tasks.lib.documents.savings import Savings
 from tasks.lib.kmeans import balanced, constrained
 from tests.conftest import PROJECT, STAGE_NAMES
 
@@ -49,6 +50,15 @@ def test_in_the_second_run_every_stage_is_cached_and_status_is_clean(done, serve
     assert lines[-1] == f"report: {done.root / 'data/report/index.html'}"
     assert done.dvc("status").stdout.strip() == "Data and pipelines are up to date."
     assert started(done, "dvc", "repro") == []
+
+
+def test_the_first_run_saves_annotations_and_says_so(done):
+    saved = Savings.read(done.root / "data/measure/savings.json")
+    assert saved.coverage["words"].low > saved.n_selected == 60
+    assert saved.student.n_random > 60
+    assert saved.saved > 0
+    assert saved.sentence in done.selectllm("run").stdout.splitlines()
+    assert saved.sentence in (done.root / "data/report/index.html").read_text(encoding="utf-8")
 
 
 def test_plain_dvc_makes_the_same_bytes_in_another_clone(done, clone):
@@ -96,6 +106,7 @@ def test_the_run_is_in_mlflow_with_datasets_metrics_and_reports(done):
     assert datasets["pool"].digest == hashes(done)["data/ingest/pool.parquet"]
     assert run.data.params["llm_select.route"] == "offline"
     assert run.data.metrics["validate.funnel.selected"] == 60
+    assert run.data.metrics["savings.saved"] > 0
     assert run.data.tags["git.commit"] == done.run("git", "rev-parse", "HEAD").stdout.strip()
     selected = "data/choose/selected.parquet"
     assert run.data.tags[f"dvc.{selected}"] == hashes(done)[selected]
@@ -151,7 +162,7 @@ def test_variants_are_side_by_side_in_mlflow_and_cached_when_run_again(done, ser
     assert parent.data.metrics["overlap/as_is chat"] == 1
     assert "| chat | export.formats=" in parent.data.tags["mlflow.note.content"]
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert files == {"comparison.csv", "overlap.csv"}
+    assert files == {"comparison.csv", "overlap.csv", "table.csv", "table.tex"}
 
     again = done.selectllm(*words)
     assert again.stdout.count("Cached") == 2
@@ -176,7 +187,11 @@ OTHER_VALUE = {
     "engine": "ray",
     "seed": 1,
     "compare": "{}",
+    "fetch.source": "memory://pool",
+    "fetch.database": "sqlite:///pool.db",
     "ingest.source": "data/sample/README.md",
+    "ingest.files": "[a]",
+    "ingest.table": "{quotes: none}",
     "ingest.columns": "{instruction: instruction}",
     "ingest.turn": "first",
     "ingest.exclude": "{lang: en}",

@@ -48,11 +48,23 @@ def test_the_page_shows_funnel_cost_prompts_and_provenance(reported: World):
 
 def test_best_and_not_better_than_random_are_marked_in_words(reported: World):
     text = Outline(reported.page.read_text(encoding="utf-8")).text
-    first = text[text.index("In the space of words") : text.index("The same in the space of")]
+    first = text[text.index("In the space of words") : text.index("In the space of characters")]
     rows = {name: first[first.index(f" {name} ") :][:260] for name in ("medoids", "this selection")}
     assert "0.9000 best 0.8000 to 1.000 better than random 0.4000" in rows["medoids"]
     assert "1.200 1.100 to 1.300 not better than random 0.5000 best" in rows["this selection"]
-    assert "in 1 of 2 metrics" in text
+    assert "in 2 of 4 metrics where it did not choose: in words and characters" in text
+
+
+def test_the_header_says_what_was_saved_and_each_table_where_a_method_chose(reported: World):
+    text = Outline(reported.page.read_text(encoding="utf-8")).text
+    saved = (
+        "6 selected cover the pool as well as 9 random ones (95 %: 8 to 11): 3 annotations saved"
+    )
+    assert saved in text[: text.index("Funnel")]
+    legend, tables = text.split("chose in this space the method looked at", 1)
+    assert "chose in this space" not in legend
+    by_vectors = tables[tables.index("The same in the space of vectors") :]
+    assert tables.count("chose in this space") == by_vectors.count("chose in this space") == 3
 
 
 def test_near_duplicates_are_shown_with_the_words_in_which_they_differ(world: World):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tasks.lib.similarity import cosine, lsa
 from tasks.lib.similarity.cosine import nearest, unit
 from tasks.lib.similarity.lsa import lexical_space
+from tasks.lib.similarity.novelty import densities, novel_sum
 from tasks.lib.similarity.words import rouge_l, rouge_l_table, words
 from tests.pools import on_circle, unit_vectors
 
@@ -112,3 +113,30 @@ def test_the_space_of_a_large_pool_is_fitted_on_a_sample_and_contains_all_texts(
     assert np.array_equal(space[:4], space[-4:])
     assert space[0] @ space[1] > space[0] @ space[2]
     assert space[2] @ space[3] > space[2] @ space[1]
+
+
+# Novelty
+
+
+def test_novel_sum_is_that_of_its_definition():
+    pool = unit_vectors(40, d=5)
+    factors = densities(pool, pool)
+    for j in (0, 17):
+        gaps = sorted(1 - float(pool[j] @ pool[k]) for k in range(40) if k != j)[:10]
+        assert factors[j] == pytest.approx(sum(gaps) ** -0.5, rel=1e-4)
+    chosen, s = pool[:7], factors[:7]
+    total = 0.0
+    for i in range(7):
+        ranked = sorted(s[j] * (1 - float(chosen[i] @ chosen[j])) for j in range(7) if j != i)
+        total += sum(distance / rank for rank, distance in enumerate(ranked, 1))
+    harmonic = sum(1 / rank for rank in range(1, 7))
+    assert novel_sum(chosen, s) == pytest.approx(total / 7 / harmonic, rel=1e-4)
+
+
+def test_novel_sum_prefers_what_differs_and_where_the_pool_is_dense():
+    alike, apart = on_circle(0, 1, 2), on_circle(0, 120, 240)
+    even = np.ones(3, np.float32)
+    assert novel_sum(alike, even) < novel_sum(apart, even)
+    dense = densities(on_circle(0, 90), on_circle(*np.arange(20)), np.array([-1, -1]))
+    assert dense[0] > dense[1]
+    assert densities(on_circle(0), on_circle(0)).tolist() == [1]

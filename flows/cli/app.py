@@ -187,7 +187,8 @@ def verify(as_json: AsJson = False) -> None:
 @app.command()
 def explain(
     record: Annotated[
-        str, typer.Argument(metavar="ID", help="A record's id, its first digits, or line:N.")
+        str,
+        typer.Argument(metavar="ID", help="An id or its first digits, line:N or line:FILE:N."),
     ],
     as_json: AsJson = False,
 ) -> None:

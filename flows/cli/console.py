@@ -20,15 +20,16 @@ from tasks.lib.core.errors import CurationError
 from tasks.lib.core.stage import STATE_DIR
 from tasks.lib.core.wording import usd_text
 from tasks.lib.documents.document import Document
-from tasks.lib.documents.labels import FUNNEL, METRICS
+from tasks.lib.documents.labels import FUNNEL, metric_name
 from tasks.lib.documents.metrics import Metrics
+from tasks.lib.documents.paper_table import HEADLINES
+from tasks.lib.documents.savings import Savings
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-SHOWN = ("coverage_mean", "knn_probe_rouge_l")  # metrics in the terminal
 D = TypeVar("D", bound=Document)
 
 
@@ -61,6 +62,7 @@ def summary(graph: Graph, workspace: Path) -> None:
     validation = load(graph, workspace, "funnel", ValidationResult)
     usage = load(graph, workspace, "usage", Usage)
     metrics = leading(load(graph, workspace, "metrics", Metrics))
+    saved = load(graph, workspace, "savings", Savings)
     table = Table(box=None, show_header=False, padding=(0, 2))
     table.add_column(justify="right", style="bold")
     table.add_column()
@@ -78,6 +80,8 @@ def summary(graph: Graph, workspace: Path) -> None:
     for finding in validation.warnings if validation else ():
         text = escape(f"{finding.expectation}: {finding.detail}")
         out.print(f"[yellow]warning:[/] {text}", soft_wrap=True)
+    if saved:
+        out.print(f"[bold]{escape(saved.sentence)}[/]", soft_wrap=True)
     for line in against_random(metrics):
         out.print(line, soft_wrap=True)
     reason = capped(graph, workspace)
@@ -92,6 +96,7 @@ def summary(graph: Graph, workspace: Path) -> None:
                 "warnings": [f.model_dump() for f in validation.warnings] if validation else [],
                 "usage": usage and usage.model_dump(mode="json"),
                 "metrics": {name: metric._asdict() for name, metric in metrics.items()},
+                "savings": saved and saved.model_dump() | {"sentence": saved.sentence},
                 "partial": reason or None,
                 "results": {type_: str(path) for type_, path in results(graph, workspace)},
             }
@@ -125,17 +130,17 @@ def cost(usage: Usage) -> str:
 def against_random(metrics: dict[str, LeadingMetric]) -> Iterator[str]:
     """Yield a line for each shown metric, comparing the selection with random selections."""
     for name, metric in metrics.items():
-        if name in SHOWN and metric.p_random is not None and metric.random is not None:
+        if name in HEADLINES and metric.p_random is not None and metric.random is not None:
             better = "[green]better than random[/]"
             conclusion = better if metric.beats_chance else "not better than random"
             values = f"{metric.value:.4g}, random {metric.random:.4g}"
-            yield f"{conclusion}: {METRICS[name]}: {values}, p = {metric.p_random:.2g}"
+            yield f"{conclusion}: {metric_name(name)}: {values}, p = {metric.p_random:.2g}"
 
 
-def comparison(outcomes: Sequence[Outcome], address: str) -> None:
-    """Print the variants of a comparison, the reasons for failures, and where to see more."""
+def comparison(outcomes: Sequence[Outcome], address: str, tables: Sequence[Path] = ()) -> None:
+    """Print the variants of a comparison, why any of them failed, and where to see more."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    names = [name for name in measured(outcomes) if name in SHOWN]
+    names = [name for name in measured(outcomes) if name in HEADLINES]
     for heading in ("variant", "state", "ran", "selected", "USD", *names):
         is_text = heading in ("variant", "state")
         table.add_column(heading, justify="left" if is_text else "right")
@@ -148,6 +153,8 @@ def comparison(outcomes: Sequence[Outcome], address: str) -> None:
     for o in outcomes:
         if o.state is VariantState.FAILED:
             err.print(f"[red]failed:[/] {escape(o.name)}: {escape(o.failure)}", soft_wrap=True)
+    for path in tables:
+        out.print(f"table for a paper: {path}", soft_wrap=True, markup=False)
     if address:
         out.print("\nside by side: run `mlflow ui`, then open")
         out.print(f"http://127.0.0.1:5000/{address}", soft_wrap=True, markup=False)
@@ -156,7 +163,8 @@ def comparison(outcomes: Sequence[Outcome], address: str) -> None:
             row | {"failure": o.failure} for row, o in zip(rows(outcomes), outcomes, strict=True)
         ]
         shared = overlap_rows([outcome for outcome in outcomes if outcome.ids])
-        as_json({"variants": variants, "overlap": shared, "mlflow": address})
+        files = [str(path) for path in tables]
+        as_json({"variants": variants, "overlap": shared, "tables": files, "mlflow": address})
 
 
 def capped(graph: Graph, workspace: Path) -> str:

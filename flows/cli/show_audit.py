@@ -47,7 +47,8 @@ def story(facts: Mapping[str, Any]) -> None:
     if facts["fate"] == "dropped":
         row = facts["dropped"]
         out.print(
-            f"line {row['line']:,}: [bold]dropped[/], {row['reason']}: {escape(row['detail'])}"
+            f"{escape(row['file'])}:{row['line']}: [bold]dropped[/], {row['reason']}: "
+            f"{escape(row['detail'])}"
         )
         return
     record = facts["record"]

@@ -14,6 +14,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from flows.dvc import command as dvc
+from flows.dvc.sources import keys_of_source
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE
 
@@ -76,6 +77,13 @@ def edited(workspace: Path, overrides: Sequence[str]) -> tuple[str, list[Change]
     """
     values = _load(workspace / PARAMS_FILE)
     changes = [change for text in overrides if (change := _set(values, text))]
+    if any(text.startswith("ingest.source=") for text in overrides):
+        old = {change.key: change.old for change in reversed(changes)}
+        further = keys_of_source(workspace, values)
+        changes = [change for change in changes if change.key not in further]
+        for key, value in further.items():
+            if (change := _assign(values, key, value)) or key in old:
+                changes.append(Change(key, old.get(key, change and change.old), value))
     buffer = StringIO()
     _round_trip().dump(values, buffer)
     return buffer.getvalue(), changes
@@ -136,8 +144,7 @@ def _set(values: Any, text: str) -> Change | None:
     """Apply one override in place; return None if the key already has the value."""
     where = f"-S {text}"
     key, equals, raw = text.partition("=")
-    *parents, last = key.split(".")
-    if not equals or not all([*parents, last]):
+    if not equals or not all(key.split(".")):
         raise ParamError(
             "expected key=value", where=where, fix="For example: -S llm_select.budget=1000"
         )
@@ -146,6 +153,12 @@ def _set(values: Any, text: str) -> Change | None:
     except YAMLError:
         what = f"{raw} is not a valid YAML value"
         raise ParamError(what, where=where, fix="Put it in quotes.") from None
+    return _assign(values, key, new, where)
+
+
+def _assign(values: Any, key: str, new: Any, where: str = "") -> Change | None:
+    """Set a dotted key in place; return None if it already has that value."""
+    *parents, last = key.split(".")
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):

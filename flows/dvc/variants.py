@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from flows.dvc import command as dvc
 from flows.dvc import overrides
-from tasks.lib.core.dvc_yaml import DVC_FILE, read_graph
+from tasks.lib.core.dvc_yaml import DVC_FILE, load_yaml, read_graph
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, read_params
 from tasks.lib.core.stage import STATE_DIR
@@ -27,6 +29,7 @@ EXAMPLE = "For example: compare: {half: {llm_select.budget: 30}, whole: {}}"
 NAME = re.compile(r"\w[\w.-]{0,63}", re.ASCII)  # the name of a folder and of a run
 DVC_FILES = (DVC_FILE, ".dvcignore", ".dvc/config")
 LOCK = "dvc.lock"
+MAX_NAME = 255  # bytes of a file name; a longer text of params.yaml is no path
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path)
         part = workspace / f"{LOCK}.part"  # a partial dvc.lock would stop every later run here
         shutil.copy2(user_workspace / LOCK, part)  # only dvc.lock describes what `dvc pull` fetched
         os.replace(part, workspace / LOCK)
+    _copy_datasets(user_workspace / LOCK, workspace / LOCK)
     own = f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n"  # Git ignores this folder
     (workspace / ".dvc" / "config.local").write_text(own, encoding="utf-8")
     shutil.rmtree(workspace / "tasks", ignore_errors=True)
@@ -145,13 +149,26 @@ def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path)
     return workspace
 
 
+def _copy_datasets(theirs: Path, ours: Path) -> None:
+    """Give `ours` the revisions of data sets that `theirs` has now, after `dvc ds update`."""
+    datasets = load_yaml(theirs).get("datasets") if theirs.exists() else None
+    lock = load_yaml(ours) if datasets else {}
+    if lock.get("datasets") == datasets:
+        return
+    part = ours.with_name(f"{ours.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        YAML(typ="safe").dump({**lock, "datasets": datasets}, file)
+    os.replace(part, ours)
+
+
 def _inputs(workspace: Path) -> list[str]:
     """Return the paths that the graph reads but does not make, and all strings in params.yaml."""
     graph = read_graph(workspace)
     made = [Path(out.path) for stage in graph.stages for out in stage.outs]
     deps = {dep for stage in graph.stages for dep in stage.deps}
     read = deps | set(_texts(read_params(workspace / PARAMS_FILE)))
-    return sorted(p for p in read if p and not any(out.is_relative_to(p) for out in made))
+    names = (p for p in read if p and max(map(len, map(os.fsencode, Path(p).parts))) <= MAX_NAME)
+    return sorted(p for p in names if not any(out.is_relative_to(p) for out in made))
 
 
 def _link(user_workspace: Path, workspace: Path, folder: Path, path: str) -> None:

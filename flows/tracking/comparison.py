@@ -12,7 +12,8 @@ from typing import Any
 from flows.dvc.variants import Variant
 from flows.tracking.metrics import LeadingMetric
 from tasks.lib.documents.labels import LEADING
-from tasks.lib.documents.metrics import jaccard
+from tasks.lib.documents.metrics import MethodMetrics, jaccard
+from tasks.lib.documents.savings import Savings
 from tasks.lib.documents.usage import Usage
 
 
@@ -33,6 +34,8 @@ class Outcome:
         hashes: The DVC hashes of its outputs, by path.
         usage: None after a failure.
         metrics: The leading metrics by name; empty after a failure.
+        ours: All metrics of the selection; None after a failure, or if nothing is selected.
+        savings: None after a failure.
         ids: The ids of the selected records.
         n_stages: The number of stages of the graph.
         n_ran: The number of stages that ran; the others were Cached.
@@ -43,6 +46,8 @@ class Outcome:
     hashes: Mapping[str, str] = field(default_factory=dict)
     usage: Usage | None = None
     metrics: Mapping[str, LeadingMetric] = field(default_factory=dict)
+    ours: MethodMetrics | None = None
+    savings: Savings | None = None
     ids: frozenset[str] = frozenset()
     n_stages: int = 0
     n_ran: int = 0

@@ -21,8 +21,10 @@ FINGERPRINT, MEMBER = "comparison", "comparison_of"
 Ends = Sequence[tuple[Run, Mapping[str, Done]]]
 
 
-def log_comparison(workspace: Path, outcomes: Sequence[Outcome], ends: Ends) -> str:
-    """Log the runs, unless the same comparison is already in the store.
+def log_comparison(
+    workspace: Path, outcomes: Sequence[Outcome], ends: Ends, tables: Sequence[Path] = ()
+) -> str:
+    """Log the runs and the tables, unless this very comparison is already in the store.
 
     Returns:
         The address of the comparison in MLflow, excluding the server; empty if the store cannot be
@@ -38,14 +40,22 @@ def log_comparison(workspace: Path, outcomes: Sequence[Outcome], ends: Ends) -> 
             output_format="list",
             max_results=1,
         )
-        run_id = known[0].info.run_id if known else _write(store, outcomes, ends, fingerprint)
+        run_id = (
+            known[0].info.run_id if known else _write(store, outcomes, ends, fingerprint, tables)
+        )
         address.append(f"#/experiments/{store.experiment_id}/runs/{run_id}")
 
     write(workspace, work)
     return address[0] if address else ""
 
 
-def _write(store: Store, outcomes: Sequence[Outcome], ends: Ends, fingerprint: str) -> str:
+def _write(
+    store: Store,
+    outcomes: Sequence[Outcome],
+    ends: Ends,
+    fingerprint: str,
+    tables: Sequence[Path],
+) -> str:
     mlflow = store.mlflow
     name = f"compare {', '.join(outcome.name for outcome in outcomes)}"
     with store.run(name[:MAX_NAME], sum(took_s(done) for _, done in ends)) as run_id:
@@ -55,6 +65,8 @@ def _write(store: Store, outcomes: Sequence[Outcome], ends: Ends, fingerprint: s
         ]
         table = comparison.rows(outcomes)
         mlflow.log_text(comparison.as_csv(table), "comparison.csv")
+        for path in tables:
+            mlflow.log_artifact(path)
         selected = [outcome for outcome in outcomes if outcome.ids]
         if selected:
             mlflow.log_text(comparison.as_csv(comparison.overlap_rows(selected)), "overlap.csv")

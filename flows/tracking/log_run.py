@@ -78,7 +78,8 @@ def _metrics(workspace: Path, stage: str, out: Out) -> Iterator[tuple[str, float
     if out.type == "metrics":
         yield from of_selection(Metrics.read(path))
         return
-    for key, value in flatten(json.loads(path.read_text(encoding="utf-8")), f"{stage}."):
+    prefix = out.type if out.type == "savings" else stage
+    for key, value in flatten(json.loads(path.read_text(encoding="utf-8")), f"{prefix}."):
         if isinstance(value, int | float):  # a list is not a metric
             yield key, float(value)
 

@@ -9,8 +9,9 @@ from flows.dvc.overrides import Change
 from flows.tracking.comparison import Outcome, VariantState, best, measured, overlap
 from flows.tracking.metrics import leading
 from tasks.lib.core.dvc_yaml import Graph
-from tasks.lib.documents.labels import METRICS
-from tasks.lib.documents.metrics import MAX_P, SPACE, Metrics
+from tasks.lib.documents.labels import metric_name
+from tasks.lib.documents.metrics import MAX_P, Metrics
+from tasks.lib.documents.savings import Savings
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
 
@@ -25,12 +26,15 @@ def run_summary(graph: Graph, workspace: Path) -> str:
     parts = [table(["count", "records"], list(console.funnel_rows(validation)))]
     if usage:
         parts.append(console.cost(usage))
+    saved = console.load(graph, workspace, "savings", Savings)
+    if saved:
+        parts.append(f"**{saved.sentence}**")
     if metrics:
         rows = [
-            (METRICS[name], _number(m.value), _number(m.random), _number(m.p_random))
+            (metric_name(name), _number(m.value), _number(m.random), _number(m.p_random))
             for name, m in metrics.items()
         ]
-        parts.append(f"**Compared with random selections** (space: {SPACE})")
+        parts.append("**Compared with random selections**")
         parts.append(table(["metric", "this selection", "random", "p"], rows))
     return "\n\n".join(parts)
 
@@ -57,7 +61,7 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
     heads = ["variant", "sets", "state", "selected", "calls", "USD"]
     parts = [
         table([*heads, *(_head(name, outcomes) for name in names)], lines),
-        f"Metrics in the space of {SPACE}; **bold**: best; ✓: better than random (p ≤ {MAX_P}).",
+        f"**bold**: best; ✓: better than random (p ≤ {MAX_P}).",
     ]
     selected = [o for o in outcomes if o.ids]
     if len(selected) > 1:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tasks.lib.documents.labels import LEADING
-from tasks.lib.documents.metrics import MAX_P, OURS, SPACE, Metrics
+from tasks.lib.documents.metrics import MAX_P, OURS, SPACES, Metrics
 
 
 class LeadingMetric(NamedTuple):
@@ -33,27 +33,28 @@ def leading(metrics: Metrics | None) -> dict[str, LeadingMetric]:
     """Return the leading metrics that our selection has, in the order of LEADING."""
     if metrics is None or OURS not in metrics.methods:
         return {}
-    ours, chance = metrics.methods[OURS].space(SPACE), metrics.chance_for(OURS)
-    by_chance = chance.space(SPACE) if chance else {}
-    return {
-        name: LeadingMetric(
-            value=ours[name].value,
-            random=by_chance[name].value if name in by_chance else None,
-            p_random=ours[name].p_random if name in by_chance else None,
-            is_lower_better=metrics.is_lower_better(name),
-        )
-        for name in LEADING
-        if name in ours
-    }
+    chance = metrics.chance_for(OURS)
+    found = {}
+    for name in LEADING:
+        metric = metrics.methods[OURS].find(name)
+        by_chance = chance and chance.find(name)
+        if metric:
+            found[name] = LeadingMetric(
+                value=metric.value,
+                random=by_chance.value if by_chance else None,
+                p_random=metric.p_random if by_chance else None,
+                is_lower_better=metrics.is_lower_better(name),
+            )
+    return found
 
 
 def of_selection(metrics: Metrics) -> Iterator[tuple[str, float]]:
-    """Yield every metric of our selection as ``group/metric``, and its p-values in `SPACE`."""
+    """Yield every metric of our selection as ``group/metric``, and its p-value."""
     ours = metrics.methods.get(OURS)
     if ours is None:
         return
-    for group, by_name in (("text", ours.text), ("words", ours.words), ("vectors", ours.vectors)):
-        for name, metric in by_name.items():
+    for group in ("text", *SPACES):
+        for name, metric in ours.space(group).items():
             yield f"{group}/{name}", metric.value
-            if group == SPACE and metric.p_random is not None:
-                yield f"p_random/{name}", metric.p_random
+            if metric.p_random is not None:
+                yield f"p_random/{group}.{name}", metric.p_random

@@ -100,7 +100,8 @@ class Lock:
         for name, stage in self._stages.items():
             for kind in ("deps", "outs"):
                 for entry in stage.get(kind, []):
-                    yield LockedFile(name, entry["path"], entry["md5"], is_out=kind == "outs")
+                    if "md5" in entry:  # a data set of another repository has a revision
+                        yield LockedFile(name, entry["path"], entry["md5"], is_out=kind == "outs")
 
 
 def dvc_md5(path: Path) -> str:

@@ -15,7 +15,7 @@ from tasks.lib.core.tables import read_table
 N_OFFERED = 3
 MIN_DIGITS = 4  # of an id that is cut short
 
-_LINE = re.compile(r"line:(\d{1,12})")
+_LINE = re.compile(r"line:(?:(.+):)?(\d{1,12})")
 _OWN_ID = re.compile(r"(?:id|idx|key|hash)$")
 _ID = re.compile(rf"[0-9a-f]{{{MIN_DIGITS},16}}")
 
@@ -24,14 +24,15 @@ class Named(NamedTuple):
     """A record of the pool, or a row that ingest dropped."""
 
     id: str | None
-    dropped: dict[str, Any] | None = None  # line, reason and detail
+    dropped: dict[str, Any] | None = None  # file, line, reason and detail
 
 
 def find(lock: Lock, name: str) -> Named:
-    """Find the record or row with this name: an id, its first digits, an own id, or ``line:N``.
+    """Find the record or row with this name: an id, its first digits, an own id, or its line.
 
-    An own id is a cell of one of the pool's columns that are named like an id. It comes before the
-    first digits of an id.
+    A line is written ``line:N``, or ``line:FILE:N`` if the source has several files. An own id is a
+    cell of one of the pool's columns that are named like an id. It comes before the first digits of
+    an id.
 
     Raises:
         ParamError: No record has this name, or more than one.
@@ -39,7 +40,7 @@ def find(lock: Lock, name: str) -> Named:
     """
     pool = lock.out("ingest/pool.parquet")
     line = _LINE.fullmatch(name)
-    return _at_line(lock, pool, int(line[1])) if line else Named(_record(pool, name))
+    return _at_line(lock, pool, line[1], int(line[2])) if line else Named(_record(pool, name))
 
 
 def _record(pool: Path, name: str) -> str:
@@ -82,16 +83,24 @@ def _with_own_id(pool: Path, name: str) -> list[str]:
     ]
 
 
-def _at_line(lock: Lock, pool: Path, line: int) -> Named:
+def _at_line(lock: Lock, pool: Path, file: str | None, line: int) -> Named:
+    """Find the row at a line of the source; `file` is required if several files have that line."""
     rows = lock.rows("ingest/dropped.parquet", INGEST_DROPPED, line=line)
-    if rows:
-        return Named(None, rows[0])
+    found = {row["file"]: Named(None, row) for row in rows}
     table = read_table(pool, POOL, ["id", "source"])
-    ids = table.filter(pc.ends_with(table["source"], f":{line}"))["id"]
-    if not len(ids):
+    for row in table.filter(pc.ends_with(table["source"], f":{line}")).to_pylist():
+        found[row["source"].rpartition(":")[0]] = Named(row["id"])
+    places = [name for name in found if file in (None, name)]
+    if not places:
         raise DataError(
-            f"line {line:,} was not read as a row",
+            f"line {line:,}{f' of {file}' if file else ''} was not read as a row",
             where=str(pool),
             fix="Lines count from 1; a header and empty lines are not rows.",
         )
-    return Named(str(ids[0]))
+    if len(places) > 1:
+        raise ParamError(
+            f"{len(places)} files have a row at line {line:,}",
+            where="selectllm explain",
+            fix=f"Name the file, as in line:{places[0]}:{line}.",
+        )
+    return found[places[0]]

@@ -17,6 +17,7 @@ class Score(StrEnum):
     PERPLEXITY = "perplexity"
     OPENNESS = "openness"
     RATING = "rating"
+    JUDGE = "judge"
 
 
 BY_RESPONSE = frozenset({Score.PERPLEXITY, Score.OPENNESS})

@@ -6,11 +6,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
-import numpy as np
-
-from tasks.baseline import by_density, by_score, by_text, by_vector, in_prompts
+from tasks.baseline import by_coverage, by_density, by_score, by_text, by_vector, in_prompts
 from tasks.baseline.by_score import Score, Scores
-from tasks.lib.coverage.greedy import greedy
 from tasks.lib.prompts.geometry import Mode
 from tasks.lib.similarity.cosine import Rows, Vectors
 from tasks.lib.similarity.selections import MethodSelection
@@ -28,7 +25,11 @@ class MethodName(StrEnum):
     K_CENTER = "k_center"
     CBS = "cbs"
     FACILITY_LOCATION = "facility_location"
+    WHITENED_FACILITY_LOCATION = "whitened_facility_location"
     MEDOIDS = "medoids"
+    NOVELSELECT = "novelselect"
+    QDIT = "qdit"
+    DEITA = "deita"
     RANDOM_IN_PROMPTS = "random_in_prompts"
     TYPICAL_IN_PROMPTS = "typical_in_prompts"
     PERPLEXITY_LOW = "perplexity_low"
@@ -87,6 +88,14 @@ def _by(score: Score, rank: Callable[[Scores, int, int], Rows]) -> BaselineMetho
     return BaselineMethod(lambda p, budget, seed: rank(p.scores[score], budget, seed), score)
 
 
+def _by_judge(select: Callable[[Vectors, Scores, int, int], Rows]) -> BaselineMethod:
+    return BaselineMethod(
+        lambda p, budget, seed: select(p.vectors, p.scores[Score.JUDGE], budget, seed),
+        Score.JUDGE,
+        max_records=250_000,
+    )
+
+
 METHODS: Mapping[MethodName, BaselineMethod] = {
     MethodName.RANDOM: BaselineMethod(
         lambda p, budget, seed: by_text.random_rows(len(p.texts), budget, seed), is_random=True
@@ -108,9 +117,19 @@ METHODS: Mapping[MethodName, BaselineMethod] = {
         max_records=85_000,
     ),
     MethodName.FACILITY_LOCATION: BaselineMethod(
-        lambda p, budget, seed: greedy(p.vectors, np.arange(len(p.texts)), budget, seed=seed).rows,
+        lambda p, budget, seed: by_coverage.facility_location(p.vectors, budget, seed),
         max_records=250_000,
     ),
+    MethodName.WHITENED_FACILITY_LOCATION: BaselineMethod(
+        lambda p, budget, seed: by_coverage.whitened_facility_location(p.vectors, budget, seed),
+        max_records=250_000,
+    ),
+    MethodName.NOVELSELECT: BaselineMethod(
+        lambda p, budget, seed: by_coverage.novelselect(p.vectors, budget, seed),
+        max_pairs=40_000_000,
+    ),
+    MethodName.QDIT: _by_judge(by_coverage.qdit),
+    MethodName.DEITA: _by_judge(by_coverage.deita),
     MethodName.MEDOIDS: BaselineMethod(
         lambda p, budget, seed: by_density.medoids(p.vectors, budget, seed), max_pairs=500_000_000
     ),

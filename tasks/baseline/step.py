@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pyarrow.compute as pc
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from tasks.baseline.by_score import BY_RESPONSE, Score
+from tasks.baseline.by_score import BY_RESPONSE, Score, Scores
 from tasks.baseline.in_prompts import regroup
 from tasks.baseline.rater import Ratings
 from tasks.baseline.ratings import RatingParams, check_route, rate
@@ -20,7 +21,7 @@ from tasks.baseline.response_scores import response_scores
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, load_budgets, load_section, load_seed
-from tasks.lib.core.schemas import PROMPTS
+from tasks.lib.core.schemas import BALLOTS, PROMPTS
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.documents.clusters import Clusters
@@ -103,6 +104,8 @@ def work(stage: Stage) -> None:
     scores = {Score.RATING: ratings.scores} if ratings else {}
     if by_response := params.scores & BY_RESPONSE:
         scores |= response_scores(by_response, corpus.texts, params.response_tokens, stage)
+    if Score.JUDGE in params.scores:
+        scores[Score.JUDGE] = _judge_scores(corpus, stage.dep("llm_select/ballots.parquet"))
     pool = BaselinePool(corpus.texts, corpus.vectors, prompts, scores)
     selected: list[MethodSelection] = []
     progress = stage.progress(len(params.methods), "methods")
@@ -127,6 +130,15 @@ def _check_budget(budget: int, n_records: int) -> None:
             where=PARAMS_FILE,
             fix=f"Set it to {n_records} at most, or use a larger pool.",
         )
+
+
+def _judge_scores(corpus: Corpus, path: Path) -> Scores:
+    """Return the judge score of each record: float64, shape (n,), NaN if it was not judged."""
+    ballots = read_table(path, BALLOTS)
+    judged = ballots.filter(pc.is_null(ballots["set_aside"]))
+    scores = np.full(len(corpus.ids), np.nan)
+    scores[corpus.rows(judged["id"], path)] = judged["score"].to_numpy()
+    return scores
 
 
 def _prompts(corpus: Corpus, path: Path, clusters: Clusters, seed: int) -> dict[Mode, list[Rows]]:

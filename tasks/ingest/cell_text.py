@@ -34,7 +34,11 @@ def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
     if not isinstance(value, str):
         return Fault(IngestDrop.NOT_TEXT, f"{field} is {json_type(value)}")
     if not is_utf8(value):
-        return Fault(IngestDrop.LONE_SURROGATE, f"{field} holds half a surrogate pair")
+        if not any("\udc80" <= c <= "\udcff" for c in value):
+            fault = IngestDrop.LONE_SURROGATE, f"{field} holds half a surrogate pair"
+        else:  # which is how readers mark a byte that is not UTF-8
+            fault = IngestDrop.BAD_ENCODING, f"{field} is not UTF-8"
+        return Fault(*fault)
     if "\0" in value:
         return Fault(IngestDrop.NUL, f"{field} holds a NUL at character {value.index(chr(0)) + 1}")
     text = value.replace("\r\n", "\n").replace("\r", "\n").strip()

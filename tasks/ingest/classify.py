@@ -1,6 +1,6 @@
 """Which rows become records, and why the others are dropped."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Annotated, Any, NamedTuple
 
@@ -37,10 +37,19 @@ def _comparison_keys(value: object) -> frozenset[str]:
     return frozenset(key for key in keys if key is not None)
 
 
+def _patterns(value: object) -> object:
+    """Return one pattern or a list of patterns as a tuple."""
+    return (
+        (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+    )
+
+
 class Ingest(Params):
     """The section ingest of params.yaml: what to read, and which rows to drop."""
 
     source: str = Field(min_length=1)
+    files: Annotated[tuple[str, ...] | None, BeforeValidator(_patterns)]
+    table: dict[str, str]
     columns: dict[str, str]
     turn: Annotated[Which, Field(strict=False)]  # a string in YAML
     exclude: dict[str, Annotated[frozenset[str], BeforeValidator(_comparison_keys)]]
@@ -48,10 +57,12 @@ class Ingest(Params):
     decontaminate: str = Field(min_length=1)
     max_field_chars: int = Field(ge=1)
     max_dropped: float = Field(ge=0, le=1)
+    max_unpacked_mb: int = Field(ge=1)
+    max_unpack_ratio: int = Field(ge=1)
 
 
 class KeptRow(NamedTuple):
-    """A record and the line of its row."""
+    """A record and the number of its row."""
 
     line: int
     record: PoolRecord
@@ -71,13 +82,17 @@ class DroppedRow(NamedTuple):
 
 
 def classify_rows(
-    rows: Rows, params: Ingest, where: str, exclusions: Exclusions = NO_EXCLUSIONS
+    rows: Rows,
+    params: Ingest,
+    where: str,
+    describe: Callable[[int], str],
+    exclusions: Exclusions = NO_EXCLUSIONS,
 ) -> Iterator[KeptRow | DroppedRow]:
     """Yield the results of each row, in order: a record with a unique id, or the reason for a drop.
 
     A row has several results if it holds several records. Of records with the same texts, the
-    first is kept. Exclusion comes before
-    every other check, so an excluded row does not count as faulty.
+    first is kept. Exclusion comes before every other check, so an excluded row does not count as
+    faulty. `describe` returns the place of a row, by its number.
 
     Raises:
         ParamError: None of the first rows has a chosen column, or no row has a column of
@@ -99,7 +114,7 @@ def classify_rows(
             elif result.record.id in exclusions.record_ids:
                 yield DroppedRow(line, IngestDrop.EXCLUDED, f"it is in {params.exclude_file}")
             elif (earlier := lines.get(result.record.id)) is not None:
-                yield DroppedRow(line, IngestDrop.REPEATED, f"the same as line {earlier}")
+                yield DroppedRow(line, IngestDrop.REPEATED, f"the same as {describe(earlier)}")
             else:
                 lines[result.record.id] = line
                 yield result

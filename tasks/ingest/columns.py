@@ -4,11 +4,21 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tasks.ingest.detect import N_CELLS, QUESTIONS, Found, detect, found_in, guess, plain_name
+from tasks.ingest.detect import (
+    N_CELLS,
+    QUESTIONS,
+    Found,
+    detect,
+    found_in,
+    guess,
+    plain_name,
+    unused_messages,
+)
 from tasks.ingest.encoding import escape_surrogates
 from tasks.ingest.rows import Row
 from tasks.ingest.turns import parse_text
 from tasks.lib.core.errors import DataError, ParamError, nearest
+from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE
 
 FIELDS = ("instruction", "input", "output", "system", "turns", "tools")
@@ -59,6 +69,13 @@ def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> C
             fix="Name it, such as: " + choose_column(column) + "\n  A CSV file needs a header line."
             if column
             else "Set ingest.source to a file with a column of texts or conversations.",
+        )
+    unused = unused_messages(rows, columns)
+    if unused:
+        log.warning(
+            "ingest: column %s holds turns that no record has; to use them as context: "
+            "ingest.columns.turns; as what is asked: ingest.columns.instruction",
+            unused,
         )
     return ColumnMapping(
         columns,

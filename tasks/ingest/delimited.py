@@ -1,24 +1,28 @@
-"""Tables of text cells under a header line: CSV and TSV."""
+"""Tables of text cells under a header line: CSV, TSV and their like."""
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from tasks.ingest.columns import check_duplicate_columns
-from tasks.ingest.encoding import as_text, is_utf8, skip_bom
+from tasks.ingest.dialect import Dialect, Quotes, find_dialect, n_row_like
+from tasks.ingest.encoding import HEAD_BYTES, as_text, is_utf8, skip_bom
 from tasks.ingest.rows import Fault, Row, Rows
+from tasks.ingest.text_lines import MAX_ROW_CHARS, text_lines
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.events import log
 
-# Longer than any real cell, and short enough that an unclosed quote cannot fill the memory.
-MAX_CELL_CHARS = 1 << 26
+# Short enough that an unclosed quote cannot fill the memory.
+csv.field_size_limit(MAX_ROW_CHARS)  # a setting of the whole process; the default is 131,072
 
-csv.field_size_limit(MAX_CELL_CHARS)  # a setting of the whole process; the default is 131,072
+N_DOUBTS = 3  # warnings about cells that seem to contain rows
+LITERAL = "If quotes are part of the text: -S 'ingest.table={quotes: none}'."
 
 
-def read_csv(stream: io.BufferedReader, where: str) -> Rows:
-    """Yield each row of a table separated by commas, or by semicolons or tabs if its header is.
+def read_csv(stream: io.BufferedReader, where: str, table: Mapping[str, str]) -> Rows:
+    """Yield each row of a table, in the dialect that reads the head of the file best.
 
     A row maps column names to texts. A column without a name is named by its position, such as
     ``column_1``. Blank lines are skipped.
@@ -27,25 +31,33 @@ def read_csv(stream: io.BufferedReader, where: str) -> Rows:
         DataError: The text is in another encoding than UTF-8, the header repeats a name or cannot
             be read, or a quote is never closed.
     """
-    return _read(stream, where, ",;\t")
+    return _read(stream, where, table, is_tsv=False)
 
 
-def read_tsv(stream: io.BufferedReader, where: str) -> Rows:
+def read_tsv(stream: io.BufferedReader, where: str, table: Mapping[str, str]) -> Rows:
     """Yield each row of a table separated by tabs; otherwise like `read_csv`."""
-    return _read(stream, where, "\t")
+    return _read(stream, where, table, is_tsv=True)
 
 
-def _read(stream: io.BufferedReader, where: str, delimiters: str) -> Rows:
+def _read(stream: io.BufferedReader, where: str, table: Mapping[str, str], *, is_tsv: bool) -> Rows:
     skip_bom(stream, where)
-    first_line = stream.peek().lstrip(b"\r\n").partition(b"\n")[0].decode("utf-8", "replace")
-    delimiter = max(delimiters, key=first_line.count)
+    raw = stream.peek()
+    head, is_whole = raw.decode("utf-8", "replace"), len(raw) < HEAD_BYTES - 3
+    dialect = find_dialect(head, is_whole, is_tsv, table)
+    if dialect.quotes is not Quotes.DOUBLED or dialect.delimiter not in (",", "\t"):
+        log.info("%s: read as a table %s", where, dialect)
     header: list[str] = []
+    doubts = _Doubts(where, dialect.delimiter)
     with as_text(stream) as text:
-        for line, cells in _records(text, delimiter, where):
+        for line, cells in _records(text, dialect, where):
             if not header:
                 header = _header(cells, f"{where}:{line}")
-            else:
-                yield line, _row(header, cells)
+                continue
+            row = _row(header, cells)
+            if not isinstance(cells, Fault) and len(cells) > 1:
+                doubts.look(line, cells)
+            yield line, row
+    doubts.conclude()
 
 
 def _row(header: list[str], cells: list[str] | Fault) -> Row | Fault:
@@ -56,13 +68,42 @@ def _row(header: list[str], cells: list[str] | Fault) -> Row | Fault:
     return dict(zip(header, cells, strict=True))
 
 
-def _records(text: TextIO, delimiter: str, where: str) -> Iterator[tuple[int, list[str] | Fault]]:
+class _Doubts:
+    """Warns of cells that seem to contain whole rows, as when a quote is part of the text."""
+
+    def __init__(self, where: str, delimiter: str) -> None:
+        self._where, self._delimiter, self._n = where, delimiter, 0
+
+    def look(self, line: int, cells: list[str]) -> None:
+        """Warn if at least half of a row's lines look like rows of their own."""
+        if not any("\n" in cell and self._delimiter in cell for cell in cells):
+            return
+        lines = self._delimiter.join(cells).strip("\n").split("\n")
+        n_alike, n_lines = n_row_like(lines, self._delimiter, len(cells)), len(lines)
+        if n_alike < 2 or 2 * n_alike < n_lines:
+            return
+        self._n += 1
+        if self._n <= N_DOUBTS:
+            log.warning(
+                "%s:%d: this row has a cell with %d lines that look like rows of their own. "
+                "Is a quote not closed? %s",
+                *(self._where, line, n_lines, LITERAL),
+            )
+
+    def conclude(self) -> None:
+        """Log how many further rows there were."""
+        if self._n > N_DOUBTS:
+            log.warning("%s: %d more rows like that", self._where, self._n - N_DOUBTS)
+
+
+def _records(text: TextIO, dialect: Dialect, where: str) -> Iterator[tuple[int, list[str] | Fault]]:
     """Yield each record with the number of its first line; skip blank lines."""
-    # Strict: otherwise text after a closing quote is glued to the cell, and a quote that is never
-    # closed makes one cell of the rest of the file.
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    lines = text_lines(text, where)
+    for _ in range(dialect.n_skipped):
+        next(lines)
+    reader = dialect.reader(lines)
     while True:
-        line = reader.line_num + 1
+        line = reader.line_num + dialect.n_skipped + 1
         try:
             cells = next(reader)
         except StopIteration:
@@ -70,10 +111,8 @@ def _records(text: TextIO, delimiter: str, where: str) -> Iterator[tuple[int, li
         except csv.Error as error:
             yield line, _fault(error, f"{where}:{line}")
             continue
-        if cells and is_utf8("".join(cells)):
+        if cells:
             yield line, cells
-        elif cells:
-            yield line, Fault(IngestDrop.BAD_ENCODING, "not UTF-8")
 
 
 def _fault(error: csv.Error, where: str) -> Fault:
@@ -85,7 +124,7 @@ def _fault(error: csv.Error, where: str) -> Fault:
     raise DataError(
         f"a quoted cell that starts in this row is never closed ({error})",
         where=where,
-        fix='Close it, and write a quote inside a quoted cell as "".',
+        fix=f'Close it, and write a quote inside a quoted cell as "". {LITERAL}',
     )
 
 
@@ -94,6 +133,8 @@ def _header(cells: list[str] | Fault, where: str) -> list[str]:
         raise DataError(
             f"the header cannot be read: {cells.detail}", where=where, fix="Fix this line."
         )
+    if not is_utf8("".join(cells)):
+        raise DataError("the header is not UTF-8", where=where, fix="Fix this line.")
     names = [cell.strip() or f"column_{number}" for number, cell in enumerate(cells, start=1)]
     check_duplicate_columns(names, where)
     return names

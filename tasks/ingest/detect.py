@@ -167,6 +167,13 @@ def _cells(rows: Sequence[Row]) -> dict[str, list[object]]:
     return cells
 
 
+def unused_messages(rows: Sequence[Row], columns: Mapping[str, str]) -> str | None:
+    """Return a column of messages that no field has, or None."""
+    used = tuple(columns.values())
+    cells = {name: column for name, column in _cells(rows).items() if not name.startswith(used)}
+    return _find_messages(cells)
+
+
 def plain_name(name: str) -> str:
     """Return the last part of a column's name in the spelling of `NAMES`."""
     last = name.rpartition(".")[2].strip().casefold()

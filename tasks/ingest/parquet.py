@@ -3,44 +3,62 @@
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Sequence
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.ingest.columns import check_duplicate_columns
-from tasks.ingest.rows import Fault, Row, Rows
-from tasks.lib.core.drops import IngestDrop
+from tasks.ingest.rows import Row, Rows
+from tasks.ingest.unpack import UnpackBound, UnpackLimits
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.events import log
 
-BATCH_ROWS = 1024
+# Rows that are decoded at once. A short file may repeat one long text or list a million times, so
+# the fewer, the longer a value may be; smaller batches cost up to 3 microseconds a row.
+BATCH_ROWS, FEWER_ROWS = 64, 16
+LARGE_BYTES = 4_000_000  # a column that encodes more may have a value of that length
+PLAUSIBLE_RATIO = 50  # of the compression of texts
+BATCH_BYTES = 64_000_000
+VALUE_BYTES = 16  # of a short value in a list
+ROW_BYTES = 64  # least memory of a row, for the limit of what a file unpacks to
 
 
-def read_parquet(stream: io.BufferedReader, where: str) -> Rows:
+def read_parquet(stream: io.BufferedReader, where: str, limits: UnpackLimits) -> Rows:
     """Yield each row, with its cells as Python values.
 
+    A cell that has no Python value is read as text; if that fails too, it is null.
+
     Raises:
-        DataError: The file is not Parquet, is damaged, or has two columns of one name.
+        DataError: The file is not Parquet, is damaged, unpacks to too much, or has two columns of
+            one name.
     """
     if isinstance(stream.raw, io.FileIO):
-        yield from _read_file(stream, where)
+        yield from _read_file(stream, where, limits)
         return
     with tempfile.TemporaryFile() as unpacked:  # Parquet is read from its end
         shutil.copyfileobj(stream, unpacked)
-        yield from _read_file(unpacked, where)
+        yield from _read_file(unpacked, where, limits)
 
 
-def _read_file(seekable: BinaryIO, where: str) -> Rows:
+def _read_file(seekable: BinaryIO, where: str, limits: UnpackLimits) -> Rows:
     try:
+        metadata = pq.read_metadata(seekable)
+        bound = UnpackBound(seekable.seek(0, io.SEEK_END), limits, where)
+        bound.add(max(metadata.num_rows * ROW_BYTES, _encoded_bytes(metadata)))
         file = pq.ParquetFile(seekable)
         check_duplicate_columns(file.schema_arrow.names, where)
         number = 0
-        for batch in file.iter_batches(batch_size=BATCH_ROWS):
-            for row in _rows(batch):
+        warned: set[str] = set()
+        for batch in file.iter_batches(batch_size=_batch_rows(metadata)):
+            bound.add(batch.nbytes)
+            for row in _rows(batch, where, warned):
                 number += 1
                 yield number, row
     except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise
         raise DataError(
             f"not readable as Parquet: {error}",
             where=where,
@@ -48,12 +66,62 @@ def _read_file(seekable: BinaryIO, where: str) -> Rows:
         ) from None
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[Row | Fault]:
+def _encoded_bytes(metadata: pq.FileMetaData) -> int:
+    return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+
+
+def _batch_rows(metadata: pq.FileMetaData) -> int:
+    """Return how many rows can be decoded at once in little memory."""
+    rows = BATCH_ROWS
+    for i in range(metadata.num_row_groups):
+        group = metadata.row_group(i)
+        for j in range(group.num_columns if group.num_rows else 0):
+            column = group.column(j)
+            values = column.num_values / group.num_rows * VALUE_BYTES
+            rows = min(rows, max(1, int(BATCH_BYTES / max(values, 1))))
+            if column.total_uncompressed_size > LARGE_BYTES:
+                packed = column.total_compressed_size * PLAUSIBLE_RATIO
+                rows = min(rows, FEWER_ROWS if column.total_uncompressed_size < packed else 1)
+    return rows
+
+
+def _rows(batch: pa.RecordBatch, where: str, warned: set[str]) -> Sequence[Row]:
     try:
-        yield from batch.to_pylist()
-    except (ValueError, OverflowError):  # a cell has no Python value: find which
-        for row in range(batch.num_rows):
-            try:
-                yield batch.slice(row, 1).to_pylist()[0]
-            except (ValueError, OverflowError) as error:
-                yield Fault(IngestDrop.BAD_ENCODING, f"a cell cannot be read: {error}")
+        return batch.to_pylist()
+    except Exception:  # of several libraries; the cells are tried one column at a time
+        names = batch.schema.names
+        columns = [_cells(batch, name, where, warned) for name in names]
+        return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def _cells(batch: pa.RecordBatch, name: str, where: str, warned: set[str]) -> list[Any]:
+    """Return the cells of one column, as texts if they have no Python values.
+
+    Bytes that are not UTF-8 become half surrogate pairs, as in other formats.
+    """
+    column = batch.column(name)
+    try:
+        return column.to_pylist()
+    except Exception:
+        if isinstance(column, pa.DictionaryArray):
+            column = column.dictionary_decode()
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view():
+        cells = column.cast(pa.large_binary()).to_pylist()
+        return [cell if cell is None else cell.decode("utf-8", "surrogateescape") for cell in cells]
+    if name not in warned:
+        warned.add(name)
+        log.warning("%s: the column %s (%s) is read as text", where, name, kind)
+    if pa.types.is_timestamp(kind):  # in a time zone that is not known here
+        column = column.cast(pa.timestamp(kind.unit))
+    try:
+        return column.cast(pa.string()).to_pylist()
+    except pa.ArrowException:
+        return [_cell(cell) for cell in column]
+
+
+def _cell(cell: Any) -> Any:
+    try:
+        return cell.as_py()
+    except Exception:
+        return None

@@ -1,30 +1,39 @@
-"""The source file: its format, its compression, and its rows.
+"""One file of the source: its format, its compression, and its rows.
 
-To add a format, write a reader in a module of its own and enter its suffix in `READERS`; to add a
-compression, enter it in `COMPRESSIONS`. No other code changes.
+To add a format, write a reader in a module of its own and enter its suffix in `READERS`, and in
+`FORMATS` of tasks/lib/data_files.py. No other code changes.
 """
 
-import bz2
-import gzip
 import io
-import lzma
-import zlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
-
-import pyarrow as pa
+from typing import NamedTuple, TypeAlias
 
 from tasks.ingest.delimited import read_csv, read_tsv
-from tasks.ingest.encoding import HEAD_BYTES
-from tasks.ingest.json_array import read_json
-from tasks.ingest.json_lines import read_json_lines
+from tasks.ingest.json_text import read_json
 from tasks.ingest.parquet import read_parquet
 from tasks.ingest.rows import Rows
-from tasks.lib.core.errors import DataError, nearest
+from tasks.ingest.text_lines import read_text
+from tasks.ingest.unpack import UnpackLimits, open_file
+from tasks.lib.core.errors import CurationError, DataError, nearest
+from tasks.lib.data_files import KNOWN, data_suffix
 
-Reader: TypeAlias = Callable[[io.BufferedReader, str], Rows]
+SET_SOURCE = "Set ingest.source in params.yaml, or with -S ingest.source=FILE."
+OUR_CODE = str(Path(__file__).parents[1]) + os.sep
+# What a fault of our own code would raise, and no damaged file.
+FAULTS_OF_CODE = (TypeError, AttributeError, NameError, LookupError, AssertionError)
+
+
+class ReadOptions(NamedTuple):
+    """How to read files: keys of ``ingest.table``, and limits of what a file unpacks to."""
+
+    table: Mapping[str, str]
+    limits: UnpackLimits
+
+
+Reader: TypeAlias = Callable[[io.BufferedReader, str, ReadOptions], Rows]
 """Function that yields the rows of an unpacked file; its second argument is the path, for errors.
 
 A reader yields a `Fault` for a row that cannot be used. If the rest of the file cannot be used
@@ -33,132 +42,93 @@ either, it raises a DataError with the path and, for text, the line. It can look
 """
 
 READERS: dict[str, Reader] = {
-    ".jsonl": read_json_lines,
-    ".ndjson": read_json_lines,
-    ".json": read_json,
-    ".csv": read_csv,
-    ".tsv": read_tsv,
-    ".parquet": read_parquet,
+    ".jsonl": lambda stream, where, _: read_json(stream, where, is_lines=True),
+    ".ndjson": lambda stream, where, _: read_json(stream, where, is_lines=True),
+    ".json": lambda stream, where, _: read_json(stream, where, is_lines=False),
+    ".csv": lambda stream, where, options: read_csv(stream, where, options.table),
+    ".tsv": lambda stream, where, options: read_tsv(stream, where, options.table),
+    ".txt": lambda stream, where, _: read_text(stream, where),
+    ".parquet": lambda stream, where, options: read_parquet(stream, where, options.limits),
 }
 
 
-class Compression(NamedTuple):
-    """The name of a compression, how its files begin, and how to unpack them."""
-
-    name: str
-    magic: tuple[bytes, ...]
-    unpack: Callable[[io.BufferedReader], Any]  # to a raw stream
-
-
-COMPRESSIONS = {
-    ".gz": Compression("gzip", (b"\x1f\x8b",), gzip.open),
-    ".bz2": Compression("bzip2", (b"BZh",), bz2.open),
-    ".xz": Compression("xz", (b"\xfd7zXZ\0",), lzma.open),
-    # The files of pzstd begin with a skippable frame.
-    ".zst": Compression(
-        "zstd",
-        (b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"),
-        lambda file: pa.CompressedInputStream(file, "zstd"),
-    ),
-}
-
-SET_SOURCE = "Set ingest.source in params.yaml, or with -S ingest.source=FILE."
-
-
-def check_source(path: Path) -> None:
-    """Check that `path` can be a source, without reading it.
+def check_file(path: Path, member: str, name: str) -> None:
+    """Check that a file can be read, without reading it.
 
     Raises:
-        DataError: The file is missing (the nearest name in its folder is offered), is a folder, is
-            empty, or has no known format.
+        DataError: The file is empty, or has no known format.
     """
-    if not path.exists():
-        raise _missing(path)
-    if not path.is_file():
-        raise DataError("expected a file, not a folder", where=str(path), fix=SET_SOURCE)
-    _find_reader(path)
+    where = str(path / member) if member else str(path)
+    _find_reader(member or name, where)
     if path.stat().st_size == 0:
-        raise DataError("the file is empty", where=str(path), fix=SET_SOURCE)
+        raise DataError("the file is empty", where=where, fix=SET_SOURCE)
 
 
-def read_rows(path: Path) -> Rows:
-    """Yield the rows of the file at `path` one by one, faulty ones as `Fault`.
+def read_rows(path: Path, member: str, name: str, options: ReadOptions) -> Rows:
+    """Yield the rows of a file, or of a member of a ZIP archive, faulty ones as `Fault`.
 
     Raises:
-        DataError: As `check_source`; or the file is damaged, in another encoding than UTF-8, or
-            not what its name says.
+        DataError: The same as `check_file`; or the file is damaged, is in another encoding than
+            UTF-8, is not what its name says, unpacks to too much, or changes while it is read.
     """
-    check_source(path)
+    check_file(path, member, name)
+    where = str(path / member) if member else str(path)
     line = 0
-    with _open(path) as stream:
-        try:
-            for line, row in _find_reader(path)(stream, str(path)):
-                yield line, row
-        except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-            if getattr(error, "errno", None) is not None:  # the disk's error, not the unpacker's
-                raise
-            raise DataError(
-                f"the compressed file is damaged or cut off after line {line} ({error})",
-                where=str(path),
-                fix="Fetch or compress it again.",
-            ) from None
-
-
-def _find_reader(path: Path) -> Reader:
-    name = Path(path.name.lower())
-    suffix = Path(name.stem).suffix if name.suffix in COMPRESSIONS else name.suffix
-    if suffix not in READERS:
+    before = _version(path)
+    with (
+        _library_errors(where, lambda: line),
+        open_file(path, member, member or name, options.limits, where) as stream,
+    ):
+        for line, row in _find_reader(member or name, where)(stream, where, options):
+            yield line, row
+    if _version(path) != before:
         raise DataError(
-            f"{suffix or 'no suffix'!r} is not a known format{nearest(suffix, READERS)}",
-            where=str(path),
-            fix=f"Known formats: {', '.join(READERS)}, each also compressed as "
-            f"{', '.join(COMPRESSIONS)}. {SET_SOURCE}",
+            "the file changed while it was read",
+            where=where,
+            fix="Wait until it is complete, then run this again.",
         )
-    return READERS[suffix]
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[io.BufferedReader]:
-    """Open the file for reading, unpacked if it is compressed."""
+def _library_errors(where: str, line: Callable[[], int]) -> Iterator[None]:
+    """Turn what a decoder raises, of whatever class, into a DataError with the last good line.
+
+    An error that our own code raised, and that no content of a file explains, stays as it is.
+    """
     try:
-        file: io.BufferedReader = io.BufferedReader(path.open("rb", buffering=0), HEAD_BYTES)
-    except PermissionError:
+        yield
+    except CurationError:
+        raise
+    except Exception as error:
+        is_disk = isinstance(error, OSError) and error.errno is not None
+        if is_disk or (isinstance(error, FAULTS_OF_CODE) and _is_raised_by_us(error)):
+            raise
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise DataError(
-            "reading the file is not permitted", where=str(path), fix=SET_SOURCE
-        ) from None
-    with file:
-        suffix = path.suffix.lower()
-        _check_magic(file.peek(), suffix, str(path))
-        if suffix not in COMPRESSIONS:
-            yield file
-            return
-        with io.BufferedReader(COMPRESSIONS[suffix].unpack(file), HEAD_BYTES) as unpacked:
-            yield unpacked
+            f"the file is damaged or cut off after line {line()} ({what})",
+            where=where,
+            fix="Fetch, convert or compress it again, or set ingest.source to another file.",
+        ) from error
 
 
-def _check_magic(head: bytes, suffix: str, where: str) -> None:
-    """Raise a DataError unless a file's content and its name agree on its compression."""
-    actual = next((s for s, known in COMPRESSIONS.items() if head.startswith(known.magic)), "")
-    if actual == (suffix if suffix in COMPRESSIONS else ""):
-        return
-    content = COMPRESSIONS[actual].name if actual else f"not {COMPRESSIONS[suffix].name}"
-    raise DataError(
-        f"the content is {content}, but the name ends with {suffix}",
-        where=where,
-        fix=f"Rename the file to end with {actual}."
-        if actual
-        else f"Remove {suffix} from the name.",
-    )
+def _is_raised_by_us(error: Exception) -> bool:
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(OUR_CODE)
 
 
-def _missing(path: Path) -> DataError:
-    if path.with_name(path.name + ".dvc").exists():
-        return DataError(
-            "the file is tracked by DVC but not here", where=str(path), fix="Run `dvc pull`."
+def _find_reader(name: str, where: str) -> Reader:
+    suffix = data_suffix(name)
+    if suffix not in READERS:
+        raise DataError(
+            f"{suffix or 'no suffix'!r} is not a known format{nearest(suffix, READERS)}",
+            where=where,
+            fix=f"{KNOWN} {SET_SOURCE}",
         )
-    if not path.parent.is_dir():
-        return DataError(f"there is no folder {path.parent}", where=str(path), fix=SET_SOURCE)
-    siblings = sorted(p.name for p in path.parent.iterdir() if p.is_file())
-    return DataError(
-        f"there is no such file{nearest(path.name, siblings)}", where=str(path), fix=SET_SOURCE
-    )
+    return READERS[suffix]

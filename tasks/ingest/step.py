@@ -1,4 +1,4 @@
-"""Read a pool of instructions from a file, and drop the rows that are not instructions."""
+"""Read a pool of instructions from its files, and drop the rows that are not instructions."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,19 +6,31 @@ from typing import Any
 
 from tasks.ingest.classify import Ingest, KeptRow, classify_rows
 from tasks.ingest.columns import check_chosen_columns
+from tasks.ingest.dialect import check_table_keys
+from tasks.ingest.dvc_dataset import SCHEME, find_dataset, get_dataset
 from tasks.ingest.exclusions import Exclusions, find_exclusions
+<<<<<<< HEAD
 from tasks.ingest.named_files import NOTHING, load_named_files, read_named_file
 from tasks.ingest.source import check_source, read_rows
+=======
+from tasks.ingest.files import SourceFiles, list_files
+from tasks.ingest.layouts import check_layouts
+from tasks.ingest.rows import Rows
+from tasks.ingest.source import ReadOptions, check_file, read_rows
+>>>>>>> main
 from tasks.ingest.tally import Tally, check_drop_rate
-from tasks.lib.core.errors import DataError
+from tasks.ingest.unpack import UnpackLimits
+from tasks.lib.core.dvc_yaml import read_graph
+from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.events import log
-from tasks.lib.core.params import PARAMS_FILE, load_section
+from tasks.lib.core.params import PARAMS_FILE, load_section, lookup
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import TableWriter
 
 
 def check(values: Mapping[str, Any]) -> Ingest:
+<<<<<<< HEAD
     """Return the section ingest, after checking that its files are of a known format.
 
     Raises:
@@ -38,38 +50,116 @@ def work(stage: Stage) -> None:
     params = check(stage.values)
     source = Path(params.source)
     tally, exclusions = Tally(), _read_exclusions(params)
+=======
+    """Return the section ingest, after checking that its source can be read.
+
+    Raises:
+        ParamError: A value is wrong.
+        DataError: A file of the source is missing, empty or of an unknown format.
+    """
+    params = _load(values)
+    source = Path(params.source)
+    if params.source.startswith(SCHEME):
+        find_dataset(params.source)
+    elif lookup(values, "fetch.source") is None:
+        _check_no_outputs(source)
+        for file in list_files(source, params.files).files:
+            check_file(*file)
+    return params  # what the stage fetch will make is checked when it is read
+
+
+def work(stage: Stage) -> None:
+    """Write the pool and the dropped rows; log the number of each."""
+    params = _load(stage.values)
+    is_dataset = params.source.startswith(SCHEME)
+    source = get_dataset(params.source, stage.state) if is_dataset else Path(params.source)
+    options = ReadOptions(
+        params.table, UnpackLimits(params.max_unpacked_mb, params.max_unpack_ratio)
+    )
+    files = list_files(source, params.files)
+    check_layouts(files, params.columns, options, params.source)
+    tally, exclusions = Tally(files.describe), _read_exclusions(params, options)
+>>>>>>> main
     with (
         TableWriter(stage.out("ingest/pool.parquet"), POOL) as pool,
         TableWriter(stage.out("ingest/dropped.parquet"), INGEST_DROPPED) as dropped,
     ):
-        for result in classify_rows(read_rows(source), params, params.source, exclusions):
+        rows = _read(files, options)
+        results = classify_rows(rows, params, params.source, files.describe, exclusions)
+        for result in results:
+            name, line = files.place(result.line)
             if isinstance(result, KeptRow):
                 tally.kept += 1
-                pool.append({**result.record._asdict(), "source": f"{source.name}:{result.line}"})
+                pool.append({**result.record._asdict(), "source": f"{name}:{line}"})
             else:
                 tally.drop(result)
-                dropped.append(result.for_table())
+                dropped.append({**result.for_table(), "file": name, "line": line})
         check_drop_rate(tally, params.max_dropped, params.source)
+<<<<<<< HEAD
         pool.add_metadata({"n_rows": str(tally.n_rows), "file": source.name})
     for file in load_named_files(stage.values, params):
         with TableWriter(stage.out(file.tail), POOL) as table:
             for row in read_named_file(file, params):
                 table.append(row)
     log.info("ingest: %s", tally)
+=======
+        n_files = len(files.files)
+        pool.add_metadata({"n_rows": str(tally.n_rows), "file": source.name, "files": str(n_files)})
+    log.info("ingest: %s%s", tally, f", {n_files:,} files" if n_files > 1 else "")
+
+
+def _load(values: Mapping[str, Any]) -> Ingest:
+    params = load_section(values, "ingest", Ingest)
+    check_chosen_columns(params.columns)
+    check_table_keys(params.table)
+    _check_exclude_file(Path(params.exclude_file))
+    is_remote = "://" in params.source and not params.source.startswith(SCHEME)
+    if is_remote or params.source.startswith("sql:"):
+        raise ParamError(
+            "ingest.source is read in place, and a URL or a query must be copied first",
+            where=PARAMS_FILE,
+            fix="Set it as -S ingest.source=SOURCE, which makes the stage fetch copy it.",
+        )
+    return params
+
+
+def _check_no_outputs(source: Path) -> None:
+    """Raise a ParamError for a folder with outputs of stages, which would depend on themselves."""
+    if not source.is_dir():
+        return
+    outs = [Path(out.path) for stage in read_graph(Path.cwd()).stages for out in stage.outs]
+    made = next((out for out in outs if out.resolve().is_relative_to(source.resolve())), None)
+    if made is not None:
+        raise ParamError(
+            f"ingest.source is the folder {source}, which contains {made}, the output of a stage",
+            where=PARAMS_FILE,
+            fix="Move the pool into a folder of its own, and set ingest.source to that folder.",
+        )
+
+
+def _read(files: SourceFiles, options: ReadOptions) -> Rows:
+    """Yield the rows of all files, each with its number in the whole source."""
+    for index, file in enumerate(files.files):
+        for line, row in read_rows(*file, options):
+            yield files.number(index, line), row
+>>>>>>> main
 
 
 def _check_exclude_file(path: Path) -> None:
     try:
         if not _is_empty(path):
-            check_source(path)
+            for file in list_files(path, None).files:
+                check_file(*file)
     except DataError as error:
         fix = f"Set ingest.exclude_file in {PARAMS_FILE}; {NOTHING} leaves no row out."
         raise DataError(error.what, where=error.where, fix=fix) from None
 
 
-def _read_exclusions(params: Ingest) -> Exclusions:
+def _read_exclusions(params: Ingest, options: ReadOptions) -> Exclusions:
     path = Path(params.exclude_file)
-    rows = iter(()) if _is_empty(path) else read_rows(path)
+    rows: Rows = (
+        iter(()) if _is_empty(path) else _read(list_files(path, None), options._replace(table={}))
+    )
     return find_exclusions(rows, params.max_field_chars)
 
 

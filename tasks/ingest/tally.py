@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -26,8 +26,12 @@ OF_INSTRUCTION = {
 
 @dataclass
 class Tally:
-    """Counts of kept rows and of dropped ones by reason, with the first rows for each reason."""
+    """Counts of kept rows and of dropped ones by reason, with the first rows for each reason.
 
+    `place` returns the place of a row, by its number.
+    """
+
+    place: Callable[[int], str]
     kept: int = 0
     dropped: Counter[IngestDrop] = field(default_factory=Counter)
     examples: dict[IngestDrop, list[DroppedRow]] = field(default_factory=dict)
@@ -63,7 +67,7 @@ class Tally:
         """Return an indented line for each reason that occurred, with its first rows."""
         return "".join(
             f"\n  {reason}: {self.dropped[reason]:,}, such as "
-            + "; ".join(f"line {row.line} ({row.detail})" for row in self.examples[reason])
+            + "; ".join(f"{self.place(row.line)} ({row.detail})" for row in self.examples[reason])
             for reason in reasons
             if reason in self.examples
         )

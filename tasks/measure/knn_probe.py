@@ -1,64 +1,117 @@
 """The nearest-neighbour probe: how well a selection's outputs answer the rest of the pool.
 
-Asked a record's instruction, the probe answers with the output of the nearest selected record. It
-needs no training and has no seed, so two selections differ only by their records.
+The probe answers a record's instruction with the output of the nearest selected record. It needs no
+training and has no seed, so two selections differ only by their records.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tasks.lib.similarity.cosine import Rows, Vectors, nearest
+from tasks.lib.similarity.cosine import Rows, Vectors, nearest_in_prefixes
 from tasks.lib.similarity.lsa import tf_idf
-from tasks.lib.similarity.words import rouge_l, words
+from tasks.lib.similarity.words import Words, rouge_l, words
 from tasks.measure.intervals import Figure, Mean
 
 MIN_OUTPUTS = 20  # with fewer in the pool, the figures would mean nothing
+
+
+def with_output(outputs: Sequence[str | None]) -> Rows:
+    """Return the rows that have an output; none if there are too few to measure with."""
+    rows = np.flatnonzero([bool(output) for output in outputs])
+    return rows if len(rows) >= MIN_OUTPUTS else rows[:0]
 
 
 class KnnProbe:
     """Test questions that are the same for every selection.
 
     Attributes:
-        test: intp, ascending, the rows of the questions; empty if the pool has too few outputs.
+        n_answered: Number of records with an output; 0 if they are too few.
+        test: intp, ascending, the rows of the questions, drawn from those records.
     """
 
     def __init__(self, outputs: Sequence[str | None], n_test: int, seed: int) -> None:
-        answered = np.flatnonzero([bool(output) for output in outputs])
-        if len(answered) < MIN_OUTPUTS:
-            answered = answered[:0]
+        answered = with_output(outputs)
+        self.n_answered = len(answered)
         # A stream of its own: otherwise the method random would select the same records.
         self.test: Rows = np.sort(np.random.default_rng((seed, 2)).permutation(answered)[:n_test])
         self._has_output = np.isin(np.arange(len(outputs)), answered)
         self._texts = [output or "" for output in outputs]
-        self._expected = [words(self._texts[row]) for row in self.test.tolist()]
+        self._words: dict[int, Words] = {}  # of the outputs that were compared
         self._terms: Any = None
         self._expected_terms: Any = None
         if self.test.size:
             self._terms = tf_idf(self._texts)
             self._expected_terms = self._terms[self.test]
 
-    def figures(self, vectors: Vectors, selected: Rows) -> dict[str, Figure]:
-        """Return ROUGE-L and cosine of the probe's answers; empty if there are too few outputs.
+    def figures(
+        self, vectors: Vectors, selected: Rows, sizes: Sequence[int]
+    ) -> list[dict[str, Figure]]:
+        """Return ROUGE-L and cosine of the probe's answers by each prefix of a selection.
 
         A record is never its own answer: if it is selected, the next nearest record answers. So
-        every selection is asked the same questions, including those about its own records.
+        every selection gets the same questions, including those about its own records. A prefix
+        with fewer than 2 outputs has no figures.
 
         Args:
             vectors: float32, shape (n, d), the space in which the probe finds the nearest record.
             selected: Rows of the selection; those without an output are not used.
+            sizes: Sizes of the prefixes, ascending.
         """
-        answers = selected[self._has_output[selected]]
-        if not self.test.size or len(answers) < 2:
-            return {}
+        return [
+            {}
+            if copied is None
+            else {
+                "knn_probe_rouge_l": Mean(scores),
+                "knn_probe_cosine": Mean(self._cosines(copied)),
+            }
+            for copied, scores in self._answers(vectors, selected, sizes)
+        ]
+
+    def rouge_l(
+        self, vectors: Vectors, selected: Rows, sizes: Sequence[int]
+    ) -> NDArray[np.float64]:
+        """Return ROUGE-L of each answer by each prefix: shape (sizes, questions).
+
+        It is 0 for a prefix with fewer than 2 outputs.
+        """
+        return np.array([scores for _, scores in self._answers(vectors, selected, sizes)])
+
+    def _answers(
+        self, vectors: Vectors, selected: Rows, sizes: Sequence[int]
+    ) -> Iterator[tuple[Rows | None, NDArray[np.float64]]]:
+        """Yield the rows whose outputs each prefix copies, and their ROUGE-L; None with no rows."""
+        is_answer = self._has_output[selected]
+        answers, counts = selected[is_answer], is_answer.cumsum()
         own_answer = np.full(len(self._has_output), -1, np.intp)
         own_answer[answers] = np.arange(len(answers))
-        neighbours = nearest(vectors[self.test], vectors[answers], own_answer[self.test])
-        copied = answers[neighbours.places]
-        given = [words(self._texts[row]) for row in copied.tolist()]
-        cosines = self._terms[copied].multiply(self._expected_terms).sum(axis=1)
-        return {
-            "knn_probe_rouge_l": Mean(rouge_l(given, self._expected)),
-            "knn_probe_cosine": Mean(np.asarray(cosines, np.float64).ravel()),
-        }
+        n_answers = [int(counts[n - 1]) if self.test.size else 0 for n in sizes]
+        found = nearest_in_prefixes(
+            vectors[self.test], vectors[answers], [n for n in n_answers if n > 1],
+            own_answer[self.test],
+        )  # fmt: skip
+        copied = np.full(len(self.test), -1, np.intp)
+        scores = np.zeros(len(self.test))
+        for n in n_answers:
+            if n < 2:
+                yield None, scores
+                continue
+            previous, copied = copied, answers[next(found).places]
+            changed = np.flatnonzero(copied != previous)
+            scores = scores.copy()
+            scores[changed] = rouge_l(
+                self._tokenized(copied[changed]), self._tokenized(self.test[changed])
+            )
+            yield copied, scores
+
+    def _cosines(self, copied: Rows) -> NDArray[np.float64]:
+        products = self._terms[copied].multiply(self._expected_terms)
+        return np.asarray(products.sum(axis=1), np.float64).ravel()
+
+    def _tokenized(self, rows: Rows) -> list[Words]:
+        for row in rows.tolist():
+            if row not in self._words:
+                self._words[row] = words(self._texts[row])
+        return [self._words[row] for row in rows.tolist()]

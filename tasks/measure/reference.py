@@ -7,11 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.similarity.corpus import Corpus
-from tasks.lib.similarity.cosine import Vectors
-from tasks.lib.similarity.lsa import lexical_space
-from tasks.measure.knn_probe import KnnProbe
+from tasks.lib.similarity.cosine import Rows, Vectors
+from tasks.lib.similarity.lsa import character_space, lexical_space
+from tasks.lib.similarity.novelty import Factors, densities
+from tasks.measure.knn_probe import KnnProbe, with_output
+from tasks.measure.space import Space
 from tasks.measure.text_metrics import codes_of, length_bands, script
 
+MAX_DENSITY_POOL = 20_000  # records among which neighbours are sought
+MAX_DENSITY_CELLS = 2_000_000_000  # cosines, in a pool of more than 100,000 records
 MAX_POOL = 50_000  # records to be covered; a random part of a larger pool, to bound the cost
 
 
@@ -20,16 +24,16 @@ class Reference(NamedTuple):
 
     Attributes:
         texts: Of all records.
-        spaces: Vectors of all records by the name of the space: float32, unit norm.
+        spaces: By their names in SPACES, in that order.
         labels: Each record's value of a property, by the name of the property: intp, from 0.
-        covered: Vectors of the records to be covered by the name of the space.
+        densities: Of the vectors around each record, for NovelSum.
         probe: The nearest-neighbour probe.
     """
 
     texts: Sequence[str]
-    spaces: Mapping[str, Vectors]
+    spaces: Mapping[str, Space]
     labels: Mapping[str, NDArray[np.intp]]
-    covered: Mapping[str, Vectors]
+    densities: Factors
     probe: KnnProbe
 
     @classmethod
@@ -40,25 +44,48 @@ class Reference(NamedTuple):
 
         Args:
             corpus: The records.
-            dimensions: Of the space of words.
+            dimensions: Of the spaces of words and characters.
             columns: Columns of `extra` whose shares are compared, if any record has them.
             n_test: Number of questions of the probe, if enough records have outputs.
             seed: Of the projection, the questions and the records to be covered.
         """
-        spaces = {
-            "words": lexical_space(corpus.texts, dimensions, seed),
-            "vectors": corpus.vectors,
-        }
         # A stream of its own: otherwise the method random would select the same records.
-        rows = np.sort(np.random.default_rng((seed, 1)).permutation(len(corpus.ids))[:MAX_POOL])
-        is_all = len(rows) == len(corpus.ids)
+        drawn = np.sort(np.random.default_rng((seed, 1)).permutation(len(corpus.ids))[:MAX_POOL])
         return cls(
             texts=corpus.texts,
-            spaces=spaces,
-            covered=spaces if is_all else {name: v[rows] for name, v in spaces.items()},
+            spaces=_spaces(corpus, dimensions, seed, drawn),
             labels=_labels(corpus, columns),
+            densities=_densities(corpus.vectors, drawn),
             probe=KnnProbe(corpus.outputs, n_test, seed),
         )
+
+
+def _spaces(corpus: Corpus, dimensions: int, seed: int, drawn: Rows) -> dict[str, Space]:
+    n = len(corpus.ids)
+    has_text = np.ones(n, np.bool_)
+    spaces = {}
+    answered = with_output(corpus.outputs)
+    if len(answered):
+        outputs = [corpus.outputs[row] or "" for row in answered]
+        space = lexical_space(outputs, dimensions, seed)
+        vectors = np.zeros((n, space.shape[1]), np.float32)
+        vectors[answered] = space
+        spaces["outputs"] = Space.of(vectors, np.isin(np.arange(n), answered), drawn)
+    words = lexical_space(corpus.texts, dimensions, seed)
+    spaces["words"] = Space.of(words, has_text, drawn)
+    characters = character_space(corpus.texts, dimensions, seed)
+    spaces["characters"] = Space.of(characters, has_text, drawn)
+    spaces["vectors"] = Space.of(corpus.vectors, has_text, drawn)
+    return spaces
+
+
+def _densities(vectors: Vectors, drawn: Rows) -> Factors:
+    """Return the density around each vector, among some of the drawn ones to bound the cost."""
+    n_pool = min(len(drawn), MAX_DENSITY_POOL, max(1000, MAX_DENSITY_CELLS // len(vectors)))
+    pool = drawn[np.linspace(0, len(drawn) - 1, n_pool).astype(np.intp)]
+    own = np.full(len(vectors), -1, np.intp)
+    own[pool] = np.arange(n_pool)
+    return densities(vectors, vectors[pool], own)
 
 
 def _labels(corpus: Corpus, columns: Sequence[str]) -> dict[str, NDArray[np.intp]]:

@@ -15,27 +15,33 @@ from tasks.lib.core.params import Params, load_budgets, load_section, load_seed
 from tasks.lib.core.schemas import SELECTED
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
+from tasks.lib.documents import paper_table
+from tasks.lib.documents.labels import LEADING, method_name
 from tasks.lib.documents.metrics import OURS, RANDOM, SPACE, BaselineUsage, MethodCost, Metrics
+from tasks.lib.documents.savings import Equivalent
 from tasks.lib.documents.usage import Usage
 from tasks.lib.similarity.corpus import REMAKE, Corpus
+from tasks.lib.similarity.novelty import novel_sum
 from tasks.lib.similarity.selections import MethodSelection, read_selections
+from tasks.measure.chosen_in import chosen_in
 from tasks.measure.curves import curves, sizes
-from tasks.measure.intervals import Bootstrap
+from tasks.measure.intervals import Bootstrap, Figure, Whole
 from tasks.measure.summary import (
     HIGHER_IS_BETTER,
     LOWER_IS_BETTER,
     Measured,
     as_csv,
+    group,
     overlap,
     summarise,
 )
 from tasks.measure.text_metrics import text_metrics
-from tasks.measure.vector_metrics import vector_metrics
 
 if TYPE_CHECKING:
     from tasks.measure.reference import Reference
 
 
+BY_TYPICALITY = ("offline", "fallback")  # methods of picks
 N_SAMPLED = 1000  # records from which the names of columns are taken
 NO_COST = MethodCost(calls=0, prompt_tokens=0, completion_tokens=0, usd=0)
 
@@ -59,23 +65,46 @@ def check(values: Mapping[str, Any]) -> Measure:
     return load_section(values, "measure", Measure)
 
 
-def measure(reference: "Reference", selections: Iterable[MethodSelection]) -> Iterator[Measured]:
-    """Yield the figures of each selection of at least one record, in their order.
+def measure(
+    reference: "Reference", selections: Iterable[MethodSelection], parts: Sequence[int] = ()
+) -> Iterator[list[Measured]]:
+    """Yield the figures of each selection of at least one record, in order, prefixes first.
 
-    The figures of the group `text` depend on the texts alone. The others are taken in two spaces:
-    `words`, which no method selects in, and `vectors`, in which the records were grouped.
+    The figures of the group `text` depend on the texts alone. The others are taken in each space.
+
+    Args:
+        reference: What the selections are measured against.
+        selections: What to measure.
+        parts: Sizes, ascending, of the prefixes that are measured as well; a selection that is not
+            larger has no such prefix.
     """
     for method, seed, rows in selections:
-        figures = {"text": text_metrics(reference.texts, reference.labels, rows)}
-        for name, vectors in reference.spaces.items():
-            in_space = vector_metrics(reference.covered[name], vectors[rows])
-            figures[name] = in_space | reference.probe.figures(vectors, rows)
-        yield Measured(method, seed, rows, figures)
+        sizes = [*(n for n in parts if n < len(rows)), len(rows)]
+        figures: list[dict[str, dict[str, Figure]]] = [
+            {"text": text_metrics(reference.texts, reference.labels, rows[:n])} for n in sizes
+        ]
+        for name, space in reference.spaces.items():
+            in_space = space.figures(rows, sizes)
+            probed: Iterable[dict[str, Figure]] = [{} for _ in sizes]
+            if name != "outputs":  # there the probe would know the answers
+                probed = reference.probe.figures(space.vectors, rows, sizes)
+            for groups, spread, answered in zip(figures, in_space, probed, strict=True):
+                groups[name] = spread | answered
+        for groups, n in zip(figures, sizes, strict=True):
+            if n > 1:
+                chosen = reference.spaces["vectors"].vectors[rows[:n]]
+                novelty = novel_sum(chosen, reference.densities[rows[:n]])
+                groups["vectors"]["novel_sum"] = Whole(novelty)
+        yield [
+            Measured(method, seed, rows[:n], groups)
+            for n, groups in zip(sizes, figures, strict=True)
+        ]
 
 
 def work(stage: Stage) -> None:
     """Read the selections and write their figures; log our coverage and that of random ones."""
     from tasks.measure.reference import Reference  # noqa: PLC0415  scikit-learn
+    from tasks.measure.savings import draw_curves, equivalents, savings  # noqa: PLC0415
 
     params, seed = check(stage.values), load_seed(stage.values)
     corpus = Corpus.read(
@@ -95,25 +124,62 @@ def work(stage: Stage) -> None:
         *read_selections(stage.dep("baseline/selections.parquet"), corpus),
     ]
     *parts, budget = sizes(load_budgets(stage.values))
-    groups = [selections, *(_prefixes(selections, n) for n in parts)]
     with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
         reference = Reference.of(corpus, params.dimensions, params.shares, params.n_test, seed)
-        measured, *by_part = _measure_groups(stage, reference, groups)
-    methods = summarise(measured, Bootstrap(params.n_resamples, seed))
+        runs = _measure_all(stage, reference, selections, parts)
+        by_method = group(run[-1] for run in runs)
+        ours = by_method.get(OURS, [])
+        random = draw_curves(reference, len(ours[0].rows) if ours else budget, seed)
+        saved = savings(reference, random, ours)
+        worth = {name: equivalents(reference, random, ms) for name, ms in by_method.items()}
+    methods = summarise(by_method, Bootstrap(params.n_resamples, seed))
+    is_typical = any(usage.methods.get(name) for name in BY_TYPICALITY)
     for method, entry in methods.items():
         entry["cost"] = costs.get(method, NO_COST).model_dump()
-    whole = [run for run in measured if len(run.rows) == budget]
+        entry["chose_in"] = chosen_in(method, is_typical_judge=is_typical)
+    by_size = {n: [m for run in runs for m in run if len(m.rows) == n] for n in [*parts, budget]}
     document = {
         "methods": methods,
-        "curves": curves(dict(zip([*parts, budget], [*by_part, whole], strict=True))),
-        "overlap": overlap(measured),
+        "curves": curves(by_size),
+        "overlap": overlap(by_method),
         "lower_is_better": LOWER_IS_BETTER,
         "higher_is_better": HIGHER_IS_BETTER,
     }
-    Metrics.model_validate(document).write(stage.out("measure/metrics.json"))
-    table = as_csv(methods, SPACE)
-    stage.out("measure/figures.csv").write_text(table, encoding="utf-8", newline="\n")
+    metrics = Metrics.model_validate(document)
+    metrics.write(stage.out("measure/metrics.json"))
+    saved.write(stage.out("measure/savings.json"))
+    table = table_rows(metrics, worth, saved.max_size)
+    _write(stage.out("measure/figures.csv"), as_csv(methods, SPACE))
+    _write(stage.out("measure/table.csv"), paper_table.as_csv(table))
+    _write(stage.out("measure/table.tex"), paper_table.as_latex(table))
     _log_coverage(methods)
+    log.info("measure: %s", saved.sentence)
+
+
+def table_rows(
+    metrics: Metrics, worth: Mapping[str, Mapping[str, Equivalent]], max_size: int
+) -> list[paper_table.TableRow]:
+    """Return the rows of the table for a paper: ours, then the other methods, random ones last."""
+    order = sorted(metrics.methods, key=lambda m: (m != OURS, m == RANDOM))
+    return [
+        paper_table.TableRow(
+            name=method_name(method),
+            n_records=entry.n_records,
+            n_seeds=entry.n_seeds,
+            metrics={name: found for name in LEADING if (found := entry.find(name))},
+            n_random=worth[method],
+            max_size=max_size,
+            calls=entry.cost.calls,
+            usd=entry.cost.usd,
+            chose_in=entry.chose_in or (),
+        )
+        for method in order
+        for entry in [metrics.methods[method]]
+    ]
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _report_missing(column: str, extra: Sequence[str]) -> None:
@@ -128,21 +194,18 @@ def _report_missing(column: str, extra: Sequence[str]) -> None:
     log.log(level, text, column, similar, known)
 
 
-def _measure_groups(
-    stage: Stage, reference: "Reference", groups: Sequence[Sequence[MethodSelection]]
+def _measure_all(
+    stage: Stage,
+    reference: "Reference",
+    selections: Sequence[MethodSelection],
+    parts: Sequence[int],
 ) -> list[list[Measured]]:
-    progress = stage.progress(sum(map(len, groups)), "selections")
-    measured: list[list[Measured]] = [[] for _ in groups]
-    for runs, selections in zip(measured, groups, strict=True):
-        for run in measure(reference, selections):
-            runs.append(run)
-            progress.advance()
-    return measured
-
-
-def _prefixes(selections: Sequence[MethodSelection], n: int) -> list[MethodSelection]:
-    """Return the first n records of each selection that has more."""
-    return [s._replace(rows=s.rows[:n]) for s in selections if len(s.rows) > n]
+    progress = stage.progress(len(selections), "selections")
+    runs = []
+    for run in measure(reference, selections, parts):
+        runs.append(run)
+        progress.advance()
+    return runs
 
 
 def _selected(corpus: Corpus, path: Path, seed: int, usage: Usage) -> Iterator[MethodSelection]:

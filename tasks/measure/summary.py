@@ -14,6 +14,7 @@ LOWER_IS_BETTER = ("coverage_mean", "coverage_p95", "coverage_max", "redundancy"
 HIGHER_IS_BETTER = (
     "facility_location",
     "vendi",
+    "novel_sum",
     "distinct_2",
     "knn_probe_rouge_l",
     "knn_probe_cosine",
@@ -29,16 +30,13 @@ class Measured(NamedTuple):
     figures: Mapping[str, Mapping[str, Figure]]
 
 
-def summarise(measured: Sequence[Measured], bootstrap: Bootstrap) -> dict[str, Any]:
+def summarise(by_method: Mapping[str, Sequence[Measured]], bootstrap: Bootstrap) -> dict[str, Any]:
     """Return each method's figures with their intervals and their rank among random selections.
 
     A selection is ranked among random ones of the same size; without any, it has no rank. A method
     with one seed has intervals by `bootstrap`, over records. A method with several seeds has their
     mean, and their middle as the interval.
     """
-    by_method: dict[str, list[Measured]] = {}
-    for run in measured:
-        by_method.setdefault(run.method, []).append(run)
     random = by_method.get(RANDOM, [])
     return {
         method: {
@@ -48,6 +46,14 @@ def summarise(measured: Sequence[Measured], bootstrap: Bootstrap) -> dict[str, A
         }
         for method, runs in by_method.items()
     }
+
+
+def group(measured: Iterable[Measured]) -> dict[str, list[Measured]]:
+    """Return the selections by method, in order."""
+    by_method: dict[str, list[Measured]] = {}
+    for run in measured:
+        by_method.setdefault(run.method, []).append(run)
+    return by_method
 
 
 def as_csv(methods: Mapping[str, Any], group: str) -> str:
@@ -65,13 +71,11 @@ def as_csv(methods: Mapping[str, Any], group: str) -> str:
     return "".join(f"{','.join(line)}\n" for line in lines)
 
 
-def overlap(measured: Iterable[Measured]) -> dict[str, Any]:
+def overlap(by_method: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
     """Return the Jaccard similarity of every two methods' selections with their first seeds."""
-    sets: dict[str, set[int]] = {}
-    for run in measured:
-        sets.setdefault(run.method, set(run.rows.tolist()))
-    table = [[rounded(jaccard(a, b)) for b in sets.values()] for a in sets.values()]
-    return {"methods": list(sets), "jaccard": table}
+    sets = [set(runs[0].rows.tolist()) for runs in by_method.values()]
+    table = [[rounded(jaccard(a, b)) for b in sets] for a in sets]
+    return {"methods": list(by_method), "jaccard": table}
 
 
 def rounded(number: float) -> float:

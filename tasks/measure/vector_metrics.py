@@ -2,29 +2,33 @@
 
 import numpy as np
 
-from tasks.lib.similarity.cosine import Vectors, nearest
+from tasks.lib.similarity.cosine import Nearest, Vectors, nearest
 from tasks.measure.intervals import Figure, Mean, Quantile, Values, Whole
 
 
-def vector_metrics(covered: Vectors, selected: Vectors) -> dict[str, Figure]:
+def vector_metrics(found: Nearest, selected: Vectors) -> dict[str, Figure]:
     """Return coverage, facility location, redundancy and Vendi score.
 
     Args:
-        covered: float32, shape (n, d), of unit norm or zero; the records to be covered.
-        selected: Those of the selection, at least one.
+        found: The nearest selected record of each record to be covered.
+        selected: float32, shape (n, d), of unit norm or zero, n at least 1.
     """
-    cosines = nearest(covered, selected).cosines
-    gaps = np.sqrt(np.maximum(2 - 2 * cosines, 0))  # the distance of two unit vectors
+    distances = gaps(found.cosines)
     figures: dict[str, Figure] = {
-        "coverage_mean": Mean(gaps),
-        "coverage_p95": Quantile(gaps, 0.95),
-        "coverage_max": Whole(float(gaps.max())),
-        "facility_location": Mean(np.maximum(cosines, 0)),
+        "coverage_mean": Mean(distances),
+        "coverage_p95": Quantile(distances, 0.95),
+        "coverage_max": Whole(float(distances.max())),
+        "facility_location": Mean(np.maximum(found.cosines, 0)),
         "vendi": Whole(vendi(selected)),
     }
     if len(selected) > 1:
         figures["redundancy"] = Mean(_to_nearest_other(selected))
     return figures
+
+
+def gaps(cosines: Values) -> Values:
+    """Return the distances of pairs of unit vectors by their cosines."""
+    return np.sqrt(np.maximum(2 - 2 * cosines, 0))
 
 
 def vendi(vectors: Vectors) -> float:

@@ -62,7 +62,10 @@ def faulty_rows(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
             "reason": REASONS.get(reason, reason.replace("_", " ")),
             "count": count,
             "examples": [
-                {"line": row["line"], "detail": truncate(row["detail"], MAX_CHARS)}
+                {
+                    "place": f"{row['file']}:{row['line']}",
+                    "detail": truncate(row["detail"], MAX_CHARS),
+                }
                 for row in _first(inputs.dropped, reason, n)
             ],
         }

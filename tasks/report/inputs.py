@@ -16,6 +16,7 @@ from tasks.lib.core.records import RecordTexts
 from tasks.lib.core.shown import shown_text
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.metrics import Metrics
+from tasks.lib.documents.savings import Savings
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
 from tasks.lib.similarity.corpus import Corpus
@@ -60,6 +61,7 @@ class ReportInputs:
     clusters: Clusters
     usage: Usage
     metrics: Metrics
+    savings: Savings
     validation: ValidationResult
     params: Mapping[str, Any]
     hashes: Mapping[str, str]

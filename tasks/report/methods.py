@@ -7,8 +7,6 @@ from tasks.lib.documents.labels import method_name, metric_name
 from tasks.lib.documents.metrics import (
     OURS,
     RANDOM,
-    SPACE,
-    SPACES,
     Interval,
     MethodMetrics,
     Metric,
@@ -18,7 +16,7 @@ from tasks.report.formatting import number
 
 COLUMNS = (  # the first one orders the rows
     *("coverage_mean", "coverage_p95", "facility_location", "redundancy"),
-    *("vendi", "knn_probe_rouge_l", "knn_probe_cosine"),
+    *("vendi", "novel_sum", "knn_probe_rouge_l", "knn_probe_cosine"),
 )
 MARGIN = 0.06  # of a strip's width, free on each side
 
@@ -33,6 +31,14 @@ class Cell(NamedTuple):
     dot: float
     line: Interval | None
     chance: Interval | None
+
+
+class Beaten(NamedTuple):
+    """How many of the metrics in some spaces are better than random."""
+
+    n: int
+    of: int
+    spaces: str
 
 
 class _Strip(NamedTuple):
@@ -57,23 +63,28 @@ class _Strip(NamedTuple):
 
 
 def tables(metrics: Metrics) -> list[dict[str, Any]]:
-    """Return a table for each space, `SPACE` first; empty without methods."""
-    return [_table(space, metrics) for space in SPACES if metrics.methods]
+    """Return a table for each measured space, in the order of SPACES."""
+    return [_table(space, metrics) for space in metrics.spaces()]
 
 
-def beaten(metrics: Metrics) -> tuple[int, int] | None:
-    """Count the metrics of `SPACE` in which ours beats random, and those that can be compared.
+def beaten(metrics: Metrics) -> Beaten | None:
+    """Count the metrics in which ours beats random, in the spaces where it did not choose.
 
     Returns:
         None if no metric can be compared.
     """
     if not metrics.chance_for(OURS):
         return None
-    ours = metrics.methods[OURS].space(SPACE)
-    known = [
-        m.beats_chance for name, m in ours.items() if name in COLUMNS and m.p_random is not None
-    ]
-    return (sum(map(bool, known)), len(known)) if known else None
+    spaces = unseen(metrics)
+    ours = [(n, m) for s in spaces for n, m in metrics.methods[OURS].space(s).items()]
+    known = [m.beats_chance for n, m in ours if n in COLUMNS and m.p_random is not None]
+    return Beaten(sum(map(bool, known)), len(known), " and ".join(spaces)) if known else None
+
+
+def unseen(metrics: Metrics) -> list[str]:
+    """Return the measured spaces in which our selection was not chosen."""
+    chose_in = metrics.methods[OURS].chose_in or ()
+    return [space for space in metrics.spaces() if space not in chose_in]
 
 
 def _table(space: str, metrics: Metrics) -> dict[str, Any]:
@@ -95,6 +106,7 @@ def _table(space: str, metrics: Metrics) -> dict[str, Any]:
                 "is_ours": method == OURS,
                 "is_chance": method == RANDOM,
                 "shared": _shared(metrics, method),
+                "chose_here": space in (methods[method].chose_in or ()),
                 "metrics": methods[method],
                 "cells": [column.get(method) for column in columns],
             }

@@ -23,7 +23,9 @@ from tasks.lib.core.shown import shorten
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.documents.clusters import Clusters
+from tasks.lib.documents.labels import SPACES
 from tasks.lib.documents.metrics import Metrics
+from tasks.lib.documents.savings import Savings
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
 from tasks.lib.similarity.corpus import Corpus
@@ -40,7 +42,7 @@ INPUTS = (
     *("embed/vectors.npy", "cluster/prompts.parquet", "cluster/clusters.json"),
     *("llm_select/ballots.parquet", "llm_select/judgements.jsonl", "llm_select/usage.json"),
     *("choose/selected.parquet", "baseline/selections.parquet", "measure/metrics.json"),
-    "validate/result.json",
+    *("measure/savings.json", "validate/result.json"),
 )
 MAX_LISTED = 100  # selected records with their texts
 MAX_CHARS = 300  # of each
@@ -81,7 +83,9 @@ def report(inputs: ReportInputs, params: Report, seed: int) -> str:
         "points": points,
         "listed": _listed(inputs),
         "tables": methods.tables(inputs.metrics),
+        "spaces": SPACES,
         "beaten": methods.beaten(inputs.metrics),
+        "savings": inputs.savings,
         "curves": drawn and curves.tables(drawn),
         "sizes": drawn and drawn["sizes"],
         "clusters": inputs.clusters,
@@ -130,6 +134,7 @@ def _read(stage: Stage) -> ReportInputs:
         clusters=Clusters.read(files["cluster/clusters.json"]),
         usage=Usage.read(files["llm_select/usage.json"]),
         metrics=Metrics.read(files["measure/metrics.json"]),
+        savings=Savings.read(files["measure/savings.json"]),
         validation=ValidationResult.read(files["validate/result.json"]),
         params=stage.params,
         hashes={tail: digest(path) for tail, path in files.items()},

@@ -23,7 +23,8 @@ POOL = pa.schema(
         _required("extra", pa.string()),  # JSON object of the columns with no other place
     ]
 )
-"""One row per record; ids are unique. Footer: ``n_rows``, the number of rows in the source."""
+"""One row per record; ids are unique. Footer: ``n_rows``, the number of rows in the source,
+``file``, its name, and ``files``, the number of its files."""
 
 ANNOTATED = pa.schema([*POOL])
 """One row per record that has an answer already, from choose.annotated; ids are unique."""
@@ -36,6 +37,7 @@ HELD_OUT = pa.schema([*POOL])
 
 INGEST_DROPPED = pa.schema(
     [
+        _required("file", pa.string()),  # as in the source of a record
         _required("line", pa.int64()),
         _required("reason", pa.string()),
         _required("detail", pa.string()),

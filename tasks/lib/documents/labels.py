@@ -13,9 +13,16 @@ METRICS = {
     "facility_location": "Facility location: similarity to the nearest selected record",
     "redundancy": "Redundancy: similarity of selected records to each other",
     "vendi": "Vendi score: effective number of different records",
+    "novel_sum": "NovelSum: novelty of selected records to each other",
     "distinct_2": "Distinct pairs of words",
     "knn_probe_rouge_l": "kNN probe\u2019s ROUGE\u2011L",
     "knn_probe_cosine": "kNN probe\u2019s cosine similarity",
+}
+SPACES = {
+    "outputs": "the words of the outputs, which no method reads but a rater",
+    "words": "the words of instruction and input",
+    "characters": "runs of 3 and 4 characters of instruction and input",
+    "vectors": "in which records are grouped and most methods choose",
 }
 SOLVERS = {
     "k_means_constrained": "k-means-constrained",
@@ -23,7 +30,10 @@ SOLVERS = {
     "balanced_tree": "a tree of our balanced k-means",
     "round_robin": "taking turns",
 }
-LEADING = ("coverage_mean", "redundancy", "vendi", "knn_probe_rouge_l")
+LEADING = (
+    "outputs.coverage_mean",
+    *(f"words.{name}" for name in ("coverage_mean", "redundancy", "vendi", "knn_probe_rouge_l")),
+)
 """The metrics to judge a selection by first."""
 
 FUNNEL = {
@@ -58,7 +68,7 @@ def metric_name(metric: str) -> str:
 def metric_rank(metric: str) -> tuple[int, int, str]:
     """Return a sort key that orders metrics by group, then as METRICS does."""
     group, _, name = metric.rpartition(".")
-    return _place(group, ("words", "text", "vectors")), _place(name, tuple(METRICS)), metric
+    return _place(group, (*SPACES, "text")), _place(name, tuple(METRICS)), metric
 
 
 def _place(name: str, known: tuple[str, ...]) -> int:

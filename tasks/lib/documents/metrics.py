@@ -9,8 +9,9 @@ from pydantic_core import PydanticCustomError
 from tasks.lib.documents.document import Document, Part
 
 OURS, RANDOM = "llm_select", "random"  # methods
-SPACE = "words"  # the space in which no method selects
-SPACES = (SPACE, "vectors")
+SPACES = ("outputs", "words", "characters", "vectors")
+"""The spaces in which selections are compared; only a rated output is seen by any method."""
+SPACE = "words"  # the space that every pool has, which the plots and the curves of savings use
 MAX_P = 0.05  # the largest p-value that counts as better than random, with 20 random selections
 
 Interval = tuple[float, float]
@@ -64,18 +65,33 @@ class BaselineUsage(Document):
 
 
 class MethodMetrics(Part):
-    """The metrics of one method by name, in three groups: the texts and two vector spaces."""
+    """The metrics of one method by name, in groups: the texts, and each of the `SPACES`.
+
+    Attributes:
+        chose_in: The spaces that the method looked at, or near which it chose: a good value there
+            is no proof. None if the method is not known.
+        outputs: Empty if the pool has too few outputs.
+    """
 
     n_records: int
     n_seeds: int
+    chose_in: tuple[str, ...] | None
     text: Mapping[str, Metric]
+    outputs: Mapping[str, Metric] = {}
     words: Mapping[str, Metric]
+    characters: Mapping[str, Metric]
     vectors: Mapping[str, Metric]
     cost: MethodCost
 
     def space(self, name: str) -> Mapping[str, Metric]:
-        """Return the metrics of one of the `SPACES`."""
-        return self.words if name == SPACE else self.vectors
+        """Return the metrics of one of the `SPACES`, or of the group ``text``."""
+        metrics: Mapping[str, Metric] = getattr(self, name)
+        return metrics
+
+    def find(self, metric: str) -> Metric | None:
+        """Return a metric by its name ``SPACE.METRIC``; None if it was not measured."""
+        space, _, name = metric.partition(".")
+        return self.space(space).get(name)
 
 
 class Curves(Part):
@@ -120,8 +136,17 @@ class Metrics(Document):
             return chance if chance.n_records == self.methods[method].n_records else None
         return None
 
+    def spaces(self) -> tuple[str, ...]:
+        """Return the `SPACES` in which any method was measured."""
+        return tuple(s for s in SPACES if any(m.space(s) for m in self.methods.values()))
+
     def is_lower_better(self, metric: str) -> bool | None:
-        """Return whether a lower value is better; None if neither direction is."""
+        """Return whether a lower value is better; None if neither direction is.
+
+        Args:
+            metric: Its name, with or without its group.
+        """
+        metric = metric.rpartition(".")[2]
         if metric in self.lower_is_better:
             return True
         return False if metric in self.higher_is_better else None

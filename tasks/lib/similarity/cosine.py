@@ -1,6 +1,6 @@
 """Compute cosines between many unit vectors, in blocks to bound the memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +49,41 @@ def nearest(vectors: Vectors, others: Vectors, excluded: Rows | None = None) -> 
         places[part] = table.argmax(axis=1)
         cosines[part] = np.clip(table[np.arange(len(table)), places[part]], -1, 1)
     return Nearest(places, cosines)
+
+
+def nearest_in_prefixes(
+    vectors: Vectors, others: Vectors, sizes: Sequence[int], excluded: Rows | None = None
+) -> Iterator[Nearest]:
+    """Yield the nearest of the first ``sizes[i]`` of `others` for each vector, for each i.
+
+    Every cosine is computed once.
+
+    Args:
+        vectors: float32, shape (n, d), of unit norm or zero.
+        others: float32, shape (m, d), the same.
+        sizes: Ascending, from 1 to m.
+        excluded: As for `nearest`.
+    """
+    found = Nearest(np.zeros(len(vectors), np.intp), np.full(len(vectors), -np.inf))
+    start = 0
+    for size in sizes:
+        inside = None
+        if excluded is not None:
+            is_inside = (excluded >= start) & (excluded < size)
+            inside = np.where(is_inside, excluded - start, -1)
+        if size > start:
+            found = _nearer(found, nearest(vectors, others[start:size], inside), start)
+            start = size
+        yield found
+
+
+def _nearer(old: Nearest, new: Nearest, start: int) -> Nearest:
+    """Return the nearer of two others of each vector; the places of `new` count from `start`."""
+    is_nearer = new.cosines > old.cosines
+    return Nearest(
+        np.where(is_nearer, new.places + start, old.places),
+        np.where(is_nearer, new.cosines, old.cosines),
+    )
 
 
 def unit(vectors: NDArray[np.floating]) -> Vectors:

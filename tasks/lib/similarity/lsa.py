@@ -1,7 +1,7 @@
-"""A word space: TF-IDF reduced by a truncated SVD (latent semantic analysis).
+"""Spaces of words and of characters: TF-IDF reduced by a truncated SVD (latent semantic analysis).
 
-It shares nothing with the sentence encoder, so a method that groups records by the encoder is not
-measured in its own space.
+They share nothing with the sentence encoder, so a method that groups by the encoder is not measured
+in its own space.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,10 @@ from tasks.lib.similarity.words import words
 MAX_TERMS = 100_000  # only the most frequent terms count, which bounds the memory
 MAX_FITTED = 100_000  # texts; fitting on more would hardly change the space, but take gigabytes
 BLOCK_TEXTS = 50_000  # texts of a larger pool projected at a time
+MAX_GRAMS = 20_000  # only the most frequent runs count; a text has hundreds
+MAX_CHARS = (
+    1000  # of a text count in the character space; long passages would take most of the time
+)
 
 
 def tf_idf(texts: Sequence[str]) -> Any:
@@ -29,19 +33,35 @@ def tf_idf(texts: Sequence[str]) -> Any:
 
 
 def lexical_space(texts: Sequence[str], n_dims: int, seed: int) -> Vectors:
-    """Return the vectors of texts: float32, shape (n, d), row i is ``texts[i]``, unit norm.
+    """Return the vectors of texts in their space of words: float32, shape (n, d), of unit norm.
 
-    There are `n_dims` dimensions, or fewer if there are fewer texts or words. Texts without words
-    share a term of their own. The space is fitted on at most 100,000 random texts.
+    There are `n_dims` dimensions, or fewer if there are fewer texts or words. Texts that have no
+    word share a term of their own. The space is fitted on at most 100,000 random texts.
     """
-    vectorizer = _vectorizer()
+    return _space(_vectorizer(), texts, n_dims, seed)
+
+
+def character_space(texts: Sequence[str], n_dims: int, seed: int) -> Vectors:
+    """Return the vectors of texts in their space of characters, as `lexical_space`.
+
+    The terms are runs of 3 and 4 characters of the casefolded text, across spaces and signs, so
+    the space needs no words and sees inflected forms as similar. A text shorter than 3 characters
+    is a term as a whole.
+    """
+    vectorizer = TfidfVectorizer(
+        analyzer=_grams, sublinear_tf=True, max_features=MAX_GRAMS, dtype=np.float32
+    )
+    return _space(vectorizer, texts, n_dims, seed)
+
+
+def _space(vectorizer: Any, texts: Sequence[str], n_dims: int, seed: int) -> Vectors:
     table = vectorizer.fit_transform(_sample(texts, seed))
     n_dims = min(n_dims, min(table.shape) - 1)
     if n_dims < 1:
         return unit(table.toarray())
     svd = TruncatedSVD(n_dims, random_state=seed)
-    # The last bits of a sum depend on the number of threads. Equal texts have no variance.
-    with threadpool_limits(1), np.errstate(invalid="ignore"):
+    # One thread: the last bits of a sum depend on the number. Equal texts have no variance.
+    with threadpool_limits(1), np.errstate(divide="ignore", invalid="ignore"):
         reduced = svd.fit_transform(table)
         if len(texts) <= MAX_FITTED:
             return unit(reduced)
@@ -68,3 +88,8 @@ def _vectorizer() -> Any:
 
 def _terms(text: str) -> list[str]:
     return words(text) or [""]
+
+
+def _grams(text: str) -> list[str]:
+    text = " ".join(text[:MAX_CHARS].casefold().split())
+    return [text[i : i + n] for n in (3, 4) for i in range(len(text) - n + 1)] or [text]

@@ -11,7 +11,7 @@ from tasks.lib.text.words import Shape, Words, shape_of, spans, split
 _END = re.compile(r"(?<=[^\W\d]{2})!+$|(?<![\\(\[|{^$*?])[?؟]$|[.:;。।]+$")
 
 
-class Change(NamedTuple):
+class WordChange(NamedTuple):
     """Words of one text, and those of another that are in the same place."""
 
     before: str
@@ -49,15 +49,12 @@ class Meaning:
         return _agree(self._words, other._words)
 
 
-def changes(a: str, b: str) -> list[Change]:
+def changes(a: str, b: str) -> list[WordChange]:
     """Return the words and signs in which two normalised texts differ, in reading order."""
-    places = spans(a), spans(b)
-    words = [
-        [text[start:end] for start, end in of] for text, of in zip((a, b), places, strict=True)
-    ]
-    matcher = SequenceMatcher(None, *words, autojunk=False)
+    places, others = spans(a), spans(b)
+    matcher = SequenceMatcher(a=split(a), b=split(b), autojunk=False)
     return [
-        Change(_cut(a, places[0][i:j]), _cut(b, places[1][k:m]))
+        WordChange(_cut(a, places[i:j]), _cut(b, others[k:m]))
         for tag, i, j, k, m in matcher.get_opcodes()
         if tag != "equal"
     ]

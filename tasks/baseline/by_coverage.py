@@ -1,0 +1,90 @@
+"""Selections by coverage: of vectors alone, with a judge's scores, or by novelty."""
+
+import numpy as np
+
+from tasks.baseline.by_score import Scores, highest
+from tasks.lib.coverage.greedy import greedy
+from tasks.lib.similarity.cosine import Rows, Vectors, unit
+from tasks.lib.similarity.novelty import densities, rank_weights
+
+QUALITY_SHARE = 0.5  # alpha of QDIT: coverage and quality count the same
+MAX_COSINE = 0.9  # tau of DEITA
+MIN_DEVIATION = 1e-3  # of a direction, as a share of the greatest; less is noise, not meaning
+
+
+def facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
+    """Return the greedy selection for facility location (`tasks.lib.coverage.greedy`)."""
+    return greedy(vectors, np.arange(len(vectors)), budget, seed=seed).rows
+
+
+def whitened_facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
+    """Return the same for whitened vectors: centred, and equally spread in every direction."""
+    return facility_location(whitened(vectors), budget, seed)
+
+
+def whitened(vectors: Vectors) -> Vectors:
+    """Return the vectors on their principal axes, each scaled to the same deviation, unit norm.
+
+    Axes with hardly any deviation are left out.
+    """
+    centred = (vectors - vectors.mean(axis=0)).astype(np.float64)
+    variances, axes = np.linalg.eigh(centred.T @ centred / len(vectors))
+    deviations = np.sqrt(np.maximum(variances, 0))
+    kept = deviations > max(MIN_DEVIATION * deviations.max(initial=0), 1e-9)
+    if not kept.any():
+        return vectors  # all are equal
+    return unit(centred @ axes[:, kept] / deviations[kept])
+
+
+def qdit(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
+    """Return the greedy selection for coverage and quality (QDIT, arXiv 2311.14736).
+
+    The next record a is the one with the greatest (1 - alpha) d(a) + alpha q(a). Here d(a) is its
+    gain in the sum, over all records, of the greatest cosine to a selected record; q(a) is its
+    judge score from 0 to 1 (0 if it was not judged); and alpha is 0.5.
+    """
+    bonus = QUALITY_SHARE / (1 - QUALITY_SHARE) * np.nan_to_num(scores)
+    return greedy(vectors, np.arange(len(vectors)), budget, bonus=bonus, seed=seed).rows
+
+
+def deita(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
+    """Return the records with the highest judge scores that differ (DEITA, arXiv 2312.15685).
+
+    Records are taken by falling score, ties in random order. A record with a cosine of 0.9 or more
+    to one taken before is skipped. If too few are left, the skipped records follow in order.
+    """
+    order = highest(scores, len(scores), seed)
+    taken, skipped = np.empty(0, np.intp), []
+    for row in order.tolist():
+        if len(taken) == budget:
+            break
+        if len(taken) and (vectors[taken] @ vectors[row]).max() >= MAX_COSINE:
+            skipped.append(row)
+        else:
+            taken = np.append(taken, row)
+    return np.concatenate([taken, np.array(skipped, np.intp)])[:budget].astype(np.intp)
+
+
+def novelselect(vectors: Vectors, budget: int, seed: int) -> Rows:
+    """Return a greedy selection for NovelSum (NovelSelect, arXiv 2502.17184).
+
+    The first record is random. The next is always the one with the greatest novelty to those
+    selected (`tasks.lib.similarity.novelty`). The time grows with records x budget squared.
+    """
+    factors = densities(vectors, vectors)
+    rows = np.empty(budget, np.intp)
+    rows[0] = np.random.default_rng(seed).integers(len(vectors))
+    weights = rank_weights(budget)
+    ranked = np.full((budget, len(vectors)), np.inf, np.float32)  # each column ascends
+    for n in range(1, budget):
+        new = rows[n - 1]
+        distances = np.maximum(1 - vectors @ vectors[new], 0) * factors[new]
+        # To insert into an ascending column, each place takes the middle one of its own value, the
+        # new one, and the value of the place before.
+        before = ranked[: n - 1].copy()
+        np.minimum(ranked[:n], distances, out=ranked[:n])
+        np.maximum(ranked[1:n], before, out=ranked[1:n])
+        novelty = weights[:n] @ ranked[:n]
+        novelty[rows[:n]] = -1
+        rows[n] = novelty.argmax()
+    return rows

@@ -1,0 +1,1 @@
+"""The step fetch: copy a source that ingest cannot read in place."""

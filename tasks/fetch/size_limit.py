@@ -1,0 +1,27 @@
+"""The limit of how much is copied."""
+
+from tasks.lib.core.errors import DataError
+
+MB = 1_000_000
+
+
+class SizeLimit:
+    """Counts bytes, and stops at the limit of ``fetch.max_mb``."""
+
+    def __init__(self, max_mb: int) -> None:
+        self._max_mb = max_mb
+        self.n_bytes = 0
+
+    def add(self, n_bytes: int, where: str) -> None:
+        """Count more bytes.
+
+        Raises:
+            DataError: The limit is passed.
+        """
+        self.n_bytes += n_bytes
+        if self.n_bytes > self._max_mb * MB:
+            raise DataError(
+                f"more than {self._max_mb:,} MB to copy, the limit of fetch.max_mb",
+                where=where,
+                fix="Raise it with -S fetch.max_mb=NUMBER, or choose fewer files.",
+            )

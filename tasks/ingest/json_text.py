@@ -1,0 +1,203 @@
+"""JSON files of every layout: lines, one array, objects one after another, an object of a list."""
+
+import io
+import json
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import TextIO
+
+from tasks.ingest.detect import detect
+from tasks.ingest.encoding import HEAD_BYTES, as_text, escape_surrogates, skip_bom
+from tasks.ingest.json_lines import as_row, read_json_lines
+from tasks.ingest.json_window import JsonValue, JsonWindow
+from tasks.ingest.rows import Rows
+from tasks.lib.core.errors import DataError
+
+_DECODE = json.JSONDecoder().raw_decode
+TURN_KEYS = {"role", "from"}  # a list of such objects is one conversation, and not a list of rows
+
+
+class JsonLayout(Enum):
+    """How the rows of a JSON file follow each other."""
+
+    LINES = auto()
+    ARRAY = auto()
+    SEQUENCE = auto()  # objects over several lines
+    OBJECT = auto()  # one object, with the rows in a list
+
+
+def read_json(stream: io.BufferedReader, where: str, *, is_lines: bool) -> Rows:
+    """Yield each object of the file, whatever its layout; the head of the file decides.
+
+    JSON lines and objects after one another are numbered by line, elements of a list by position.
+    `is_lines` says whether the file's name promises JSON lines, which matters for lines of lists.
+
+    Raises:
+        DataError: The text is in another encoding than UTF-8, is broken in a layout where
+            the next row cannot be found, or is one object that has no list of rows or several.
+    """
+    skip_bom(stream, where)
+    raw = stream.peek()
+    head = raw.decode("utf-8", "surrogateescape")
+    is_whole = len(raw) < HEAD_BYTES - 3
+    layout = _find_layout(head.lstrip(), is_whole=is_whole, is_lines=is_lines)
+    if layout is JsonLayout.LINES:
+        yield from read_json_lines(stream)
+        return
+    with as_text(stream) as text:
+        yield from _READ[layout](text, where)
+
+
+def _find_layout(head: str, *, is_whole: bool, is_lines: bool) -> JsonLayout:
+    """Return the layout of a file that begins with `head`, which has no white space before it."""
+    if not head.startswith(("[", "{")):
+        return JsonLayout.LINES
+    lines = [line for line in head.split("\n") if line.strip()]
+    if head.startswith("["):
+        are_lists = len(lines) > 1 and _is_value(lines[0]) and lines[1].startswith("[")
+        return JsonLayout.LINES if is_lines and are_lists else JsonLayout.ARRAY
+    try:
+        value, end = _DECODE(head)
+    except (ValueError, RecursionError):
+        return _layout_of_partial(head, lines, is_whole=is_whole)
+    if not head[end:].strip() and is_whole:
+        inner = {key for key, cell in value.items() if isinstance(cell, dict) or _holds_rows(cell)}
+        others = {key: cell for key, cell in value.items() if key not in inner}
+        if "instruction" in detect([others]).columns:  # one row; its lists are parts of it
+            return JsonLayout.SEQUENCE
+        has_rows = any(map(_holds_rows, value.values()))
+        return JsonLayout.OBJECT if has_rows or "\n" in head[:end] else JsonLayout.LINES
+    return JsonLayout.SEQUENCE if "\n" in head[:end] else JsonLayout.LINES
+
+
+def _layout_of_partial(head: str, lines: list[str], *, is_whole: bool) -> JsonLayout:
+    """Return the layout where the first object is broken, or goes on after the head."""
+    later = lines[1:] if is_whole else lines[1:-1]  # the last line may be cut
+    if any(line.startswith("{") and _is_value(line) for line in later):
+        return JsonLayout.LINES  # only the first line is broken
+    if _begins_with_rows(head):
+        return JsonLayout.OBJECT
+    return JsonLayout.SEQUENCE if later else JsonLayout.LINES
+
+
+def _begins_with_rows(head: str) -> bool:
+    """Return whether the first list in an object that is cut off is a list of rows."""
+    position = 1
+    try:
+        while True:
+            _, position = _DECODE(head, position + _n_blank(head, position))
+            position += _n_blank(head, position) + 1  # the colon
+            position += _n_blank(head, position)
+            if head[position] == "[":
+                inner = position + 1 + _n_blank(head, position + 1)
+                if head[inner] == "{":
+                    return not any(f'"{key}"' in head[inner : inner + 200] for key in TURN_KEYS)
+            _, position = _DECODE(head, position)
+            position += _n_blank(head, position) + 1  # the comma
+    except (ValueError, IndexError, RecursionError):
+        return False
+
+
+def _n_blank(text: str, start: int) -> int:
+    return len(text) - start - len(text[start:].lstrip())
+
+
+def _is_value(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _holds_rows(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and isinstance(value[0], dict)
+        and TURN_KEYS.isdisjoint(value[0])
+    )
+
+
+def _read_array(text: TextIO, where: str) -> Rows:
+    window = JsonWindow(text, where)
+    for number, element in enumerate(_elements(window), start=1):
+        yield number, as_row(element.value)
+    if window.peek():
+        raise window.error("expected nothing after the array")
+
+
+def _read_sequence(text: TextIO, where: str) -> Rows:
+    window = JsonWindow(text, where)
+    while window.peek():
+        value = window.take_value()
+        yield value.line, as_row(value.value)
+        if window.peek() == ",":
+            window.take(",")
+
+
+def _read_object(text: TextIO, where: str) -> Rows:
+    """Yield the rows of the one list of objects in an object; skip its other values."""
+    window = JsonWindow(text, where)
+    window.take("{")
+    keys: list[str] = []
+    rows_key = None
+    while window.peek() not in ("}", ""):
+        key = escape_surrogates(str(window.take_value().value))
+        keys.append(key)
+        window.take(":")
+        if window.peek() == "[":
+            elements = _elements(window)
+            first = next(elements, None)
+            if first and isinstance(first.value, dict) and TURN_KEYS.isdisjoint(first.value):
+                if rows_key is not None:
+                    raise _ambiguous(where, rows_key, key)
+                rows_key = key
+                yield 1, as_row(first.value)
+                for number, element in enumerate(elements, start=2):
+                    yield number, as_row(element.value)
+            else:
+                for _ in elements:
+                    pass
+        else:
+            window.take_value()
+        if window.peek() != "}":
+            window.take(",")
+    window.take("}")
+    if window.peek():
+        raise window.error("expected nothing after the object")
+    if rows_key is None:
+        raise DataError(
+            "expected a list of objects, and the file is one object with the keys "
+            f"{', '.join(keys[:10]) or 'none'}",
+            where=where,
+            fix="Extract its rows: `jq -c '.NAME[]' OLD > NEW.jsonl`, "
+            "or `jq -c . OLD > NEW.jsonl` if the object is one row.",
+        )
+
+
+def _ambiguous(where: str, first: str, second: str) -> DataError:
+    return DataError(
+        f"the file is one object with several lists of objects: {first} and {second}",
+        where=where,
+        fix=f"Extract the one that is the pool: `jq -c '.[\"{first}\"][]' OLD > NEW.jsonl`.",
+    )
+
+
+def _elements(window: JsonWindow) -> Iterator[JsonValue]:
+    """Step through an array and yield its elements."""
+    window.take("[")
+    is_open = window.peek() != "]"
+    while is_open:
+        yield window.take_value()
+        is_open = window.peek() != "]"
+        if is_open:
+            window.take(",")
+    window.take("]")
+
+
+_READ = {
+    JsonLayout.ARRAY: _read_array,
+    JsonLayout.SEQUENCE: _read_sequence,
+    JsonLayout.OBJECT: _read_object,
+}

@@ -1,0 +1,99 @@
+"""JSON text read value by value, with a megabyte or a few values in memory.
+
+Our own parser, because ijson stops at the first byte that is not UTF-8, names no line in its
+errors, and has no limit on nesting.
+"""
+
+import json
+from typing import NamedTuple, TextIO
+
+from tasks.ingest.text_lines import MAX_ROW_CHARS
+from tasks.lib.core.errors import DataError
+
+CHUNK_CHARS = 1 << 20
+WHITE_SPACE = " \t\r\n"
+
+
+class JsonValue(NamedTuple):
+    """A value, and the line on which it starts."""
+
+    value: object
+    line: int
+
+
+class JsonWindow:
+    """The part of the text that is in memory, and the current position in it."""
+
+    def __init__(self, file: TextIO, where: str) -> None:
+        self._file = file
+        self._decode = json.JSONDecoder().raw_decode
+        self._where = where
+        self._text = ""
+        self._position = 0
+        self._line = 1  # of the first character after _counted
+        self._counted = 0
+
+    def peek(self) -> str:
+        """Return the next character that is not white space, or empty at the end."""
+        while True:
+            while self._position < len(self._text) and self._text[self._position] in WHITE_SPACE:
+                self._position += 1
+            if self._position < len(self._text):
+                return self._text[self._position]
+            if not self._read_more():
+                return ""
+
+    def take(self, mark: str) -> None:
+        """Step over `mark`, which must come next."""
+        if self.peek() != mark:
+            raise self.error(f"expected {mark}")
+        self._position += 1
+
+    def take_value(self) -> JsonValue:
+        """Step over the next value and return it.
+
+        Raises:
+            DataError: There is no JSON value here, or it is too long or nested too deeply.
+        """
+        self.peek()
+        while True:
+            try:
+                value, end = self._decode(self._text, self._position)
+            except ValueError as error:
+                if self._read_more():
+                    continue
+                raise self.error(f"not JSON: {getattr(error, 'msg', error)}") from None
+            except RecursionError:
+                raise self.error("nested too deeply") from None
+            if end == len(self._text) and self._read_more():
+                continue  # a number may go on
+            taken = JsonValue(value, self.line())
+            self._position = end
+            return taken
+
+    def line(self) -> int:
+        """Return the number of the current line."""
+        self._line += self._text.count("\n", self._counted, self._position)
+        self._counted = self._position
+        return self._line
+
+    def error(self, what: str) -> DataError:
+        """Return a DataError about the current line."""
+        return DataError(what, where=f"{self._where}:{self.line()}", fix="Fix the file there.")
+
+    def _read_more(self) -> bool:
+        """Drop the text before the position and read on; return whether there was more.
+
+        Each call doubles the rest, so that repeated attempts at one long value cost a few times
+        its length and not its square.
+
+        Raises:
+            DataError: A value is longer than `MAX_ROW_CHARS`.
+        """
+        self.line()
+        rest = self._text[self._position :]
+        if len(rest) > MAX_ROW_CHARS:
+            raise self.error(f"a value has over {MAX_ROW_CHARS:,} characters")
+        more = self._file.read(max(CHUNK_CHARS, len(rest)))
+        self._text, self._position, self._counted = rest + more, 0, 0
+        return bool(more)

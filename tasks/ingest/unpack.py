@@ -1,0 +1,149 @@
+"""Compressed files: their names, how they begin, and a bound on what they unpack to."""
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from tasks.ingest.encoding import HEAD_BYTES
+from tasks.lib.core.errors import DataError
+from tasks.lib.data_files import ZIP
+
+MB = 1_000_000
+# Below this size, a high ratio is no sign of a bomb: a short file of equal rows has one.
+RATIO_FROM_BYTES = 256 * MB
+
+
+class Compression(NamedTuple):
+    """The name of a compression, how its files begin, and how to unpack them."""
+
+    name: str
+    magic: tuple[bytes, ...]
+    unpack: Callable[[io.BufferedReader], Any]  # to a raw stream
+
+
+COMPRESSIONS = {
+    ".gz": Compression("gzip", (b"\x1f\x8b",), gzip.open),
+    ".bz2": Compression("bzip2", (b"BZh",), bz2.open),
+    ".xz": Compression("xz", (b"\xfd7zXZ\0",), lzma.open),
+    # The files of pzstd begin with a skippable frame.
+    ".zst": Compression(
+        "zstd",
+        (b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"),
+        lambda file: pa.CompressedInputStream(file, "zstd"),
+    ),
+}
+ZIP_MAGIC = b"PK\x03\x04"
+
+
+class UnpackLimits(NamedTuple):
+    """How much a packed file may unpack to: megabytes, and times its packed size."""
+
+    max_mb: int
+    max_ratio: int
+
+
+class UnpackBound:
+    """Counts the bytes that a packed file unpacks to, and stops at the limit."""
+
+    def __init__(self, packed_bytes: int, limits: UnpackLimits, where: str) -> None:
+        by_ratio = max(RATIO_FROM_BYTES, packed_bytes * limits.max_ratio)
+        self._limit = min(limits.max_mb * MB, by_ratio)
+        self._is_ratio = by_ratio <= limits.max_mb * MB
+        self._packed, self._where = packed_bytes, where
+        self._n_bytes = 0
+
+    def add(self, n_bytes: int) -> None:
+        """Count more unpacked bytes.
+
+        Raises:
+            DataError: The limit is passed.
+        """
+        self._n_bytes += n_bytes
+        if self._n_bytes > self._limit:
+            key = "max_unpack_ratio" if self._is_ratio else "max_unpacked_mb"
+            raise DataError(
+                f"{self._packed:,} bytes unpack to more than {self._limit:,}, "
+                f"the limit of ingest.{key}",
+                where=self._where,
+                fix=f"If you trust the file, raise the limit with -S ingest.{key}=NUMBER.",
+            )
+
+
+@contextmanager
+def open_file(
+    path: Path, member: str, name: str, limits: UnpackLimits, where: str
+) -> Iterator[io.BufferedReader]:
+    """Open a file, or a member of a ZIP archive; unpack it as the suffix of `name` says.
+
+    Raises:
+        DataError: It may not be read, or its content does not match its name.
+    """
+    packed_bytes = path.stat().st_size
+    bound = UnpackBound(packed_bytes, limits, where)
+    with ExitStack() as stack:
+        try:
+            opened = io.BufferedReader(path.open("rb", buffering=0), HEAD_BYTES)
+            file: io.BufferedReader[Any] = stack.enter_context(opened)
+        except PermissionError:
+            raise DataError(
+                "reading the file is not permitted", where=where, fix="Make it readable."
+            ) from None
+        suffix = Path(name).suffix.lower()
+        if member:
+            archive = stack.enter_context(zipfile.ZipFile(file))
+            file = _bounded(archive.open(member), bound)
+        check_magic(file.peek(), suffix, where)
+        if suffix in COMPRESSIONS:
+            file = _bounded(COMPRESSIONS[suffix].unpack(file), bound)
+        with file:
+            yield file
+
+
+def check_magic(head: bytes, suffix: str, where: str) -> None:
+    """Raise a DataError unless a file's content and its name agree on its compression."""
+    magic = {suffix: known.magic for suffix, known in COMPRESSIONS.items()} | {ZIP: (ZIP_MAGIC,)}
+    actual = next((s for s, begins in magic.items() if head.startswith(begins)), "")
+    if actual == (suffix if suffix in magic else ""):
+        return
+    names = {suffix: known.name for suffix, known in COMPRESSIONS.items()} | {ZIP: "ZIP"}
+    raise DataError(
+        f"the content is {names[actual] if actual else f'not {names[suffix]}'}, "
+        f"but the name ends with {suffix}",
+        where=where,
+        fix=f"Rename the file to end with {actual}."
+        if actual
+        else f"Remove {suffix} from the name.",
+    )
+
+
+class _Bounded(io.RawIOBase):
+    """A raw stream that counts what is read from another one."""
+
+    def __init__(self, stream: Any, bound: UnpackBound) -> None:
+        self._stream, self._bound = stream, bound
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        data = self._stream.read(len(view))
+        view[: len(data)] = data
+        self._bound.add(len(data))
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def _bounded(stream: Any, bound: UnpackBound) -> io.BufferedReader:
+    return io.BufferedReader(_Bounded(stream, bound), HEAD_BYTES)

@@ -1,0 +1,52 @@
+"""Names of data files: their formats, and what else a folder may contain."""
+
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from tasks.lib.core.errors import DataError
+
+FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".parquet")
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+ZIP = ".zip"
+KNOWN = (
+    f"Known formats: {', '.join(FORMATS)}, each also compressed as {', '.join(PACKED)} or {ZIP}."
+)
+
+_NOT_DATA = re.compile(r"(readme|licen[sc]e|changelog|dataset_infos?|requirements)\b.*", re.I)
+_SPLIT = re.compile(r"(?:^|[/_.-])(train|test|valid|validation|dev|eval)(?=[/_.\d-]|$)", re.I)
+
+
+def data_suffix(name: str) -> str:
+    """Return the suffix that says the format of a file, in lower case, whether packed or not."""
+    path = PurePosixPath(name.lower())
+    return PurePosixPath(path.stem).suffix if path.suffix in PACKED else path.suffix
+
+
+def is_data_file(name: str) -> bool:
+    """Return whether a file in a folder is data by its relative path: no documentation, not hidden.
+
+    Names that begin with a dot or an underscore are hidden.
+    """
+    path = PurePosixPath(name)
+    is_hidden = any(part.startswith((".", "_")) for part in path.parts)
+    return not is_hidden and not _NOT_DATA.fullmatch(path.name) and data_suffix(name) in FORMATS
+
+
+def check_splits(names: Iterable[str], where: str, fix: str) -> None:
+    """Check that training files are not mixed with files of other splits.
+
+    Raises:
+        DataError: They do. The message names a file of each split.
+    """
+    splits: dict[str, str] = {}
+    for name in names:
+        for split in _SPLIT.findall(name):
+            splits.setdefault(split.lower(), name)
+    if "train" in splits and len(splits) > 1:
+        raise DataError(
+            "it contains several splits of a data set: "
+            + ", ".join(f"{split} ({name})" for split, name in splits.items()),
+            where=where,
+            fix=fix,
+        )

@@ -1,0 +1,104 @@
+"""savings.json: the number of random records that would do as well as the selection."""
+
+from collections.abc import Iterable, Mapping
+
+from tasks.lib.documents.document import Document, Part
+
+STUDENT = "words.knn_probe_rouge_l"  # the metric of what the student learns
+
+
+class Equivalent(Part):
+    """The size of a random selection that is as good as ours.
+
+    The numbers never leave the sizes that were drawn: one equal to `Savings.max_size` means "more
+    than", and one equal to `min_size` means "fewer than".
+
+    Attributes:
+        n_random: At this size, random selections are as good on average.
+        low: The lower end of the 95 % interval.
+        high: Its upper end.
+    """
+
+    n_random: int
+    low: int
+    high: int
+
+
+class Stop(Part):
+    """From where on choosing gains nothing over drawing at random.
+
+    Attributes:
+        step: The number of records that are added at a time.
+        at: The size from which on the next records of our order add less coverage than random
+            records add to a random selection of that size; None if no size is that large.
+    """
+
+    step: int
+    at: int | None
+
+
+class Savings(Document):
+    """The document savings.json.
+
+    Attributes:
+        n_selected: 0 if nothing is selected yet.
+        min_size: The smallest size of the random selections.
+        max_size: The largest one.
+        coverage: By space.
+        student: By the nearest-neighbour probe in words; None if the pool has too few outputs.
+        saved: The number of annotations saved, by the least of all equivalents; 0 unless its
+            interval lies above `n_selected`.
+        saved_percent: The same of all the random records that would be needed.
+        stop: By space.
+    """
+
+    n_selected: int
+    min_size: int
+    max_size: int
+    coverage: Mapping[str, Equivalent]
+    student: Equivalent | None
+    saved: int
+    saved_percent: float
+    stop: Mapping[str, Stop]
+
+    @property
+    def by_metric(self) -> dict[str, Equivalent]:
+        """The equivalents by the name of their metric, ``SPACE.METRIC``."""
+        found = {f"{space}.coverage_mean": one for space, one in self.coverage.items()}
+        return found | ({STUDENT: self.student} if self.student else {})
+
+    @property
+    def sentence(self) -> str:
+        """The savings in one sentence; where nothing is saved, it says so."""
+        if not self.coverage:
+            return "Nothing is selected yet, so no saving can be measured."
+        parts = [f"cover the pool as well as {self._amount(least(self.coverage.values()))}"]
+        if self.student:
+            parts.append(f"teach the student as much as {self._amount(self.student)}")
+        return f"{self.n_selected:,} selected {' and '.join(parts)}: {self._result()}"
+
+    def _amount(self, found: Equivalent) -> str:
+        ends = f"{self._bound(found.low)} to {self._bound(found.high)}"
+        if found.low == found.high:
+            return f"{self._bound(found.n_random)} random ones"
+        return f"{self._bound(found.n_random)} random ones (95 %: {ends})"
+
+    def _bound(self, n: int) -> str:
+        if n >= self.max_size:
+            return f"more than {self.max_size:,}"
+        return f"fewer than {self.min_size:,}" if n <= self.min_size else f"{n:,}"
+
+    def _result(self) -> str:
+        if self.saved:
+            is_more = self.n_selected + self.saved >= self.max_size
+            noun = "annotation" if self.saved == 1 else "annotations"
+            number = f"{'more than ' if is_more else ''}{self.saved:,} {noun} saved"
+            return f"{number}, {self.saved_percent:.0f} %"
+        if least(self.by_metric.values()).n_random > self.n_selected:
+            return "no saving is certain"
+        return "no annotation saved"
+
+
+def least(equivalents: Iterable[Equivalent]) -> Equivalent:
+    """Return the equivalent with the fewest random records, then the lowest interval."""
+    return min(equivalents, key=lambda found: (found.n_random, found.low))

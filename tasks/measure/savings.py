@@ -1,0 +1,110 @@
+"""What a selection saves, in coverage and for the student: savings.json."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from tasks.lib.documents.savings import STUDENT, Equivalent, Savings, least
+from tasks.lib.similarity.cosine import Rows
+from tasks.measure.intervals import Mean
+from tasks.measure.random_curve import (
+    RandomCurve,
+    Score,
+    Values,
+    curve_sizes,
+    draw_curve,
+    equivalent,
+    steps,
+    stop,
+)
+from tasks.measure.reference import Reference
+from tasks.measure.space import Space
+from tasks.measure.summary import Measured
+
+COVERED_SPACES = ("outputs", "words")
+
+
+def draw_curves(reference: Reference, n_selected: int, seed: int) -> dict[str, RandomCurve]:
+    """Draw the curves that the pool allows, by the name of their metric, around a size."""
+    n_records = len(reference.texts)
+    sizes = curve_sizes(n_selected, n_records)
+    return {
+        name: draw_curve(score, n_records, sizes, seed)
+        for name, score in _scores(reference).items()
+    }
+
+
+def equivalents(
+    reference: Reference, curves: Mapping[str, RandomCurve], runs: Sequence[Measured]
+) -> dict[str, Equivalent]:
+    """Return what a method's selections are worth on average, by the names of the curves."""
+    found = {}
+    for name, curve in curves.items():
+        space, _, metric = name.partition(".")
+        is_student = name == STUDENT
+        figures = [run.figures[space][metric] for run in runs if metric in run.figures[space]]
+        values = [figure.values for figure in figures if isinstance(figure, Mean)]
+        if values:
+            n_covered = int(reference.spaces[space].has_text.sum())
+            n_records = reference.probe.n_answered if is_student else n_covered
+            scores = np.mean(values, axis=0) * (1 if is_student else -1)
+            found[name] = equivalent(curve, scores, n_records)
+    return found
+
+
+def savings(
+    reference: Reference, curves: Mapping[str, RandomCurve], runs: Sequence[Measured]
+) -> Savings:
+    """Compare our selection with random ones of many sizes, in coverage and for the student.
+
+    Args:
+        reference: What everything is measured against.
+        curves: The random selections, drawn around the size of ours.
+        runs: Our selection; empty if nothing is selected yet.
+    """
+    found = equivalents(reference, curves, runs)
+    sizes = next(iter(curves.values())).sizes
+    n_selected = len(runs[0].rows) if runs else 0
+    saved = annotations_saved(list(found.values()), n_selected)
+    student = found.pop(STUDENT, None)
+    scores = _scores(reference)
+    by_step = steps(n_selected) if runs else ()
+    return Savings(
+        n_selected=n_selected,
+        min_size=sizes[0],
+        max_size=sizes[-1],
+        coverage={name.partition(".")[0]: one for name, one in found.items()},
+        student=student,
+        saved=saved,
+        saved_percent=round(100 * saved / (n_selected + saved), 1) if saved else 0.0,
+        stop={
+            name.partition(".")[0]: stop(
+                curves[name], by_step, scores[name](runs[0].rows, by_step).mean(axis=1)
+            )
+            for name in found
+        },
+    )
+
+
+def _scores(reference: Reference) -> dict[str, Score]:
+    """Return the figures that are compared, by the name of the metric."""
+    scores: dict[str, Score] = {}
+    for space in COVERED_SPACES:
+        if space in reference.spaces:
+            scores[f"{space}.coverage_mean"] = partial(_nearness, reference.spaces[space])
+    if reference.probe.test.size:
+        vectors = reference.spaces[STUDENT.partition(".")[0]].vectors
+        scores[STUDENT] = partial(reference.probe.rouge_l, vectors)
+    return scores
+
+
+def _nearness(space: Space, rows: Rows, sizes: Sequence[int]) -> Values:
+    return -space.gaps(rows, sizes)
+
+
+def annotations_saved(found: Sequence[Equivalent], n_selected: int) -> int:
+    """Return what the least equivalent saves; 0 if its interval reaches down to our size."""
+    if not found or least(found).low <= n_selected:
+        return 0
+    return least(found).n_random - n_selected
