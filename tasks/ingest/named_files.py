@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, Field
 
-from tasks.ingest.classify import Ingest, KeptRow, classify_rows
-from tasks.ingest.source import check_source, read_rows
+from tasks.ingest.classify import DroppedRow, Ingest, KeptRow, classify_rows
+from tasks.ingest.files import SourceFile, list_files
+from tasks.ingest.source import ReadOptions, check_file, read_rows
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, Params, load_section
@@ -32,14 +33,15 @@ class NamedFile(NamedTuple):
     min_records: int = 1
 
     @property
-    def parts(self) -> list[Path]:
-        """The files in order, without those that have no rows."""
-        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
-        return [
-            file
-            for file in files
-            if not file.name.startswith(".") and not (file.is_file() and not file.stat().st_size)
-        ]
+    def parts(self) -> tuple[SourceFile, ...]:
+        """The files in order; none if it is an empty file.
+
+        Raises:
+            DataError: A file is missing or has no known format.
+        """
+        if self.path.is_file() and not self.path.stat().st_size:
+            return ()
+        return list_files(self.path, ["*"]).files
 
 
 class _Choose(Params):
@@ -65,13 +67,15 @@ def load_named_files(values: Mapping[str, Any], params: Ingest) -> list[NamedFil
     for file in files:
         try:
             for part in file.parts:
-                check_source(part)
+                check_file(*part)
         except DataError as error:
             raise _explain(error, file.key) from None
     return files
 
 
-def read_named_file(file: NamedFile, params: Ingest) -> Iterator[dict[str, Any]]:
+def read_named_file(
+    file: NamedFile, params: Ingest, options: ReadOptions
+) -> Iterator[dict[str, Any]]:
     """Yield the records of a file as rows of a pool; of those with the same texts, the first.
 
     The file has its own layout: the columns of ``ingest.columns`` if it has them, otherwise those
@@ -85,7 +89,7 @@ def read_named_file(file: NamedFile, params: Ingest) -> Iterator[dict[str, Any]]
     ids: set[str] = set()
     n_skipped = 0
     for part in file.parts:
-        for result in _classify(part, file.key, params):
+        for result in _classify(part, file.key, params, options):
             if not isinstance(result, KeptRow):
                 n_skipped += result.reason.is_fault
             elif result.record.id not in ids:
@@ -103,14 +107,21 @@ def read_named_file(file: NamedFile, params: Ingest) -> Iterator[dict[str, Any]]
         )
 
 
-def _classify(part: Path, key: str, params: Ingest) -> list[Any]:
+def _classify(
+    part: SourceFile, key: str, params: Ingest, options: ReadOptions
+) -> list[KeptRow | DroppedRow]:
     own = params.model_copy(update={"exclude": {}})
+    detected = own.model_copy(update={"columns": {}})
+
+    def classify(params: Ingest) -> list[KeptRow | DroppedRow]:
+        rows = read_rows(*part, options._replace(table={}))
+        return list(classify_rows(rows, params, part.name, "line {}".format))
+
     try:
         try:
-            return list(classify_rows(read_rows(part), own, str(part)))
+            return classify(own)
         except ParamError:  # it lacks the columns of the source
-            detected = own.model_copy(update={"columns": {}})
-            return list(classify_rows(read_rows(part), detected, str(part)))
+            return classify(detected)
     except DataError as error:
         raise _explain(error, key) from None
 

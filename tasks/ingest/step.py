@@ -9,15 +9,11 @@ from tasks.ingest.columns import check_chosen_columns
 from tasks.ingest.dialect import check_table_keys
 from tasks.ingest.dvc_dataset import SCHEME, find_dataset, get_dataset
 from tasks.ingest.exclusions import Exclusions, find_exclusions
-<<<<<<< HEAD
-from tasks.ingest.named_files import NOTHING, load_named_files, read_named_file
-from tasks.ingest.source import check_source, read_rows
-=======
 from tasks.ingest.files import SourceFiles, list_files
 from tasks.ingest.layouts import check_layouts
+from tasks.ingest.named_files import NOTHING, load_named_files, read_named_file
 from tasks.ingest.rows import Rows
 from tasks.ingest.source import ReadOptions, check_file, read_rows
->>>>>>> main
 from tasks.ingest.tally import Tally, check_drop_rate
 from tasks.ingest.unpack import UnpackLimits
 from tasks.lib.core.dvc_yaml import read_graph
@@ -30,34 +26,14 @@ from tasks.lib.core.tables import TableWriter
 
 
 def check(values: Mapping[str, Any]) -> Ingest:
-<<<<<<< HEAD
-    """Return the section ingest, after checking that its files are of a known format.
+    """Return the section ingest, after checking that its files can be read.
 
     Raises:
         ParamError: A value is wrong.
-        DataError: The source is missing or empty, or a file is of an unknown format.
-    """
-    params = load_section(values, "ingest", Ingest)
-    check_chosen_columns(params.columns)
-    check_source(Path(params.source))
-    load_named_files(values, params)
-    _check_exclude_file(Path(params.exclude_file))
-    return params
-
-
-def work(stage: Stage) -> None:
-    """Write the pool, the dropped rows and the records of named files; log the numbers."""
-    params = check(stage.values)
-    source = Path(params.source)
-    tally, exclusions = Tally(), _read_exclusions(params)
-=======
-    """Return the section ingest, after checking that its source can be read.
-
-    Raises:
-        ParamError: A value is wrong.
-        DataError: A file of the source is missing, empty or of an unknown format.
+        DataError: A file is missing, empty or of an unknown format.
     """
     params = _load(values)
+    load_named_files(values, params)
     source = Path(params.source)
     if params.source.startswith(SCHEME):
         find_dataset(params.source)
@@ -69,7 +45,7 @@ def work(stage: Stage) -> None:
 
 
 def work(stage: Stage) -> None:
-    """Write the pool and the dropped rows; log the number of each."""
+    """Write the pool, the dropped rows and the records of named files; log the numbers."""
     params = _load(stage.values)
     is_dataset = params.source.startswith(SCHEME)
     source = get_dataset(params.source, stage.state) if is_dataset else Path(params.source)
@@ -79,7 +55,6 @@ def work(stage: Stage) -> None:
     files = list_files(source, params.files)
     check_layouts(files, params.columns, options, params.source)
     tally, exclusions = Tally(files.describe), _read_exclusions(params, options)
->>>>>>> main
     with (
         TableWriter(stage.out("ingest/pool.parquet"), POOL) as pool,
         TableWriter(stage.out("ingest/dropped.parquet"), INGEST_DROPPED) as dropped,
@@ -95,16 +70,12 @@ def work(stage: Stage) -> None:
                 tally.drop(result)
                 dropped.append({**result.for_table(), "file": name, "line": line})
         check_drop_rate(tally, params.max_dropped, params.source)
-<<<<<<< HEAD
-        pool.add_metadata({"n_rows": str(tally.n_rows), "file": source.name})
-    for file in load_named_files(stage.values, params):
-        with TableWriter(stage.out(file.tail), POOL) as table:
-            for row in read_named_file(file, params):
-                table.append(row)
-    log.info("ingest: %s", tally)
-=======
         n_files = len(files.files)
         pool.add_metadata({"n_rows": str(tally.n_rows), "file": source.name, "files": str(n_files)})
+    for named in load_named_files(stage.values, params):
+        with TableWriter(stage.out(named.tail), POOL) as table:
+            for row in read_named_file(named, params, options):
+                table.append(row)
     log.info("ingest: %s%s", tally, f", {n_files:,} files" if n_files > 1 else "")
 
 
@@ -142,7 +113,6 @@ def _read(files: SourceFiles, options: ReadOptions) -> Rows:
     for index, file in enumerate(files.files):
         for line, row in read_rows(*file, options):
             yield files.number(index, line), row
->>>>>>> main
 
 
 def _check_exclude_file(path: Path) -> None:
