@@ -27,7 +27,7 @@ def values(budget, mode="paper", size=None, n_prompts=None):
     """Return the params that embed reads."""
     section = {"mode": mode, "candidates_per_prompt": size, "n_prompts": n_prompts}
     return {
-        "cluster": section | {"solver": "auto", "max_memory_mb": 100},
+        "cluster": section | {"solver": "auto", "max_memory_mb": 100, "earlier_prompts": "x"},
         "llm_select": {"budget": budget},
     }
 

@@ -147,6 +147,7 @@ def ungrouped(tmp_path):
     texts = POOLS["sample"]()[:90]
     columns = {name: [""] * len(texts) for name in POOL.names} | {"instruction": texts}
     columns |= {"id": [record_id(text, "") for text in texts], "output": [None] * len(texts)}
+    workspace.write_no_references(0)
     workspace.write("ingest/pool.parquet", pa.table(columns, schema=POOL), POOL)
     unique = pa.table({"id": columns["id"][::-1]}, schema=UNIQUE)
     workspace.write("dedupe/unique.parquet", unique, UNIQUE)
