@@ -97,7 +97,7 @@ def read_named_file(
                 yield {**result.record._asdict(), "source": f"{part.name}:{result.line}"}
     if file.parts and len(ids) < file.min_records:
         what = f"found {len(ids)} distinct records, expected at least {file.min_records}"
-        raise _explain(DataError(what, where=str(file.path), fix=""), file.key)
+        raise DataError(f"{file.key}: {what}", where=str(file.path), fix=_fix(file.key))
     if n_skipped:
         log.warning(
             "ingest: %s: %s rows of %s are not records and are ignored",
@@ -127,5 +127,8 @@ def _classify(
 
 
 def _explain(error: DataError, key: str) -> DataError:
-    fix = f"Correct the file, or set {key} in {PARAMS_FILE}; {NOTHING} names no record."
-    return DataError(f"{key}: {error.what}", where=error.where, fix=fix)
+    return DataError(f"{key}: {error.what}", where=error.where, fix=_fix(key))
+
+
+def _fix(key: str) -> str:
+    return f"Correct the file, or set {key} in {PARAMS_FILE}; {NOTHING} names no record."
