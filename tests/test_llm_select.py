@@ -43,9 +43,9 @@ def test_every_ballot_can_be_followed_back_to_its_prompt(desk):
             enumerate(ranking, 1)
         )
         alphabet = sorted(shown, key=lambda i: text_of(desk, i))  # what the fake provider goes by
-        assert [shown[slot - 1] for slot in ranking] == alphabet[:3]
+        assert [shown[slot - 1] for slot in ranking] == alphabet[:5]
     scores = {(row["rank"], round(row["score"], 3), row["votes"]) for row in ballots}
-    assert scores == {(1, 1.0, 1), (2, 0.667, 1), (3, 0.333, 1), (None, 0.0, 0)}
+    assert scores == {*((i + 1, round(1 - i / 5, 3), 1) for i in range(5)), (None, 0.0, 0)}
     answers = {answer["key"]: answer for line in judgements for answer in line["answers"]}
     n_in, n_out = provider.tokens
     assert sum(answer["prompt_tokens"] for answer in answers.values()) == n_in
@@ -64,11 +64,11 @@ def test_every_ballot_can_be_followed_back_to_its_prompt(desk):
 @pytest.mark.parametrize(
     ("changes", "n_picks"),
     [
-        ({}, 3),
+        ({}, 5),
         ({"shortlist": 1}, 3),
-        ({"budget": 21}, 5),
+        ({"budget": 29}, 6),
         ({"shortlist": 9}, 8),
-        ({"budget": 2}, 3),
+        ({"budget": 2}, 5),
     ],
 )
 def test_a_prompt_ranks_its_shortlist_or_its_share_of_the_budget(desk, changes, n_picks):
@@ -92,7 +92,7 @@ def test_take_decides_which_part_of_the_ranking_counts(desk):
         desk.run(take=take)
         rows = [row for row in desk.ballots() if row["prompt"] == 1]
         by_take[take] = {row["rank"]: row["id"] for row in rows if row["rank"]}
-        assert sorted(by_take[take]) == [1, 2, 3]
+        assert sorted(by_take[take]) == [1, 2, 3, 4, 5]
         assert {row["id"] for row in rows if row["score"]} == set(by_take[take].values())
     assert len({ids[1] for ids in by_take.values()}) == 3
 
@@ -115,7 +115,7 @@ def test_records_without_a_model_s_answer_are_flagged(desk):
     }
     assert len(flagged) == SIZE
     assert {row["votes"] for row in flagged} == {0}
-    assert sorted(row["rank"] for row in flagged if row["score"]) == [1, 2, 3]
+    assert sorted(row["rank"] for row in flagged if row["score"]) == [1, 2, 3, 4, 5]
     (judgement,) = [j for j in desk.judgements() if j["prompt"] == flagged[0]["prompt"]]
     assert (judgement["model"], judgement["answers"]) == ("offline/typical", [])
     assert desk.usage()["calls"] == 4

@@ -32,7 +32,9 @@ class Covered(NamedTuple):
 class GainTable:
     """The cosines by which candidates exceed those of the selected records."""
 
-    def __init__(self, covered: Covered, starts: Rows, rows: Rows, cosines: Vectors) -> None:
+    def __init__(
+        self, covered: Covered, starts: Rows, rows: NDArray[np.int32], cosines: Vectors
+    ) -> None:
         self._covered = covered
         self._starts, self._rows, self._cosines = starts, rows, cosines
 
