@@ -85,7 +85,10 @@ def test_rows_that_are_no_records_are_ignored_with_their_number(space, caplog):
     name = space.lines("done.jsonl", {"question": "Why?"}, {"question": ""}, {"question": None})
     assert len(space.run(annotated=name)["annotated"]) == 1
     (warning,) = [r for r in caplog.records if r.levelno == logging.WARNING]
-    assert "choose.annotated: 2 rows of done.jsonl are not records" in warning.getMessage()
+    assert (
+        "choose.annotated: ignored rows of done.jsonl that are not records: 2"
+        in warning.getMessage()
+    )
 
 
 @pytest.mark.parametrize(

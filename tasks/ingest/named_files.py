@@ -100,10 +100,10 @@ def read_named_file(
         raise DataError(f"{file.key}: {what}", where=str(file.path), fix=_fix(file.key))
     if n_skipped:
         log.warning(
-            "ingest: %s: %s rows of %s are not records and are ignored",
+            "ingest: %s: ignored rows of %s that are not records: %s",
             file.key,
-            f"{n_skipped:,}",
             file.path,
+            f"{n_skipped:,}",
         )
 
 
