@@ -11,6 +11,7 @@ from tasks.ingest.dvc_dataset import SCHEME, find_dataset, get_dataset
 from tasks.ingest.exclusions import Exclusions, find_exclusions
 from tasks.ingest.files import SourceFiles, list_files
 from tasks.ingest.layouts import check_layouts
+from tasks.ingest.named_files import NOTHING, load_named_files, read_named_file
 from tasks.ingest.rows import Rows
 from tasks.ingest.source import ReadOptions, check_file, read_rows
 from tasks.ingest.tally import Tally, check_drop_rate
@@ -23,17 +24,16 @@ from tasks.lib.core.schemas import INGEST_DROPPED, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import TableWriter
 
-NOTHING = "data/none.jsonl"  # a committed file without rows
-
 
 def check(values: Mapping[str, Any]) -> Ingest:
-    """Return the section ingest, after checking that its source can be read.
+    """Return the section ingest, after checking that its files can be read.
 
     Raises:
         ParamError: A value is wrong.
-        DataError: A file of the source is missing, empty or of an unknown format.
+        DataError: A file is missing, empty or of an unknown format.
     """
     params = _load(values)
+    load_named_files(values, params)
     source = Path(params.source)
     if params.source.startswith(SCHEME):
         find_dataset(params.source)
@@ -45,7 +45,7 @@ def check(values: Mapping[str, Any]) -> Ingest:
 
 
 def work(stage: Stage) -> None:
-    """Write the pool and the dropped rows; log the number of each."""
+    """Write the pool, the dropped rows and the records of named files; log the numbers."""
     params = _load(stage.values)
     is_dataset = params.source.startswith(SCHEME)
     source = get_dataset(params.source, stage.state) if is_dataset else Path(params.source)
@@ -72,6 +72,10 @@ def work(stage: Stage) -> None:
         check_drop_rate(tally, params.max_dropped, params.source)
         n_files = len(files.files)
         pool.add_metadata({"n_rows": str(tally.n_rows), "file": source.name, "files": str(n_files)})
+    for named in load_named_files(stage.values, params):
+        with TableWriter(stage.out(named.tail), POOL) as table:
+            for row in read_named_file(named, params, options):
+                table.append(row)
     log.info("ingest: %s%s", tally, f", {n_files:,} files" if n_files > 1 else "")
 
 
