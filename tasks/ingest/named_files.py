@@ -65,12 +65,21 @@ def load_named_files(values: Mapping[str, Any], params: Ingest) -> list[NamedFil
         NamedFile("ingest.decontaminate", Path(params.decontaminate), "ingest/held_out.parquet"),
     ]
     for file in files:
-        try:
-            for part in file.parts:
-                check_file(*part)
-        except DataError as error:
-            raise _explain(error, file.key) from None
+        check_named_file(file)
     return files
+
+
+def check_named_file(file: NamedFile) -> None:
+    """Check that a file can be read, without reading it.
+
+    Raises:
+        DataError: It is missing or of an unknown format.
+    """
+    try:
+        for part in file.parts:
+            check_file(*part)
+    except DataError as error:
+        raise _explain(error, file.key) from None
 
 
 def read_named_file(
