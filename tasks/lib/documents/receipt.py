@@ -15,6 +15,7 @@ class Receipt(Line):
         rank: The rank within the prompt; 1 is the best. None if no ballot names the record.
         score: The judge score, 0 to 1.
         gain: How much the record added to the mean coverage of the pool when it was selected.
+        counts_for: By column with a quota, the value of the record that counts towards it.
         votes: The number of votes that name the record; 0 for a fallback.
         route: The alias of the route that judged the prompt; if several did, the first one.
         reason: The model's reason in one sentence; None if it was not asked for one.
@@ -33,6 +34,7 @@ class Receipt(Line):
     rank: int | None
     score: float
     gain: float
+    counts_for: dict[str, str | None]
     votes: int
     method: str
     route: str
