@@ -166,7 +166,7 @@ def test_an_answer_to_an_attention_check_is_checked_too(table):
     others = f"key NOT IN ({', '.join('?' * len(keys))})"
     change(table, f"UPDATE answers SET prompt_tokens = prompt_tokens + 1 WHERE {others}", *keys)
     assert difference_of(table).file.endswith("journal.sqlite")
-    assert "an answer behind the selection was changed" in difference_of(table).what
+    assert "the answer of an attention check was changed" in difference_of(table).what
     change(table, f"DELETE FROM answers WHERE {others}", *keys)
     assert "answers are missing: rebuilding used 5 of 7" in difference_of(table).what
 
@@ -413,7 +413,7 @@ def test_a_record_is_found_by_its_first_digits_and_an_unknown_id_is_an_error(tab
     other = "0" if record_id[7] != "0" else "1"
     with pytest.raises(ParamError, match="is not the id of any of 40 records"):
         explain(table.root, record_id[:7] + other + record_id[8:])
-    with pytest.raises(ParamError, match="line:37 for a line of the source"):
+    with pytest.raises(ParamError, match="as in line:37"):
         explain(table.root, "zebra")
     with pytest.raises(DataError, match="line 41 was not read as a row"):
         explain(table.root, "line:41")

@@ -92,7 +92,7 @@ def _size(inputs: Inputs, budget: int) -> int:
     if budget <= n_judged or inputs.is_partial:
         return min(budget, n_judged)
     raise ParamError(
-        f"llm_select.budget is {budget:,}, but only {n_judged:,} records can be selected: the judge "
+        f"llm_select.budget is {budget:,}, but only {n_judged:,} records are available: the judge "
         f"set {inputs.n_set_aside:,} aside (the set_aside column of ballots.parquet says why)"
         + (f", and {n_known:,} repeat records of choose.annotated" if n_known else ""),
         where=PARAMS_FILE,
