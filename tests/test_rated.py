@@ -185,7 +185,7 @@ def test_a_wrong_key_is_reported_in_the_providers_words(desk):
 @pytest.mark.parametrize(
     ("route", "shown"),
     [
-        ("offline", "baseline.route is offline, a set of rules, which cannot rate"),
+        ("offline", "baseline.route is offline, which is a set of rules and cannot rate"),
         ("keyed", "OPENAI_API_KEY is not set"),
         ("mien", "baseline.route: there is no route mien; did you mean mine"),
     ],
