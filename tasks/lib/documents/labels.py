@@ -19,7 +19,7 @@ METRICS = {
     "knn_probe_cosine": "kNN probe\u2019s cosine similarity",
 }
 SPACES = {
-    "outputs": "the words of the outputs, which only a rater reads",
+    "outputs": "the words of the outputs, which only methods by ratings read",
     "words": "the words of instruction and input",
     "characters": "runs of 3 and 4 characters of instruction and input",
     "vectors": "the vectors by which records are grouped and most methods choose",
