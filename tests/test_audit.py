@@ -9,26 +9,39 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from flows.cli import show_audit
 from tasks.audit.dvc_lock import dvc_md5
 from tasks.audit.explain import explain
 from tasks.audit.verify import verify
 from tasks.lib.core.dvc_yaml import read_stage
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.params import lookup, read_params
-from tasks.lib.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED, POOL, SELECTED, UNIQUE
+from tasks.lib.core.schemas import (
+    ANNOTATED,
+    DEDUPE_DROPPED,
+    HELD_OUT,
+    INGEST_DROPPED,
+    KNOWN,
+    POOL,
+    SELECTED,
+    UNIQUE,
+)
 from tasks.lib.core.tables import read_table, write_table
 from tests.fake_provider import FakeProvider, fails, honest, late, says
 from tests.selection_desk import text_of
 
 OUTS = {
-    "ingest": ["ingest/pool.parquet", "ingest/dropped.parquet"],
-    "dedupe": ["dedupe/unique.parquet", "dedupe/dropped.parquet"],
-    "embed": ["embed/vectors.npy"],
+    "ingest": [
+        *("ingest/pool.parquet", "ingest/dropped.parquet"),
+        *("ingest/annotated.parquet", "ingest/held_out.parquet", "ingest/targets.parquet"),
+    ],
+    "dedupe": ["dedupe/unique.parquet", "dedupe/dropped.parquet", "dedupe/known.parquet"],
+    "embed": ["embed/vectors.npy", "embed/annotated.npy", "embed/targets.npy"],
     "cluster": ["cluster/prompts.parquet", "cluster/clusters.json"],
     "llm_select": [
         *("llm_select/ballots.parquet", "llm_select/judgements.jsonl", "llm_select/usage.json"),
     ],
-    "choose": ["choose/selected.parquet", "choose/receipt.jsonl"],
+    "choose": ["choose/selected.parquet", "choose/receipt.jsonl", "choose/choice.json"],
 }
 
 
@@ -312,7 +325,7 @@ def test_a_selected_record_has_its_prompt_its_score_its_gain_and_its_answers(tab
     story = explain(table.root, receipt["id"])
     candidates = story["prompt"]["candidates"]
     assert [candidate["slot"] for candidate in candidates] == list(range(1, 9))
-    assert sorted(c["rank"] for c in candidates if c["rank"]) == [1, 2, 3]
+    assert sorted(c["rank"] for c in candidates if c["rank"]) == [1, 2, 3, 4, 5]
     assert [c["place"] for c in candidates if c["id"] == story["id"]] == [1]
     assert [c["id"] for c in candidates if c["id"] != story["id"]] == receipt["rivals"]
     for name in ("place", "score", "gain", "rank"):
@@ -320,7 +333,7 @@ def test_a_selected_record_has_its_prompt_its_score_its_gain_and_its_answers(tab
     assert story["receipt"]["reason"] == "Good."
     assert story["covered_by"] is None
     (answer,) = story["receipt"]["answers"]
-    assert json.loads(answer["text"])["reasons"] == ["Good."] * 3
+    assert json.loads(answer["text"])["reasons"] == ["Good."] * 5
 
 
 def test_a_rejected_record_names_the_selected_one_that_covers_it_best(table):
@@ -401,3 +414,33 @@ def test_a_record_is_found_by_its_first_digits_and_an_unknown_id_is_an_error(tab
         explain(table.root, "zebra")
     with pytest.raises(DataError, match="line 41 was not read as a row"):
         explain(table.root, "line:41")
+
+
+def test_a_record_that_repeats_an_annotated_or_held_out_one_names_it(table):
+    known, held_out = list(table.records)[:2]
+    original = table.records[known] | {"id": "a" * 16, "instruction": "What was annotated."}
+    table.write("ingest/annotated.parquet", [original], ANNOTATED)
+    table.write("ingest/held_out.parquet", [original | {"instruction": "A test."}], HELD_OUT)
+    rows = [{"id": known, "of_id": "a" * 16, "similarity": 0.9}]
+    table.write("dedupe/known.parquet", rows, KNOWN)
+    select(table)
+    story = explain(table.root, known)
+    assert story["fate"] == "annotated"
+    assert story["annotated_as"]["text"].startswith("What was annotated.")
+    rows = [{"id": held_out, "reason": "held_out", "of_id": "a" * 16, "similarity": 0.9}]
+    table.write("dedupe/dropped.parquet", rows, DEDUPE_DROPPED)
+    seal(table)
+    story = explain(table.root, held_out)
+    assert story["fate"] == "held_out"
+    assert story["duplicate_of"]["text"].startswith("A test.")
+
+
+def test_the_story_of_a_selected_record_names_the_quota_that_it_counts_for(table, capsys):
+    table.run()
+    table.choose(quotas={"source": "as_pool"})
+    seal(table)
+    story = explain(table.root, table.receipts()[0]["id"])
+    assert story["receipt"]["counts_for"] == {"source": "pool.jsonl"}
+    show_audit.story(story)
+    assert "it counts for the quota of source pool.jsonl" in capsys.readouterr().out
+    assert verify(table.root).differences == []

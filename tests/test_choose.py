@@ -30,7 +30,8 @@ def judged(n, size, seed=0, n_judged=None):
     is_judged = prompts <= (n_judged or n_prompts)
     rows = rng.permutation(n)
     parts = (rows, prompts, ranks, scores)
-    return JudgedRecords(*(part[is_judged] for part in parts), sizes, vectors)
+    weights, annotated = np.ones(n), np.empty(0, np.intp)
+    return JudgedRecords(*(part[is_judged] for part in parts), sizes, vectors, weights, annotated)
 
 
 POOLS = st.builds(judged, st.integers(1, 60), st.integers(1, 9), st.integers(0, 9))
@@ -185,6 +186,7 @@ def test_a_ballot_of_a_record_of_another_pool_is_named(desk):
     [("objective", "cover"), ("judge_weight", -1), ("judge_weight", "much"), ("jugde_weight", 1)],
 )
 def test_a_wrong_parameter_is_named(key, value):
-    section = {"objective": "coverage", "judge_weight": 1.0} | {key: value}
+    section = {"objective": "coverage", "judge_weight": 1.0, "quotas": {}} | {key: value}
+    section |= {"annotated": "data/none.jsonl", "targets": "data/none.jsonl", "weight_column": None}
     with pytest.raises(ParamError, match=f"choose.{key}"):
         check({"seed": 0, "llm_select": {"budget": 3}, "choose": section})

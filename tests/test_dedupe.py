@@ -400,7 +400,9 @@ def workspace(tmp_path: Path) -> Path:
     texts = [first, first + " ", second, second.removesuffix("?")]
     row = {"output": None, "source": "x.jsonl:1", "extra": "{}", "input": ""}
     rows = [{**row, "id": f"r{i}", "instruction": text} for i, text in enumerate(texts)]
-    StepWorkspace(tmp_path).write("ingest/pool.parquet", rows, POOL)
+    space = StepWorkspace(tmp_path)
+    space.write_no_references(0)
+    space.write("ingest/pool.parquet", rows, POOL)
     return tmp_path
 
 

@@ -18,7 +18,7 @@ from tasks.lib.core.records import record_id
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tests.ingest_rows import SECTION, record, results
+from tests.ingest_rows import NAMED, SECTION, record, results
 from tests.workspaces import StepWorkspace
 
 
@@ -193,9 +193,9 @@ def test_a_refused_source_leaves_no_output(workspace):
 def test_params_are_checked_before_a_run(workspace, changes, message):
     (workspace / "pool.jsonl").write_text("{}")
     (workspace / "none.jsonl").touch()
-    assert check({"ingest": SECTION}) == Ingest.model_validate(SECTION)
+    assert check({"ingest": SECTION, "choose": NAMED}) == Ingest.model_validate(SECTION)
     with pytest.raises(CurationError, match=message):
-        check({"ingest": {**SECTION, **changes}})
+        check({"ingest": {**SECTION, **changes}, "choose": NAMED})
 
 
 TEXT = st.text(st.characters(), max_size=8)  # with NUL, surrogates and every kind of space

@@ -151,23 +151,22 @@ def test_ballots_that_agree_give_their_own_order(ballots, n):
     assert combine(ballots * n, TEXTS) == ballots[0]
 
 
-def test_the_judge_score_is_the_mean_over_ballots_of_what_each_rank_is_worth():
-    assert judge_scores([(2, 1, 4)], 4, 3) == pytest.approx([2 / 3, 1, 0, 1 / 3])
-    assert judge_scores([(2, 1), (1, 2), (1, 3)], 4, 2) == pytest.approx([5 / 6, 1 / 2, 1 / 6, 0])
-    assert judge_scores([(3, 1, 2)], 3, 1) == [0, 0, 1]
+def test_the_judge_score_falls_from_1_by_rank():
+    assert judge_scores((2, 1, 4), 4, 3) == pytest.approx([2 / 3, 1, 0, 1 / 3])
+    assert judge_scores((3, 1, 2), 3, 1) == [0, 0, 1]
 
 
 @given(BALLOTS, st.integers(1, 8))
-def test_scores_are_between_0_and_1_and_0_without_a_ballot(ballots, shortlist):
-    scores = judge_scores(ballots, 8, shortlist)
-    named = {slot for ballot in ballots for slot in ballot[:shortlist]}
-    assert {slot for slot, score in enumerate(scores, 1) if score} == named
+def test_scores_are_between_0_and_1_and_0_outside_the_shortlist(ballots, shortlist):
+    ranking = combine(ballots, TEXTS)
+    scores = judge_scores(ranking, 8, shortlist)
+    assert {slot for slot, score in enumerate(scores, 1) if score} == {*ranking[:shortlist]}
     assert 0 <= min(scores) <= max(scores) <= 1
 
 
 @given(st.permutations(range(1, 9)), st.integers(1, 8), st.integers(1, 8))
 def test_scores_do_not_depend_on_how_many_ranks_a_budget_asks_for(order, shortlist, n_more):
     n_ranked = min(8, shortlist + n_more)
-    assert judge_scores([order[:shortlist]], 8, shortlist) == judge_scores(
-        [order[:n_ranked]], 8, shortlist
+    assert judge_scores(order[:shortlist], 8, shortlist) == judge_scores(
+        order[:n_ranked], 8, shortlist
     )

@@ -168,7 +168,7 @@ def test_a_faulty_run_stops_with_what_is_wrong_and_where_to_look(tmp_path: Path)
         stage.run(work)
     failed_file = tmp_path / ".selectllm" / "failed_validation.json"
     message = str(caught.value)
-    assert "1 of 58 expectations are not met" in message
+    assert "1 of 67 expectations are not met" in message
     assert f"selected: The cluster is that of the candidate: 1 of 4 rows: id {IDS[3]}" in message
     assert str(failed_file) in message
     assert str(tmp_path / ".selectllm" / "data_docs" / "index.html") in message
@@ -198,7 +198,7 @@ def test_a_run_logs_two_lines_writes_the_same_each_time_and_leaves_nothing_elsew
     )
     docs = state / "data_docs"
     said = [f"validate: Data Docs are in {docs / 'index.html'}"]
-    assert done.stderr.splitlines() == [*said, "validate: 58 of 58 expectations are met"]
+    assert done.stderr.splitlines() == [*said, "validate: 67 of 67 expectations are met"]
     assert (done.returncode, done.stdout, list(elsewhere.iterdir())) == (0, "", [])
 
     text = result_file.read_text()

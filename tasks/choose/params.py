@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tasks.lib.core.params import Params, load_budgets, load_section, load_seed
+from tasks.lib.coverage.wanted import QuotaParam
 
 
 class Objective(StrEnum):
@@ -23,6 +24,10 @@ class Choose(Params):
 
     objective: Annotated[Objective, Field(strict=False)]  # a string in YAML
     judge_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    annotated: str
+    targets: str
+    weight_column: Annotated[str, Field(min_length=1)] | None
+    quotas: QuotaParam
 
 
 def check(values: Mapping[str, Any]) -> Choose:

@@ -68,16 +68,18 @@ class Components(NamedTuple):
     keys: Keys
 
 
-def fingerprint(batch: pa.RecordBatch, threshold: float, n_permutations: int) -> Fingerprints:
+def fingerprint(
+    batch: pa.RecordBatch | pa.Table, threshold: float, n_permutations: int
+) -> Fingerprints:
     """Return the fingerprints of the records of a batch.
 
     Args:
         batch: Records with the columns of `COLUMNS`.
-        threshold: Similarity above which two records are almost certain to be a candidate pair.
+        threshold: Similarity at which two records are almost certain to be a candidate pair.
         n_permutations: Length of a signature.
     """
-    records = _normalise(batch)
-    digests = [blake2b(_text(fields).encode(), digest_size=8).digest() for fields in records]
+    records = normalise_fields(batch)
+    digests = [blake2b(text_of(fields).encode(), digest_size=8).digest() for fields in records]
     signatures = minhash(records, n_permutations)
     return Fingerprints(
         np.frombuffer(b"".join(digests), dtype="<u8"),
@@ -88,13 +90,13 @@ def fingerprint(batch: pa.RecordBatch, threshold: float, n_permutations: int) ->
 
 def find_duplicates(components: Components, threshold: float, near: Near) -> dict[int, Duplicate]:
     """Return the records that duplicate an earlier, kept one, by their positions in the pool."""
-    records = _normalise(components.records)
+    records = normalise_fields(components.records)
     ids = text_column(components.records, "id")
     index = NearIndex(records, components.keys, threshold, adds_near=near is Near.REPORT)
     kept: dict[str, str] = {}  # text -> id
     found: dict[int, Duplicate] = {}
     for number, position in enumerate(components.positions.tolist()):
-        text = _text(records[number])
+        text = text_of(records[number])
         if text in kept:
             found[position] = Duplicate(ids[number], DedupeDrop.IDENTICAL, kept[text], 1.0)
             continue
@@ -112,13 +114,13 @@ def text_column(records: pa.RecordBatch | pa.Table, name: str) -> list[str]:
     return cast(list[str], records[name].to_pylist())
 
 
-def _normalise(records: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
+def normalise_fields(records: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
     """Return the normalised instruction and `material` of each record."""
     columns = (text_column(records, name) for name in TEXT_COLUMNS)
     rows = starmap(RecordTexts, zip(*columns, strict=True))
     return [comparable(row.instruction, material(*row[1:])) for row in rows]
 
 
-def _text(fields: Fields) -> str:
+def text_of(fields: Fields) -> str:
     """Return both fields as one text, so that the split between them makes no difference."""
     return " ".join(filter(None, fields))

@@ -49,10 +49,28 @@ class NearIndex:
         """Return the nearest added record (the first if tied); if there is none, add this record.
 
         With `adds_near`, the record is added in either case. A record with at least 64 candidates
-        is never added. Otherwise all pairs of thousands of records from one template would be
-        compared.
+        is never added. Otherwise thousands of records from one template would all be compared with
+        each other.
         """
-        candidates = {other for key in self._shared_keys[number] for other in self._added[key]}
+        candidates = self._candidates(number)
+        nearest = self._nearest(number, candidates)
+        if (nearest is None or self._adds_near) and len(candidates) < MAX_CANDIDATES:
+            self.add(number)
+        return nearest
+
+    def nearest(self, number: int) -> NearestRecord | None:
+        """Return the nearest added record (the first of equals), or None; add nothing."""
+        return self._nearest(number, self._candidates(number))
+
+    def add(self, number: int) -> None:
+        """Add a record, whatever is near it."""
+        for key in self._shared_keys[number]:
+            self._added[key].append(number)
+
+    def _candidates(self, number: int) -> set[int]:
+        return {other for key in self._shared_keys[number] for other in self._added[key]}
+
+    def _nearest(self, number: int, candidates: set[int]) -> NearestRecord | None:
         nearest: NearestRecord | None = None
         for other in sorted(candidates):
             similarity = self._similarity(number, other)
@@ -60,9 +78,6 @@ class NearIndex:
                 continue
             if self._meaning_of(number).agrees_with(self._meaning_of(other)):
                 nearest = NearestRecord(other, similarity)
-        if (nearest is None or self._adds_near) and len(candidates) < MAX_CANDIDATES:
-            for key in self._shared_keys[number]:
-                self._added[key].append(number)
         return nearest
 
     def _similarity(self, a: int, b: int) -> float:

@@ -1,9 +1,10 @@
 """Keep the first of each group of near-duplicates."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain, compress, pairwise
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -22,12 +23,14 @@ from tasks.dedupe.duplicates import (
 )
 from tasks.dedupe.lsh import find_components, prune_false_candidates
 from tasks.dedupe.minhash import Keys
+from tasks.dedupe.pool_batches import PoolBatches
+from tasks.dedupe.references import References, Repeated, find_repeated
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_section
-from tasks.lib.core.schemas import DEDUPE_DROPPED, DEDUPE_NEAR, POOL, UNIQUE
+from tasks.lib.core.schemas import DEDUPE_DROPPED, DEDUPE_NEAR, KNOWN, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
-from tasks.lib.core.tables import count_rows, read_batches, write_table
+from tasks.lib.core.tables import count_rows, read_batches, read_table, write_table
 from tasks.lib.executor import Executor, load_executor
 
 SHARD_RECORDS = 8192  # about a second of work
@@ -46,18 +49,6 @@ class Dedupe(Params):
     def drops(self, reason: DedupeDrop) -> bool:
         """Return whether duplicates of this kind are dropped."""
         return reason is DedupeDrop.IDENTICAL or self.near is Near.MERGE
-
-
-class PoolBatches(NamedTuple):
-    """The records to compare.
-
-    Attributes:
-        n_records: Number of records.
-        read: Returns the records with the columns of `COLUMNS`, the same on every call.
-    """
-
-    n_records: int
-    read: Callable[[], Iterator[pa.RecordBatch]]
 
 
 class Deduped(NamedTuple):
@@ -132,19 +123,67 @@ def work(stage: Stage) -> None:
     pool = PoolBatches(
         count_rows(path, POOL), lambda: read_batches(path, POOL, list(COLUMNS), SHARD_RECORDS)
     )
-    kept, dropped, near = dedupe(
-        pool, params, executor, lambda *task: stage.progress(*task).advance
+    held_out = _find_repeated(pool, stage.dep("ingest/held_out.parquet"), params, executor)
+    kept, duplicates, near = dedupe(
+        pool.without({record.id for record in held_out}),
+        params,
+        executor,
+        lambda *task: stage.progress(*task).advance,
     )
+    known = _find_repeated(pool.only(kept), stage.dep("ingest/annotated.parquet"), params, executor)
+    dropped = _in_pool_order(pool, [*map(_held_out, held_out), *duplicates])
     write_table(stage.out("dedupe/unique.parquet"), pa.table({"id": kept}), UNIQUE)
-    rows = (record._asdict() for record in dropped)
-    write_table(stage.out("dedupe/dropped.parquet"), rows, DEDUPE_DROPPED)
-    pairs = ({name: getattr(record, name) for name in DEDUPE_NEAR.names} for record in near)
-    write_table(stage.out("dedupe/near.parquet"), pairs, DEDUPE_NEAR)
+    _write(stage.out("dedupe/dropped.parquet"), dropped, DEDUPE_DROPPED)
+    _write(stage.out("dedupe/near.parquet"), near, DEDUPE_NEAR)
+    _write(stage.out("dedupe/known.parquet"), known, KNOWN)
     n_by_reason = Counter(record.reason for record in dropped)
     reasons = ", ".join(f"{n_by_reason[reason]:,} {reason}" for reason in DedupeDrop)
     log.info("dedupe: %s of %s records kept (%s)", f"{len(kept):,}", f"{pool.n_records:,}", reasons)
     if near:
         log.info("dedupe: %s near-duplicates are kept and listed in near.parquet", f"{len(near):,}")
+    _log_known(stage.dep("ingest/annotated.parquet"), known)
+
+
+def _write(path: Path, records: Sequence[Duplicate | Repeated], schema: pa.Schema) -> None:
+    rows = ({name: getattr(record, name) for name in schema.names} for record in records)
+    write_table(path, rows, schema)
+
+
+def _held_out(record: Repeated) -> Duplicate:
+    return Duplicate(record.id, DedupeDrop.HELD_OUT, record.of_id, record.similarity)
+
+
+def _find_repeated(
+    pool: PoolBatches, references_file: Path, params: Dedupe, executor: Executor
+) -> list[Repeated]:
+    """Return the records of the pool that repeat one of the file's, in pool order."""
+    references = read_table(references_file, POOL, list(COLUMNS))
+    if not pool.n_records or not len(references):
+        return []
+    of = References.of(references, params.near_threshold, params.n_permutations)
+    found = executor.map(partial(find_repeated, references=of), pool.read())
+    return list(chain.from_iterable(found))
+
+
+def _in_pool_order(pool: PoolBatches, dropped: Sequence[Duplicate]) -> list[Duplicate]:
+    by_id = {record.id: record for record in dropped}
+    ids = chain.from_iterable(text_column(batch, "id") for batch in pool.read()) if by_id else ()
+    return [by_id[id_] for id_ in ids if id_ in by_id]
+
+
+def _log_known(annotated_file: Path, known: Sequence[Repeated]) -> None:
+    n_annotated = count_rows(annotated_file, POOL)
+    if not n_annotated:
+        return
+    n_found = len({record.of_id for record in known})
+    report = log.info if known else log.warning
+    report(
+        "dedupe: %s of %s annotated records are in the pool or near a record of it; %s unique "
+        "records are not selected for that reason",
+        f"{n_found:,}",
+        f"{n_annotated:,}",
+        f"{len(known):,}",
+    )
 
 
 def _find_keys(

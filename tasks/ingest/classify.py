@@ -54,6 +54,7 @@ class Ingest(Params):
     turn: Annotated[Which, Field(strict=False)]  # a string in YAML
     exclude: dict[str, Annotated[frozenset[str], BeforeValidator(_comparison_keys)]]
     exclude_file: str = Field(min_length=1)
+    decontaminate: str = Field(min_length=1)
     max_field_chars: int = Field(ge=1)
     max_dropped: float = Field(ge=0, le=1)
     max_unpacked_mb: int = Field(ge=1)

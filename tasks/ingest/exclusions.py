@@ -36,8 +36,8 @@ def find_exclusions(rows: Rows, max_chars: int) -> Exclusions:
     """Return what the rows of a file exclude.
 
     Rows with an instruction exclude the records with the same texts. Other rows exclude the rows of
-    the pool with the same value in the id column. A file with one column is a list of ids. The id
-    of a record excludes this record.
+    the pool with the same value in the id column. A file with one column is a list of ids. A record
+    id excludes the record that has it.
     """
     good = [row for _, row in rows if not isinstance(row, Fault)]
     names = list(dict.fromkeys(name for row in good for name in row))

@@ -93,7 +93,7 @@ def parse_marks(text: str, *, by_lines: bool = False) -> list[Turn] | None:
 def may_be_chat(text: str) -> bool:
     """Return whether a text may have marks other than lines, or be the JSON of messages.
 
-    This check of every row in the pool is ten times as fast as a search for the marks.
+    This runs for every row of a pool. It is ten times as fast as searching for the marks.
     """
     return (
         "|>" in text

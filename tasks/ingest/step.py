@@ -11,29 +11,34 @@ from tasks.ingest.dvc_dataset import SCHEME, find_dataset, get_dataset
 from tasks.ingest.exclusions import Exclusions, find_exclusions
 from tasks.ingest.files import SourceFiles, list_files
 from tasks.ingest.layouts import check_layouts
+from tasks.ingest.named_files import (
+    NamedFile,
+    check_named_file,
+    load_named_files,
+    read_named_file,
+)
 from tasks.ingest.rows import Rows
 from tasks.ingest.source import ReadOptions, check_file, read_rows
 from tasks.ingest.tally import Tally, check_drop_rate
 from tasks.ingest.unpack import UnpackLimits
 from tasks.lib.core.dvc_yaml import read_graph
-from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, load_section, lookup
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import TableWriter
 
-NOTHING = "data/none.jsonl"  # a committed file without rows
-
 
 def check(values: Mapping[str, Any]) -> Ingest:
-    """Return the ingest section, after checking that its source can be read.
+    """Return the ingest section, after checking that its files can be read.
 
     Raises:
         ParamError: A value is wrong.
-        DataError: A file of the source is missing, empty or of an unknown format.
+        DataError: A file is missing, empty or of an unknown format.
     """
     params = _load(values)
+    load_named_files(values, params)
     source = Path(params.source)
     if params.source.startswith(SCHEME):
         find_dataset(params.source)
@@ -45,7 +50,7 @@ def check(values: Mapping[str, Any]) -> Ingest:
 
 
 def work(stage: Stage) -> None:
-    """Write the pool and the dropped rows; log the number of each."""
+    """Write the pool, the dropped rows and the records of named files; log the numbers."""
     params = _load(stage.values)
     is_dataset = params.source.startswith(SCHEME)
     source = get_dataset(params.source, stage.state) if is_dataset else Path(params.source)
@@ -72,6 +77,10 @@ def work(stage: Stage) -> None:
         check_drop_rate(tally, params.max_dropped, params.source)
         n_files = len(files.files)
         pool.add_metadata({"n_rows": str(tally.n_rows), "file": source.name, "files": str(n_files)})
+    for named in load_named_files(stage.values, params):
+        with TableWriter(stage.out(named.tail), POOL) as table:
+            for row in read_named_file(named, params, options):
+                table.append(row)
     log.info("ingest: %s%s", tally, f", {n_files:,} files" if n_files > 1 else "")
 
 
@@ -79,7 +88,7 @@ def _load(values: Mapping[str, Any]) -> Ingest:
     params = load_section(values, "ingest", Ingest)
     check_chosen_columns(params.columns)
     check_table_keys(params.table)
-    _check_exclude_file(Path(params.exclude_file))
+    check_named_file(_exclude_file(params))
     is_remote = "://" in params.source and not params.source.startswith(SCHEME)
     if is_remote or params.source.startswith("sql:"):
         raise ParamError(
@@ -111,23 +120,10 @@ def _read(files: SourceFiles, options: ReadOptions) -> Rows:
             yield files.number(index, line), row
 
 
-def _check_exclude_file(path: Path) -> None:
-    try:
-        if not _is_empty(path):
-            for file in list_files(path, None).files:
-                check_file(*file)
-    except DataError as error:
-        fix = f"Set ingest.exclude_file in {PARAMS_FILE}; {NOTHING} excludes no rows."
-        raise DataError(error.what, where=error.where, fix=fix) from None
+def _exclude_file(params: Ingest) -> NamedFile:
+    return NamedFile("ingest.exclude_file", Path(params.exclude_file), "")
 
 
 def _read_exclusions(params: Ingest, options: ReadOptions) -> Exclusions:
-    path = Path(params.exclude_file)
-    rows: Rows = (
-        iter(()) if _is_empty(path) else _read(list_files(path, None), options._replace(table={}))
-    )
-    return find_exclusions(rows, params.max_field_chars)
-
-
-def _is_empty(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size == 0
+    files = SourceFiles(_exclude_file(params).parts)
+    return find_exclusions(_read(files, options._replace(table={})), params.max_field_chars)

@@ -8,21 +8,28 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.lib.core.errors import DataError
-from tasks.lib.core.schemas import PROMPTS
+from tasks.lib.core.schemas import KNOWN, PROMPTS
 from tasks.lib.core.tables import read_table
 from tasks.llm_select.pool_texts import PoolFile
 from tasks.llm_select.verdicts import Members
 
 
 class Candidates(NamedTuple):
-    """Candidate i is row i of the table of prompts, and row ``rows[i]`` of the pool."""
+    """Candidate i is row i of the table of prompts, and row ``rows[i]`` of the pool.
+
+    Attributes:
+        rows: int64, shape (n,).
+        is_known: bool, shape (n,), whether it repeats an annotated record; it is then judged like
+            the others, so that its prompt stays the same, and cannot be selected.
+    """
 
     pool: PoolFile
-    rows: NDArray[np.int64]  # shape (n,)
+    rows: NDArray[np.int64]
     prompts: list[Members]
+    is_known: NDArray[np.bool_]
 
     @classmethod
-    def read(cls, prompts_path: Path, pool_path: Path) -> Self:
+    def read(cls, prompts_path: Path, pool_path: Path, known_path: Path) -> Self:
         """Read the candidates that a table of prompts shows, and the pool with them.
 
         Raises:
@@ -38,11 +45,13 @@ class Candidates(NamedTuple):
                 where=str(prompts_path),
                 fix="Run `dvc repro llm_select`, which makes what comes before.",
             )
+        known = read_table(known_path, KNOWN, ["id"])["id"]
         starts = np.flatnonzero(np.diff(table["prompt"].to_numpy())) + 1
         return cls(
             pool=pool,
             rows=rows.to_numpy().astype(np.int64),
             prompts=np.split(np.arange(table.num_rows), starts),
+            is_known=pc.is_in(table["id"], value_set=known).to_numpy(),
         )
 
     def texts(self, members: Members) -> list[str]:

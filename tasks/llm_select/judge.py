@@ -110,7 +110,7 @@ class Judge:
         n_open = max(0, n_needed - len(voted))
         others = _others(texts, {*voted, *set_aside})[:n_open] if n_open else ()
         slots = (voted + others)[taken]
-        scored = [ranking[taken] for ranking in rankings] or [slots]
+        scored = tuple(slot for slot in slots if slot in voted) if ballots else slots
         return Verdict(
             slots=slots,
             scores=judge_scores(scored, len(texts), self._settings.shortlist),

@@ -26,6 +26,7 @@ class PoolFile:
     Parquet would decode 65,536 rows for one text.
 
     Attributes:
+        path: The file.
         ids: The record ids, 16 characters each.
 
     Raises:
@@ -33,7 +34,7 @@ class PoolFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self.ids = read_table(path, POOL, ["id"])["id"].combine_chunks()
         self._bounds = np.zeros(len(self.ids) + 1, dtype=np.int64)
         with tempfile.TemporaryFile() as file:

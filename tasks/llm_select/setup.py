@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+
 from tasks.lib.core.params import load_section, load_seed
 from tasks.lib.core.stage import Stage
+from tasks.lib.coverage.wanted import KEY, check_quotas, load_quotas, make_quotas
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.gateway.routes import Route, load_chain
+from tasks.lib.pool_columns import read_columns, read_weights
 from tasks.lib.prompts.geometry import Mode, check_budgets
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
@@ -37,7 +41,9 @@ class Setup(NamedTuple):
             DataError: The prompts are missing or not in the format that the cluster step writes.
         """
         candidates = Candidates.read(
-            stage.dep("cluster/prompts.parquet"), stage.dep("ingest/pool.parquet")
+            stage.dep("cluster/prompts.parquet"),
+            stage.dep("ingest/pool.parquet"),
+            stage.dep("dedupe/known.parquet"),
         )
         mode = Mode(Clusters.read(stage.dep("cluster/clusters.json")).mode)
         return cls.of(values, candidates, mode, root)
@@ -54,7 +60,9 @@ class Setup(NamedTuple):
         params = load_section(values, "llm_select", LlmSelect)
         routes = load_chain(values, params.route, params.fallback_routes)
         n_prompts = len(candidates.prompts)
-        check_budgets(params.budget, mode, len(candidates.rows), n_prompts)
+        n_known = int(candidates.is_known.sum())
+        check_budgets(params.budget, mode, len(candidates.rows), n_prompts, n_known)
+        _check_wishes(values, candidates, params.budget[-1])
         n_ranked = max(params.shortlist, -(-params.budget[-1] // n_prompts))
         settings = read_settings(params, load_seed(values), root)
         check_answer_room(settings, max(map(len, candidates.prompts)), n_ranked)
@@ -69,3 +77,20 @@ class Setup(NamedTuple):
         """Return the verdict of a judge on every prompt, and on the attention checks."""
         n_checks, seed = self.params.attention_checks, self.settings.calls.seed
         return await judge_prompts(self.candidates.prompts, self.n_ranked, n_checks, seed, judge)
+
+
+def _check_wishes(values: Mapping[str, Any], candidates: Candidates, n: int) -> None:
+    """Check the quotas and weights of the choose section before anything is paid.
+
+    They are not declared as parameters of this stage, since they do not change its outputs.
+
+    Raises:
+        ParamError: The pool lacks a column, a weight is wrong, or the quotas cannot be met.
+    """
+    quotas = load_quotas(values)
+    names = {column: f"{KEY}.{column}" for column in quotas}
+    columns = read_columns(candidates.pool.path, names, candidates.rows)
+    weight_column = values["choose"]["weight_column"]
+    if weight_column is not None:
+        read_weights(candidates.pool.path, weight_column, candidates.rows, "choose.weight_column")
+    check_quotas(make_quotas(quotas, columns, np.flatnonzero(~candidates.is_known), n), n)

@@ -27,10 +27,15 @@ def work(stage: Stage) -> None:
     progress = stage.progress(setup.n_questions, "prompts")
     with closing(Journal(stage.state / JOURNAL, name, cap_usd=params.max_usd)) as journal:
         judged = run_loop(_judge(setup, journal, progress.advance))
-        spent_usd = journal.spent_usd
+        spent_usd, n_new = journal.spent_usd, journal.n_new
     usage = make_usage(judged, setup)
     write_outputs(stage.out, judged, candidates, setup.routes, usage)
     _log_result(usage, spent_usd, params.max_usd)
+    log.info(
+        "llm_select: %s answers come from the journal, and %s are new",
+        f"{max(0, usage.calls - n_new):,}",
+        f"{n_new:,}",
+    )
 
 
 async def _judge(setup: Setup, journal: Journal, advance: Callable[[], None]) -> Judged:

@@ -94,20 +94,19 @@ def combine(ballots: Sequence[Ranking], texts: Sequence[str]) -> Ranking:
     return tuple(sorted(points, key=worse))
 
 
-def judge_scores(ballots: Sequence[Ranking], n_slots: int, shortlist: int) -> list[float]:
-    """Return the judge score of each slot, from 0 to 1: its mean over all ballots.
+def judge_scores(ranking: Ranking, n_slots: int, shortlist: int) -> list[float]:
+    """Return the judge score of each slot, from 0 to 1, by its rank in the combined ballots.
 
-    A ballot gives 1 to its first slot and 1 / `shortlist` less for each rank below it, so 0 beyond
-    the shortlist and to the slots that it does not name. A ballot that ranks more slots, as large
-    budgets need, gives the same scores.
+    The first slot gets 1 and each later one 1 / `shortlist` less, so 0 beyond the shortlist; slots
+    that are not ranked get 0, too. A ranking of more slots, as large budgets need, gives the same
+    scores.
 
     Args:
-        ballots: One or more.
+        ranking: The combined ranking of a prompt.
         n_slots: The number of slots of the prompt.
         shortlist: The number of ranks that score.
     """
-    ranks = [0] * n_slots
-    for ballot in ballots:
-        for i, slot in enumerate(ballot[:shortlist]):
-            ranks[slot - 1] += shortlist - i
-    return [total / (shortlist * len(ballots)) for total in ranks]
+    scores = [0.0] * n_slots
+    for i, slot in enumerate(ranking[:shortlist]):
+        scores[slot - 1] = (shortlist - i) / shortlist
+    return scores

@@ -34,6 +34,7 @@ REASONS = {
     "nul": "text with a NUL character",
     "lone_surrogate": "text with half a character",
     "too_long": "longer than ingest.max_field_chars",
+    "held_out": "the same as a record of ingest.decontaminate, or nearly",
     "near": "nearly the same as another record",
     "identical": "the same but for typography or spaces",
     "kept": "nearly the same as another record, but kept: dedupe.near is report",
@@ -119,9 +120,9 @@ def _least_similar(near: pa.Table, reason: str) -> list[dict[str, Any]]:
 
 def _pair(inputs: ReportInputs, row: dict[str, Any]) -> dict[str, Any]:
     """Return the texts of a record and of the one that it duplicates, and how they differ."""
-    places = pc.index_in(pa.array([row["id"], row["of_id"]]), value_set=inputs.pool["id"])
+    places = pc.index_in(pa.array([row["id"], row["of_id"]]), value_set=inputs.originals["id"])
     second, first = (
-        record_text(*RecordTexts.of(record)) for record in inputs.pool.take(places).to_pylist()
+        record_text(*RecordTexts.of(record)) for record in inputs.originals.take(places).to_pylist()
     )
     found = changes(normalise(first), normalise(second))
     return {

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyarrow as pa
 from pydantic import Field
 
 from tasks.lib.core.events import log
@@ -36,7 +37,7 @@ from tasks.report.inputs import ReportInputs, digest, public_params
 from tasks.report.prompts import prompts
 
 INPUTS = (
-    *("ingest/pool.parquet", "ingest/dropped.parquet"),
+    *("ingest/pool.parquet", "ingest/held_out.parquet", "ingest/dropped.parquet"),
     *("dedupe/unique.parquet", "dedupe/dropped.parquet", "dedupe/near.parquet"),
     *("embed/vectors.npy", "cluster/prompts.parquet", "cluster/clusters.json"),
     *("llm_select/ballots.parquet", "llm_select/judgements.jsonl", "llm_select/usage.json"),
@@ -116,7 +117,10 @@ def _read(stage: Stage) -> ReportInputs:
     selected = read_table(files["choose/selected.parquet"], SELECTED)
     return ReportInputs(
         corpus=corpus,
-        pool=read_table(files["ingest/pool.parquet"], POOL, ["id", *TEXT_COLUMNS]),
+        originals=pa.concat_tables(
+            read_table(files[f"ingest/{name}.parquet"], POOL, ["id", *TEXT_COLUMNS])
+            for name in ("pool", "held_out")
+        ),
         dropped=read_table(files["ingest/dropped.parquet"], INGEST_DROPPED),
         duplicates=read_table(files["dedupe/dropped.parquet"], DEDUPE_DROPPED),
         kept_near=read_table(files["dedupe/near.parquet"], DEDUPE_NEAR),

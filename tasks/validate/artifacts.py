@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from tasks.lib.core.errors import REMAKE, DataError
 from tasks.lib.core.records import TEXT_COLUMNS, record_id
+from tasks.lib.documents.choice import Choice
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.usage import Usage
 from tasks.lib.unique import read_vectors
@@ -29,19 +30,26 @@ class Artifacts:
     Attributes:
         n_rows: The number of rows of the source, as ingest counted them.
         pool: The pool as `summarise` returns it.
+        annotated: The records of choose.annotated.
+        held_out: The records of ingest.decontaminate.
+        known: The unique records that repeat an annotated one.
         norms: float64, shape (n,); the Euclidean norm of each row of vectors.npy.
     """
 
     n_rows: int
     pool: pa.Table
+    annotated: pa.Table
+    held_out: pa.Table
     ingest_dropped: pa.Table
     unique: pa.Table
     dedupe_dropped: pa.Table
+    known: pa.Table
     norms: Norms
     prompts: pa.Table
     clusters: Clusters
     ballots: pa.Table
     selected: pa.Table
+    choice: Choice
     usage: Usage
 
 

@@ -3,10 +3,12 @@
 from collections import Counter
 
 import pandas as pd
+import pyarrow as pa
 
-from tasks.lib.core.records import material, record_id
+from tasks.lib.core.records import TEXT_COLUMNS, material, record_id
 from tasks.lib.core.schemas import BALLOTS, SELECTED
 from tasks.lib.documents.usage import Usage
+from tasks.lib.pool_columns import as_label, cells_of
 from tasks.lib.text.typography import comparable
 from tasks.validate.artifacts import METHODS, Artifacts, Limits
 from tasks.validate.near_exact import find_near_duplicates
@@ -24,6 +26,8 @@ def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
         "rankings": _rankings(artifacts),
         "selected": _selected(artifacts),
         "texts": _texts(artifacts, limits),
+        "quotas": _quotas(artifacts),
+        "targets": _targets(artifacts),
         "methods": _methods(artifacts, limits),
         "judge": _judge(artifacts.usage, limits),
     }
@@ -100,7 +104,7 @@ def _texts(artifacts: Artifacts, limits: Limits) -> Table:
     first: dict[str, str] = {}
     same_as: list[str | None] = []
     for record, pair in zip(ids, normalised, strict=True):
-        text = " ".join(filter(None, pair))
+        text = _joined(pair)
         same_as.append(first.get(text))
         first.setdefault(text, record)
     columns = {
@@ -108,9 +112,66 @@ def _texts(artifacts: Artifacts, limits: Limits) -> Table:
         "instruction_chars": [len(instruction) for instruction, _ in normalised],
         "chars": [len(row.instruction) + len(row.input) for row in raw],
         "same_as": same_as,
+        **_outside(artifacts, normalised, limits.near_threshold),
         "near_to": [d and f"{ids[d.number]} by {d.similarity:.3f}" for d in duplicates],
     }
     return Table(pd.DataFrame(columns), ["id"])
+
+
+def _outside(
+    artifacts: Artifacts, selected: list[tuple[str, str]], threshold: float
+) -> dict[str, list[str | None]]:
+    """Return for each selected record the annotated or held-out record that it repeats, or None.
+
+    Args:
+        artifacts: With the annotated and held-out records.
+        selected: The normalised instruction and input of each selected record.
+        threshold: Similarity from which two records are near-duplicates.
+    """
+    outside = pa.concat_tables(
+        table.select(["id", *TEXT_COLUMNS]) for table in (artifacts.annotated, artifacts.held_out)
+    )
+    n = len(outside)
+    if not n:
+        return {"outside": [None] * len(selected), "near_outside": [None] * len(selected)}
+    ids = texts(outside, "id")
+    normalised = [comparable(row.instruction, material(*row[1:])) for row in record_texts(outside)]
+    by_text = {_joined(pair): id_ for id_, pair in zip(ids, normalised, strict=True)}
+    near = find_near_duplicates([*normalised, *selected], threshold)[n:]
+    return {
+        "outside": [by_text.get(_joined(pair)) for pair in selected],
+        "near_outside": [
+            f"{ids[d.number]} by {d.similarity:.3f}" if d and d.number < n else None for d in near
+        ],
+    }
+
+
+def _joined(pair: tuple[str, str]) -> str:
+    return " ".join(filter(None, pair))
+
+
+def _targets(artifacts: Artifacts) -> Table:
+    """Make one row for the held-out targets, if there are any, with their mean nearest cosines."""
+    figure = artifacts.choice.targets
+    rows = [("held-out targets", figure.cosine, figure.random_cosine)] if figure else []
+    return Table(pd.DataFrame(rows, columns=["what", "selection", "random"]), ["what"])
+
+
+def _quotas(artifacts: Artifacts) -> Table:
+    """Make one row for each value with a quota: its count, and the selected records that have it.
+
+    They are counted by the selected records' own columns.
+    """
+    quotas = artifacts.choice.quotas
+    cells = [cells_of(record) for record in artifacts.selected.to_pylist()] if quotas else []
+    named = {(quota.column, quota.value) for quota in quotas}
+    rows = []
+    for column, value, wanted in ((q.column, q.value, q.n_wanted) for q in quotas):
+        labels = [as_label(record.get(column)) for record in cells]
+        of = [label if (column, label) in named else None for label in labels]
+        rows.append((column, value or "any other value", wanted, of.count(value)))
+    names = ["column", "value", "wanted", "selected"]
+    return Table(pd.DataFrame(rows, columns=names), ["column", "value"])
 
 
 def _methods(artifacts: Artifacts, limits: Limits) -> Table:

@@ -7,15 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import pyarrow.compute as pc
 from pydantic import Field
 
 from tasks.lib.core.errors import CheckFailed
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_budgets, load_section
 from tasks.lib.core.schemas import (
+    ANNOTATED,
     BALLOTS,
     DEDUPE_DROPPED,
+    HELD_OUT,
     INGEST_DROPPED,
+    KNOWN,
     POOL,
     PROMPTS,
     SELECTED,
@@ -23,6 +27,7 @@ from tasks.lib.core.schemas import (
 )
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_batches, read_table
+from tasks.lib.documents.choice import Choice
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
@@ -127,7 +132,9 @@ def work(stage: Stage) -> None:
 
 def _limits(values: Mapping[str, Any], artifacts: Artifacts) -> Limits:
     params, budget = check(values), load_budgets(values)[-1]
-    n_judged = artifacts.ballots["set_aside"].null_count
+    could_judge = artifacts.ballots.filter(pc.is_null(artifacts.ballots["set_aside"]))
+    is_known = pc.is_in(could_judge["id"], value_set=artifacts.known["id"])
+    n_judged = len(could_judge.filter(pc.invert(is_known)))
     return Limits(
         n_selected=min(budget, n_judged) if artifacts.usage.partial else budget,
         near_threshold=values["dedupe"]["near_threshold"],
@@ -142,14 +149,18 @@ def _read(stage: Stage) -> Artifacts:
     return Artifacts(
         pool=summarise(POOL, read_batches(pool, POOL, POOL.names, BATCH_ROWS)),
         n_rows=source_rows(pool),
+        annotated=read_table(stage.dep("ingest/annotated.parquet"), ANNOTATED),
+        held_out=read_table(stage.dep("ingest/held_out.parquet"), HELD_OUT),
         ingest_dropped=read_table(stage.dep("ingest/dropped.parquet"), INGEST_DROPPED),
         unique=read_table(stage.dep("dedupe/unique.parquet"), UNIQUE),
         dedupe_dropped=read_table(stage.dep("dedupe/dropped.parquet"), DEDUPE_DROPPED),
+        known=read_table(stage.dep("dedupe/known.parquet"), KNOWN),
         norms=row_norms(stage.dep("embed/vectors.npy")),
         prompts=read_table(stage.dep("cluster/prompts.parquet"), PROMPTS),
         clusters=Clusters.read(stage.dep("cluster/clusters.json")),
         ballots=read_table(stage.dep("llm_select/ballots.parquet"), BALLOTS),
         selected=read_table(stage.dep("choose/selected.parquet"), SELECTED),
+        choice=Choice.read(stage.dep("choose/choice.json")),
         usage=Usage.read(stage.dep("llm_select/usage.json")),
     )
 

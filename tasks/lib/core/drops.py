@@ -29,5 +29,6 @@ class IngestDrop(StrEnum):
 class DedupeDrop(StrEnum):
     """Why a record counts as a duplicate."""
 
+    HELD_OUT = "held_out"  # it repeats a record of ingest.decontaminate, or nearly does
     IDENTICAL = "identical"  # the same text once normalised
     NEAR = "near"

@@ -16,6 +16,7 @@ class Receipt(Line):
         rank: The rank within the prompt; 1 is the best. None if no ballot names the record.
         score: The judge score, 0 to 1.
         gain: How much the record added to the mean coverage of the pool at its turn.
+        counts_for: The value by which the record counts for the quota of each column that has one.
         votes: The number of votes that name the record; 0 for a fallback.
         route: The alias of the route that judged the prompt; with several answers, the first's.
         reason: The model's reason in one sentence; None if it was not asked for one.
@@ -34,6 +35,7 @@ class Receipt(Line):
     rank: int | None
     score: float
     gain: float
+    counts_for: dict[str, str | None]
     votes: int
     method: str
     route: str

@@ -77,7 +77,7 @@ class Words:
 
     @cached_property
     def shape(self) -> Shape | None:
-        """The shape of all plain words; None if they have several shapes, or are few."""
+        """The shape of all plain words; None if the shapes differ or there are few words."""
         n_words, possible = 0, {Shape.LOWER, Shape.UPPER, Shape.TITLE}
         for i, word in enumerate(self.words):
             if self.is_plain(i):
