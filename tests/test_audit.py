@@ -66,7 +66,7 @@ def table(desk):
     """A workspace to select in, with the rows that the earlier steps dropped."""
     first = next(iter(desk.records))
     rows = [
-        {"file": "pool.jsonl", "line": 99, "reason": "nul", "detail": "instruction holds a NUL"}
+        {"file": "pool.jsonl", "line": 99, "reason": "nul", "detail": "instruction contains a NUL"}
     ]
     desk.write("ingest/dropped.parquet", rows, INGEST_DROPPED)
     rows = [{"id": "0" * 16, "reason": "near", "of_id": first, "similarity": 0.9}]
