@@ -1,4 +1,4 @@
-"""The text of what a turn says: a text, or parts of which texts are kept."""
+"""Return the text of a turn: a text, or the texts among its parts."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _MEDIA_MARK = re.compile(r"\A\s*<(image|audio|video)>|<(image|audio|video)>\s*\Z
 
 
 def content_text(value: object) -> str | Fault:
-    """Return the text of a content: a text, or a list of parts, of which texts are kept."""
+    """Return the text of a turn's content, or a fault if it contains media."""
     if value is None or isinstance(value, str):
         mark = _MEDIA_MARK.search(value or "")
         return _media(mark[1] or mark[2]) if mark else value or ""
@@ -42,4 +42,4 @@ def _is_media(name: str) -> bool:
 
 
 def _media(kind: str) -> Fault:
-    return Fault(IngestDrop.MEDIA, f"a turn holds {kind}, not only text")
+    return Fault(IngestDrop.MEDIA, f"a turn contains {kind}, not only text")
