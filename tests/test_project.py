@@ -84,6 +84,14 @@ def test_the_funnel_in_readme_matches_a_real_run(done):
     assert {text: number.strip() for text, number in documented.items()} == real
 
 
+def test_the_savings_in_readme_read_like_those_of_a_real_run(done):
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    documented = re.findall(r"```text\n(.*?)```", text, re.DOTALL)[1]
+    real = Savings.read(done.root / "data/measure/savings.json").sentence
+    numbers = re.compile(r"\d+")  # they depend on the last bits of the vectors
+    assert numbers.sub("N", " ".join(documented.split())) == numbers.sub("N", real)
+
+
 @pytest.mark.parametrize("n_clusters", [4, 14, 32, 63])
 def test_both_solvers_find_clusters_of_the_sample_that_are_equally_tight(done, n_clusters):
     assert (
