@@ -1,4 +1,4 @@
-"""Rows classified as ingest does, in one call."""
+"""Functions that read and classify rows as the ingest step does."""
 
 from pathlib import Path
 

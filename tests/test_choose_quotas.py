@@ -42,7 +42,7 @@ def test_shares_become_counts_by_the_largest_remainder():
     assert counts({"a": 0.25, "b": 0.25}, labels, 9) == {"a": 2, "b": 2, None: 5}
 
 
-def test_what_the_counts_leave_is_for_all_other_values():
+def test_the_remaining_count_is_for_all_other_values():
     assert counts({"a": 2, "b": 0.5}, ["a", "b", "c"], 10) == {"a": 2, "b": 5, None: 3}
 
 
@@ -81,13 +81,13 @@ def test_counts_of_shares_sum_to_n_and_are_within_one_of_the_exact_share(shares,
         ({"kind": {"qa": "half"}}, "kind: qa: expected a count"),
     ],
 )
-def test_a_quota_that_is_none_is_refused(quotas, words):
+def test_an_invalid_quota_is_refused(quotas, words):
     with pytest.raises(ParamError, match=words):
         parse(quotas)
 
 
 def test_counts_that_exceed_the_budget_are_refused():
-    with pytest.raises(ParamError, match=r"quotas.kind asks for 13 records, and .*budget is 10"):
+    with pytest.raises(ParamError, match=r"quotas.kind asks for 13 records, but .*budget is 10"):
         counts({"a": 8, "b": 0.5}, ["a", "b"], 10)
 
 
@@ -103,7 +103,7 @@ each_order = pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 @each_order
 @settings(max_examples=60, deadline=None)
 @given(records=POOLS, seed=st.integers(0, 99))
-def test_quotas_of_two_columns_are_met_exactly_wherever_they_can_be(order, records, seed):
+def test_quotas_of_two_columns_are_met_exactly_if_possible(order, records, seed):
     rng = np.random.default_rng(seed)
     c = len(records.rows)
     columns = [rng.integers(0, k, c) for k in (3, 2)]
@@ -119,7 +119,7 @@ def test_quotas_of_two_columns_are_met_exactly_wherever_they_can_be(order, recor
 
 
 @each_order
-def test_quotas_that_only_unlisted_records_can_meet_take_as_few_of_them_as_needed(order):
+def test_quotas_take_records_outside_the_shortlists_only_as_needed(order):
     records = judged(48, 8)
     labels = (records.scores == 0).astype(np.intp)
     chosen = order(records, 10, [Quota(labels, np.array([7, 3]))]).rows
@@ -178,7 +178,7 @@ def test_quotas_of_several_columns_are_met_and_shown_in_the_receipt(desk, object
     ("quotas", "words"),
     [
         ({"kinds": "equal"}, r"quotas.kinds: no record has a column kinds; did you mean kind\?"),
-        ({"kind": {"code": 11}}, r"kind code needs 11 records and has 10 \(1 too few\)"),
+        ({"kind": {"code": 11}}, r"kind code needs 11 records, but has 10 \(1 too few\)"),
         ({"kind": {"cod": 1}}, r"kind cod needs 1 .* has 0 .*did you mean code\?"),
         ({"kind": {"code": 1, "qa": 0, "essay": 0}}, "of any other value needs 11 .* has 0"),
         (
@@ -196,7 +196,7 @@ def test_quotas_that_cannot_be_met_are_refused_before_a_call_is_paid(desk, quota
     assert re.search(words, done.said)
 
 
-def test_a_quota_that_records_set_aside_leave_short_is_refused_with_the_numbers(desk):
+def test_a_quota_with_too_few_records_left_by_the_judge_is_refused_with_the_numbers(desk):
     def behave(call):
         sees = any("topic 35 " in text for text in call.block.texts)
         return (fails(400, "blocked by the content policy") if sees else honest)(call)
@@ -204,11 +204,11 @@ def test_a_quota_that_records_set_aside_leave_short_is_refused_with_the_numbers(
     with FakeProvider(behave) as provider:
         desk.run(provider.deployment())
     assert any("topic 35 " in text_of(desk, i) for i in desk.records)
-    with pytest.raises(ParamError, match="kind code needs 10 records and has 9"):
+    with pytest.raises(ParamError, match="kind code needs 10 records, but has 9"):
         desk.choose(quotas={"kind": {"code": 10}})
 
 
-def test_a_listed_record_is_preferred_where_the_quotas_leave_a_choice(desk):
+def test_a_record_of_a_shortlist_is_preferred_if_the_quotas_leave_a_choice(desk):
     desk.run()
     selected = desk.choose(quotas={"kind": {"code": 3}})
     assert all(row["score"] > 0 for row in selected)

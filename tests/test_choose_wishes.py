@@ -1,4 +1,4 @@
-"""Annotated records, targets and weights: what steers the greedy, and what must not be selected."""
+"""Annotated records, targets and weights: how they steer the selection."""
 
 import json
 import logging
@@ -50,7 +50,7 @@ def choice(desk):
 
 
 @pytest.mark.parametrize("objective", ["coverage", "ranks"])
-def test_n_new_records_are_selected_and_no_annotated_one(desk, objective):
+def test_exactly_n_records_are_selected_and_none_of_them_is_annotated(desk, objective):
     desk.run()
     ids = annotate(desk, 20)
     selected = desk.choose(20, objective=objective)
@@ -59,7 +59,7 @@ def test_n_new_records_are_selected_and_no_annotated_one(desk, objective):
     assert (choice(desk)["n_annotated"], choice(desk)["n_known"]) == (20, 20)
 
 
-def test_annotated_records_cover_from_the_start(desk):
+def test_annotated_records_count_as_selected_from_the_start(desk):
     desk.run()
     plain = desk.choose(10, judge_weight=0.0)
     first = plain[0]["id"]
@@ -91,7 +91,7 @@ def test_the_gains_of_both_orders_are_the_increase_over_the_annotated_records(se
         assert cover.gains.sum() == pytest.approx(after - before, abs=1e-5)
 
 
-def test_a_budget_above_what_is_not_annotated_is_refused_before_a_call_is_paid(desk):
+def test_a_budget_above_the_records_not_annotated_is_refused_before_a_call_is_paid(desk):
     annotate(desk, 30)
     with FakeProvider() as provider:
         done = desk.run(provider.deployment())
@@ -119,10 +119,10 @@ def test_half_of_the_targets_steer_and_the_other_half_judges(desk):
     assert (figure["n_steering"], figure["n_held_out"], figure["n_random"]) == (5, 4, 20)
     assert figure["cosine"] > figure["random_cosine"]
     assert figure["n_random_below"] > 10  # the others drew the same record
-    assert "targets that were held out" in desk.caplog.text
+    assert "held-out targets is" in desk.caplog.text
 
 
-def test_the_split_depends_on_the_seed_alone_and_loses_no_target():
+def test_the_split_depends_only_on_the_seed_and_loses_no_target():
     targets = unit_vectors(11)
     a, b, other = (Targets.split(targets, seed) for seed in (0, 0, 1))
     assert np.array_equal(a.steering, b.steering)
@@ -131,19 +131,19 @@ def test_the_split_depends_on_the_seed_alone_and_loses_no_target():
     assert sorted(map(tuple, both)) == sorted(map(tuple, targets))
 
 
-def test_without_targets_the_choice_says_nothing_of_them(desk):
+def test_without_targets_the_choice_has_no_comparison(desk):
     desk.run()
     desk.choose()
     assert choice(desk)["targets"] is None
 
 
-def test_targets_unlike_every_record_are_refused(desk):
+def test_targets_that_resemble_no_record_are_refused(desk):
     desk.run()
     line = np.zeros((40, 16), np.float32)
     line[:, 0] = 1
     np.save(desk.file("embed/vectors.npy"), line)
     save_targets(desk, -line[:4])
-    with pytest.raises(ParamError, match="no record with a weight is like any of them"):
+    with pytest.raises(ParamError, match="no record with a weight is similar to any target"):
         desk.choose()
 
 
@@ -180,7 +180,7 @@ CELLS = [
         ("nothing", "all weights are 0"),
     ],
 )
-def test_a_column_that_holds_no_weights_is_refused_before_a_call_is_paid(desk, column, words):
+def test_a_column_without_weights_is_refused_before_a_call_is_paid(desk, column, words):
     rows = [
         row | {"extra": json.dumps(c)} for row, c in zip(desk.records.values(), CELLS, strict=True)
     ]

@@ -93,7 +93,7 @@ def test_a_second_round_on_a_grown_pool_pays_for_the_new_prompts_alone(rounds, c
     assert rounds.prompts()[:40] == before
     assert n_more == 2
     assert n_more <= 0.06 * n_calls
-    assert "40 answers come from the journal, and 2 are new" in caplog.text
+    assert "40 answers come from the journal, 2 are new" in caplog.text
     assert "560 records keep their 40 earlier prompts; 28 new ones form 2 prompts" in caplog.text
     assert len({row["id"] for row in second} - {row["id"] for row in first}) == 50
     known = read_table(rounds.root / "data/dedupe/known.parquet", KNOWN)["id"].to_pylist()

@@ -1,4 +1,4 @@
-"""The candidates of the first round, read from files: their records and their texts."""
+"""The candidates, read from files: their records and their texts."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_texts_are_in_the_requested_order(path, rows):
     assert pool.texts(rows) == [shown_text(*RecordTexts.of(r)) for r in asked]
 
 
-def test_texts_outlive_the_file_and_leave_no_other_file(path):
+def test_texts_can_be_read_after_the_file_is_deleted_and_leave_no_other_file(path):
     pool = PoolFile(path)
     assert [child.name for child in path.parent.iterdir()] == [path.name]
     path.unlink()

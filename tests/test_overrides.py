@@ -79,7 +79,7 @@ def test_a_remote_source_is_shown_as_changes_and_reset_by_a_local_one(tmp_path):
     }
     apply(tmp_path, [f"ingest.source={old}"])
     assert load_yaml(tmp_path / "params.yaml") == load_yaml(PROJECT / "params.yaml")
-    with pytest.raises(ParamError, match="where its copy will be"):
+    with pytest.raises(ParamError, match="where the copy will be"):
         apply(tmp_path, ["fetch.source=memory://pool/a.jsonl"])
 
 

@@ -1,4 +1,4 @@
-"""The step validate: what a sound run meets, and what is refused."""
+"""The validate step: a sound run meets every expectation, and a faulty one is refused."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def test_a_fault_of_the_judge_is_a_warning_if_params_allow_it():
     assert "position bias" in warning.detail
 
 
-def test_a_few_near_duplicates_are_a_warning_that_names_them_and_more_are_a_fault():
+def test_a_few_near_duplicates_are_a_warning_and_more_are_a_fault():
     run = sound()
     duplicate = run.rows["selected"][1]
     duplicate["instruction"], duplicate["input"] = INSTRUCTIONS[8], ""
@@ -122,7 +122,7 @@ def test_the_funnel_adds_up(result: ValidationResult):
     }
 
 
-def test_a_run_without_a_single_record_is_refused_and_does_not_crash():
+def test_a_run_without_any_record_is_refused_and_does_not_crash():
     empty = Run(
         rows={name: [] for name in FILES},
         clusters={**CLUSTERS, "n_records": 0, "n_prompts": 0},

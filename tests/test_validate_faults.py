@@ -84,7 +84,7 @@ NEAR = (
 )
 NEAR_OUTSIDE = (
     "No text is a near-duplicate of an annotated or held-out record",
-    "At most 0 of the texts are near-duplicates of such a record",
+    "At most 0 of the texts are near-duplicates of those records",
 )
 QUOTA = {"column": "source", "value": "toy.jsonl", "n_wanted": 3}
 QUOTA |= {"n_candidates": 7, "n_selected": 3}
@@ -204,8 +204,8 @@ FAULTS = [
     Fault(
         "prompts",
         (
-            "Sizes differ by at most one, but for earlier prompts: none is too small",
-            "Sizes differ by at most one, but for earlier prompts: none is too large",
+            "Sizes differ by at most one, except for earlier prompts: none is too small",
+            "Sizes differ by at most one, except for earlier prompts: none is too large",
         ),
         "prompt 2, size 1",
         put("prompts", 4, prompt=1, slot=4),
@@ -312,7 +312,7 @@ FAULTS = [
     ),
     Fault(
         "texts",
-        ("No text is that of an annotated or held-out record", *NEAR_OUTSIDE),
+        ("No text is the same as that of an annotated or held-out record", *NEAR_OUTSIDE),
         f"id {IDS[3]}, outside {IDS[3]}",
         lambda run: run.held_out.append(numbered(3)),
     ),
@@ -330,7 +330,7 @@ FAULTS = [
     ),
     Fault(
         "targets",
-        ("The selection serves the held-out targets better than random selections",),
+        ("The selection is nearer to the held-out targets than random selections",),
         "random 0.5, selection 0.4",
         lambda run: run.choice.update(targets=TARGETS),
     ),

@@ -1,4 +1,4 @@
-"""The story of one record, from its line in the source to its selection or its end."""
+"""Explain what happened to one record, from its line in the source to the selection."""
 
 import json
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Fate(StrEnum):
     UNDECIDED = "undecided"
     """Its prompt was not judged, since the spending limit was reached."""
     ANNOTATED = "annotated"
-    """It repeats a record that has an answer already."""
+    """It repeats a record that already has an answer."""
     HELD_OUT = "held_out"
     """It repeats a record of a held-out set."""
     DUPLICATE = "duplicate"
@@ -39,7 +39,7 @@ class Fate(StrEnum):
 
 
 def explain(root: Path, name: str) -> dict[str, Any]:
-    """Return the story of a row or record, ready for JSON; asks no model and writes nothing.
+    """Return the story of a row or record, ready for JSON; call no model and write nothing.
 
     ``fate`` is one of `Fate`. For a row that never became a record, ``dropped`` has its line,
     reason and detail. For a record, ``record`` has its fields, ``duplicate_of`` the record that it
@@ -81,9 +81,9 @@ def explain(root: Path, name: str) -> dict[str, Any]:
 
 
 def _record(lock: Lock, record_id: str, tail: str = "ingest/pool.parquet") -> dict[str, Any]:
-    """Return a record of the pool or of another file, with its other columns in ``extra``.
+    """Return a record of the pool or another file, with its other columns in ``extra``.
 
-    ``shown`` has it as judges see it.
+    ``shown`` has its text as judges see it.
     """
     (row,) = lock.rows(tail, POOL, id=record_id)
     parsed = {"extra": json.loads(row["extra"]), "turns": read_turns(row["turns"])}

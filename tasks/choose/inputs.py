@@ -1,4 +1,4 @@
-"""The judged records, and where each of them is among the vectors and in the pool."""
+"""The judged records, and the row of each in the vectors and in the pool."""
 
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -18,12 +18,12 @@ from tasks.lib.unique import find_rows, read_vectors
 
 
 class Inputs(NamedTuple):
-    """What the stages before have found out.
+    """The outputs of the earlier stages that the selection depends on.
 
     Attributes:
         judged: The ballots of the records that can be selected, with the column ``cluster``:
             those that were not set aside and repeat no annotated record.
-        candidates: The same records for the choice.
+        candidates: The same records as arrays.
         pool_file: The pool.
         pool_rows: intp, shape (m,), the row in the pool of each unique record.
         is_known: bool, shape (m,), whether each unique record repeats an annotated one.
@@ -84,10 +84,10 @@ class Inputs(NamedTuple):
 
 
 def _places(ids: "pa.ChunkedArray[Any]", among: "pa.ChunkedArray[Any]", ids_file: Path) -> Rows:
-    """Return the place of each id among others.
+    """Return the index of each id in a list of ids.
 
     Raises:
-        DataError: An id is not among them.
+        DataError: An id is not in the list.
     """
     places = pc.index_in(ids, value_set=among)
     if places.null_count:

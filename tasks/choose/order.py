@@ -1,4 +1,4 @@
-"""The order in which judged records are selected: by coverage, or by the ranks of prompts."""
+"""The order in which judged records are selected: by coverage, or by their ranks in prompts."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,17 +16,18 @@ from tasks.lib.similarity.cosine import Rows, Vectors
 
 
 class JudgedRecords(NamedTuple):
-    """The judged records that may be selected, by prompt and slot.
+    """The judged records that can be selected, in order of prompt and slot.
 
     Attributes:
         rows: intp, shape (n,), the row of each record in `vectors`.
         prompts: int32, shape (n,), from 1.
         ranks: float64, shape (n,), from 1; infinite if no ballot names the record.
         scores: float64, shape (n,), the judge scores.
-        sizes: intp, shape (K,), the size of every prompt, those not judged included.
-        vectors: float32, shape (m + a, d), unit norm, those of all unique records, then those of
-            the annotated ones.
-        weights: float64, shape (m + a,), what covering each is worth; 0 for annotated records.
+        sizes: intp, shape (K,), the size of each prompt, including those that were not judged.
+        vectors: float32, shape (m + a, d), unit norm, the vectors of all unique records, then those
+            of the annotated ones.
+        weights: float64, shape (m + a,), the weight of each in the coverage; 0 for annotated
+            records.
         annotated: intp, shape (a,), the rows of the annotated records.
     """
 
@@ -49,16 +50,16 @@ def by_coverage(
 ) -> Cover:
     """Return `n` records in greedy order: those of the shortlists first, then the others.
 
-    The shortlists are the records with a judge score above 0. Another record is selected only when
-    all of them are, or when the quotas cannot be met by them. Without quotas, budgets nest, since
-    neither the shortlists nor the bonuses depend on `n`.
+    The shortlists are the records with a judge score above 0. The others are selected only after
+    all of these, or if these cannot meet the quotas. Without quotas, a smaller selection is a
+    prefix of a larger one, since neither the shortlists nor the bonuses depend on `n`.
 
     Args:
         candidates: The records.
         n: Number of records to select.
         judge_weight: The weight of the judge score.
-        seed: Of the samples from a large pool.
-        quotas: The labels are those of `candidates`; the selection meets all of them exactly.
+        seed: The seed of the samples from a large pool.
+        quotas: Quotas with the labels of `candidates`; the selection meets all of them exactly.
 
     Raises:
         UnmetQuotaError: No selection meets the quotas.
@@ -75,7 +76,7 @@ def by_coverage(
     is_listed = scores > 0
     n_listed = int(is_listed.sum())
     if quotas and not _can_meet(quotas, is_listed, n):
-        # Above any gain: a record outside the shortlists is selected only where a quota needs it.
+        # Larger than any gain, so a record outside the shortlists is selected only for a quota.
         first = bonus + np.where(is_listed, float(weights.sum()), 0.0)
         return select(rows, n, bonus=first, groups=quotas, annotated=annotated)
     n_first = min(n, n_listed)
@@ -94,10 +95,10 @@ def by_coverage(
 
 
 def by_ranks(candidates: JudgedRecords, n: int, seed: int, quotas: Sequence[Quota] = ()) -> Cover:
-    """Return `n` records: every prompt's first rank, then every second rank, and so on.
+    """Return `n` records: the first rank of every prompt, then the second ranks, and so on.
 
     Within a rank, prompts are in `prompt_order`. Records that no ballot names come last, by slot.
-    A record that the quotas leave no room for is skipped.
+    A record is skipped if the quotas leave no room for it.
 
     Raises:
         UnmetQuotaError: No selection meets the quotas.

@@ -34,8 +34,8 @@ def write_outputs(  # noqa: PLR0913  what each record of the selection comes fro
         out: Returns where to write an output.
         pool_file: The pool.
         pool_rows: intp, shape (n,), the row in the pool of each record in order of selection.
-        chosen: For each of these records its ballots, gain and cluster.
-        judgements: By prompt, at least those of the prompts with a selected record.
+        chosen: The ballots, gain and cluster of each of these records.
+        judgements: By prompt, at least for the prompts with a selected record.
         quota_columns: The columns that have a quota.
     """
     table = read_records(pool_file, pool_rows)
@@ -55,7 +55,7 @@ def write_outputs(  # noqa: PLR0913  what each record of the selection comes fro
 
 
 def read_records(pool_file: Path, rows: Rows) -> pa.Table:
-    """Return records of the pool by their rows, in the order given; reads it in batches."""
+    """Return these rows of the pool, in order; the file is read in batches."""
     order = np.argsort(rows, kind="stable")
     ascending = rows[order]
     batches, first = [], 0

@@ -16,7 +16,7 @@ class Objective(StrEnum):
     COVERAGE = "coverage"
     """How well they cover the pool, with a bonus for the judge score."""
     RANKS = "ranks"
-    """The ranks of the prompts alone, as in the paper."""
+    """Only their ranks in the prompts, as in the paper."""
 
 
 class Choose(Params):
@@ -31,7 +31,7 @@ class Choose(Params):
 
 
 def check(values: Mapping[str, Any]) -> Choose:
-    """Return the checked choose section; check the seed and the budgets, too.
+    """Check the choose section, the seed and the budgets; return the section.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range.

@@ -1,4 +1,4 @@
-"""Select exactly N of the judged records: the judge ranks them, and coverage decides."""
+"""Select exactly N of the judged records: the judge has ranked them, and coverage decides."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,14 +32,14 @@ def work(stage: Stage) -> None:
 def _describe(targets: TargetFigure) -> str:
     n_below, n = targets.n_random_below, targets.n_random
     return (
-        f"the selection is {targets.cosine:.3f} near the {targets.n_held_out:,} targets that were "
-        f"held out, and random selections {targets.random_cosine:.3f}; it serves them better than "
-        f"{n_below} of {n}{'' if n_below == n else ', which may be chance'}"
+        f"the mean cosine to the {targets.n_held_out:,} held-out targets is {targets.cosine:.3f}, "
+        f"for random selections {targets.random_cosine:.3f}; the selection is nearer to them than "
+        f"{n_below} of {n} random ones{'' if n_below == n else ', which may be chance'}"
     )
 
 
 def choose(stage: Stage, out: Callable[[str], Path]) -> Choice:
-    """Write the selection that follows from the inputs of a stage; return what it fulfils.
+    """Write the selection that follows from the inputs of a stage; return how it meets its goals.
 
     The same inputs give the same bytes. The size is the largest budget. It is smaller only if
     llm_select was stopped by its spending limit before it had judged enough records.
@@ -61,7 +61,7 @@ def choose(stage: Stage, out: Callable[[str], Path]) -> Choice:
         cover = by_coverage(candidates, n, params.judge_weight, seed, quotas)
     else:
         cover = by_ranks(candidates, n, seed, quotas)
-    places = np.empty(len(candidates.vectors), np.intp)  # of each unique record in `judged`
+    places = np.empty(len(candidates.vectors), np.intp)  # in `judged`, by unique record
     places[candidates.rows] = np.arange(len(candidates.rows))
     chosen_places = places[cover.rows]
     chosen = inputs.judged.take(chosen_places).append_column("gain", pa.array(cover.gains))
@@ -92,8 +92,8 @@ def _size(inputs: Inputs, budget: int) -> int:
     if budget <= n_judged or inputs.is_partial:
         return min(budget, n_judged)
     raise ParamError(
-        f"llm_select.budget is {budget:,}, and only {n_judged:,} records are judged: the judge set "
-        f"{inputs.n_set_aside:,} aside (the column set_aside of ballots.parquet says why)"
+        f"llm_select.budget is {budget:,}, but only {n_judged:,} records are available: the judge "
+        f"set {inputs.n_set_aside:,} aside (the set_aside column of ballots.parquet says why)"
         + (f", and {n_known:,} repeat records of choose.annotated" if n_known else ""),
         where=PARAMS_FILE,
         fix=f"Set it to {n_judged} or less, or add a fallback route that accepts these records.",

@@ -1,4 +1,4 @@
-"""What covering each record is worth: its own weight, times its likeness to the targets."""
+"""The weight of each record in the coverage: its own weight times its cosine to the targets."""
 
 from typing import NamedTuple, Self
 
@@ -14,14 +14,14 @@ from tasks.lib.similarity.cosine import Rows, Vectors, nearest
 
 KEY = "choose.weight_column"
 N_RANDOM = 20  # random selections that a selection is compared with
-_SPLIT, _RANDOM = 6, 7  # streams of random numbers of their own
+_SPLIT, _RANDOM = 6, 7  # separate streams of random numbers
 
 
 class Targets(NamedTuple):
     """The vectors of the targets: float32, shape (t, d).
 
     Attributes:
-        steering: Records like these are worth covering.
+        steering: The half that the weights depend on.
         held_out: The other half, by which the selection is judged.
     """
 
@@ -40,7 +40,7 @@ def find_weights(inputs: Inputs, column: str | None, targets: Targets) -> NDArra
     """Return the weights of all rows of the vectors, 0 for annotated records.
 
     Raises:
-        ParamError: A weight is not a number from 0, or no record is like a target.
+        ParamError: A weight is not a number of at least 0, or no record is similar to a target.
     """
     candidates = inputs.candidates
     weights = candidates.weights.copy()
@@ -52,7 +52,7 @@ def find_weights(inputs: Inputs, column: str | None, targets: Targets) -> NDArra
         weights[:m] *= np.maximum(likeness, 0)
         if not weights.any():
             raise ParamError(
-                "choose.targets: no record with a weight is like any of them",
+                "choose.targets: no record with a weight is similar to any target",
                 where=PARAMS_FILE,
                 fix="Use examples of tasks that occur in the pool.",
             )
@@ -62,9 +62,9 @@ def find_weights(inputs: Inputs, column: str | None, targets: Targets) -> NDArra
 def judge_by_targets(
     inputs: Inputs, targets: Targets, rows: Rows, seed: int
 ) -> TargetFigure | None:
-    """Return how near the held-out targets are to a selection, and to random ones of its size.
+    """Compare how near a selection and random ones of its size are to the held-out targets.
 
-    None if there are no targets or nothing is selected.
+    Returns None if there are no targets or nothing is selected.
     """
     if not len(targets.held_out) or not len(rows):
         return None

@@ -11,14 +11,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.lib.core.errors import ParamError
-from tasks.lib.core.params import PARAMS_FILE
+from tasks.lib.core.params import NO_RECORDS, PARAMS_FILE, has_no_records
 from tasks.lib.core.schemas import PROMPTS
 from tasks.lib.core.tables import read_table
 from tasks.lib.kmeans.partition import Rows
 from tasks.lib.prompts.geometry import GeometryParams, Mode
 
 KEY = "cluster.earlier_prompts"
-NOTHING = "data/none.jsonl"  # a committed file without rows
 
 
 class Grouped(NamedTuple):
@@ -66,8 +65,8 @@ def check_growth(path: str, params: GeometryParams) -> None:
     """
     file = Path(path)
     if not file.is_file():
-        raise _refuse(f"there is no file {path}", f"Set {KEY} to the file, or to {NOTHING}.")
-    if not file.stat().st_size:
+        raise _refuse(f"there is no file {path}", f"Set {KEY} to the file, or to {NO_RECORDS}.")
+    if has_no_records(file):
         return
     if params.mode is Mode.PAPER:
         raise _refuse("in mode paper every prompt depends on the whole pool", _no_growth())
@@ -89,7 +88,7 @@ def read_earlier(path: Path, ids: Sequence[str], params: GeometryParams) -> Grou
         DataError: The file is not a table of prompts.
     """
     check_growth(str(path), params)
-    if not path.stat().st_size:
+    if has_no_records(path):
         return Grouped([], np.empty(0, np.int32))
     table = read_table(path, PROMPTS)
     _check_geometry(path, params)
@@ -123,7 +122,7 @@ def _check_geometry(path: Path, params: GeometryParams) -> None:
 
 
 def _no_growth() -> str:
-    return f"To group all records again, set {KEY} to {NOTHING}."
+    return f"To group all records again, set {KEY} to {NO_RECORDS}."
 
 
 def _refuse(what: str, fix: str) -> ParamError:

@@ -1,4 +1,4 @@
-"""The parts of dedupe that process some of the records at a time."""
+"""Fingerprint a batch of records, and find the duplicates in groups of candidates."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -32,7 +32,7 @@ class Duplicate(NamedTuple):
 
     Attributes:
         of_id: The id of the kept record.
-        similarity: Jaccard similarity of the shingles, the lower of instruction and input.
+        similarity: Jaccard similarity of the shingles, for the less similar of the two fields.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Fingerprints(NamedTuple):
     """The values by which the records of a batch are compared; row i is record i.
 
     Attributes:
-        text_hashes: uint64, shape (n,), equal for the same normalised text.
+        text_hashes: uint64, shape (n,), equal for equal normalised texts.
     """
 
     text_hashes: NDArray[np.uint64]
@@ -74,8 +74,8 @@ def fingerprint(
     """Return the fingerprints of the records of a batch.
 
     Args:
-        batch: With the columns of `COLUMNS`.
-        threshold: Similarity from which two records are almost surely a candidate pair.
+        batch: Records with the columns of `COLUMNS`.
+        threshold: Similarity at which two records are almost certain to be a candidate pair.
         n_permutations: Length of a signature.
     """
     records = normalise_fields(batch)
@@ -115,12 +115,12 @@ def text_column(records: pa.RecordBatch | pa.Table, name: str) -> list[str]:
 
 
 def normalise_fields(records: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
-    """Return the instruction and `material` of each record, as they are compared."""
+    """Return the normalised instruction and `material` of each record."""
     columns = (text_column(records, name) for name in TEXT_COLUMNS)
     rows = starmap(RecordTexts, zip(*columns, strict=True))
     return [comparable(row.instruction, material(*row[1:])) for row in rows]
 
 
 def text_of(fields: Fields) -> str:
-    """Return one text, the same however its words are split into instruction and input."""
+    """Return both fields as one text, so that the split between them makes no difference."""
     return " ".join(filter(None, fields))

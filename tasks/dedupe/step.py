@@ -40,7 +40,7 @@ StartProgress = Callable[[int, str], Callable[[int], None]]
 
 
 class Dedupe(Params):
-    """The section dedupe of params.yaml."""
+    """The dedupe section of params.yaml."""
 
     near_threshold: Annotated[float, Field(gt=0, le=1)]  # at 1 all shingles must be the same
     n_permutations: Annotated[int, Field(ge=16, le=512)]
@@ -52,7 +52,7 @@ class Dedupe(Params):
 
 
 class Deduped(NamedTuple):
-    """The kept and the dropped records, and the near-duplicates that are kept; in pool order."""
+    """The kept records, the dropped records, and the kept near-duplicates, in pool order."""
 
     kept: list[str]
     dropped: list[Duplicate]
@@ -60,7 +60,7 @@ class Deduped(NamedTuple):
 
 
 def check(values: Mapping[str, Any]) -> Dedupe:
-    """Return the section dedupe, after checking the engine too.
+    """Return the dedupe section, after checking it and the engine.
 
     Raises:
         ParamError: A key is unknown, missing or out of range, or the engine is not installed.
@@ -76,16 +76,16 @@ def dedupe(
     start_progress: StartProgress = lambda total, unit: lambda n: None,
     shard_records: int = SHARD_RECORDS,
 ) -> Deduped:
-    """Return the ids that are kept, and each other record with the kept record it duplicates.
+    """Return the ids that are kept, and each other record with the kept record that it duplicates.
 
     A record is dropped if an earlier kept record has the same normalised text or is near it, as
     `NearIndex` defines it. Being near a dropped record does not count. So the first of a group is
-    kept, and a second pass drops nothing. If a record duplicates several kept ones, the most
-    similar is named (the first of equals). With `Near.REPORT`, near-duplicates are kept and listed.
+    kept, and a second pass drops nothing. If a record duplicates several kept records, the most
+    similar is named, or the first if tied. With `Near.REPORT`, near-duplicates are kept and listed.
 
-    The memory holds about 500 bytes for each record, and the texts of records with candidates; to
-    avoid holding the other texts, the pool is read twice. Candidates are compared in shards of
-    about `shard_records`, or of one larger component; the results do not depend on the shards.
+    Memory holds about 500 bytes for each record, and the texts of records with candidates; the pool
+    is read twice so that the other texts are not kept. Candidates are compared in shards of about
+    `shard_records`, or more for a larger component; the results do not depend on the shards.
     """
     if not pool.n_records:
         return Deduped([], [], [])
@@ -117,7 +117,7 @@ def dedupe(
 
 
 def work(stage: Stage) -> None:
-    """Read the pool; write which records are kept, and why the others are not."""
+    """Write which records of the pool are kept, and why the others are dropped."""
     params, executor = check(stage.values), load_executor(stage.values)
     path = stage.dep("ingest/pool.parquet")
     pool = PoolBatches(
@@ -217,11 +217,11 @@ def _read(pool: PoolBatches, selected: NDArray[np.bool_]) -> tuple[list[str], pa
     for batch in pool.read():
         parts.append(batch.filter(pa.array(selected[len(ids) : len(ids) + len(batch)])))
         ids += text_column(batch, "id")
-    return ids, pa.Table.from_batches(parts).combine_chunks()  # otherwise every take would
+    return ids, pa.Table.from_batches(parts).combine_chunks()  # once; otherwise, on every take
 
 
 def _cut_between_components(first: NDArray[np.int64], n: int) -> list[int]:
-    """Return the bounds of shards of about `n` records that divide no component.
+    """Return the bounds of shards of about `n` records; no component is divided.
 
     Args:
         first: int64, shape (n_records,), the first record of each record's component, ascending.

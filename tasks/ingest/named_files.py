@@ -11,10 +11,15 @@ from tasks.ingest.files import SourceFile, list_files
 from tasks.ingest.source import ReadOptions, check_file, read_rows
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.events import log
-from tasks.lib.core.params import PARAMS_FILE, Params, load_section
+from tasks.lib.core.params import (
+    NO_RECORDS,
+    PARAMS_FILE,
+    Params,
+    has_no_records,
+    load_section,
+)
 
 MIN_TARGETS = 4  # half of them steer, and half judge the selection
-NOTHING = "data/none.jsonl"  # a committed file without rows
 
 
 class NamedFile(NamedTuple):
@@ -39,7 +44,7 @@ class NamedFile(NamedTuple):
         Raises:
             DataError: A file is missing or has no known format.
         """
-        if self.path.is_file() and not self.path.stat().st_size:
+        if has_no_records(self.path):
             return ()
         return list_files(self.path, ["*"]).files
 
@@ -140,4 +145,4 @@ def _explain(error: DataError, key: str) -> DataError:
 
 
 def _fix(key: str) -> str:
-    return f"Correct the file, or set {key} in {PARAMS_FILE}; {NOTHING} names no record."
+    return f"Correct the file, or set {key} in {PARAMS_FILE}; {NO_RECORDS} names no record."

@@ -31,7 +31,7 @@ from tasks.lib.core.tables import TableWriter
 
 
 def check(values: Mapping[str, Any]) -> Ingest:
-    """Return the section ingest, after checking that its files can be read.
+    """Return the ingest section, after checking that its files can be read.
 
     Raises:
         ParamError: A value is wrong.
@@ -46,7 +46,7 @@ def check(values: Mapping[str, Any]) -> Ingest:
         _check_no_outputs(source)
         for file in list_files(source, params.files).files:
             check_file(*file)
-    return params  # what the stage fetch will make is checked when it is read
+    return params  # the output of the fetch stage is checked when it is read
 
 
 def work(stage: Stage) -> None:
@@ -92,15 +92,15 @@ def _load(values: Mapping[str, Any]) -> Ingest:
     is_remote = "://" in params.source and not params.source.startswith(SCHEME)
     if is_remote or params.source.startswith("sql:"):
         raise ParamError(
-            "ingest.source is read in place, and a URL or a query must be copied first",
+            "ingest.source is a URL or a query, which must be copied first",
             where=PARAMS_FILE,
-            fix="Set it as -S ingest.source=SOURCE, which makes the stage fetch copy it.",
+            fix="Set it with -S ingest.source=SOURCE; the fetch stage then copies it.",
         )
     return params
 
 
 def _check_no_outputs(source: Path) -> None:
-    """Raise a ParamError for a folder with outputs of stages, which would depend on themselves."""
+    """Raise a ParamError if the source contains a stage's output, which would depend on itself."""
     if not source.is_dir():
         return
     outs = [Path(out.path) for stage in read_graph(Path.cwd()).stages for out in stage.outs]
@@ -109,7 +109,7 @@ def _check_no_outputs(source: Path) -> None:
         raise ParamError(
             f"ingest.source is the folder {source}, which contains {made}, the output of a stage",
             where=PARAMS_FILE,
-            fix="Move the pool into a folder of its own, and set ingest.source to that folder.",
+            fix="Move the pool to a separate folder, and set ingest.source to that folder.",
         )
 
 

@@ -15,12 +15,12 @@ from tasks.llm_select.verdicts import Members
 
 
 class Candidates(NamedTuple):
-    """Candidate i is row i of the table of prompts, and row ``rows[i]`` of the pool.
+    """All candidates; candidate i is row i of the prompts table and row ``rows[i]`` of the pool.
 
     Attributes:
         rows: int64, shape (n,).
-        is_known: bool, shape (n,), whether it repeats an annotated record; it is then judged like
-            the others, so that its prompt stays the same, and cannot be selected.
+        is_known: bool, shape (n,), whether it repeats an annotated record. It is then judged like
+            the others, so that its prompt stays the same, but it cannot be selected.
     """
 
     pool: PoolFile
@@ -30,7 +30,7 @@ class Candidates(NamedTuple):
 
     @classmethod
     def read(cls, prompts_path: Path, pool_path: Path, known_path: Path) -> Self:
-        """Read the candidates that a table of prompts shows, and the pool with them.
+        """Read the candidates in a prompts table, and the pool that has their texts.
 
         Raises:
             DataError: A table is empty or does not match its schema, or the pool lacks a record.
@@ -43,7 +43,7 @@ class Candidates(NamedTuple):
                 if not table.num_rows
                 else "a record is not in the pool",
                 where=str(prompts_path),
-                fix="Run `dvc repro llm_select`, which makes what comes before.",
+                fix="Run `dvc repro llm_select`, which also runs the stages before it.",
             )
         known = read_table(known_path, KNOWN, ["id"])["id"]
         starts = np.flatnonzero(np.diff(table["prompt"].to_numpy())) + 1
@@ -55,7 +55,7 @@ class Candidates(NamedTuple):
         )
 
     def texts(self, members: Members) -> list[str]:
-        """Return the text of each candidate as a judge is shown it, not shortened."""
+        """Return the full text of each candidate in the form that a judge sees."""
         return self.pool.texts(self.rows[members])
 
     def ids(self, members: Members) -> list[str]:

@@ -1,4 +1,4 @@
-"""Read single texts of the pool, without holding all of it in memory."""
+"""Read single texts of the pool without loading all of it into memory."""
 
 import os
 import tempfile
@@ -51,7 +51,7 @@ class PoolFile:
         np.cumsum(lengths, out=lengths)
 
     def texts(self, rows: Rows) -> list[str]:
-        """Return the text of each record as a judge is shown it, not shortened."""
+        """Return the full text of each record in the form that a judge sees."""
         starts, ends = self._bounds[rows].tolist(), self._bounds[rows + 1].tolist()
         return [
             os.pread(self._texts, end - start, start).decode()

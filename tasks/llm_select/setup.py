@@ -1,4 +1,4 @@
-"""The questions to the judge as the workspace and params.yaml define them, before any is sent."""
+"""The questions to the judge, as the workspace and params.yaml define them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,17 +24,17 @@ class Setup(NamedTuple):
     """The prompts, how they are judged, and by whom."""
 
     params: LlmSelect
-    routes: list[Route]  # in the order in which they are called
+    routes: list[Route]  # in the order in which they are tried
     settings: JudgeSettings
     candidates: Candidates
     mode: Mode
-    n_ranked: int  # slots that a prompt ranks, unless it has fewer
+    n_ranked: int  # slots to rank in each prompt, or all if it has fewer
 
     @classmethod
     def read(cls, stage: Stage, values: Mapping[str, Any], root: Path = Path()) -> Self:
-        """Read what `values` ask for, about the prompts that the stage depends on.
+        """Read the prompts that the stage depends on, with the settings in `values`.
 
-        The prompt file is relative to `root`. Needs no key and no network.
+        The prompt file is relative to `root`. Needs neither a key nor a network.
 
         Raises:
             ParamError: A parameter is wrong, or asks for more than the candidates allow.
@@ -50,9 +50,10 @@ class Setup(NamedTuple):
 
     @classmethod
     def of(cls, values: Mapping[str, Any], candidates: Candidates, mode: Mode, root: Path) -> Self:
-        """Return what `values` ask for, of these candidates.
+        """Return the setup for these candidates, with the settings in `values`.
 
-        Each prompt ranks its shortlist, or as much as its share of the budget, if that is more.
+        In each prompt, the judge ranks the shortlist, or the prompt's share of the largest budget
+        if that is larger.
 
         Raises:
             ParamError: As for `read`.
@@ -80,9 +81,9 @@ class Setup(NamedTuple):
 
 
 def _check_wishes(values: Mapping[str, Any], candidates: Candidates, n: int) -> None:
-    """Check the quotas and weights of the choose section before anything is paid.
+    """Check the quotas and weights of the choose section before any call is paid.
 
-    They are not declared as parameters of this stage, since they do not change its outputs.
+    They are not declared as parameters of this stage, because they do not change its outputs.
 
     Raises:
         ParamError: The pool lacks a column, a weight is wrong, or the quotas cannot be met.

@@ -49,7 +49,7 @@ MAX_CHARS = 300  # of each
 
 
 class Report(Params):
-    """The section report of params.yaml."""
+    """The report section of params.yaml."""
 
     max_points: Annotated[int, Field(ge=10, le=20_000)]
     n_prompts: Annotated[int, Field(ge=0, le=50)]
@@ -57,7 +57,7 @@ class Report(Params):
 
 
 def check(values: Mapping[str, Any]) -> Report:
-    """Return the checked section report, and check the seed.
+    """Check the report section and the seed; return the section.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range.
@@ -101,7 +101,7 @@ def report(inputs: ReportInputs, params: Report, seed: int) -> str:
 
 
 def work(stage: Stage) -> None:
-    """Read the outputs of the stages before; write the page."""
+    """Read the outputs of the earlier stages; write the page."""
     params, seed = check(stage.values), load_seed(stage.values)
     page = report(_read(stage), params, seed)
     stage.out("report/index.html").write_text(page, encoding="utf-8", newline="\n")

@@ -1,4 +1,4 @@
-"""The outputs that `validate` checks, and the limits that it checks them against."""
+"""The outputs that `validate` checks, and their limits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -55,12 +55,13 @@ class Artifacts:
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a run: parameters, and how many records must be selected.
+    """The limits of a run: parameters, and the number of records that must be selected.
 
     Attributes:
-        n_selected: The largest budget; after a partial judgement, at most the judged records.
+        n_selected: The largest budget, or the number of judged records if the judgement is partial
+            and that number is smaller.
         max_near_rate: None if near-duplicates are kept on purpose.
-        is_judge_strict: Whether a fault of the judge fails the run; else it is a warning.
+        is_judge_strict: Whether a fault of the judge fails the run; otherwise it is a warning.
     """
 
     n_selected: int
@@ -112,7 +113,7 @@ def source_rows(pool: Path) -> int:
 def row_norms(path: Path) -> Norms:
     """Return the norms of the rows of vectors.npy: float64, shape (n,).
 
-    A norm is not finite if its row is not. The file is read in blocks, so that memory stays small.
+    A norm is not finite if its row is not. The file is read in blocks to save memory.
 
     Raises:
         DataError: The file is not a float32 matrix.

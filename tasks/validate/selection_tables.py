@@ -19,7 +19,7 @@ FROM_BALLOTS = tuple(name for name in BALLOTS.names if name in SELECTED.names an
 
 
 def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
-    """Make the tables by the names that `tasks.validate.suite` uses."""
+    """Return the tables by the names that `tasks.validate.suite` uses."""
     return {
         "reported": _reported(artifacts),
         "ballots": _ballots(artifacts),
@@ -53,7 +53,7 @@ def _reported(artifacts: Artifacts) -> Table:
 
 
 def _ballots(artifacts: Artifacts) -> Table:
-    """Make one row for each judged candidate: where it was shown, and if it was set aside."""
+    """Make one row for each judged candidate: where it was shown, and whether it is consistent."""
     frame, places = artifacts.ballots.to_pandas(), _places(artifacts)
     shown = {f"shown_{name}": frame["id"].map(places[name]) for name in ("prompt", "slot")}
     is_scored = (frame["score"] > 0) | frame["rank"].notna() | (frame["votes"] > 0)
@@ -77,7 +77,7 @@ def _rankings(artifacts: Artifacts) -> Table:
 
 
 def _selected(artifacts: Artifacts) -> Table:
-    """Make one row for each selected record, with its row of the ballots, which it should equal.
+    """Make one row for each selected record, with its row of the ballots for comparison.
 
     A record that was set aside counts as not judged.
     """
@@ -121,12 +121,12 @@ def _texts(artifacts: Artifacts, limits: Limits) -> Table:
 def _outside(
     artifacts: Artifacts, selected: list[tuple[str, str]], threshold: float
 ) -> dict[str, list[str | None]]:
-    """Return for each selected record the annotated or held-out record that it repeats, or None.
+    """Return the annotated or held-out record that each selected record repeats, or None.
 
     Args:
-        artifacts: With the annotated and held-out records.
+        artifacts: The outputs, with the annotated and held-out records.
         selected: The normalised instruction and input of each selected record.
-        threshold: Similarity from which two records are near-duplicates.
+        threshold: The least similarity of near-duplicates.
     """
     outside = pa.concat_tables(
         table.select(["id", *TEXT_COLUMNS]) for table in (artifacts.annotated, artifacts.held_out)
@@ -158,9 +158,9 @@ def _targets(artifacts: Artifacts) -> Table:
 
 
 def _quotas(artifacts: Artifacts) -> Table:
-    """Make one row for each value with a quota: its count, and the selected records that have it.
+    """Make one row for each value with a quota: its count, and its number of selected records.
 
-    They are counted by the selected records' own columns.
+    Selected records are counted by their own columns.
     """
     quotas = artifacts.choice.quotas
     cells = [cells_of(record) for record in artifacts.selected.to_pylist()] if quotas else []
@@ -186,9 +186,9 @@ def _methods(artifacts: Artifacts, limits: Limits) -> Table:
 
 
 def _judge(usage: Usage, limits: Limits) -> Table:
-    """Make one row for each fault; ``found`` is 0 if it was not measured, or may be chance.
+    """Make one row for each fault; ``found`` is 0 if it was not measured or may be due to chance.
 
-    Position bias is the share of first choices that would have to move to other slots; it counts
+    Position bias is the share of first choices that would have to move to other slots. It counts
     only if a chi-square test finds it significant, and not in paper mode, where slots are clusters.
     Disagreement is 1 - kappa, the agreement between votes that chance does not explain.
     """
@@ -205,5 +205,5 @@ def _judge(usage: Usage, limits: Limits) -> Table:
 
 
 def _places(artifacts: Artifacts) -> pd.DataFrame:
-    """Return prompt, slot and cluster of each candidate, by id."""
+    """Return the prompt, slot and cluster of each candidate, by id."""
     return artifacts.prompts.to_pandas().drop_duplicates("id").set_index("id")

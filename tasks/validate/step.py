@@ -59,7 +59,7 @@ class OnFault(StrEnum):
 
 
 class Validate(Params):
-    """The section validate of params.yaml."""
+    """The validate section of params.yaml."""
 
     max_near_rate: Annotated[float, Field(ge=0, le=1)]
     max_fallback_rate: Annotated[float, Field(ge=0, le=1)]
@@ -71,7 +71,7 @@ class Validate(Params):
 
 
 def check(values: Mapping[str, Any]) -> Validate:
-    """Return the checked section validate.
+    """Return the checked validate section.
 
     Raises:
         ParamError: A key is unknown, missing or out of range.
@@ -80,14 +80,14 @@ def check(values: Mapping[str, Any]) -> Validate:
 
 
 def validate(artifacts: Artifacts, limits: Limits) -> Validated:
-    """Check everything that is promised about a run.
+    """Check all guarantees about a run.
 
-    Checks every record, not a sample, and counts every number again that can be counted.
+    Checks every record, not a sample, and recounts every number that can be counted.
     """
     with warnings.catch_warnings():
         # Great Expectations imports two modules that Python deprecates.
         warnings.filterwarnings("ignore", "module 'sre_", DeprecationWarning)
-        # Imported here, since that takes seconds and `check` must not wait for it.
+        # Imported here: it takes seconds, and `check` must not wait for it.
         from tasks.validate.gx import run_gx, write_docs  # noqa: PLC0415
         from tasks.validate.pool_tables import pool_tables  # noqa: PLC0415
         from tasks.validate.selection_tables import selection_tables  # noqa: PLC0415
@@ -106,12 +106,12 @@ def validate(artifacts: Artifacts, limits: Limits) -> Validated:
 
 
 def work(stage: Stage) -> None:
-    """Check the outputs of the stages before; write the result, or stop with what is wrong."""
+    """Check the outputs of the earlier stages; write the result, or fail with a list of faults."""
     artifacts = _read(stage)
     result, write_docs = validate(artifacts, _limits(stage.values, artifacts))
     docs = write_docs(stage.scratch / "data_docs")
     log.info("validate: Data Docs are in %s", docs)
-    # A step that fails publishes no output, so a bad result gets a file of its own.
+    # A step that fails publishes no output, so a bad result is also written to a scratch file.
     failed_file = stage.scratch / "failed_validation.json"
     result.write(stage.out("validate/result.json"))
     if not result.success:
@@ -119,7 +119,7 @@ def work(stage: Stage) -> None:
         raise CheckFailed(
             _summary(result),
             where="validate",
-            fix=f"The whole result is in {failed_file}; open {docs} to see it as pages.",
+            fix=f"Open {docs} to browse the result; as JSON it is in {failed_file}.",
         )
     failed_file.unlink(missing_ok=True)
     for finding in result.warnings:

@@ -1,6 +1,6 @@
-"""The expectations of each table, one Great Expectations suite for each.
+"""The expectations of each table, as one Great Expectations suite per table.
 
-The last text of each is the sentence that a report shows; it is distinct within its table.
+The last text of each expectation is the sentence that a report shows, unique within its table.
 """
 
 from great_expectations.expectations.expectation import Expectation
@@ -79,12 +79,12 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             at_least(
                 "size",
                 "smallest",
-                "Sizes differ by at most one, but for earlier prompts: none is too small",
+                "Sizes differ by at most one, except for earlier prompts: none is too small",
             ),
             at_least(
                 "largest",
                 "size",
-                "Sizes differ by at most one, but for earlier prompts: none is too large",
+                "Sizes differ by at most one, except for earlier prompts: none is too large",
             ),
             within("first_slot", [1], "Slots start at 1"),
             equal("last_slot", "size", "The last slot equals the size of the prompt"),
@@ -128,13 +128,13 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
                 f"No text has more than {limits.max_chars:,} characters",
             ),
             absent("same_as", "No two texts differ only in typography or white space"),
-            absent("outside", "No text is that of an annotated or held-out record"),
+            absent("outside", "No text is the same as that of an annotated or held-out record"),
             absent(
                 "near_outside",
                 "No text is a near-duplicate of an annotated or held-out record",
                 is_warning=True,
             ),
-            *_near_rate("near_outside", limits.max_near_rate, "near-duplicates of such a record"),
+            *_near_rate("near_outside", limits.max_near_rate, "near-duplicates of those records"),
             absent("near_to", "No two texts are near-duplicates", is_warning=True),
             *_near_rate("near_to", limits.max_near_rate, "near-duplicates"),
         ],
@@ -143,7 +143,7 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             at_least(
                 "selection",
                 "random",
-                "The selection serves the held-out targets better than random selections",
+                "The selection is nearer to the held-out targets than random selections",
                 is_warning=True,
             )
         ],

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class IngestDrop(StrEnum):
-    """Why a row is dropped. All reasons but the first two are faults in the row."""
+    """Why a row is dropped. All reasons except the first two are faults in the row."""
 
     EXCLUDED = "excluded"  # by ingest.exclude
     REPEATED = "repeated"  # same id as an earlier row

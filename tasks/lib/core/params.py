@@ -19,6 +19,14 @@ RENAMED = {
 }
 """Former names of keys, mapped to their current names."""
 
+NO_RECORDS = "data/none.jsonl"
+"""A committed file with nothing but a line end, for parameters that may name a file of records."""
+
+
+def has_no_records(path: Path) -> bool:
+    """Return whether a file is empty, or has nothing but a line end: DVC warns of empty files."""
+    return path.is_file() and path.stat().st_size <= 1
+
 
 class Params(BaseModel):
     """A section of params.yaml. Subclasses set no defaults, so each value lives in one place."""

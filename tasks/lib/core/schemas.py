@@ -106,13 +106,13 @@ SELECTED = pa.schema(
     [
         *POOL,
         *_JUDGED,
-        _required("gain", pa.float64()),  # in mean coverage of the pool, at its turn
+        _required("gain", pa.float64()),  # increase of the pool's mean coverage when it was chosen
         _required("cluster", pa.int32()),
         _required("route", pa.string()),
         _required("model", pa.string()),
     ]
 )
-"""Exactly N rows, the most wanted first: the first n rows are the selection for a budget of n from
+"""Exactly N rows, in order of preference: the first n rows are the selection for a budget of n from
 the same ballots."""
 
 SELECTIONS = pa.schema(

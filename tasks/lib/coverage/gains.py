@@ -14,7 +14,7 @@ def gains_in_order(
     weights: NDArray[np.float64] | None = None,
     annotated: Rows | None = None,
 ) -> NDArray[np.float64]:
-    """Return how much each row adds to the mean coverage when it joins those before it.
+    """Return how much each row adds to the mean coverage of the pool when it is selected.
 
     The coverage of a vector is its greatest cosine to a selected row, with cosines below 0
     counted as 0.
@@ -22,8 +22,8 @@ def gains_in_order(
     Args:
         vectors: float32, shape (m, d), of unit norm or zero.
         rows: intp, shape (n,), rows of the vectors in the order of selection.
-        weights: float64, shape (m,), not negative, of each vector in the mean; 1 if None.
-        annotated: intp, rows that cover from the start.
+        weights: float64, shape (m,), not negative, the weight of each vector; 1 if None.
+        annotated: intp, rows that count as selected from the start.
     """
     best = np.zeros(len(vectors), np.float32)
     if annotated is not None and len(annotated):

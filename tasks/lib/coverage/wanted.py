@@ -1,4 +1,4 @@
-"""The parameter choose.quotas, and the number of records of each value that follows from it."""
+"""The choose.quotas parameter, and the number of records of each value that follows from it."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -25,11 +25,11 @@ class Spread(StrEnum):
     EQUAL = "equal"
     """The same number of records of each value."""
     AS_POOL = "as_pool"
-    """The shares that the values have among the unique records."""
+    """The same shares as among the unique records."""
 
 
 Amounts: TypeAlias = Mapping[str, int | Fraction]
-"""The count (an int) or the share of each value."""
+"""The count (an int) or the share (a fraction) of each value."""
 
 
 def _parse(value: Any) -> dict[str, Spread | Amounts]:
@@ -47,7 +47,7 @@ def _parse_column(column: str, quota: Any) -> Spread | Amounts:
         )
     amounts: dict[str, int | Fraction] = {}
     for value, amount in quota.items():
-        is_count = type(amount) is int and amount >= 0  # a bool is an int, too
+        is_count = type(amount) is int and amount >= 0  # a bool is also an int
         is_share = isinstance(amount, float) and 0 <= amount <= 1
         if not is_count and not is_share:
             raise PydanticCustomError(
@@ -75,9 +75,9 @@ class ColumnQuota(NamedTuple):
     """The quota of a column.
 
     Attributes:
-        values: The values that have a count; None is all others together.
-        quota: The labels are places in `values`.
-        known: The values that unique records have.
+        values: The values that have a count; None stands for all others together.
+        quota: The quota, with indices into `values` as labels.
+        known: The values that occur in unique records.
     """
 
     column: str
@@ -103,12 +103,12 @@ def make_quotas(
 ) -> list[ColumnQuota]:
     """Return the quota of each column for a selection of `n` records.
 
-    Shares become counts by the largest remainder: each is rounded down, and the records that are
-    left go to the shares that lost most, of equal ones to the first. All values that a quota does
-    not name share what it leaves.
+    Shares become counts by the largest remainder: each is rounded down, and the remaining records
+    go to the shares that lost most; ties go to the first. All values that a quota does not name
+    share what it leaves.
 
     Args:
-        param: Of choose.quotas.
+        param: The value of choose.quotas.
         columns: The value of every unique record, by column.
         candidates: intp, shape (c,), the unique records that can be selected.
         n: Number of records to select.
@@ -126,7 +126,7 @@ def check_quotas(quotas: Sequence[ColumnQuota], n: int) -> None:
     """Check that a selection of `n` candidates meets the quotas.
 
     Raises:
-        ParamError: None does; the error says which value lacks how many.
+        ParamError: No selection meets them; the error says how many records each value lacks.
     """
     try:
         Quotas([quota.quota for quota in quotas], n)
@@ -144,7 +144,7 @@ def unmet(error: UnmetQuotaError, quotas: Sequence[ColumnQuota]) -> ParamError:
         hint = nearest(value, quota.known) if value and value not in quota.known else ""
         n_missing = short.n_wanted - short.n_candidates
         parts.append(
-            f"{name} needs {short.n_wanted:,} records and has {short.n_candidates:,} "
+            f"{name} needs {short.n_wanted:,} records, but has {short.n_candidates:,} "
             f"({n_missing:,} too few){hint}"
         )
     what = "; ".join(parts) or (
@@ -180,7 +180,7 @@ def _column_quota(
 
 
 def _counts(column: str, amounts: Amounts, n: int) -> list[int]:
-    """Return the count of each value, and last that of all other values; their sum is `n`.
+    """Return the count of each value, then that of all other values; the sum is `n`.
 
     Raises:
         ParamError: The counts and shares exceed `n`.
@@ -189,7 +189,7 @@ def _counts(column: str, amounts: Amounts, n: int) -> list[int]:
     rest = n - sum(exact)
     if rest < 0:
         raise ParamError(
-            f"{KEY}.{column} asks for {float(sum(exact)):g} records, and "
+            f"{KEY}.{column} asks for {float(sum(exact)):g} records, but "
             f"llm_select.budget is {n:,}",
             where=PARAMS_FILE,
             fix="Lower the counts or shares of this column, or raise the budget.",

@@ -1,4 +1,4 @@
-"""choice.json of choose: what the selection was asked to fulfil, and what it does."""
+"""choice.json of choose: the quotas and targets of the selection, and how it meets them."""
 
 from tasks.lib.documents.document import Document, Part
 
@@ -7,10 +7,10 @@ class QuotaCount(Part):
     """The quota of one value of a column.
 
     Attributes:
-        value: None for all values that the quota does not name.
-        n_wanted: The count that follows from choose.quotas.
-        n_candidates: The records of this value that could be selected.
-        n_selected: The selected records of this value.
+        value: The value; None for all values that the quota does not name.
+        n_wanted: The number of records that choose.quotas requires.
+        n_candidates: The number of records with this value that can be selected.
+        n_selected: The number of selected records with this value.
     """
 
     column: str
@@ -21,12 +21,15 @@ class QuotaCount(Part):
 
 
 class TargetFigure(Part):
-    """Whether the selection serves the targets that did not steer it.
+    """How near the selection is to the held-out targets, which did not affect it.
 
     Attributes:
+        n_steering: The number of targets that affected the selection.
+        n_held_out: The number of other targets.
         cosine: Mean over the held-out targets of the cosine to the nearest selected record.
         random_cosine: The same for random selections of the same size, on average.
-        n_random_below: The random selections that are less near to the held-out targets.
+        n_random: The number of random selections.
+        n_random_below: The number of random selections with a lower cosine than ours.
     """
 
     n_steering: int
@@ -43,9 +46,9 @@ class Choice(Document):
     Attributes:
         n_selected: Number of selected records.
         n_annotated: Number of records of choose.annotated.
-        n_known: Number of unique records that repeat one of them, so cannot be selected.
-        quotas: One for each value of each column of choose.quotas.
-        targets: None if there are no targets.
+        n_known: Number of unique records that repeat one of them and so cannot be selected.
+        quotas: One entry for each value of each column in choose.quotas.
+        targets: The comparison with random selections; None if there are no targets.
     """
 
     n_selected: int
