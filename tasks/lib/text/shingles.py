@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.text.courtesy import without_courtesy
+from tasks.lib.text.variants import bare, in_full
 
 DENSE = (
     (0x1100, 0x11FF),  # Hangul letters
@@ -51,12 +52,17 @@ class Shingles(NamedTuple):
 def field_texts(records: Iterable[tuple[str, str]]) -> list[str]:
     """Return the texts that are compared: of each record the instruction, then the input.
 
-    Courtesy is left out, since "Please" is a large part of a short instruction.
+    Courtesy is left out of instructions, and so are accents, and `in_full` spells them: in a short
+    one, they would change a large part of the shingles.
 
     Args:
         records: Pairs as `tasks.lib.text.typography.comparable` returns them.
     """
-    return [text for first, second in records for text in (without_courtesy(first), second)]
+    return [
+        text
+        for instruction, input_ in records
+        for text in (bare(in_full(without_courtesy(instruction))), input_)
+    ]
 
 
 def shingles(texts: Sequence[str]) -> Shingles:

@@ -6,10 +6,14 @@ from functools import cache
 from rapidfuzz.distance import OSA
 from spellchecker import SpellChecker
 
+from tasks.lib.text.variants import american
+
 LATIN = ("en", "es", "fr", "de", "pt", "it", "nl")
 BY_LETTER = (("\u0400", "\u04ff", ("ru",)), ("\u0600", "\u06ff", ("ar", "fa")))
 MIN_LETTERS = 5
-KNOWN_SHARE = 0.7  # of the words of a text that a language has to know
+KNOWN_SHARE = 0.7  # of the words of a text: no other language is tried
+MIN_SHARE = 0.5  # of the words of a text: the language may be none of these
+_LIGATURES = str.maketrans({"ß": "ss", "œ": "oe", "æ": "ae"})
 
 
 def is_misspelling(a: str, b: str, words: Iterable[str]) -> bool:
@@ -17,15 +21,22 @@ def is_misspelling(a: str, b: str, words: Iterable[str]) -> bool:
 
     They differ in repeated letters; or in one letter, or two that are exchanged, but neither in the
     first letter nor in the last: these make other words (legal and illegal, employer and employee).
-    Two words in the dictionary of the language of `words` are different ones (trail and trial).
-    Two unknown words may differ in repeated letters only: they may be names.
+    Two words in the dictionary of the language of `words` are different ones (trail and trial),
+    except for the British and the American spelling of one word. Two unknown words may differ in
+    repeated letters only: they may be names.
     """
-    if min(len(a), len(b)) < MIN_LETTERS or a[0] != b[0] or a[-1] != b[-1]:
-        return False
+    is_american = american(a) == american(b)
+    is_ligature = a.translate(_LIGATURES) == b.translate(_LIGATURES)
     repeats = _single(a) == _single(b)
-    if not repeats and OSA.distance(a, b, score_cutoff=1) > 1:
-        return False
-    dictionary = _language(frozenset(words), a)
+    if not (is_american or is_ligature):
+        if min(len(a), len(b)) < MIN_LETTERS or a[0] != b[0] or a[-1] != b[-1]:
+            return False
+        if not repeats and OSA.distance(a, b, score_cutoff=1) > 1:
+            return False
+    others = frozenset(word for word in words if word.isalpha()) - {a, b}
+    dictionary = _language(others, a)
+    if is_american and dictionary is _dictionary("en"):
+        return True
     n_known = (a in dictionary) + (b in dictionary)
     return n_known == 1 or (n_known == 0 and repeats)
 
@@ -36,12 +47,15 @@ def _single(word: str) -> str:
 
 
 def _language(words: frozenset[str], word: str) -> frozenset[str]:
-    """Return the words of the language that knows most of `words`, in the script of `word`."""
+    """Return the words of the language that knows most of `words`, in the script of `word`.
+
+    There are none if no language knows more than half of them.
+    """
     codes = next((codes for a, z, codes in BY_LETTER if a <= word[0] <= z), LATIN)
-    best: tuple[float, frozenset[str]] = (-1, frozenset())
+    best: tuple[float, frozenset[str]] = (MIN_SHARE, frozenset())
     for code in codes if word[0] < "\u0900" else ():
         dictionary = _dictionary(code)
-        share = len(words & dictionary) / len(words)
+        share = len(words & dictionary) / max(len(words), 1)
         best = max(best, (share, dictionary), key=lambda item: item[0])
         if share >= KNOWN_SHARE:
             break
