@@ -25,7 +25,7 @@ def is_misspelling(a: str, b: str, words: Iterable[str]) -> bool:
     except for the British and the American spelling of one word. Two unknown words may differ in
     repeated letters only: they may be names.
     """
-    is_american = american(a) == american(b)
+    is_american = a[0] == b[0] and american(a) == american(b)
     is_ligature = a.translate(_LIGATURES) == b.translate(_LIGATURES)
     repeats = _single(a) == _single(b)
     if not (is_american or is_ligature):

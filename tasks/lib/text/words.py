@@ -83,8 +83,9 @@ class Words:
 
     @cached_property
     def n_accented(self) -> int:
-        """The number of words with accents."""
-        return sum(word != bare(word) for word in self.words if not word.isdecimal())
+        """The number of words with accents; the tilde of ñ is none, as a Spaniard types it."""
+        words = (word.replace("ñ", "n") for word in self.words if not word.isdecimal())
+        return sum(word != bare(word) for word in words)
 
     def is_plain(self, i: int) -> bool:
         """Return whether a word is of prose, neither quoted nor in code: it may have a slip."""
