@@ -182,7 +182,7 @@ def test_the_language_of_the_text_decides_which_words_there_are():
 
 
 def test_in_a_language_without_a_dictionary_no_word_is_a_misspelling_of_another():
-    norwegian = "forklar hvorfor hunden gjør vondt om natten".split()
+    norwegian = ["forklar", "hvorfor", "hunden", "gjør", "vondt", "om", "natten"]
     assert not is_misspelling("hunden", "handen", norwegian)
 
 

@@ -14,8 +14,9 @@ VERBS = {"re": "are", "m": "am", "ll": "will", "ve": "have"}
 QUOTED = re.compile(r"[\"`]|(?<!\w)'|'(?!\w)")
 UNITS = r"[mcµ]?m|km|[mk]?g|m?l|h|min|m?s|[kMGT]B|k?W|k?V|[kMG]?Hz|mph|[ap]m"
 
-# Most texts have nothing to spell in full; the other expressions take ten times as long.
-_MAY_BE_SHORT = re.compile(r"[\d.'][A-Za-zµ]|(?:[ds]|do|are|were|have)nt\b|annot\b|[^\0-\x7f]")
+# Most texts have nothing to spell in full; the other expressions take several times as long.
+_MAY_BE_SHORT = re.compile(r"[\d.'][A-Za-zµ]|(?:[ds]|do|are|were|have)nt\b|(?:annot|ANNOT)\b")
+_MAY_HAVE_SIGN = re.compile("[≤≥≠×÷¹²³⁰-₉]")
 # "px" is not among the units, since CSS does not accept "10 px".
 _BEFORE_UNIT = re.compile(rf"\b\d[\d.,]*(?=(?:{UNITS})\b)")
 _INITIALS = re.compile(r"\b(?:[A-Z]\.){2,}")
@@ -57,12 +58,16 @@ def in_full(instruction: str) -> str:
     So "10km" becomes "10 km", "U.S." "US", "H₂O" "H2O", "x²" "x^2" and "≤ 4" "<= 4". A text with
     quotes or code between backticks is returned as it is.
     """
-    if not _MAY_BE_SHORT.search(instruction) or QUOTED.search(instruction):
-        return instruction
-    text = CONTRACTION.sub(_in_full, instruction)
-    text = _INITIALS.sub(lambda match: match[0].replace(".", ""), text)
-    text = _BEFORE_UNIT.sub(r"\g<0> ", text)
-    if not text.isascii():
+    text = instruction
+    is_short = _MAY_BE_SHORT.search(text)
+    has_sign = not text.isascii() and _MAY_HAVE_SIGN.search(text)
+    if not (is_short or has_sign) or QUOTED.search(text):
+        return text
+    if is_short:
+        text = CONTRACTION.sub(_in_full, text)
+        text = _INITIALS.sub(lambda match: match[0].replace(".", ""), text)
+        text = _BEFORE_UNIT.sub(r"\g<0> ", text)
+    if has_sign:
         text = _SIGN.sub(lambda match: _SIGNS[match[0]], text)
         text = _RAISED.sub(lambda match: "^" + _digits(match), text)
         text = _LOWERED.sub(_digits, text)
