@@ -40,9 +40,10 @@ class Meaning:
         """Return whether all differences of the two records are known to be harmless.
 
         Their words and signs are the same, in the same order, except for the mark at the end,
-        courtesy, English articles, hyphens between words, the comma before "and", contractions,
-        misspelt words, and capitals where a sentence or the whole text explains them. In an input,
-        only a full stop at the end may be missing.
+        courtesy, English articles, hyphens between words, the comma before "and", short
+        forms that `in_full` spells in full, misspelt words, accents that a whole text lacks, and
+        capitals where a sentence or the whole text explains them. In an input, only a full stop at
+        the end may be missing.
         """
         ends = {self._end, other._end}
         if "?" in ends and len(ends) == 2 and "" not in ends:
