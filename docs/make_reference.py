@@ -22,7 +22,14 @@ sys.path.insert(0, str(ROOT))
 from flows.cli.app import app  # noqa: E402
 from tasks.lib.core import schemas  # noqa: E402
 from tasks.lib.core.params import read_params  # noqa: E402
-from tasks.lib.documents import clusters, judgement, receipt, usage, validation  # noqa: E402
+from tasks.lib.documents import (  # noqa: E402
+    choice,
+    clusters,
+    judgement,
+    receipt,
+    usage,
+    validation,
+)
 from tasks.lib.gateway.deployment import Deployment  # noqa: E402
 
 PAGES = ROOT / "docs" / "reference"
@@ -45,6 +52,7 @@ DOCUMENTS = {
     "data/cluster/clusters.json": clusters.Clusters,
     "data/llm_select/judgements.jsonl": judgement.Judgement,
     "data/llm_select/usage.json": usage.Usage,
+    "data/choose/choice.json": choice.Choice,
     "data/choose/receipt.jsonl": receipt.Receipt,
     "data/validate/result.json": validation.ValidationResult,
 }

@@ -19,7 +19,7 @@ PARAMS = Ingest.model_validate(SECTION)
 
 
 def outcome(path: Path, limits: UnpackLimits) -> dict:
-    """Return what reading the file gives."""
+    """Return the result of reading the file."""
     n_rows = n_results = 0
 
     def counted() -> Rows:

@@ -1,4 +1,4 @@
-"""Rows classified as ingest does, in one call."""
+"""Functions that read and classify rows as the ingest step does."""
 
 from pathlib import Path
 
@@ -16,11 +16,13 @@ SECTION = {
     "turn": "last",
     "exclude": {},
     "exclude_file": "none.jsonl",
+    "decontaminate": "none.jsonl",
     "max_field_chars": 1000,
     "max_dropped": 0.05,
     "max_unpacked_mb": 1000,
     "max_unpack_ratio": 200,
 }
+NAMED = {"annotated": "none.jsonl", "targets": "none.jsonl"}
 
 
 LIMITS = UnpackLimits(1000, 200)

@@ -44,7 +44,7 @@ def verdict_of(slots, n_slots):
     """Return the verdict of a model that ranks these slots, without answers."""
     slots = tuple(slots)
     ballot = Ballot(n_slots, slots, slots, is_whole=True)
-    scores = judge_scores([slots], n_slots, max(1, len(slots)))
+    scores = judge_scores(slots, n_slots, max(1, len(slots)))
     return Verdict(slots, scores, PickMethod.LLM, {}, (ballot,), ())
 
 

@@ -66,7 +66,10 @@ class MoneyDesk(Desk):
             shortlist=1,
         )
         data = self.root / "data"
-        known = Candidates.read(data / "cluster/prompts.parquet", data / "ingest/pool.parquet")
+        known = Candidates.read(
+            *(data / tail for tail in ("cluster/prompts.parquet", "ingest/pool.parquet")),
+            data / "dedupe/known.parquet",
+        )
 
         async def talk(journal):
             async with aclosing(Gateway([route], settings.calls, journal)) as gateway:

@@ -147,6 +147,7 @@ class World(StepWorkspace):
         ]
         self.write("ingest/pool.parquet", pool, POOL)
         self.write("ingest/dropped.parquet", dropped, INGEST_DROPPED)
+        self.write_no_references(0)
         self.write("dedupe/unique.parquet", [{"id": id_} for id_ in unique], UNIQUE)
         self.write("dedupe/dropped.parquet", duplicates, DEDUPE_DROPPED)
         self.write("dedupe/near.parquet", kept_near, DEDUPE_NEAR)

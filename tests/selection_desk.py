@@ -78,6 +78,7 @@ class Desk(StepWorkspace):
         vectors = np.random.default_rng(0).normal(size=(len(records), 16))
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         np.save(self.file("embed/vectors.npy"), vectors.astype(np.float32))
+        self.write_no_references(16)
 
     def set(self, deployment=None, **params):
         """Set the parameters, and the deployment if one is given."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 from tasks.lib.core import schemas
 from tasks.lib.core.records import record_id
 from tasks.lib.core.stage import Stage
+from tasks.lib.documents.choice import Choice
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import Finding
@@ -67,16 +68,21 @@ CLUSTERS = {
     "solver": "balanced",
     "solver_reason": "as params.yaml says",
     "seed": 0,
+    "n_earlier_prompts": 0,
     "n_clusters": 3,
     "candidates_per_prompt": 2,
     "inertia": 1.5,
     "cluster_sizes": [3, 2, 2],
 }
+NO_WISHES = {"n_selected": 4, "n_annotated": 0, "n_known": 0, "quotas": (), "targets": None}
 FILES = {
     "pool": "ingest/pool.parquet",
     "ingest_dropped": "ingest/dropped.parquet",
+    "annotated": "ingest/annotated.parquet",
+    "held_out": "ingest/held_out.parquet",
     "unique": "dedupe/unique.parquet",
     "dedupe_dropped": "dedupe/dropped.parquet",
+    "known": "dedupe/known.parquet",
     "prompts": "cluster/prompts.parquet",
     "ballots": "llm_select/ballots.parquet",
     "selected": "choose/selected.parquet",
@@ -111,6 +117,7 @@ class Run:
     rows: dict[str, list[Row]]
     clusters: Row
     usage: Row
+    choice: Row = field(default_factory=lambda: dict(NO_WISHES))
     vectors: Any = field(default_factory=lambda: np.eye(7, dtype=np.float32))
     n_rows: int = 12
     schemas: dict[str, pa.Schema] = field(
@@ -131,6 +138,7 @@ class Run:
     def artifacts(self) -> Artifacts:
         norms = np.linalg.norm(self.vectors.astype(float), axis=1)
         facts = {"clusters": Clusters(**self.clusters), "usage": Usage(**self.usage)}
+        facts["choice"] = Choice(**self.choice)
         tables = self.tables()
         tables["pool"] = summarise(self.schemas["pool"], tables["pool"].to_batches())
         return Artifacts(n_rows=self.n_rows, norms=norms, **tables, **facts)
@@ -147,6 +155,7 @@ class Run:
         np.save(space.file("embed/vectors.npy"), self.vectors)
         space.write_json("cluster/clusters.json", self.clusters)
         space.write_json("llm_select/usage.json", self.usage)
+        space.write_json("choose/choice.json", self.choice)
         return Stage("validate", root)
 
 
@@ -180,6 +189,9 @@ def sound() -> Run:
                 {"file": "pool.jsonl", "line": 11, "reason": "repeated", "detail": "line 1"},
                 {"file": "pool.jsonl", "line": 12, "reason": "nul", "detail": "instruction"},
             ],
+            "annotated": [],
+            "held_out": [],
+            "known": [],
             "unique": [{"id": id_} for id_ in ids[:7]],
             "dedupe_dropped": [
                 {"id": ids[7], "reason": "identical", "of_id": ids[0], "similarity": 1.0},

@@ -1,4 +1,4 @@
-"""A selection is proven by its journal, whatever its judge did; otherwise it says why not."""
+"""A selection is proven by its journal, or the difference is named; records are explained."""
 
 import json
 import shutil
@@ -9,26 +9,39 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from flows.cli import show_audit
 from tasks.audit.dvc_lock import dvc_md5
 from tasks.audit.explain import explain
 from tasks.audit.verify import verify
 from tasks.lib.core.dvc_yaml import read_stage
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.params import lookup, read_params
-from tasks.lib.core.schemas import DEDUPE_DROPPED, INGEST_DROPPED, POOL, SELECTED, UNIQUE
+from tasks.lib.core.schemas import (
+    ANNOTATED,
+    DEDUPE_DROPPED,
+    HELD_OUT,
+    INGEST_DROPPED,
+    KNOWN,
+    POOL,
+    SELECTED,
+    UNIQUE,
+)
 from tasks.lib.core.tables import read_table, write_table
 from tests.fake_provider import FakeProvider, fails, honest, late, says
 from tests.selection_desk import text_of
 
 OUTS = {
-    "ingest": ["ingest/pool.parquet", "ingest/dropped.parquet"],
-    "dedupe": ["dedupe/unique.parquet", "dedupe/dropped.parquet"],
-    "embed": ["embed/vectors.npy"],
+    "ingest": [
+        *("ingest/pool.parquet", "ingest/dropped.parquet"),
+        *("ingest/annotated.parquet", "ingest/held_out.parquet", "ingest/targets.parquet"),
+    ],
+    "dedupe": ["dedupe/unique.parquet", "dedupe/dropped.parquet", "dedupe/known.parquet"],
+    "embed": ["embed/vectors.npy", "embed/annotated.npy", "embed/targets.npy"],
     "cluster": ["cluster/prompts.parquet", "cluster/clusters.json"],
     "llm_select": [
         *("llm_select/ballots.parquet", "llm_select/judgements.jsonl", "llm_select/usage.json"),
     ],
-    "choose": ["choose/selected.parquet", "choose/receipt.jsonl"],
+    "choose": ["choose/selected.parquet", "choose/receipt.jsonl", "choose/choice.json"],
 }
 
 
@@ -50,10 +63,10 @@ def seal(table):
 
 @pytest.fixture
 def table(desk):
-    """A workspace to select in, with the rows that the steps before dropped."""
+    """A workspace to select in, with the rows that the earlier steps dropped."""
     first = next(iter(desk.records))
     rows = [
-        {"file": "pool.jsonl", "line": 99, "reason": "nul", "detail": "instruction holds a NUL"}
+        {"file": "pool.jsonl", "line": 99, "reason": "nul", "detail": "instruction contains a NUL"}
     ]
     desk.write("ingest/dropped.parquet", rows, INGEST_DROPPED)
     rows = [{"id": "0" * 16, "reason": "near", "of_id": first, "similarity": 0.9}]
@@ -153,12 +166,12 @@ def test_an_answer_to_an_attention_check_is_checked_too(table):
     others = f"key NOT IN ({', '.join('?' * len(keys))})"
     change(table, f"UPDATE answers SET prompt_tokens = prompt_tokens + 1 WHERE {others}", *keys)
     assert difference_of(table).file.endswith("journal.sqlite")
-    assert "an answer behind the selection was changed" in difference_of(table).what
+    assert "the answer of an attention check was changed" in difference_of(table).what
     change(table, f"DELETE FROM answers WHERE {others}", *keys)
     assert "answers are missing: rebuilding used 5 of 7" in difference_of(table).what
 
 
-def test_a_usage_of_an_earlier_version_names_the_field_that_was_renamed(table):
+def test_a_usage_file_of_an_earlier_version_names_the_renamed_field(table):
     select(table)
     usage = table.out("usage.json")
     usage.write_text(usage.read_text().replace('"dropped_params"', '"left_out"'))
@@ -166,7 +179,7 @@ def test_a_usage_of_an_earlier_version_names_the_field_that_was_renamed(table):
     assert difference_of(table).what == "the field left_out is now called dropped_params"
 
 
-def test_an_answer_that_is_missing_is_named_with_its_prompt(table):
+def test_a_missing_answer_is_named_with_its_prompt(table):
     with FakeProvider() as provider:
         select(table, provider)
     judgement = table.judgements()[0]
@@ -209,7 +222,7 @@ def test_a_journal_of_another_selection_and_a_missing_one_have_their_own_message
 
 
 @pytest.mark.parametrize("name", ["judgements.jsonl", "usage.json"])
-def test_a_change_of_a_file_and_of_dvc_lock_is_found_by_the_journal(table, name):
+def test_a_change_to_both_a_file_and_dvc_lock_is_found_by_the_journal(table, name):
     with FakeProvider(explained) as provider:
         select(table, provider, rationale=True)
     path = table.out(name)
@@ -218,15 +231,15 @@ def test_a_change_of_a_file_and_of_dvc_lock_is_found_by_the_journal(table, name)
     )
     seal(table)
     assert difference_of(table).file == f"data/llm_select/{name}"
-    assert "the journal leads to another one: line" in difference_of(table).what
-    assert "so was dvc.lock" in difference_of(table).fix
+    assert "rebuilt from the journal, it differs: line" in difference_of(table).what
+    assert "Both it and dvc.lock were changed" in difference_of(table).fix
 
 
 @pytest.mark.parametrize(
     ("column", "value", "what"),
     [("gain", 0.5, "gain of row 2 is"), ("score", 0.5, "score of row 2 is")],
 )
-def test_a_changed_row_of_the_selection_is_found_by_ballots_and_vectors(table, column, value, what):
+def test_a_changed_row_of_the_selection_is_found_by_rebuilding_it(table, column, value, what):
     select(table)
     path = table.root / "data/choose/selected.parquet"
     rows = read_table(path, SELECTED).to_pylist()
@@ -234,7 +247,7 @@ def test_a_changed_row_of_the_selection_is_found_by_ballots_and_vectors(table, c
     write_table(path, rows, SELECTED)
     seal(table)
     assert difference_of(table).file == "data/choose/selected.parquet"
-    assert f"ballots and vectors lead to another one: {what}" in difference_of(table).what
+    assert f"rebuilt from the ballots and vectors, it differs: {what}" in difference_of(table).what
     assert "`dvc repro -f choose`" in difference_of(table).fix
 
 
@@ -243,7 +256,10 @@ def test_a_changed_receipt_and_changed_vectors_are_found(table):
     path = table.root / "data/choose/receipt.jsonl"
     path.write_text(path.read_text().replace('"place": 3', '"place": 4'))
     seal(table)
-    assert difference_of(table).what == "ballots and vectors lead to another one: line 3 differs"
+    assert (
+        difference_of(table).what
+        == "rebuilt from the ballots and vectors, it differs: line 3 is different"
+    )
     select(table)
     vectors = np.load(table.root / "data/embed/vectors.npy")
     np.save(table.root / "data/embed/vectors.npy", vectors[::-1])
@@ -262,7 +278,7 @@ def test_a_selection_of_another_size_is_named(table):
     assert selected.read_bytes() == whole
     selected.write_bytes(shorter)
     seal(table)
-    assert difference_of(table).what.endswith("lead to another one: 12 rows instead of 11")
+    assert difference_of(table).what.endswith("it differs: 12 rows instead of 11")
 
 
 def test_a_missing_file_a_changed_parameter_and_a_broken_lock_are_named(table):
@@ -274,19 +290,19 @@ def test_a_missing_file_a_changed_parameter_and_a_broken_lock_are_named(table):
     table.set(budget=13)
     assert difference_of(table).file == "params.yaml"
     assert (
-        difference_of(table).what == "llm_select.budget is 13, and the selection was made with 12"
+        difference_of(table).what == "llm_select.budget is 13, but the selection was made with 12"
     )
     table.set(budget=12)
     lock = table.root / "dvc.lock"
     lock.write_text("stages: [")
-    with pytest.raises(DataError, match="not as DVC writes it"):
+    with pytest.raises(DataError, match="not in the format that DVC writes"):
         verify(table.root)
     lock.unlink()
     with pytest.raises(DataError, match="nothing was selected here yet"):
         verify(table.root)
 
 
-def test_changed_code_proves_the_same_selection_and_is_named_for_another(table):
+def test_changed_code_is_named_only_if_the_selection_differs(table):
     select(table)
     module = table.root / "tasks/llm_select/step.py"
     module.write_text(module.read_text() + "\n")
@@ -296,7 +312,7 @@ def test_changed_code_proves_the_same_selection_and_is_named_for_another(table):
     old = dvc_md5(usage)
     usage.write_text(usage.read_text().replace('"n_unknown_usage": 0', '"n_unknown_usage": 1'))
     lock.write_text(lock.read_text().replace(old, dvc_md5(usage)))
-    assert "since tasks/llm_select changed" in difference_of(table).fix
+    assert "before tasks/llm_select changed" in difference_of(table).fix
 
 
 def fates(table):
@@ -312,7 +328,7 @@ def test_a_selected_record_has_its_prompt_its_score_its_gain_and_its_answers(tab
     story = explain(table.root, receipt["id"])
     candidates = story["prompt"]["candidates"]
     assert [candidate["slot"] for candidate in candidates] == list(range(1, 9))
-    assert sorted(c["rank"] for c in candidates if c["rank"]) == [1, 2, 3]
+    assert sorted(c["rank"] for c in candidates if c["rank"]) == [1, 2, 3, 4, 5]
     assert [c["place"] for c in candidates if c["id"] == story["id"]] == [1]
     assert [c["id"] for c in candidates if c["id"] != story["id"]] == receipt["rivals"]
     for name in ("place", "score", "gain", "rank"):
@@ -320,7 +336,7 @@ def test_a_selected_record_has_its_prompt_its_score_its_gain_and_its_answers(tab
     assert story["receipt"]["reason"] == "Good."
     assert story["covered_by"] is None
     (answer,) = story["receipt"]["answers"]
-    assert json.loads(answer["text"])["reasons"] == ["Good."] * 3
+    assert json.loads(answer["text"])["reasons"] == ["Good."] * 5
 
 
 def test_a_rejected_record_names_the_selected_one_that_covers_it_best(table):
@@ -339,7 +355,7 @@ def test_a_rejected_record_names_the_selected_one_that_covers_it_best(table):
     assert covered_by["text"] == text_of(table, best)
 
 
-def test_a_record_that_could_not_be_judged_says_so(table):
+def test_a_record_that_could_not_be_judged_is_reported_as_set_aside(table):
     with FakeProvider(blocked) as provider:
         select(table, provider)
     (aside,) = [record_id for record_id, fate in fates(table).items() if fate == "set_aside"]
@@ -397,7 +413,37 @@ def test_a_record_is_found_by_its_first_digits_and_an_unknown_id_is_an_error(tab
     other = "0" if record_id[7] != "0" else "1"
     with pytest.raises(ParamError, match="is not the id of any of 40 records"):
         explain(table.root, record_id[:7] + other + record_id[8:])
-    with pytest.raises(ParamError, match="line:37 for a line of the source"):
+    with pytest.raises(ParamError, match="as in line:37"):
         explain(table.root, "zebra")
     with pytest.raises(DataError, match="line 41 was not read as a row"):
         explain(table.root, "line:41")
+
+
+def test_a_record_that_repeats_an_annotated_or_held_out_one_names_it(table):
+    known, held_out = list(table.records)[:2]
+    original = table.records[known] | {"id": "a" * 16, "instruction": "What was annotated."}
+    table.write("ingest/annotated.parquet", [original], ANNOTATED)
+    table.write("ingest/held_out.parquet", [original | {"instruction": "A test."}], HELD_OUT)
+    rows = [{"id": known, "of_id": "a" * 16, "similarity": 0.9}]
+    table.write("dedupe/known.parquet", rows, KNOWN)
+    select(table)
+    story = explain(table.root, known)
+    assert story["fate"] == "annotated"
+    assert story["annotated_as"]["text"].startswith("What was annotated.")
+    rows = [{"id": held_out, "reason": "held_out", "of_id": "a" * 16, "similarity": 0.9}]
+    table.write("dedupe/dropped.parquet", rows, DEDUPE_DROPPED)
+    seal(table)
+    story = explain(table.root, held_out)
+    assert story["fate"] == "held_out"
+    assert story["duplicate_of"]["text"].startswith("A test.")
+
+
+def test_the_story_of_a_selected_record_names_the_quota_that_it_counts_for(table, capsys):
+    table.run()
+    table.choose(quotas={"source": "as_pool"})
+    seal(table)
+    story = explain(table.root, table.receipts()[0]["id"])
+    assert story["receipt"]["counts_for"] == {"source": "pool.jsonl"}
+    show_audit.story(story)
+    assert "it counts for the quota of source pool.jsonl" in capsys.readouterr().out
+    assert verify(table.root).differences == []

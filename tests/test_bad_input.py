@@ -11,7 +11,7 @@ import pytest
 from tasks.ingest.step import work
 from tasks.lib.core.errors import CurationError
 from tasks.lib.core.stage import Stage
-from tests.workspaces import StepWorkspace, Workspace
+from tests.workspaces import StepWorkspace, Workspace, lay_out
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,7 @@ def test_a_missing_key_is_named_and_no_stage_runs(space):
 def test_ingest_refuses_a_source_that_cannot_be_used(tmp_path, monkeypatch, name, content, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(content)
+    lay_out(tmp_path, "data/none.jsonl")
     StepWorkspace(tmp_path).update(ingest={"source": name})
     with pytest.raises(CurationError, match=words) as refusal:
         Stage("ingest", tmp_path).run(work)

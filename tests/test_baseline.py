@@ -1,4 +1,4 @@
-"""The step baseline: every method selects as many records, from the run's own prompts."""
+"""The baseline step: every method selects the same number of records."""
 
 import logging
 from contextlib import closing
@@ -68,7 +68,7 @@ def run(workspace, budget=8, **changes):
     return read_table(workspace / "data/baseline/selections.parquet", SELECTIONS)
 
 
-def test_the_table_holds_every_method_seed_and_rank(workspace):
+def test_the_table_has_every_method_seed_and_rank(workspace):
     table = run(workspace).to_pandas()
     sizes = table.groupby(["method", "seed"], sort=False)["rank"].apply(list)
     assert all(ranks == list(range(1, 9)) for ranks in sizes)
@@ -147,7 +147,7 @@ def test_methods_come_in_the_order_of_the_params():
 
 
 def test_a_budget_above_the_records_is_refused(workspace):
-    with pytest.raises(ParamError, match="budget is 25, and only 24 records"):
+    with pytest.raises(ParamError, match="budget is 25, but only 24 records"):
         run(workspace, budget=25)
 
 
@@ -180,7 +180,7 @@ def test_an_invalid_section_is_refused_with_its_key(change, message):
         check({"seed": 0, "baseline": SECTION | change})
 
 
-def test_a_method_that_needs_the_local_model_is_refused_at_once_where_that_is_missing(monkeypatch):
+def test_a_method_is_refused_at_once_if_its_local_model_is_not_installed(monkeypatch):
     section = SECTION | {"methods": ["random", "openness"]}
     values = {"seed": 0, "baseline": section, "models": OFFLINE}
     monkeypatch.setattr(local, "PACKAGES", ("no_such_package",))
@@ -209,7 +209,5 @@ def test_the_projects_own_section_is_valid():
         (MethodName.ROUGE_DIVERSITY, 10_000_000, 10_000_000, ""),
     ],
 )
-def test_methods_that_would_take_too_long_are_left_out_with_a_reason(
-    method, n_records, budget, why
-):
+def test_methods_that_are_too_slow_are_left_out_with_a_reason(method, n_records, budget, why):
     assert too_slow(method, n_records, budget) == why

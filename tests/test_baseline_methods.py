@@ -23,7 +23,7 @@ SCORED = [name for name, method in METHODS.items() if method.score]
 @pytest.mark.parametrize("method", MethodName)
 @given(st.data())
 @settings(max_examples=15, deadline=None)
-def test_each_selection_is_as_many_distinct_records_as_the_budget(method, data):
+def test_each_selection_has_exactly_budget_distinct_records(method, data):
     n = data.draw(st.integers(1, 30))
     budget = data.draw(st.integers(1, n))
     n_distinct = data.draw(st.integers(1, n))  # equal vectors are where a method may run short
@@ -47,7 +47,7 @@ def test_the_selection_for_a_smaller_budget_is_a_prefix(method):
 
 
 @pytest.mark.parametrize("method", RANDOM)
-def test_chance_differs_from_seed_to_seed_and_not_from_run_to_run(method):
+def test_random_selections_differ_between_seeds_but_not_between_runs(method):
     pool = pool_of(unit_vectors(40))
     first, again = (list(selections(method, pool, 10, 0, 4)) for _ in range(2))
     assert [c.rows.tolist() for c in first] == [c.rows.tolist() for c in again]
@@ -70,11 +70,11 @@ def test_the_shortest_and_the_longest_are_taken_by_characters_and_ties_by_row():
     assert by_text.by_length(texts, 3, longest=True).tolist() == [2, 4, 0]
 
 
-def test_rouge_diversity_starts_with_the_text_that_is_like_no_other():
+def test_rouge_diversity_starts_with_the_text_least_like_the_others():
     texts = ["name the capital of Peru", "name the capital of Chile", "boil an egg", "write a poem"]
     texts += ["name the capital of Spain", "name a capital"]
     chosen = by_text.rouge_diversity(texts, 6, seed=0).tolist()
-    # Four have a word "a" or more in common with another; only the egg shares nothing.
+    # Four have at least the word "a" in common with another; only the egg shares nothing.
     assert chosen[0] == 2
     assert set(chosen[-3:]) == {0, 1, 4}
 
@@ -94,14 +94,14 @@ def test_rouge_diversity_does_not_compare_a_text_with_itself():
 # By vector
 
 
-def test_k_center_starts_in_the_middle_and_goes_on_with_the_farthest():
+def test_k_center_starts_in_the_middle_and_continues_with_the_farthest():
     vectors = on_circle(0, 10, 20, 30, 90)
     assert by_vector.k_center(vectors, 3).tolist() == [3, 4, 0]
 
 
 @given(st.integers(2, 9), st.integers(1, 4), st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
-def test_k_center_is_at_most_twice_as_far_as_need_be(n, budget, seed):
+def test_the_radius_of_k_center_is_at_most_twice_the_smallest(n, budget, seed):
     vectors, budget = unit_vectors(n, seed, d=3), min(n, budget)
     far = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
 
@@ -114,7 +114,7 @@ def test_k_center_is_at_most_twice_as_far_as_need_be(n, budget, seed):
 
 @given(st.integers(4, 9), st.integers(1, 4), st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
-def test_facility_location_is_near_the_best_there_is(n, budget, seed):
+def test_facility_location_is_close_to_the_optimum(n, budget, seed):
     vectors = unit_vectors(n, seed, d=3)
     cosines = np.maximum(vectors @ vectors.T, 0)
 
@@ -122,7 +122,7 @@ def test_facility_location_is_near_the_best_there_is(n, budget, seed):
         return cosines[:, list(rows)].max(axis=1).sum()
 
     best = max(value(rows) for rows in itertools.combinations(range(n), budget))
-    # At most 4 of so few: every record is tried, so the bound of plain greedy holds surely.
+    # In a pool this small every record is tried, so the bound of plain greedy holds.
     assert value(by_coverage.facility_location(vectors, budget, seed)) >= (1 - 1 / np.e) * best
 
 
@@ -156,7 +156,7 @@ def test_qdit_adds_the_judge_score_to_what_a_record_covers():
     assert by_coverage.qdit(vectors, scores, budget, seed=0).tolist() == expected
 
 
-def test_deita_takes_the_highest_scores_and_skips_what_is_alike():
+def test_deita_takes_the_highest_scores_and_skips_similar_records():
     vectors = on_circle(0, 5, 90, 180)  # the first two have a cosine of 0.996
     scores = np.array([0.9, 1.0, 0.5, np.nan])
     assert by_coverage.deita(vectors, scores, 2, seed=0).tolist() == [1, 2]
@@ -182,7 +182,7 @@ def test_novelselect_takes_the_most_novel_record_each_time(n, seed):
         assert values[rows[i]] >= max(values.values()) - 1e-4
 
 
-def test_medoids_are_one_of_each_cluster_the_largest_first():
+def test_medoids_are_one_record_per_cluster_largest_cluster_first():
     vectors = on_circle(0, 2, 4, 120, 121, 122, 123, 124, 240, 242)
     assert by_density.medoids(vectors, 3, seed=0).tolist()[:2] == [5, 1]
     assert by_density.medoids(vectors, 3, seed=0)[2] in (8, 9)
@@ -201,7 +201,7 @@ def test_cluster_based_selection_takes_noise_last():
 # By score
 
 
-def test_methods_by_a_score_take_the_end_that_their_name_says():
+def test_methods_by_a_score_take_the_end_in_their_name():
     pool = pool_of(unit_vectors(5))._replace(
         scores={
             Score.PERPLEXITY: np.array([3.0, 9.0, 1.0, np.nan, 4.0]),
@@ -225,7 +225,7 @@ def test_methods_by_a_score_take_the_end_that_their_name_says():
 
 
 @pytest.mark.parametrize("method", IN_PROMPTS)
-def test_each_prompt_gives_as_many_as_it_would_give_to_a_model(method):
+def test_each_prompt_gives_the_same_number_as_for_a_model(method):
     pool = pool_of(unit_vectors(40), size=10)
     selection = next(selections(method, pool, 10, 0, 1))
     counts = [

@@ -1,4 +1,4 @@
-"""The step choose: exactly N of the judged records, by coverage or by ranks, budgets nested."""
+"""The choose step: exactly N of the judged records, by coverage or by ranks; budgets nest."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,8 @@ def judged(n, size, seed=0, n_judged=None):
     is_judged = prompts <= (n_judged or n_prompts)
     rows = rng.permutation(n)
     parts = (rows, prompts, ranks, scores)
-    return JudgedRecords(*(part[is_judged] for part in parts), sizes, vectors)
+    weights, annotated = np.ones(n), np.empty(0, np.intp)
+    return JudgedRecords(*(part[is_judged] for part in parts), sizes, vectors, weights, annotated)
 
 
 POOLS = st.builds(judged, st.integers(1, 60), st.integers(1, 9), st.integers(0, 9))
@@ -62,7 +63,7 @@ def test_the_shortlists_are_selected_before_any_other_record(records):
     assert set(whole[: len(listed)]) == listed
 
 
-def test_a_record_beyond_the_shortlists_is_worth_what_it_adds_to_them():
+def test_a_record_beyond_the_shortlists_is_valued_by_what_it_adds_to_them():
     records = judged(40, 8)
     whole = by_coverage(records, 40, 1.0, 0)
     n_listed = int((records.scores > 0).sum())
@@ -91,7 +92,7 @@ def test_a_greater_weight_of_the_judge_selects_records_with_higher_scores():
 
 @settings(max_examples=50)
 @given(records=POOLS, seed=st.integers(0, 9))
-def test_by_ranks_every_prompt_gives_one_before_any_gives_two(records, seed):
+def test_by_ranks_every_prompt_gives_one_record_before_any_gives_two(records, seed):
     place = np.argsort(prompt_order(records.sizes, seed))
     facts = {
         row: (rank, place[prompt - 1])
@@ -113,7 +114,7 @@ def test_prompts_that_were_not_judged_do_not_change_the_order_of_the_others():
 # The step
 
 
-def test_everything_selected_can_be_followed_back_to_its_ballots(desk):
+def test_every_selected_record_can_be_traced_back_to_its_ballots(desk):
     with FakeProvider() as provider:
         assert desk.run(provider.deployment()).exit_code == 0
     selected, receipts = desk.choose(), desk.receipts()
@@ -135,7 +136,7 @@ def test_everything_selected_can_be_followed_back_to_its_ballots(desk):
         assert receipt["answers"] == judgement["answers"]
 
 
-def test_the_same_inputs_give_the_same_bytes_and_a_smaller_budget_their_beginning(desk):
+def test_the_same_inputs_give_the_same_bytes_and_a_smaller_budget_a_prefix(desk):
     desk.run()
     whole = desk.choose([3, 12])
     files = [desk.root / "data/choose" / name for name in ("selected.parquet", "receipt.jsonl")]
@@ -161,7 +162,7 @@ def test_a_record_that_was_set_aside_is_never_selected(desk, objective):
         (),
         ((blocked, "content_filter"),),
     }
-    with pytest.raises(ParamError, match=r"budget is 40, and only 39 records .* set 1 aside"):
+    with pytest.raises(ParamError, match=r"budget is 40, but only 39 records .* set 1 aside"):
         desk.choose(40, objective=objective)
 
 
@@ -171,7 +172,7 @@ def test_by_ranks_the_first_ranks_of_all_prompts_come_first(desk):
     assert [row["rank"] for row in selected] == [1] * 5 + [2] * 5 + [3] * 2
 
 
-def test_a_ballot_of_a_record_of_another_pool_is_named(desk):
+def test_a_ballot_for_a_record_of_another_pool_is_reported(desk):
     desk.run()
     rows = desk.ballots()
     desk.write("llm_select/ballots.parquet", [rows[0] | {"id": "f" * 16}, *rows[1:]], BALLOTS)
@@ -185,6 +186,7 @@ def test_a_ballot_of_a_record_of_another_pool_is_named(desk):
     [("objective", "cover"), ("judge_weight", -1), ("judge_weight", "much"), ("jugde_weight", 1)],
 )
 def test_a_wrong_parameter_is_named(key, value):
-    section = {"objective": "coverage", "judge_weight": 1.0} | {key: value}
+    section = {"objective": "coverage", "judge_weight": 1.0, "quotas": {}} | {key: value}
+    section |= {"annotated": "data/none.jsonl", "targets": "data/none.jsonl", "weight_column": None}
     with pytest.raises(ParamError, match=f"choose.{key}"):
         check({"seed": 0, "llm_select": {"budget": 3}, "choose": section})

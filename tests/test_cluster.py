@@ -28,6 +28,7 @@ SECTION = {
     "n_prompts": None,
     "solver": "auto",
     "max_memory_mb": 1000,
+    "earlier_prompts": str(ROOT / "data/none.jsonl"),
 }
 each_mode = pytest.mark.parametrize("mode", Mode)
 
@@ -177,6 +178,7 @@ def test_the_summary_describes_the_clusters_and_their_solver(  # noqa: PLR0917
         "seed": 5,
         "n_records": 40,
         "n_prompts": 3,
+        "n_earlier_prompts": 0,
         "n_clusters": n_clusters,
         "candidates_per_prompt": 14,
         "cluster_sizes": [in_clusters.count(c + 1) for c in range(n_clusters)],

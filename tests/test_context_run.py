@@ -50,7 +50,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_questions_that_differ_in_context_alone_stay_apart(space: Workspace):
+def test_questions_that_differ_only_in_context_are_all_kept(space: Workspace):
     pool = read_table(space.root / "data/ingest/pool.parquet", POOL).to_pylist()
     assert len(pool) == 40
     assert {row["instruction"] for row in pool} == set(ASKS)

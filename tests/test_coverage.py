@@ -36,7 +36,7 @@ def cases(draw):
 
 @given(cases())
 @settings(max_examples=150, deadline=None)
-def test_the_greedy_reaches_its_guarantee(case):
+def test_the_greedy_search_reaches_its_guarantee(case):
     rows, _ = greedy(**case)
     bonus = dict(zip(case["candidates"].tolist(), case["bonus"].tolist(), strict=True))
 
@@ -75,7 +75,7 @@ def test_a_smaller_selection_is_a_prefix_of_a_larger_one(case):
 
 @given(cases())
 @settings(max_examples=100, deadline=None)
-def test_gains_add_up_to_the_mean_coverage_and_never_grow_when_no_bonus_steers(case):
+def test_without_a_bonus_gains_never_grow_and_sum_to_the_mean_coverage(case):
     case["bonus"] = None
     rows, gains = greedy(**case)
     before = (
@@ -106,7 +106,7 @@ def test_what_an_annotated_record_covers_is_not_covered_again():
     assert rows.tolist() == [5]
 
 
-def test_a_row_that_weighs_nothing_needs_no_cover():
+def test_a_row_with_weight_zero_is_not_covered():
     vectors = on_circle(0, 5, 10, 15, 20, 180)
     weights = np.array([0, 0, 0, 0, 0, 1.0])
     assert greedy(vectors, np.arange(6), 1, weights=weights).rows.tolist() == [5]
@@ -118,7 +118,7 @@ def test_a_large_bonus_decides_alone():
     assert greedy(vectors, np.arange(20), 3, bonus=bonus).rows.tolist() == [19, 18, 17]
 
 
-def test_the_judge_bonus_grows_with_score_and_weight_alone():
+def test_the_judge_bonus_is_proportional_to_score_and_weight():
     vectors = unit_vectors(20)
     scores = np.linspace(0, 1, 20)
     bonus = judge_bonus(scores, 1.0, vectors, 4)
@@ -127,7 +127,7 @@ def test_the_judge_bonus_grows_with_score_and_weight_alone():
     assert np.allclose(judge_bonus(scores, 0.5, vectors, 4), bonus / 2)
 
 
-def test_nothing_is_selected_when_nothing_is_asked_for():
+def test_a_selection_of_zero_records_is_empty():
     assert greedy(unit_vectors(5), np.arange(5), 0).rows.tolist() == []
 
 
@@ -174,7 +174,7 @@ def test_quotas_in_several_columns_are_met_exactly(seed):
         assert np.bincount(column[rows], minlength=3).tolist() == wanted.tolist()
 
 
-def test_quotas_follow_the_candidates_in_whatever_order_they_come():
+def test_quotas_do_not_depend_on_the_order_of_the_candidates():
     vectors = unit_vectors(20)
     candidates = np.random.default_rng(0).permutation(20)
     labels = (candidates >= 10).astype(np.intp)
@@ -189,7 +189,7 @@ def test_a_quota_with_too_few_candidates_is_refused_with_the_numbers():
     assert refused.value.n_most == 4
 
 
-def test_quotas_that_can_only_be_met_one_by_one_are_refused_with_the_most_they_allow():
+def test_quotas_that_cannot_be_met_together_are_refused_with_the_possible_number():
     labels = [[0, 0, 1, 1], [0, 0, 1, 1]]
     with pytest.raises(UnmetQuotaError) as refused:
         greedy(unit_vectors(4), np.arange(4), 2, groups=quotas_of(labels, [2, 0], [0, 2]))

@@ -67,7 +67,7 @@ def table(records: list[Record]) -> pa.Table:
 
 
 def pieces_of(text: str) -> set[str]:
-    """Return the shingles of a normalised text, straight from their definition."""
+    """Return the shingles of a normalised text, computed directly from the definition."""
     text = text.casefold()
 
     def is_dense(character: str) -> bool:
@@ -81,7 +81,7 @@ def pieces_of(text: str) -> set[str]:
 
 
 def overlap(a: str, b: str) -> float:
-    """Return the Jaccard similarity by Python's own sets."""
+    """Return the Jaccard similarity, computed with Python sets."""
     x, y = pieces_of(normalise(a)), pieces_of(normalise(b))
     return len(x & y) / len(x | y)
 
@@ -108,7 +108,7 @@ def similarity(a: str, b: str) -> float:
         ),
     ],
 )
-def test_records_that_differ_in_typography_alone_are_identical(other):
+def test_records_that_differ_only_in_typography_are_identical(other):
     kept, dropped, _ = deduped("Name three birds' nests.", other)
     assert kept == ["r0"]
     assert [(d.id, d.reason, d.of_id, d.similarity) for d in dropped] == [
@@ -122,7 +122,7 @@ def test_the_same_text_is_identical_however_it_is_split_into_instruction_and_inp
 
 
 @pytest.mark.parametrize("placeholder", ["<noinput>", "No input", "N/A", "<no input>"])
-def test_an_input_that_only_says_that_there_is_none_is_no_input(placeholder):
+def test_a_placeholder_for_no_input_counts_as_an_empty_input(placeholder):
     _, dropped, _ = deduped(("Name three birds.", ""), ("Name three birds.", placeholder))
     assert [d.reason for d in dropped] == [DedupeDrop.IDENTICAL]
 
@@ -160,7 +160,7 @@ def test_an_input_that_only_says_that_there_is_none_is_no_input(placeholder):
         ),
     ],
 )
-def test_a_typo_a_missing_article_or_a_courtesy_is_near(first, second):
+def test_records_with_a_typo_a_missing_article_or_a_polite_word_are_near(first, second):
     kept, dropped, _ = deduped(first, second)
     assert kept == ["r0"]
     assert [(d.reason, d.of_id) for d in dropped] == [(DedupeDrop.NEAR, "r0")]
@@ -172,7 +172,7 @@ def test_a_typo_a_missing_article_or_a_courtesy_is_near(first, second):
     "other",
     ["name three birds.", "NAME THREE BIRDS.", "Name Three Birds.", "Please, name three birds."],
 )
-def test_records_that_differ_in_capitals_or_courtesy_alone_are_near_and_not_identical(other):
+def test_records_that_differ_only_in_capitals_or_polite_words_are_near_not_identical(other):
     _, dropped, _ = deduped("Name three birds.", other)
     assert [(d.reason, d.similarity) for d in dropped] == [(DedupeDrop.NEAR, 1.0)]
 
@@ -241,7 +241,7 @@ def test_one_question_about_two_passages_is_kept_twice():
     assert deduped(("Who came back?", PASSAGE), "Who came back?").dropped == []
 
 
-def test_a_record_near_a_dropped_record_only_is_kept():
+def test_a_record_that_is_near_only_a_dropped_record_is_kept():
     words = [
         "neighbour",
         "carpenter",
@@ -264,7 +264,7 @@ def test_a_record_near_a_dropped_record_only_is_kept():
     assert [(d.similarity, d.of_id) for d in dropped] == [most]
 
 
-def test_of_equally_similar_records_the_first_is_named():
+def test_if_records_are_equally_similar_the_first_is_named():
     base = "Describe the way that a letter takes from the sender to the reader"
     kept, dropped, _ = deduped(base + "!", base + "?", base)
     assert overlap(base + "!", base) == overlap(base + "?", base)
@@ -400,7 +400,9 @@ def workspace(tmp_path: Path) -> Path:
     texts = [first, first + " ", second, second.removesuffix("?")]
     row = {"output": None, "source": "x.jsonl:1", "extra": "{}", "input": ""}
     rows = [{**row, "id": f"r{i}", "instruction": text} for i, text in enumerate(texts)]
-    StepWorkspace(tmp_path).write("ingest/pool.parquet", rows, POOL)
+    space = StepWorkspace(tmp_path)
+    space.write_no_references(0)
+    space.write("ingest/pool.parquet", rows, POOL)
     return tmp_path
 
 
@@ -417,7 +419,7 @@ def test_the_step_writes_what_is_kept_and_why_the_rest_is_dropped(workspace):
     assert read_table(folder / "near.parquet", DEDUPE_NEAR).to_pylist() == []
 
 
-def test_the_step_lists_near_duplicates_that_it_keeps(workspace):
+def test_the_step_lists_the_near_duplicates_that_it_keeps(workspace):
     StepWorkspace(workspace).update(dedupe={"near": "report"})
     Stage("dedupe", workspace).run(work)
     folder = workspace / "data/dedupe"
@@ -451,6 +453,6 @@ def test_the_bytes_do_not_depend_on_the_process(workspace):
         ({"near_treshold": 0.8}, "did you mean near_threshold?"),
     ],
 )
-def test_a_wrong_setting_is_named_before_anything_runs(change, message):
+def test_a_wrong_setting_is_reported_before_anything_runs(change, message):
     with pytest.raises(ParamError, match=message.replace("?", r"\?")):
         check({"engine": "local", "dedupe": {**PARAMS.model_dump(), **change}})

@@ -1,4 +1,4 @@
-"""Documents that stages exchange: one form on disk, and errors that say what is wrong."""
+"""Documents that stages exchange: one format on disk, and errors that name the fault."""
 
 import json
 from pathlib import Path

@@ -35,6 +35,7 @@ def workspace(tmp_path: Path) -> Path:
         {**ROW, "id": f"r{i}", "instruction": text, "input": "Be brief." if i == 1 else ""}
         for i, text in enumerate(TEXTS)
     ]
+    space.write_no_references(0)
     space.write("ingest/pool.parquet", rows, POOL)
     set_unique(tmp_path, "r0", "r1", "r3", "r4")
     return tmp_path

@@ -238,6 +238,6 @@ def test_a_folder_without_a_model_is_refused(load, tmp_path):
         ({"batch_token": 8}, r"did you mean batch_tokens\?"),
     ],
 )
-def test_a_wrong_setting_is_named_before_anything_runs(change, message):
+def test_a_wrong_setting_is_reported_before_anything_runs(change, message):
     with pytest.raises(ParamError, match=message):
         check({"engine": "local", "embed": {**SECTION, **change}})

@@ -1,4 +1,4 @@
-"""The step fetch: any source is copied with its provenance, or refused without its secrets."""
+"""The fetch step copies any source with its provenance, or refuses it without showing secrets."""
 
 import functools
 import gzip
@@ -39,7 +39,7 @@ def fetch(tmp_path, monkeypatch):
     return run
 
 
-def test_without_a_source_the_folder_only_says_that_nothing_was_copied(fetch):
+def test_if_there_is_no_source_the_provenance_is_empty(fetch):
     assert fetch(None) == ({}, [])
 
 
@@ -58,7 +58,7 @@ def test_a_file_and_a_folder_of_fsspec_are_copied_with_what_identifies_them(fetc
     assert list(files) == ["a.jsonl"]
 
 
-def test_a_list_is_copied_in_its_order(fetch, tmp_path):
+def test_the_sources_of_a_list_are_copied_in_order(fetch, tmp_path):
     for name in ("b", "a"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "same.jsonl").write_bytes(LINE + name.encode())
@@ -111,7 +111,7 @@ def test_a_file_over_http_is_copied_with_its_etag_and_without_its_signature(fetc
     assert "s3cret" not in str(caught.value)
 
 
-def test_several_splits_are_refused_with_the_way_out(fetch):
+def test_several_splits_are_refused_and_the_message_says_how_to_choose_one(fetch):
     memory = fsspec.filesystem("memory")
     names = ["train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"]
     memory.pipe({f"/hub/data/{name}.jsonl": LINE for name in names})
@@ -180,7 +180,7 @@ def test_the_rows_of_a_query_are_copied(fetch, database):
     }
 
 
-def test_a_query_without_an_order_is_doubted(fetch, database, caplog):
+def test_a_query_without_an_order_logs_a_warning(fetch, database, caplog):
     fetch("sql:SELECT prompt FROM q", database=database)
     assert "no ORDER BY" in caplog.text
 
@@ -190,8 +190,8 @@ def test_a_query_without_an_order_is_doubted(fetch, database, caplog):
     [
         ("SELECT x FROM q", "no such column: x"),
         ("DELETE FROM q", "readonly"),
-        ("SELECT id, prompt AS id FROM q", "two columns the name id"),
-        ("SELECT * FROM q WHERE id < 0", "selects no row"),
+        ("SELECT id, prompt AS id FROM q", "two columns with the name id"),
+        ("SELECT * FROM q WHERE id < 0", "returns no rows"),
     ],
 )
 def test_a_query_that_gives_no_rows_is_refused(fetch, database, query, message):
@@ -199,7 +199,7 @@ def test_a_query_that_gives_no_rows_is_refused(fetch, database, query, message):
         fetch(f"sql:{query} -- order by", database=database)
 
 
-def test_a_password_comes_from_the_environment_alone(fetch, monkeypatch):
+def test_a_password_comes_only_from_the_environment(fetch, monkeypatch):
     monkeypatch.setenv("SELECTLLM_DB_PASSWORD", "s3cret")
     for url in ("postgresql://u:pw@h/d", "postgresql://u@h/d?password=pw"):
         with pytest.raises(ParamError, match="contains a password") as caught:
@@ -213,7 +213,7 @@ def test_a_password_comes_from_the_environment_alone(fetch, monkeypatch):
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"fetch": {"source": "memory://x/y.jsonl"}}, "where its copy will be"),
+        ({"fetch": {"source": "memory://x/y.jsonl"}}, "where the copy will be"),
         ({"ingest": {"source": "data/fetch"}}, "nothing is copied there"),
         ({"fetch": {"max_mb": 0}}, r"fetch\.max_mb"),
         (
@@ -236,7 +236,7 @@ def test_params_are_checked_before_a_run(tmp_path, monkeypatch, sections, messag
         check(Stage("fetch", tmp_path).values)
 
 
-def test_a_missing_sqlite_file_is_not_made(fetch, tmp_path):
+def test_a_missing_sqlite_file_is_not_created(fetch, tmp_path):
     with pytest.raises(DataError, match="no SQLite file"):
         fetch("sql:SELECT 1", database="sqlite:///gone.db")
     assert not (tmp_path / "gone.db").exists()

@@ -54,6 +54,7 @@ def root(tmp_path, monkeypatch):
         {"prompt": i // SIZE + 1, "slot": i % SIZE + 1, "id": f"{i:016x}", "cluster": i % SIZE + 1}
         for i in range(N)
     ]
+    workspace.write_no_references(0)
     workspace.write("ingest/pool.parquet", records, POOL)
     workspace.write("dedupe/unique.parquet", [{"id": row["id"]} for row in records], UNIQUE)
     workspace.write("cluster/prompts.parquet", shown, PROMPTS)

@@ -20,14 +20,14 @@ each_mode = pytest.mark.parametrize("mode", Mode)
 
 def params(mode=Mode.PAPER, size=None, n_prompts=None):
     sizes = {"candidates_per_prompt": size, "n_prompts": n_prompts}
-    return Cluster(mode=mode, solver="auto", max_memory_mb=100_000, **sizes)
+    return Cluster(mode=mode, solver="auto", max_memory_mb=100_000, earlier_prompts="x", **sizes)
 
 
 def values(budget, mode="paper", size=None, n_prompts=None):
     """Return the params that embed reads."""
     section = {"mode": mode, "candidates_per_prompt": size, "n_prompts": n_prompts}
     return {
-        "cluster": section | {"solver": "auto", "max_memory_mb": 100},
+        "cluster": section | {"solver": "auto", "max_memory_mb": 100, "earlier_prompts": "x"},
         "llm_select": {"budget": budget},
     }
 
@@ -45,8 +45,9 @@ def picks_by_prompt(clustered, budgets):
     prompts = np.repeat(np.arange(1, len(sizes) + 1, dtype=np.int32), sizes)
     ranks = np.where(slots <= n_ranked, slots, np.inf)
     vectors = np.eye(len(rows), 1, dtype=np.float32)
-    known = JudgedRecords(rows, prompts, ranks, np.zeros(len(rows)), sizes, vectors)
-    chosen = by_ranks(known, max(budgets), 0).rows
+    scores, weights = np.zeros(len(rows)), np.ones(len(rows))
+    judged = JudgedRecords(rows, prompts, ranks, scores, sizes, vectors, weights, rows[:0])
+    chosen = by_ranks(judged, max(budgets), 0).rows
     assert len(set(chosen.tolist())) == max(budgets)
     prompt_of = dict(zip(rows.tolist(), prompts.tolist(), strict=True))
     return Counter(prompt_of[row] for row in chosen.tolist())

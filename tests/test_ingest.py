@@ -1,4 +1,4 @@
-"""The step ingest: any source gives a pool whose rows add up, or a clear refusal."""
+"""The ingest step turns any source into a pool that accounts for every row, or refuses it."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from tasks.lib.core.records import record_id
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tests.ingest_rows import SECTION, record, results
+from tests.ingest_rows import NAMED, SECTION, record, results
 from tests.workspaces import StepWorkspace
 
 
@@ -102,7 +102,9 @@ def test_too_many_faulty_rows_stop_the_run_with_their_reasons(workspace):
         ),
     ],
 )
-def test_a_fault_of_most_rows_names_the_cure_and_shows_a_row(workspace, row, cure, changes):
+def test_if_most_rows_have_one_fault_the_message_gives_the_fix_and_shows_a_row(
+    workspace, row, cure, changes
+):
     content = jsonl({"prompt": "Good", "body": "Name a tree."}, *[row] * 3)
     with pytest.raises(DataError) as caught:
         run(workspace, content, columns={"instruction": "prompt"})
@@ -112,7 +114,7 @@ def test_a_fault_of_most_rows_names_the_cure_and_shows_a_row(workspace, row, cur
     run(workspace, content, **{"max_dropped": 0.5, "columns": {}, **changes})
 
 
-def test_no_message_offers_to_lose_all_rows(workspace):
+def test_no_message_suggests_dropping_all_rows(workspace):
     with pytest.raises(DataError) as caught:
         run(workspace, jsonl({"prompt": "Q\0"}, {"prompt": "Q" * 2000}, ["x"]))
     assert "max_dropped" not in caught.value.fix
@@ -145,7 +147,7 @@ def test_excluded_and_repeated_rows_do_not_count_as_faulty(workspace):
         ("out.csv", "id,instruction,pool.id\n" + f"{record_id('Q2', '')},x,2\n0,Q9,9\n"),
     ],
 )
-def test_a_file_of_ids_or_rows_leaves_these_rows_out(workspace, name, content):
+def test_a_file_of_ids_or_rows_excludes_these_rows(workspace, name, content):
     (workspace / name).write_text(content)
     rows = [{"id": i, "user_id": 7, "prompt": f"Q{i}"} for i in range(10)]
     pool, dropped = run(workspace, jsonl(*rows), exclude_file=name)
@@ -154,7 +156,7 @@ def test_a_file_of_ids_or_rows_leaves_these_rows_out(workspace, name, content):
     assert name in dropped[0]["detail"]
 
 
-def test_a_missing_file_of_rows_to_leave_out_is_named_with_its_key(workspace):
+def test_a_missing_exclude_file_is_reported_with_its_key(workspace):
     with pytest.raises(DataError, match=r"none\.jsn: there is no such file") as caught:
         run(workspace, jsonl({"prompt": "Q"}), exclude_file="none.jsn")
     assert "exclude_file" in caught.value.fix
@@ -191,9 +193,9 @@ def test_a_refused_source_leaves_no_output(workspace):
 def test_params_are_checked_before_a_run(workspace, changes, message):
     (workspace / "pool.jsonl").write_text("{}")
     (workspace / "none.jsonl").touch()
-    assert check({"ingest": SECTION}) == Ingest.model_validate(SECTION)
+    assert check({"ingest": SECTION, "choose": NAMED}) == Ingest.model_validate(SECTION)
     with pytest.raises(CurationError, match=message):
-        check({"ingest": {**SECTION, **changes}})
+        check({"ingest": {**SECTION, **changes}, "choose": NAMED})
 
 
 TEXT = st.text(st.characters(), max_size=8)  # with NUL, surrogates and every kind of space
@@ -246,7 +248,7 @@ def test_ids_do_not_depend_on_the_order_of_rows(rows):
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
-def test_kept_text_is_kept_unchanged_the_next_time(instruction, input_text, output):
+def test_text_that_was_ingested_once_is_not_changed_again(instruction, input_text, output):
     rows = [{"instruction": instruction, "input": input_text, "output": output}]
     _, first = results([{"instruction": "x"}, *rows])
     if isinstance(first, KeptRow):

@@ -68,7 +68,7 @@ FILES = {
 
 
 def damaged(content, seed):
-    """Yield a content cut at random bytes, and with random bytes changed."""
+    """Yield the content cut at random bytes, then with random bytes changed."""
     rng = random.Random(seed)
     for _ in range(N_CUTS):
         yield content[: rng.randrange(len(content))]
@@ -84,7 +84,7 @@ def damaged(content, seed):
 
 
 def outcomes(paths):
-    """Read files in a process with limited memory; return what it printed, checked."""
+    """Read files in a process with limited memory; check its output and return it."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.bad_file", *map(str, paths)],
         cwd=PROJECT,
@@ -119,7 +119,7 @@ def test_a_file_damaged_anywhere_is_read_in_part_or_refused(tmp_path, name):
 
 
 class _Zeros(io.RawIOBase):
-    """A stream of one byte, repeated, behind some first bytes."""
+    """A stream of some first bytes, then one byte repeated."""
 
     def __init__(self, first, byte, n_bytes):
         self._first, self._byte, self._left = first, byte, n_bytes
@@ -223,7 +223,7 @@ def test_a_parquet_bomb_is_stopped_or_read_in_little_memory(tmp_path, number):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":['])
-def test_deep_and_wide_nesting_ends_within_the_memory(tmp_path, opening):
+def test_deep_and_wide_nesting_stays_within_the_memory_limit(tmp_path, opening):
     deep, wide = tmp_path / "deep.json", tmp_path / "wide.json"
     deep.write_text(opening * 1_000_000)
     wide.write_text('[{"instruction": "a", "n": [' + "[]," * 2_000_000 + "0]}]")

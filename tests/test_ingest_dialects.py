@@ -1,4 +1,4 @@
-"""Tables of text in every dialect: the delimiter and the quotes are found, or doubted aloud."""
+"""Tables of text in every dialect: the delimiter and quotes are found, or a warning is logged."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ def read(tmp_path):
     return write_and_read
 
 
-def test_quotes_that_are_part_of_the_text_of_a_tsv_join_no_rows(read):
+def test_quotes_that_are_part_of_the_text_do_not_join_rows_of_a_tsv(read):
     rows = ['"Hello', 'Say "bye', 'five" nails', "plain", '"quoted" word']
     content = "instruction\tn\n" + "".join(f"{row}\t{n}\n" for n, row in enumerate(rows))
     assert read("a.tsv", content) == [
@@ -34,7 +34,7 @@ def test_quotes_that_are_part_of_the_text_of_a_tsv_join_no_rows(read):
     ]
 
 
-def test_tsv_cells_in_quotes_lose_them(read):
+def test_quotes_around_tsv_cells_are_removed(read):
     content = 'a\tb\n"x\ty"\t1\n"two\nlines"\t"say ""hi"""\n'
     assert read("a.tsv", content) == [{"a": "x\ty", "b": "1"}, {"a": "two\nlines", "b": 'say "hi"'}]
 
@@ -89,16 +89,16 @@ def test_poems_and_tables_in_quoted_cells_stay_in_one_cell(read):
     assert read("a.csv", file.getvalue()) == [{"a": poem, "b": table}] * 20
 
 
-def test_a_cell_that_holds_whole_rows_is_doubted_with_its_line(read, caplog):
+def test_a_cell_that_contains_whole_rows_logs_a_warning_with_its_line(read, caplog):
     content = 'a,b\nx,1\n"y,2\nz,3\nw",4\nv,5\n'
     assert len(read("a.csv", content)) == 3
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert "a.csv:3: this row has a cell with 3 lines that look like rows" in warning
+    assert "a.csv:3: this row has 3 lines, and most look like separate rows" in warning
     assert "ingest.table={quotes: none}" in warning
     assert len(read("a.csv", content, quotes="none")) == 5
 
 
-def test_a_swallowed_quote_far_beyond_the_head_is_doubted(read, caplog):
+def test_an_unclosed_quote_far_beyond_the_head_logs_a_warning(read, caplog):
     rows = [f"row {n}\t{n}" for n in range(20_000)]
     rows[15_000], rows[15_003] = '"row\t1', 'row"\t2'
     read("a.tsv", "\n".join(["a\tb", *rows]))
@@ -106,13 +106,13 @@ def test_a_swallowed_quote_far_beyond_the_head_is_doubted(read, caplog):
     assert len(read("a.tsv", "\n".join(["a\tb", *rows]), quotes="none")) == 20_000
 
 
-def test_many_doubts_are_counted(read, caplog):
+def test_further_warnings_are_only_counted(read, caplog):
     content = "a,b\n" + '"y,2\nz,3\nw",4\n' * 1 + "v,5\n" * 20_000 + '"y,2\nz,3\nw",4\n' * 5
     read("a.csv", content)
-    assert "3 more rows like that" in caplog.text
+    assert "3 more rows like these" in caplog.text
 
 
-def test_the_dialect_is_logged_where_it_is_unusual(read, caplog):
+def test_an_unusual_dialect_is_logged(read, caplog):
     caplog.set_level(logging.INFO, "selectllm")
     read("a.csv", "a,b\n1,2\n")
     assert caplog.text == ""
@@ -120,7 +120,7 @@ def test_the_dialect_is_logged_where_it_is_unusual(read, caplog):
     assert "separated by ';'" in caplog.text
 
 
-def test_the_chosen_dialect_is_not_overruled(read):
+def test_a_chosen_dialect_is_not_changed(read):
     assert read("a.csv", "a;b,c\n1;2,3\n", delimiter=",") == [{"a;b": "1;2", "c": "3"}]
     with pytest.raises(DataError, match="never closed") as caught:
         read("a.tsv", 'a\tb\n"x\t1\n', quotes="double")

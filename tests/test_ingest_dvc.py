@@ -1,4 +1,4 @@
-"""Sources under real DVC: what changes makes ingest stale, and nothing is copied twice."""
+"""Sources with real DVC: which changes make ingest stale, and that nothing is copied twice."""
 
 import gzip
 import json
@@ -58,7 +58,7 @@ def test_a_changed_shard_of_a_folder_or_pattern_makes_ingest_stale(space):
     assert stale(space) == {"ingest"}
 
 
-def test_files_of_several_folders_are_copied_once_and_again_when_asked(space):
+def test_files_of_several_folders_are_copied_once_and_again_on_request(space):
     for name in ("x", "y"):
         (space.root / name).mkdir()
         (space.root / name / "a.jsonl").write_text(line(name))

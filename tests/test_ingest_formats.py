@@ -184,7 +184,9 @@ def test_a_json_file_may_be_one_object_with_one_list_of_rows(read, name, indent)
 
 
 @pytest.mark.parametrize("indent", [None, 2])
-def test_one_object_with_several_lists_of_rows_is_refused_with_the_way_out(read, indent):
+def test_one_object_with_several_lists_is_refused_and_the_message_says_how_to_extract_one(
+    read, indent
+):
     whole = {"train": [TEXT], "n": 1, "test": [TEXT]}
     with pytest.raises(DataError, match="several lists of objects: train and test") as caught:
         read("a.json", json.dumps(whole, indent=indent))
@@ -193,7 +195,7 @@ def test_one_object_with_several_lists_of_rows_is_refused_with_the_way_out(read,
         read("a.json", json.dumps({"0": TEXT, "1": TEXT}, indent=2))
 
 
-def test_one_conversation_is_a_row_and_not_a_list_of_rows(read):
+def test_one_conversation_is_a_row_not_a_list_of_rows(read):
     row = {"messages": [{"role": "user", "content": "Hi"}]}
     assert read("a.json", json.dumps(row)) == [(1, row)]
     assert read("a.jsonl", json.dumps(row)) == [(1, row)]
@@ -330,7 +332,7 @@ def test_a_head_that_ends_inside_a_character_is_utf8(read, shift):
     [
         ("a.jsonl", b"", "is empty"),
         ("a.doc", b"x", "'.doc' is not a known format"),
-        ("a.gz", b"x", "'no suffix' is not a known format"),
+        ("a.gz", b"x", "no suffix, so its format is unknown"),
         ("a.josnl", b"x", "did you mean .jsonl"),
         ("a.csv", gzip.compress(b"a", mtime=0), "content is gzip, but the name ends with .csv"),
         (
@@ -346,7 +348,7 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(read, name, content, m
         read(name, content)
 
 
-def test_an_unknown_format_names_the_known_ones(tmp_path):
+def test_the_message_for_an_unknown_format_lists_the_known_formats(tmp_path):
     path = tmp_path / "a.xlsx"
     path.write_bytes(b"x")
     with pytest.raises(DataError) as caught:
@@ -355,7 +357,7 @@ def test_an_unknown_format_names_the_known_ones(tmp_path):
         assert suffix in caught.value.fix
 
 
-def test_a_missing_file_offers_the_nearest_name(tmp_path):
+def test_the_message_for_a_missing_file_suggests_the_nearest_name(tmp_path):
     (tmp_path / "instructions.jsonl").write_text("{}")
     with pytest.raises(DataError, match=r"did you mean instructions\.jsonl"):
         list(read_file(tmp_path / "instruction.jsonl"))
@@ -363,7 +365,7 @@ def test_a_missing_file_offers_the_nearest_name(tmp_path):
         list(read_file(tmp_path / "nowhere" / "a.jsonl"))
 
 
-def test_a_file_that_is_not_pulled_yet_suggests_dvc_pull(tmp_path):
+def test_the_message_for_a_file_that_is_not_pulled_suggests_dvc_pull(tmp_path):
     (tmp_path / "a.jsonl.dvc").write_text("outs: []")
     with pytest.raises(DataError, match="dvc pull"):
         list(read_file(tmp_path / "a.jsonl"))

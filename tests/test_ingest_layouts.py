@@ -1,4 +1,4 @@
-"""Layouts of public pools, each as the record that it becomes."""
+"""Layouts of public pools, and the record that each becomes."""
 
 import csv
 import json
@@ -409,7 +409,7 @@ def test_the_first_turn_or_every_turn_can_be_the_instruction():
     }
 
 
-def test_dialogues_that_differ_in_context_alone_are_different_records():
+def test_dialogues_that_differ_only_in_context_are_different_records():
     same = {"messages": said("user: Q", "assistant: A", "user: Make it shorter.")}
     others = [
         {"messages": said("user: R", "assistant: A", "user: Make it shorter.")},
@@ -420,7 +420,7 @@ def test_dialogues_that_differ_in_context_alone_are_different_records():
     assert reasons([same, *others, same]) == [None] * 5 + [IngestDrop.REPEATED]
 
 
-def test_calls_of_tools_and_their_results_are_kept():
+def test_tool_calls_and_their_results_are_kept():
     call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "name": "clock"}]}
     answer = {"role": "tool", "content": "noon", "tool_call_id": "1"}
     found = record({"messages": [*said("user: Q"), call, answer, *said("user: Q2")]})
@@ -452,7 +452,7 @@ def test_roles_are_known_in_any_case_and_by_their_aliases(names: tuple[str, str]
         {"type": "image"},
     ],
 )
-def test_images_and_audio_are_a_reason_of_their_own(part: Row):
+def test_images_and_audio_have_a_separate_drop_reason(part: Row):
     with_media = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Q"}, part]}]}
     llava = {"messages": said("user: <image>\nQ")}
     assert reasons([{"messages": said("user: Good")}, with_media, llava]) == [
@@ -474,7 +474,7 @@ def test_images_and_audio_are_a_reason_of_their_own(part: Row):
         {"history": "long", "prompt": "Q"},
     ],
 )
-def test_no_column_is_taken_by_its_name_alone(row: Row):
+def test_no_column_is_chosen_by_its_name_alone(row: Row):
     assert short(record(row)) == Expected("Q")
 
 
@@ -491,7 +491,7 @@ def test_no_column_is_taken_by_its_name_alone(row: Row):
         "Summarise.\n\nHuman: hi\nAssistant: hello",
     ],
 )
-def test_a_text_about_marks_is_no_conversation(text: str):
+def test_a_text_about_marks_is_not_a_conversation(text: str):
     assert short(record({"instruction": text})) == Expected(text)
 
 
@@ -505,10 +505,10 @@ def test_columns_inside_objects_are_chosen_by_their_path():
         record(row, columns={"instruction": "data.qq"})
 
 
-def test_turns_that_no_field_has_are_reported_with_the_keys_that_take_them(caplog):
+def test_unused_turns_are_reported_with_the_keys_to_set(caplog):
     row = {"ask": "Q2", "talk": said(*ONE)}
     record(row, columns={"instruction": "ask"})
-    assert "column talk holds turns" in caplog.text
+    assert "the turns in column talk are not used" in caplog.text
     assert "ingest.columns.turns" in caplog.text
     caplog.clear()
     record(row, columns={"instruction": "ask", "turns": "talk"})
@@ -560,14 +560,14 @@ def test_a_tree_in_one_row_becomes_the_same_conversations():
     }
 
 
-def test_messages_with_the_id_of_their_conversation_are_put_together():
+def test_messages_with_a_conversation_id_are_joined():
     rows = [{"conversation_id": i % 2, **row} for i, row in enumerate(said(*TWO, "user: Q3"))]
     found = results(rows)
     assert short(found[0].record) == Expected("Q3", turns=(("u", "Q"), ("u", "Q2")))
     assert len(found) == 1  # the assistant alone asks nothing
 
 
-def test_messages_that_nothing_links_are_refused_with_a_way_out_that_works():
+def test_messages_without_links_are_refused_with_a_fix_that_works():
     rows = [{"n": i, **row} for i, row in enumerate(said(*TWO))]
     with pytest.raises(DataError, match="no column says which messages belong together") as caught:
         results(rows)
@@ -579,13 +579,13 @@ def test_messages_that_nothing_links_are_refused_with_a_way_out_that_works():
     assert reasons(rows, exclude={"role": "assistant"}) == [None, IngestDrop.EXCLUDED] * 2
 
 
-def test_endless_threads_end():
+def test_cycles_of_messages_do_not_loop_forever():
     rows = [message("1", "2", "user", "Q"), message("2", "1", "assistant", "A")]
     assert [short(r.record).instruction for r in results(rows)] == ["Q"]
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_a_public_layout_becomes_the_record_that_it_means(name: str):
+def test_a_public_layout_becomes_the_expected_record(name: str):
     row, expected = LAYOUTS[name]
     assert short(record(row)) == expected
 

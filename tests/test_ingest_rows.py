@@ -1,4 +1,4 @@
-"""Rows as records: which columns they come from, and why rows are dropped."""
+"""How rows become records: the columns that are used, and why rows are dropped."""
 
 import json
 
@@ -90,7 +90,7 @@ def test_a_file_with_unknown_columns_is_refused_with_their_names():
     assert "ingest.columns" in caught.value.fix
 
 
-def test_a_missing_chosen_column_offers_the_nearest_name():
+def test_the_message_for_a_missing_column_suggests_the_nearest_name():
     with pytest.raises(ParamError, match="no column qestion; did you mean question") as caught:
         results([{"question": "Q", "n": 1}], columns={"instruction": "qestion"})
     assert "question, n" in caught.value.fix
@@ -130,17 +130,17 @@ def test_an_empty_input_is_blank_and_an_empty_output_is_none(nothing):
     "nothing",
     [
         *("<noinput>", "Noinput", "No input", "<No input>", "No input required.", "N/A", "n/a"),
-        *("None", "nan", "null", "`<noinput>`", "\\<noinput\\>"),
+        *("None", "nan", "null", "`<noinput>`", "\\<noinput\\>", "<no_input>", "[no-input]"),
     ],
 )
-def test_an_input_that_says_there_is_none_is_empty(nothing):
+def test_a_placeholder_for_no_input_becomes_empty(nothing):
     row = {"instruction": "Q", "input": nothing, "output": nothing}
     assert parts(row) == ("Q", "", nothing)
     assert record(row).id == record({"instruction": "Q"}).id
 
 
 @pytest.mark.parametrize("text", ["No lemon", "Na", "None of the students", "He was <noinput>"])
-def test_an_input_that_only_looks_like_nothing_is_kept(text):
+def test_an_input_that_only_resembles_a_placeholder_is_kept(text):
     assert parts({"instruction": "Q", "input": text}) == ("Q", text, None)
 
 
@@ -162,7 +162,7 @@ def test_an_output_of_any_type_is_kept_as_text(output, text):
 
 
 @pytest.mark.parametrize("output", ["A\0", "\udfff", "A" * 1001])
-def test_a_faulty_output_costs_only_itself_and_is_kept_with_the_other_columns(output):
+def test_a_faulty_output_does_not_drop_its_record_and_is_kept_in_extra(output):
     found = record({"instruction": "Q", "response": output})
     assert (found.instruction, found.output) == ("Q", None)
     assert json.loads(found.extra) == {"response": output}
@@ -181,7 +181,7 @@ def test_text_is_unchanged_except_line_ends_and_outer_space():
     )
 
 
-def test_the_first_of_equal_rows_is_kept_and_the_others_give_its_line():
+def test_the_first_of_equal_rows_is_kept_and_the_others_are_dropped_with_its_line():
     rows = [{"prompt": "Q"}, {"prompt": "R"}, {"prompt": " Q\n"}, {"prompt": "Q", "n": 1}]
     assert reasons(rows) == [None, None, IngestDrop.REPEATED, IngestDrop.REPEATED]
     assert results(rows)[2].detail == "the same as line 1"
@@ -214,8 +214,8 @@ def test_an_excluded_row_is_not_faulty():
     assert reasons(rows, exclude={"split": "test"}) == [None, IngestDrop.EXCLUDED]
 
 
-def test_a_missing_excluded_column_offers_the_nearest_name():
-    with pytest.raises(ParamError, match="no row has a column splitt; did you mean split"):
+def test_the_message_for_a_missing_excluded_column_suggests_the_nearest_name():
+    with pytest.raises(ParamError, match="no row has the column splitt; did you mean split"):
         results([{"prompt": "Q", "split": "a"}], exclude={"splitt": "test"})
 
 

@@ -60,7 +60,7 @@ def as_zip(files):
     return packed.getvalue()
 
 
-def test_the_formats_have_readers_and_the_compressions_unpackers():
+def test_every_format_has_a_reader_and_every_compression_an_unpacker():
     assert tuple(READERS) == FORMATS
     assert tuple(COMPRESSIONS) == PACKED
 
@@ -92,7 +92,7 @@ def test_a_folder_of_shards_is_read_by_name_and_each_row_is_named_by_file_and_li
     assert dropped[1]["detail"] == "the same as a.jsonl:1"
 
 
-def test_patterns_choose_files_in_their_order(pool):
+def test_files_are_read_in_the_order_of_the_patterns(pool):
     files = {f"shards/{name}": line(name) for name in ("a.jsonl", "b.jsonl", "c.jsonl")}
     kept, _ = pool(files, files=["c*", "a.jsonl"])
     assert [text for _, text in kept] == ["c.jsonl", "a.jsonl"]
@@ -109,7 +109,7 @@ def test_files_that_are_not_read_are_logged(pool, caplog):
     assert "not read: b.docx" in caplog.text
 
 
-def test_plain_text_has_one_instruction_a_line(pool):
+def test_plain_text_has_one_instruction_per_line(pool):
     kept, _ = pool({"pool.txt": "\ufeffSay hi.\r\n\r\nSay bye, please.\n"}, "pool.txt")
     assert kept == [("pool.txt:1", "Say hi."), ("pool.txt:3", "Say bye, please.")]
 
@@ -136,7 +136,7 @@ def test_a_zip_archive_that_cannot_be_used_is_refused(pool, content, message):
         pool({"a.zip": content}, "a.zip")
 
 
-def test_a_zip_archive_in_a_folder_is_refused_with_the_way_out(pool):
+def test_a_zip_archive_in_a_folder_is_refused_with_a_fix(pool):
     with pytest.raises(DataError, match="among other files") as caught:
         pool({"shards/a.zip": as_zip({"a.jsonl": line("A")})}, files="*")
     assert "Unpack it" in caught.value.fix
@@ -169,12 +169,12 @@ def test_files_of_different_layouts_are_listed_one_by_one(pool):
         pool(files)
     assert "\n  a.jsonl: instruction in instruction\n" in str(caught.value)
     assert "\n  b.csv: instruction in prompt, output in response\n" in str(caught.value)
-    assert "\n  c.jsonl: no column is known to hold instructions" in str(caught.value)
+    assert "\n  c.jsonl: found no column with instructions" in str(caught.value)
     with pytest.raises(CurationError, match="differ in their columns"):
         pool({}, columns={"instruction": "prompt"})
 
 
-def test_a_column_that_only_some_files_have_is_no_other_layout(pool):
+def test_a_column_may_be_missing_from_some_files(pool):
     row = json.dumps({"instruction": "B", "input": "x"})
     kept, _ = pool({"shards/a.jsonl": line("A"), "shards/b.jsonl": row})
     assert len(kept) == 2
@@ -199,7 +199,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["hf://datasets/a/b", "s3://a/b.jsonl", "sql:SELECT 1"])
-def test_a_source_that_must_be_copied_first_is_refused_with_the_way_out(pool, source):
+def test_a_source_that_must_be_copied_first_is_refused_with_a_fix(pool, source):
     with pytest.raises(ParamError, match="must be copied first") as caught:
         pool({}, source)
     assert "-S ingest.source=" in caught.value.fix
@@ -208,7 +208,7 @@ def test_a_source_that_must_be_copied_first_is_refused_with_the_way_out(pool, so
 def test_a_folder_with_outputs_of_stages_is_refused(pool):
     with pytest.raises(ParamError, match="the output of a stage") as caught:
         pool({"data/a.jsonl": line("A")}, "data")
-    assert "a folder of its own" in caught.value.fix
+    assert "to a separate folder" in caught.value.fix
 
 
 def test_a_folder_without_files_is_refused(tmp_path):

@@ -21,7 +21,7 @@ TEXTS = st.lists(st.text(max_size=80), min_size=1, max_size=8)
 
 
 def sample_texts() -> list[str]:
-    """Return the texts of the sample's valid lines; some of them are junk, too."""
+    """Return the texts of the sample's valid lines; some of them are junk too."""
     texts = []
     for line in SAMPLE.read_bytes().splitlines():
         try:
@@ -34,7 +34,9 @@ def sample_texts() -> list[str]:
 
 
 @given(st.integers(1, 20), st.integers(0, 60), SEEDS)
-def test_prompts_get_equally_many_attention_checks_or_one_more(n_prompts, n_attention_checks, seed):
+def test_the_numbers_of_attention_checks_per_prompt_differ_by_at_most_one(
+    n_prompts, n_attention_checks, seed
+):
     insertions = plan_checks(n_prompts, n_attention_checks, seed)
     assert len(insertions) == n_attention_checks
     counts = Counter(insertion.prompt for insertion in insertions)
@@ -51,7 +53,7 @@ def test_kinds_take_turns(n_prompts, n_attention_checks, seed):
 
 
 @given(st.integers(1, 20), st.integers(0, 40), SEEDS)
-def test_a_plan_of_more_checks_begins_with_a_plan_of_fewer(n_prompts, n_attention_checks, seed):
+def test_a_shorter_plan_is_a_prefix_of_a_longer_one(n_prompts, n_attention_checks, seed):
     longer = plan_checks(n_prompts, n_attention_checks + 7, seed)
     assert longer[:n_attention_checks] == plan_checks(n_prompts, n_attention_checks, seed)
 

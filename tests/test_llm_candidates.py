@@ -1,11 +1,11 @@
-"""The candidates of the first round, read from files: their records and their texts."""
+"""The candidates, read from files: their records and their texts."""
 
 import numpy as np
 import pytest
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.records import RecordTexts
-from tasks.lib.core.schemas import POOL, PROMPTS
+from tasks.lib.core.schemas import KNOWN, POOL, PROMPTS
 from tasks.lib.core.shown import shown_text
 from tasks.lib.core.tables import write_table
 from tasks.llm_select import pool_texts as pool_file
@@ -46,7 +46,7 @@ def test_texts_are_in_the_requested_order(path, rows):
     assert pool.texts(rows) == [shown_text(*RecordTexts.of(r)) for r in asked]
 
 
-def test_texts_outlive_the_file_and_leave_no_other_file(path):
+def test_texts_can_be_read_after_the_file_is_deleted_and_leave_no_other_file(path):
     pool = PoolFile(path)
     assert [child.name for child in path.parent.iterdir()] == [path.name]
     path.unlink()
@@ -60,7 +60,9 @@ def test_candidates_are_the_rows_of_the_prompts_table(path, tmp_path):
         for s, i in enumerate(prompt)
     ]
     write_table(tmp_path / "prompts.parquet", shown, PROMPTS)
-    known = Candidates.read(tmp_path / "prompts.parquet", path)
+    none = tmp_path / "known.parquet"
+    write_table(none, [], KNOWN)
+    known = Candidates.read(tmp_path / "prompts.parquet", path, none)
     assert [prompt.tolist() for prompt in known.prompts] == [[0, 1, 2], [3, 4]]
     assert known.ids(known.prompts[1]) == [RECORDS[i]["id"] for i in (2, 31)]
     assert known.texts(known.prompts[0])[1] == RECORDS[4]["instruction"]

@@ -38,7 +38,7 @@ def test_a_free_call_is_made_even_if_the_cap_is_used_up(provider, put):
     assert None not in put(free, questions(3), cap_usd=0.0)
 
 
-def test_useless_and_late_replies_count_towards_the_cap(provider, put):
+def test_unusable_and_late_replies_count_towards_the_cap(provider, put):
     provider.behave = USELESS
     verdicts = put(provider.deployment(), questions(100), cap_usd=0.02)
     assert sum(verdict is not None for verdict in verdicts) < 100

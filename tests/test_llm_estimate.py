@@ -78,7 +78,8 @@ def shown_of(texts, size=12):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pool.parquet"
         write_table(path, pa.table(columns, schema=POOL), POOL)
-        return Candidates(PoolFile(path), np.arange(len(texts)), prompts)
+        is_known = np.zeros(len(texts), np.bool_)
+        return Candidates(PoolFile(path), np.arange(len(texts)), prompts, is_known)
 
 
 def setup_of(shown, budget=10, **params):
@@ -146,6 +147,7 @@ def ungrouped(tmp_path):
     texts = POOLS["sample"]()[:90]
     columns = {name: [""] * len(texts) for name in POOL.names} | {"instruction": texts}
     columns |= {"id": [record_id(text, "") for text in texts], "output": [None] * len(texts)}
+    workspace.write_no_references(0)
     workspace.write("ingest/pool.parquet", pa.table(columns, schema=POOL), POOL)
     unique = pa.table({"id": columns["id"][::-1]}, schema=UNIQUE)
     workspace.write("dedupe/unique.parquet", unique, UNIQUE)
@@ -188,7 +190,7 @@ def test_the_estimate_includes_votes_ranks_and_attention_checks(budget, tmp_path
     with FakeProvider(counted_by(TOKENIZERS["o200k"])) as provider:
         estimated = estimate(setup, [routes_of(provider)], {})
         used = served(provider, setup, tmp_path)
-    assert estimated.n_ranked == (6 if budget == 80 else 3)
+    assert estimated.n_ranked == (6 if budget == 80 else 5)
     for bounds, n in zip(estimated.work, used, strict=True):
         assert bounds[0] <= n <= bounds[1]
 

@@ -10,7 +10,7 @@ from tests.fake_provider import HANG_S, fails, garbled, honest, late, resets
 from tests.judge_desk import USELESS, questions
 
 
-def test_after_useless_replies_the_next_route_is_asked(provider, second, put, book):
+def test_after_unusable_replies_the_next_route_is_tried(provider, second, put, book):
     provider.behave = USELESS
     (verdict,) = put(provider.deployment(), questions(1), second.deployment(model="openai/b"))
     assert verdict.methods == (PickMethod.LLM,)

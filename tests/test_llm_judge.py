@@ -21,7 +21,7 @@ def test_verdicts_follow_the_order_of_their_questions(provider, put):
         assert verdict.methods == (PickMethod.LLM,)
 
 
-def test_an_answered_question_is_not_asked_again(provider, put):
+def test_an_answered_question_is_not_sent_again(provider, put):
     first = put(provider.deployment(), questions(6))
     again = put(provider.deployment(), questions(8))
     assert again[:6] == first
@@ -42,7 +42,9 @@ def test_an_answered_question_is_not_asked_again(provider, put):
     ],
     ids=["model", "temperature", "schema", "seed", "picks", "rationale"],
 )
-def test_a_change_that_affects_the_answer_asks_again(provider, put, deployment, n_picks, settings):
+def test_a_change_that_affects_the_answer_sends_the_question_again(
+    provider, put, deployment, n_picks, settings
+):
     put(provider.deployment(), questions(2))
     put(provider.deployment(**deployment), questions(2, n_picks), **settings)
     assert len(provider.calls) == 4
@@ -103,7 +105,7 @@ def test_picks_of_the_offline_judge_as_a_route_say_so(put):
     assert verdicts[0].slots == tuple(choose(texts(range(SIZE)), 2))
 
 
-def test_votes_are_asked_in_other_orders_and_name_the_same_candidates(provider, put):
+def test_votes_use_other_orders_and_name_the_same_candidates(provider, put):
     (question,) = questions(1, size=6)
     (verdict,) = put(provider.deployment(), [question], votes=5)
     orders = [tuple(call.block.texts) for call in provider.calls]
@@ -115,7 +117,7 @@ def test_votes_are_asked_in_other_orders_and_name_the_same_candidates(provider, 
     assert texts(chosen(question, verdict)) == sorted(texts(range(6)))[:3]
 
 
-def test_votes_that_agree_end_early_and_those_that_do_not_are_all_asked(provider, put):
+def test_votes_end_early_if_they_agree_and_all_are_cast_if_they_do_not(provider, put):
     put(provider.deployment(), questions(1, size=6), votes=3)
     assert len(provider.calls) == 2
     provider.behave = picks(1, 2, 3)  # goes by slots
@@ -140,7 +142,7 @@ def test_votes_are_not_bought_again(provider, put):
     assert len(provider.calls) == 4
 
 
-def test_without_the_answer_to_one_vote_the_others_decide(provider, put):
+def test_if_one_vote_has_no_answer_the_others_decide(provider, put):
     def behave(call):
         first_shown = "item 0 " in call.block.texts[0]
         return (USELESS if first_shown else honest)(call)

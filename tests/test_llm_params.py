@@ -1,4 +1,4 @@
-"""The section llm_select of params.yaml: values that are refused before a run."""
+"""The llm_select section of params.yaml: values that are refused before a run."""
 
 import subprocess
 import sys

@@ -118,7 +118,7 @@ REFUSALS = st.sampled_from(
 
 
 def in_frame(slots):
-    """Generate a list of slots, or an object with them, amid words."""
+    """Generate a list of slots, or an object with one, among words."""
     lists = slots.map(str) | slots.map(json.dumps)
     objects = slots.map(lambda picks: json.dumps({"picks": picks}))
     return st.builds(lambda frame, body: frame.replace("{}", body), FRAMES, lists | objects)
@@ -189,7 +189,7 @@ def assert_valid_or_named(text, n, n_picks):
     slots=st.lists(st.integers(1, 14), min_size=2, max_size=2, unique=True),
     frame=FRAMES.filter(lambda frame: frame != "<think>{}"),
 )
-def test_picks_in_an_object_are_found_amid_any_text(slots, frame):
+def test_picks_in_an_object_are_found_in_any_text(slots, frame):
     assert parse_picks(frame.replace("{}", json.dumps({"picks": slots})), 14, 2) == slots
 
 
@@ -203,7 +203,7 @@ def test_a_hostile_answer_is_parsed_within_a_second(text):
 
 
 @given(slots=st.lists(st.integers(1, 14), min_size=2, max_size=2, unique=True))
-def test_a_reply_by_the_schema_is_parsed(slots):
+def test_a_reply_that_matches_the_schema_is_parsed(slots):
     schema = answer_schema(14, 2)
     assert schema["type"] == "object"  # providers refuse a list at the top
     assert schema["required"] == ["picks"]
@@ -228,6 +228,6 @@ def test_a_rationale_is_required_by_the_schema_and_parsed_with_the_picks():
         ("[3, 5] because they are good", [None, None]),
     ],
 )
-def test_reasons_are_kept_or_none_and_make_no_answer_invalid(text, reasons):
+def test_reasons_are_kept_or_none_and_never_make_an_answer_invalid(text, reasons):
     assert parse_picks(text, 14, 2) == [3, 5]
     assert parse_reasons(text, 2) == reasons

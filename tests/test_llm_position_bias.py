@@ -133,7 +133,7 @@ def test_known_values_of_agreement():
     }
 
 
-def test_votes_that_were_cast_for_lack_of_agreement_are_not_counted():
+def test_votes_that_were_cast_only_after_disagreement_are_not_counted():
     asked_on, settled = Agreement(n_votes=3), Agreement(n_votes=3)
     asked_on.add(9, [(1,), (2,), (2,)])
     settled.add(9, [(1,), (2,)])
@@ -149,7 +149,7 @@ def test_a_prompt_with_one_vote_or_one_candidate_does_not_count_for_agreement():
     assert agreement.summary()["n_prompts"] == 0
 
 
-def test_a_judge_of_slots_agrees_less_than_chance_and_a_random_judge_as_chance():
+def test_a_judge_of_slots_agrees_less_than_chance_and_a_random_judge_at_chance():
     rng = np.random.default_rng(0)
     by_slot, random_judge = Agreement(n_votes=2), Agreement(n_votes=2)
     for _ in range(4000):

@@ -52,7 +52,7 @@ def test_the_block_says_how_many_candidates_and_picks_there_are():
 
 
 @pytest.mark.parametrize("message", ["", "2 candidates, pick 1", render_block(["a"], 1)[:-5]])
-def test_a_message_without_a_complete_block_has_none(message):
+def test_an_incomplete_block_in_a_message_is_ignored(message):
     assert parse_block(message) is None
 
 
@@ -115,7 +115,7 @@ def test_the_id_depends_on_the_context_only_if_there_is_one():
     assert len(ids) == 6
 
 
-def test_our_prompt_shows_candidates_in_the_user_message_only():
+def test_our_prompt_shows_candidates_only_in_the_user_message():
     system, user = read_prompt(OURS).messages(["Describe a $fjord.", "Count to ten."], 1)
     assert (system["role"], user["role"]) == ("system", "user")
     assert "fjord" not in system["content"]
@@ -182,7 +182,7 @@ def test_a_file_without_criteria_or_a_whole_prompt_is_refused_by_name(tmp_path, 
         read_prompt(path)
 
 
-def test_a_rationale_is_asked_for_in_the_user_message_only():
+def test_a_rationale_is_requested_only_in_the_user_message():
     plain, asked = (
         read_prompt(OURS).messages(["Name a river."], 1, rationale=rationale)
         for rationale in (False, True)

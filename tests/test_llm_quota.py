@@ -30,7 +30,7 @@ def test_prompts_of_equal_size_pick_the_same_number_or_one_more(n_prompts, size,
 
 
 @given(sizes=SIZES, seed=st.integers(0, 99))
-def test_a_larger_budget_takes_no_pick_from_any_prompt(sizes, seed):
+def test_a_larger_budget_never_lowers_the_quota_of_a_prompt(sizes, seed):
     shares = [quotas(n, np.array(sizes), seed) for n in range(sum(sizes) + 1)]
     assert all((after - before).min() >= 0 for before, after in pairwise(shares))
 

@@ -104,7 +104,7 @@ def item_of(messages):
     return Call(1, "", {}, {"messages": messages}, 0.0).item
 
 
-def test_both_texts_are_in_the_user_message_only():
+def test_both_texts_are_only_in_the_user_message():
     system, user = rating_question("Name a $fjord.", "Trondheims-\nfjorden")
     assert (system["role"], user["role"]) == ("system", "user")
     assert "fjord" not in system["content"]
@@ -179,7 +179,7 @@ def test_each_item_has_its_own_rating_and_the_price_is_that_of_the_answers(provi
     assert ratings.cost == {"calls": 12, **tokens, "usd": pytest.approx(provider.usd)}
 
 
-def test_the_schema_is_sent_if_the_route_always_asks_by_schema(provider, rate):
+def test_the_schema_is_sent_if_the_route_always_uses_it(provider, rate):
     provider.behave = rates(3)
     rate(provider.deployment(schema="always"), ITEMS[:1])
     assert provider.calls[0].body["response_format"]["json_schema"]["schema"] == SCHEMA

@@ -1,4 +1,4 @@
-"""The step llm_select: its outputs, and how they can be traced back to its questions."""
+"""The llm_select step: its outputs, and how they can be traced back to its questions."""
 
 import json
 
@@ -26,7 +26,7 @@ def test_a_run_without_a_key_is_judged_by_the_offline_judge_and_says_so(desk):
     assert desk.bytes() == before
 
 
-def test_every_ballot_can_be_followed_back_to_its_prompt(desk):
+def test_every_ballot_can_be_traced_back_to_its_prompt(desk):
     with FakeProvider() as provider:
         done = desk.run(provider.deployment())
     assert done.exit_code == 0, done.said
@@ -106,7 +106,7 @@ def test_records_without_a_model_s_answer_are_flagged(desk):
         provider_honest, provider.behave = provider.behave, behave
         done = desk.run(provider.deployment(), max_attempts=2)
     assert done.exit_code == 0, done.said
-    assert "judged by the offline judge, since the model gave no answer" in done.said
+    assert "judged by the offline judge, because the model gave no answer" in done.said
     flagged = [row for row in desk.ballots() if row["method"] == "fallback"]
     assert {r["prompt"] for r in flagged} == {
         p + 1
@@ -132,7 +132,7 @@ def test_the_votes_for_each_record_are_counted(desk):
     assert desk.usage()["agreement"]["n_prompts"] == 5
 
 
-def test_votes_that_go_by_slots_are_all_asked_and_show_the_bias(desk):
+def test_votes_that_go_by_slots_are_all_cast_and_show_the_bias(desk):
     def first_slots(call):
         return picks(*range(1, call.block.n_picks + 1))(call)
 
@@ -159,7 +159,7 @@ def test_a_rationale_is_kept_with_its_slot(desk):
         assert judgement["reasons"] == {str(slot): f"Because of slot {slot}." for slot in ranking}
 
 
-def test_attention_checks_are_asked_additionally_and_change_no_ballot(desk):
+def test_attention_checks_are_additional_and_change_no_ballot(desk):
     with FakeProvider() as provider:
         desk.run(provider.deployment())
         before = {name: desk.bytes()[name] for name in ("ballots.parquet", "judgements.jsonl")}

@@ -1,4 +1,4 @@
-"""How the step llm_select ends early: refused, interrupted, at its cap, or before it begins."""
+"""How the llm_select step ends early: refused, interrupted, at its cap, or before it begins."""
 
 import shutil
 import signal

@@ -66,7 +66,7 @@ def test_a_ballot_names_the_candidates_in_the_picked_slots(n, n_votes, data):
 
 
 @given(N, VOTES, st.data())
-def test_a_ballot_ranks_at_least_three_where_votes_are_combined(n, n_votes, data):
+def test_a_ballot_ranks_at_least_three_slots_if_votes_are_combined(n, n_votes, data):
     n_ranked = data.draw(st.integers(1, n))
     asked = n_asked(n, n_ranked, n_votes)
     assert n_ranked <= asked <= n
@@ -89,7 +89,7 @@ def test_votes_stop_when_more_than_half_agree_and_none_differs():
 
 
 @given(st.integers(1, 8), st.integers(2, 9), st.data())
-def test_with_one_slot_a_ballot_no_later_vote_can_overturn_a_settled_one(slot, n_votes, data):
+def test_if_ballots_have_one_slot_no_later_vote_can_overturn_a_settled_one(slot, n_votes, data):
     n_cast = n_votes // 2 + 1
     assert is_settled([(slot,)] * n_cast, n_votes, 1)
     left = n_votes - n_cast
@@ -146,28 +146,29 @@ def test_one_more_ballot_for_the_winner_keeps_it_the_winner(ballots, seed):
 
 
 @given(BALLOTS.map(lambda ballots: ballots[:1]), st.integers(2, 5))
-def test_ballots_that_agree_give_their_own_order(ballots, n):
+def test_identical_ballots_keep_their_order(ballots, n):
     assume(ballots)
     assert combine(ballots * n, TEXTS) == ballots[0]
 
 
-def test_the_judge_score_is_the_mean_over_ballots_of_what_each_rank_is_worth():
-    assert judge_scores([(2, 1, 4)], 4, 3) == pytest.approx([2 / 3, 1, 0, 1 / 3])
-    assert judge_scores([(2, 1), (1, 2), (1, 3)], 4, 2) == pytest.approx([5 / 6, 1 / 2, 1 / 6, 0])
-    assert judge_scores([(3, 1, 2)], 3, 1) == [0, 0, 1]
+def test_the_judge_score_decreases_from_1_by_rank():
+    assert judge_scores((2, 1, 4), 4, 3) == pytest.approx([2 / 3, 1, 0, 1 / 3])
+    assert judge_scores((3, 1, 2), 3, 1) == [0, 0, 1]
 
 
 @given(BALLOTS, st.integers(1, 8))
-def test_scores_are_between_0_and_1_and_0_without_a_ballot(ballots, shortlist):
-    scores = judge_scores(ballots, 8, shortlist)
-    named = {slot for ballot in ballots for slot in ballot[:shortlist]}
-    assert {slot for slot, score in enumerate(scores, 1) if score} == named
+def test_scores_are_from_0_to_1_and_0_outside_the_shortlist(ballots, shortlist):
+    ranking = combine(ballots, TEXTS)
+    scores = judge_scores(ranking, 8, shortlist)
+    assert {slot for slot, score in enumerate(scores, 1) if score} == {*ranking[:shortlist]}
     assert 0 <= min(scores) <= max(scores) <= 1
 
 
 @given(st.permutations(range(1, 9)), st.integers(1, 8), st.integers(1, 8))
-def test_scores_do_not_depend_on_how_many_ranks_a_budget_asks_for(order, shortlist, n_more):
+def test_scores_do_not_depend_on_the_number_of_ranks_that_a_budget_requires(
+    order, shortlist, n_more
+):
     n_ranked = min(8, shortlist + n_more)
-    assert judge_scores([order[:shortlist]], 8, shortlist) == judge_scores(
-        [order[:n_ranked]], 8, shortlist
+    assert judge_scores(order[:shortlist], 8, shortlist) == judge_scores(
+        order[:n_ranked], 8, shortlist
     )

@@ -1,4 +1,4 @@
-"""Which differences of two texts change what they ask for, and how they are listed."""
+"""Which differences between two texts change their meaning, and how they are listed."""
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ def agree(first: str, second: str, inputs: tuple[str, str] = ("", "")) -> bool:
     return a.agrees_with(b)
 
 
-# --- the pairs that were written for this ---
+# --- hand-written pairs ---
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_no_pair_that_differs_is_merged_and_few_others_are_kept_twice(pairs, gro
     assert errors.separate <= max_separate * errors.n_same
 
 
-# --- kinds of differences ---
+# --- kinds of difference ---
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_no_pair_that_differs_is_merged_and_few_others_are_kept_twice(pairs, gro
         ("Мой мёд и твой чёрный чай", "Мои мед и твой черный чай"),
     ],
 )
-def test_what_may_change_the_meaning_is_a_difference(first, second):
+def test_a_change_that_may_affect_the_meaning_is_a_difference(first, second):
     assert not agree(first, second)
 
 
@@ -122,11 +122,11 @@ def test_what_may_change_the_meaning_is_a_difference(first, second):
         ("اذكر ٣ أسباب", "اذكر 3 أسباب"),
     ],
 )
-def test_what_cannot_change_the_meaning_is_no_difference(first, second):
+def test_a_change_that_cannot_affect_the_meaning_is_not_a_difference(first, second):
     assert agree(first, second)
 
 
-def test_in_an_input_everything_counts_but_the_full_stop_and_typography():
+def test_in_an_input_everything_counts_except_the_full_stop_and_typography():
     assert agree("Correct it", "Correct it", ("He said “so”", 'He said  "so".'))
     for first, second in [
         ("We recieved it", "We received it"),
@@ -167,13 +167,13 @@ def test_agreement_is_symmetric_and_every_text_agrees_with_itself(first, second)
         ("искуственного", "искусственного", True),
     ],
 )
-def test_a_misspelling_is_no_word_of_its_own(first, second, expected):
+def test_a_misspelling_is_an_unknown_word_that_resembles_a_known_one(first, second, expected):
     words = ["what", "does", "the", "teacher", "say", "about", "it"]
     assert is_misspelling(first, second, words) is expected
     assert is_misspelling(second, first, words) is expected
 
 
-def test_the_language_of_the_text_decides_which_words_there_are():
+def test_the_language_of_the_text_determines_the_dictionary():
     french = ["quel", "est", "le", "que", "sert", "on", "dans", "ce"]
     german = ["wie", "heißt", "das", "auf", "der", "karte", "für"]
     assert is_misspelling("kartofel", "kartoffel", german)
@@ -186,7 +186,7 @@ def test_in_a_language_without_a_dictionary_no_word_is_a_misspelling_of_another(
     assert not is_misspelling("hunden", "handen", norwegian)
 
 
-# --- the texts that are compared ---
+# --- normalised texts ---
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_in_a_language_without_a_dictionary_no_word_is_a_misspelling_of_another(
         ("Colours:\n- red\n- blue", "Colours: - red - blue"),
     ],
 )
-def test_normalisation_removes_what_typography_adds_and_nothing_else(text, expected):
+def test_normalisation_changes_only_typography(text, expected):
     assert normalise(text) == expected
     assert normalise(expected) == expected
 
@@ -219,7 +219,7 @@ def test_normalisation_removes_what_typography_adds_and_nothing_else(text, expec
         ("怎么说谢谢", "怎么说谢谢"),
     ],
 )
-def test_courtesy_is_left_out_where_it_is_nothing_else(text, expected):
+def test_polite_words_are_removed_if_they_mean_nothing_else(text, expected):
     assert without_courtesy(text) == expected
 
 

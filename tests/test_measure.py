@@ -1,4 +1,4 @@
-"""The step measure: every selection has its figures, compared with random ones."""
+"""The measure step: every selection has its figures, compared with random ones."""
 
 import csv
 import io
@@ -96,7 +96,7 @@ def test_every_selection_has_every_figure(workspace):
     }  # fmt: skip
 
 
-def test_dvcs_plots_get_a_line_a_method_with_the_figures_of_one_space(workspace):
+def test_the_table_for_dvc_plots_has_a_line_per_method_for_one_space(workspace):
     document = run(workspace)["methods"]
     lines = csv.DictReader(io.StringIO((workspace / "data/measure/figures.csv").read_text()))
     plotted = {line["method"]: line for line in lines}
@@ -141,7 +141,7 @@ def test_only_selections_by_a_models_answers_cost_anything(workspace):
     assert set(document["k"]["cost"].values()) == {0}
 
 
-def test_with_no_other_method_our_selection_is_measured_alone(workspace):
+def test_our_selection_is_measured_even_without_other_methods(workspace):
     select(workspace, {})
     assert list(run(workspace)["methods"]) == ["llm_select"]
 
@@ -154,7 +154,7 @@ def test_outputs_have_the_same_bytes_each_time(workspace):
     assert content() == content()
 
 
-def test_without_a_selection_yet_the_other_methods_are_measured(workspace):
+def test_other_methods_are_measured_even_before_a_selection(workspace):
     write_table(workspace / "data/choose/selected.parquet", [], SELECTED)
     usage = workspace / "data/llm_select/usage.json"
     usage.write_text(json.dumps(json.loads(usage.read_text()) | {"partial": "max_usd"}))

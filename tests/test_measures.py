@@ -25,7 +25,7 @@ from tests.pools import on_circle, unit_vectors
 
 
 def spread(vectors, rows):
-    """The figures of a selection in a space of its own."""
+    """Return the figures of a selection in a space of its own."""
     space = Space.of(vectors, np.ones(len(vectors), bool), np.arange(len(vectors)))
     return space.figures(np.asarray(rows), [len(rows)])[0]
 
@@ -86,7 +86,7 @@ def test_vendi_counts_entirely_different_vectors():
 
 @given(st.integers(1, 12), st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
-def test_vendi_is_that_of_the_square_matrix_of_cosines(n, seed):
+def test_vendi_equals_that_of_the_square_matrix_of_cosines(n, seed):
     vectors = unit_vectors(n, seed).astype(np.float64)
     eigenvalues = np.linalg.eigvalsh(vectors @ vectors.T / n)
     positive = eigenvalues[eigenvalues > 1e-12]
@@ -120,7 +120,7 @@ def test_lengths_fall_into_tenths_of_the_pool():
     assert len(set(length_bands(["same"] * 7).tolist())) == 1
 
 
-def test_a_shift_is_zero_for_the_pool_itself_and_large_for_one_kind_alone():
+def test_a_shift_is_zero_for_the_pool_itself_and_large_for_a_single_kind():
     labels = {"topic": codes_of(["a", "a", "b", None])}
     texts = ["one two"] * 4
     whole, part = (
@@ -148,7 +148,7 @@ def test_bootstrap_intervals_cover_at_their_rate(draw, figure, truth):
     rng = np.random.default_rng(7)
     intervals = [Bootstrap(200, i).interval(figure(draw(rng))) for i in range(n_trials)]
     rate = sum(low <= truth <= high for low, high in intervals) / n_trials
-    # 95 % less what so few resamples cost, and four standard errors of 400 trials either way
+    # 95 %, less what the few resamples cost, plus or minus four standard errors of 400 trials
     assert 0.89 <= rate <= 0.99
 
 
@@ -187,7 +187,7 @@ OUTPUTS = [f"output number {i} {'x' * i}" for i in range(40)]
 
 
 def answers(probe, vectors, rows):
-    """The figures of the probe for a whole selection."""
+    """Return the figures of the probe for a whole selection."""
     return probe.figures(vectors, rows, [len(rows)])[0]
 
 
@@ -221,12 +221,12 @@ def test_the_questions_are_the_same_for_every_selection_and_have_answers():
     )  # one output to learn from
 
 
-def test_there_is_no_probe_where_there_are_hardly_any_outputs():
+def test_there_is_no_probe_if_there_are_too_few_outputs():
     probe = KnnProbe([None] * 30 + ["text"] * 19, 10, seed=0)
     assert answers(probe, unit_vectors(49), np.arange(49)) == {}
 
 
-def test_the_probe_of_a_prefix_answers_as_one_of_that_selection_alone():
+def test_the_probe_answers_for_a_prefix_as_for_a_selection_of_that_size():
     vectors, rows = unit_vectors(40), np.random.default_rng(1).permutation(40)[:25]
     probe = KnnProbe(OUTPUTS, 30, seed=0)
     sizes = [1, 2, 9, 9, 25]
@@ -241,7 +241,7 @@ def test_the_probe_of_a_prefix_answers_as_one_of_that_selection_alone():
     assert scores[4].tolist() == by_prefix[4]["knn_probe_rouge_l"].values.tolist()
 
 
-def test_what_is_sampled_to_measure_with_is_not_what_random_selects(monkeypatch):
+def test_the_samples_to_measure_with_differ_from_what_random_selects(monkeypatch):
     n, n_drawn = 5000, 1000
     monkeypatch.setattr(reference, "MAX_POOL", n_drawn)
     rows = np.arange(n, dtype=np.float32)[:, None]
@@ -257,7 +257,7 @@ def test_what_is_sampled_to_measure_with_is_not_what_random_selects(monkeypatch)
 # The spaces in which methods choose
 
 
-def test_it_is_known_of_every_method_in_which_spaces_it_chooses():
+def test_every_method_has_the_spaces_in_which_it_chooses():
     for name, method in METHODS.items():
         named = f"{name.removesuffix('_in_prompts')}_within" if method.in_prompts else name
         assert chosen_in(named, is_typical_judge=False) is not None, name
@@ -301,12 +301,12 @@ def test_a_selection_of_another_size_has_no_rank_among_random_ones():
         assert summary["best"]["words"]["vendi"]["p_random"] == p
 
 
-def test_without_random_selections_there_is_no_rank():
+def test_there_is_no_rank_without_random_selections():
     summary = summarise(group([made("best", 0, 3.0)]), Bootstrap(100, 0))
     assert summary["best"]["words"]["vendi"]["p_random"] is None
 
 
-def test_overlap_is_jaccards_of_the_first_seed():
+def test_overlap_is_the_jaccard_similarity_for_the_first_seed():
     document = overlap(
         group([made("a", 0, 0, (1, 2, 3)), made("a", 1, 0, (9,)), made("b", 0, 0, (3, 4))])
     )
@@ -325,11 +325,11 @@ def measured(method, seed, n, **figures):
     ("budgets", "expected"),
     [((60,), [15, 30, 60]), ((1,), [1]), ((3,), [1, 2, 3]), ((5, 9), [5, 9])],
 )
-def test_one_budget_is_measured_in_parts_and_several_as_they_are(budgets, expected):
+def test_a_single_budget_is_measured_in_parts_and_several_budgets_as_given(budgets, expected):
     assert sizes(budgets) == expected
 
 
-def test_a_method_with_several_seeds_has_their_mean_and_middle():
+def test_a_method_with_several_seeds_has_their_mean_and_middle_interval():
     runs = [measured("random", seed, 5, vendi=float(seed)) for seed in range(21)]
     document = curves({5: [measured("ours", 0, 5, vendi=2.5), *runs]})
     assert document["sizes"] == [5]

@@ -70,7 +70,7 @@ def test_a_source_that_dvc_cannot_hash_sets_the_keys_that_make_it_a_dependency(
 
 
 def test_a_remote_source_is_shown_as_changes_and_reset_by_a_local_one(tmp_path):
-    lay_out(tmp_path, "tasks", "data/sample", "dvc.yaml", "params.yaml")
+    lay_out(tmp_path, "tasks", "data/sample", "data/none.jsonl", "dvc.yaml", "params.yaml")
     changes = apply(tmp_path, ["ingest.source=memory://pool/a.jsonl"])
     old = "data/sample/instructions.jsonl"
     assert set(changes) == {
@@ -79,7 +79,7 @@ def test_a_remote_source_is_shown_as_changes_and_reset_by_a_local_one(tmp_path):
     }
     apply(tmp_path, [f"ingest.source={old}"])
     assert load_yaml(tmp_path / "params.yaml") == load_yaml(PROJECT / "params.yaml")
-    with pytest.raises(ParamError, match="where its copy will be"):
+    with pytest.raises(ParamError, match="where the copy will be"):
         apply(tmp_path, ["fetch.source=memory://pool/a.jsonl"])
 
 

@@ -84,6 +84,14 @@ def test_the_funnel_in_readme_matches_a_real_run(done):
     assert {text: number.strip() for text, number in documented.items()} == real
 
 
+def test_the_savings_in_readme_read_like_those_of_a_real_run(done):
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    documented = re.findall(r"```text\n(.*?)```", text, re.DOTALL)[1]
+    real = Savings.read(done.root / "data/measure/savings.json").sentence
+    numbers = re.compile(r"\d+")  # they depend on the last bits of the vectors
+    assert numbers.sub("N", " ".join(documented.split())) == numbers.sub("N", real)
+
+
 @pytest.mark.parametrize("n_clusters", [4, 14, 32, 63])
 def test_both_solvers_find_clusters_of_the_sample_that_are_equally_tight(done, n_clusters):
     assert (
@@ -196,17 +204,23 @@ OTHER_VALUE = {
     "ingest.turn": "first",
     "ingest.exclude": "{lang: en}",
     "ingest.exclude_file": "data/sample/instructions.jsonl",
+    "ingest.decontaminate": "data/sample/instructions.jsonl",
     "ingest.max_dropped": 0.5,
     "embed.model": "data/sample",
     "embed.precision": "bfloat16",
     "cluster.mode": "across",
     "cluster.n_prompts": 30,
+    "cluster.earlier_prompts": "data/sample/instructions.jsonl",
     "llm_select.route": "chatgpt",
     "llm_select.take": "last",
     "llm_select.fallback_routes": "[gemma]",
     "llm_select.prompt": "LICENSE",
     "llm_select.rationale": "true",
     "llm_select.attention_checks": 3,
+    "choose.annotated": "data/sample/instructions.jsonl",
+    "choose.targets": "data/sample/instructions.jsonl",
+    "choose.weight_column": "weight",
+    "choose.quotas": "{lang: as_pool}",
     "validate.on_judge_fault": "fail",
     "export.formats": "[csv]",
     "baseline.methods": "[random]",

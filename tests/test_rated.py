@@ -1,4 +1,4 @@
-"""Methods that choose by a model's ratings: their choice, their calls, and their cost."""
+"""Methods that select by a model's ratings: their selections, calls and cost."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ def by_output(call):
 
 
 class Desk(StepWorkspace):
-    """A workspace in which the records are ready for the step baseline."""
+    """A workspace in which the records are ready for the baseline step."""
 
     def __init__(self, root, provider):
         super().__init__(root)
@@ -62,7 +62,7 @@ class Desk(StepWorkspace):
         }
 
     def run(self, **changes):
-        """Run the step; return what each method chooses with its first seed, as indices."""
+        """Run the step; return what each method selects with its first seed, as indices."""
         (self.root / "params.yaml").write_text(json.dumps(self.values(**changes)))
         Stage("baseline", self.root).run(work)
         rows = read_table(self.root / "data/baseline/selections.parquet", SELECTIONS).to_pylist()
@@ -83,7 +83,7 @@ def desk(tmp_path, provider, monkeypatch):
     return Desk(tmp_path, provider)
 
 
-def test_the_highest_rated_are_chosen_or_random_ones_above_the_threshold(desk):
+def test_the_highest_rated_or_random_ones_above_the_threshold_are_selected(desk):
     chosen = desk.run()
     assert set(chosen["alpagasus"][:2]) == {1, 6}
     assert chosen["alpagasus"][2] in (2, 4, 9)
@@ -126,7 +126,7 @@ def test_the_actual_usage_lies_inside_the_estimate(desk, capsys):
     assert "USD on mine (openai/fake), capped at 5 USD (baseline.max_usd)" in shown
 
 
-def test_records_without_an_output_are_neither_asked_about_nor_chosen(desk):
+def test_records_without_an_output_are_neither_rated_nor_selected(desk):
     desk.fill([None, "It is worth 0", None, "It is worth 5", "It is worth 1"])
     assert desk.run()["alpagasus"] == [3, 4, 1]
     assert len(desk.provider.calls) == 3
@@ -161,7 +161,7 @@ def test_at_the_cap_a_warning_says_that_methods_are_left_out_and_paid_ratings_ar
     assert len(desk.provider.calls) == 10
 
 
-def test_an_output_without_a_rating_is_reported_and_its_record_is_not_chosen(desk, caplog):
+def test_an_output_without_a_rating_is_reported_and_its_record_is_not_selected(desk, caplog):
     useless = says("I would rather not.")
     desk.provider.behave = lambda call: (useless if "Say 1." in call.item else by_output)(call)
     chosen = desk.run(budget=9)
@@ -169,10 +169,10 @@ def test_an_output_without_a_rating_is_reported_and_its_record_is_not_chosen(des
     assert "no rating for 1 of 10 outputs" in caplog.text
 
 
-def test_too_few_ratings_choose_nothing(desk, caplog):
+def test_with_too_few_ratings_nothing_is_selected(desk, caplog):
     desk.provider.behave = says("I would rather not.")
     assert desk.run() == {}
-    assert "0 outputs have a rating, and 3 records are to be chosen" in caplog.text
+    assert "0 outputs have a rating, but 3 records are to be selected" in caplog.text
 
 
 def test_a_wrong_key_is_reported_in_the_providers_words(desk):
@@ -185,7 +185,7 @@ def test_a_wrong_key_is_reported_in_the_providers_words(desk):
 @pytest.mark.parametrize(
     ("route", "shown"),
     [
-        ("offline", "baseline.route is offline, a set of rules, which cannot rate"),
+        ("offline", "baseline.route is offline, which is a set of rules and cannot rate"),
         ("keyed", "OPENAI_API_KEY is not set"),
         ("mien", "baseline.route: there is no route mien; did you mean mine"),
     ],

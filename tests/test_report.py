@@ -79,7 +79,7 @@ def test_near_duplicates_are_shown_with_the_words_in_which_they_differ(world: Wo
     assert "kept too, similarity 85 %" in text
 
 
-def test_without_curves_their_section_is_left_out(world: World):
+def test_the_section_of_curves_is_left_out_if_there_are_none(world: World):
     page = world.make(bridges(), document=metrics(curves=False)).report()
     assert 'id="curves"' not in page
     assert "#curves" not in page.replace(TEMPLATES.joinpath("page.css").read_text(), "")
@@ -98,7 +98,7 @@ def test_no_text_can_become_markup_or_script(world: World):
     assert sorted(json.loads(data)["texts"]) == sorted(texts[:-1])
 
 
-def test_the_policy_lets_no_script_run_but_ours_and_nothing_be_fetched(reported: World):
+def test_the_policy_allows_only_our_scripts_and_fetches_nothing(reported: World):
     metas = Outline(reported.page.read_text(encoding="utf-8")).of("meta")
     policy = next(m["content"] for m in metas if m.get("http-equiv")) or ""
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
@@ -122,7 +122,7 @@ def test_a_pool_of_one_record_is_shown_with_and_without_a_selection(world: World
         assert f"{n_selected} of 1 unique records selected" in text
 
 
-def test_a_selection_of_other_ranks_than_the_best_is_labelled(world: World):
+def test_a_selection_of_other_than_the_best_ranks_is_labelled(world: World):
     assert "A test of the ranking." not in world.make(bridges()).report()
     params = world.root / "params.yaml"
     values = YAML(typ="safe").load(params)
@@ -131,7 +131,7 @@ def test_a_selection_of_other_ranks_than_the_best_is_labelled(world: World):
     assert "The middle records of the judge's ranking" in Outline(world.report()).text
 
 
-def test_addresses_and_keys_of_models_stay_out_of_the_page(world: World):
+def test_addresses_and_keys_of_models_are_not_in_the_page(world: World):
     params = world.root / "params.yaml"
     values = YAML(typ="safe").load(params)
     route = {"model": "openai/x", "api_base": "http://inside.example", "api_key": "os.environ/KEY"}

@@ -1,4 +1,4 @@
-"""The report as a person meets it: by eye, by keyboard, by screen reader, in Chromium."""
+"""The report in Chromium, as people use it: by eye, by keyboard and by screen reader."""
 
 import re
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def test_tables_have_captions_and_headers_and_every_drawing_has_words(reported: 
 
 
 def schemes() -> Iterator[tuple[str, dict[str, str]]]:
-    """The colours of the light and of the dark page, by name."""
+    """Return the colours of the light and the dark page, by name."""
     css = (TEMPLATES / "page.css").read_text()
     light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[:2]
     for name, text in (("light", light), ("dark", dark)):
@@ -46,7 +46,7 @@ def luminance(colour: str) -> float:
     return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
 
 
-def test_every_text_stands_out_from_its_ground_by_4_5_to_1():
+def test_every_text_has_a_contrast_of_at_least_4_5_to_1():
     grounds = {
         "ink": ["page", "card", "soft", "good-soft", "bad-soft"],
         "muted": ["page", "card", "soft", "good-soft"],
@@ -87,14 +87,14 @@ RECORD = "document.getElementById('record').textContent"
 
 
 def text_of(place: int) -> str:
-    """The selected record of that place, as a world of `bridges()` has it."""
+    """Return the selected record at a place, in a world of `bridges()`."""
     return bridges()[(place - 1) * R]
 
 
 @needs_chromium
 @pytest.mark.parametrize("width", [390, 820, 1440])
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_the_page_opens_from_disk_without_a_fault_at_every_width(reported, page, width, scheme):
+def test_the_page_opens_from_disk_without_errors_at_every_width(reported, page, width, scheme):
     page.open(reported.page, width, scheme=scheme)
     assert page.problems == []
     assert set(page.requests) == {reported.page.as_uri()}
@@ -147,7 +147,7 @@ def test_methods_are_switched_on_and_off(reported: World, page: Page):
 
 
 @needs_chromium
-def test_the_drawings_turn_dark_with_the_page(reported: World, page: Page):
+def test_the_plots_turn_dark_with_the_page(reported: World, page: Page):
     page.open(reported.page, 1000)
     ground = f"{MAP}.model.background_fill_color"
     light, dark = (found["card"] for _, found in schemes())

@@ -67,7 +67,7 @@ def drawn(*texts):
     return [Response(text, None) for text in texts]
 
 
-def test_openness_is_a_third_of_three_equal_responses_and_1_where_nothing_is_shared():
+def test_openness_is_a_third_for_three_equal_responses_and_1_if_nothing_is_shared():
     assert openness(drawn(*["the sky is blue"] * 3)) == pytest.approx(1 / 3)
     assert openness(drawn("a b c", "d e f", "g h")) == 1
     assert openness(drawn("a b c", "A b! d", "e f")) == pytest.approx(4 / 5)
@@ -81,14 +81,14 @@ def test_a_response_that_repeats_itself_is_not_more_open():
 
 
 @pytest.mark.parametrize("text", ["", "\n", "word"])
-def test_a_record_with_a_response_of_no_pair_has_no_openness(text):
+def test_a_response_without_a_pair_of_words_gives_no_openness(text):
     assert math.isnan(openness(drawn("a b", "c d", text)))
 
 
 # The store
 
 
-def test_a_response_survives_the_sudden_end_of_its_process(tmp_path):
+def test_a_response_survives_a_kill_of_its_process(tmp_path):
     path = tmp_path / "responses.sqlite"
     script = (
         "import os, pathlib, sys\n"
@@ -118,7 +118,7 @@ def test_a_key_changes_with_all_that_a_response_depends_on_and_with_nothing_else
 
 
 @needs_model
-def test_stored_responses_are_not_asked_for_again(stage, caplog):
+def test_stored_responses_are_not_requested_again(stage, caplog):
     texts = ["one", "two", "three"]
     with closing(ResponseStore(stage)) as store:
         model = ResponseModel(N_TOKENS)
@@ -135,8 +135,8 @@ def test_stored_responses_are_not_asked_for_again(stage, caplog):
 
 @pytest.mark.slow
 @needs_model
-def test_scores_are_the_same_whatever_was_asked_before_and_where_it_was_stopped(stage, caplog):
-    """One server gives all responses in reverse order, another those that were not stored."""
+def test_scores_do_not_depend_on_earlier_requests_or_interruptions(stage, caplog):
+    """One server gives all responses in reverse order, another only those not stored."""
     with closing(ResponseModel(N_TOKENS)) as model:
         made = {
             score: [[model.respond(text, n) for n in rule.numbers] for text in TEXTS[::-1]][::-1]

@@ -35,7 +35,7 @@ def score(space):
     return lambda rows, sizes: -space.gaps(rows, sizes)
 
 
-def test_the_interval_of_a_random_selection_holds_its_size_at_its_rate(space):
+def test_the_interval_of_a_random_selection_contains_its_size_at_its_rate(space):
     n, n_curves, n_trials = 40, 15, 40
     rng, held = np.random.default_rng(0), 0
     for seed in range(n_curves):
@@ -43,11 +43,11 @@ def test_the_interval_of_a_random_selection_holds_its_size_at_its_rate(space):
         for _ in range(n_trials):
             found = equivalent(curve, score(space)(rng.permutation(N)[:n], [n])[0], N)
             held += found.low <= n <= found.high
-    # trials that share a curve are alike, so the band is that of fewer trials
+    # trials that share a curve are correlated, so the band is that of fewer trials
     assert 0.91 <= held / (n_curves * n_trials) <= 0.99
 
 
-def test_the_interval_of_a_random_selection_holds_its_size_where_few_records_are_asked():
+def test_the_interval_of_a_random_selection_contains_its_size_with_few_questions():
     n, n_curves, n_trials, asked = 40, 10, 20, 60
     space = Space.of(unit_vectors(N, d=6), np.ones(N, bool), np.arange(N)[:asked])
     rng, held = np.random.default_rng(0), 0
@@ -87,7 +87,7 @@ def test_nothing_is_extrapolated(space):
 
 
 @given(st.integers(1, 500), st.integers(0, 3000))
-def test_the_sizes_of_random_selections_hold_ours_and_never_exceed_the_pool(n, more):
+def test_the_sizes_of_random_selections_include_ours_and_never_exceed_the_pool(n, more):
     sizes = curve_sizes(n, n + more)
     assert sizes == sorted(set(sizes))
     assert {max(2, n) if more else n, *(max(2, s) for s in steps(n) if s > 1)} <= {*sizes, n}
@@ -109,7 +109,7 @@ def test_the_uncertainty_over_records_counts_where_it_is_larger():
     assert equivalent(curve, scores, 100) == alike  # every record was asked
 
 
-def test_an_interval_stays_around_the_equivalent_where_tiny_selections_vary_widely():
+def test_an_interval_contains_the_equivalent_even_if_tiny_selections_vary_widely():
     sizes, rng = [5, 10, 20, 40, 80], np.random.default_rng(0)
     spread = np.array([5.0, 0.1, 0.1, 0.1, 0.1])
     values = np.log(sizes) + rng.normal(0, 1, (20, 5)) * spread
@@ -118,7 +118,7 @@ def test_an_interval_stays_around_the_equivalent_where_tiny_selections_vary_wide
     assert 25 < found.low < found.n_random < found.high < 60  # one of 5 may be as good by luck
 
 
-def test_choosing_stops_to_pay_where_the_lead_over_random_records_is_greatest():
+def test_choosing_stops_paying_off_where_the_lead_over_random_records_is_greatest():
     sizes = [10, 20, 30, 40]
     curve = RandomCurve(sizes, np.tile([0.1, 0.2, 0.3, 0.4], (20, 1)), np.zeros((4, 1)))
     assert stop(curve, sizes, np.array([0.2, 0.5, 0.55, 0.6])).at == 20
@@ -166,7 +166,7 @@ def made(coverage, student, n=60, saved=0, percent=0.0):
         (made({}, None, n=0), "Nothing is selected yet, so no saving can be measured."),
     ],
 )  # fmt: skip
-def test_one_sentence_says_what_is_saved_and_plainly_where_nothing_is(document, sentence):
+def test_one_sentence_says_what_is_saved_or_that_nothing_is(document, sentence):
     assert document.sentence == sentence
 
 
@@ -180,12 +180,12 @@ def reference():
 
 
 def saved_by(reference, rows):
-    """The savings of a selection."""
+    """Return the savings of a selection."""
     runs = [run[-1] for run in measure(reference, [MethodSelection("ours", 0, rows)])]
     return savings(reference, draw_curves(reference, len(rows), seed=0), runs)
 
 
-def test_savings_are_those_of_the_least_equivalent_if_it_is_certain():
+def test_savings_are_those_of_the_smallest_equivalent_if_it_is_certain():
     words, student = (
         Equivalent(n_random=n, low=low, high=high)
         for n, low, high in ((81, 74, 90), (120, 98, 160))
@@ -225,7 +225,7 @@ def test_an_empty_selection_has_no_savings(reference):
     assert (document.coverage, document.student, document.saved) == ({}, None, 0)
 
 
-def test_savings_are_read_again_as_they_were_written(reference, tmp_path):
+def test_savings_are_read_as_they_were_written(reference, tmp_path):
     document = saved_by(reference, np.arange(0, 200, 10))
     document.write(tmp_path / "savings.json")
     assert Savings.read(tmp_path / "savings.json") == document

@@ -1,4 +1,4 @@
-"""The keyless judge ranks typical texts first and junk last, in any script and at any slot."""
+"""The offline judge ranks typical texts first and junk last, in any script and any slot."""
 
 import random
 import time

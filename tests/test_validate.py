@@ -1,4 +1,4 @@
-"""The step validate: what a sound run meets, and what is refused."""
+"""The validate step: a sound run meets every expectation, and a faulty one is refused."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def test_a_fault_of_the_judge_is_a_warning_if_params_allow_it():
     assert "position bias" in warning.detail
 
 
-def test_a_few_near_duplicates_are_a_warning_that_names_them_and_more_are_a_fault():
+def test_a_few_near_duplicates_are_a_warning_and_more_are_a_fault():
     run = sound()
     duplicate = run.rows["selected"][1]
     duplicate["instruction"], duplicate["input"] = INSTRUCTIONS[8], ""
@@ -122,7 +122,7 @@ def test_the_funnel_adds_up(result: ValidationResult):
     }
 
 
-def test_a_run_without_a_single_record_is_refused_and_does_not_crash():
+def test_a_run_without_any_record_is_refused_and_does_not_crash():
     empty = Run(
         rows={name: [] for name in FILES},
         clusters={**CLUSTERS, "n_records": 0, "n_prompts": 0},
@@ -168,7 +168,7 @@ def test_a_faulty_run_stops_with_what_is_wrong_and_where_to_look(tmp_path: Path)
         stage.run(work)
     failed_file = tmp_path / ".selectllm" / "failed_validation.json"
     message = str(caught.value)
-    assert "1 of 58 expectations are not met" in message
+    assert "1 of 67 expectations are not met" in message
     assert f"selected: The cluster is that of the candidate: 1 of 4 rows: id {IDS[3]}" in message
     assert str(failed_file) in message
     assert str(tmp_path / ".selectllm" / "data_docs" / "index.html") in message
@@ -198,7 +198,7 @@ def test_a_run_logs_two_lines_writes_the_same_each_time_and_leaves_nothing_elsew
     )
     docs = state / "data_docs"
     said = [f"validate: Data Docs are in {docs / 'index.html'}"]
-    assert done.stderr.splitlines() == [*said, "validate: 58 of 58 expectations are met"]
+    assert done.stderr.splitlines() == [*said, "validate: 67 of 67 expectations are met"]
     assert (done.returncode, done.stdout, list(elsewhere.iterdir())) == (0, "", [])
 
     text = result_file.read_text()

@@ -19,6 +19,7 @@ from tests.sound_run import (
     LIMITS,
     Run,
     findings_of,
+    numbered,
     sound,
 )
 
@@ -58,6 +59,16 @@ def add_a_column_to_the_pool(run: Run) -> None:
     run.schemas["pool"] = schemas.POOL.append(pa.field("mood", pa.string()))
 
 
+def know(*ids: str) -> Callable[[Run], object]:
+    """Return a change that annotates the first of these records, and says they all repeat it."""
+
+    def change(run: Run) -> None:
+        run.annotated.append(numbered(IDS.index(ids[0])))
+        run.known.extend({"id": id_, "of_id": ids[0], "similarity": 1.0} for id_ in ids)
+
+    return change
+
+
 def fall_back_twice(run: Run) -> None:
     for row in run.selected[:2]:
         row["method"] = "fallback"
@@ -71,6 +82,14 @@ NEAR = (
     "No two texts are near-duplicates",
     "At most 0 of the texts are near-duplicates",
 )
+NEAR_OUTSIDE = (
+    "No text is a near-duplicate of an annotated or held-out record",
+    "At most 0 of the texts are near-duplicates of those records",
+)
+QUOTA = {"column": "source", "value": "toy.jsonl", "n_wanted": 3}
+QUOTA |= {"n_candidates": 7, "n_selected": 3}
+TARGETS = {"n_steering": 2, "n_held_out": 2, "n_random": 20, "n_random_below": 3}
+TARGETS |= {"cosine": 0.4, "random_cosine": 0.5}
 GOES_BY_TEXT = "The judge decides by the texts, not by slots, and not at random"
 JUDGED = ("prompt", "slot", "rank", "judge score", "number of votes", "method")
 FAULTS = [
@@ -122,7 +141,7 @@ FAULTS = [
     ),
     Fault(
         "dedupe_dropped",
-        ("The original of each duplicate is kept",),
+        ("The original of each duplicate is kept or held out",),
         IDS[7],
         put("dedupe_dropped", 0, of_id=IDS[8]),
     ),
@@ -131,6 +150,25 @@ FAULTS = [
         ("Each similarity is between 0 and 1",),
         "similarity 1.5",
         put("dedupe_dropped", 0, similarity=1.5),
+    ),
+    Fault("known", ("No record is listed twice",), IDS[4], know(IDS[4], IDS[4])),
+    Fault(
+        "known",
+        ("Each record that repeats an annotated one is unique",),
+        IDS[7],
+        know(IDS[7]),
+    ),
+    Fault(
+        "known",
+        ("The record that it repeats is annotated",),
+        f"id {IDS[4]}, annotated False",
+        lambda run: [know(IDS[4])(run), put("known", 0, of_id=NOWHERE)(run)],
+    ),
+    Fault(
+        "known",
+        ("No record that repeats an annotated one is selected",),
+        IDS[1],
+        know(IDS[1]),
     ),
     Fault("unique", ("No record is kept twice",), IDS[5], repeat("unique", 5)),
     Fault(
@@ -166,8 +204,8 @@ FAULTS = [
     Fault(
         "prompts",
         (
-            "Sizes differ by at most one: none is too small",
-            "Sizes differ by at most one: none is too large",
+            "Sizes differ by at most one, except for earlier prompts: none is too small",
+            "Sizes differ by at most one, except for earlier prompts: none is too large",
         ),
         "prompt 2, size 1",
         put("prompts", 4, prompt=1, slot=4),
@@ -271,6 +309,30 @@ FAULTS = [
         NEAR,
         f"id {IDS[3]}, near_to {IDS[1]} by 0.897",
         put("selected", 1, instruction=INSTRUCTIONS[8], input=""),
+    ),
+    Fault(
+        "texts",
+        ("No text is the same as that of an annotated or held-out record", *NEAR_OUTSIDE),
+        f"id {IDS[3]}, outside {IDS[3]}",
+        lambda run: run.held_out.append(numbered(3)),
+    ),
+    Fault(
+        "texts",
+        NEAR_OUTSIDE,
+        f"id {IDS[1]}, near_outside {IDS[8]} by 0.897",
+        lambda run: run.annotated.append(numbered(8)),
+    ),
+    Fault(
+        "quotas",
+        ("Each quota is met exactly",),
+        "column source, value toy.jsonl, selected 4, wanted 3",
+        lambda run: run.choice.update(quotas=[QUOTA]),
+    ),
+    Fault(
+        "targets",
+        ("The selection is nearer to the held-out targets than random selections",),
+        "random 0.5, selection 0.4",
+        lambda run: run.choice.update(targets=TARGETS),
     ),
     Fault(
         "methods",

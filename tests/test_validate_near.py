@@ -61,6 +61,6 @@ def test_near_duplicates_are_those_that_comparing_all_pairs_finds(
         ),
     ],
 )
-def test_near_duplicates_differ_in_spelling_and_not_in_meaning(a: str, b: str, are_near: bool):
+def test_near_duplicates_differ_in_spelling_but_not_in_meaning(a: str, b: str, are_near: bool):
     found = find_near_duplicates([comparable(a, ""), comparable(b, "")], 0.8)
     assert (found[1] is not None) is are_near

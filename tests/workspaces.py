@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import psutil
 from ruamel.yaml import YAML
 
+from tasks.lib.core.schemas import ANNOTATED, HELD_OUT, KNOWN, TARGETS
 from tasks.lib.core.tables import write_table
 
 PROJECT = Path(__file__).parent.parent
@@ -32,6 +34,12 @@ QUIET = {
     "GIT_COMMITTER_NAME": "test",
     "GIT_COMMITTER_EMAIL": "test@example.org",
     "NO_PROXY": "127.0.0.1,localhost",
+}
+EMPTY_TABLES = {
+    "ingest/annotated.parquet": ANNOTATED,
+    "ingest/held_out.parquet": HELD_OUT,
+    "ingest/targets.parquet": TARGETS,
+    "dedupe/known.parquet": KNOWN,
 }
 PATIENCE_S = 120.0  # for what takes a second on an idle machine
 
@@ -78,7 +86,7 @@ class StepWorkspace:
     def __init__(self, root: Path, *parts: str) -> None:
         """Copy the missing parts of the project."""
         self.root = root
-        parts = ("dvc.yaml", "params.yaml", *parts)
+        parts = ("dvc.yaml", "params.yaml", "data/none.jsonl", *parts)
         lay_out(root, *(part for part in parts if not (root / part).exists()))
 
     def file(self, tail: str) -> Path:
@@ -90,6 +98,13 @@ class StepWorkspace:
     def write(self, tail: str, rows: Any, schema: Any) -> None:
         """Write a table below data/."""
         write_table(self.file(tail), rows, schema)
+
+    def write_no_references(self, dim: int) -> None:
+        """Write what earlier stages make if no annotated, target or held-out records are named."""
+        for tail, schema in EMPTY_TABLES.items():
+            self.write(tail, [], schema)
+        for name in ("annotated", "targets"):
+            np.save(self.file(f"embed/{name}.npy"), np.empty((0, dim), np.float32))
 
     def write_json(self, tail: str, document: Any) -> None:
         """Write a JSON document below data/."""

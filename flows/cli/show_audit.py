@@ -19,6 +19,8 @@ FATES = {
     "rejected": "[bold]not selected[/]: others cover the pool better or rank higher",
     "set_aside": "[bold]not selected[/]: it could not be judged",
     "undecided": "[bold]not selected[/]: its prompt has not been judged",
+    "annotated": "[bold]not selected[/]: it repeats a record that has an answer already",
+    "held_out": "[bold]not shown to any model[/]: it repeats a record of a held-out set",
     "duplicate": "[bold]not shown to any model[/]: it duplicates another record",
 }
 
@@ -59,7 +61,9 @@ def story(facts: Mapping[str, Any]) -> None:
         extra = json.dumps(record["extra"], ensure_ascii=False)
         out.print(f"columns of the pool: {truncate(extra, MAX_EXTRA)}", markup=False, style="dim")
     if facts["duplicate_of"]:
-        _original(facts["duplicate_of"])
+        _original("it duplicates", facts["duplicate_of"])
+    if facts["annotated_as"]:
+        _original("it repeats the annotated record", facts["annotated_as"])
     for copy in facts["duplicates"]:
         reason = f"({copy['reason']}, similarity {copy['similarity']:.2f})"
         out.print(f"duplicated by {copy['id']} {reason}")
@@ -71,9 +75,10 @@ def story(facts: Mapping[str, Any]) -> None:
         _receipt(receipt)
 
 
-def _original(of: Mapping[str, Any]) -> None:
-    reason = f"({of['reason']}, similarity {of['similarity']:.2f})"
-    out.print(f"\nit duplicates {of['id']} {reason}  [dim]{escape(of['source'])}[/]")
+def _original(what: str, of: Mapping[str, Any]) -> None:
+    reason = f"{of['reason']}, " if "reason" in of else ""
+    reason = f"({reason}similarity {of['similarity']:.2f})"
+    out.print(f"\n{what} {of['id']} {reason}  [dim]{escape(of['source'])}[/]")
     out.print(of["text"], markup=False, soft_wrap=True)
 
 
@@ -115,6 +120,11 @@ def _receipt(receipt: Mapping[str, Any]) -> None:
         f"judge score {receipt['score']:.2f}; it added {receipt['gain']:.5f} to the mean coverage "
         "of the pool when it was selected"
     )
+    if receipt["counts_for"]:
+        counted = (
+            f"{column} {value or '(none)'}" for column, value in receipt["counts_for"].items()
+        )
+        out.print(f"it counts for the quota of {', '.join(counted)}", markup=False, soft_wrap=True)
     if receipt["reason"]:
         out.print(f"because: {receipt['reason']}", markup=False, soft_wrap=True)
     for answer in receipt["answers"]:

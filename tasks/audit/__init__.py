@@ -1,1 +1,1 @@
-"""Rebuild and explain a selection from what it left behind."""
+"""Verify and explain a selection from the files of its run."""

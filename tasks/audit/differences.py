@@ -30,7 +30,7 @@ class Difference(NamedTuple):
 
     @classmethod
     def of(cls, error: DataError) -> Self:
-        """Make a difference of an error about a file."""
+        """Make a difference from an error about a file."""
         return cls(error.where, error.what, error.fix)
 
 
@@ -59,23 +59,23 @@ def changed_files(lock: Lock) -> Iterator[Difference]:
 
 def _changed(file: LockedFile, md5: str) -> str:
     verb = "wrote" if file.is_out else "read"
-    return f"not the bytes that {file.stage} {verb}: md5 {md5}, in {LOCK_FILE} {file.md5}"
+    return f"not the bytes that {file.stage} {verb}: its md5 is {md5}, {LOCK_FILE} has {file.md5}"
 
 
 def changed_params(lock: Lock) -> Iterator[Difference]:
-    """Yield the parameters of the selection that have another value in params.yaml now."""
+    """Yield the parameters of the selection that now have another value in params.yaml."""
     values = read_params(lock.root / PARAMS_FILE)
     made_with = {key: value for stage in STAGES for key, value in lock.params(stage).items()}
     for key, value in made_with.items():
         now = lookup(values, key)
         if now != value:
-            what = f"{key} is {now!r}, and the selection was made with {value!r}"
+            what = f"{key} is {now!r}, but the selection was made with {value!r}"
             fix = "Set it back, or select again with `selectllm run`."
             yield Difference(PARAMS_FILE, what, fix)
 
 
 def changed_code(lock: Lock, stage: str) -> list[str]:
-    """Return the changed modules of a stage, and folders of modules."""
+    """Return the changed modules of a stage, and its changed folders of modules."""
     return [
         file.path
         for file in lock.files
@@ -86,7 +86,7 @@ def changed_code(lock: Lock, stage: str) -> list[str]:
 def changed_answers(
     judgements: Iterable[Judgement], journal: JournalReader
 ) -> Iterator[Difference]:
-    """Yield what is wrong with the answers that the judgements name: missing or changed.
+    """Yield a difference if answers that the judgements name are missing, and one if any changed.
 
     Raises:
         DataError: The journal cannot be used.
@@ -126,7 +126,7 @@ def first_difference(ours: Path, rebuilt: Path) -> str:
         return ""
     if ours.suffix != ".parquet":
         pairs = zip_longest(was.splitlines(), now.splitlines())
-        return f"line {next(i for i, (a, b) in enumerate(pairs, 1) if a != b)} differs"
+        return f"line {next(i for i, (a, b) in enumerate(pairs, 1) if a != b)} is different"
     tables = pq.ParquetFile(ours).read(), pq.ParquetFile(rebuilt).read()
     return "" if tables[0].equals(tables[1]) else _first_row(*tables)
 
@@ -138,4 +138,4 @@ def _first_row(ours: pa.Table, rebuilt: pa.Table) -> str:
         names = [name for name in was if was[name] != now[name]]
         if names:
             return f"{names[0]} of row {row} is {now[names[0]]} instead of {was[names[0]]}"
-    return "the columns differ"
+    return "the columns are different"

@@ -37,14 +37,14 @@ class Lock:
 
     Attributes:
         root: The workspace.
-        files: Every file and folder of every stage, in the order of the stages.
+        files: Every file and folder of every stage, in stage order.
     """
 
     def __init__(self, root: Path) -> None:
         """Read dvc.lock.
 
         Raises:
-            DataError: It does not exist, or is not as DVC writes it.
+            DataError: The file does not exist, or is not in the format that DVC writes.
         """
         self.root, self._path = root, root / LOCK_FILE
         try:
@@ -57,7 +57,7 @@ class Lock:
             ) from None
         except (YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
             raise DataError(
-                "it is not as DVC writes it",
+                "it is not in the format that DVC writes",
                 where=str(self._path),
                 fix=f"Restore it: `git checkout {LOCK_FILE}`.",
             ) from None
@@ -84,7 +84,7 @@ class Lock:
         """Return the rows of an output that have these values in these columns.
 
         Raises:
-            DataError: It is missing, or its columns are not those of `schema`.
+            DataError: The output is missing, or does not match `schema`.
         """
         table = read_table(self.out(tail), schema)
         for name, value in values.items():
@@ -105,7 +105,7 @@ class Lock:
 
 
 def dvc_md5(path: Path) -> str:
-    """Return the hash that DVC gives a file or a folder, without Python's caches in it.
+    """Return the hash that DVC gives a file or a folder, excluding Python's caches.
 
     As in dvc-data's Tree, a folder's hash is the md5 of a JSON list of its files and their hashes.
     """
@@ -124,5 +124,5 @@ def dvc_md5(path: Path) -> str:
 
 
 def how_to_restore(path: str) -> str:
-    """Say how to restore an output."""
-    return f"`dvc checkout -f {path}` brings it back from DVC's cache, `dvc pull` from its remote."
+    """Return how to restore an output."""
+    return f"`dvc checkout -f {path}` restores it from DVC's cache, `dvc pull` from its remote."

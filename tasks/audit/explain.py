@@ -1,6 +1,7 @@
-"""The story of one record, from its line in the source to its selection or its end."""
+"""Explain what happened to one record, from its line in the source to the selection."""
 
 import json
+from collections.abc import Mapping
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 from tasks.audit.dvc_lock import Lock
 from tasks.audit.lookup import find
 from tasks.audit.rivals import nearest_selected, prompt_of
+from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.records import RecordTexts, read_turns
-from tasks.lib.core.schemas import DEDUPE_DROPPED, POOL
+from tasks.lib.core.schemas import DEDUPE_DROPPED, KNOWN, POOL
 from tasks.lib.core.shown import shown_text
 from tasks.lib.core.stage import JOURNAL, STATE_DIR
 from tasks.lib.documents.receipt import Receipt
@@ -28,16 +30,21 @@ class Fate(StrEnum):
     """It could not be judged."""
     UNDECIDED = "undecided"
     """Its prompt was not judged, since the spending limit was reached."""
+    ANNOTATED = "annotated"
+    """It repeats a record that already has an answer."""
+    HELD_OUT = "held_out"
+    """It repeats a record of a held-out set."""
     DUPLICATE = "duplicate"
     DROPPED = "dropped"
 
 
 def explain(root: Path, name: str) -> dict[str, Any]:
-    """Return the story of a row or record, ready for JSON; asks no model and writes nothing.
+    """Return the story of a row or record, ready for JSON; call no model and write nothing.
 
     ``fate`` is one of `Fate`. For a row that never became a record, ``dropped`` has its line,
     reason and detail. For a record, ``record`` has its fields, ``duplicate_of`` the record that it
-    duplicates, ``duplicates`` the records that duplicate it, ``prompt`` its prompt with all
+    duplicates, ``duplicates`` the records that duplicate it, ``annotated_as`` the annotated record
+    that it repeats, ``prompt`` its prompt with all
     candidates and their ballots, and ``receipt`` its receipt, with the texts of the answers that
     the journal has. For a record that was not selected, ``covered_by`` has the selected record
     that is most similar to it, and the cosine.
@@ -58,10 +65,14 @@ def explain(root: Path, name: str) -> dict[str, Any]:
     story: dict[str, Any] = {
         "id": named.id,
         "fate": Fate.DUPLICATE.value,
+        "annotated_as": _annotated_as(lock, named.id),
         "record": _record(lock, named.id),
         **duplicates,
     }
-    if not duplicates["duplicate_of"]:
+    of = duplicates["duplicate_of"]
+    if of and of["reason"] == DedupeDrop.HELD_OUT:
+        story["fate"] = Fate.HELD_OUT.value
+    if not of:
         story["prompt"] = prompt_of(lock, named.id)
         story["receipt"] = _receipt(lock, named.id)
         story["covered_by"] = None if story["receipt"] else nearest_selected(lock, named.id)
@@ -69,12 +80,33 @@ def explain(root: Path, name: str) -> dict[str, Any]:
     return story
 
 
-def _record(lock: Lock, record_id: str) -> dict[str, Any]:
-    """Return a record of the pool, with its other columns in ``extra``, and as judges see it."""
-    (row,) = lock.rows("ingest/pool.parquet", POOL, id=record_id)
+def _record(lock: Lock, record_id: str, tail: str = "ingest/pool.parquet") -> dict[str, Any]:
+    """Return a record of the pool or another file, with its other columns in ``extra``.
+
+    ``shown`` has its text as judges see it.
+    """
+    (row,) = lock.rows(tail, POOL, id=record_id)
     parsed = {"extra": json.loads(row["extra"]), "turns": read_turns(row["turns"])}
     tools = json.loads(row["tools"]) if row["tools"] else None
     return row | parsed | {"tools": tools, "shown": shown_text(*RecordTexts.of(row))}
+
+
+def _annotated_as(lock: Lock, record_id: str) -> dict[str, Any] | None:
+    """Return the annotated record that a record repeats; None if it repeats none."""
+    known = lock.rows("dedupe/known.parquet", KNOWN, id=record_id)
+    if not known:
+        return None
+    original = _record(lock, known[0]["of_id"], "ingest/annotated.parquet")
+    return _original(original, known[0])
+
+
+def _original(original: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": original["id"],
+        "similarity": found["similarity"],
+        "source": original["source"],
+        "text": original["shown"],
+    }
 
 
 def _duplicates(lock: Lock, record_id: str) -> dict[str, Any]:
@@ -83,14 +115,10 @@ def _duplicates(lock: Lock, record_id: str) -> dict[str, Any]:
     by = lock.rows("dedupe/dropped.parquet", DEDUPE_DROPPED, of_id=record_id)
     duplicate_of = None
     if of:
-        original = _record(lock, of[0]["of_id"])
-        duplicate_of = {
-            "id": original["id"],
-            "reason": of[0]["reason"],
-            "similarity": of[0]["similarity"],
-            "source": original["source"],
-            "text": original["shown"],
-        }
+        is_held_out = of[0]["reason"] == DedupeDrop.HELD_OUT
+        tail = "ingest/held_out.parquet" if is_held_out else "ingest/pool.parquet"
+        original = _original(_record(lock, of[0]["of_id"], tail), of[0])
+        duplicate_of = {"reason": of[0]["reason"], **original}
     names = ("id", "reason", "similarity")
     return {
         "duplicate_of": duplicate_of,
@@ -123,6 +151,8 @@ def _with_texts(root: Path, answers: list[dict[str, Any]]) -> list[dict[str, Any
 def _fate(story: dict[str, Any]) -> Fate:
     if story["receipt"]:
         return Fate.SELECTED
+    if story["annotated_as"]:
+        return Fate.ANNOTATED
     prompt = story["prompt"]
     if prompt is None or not prompt["is_judged"]:
         return Fate.UNDECIDED

@@ -1,4 +1,4 @@
-"""The record that a user names: by its id or the start of it, by the pool's own id, or by line."""
+"""Find the record that a user names: by its id or first digits, the pool's own id, or its line."""
 
 import json
 import re
@@ -31,8 +31,8 @@ def find(lock: Lock, name: str) -> Named:
     """Find the record or row with this name: an id, its first digits, an own id, or its line.
 
     A line is written ``line:N``, or ``line:FILE:N`` if the source has several files. An own id is a
-    cell of one of the pool's columns that are named like an id. It comes before the first digits of
-    an id.
+    cell in a column of the pool that is named like an id. It takes precedence over the first digits
+    of an id.
 
     Raises:
         ParamError: No record has this name, or more than one.
@@ -56,13 +56,13 @@ def _record(pool: Path, name: str) -> str:
         what = f"{name!r} is the id of {len(own):,} rows of the source"
         fix = f"Name one by its record: {', '.join(own[:N_OFFERED])}."
     elif matches and _ID.fullmatch(plain):
-        what = f"{name!r} is the beginning of {len(matches):,} ids"
+        what = f"{len(matches):,} ids begin with {name!r}"
         fix = f"Add digits; the first of these ids are {', '.join(matches[:N_OFFERED])}."
     else:
         what = f"{name!r} is not the id of any of {len(ids):,} records"
         fix = (
-            "Use an id of pool.parquet or its first digits, an id of your own, or line:37 for a "
-            "line of the source."
+            "Use an id in pool.parquet or its first digits, an id of your own, or a line of the "
+            "source, as in line:37."
         )
     raise ParamError(what, where="selectllm explain", fix=fix)
 
@@ -70,7 +70,7 @@ def _record(pool: Path, name: str) -> str:
 def _with_own_id(pool: Path, name: str) -> list[str]:
     """Return the records with this cell in a column that is named like an id."""
     table = read_table(pool, POOL, ["id", "extra"])
-    # Most rows are not parsed: in JSON a cell is as given, or has escapes.
+    # Only rows that contain the cell as JSON are parsed; most do not.
     inside = json.dumps(name, ensure_ascii=False).strip('"')
     table = table.filter(pc.match_substring(table["extra"], inside))
     return [

@@ -1,4 +1,4 @@
-"""Make the outputs of llm_select and choose again, without asking or paying for anything."""
+"""Rebuild the outputs of llm_select without calling a model."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
@@ -18,14 +18,14 @@ from tasks.llm_select.verdicts import AskJudge, Question, Verdict
 
 
 def rebuild(root: Path, out: Callable[[str], Path], judged: Collection[int] | None) -> Usage:
-    """Make the outputs of llm_select again and return their usage.
+    """Rebuild the outputs of llm_select and return their usage.
 
-    The same code makes them from params.yaml, the pool and the prompts in `root`, and the answers
-    in its journal. A question without an answer in the journal counts as one that reached no model.
+    The code of the step makes them from params.yaml, the pool and the prompts in `root`, and the
+    answers in its journal. A question without an answer there counts as one that reached no model.
 
     Args:
         root: The workspace.
-        out: Returns where to write the output whose declared path ends with a text.
+        out: Returns where to write an output, given the end of its declared path.
         judged: The prompts that a partial run judged; None if it judged all.
 
     Raises:

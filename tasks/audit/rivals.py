@@ -1,4 +1,4 @@
-"""The prompt of a record with its rivals, and the selected record that is most similar to it."""
+"""Find the rivals of a record in its prompt, and the selected record most similar to it."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ _VERDICT = ("rank", "score", "votes", "method", "set_aside")
 def prompt_of(lock: Lock, record_id: str) -> dict[str, Any] | None:
     """Return the prompt that shows a record, with all candidates; None if there is none.
 
-    ``candidates`` has them by slot, each with its row of the ballots and its place in the
-    selection; None where it has none.
+    ``candidates`` lists them by slot, each with its row of the ballots and its place in the
+    selection, which are None if it has none.
 
     Raises:
         DataError: A file is missing or does not match its schema.

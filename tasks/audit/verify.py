@@ -33,8 +33,8 @@ class Proof(NamedTuple):
 
     differences: list[Difference]
     n_files: int  # compared with dvc.lock
-    n_selected: int  # 0 if a file has changed, as is n_answers
-    n_answers: int
+    n_selected: int  # 0 if there are differences
+    n_answers: int  # 0 if a file has changed
     partial: str | None  # the parameter that cut the selection short
 
 
@@ -42,12 +42,12 @@ def verify(root: Path) -> Proof:
     """Check the selection in `root` and return the differences; needs no network, writes nothing.
 
     First every file is compared with its hash in dvc.lock, then each answer that a judgement names
-    with its digest. Then the code that made them rebuilds the ballots from the journal, and the
-    selection from the ballots and the vectors; every output of both stages is compared. A check
-    runs only if the one before finds no difference.
+    with its digest. Then the code of the two steps rebuilds the ballots from the journal, and the
+    selection from the ballots and the vectors; every output of both is compared. A check runs only
+    if the checks before it find no difference.
 
     Raises:
-        DataError: Nothing was selected here, or dvc.lock cannot be read.
+        DataError: Nothing was selected here yet, or dvc.lock cannot be read.
         ParamError: params.yaml cannot be read.
     """
     lock = Lock(root)
@@ -91,14 +91,14 @@ def _in_ballots(lock: Lock, usage: Usage, journal: Path) -> Iterator[Difference]
         if rebuilt.answers_digest != usage.answers_digest:
             yield Difference(str(journal), _other_answers(rebuilt.calls, usage.calls), COPY_JOURNAL)
             return
-        yield from _in_outputs(lock, STAGES[0], "the journal leads", _into(folder))
+        yield from _in_outputs(lock, STAGES[0], "the journal", _into(folder))
 
 
 def _in_choice(lock: Lock) -> Iterator[Difference]:
     stage = Stage(STAGES[1], lock.root)
     with tempfile.TemporaryDirectory() as folder:
         choose(stage, _into(folder))
-        yield from _in_outputs(lock, stage.name, "ballots and vectors lead", _into(folder))
+        yield from _in_outputs(lock, stage.name, "the ballots and vectors", _into(folder))
 
 
 def _into(folder: str) -> Callable[[str], Path]:
@@ -106,14 +106,14 @@ def _into(folder: str) -> Callable[[str], Path]:
 
 
 def _in_outputs(
-    lock: Lock, stage: str, cause: str, rebuilt: Callable[[str], Path]
+    lock: Lock, stage: str, origin: str, rebuilt: Callable[[str], Path]
 ) -> Iterator[Difference]:
     """Yield the outputs of a stage that differ from the rebuilt ones."""
     for file in lock.files:
         if file.stage == stage and file.is_out:
             difference = first_difference(lock.root / file.path, rebuilt(file.path))
             if difference:
-                what = f"{cause} to another one: {difference}"
+                what = f"rebuilt from {origin}, it differs: {difference}"
                 yield Difference(file.path, what, _fix(lock, stage))
 
 
@@ -121,12 +121,12 @@ def _other_answers(n_rebuilt: int, n_used: int) -> str:
     if n_rebuilt < n_used:
         return f"answers are missing: rebuilding used {n_rebuilt:,} of {n_used:,}"
     if n_rebuilt > n_used:
-        return f"it answers {n_rebuilt:,} questions, and the selection was made from {n_used:,}"
-    return "an answer behind the selection was changed: that of an attention check"
+        return f"it answers {n_rebuilt:,} questions, but the selection was made from {n_used:,}"
+    return "the answer of an attention check was changed"
 
 
 def _fix(lock: Lock, stage: str) -> str:
     code = ", ".join(changed_code(lock, stage))
     if code:
-        return f"Other code made it, since {code} changed; `dvc repro {stage}` makes it again."
-    return f"It was changed, and so was dvc.lock; `dvc repro -f {stage}` makes it again."
+        return f"It was made before {code} changed; run `dvc repro {stage}` to remake it."
+    return f"Both it and dvc.lock were changed; run `dvc repro -f {stage}` to remake it."

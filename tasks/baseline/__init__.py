@@ -1,1 +1,1 @@
-"""The step baseline: select by other methods, to compare with."""
+"""The baseline step: select by other methods, for comparison."""

@@ -1,4 +1,4 @@
-"""Selections by coverage: of vectors alone, with a judge's scores, or by novelty."""
+"""Selections by coverage of vectors, alone or with a judge's scores, and by novelty."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
 
 
 def whitened_facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
-    """Return the same for whitened vectors: centred, and equally spread in every direction."""
+    """Return the same for whitened vectors: centred and spread equally in all directions."""
     return facility_location(whitened(vectors), budget, seed)
 
 
@@ -79,8 +79,8 @@ def novelselect(vectors: Vectors, budget: int, seed: int) -> Rows:
     for n in range(1, budget):
         new = rows[n - 1]
         distances = np.maximum(1 - vectors @ vectors[new], 0) * factors[new]
-        # To insert into an ascending column, each place takes the middle one of its own value, the
-        # new one, and the value of the place before.
+        # To insert into an ascending column, each place takes the median of its own value, the new
+        # value and the value of the place before.
         before = ranked[: n - 1].copy()
         np.minimum(ranked[:n], distances, out=ranked[:n])
         np.maximum(ranked[1:n], before, out=ranked[1:n])

@@ -37,7 +37,8 @@ def _cluster(vectors: Vectors, seed: int) -> tuple[NDArray[np.bool_], Vectors]:
     from sklearn.decomposition import PCA  # noqa: PLC0415
 
     dims = min(DENSITY_DIMS, *vectors.shape)
-    # One thread: the last bits of a sum depend on the number. Equal vectors have no variance.
+    # One thread: the last bits of a sum depend on the number of threads. Equal vectors have no
+    # variance.
     with threadpool_limits(1), np.errstate(invalid="ignore"):
         reduced = PCA(dims, random_state=seed).fit_transform(vectors)
         labels = HDBSCAN(MIN_CLUSTER, min_samples=MIN_SAMPLES, copy=True).fit_predict(reduced)
@@ -55,7 +56,7 @@ def _gaps(vectors: Vectors, others: Vectors) -> NDArray[np.float32]:
 def medoids(vectors: Vectors, budget: int, seed: int) -> Rows:
     """Return the record nearest to the centre of each of `budget` k-means clusters.
 
-    Larger clusters come first. If vectors are equal there may be fewer clusters; random other
+    Larger clusters come first. If vectors are equal, there may be fewer clusters; other random
     records then follow.
     """
     from sklearn.cluster import KMeans  # noqa: PLC0415  takes seconds

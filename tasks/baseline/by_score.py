@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tasks.lib.similarity.cosine import Rows
 
 Scores = NDArray[np.float64]
-"""One score per record, shape (n,). It is NaN if the model gave none; such a record comes last."""
+"""One score per record, shape (n,); NaN if the model gave none, so that the record comes last."""
 
 
 class Score(StrEnum):
@@ -44,9 +44,9 @@ def middle(scores: Scores, budget: int, seed: int) -> Rows:
 
 
 def reaching(threshold: float, scores: Scores, budget: int, seed: int) -> Rows:
-    """Return random rows of those that reach a score; if too few do, the next highest follow.
+    """Return random rows that reach a score; if there are too few, the next highest follow.
 
-    The rows of a smaller budget are the first rows of a larger one.
+    A smaller selection is a prefix of a larger one.
     """
     return highest(np.minimum(scores, threshold), budget, seed)
 

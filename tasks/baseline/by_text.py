@@ -12,18 +12,18 @@ MAX_WORDS = 256  # of a text; comparing two long passages takes long and adds li
 
 
 def random_rows(n: int, budget: int, seed: int) -> Rows:
-    """Return `budget` random rows of n; the rows of a smaller budget are the first of them."""
+    """Return `budget` random rows of n; a smaller selection is a prefix of a larger one."""
     return np.random.default_rng(seed).permutation(n)[:budget]
 
 
 def by_length(texts: Sequence[str], budget: int, *, longest: bool) -> Rows:
-    """Return the longest or the shortest texts, in characters; ties in the order of rows."""
+    """Return the texts with the most or the fewest characters; ties are in row order."""
     lengths = np.array([len(text) for text in texts])
     return np.argsort(-lengths if longest else lengths, kind="stable")[:budget]
 
 
 def rouge_diversity(texts: Sequence[str], budget: int, seed: int) -> Rows:
-    """Return the texts whose greatest ROUGE-L with any of 1000 random others is least.
+    """Return the texts with the lowest maximum of ROUGE-L to 1000 random others.
 
     The others are the same for every text; a text is not compared with itself. Only the first 256
     words count. Two selected texts may still be similar, if none of the others is similar to them.

@@ -10,8 +10,8 @@ def k_center(vectors: Vectors, budget: int) -> Rows:
     """Return a greedy k-center selection (Gonzalez): always the record farthest from all selected.
 
     The first is the one nearest to the mean; ties are in the order of rows. The greatest distance
-    of a record to the selected ones is at most twice the least possible. The rows of a smaller
-    budget are the first of these.
+    of a record to the selected ones is at most twice the least possible. A smaller selection is a
+    prefix of a larger one.
     """
     first = int((vectors @ vectors.mean(axis=0)).argmax())
     gaps = 1 - vectors @ vectors[first]

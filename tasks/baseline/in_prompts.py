@@ -12,17 +12,17 @@ from tasks.lib.typicality.typicality import choose
 
 
 def random_rows(prompts: Sequence[Rows], budget: int, seed: int) -> Rows:
-    """Return as many random rows of each prompt as a model would pick."""
+    """Return random rows of each prompt, the same number that a model would pick."""
     rng = np.random.default_rng(seed)
     return _pick([rng.permutation(prompt) for prompt in prompts], budget, seed)
 
 
 def by_typicality(prompts: Sequence[Rows], texts: Sequence[str], budget: int, seed: int) -> Rows:
-    """Return as many rows of each prompt as a model would pick, by the offline judge."""
+    """Return the rows that the offline judge picks from each prompt, instead of a model."""
     sizes = np.array([len(prompt) for prompt in prompts])
     ranked = [
         prompt[np.array(choose([texts[row] for row in prompt], n), np.intp) - 1]
-        if n  # ranking a prompt that gives no row would take as long
+        if n  # a prompt that gives no row takes as long to rank as any other
         else prompt[:0]
         for prompt, n in zip(prompts, quotas(budget, sizes, seed).tolist(), strict=True)
     ]

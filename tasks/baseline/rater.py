@@ -41,8 +41,8 @@ class Ratings(NamedTuple):
 
     Attributes:
         scores: float64, shape (n,), 0 to 5 in halves; NaN for an item without an answer.
-        n_final: Number of items with a final result (a rating or none); below n if the cap was
-            reached.
+        n_final: Number of items with a final result (a rating or a refusal); below n if the cap
+            was reached.
         cost: Calls, prompt_tokens, completion_tokens and usd of the answers.
     """
 
@@ -52,7 +52,7 @@ class Ratings(NamedTuple):
 
 
 class Rater:
-    """Asks one route about items, within one event loop; `advance` is called for each result."""
+    """Has one route rate items, within one event loop; `advance` is called for each result."""
 
     def __init__(
         self, gateway: Gateway, route: Route, settings: CallSettings, advance: Callable[[], None]
@@ -62,7 +62,7 @@ class Rater:
         self._pool = TaskPool(self._rate, limit=limit, advance=advance, stopping=gateway.stopping)
 
     async def __call__(self, items: Sequence[RatedItem]) -> Ratings:
-        """Return the ratings of items in their order.
+        """Return the ratings of items, in order.
 
         Raises:
             LLMError: The provider refuses, or cannot be reached; answers so far are kept.
@@ -99,9 +99,9 @@ def _former_facts(item: RatedItem) -> dict[str, Any]:
 
 
 def rating_name(route: Route, settings: CallSettings, *files: Path) -> SelectionName:
-    """Return a name that is the same for all runs in which a model rates the same records.
+    """Return the name that all runs have in which a model rates the same records.
 
-    These runs share one cap, which is not the cap of a selection.
+    These runs share one cap, which is separate from the cap of a selection.
     """
     facts = {
         "records": [sha256(file.read_bytes()).hexdigest() for file in files],

@@ -1,7 +1,7 @@
-"""The question for a rating of a response, and how the reply is read.
+"""Ask for the rating of a response, and parse the reply.
 
-The model is asked for ``{"score": 4.5}``. As with picks, other forms are accepted if their meaning
-is beyond doubt.
+The model is asked for ``{"score": 4.5}``. As with picks, other forms are accepted if they are
+unambiguous.
 """
 
 import re
@@ -23,8 +23,8 @@ from tasks.lib.gateway.request import USER_MARK, Messages, read_words
 from tasks.lib.journal.legacy import former_texts
 
 HIGHEST = 5
-PER_POINT = 2  # a journal holds whole numbers, so ratings are kept in half points
-MAX_TEXT_CHARS = 4000  # of a request or a response; a longer one is shortened, visibly
+PER_POINT = 2  # the journal stores integers, so ratings are stored in half points
+MAX_TEXT_CHARS = 4000  # of a request or a response; longer ones are visibly shortened
 REASK_WORDS = read_words(Path(__file__).parent / "rating_reask.txt")
 SCORE = "score"
 
@@ -44,34 +44,34 @@ _BARE = re.compile(rf"[\s*_\"'`]*{_NUMBER}[\s*_\"'`.]*")
 
 
 def rating_question(request: str, response: str) -> Messages:
-    """Return the question about a response; both texts are in the user part only."""
+    """Return the question about a response; both texts are only in the user part."""
     return _question(_words(), ITEM_HEADER, request, response)
 
 
 def former_question(request: str, response: str) -> Messages:
-    """Return the same question in the words that it had up to journal version 2."""
+    """Return the same question as it was worded up to journal version 2."""
     former = former_texts()
     return _question(former["rating"], former["item_header"], request, response)
 
 
 def question_words() -> str:
-    """Return the words of the question without the texts, and those of the re-ask."""
+    """Return the words of the question, excluding the texts, and those of the re-ask."""
     return f"{_words()}\n{REASK_WORDS}"
 
 
 def former_question_words() -> str:
-    """Return the words that both had up to journal version 2."""
+    """Return the words of the question and the re-ask up to journal version 2."""
     return "\n".join(former_texts()[name] for name in ("rating", "rating_reask"))
 
 
 def read_rating(text: str) -> list[int] | UnusableReply:
     """Return a list of one number, the rating in half points, or what is wrong with the reply.
 
-    Of several JSON objects the last one with a score counts. Never raises, for any text.
+    Of several JSON objects, the last one with a score counts. Never raises.
     """
     text = without_thoughts(text[-MAX_CHARS:]).strip()
     if not text:
-        return UnusableReply(ReplyProblem.EMPTY, "it holds no text")
+        return UnusableReply(ReplyProblem.EMPTY, "it has no text")
     score = _find_score(text)
     if score is None:
         return UnusableReply(ReplyProblem.NO_SCORE, f"no score in {text[:80]!r}")
@@ -83,7 +83,7 @@ def read_rating(text: str) -> list[int] | UnusableReply:
 
 
 def _find_score(text: str) -> float | None:
-    """Return the number in the text that can only be meant as the score, or None."""
+    """Return the number in the text that is clearly the score, or None."""
     for value in reversed(list(json_objects(text))):
         if SCORE in value:
             return _number(value[SCORE])
@@ -96,7 +96,7 @@ def _find_score(text: str) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """Return the number that a JSON value is, or that is the whole of its text; else None."""
+    """Return a JSON value that is a number, or a text with only a number, as one; else None."""
     if isinstance(value, str):
         match = _BARE.fullmatch(value)
         return _value(match) if match else None
@@ -104,7 +104,7 @@ def _number(value: Any) -> float | None:
 
 
 def _value(match: re.Match[str]) -> float | None:
-    """Return the number in a match; None if it is out of a total other than the highest score."""
+    """Return the number in a match; None for a fraction of another total, such as 7/10."""
     if match["of"] is not None and int(match["of"][:9]) != HIGHEST:
         return None
     return float(match["n"].replace(",", "."))

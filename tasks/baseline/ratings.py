@@ -1,4 +1,4 @@
-"""Have a model rate the records' outputs, as the scores of the methods that choose by ratings."""
+"""Have a model rate the outputs of records, for the methods that select by ratings."""
 
 from collections.abc import Mapping
 from contextlib import aclosing, closing
@@ -24,7 +24,7 @@ from tasks.lib.similarity.cosine import Rows
 
 
 class RatingParams(Params):
-    """The keys of section baseline that concern ratings."""
+    """The keys of the baseline section that concern ratings."""
 
     route: str
     max_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -32,7 +32,7 @@ class RatingParams(Params):
 
 
 class _Calls(Params):
-    """How calls are made, the same in all steps."""
+    """How calls are made, which is the same in all steps."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -45,13 +45,13 @@ def read_route(values: Mapping[str, Any], params: RatingParams) -> Route:
     """Return the route whose model rates.
 
     Raises:
-        ParamError: There is no such route, or it is the offline judge.
+        ParamError: The route is unknown, or it is the offline judge.
     """
     route = load_route(values, params.route, "baseline.route")
     if route.is_offline:
         raise ParamError(
-            f"baseline.route is {route.alias}, a set of rules, which cannot rate answers as "
-            "baseline.methods needs",
+            f"baseline.route is {route.alias}, which is a set of rules and cannot rate answers as "
+            "baseline.methods requires",
             where=PARAMS_FILE,
             fix="Set baseline.route to the route of a model, or remove alpagasus and "
             "alpagasus_threshold from baseline.methods.",
@@ -60,32 +60,32 @@ def read_route(values: Mapping[str, Any], params: RatingParams) -> Route:
 
 
 def check_route(values: Mapping[str, Any], params: RatingParams) -> None:
-    """Refuse a route that cannot rate, before any call.
+    """Check that the route can rate, before any call.
 
     Raises:
-        ParamError: It is unknown or the offline judge, or lacks its key or its model.
+        ParamError: The route is unknown or the offline judge, or lacks its key or its model.
     """
     route = read_route(values, params)
     require_usable(route)
 
 
 def read_call_settings(values: Mapping[str, Any], params: RatingParams, seed: int) -> CallSettings:
-    """Return how a rater is called: as the judge is, but with its own limit on answer tokens.
+    """Return the call settings of the rater: the judge's, with its own limit on answer tokens.
 
     Raises:
-        ParamError: Section llm_select is wrong.
+        ParamError: The llm_select section is wrong.
     """
     calls = load_section(values, "llm_select", _Calls)
     return CallSettings(seed=seed, max_answer_tokens=params.max_answer_tokens, **calls.model_dump())
 
 
 def with_outputs(corpus: Corpus) -> Rows:
-    """Return the rows of the records that have an output, in their order."""
+    """Return the rows of the records that have an output, in order."""
     return np.flatnonzero([output is not None for output in corpus.outputs])
 
 
 def items_of(corpus: Corpus, rows: Rows) -> list[RatedItem]:
-    """Return the instruction with input, and the output, of each of these records."""
+    """Return the request (instruction and input) and the output of each of these records."""
     return [RatedItem(corpus.texts[row], corpus.outputs[row] or "") for row in rows]
 
 
@@ -94,13 +94,13 @@ def rate(
 ) -> Ratings | None:
     """Return the ratings of all records, NaN for those without an output.
 
-    None if they would mislead, which is logged: some were not asked for because the cap was
-    reached, or there are fewer than `budget`. Every answer is in the journal before it counts, and
+    None if they would be misleading, and a warning says why: the cap was reached before all were
+    rated, or there are fewer than `budget`. Every answer is in the journal before it counts, and
     is not paid for again.
 
     Raises:
-        ParamError: Fewer than `budget` records have an output, and no call was made; or the
-            route's provider or price is unknown.
+        ParamError: Fewer than `budget` records have an output (no call is made), or the route's
+            provider or price is unknown.
         LLMError: The provider refuses, or cannot be reached; answers so far are kept.
     """
     rows = with_outputs(corpus)
@@ -132,8 +132,8 @@ def rate(
 def _check_outputs(n_outputs: int, n_records: int, budget: int, pool_file: Path) -> None:
     if n_outputs < budget:
         raise ParamError(
-            f"alpagasus rates outputs: {n_outputs:,} of {n_records:,} records have one, and "
-            f"{budget:,} are to be chosen",
+            f"alpagasus rates outputs, but only {n_outputs:,} of {n_records:,} records have one, "
+            f"and {budget:,} are to be selected",
             where=str(pool_file),
             fix="Remove alpagasus and alpagasus_threshold from baseline.methods, or provide a pool "
             "with outputs (ingest.columns says which column has them).",
@@ -155,8 +155,8 @@ def _log_result(ratings: Ratings, route: Route, spent_usd: float, max_usd: float
         log.info("spent on these ratings: %.4f of %g USD (baseline.max_usd)", spent_usd, max_usd)
     if n_rated < ratings.n_final:
         log.warning(
-            "the model gave no rating for %s of %s outputs; `dvc repro -f baseline` asks again "
-            "where it was not reached",
+            "the model gave no rating for %s of %s outputs; if it was not reached, `dvc repro -f "
+            "baseline` retries",
             f"{ratings.n_final - n_rated:,}",
             f"{n:,}",
         )
@@ -172,5 +172,5 @@ def _why_unusable(ratings: Ratings, budget: int) -> str:
             "continue; none is paid for again."
         )
     if n_rated < budget:
-        return f"{n_rated:,} outputs have a rating, and {budget:,} records are to be chosen."
+        return f"{n_rated:,} outputs have a rating, but {budget:,} records are to be selected."
     return ""

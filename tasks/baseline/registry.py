@@ -1,4 +1,4 @@
-"""The baseline methods. A new one is a function, and its name and entry here."""
+"""The baseline methods. To add one, write its function and give it a name and an entry here."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -57,19 +57,19 @@ class BaselinePool(NamedTuple):
 
     @property
     def only_prompts(self) -> Sequence[Rows]:
-        """Return the prompts of a pool that has one mode alone."""
+        """Return the prompts of a pool that has only one mode."""
         (prompts,) = self.prompts.values()
         return prompts
 
 
 class BaselineMethod(NamedTuple):
-    """A way to select, and the pools that it is fast enough for.
+    """A way to select, and the limits within which it is fast enough.
 
     Attributes:
         select: Returns `budget` distinct rows of a pool; called with pool, budget and seed.
-        score: The score that it selects by.
+        score: The score that it selects by; None if it needs no score.
         in_prompts: Whether it selects inside prompts. It then runs once for each mode of
-            `BaselinePool.prompts`, with that mode alone in the pool.
+            `BaselinePool.prompts`, with only that mode in the pool.
         is_random: Whether it selects at random. One selection then means little, so it runs with
             many seeds.
         max_records: Number of records above which it would take more than seven or eight minutes.
@@ -156,9 +156,10 @@ def selections(
 ) -> Iterator[MethodSelection]:
     """Yield all selections of a method, each of `budget` distinct rows.
 
-    There is none if the method is `too_slow`, or the pool lacks its score. A random method runs
-    with `n_seeds` seeds from `seed` on, any other with `seed` alone. A method in prompts runs for
-    each mode of the pool's prompts, which its name then shows, as in random_within.
+    There are none if the method is `too_slow` or the pool lacks its score. A random method runs
+    with `n_seeds` consecutive seeds, starting at `seed`; other methods run only with `seed`.
+    A method in prompts runs once for each mode of the pool's prompts, and its name ends with that
+    mode, as in random_within.
     """
     method = METHODS[name]
     if too_slow(name, len(pool.texts), budget) or (
@@ -175,7 +176,7 @@ def selections(
 
 
 def too_slow(name: MethodName, n_records: int, budget: int) -> str:
-    """Return the limit above which a method is too slow, in words; empty if it is not."""
+    """Return, in words, the limit above which a method is too slow; empty if it is not."""
     method = METHODS[name]
     if method.max_records and n_records > method.max_records:
         return f"above {method.max_records:,} records"

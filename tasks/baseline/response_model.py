@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 PROMPT = "### Instruction:\n{}\n\n### Response:\n"
-"""Not a chat: the model was trained on plain text only, and repeats the marks of a chat."""
+"""Not a chat: the model was trained only on plain text, and repeats chat markers."""
 
-STOP = "\n###"  # from here, the model would write an instruction of its own
-MAX_CHARS = 2000  # of an instruction: in the worst case 4 tokens each, so that the context holds it
-MAX_TOKENS = 128  # of a response, which the context holds too
+STOP = "\n###"  # after this, the model would write a new instruction
+MAX_CHARS = 2000  # of an instruction, which fits into the context even at 4 tokens each
+MAX_TOKENS = 128  # of a response, which fits into the context as well
 
 LIKELIEST = 0
-"""Number of the response that takes the likeliest token each time; others are sampled."""
+"""The number of the response with the likeliest token each time; others are sampled."""
 
 _LIKELIEST = {"temperature": 0.0, "logprobs": 1}
 _SAMPLED = {"temperature": 1.0, "top_p": 0.9, "extra_body": {"top_k": 10, "min_p": 0.0}}
@@ -35,7 +35,7 @@ class Response(NamedTuple):
     Attributes:
         text: Empty if the model ended at once.
         mean_logprob: Mean natural logarithm of the probability of a token, given all tokens before
-            it; None without tokens, or if it was not requested.
+            it; None if there are no tokens, or if it was not requested.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Response(NamedTuple):
 
 
 class ResponseModel:
-    """A local server that gives one response at a time; `close` ends it.
+    """A local server that gives one response at a time; `close` stops it.
 
     The same text, number and length give the same response, whatever the earlier requests.
     """
@@ -58,14 +58,14 @@ class ResponseModel:
         self._made_by = {"weights": EXPECTED_SHA256, "server": version("xllamacpp")}
 
     def key(self, text: str, number: int) -> str:
-        """Return 64 hex digits of everything that the response depends on."""
+        """Return a hash of everything that the response depends on, as 64 hex digits."""
         return answer_key(**self._made_by, **self._request(text, number))
 
     def start(self) -> None:
-        """Load the model if it does not run yet, which takes seconds.
+        """Start the model if it is not running yet, which takes seconds.
 
         Raises:
-            LLMError: It does not start.
+            LLMError: The model does not start.
         """
         if self._client is None:
             load_litellm()  # before the client: it exempts this machine from the proxy
@@ -75,10 +75,10 @@ class ResponseModel:
             self._client = OpenAI(base_url=api_base, api_key=NO_KEY, max_retries=0)
 
     def respond(self, text: str, number: int) -> Response:
-        """Return the response of this number to a text.
+        """Return the response with this number to a text.
 
         Raises:
-            LLMError: There is none.
+            LLMError: The model gave no response.
         """
         self.start()
         try:
@@ -91,7 +91,7 @@ class ResponseModel:
                 **self._request(text, number),
             )
             return _read(response.choices[0])
-        except Exception as error:  # LiteLLM's own and whatever it lets through
+        except Exception as error:  # LiteLLM's own errors, and those that it does not wrap
             raise LLMError(
                 f"the model gave no response: {error}",
                 where=LOCAL_MODEL,

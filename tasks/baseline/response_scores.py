@@ -15,7 +15,7 @@ from tasks.lib.similarity.words import distinct_2, words
 from tasks.lib.sqlite_store import SqliteStore
 
 STORE = "responses.sqlite"
-TOKENS_PER_S = 27  # of one core, reading the instruction included; docs/explanation/performance.md
+TOKENS_PER_S = 27  # on one core, with reading the instruction; docs/explanation/performance.md
 
 Key = str
 
@@ -23,8 +23,8 @@ Key = str
 def perplexity(likeliest: Sequence[Response]) -> float:
     """Return exp(-mean log p) over the tokens of the first response.
 
-    It is 1 if the model was sure of every token, greater the less sure it was, and NaN without a
-    response.
+    It is 1 if the model was sure of every token, greater the less sure it was, and NaN if there is
+    no response.
     """
     text, mean_logprob = likeliest[0]
     return math.nan if mean_logprob is None or not text.strip() else math.exp(-mean_logprob)
@@ -33,14 +33,14 @@ def perplexity(likeliest: Sequence[Response]) -> float:
 def openness(drawn: Sequence[Response]) -> float:
     """Return the share of distinct pairs of neighbouring words in the responses: 0 to 1.
 
-    It is 1 if no pair comes twice, and NaN if a response has fewer than two words.
+    It is 1 if no pair occurs twice, and NaN if a response has fewer than two words.
     """
     texts = [response.text for response in drawn]
     return distinct_2(texts) if all(len(words(text)) > 1 for text in texts) else math.nan
 
 
 class ScoreRule(NamedTuple):
-    """The numbers of the responses that a score depends on, and its function."""
+    """The numbers of the responses that a score depends on, and the function that computes it."""
 
     numbers: Sequence[int]
     score: Callable[[Sequence[Response]], float]
@@ -94,9 +94,9 @@ def response_scores(
 def _respond(
     new: Mapping[Key, tuple[str, int]], model: ResponseModel, store: ResponseStore, stage: Stage
 ) -> None:
-    """Store a response for each key, in their order.
+    """Store a response for each key, in order.
 
-    Sorted keys are as good as shuffled requests, so the remaining time can be estimated.
+    Sorted keys put the requests in random order, so the remaining time can be estimated.
     """
     if new:
         model.start()

@@ -34,7 +34,7 @@ from tasks.lib.similarity.selections import MethodSelection, write_selections
 
 
 class Baseline(RatingParams):
-    """Section baseline of params.yaml."""
+    """The baseline section of params.yaml."""
 
     methods: Annotated[list[Annotated[MethodName, Field(strict=False)]], Field(min_length=1)]
     n_seeds: Annotated[int, Field(ge=1, le=1000)]
@@ -47,7 +47,7 @@ class Baseline(RatingParams):
 
 
 def check(values: Mapping[str, Any]) -> Baseline:
-    """Return the checked section baseline; its route, its local model and the seed are checked too.
+    """Check the baseline section, its route and local model, and the seed; return the section.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range; the route is
@@ -72,8 +72,8 @@ def baseline(
 ) -> Iterator[tuple[MethodName, list[MethodSelection]]]:
     """Yield the methods that `params` names, each once and in order, with all their selections.
 
-    Every selection holds exactly `budget` distinct rows. A method that is too slow for the pool
-    has none.
+    Every selection has exactly `budget` distinct rows. A method that is too slow for the pool has
+    no selections.
 
     Args:
         pool: At least `budget` records.
@@ -125,7 +125,7 @@ def work(stage: Stage) -> None:
 def _check_budget(budget: int, n_records: int) -> None:
     if budget > n_records:
         raise ParamError(
-            f"llm_select.budget is {budget:,}, and only {n_records:,} records are left to "
+            f"llm_select.budget is {budget:,}, but only {n_records:,} records are left to "
             "select from",
             where=PARAMS_FILE,
             fix=f"Set it to {n_records} at most, or use a larger pool.",
@@ -142,7 +142,7 @@ def _judge_scores(corpus: Corpus, path: Path) -> Scores:
 
 
 def _prompts(corpus: Corpus, path: Path, clusters: Clusters, seed: int) -> dict[Mode, list[Rows]]:
-    """Return the run's own prompts by their mode, and those of the modes within and across."""
+    """Return the prompts by mode: the run's own, and those of the modes within and across."""
     candidates = read_table(path, PROMPTS)
     rows = corpus.rows(candidates["id"], path)
     starts = np.flatnonzero(np.diff(candidates["prompt"].to_numpy())) + 1
@@ -156,7 +156,7 @@ def _prompts(corpus: Corpus, path: Path, clusters: Clusters, seed: int) -> dict[
 
 
 def _usage(params: Baseline, ratings: Ratings | None) -> dict[str, Any]:
-    """Return the cost of the answers behind each method, without methods that ask no model."""
+    """Return the cost of the answers behind each method, for the methods that call a model."""
     if ratings is None:
         return {}
     rated = [method for method in params.methods if METHODS[method].score is Score.RATING]

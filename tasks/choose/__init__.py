@@ -1,1 +1,1 @@
-"""The step choose: select the records that cover the pool best, among those the judge prefers."""
+"""The choose step: select the records that cover the pool best, among those the judge prefers."""

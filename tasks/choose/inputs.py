@@ -1,4 +1,4 @@
-"""The judged records, and where each of them is among the vectors and in the pool."""
+"""The judged records, and the row of each in the vectors and in the pool."""
 
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -6,10 +6,11 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tasks.choose.order import JudgedRecords
 from tasks.lib.core.errors import REMAKE, DataError
-from tasks.lib.core.schemas import BALLOTS, POOL, PROMPTS, UNIQUE
+from tasks.lib.core.schemas import BALLOTS, KNOWN, POOL, PROMPTS, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.similarity.cosine import Rows
@@ -17,13 +18,15 @@ from tasks.lib.unique import find_rows, read_vectors
 
 
 class Inputs(NamedTuple):
-    """What the stages before have found out.
+    """The outputs of the earlier stages that the selection depends on.
 
     Attributes:
-        judged: The ballots of the records that can be selected, with the column ``cluster``.
-        candidates: The same records for the choice.
+        judged: The ballots of the records that can be selected, with the column ``cluster``:
+            those that were not set aside and repeat no annotated record.
+        candidates: The same records as arrays.
         pool_file: The pool.
         pool_rows: intp, shape (m,), the row in the pool of each unique record.
+        is_known: bool, shape (m,), whether each unique record repeats an annotated one.
         n_set_aside: The number of records that could not be judged.
         is_partial: Whether the spending limit left prompts without a judgement.
     """
@@ -32,6 +35,7 @@ class Inputs(NamedTuple):
     candidates: JudgedRecords
     pool_file: Path
     pool_rows: Rows
+    is_known: NDArray[np.bool_]
     n_set_aside: int
     is_partial: bool
 
@@ -45,7 +49,9 @@ class Inputs(NamedTuple):
         """
         ballots_file = stage.dep("llm_select/ballots.parquet")
         ballots = read_table(ballots_file, BALLOTS)
-        judged = ballots.filter(pc.is_null(ballots["set_aside"]))
+        known = read_table(stage.dep("dedupe/known.parquet"), KNOWN, ["id"])["id"]
+        could_judge = ballots.filter(pc.is_null(ballots["set_aside"]))
+        judged = could_judge.filter(pc.invert(pc.is_in(could_judge["id"], value_set=known)))
         prompts_file = stage.dep("cluster/prompts.parquet")
         prompts = read_table(prompts_file, PROMPTS)
         shown = _places(judged["id"], prompts["id"], ballots_file)
@@ -55,6 +61,8 @@ class Inputs(NamedTuple):
         )
         ids = read_table(unique_file, UNIQUE)["id"]
         pool_ids = read_table(pool_file, POOL, ["id"])["id"]
+        vectors = read_vectors(stage.dep("embed/vectors.npy"), len(ids))
+        annotated = read_vectors(stage.dep("embed/annotated.npy"))
         return cls(
             judged=judged.append_column("cluster", prompts["cluster"].take(shown)),
             candidates=JudgedRecords(
@@ -63,20 +71,23 @@ class Inputs(NamedTuple):
                 ranks=np.nan_to_num(judged["rank"].cast(pa.float64()).to_numpy(), nan=np.inf),
                 scores=judged["score"].to_numpy(),
                 sizes=np.unique(prompts["prompt"].to_numpy(), return_counts=True)[1],
-                vectors=read_vectors(stage.dep("embed/vectors.npy"), len(ids)),
+                vectors=np.concatenate([vectors, annotated]) if len(annotated) else vectors,
+                weights=np.repeat([1.0, 0.0], [len(ids), len(annotated)]),
+                annotated=np.arange(len(ids), len(ids) + len(annotated)),
             ),
             pool_file=pool_file,
             pool_rows=find_rows(ids, pool_ids, unique_file).astype(np.intp),
-            n_set_aside=len(ballots) - len(judged),
+            is_known=pc.is_in(ids, value_set=known).to_numpy(),
+            n_set_aside=len(ballots) - len(could_judge),
             is_partial=len(ballots) < len(prompts),
         )
 
 
 def _places(ids: "pa.ChunkedArray[Any]", among: "pa.ChunkedArray[Any]", ids_file: Path) -> Rows:
-    """Return the place of each id among others.
+    """Return the index of each id in a list of ids.
 
     Raises:
-        DataError: An id is not among them.
+        DataError: An id is not in the list.
     """
     places = pc.index_in(ids, value_set=among)
     if places.null_count:

@@ -1,5 +1,8 @@
-"""The order in which judged records are selected: by coverage, or by the ranks of prompts."""
+"""The order in which judged records are selected: by coverage, or by their ranks in prompts."""
 
+from collections.abc import Sequence
+from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -7,20 +10,25 @@ from numpy.typing import NDArray
 
 from tasks.lib.coverage.gains import gains_in_order
 from tasks.lib.coverage.greedy import Cover, greedy, judge_bonus
+from tasks.lib.coverage.quotas import Quota, Quotas, UnmetQuotaError
 from tasks.lib.prompts.quota import prompt_order
 from tasks.lib.similarity.cosine import Rows, Vectors
 
 
 class JudgedRecords(NamedTuple):
-    """The judged records that may be selected, by prompt and slot.
+    """The judged records that can be selected, in order of prompt and slot.
 
     Attributes:
         rows: intp, shape (n,), the row of each record in `vectors`.
         prompts: int32, shape (n,), from 1.
         ranks: float64, shape (n,), from 1; infinite if no ballot names the record.
         scores: float64, shape (n,), the judge scores.
-        sizes: intp, shape (K,), the size of every prompt, those not judged included.
-        vectors: float32, shape (m, d), unit norm, those of all unique records.
+        sizes: intp, shape (K,), the size of each prompt, including those that were not judged.
+        vectors: float32, shape (m + a, d), unit norm, the vectors of all unique records, then those
+            of the annotated ones.
+        weights: float64, shape (m + a,), the weight of each in the coverage; 0 for annotated
+            records.
+        annotated: intp, shape (a,), the rows of the annotated records.
     """
 
     rows: Rows
@@ -29,33 +37,86 @@ class JudgedRecords(NamedTuple):
     scores: NDArray[np.float64]
     sizes: Rows
     vectors: Vectors
+    weights: NDArray[np.float64]
+    annotated: Rows
 
 
-def by_coverage(candidates: JudgedRecords, n: int, judge_weight: float, seed: int) -> Cover:
+def by_coverage(
+    candidates: JudgedRecords,
+    n: int,
+    judge_weight: float,
+    seed: int,
+    quotas: Sequence[Quota] = (),
+) -> Cover:
     """Return `n` records in greedy order: those of the shortlists first, then the others.
 
-    The shortlists are the records with a judge score above 0. Another record is selected only when
-    all of them are. Budgets nest, since neither the shortlists nor the bonuses depend on `n`.
+    The shortlists are the records with a judge score above 0. The others are selected only after
+    all of these, or if these cannot meet the quotas. Without quotas, a smaller selection is a
+    prefix of a larger one, since neither the shortlists nor the bonuses depend on `n`.
+
+    Args:
+        candidates: The records.
+        n: Number of records to select.
+        judge_weight: The weight of the judge score.
+        seed: The seed of the samples from a large pool.
+        quotas: Quotas with the labels of `candidates`; the selection meets all of them exactly.
+
+    Raises:
+        UnmetQuotaError: No selection meets the quotas.
     """
     vectors, rows, scores = candidates.vectors, candidates.rows, candidates.scores
+    weights, annotated = candidates.weights, candidates.annotated
     if not n:
         return Cover(rows[:0], np.empty(0))
-    bonus = judge_bonus(scores, judge_weight, vectors, len(candidates.sizes), seed=seed)
+    m = len(vectors) - len(annotated)
+    bonus = judge_bonus(
+        scores, judge_weight, vectors[:m], len(candidates.sizes), weights=weights[:m], seed=seed
+    )
+    select = partial(greedy, vectors, weights=weights, seed=seed)
     is_listed = scores > 0
-    n_listed = min(n, int(is_listed.sum()))
-    listed = greedy(vectors, rows[is_listed], n_listed, bonus=bonus[is_listed], seed=seed)
-    if n == n_listed:
+    n_listed = int(is_listed.sum())
+    if quotas and not _can_meet(quotas, is_listed, n):
+        # Larger than any gain, so a record outside the shortlists is selected only for a quota.
+        first = bonus + np.where(is_listed, float(weights.sum()), 0.0)
+        return select(rows, n, bonus=first, groups=quotas, annotated=annotated)
+    n_first = min(n, n_listed)
+    listed = select(
+        rows[is_listed],
+        n_first,
+        bonus=bonus[is_listed],
+        groups=[Quota(quota.labels[is_listed], quota.counts) for quota in quotas],
+        annotated=annotated,
+    )
+    if n == n_first:
         return listed
-    others = greedy(vectors, rows[~is_listed], n - n_listed, annotated=rows[is_listed], seed=seed)
+    covering = np.concatenate([rows[is_listed], annotated])
+    others = select(rows[~is_listed], n - n_first, annotated=covering)
     return Cover(*(np.concatenate(parts) for parts in zip(listed, others, strict=True)))
 
 
-def by_ranks(candidates: JudgedRecords, n: int, seed: int) -> Cover:
-    """Return `n` records: every prompt's first rank, then every second rank, and so on.
+def by_ranks(candidates: JudgedRecords, n: int, seed: int, quotas: Sequence[Quota] = ()) -> Cover:
+    """Return `n` records: the first rank of every prompt, then the second ranks, and so on.
 
     Within a rank, prompts are in `prompt_order`. Records that no ballot names come last, by slot.
+    A record is skipped if the quotas leave no room for it.
+
+    Raises:
+        UnmetQuotaError: No selection meets the quotas.
     """
     place = np.argsort(prompt_order(candidates.sizes, seed))  # of each prompt
     order = np.lexsort((place[candidates.prompts - 1], candidates.ranks))  # stable: by slot at last
-    rows = candidates.rows[order[:n]]
-    return Cover(rows, gains_in_order(candidates.vectors, rows))
+    left = Quotas(quotas, n)
+    taken = list(islice((i for i in order.tolist() if left.take(i)), n))
+    rows = candidates.rows[np.array(taken, np.intp)]
+    gains = gains_in_order(
+        candidates.vectors, rows, weights=candidates.weights, annotated=candidates.annotated
+    )
+    return Cover(rows, gains)
+
+
+def _can_meet(quotas: Sequence[Quota], is_candidate: NDArray[np.bool_], n: int) -> bool:
+    try:
+        Quotas([Quota(quota.labels[is_candidate], quota.counts) for quota in quotas], n)
+    except UnmetQuotaError:
+        return False
+    return True

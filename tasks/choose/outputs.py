@@ -1,6 +1,6 @@
 """The outputs of choose: the selection, and a receipt for each of its records."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from tasks.lib.core.schemas import BALLOTS, POOL, SELECTED
 from tasks.lib.core.tables import read_batches, write_table
 from tasks.lib.documents.judgement import Judgement
 from tasks.lib.documents.receipt import Receipt
+from tasks.lib.pool_columns import as_label, cells_of
 from tasks.lib.similarity.cosine import Rows
 
 BATCH_ROWS = 8192  # of the pool in memory at a time
@@ -18,12 +19,14 @@ _FROM_BALLOTS = [name for name in BALLOTS.names if name in SELECTED.names and na
 _FROM_JUDGEMENT = ("route", "model", "ballots", "answers")
 
 
-def write_outputs(
+def write_outputs(  # noqa: PLR0913  what each record of the selection comes from
     out: Callable[[str], Path],
     pool_file: Path,
     pool_rows: Rows,
     chosen: pa.Table,
     judgements: Mapping[int, Judgement],
+    *,
+    quota_columns: Sequence[str],
 ) -> None:
     """Write the selection and its receipts; `out` returns the path of each.
 
@@ -31,8 +34,9 @@ def write_outputs(
         out: Returns where to write an output.
         pool_file: The pool.
         pool_rows: intp, shape (n,), the row in the pool of each record in order of selection.
-        chosen: For each of these records its ballots, gain and cluster.
-        judgements: By prompt, at least those of the prompts with a selected record.
+        chosen: The ballots, gain and cluster of each of these records.
+        judgements: By prompt, at least for the prompts with a selected record.
+        quota_columns: The columns that have a quota.
     """
     table = read_records(pool_file, pool_rows)
     for name in (*_FROM_BALLOTS, "gain", "cluster"):
@@ -43,12 +47,15 @@ def write_outputs(
         table = table.append_column(SELECTED.field(name), values)
     write_table(out("choose/selected.parquet"), table, SELECTED)
     with out("choose/receipt.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-        for place, (row, judgement) in enumerate(zip(chosen.to_pylist(), by_row, strict=True), 1):
-            file.write(_receipt(place, row, judgement).to_line())
+        rows = zip(chosen.to_pylist(), by_row, table.to_pylist(), strict=True)
+        for place, (row, judgement, record) in enumerate(rows, 1):
+            cells = cells_of(record)
+            counts_for = {column: as_label(cells.get(column)) for column in quota_columns}
+            file.write(_receipt(place, row, judgement, counts_for).to_line())
 
 
 def read_records(pool_file: Path, rows: Rows) -> pa.Table:
-    """Return records of the pool by their rows, in the order given; reads it in batches."""
+    """Return these rows of the pool, in order; the file is read in batches."""
     order = np.argsort(rows, kind="stable")
     ascending = rows[order]
     batches, first = [], 0
@@ -59,10 +66,13 @@ def read_records(pool_file: Path, rows: Rows) -> pa.Table:
     return pa.Table.from_batches(batches, POOL).take(np.argsort(order))
 
 
-def _receipt(place: int, row: Mapping[str, Any], judgement: Judgement) -> Receipt:
+def _receipt(
+    place: int, row: Mapping[str, Any], judgement: Judgement, counts_for: dict[str, str | None]
+) -> Receipt:
     names = (*_FROM_BALLOTS, "id", "gain")
     return Receipt(
         place=place,
+        counts_for=counts_for,
         **{name: row[name] for name in names},
         **{name: getattr(judgement, name) for name in _FROM_JUDGEMENT},
         reason=judgement.reasons.get(row["slot"]),

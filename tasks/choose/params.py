@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tasks.lib.core.params import Params, load_budgets, load_section, load_seed
+from tasks.lib.coverage.wanted import QuotaParam
 
 
 class Objective(StrEnum):
@@ -15,7 +16,7 @@ class Objective(StrEnum):
     COVERAGE = "coverage"
     """How well they cover the pool, with a bonus for the judge score."""
     RANKS = "ranks"
-    """The ranks of the prompts alone, as in the paper."""
+    """Only their ranks in the prompts, as in the paper."""
 
 
 class Choose(Params):
@@ -23,10 +24,14 @@ class Choose(Params):
 
     objective: Annotated[Objective, Field(strict=False)]  # a string in YAML
     judge_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    annotated: str
+    targets: str
+    weight_column: Annotated[str, Field(min_length=1)] | None
+    quotas: QuotaParam
 
 
 def check(values: Mapping[str, Any]) -> Choose:
-    """Return the checked choose section; check the seed and the budgets, too.
+    """Check the choose section, the seed and the budgets; return the section.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range.

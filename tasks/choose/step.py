@@ -1,4 +1,4 @@
-"""Select exactly N of the judged records: the judge ranks them, and coverage decides."""
+"""Select exactly N of the judged records: the judge has ranked them, and coverage decides."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,45 +10,76 @@ from tasks.choose.inputs import Inputs
 from tasks.choose.order import by_coverage, by_ranks
 from tasks.choose.outputs import write_outputs
 from tasks.choose.params import Objective, check
+from tasks.choose.weights import Targets, find_weights, judge_by_targets
+from tasks.choose.wishes import count_quotas, find_quotas
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, load_budgets, load_seed
 from tasks.lib.core.stage import Stage
+from tasks.lib.documents.choice import Choice, TargetFigure
 from tasks.lib.documents.judgement import read_judgements
+from tasks.lib.unique import read_vectors
 
 
 def work(stage: Stage) -> None:
     """Read the ballots and the vectors; write the selection and its receipts."""
-    n_selected, budget = choose(stage, stage.out), load_budgets(stage.values)[-1]
-    log.info("choose: %s of %s records selected", f"{n_selected:,}", f"{budget:,}")
+    choice, budget = choose(stage, stage.out), load_budgets(stage.values)[-1]
+    log.info("choose: %s of %s records selected", f"{choice.n_selected:,}", f"{budget:,}")
+    if choice.targets:
+        log.info("choose: %s", _describe(choice.targets))
 
 
-def choose(stage: Stage, out: Callable[[str], Path]) -> int:
-    """Write the selection that follows from the inputs of a stage; return its size.
+def _describe(targets: TargetFigure) -> str:
+    n_below, n = targets.n_random_below, targets.n_random
+    return (
+        f"the mean cosine to the {targets.n_held_out:,} held-out targets is {targets.cosine:.3f}, "
+        f"for random selections {targets.random_cosine:.3f}; the selection is nearer to them than "
+        f"{n_below} of {n} random ones{'' if n_below == n else ', which may be chance'}"
+    )
+
+
+def choose(stage: Stage, out: Callable[[str], Path]) -> Choice:
+    """Write the selection that follows from the inputs of a stage; return how it meets its goals.
 
     The same inputs give the same bytes. The size is the largest budget. It is smaller only if
     llm_select was stopped by its spending limit before it had judged enough records.
 
     Raises:
         DataError: An input is missing or does not match its schema.
-        ParamError: A parameter is wrong, or the budget exceeds the number of judged records.
+        ParamError: A parameter is wrong, the budget exceeds the number of judged records, or the
+            quotas cannot be met.
     """
     params, seed = check(stage.values), load_seed(stage.values)
     inputs = Inputs.read(stage)
     n = _size(inputs, load_budgets(stage.values)[-1])
-    candidates = inputs.candidates
+    targets = Targets.split(read_vectors(stage.dep("embed/targets.npy")), seed)
+    weights = find_weights(inputs, params.weight_column, targets)
+    candidates = inputs.candidates._replace(weights=weights)
+    wanted = find_quotas(params.quotas, inputs, n)
+    quotas = [column.quota for column in wanted]
     if params.objective is Objective.COVERAGE:
-        cover = by_coverage(candidates, n, params.judge_weight, seed)
+        cover = by_coverage(candidates, n, params.judge_weight, seed, quotas)
     else:
-        cover = by_ranks(candidates, n, seed)
-    places = np.empty(len(candidates.vectors), np.intp)  # of each unique record in `judged`
+        cover = by_ranks(candidates, n, seed, quotas)
+    places = np.empty(len(candidates.vectors), np.intp)  # in `judged`, by unique record
     places[candidates.rows] = np.arange(len(candidates.rows))
-    chosen = inputs.judged.take(places[cover.rows]).append_column("gain", pa.array(cover.gains))
+    chosen_places = places[cover.rows]
+    chosen = inputs.judged.take(chosen_places).append_column("gain", pa.array(cover.gains))
     numbers = set(chosen["prompt"].to_pylist())
     lines = read_judgements(stage.dep("llm_select/judgements.jsonl"))
     judgements = {line.prompt: line for line in lines if line.prompt in numbers}
-    write_outputs(out, inputs.pool_file, inputs.pool_rows[cover.rows], chosen, judgements)
-    return n
+    pool_rows = inputs.pool_rows[cover.rows]
+    columns = list(params.quotas)
+    write_outputs(out, inputs.pool_file, pool_rows, chosen, judgements, quota_columns=columns)
+    choice = Choice(
+        n_selected=n,
+        n_annotated=len(candidates.annotated),
+        n_known=int(inputs.is_known.sum()),
+        quotas=count_quotas(wanted, chosen_places),
+        targets=judge_by_targets(inputs, targets, cover.rows, seed),
+    )
+    choice.write(out("choose/choice.json"))
+    return choice
 
 
 def _size(inputs: Inputs, budget: int) -> int:
@@ -57,12 +88,13 @@ def _size(inputs: Inputs, budget: int) -> int:
     Raises:
         ParamError: The budget exceeds the number of judged records, and no more will be judged.
     """
-    n_judged = len(inputs.judged)
+    n_judged, n_known = len(inputs.judged), int(inputs.is_known.sum())
     if budget <= n_judged or inputs.is_partial:
         return min(budget, n_judged)
     raise ParamError(
-        f"llm_select.budget is {budget:,}, and only {n_judged:,} records are judged: the judge set "
-        f"{inputs.n_set_aside:,} aside (the column set_aside of ballots.parquet says why)",
+        f"llm_select.budget is {budget:,}, but only {n_judged:,} records are available: the judge "
+        f"set {inputs.n_set_aside:,} aside (the set_aside column of ballots.parquet says why)"
+        + (f", and {n_known:,} repeat records of choose.annotated" if n_known else ""),
         where=PARAMS_FILE,
         fix=f"Set it to {n_judged} or less, or add a fallback route that accepts these records.",
     )

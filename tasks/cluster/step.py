@@ -1,6 +1,7 @@
 """Group the records by their vectors, and compose the prompts."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
+from tasks.cluster.earlier import Grouped, check_growth, geometry_metadata, read_earlier
 from tasks.cluster.inputs import finite_vectors, text_lengths
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
@@ -27,6 +29,7 @@ class Cluster(GeometryParams):
 
     solver: Annotated[SolverParam, Field(strict=False)]
     max_memory_mb: int = Field(ge=1)
+    earlier_prompts: str = Field(min_length=1)
 
 
 def check(values: Mapping[str, Any]) -> Cluster:
@@ -34,10 +37,13 @@ def check(values: Mapping[str, Any]) -> Cluster:
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range; or
-            candidates_per_prompt and n_prompts are both set, or both null.
+            candidates_per_prompt and n_prompts are both set, or both null; or earlier prompts
+            cannot be kept.
     """
     load_seed(values)
-    return load_section(values, "cluster", Cluster)
+    params = load_section(values, "cluster", Cluster)
+    check_growth(params.earlier_prompts, params)
+    return params
 
 
 def cluster(
@@ -63,15 +69,31 @@ def work(stage: Stage) -> None:
     n_bytes = text_lengths(stage.dep("ingest/pool.parquet"), unique_file, unique_ids)
     ids = [str(id_) for id_ in unique_ids.to_pylist()]
     vectors = finite_vectors(stage.dep("embed/vectors.npy"), ids)
-    clustered = cluster(vectors, params, seed, n_bytes)
-    write_table(stage.out("cluster/prompts.parquet"), _table(ids, clustered), PROMPTS)
-    summary = _summary(clustered, params, seed)
+    earlier = read_earlier(Path(params.earlier_prompts), ids, params)
+    is_new = np.ones(len(ids), np.bool_)
+    is_new[earlier.rows] = False
+    new = np.flatnonzero(is_new)
+    clustered = cluster(vectors[new], params, seed, n_bytes[new]) if len(new) else None
+    grouped = earlier
+    if clustered:
+        labels = clustered.partition.labels[np.concatenate(clustered.prompts)]
+        own = Grouped([new[prompt] for prompt in clustered.prompts], labels)
+        grouped = earlier.followed_by(own)
+    schema = PROMPTS.with_metadata(geometry_metadata(params))
+    write_table(stage.out("cluster/prompts.parquet"), _table(ids, grouped), schema)
+    summary = _summary(grouped, len(earlier.prompts), clustered, params, seed)
     Clusters.model_validate(summary).write(stage.out("cluster/clusters.json"))
     log.info(
         "cluster: %(n_records)d records in %(n_prompts)d prompts, %(mode)s %(n_clusters)d clusters "
-        "of equal size (inertia %(inertia)g) by %(solver)s: %(solver_reason)s",
+        "(inertia %(inertia)g) by %(solver)s: %(solver_reason)s",
         summary,
     )
+    if earlier.prompts:
+        log.info(
+            "cluster: %s records keep their %s earlier prompts; %s new ones form %s prompts",
+            *(f"{n:,}" for n in (len(ids) - len(new), len(earlier.prompts), len(new))),
+            f"{len(grouped.prompts) - len(earlier.prompts):,}",
+        )
 
 
 def _require_memory(vectors: Vectors, params: Cluster) -> None:
@@ -102,34 +124,36 @@ def _warn_of_cost(n: int, n_clusters: int, needed_mb: int) -> None:
     )
 
 
-def _table(ids: Sequence[str], clustered: Clustered) -> pa.Table:
+def _table(ids: Sequence[str], grouped: Grouped) -> pa.Table:
     """Return the rows of PROMPTS; prompts, slots and clusters count from 1."""
-    rows = np.concatenate(clustered.prompts)
-    sizes = [len(prompt) for prompt in clustered.prompts]
+    sizes = [len(prompt) for prompt in grouped.prompts]
     slots = np.concatenate([np.arange(size) for size in sizes])
     return pa.table(
         {
             "prompt": pa.array(np.repeat(np.arange(len(sizes)), sizes) + 1),
             "slot": pa.array(slots + 1),
-            "id": pa.array([ids[row] for row in rows]),
-            "cluster": pa.array(clustered.partition.labels[rows] + 1),
+            "id": pa.array([ids[row] for row in grouped.rows]),
+            "cluster": pa.array(grouped.clusters + 1),
         }
     )
 
 
-def _summary(clustered: Clustered, params: Cluster, seed: int) -> dict[str, Any]:
+def _summary(
+    grouped: Grouped, n_earlier: int, new: Clustered | None, params: Cluster, seed: int
+) -> dict[str, Any]:
     """Return the content of clusters.json; further digits of inertia would differ by machine."""
-    cluster_sizes = [len(rows) for rows in clustered.partition.clusters]
-    n_records = sum(cluster_sizes)
+    partition = new.partition if new else None
+    n_records = len(grouped.clusters)
     return {
         "mode": params.mode.value,
-        "solver": clustered.partition.solver.value,
-        "solver_reason": clustered.partition.reason,
+        "solver": partition.solver.value if partition else params.solver.value,
+        "solver_reason": partition.reason if partition else "every record keeps its prompt",
         "seed": seed,
         "n_records": n_records,
-        "n_prompts": len(clustered.prompts),
-        "n_clusters": len(cluster_sizes),
+        "n_prompts": len(grouped.prompts),
+        "n_earlier_prompts": n_earlier,
+        "n_clusters": grouped.n_clusters,
         "candidates_per_prompt": params.geometry(n_records).candidates_per_prompt,
-        "inertia": float(f"{clustered.partition.inertia:.6g}"),
-        "cluster_sizes": cluster_sizes,
+        "inertia": float(f"{partition.inertia:.6g}") if partition else 0.0,
+        "cluster_sizes": np.bincount(grouped.clusters).tolist(),
     }

@@ -1,1 +1,1 @@
-"""The step dedupe: keep the first of each group of near-duplicates."""
+"""The dedupe step: keep the first of each group of near-duplicates."""

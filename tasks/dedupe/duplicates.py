@@ -1,4 +1,4 @@
-"""The parts of dedupe that process some of the records at a time."""
+"""Fingerprint a batch of records, and find the duplicates in groups of candidates."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -32,7 +32,7 @@ class Duplicate(NamedTuple):
 
     Attributes:
         of_id: The id of the kept record.
-        similarity: Jaccard similarity of the shingles, the lower of instruction and input.
+        similarity: Jaccard similarity of the shingles, for the less similar of the two fields.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Fingerprints(NamedTuple):
     """The values by which the records of a batch are compared; row i is record i.
 
     Attributes:
-        text_hashes: uint64, shape (n,), equal for the same normalised text.
+        text_hashes: uint64, shape (n,), equal for equal normalised texts.
     """
 
     text_hashes: NDArray[np.uint64]
@@ -68,16 +68,18 @@ class Components(NamedTuple):
     keys: Keys
 
 
-def fingerprint(batch: pa.RecordBatch, threshold: float, n_permutations: int) -> Fingerprints:
+def fingerprint(
+    batch: pa.RecordBatch | pa.Table, threshold: float, n_permutations: int
+) -> Fingerprints:
     """Return the fingerprints of the records of a batch.
 
     Args:
-        batch: With the columns of `COLUMNS`.
-        threshold: Similarity from which two records are almost surely a candidate pair.
+        batch: Records with the columns of `COLUMNS`.
+        threshold: Similarity at which two records are almost certain to be a candidate pair.
         n_permutations: Length of a signature.
     """
-    records = _normalise(batch)
-    digests = [blake2b(_text(fields).encode(), digest_size=8).digest() for fields in records]
+    records = normalise_fields(batch)
+    digests = [blake2b(text_of(fields).encode(), digest_size=8).digest() for fields in records]
     signatures = minhash(records, n_permutations)
     return Fingerprints(
         np.frombuffer(b"".join(digests), dtype="<u8"),
@@ -88,13 +90,13 @@ def fingerprint(batch: pa.RecordBatch, threshold: float, n_permutations: int) ->
 
 def find_duplicates(components: Components, threshold: float, near: Near) -> dict[int, Duplicate]:
     """Return the records that duplicate an earlier, kept one, by their positions in the pool."""
-    records = _normalise(components.records)
+    records = normalise_fields(components.records)
     ids = text_column(components.records, "id")
     index = NearIndex(records, components.keys, threshold, adds_near=near is Near.REPORT)
     kept: dict[str, str] = {}  # text -> id
     found: dict[int, Duplicate] = {}
     for number, position in enumerate(components.positions.tolist()):
-        text = _text(records[number])
+        text = text_of(records[number])
         if text in kept:
             found[position] = Duplicate(ids[number], DedupeDrop.IDENTICAL, kept[text], 1.0)
             continue
@@ -112,13 +114,13 @@ def text_column(records: pa.RecordBatch | pa.Table, name: str) -> list[str]:
     return cast(list[str], records[name].to_pylist())
 
 
-def _normalise(records: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
-    """Return the instruction and `material` of each record, as they are compared."""
+def normalise_fields(records: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
+    """Return the normalised instruction and `material` of each record."""
     columns = (text_column(records, name) for name in TEXT_COLUMNS)
     rows = starmap(RecordTexts, zip(*columns, strict=True))
     return [comparable(row.instruction, material(*row[1:])) for row in rows]
 
 
-def _text(fields: Fields) -> str:
-    """Return one text, the same however its words are split into instruction and input."""
+def text_of(fields: Fields) -> str:
+    """Return both fields as one text, so that the split between them makes no difference."""
     return " ".join(filter(None, fields))

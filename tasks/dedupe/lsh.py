@@ -1,8 +1,8 @@
-"""Candidate pairs by locality-sensitive hashing, and the connected components that they form.
+"""Find candidate pairs by locality-sensitive hashing, and the components that they form.
 
 Two records are a candidate pair if they have a key in common. In a large pool, false candidates
-would connect nearly all records. So a key that a record shares only with dissimilar ones, as their
-b-bit signatures estimate it, is first replaced by a unique key.
+would connect nearly all records. So a key that a record shares only with dissimilar records, as
+estimated from their b-bit signatures, is first replaced with a unique key.
 """
 
 import math
@@ -14,20 +14,24 @@ from numpy.typing import NDArray
 
 from tasks.dedupe.minhash import BBitSignatures, Keys
 
-MAX_PRUNED_GROUP = 256  # records with one key, up to which each is compared with each
-DEVIATIONS = 4  # of an estimated similarity: one pair in ten thousand is misjudged
+MAX_PRUNED_GROUP = 256  # records with the same key; in larger groups, comparing all pairs is slow
+DEVIATIONS = 4  # standard deviations; one pair in ten thousand is misjudged
 BATCH_PAIRS = 65_536
 
 
 class _SortedColumn(NamedTuple):
-    """The records in the order of a column's keys, and which share the key of the previous one."""
+    """The records sorted by one column of keys.
+
+    Attributes:
+        is_same: Whether each record after the first has the same key as the record before it.
+    """
 
     order: NDArray[np.int64]
     is_same: NDArray[np.bool_]
 
 
 def prune_false_candidates(keys: Keys, b_bits: BBitSignatures, threshold: float) -> None:
-    """Replace a record's key by a unique one, in place, if all others with that key are dissimilar.
+    """Replace, in place, a key that a record shares only with dissimilar records by a unique one.
 
     Dissimilar means an estimated similarity more than four standard deviations of the estimate
     below `threshold`. Keys of more than 256 records are left unchanged.
@@ -52,10 +56,10 @@ def prune_false_candidates(keys: Keys, b_bits: BBitSignatures, threshold: float)
 
 
 def find_components(keys: Keys) -> NDArray[np.int64]:
-    """Return for each record the first record of its connected component.
+    """Return for each record the first record of its component: int64, shape (n_records,).
 
-    int64, shape (n_records,). The edges of the graph are the candidate pairs. A record without a
-    candidate is its own component. Components can be deduplicated independently.
+    The components are the connected components of the graph of candidate pairs. A record without
+    candidates is its own component. Components can be deduplicated independently.
     """
     from scipy.sparse import coo_array  # noqa: PLC0415
     from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
@@ -70,9 +74,9 @@ def find_components(keys: Keys) -> NDArray[np.int64]:
 
 
 def number_shared_keys(keys: Keys) -> list[list[int]]:
-    """Return for each record the numbers of the keys that it shares with others.
+    """Return for each record the numbers of the keys that it shares with other records.
 
-    Equal keys of one column have the same number; all other keys have different ones.
+    Equal keys in one column have the same number; all other keys have different numbers.
     """
     records, numbers, n_numbers = [], [], 0
     for order, is_same in _sorted_columns(keys):

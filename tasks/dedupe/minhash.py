@@ -22,7 +22,7 @@ The share of equal bytes is enough to estimate a similarity, in a quarter of the
 
 Keys = NDArray[np.uint64]
 """uint64, shape (n_records, n_keys): two records are a candidate pair if they have the same key in
-any column."""
+at least one column."""
 
 MAX_MISSED = 0.002
 SEED = 1
@@ -40,8 +40,8 @@ class Bands(NamedTuple):
 def bands_for(threshold: float, n_permutations: int) -> Bands:
     """Return the widest bands that rarely miss a pair of records at the threshold.
 
-    The chance that such a pair agrees in no whole band is at most 0.2 %, or the lowest that
-    `n_permutations` allows. The wider the bands, the fewer false candidates.
+    The probability that the pair agrees in no complete band is at most 0.2 %, or the lowest that
+    `n_permutations` allows. Wider bands give fewer false candidates.
     """
     for width in range(n_permutations // 2, 1, -1):
         n_bands = n_permutations // width
@@ -53,8 +53,8 @@ def bands_for(threshold: float, n_permutations: int) -> Bands:
 def minhash(records: Sequence[Fields], n_permutations: int) -> Signatures:
     """Return the signatures; row i covers the shingles of both fields of record i.
 
-    A shingle that is in both fields counts as two. So the similarity of two records is never
-    below that of their less similar field.
+    A shingle that is in both fields counts as two. So the similarity of two records is at least
+    that of their less similar field.
     """
     signatures = np.full((len(records), n_permutations), np.iinfo(np.uint32).max, dtype=np.uint32)
     factors, summands = _permutations(n_permutations)
@@ -73,9 +73,9 @@ def minhash(records: Sequence[Fields], n_permutations: int) -> Signatures:
 
 
 def band_keys(signatures: Signatures, bands: Bands) -> Keys:
-    """Return one key for each band, equal if all values of the band are.
+    """Return one key for each band; it is equal if all values of the band are.
 
-    Two different bands have the same key only once in 2^64 pairs.
+    Different bands have the same key only once in 2^64 pairs.
     """
     keys = np.zeros((len(signatures), bands.n), dtype=np.uint64)
     cut = signatures[:, : bands.n * bands.width].reshape(len(signatures), bands.n, bands.width)
@@ -88,8 +88,8 @@ def band_keys(signatures: Signatures, bands: Bands) -> Keys:
 def _permutations(n_permutations: int) -> NDArray[np.uint32]:
     """Return odd factors and summands: uint32, shape (2, n_permutations). Do not write to them.
 
-    They are those of datasketch's scheme "affine32" for the same seed. NumPy promises that this
-    generator, unlike its newer ones, gives the same numbers in every version.
+    They are the same as in datasketch's "affine32" scheme with the same seed. NumPy promises that
+    this generator, unlike its newer ones, gives the same numbers in every version.
     """
     random = np.random.RandomState(SEED)
     halves = random.randint(0, 1 << 31, n_permutations, dtype=np.uint32)

@@ -1,4 +1,4 @@
-"""Near-duplicates: records that ask for the same in almost the same words."""
+"""Find near-duplicates: records that ask for the same thing in almost the same words."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,23 +17,23 @@ MAX_CANDIDATES = 64
 
 
 class NearestRecord(NamedTuple):
-    """The number of a near-duplicate, and the lower Jaccard similarity of the two fields."""
+    """The number of a near-duplicate, and the Jaccard similarity of the less similar field."""
 
     number: int
     similarity: float
 
 
 class NearIndex:
-    """An index that finds, for each of a list of records, the most similar one added before.
+    """An index that finds, for each record, the most similar record that was added before.
 
     Two records are near-duplicates if the shingles of their instructions and those of their inputs
     each have a Jaccard similarity of at least the threshold, and `Meaning` finds only harmless
     differences. The fields are compared separately, since two questions about one long input share
     nearly all shingles.
 
-    Only records with a key in common are compared. With the keys of MinHash, at most 0.2 % of the
-    pairs at the threshold are missed, and fewer above it. The comparison itself is exact, so there
-    are no false positives.
+    Only records with a key in common are compared. With MinHash keys, at most 0.2 % of the pairs at
+    the threshold are missed, and fewer above it. The comparison itself is exact, so there are no
+    false positives.
     """
 
     def __init__(
@@ -46,13 +46,31 @@ class NearIndex:
         self._meanings: dict[int, Meaning] = {}
 
     def nearest_or_add(self, number: int) -> NearestRecord | None:
-        """Return the nearest added record (the first of equals); if there is none, add this one.
+        """Return the nearest added record (the first if tied); if there is none, add this record.
 
-        With `adds_near`, this one is added anyway. But a record with 64 candidates, none of them
-        near, is not added. Otherwise a pool made from one template would compare each of thousands
-        of records with each.
+        With `adds_near`, the record is added in either case. A record with at least 64 candidates
+        is never added. Otherwise thousands of records from one template would all be compared with
+        each other.
         """
-        candidates = {other for key in self._shared_keys[number] for other in self._added[key]}
+        candidates = self._candidates(number)
+        nearest = self._nearest(number, candidates)
+        if (nearest is None or self._adds_near) and len(candidates) < MAX_CANDIDATES:
+            self.add(number)
+        return nearest
+
+    def nearest(self, number: int) -> NearestRecord | None:
+        """Return the nearest added record (the first of equals), or None; add nothing."""
+        return self._nearest(number, self._candidates(number))
+
+    def add(self, number: int) -> None:
+        """Add a record, whatever is near it."""
+        for key in self._shared_keys[number]:
+            self._added[key].append(number)
+
+    def _candidates(self, number: int) -> set[int]:
+        return {other for key in self._shared_keys[number] for other in self._added[key]}
+
+    def _nearest(self, number: int, candidates: set[int]) -> NearestRecord | None:
         nearest: NearestRecord | None = None
         for other in sorted(candidates):
             similarity = self._similarity(number, other)
@@ -60,13 +78,10 @@ class NearIndex:
                 continue
             if self._meaning_of(number).agrees_with(self._meaning_of(other)):
                 nearest = NearestRecord(other, similarity)
-        if (nearest is None or self._adds_near) and len(candidates) < MAX_CANDIDATES:
-            for key in self._shared_keys[number]:
-                self._added[key].append(number)
         return nearest
 
     def _similarity(self, a: int, b: int) -> float:
-        """Return the similarity of the less similar field, or of the first below the threshold."""
+        """Return the similarity of the less similar field, or of a field below the threshold."""
         lowest = 1.0
         for shingles_a, shingles_b in zip(self._sets[a], self._sets[b], strict=True):
             lowest = min(lowest, jaccard(shingles_a, shingles_b))
@@ -90,7 +105,7 @@ def _shingle_sets(records: Sequence[Fields]) -> list[tuple[NDArray[np.uint64], .
 
 
 def _unique(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Do what np.unique does, in a third of its time for short arrays."""
+    """Return the same as np.unique, in a third of the time for short arrays."""
     ordered = np.sort(hashes)
     is_new = np.ones(ordered.size, dtype=np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])

@@ -1,9 +1,10 @@
 """Keep the first of each group of near-duplicates."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain, compress, pairwise
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -22,12 +23,14 @@ from tasks.dedupe.duplicates import (
 )
 from tasks.dedupe.lsh import find_components, prune_false_candidates
 from tasks.dedupe.minhash import Keys
+from tasks.dedupe.pool_batches import PoolBatches
+from tasks.dedupe.references import References, Repeated, find_repeated
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_section
-from tasks.lib.core.schemas import DEDUPE_DROPPED, DEDUPE_NEAR, POOL, UNIQUE
+from tasks.lib.core.schemas import DEDUPE_DROPPED, DEDUPE_NEAR, KNOWN, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
-from tasks.lib.core.tables import count_rows, read_batches, write_table
+from tasks.lib.core.tables import count_rows, read_batches, read_table, write_table
 from tasks.lib.executor import Executor, load_executor
 
 SHARD_RECORDS = 8192  # about a second of work
@@ -37,7 +40,7 @@ StartProgress = Callable[[int, str], Callable[[int], None]]
 
 
 class Dedupe(Params):
-    """The section dedupe of params.yaml."""
+    """The dedupe section of params.yaml."""
 
     near_threshold: Annotated[float, Field(gt=0, le=1)]  # at 1 all shingles must be the same
     n_permutations: Annotated[int, Field(ge=16, le=512)]
@@ -48,20 +51,8 @@ class Dedupe(Params):
         return reason is DedupeDrop.IDENTICAL or self.near is Near.MERGE
 
 
-class PoolBatches(NamedTuple):
-    """The records to compare.
-
-    Attributes:
-        n_records: Number of records.
-        read: Returns the records with the columns of `COLUMNS`, the same at every call.
-    """
-
-    n_records: int
-    read: Callable[[], Iterator[pa.RecordBatch]]
-
-
 class Deduped(NamedTuple):
-    """The kept and the dropped records, and the near-duplicates that are kept; in pool order."""
+    """The kept records, the dropped records, and the kept near-duplicates, in pool order."""
 
     kept: list[str]
     dropped: list[Duplicate]
@@ -69,7 +60,7 @@ class Deduped(NamedTuple):
 
 
 def check(values: Mapping[str, Any]) -> Dedupe:
-    """Return the section dedupe, after checking the engine too.
+    """Return the dedupe section, after checking it and the engine.
 
     Raises:
         ParamError: A key is unknown, missing or out of range, or the engine is not installed.
@@ -85,16 +76,16 @@ def dedupe(
     start_progress: StartProgress = lambda total, unit: lambda n: None,
     shard_records: int = SHARD_RECORDS,
 ) -> Deduped:
-    """Return the ids that are kept, and each other record with the kept record it duplicates.
+    """Return the ids that are kept, and each other record with the kept record that it duplicates.
 
     A record is dropped if an earlier kept record has the same normalised text or is near it, as
     `NearIndex` defines it. Being near a dropped record does not count. So the first of a group is
-    kept, and a second pass drops nothing. If a record duplicates several kept ones, the most
-    similar is named (the first of equals). With `Near.REPORT`, near-duplicates are kept and listed.
+    kept, and a second pass drops nothing. If a record duplicates several kept records, the most
+    similar is named, or the first if tied. With `Near.REPORT`, near-duplicates are kept and listed.
 
-    The memory holds about 500 bytes for each record, and the texts of records with candidates; to
-    avoid holding the other texts, the pool is read twice. Candidates are compared in shards of
-    about `shard_records`, or of one larger component; the results do not depend on the shards.
+    Memory holds about 500 bytes for each record, and the texts of records with candidates; the pool
+    is read twice so that the other texts are not kept. Candidates are compared in shards of about
+    `shard_records`, or more for a larger component; the results do not depend on the shards.
     """
     if not pool.n_records:
         return Deduped([], [], [])
@@ -126,25 +117,73 @@ def dedupe(
 
 
 def work(stage: Stage) -> None:
-    """Read the pool; write which records are kept, and why the others are not."""
+    """Write which records of the pool are kept, and why the others are dropped."""
     params, executor = check(stage.values), load_executor(stage.values)
     path = stage.dep("ingest/pool.parquet")
     pool = PoolBatches(
         count_rows(path, POOL), lambda: read_batches(path, POOL, list(COLUMNS), SHARD_RECORDS)
     )
-    kept, dropped, near = dedupe(
-        pool, params, executor, lambda *task: stage.progress(*task).advance
+    held_out = _find_repeated(pool, stage.dep("ingest/held_out.parquet"), params, executor)
+    kept, duplicates, near = dedupe(
+        pool.without({record.id for record in held_out}),
+        params,
+        executor,
+        lambda *task: stage.progress(*task).advance,
     )
+    known = _find_repeated(pool.only(kept), stage.dep("ingest/annotated.parquet"), params, executor)
+    dropped = _in_pool_order(pool, [*map(_held_out, held_out), *duplicates])
     write_table(stage.out("dedupe/unique.parquet"), pa.table({"id": kept}), UNIQUE)
-    rows = (record._asdict() for record in dropped)
-    write_table(stage.out("dedupe/dropped.parquet"), rows, DEDUPE_DROPPED)
-    pairs = ({name: getattr(record, name) for name in DEDUPE_NEAR.names} for record in near)
-    write_table(stage.out("dedupe/near.parquet"), pairs, DEDUPE_NEAR)
+    _write(stage.out("dedupe/dropped.parquet"), dropped, DEDUPE_DROPPED)
+    _write(stage.out("dedupe/near.parquet"), near, DEDUPE_NEAR)
+    _write(stage.out("dedupe/known.parquet"), known, KNOWN)
     n_by_reason = Counter(record.reason for record in dropped)
     reasons = ", ".join(f"{n_by_reason[reason]:,} {reason}" for reason in DedupeDrop)
     log.info("dedupe: %s of %s records kept (%s)", f"{len(kept):,}", f"{pool.n_records:,}", reasons)
     if near:
         log.info("dedupe: %s near-duplicates are kept and listed in near.parquet", f"{len(near):,}")
+    _log_known(stage.dep("ingest/annotated.parquet"), known)
+
+
+def _write(path: Path, records: Sequence[Duplicate | Repeated], schema: pa.Schema) -> None:
+    rows = ({name: getattr(record, name) for name in schema.names} for record in records)
+    write_table(path, rows, schema)
+
+
+def _held_out(record: Repeated) -> Duplicate:
+    return Duplicate(record.id, DedupeDrop.HELD_OUT, record.of_id, record.similarity)
+
+
+def _find_repeated(
+    pool: PoolBatches, references_file: Path, params: Dedupe, executor: Executor
+) -> list[Repeated]:
+    """Return the records of the pool that repeat one of the file's, in pool order."""
+    references = read_table(references_file, POOL, list(COLUMNS))
+    if not pool.n_records or not len(references):
+        return []
+    of = References.of(references, params.near_threshold, params.n_permutations)
+    found = executor.map(partial(find_repeated, references=of), pool.read())
+    return list(chain.from_iterable(found))
+
+
+def _in_pool_order(pool: PoolBatches, dropped: Sequence[Duplicate]) -> list[Duplicate]:
+    by_id = {record.id: record for record in dropped}
+    ids = chain.from_iterable(text_column(batch, "id") for batch in pool.read()) if by_id else ()
+    return [by_id[id_] for id_ in ids if id_ in by_id]
+
+
+def _log_known(annotated_file: Path, known: Sequence[Repeated]) -> None:
+    n_annotated = count_rows(annotated_file, POOL)
+    if not n_annotated:
+        return
+    n_found = len({record.of_id for record in known})
+    report = log.info if known else log.warning
+    report(
+        "dedupe: %s of %s annotated records are in the pool or near a record of it; %s unique "
+        "records are not selected for that reason",
+        f"{n_found:,}",
+        f"{n_annotated:,}",
+        f"{len(known):,}",
+    )
 
 
 def _find_keys(
@@ -178,11 +217,11 @@ def _read(pool: PoolBatches, selected: NDArray[np.bool_]) -> tuple[list[str], pa
     for batch in pool.read():
         parts.append(batch.filter(pa.array(selected[len(ids) : len(ids) + len(batch)])))
         ids += text_column(batch, "id")
-    return ids, pa.Table.from_batches(parts).combine_chunks()  # otherwise every take would
+    return ids, pa.Table.from_batches(parts).combine_chunks()  # once; otherwise, on every take
 
 
 def _cut_between_components(first: NDArray[np.int64], n: int) -> list[int]:
-    """Return the bounds of shards of about `n` records that divide no component.
+    """Return the bounds of shards of about `n` records; no component is divided.
 
     Args:
         first: int64, shape (n_records,), the first record of each record's component, ascending.

@@ -24,17 +24,20 @@ class PoolText(NamedTuple):
 
 
 class PoolTexts:
-    """The texts of the unique records, in order."""
+    """The texts of the unique records of a pool, or of all records of a file, in order."""
 
-    def __init__(self, pool_file: Path, unique_file: Path) -> None:
-        """Read both files.
+    def __init__(self, pool_file: Path, unique_file: Path | None = None) -> None:
+        """Read the files; if there is no `unique_file`, all records count.
 
         Raises:
             DataError: There are no unique records, or some are missing from the pool.
         """
-        ids = read_table(unique_file, UNIQUE)["id"]
         self._pool = read_table(pool_file, POOL, ["id", *TEXT_COLUMNS])
-        self._rows = find_rows(ids, self._pool["id"], unique_file)
+        if unique_file is None:
+            self._rows = np.arange(len(self._pool))
+        else:
+            ids = read_table(unique_file, UNIQUE)["id"]
+            self._rows = find_rows(ids, self._pool["id"], unique_file)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -17,7 +17,9 @@ from tasks.embed.ray_worker import embed_shard, fingerprint
 from tasks.embed.vector_cache import Keys, VectorCache, text_key
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_section
+from tasks.lib.core.schemas import KNOWN
 from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import count_rows
 from tasks.lib.executor import Executor, load_executor
 from tasks.lib.prompts.geometry import check_fit
 from tasks.lib.unique import write_vectors
@@ -104,13 +106,14 @@ def embed_missing(
 
 
 def work(stage: Stage) -> None:
-    """Write one vector for each unique record, in order."""
+    """Write one vector for each unique record, and each annotated record and target, in order."""
     params, executor = check(stage.values), load_executor(stage.values)
     texts = PoolTexts(stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet"))
     # This is the first step that knows M, and the first slow step. It reads cluster and
     # llm_select.budget without declaring them, since they do not change its output: if declared, a
     # new budget would make the vectors stale. A check in the flow would not cover `dvc repro`.
-    check_fit(stage.values, len(texts))
+    n_known = count_rows(stage.dep("dedupe/known.parquet"), KNOWN)
+    check_fit(stage.values, len(texts), n_known)
     spec = EncoderSpec(
         absolute(params.model), params.precision, params.max_tokens, params.batch_tokens
     )
@@ -119,10 +122,13 @@ def work(stage: Stage) -> None:
     if encoder.max_tokens < params.max_tokens:
         log.info("embed: %s reads %s tokens of a text", params.model, encoder.max_tokens)
     with VectorCache(stage.state / "vectors", encoder.identity, encoder.dim) as cache:
-        keys = embed_missing(texts, encoder, embed_new, cache, stage)
-        starts = range(0, len(keys), WRITTEN_AT_ONCE)
-        batches = (cache.read(keys[start : start + WRITTEN_AT_ONCE]) for start in starts)
-        write_vectors(stage.out("embed/vectors.npy"), len(keys), encoder.dim, batches)
+        for tail, records in _outputs(stage, texts):
+            keys = np.empty(0, "S16")
+            if len(records):
+                keys = embed_missing(records, encoder, embed_new, cache, stage)
+            starts = range(0, len(keys), WRITTEN_AT_ONCE)
+            batches = (cache.read(keys[start : start + WRITTEN_AT_ONCE]) for start in starts)
+            write_vectors(stage.out(tail), len(keys), encoder.dim, batches)
     log.info(
         "embed: %s vectors of %s dimensions by %s, %s on %s",
         f"{len(texts):,}",
@@ -131,6 +137,13 @@ def work(stage: Stage) -> None:
         encoder.precision,
         encoder.device,
     )
+
+
+def _outputs(stage: Stage, unique: PoolTexts) -> Iterator[tuple[str, PoolTexts]]:
+    """Yield each output with the records whose vectors it gets."""
+    yield "embed/vectors.npy", unique
+    yield "embed/annotated.npy", PoolTexts(stage.dep("ingest/annotated.parquet"))
+    yield "embed/targets.npy", PoolTexts(stage.dep("ingest/targets.parquet"))
 
 
 def _agrees(

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from tasks.cluster.inputs import text_lengths
 from tasks.estimate.estimate import Estimate, estimate
 from tasks.estimate.journal_admin import latencies
-from tasks.lib.core.schemas import UNIQUE
+from tasks.lib.core.schemas import KNOWN, UNIQUE
 from tasks.lib.core.stage import JOURNAL, Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.routes import load_routes
@@ -56,4 +57,6 @@ def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
     rows = find_rows(ids, pool.ids, unique_path)[by_length]
     places = np.arange(len(ids))
     prompts = [places[start :: geometry.n_prompts] for start in range(geometry.n_prompts)]
-    return Setup.of(values, Candidates(pool, rows, prompts), mode, root)
+    known = read_table(Stage("llm_select", root).dep("dedupe/known.parquet"), KNOWN)["id"]
+    is_known = pc.is_in(ids, value_set=known).to_numpy()[by_length]
+    return Setup.of(values, Candidates(pool, rows, prompts, is_known), mode, root)

@@ -1,1 +1,1 @@
-"""The step export: write the files that annotators and trainers take."""
+"""The export step: write the files that annotators and trainers use."""

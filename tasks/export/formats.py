@@ -1,13 +1,12 @@
-"""The formats of the exported files, for trainers and annotators.
+"""Write the selection in formats for trainers and annotators.
 
-To add a format, write a function that takes the path of the selection and that of the new file,
-and enter it in `FORMATS`; for a text format, write one that yields its lines. No other code
-changes.
+To add a format, write a function that takes the paths of the selection and of the new file, and add
+it to `FORMATS`. For a text format, a function that yields the lines is enough.
 
-Every format has the context of a record (system prompt, earlier turns, tools) and the columns of
-the pool that have no other place. JSON Lines hold one record a line. CSV is for spreadsheets, which
-run a cell that looks like a formula and rewrite one that looks like a number. Such cells get a
-leading apostrophe; without it they are the text again.
+Every format has the context of a record (system prompt, earlier turns, tools) and the pool's own
+columns. JSON Lines files have one record per line. CSV is for spreadsheets, which run a cell that
+looks like a formula and rewrite a cell that looks like a number. An apostrophe before these cells
+prevents this; remove it to restore the text.
 """
 
 import csv
@@ -32,7 +31,7 @@ CSV_COLUMNS = (
     *("id", "context", "instruction", "input", "output"),
     *("prompt", "rank", "cluster", "method", "source"),
 )
-POOL_PREFIX = "pool."  # of the pool's own columns in CSV, which may have the names of ours
+POOL_PREFIX = "pool."  # for the pool's own columns in CSV, which may have the same names as ours
 
 # Formulas as OWASP lists them, with the full-width signs of East Asian keyboards. Then what a
 # spreadsheet turns into a number: an id of sixteen digits loses the last one, and
@@ -48,7 +47,7 @@ class ExportFormat(NamedTuple):
     """A format that can be exported.
 
     Attributes:
-        file_name: Of the exported file.
+        file_name: Name of the exported file.
         write: Reads the selection at the first path, and writes the file at the second.
     """
 
@@ -60,8 +59,8 @@ def alpaca_lines(records: Iterable[Record]) -> Iterator[str]:
     """Yield one JSON object for each record, with Stanford Alpaca's names for its fields.
 
     A missing output is empty. The context has the names that trainers know: ``system``, ``tools``
-    and ``history``, a list of pairs of a question and its answer. Earlier turns that are not such
-    pairs are ``turns`` instead.
+    and ``history``, a list of pairs of a question and its answer. Earlier turns that do not form
+    pairs are in ``turns`` instead.
     """
     for record in records:
         fields = {name: record[name] or "" for name in ("instruction", "input", "output")}
@@ -71,10 +70,10 @@ def alpaca_lines(records: Iterable[Record]) -> Iterator[str]:
 
 
 def chat_lines(records: Iterable[Record]) -> Iterator[str]:
-    """Yield one JSON object for each record, with its turns as chat trainers read them.
+    """Yield one JSON object for each record, as a list of messages for chat trainers.
 
-    The system prompt and the earlier turns come first. The user says instruction and input; the
-    assistant has a turn if there is an output.
+    The system prompt and the earlier turns come first. Then a user message has the instruction and
+    input. An output becomes an assistant message.
     """
     for record in records:
         user = record_text(record["instruction"], record["input"])
@@ -99,8 +98,8 @@ def chat_lines(records: Iterable[Record]) -> Iterator[str]:
 def csv_lines(records: Iterable[Record], pool_columns: Sequence[str] = ()) -> Iterator[str]:
     """Yield a header, then one row for each record, with an empty output to fill in.
 
-    The text starts with a byte order mark, without which Excel assumes Windows-1252. Annotators do
-    not see an existing output, since they would copy it.
+    The text starts with a byte order mark, since Excel otherwise assumes Windows-1252. Existing
+    outputs are excluded, since annotators would copy them.
 
     Args:
         records: The selection.
@@ -116,21 +115,21 @@ def csv_lines(records: Iterable[Record], pool_columns: Sequence[str] = ()) -> It
 
 
 def safe_cell(text: str) -> str:
-    """Return the text, after an apostrophe if a spreadsheet would misread it."""
+    """Return the text, with an apostrophe before it if a spreadsheet would misread it."""
     return f"'{text}" if _MISREAD.match(text) else text
 
 
 def pool_columns(records: Iterable[Record]) -> list[str]:
-    """Return the pool's own columns that any of the records has, sorted.
+    """Return the pool's own columns that any of the records has, sorted by name.
 
-    The turns after the instruction are not among them: annotators would copy their answers.
+    Turns after the instruction are excluded, since annotators would copy the answers in them.
     """
     names = {name for record in records for name in json.loads(record["extra"])}
     return sorted(names - {LATER_TURNS})
 
 
 def _plain_cell(value: object) -> str | int | float:
-    """Return a value as the cell of a table: texts and numbers unchanged, anything else as JSON."""
+    """Return text and numbers unchanged, null as empty text, and any other value as JSON."""
     if value is None:
         return ""
     if isinstance(value, str | int | float) and not isinstance(value, bool):

@@ -26,12 +26,12 @@ def _check_known(name: str) -> str:
 
 def _check_unique(names: list[str]) -> list[str]:
     if len(set(names)) < len(names):
-        raise PydanticCustomError("duplicates", "each format can be named once")
+        raise PydanticCustomError("duplicates", "expected each format only once")
     return names
 
 
 class Export(Params):
-    """The section export of params.yaml."""
+    """The export section of params.yaml."""
 
     formats: Annotated[
         list[Annotated[str, AfterValidator(_check_known)]],
@@ -41,16 +41,16 @@ class Export(Params):
 
 
 def check(values: Mapping[str, Any]) -> Export:
-    """Return the checked section export.
+    """Return the export section, after checking it.
 
     Raises:
-        ParamError: No format is named, or one is unknown or named twice.
+        ParamError: No format is named, or a format is unknown or named twice.
     """
     return load_section(values, "export", Export)
 
 
 def work(stage: Stage) -> None:
-    """Read the validated selection; write it in each of the formats of params.yaml."""
+    """Write the validated selection in each format that params.yaml names."""
     formats = [FORMATS[name] for name in check(stage.values).formats]
     _check_valid(stage.dep("validate/result.json"))
     selected = stage.dep("choose/selected.parquet")
@@ -66,7 +66,7 @@ def _check_valid(result: Path) -> None:
     """Check that the selection passed `validate`.
 
     Raises:
-        CheckFailed: It did not, or the file cannot be read.
+        CheckFailed: The selection did not pass, or the result cannot be read.
     """
     try:
         success = json.loads(result.read_text(encoding="utf-8"))["success"]
@@ -74,7 +74,7 @@ def _check_valid(result: Path) -> None:
         success = None
     if success is not True:
         raise CheckFailed(
-            f"expected a validated selection, and success is {json.dumps(success)}",
+            f"expected a validated selection, but success is {json.dumps(success)}",
             where=str(result),
             fix="Run `dvc repro validate`, and fix what it reports.",
         )

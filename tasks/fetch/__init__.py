@@ -1,1 +1,1 @@
-"""The step fetch: copy a source that ingest cannot read in place."""
+"""The fetch step: copy a source that ingest cannot read in place."""

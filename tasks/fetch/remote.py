@@ -1,4 +1,4 @@
-"""Files at URLs that fsspec opens, in a data set on the Hugging Face hub, and on this machine."""
+"""Copy files from URLs that fsspec opens, from the Hugging Face hub, or from this machine."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,17 +14,23 @@ from fsspec.core import url_to_fs
 from tasks.fetch.size_limit import SizeLimit
 from tasks.lib.core.errors import CurationError, DataError, ParamError
 from tasks.lib.core.params import PARAMS_FILE
-from tasks.lib.data_files import FORMATS, KNOWN, ZIP, check_splits, data_suffix, is_data_file
+from tasks.lib.data_files import KNOWN, ZIP, check_format, check_splits, is_data_file
 
 CHUNK_BYTES = 1 << 20
 MAGIC = re.compile(r"[*?\[]")
 HUB = "hf://"
-REVISIONS = ("ETag", "etag", "blob_id", "version_id", "generation")  # names that file systems use
+REVISIONS = (
+    "ETag",
+    "etag",
+    "blob_id",
+    "version_id",
+    "generation",
+)  # what file systems call a version
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "az": "azure"}
 
 
 class RemoteFile(NamedTuple):
-    """A file to copy: where it is, its URL for people, and the name of its copy."""
+    """A file to copy: its path in the file system, its URL for messages, and its copy's name."""
 
     path: str
     url: str
@@ -34,12 +40,13 @@ class RemoteFile(NamedTuple):
 def copy_files(sources: Sequence[str], folder: Path, limit: SizeLimit) -> list[dict[str, Any]]:
     """Copy the files of all sources into `folder`; return the provenance of each.
 
-    A source is a file, a folder or a glob pattern. The copies sort in the order of `sources`.
+    A source is a file, a folder or a glob pattern. The copies, sorted by name, are in the order of
+    `sources`.
 
     Raises:
-        ParamError: A source has a password in it.
-        DataError: A source cannot be read or has no data file, or it has several splits, or the
-            limit is passed.
+        ParamError: A source contains a password.
+        DataError: A source cannot be read, has no data file or has several splits, or the limit is
+            exceeded.
     """
     files: list[dict[str, Any]] = []
     for number, source in enumerate(sources, start=1):
@@ -58,7 +65,7 @@ def _copy_source(
         fs, path = url_to_fs(source)
         files = _list(fs, path, source)
     if not files:
-        raise DataError("no data file is there", where=where, fix=KNOWN)
+        raise DataError("found no data file", where=where, fix=KNOWN)
     if not MAGIC.search(source):
         names = [file.name for file in files]
         check_splits(names, where, "Name the files of one split, such as URL/*train*.")
@@ -74,22 +81,22 @@ def public(source: str) -> str:
 
 
 def check_no_password(url: str) -> None:
-    """Check that a URL has no password in it.
+    """Check that a URL contains no password.
 
     Raises:
-        ParamError: It has one.
+        ParamError: The URL contains one.
     """
     if "://" in url and urlsplit(url).password:
         raise ParamError(
             "the URL contains a password, which would be kept in Git",
             where=f"{PARAMS_FILE}: fetch",
-            fix="Remove it from the URL, and set the variables of the environment that "
-            "docs/how-to/your-pool.md names.",
+            fix="Remove it from the URL, and set the environment variables that "
+            "docs/how-to/your-pool.md lists.",
         )
 
 
 def _pin(source: str) -> tuple[str, dict[str, str]]:
-    """Return a source on the hub at the commit that it has now, and that commit."""
+    """Return a source, pinned to its current commit if it is on the hub, and that commit."""
     if not source.startswith(HUB):
         return source, {}
     from huggingface_hub import HfApi, HfFileSystem  # noqa: PLC0415  slow to import
@@ -105,7 +112,9 @@ def _pin(source: str) -> tuple[str, dict[str, str]]:
 
 def _list(fs: fsspec.AbstractFileSystem, path: str, source: str) -> list[RemoteFile]:
     """Return the files at a path, sorted by name."""
-    is_web = path.startswith(("http://", "https://"))  # no folders; to look for one reads a file
+    is_web = path.startswith(
+        ("http://", "https://")
+    )  # it has no folders, and looking for one reads a file
     if MAGIC.search(path) and not is_web:
         root = str(PurePosixPath(MAGIC.split(path)[0] + "x").parent)
         names = {p: _relative(p, root) for p in fs.glob(path) if fs.isfile(p)}
@@ -113,7 +122,8 @@ def _list(fs: fsspec.AbstractFileSystem, path: str, source: str) -> list[RemoteF
         names = {p: _relative(p, path.rstrip("/")) for p in fs.find(path)}
     else:
         name = PurePosixPath(urlsplit(path).path if "://" in path else path).name.lstrip("._")
-        _check_format(name, source)
+        if not _is_zip(name):
+            check_format(name, public(source), "Choose data files.")
         names = {path: name}
     names = {p: name for p, name in names.items() if is_data_file(name) or _is_zip(name)}
     protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
@@ -129,15 +139,6 @@ def _relative(path: str, root: str) -> str:
 
 def _is_zip(name: str) -> bool:
     return name.lower().endswith(ZIP)
-
-
-def _check_format(name: str, source: str) -> None:
-    if data_suffix(name) not in FORMATS and not _is_zip(name):
-        raise DataError(
-            f"{data_suffix(name) or 'no suffix'!r} is not a known format",
-            where=public(source),
-            fix=f"Name the data files. {KNOWN}",
-        )
 
 
 def _copy(
@@ -161,18 +162,18 @@ def _copy(
     size = info.get("size")
     if isinstance(size, int) and size != n_bytes:
         raise DataError(
-            f"{n_bytes:,} bytes came of {size:,}; it was cut off, or changed while it was copied",
+            f"received {n_bytes:,} of {size:,} bytes: the copy was cut off, or the file changed",
             where=file.url,
             fix="Run this again.",
         )
-    found = next((str(info[key]) for key in REVISIONS if info.get(key)), None)
-    etag = {} if found is None else {"etag": found.strip('"')}
+    version = next((str(info[key]) for key in REVISIONS if info.get(key)), None)
+    etag = {} if version is None else {"etag": version.strip('"')}
     return {"url": file.url, "bytes": n_bytes, "blake2b": digest.hexdigest(), **etag}
 
 
 @contextmanager
 def _remote_errors(where: str, source: str) -> Iterator[None]:
-    """Turn what a file system raises, of whatever class, into a DataError."""
+    """Turn any error of a file system into a DataError."""
     try:
         yield
     except CurationError:
@@ -183,12 +184,12 @@ def _remote_errors(where: str, source: str) -> Iterator[None]:
         raise DataError(
             f"{scheme}:// needs a package that is not installed ({error})",
             where=where,
-            fix=f"pip install 'selectllm[{extra}]'" if extra else "Install the package it names.",
+            fix=f"pip install 'selectllm[{extra}]'" if extra else "Install this package.",
         ) from None
     except Exception as error:
         what = (str(error) or type(error).__name__).replace(source, where)
         raise DataError(
-            f"it cannot be read: {what}",
+            f"the source cannot be read: {what}",
             where=where,
-            fix="Check the address, the connection and the credentials, then run this again.",
+            fix="Check the URL, the connection and the credentials, then run this again.",
         ) from error

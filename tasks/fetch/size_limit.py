@@ -1,4 +1,4 @@
-"""The limit of how much is copied."""
+"""The limit on the size of all copies."""
 
 from tasks.lib.core.errors import DataError
 
@@ -6,7 +6,7 @@ MB = 1_000_000
 
 
 class SizeLimit:
-    """Counts bytes, and stops at the limit of ``fetch.max_mb``."""
+    """Counts bytes, and raises an error above the limit, ``fetch.max_mb``."""
 
     def __init__(self, max_mb: int) -> None:
         self._max_mb = max_mb
@@ -16,12 +16,12 @@ class SizeLimit:
         """Count more bytes.
 
         Raises:
-            DataError: The limit is passed.
+            DataError: The limit is exceeded.
         """
         self.n_bytes += n_bytes
         if self.n_bytes > self._max_mb * MB:
             raise DataError(
-                f"more than {self._max_mb:,} MB to copy, the limit of fetch.max_mb",
+                f"the copies exceed {self._max_mb:,} MB, the limit of fetch.max_mb",
                 where=where,
                 fix="Raise it with -S fetch.max_mb=NUMBER, or choose fewer files.",
             )

@@ -1,4 +1,4 @@
-"""Rows that a query selects from a database."""
+"""Copy the rows that a query returns from a database."""
 
 import json
 import os
@@ -27,17 +27,17 @@ _COLON = re.compile(r"(?<![:\\]):(?=\w)")  # SQLAlchemy would take :name for a p
 
 
 def check_database(database: str | None) -> URL:
-    """Return the URL of a database, which must be valid and without a password.
+    """Return the URL of a database, after checking it.
 
     Raises:
-        ParamError: It is not.
+        ParamError: The URL is missing or invalid, or contains a password.
     """
     where = f"{PARAMS_FILE}: fetch.database"
     if not database:
         raise ParamError(
-            "fetch.source is a query, and fetch.database is not set",
+            "fetch.source is a query, but fetch.database is not set",
             where=where,
-            fix="Set it, as in -S fetch.database=sqlite:///pool.db.",
+            fix="Set it, for example with -S fetch.database=sqlite:///pool.db.",
         )
     try:
         url = make_url(database)
@@ -45,7 +45,7 @@ def check_database(database: str | None) -> URL:
         raise ParamError(
             "not the URL of a database",
             where=where,
-            fix="Write it as sqlite:///pool.db or postgresql+psycopg://USER@HOST/NAME.",
+            fix="Write it like sqlite:///pool.db or postgresql+psycopg://USER@HOST/NAME.",
         ) from None
     if url.password or any("password" in key.lower() for key in url.query):
         raise ParamError(
@@ -59,14 +59,14 @@ def check_database(database: str | None) -> URL:
 def copy_query(
     query: str, database: str, root: Path, target: Path, limit: SizeLimit
 ) -> dict[str, Any]:
-    """Write the rows of a query as JSON lines; return their provenance.
+    """Write the rows that a query returns as JSON lines; return their provenance.
 
-    Nothing is written to the database. A relative path of a SQLite file starts at `root`.
+    Nothing is written to the database. The path of a SQLite file is relative to `root`.
 
     Raises:
         ParamError: The URL of the database is wrong.
-        DataError: The database or its driver is missing, the query fails, it has no rows or two
-            columns of one name, or the limit is passed.
+        DataError: The database or its driver is missing, the query fails, it returns no rows or two
+            columns with the same name, or the limit is exceeded.
     """
     url = _absolute(check_database(database), root)
     if not re.search(r"\border\s+by\b", query, re.IGNORECASE):
@@ -93,7 +93,7 @@ def copy_query(
                 file.write(line + "\n")
                 n_rows += 1
     if not n_rows:
-        raise DataError("the query selects no row", where=database, fix="Correct fetch.source.")
+        raise DataError("the query returns no rows", where=database, fix="Correct fetch.source.")
     return {"name": target.name, "database": database, "query": query, "rows": n_rows}
 
 
@@ -114,7 +114,7 @@ def _absolute(url: URL, root: Path) -> URL:
 
 @contextmanager
 def _connect(url: URL, database: str) -> Iterator[sa.Connection]:
-    """Open a connection that can only read."""
+    """Open a read-only connection."""
     with _sql_errors(database):
         engine = sa.create_engine(url, hide_parameters=True, poolclass=sa.NullPool)
         connection = engine.connect()
@@ -134,7 +134,7 @@ def _check_names(names: list[str], database: str) -> None:
     repeated = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if repeated is not None:
         raise DataError(
-            f"the query gives two columns the name {repeated}",
+            f"the query returns two columns with the name {repeated}",
             where=database,
             fix="Rename one of them with AS.",
         )
@@ -150,7 +150,7 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def _sql_errors(database: str) -> Iterator[None]:
-    """Turn what SQLAlchemy or a driver raises into a DataError without the password."""
+    """Turn any error of SQLAlchemy or a driver into a DataError, excluding the password."""
     try:
         yield
     except CurationError:
@@ -158,16 +158,16 @@ def _sql_errors(database: str) -> Iterator[None]:
     except ImportError as error:
         extra = EXTRAS.get(database.partition(":")[0].partition("+")[0])
         raise DataError(
-            f"the driver of the database is not installed ({error})",
+            f"the database driver is not installed ({error})",
             where=database,
-            fix=f"pip install 'selectllm[{extra}]'" if extra else "Install the package it names.",
+            fix=f"pip install 'selectllm[{extra}]'" if extra else "Install this package.",
         ) from None
     except Exception as error:
         what = str(getattr(error, "orig", None) or error).strip()
         if password := os.environ.get(PASSWORD):
             what = what.replace(password, "***")
         raise DataError(
-            f"the database refused: {what}",
+            f"the database reported an error: {what}",
             where=database,
             fix=f"Check fetch.database, the query in fetch.source and {PASSWORD}.",
         ) from None

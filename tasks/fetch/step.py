@@ -1,7 +1,7 @@
-"""Copy a source that cannot be read in place into a folder, and note where each file is from.
+"""Copy a source that cannot be read in place, and record where each file comes from.
 
-DVC then versions the copy. It runs this step again when the section fetch changes, and never
-because a remote file does: ``dvc repro --force --single-item fetch`` copies the source again.
+DVC then versions the copy. It reruns this step if the fetch section changes, but not if a remote
+file changes. ``dvc repro --force --single-item fetch`` copies the source again.
 """
 
 import json
@@ -25,7 +25,7 @@ ROWS = "rows.jsonl"
 
 
 class Fetch(Params):
-    """The section fetch of params.yaml: what to copy, and how much at most."""
+    """The fetch section of params.yaml: what to copy, and the maximum size."""
 
     source: str | list[str] | None
     database: str | None
@@ -33,23 +33,23 @@ class Fetch(Params):
 
 
 def check(values: Mapping[str, Any]) -> Fetch:
-    """Return the section fetch, after checking that ingest reads what it fetches.
+    """Return the fetch section, after checking that ingest reads the copy.
 
     Raises:
-        ParamError: A value is wrong, or the sources of fetch and ingest do not fit together.
+        ParamError: A value is wrong, or the sources of fetch and ingest do not match.
     """
     params = load_section(values, "fetch", Fetch)
     (folder,) = (out.path for out in read_stage(Path.cwd(), "fetch", values).outs)
     is_read = lookup(values, "ingest.source") == folder
     if params.source is not None and not is_read:
         raise ParamError(
-            f"fetch.source is set, and ingest.source is not {folder}, where its copy will be",
+            f"fetch.source is set, but ingest.source is not {folder}, where the copy will be",
             where=PARAMS_FILE,
             fix=f"Set ingest.source to {folder}, or fetch.source to null.",
         )
     if params.source is None and is_read:
         raise ParamError(
-            f"ingest.source is {folder}, and fetch.source is null, so nothing is copied there",
+            f"ingest.source is {folder}, but fetch.source is null, so nothing is copied there",
             where=PARAMS_FILE,
             fix="Set ingest.source with -S ingest.source=SOURCE.",
         )
@@ -59,7 +59,7 @@ def check(values: Mapping[str, Any]) -> Fetch:
 
 
 def work(stage: Stage) -> None:
-    """Write the files and their provenance; the folder has nothing else if there is no source."""
+    """Copy the source if there is one, and write the provenance of the copies."""
     params = check(stage.values)
     folder = stage.out("fetch")
     folder.mkdir()

@@ -1,1 +1,1 @@
-"""The step ingest: read the pool."""
+"""The ingest step: read the pool."""

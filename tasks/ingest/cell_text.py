@@ -1,4 +1,4 @@
-"""Cells of any type as the text of a record."""
+"""Convert cells of any type to the texts of a record."""
 
 import json
 import math
@@ -7,27 +7,18 @@ from tasks.ingest.encoding import escape_surrogates, is_utf8
 from tasks.ingest.rows import Fault, json_type
 from tasks.ingest.turns import parse_text
 from tasks.lib.core.drops import IngestDrop
-
-# What data sets write into the column of the input where there is none.
-NOTHING = frozenset(
-    [
-        *("noinput", "no input", "no input required", "no input needed", "no input provided"),
-        *("n/a", "none", "null", "nan", "not applicable"),
-    ]
-)
-MAX_NOTHING = 30  # characters of such an input
-AROUND = " .,?<>[](){}\"'`\\"
+from tasks.lib.core.records import says_no_input
 
 
 def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
     """Return the text of a cell, with LF line ends and no surrounding white space.
 
-    Text without a visible character becomes empty. Return None for null and NaN.
+    Text with no visible characters becomes empty. Null and NaN become None.
 
     Args:
-        field: Field of the record, for the message of a fault.
+        field: The record's field, named in a fault.
         value: The cell.
-        max_chars: Length above which a text is a fault.
+        max_chars: Length of the longest text that is not a fault.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
@@ -35,12 +26,13 @@ def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
         return Fault(IngestDrop.NOT_TEXT, f"{field} is {json_type(value)}")
     if not is_utf8(value):
         if not any("\udc80" <= c <= "\udcff" for c in value):
-            fault = IngestDrop.LONE_SURROGATE, f"{field} holds half a surrogate pair"
-        else:  # which is how readers mark a byte that is not UTF-8
+            fault = IngestDrop.LONE_SURROGATE, f"{field} contains half a surrogate pair"
+        else:  # readers mark bytes that are not UTF-8 this way
             fault = IngestDrop.BAD_ENCODING, f"{field} is not UTF-8"
         return Fault(*fault)
     if "\0" in value:
-        return Fault(IngestDrop.NUL, f"{field} holds a NUL at character {value.index(chr(0)) + 1}")
+        position = value.index("\0") + 1
+        return Fault(IngestDrop.NUL, f"{field} contains a NUL at character {position}")
     text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
     if len(text) > max_chars:
         return Fault(IngestDrop.TOO_LONG, f"{field} has {len(text)} characters")
@@ -48,28 +40,28 @@ def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
 
 
 def clean_input(value: object, max_chars: int) -> str | Fault:
-    """Return an input as text, as `as_text` does; empty if it only says that there is none."""
+    """Return an input as text, as `as_text` does; empty if it only says that there is no input."""
     text = clean_text("input", as_text(value), max_chars)
     if not text or isinstance(text, Fault):
         return text or ""
-    return "" if len(text) <= MAX_NOTHING and text.casefold().strip(AROUND) in NOTHING else text
+    return "" if says_no_input(text) else text
 
 
 def clean_output(value: object, max_chars: int) -> str | Fault | None:
-    """Return an output as text, as `as_text` does; None if it is empty."""
+    """Return an output as text, as `as_text` does; None if it is empty or ``<nooutput>``."""
     text = clean_text("output", as_text(value), max_chars)
     return None if not text or text == "<nooutput>" else text
 
 
 def as_text(value: object) -> str | None:
-    """Return a text unchanged, null and NaN as None, and any other value as JSON."""
+    """Return text unchanged, null and NaN as None, and any other value as JSON."""
     if value is None or isinstance(value, str):
         return value
     return None if isinstance(value, float) and math.isnan(value) else to_json(value)
 
 
 def json_of(value: object) -> str | None:
-    """Return tools as JSON text, the same for a list and for its JSON text; None if empty."""
+    """Return a record's tools as JSON text, whether or not they are text already; None if empty."""
     parsed = parse_text(value) if isinstance(value, str) else value
     if isinstance(parsed, list | dict):
         return to_json(parsed) if parsed else None
@@ -77,10 +69,9 @@ def json_of(value: object) -> str | None:
 
 
 def to_json(cells: object) -> str:
-    """Return `cells` as JSON that any parser reads, with sorted keys.
+    """Return `cells` as JSON that any parser can read, with sorted keys.
 
-    Numbers that JSON lacks (NaN, infinity) become null. Values of types that JSON lacks become
-    their ``str``.
+    NaN and infinity become null. A value of a type that JSON lacks is converted with ``str``.
 
     Raises:
         RecursionError: A value is nested too deeply.
@@ -92,9 +83,10 @@ def to_json(cells: object) -> str:
 
 
 def comparison_key(value: object) -> str | None:
-    """Return the same text for equal values: ``true`` and ``"True"``, or 1, ``"1"`` and 1.0.
+    """Return a text that is the same for equal values, such as 1, ``"1"`` and 1.0.
 
-    Return None for lists, objects and null, which equal nothing.
+    ``true`` and ``"True"`` are equal too. For lists, objects and null, which equal nothing, return
+    None.
     """
     if isinstance(value, bool):
         return str(value).lower()

@@ -1,4 +1,4 @@
-"""Which rows become records, and why the others are dropped."""
+"""Decide which rows become records, and why the others are dropped."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
@@ -32,7 +32,7 @@ def _comparison_keys(value: object) -> frozenset[str]:
     keys = [comparison_key(item) for item in (value if isinstance(value, list) else [value])]
     if None in keys:
         raise PydanticCustomError(
-            "exclude", "expected text, a number, true or false, or a list of them"
+            "exclude", "expected text, a number, true or false, or a list of these"
         )
     return frozenset(key for key in keys if key is not None)
 
@@ -45,7 +45,7 @@ def _patterns(value: object) -> object:
 
 
 class Ingest(Params):
-    """The section ingest of params.yaml: what to read, and which rows to drop."""
+    """The ingest section of params.yaml: what to read, and which rows to drop."""
 
     source: str = Field(min_length=1)
     files: Annotated[tuple[str, ...] | None, BeforeValidator(_patterns)]
@@ -54,6 +54,7 @@ class Ingest(Params):
     turn: Annotated[Which, Field(strict=False)]  # a string in YAML
     exclude: dict[str, Annotated[frozenset[str], BeforeValidator(_comparison_keys)]]
     exclude_file: str = Field(min_length=1)
+    decontaminate: str = Field(min_length=1)
     max_field_chars: int = Field(ge=1)
     max_dropped: float = Field(ge=0, le=1)
     max_unpacked_mb: int = Field(ge=1)
@@ -68,15 +69,15 @@ class KeptRow(NamedTuple):
 
 
 class DroppedRow(NamedTuple):
-    """A row that cannot be a record, repeats an earlier one, or is excluded."""
+    """A row that is faulty, excluded, or the same as an earlier row."""
 
     line: int
     reason: IngestDrop
     detail: str
-    row: Row | None = None  # for messages; None if it cannot be read
+    row: Row | None = None  # for messages; None if the row cannot be read
 
     def for_table(self) -> dict[str, Any]:
-        """Return the columns of the table of dropped rows."""
+        """Return the values for the table of dropped rows."""
         return {"line": self.line, "reason": self.reason, "detail": self.detail}
 
 
@@ -87,16 +88,16 @@ def classify_rows(
     describe: Callable[[int], str],
     exclusions: Exclusions = NO_EXCLUSIONS,
 ) -> Iterator[KeptRow | DroppedRow]:
-    """Yield the results of each row, in order: a record with a unique id, or the reason for a drop.
+    """Yield the results of each row, in order: a record with a unique id, or a dropped row.
 
-    A row has several results if it holds several records. Of records with the same texts, the
-    first is kept. Exclusion comes before every other check, so an excluded row does not count as
-    faulty. `describe` returns the place of a row, by its number.
+    A row with several records has several results. Of records with the same texts, the first is
+    kept. Exclusion comes before every other check, so an excluded row does not count as faulty.
+    `describe` returns the location of a row, given its number.
 
     Raises:
-        ParamError: None of the first rows has a chosen column, or no row has a column of
-            ``ingest.exclude``.
-        DataError: No column is known to hold instructions.
+        ParamError: A chosen column is missing from the first rows, or a column of
+            ``ingest.exclude`` is missing from all rows.
+        DataError: No column with instructions is found.
     """
     rows = iter(rows)
     sample = list(islice(rows, SAMPLE_ROWS))
@@ -124,12 +125,12 @@ def classify_rows(
 def _prepare(
     rows: Rows, first: Sequence[Row], params: Ingest, where: str
 ) -> tuple[Rows, ColumnMapping]:
-    """Return the rows, single messages put together, and their mapping.
+    """Return the rows and their mapping; join rows that are single messages into conversations.
 
     Args:
         rows: All rows of the file.
-        first: The first of them.
-        params: The section ingest.
+        first: The first rows, excluding faulty ones.
+        params: The ingest section.
         where: The file, for errors.
     """
     if not params.columns and any(map(threads.is_tree, first)):
@@ -159,8 +160,8 @@ def _classify(
 
 def _refuse_missing(column: str, names: list[str]) -> None:
     raise ParamError(
-        f"ingest.exclude: no row has a column {column}"
+        f"ingest.exclude: no row has the column {column}"
         f"{nearest(column, map(escape_surrogates, names))}",
         where=PARAMS_FILE,
-        fix=f"The columns: {list_names(names)}.",
+        fix=f"Choose from the columns of the source: {list_names(names)}.",
     )

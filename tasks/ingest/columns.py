@@ -1,4 +1,4 @@
-"""Which columns of a file hold the fields of a record, and how to read their cells."""
+"""Map the columns of a file to the fields of a record, and read their cells."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,20 +23,21 @@ from tasks.lib.core.params import PARAMS_FILE
 
 FIELDS = ("instruction", "input", "output", "system", "turns", "tools")
 SAMPLE_ROWS = 1000  # optional columns may be absent from the first rows of JSON lines
-MAX_NAMES = 20  # columns that a message lists
+MAX_NAMES = 20  # columns in a message
 MAX_NAME_CHARS = 40  # without a header line, a "name" is a whole text
 
 
 class ColumnMapping(NamedTuple):
-    """The file's column for each field that has one; the instruction always has.
+    """The file's column for each field that has one; the instruction always has one.
 
     Attributes:
         columns: A name with dots may be a path inside objects, such as ``data.prompt``.
-        is_chat: Whether the column of the instruction holds lists of turns.
-        has_lines: Whether lines such as ``Human:`` mark turns in the column of the instruction.
-        are_questions: Whether a list of texts there is all the user's, not the two sides in turn.
-        has_paths: Whether a column is inside objects.
-        is_plain: Whether no column holds a conversation or another context.
+        is_chat: Whether the instruction column holds lists of turns.
+        has_lines: Whether lines such as ``Human:`` mark turns in the instruction column.
+        are_questions: Whether lists of texts in the instruction column hold user turns only, not
+            alternating sides.
+        has_paths: Whether any column is inside an object.
+        is_plain: Whether no column holds a conversation or other context.
     """
 
     columns: Mapping[str, str]
@@ -53,28 +54,28 @@ SAME_NAMES = ColumnMapping({field: field for field in FIELDS[:3]})
 def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> ColumnMapping:
     """Return the mapping for a file that starts with `rows`.
 
-    Takes the columns of `chosen` and no others; if it is empty, finds columns by `detect`.
+    Only the columns in `chosen` are used. If it is empty, `detect` finds the columns.
 
     Raises:
-        ParamError: None of the rows has a chosen column.
-        DataError: Nothing was chosen, and no column holds instructions under a common name.
+        ParamError: A chosen column is missing from all rows.
+        DataError: No column is chosen, and no column with a common name holds instructions.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns, is_chat, has_lines = _choose(rows, chosen, names) if chosen else detect(rows)
     if "instruction" not in columns:
         column = guess(rows)
         raise DataError(
-            f"no column is known to hold instructions; the columns are {list_names(names)}",
+            f"found no column with instructions; the columns are {list_names(names)}",
             where=where,
-            fix="Name it, such as: " + choose_column(column) + "\n  A CSV file needs a header line."
+            fix=f"Choose one with {choose_column(column)}.\n  A CSV file needs a header line."
             if column
             else "Set ingest.source to a file with a column of texts or conversations.",
         )
     unused = unused_messages(rows, columns)
     if unused:
         log.warning(
-            "ingest: column %s holds turns that no record has; to use them as context: "
-            "ingest.columns.turns; as what is asked: ingest.columns.instruction",
+            "ingest: the turns in column %s are not used; set ingest.columns.turns to use them as "
+            "context, or ingest.columns.instruction to use them as instructions",
             unused,
         )
     return ColumnMapping(
@@ -88,7 +89,7 @@ def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> C
 
 
 def read_cell(row: Row, column: str) -> Any:
-    """Return the cell of a column, which may be a path inside objects, or None."""
+    """Return the cell of a column, or of a path inside objects; None if there is none."""
     if column in row or "." not in column:
         return row.get(column)
     head, _, rest = column.partition(".")
@@ -99,7 +100,7 @@ def read_cell(row: Row, column: str) -> Any:
 
 
 def other_cells(row: Row, mapping: ColumnMapping) -> dict[str, Any]:
-    """Return the cells that no field has, with what is left of objects that hold such cells."""
+    """Return the cells that belong to no field, including the unused parts of objects."""
     taken = set(mapping.columns.values())
     if not mapping.has_paths:
         return {name: cell for name, cell in row.items() if name not in taken}
@@ -122,7 +123,7 @@ def _without(row: Row, paths: set[str]) -> dict[str, Any]:
 
 
 def check_chosen_columns(chosen: Mapping[str, str]) -> None:
-    """Check ``ingest.columns`` without the file.
+    """Check ``ingest.columns``, without reading the file.
 
     Raises:
         ParamError: A field is unknown, or the instruction has no column.
@@ -146,7 +147,7 @@ def check_duplicate_columns(names: Sequence[str], where: str) -> None:
     """Check that no two columns have the same name.
 
     Raises:
-        DataError: Two columns do; the message gives the first such name.
+        DataError: Two columns have the same name. The message gives the name.
     """
     duplicate = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if duplicate is not None:
@@ -156,14 +157,14 @@ def check_duplicate_columns(names: Sequence[str], where: str) -> None:
 
 
 def choose_column(column: str) -> str:
-    """Return the override that makes a column the one of the instruction."""
+    """Return the override that makes a column the instruction column."""
     is_plain = all(char.isalnum() or char in "_." for char in column)
     name = column if is_plain else json.dumps(column, ensure_ascii=False)
     return f"-S 'ingest.columns={{instruction: {name}}}'"
 
 
 def list_names(names: Sequence[str]) -> str:
-    """Return the names for a message; shorten long names and long lists."""
+    """Return the names as text for a message; shorten long names and long lists."""
     shown = [
         escape_surrogates(name if len(name) <= MAX_NAME_CHARS else f"{name[:MAX_NAME_CHARS]}…")
         for name in names[:MAX_NAMES]
@@ -183,7 +184,7 @@ def _choose(rows: Sequence[Row], chosen: Mapping[str, str], names: Sequence[str]
                 f"ingest.columns.{field}: the source has no column {column}"
                 f"{nearest(column, map(escape_surrogates, [*names, *inner]))}",
                 where=PARAMS_FILE,
-                fix=f"Its columns: {list_names(names)}.",
+                fix=f"Choose from its columns: {list_names(names)}.",
             )
     cells = [read_cell(row, chosen["instruction"]) for row in rows[:N_CELLS]]
     return found_in(dict(chosen), cells)

@@ -1,4 +1,4 @@
-"""A conversation as one instruction or more, each with its context and its answer."""
+"""Split a conversation into instructions, each with its context and its answer."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -10,23 +10,23 @@ from tasks.lib.core.drops import IngestDrop
 
 
 class Which(StrEnum):
-    """Which turns of the user's are instructions."""
+    """Which user turns are instructions."""
 
     LAST = "last"
     FIRST = "first"
     ALL = "all"
-    """Each turn gives a record of its own."""
+    """Each user turn becomes a separate record."""
 
 
 class Exchange(NamedTuple):
-    """A turn of the user's, what came before it, and the answer to it.
+    """A user turn, the turns before it, and the answer to it.
 
     Attributes:
         output: None if the turn has no answer.
         earlier: The turns before the instruction, except a system prompt at the beginning.
-        later: The turns after the instruction, except the output. If each turn of the user's gives
-            a record, up to the next one.
-        is_last: Whether the user says no more.
+        later: The turns after the instruction, except the output. With `Which.ALL`, they end before
+            the next user turn.
+        is_last: Whether this is the last user turn.
     """
 
     instruction: str
@@ -38,22 +38,22 @@ class Exchange(NamedTuple):
 
 
 def exchanges(turns: Sequence[Turn], which: Which) -> list[Exchange] | Fault:
-    """Return the exchanges that are asked for, in order, or the fault that leaves none.
+    """Return the exchanges that `which` selects, in order, or a fault if there are none.
 
-    The last turn of the user's is either the open question or, if all are answered, the one with
-    the most context. Its output is the last text that the assistant says before the user speaks
-    again. An answer to an earlier turn is context, never the output.
+    The last user turn is either an open question or, if all are answered, the turn with the most
+    context. Its output is the last text from the assistant before the next user turn. An answer to
+    an earlier turn is context, never the output.
     """
-    said = [turn for turn in turns if turn.content.strip() or turn.more]
-    n_system = next((i for i, turn in enumerate(said) if turn.role != SYSTEM), len(said))
-    system = "\n\n".join(turn.content for turn in said[:n_system]) or None
-    dialogue = said[n_system:]
+    not_blank = [turn for turn in turns if turn.content.strip() or turn.more]
+    n_system = next((i for i, turn in enumerate(not_blank) if turn.role != SYSTEM), len(not_blank))
+    system = "\n\n".join(turn.content for turn in not_blank[:n_system]) or None
+    dialogue = not_blank[n_system:]
     asked = [i for i, turn in enumerate(dialogue) if turn.role == USER]
     if not asked:
         return _nothing_asked(turns)
     chosen = {Which.LAST: asked[-1:], Which.FIRST: asked[:1], Which.ALL: asked}[which]
     ends = dict(zip(asked, [*asked[1:], len(dialogue)], strict=True))
-    found = []
+    selected = []
     for place in chosen:
         later = dialogue[place + 1 : ends[place]]
         answers = [i for i, turn in enumerate(later) if _is_answer(turn)]
@@ -62,9 +62,9 @@ def exchanges(turns: Sequence[Turn], which: Which) -> list[Exchange] | Fault:
             later += dialogue[ends[place] :]
         is_last = ends[place] == len(dialogue)
         earlier = dialogue[:place]
-        said_now = dialogue[place].content
-        found.append(Exchange(said_now, output, system, earlier, later, is_last))
-    return found
+        instruction = dialogue[place].content
+        selected.append(Exchange(instruction, output, system, earlier, later, is_last))
+    return selected
 
 
 def _is_answer(turn: Turn) -> bool:
@@ -74,6 +74,6 @@ def _is_answer(turn: Turn) -> bool:
 def _nothing_asked(turns: Sequence[Turn]) -> Fault:
     roles = dict.fromkeys(turn.role for turn in turns)
     if USER in roles:
-        return Fault(IngestDrop.BLANK_INSTRUCTION, "no turn of the user's has a visible character")
-    detail = f"no turn is the user's; the roles are {', '.join(roles)}" if roles else "no turns"
+        return Fault(IngestDrop.BLANK_INSTRUCTION, "no user turn has a visible character")
+    detail = f"no user turn; the roles are {', '.join(roles)}" if roles else "no turns"
     return Fault(IngestDrop.MISSING_INSTRUCTION, detail)

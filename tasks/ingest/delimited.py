@@ -1,4 +1,4 @@
-"""Tables of text cells under a header line: CSV, TSV and their like."""
+"""Read tables of text with a header line: CSV, TSV and similar formats."""
 
 import csv
 import io
@@ -15,27 +15,27 @@ from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log
 
 # Short enough that an unclosed quote cannot fill the memory.
-csv.field_size_limit(MAX_ROW_CHARS)  # a setting of the whole process; the default is 131,072
+csv.field_size_limit(MAX_ROW_CHARS)  # for the whole process; the default is 131,072
 
-N_DOUBTS = 3  # warnings about cells that seem to contain rows
-LITERAL = "If quotes are part of the text: -S 'ingest.table={quotes: none}'."
+MAX_WARNINGS = 3
+LITERAL = "If quotes are part of the text, set -S 'ingest.table={quotes: none}'."
 
 
 def read_csv(stream: io.BufferedReader, where: str, table: Mapping[str, str]) -> Rows:
-    """Yield each row of a table, in the dialect that reads the head of the file best.
+    """Yield each row of a table, read in the dialect that fits the start of the file best.
 
     A row maps column names to texts. A column without a name is named by its position, such as
     ``column_1``. Blank lines are skipped.
 
     Raises:
-        DataError: The text is in another encoding than UTF-8, the header repeats a name or cannot
-            be read, or a quote is never closed.
+        DataError: The text is not UTF-8, the header repeats a name or cannot be read, or a quote is
+            never closed.
     """
     return _read(stream, where, table, is_tsv=False)
 
 
 def read_tsv(stream: io.BufferedReader, where: str, table: Mapping[str, str]) -> Rows:
-    """Yield each row of a table separated by tabs; otherwise like `read_csv`."""
+    """Yield each row of a tab-separated table; otherwise the same as `read_csv`."""
     return _read(stream, where, table, is_tsv=True)
 
 
@@ -47,7 +47,7 @@ def _read(stream: io.BufferedReader, where: str, table: Mapping[str, str], *, is
     if dialect.quotes is not Quotes.DOUBLED or dialect.delimiter not in (",", "\t"):
         log.info("%s: read as a table %s", where, dialect)
     header: list[str] = []
-    doubts = _Doubts(where, dialect.delimiter)
+    joined = _JoinedRows(where, dialect.delimiter)
     with as_text(stream) as text:
         for line, cells in _records(text, dialect, where):
             if not header:
@@ -55,9 +55,9 @@ def _read(stream: io.BufferedReader, where: str, table: Mapping[str, str], *, is
                 continue
             row = _row(header, cells)
             if not isinstance(cells, Fault) and len(cells) > 1:
-                doubts.look(line, cells)
+                joined.check(line, cells)
             yield line, row
-    doubts.conclude()
+    joined.log_rest()
 
 
 def _row(header: list[str], cells: list[str] | Fault) -> Row | Fault:
@@ -68,14 +68,14 @@ def _row(header: list[str], cells: list[str] | Fault) -> Row | Fault:
     return dict(zip(header, cells, strict=True))
 
 
-class _Doubts:
-    """Warns of cells that seem to contain whole rows, as when a quote is part of the text."""
+class _JoinedRows:
+    """Warns about rows that seem to be several rows, joined by a quote that is part of the text."""
 
     def __init__(self, where: str, delimiter: str) -> None:
         self._where, self._delimiter, self._n = where, delimiter, 0
 
-    def look(self, line: int, cells: list[str]) -> None:
-        """Warn if at least half of a row's lines look like rows of their own."""
+    def check(self, line: int, cells: list[str]) -> None:
+        """Warn if at least half of a row's lines look like separate rows."""
         if not any("\n" in cell and self._delimiter in cell for cell in cells):
             return
         lines = self._delimiter.join(cells).strip("\n").split("\n")
@@ -83,17 +83,17 @@ class _Doubts:
         if n_alike < 2 or 2 * n_alike < n_lines:
             return
         self._n += 1
-        if self._n <= N_DOUBTS:
+        if self._n <= MAX_WARNINGS:
             log.warning(
-                "%s:%d: this row has a cell with %d lines that look like rows of their own. "
-                "Is a quote not closed? %s",
+                "%s:%d: this row has %d lines, and most look like separate rows. "
+                "Check for an unclosed quote. %s",
                 *(self._where, line, n_lines, LITERAL),
             )
 
-    def conclude(self) -> None:
-        """Log how many further rows there were."""
-        if self._n > N_DOUBTS:
-            log.warning("%s: %d more rows like that", self._where, self._n - N_DOUBTS)
+    def log_rest(self) -> None:
+        """Log the number of rows for which no warning was logged."""
+        if self._n > MAX_WARNINGS:
+            log.warning("%s: %d more rows like these", self._where, self._n - MAX_WARNINGS)
 
 
 def _records(text: TextIO, dialect: Dialect, where: str) -> Iterator[tuple[int, list[str] | Fault]]:

@@ -1,14 +1,14 @@
-"""Find the columns of a record's fields, by common names and by what the columns hold.
+"""Find the columns for the fields of a record, by common names and by content.
 
-No column is taken by its name alone: a column for instructions must hold texts or conversations,
-one for tools a list, and so on. A column of objects counts as several, such as ``data.prompt``.
+A name alone is not enough: an instruction column must hold texts or conversations, a tools column
+must hold lists, and so on. The keys of objects count as columns, such as ``data.prompt``.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tasks.ingest.cell_kinds import (
-    asks,
+    has_user_turn,
     is_list,
     is_list_of_exchanges,
     is_list_of_messages,
@@ -22,13 +22,13 @@ from tasks.ingest.cell_kinds import (
 from tasks.ingest.rows import Row
 from tasks.ingest.turns import SYSTEM, USER, Turn, parse_text
 
-# The most specific names first. Those of public layouts are in docs/how-to/your-pool.md.
+# The most specific names come first. docs/how-to/pool-layouts.md lists the public layouts.
 CHATS = (
     *("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "contents"),
     "items",
 )
 ASKS = ("prompt", "instruction", "question", "query", "input", "inputs", "text")
-RARE_CHATS = ("data", "turns", "plain_text", "chosen", "history")  # if no text is the instruction
+RARE_CHATS = ("data", "turns", "plain_text", "chosen", "history")  # only if no column of texts fits
 NAMES = {
     "instruction": (
         *("instruction", "prompt", "question", "query", "problem", "definition"),
@@ -47,17 +47,17 @@ NAMES = {
     "turns": ("history", "chat_history", "conversation_history", "dialogue_history", "turns"),
     "tools": ("tools", "functions", "available_tools"),
 }
-QUESTIONS = {"turns", "questions", "prompts"}  # a list of texts there is all the user's
+QUESTIONS = {"turns", "questions", "prompts"}  # lists of texts in them are user turns only
 NOT_CHATS = {*NAMES["output"], *NAMES["turns"], "chosen", "rejected", "instances"}
-N_CELLS = 50  # that are looked at
+N_CELLS = 50  # examined in each column
 
 
 class Found(NamedTuple):
-    """The columns by field, and how the instruction is marked.
+    """The columns by field, and how the instruction column separates turns.
 
     Attributes:
-        is_chat: Whether the column of the instruction holds lists of turns.
-        has_lines: Whether lines such as ``Human:`` mark turns in the column of the instruction.
+        is_chat: Whether the instruction column holds lists of turns.
+        has_lines: Whether lines such as ``Human:`` mark turns in the instruction column.
     """
 
     columns: dict[str, str]
@@ -66,7 +66,7 @@ class Found(NamedTuple):
 
 
 def detect(rows: Sequence[Row]) -> Found:
-    """Return the columns of a file that starts with `rows`; without ``instruction``, none fits."""
+    """Return the columns of a file that starts with `rows`; none if there are no instructions."""
     cells = _cells(rows)
     depth = {name: name.count(".") for name in cells}
     for place in sorted(set(depth.values())):
@@ -75,14 +75,14 @@ def detect(rows: Sequence[Row]) -> Found:
             found = _detect({name: cells[name] for name in cells if _group(name) in {group, ""}})
             if "instruction" in found.columns:
                 return found
-    # None fits, so the faults of the rows say what the column with the best name holds.
+    # None fits. With the best name chosen, the faults of the rows say what the column holds.
     by_name = {plain_name(name): name for name in cells if "." not in name}
     known = (by_name[name] for name in (*CHATS, *NAMES["instruction"]) if name in by_name)
     return next((Found({"instruction": name}) for name in known), Found({}))
 
 
 def found_in(columns: dict[str, str], cells: Sequence[object]) -> Found:
-    """Return what is found about the cells of the column of the instruction."""
+    """Return the columns, and how the cells of the instruction column separate turns."""
     name = plain_name(columns["instruction"])
     is_turns = is_list_of_messages if name in NAMES["instruction"] else is_list_of_turns
     if most(cells, is_turns):  # a list of texts may be an instruction
@@ -91,13 +91,13 @@ def found_in(columns: dict[str, str], cells: Sequence[object]) -> Found:
 
 
 def _is_marked(cells: Sequence[object], *, by_lines: bool = False) -> bool:
-    return most(cells, lambda cell: asks(turns_of(cell, by_lines=by_lines)))
+    return most(cells, lambda cell: has_user_turn(turns_of(cell, by_lines=by_lines)))
 
 
 def guess(rows: Sequence[Row]) -> str | None:
     """Return the column that most probably holds instructions, whatever its name, or None.
 
-    It has messages, or the texts with the most words.
+    This is the first column of messages, else the column of texts with the most words.
     """
     cells = _cells(rows)
     texts = {name: column for name, column in cells.items() if most(column, is_plain_text)}
@@ -110,7 +110,7 @@ def guess(rows: Sequence[Row]) -> str | None:
 
 
 def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
-    """Return the columns of one group of columns; inner names come before outer ones."""
+    """Return the columns within one group; nested columns come before outer ones."""
     by_name: dict[str, str] = {}
     for name in sorted(cells, key=lambda name: -name.count(".")):
         by_name.setdefault(plain_name(name), name)
@@ -136,7 +136,7 @@ def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
     found = found_in(columns, cells[instruction])
     fits = {
         "input": lambda column: chat in {None, marked} and not most(column, is_list_of_numbers),
-        "output": lambda column: not _answers(cells[instruction], found.has_lines),
+        "output": lambda column: not _end_with_answers(cells[instruction], found.has_lines),
         "system": lambda column: most(column, is_prose),
         "turns": lambda column: chat in {None, marked} and most(column, is_list_of_turns),
         "tools": lambda column: most(column, is_list),
@@ -151,7 +151,7 @@ def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
 
 
 def _cells(rows: Sequence[Row]) -> dict[str, list[object]]:
-    """Return the first cells of each column that are not null, also of columns inside objects."""
+    """Return the first cells of each column that are not null, including keys of objects."""
     cells: dict[str, list[object]] = {}
     for row in rows:
         for name, cell in row.items():
@@ -168,14 +168,14 @@ def _cells(rows: Sequence[Row]) -> dict[str, list[object]]:
 
 
 def unused_messages(rows: Sequence[Row], columns: Mapping[str, str]) -> str | None:
-    """Return a column of messages that no field has, or None."""
+    """Return a column of messages that no field uses, or None."""
     used = tuple(columns.values())
     cells = {name: column for name, column in _cells(rows).items() if not name.startswith(used)}
     return _find_messages(cells)
 
 
 def plain_name(name: str) -> str:
-    """Return the last part of a column's name in the spelling of `NAMES`."""
+    """Return the last part of a column's name, spelt as in `NAMES`."""
     last = name.rpartition(".")[2].strip().casefold()
     return last.replace(" ", "_").replace("-", "_")
 
@@ -185,18 +185,18 @@ def _group(name: str) -> str:
 
 
 def _find_messages(cells: Mapping[str, Sequence[object]]) -> str | None:
-    """Return the first column of messages, whatever its name, but not one of several answers."""
+    """Return the first column of messages, or None; skip columns that are named like answers."""
     names = (name for name in cells if plain_name(name) not in NOT_CHATS)
     return next((name for name in names if most(cells[name], is_list_of_messages)), None)
 
 
 def _find_exchanges(cells: Mapping[str, Sequence[object]]) -> str | None:
-    """Return the first column of objects that hold a question and its answer, or None."""
+    """Return the first column that lists questions with their answers, or None."""
     names = (name for name in cells if plain_name(name) not in NOT_CHATS)
     return next((name for name in names if most(cells[name], is_list_of_exchanges)), None)
 
 
-def _answers(cells: Sequence[object], has_lines: bool) -> bool:
+def _end_with_answers(cells: Sequence[object], has_lines: bool) -> bool:
     def ends_with_answer(cell: object) -> bool:
         turns = turns_of(cell, by_lines=has_lines)
         said = [turn for turn in turns or () if isinstance(turn, Turn) and turn.content.strip()]
@@ -206,7 +206,7 @@ def _answers(cells: Sequence[object], has_lines: bool) -> bool:
 
 
 def _is_preface(cells: Mapping[str, Sequence[object]], text: str, chat: str) -> bool:
-    """Return whether a column ``instruction`` says what the turns of a conversation do not."""
+    """Return whether an ``instruction`` column has text that is not in the conversation."""
     if plain_name(text) != "instruction":
         return False
     pairs = zip(map(str, cells[text]), map(str, cells[chat]), strict=False)

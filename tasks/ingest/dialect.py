@@ -1,8 +1,8 @@
-"""How a table of text is written: its delimiter and its quotes, found by trying.
+"""Find the delimiter and the quotes of a table of text by trying them.
 
-A dialect is scored by the rows of the file's head that it reads badly. csv.Sniffer was wrong about
-most of the dialects in our tests. clevercsv was right about them, but took six times as long, and
-where quotes are escaped, its dialect removes every other backslash, too.
+The score of a dialect is the number of rows that it misreads at the start of the file. csv.Sniffer
+was wrong about most of the dialects in our tests. clevercsv was right, but took six times as long,
+and its dialect for escaped quotes also removes every other backslash.
 """
 
 import csv
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import _csv
 
 DELIMITERS = ",;\t|"
-NO_DELIMITER = "\x1f"  # of a table with one column; no text contains it
-# Rows that another kind of quotes must read better before it is taken for the usual one: a row
-# with a stray quote is a faulty row, and not a dialect.
+NO_DELIMITER = "\x1f"  # for a table with one column; no text contains it
+# Number of additional rows that unusual quotes must read correctly to be chosen: one row with a
+# stray quote is a faulty row, not a dialect.
 MIN_BETTER = {",": 2, ";": 2, "|": 2, "\t": 1, NO_DELIMITER: 2}
 
 _SEP_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
@@ -36,7 +36,7 @@ class Quotes(StrEnum):
     BACKSLASH = "backslash"  # "...", with \" for a quote inside
     NONE = "none"  # quotes are part of the text
     SINGLE = "single"  # '...', with '' for a quote inside
-    SPACED = "spaced"  # as DOUBLED, and a delimiter may have a space after it
+    SPACED = "spaced"  # like DOUBLED, but a space may follow a delimiter
 
 
 class Dialect(NamedTuple):
@@ -47,7 +47,7 @@ class Dialect(NamedTuple):
     n_skipped: int = 0  # lines before the header
 
     def reader(self, lines: Iterable[str]) -> "_csv.Reader":
-        """Return a reader of the rows; strict, or a stray quote would join rows in silence."""
+        """Return a strict reader of the rows; otherwise a stray quote would silently join rows."""
         if self.quotes is Quotes.BACKSLASH:
             lines = (_ESCAPED_QUOTE.sub(r'\1""', line) for line in lines)
         return csv.reader(
@@ -68,7 +68,7 @@ def check_table_keys(table: Mapping[str, str]) -> None:
     """Check the keys and values of ``ingest.table``.
 
     Raises:
-        ParamError: One of them is unknown.
+        ParamError: A key is unknown, or its value is not allowed.
     """
     known = {"delimiter": [], "quotes": list(Quotes)}
     for key, value in table.items():
@@ -79,28 +79,31 @@ def check_table_keys(table: Mapping[str, str]) -> None:
                 fix=f"Known: {', '.join(known)}.",
             )
         if value not in known[key] if key == "quotes" else len(value) != 1:
-            expected = ", ".join(Quotes) if key == "quotes" else 'one character, such as ";"'
+            expected = (
+                f"one of {', '.join(Quotes)}" if key == "quotes" else 'one character, such as ";"'
+            )
             raise ParamError(
                 f"ingest.table.{key}: expected {expected}, not {value!r}",
                 where=PARAMS_FILE,
-                fix=f"Set it with -S 'ingest.table={{{key}: VALUE}}', or {{}} to detect it.",
+                fix=f"Set it with -S 'ingest.table={{{key}: VALUE}}', or detect it with "
+                "-S 'ingest.table={}'.",
             )
 
 
 def find_dialect(head: str, is_whole: bool, is_tsv: bool, chosen: Mapping[str, str]) -> Dialect:
-    """Return the dialect in which most rows of the head have as many cells as the header.
+    """Return the dialect in which most rows have the same number of cells as the header.
 
     Args:
         head: The beginning of the file, without a byte order mark.
         is_whole: Whether the head is the whole file.
         is_tsv: Whether the file's name says that tabs separate the cells.
-        chosen: The keys of ``ingest.table``, which nothing overrules.
+        chosen: The values of ``ingest.table``, which are used unchanged.
     """
     stated = _SEP_LINE.match(head)
     head = head[stated.end() :] if stated else head
     lines = io.StringIO(head, newline="").readlines()
     if not is_whole and len(lines) > 1:
-        lines.pop()  # it may be cut
+        lines.pop()  # it may be incomplete
     header = next((line for line in lines if line.strip()), "")
     delimiters = [d for d in DELIMITERS if d in header] or [NO_DELIMITER]
     if is_tsv and "\t" in header:
@@ -122,13 +125,13 @@ def find_dialect(head: str, is_whole: bool, is_tsv: bool, chosen: Mapping[str, s
 
 
 def n_row_like(lines: Sequence[str], delimiter: str, n_columns: int) -> int:
-    """Return how many lines have the delimiters of a row, none followed by a space as in prose."""
+    """Return how many lines look like rows, by their delimiters that no space follows."""
     counts = [line.count(delimiter) - line.count(f"{delimiter} ") for line in lines]
     return counts.count(n_columns - 1) if n_columns > 1 else 0
 
 
 def _n_misread(dialect: Dialect, lines: list[str], is_whole: bool) -> int:
-    """Return the number of rows that are faulty, or probably not read as they were meant."""
+    """Return the number of rows that are faulty or probably misread."""
     reader = dialect.reader(lines)
     n_columns = n_misread = start = 0
     for cells in _rows(reader):
@@ -148,7 +151,7 @@ def _n_misread(dialect: Dialect, lines: list[str], is_whole: bool) -> int:
 
 
 def _is_quoted(cells: list[str], dialect: Dialect) -> bool:
-    """Return whether cells keep the quotes around them that another dialect would remove."""
+    """Return whether cells are still in quotes that another dialect would remove."""
     if dialect.quotes is Quotes.NONE and any(_is_wrapped(cell, '"') for cell in cells):
         return True
     return dialect.quotes is not Quotes.SINGLE and all(_is_wrapped(cell, "'") for cell in cells)
@@ -159,7 +162,7 @@ def _is_wrapped(cell: str, quote: str) -> bool:
 
 
 def _rows(reader: "_csv.Reader") -> Iterator[list[str] | None]:
-    """Yield the cells of each row, or None for one that cannot be read."""
+    """Yield the cells of each row, or None for a row that cannot be read."""
     while True:
         try:
             yield next(reader)

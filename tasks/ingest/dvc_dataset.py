@@ -1,7 +1,7 @@
-"""A data set of another DVC repository, which dvc.yaml names and ``ds://NAME`` refers to.
+"""Get a data set of another DVC repository, declared in dvc.yaml and named by ``ds://NAME``.
 
-DVC keeps its revision in dvc.lock and makes ingest stale when `dvc ds update` moves it. The files
-of a revision never change, so they are fetched once and kept in the state folder.
+DVC keeps its revision in dvc.lock, and ingest becomes stale when `dvc ds update` changes it. The
+files of a revision never change, so they are fetched once and kept in the state folder.
 """
 
 import os
@@ -20,10 +20,10 @@ LOCK_FILE = "dvc.lock"
 
 
 def find_dataset(source: str) -> Mapping[str, Any]:
-    """Return what dvc.yaml says about the data set.
+    """Return the entry of the data set in dvc.yaml.
 
     Raises:
-        DataError: There is none of this name, or it is not one of a DVC repository.
+        DataError: No data set has this name, or it is not from a DVC repository.
     """
     name = source.removeprefix(SCHEME)
     declared = {entry["name"]: entry for entry in load_yaml(Path(DVC_FILE)).get("datasets", [])}
@@ -36,9 +36,9 @@ def find_dataset(source: str) -> Mapping[str, Any]:
     entry: Mapping[str, Any] = declared[name]
     if entry["type"] != "dvc":
         raise DataError(
-            f"it is a data set of the type {entry['type']}, and only dvc is read here",
+            f"expected a data set of type dvc, not {entry['type']}",
             where=source,
-            fix=f"Copy it from its URL: -S ingest.source={entry['url']}",
+            fix=f"Copy it from its URL with -S ingest.source={entry['url']}",
         )
     return entry
 
@@ -47,14 +47,16 @@ def get_dataset(source: str, state: Path) -> Path:
     """Return the file or folder with the data set at its locked revision; fetch it if needed.
 
     Raises:
-        DataError: It is unknown, has no locked revision, or cannot be fetched.
+        DataError: The data set is unknown, has no locked revision, or cannot be fetched.
     """
     entry = find_dataset(source)
     name = entry["name"]
     locked = {e["name"]: e for e in load_yaml(Path(LOCK_FILE)).get("datasets", [])}
     if name not in locked:
         raise DataError(
-            f"{LOCK_FILE} has no revision of it", where=source, fix=f"Run `dvc ds update {name}`."
+            f"{LOCK_FILE} has no revision of the data set",
+            where=source,
+            fix=f"Run `dvc ds update {name}`.",
         )
     revision = locked[name]["rev_lock"]
     path = entry.get("path") or ""
@@ -69,7 +71,7 @@ def get_dataset(source: str, state: Path) -> Path:
         )
         if done.returncode:
             raise DataError(
-                f"DVC could not fetch it: {done.stderr.strip()}",
+                f"DVC could not fetch the data set: {done.stderr.strip()}",
                 where=source,
                 fix="Check that the repository and its remote can be reached from here.",
             )

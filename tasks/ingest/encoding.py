@@ -1,4 +1,4 @@
-"""UTF-8 only: detect other encodings, and handle stray bytes and half surrogate pairs."""
+"""Accept only UTF-8: detect other encodings, and handle stray bytes and half surrogate pairs."""
 
 import codecs
 import io
@@ -6,7 +6,7 @@ import re
 
 from tasks.lib.core.errors import DataError
 
-HEAD_BYTES = 65_536  # enough lines to tell a stray byte from a file in another encoding
+HEAD_BYTES = 65_536  # enough lines to distinguish a stray byte from a file in another encoding
 MAX_NUL_SHARE = 0.2  # ASCII in UTF-16 is half NULs; text in UTF-8 has none
 
 
@@ -37,7 +37,7 @@ def as_text(stream: io.BufferedReader) -> io.TextIOWrapper:
 def is_utf8(text: str) -> bool:
     """Return whether `text` can be written as UTF-8.
 
-    Half a surrogate pair, by which `as_text` marks bytes of another encoding, cannot.
+    Half a surrogate pair cannot. `as_text` uses them to mark bytes that are not UTF-8.
     """
     try:
         text.encode("utf-8")
@@ -56,7 +56,7 @@ def _is_mostly_utf8(head: bytes) -> bool:
         return False
     # Incremental, since the head may end inside a character.
     text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(head)
-    # A row ends with its line or, where an array stands on one line, with a brace.
+    # A row ends with its line or, if an array is on one line, with a brace.
     rows = [row for row in re.split(r"[\n}]", text) if row.strip()]
     return sum(map(is_utf8, rows)) >= len(rows) / 2
 
@@ -71,7 +71,7 @@ def _guess_encoding(head: bytes) -> str:
     best = matches.best()
     if best is None:
         return ""
-    # French in Windows-1252 reads as well in 1250, and the alphabet would decide.
+    # French in Windows-1252 is equally plausible in 1250, which comes first in the alphabet.
     likely = {match.encoding for match in matches if match.chaos == best.chaos}
     name = "cp1252" if "cp1252" in likely else best.encoding
     return re.sub(r"-([BL]E)$", r"\1", name.upper().replace("_", "-"))

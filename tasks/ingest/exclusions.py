@@ -1,4 +1,4 @@
-"""The rows that a file says to leave out: by their texts, by their ids, or by record ids."""
+"""Find the rows that a file excludes: by their texts, by their own ids, or by record ids."""
 
 import re
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ _RECORD_ID = re.compile(r"[0-9a-f]{16}")
 
 
 class Exclusions(NamedTuple):
-    """Rows to leave out.
+    """Rows to exclude.
 
     Attributes:
-        record_ids: Of the pool's records.
-        keys: Cells of the pool's column `column`.
-        column: The pool's own id; None if the file has none that counts.
+        record_ids: Ids of records in the pool.
+        keys: Values of the pool's `column`.
+        column: The pool's own id column; None if it excludes no rows.
     """
 
     record_ids: frozenset[str] = frozenset()
@@ -35,9 +35,9 @@ class Exclusions(NamedTuple):
 def find_exclusions(rows: Rows, max_chars: int) -> Exclusions:
     """Return what the rows of a file exclude.
 
-    Rows with an instruction exclude the records with the same texts. Without one, they exclude the
-    rows of the pool with the same cell in the column that is named like an id; a file of one column
-    is taken as a list of ids. An ``id`` that a record of the pool has excludes this record.
+    Rows with an instruction exclude the records with the same texts. Other rows exclude the rows of
+    the pool with the same value in the id column. A file with one column is a list of ids. A record
+    id excludes the record that has it.
     """
     good = [row for _, row in rows if not isinstance(row, Fault)]
     names = list(dict.fromkeys(name for row in good for name in row))
@@ -57,6 +57,6 @@ def find_exclusions(rows: Rows, max_chars: int) -> Exclusions:
 
 
 def id_column(names: Iterable[str]) -> str | None:
-    """Return the column with a row's own id, by its name, or None."""
+    """Return the first column that is named like an id, or None."""
     plain = {name.strip().casefold(): name for name in reversed(list(names))}
     return next((plain[name] for name in ID_NAMES if name in plain), None)

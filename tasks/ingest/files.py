@@ -1,4 +1,4 @@
-"""The files of a source: one file, those of a folder, or the members of a ZIP archive."""
+"""List the files of a source: one file, the files of a folder, or the members of a ZIP archive."""
 
 import fnmatch
 import zipfile
@@ -11,7 +11,7 @@ from tasks.lib.core.errors import DataError, nearest
 from tasks.lib.core.events import log
 from tasks.lib.data_files import ZIP, check_splits, is_data_file
 
-LINE_BITS = 40  # of a row's number that are its line; the higher ones are the number of its file
+LINE_BITS = 40  # low bits of a row's number, for its line; the higher bits are for its file
 MAX_NAMES = 5
 SET_FILES = "Choose files with -S 'ingest.files=PATTERN', such as '*.jsonl'."
 SET_SPLIT = (
@@ -35,22 +35,22 @@ class SourceFile(NamedTuple):
 
 
 class SourceFiles:
-    """The files of a source, in the order in which they are read, and the numbers of their rows."""
+    """The files of a source in reading order, and a numbering of their rows."""
 
     def __init__(self, files: Sequence[SourceFile]) -> None:
         self.files = tuple(files)
 
     @staticmethod
     def number(file: int, line: int) -> int:
-        """Return the number of a row in the whole source; in the first file, it is its line."""
+        """Return the number of a row in the whole source; in the first file, this is its line."""
         return file << LINE_BITS | line
 
     def place(self, number: int) -> tuple[str, int]:
-        """Return the name of a row's file, and its line there."""
+        """Return the name of a row's file, and its line in the file."""
         return self.files[number >> LINE_BITS].name, number & (1 << LINE_BITS) - 1
 
     def describe(self, number: int) -> str:
-        """Return the place of a row for a message; the file is named only if there are several."""
+        """Return the location of a row for a message; name the file only if there are several."""
         name, line = self.place(number)
         return f"line {line}" if len(self.files) == 1 else f"{name}:{line}"
 
@@ -58,13 +58,13 @@ class SourceFiles:
 def list_files(source: Path, patterns: Sequence[str] | None) -> SourceFiles:
     """Return the files of the source.
 
-    Without patterns, those are all files of a known format in a folder and below it, by name; names
-    that begin with a dot or an underscore are skipped. With patterns, they are the files that match
-    the first pattern, then those that match the next one.
+    If `patterns` is None, these are all files of a known format in the folder and its subfolders,
+    sorted by name; names that begin with a dot or an underscore are skipped. Otherwise, these are
+    the files that match the first pattern, then the files that match the next pattern.
 
     Raises:
-        DataError: The source is missing or has no such file, or it has several splits of a data set
-            and no patterns choose among them.
+        DataError: The source is missing or has no file to read, or `patterns` is None and the
+            source has several splits of a data set.
     """
     if source.is_dir():
         names = [p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file()]
@@ -90,20 +90,20 @@ def list_files(source: Path, patterns: Sequence[str] | None) -> SourceFiles:
         if skipped:
             log.info("%s: not read: %s", source, _some(skipped))
     archives = {zip_file for file in files.values() if (zip_file := _nested_zip(file))}
-    for name in sorted(archives):
+    if archives:
         raise DataError(
-            "a ZIP archive among other files is not read",
-            where=str(source / name),
-            fix=f"Unpack it there, or set ingest.source to it alone. {SET_FILES}",
+            "a ZIP archive among other files cannot be read",
+            where=str(source / min(archives)),
+            fix=f"Unpack it there, or set ingest.source to the archive. {SET_FILES}",
         )
     return SourceFiles(list(files.values()))
 
 
 def missing(path: Path) -> DataError:
-    """Return the error for a path that does not exist; it offers the nearest name."""
+    """Return the error for a path that does not exist; it suggests the nearest name."""
     if path.with_name(path.name + ".dvc").exists():
         return DataError(
-            "it is tracked by DVC but not here", where=str(path), fix="Run `dvc pull`."
+            "the file is tracked by DVC, but missing", where=str(path), fix="Run `dvc pull`."
         )
     if not path.parent.is_dir():
         return DataError(f"there is no folder {path.parent}", where=str(path), fix=SET_SOURCE)

@@ -1,4 +1,4 @@
-"""JSON files of every layout: lines, one array, objects one after another, an object of a list."""
+"""Read JSON files of any layout: lines, an array, consecutive objects, or an object with a list."""
 
 import io
 import json
@@ -14,11 +14,14 @@ from tasks.ingest.rows import Rows
 from tasks.lib.core.errors import DataError
 
 _DECODE = json.JSONDecoder().raw_decode
-TURN_KEYS = {"role", "from"}  # a list of such objects is one conversation, and not a list of rows
+TURN_KEYS = {
+    "role",
+    "from",
+}  # a list of objects with these keys is one conversation, not a list of rows
 
 
 class JsonLayout(Enum):
-    """How the rows of a JSON file follow each other."""
+    """How the rows of a JSON file are arranged."""
 
     LINES = auto()
     ARRAY = auto()
@@ -27,14 +30,14 @@ class JsonLayout(Enum):
 
 
 def read_json(stream: io.BufferedReader, where: str, *, is_lines: bool) -> Rows:
-    """Yield each object of the file, whatever its layout; the head of the file decides.
+    """Yield each object of the file, in the layout that the start of the file has.
 
-    JSON lines and objects after one another are numbered by line, elements of a list by position.
-    `is_lines` says whether the file's name promises JSON lines, which matters for lines of lists.
+    JSON lines and consecutive objects are numbered by line, elements of a list by position.
+    `is_lines` says that the suffix of the file is that of JSON lines; then lines may be lists.
 
     Raises:
-        DataError: The text is in another encoding than UTF-8, is broken in a layout where
-            the next row cannot be found, or is one object that has no list of rows or several.
+        DataError: The text is not UTF-8, is broken so that the next row cannot be found, or is one
+            object with no list of rows or several.
     """
     skip_bom(stream, where)
     raw = stream.peek()
@@ -49,7 +52,7 @@ def read_json(stream: io.BufferedReader, where: str, *, is_lines: bool) -> Rows:
 
 
 def _find_layout(head: str, *, is_whole: bool, is_lines: bool) -> JsonLayout:
-    """Return the layout of a file that begins with `head`, which has no white space before it."""
+    """Return the layout of a file that begins with `head`, excluding leading white space."""
     if not head.startswith(("[", "{")):
         return JsonLayout.LINES
     lines = [line for line in head.split("\n") if line.strip()]
@@ -71,17 +74,17 @@ def _find_layout(head: str, *, is_whole: bool, is_lines: bool) -> JsonLayout:
 
 
 def _layout_of_partial(head: str, lines: list[str], *, is_whole: bool) -> JsonLayout:
-    """Return the layout where the first object is broken, or goes on after the head."""
+    """Return the layout if the first object is broken or does not end within the head."""
     later = lines[1:] if is_whole else lines[1:-1]  # the last line may be cut
     if any(line.startswith("{") and _is_value(line) for line in later):
-        return JsonLayout.LINES  # only the first line is broken
+        return JsonLayout.LINES  # the first line is broken, but not every line
     if _begins_with_rows(head):
         return JsonLayout.OBJECT
     return JsonLayout.SEQUENCE if later else JsonLayout.LINES
 
 
 def _begins_with_rows(head: str) -> bool:
-    """Return whether the first list in an object that is cut off is a list of rows."""
+    """Return whether the first list in an incomplete object is a list of rows."""
     position = 1
     try:
         while True:
@@ -137,7 +140,7 @@ def _read_sequence(text: TextIO, where: str) -> Rows:
 
 
 def _read_object(text: TextIO, where: str) -> Rows:
-    """Yield the rows of the one list of objects in an object; skip its other values."""
+    """Yield the rows of the only list of objects in an object; skip all other values."""
     window = JsonWindow(text, where)
     window.take("{")
     keys: list[str] = []
@@ -168,7 +171,7 @@ def _read_object(text: TextIO, where: str) -> Rows:
         raise window.error("expected nothing after the object")
     if rows_key is None:
         raise DataError(
-            "expected a list of objects, and the file is one object with the keys "
+            "expected a list of objects, but the file is one object with the keys "
             f"{', '.join(keys[:10]) or 'none'}",
             where=where,
             fix="Extract its rows: `jq -c '.NAME[]' OLD > NEW.jsonl`, "
@@ -180,12 +183,12 @@ def _ambiguous(where: str, first: str, second: str) -> DataError:
     return DataError(
         f"the file is one object with several lists of objects: {first} and {second}",
         where=where,
-        fix=f"Extract the one that is the pool: `jq -c '.[\"{first}\"][]' OLD > NEW.jsonl`.",
+        fix=f"Extract the list that is the pool: `jq -c '.[\"{first}\"][]' OLD > NEW.jsonl`.",
     )
 
 
 def _elements(window: JsonWindow) -> Iterator[JsonValue]:
-    """Step through an array and yield its elements."""
+    """Yield the elements of the array that comes next."""
     window.take("[")
     is_open = window.peek() != "]"
     while is_open:

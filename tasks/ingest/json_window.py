@@ -1,7 +1,7 @@
-"""JSON text read value by value, with a megabyte or a few values in memory.
+"""Read JSON text value by value, with a megabyte or a few values in memory.
 
-Our own parser, because ijson stops at the first byte that is not UTF-8, names no line in its
-errors, and has no limit on nesting.
+This is our own parser, because ijson stops at the first byte that is not UTF-8, gives no line in
+its errors, and has no limit on nesting.
 """
 
 import json
@@ -34,7 +34,7 @@ class JsonWindow:
         self._counted = 0
 
     def peek(self) -> str:
-        """Return the next character that is not white space, or empty at the end."""
+        """Return the next character that is not white space; empty at the end."""
         while True:
             while self._position < len(self._text) and self._text[self._position] in WHITE_SPACE:
                 self._position += 1
@@ -66,7 +66,7 @@ class JsonWindow:
             except RecursionError:
                 raise self.error("nested too deeply") from None
             if end == len(self._text) and self._read_more():
-                continue  # a number may go on
+                continue  # a number may continue
             taken = JsonValue(value, self.line())
             self._position = end
             return taken
@@ -82,10 +82,10 @@ class JsonWindow:
         return DataError(what, where=f"{self._where}:{self.line()}", fix="Fix the file there.")
 
     def _read_more(self) -> bool:
-        """Drop the text before the position and read on; return whether there was more.
+        """Drop the text before the position and read more; return whether there was more.
 
-        Each call doubles the rest, so that repeated attempts at one long value cost a few times
-        its length and not its square.
+        Each call at least doubles the remaining text, so that the time for one long value is linear
+        in its length and not quadratic.
 
         Raises:
             DataError: A value is longer than `MAX_ROW_CHARS`.
@@ -93,7 +93,7 @@ class JsonWindow:
         self.line()
         rest = self._text[self._position :]
         if len(rest) > MAX_ROW_CHARS:
-            raise self.error(f"a value has over {MAX_ROW_CHARS:,} characters")
+            raise self.error(f"a value has more than {MAX_ROW_CHARS:,} characters")
         more = self._file.read(max(CHUNK_CHARS, len(rest)))
         self._text, self._position, self._counted = rest + more, 0, 0
         return bool(more)

@@ -1,4 +1,4 @@
-"""Whether all files of a source have the same layout."""
+"""Check that all files of a source have the same layout."""
 
 from itertools import islice
 
@@ -15,13 +15,13 @@ MAX_SHOWN = 10  # files in a message
 def check_layouts(
     files: SourceFiles, columns: dict[str, str], options: ReadOptions, where: str
 ) -> None:
-    """Check that the first rows of all files have their fields in the same columns.
+    """Check that the first rows of all files have each field in the same column.
 
-    A field that is absent from some files is not a difference.
+    A field may be absent from some files.
 
     Raises:
-        DataError: Two files differ, or one has no column for instructions. The message lists the
-            files, each with its columns.
+        DataError: Two files differ, or a file has no instruction column. The message lists the
+            files with their columns.
     """
     if len(files.files) == 1:
         return
@@ -37,14 +37,14 @@ def check_layouts(
     raise DataError(
         "the files differ in their columns" + "".join(shown[:MAX_SHOWN]) + more,
         where=where,
-        fix="Choose files of one layout with -S 'ingest.files=PATTERN', or make them alike.",
+        fix="Choose files of one layout with -S 'ingest.files=PATTERN', or rename the columns.",
     )
 
 
 def _layout(
     file: SourceFile, chosen: dict[str, str], options: ReadOptions
 ) -> dict[str, str] | None:
-    """Return the column of each field, None for a file without readable rows."""
+    """Return the column of each field; None if the file has no readable rows."""
     rows = islice(read_rows(*file, options), SAMPLE_ROWS)
     sample = [row for _, row in rows if not isinstance(row, Fault)]
     if not sample:

@@ -1,8 +1,8 @@
-"""A conversation that is one text, with marks that say who speaks.
+"""Parse a conversation that is one text, with marks that say who speaks.
 
-Known marks: the special tokens of ChatML, Llama 2, Llama 3, Gemma and their like; headings such as
-``### Human:`` or ``### Instruction:``; ``[|Human|]`` and ``[Human]:``; and the lines ``Human:`` and
-``Assistant:``.
+Known marks: the special tokens of ChatML, Llama 2, Llama 3, Gemma and similar models; headings such
+as ``### Human:`` or ``### Instruction:``; ``[|Human|]`` and ``[Human]:``; and the lines ``Human:``
+and ``Assistant:``.
 """
 
 import re
@@ -15,10 +15,10 @@ class _Marks(NamedTuple):
     """One way to mark turns.
 
     Attributes:
-        hint: Text that is in every text with these marks.
+        hint: A string that every text with these marks contains.
         mark: Matches a mark; the group ``role`` is a role.
-        has_opening: Whether a text may come before the first mark; it is a system prompt.
-        needs_both: Whether a text without a mark of the assistant is not a conversation.
+        has_opening: Whether a system prompt may come before the first mark.
+        needs_both: Whether the assistant must have a mark too, for the text to be a conversation.
     """
 
     hint: str
@@ -60,7 +60,7 @@ _LINES = _Marks(
     ),
     needs_both=True,
 )
-# A text may start with the token that starts every text.
+# A text may start with a beginning-of-text token.
 _START = re.compile(r"\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|startoftext\|>|\[gMASK\]|<sop>|\s)*")
 _ENDS = (
     *("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|eot|>", "<|end_of_text|>", "<|end|>"),
@@ -71,7 +71,7 @@ _LLAMA_2_SYSTEM = re.compile(r"\A\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
 
 
 def parse_marks(text: str, *, by_lines: bool = False) -> list[Turn] | None:
-    """Return the turns that a text marks, or None if it marks none of the user's.
+    """Return the turns in a marked text, or None if no user turn is marked.
 
     Args:
         text: The text.
@@ -91,9 +91,9 @@ def parse_marks(text: str, *, by_lines: bool = False) -> list[Turn] | None:
 
 
 def may_be_chat(text: str) -> bool:
-    """Return whether a text may have marks other than lines, or be JSON of messages.
+    """Return whether a text may have marks other than lines, or be the JSON of messages.
 
-    It is asked about every row of a pool, and ten times as fast as a search for the marks.
+    This runs for every row of a pool. It is ten times as fast as searching for the marks.
     """
     return (
         "|>" in text
@@ -119,7 +119,7 @@ def _split(text: str, marks: _Marks) -> list[Turn] | None:
     ends = [match.start() for match in found[1:]] + [len(text)]
     for match, role, end in zip(found, roles, ends, strict=True):
         content = _clean(text[match.end() : end])
-        if role == "input" and turns:  # of the instruction before it
+        if role == "input" and turns:  # it belongs to the instruction before it
             asked = turns.pop()
             turns.append(Turn(USER, "\n\n".join(filter(None, [asked.content, content]))))
         else:
@@ -132,7 +132,7 @@ def _role(match: re.Match[str]) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return the text without the tokens that end it."""
+    """Return the text without its end tokens."""
     text = text.strip()
     while end := next((end for end in _ENDS if text.endswith(end)), None):
         text = text.removesuffix(end).rstrip()

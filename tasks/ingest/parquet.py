@@ -1,4 +1,4 @@
-"""Parquet files of any schema."""
+"""Read Parquet files of any schema."""
 
 import io
 import shutil
@@ -15,14 +15,14 @@ from tasks.ingest.unpack import UnpackBound, UnpackLimits
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log
 
-# Rows that are decoded at once. A short file may repeat one long text or list a million times, so
-# the fewer, the longer a value may be; smaller batches cost up to 3 microseconds a row.
+# Rows decoded at once: fewer if values may be long, since a short file may repeat one long text or
+# list a million times. Smaller batches cost up to 3 microseconds a row.
 BATCH_ROWS, FEWER_ROWS = 64, 16
-LARGE_BYTES = 4_000_000  # a column that encodes more may have a value of that length
-PLAUSIBLE_RATIO = 50  # of the compression of texts
+LARGE_BYTES = 4_000_000  # a column with more encoded bytes may have a value of this length
+PLAUSIBLE_RATIO = 50  # of the unpacked size of texts to their packed size
 BATCH_BYTES = 64_000_000
-VALUE_BYTES = 16  # of a short value in a list
-ROW_BYTES = 64  # least memory of a row, for the limit of what a file unpacks to
+VALUE_BYTES = 16  # size of a short value in a list
+ROW_BYTES = 64  # minimum memory of a row, to estimate the unpacked size of a file
 
 
 def read_parquet(stream: io.BufferedReader, where: str, limits: UnpackLimits) -> Rows:
@@ -31,8 +31,8 @@ def read_parquet(stream: io.BufferedReader, where: str, limits: UnpackLimits) ->
     A cell that has no Python value is read as text; if that fails too, it is null.
 
     Raises:
-        DataError: The file is not Parquet, is damaged, unpacks to too much, or has two columns of
-            one name.
+        DataError: The file is not Parquet, is damaged, exceeds the unpack limits, or has two
+            columns with the same name.
     """
     if isinstance(stream.raw, io.FileIO):
         yield from _read_file(stream, where, limits)
@@ -71,7 +71,7 @@ def _encoded_bytes(metadata: pq.FileMetaData) -> int:
 
 
 def _batch_rows(metadata: pq.FileMetaData) -> int:
-    """Return how many rows can be decoded at once in little memory."""
+    """Return the number of rows that can be decoded at once in little memory."""
     rows = BATCH_ROWS
     for i in range(metadata.num_row_groups):
         group = metadata.row_group(i)
@@ -88,7 +88,7 @@ def _batch_rows(metadata: pq.FileMetaData) -> int:
 def _rows(batch: pa.RecordBatch, where: str, warned: set[str]) -> Sequence[Row]:
     try:
         return batch.to_pylist()
-    except Exception:  # of several libraries; the cells are tried one column at a time
+    except Exception:  # any of several libraries may fail; read one column at a time instead
         names = batch.schema.names
         columns = [_cells(batch, name, where, warned) for name in names]
         return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
@@ -112,7 +112,7 @@ def _cells(batch: pa.RecordBatch, name: str, where: str, warned: set[str]) -> li
     if name not in warned:
         warned.add(name)
         log.warning("%s: the column %s (%s) is read as text", where, name, kind)
-    if pa.types.is_timestamp(kind):  # in a time zone that is not known here
+    if pa.types.is_timestamp(kind):  # its time zone is not known here
         column = column.cast(pa.timestamp(kind.unit))
     try:
         return column.cast(pa.string()).to_pylist()

@@ -32,5 +32,5 @@ _JSON_TYPES = {
 
 
 def json_type(value: object) -> str:
-    """Return what JSON calls a value of this type, such as ``a list``."""
+    """Return the JSON type of a value for a message, such as ``a list``."""
     return _JSON_TYPES.get(type(value), type(value).__name__)

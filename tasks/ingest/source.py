@@ -1,7 +1,7 @@
-"""One file of the source: its format, its compression, and its rows.
+"""Read one file of the source, whatever its format and compression.
 
-To add a format, write a reader in a module of its own and enter its suffix in `READERS`, and in
-`FORMATS` of tasks/lib/data_files.py. No other code changes.
+To add a format, write a reader in a new module, and add its suffix to `READERS` and to `FORMATS` in
+tasks/lib/data_files.py.
 """
 
 import io
@@ -17,24 +17,24 @@ from tasks.ingest.parquet import read_parquet
 from tasks.ingest.rows import Rows
 from tasks.ingest.text_lines import read_text
 from tasks.ingest.unpack import UnpackLimits, open_file
-from tasks.lib.core.errors import CurationError, DataError, nearest
-from tasks.lib.data_files import KNOWN, data_suffix
+from tasks.lib.core.errors import CurationError, DataError
+from tasks.lib.data_files import check_format, data_suffix
 
 SET_SOURCE = "Set ingest.source in params.yaml, or with -S ingest.source=FILE."
 OUR_CODE = str(Path(__file__).parents[1]) + os.sep
-# What a fault of our own code would raise, and no damaged file.
-FAULTS_OF_CODE = (TypeError, AttributeError, NameError, LookupError, AssertionError)
+# Errors that a bug in our own code would raise, but a damaged file would not.
+BUGS = (TypeError, AttributeError, NameError, LookupError, AssertionError)
 
 
 class ReadOptions(NamedTuple):
-    """How to read files: keys of ``ingest.table``, and limits of what a file unpacks to."""
+    """How to read files: the values of ``ingest.table``, and the limits on the unpacked size."""
 
     table: Mapping[str, str]
     limits: UnpackLimits
 
 
 Reader: TypeAlias = Callable[[io.BufferedReader, str, ReadOptions], Rows]
-"""Function that yields the rows of an unpacked file; its second argument is the path, for errors.
+"""A function that yields the rows of an unpacked file; its second argument is the path, for errors.
 
 A reader yields a `Fault` for a row that cannot be used. If the rest of the file cannot be used
 either, it raises a DataError with the path and, for text, the line. It can look at the first
@@ -56,7 +56,7 @@ def check_file(path: Path, member: str, name: str) -> None:
     """Check that a file can be read, without reading it.
 
     Raises:
-        DataError: The file is empty, or has no known format.
+        DataError: The file is empty, or its format is unknown.
     """
     where = str(path / member) if member else str(path)
     _find_reader(member or name, where)
@@ -65,11 +65,11 @@ def check_file(path: Path, member: str, name: str) -> None:
 
 
 def read_rows(path: Path, member: str, name: str, options: ReadOptions) -> Rows:
-    """Yield the rows of a file, or of a member of a ZIP archive, faulty ones as `Fault`.
+    """Yield the rows of a file or of a member of a ZIP archive, with a `Fault` for a faulty row.
 
     Raises:
-        DataError: The same as `check_file`; or the file is damaged, is in another encoding than
-            UTF-8, is not what its name says, unpacks to too much, or changes while it is read.
+        DataError: The file is empty, damaged or not UTF-8, its format is unknown or does not match
+            its name, it exceeds the unpack limits, or it changes while it is read.
     """
     check_file(path, member, name)
     where = str(path / member) if member else str(path)
@@ -96,9 +96,9 @@ def _version(path: Path) -> tuple[int, ...]:
 
 @contextmanager
 def _library_errors(where: str, line: Callable[[], int]) -> Iterator[None]:
-    """Turn what a decoder raises, of whatever class, into a DataError with the last good line.
+    """Turn any error of a decoder into a DataError with the last good line.
 
-    An error that our own code raised, and that no content of a file explains, stays as it is.
+    An error from a bug in our own code is raised unchanged.
     """
     try:
         yield
@@ -106,7 +106,7 @@ def _library_errors(where: str, line: Callable[[], int]) -> Iterator[None]:
         raise
     except Exception as error:
         is_disk = isinstance(error, OSError) and error.errno is not None
-        if is_disk or (isinstance(error, FAULTS_OF_CODE) and _is_raised_by_us(error)):
+        if is_disk or (isinstance(error, BUGS) and _is_raised_by_us(error)):
             raise
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise DataError(
@@ -124,11 +124,5 @@ def _is_raised_by_us(error: Exception) -> bool:
 
 
 def _find_reader(name: str, where: str) -> Reader:
-    suffix = data_suffix(name)
-    if suffix not in READERS:
-        raise DataError(
-            f"{suffix or 'no suffix'!r} is not a known format{nearest(suffix, READERS)}",
-            where=where,
-            fix=f"{KNOWN} {SET_SOURCE}",
-        )
-    return READERS[suffix]
+    check_format(name, where, SET_SOURCE)
+    return READERS[data_suffix(name)]

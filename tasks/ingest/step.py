@@ -11,29 +11,34 @@ from tasks.ingest.dvc_dataset import SCHEME, find_dataset, get_dataset
 from tasks.ingest.exclusions import Exclusions, find_exclusions
 from tasks.ingest.files import SourceFiles, list_files
 from tasks.ingest.layouts import check_layouts
+from tasks.ingest.named_files import (
+    NamedFile,
+    check_named_file,
+    load_named_files,
+    read_named_file,
+)
 from tasks.ingest.rows import Rows
 from tasks.ingest.source import ReadOptions, check_file, read_rows
 from tasks.ingest.tally import Tally, check_drop_rate
 from tasks.ingest.unpack import UnpackLimits
 from tasks.lib.core.dvc_yaml import read_graph
-from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, load_section, lookup
 from tasks.lib.core.schemas import INGEST_DROPPED, POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import TableWriter
 
-NOTHING = "data/none.jsonl"  # a committed file without rows
-
 
 def check(values: Mapping[str, Any]) -> Ingest:
-    """Return the section ingest, after checking that its source can be read.
+    """Return the ingest section, after checking that its files can be read.
 
     Raises:
         ParamError: A value is wrong.
-        DataError: A file of the source is missing, empty or of an unknown format.
+        DataError: A file is missing, empty or of an unknown format.
     """
     params = _load(values)
+    load_named_files(values, params)
     source = Path(params.source)
     if params.source.startswith(SCHEME):
         find_dataset(params.source)
@@ -41,11 +46,11 @@ def check(values: Mapping[str, Any]) -> Ingest:
         _check_no_outputs(source)
         for file in list_files(source, params.files).files:
             check_file(*file)
-    return params  # what the stage fetch will make is checked when it is read
+    return params  # the output of the fetch stage is checked when it is read
 
 
 def work(stage: Stage) -> None:
-    """Write the pool and the dropped rows; log the number of each."""
+    """Write the pool, the dropped rows and the records of named files; log the numbers."""
     params = _load(stage.values)
     is_dataset = params.source.startswith(SCHEME)
     source = get_dataset(params.source, stage.state) if is_dataset else Path(params.source)
@@ -72,6 +77,10 @@ def work(stage: Stage) -> None:
         check_drop_rate(tally, params.max_dropped, params.source)
         n_files = len(files.files)
         pool.add_metadata({"n_rows": str(tally.n_rows), "file": source.name, "files": str(n_files)})
+    for named in load_named_files(stage.values, params):
+        with TableWriter(stage.out(named.tail), POOL) as table:
+            for row in read_named_file(named, params, options):
+                table.append(row)
     log.info("ingest: %s%s", tally, f", {n_files:,} files" if n_files > 1 else "")
 
 
@@ -79,19 +88,19 @@ def _load(values: Mapping[str, Any]) -> Ingest:
     params = load_section(values, "ingest", Ingest)
     check_chosen_columns(params.columns)
     check_table_keys(params.table)
-    _check_exclude_file(Path(params.exclude_file))
+    check_named_file(_exclude_file(params))
     is_remote = "://" in params.source and not params.source.startswith(SCHEME)
     if is_remote or params.source.startswith("sql:"):
         raise ParamError(
-            "ingest.source is read in place, and a URL or a query must be copied first",
+            "ingest.source is a URL or a query, which must be copied first",
             where=PARAMS_FILE,
-            fix="Set it as -S ingest.source=SOURCE, which makes the stage fetch copy it.",
+            fix="Set it with -S ingest.source=SOURCE; the fetch stage then copies it.",
         )
     return params
 
 
 def _check_no_outputs(source: Path) -> None:
-    """Raise a ParamError for a folder with outputs of stages, which would depend on themselves."""
+    """Raise a ParamError if the source contains a stage's output, which would depend on itself."""
     if not source.is_dir():
         return
     outs = [Path(out.path) for stage in read_graph(Path.cwd()).stages for out in stage.outs]
@@ -100,7 +109,7 @@ def _check_no_outputs(source: Path) -> None:
         raise ParamError(
             f"ingest.source is the folder {source}, which contains {made}, the output of a stage",
             where=PARAMS_FILE,
-            fix="Move the pool into a folder of its own, and set ingest.source to that folder.",
+            fix="Move the pool to a separate folder, and set ingest.source to that folder.",
         )
 
 
@@ -111,23 +120,10 @@ def _read(files: SourceFiles, options: ReadOptions) -> Rows:
             yield files.number(index, line), row
 
 
-def _check_exclude_file(path: Path) -> None:
-    try:
-        if not _is_empty(path):
-            for file in list_files(path, None).files:
-                check_file(*file)
-    except DataError as error:
-        fix = f"Set ingest.exclude_file in {PARAMS_FILE}; {NOTHING} leaves no row out."
-        raise DataError(error.what, where=error.where, fix=fix) from None
+def _exclude_file(params: Ingest) -> NamedFile:
+    return NamedFile("ingest.exclude_file", Path(params.exclude_file), "")
 
 
 def _read_exclusions(params: Ingest, options: ReadOptions) -> Exclusions:
-    path = Path(params.exclude_file)
-    rows: Rows = (
-        iter(()) if _is_empty(path) else _read(list_files(path, None), options._replace(table={}))
-    )
-    return find_exclusions(rows, params.max_field_chars)
-
-
-def _is_empty(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size == 0
+    files = SourceFiles(_exclude_file(params).parts)
+    return find_exclusions(_read(files, options._replace(table={})), params.max_field_chars)

@@ -1,4 +1,4 @@
-"""Counts of kept and dropped rows, and the check that enough are kept."""
+"""Count kept and dropped rows, and check that enough are kept."""
 
 import re
 from collections import Counter
@@ -18,7 +18,7 @@ from tasks.lib.core.wording import truncate
 
 N_EXAMPLES = 3
 MAX_EXCERPT = 300  # characters of a row in a message
-MAIN_SHARE = 0.5  # of all rows; a fault of more rows is that of the file or of a parameter
+MAIN_SHARE = 0.5  # of all rows; if more have the same fault, the file or a parameter is wrong
 OF_INSTRUCTION = {
     *(IngestDrop.MISSING_INSTRUCTION, IngestDrop.BLANK_INSTRUCTION, IngestDrop.NOT_TEXT)
 }
@@ -26,9 +26,9 @@ OF_INSTRUCTION = {
 
 @dataclass
 class Tally:
-    """Counts of kept rows and of dropped ones by reason, with the first rows for each reason.
+    """Counts of kept rows, and of dropped rows by reason, with the first rows for each reason.
 
-    `place` returns the place of a row, by its number.
+    `place` returns the location of a row, given its number.
     """
 
     place: Callable[[int], str]
@@ -60,7 +60,7 @@ class Tally:
 
     @property
     def n_faulty(self) -> int:
-        """Number of rows that cannot be used, whatever the other rows are."""
+        """Number of rows that are dropped, excluding the excluded and repeated rows."""
         return sum(n for reason, n in self.dropped.items() if reason.is_fault)
 
     def describe(self, reasons: Iterable[IngestDrop]) -> str:
@@ -74,10 +74,10 @@ class Tally:
 
 
 def check_drop_rate(tally: Tally, max_dropped: float, where: str) -> None:
-    """Check that the rows make a pool.
+    """Check that enough rows are kept.
 
     Raises:
-        DataError: The file has no rows, none is kept, or the share of faulty ones is above
+        DataError: The file has no rows, no row is kept, or the share of faulty rows is above
             `max_dropped`.
     """
     if not tally.n_rows:
@@ -85,7 +85,7 @@ def check_drop_rate(tally: Tally, max_dropped: float, where: str) -> None:
     share = tally.n_faulty / tally.n_rows
     if share > max_dropped:
         raise DataError(
-            f"{tally.n_faulty:,} of {tally.n_rows:,} rows ({share:.1%}) are faulty, and "
+            f"{tally.n_faulty:,} of {tally.n_rows:,} rows ({share:.1%}) are faulty, but "
             f"ingest.max_dropped allows {max_dropped:.1%}"
             + tally.describe(reason for reason in IngestDrop if reason.is_fault),
             where=where,
@@ -95,32 +95,32 @@ def check_drop_rate(tally: Tally, max_dropped: float, where: str) -> None:
         raise DataError(
             f"all {tally.n_rows:,} rows are dropped{tally.describe(IngestDrop)}",
             where=where,
-            fix="Look at ingest.exclude and ingest.columns in params.yaml.",
+            fix="Check ingest.exclude and ingest.columns in params.yaml.",
         )
 
 
 def _fix(tally: Tally) -> str:
-    """Return how to accept the loss, or what cures the main fault if that would lose the pool."""
+    """Return how to accept the loss or, if most rows would be lost, how to fix the main fault."""
     reason = max((r for r in tally.dropped if r.is_fault), key=lambda r: tally.dropped[r])
     if tally.kept and tally.dropped[reason] <= MAIN_SHARE * tally.n_rows:
         sufficient = ceil(100 * tally.n_faulty / tally.n_rows) / 100
         return f"Fix them, or accept the loss: -S ingest.max_dropped={sufficient:g}."
     rows = [example.row for example in tally.examples[reason] if example.row is not None]
-    shown = f"\n  The first of them is {_excerpt(rows[0])}" if rows else ""
-    return _cure(reason, rows, tally.longest) + shown
+    shown = f"\n  The first of these rows: {_excerpt(rows[0])}" if rows else ""
+    return _fix_of_reason(reason, rows, tally.longest) + shown
 
 
-def _cure(reason: IngestDrop, rows: Sequence[Row], longest: int) -> str:
+def _fix_of_reason(reason: IngestDrop, rows: Sequence[Row], longest: int) -> str:
     if reason is IngestDrop.TOO_LONG:
         return f"Allow longer texts: -S ingest.max_field_chars={longest}."
     if reason is IngestDrop.MEDIA:
-        return "Only texts can be judged: set ingest.source to a pool of texts."
+        return "Set ingest.source to a pool of texts; only texts can be judged."
     if reason not in OF_INSTRUCTION:
         return "Write the file again, or set ingest.source to another file."
     column = guess(rows)
     if column is None:
         return "Set ingest.source to a file with a column of texts or conversations."
-    return f"Name the column that holds the instructions, such as {choose_column(column)}."
+    return f"Choose the column with the instructions, for example {choose_column(column)}."
 
 
 def _excerpt(row: Row) -> str:

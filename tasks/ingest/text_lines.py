@@ -1,4 +1,4 @@
-"""Lines of bounded length, and plain text: one instruction a line."""
+"""Read lines of bounded length, and plain text with one instruction per line."""
 
 import io
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from tasks.ingest.rows import Fault, Rows
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
 
-# Longer than any real row, and short enough that a row's values fit into the memory.
+# Longer than any real row, and short enough that a row's values fit in memory.
 MAX_ROW_CHARS = 1 << 24
 
 
@@ -17,7 +17,7 @@ def read_text(stream: io.BufferedReader, where: str) -> Rows:
     """Yield each line that is not blank as a row with the column ``instruction``.
 
     Raises:
-        DataError: The text is in another encoding than UTF-8.
+        DataError: The text is not UTF-8.
     """
     skip_bom(stream, where)
     for line, raw in lines(stream):
@@ -28,7 +28,7 @@ def read_text(stream: io.BufferedReader, where: str) -> Rows:
             yield line, {"instruction": text.rstrip("\r\n")}
 
 
-TOO_LONG_ROW = Fault(IngestDrop.TOO_LONG, f"the row has over {MAX_ROW_CHARS:,} bytes")
+TOO_LONG_ROW = Fault(IngestDrop.TOO_LONG, f"the row has more than {MAX_ROW_CHARS:,} bytes")
 
 
 def lines(stream: io.BufferedReader) -> Iterator[tuple[int, bytes | None]]:
@@ -55,7 +55,7 @@ def text_lines(text: TextIO, where: str) -> Iterator[str]:
         number += 1
         if len(line) >= MAX_ROW_CHARS:
             raise DataError(
-                f"the line has over {MAX_ROW_CHARS:,} characters",
+                f"the line has more than {MAX_ROW_CHARS:,} characters",
                 where=f"{where}:{number}",
                 fix="Check that the file is a table of text.",
             )

@@ -1,7 +1,7 @@
-"""Messages that are rows or nodes of a tree, put together into conversations.
+"""Join messages that are separate rows, or nodes of a tree, into conversations.
 
-Known layouts: a message a row, with its own id and its parent's or its conversation's; and a tree a
-row, as OpenAssistant and ChatGPT export it.
+Known layouts: one message per row, with its own and its parent's id or with the conversation's id;
+and one tree per row, as OpenAssistant and ChatGPT export it.
 """
 
 import math
@@ -28,7 +28,7 @@ MAPPING = ColumnMapping({"instruction": MESSAGES}, is_chat=True, is_plain=False)
 
 
 class Links(NamedTuple):
-    """The columns of rows that are messages; the parent's column, or the conversation's."""
+    """The columns of rows that are messages; `parent` or `thread` links the rows."""
 
     role: str
     text: str
@@ -38,7 +38,7 @@ class Links(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A message: the number of its row, its other cells, and the key of the message before it."""
+    """A message, with the number of its row, the other cells, and the key of its parent."""
 
     line: int
     role: str
@@ -51,12 +51,13 @@ def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Lin
     """Return how the rows are linked, or None if they are not single messages.
 
     Args:
-        rows: The first of the file.
-        excluded: The columns of ``ingest.exclude``; with the role's, messages are taken alone.
+        rows: The first rows of the file.
+        excluded: The columns of ``ingest.exclude``. If the role column is excluded from, messages
+            without links are separate records.
         where: The file, for errors.
 
     Raises:
-        DataError: They are messages of both sides, and no column links them.
+        DataError: The rows are messages from both sides, but no column links them.
     """
     names = {str(name).casefold(): name for row in rows for name in row}
 
@@ -76,10 +77,10 @@ def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Lin
         return None
     others = ", ".join(sorted(name for name in said if role_of(name) != USER))
     raise DataError(
-        f"each row is one message, whose {role} is one of {', '.join(sorted(said))}, and no column "
-        "says which messages belong together",
+        f"each row is one message (the values of {role} are {', '.join(sorted(said))}), but no "
+        "column says which messages belong together",
         where=where,
-        fix=f"Add a column {THREAD_NAMES[0]}, or take each message of the user's alone:\n"
+        fix=f"Add the column {THREAD_NAMES[0]}, or keep only the user's messages with\n"
         f"  -S 'ingest.exclude={{{role}: [{others}]}}'",
     )
 
@@ -90,9 +91,9 @@ def is_tree(row: Row) -> bool:
 
 
 def from_messages(rows: Rows, links: Links) -> Rows:
-    """Yield a conversation for each message of the user's that no other of the user's follows.
+    """Yield a conversation for each user message that no later user message follows.
 
-    Its number and its other columns are those of that message. All rows are held in memory.
+    Its number and other columns come from that message. All rows are kept in memory.
     """
     messages: dict[Hashable, Message] = {}
     last: dict[object, Hashable] = {}  # the key of the last message of each conversation
@@ -114,7 +115,7 @@ def from_messages(rows: Rows, links: Links) -> Rows:
 
 
 def from_trees(rows: Rows) -> Rows:
-    """Yield the conversations of each row that is a tree, and other rows unchanged."""
+    """Yield the conversations of each row that is a tree; yield other rows unchanged."""
     for line, row in rows:
         if isinstance(row, Fault) or not is_tree(row):
             yield line, row
@@ -133,7 +134,7 @@ Nodes: TypeAlias = list[tuple[Hashable, Hashable, Mapping[str, Any]]]
 
 
 def _nodes(row: Row) -> Nodes:
-    """Return the messages of a tree, those before others first; empty if the row is no tree."""
+    """Return the messages of a tree; empty if the row is not a tree."""
     root, mapping = row.get("prompt"), row.get("mapping")
     nodes: Nodes = []
     if isinstance(mapping, Mapping):  # ChatGPT
@@ -165,7 +166,7 @@ def _conversations(messages: Mapping[Hashable, Message]) -> Rows:
         if message.role == USER:
             for earlier, _ in _before(key, messages):
                 if earlier in is_followed:
-                    break  # so is all that came before it
+                    break  # so are all messages before it
                 is_followed.add(earlier)
     for key, message in messages.items():
         if message.role == USER and key not in is_followed:
@@ -179,7 +180,7 @@ def _conversations(messages: Mapping[Hashable, Message]) -> Rows:
 def _before(
     key: Hashable, messages: Mapping[Hashable, Message]
 ) -> Iterator[tuple[Hashable, Message]]:
-    """Yield the messages before this one with their keys, the latest first."""
+    """Yield the messages before a message with their keys, the latest first."""
     seen = {key}
     while (key := messages[key].parent) in messages and key not in seen:
         seen.add(key)

@@ -1,11 +1,11 @@
-"""One row as records of the pool, or the faults that prevent them."""
+"""Turn a row into records of the pool, or into faults."""
 
 from typing import NamedTuple, TypeAlias
 
-from tasks.ingest.asked import Asked, read_asked
 from tasks.ingest.cell_text import clean_input, clean_output, clean_text, to_json
 from tasks.ingest.columns import ColumnMapping
 from tasks.ingest.conversation import Which
+from tasks.ingest.raw_records import RawRecord, read_raw_records
 from tasks.ingest.rows import Fault, Row
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.records import record_id
@@ -30,19 +30,22 @@ Result: TypeAlias = PoolRecord | Fault
 def to_records(
     row: Row, mapping: ColumnMapping, max_chars: int, which: Which = Which.LAST
 ) -> list[Result]:
-    """Return the records that a row holds, or what is wrong with each; see `read_asked`."""
+    """Return the records in a row, or what is wrong with each; see `read_raw_records`."""
     try:
-        asked = read_asked(row, mapping, which)
-        if isinstance(asked, Fault):
-            return [asked]
-        return [_record(one, mapping, max_chars) for one in asked]
+        records = read_raw_records(row, mapping, which)
+        if isinstance(records, Fault):
+            return [records]
+        return [_record(record, mapping, max_chars) for record in records]
     except RecursionError:
         return [Fault(IngestDrop.NOT_JSON, "nested too deeply")]
 
 
-def _record(asked: Asked, mapping: ColumnMapping, max_chars: int) -> Result:
-    """Return the record with these cells, or the first fault of its texts."""
-    instruction = clean_text("instruction", asked.instruction, max_chars)
+def _record(raw: RawRecord, mapping: ColumnMapping, max_chars: int) -> Result:
+    """Return the cleaned record, or the first fault in its texts.
+
+    A faulty output is not a fault of the record: it becomes None, and `extra` has the cell.
+    """
+    instruction = clean_text("instruction", raw.instruction, max_chars)
     if isinstance(instruction, Fault):
         return instruction
     if instruction is None:
@@ -50,13 +53,13 @@ def _record(asked: Asked, mapping: ColumnMapping, max_chars: int) -> Result:
         return Fault(IngestDrop.MISSING_INSTRUCTION, f"no value in {column}")
     if not instruction:
         return Fault(IngestDrop.BLANK_INSTRUCTION, "no visible character")
-    input_text = clean_input(asked.input, max_chars)
+    input_text = clean_input(raw.input, max_chars)
     if isinstance(input_text, Fault):
         return input_text
-    output, extra = clean_output(asked.output, max_chars), asked.extra
+    output, extra = clean_output(raw.output, max_chars), raw.extra
     if isinstance(output, Fault):
-        extra, output = {**extra, mapping.columns.get("output", "output"): asked.output}, None
-    context = _context(asked, max_chars)
+        extra, output = {**extra, mapping.columns.get("output", "output"): raw.output}, None
+    context = _context(raw, max_chars)
     if isinstance(context, Fault):
         return context
     new_id = record_id(instruction, input_text, *context)
@@ -74,13 +77,13 @@ class Context(NamedTuple):
 NO_CONTEXT = Context()
 
 
-def _context(asked: Asked, max_chars: int) -> Context | Fault:
+def _context(raw: RawRecord, max_chars: int) -> Context | Fault:
     """Return the cleaned context, or its first fault."""
-    if not (asked.system or asked.turns or asked.tools):
+    if not (raw.system or raw.turns or raw.tools):
         return NO_CONTEXT
-    system = clean_text("system", asked.system, max_chars)
-    tools = clean_text("tools", asked.tools, max_chars)
-    contents = [clean_text("a turn", turn.content, max_chars) for turn in asked.turns]
+    system = clean_text("system", raw.system, max_chars)
+    tools = clean_text("tools", raw.tools, max_chars)
+    contents = [clean_text("a turn", turn.content, max_chars) for turn in raw.turns]
     texts = []
     for text in (system, tools, *contents):
         if isinstance(text, Fault):
@@ -88,6 +91,6 @@ def _context(asked: Asked, max_chars: int) -> Context | Fault:
         texts.append(text or "")
     turns = [
         turn._replace(content=text).as_dict()
-        for turn, text in zip(asked.turns, texts[2:], strict=True)
+        for turn, text in zip(raw.turns, texts[2:], strict=True)
     ]
     return Context(texts[0] or None, to_json(turns) if turns else None, texts[1] or None)

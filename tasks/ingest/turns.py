@@ -1,8 +1,8 @@
-"""Any value that holds a conversation as a list of turns, whatever layout it has.
+"""Parse a conversation of any known layout into turns.
 
-Known layouts: messages with a role and a content under any of their usual names; objects that hold
-a question and its answer; pairs of them; texts that alternate; an object of lists; and each of
-these as JSON or as Python prints it.
+Known layouts: messages with a role and content under any of their usual names; objects with a
+question and its answer; pairs of a question and its answer; alternating texts; an object of
+parallel lists; and each of these as JSON or as Python prints it.
 """
 
 import ast
@@ -38,15 +38,15 @@ _ANSWER_KEYS = (
 _MORE_KEYS = ("name", "tool_calls", "tool_call_id", "function_call")
 _MEDIA = re.compile(r"(?:input_)?(?:image|audio|video|file)(?:_url)?|inline_?data", re.IGNORECASE)
 _MEDIA_MARK = re.compile(r"\A\s*<(image|audio|video)>|<(image|audio|video)>\s*\Z")
-_NUMPY_GAP = re.compile(r"\}\s+\{")  # between the objects of an array, as NumPy prints it
+_NUMPY_GAP = re.compile(r"\}\s+\{")  # between objects, where NumPy prints an array
 
 
 class Turn(NamedTuple):
     """One turn of a conversation.
 
     Attributes:
-        role: One of user, assistant, system and tool, or another name in lower case.
-        more: Its name, its calls of tools, and the id of the call that it answers.
+        role: user, assistant, system, tool, or another name in lower case.
+        more: The name of the speaker, tool calls, and the id of the call that the turn answers.
     """
 
     role: str
@@ -59,11 +59,11 @@ class Turn(NamedTuple):
 
 
 def parse_turns(value: object, *, are_questions: bool = False) -> list[Turn] | Fault | None:
-    """Return the turns that a value holds, or None if it holds none in a known layout.
+    """Return the turns in a value, or None if it has no known layout.
 
     Args:
         value: The cell. Text is parsed if it is JSON, or a list as Python or NumPy prints it.
-        are_questions: Whether texts in a list are all the user's, not the two sides in turn.
+        are_questions: Whether texts in a list are user turns only, not alternating sides.
     """
     if isinstance(value, str):
         value = parse_text(value)
@@ -81,7 +81,7 @@ def parse_turns(value: object, *, are_questions: bool = False) -> list[Turn] | F
 
 
 def parse_text(text: str) -> object:
-    """Return the list or object that a text holds as JSON or as Python prints it, else None."""
+    """Return the list or object that a text represents in JSON or Python syntax, or None."""
     text = text.strip()
     if not text or text[0] + text[-1] not in {"[]", "{}"}:
         return None
@@ -90,7 +90,7 @@ def parse_text(text: str) -> object:
     except (ValueError, RecursionError):
         pass
     try:
-        with warnings.catch_warnings(action="ignore"):  # of escapes that Python does not know
+        with warnings.catch_warnings(action="ignore"):  # about escapes that Python does not know
             value = ast.literal_eval(_NUMPY_GAP.sub("}, {", text))
         return json.loads(json.dumps(value))
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
@@ -98,13 +98,13 @@ def parse_text(text: str) -> object:
 
 
 def role_of(name: object) -> str:
-    """Return the role with this name, in any case and by its usual aliases."""
+    """Return the role for a name, which may be an alias in any case."""
     plain = str(name).strip().casefold().replace(" ", "_")
     return ROLES.get(plain, plain)
 
 
 def content_text(value: object) -> str | Fault:
-    """Return the text of a content: a text, or a list of parts, of which texts are kept."""
+    """Return the text of a turn's content, or a fault if it contains media."""
     if value is None or isinstance(value, str):
         mark = _MEDIA_MARK.search(value or "")
         return _media(mark[1] or mark[2]) if mark else value or ""
@@ -129,11 +129,11 @@ def _is_media(name: str) -> bool:
 
 
 def _media(kind: str) -> Fault:
-    return Fault(IngestDrop.MEDIA, f"a turn holds {kind}, not only text")
+    return Fault(IngestDrop.MEDIA, f"a turn contains {kind}, not only text")
 
 
 def _items(value: Mapping[str, Any]) -> object:
-    """Return the items of an object: of one of lists, of numbered turns, or the object alone."""
+    """Return the items of an object of parallel lists or numbered turns, or the object itself."""
     lists = {key: cell for key, cell in value.items() if isinstance(cell, list | tuple)}
     if _first(lists, ROLE_KEYS) is not None and _first(lists, _CONTENT_KEYS) is not None:
         n = min(map(len, lists.values()))
@@ -146,7 +146,7 @@ def _items(value: Mapping[str, Any]) -> object:
 
 
 def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
-    """Return the turns of an item of a list, or None if it is none; a text is of the given side."""
+    """Return the turns in an item of a list, or None; text without a role belongs to `side`."""
     if isinstance(item, str):
         return _turns((side, item))
     if isinstance(item, list | tuple):
@@ -170,7 +170,7 @@ def _parse_message(item: Mapping[str, Any], role: object) -> list[Turn] | Fault 
 
 
 def _parse_exchange(item: Mapping[str, Any]) -> list[Turn] | Fault | None:
-    """Return the turns of an object that holds a question and perhaps its answer."""
+    """Return the turns in an object with a question and perhaps its answer."""
     cells = {str(key).casefold(): cell for key, cell in item.items()}
     if not any(key in cells for key in _ASK_KEYS):
         return None
@@ -179,7 +179,7 @@ def _parse_exchange(item: Mapping[str, Any]) -> list[Turn] | Fault | None:
 
 
 def _parse_pair(pair: Sequence[object]) -> list[Turn] | Fault | None:
-    """Return the turns of a question and its answer, or of a role and its text."""
+    """Return the turns in a pair of a question and its answer, or of a role and its text."""
     if len(pair) != 2 or not all(isinstance(text, str | None) for text in pair):
         return None
     first, second = pair

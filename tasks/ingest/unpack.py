@@ -1,4 +1,4 @@
-"""Compressed files: their names, how they begin, and a bound on what they unpack to."""
+"""Open compressed files: check that the name fits the content, and limit the unpacked size."""
 
 import bz2
 import gzip
@@ -17,12 +17,12 @@ from tasks.lib.core.errors import DataError
 from tasks.lib.data_files import ZIP
 
 MB = 1_000_000
-# Below this size, a high ratio is no sign of a bomb: a short file of equal rows has one.
+# Below this size, a high ratio does not mean a bomb: a short file of equal rows has one.
 RATIO_FROM_BYTES = 256 * MB
 
 
 class Compression(NamedTuple):
-    """The name of a compression, how its files begin, and how to unpack them."""
+    """A compression: its name, the first bytes of its files, and how to unpack them."""
 
     name: str
     magic: tuple[bytes, ...]
@@ -33,7 +33,7 @@ COMPRESSIONS = {
     ".gz": Compression("gzip", (b"\x1f\x8b",), gzip.open),
     ".bz2": Compression("bzip2", (b"BZh",), bz2.open),
     ".xz": Compression("xz", (b"\xfd7zXZ\0",), lzma.open),
-    # The files of pzstd begin with a skippable frame.
+    # Files from pzstd begin with a skippable frame.
     ".zst": Compression(
         "zstd",
         (b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"),
@@ -44,14 +44,14 @@ ZIP_MAGIC = b"PK\x03\x04"
 
 
 class UnpackLimits(NamedTuple):
-    """How much a packed file may unpack to: megabytes, and times its packed size."""
+    """The maximum unpacked size, in megabytes and as a multiple of the packed size."""
 
     max_mb: int
     max_ratio: int
 
 
 class UnpackBound:
-    """Counts the bytes that a packed file unpacks to, and stops at the limit."""
+    """Counts the unpacked bytes of a file, and raises an error above the limit."""
 
     def __init__(self, packed_bytes: int, limits: UnpackLimits, where: str) -> None:
         by_ratio = max(RATIO_FROM_BYTES, packed_bytes * limits.max_ratio)
@@ -64,7 +64,7 @@ class UnpackBound:
         """Count more unpacked bytes.
 
         Raises:
-            DataError: The limit is passed.
+            DataError: The limit is exceeded.
         """
         self._n_bytes += n_bytes
         if self._n_bytes > self._limit:
@@ -81,10 +81,10 @@ class UnpackBound:
 def open_file(
     path: Path, member: str, name: str, limits: UnpackLimits, where: str
 ) -> Iterator[io.BufferedReader]:
-    """Open a file, or a member of a ZIP archive; unpack it as the suffix of `name` says.
+    """Open a file or a member of a ZIP archive; unpack it according to the suffix of `name`.
 
     Raises:
-        DataError: It may not be read, or its content does not match its name.
+        DataError: Reading is not permitted, or the content does not match the name.
     """
     packed_bytes = path.stat().st_size
     bound = UnpackBound(packed_bytes, limits, where)
@@ -125,7 +125,7 @@ def check_magic(head: bytes, suffix: str, where: str) -> None:
 
 
 class _Bounded(io.RawIOBase):
-    """A raw stream that counts what is read from another one."""
+    """A raw stream that counts the bytes read from another stream."""
 
     def __init__(self, stream: Any, bound: UnpackBound) -> None:
         self._stream, self._bound = stream, bound

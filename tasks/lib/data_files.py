@@ -1,10 +1,10 @@
-"""Names of data files: their formats, and what else a folder may contain."""
+"""Recognise data files, their formats and their splits by name."""
 
 import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from tasks.lib.core.errors import DataError
+from tasks.lib.core.errors import DataError, nearest
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".parquet")
 PACKED = (".gz", ".bz2", ".xz", ".zst")
@@ -18,13 +18,13 @@ _SPLIT = re.compile(r"(?:^|[/_.-])(train|test|valid|validation|dev|eval)(?=[/_.\
 
 
 def data_suffix(name: str) -> str:
-    """Return the suffix that says the format of a file, in lower case, whether packed or not."""
+    """Return the suffix of a file's format, in lower case, excluding a suffix of compression."""
     path = PurePosixPath(name.lower())
     return PurePosixPath(path.stem).suffix if path.suffix in PACKED else path.suffix
 
 
 def is_data_file(name: str) -> bool:
-    """Return whether a file in a folder is data by its relative path: no documentation, not hidden.
+    """Return whether a relative path names a data file, not documentation or a hidden file.
 
     Names that begin with a dot or an underscore are hidden.
     """
@@ -33,11 +33,28 @@ def is_data_file(name: str) -> bool:
     return not is_hidden and not _NOT_DATA.fullmatch(path.name) and data_suffix(name) in FORMATS
 
 
+def check_format(name: str, where: str, fix: str) -> None:
+    """Check that the suffix of a file is that of a known format.
+
+    Raises:
+        DataError: The suffix is missing or unknown. The message suggests the nearest one.
+    """
+    suffix = data_suffix(name)
+    if suffix not in FORMATS:
+        raise DataError(
+            f"{suffix!r} is not a known format{nearest(suffix, FORMATS)}"
+            if suffix
+            else "the file name has no suffix, so its format is unknown",
+            where=where,
+            fix=f"{KNOWN} {fix}",
+        )
+
+
 def check_splits(names: Iterable[str], where: str, fix: str) -> None:
     """Check that training files are not mixed with files of other splits.
 
     Raises:
-        DataError: They do. The message names a file of each split.
+        DataError: They are mixed. The message names a file of each split.
     """
     splits: dict[str, str] = {}
     for name in names:
@@ -45,7 +62,7 @@ def check_splits(names: Iterable[str], where: str, fix: str) -> None:
             splits.setdefault(split.lower(), name)
     if "train" in splits and len(splits) > 1:
         raise DataError(
-            "it contains several splits of a data set: "
+            "the source contains several splits of a data set: "
             + ", ".join(f"{split} ({name})" for split, name in splits.items()),
             where=where,
             fix=fix,

@@ -1,1 +1,1 @@
-"""The step llm_select: let a model pick the most valuable records of each prompt."""
+"""The llm_select step: let a model rank the most valuable records of each prompt."""

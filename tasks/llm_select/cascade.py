@@ -1,4 +1,4 @@
-"""Send one question to one route after the other, in halves if it is too long."""
+"""Send a question to the routes in turn, in halves if it is too long."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from tasks.llm_select.votes import n_asked
 
 
 class JudgeSettings(NamedTuple):
-    """How prompts are judged; most fields have the names of params.yaml."""
+    """The settings of the judge; most fields are named as in params.yaml."""
 
     prompt: Prompt
     rationale: bool
@@ -30,22 +30,22 @@ class JudgeSettings(NamedTuple):
     take: Take = Take.FIRST
 
     def n_asked(self, n_slots: int, n_ranked: int) -> int:
-        """Return how many of `n_slots` an answer ranks so that `n_ranked` can be taken."""
+        """Return the number of slots that an answer ranks so that `n_ranked` can be taken."""
         is_first = self.take is Take.FIRST
         return n_asked(n_slots, n_ranked, self.votes) if is_first else n_slots
 
 
 class CascadeAnswer(NamedTuple):
-    """The picks from some texts, which are given by their index."""
+    """The picks from a list of texts, by their index."""
 
     picks: tuple[int, ...] = ()  # the best first; fewer than asked for if answers are missing
     reasons: tuple[str | None, ...] = ()  # of each pick
     answers: tuple[UsedAnswer, ...] = ()
     set_aside: Mapping[int, NoAnswer] = {}  # texts that no model accepts, not even alone
-    is_whole: bool = False  # from one answer to all of the texts together
+    is_whole: bool = False  # one answer ranks all of the texts together
 
     def renumbered(self, indices: Sequence[int]) -> Self:
-        """Return the same picks with text i called ``indices[i]``."""
+        """Return the same picks with index i replaced by ``indices[i]``."""
         return self._replace(
             picks=tuple(indices[i] for i in self.picks),
             set_aside={indices[i]: reason for i, reason in self.set_aside.items()},
@@ -62,10 +62,10 @@ class RouteCascade:
         self._votes_by_key: dict[str, set[int]] = defaultdict(set)
 
     async def judge(self, texts: Sequence[str], n_picks: int, vote: int) -> CascadeAnswer:
-        """Return which `n_picks` of the texts are picked; none if no route gives an answer.
+        """Return the best `n_picks` of the texts; none if no route gives an answer.
 
         An answer in the journal is used before any route is called. If the texts are too long
-        together, or one of them is blocked, each half is judged by itself.
+        together, or one of them is blocked, each half is judged separately.
         """
         requests = [self._request(route, texts, n_picks, vote) for route in self._routes]
         if len(requests) > 1:
@@ -84,7 +84,7 @@ class RouteCascade:
     async def _judge_halves(
         self, texts: Sequence[str], n_picks: int, vote: int, reason: NoAnswer
     ) -> CascadeAnswer:
-        """Return the picks of both halves in turn; a third answer decides between two winners."""
+        """Judge both halves and interleave their picks; a third answer decides between winners."""
         n = len(texts)
         if n == 1:
             return CascadeAnswer(set_aside={0: reason})
@@ -111,9 +111,9 @@ class RouteCascade:
         )
 
     def _request(self, route: Route, texts: Sequence[str], n_picks: int, vote: int) -> Request:
-        """Return the request of a vote, with its own repeat number if an earlier vote sent it too.
+        """Return the request of a vote, with a repeat number if an earlier vote sent the same one.
 
-        Votes differ by the order of their texts, but halves of them may not.
+        Votes differ in the order of their texts, but the halves of two votes can be equal.
         """
         settings = self._settings
         rationale = settings.rationale

@@ -17,15 +17,14 @@ from tasks.llm_select.votes import as_ballot, combine, is_settled, judge_scores,
 class Judge:
     """Asks models to rank candidates, within one event loop.
 
-    Each question goes to the first route; if that gives no answer, to the next; then to the
-    offline judge.
+    Each question goes to the routes in turn until one answers; if none does, to the offline judge.
 
     Args:
         gateway: Answers the requests.
-        routes: Of the gateway, in the order in which they are called.
-        settings: How votes are asked for.
-        texts: Returns the texts of candidates, in their order.
-        advance: Called for each question that has its verdict.
+        routes: The routes of the gateway, in the order in which they are tried.
+        settings: The settings of the judge.
+        texts: Returns the texts of candidates, in order.
+        advance: Called whenever a question gets its verdict.
     """
 
     def __init__(
@@ -43,10 +42,10 @@ class Judge:
         self._pool = TaskPool(self._judge, limit=limit, advance=advance, stopping=gateway.stopping)
 
     async def __call__(self, questions: Iterable[Question]) -> list[Verdict | None]:
-        """Return a verdict on each question, in their order; texts are read when their turn comes.
+        """Return a verdict on each question, in order; texts are read just before they are sent.
 
-        Once the cap is reached, the verdict on a question without an answer is None; questions
-        that were not begun are missing at the end.
+        Once the cap is reached, a question without an answer gets None, and the questions that
+        were not started are missing from the end of the list.
 
         Raises:
             LLMError: A provider refuses, or none can be reached; answers so far are kept.
@@ -98,7 +97,7 @@ class Judge:
         ballots: list[Ballot],
         answers: list[CascadeAnswer],
     ) -> Verdict:
-        """Return the result of the votes; the offline judge fills the ranks left open."""
+        """Combine the votes into a verdict; the offline judge fills the ranks left open."""
         rankings = [ballot.ranking for ballot in ballots]
         voted = combine(rankings, texts)
         set_aside = {i + 1: why.value for a in answers for i, why in a.set_aside.items()}
@@ -110,7 +109,7 @@ class Judge:
         n_open = max(0, n_needed - len(voted))
         others = _others(texts, {*voted, *set_aside})[:n_open] if n_open else ()
         slots = (voted + others)[taken]
-        scored = [ranking[taken] for ranking in rankings] or [slots]
+        scored = tuple(slot for slot in slots if slot in voted) if ballots else slots
         return Verdict(
             slots=slots,
             scores=judge_scores(scored, len(texts), self._settings.shortlist),
@@ -123,5 +122,5 @@ class Judge:
 
 
 def _others(texts: Sequence[str], excluded: set[int]) -> tuple[int, ...]:
-    """Return the other slots in the offline judge's order."""
+    """Return the slots that are not excluded, in the offline judge's order."""
     return tuple(slot for slot in choose(texts, len(texts)) if slot not in excluded)

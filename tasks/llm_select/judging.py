@@ -1,4 +1,4 @@
-"""Put every prompt to a judge once; `verify` does so too, with a judge that looks answers up."""
+"""Have every prompt judged once; `verify` runs the same code on the answers in the journal."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,15 +9,15 @@ from tasks.llm_select.verdicts import AskJudge, Judged, JudgedPrompt, Members, Q
 async def judge_prompts(
     prompts: Sequence[Members], n_ranked: int, n_attention_checks: int, seed: int, judge: AskJudge
 ) -> Judged:
-    """Return the verdict on every prompt, then on the attention checks.
+    """Return the verdicts on all prompts and then on the attention checks.
 
-    The checks are left out if the judge stops before all prompts are judged.
+    The checks are skipped if the judge stops before all prompts are judged.
 
     Args:
         prompts: The candidates of each prompt.
-        n_ranked: The most slots that an answer ranks.
-        n_attention_checks: Number of prompts that are asked once more with junk inserted.
-        seed: Of the choice of these prompts.
+        n_ranked: The largest number of slots that an answer ranks.
+        n_attention_checks: The number of prompts that are judged once more with junk inserted.
+        seed: The seed for choosing these prompts.
         judge: Ranks the candidates of each prompt.
     """
 
@@ -36,7 +36,7 @@ async def judge_prompts(
 
 
 async def _ask(questions: Sequence[Question], judge: AskJudge) -> list[JudgedPrompt]:
-    """Return the questions that got a verdict, each with it."""
+    """Return each question that got a verdict, together with its verdict."""
     verdicts = await judge(questions)
     return [
         JudgedPrompt(question, verdict)

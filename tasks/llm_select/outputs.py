@@ -30,7 +30,7 @@ def write_outputs(
 
 
 def ballot_rows(judged: Judged, candidates: Candidates) -> Iterator[dict[str, Any]]:
-    """Yield the rows of `tasks.lib.core.schemas.BALLOTS`."""
+    """Yield the rows of ballots.parquet."""
     for question, verdict in judged.prompts:
         rank_of = {slot: rank for rank, slot in enumerate(verdict.slots, 1)}
         method_of = dict(zip(verdict.slots, verdict.methods, strict=True))

@@ -1,4 +1,4 @@
-"""The llm_select section of params.yaml: what to ask, which routes, how, and at what price."""
+"""The llm_select section of params.yaml: what to ask, which routes to call, and the cap."""
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -22,7 +22,7 @@ FRAME_TOKENS, PICK_TOKENS, REASON_TOKENS = 16, 4, 40  # of an answer; a sentence
 
 
 class LlmSelect(Params):
-    """The llm_select section: how many records to select, who judges them, how, and the cap."""
+    """The llm_select section: the budgets, the judge and its cap."""
 
     budget: Budgets
     shortlist: Annotated[int, Field(ge=1, le=MAX_CANDIDATES)]
@@ -68,12 +68,12 @@ def read_settings(params: LlmSelect, seed: int, root: Path = Path()) -> JudgeSet
 
 
 def check_answer_room(settings: JudgeSettings, n_slots: int, n_ranked: int) -> None:
-    """Refuse to pay for answers that would be cut off: each has to hold all ranks of its prompt.
+    """Check that an answer has room for all ranks, so that no money is spent on truncated ones.
 
     Args:
         settings: The settings of the judge.
         n_slots: The size of the largest prompt.
-        n_ranked: The number of slots that a prompt ranks.
+        n_ranked: The number of slots that are ranked in a prompt.
 
     Raises:
         ParamError: max_answer_tokens is too small for an answer.
@@ -93,9 +93,9 @@ def check_answer_room(settings: JudgeSettings, n_slots: int, n_ranked: int) -> N
 def selection_name(
     params: LlmSelect, settings: JudgeSettings, routes: Sequence[Route], prompts_file: Path
 ) -> SelectionName:
-    """Return a name that is the same for all runs that ask the same questions: they share a cap.
+    """Return the name that all runs with the same questions have; they share one cap.
 
-    The former name was the same for all temperatures and schemas.
+    The former name did not depend on temperatures and schemas.
     """
     how = {"max_usd", "max_attempts", "timeout_s", "concurrency"}
     by_content = {"prompt", "route", "fallback_routes"}  # by words and models: names may change

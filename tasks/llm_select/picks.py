@@ -1,7 +1,7 @@
-"""Read the picks and their reasons in the reply of a model.
+"""Parse the picks and their reasons in a model's reply.
 
-The model is asked for ``{"picks": [3, 5]}``. Models also fence it as code, talk before and after
-it, omit the object or write ``[3], [5]``. Such a form is accepted if its meaning is beyond doubt.
+The model is asked for ``{"picks": [3, 5]}``. Some models fence it as code, add text before or
+after it, omit the object or write ``[3], [5]``. These forms are accepted if they are unambiguous.
 """
 
 import re
@@ -16,7 +16,7 @@ from tasks.lib.gateway.reply import (
 )
 
 MAX_REASON = 300  # characters of the sentence on a pick
-MAX_DIGITS = 9  # of a slot; int() refuses, or takes long over, thousands
+MAX_DIGITS = 9  # of a slot; int() rejects a number with thousands of digits, or is slow
 
 PICKS, REASONS = "picks", "reasons"
 
@@ -49,13 +49,13 @@ def answer_schema(n_candidates: int, n_picks: int, *, rationale: bool = False) -
 def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | UnusableReply:
     """Return the slots that a reply picks, the best first, or what is wrong with it.
 
-    The list has `n_picks` different slots from 1 to `n_candidates`. Of a longer list the first
-    `n_picks` are taken, since the best come first. Of several lists the last one counts, and an
-    object with picks counts before any other list. Never raises, for any text.
+    The list has `n_picks` different slots from 1 to `n_candidates`. Of a longer list, the first
+    `n_picks` are taken, since the best come first. Of several lists, the last one counts, but an
+    object with picks takes precedence over other lists. Never raises.
     """
     text = without_thoughts(text[-MAX_CHARS:]).strip()
     if not text:
-        return UnusableReply(ReplyProblem.EMPTY, "it holds no text")
+        return UnusableReply(ReplyProblem.EMPTY, "it has no text")
     values = _find_list(text)
     if values is None:
         return UnusableReply(ReplyProblem.NO_LIST, f"no list of slots in {text[:80]!r}")
@@ -92,7 +92,7 @@ def _first_problem(
 
 
 def _find_list(text: str) -> list[Any] | None:
-    """Return the last list in the text that can only be meant as the picks, or None."""
+    """Return the last list in the text that is clearly the picks, or None."""
     for value in reversed(list(json_objects(text))):
         picks = value.get(PICKS)
         if isinstance(picks, list):
@@ -110,7 +110,7 @@ def _find_list(text: str) -> list[Any] | None:
 
 
 def _slot(value: Any) -> int | None:
-    """Return the slot that a JSON value names: a whole number, or a text with just one; or None."""
+    """Return the slot that a JSON value names, as an integer or a text with only one; or None."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Read single texts of the pool, without holding all of it in memory."""
+"""Read single texts of the pool without loading all of it into memory."""
 
 import os
 import tempfile
@@ -26,6 +26,7 @@ class PoolFile:
     Parquet would decode 65,536 rows for one text.
 
     Attributes:
+        path: The file.
         ids: The record ids, 16 characters each.
 
     Raises:
@@ -33,7 +34,7 @@ class PoolFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self.ids = read_table(path, POOL, ["id"])["id"].combine_chunks()
         self._bounds = np.zeros(len(self.ids) + 1, dtype=np.int64)
         with tempfile.TemporaryFile() as file:
@@ -50,7 +51,7 @@ class PoolFile:
         np.cumsum(lengths, out=lengths)
 
     def texts(self, rows: Rows) -> list[str]:
-        """Return the text of each record as a judge is shown it, not shortened."""
+        """Return the full text of each record in the form that a judge sees."""
         starts, ends = self._bounds[rows].tolist(), self._bounds[rows + 1].tolist()
         return [
             os.pread(self._texts, end - start, start).decode()

@@ -1,12 +1,12 @@
 """Whether a judge prefers certain slots, and how often its votes agree.
 
-`PositionBias` needs shuffled candidates, so that the slot of each is random, and one ballot a
+`PositionBias` needs shuffled candidates, so that the slot of each is random, and one ballot per
 prompt: several votes on the same candidates are not independent trials. `Agreement` needs all
 votes on each prompt.
 
 The test is Pearson's chi-square in the general form for trials that differ (Rao, *Linear
 Statistical Inference*, 1973, 6b.2): here prompts of different sizes. With prompts of one size it
-is the usual sum of (observed - expected)² / expected, with one degree of freedom less than there
+is the usual sum of (observed - expected)² / expected, with one degree of freedom fewer than there
 are slots. Agreement is the mean over prompts of Fleiss's pairwise agreement (Fleiss 1971), and
 kappa corrects it for chance with free margins, 1 / n (Brennan & Prediger 1981), since a slot of
 one prompt is not the same category as that of another.
@@ -46,7 +46,7 @@ class PositionBias:
             self._sizes[n_candidates] += 1
 
     def summary(self) -> dict[str, Any]:
-        """Return the fields of `SlotChoices` but `is_shuffled`, floats rounded to 6 digits."""
+        """Return the fields of `SlotChoices` except `is_shuffled`, floats rounded to 6 digits."""
         n_prompts = self._sizes.total()
         n_slots = max(self._sizes, default=0)
         observed = np.array([self._first[slot] for slot in range(1, n_slots + 1)], dtype=float)
@@ -70,7 +70,7 @@ class Agreement:
     """Counts how often the votes on a prompt have the same first pick.
 
     Args:
-        n_votes: Votes on a prompt, unless it is settled earlier.
+        n_votes: The number of votes on a prompt, unless it is settled earlier.
     """
 
     def __init__(self, n_votes: int) -> None:
@@ -110,7 +110,7 @@ def _tail(chi_square: float, df: int) -> float:
 
 
 def _by_chance(sizes: Counter[int], n_slots: int) -> tuple[Floats, Floats]:
-    """Return mean and covariance of first choices by slot for a judge that ignores slots.
+    """Return the mean and covariance of first choices by slot for a judge that ignores slots.
 
     Args:
         sizes: Number of prompts of each size.
@@ -139,12 +139,12 @@ def _chi_square(observed: Floats, mean: Floats, covariance: Floats) -> tuple[flo
         return 0.0, 0
     cells = np.zeros((n_cells, len(mean)))
     cells[np.minimum(np.arange(len(mean)), n_cells - 1), np.arange(len(mean))] = 1
-    # Without the last cell: the choices sum to the number of prompts, so it adds nothing.
+    # The last cell is excluded: the choices sum to the number of prompts, so it adds nothing.
     gap = (cells @ (observed - mean))[:-1]
     spread = (cells @ covariance @ cells.T)[:-1, :-1]
     return float(gap @ np.linalg.solve(spread, gap)), n_cells - 1
 
 
 def _share(distance: float, n_prompts: int) -> float | None:
-    """Return half the distance per prompt; None without prompts."""
+    """Return half the distance per prompt; None if there are no prompts."""
     return round(float(distance) / 2 / n_prompts, DIGITS) if n_prompts else None

@@ -16,16 +16,16 @@ FRAME = "tasks/llm_select/frame.txt"  # our prompt around the criteria, which a 
 
 
 class Prompt(NamedTuple):
-    """A prompt with checked placeholders: none is missing, and none is unknown."""
+    """A prompt with checked placeholders: all are present, and all are known."""
 
     system: Template
     user: Template
     rationale_words: str
     block_header: str
-    former: "Prompt | None" = None  # in the words that it had up to journal version 2
+    former: "Prompt | None" = None  # as worded up to journal version 2
 
     def messages(self, texts: Sequence[str], n_picks: int, *, rationale: bool = False) -> Messages:
-        """Return the question about these candidates, whose texts are in the user part only.
+        """Return the question about these candidates; their texts are only in the user part.
 
         With `rationale` it also asks for a sentence on each pick.
         """
@@ -41,9 +41,9 @@ class Prompt(NamedTuple):
 
 
 def read_prompt(path: Path) -> Prompt:
-    """Return the prompt of the file at `path`: a whole prompt, or criteria for ours.
+    """Return the prompt in the file at `path`, which is a whole prompt or criteria for ours.
 
-    A file with the line that separates system and user part is a whole prompt.
+    A file with the line that separates the system and user parts is a whole prompt.
 
     Raises:
         ParamError: The file is missing, empty or not text, has that line twice, lacks a
@@ -62,13 +62,13 @@ def read_prompt(path: Path) -> Prompt:
 
 
 def _parts(path: Path, text: str) -> tuple[Template, Template]:
-    """Return the checked system and user part of a whole prompt."""
+    """Return the checked system and user parts of a whole prompt."""
     parts = f"\n{text}\n".split(f"\n{USER_MARK}\n")
     if len(parts) != 2:
         raise ParamError(
-            f"expected one line {USER_MARK!r} between system and user part, found {len(parts) - 1}",
+            f"expected exactly one line {USER_MARK!r}, found {len(parts) - 1}",
             where=str(path),
-            fix=f"Keep one such line, as {FRAME} does.",
+            fix=f"Keep only the one between the system part and the user part, as in {FRAME}.",
         )
     system, user = (Template(part.strip()) for part in parts)
     _check(path, system, user)
@@ -89,7 +89,7 @@ def _check_criteria(path: Path, criteria: str) -> None:
 
 
 def _around(frame: str, criteria: str) -> tuple[Template, Template]:
-    """Return the parts of a frame with these criteria in it."""
+    """Return the system and user parts of a frame with the criteria inserted."""
     system, user = frame.split(f"\n{USER_MARK}\n")
     system = Template(system).safe_substitute(criteria=criteria.strip().replace("$", "$$"))
     return Template(system.strip()), Template(user.strip())
@@ -129,7 +129,7 @@ def _check(path: Path, system: Template, user: Template) -> None:
             raise ParamError(
                 f"placeholder ${name} is missing",
                 where=str(path),
-                fix=f"Write ${name} where it belongs, as {FRAME} does.",
+                fix=f"Write ${name} where it belongs, as in {FRAME}.",
             )
     if "candidates" in system.get_identifiers():
         raise ParamError(

@@ -1,13 +1,17 @@
-"""The questions to the judge as the workspace and params.yaml define them, before any is sent."""
+"""The questions to the judge, as the workspace and params.yaml define them."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+
 from tasks.lib.core.params import load_section, load_seed
 from tasks.lib.core.stage import Stage
+from tasks.lib.coverage.wanted import KEY, check_quotas, load_quotas, make_quotas
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.gateway.routes import Route, load_chain
+from tasks.lib.pool_columns import read_columns, read_weights
 from tasks.lib.prompts.geometry import Mode, check_budgets
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
@@ -20,33 +24,36 @@ class Setup(NamedTuple):
     """The prompts, how they are judged, and by whom."""
 
     params: LlmSelect
-    routes: list[Route]  # in the order in which they are called
+    routes: list[Route]  # in the order in which they are tried
     settings: JudgeSettings
     candidates: Candidates
     mode: Mode
-    n_ranked: int  # slots that a prompt ranks, unless it has fewer
+    n_ranked: int  # slots to rank in each prompt, or all if it has fewer
 
     @classmethod
     def read(cls, stage: Stage, values: Mapping[str, Any], root: Path = Path()) -> Self:
-        """Read what `values` ask for, about the prompts that the stage depends on.
+        """Read the prompts that the stage depends on, with the settings in `values`.
 
-        The prompt file is relative to `root`. Needs no key and no network.
+        The prompt file is relative to `root`. Needs neither a key nor a network.
 
         Raises:
             ParamError: A parameter is wrong, or asks for more than the candidates allow.
             DataError: The prompts are missing or not in the format that the cluster step writes.
         """
         candidates = Candidates.read(
-            stage.dep("cluster/prompts.parquet"), stage.dep("ingest/pool.parquet")
+            stage.dep("cluster/prompts.parquet"),
+            stage.dep("ingest/pool.parquet"),
+            stage.dep("dedupe/known.parquet"),
         )
         mode = Mode(Clusters.read(stage.dep("cluster/clusters.json")).mode)
         return cls.of(values, candidates, mode, root)
 
     @classmethod
     def of(cls, values: Mapping[str, Any], candidates: Candidates, mode: Mode, root: Path) -> Self:
-        """Return what `values` ask for, of these candidates.
+        """Return the setup for these candidates, with the settings in `values`.
 
-        Each prompt ranks its shortlist, or as much as its share of the budget, if that is more.
+        In each prompt, the judge ranks the shortlist, or the prompt's share of the largest budget
+        if that is larger.
 
         Raises:
             ParamError: As for `read`.
@@ -54,7 +61,9 @@ class Setup(NamedTuple):
         params = load_section(values, "llm_select", LlmSelect)
         routes = load_chain(values, params.route, params.fallback_routes)
         n_prompts = len(candidates.prompts)
-        check_budgets(params.budget, mode, len(candidates.rows), n_prompts)
+        n_known = int(candidates.is_known.sum())
+        check_budgets(params.budget, mode, len(candidates.rows), n_prompts, n_known)
+        _check_wishes(values, candidates, params.budget[-1])
         n_ranked = max(params.shortlist, -(-params.budget[-1] // n_prompts))
         settings = read_settings(params, load_seed(values), root)
         check_answer_room(settings, max(map(len, candidates.prompts)), n_ranked)
@@ -69,3 +78,20 @@ class Setup(NamedTuple):
         """Return the verdict of a judge on every prompt, and on the attention checks."""
         n_checks, seed = self.params.attention_checks, self.settings.calls.seed
         return await judge_prompts(self.candidates.prompts, self.n_ranked, n_checks, seed, judge)
+
+
+def _check_wishes(values: Mapping[str, Any], candidates: Candidates, n: int) -> None:
+    """Check the quotas and weights of the choose section before any call is paid.
+
+    They are not declared as parameters of this stage, because they do not change its outputs.
+
+    Raises:
+        ParamError: The pool lacks a column, a weight is wrong, or the quotas cannot be met.
+    """
+    quotas = load_quotas(values)
+    names = {column: f"{KEY}.{column}" for column in quotas}
+    columns = read_columns(candidates.pool.path, names, candidates.rows)
+    weight_column = values["choose"]["weight_column"]
+    if weight_column is not None:
+        read_weights(candidates.pool.path, weight_column, candidates.rows, "choose.weight_column")
+    check_quotas(make_quotas(quotas, columns, np.flatnonzero(~candidates.is_known), n), n)

@@ -1,4 +1,4 @@
-"""Let a model rank the records that are most worth an answer, prompt by prompt."""
+"""Let a model rank the records most worth an answer, prompt by prompt."""
 
 from collections.abc import Callable
 from contextlib import aclosing, closing
@@ -19,7 +19,7 @@ from tasks.llm_select.verdicts import Judged
 
 def work(stage: Stage) -> None:
     """Read the prompts, have them judged, and write the ballots."""
-    check(stage.values)  # keys too, before anything is read
+    check(stage.values)  # also the API keys, before anything is read
     setup = Setup.read(stage, stage.values)
     params, candidates = setup.params, setup.candidates
     prompts_file = stage.dep("cluster/prompts.parquet")
@@ -27,10 +27,15 @@ def work(stage: Stage) -> None:
     progress = stage.progress(setup.n_questions, "prompts")
     with closing(Journal(stage.state / JOURNAL, name, cap_usd=params.max_usd)) as journal:
         judged = run_loop(_judge(setup, journal, progress.advance))
-        spent_usd = journal.spent_usd
+        spent_usd, n_new = journal.spent_usd, journal.n_new
     usage = make_usage(judged, setup)
     write_outputs(stage.out, judged, candidates, setup.routes, usage)
     _log_result(usage, spent_usd, params.max_usd)
+    log.info(
+        "llm_select: %s answers come from the journal, %s are new",
+        f"{max(0, usage.calls - n_new):,}",
+        f"{n_new:,}",
+    )
 
 
 async def _judge(setup: Setup, journal: Journal, advance: Callable[[], None]) -> Judged:
@@ -53,8 +58,8 @@ def _log_result(usage: Usage, spent_usd: float, max_usd: float) -> None:
     n_fallback = usage.methods["fallback"]
     if n_fallback:
         log.warning(
-            "%s of them were judged by the offline judge, since the model gave no answer; "
-            "`dvc repro -f llm_select` retries where it was not reached, and buys nothing twice",
+            "%s of them were judged by the offline judge, because the model gave no answer. If it "
+            "was not reached, `dvc repro -f llm_select` retries; no answer is paid for twice.",
             f"{n_fallback:,}",
         )
     n_checks = sum(counts.shown for counts in usage.attention_checks.values())

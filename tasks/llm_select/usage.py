@@ -1,4 +1,4 @@
-"""What the answers cost, and what they say about the judge that gave them."""
+"""The cost of the answers, and what they show about the judge."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ USD_DIGITS = 9
 
 
 def make_usage(judged: Judged, setup: Setup) -> Usage:
-    """Return the document usage.json of the judgements."""
+    """Return the usage.json document of the judgements."""
     routes, params = setup.routes, setup.params
     verdicts = [prompt.verdict for prompt in judged.prompts]
     checked = [prompt.verdict for prompt in judged.attention_checks]

@@ -30,12 +30,12 @@ class Question(NamedTuple):
 
     prompt: int  # from 1
     candidates: Members
-    n_ranked: int  # slots that the verdict ranks, at least
+    n_ranked: int  # the least number of slots that the verdict ranks
     attention_check: Insertion | None = None  # then the verdict scores no record
 
 
 class UsedAnswer(NamedTuple):
-    """An answer behind a verdict, without its text."""
+    """An answer behind a verdict, excluding its text."""
 
     key: str
     digest: str
@@ -49,7 +49,7 @@ class UsedAnswer(NamedTuple):
 
     @classmethod
     def of(cls, answer: Answer, alias: str) -> Self:
-        """Return an answer of the journal; it may have been bought under another alias."""
+        """Return the facts of a journal answer, which may have been bought under another alias."""
         facts = answer._asdict() | {"digest": answer.digest, "route": alias}
         return cls(**{name: facts[name] for name in cls._fields})
 
@@ -66,7 +66,7 @@ class Ballot(NamedTuple):
 class Verdict(NamedTuple):
     """The ranked slots of one prompt, and the ballots and answers behind them."""
 
-    slots: Ranking  # that a ballot names, or that the offline judge adds where ballots are missing
+    slots: Ranking  # named by a ballot, or added by the offline judge where ballots are missing
     scores: Sequence[float]  # the judge score of every slot
     method: PickMethod
     reasons: Mapping[int, str]  # by slot, if the model was asked for them
@@ -108,4 +108,4 @@ class Judged(NamedTuple):
 
 
 AskJudge = Callable[[Iterable[Question]], Awaitable[list[Verdict | None]]]
-"""Returns a verdict on each question: None, or nothing at the end, for those without an answer."""
+"""Returns the verdict on each question, None if it has no answer; the list may end early."""

@@ -8,26 +8,26 @@ from collections.abc import Sequence
 
 from tasks.lib.typicality.typicality import choose
 
-MIN_COMBINED = 3  # ranks of a ballot, where several ballots are combined
+MIN_COMBINED = 3  # the fewest ranks of a ballot that is combined with others
 
 Ranking = tuple[int, ...]
 """Slots, the best first, none twice."""
 
 
 def n_useful(n: int, n_votes: int) -> int:
-    """Return how many of `n_votes` on `n` candidates are cast: at most the number of rotations."""
+    """Return the number of votes to cast on `n` candidates, which have only `n` rotations."""
     return min(n, n_votes)
 
 
 def order(n: int, vote: int, n_votes: int) -> tuple[int, ...]:
-    """Return the order in a vote from 1 to `n_useful`: item s - 1 is the candidate in slot s.
+    """Return the candidates of a vote by slot: item s - 1 is the candidate in slot s.
 
     Vote 1 keeps the order. The others rotate it, by steps as even as `n` allows, so that each
     candidate has another slot in every vote, near the front in some and near the back in others.
     Neighbours stay neighbours.
 
     Raises:
-        ValueError: There is no such vote.
+        ValueError: The vote is not from 1 to `n_useful`.
     """
     n_cast = n_useful(n, n_votes)
     if not 1 <= vote <= n_cast:
@@ -37,15 +37,15 @@ def order(n: int, vote: int, n_votes: int) -> tuple[int, ...]:
 
 
 def as_ballot(picks: Sequence[int], shown: Sequence[int]) -> Ranking:
-    """Return picked slots of an order `shown` in the numbers of vote 1."""
+    """Return the slots picked in the order `shown`, renumbered as in vote 1."""
     return tuple(shown[slot - 1] + 1 for slot in picks)
 
 
 def n_asked(n: int, n_ranked: int, n_votes: int) -> int:
-    """Return how many of `n` slots each ballot ranks so that `n_votes` rank `n_ranked` together.
+    """Return the number of slots that each ballot ranks so that all together rank `n_ranked`.
 
-    Ballots that are combined rank a few slots in any case. So a candidate that one vote ranks
-    first and another second is distinguished from one that only one vote names.
+    A ballot that is combined with others ranks at least `MIN_COMBINED` slots. This separates a
+    candidate that one vote ranks first and another second from one that only one vote names.
     """
     return min(n, max(n_ranked, MIN_COMBINED) if n_useful(n, n_votes) > 1 else n_ranked)
 
@@ -53,13 +53,13 @@ def n_asked(n: int, n_ranked: int, n_votes: int) -> int:
 def is_settled(ballots: Sequence[Ranking], n_votes: int, n_ranked: int) -> bool:
     """Return whether no more votes are needed: all are cast, or more than half and they agree.
 
-    They agree when all have the same first `n_ranked` slots in the same order. Votes not cast could
-    still have changed what `combine` gives, unless each ballot names a single slot.
+    They agree if all have the same first `n_ranked` slots in the same order. Further votes could
+    still change the result of `combine`, unless each ballot names a single slot.
 
     Args:
         ballots: The ballots so far.
-        n_votes: How many will be cast, as `n_useful` says.
-        n_ranked: How many slots the prompt ranks; ballots may rank more.
+        n_votes: The number of votes to cast, from `n_useful`.
+        n_ranked: The number of slots to rank in the prompt; ballots may rank more.
     """
     if len(ballots) >= n_votes:
         return True
@@ -69,16 +69,16 @@ def is_settled(ballots: Sequence[Ranking], n_votes: int, n_ranked: int) -> bool:
 def combine(ballots: Sequence[Ranking], texts: Sequence[str]) -> Ranking:
     """Return all slots that the ballots name, the best first by a Borda count.
 
-    In a ballot of m slots the first gets m points and the last 1; others get none. Ties in points
-    go to the slot that more ballots name, then to the one that the offline judge
-    prefers (`tasks.lib.typicality`), never to a slot. Ballots that are all alike give their own
-    order. The order of the ballots does not matter.
+    In a ballot of m slots, the first gets m points and the last 1; others get none. Ties in points
+    go to the slot that more ballots name, then to the one that the offline judge prefers
+    (`tasks.lib.typicality`); the slot number never decides. Identical ballots keep their order.
+    The order of the ballots does not matter.
 
     Args:
-        ballots: Any number of them.
+        ballots: Any number of ballots.
         texts: Item i is the text in slot i + 1.
     """
-    if len(ballots) == 1:  # nothing to weigh, and comparing texts takes time
+    if len(ballots) == 1:  # there is nothing to combine, and comparing texts takes time
         return ballots[0]
     points: Counter[int] = Counter()
     n_named: Counter[int] = Counter()
@@ -94,20 +94,19 @@ def combine(ballots: Sequence[Ranking], texts: Sequence[str]) -> Ranking:
     return tuple(sorted(points, key=worse))
 
 
-def judge_scores(ballots: Sequence[Ranking], n_slots: int, shortlist: int) -> list[float]:
-    """Return the judge score of each slot, from 0 to 1: its mean over all ballots.
+def judge_scores(ranking: Ranking, n_slots: int, shortlist: int) -> list[float]:
+    """Return the judge score of each slot, from 0 to 1, by its rank in the combined ballots.
 
-    A ballot gives 1 to its first slot and 1 / `shortlist` less for each rank below it, so 0 beyond
-    the shortlist and to the slots that it does not name. A ballot that ranks more slots, as large
-    budgets need, gives the same scores.
+    The first slot gets 1 and each later one 1 / `shortlist` less, so slots beyond the shortlist and
+    slots that are not ranked get 0. A ranking of more slots, as large budgets require, gives the
+    same scores.
 
     Args:
-        ballots: One or more.
+        ranking: The combined ranking of a prompt.
         n_slots: The number of slots of the prompt.
         shortlist: The number of ranks that score.
     """
-    ranks = [0] * n_slots
-    for ballot in ballots:
-        for i, slot in enumerate(ballot[:shortlist]):
-            ranks[slot - 1] += shortlist - i
-    return [total / (shortlist * len(ballots)) for total in ranks]
+    scores = [0.0] * n_slots
+    for i, slot in enumerate(ranking[:shortlist]):
+        scores[slot - 1] = (shortlist - i) / shortlist
+    return scores

@@ -1,1 +1,1 @@
-"""The step measure: measure every selection and compare it with random ones."""
+"""The measure step: measure every selection and compare it with random ones."""

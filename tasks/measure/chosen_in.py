@@ -1,4 +1,4 @@
-"""The spaces in which each method chooses, so that nobody reads a win in its own space as a win."""
+"""The spaces in which each method chooses, where a good value proves nothing."""
 
 from collections.abc import Mapping
 
@@ -17,21 +17,19 @@ CHOSEN_IN: Mapping[str, tuple[str, ...]] = {
     "alpagasus": ("outputs",),
     "alpagasus_threshold": ("outputs",),
 }
-"""The spaces that a method looks at, or near which it chooses. Prompts are groups by vectors, and
-coverage is by vectors; typicality compares words; a rater reads outputs."""
+"""The spaces in which a method chooses, or that are similar to those. Prompts and coverage are by
+vectors; typicality compares words; a rater reads outputs."""
 
 BY_JUDGE = frozenset({OURS, "qdit", "deita"})  # they also choose where the judge does
 MODES = ("within", "across", "paper")
 
 
 def chosen_in(method: str, *, is_typical_judge: bool) -> tuple[str, ...] | None:
-    """Return the spaces in which a method chooses; None if it is not known.
-
-    A method in prompts has the name of its mode, as in random_within.
+    """Return the spaces in which a method chooses; None if the method is unknown.
 
     Args:
-        method: Its name.
-        is_typical_judge: Whether the judge is the offline one, which compares words.
+        method: Its name, which ends with the mode if it chooses in prompts, as in random_within.
+        is_typical_judge: Whether the judge is the offline judge, which compares words.
     """
     stem, _, mode = method.rpartition("_")
     name = f"{stem}_in_prompts" if mode in MODES else method

@@ -8,7 +8,7 @@ import numpy as np
 from tasks.measure.intervals import percentiles
 from tasks.measure.summary import HIGHER_IS_BETTER, LOWER_IS_BETTER, Measured, rounded
 
-PARTS = (0.25, 0.5)  # of a single budget, measured besides the whole
+PARTS = (0.25, 0.5)  # of a single budget, measured in addition to the whole
 PLOTTED = frozenset(LOWER_IS_BETTER + HIGHER_IS_BETTER)
 
 
@@ -28,7 +28,7 @@ def curves(by_size: Mapping[int, Sequence[Measured]]) -> dict[str, Any]:
 
     Returns:
         ``sizes``, and ``methods``: by method and ``group.figure``, [value, low, high] for each
-        size, or None without a figure. For several seeds, these are the mean and the bounds of the
+        size, or None if there is none. For several seeds, these are the mean and the bounds of the
         middle `tasks.measure.intervals.LEVEL`; for one seed, low and high are None.
     """
     methods: dict[str, dict[str, list[Any]]] = {}

@@ -23,7 +23,7 @@ class Mean(NamedTuple):
 
 
 class Quantile(NamedTuple):
-    """The least value that a share of the records, or more, does not exceed."""
+    """The smallest value that at least a given share of the records does not exceed."""
 
     values: Values
     share: float
@@ -35,7 +35,7 @@ class Quantile(NamedTuple):
 
 
 class Whole(NamedTuple):
-    """A figure of a selection as a whole; resampling records would mislead about it."""
+    """A figure of a selection as a whole, for which resampling records would be misleading."""
 
     value: float
 
@@ -76,7 +76,7 @@ class Bootstrap:
 
 
 def percentiles(values: Values) -> Interval:
-    """Return the middle LEVEL of some values, interpolated between them."""
+    """Return the interval with the middle LEVEL of the values, interpolated between them."""
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
 
@@ -91,7 +91,7 @@ def p_random(value: float, random_values: Values, *, lower_is_better: bool) -> f
 
 
 def _resampled(figure: Mean | Quantile, counts: NDArray[np.uint8]) -> Values:
-    """Return the figure in each of some resamples."""
+    """Return the figure in each resample."""
     n = counts.shape[1]
     if isinstance(figure, Mean):
         means: Values = counts.astype(np.float64) @ figure.values / n

@@ -28,14 +28,14 @@ class KnnProbe:
     """Test questions that are the same for every selection.
 
     Attributes:
-        n_answered: Number of records with an output; 0 if they are too few.
+        n_answered: Number of records with an output; 0 if there are too few to measure with.
         test: intp, ascending, the rows of the questions, drawn from those records.
     """
 
     def __init__(self, outputs: Sequence[str | None], n_test: int, seed: int) -> None:
         answered = with_output(outputs)
         self.n_answered = len(answered)
-        # A stream of its own: otherwise the method random would select the same records.
+        # A separate stream: otherwise the method random would select the same records.
         self.test: Rows = np.sort(np.random.default_rng((seed, 2)).permutation(answered)[:n_test])
         self._has_output = np.isin(np.arange(len(outputs)), answered)
         self._texts = [output or "" for output in outputs]
@@ -82,7 +82,7 @@ class KnnProbe:
     def _answers(
         self, vectors: Vectors, selected: Rows, sizes: Sequence[int]
     ) -> Iterator[tuple[Rows | None, NDArray[np.float64]]]:
-        """Yield the rows whose outputs each prefix copies, and their ROUGE-L; None with no rows."""
+        """Yield the rows whose outputs each prefix copies, None if too few, and their ROUGE-L."""
         is_answer = self._has_output[selected]
         answers, counts = selected[is_answer], is_answer.cumsum()
         own_answer = np.full(len(self._has_output), -1, np.intp)

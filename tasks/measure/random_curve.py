@@ -1,11 +1,11 @@
 """How many random records would do as well as the selection, and where to stop.
 
-Random selections are drawn at many sizes, each the beginning of the next. Let E(n) be the mean
+Random selections are drawn at many sizes, each a prefix of the next. Let E(n) be the mean
 figure of those of size n. The equivalent of our selection is the n at which E(n) is its figure,
-interpolated in log n; outside the sizes drawn, only "more than" or "fewer than" is said.
+interpolated in log n; outside the sizes drawn, it is only "more than" or "fewer than".
 
-The interval has the sizes around the equivalent at which our figure is within E(n) plus or minus
-the larger of
+The interval contains the sizes around the equivalent at which our figure is within E(n) plus or
+minus the larger of
 
 - the spread of random selections: Student's t times their standard deviation times
   sqrt(1 + 1/r), the 95 % prediction interval for one more random selection (r were drawn). So if
@@ -15,8 +15,8 @@ the larger of
   figure minus the mean random one, so s²/m is what a bootstrap over records gives; 1 - m/M is the
   correction for a finite pool; d is the standard deviation of random selections.
 
-We take the larger, not the sum: the spread of random selections on the given questions already has
-most of the uncertainty of which questions were drawn.
+We take the larger, not the sum: the spread of random selections on the given questions already
+includes most of the uncertainty about which questions were drawn.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ from tasks.measure.intervals import LEVEL
 N_DRAWN = 20  # random selections
 STEPS_PER_DOUBLING = 4  # of the sizes of random selections
 DOUBLINGS = (-3, 2)  # sizes from an eighth of ours to four times ours
-MAX_STEP = 100  # records, of the stop rule; a tenth of a smaller selection
+MAX_STEP = 100  # records in a step of the stop rule; for a small selection, a tenth of it
 
 Values = NDArray[np.float64]
 Score = Callable[[Rows, Sequence[int]], Values]
@@ -54,23 +54,23 @@ class RandomCurve(NamedTuple):
 
 
 def curve_sizes(n_selected: int, n_records: int) -> list[int]:
-    """Return the sizes at which random selections are measured: those of ours, and around it."""
+    """Return the sizes of the random selections: those of `steps`, and some around `n_selected`."""
     low, high = (STEPS_PER_DOUBLING * n for n in DOUBLINGS)
     around = [round(n_selected * 2 ** (k / STEPS_PER_DOUBLING)) for k in range(low, high + 1)]
     return sorted({min(max(n, 2), n_records) for n in [*around, *steps(n_selected)]})
 
 
 def steps(n_selected: int) -> range:
-    """Return the sizes of our selection at which the stop rule looks."""
+    """Return the sizes at which the stop rule compares our selection."""
     step = max(1, min(MAX_STEP, n_selected // 10))
     return range(step, n_selected + 1, step)
 
 
 def draw_curve(score: Score, n_records: int, sizes: Sequence[int], seed: int) -> RandomCurve:
-    """Measure random selections of all sizes; the smaller ones are the beginnings of the larger."""
+    """Measure random selections of all sizes; the smaller ones are prefixes of the larger ones."""
     values, drawn = np.empty((N_DRAWN, len(sizes))), []
     for i in range(N_DRAWN):
-        # A stream of its own: these are not the selections of the method random.
+        # A separate stream: these are not the selections of the method random.
         rows = np.random.default_rng((seed, 4, i)).permutation(n_records)[: sizes[-1]]
         scores = score(rows, sizes)
         values[i] = scores.mean(axis=1)
@@ -108,12 +108,12 @@ def equivalent(curve: RandomCurve, scores: Values, n_records: int) -> Equivalent
 def stop(curve: RandomCurve, sizes: Sequence[int], ours: Values) -> Stop:
     """Return the size at which our lead over random selections of the same size is greatest.
 
-    From there on the next records of our order add less than random ones add to a random selection.
+    After it, the next records of our order add less than random ones add to a random selection.
     The size is None if the lead is greatest at the end.
 
     Args:
         curve: The random selections, also of these sizes.
-        sizes: Of our selection, ascending, in equal steps.
+        sizes: The sizes of our selection, ascending, in equal steps.
         ours: float64, the figure of our selection at each size.
     """
     leads = ours - curve.values.mean(axis=0)[np.searchsorted(curve.sizes, sizes)]
@@ -122,13 +122,13 @@ def stop(curve: RandomCurve, sizes: Sequence[int], ours: Values) -> Stop:
 
 
 def _last_below(sizes: Sequence[int], curve: Values, value: float, most: float) -> float:
-    """Return where a curve last passes a value up to the size `most`, or the first size."""
+    """Return the last size up to `most` at which a curve passes a value, or the first size."""
     below = np.flatnonzero((curve < value) & (np.array(sizes) <= most))
     return _between(sizes, curve, int(below[-1]), value) if len(below) else float(sizes[0])
 
 
 def _first_above(sizes: Sequence[int], curve: Values, value: float, least: float) -> float:
-    """Return where a curve first passes a value from the size `least` on, or the last size."""
+    """Return the first size from `least` on at which a curve passes a value, or the last size."""
     above = np.flatnonzero((curve > value) & (np.array(sizes) >= least))
     return _between(sizes, curve, int(above[0]) - 1, value) if len(above) else float(sizes[-1])
 

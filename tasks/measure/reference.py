@@ -23,10 +23,10 @@ class Reference(NamedTuple):
     """Data that is the same for every selection, so that their figures can be compared.
 
     Attributes:
-        texts: Of all records.
-        spaces: By their names in SPACES, in that order.
+        texts: The texts of all records.
+        spaces: The spaces by name, in the order of SPACES.
         labels: Each record's value of a property, by the name of the property: intp, from 0.
-        densities: Of the vectors around each record, for NovelSum.
+        densities: The density of vectors around each record, for NovelSum.
         probe: The nearest-neighbour probe.
     """
 
@@ -44,12 +44,12 @@ class Reference(NamedTuple):
 
         Args:
             corpus: The records.
-            dimensions: Of the spaces of words and characters.
+            dimensions: The number of dimensions of the spaces of words and characters.
             columns: Columns of `extra` whose shares are compared, if any record has them.
-            n_test: Number of questions of the probe, if enough records have outputs.
-            seed: Of the projection, the questions and the records to be covered.
+            n_test: The number of questions of the probe, if enough records have outputs.
+            seed: The seed of the projection, the questions and the records to be covered.
         """
-        # A stream of its own: otherwise the method random would select the same records.
+        # A separate stream: otherwise the method random would select the same records.
         drawn = np.sort(np.random.default_rng((seed, 1)).permutation(len(corpus.ids))[:MAX_POOL])
         return cls(
             texts=corpus.texts,
@@ -80,7 +80,7 @@ def _spaces(corpus: Corpus, dimensions: int, seed: int, drawn: Rows) -> dict[str
 
 
 def _densities(vectors: Vectors, drawn: Rows) -> Factors:
-    """Return the density around each vector, among some of the drawn ones to bound the cost."""
+    """Return the density around each vector, by some of the drawn ones to bound the cost."""
     n_pool = min(len(drawn), MAX_DENSITY_POOL, max(1000, MAX_DENSITY_CELLS // len(vectors)))
     pool = drawn[np.linspace(0, len(drawn) - 1, n_pool).astype(np.intp)]
     own = np.full(len(vectors), -1, np.intp)

@@ -26,7 +26,7 @@ COVERED_SPACES = ("outputs", "words")
 
 
 def draw_curves(reference: Reference, n_selected: int, seed: int) -> dict[str, RandomCurve]:
-    """Draw the curves that the pool allows, by the name of their metric, around a size."""
+    """Draw the curves that can be measured in the pool, around a size; return them by metric."""
     n_records = len(reference.texts)
     sizes = curve_sizes(n_selected, n_records)
     return {
@@ -38,7 +38,7 @@ def draw_curves(reference: Reference, n_selected: int, seed: int) -> dict[str, R
 def equivalents(
     reference: Reference, curves: Mapping[str, RandomCurve], runs: Sequence[Measured]
 ) -> dict[str, Equivalent]:
-    """Return what a method's selections are worth on average, by the names of the curves."""
+    """Return the equivalent of a method's selections on average, by the name of the curve."""
     found = {}
     for name, curve in curves.items():
         space, _, metric = name.partition(".")
@@ -59,7 +59,7 @@ def savings(
     """Compare our selection with random ones of many sizes, in coverage and for the student.
 
     Args:
-        reference: What everything is measured against.
+        reference: The data that selections are measured against.
         curves: The random selections, drawn around the size of ours.
         runs: Our selection; empty if nothing is selected yet.
     """
@@ -74,7 +74,7 @@ def savings(
         n_selected=n_selected,
         min_size=sizes[0],
         max_size=sizes[-1],
-        coverage={name.partition(".")[0]: one for name, one in found.items()},
+        coverage={name.partition(".")[0]: size for name, size in found.items()},
         student=student,
         saved=saved,
         saved_percent=round(100 * saved / (n_selected + saved), 1) if saved else 0.0,
@@ -104,7 +104,7 @@ def _nearness(space: Space, rows: Rows, sizes: Sequence[int]) -> Values:
 
 
 def annotations_saved(found: Sequence[Equivalent], n_selected: int) -> int:
-    """Return what the least equivalent saves; 0 if its interval reaches down to our size."""
+    """Return the saving by the smallest equivalent; 0 if its interval reaches down to our size."""
     if not found or least(found).low <= n_selected:
         return 0
     return least(found).n_random - n_selected

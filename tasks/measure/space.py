@@ -17,8 +17,8 @@ class Space(NamedTuple):
     Attributes:
         vectors: float32, shape (n, d), of unit norm or zero; row i is record i.
         covered: float32, shape (m, d), the vectors of the records to be covered.
-        has_text: bool, shape (n,), whether a record has the text that the space compares. Others
-            are neither covered nor cover anything.
+        has_text: bool, shape (n,), whether a record has the text that the space compares. Other
+            records neither are covered nor cover anything.
     """
 
     vectors: Vectors
@@ -27,7 +27,7 @@ class Space(NamedTuple):
 
     @classmethod
     def of(cls, vectors: Vectors, has_text: NDArray[np.bool_], drawn: Rows) -> Self:
-        """Make a space in which the `drawn` rows are covered if they have a text."""
+        """Make a space in which the `drawn` rows that have a text are to be covered."""
         rows = drawn[has_text[drawn]]
         is_all = len(rows) == len(vectors)
         return cls(vectors, vectors if is_all else vectors[rows], has_text)
@@ -45,8 +45,8 @@ class Space(NamedTuple):
     def gaps(self, selected: Rows, sizes: Sequence[int]) -> NDArray[np.float64]:
         """Return the distance of each covered record to each prefix: shape (sizes, m).
 
-        It is the square root of 2, as for records that have nothing in common, if no record of the
-        prefix has a text.
+        If no record of the prefix has a text, it is the square root of 2, as for records that have
+        nothing in common.
         """
         rows, counts = self._with_text(selected, sizes)
         found = nearest_in_prefixes(self.covered, self.vectors[rows], [n for n in counts if n])

@@ -47,7 +47,7 @@ NO_COST = MethodCost(calls=0, prompt_tokens=0, completion_tokens=0, usd=0)
 
 
 class Measure(Params):
-    """Section measure of params.yaml."""
+    """The measure section of params.yaml."""
 
     dimensions: Annotated[int, Field(ge=2, le=4096)]
     shares: list[Annotated[str, Field(min_length=1)]]
@@ -56,7 +56,7 @@ class Measure(Params):
 
 
 def check(values: Mapping[str, Any]) -> Measure:
-    """Return the checked section measure; the seed is checked too.
+    """Check the measure section and the seed; return the section.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range.
@@ -70,13 +70,13 @@ def measure(
 ) -> Iterator[list[Measured]]:
     """Yield the figures of each selection of at least one record, in order, prefixes first.
 
-    The figures of the group `text` depend on the texts alone. The others are taken in each space.
+    The figures of the group `text` depend only on the texts. The others are computed in each space.
 
     Args:
-        reference: What the selections are measured against.
-        selections: What to measure.
-        parts: Sizes, ascending, of the prefixes that are measured as well; a selection that is not
-            larger has no such prefix.
+        reference: The data that selections are measured against.
+        selections: The selections to measure.
+        parts: The sizes of the prefixes that are measured as well, ascending. A size is skipped if
+            the selection is not larger.
     """
     for method, seed, rows in selections:
         sizes = [*(n for n in parts if n < len(rows)), len(rows)]
@@ -183,7 +183,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _report_missing(column: str, extra: Sequence[str]) -> None:
-    """Log that no record has a column of ``measure.shares``, and a column with a similar name."""
+    """Log if no record has a column of ``measure.shares``, with a column of a similar name."""
     if any(f"{json.dumps(column, ensure_ascii=False)}: " in cells for cells in extra):
         return
     names = {name for cells in extra[:N_SAMPLED] for name in json.loads(cells)}

@@ -9,7 +9,7 @@ from tasks.lib.documents.metrics import RANDOM, jaccard
 from tasks.lib.similarity.cosine import Rows
 from tasks.measure.intervals import Bootstrap, Figure, Interval, p_random, percentiles
 
-DIGITS = 6  # significant ones; the last bits of a sum differ between processors
+DIGITS = 6  # significant digits; the last bits of a sum differ between processors
 LOWER_IS_BETTER = ("coverage_mean", "coverage_p95", "coverage_max", "redundancy")
 HIGHER_IS_BETTER = (
     "facility_location",
@@ -22,7 +22,7 @@ HIGHER_IS_BETTER = (
 
 
 class Measured(NamedTuple):
-    """The figures of one selection by group (text, or the space they were taken in) and name."""
+    """The figures of one selection by group (``text`` or a space) and name."""
 
     method: str
     seed: int
@@ -33,9 +33,9 @@ class Measured(NamedTuple):
 def summarise(by_method: Mapping[str, Sequence[Measured]], bootstrap: Bootstrap) -> dict[str, Any]:
     """Return each method's figures with their intervals and their rank among random selections.
 
-    A selection is ranked among random ones of the same size; without any, it has no rank. A method
-    with one seed has intervals by `bootstrap`, over records. A method with several seeds has their
-    mean, and their middle as the interval.
+    A selection is ranked among random ones of the same size; if there are none, it has no rank. A
+    method with one seed gets intervals over records from `bootstrap`. A method with several seeds
+    gets their mean, and an interval with the middle of their values.
     """
     random = by_method.get(RANDOM, [])
     return {
@@ -72,7 +72,7 @@ def as_csv(methods: Mapping[str, Any], group: str) -> str:
 
 
 def overlap(by_method: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
-    """Return the Jaccard similarity of every two methods' selections with their first seeds."""
+    """Return the Jaccard similarity of each pair of methods, by their first selections."""
     sets = [set(runs[0].rows.tolist()) for runs in by_method.values()]
     table = [[rounded(jaccard(a, b)) for b in sets] for a in sets]
     return {"methods": list(by_method), "jaccard": table}

@@ -18,7 +18,7 @@ N_BANDS = 10  # of length
 def text_metrics(
     texts: Sequence[str], labels: Mapping[str, NDArray[np.intp]], selected: Rows
 ) -> dict[str, Figure]:
-    """Return distinct-2, and for each property the shift of its shares from those of the pool."""
+    """Return distinct-2, and how far the shares of each property are from those of the pool."""
     figures: dict[str, Figure] = {"distinct_2": Whole(distinct_2([texts[row] for row in selected]))}
     from scipy.spatial.distance import jensenshannon  # noqa: PLC0415  half a second
 
@@ -31,19 +31,19 @@ def text_metrics(
 
 
 def length_bands(texts: Sequence[str]) -> NDArray[np.intp]:
-    """Return each text's tenth of the pool by length in characters; equal lengths share a tenth."""
+    """Return each text's decile by length in characters; equal lengths share a decile."""
     lengths = np.array([len(text) for text in texts])
     inner = np.quantile(lengths, np.arange(1, N_BANDS) / N_BANDS, method="inverted_cdf")
     return np.searchsorted(np.unique(inner), lengths)
 
 
 def codes_of(labels: Sequence[str | None]) -> NDArray[np.intp]:
-    """Return labels as numbers from 0; None is one of them."""
+    """Return a number from 0 for each label; None counts as a label."""
     return np.unique([label or "" for label in labels], return_inverse=True)[1]
 
 
 def script(text: str) -> str:
-    """Return the script of most letters of a text, such as LATIN or CJK; empty without letters."""
+    """Return the script of most letters, such as LATIN or CJK; empty if there are no letters."""
     counts: Counter[str] = Counter()
     for char, n in Counter(text).items():
         counts[_script_of(char)] += n

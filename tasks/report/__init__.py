@@ -1,1 +1,1 @@
-"""The step report: show the whole run on one page."""
+"""The report step: show the whole run on one page."""

@@ -25,7 +25,7 @@ _RGB = np.array(  # cone responses to linear sRGB
 
 
 def colours(points: Points, clusters: NDArray[np.int32]) -> dict[int, str]:
-    """Return the colour of each cluster as ``#rrggbb``; its hue is its direction on the map.
+    """Return the colour of each cluster as ``#rrggbb``; its hue follows its direction on the map.
 
     Args:
         points: float64, shape (n, 2), each axis within 0 to 1.

@@ -18,7 +18,7 @@ from tasks.report.inputs import ReportInputs
 STEPS = {"rows": (), "pool": ("excluded", "faulty", "repeated"), "unique": ("duplicates",)}
 """The counts that are left after each step, and those that were dropped before it."""
 MAX_CHARS = 400
-MAX_NEAR = 100  # near-duplicates, each with the words that only a reader can judge
+MAX_NEAR = 100  # near-duplicates, which only a reader can judge
 MAX_CHANGES, MAX_CHANGE_CHARS = 8, 80
 REASONS = {
     "excluded": FUNNEL["excluded"],
@@ -34,6 +34,7 @@ REASONS = {
     "nul": "text with a NUL character",
     "lone_surrogate": "text with half a character",
     "too_long": "longer than ingest.max_field_chars",
+    "held_out": "the same or nearly the same as a record of ingest.decontaminate",
     "near": "nearly the same as another record",
     "identical": "the same but for typography or spaces",
     "kept": "nearly the same as another record, but kept: dedupe.near is report",
@@ -55,7 +56,7 @@ def funnel(counts: Funnel) -> list[dict[str, Any]]:
 
 
 def faulty_rows(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
-    """Return the number of rows and the first `n` for each reason, the most frequent first."""
+    """Return the number of rows for each reason, the most frequent first, and the first `n`."""
     return [
         {
             "reason": REASONS.get(reason, reason.replace("_", " ")),
@@ -75,8 +76,8 @@ def faulty_rows(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
 def duplicates(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
     """Return the number of duplicates and some pairs of texts for each reason.
 
-    Of identical records, these are the first `n`; of near-duplicates, the `MAX_NEAR` least similar,
-    since these are the most doubtful.
+    Of identical records, these are the first `n`; of near-duplicates, the `MAX_NEAR` least similar
+    ones, which are the most doubtful.
     """
     groups = [(reason, count, inputs.duplicates) for reason, count in _reasons(inputs.duplicates)]
     if len(inputs.kept_near):
@@ -119,9 +120,9 @@ def _least_similar(near: pa.Table, reason: str) -> list[dict[str, Any]]:
 
 def _pair(inputs: ReportInputs, row: dict[str, Any]) -> dict[str, Any]:
     """Return the texts of a record and of the one that it duplicates, and how they differ."""
-    places = pc.index_in(pa.array([row["id"], row["of_id"]]), value_set=inputs.pool["id"])
+    places = pc.index_in(pa.array([row["id"], row["of_id"]]), value_set=inputs.originals["id"])
     second, first = (
-        record_text(*RecordTexts.of(record)) for record in inputs.pool.take(places).to_pylist()
+        record_text(*RecordTexts.of(record)) for record in inputs.originals.take(places).to_pylist()
     )
     found = changes(normalise(first), normalise(second))
     return {

@@ -25,9 +25,9 @@ MAX_OWN_BYTES = 100  # of its other columns
 def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str, Any]:
     """Return the data of the map and the numbers of its caption, ready for JSON.
 
-    Selected records come first, in their order. They get at most half of the points; if there are
-    more, evenly spaced ones are shown. The other points are a random sample of the rest. If another
-    method selects a record that is not shown, the nearest shown record is marked.
+    Selected records come first, in order. They get at most half of the points; if there are more
+    of them, evenly spaced ones are shown. The other points are a random sample of the rest. If
+    another method selects a record that is not shown, the nearest shown record is marked.
     """
     corpus = inputs.corpus
     ours = inputs.rows[evenly(len(inputs.rows), max_points // 2)]
@@ -56,7 +56,7 @@ def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str,
 
 
 def _own(extra: str) -> str:
-    """Return the pool's own columns of a record, those that are named like ids first."""
+    """Return the pool's own columns of a record, with those named like ids first."""
     cells = {name: cell for name, cell in json.loads(extra).items() if name != LATER_TURNS}
     names = sorted(cells, key=lambda name: not name.casefold().endswith("id"))
     return " · ".join(f"{name}: {_plain(cells[name])}" for name in names)

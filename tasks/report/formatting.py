@@ -15,7 +15,7 @@ def number(value: float) -> str:
 
 
 def fit(text: str, max_bytes: int) -> str:
-    """Cut a text to at most `max_bytes` in a page's data, the ellipsis included."""
+    """Cut a text to at most `max_bytes` in a page's data, including the ellipsis."""
     size = len(script_json(text).encode())
     if size <= max_bytes:
         return text

@@ -31,7 +31,7 @@ class ReportInputs:
 
     Attributes:
         corpus: The unique records.
-        pool: The table POOL.
+        originals: The texts of the pool, then those of the held-out sets.
         dropped: The table INGEST_DROPPED.
         duplicates: The table DEDUPE_DROPPED.
         kept_near: The table DEDUPE_NEAR.
@@ -47,7 +47,7 @@ class ReportInputs:
     """
 
     corpus: Corpus
-    pool: pa.Table
+    originals: pa.Table
     dropped: pa.Table
     duplicates: pa.Table
     kept_near: pa.Table
@@ -67,9 +67,9 @@ class ReportInputs:
     hashes: Mapping[str, str]
 
     def shown(self, ids: Iterable[str]) -> list[str]:
-        """Return the texts of records as a judge is shown them, not shortened."""
-        rows = pc.index_in(pa.array(ids, pa.string()), value_set=self.pool["id"])
-        return [shown_text(*RecordTexts.of(row)) for row in self.pool.take(rows).to_pylist()]
+        """Return the full texts of records in the form that a judge sees."""
+        rows = pc.index_in(pa.array(ids, pa.string()), value_set=self.originals["id"])
+        return [shown_text(*RecordTexts.of(row)) for row in self.originals.take(rows).to_pylist()]
 
 
 def evenly(n: int, n_places: int) -> Rows:
@@ -78,7 +78,7 @@ def evenly(n: int, n_places: int) -> Rows:
 
 
 def public_params(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return parameters as text by dotted key, without addresses and keys of models."""
+    """Return parameters as text by dotted key, excluding the addresses and keys of models."""
     return {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for key, value in flatten(_public(values))

@@ -10,7 +10,7 @@ METHODS = {
     "offline": "prompts judged by the offline judge, which is not a language model",
     "fallback": "prompts judged by the offline judge, because the model gave no answer",
 }
-MAX_P = 0.01  # a p-value up to it counts as evidence of position bias
+MAX_P = 0.01  # the largest p-value that counts as evidence of position bias
 
 
 def cost_rows(usage: Usage, n_selected: int) -> list[tuple[str, str]]:
@@ -32,7 +32,7 @@ def cost_rows(usage: Usage, n_selected: int) -> list[tuple[str, str]]:
             for reason, n in sorted(usage.set_aside.items())
         ),
         *(
-            (f"Parameters that {route} does not take", ", ".join(names))
+            (f"Parameters that {route} does not accept", ", ".join(names))
             for route, names in sorted(usage.dropped_params.items())
         ),
     ]
@@ -40,7 +40,7 @@ def cost_rows(usage: Usage, n_selected: int) -> list[tuple[str, str]]:
 
 
 def slot_chart(slots: SlotChoices) -> dict[str, Any] | None:
-    """Return observed and expected first choices by slot; None without any."""
+    """Return observed and expected first choices by slot; None if there are none."""
     if not slots.n_prompts or not slots.observed:
         return None
     highest = max(*slots.observed, *slots.expected)

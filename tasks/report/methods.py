@@ -34,7 +34,7 @@ class Cell(NamedTuple):
 
 
 class Beaten(NamedTuple):
-    """How many of the metrics in some spaces are better than random."""
+    """The number of metrics in which our selection is better than random, of all in some spaces."""
 
     n: int
     of: int
@@ -116,7 +116,7 @@ def _table(space: str, metrics: Metrics) -> dict[str, Any]:
 
 
 def _rank(entry: MethodMetrics, space: str, names: Iterable[str], metrics: Metrics) -> float:
-    """Return a sort key by the first metric: the best first, methods without it last."""
+    """Return a sort key by the first metric: the best first, and methods that lack it last."""
     name = next(iter(names), "")
     metric = entry.space(space).get(name)
     if metric is None:

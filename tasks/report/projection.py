@@ -1,4 +1,4 @@
-"""Records as points in a plane, similar ones near each other."""
+"""Place records as points in a plane, with similar ones near each other."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def project(vectors: Vectors) -> Points:
     Returns:
         float64, shape (n, 2), each axis within 0 to 1.
     """
-    from sklearn.manifold import TSNE  # noqa: PLC0415  here: a limit reaches only what is loaded
+    from sklearn.manifold import TSNE  # noqa: PLC0415  first: limits need the library loaded
 
     with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
         axes = _components(vectors, AXES)
@@ -40,7 +40,7 @@ def project(vectors: Vectors) -> Points:
 
 
 def _components(vectors: Vectors, n: int) -> Points:
-    """Return the first `n` principal components, or as many as there are, with fixed signs."""
+    """Return the first `n` principal components, or all if there are fewer, with fixed signs."""
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     _, directions = np.linalg.eigh(centred.T @ centred)
     directions = directions[:, ::-1][:, :n]

@@ -53,10 +53,10 @@ def _candidate(row: Mapping[str, Any], judgement: Judgement, place: int | None) 
 
 
 def _shortened(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Keep `MAX_CANDIDATES`, those selected or ranked first, in the order of their slots."""
+    """Keep `MAX_CANDIDATES`, preferring selected and then ranked ones; return them by slot."""
 
-    def is_less_telling(candidate: Mapping[str, Any]) -> tuple[bool, bool, int]:
+    def selected_first(candidate: Mapping[str, Any]) -> tuple[bool, bool, int]:
         return candidate["place"] is None, candidate["rank"] is None, candidate["slot"]
 
-    kept = sorted(candidates, key=is_less_telling)[:MAX_CANDIDATES]
+    kept = sorted(candidates, key=selected_first)[:MAX_CANDIDATES]
     return sorted(kept, key=lambda candidate: int(candidate["slot"]))

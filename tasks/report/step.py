@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyarrow as pa
 from pydantic import Field
 
 from tasks.lib.core.events import log
@@ -36,7 +37,7 @@ from tasks.report.inputs import ReportInputs, digest, public_params
 from tasks.report.prompts import prompts
 
 INPUTS = (
-    *("ingest/pool.parquet", "ingest/dropped.parquet"),
+    *("ingest/pool.parquet", "ingest/held_out.parquet", "ingest/dropped.parquet"),
     *("dedupe/unique.parquet", "dedupe/dropped.parquet", "dedupe/near.parquet"),
     *("embed/vectors.npy", "cluster/prompts.parquet", "cluster/clusters.json"),
     *("llm_select/ballots.parquet", "llm_select/judgements.jsonl", "llm_select/usage.json"),
@@ -48,7 +49,7 @@ MAX_CHARS = 300  # of each
 
 
 class Report(Params):
-    """The section report of params.yaml."""
+    """The report section of params.yaml."""
 
     max_points: Annotated[int, Field(ge=10, le=20_000)]
     n_prompts: Annotated[int, Field(ge=0, le=50)]
@@ -56,7 +57,7 @@ class Report(Params):
 
 
 def check(values: Mapping[str, Any]) -> Report:
-    """Return the checked section report, and check the seed.
+    """Check the report section and the seed; return the section.
 
     Raises:
         ParamError: A key is missing, unknown, of the wrong type or out of range.
@@ -100,7 +101,7 @@ def report(inputs: ReportInputs, params: Report, seed: int) -> str:
 
 
 def work(stage: Stage) -> None:
-    """Read the outputs of the stages before; write the page."""
+    """Read the outputs of the earlier stages; write the page."""
     params, seed = check(stage.values), load_seed(stage.values)
     page = report(_read(stage), params, seed)
     stage.out("report/index.html").write_text(page, encoding="utf-8", newline="\n")
@@ -116,7 +117,10 @@ def _read(stage: Stage) -> ReportInputs:
     selected = read_table(files["choose/selected.parquet"], SELECTED)
     return ReportInputs(
         corpus=corpus,
-        pool=read_table(files["ingest/pool.parquet"], POOL, ["id", *TEXT_COLUMNS]),
+        originals=pa.concat_tables(
+            read_table(files[f"ingest/{name}.parquet"], POOL, ["id", *TEXT_COLUMNS])
+            for name in ("pool", "held_out")
+        ),
         dropped=read_table(files["ingest/dropped.parquet"], INGEST_DROPPED),
         duplicates=read_table(files["dedupe/dropped.parquet"], DEDUPE_DROPPED),
         kept_near=read_table(files["dedupe/near.parquet"], DEDUPE_NEAR),

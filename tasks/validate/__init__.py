@@ -1,1 +1,1 @@
-"""The step validate: check that the selection is as requested."""
+"""The validate step: check that the selection is as requested."""

@@ -1,4 +1,4 @@
-"""The outputs that `validate` checks, and the limits that it checks them against."""
+"""The outputs that `validate` checks, and their limits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from tasks.lib.core.errors import REMAKE, DataError
 from tasks.lib.core.records import TEXT_COLUMNS, record_id
+from tasks.lib.documents.choice import Choice
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.usage import Usage
 from tasks.lib.unique import read_vectors
@@ -29,30 +30,38 @@ class Artifacts:
     Attributes:
         n_rows: The number of rows of the source, as ingest counted them.
         pool: The pool as `summarise` returns it.
+        annotated: The records of choose.annotated.
+        held_out: The records of ingest.decontaminate.
+        known: The unique records that repeat an annotated one.
         norms: float64, shape (n,); the Euclidean norm of each row of vectors.npy.
     """
 
     n_rows: int
     pool: pa.Table
+    annotated: pa.Table
+    held_out: pa.Table
     ingest_dropped: pa.Table
     unique: pa.Table
     dedupe_dropped: pa.Table
+    known: pa.Table
     norms: Norms
     prompts: pa.Table
     clusters: Clusters
     ballots: pa.Table
     selected: pa.Table
+    choice: Choice
     usage: Usage
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a run: parameters, and how many records must be selected.
+    """The limits of a run: parameters, and the number of records that must be selected.
 
     Attributes:
-        n_selected: The largest budget; after a partial judgement, at most the judged records.
+        n_selected: The largest budget, or the number of judged records if the judgement is partial
+            and that number is smaller.
         max_near_rate: None if near-duplicates are kept on purpose.
-        is_judge_strict: Whether a fault of the judge fails the run; else it is a warning.
+        is_judge_strict: Whether a fault of the judge fails the run; otherwise it is a warning.
     """
 
     n_selected: int
@@ -104,7 +113,7 @@ def source_rows(pool: Path) -> int:
 def row_norms(path: Path) -> Norms:
     """Return the norms of the rows of vectors.npy: float64, shape (n,).
 
-    A norm is not finite if its row is not. The file is read in blocks, so that memory stays small.
+    A norm is not finite if its row is not. The file is read in blocks to save memory.
 
     Raises:
         DataError: The file is not a float32 matrix.

@@ -45,7 +45,7 @@ def within(column: str, values: Sequence[object], text: str) -> Expectation:
 
 
 def between(column: str, low: float | None, high: float | None, text: str) -> Expectation:
-    """Expect each value to be from `low` to `high`; None sets no bound."""
+    """Expect each value to be from `low` to `high`; None means no bound."""
     return gxe.ExpectColumnValuesToBeBetween(
         column=column, min_value=low, max_value=high, description=text
     )

@@ -1,6 +1,6 @@
-"""Great Expectations, run in memory over tables: our findings, and its Data Docs.
+"""Run Great Expectations in memory over tables; return our findings and its Data Docs.
 
-It writes nothing but the Data Docs, sends no telemetry, and shows no progress bars.
+It writes only the Data Docs, sends no telemetry, and shows no progress bars.
 """
 
 import os
@@ -24,7 +24,7 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 from tasks.lib.documents.validation import Finding
 from tasks.validate.table import Table
 
-MAX_ROWS_NAMED = 10  # in the detail of a finding; Data Docs show as many
+MAX_ROWS_NAMED = 10  # in the detail of a finding; Data Docs show the same number
 MAX_VALUE_CHARS = 60
 
 
@@ -107,7 +107,7 @@ def _finding(table: str, result: ExpectationValidationResult, key: Sequence[str]
 
 
 def _detail(result: ExpectationValidationResult, key: Sequence[str]) -> str:
-    """Describe the rows that break an expectation, the first ones by key and values."""
+    """Describe the rows that break an expectation: their number, and the first ones in full."""
     facts: Any = result.to_json_dict()["result"]
     if "unexpected_count" in facts:
         named = "; ".join(_row(row, key) for row in facts["partial_unexpected_index_list"])

@@ -31,7 +31,7 @@ def find_near_duplicates(
 ) -> list[NearDuplicate | None]:
     """Return the most similar earlier near-duplicate of each record, or None.
 
-    The criteria are those of the step dedupe: the shingles of the instructions and those of the
+    The criteria are those of the dedupe step: the shingles of the instructions and those of the
     inputs each have a Jaccard similarity of at least `threshold`, and `Meaning` finds only harmless
     differences. Of several equally similar ones, the first is returned.
 
@@ -53,7 +53,7 @@ def find_near_duplicates(
 
 
 def _candidates(sets: Sequence[Hashes], threshold: float) -> Iterator[tuple[int, int]]:
-    """Yield every pair (i, j), j < i, that can be similar enough, and few others; in order.
+    """Yield, in order, every pair (i, j) with j < i that can be similar enough, and few others.
 
     Two sets that share a fraction t of their union share one of the first |set| - ceil(t |set|) + 1
     elements of either, in any fixed order; with rare elements first, few pairs do.

@@ -3,18 +3,20 @@
 import numpy as np
 import pandas as pd
 
+from tasks.lib.core.drops import DedupeDrop
 from tasks.validate.artifacts import Artifacts, Limits
 from tasks.validate.table import Table, texts
 
 
 def pool_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
-    """Make the tables by the names that `tasks.validate.suite` uses."""
+    """Return the tables by the names that `tasks.validate.suite` uses."""
     return {
         "stages": _stages(artifacts, limits),
         "pool": _pool(artifacts),
         "ingest_dropped": Table(artifacts.ingest_dropped.to_pandas(), ["line"]),
         "dedupe_dropped": _dedupe_dropped(artifacts),
         "unique": _unique(artifacts),
+        "known": _known(artifacts),
         "vectors": _vectors(artifacts),
         "prompts": _prompts(artifacts),
     }
@@ -46,7 +48,11 @@ def _dedupe_dropped(artifacts: Artifacts) -> Table:
     frame = frame.assign(
         in_pool=frame["id"].isin(pool),
         kept=frame["id"].isin(unique),
-        original_kept=frame["of_id"].isin(unique),
+        original_kept=np.where(
+            frame["reason"] == DedupeDrop.HELD_OUT,
+            frame["of_id"].isin(set(texts(artifacts.held_out, "id"))),
+            frame["of_id"].isin(unique),
+        ),
     )
     return Table(frame, ["id"])
 
@@ -58,6 +64,17 @@ def _unique(artifacts: Artifacts) -> Table:
     frame = frame.assign(
         in_pool=frame["id"].isin(set(texts(artifacts.pool, "id"))),
         n_slots=frame["id"].map(n_slots).fillna(0).astype("int64"),
+    )
+    return Table(frame, ["id"])
+
+
+def _known(artifacts: Artifacts) -> Table:
+    """Make one row for each unique record that repeats an annotated one."""
+    frame = artifacts.known.to_pandas()
+    frame = frame.assign(
+        unique=frame["id"].isin(set(texts(artifacts.unique, "id"))),
+        annotated=frame["of_id"].isin(set(texts(artifacts.annotated, "id"))),
+        selected=frame["id"].isin(set(texts(artifacts.selected, "id"))),
     )
     return Table(frame, ["id"])
 
@@ -75,10 +92,12 @@ def _prompts(artifacts: Artifacts) -> Table:
     slots = artifacts.prompts.to_pandas().groupby("prompt")["slot"]
     counts = slots.agg(size="size", n_slots="nunique", first_slot="min", last_slot="max")
     n_candidates, n_prompts = len(artifacts.prompts), max(len(counts), 1)
+    clusters = artifacts.clusters
+    has_earlier = clusters.n_earlier_prompts > 0  # then sizes differ
     frame = counts.reset_index()
     frame = frame.assign(
         expected=range(1, len(frame) + 1),
-        smallest=n_candidates // n_prompts,
-        largest=-(-n_candidates // n_prompts),
+        smallest=1 if has_earlier else n_candidates // n_prompts,
+        largest=clusters.candidates_per_prompt if has_earlier else -(-n_candidates // n_prompts),
     )
     return Table(frame, ["prompt"])

@@ -3,10 +3,12 @@
 from collections import Counter
 
 import pandas as pd
+import pyarrow as pa
 
-from tasks.lib.core.records import material, record_id
+from tasks.lib.core.records import TEXT_COLUMNS, material, record_id
 from tasks.lib.core.schemas import BALLOTS, SELECTED
 from tasks.lib.documents.usage import Usage
+from tasks.lib.pool_columns import as_label, cells_of
 from tasks.lib.text.typography import comparable
 from tasks.validate.artifacts import METHODS, Artifacts, Limits
 from tasks.validate.near_exact import find_near_duplicates
@@ -17,13 +19,15 @@ FROM_BALLOTS = tuple(name for name in BALLOTS.names if name in SELECTED.names an
 
 
 def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
-    """Make the tables by the names that `tasks.validate.suite` uses."""
+    """Return the tables by the names that `tasks.validate.suite` uses."""
     return {
         "reported": _reported(artifacts),
         "ballots": _ballots(artifacts),
         "rankings": _rankings(artifacts),
         "selected": _selected(artifacts),
         "texts": _texts(artifacts, limits),
+        "quotas": _quotas(artifacts),
+        "targets": _targets(artifacts),
         "methods": _methods(artifacts, limits),
         "judge": _judge(artifacts.usage, limits),
     }
@@ -49,7 +53,7 @@ def _reported(artifacts: Artifacts) -> Table:
 
 
 def _ballots(artifacts: Artifacts) -> Table:
-    """Make one row for each judged candidate: where it was shown, and if it was set aside."""
+    """Make one row for each judged candidate: where it was shown, and whether it is consistent."""
     frame, places = artifacts.ballots.to_pandas(), _places(artifacts)
     shown = {f"shown_{name}": frame["id"].map(places[name]) for name in ("prompt", "slot")}
     is_scored = (frame["score"] > 0) | frame["rank"].notna() | (frame["votes"] > 0)
@@ -73,7 +77,7 @@ def _rankings(artifacts: Artifacts) -> Table:
 
 
 def _selected(artifacts: Artifacts) -> Table:
-    """Make one row for each selected record, with its row of the ballots, which it should equal.
+    """Make one row for each selected record, with its row of the ballots for comparison.
 
     A record that was set aside counts as not judged.
     """
@@ -100,7 +104,7 @@ def _texts(artifacts: Artifacts, limits: Limits) -> Table:
     first: dict[str, str] = {}
     same_as: list[str | None] = []
     for record, pair in zip(ids, normalised, strict=True):
-        text = " ".join(filter(None, pair))
+        text = _joined(pair)
         same_as.append(first.get(text))
         first.setdefault(text, record)
     columns = {
@@ -108,9 +112,66 @@ def _texts(artifacts: Artifacts, limits: Limits) -> Table:
         "instruction_chars": [len(instruction) for instruction, _ in normalised],
         "chars": [len(row.instruction) + len(row.input) for row in raw],
         "same_as": same_as,
+        **_outside(artifacts, normalised, limits.near_threshold),
         "near_to": [d and f"{ids[d.number]} by {d.similarity:.3f}" for d in duplicates],
     }
     return Table(pd.DataFrame(columns), ["id"])
+
+
+def _outside(
+    artifacts: Artifacts, selected: list[tuple[str, str]], threshold: float
+) -> dict[str, list[str | None]]:
+    """Return the annotated or held-out record that each selected record repeats, or None.
+
+    Args:
+        artifacts: The outputs, with the annotated and held-out records.
+        selected: The normalised instruction and input of each selected record.
+        threshold: The least similarity of near-duplicates.
+    """
+    outside = pa.concat_tables(
+        table.select(["id", *TEXT_COLUMNS]) for table in (artifacts.annotated, artifacts.held_out)
+    )
+    n = len(outside)
+    if not n:
+        return {"outside": [None] * len(selected), "near_outside": [None] * len(selected)}
+    ids = texts(outside, "id")
+    normalised = [comparable(row.instruction, material(*row[1:])) for row in record_texts(outside)]
+    by_text = {_joined(pair): id_ for id_, pair in zip(ids, normalised, strict=True)}
+    near = find_near_duplicates([*normalised, *selected], threshold)[n:]
+    return {
+        "outside": [by_text.get(_joined(pair)) for pair in selected],
+        "near_outside": [
+            f"{ids[d.number]} by {d.similarity:.3f}" if d and d.number < n else None for d in near
+        ],
+    }
+
+
+def _joined(pair: tuple[str, str]) -> str:
+    return " ".join(filter(None, pair))
+
+
+def _targets(artifacts: Artifacts) -> Table:
+    """Make one row for the held-out targets, if there are any, with their mean nearest cosines."""
+    figure = artifacts.choice.targets
+    rows = [("held-out targets", figure.cosine, figure.random_cosine)] if figure else []
+    return Table(pd.DataFrame(rows, columns=["what", "selection", "random"]), ["what"])
+
+
+def _quotas(artifacts: Artifacts) -> Table:
+    """Make one row for each value with a quota: its count, and its number of selected records.
+
+    Selected records are counted by their own columns.
+    """
+    quotas = artifacts.choice.quotas
+    cells = [cells_of(record) for record in artifacts.selected.to_pylist()] if quotas else []
+    named = {(quota.column, quota.value) for quota in quotas}
+    rows = []
+    for column, value, wanted in ((q.column, q.value, q.n_wanted) for q in quotas):
+        labels = [as_label(record.get(column)) for record in cells]
+        of = [label if (column, label) in named else None for label in labels]
+        rows.append((column, value or "any other value", wanted, of.count(value)))
+    names = ["column", "value", "wanted", "selected"]
+    return Table(pd.DataFrame(rows, columns=names), ["column", "value"])
 
 
 def _methods(artifacts: Artifacts, limits: Limits) -> Table:
@@ -125,9 +186,9 @@ def _methods(artifacts: Artifacts, limits: Limits) -> Table:
 
 
 def _judge(usage: Usage, limits: Limits) -> Table:
-    """Make one row for each fault; ``found`` is 0 if it was not measured, or may be chance.
+    """Make one row for each fault; ``found`` is 0 if it was not measured or may be due to chance.
 
-    Position bias is the share of first choices that would have to move to other slots; it counts
+    Position bias is the share of first choices that would have to move to other slots. It counts
     only if a chi-square test finds it significant, and not in paper mode, where slots are clusters.
     Disagreement is 1 - kappa, the agreement between votes that chance does not explain.
     """
@@ -144,5 +205,5 @@ def _judge(usage: Usage, limits: Limits) -> Table:
 
 
 def _places(artifacts: Artifacts) -> pd.DataFrame:
-    """Return prompt, slot and cluster of each candidate, by id."""
+    """Return the prompt, slot and cluster of each candidate, by id."""
     return artifacts.prompts.to_pandas().drop_duplicates("id").set_index("id")

@@ -7,15 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import pyarrow.compute as pc
 from pydantic import Field
 
 from tasks.lib.core.errors import CheckFailed
 from tasks.lib.core.events import log
 from tasks.lib.core.params import Params, load_budgets, load_section
 from tasks.lib.core.schemas import (
+    ANNOTATED,
     BALLOTS,
     DEDUPE_DROPPED,
+    HELD_OUT,
     INGEST_DROPPED,
+    KNOWN,
     POOL,
     PROMPTS,
     SELECTED,
@@ -23,6 +27,7 @@ from tasks.lib.core.schemas import (
 )
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_batches, read_table
+from tasks.lib.documents.choice import Choice
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
@@ -54,7 +59,7 @@ class OnFault(StrEnum):
 
 
 class Validate(Params):
-    """The section validate of params.yaml."""
+    """The validate section of params.yaml."""
 
     max_near_rate: Annotated[float, Field(ge=0, le=1)]
     max_fallback_rate: Annotated[float, Field(ge=0, le=1)]
@@ -66,7 +71,7 @@ class Validate(Params):
 
 
 def check(values: Mapping[str, Any]) -> Validate:
-    """Return the checked section validate.
+    """Return the checked validate section.
 
     Raises:
         ParamError: A key is unknown, missing or out of range.
@@ -75,14 +80,14 @@ def check(values: Mapping[str, Any]) -> Validate:
 
 
 def validate(artifacts: Artifacts, limits: Limits) -> Validated:
-    """Check everything that is promised about a run.
+    """Check all guarantees about a run.
 
-    Checks every record, not a sample, and counts every number again that can be counted.
+    Checks every record, not a sample, and recounts every number that can be counted.
     """
     with warnings.catch_warnings():
         # Great Expectations imports two modules that Python deprecates.
         warnings.filterwarnings("ignore", "module 'sre_", DeprecationWarning)
-        # Imported here, since that takes seconds and `check` must not wait for it.
+        # Imported here: it takes seconds, and `check` must not wait for it.
         from tasks.validate.gx import run_gx, write_docs  # noqa: PLC0415
         from tasks.validate.pool_tables import pool_tables  # noqa: PLC0415
         from tasks.validate.selection_tables import selection_tables  # noqa: PLC0415
@@ -101,12 +106,12 @@ def validate(artifacts: Artifacts, limits: Limits) -> Validated:
 
 
 def work(stage: Stage) -> None:
-    """Check the outputs of the stages before; write the result, or stop with what is wrong."""
+    """Check the outputs of the earlier stages; write the result, or fail with a list of faults."""
     artifacts = _read(stage)
     result, write_docs = validate(artifacts, _limits(stage.values, artifacts))
     docs = write_docs(stage.scratch / "data_docs")
     log.info("validate: Data Docs are in %s", docs)
-    # A step that fails publishes no output, so a bad result gets a file of its own.
+    # A step that fails publishes no output, so a bad result is also written to a scratch file.
     failed_file = stage.scratch / "failed_validation.json"
     result.write(stage.out("validate/result.json"))
     if not result.success:
@@ -114,7 +119,7 @@ def work(stage: Stage) -> None:
         raise CheckFailed(
             _summary(result),
             where="validate",
-            fix=f"The whole result is in {failed_file}; open {docs} to see it as pages.",
+            fix=f"Open {docs} to browse the result; as JSON it is in {failed_file}.",
         )
     failed_file.unlink(missing_ok=True)
     for finding in result.warnings:
@@ -127,7 +132,9 @@ def work(stage: Stage) -> None:
 
 def _limits(values: Mapping[str, Any], artifacts: Artifacts) -> Limits:
     params, budget = check(values), load_budgets(values)[-1]
-    n_judged = artifacts.ballots["set_aside"].null_count
+    could_judge = artifacts.ballots.filter(pc.is_null(artifacts.ballots["set_aside"]))
+    is_known = pc.is_in(could_judge["id"], value_set=artifacts.known["id"])
+    n_judged = len(could_judge.filter(pc.invert(is_known)))
     return Limits(
         n_selected=min(budget, n_judged) if artifacts.usage.partial else budget,
         near_threshold=values["dedupe"]["near_threshold"],
@@ -142,14 +149,18 @@ def _read(stage: Stage) -> Artifacts:
     return Artifacts(
         pool=summarise(POOL, read_batches(pool, POOL, POOL.names, BATCH_ROWS)),
         n_rows=source_rows(pool),
+        annotated=read_table(stage.dep("ingest/annotated.parquet"), ANNOTATED),
+        held_out=read_table(stage.dep("ingest/held_out.parquet"), HELD_OUT),
         ingest_dropped=read_table(stage.dep("ingest/dropped.parquet"), INGEST_DROPPED),
         unique=read_table(stage.dep("dedupe/unique.parquet"), UNIQUE),
         dedupe_dropped=read_table(stage.dep("dedupe/dropped.parquet"), DEDUPE_DROPPED),
+        known=read_table(stage.dep("dedupe/known.parquet"), KNOWN),
         norms=row_norms(stage.dep("embed/vectors.npy")),
         prompts=read_table(stage.dep("cluster/prompts.parquet"), PROMPTS),
         clusters=Clusters.read(stage.dep("cluster/clusters.json")),
         ballots=read_table(stage.dep("llm_select/ballots.parquet"), BALLOTS),
         selected=read_table(stage.dep("choose/selected.parquet"), SELECTED),
+        choice=Choice.read(stage.dep("choose/choice.json")),
         usage=Usage.read(stage.dep("llm_select/usage.json")),
     )
 

@@ -1,6 +1,6 @@
-"""The expectations of each table, one Great Expectations suite for each.
+"""The expectations of each table, as one Great Expectations suite per table.
 
-The last text of each is the sentence that a report shows; it is distinct within its table.
+The last text of each expectation is the sentence that a report shows, unique within its table.
 """
 
 from great_expectations.expectations.expectation import Expectation
@@ -56,7 +56,7 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             distinct("id", "No record is dropped twice"),
             within("in_pool", [True], "Each duplicate is in the pool"),
             within("kept", [False], "No duplicate is also kept"),
-            within("original_kept", [True], "The original of each duplicate is kept"),
+            within("original_kept", [True], "The original of each duplicate is kept or held out"),
             between("similarity", 0, 1, "Each similarity is between 0 and 1"),
         ],
         "unique": [
@@ -64,14 +64,28 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             within("in_pool", [True], "Each kept record is in the pool"),
             within("n_slots", [1], "Each kept record has exactly one slot"),
         ],
+        "known": [
+            distinct("id", "No record is listed twice"),
+            within("unique", [True], "Each record that repeats an annotated one is unique"),
+            within("annotated", [True], "The record that it repeats is annotated"),
+            within("selected", [False], "No record that repeats an annotated one is selected"),
+        ],
         "vectors": [
             present("norm", "Each vector is finite"),
             between("norm", 1 - NORM_TOLERANCE, 1 + NORM_TOLERANCE, "Each vector has unit norm"),
         ],
         "prompts": [
             equal("prompt", "expected", "Prompts are numbered from 1 without gaps"),
-            at_least("size", "smallest", "Sizes differ by at most one: none is too small"),
-            at_least("largest", "size", "Sizes differ by at most one: none is too large"),
+            at_least(
+                "size",
+                "smallest",
+                "Sizes differ by at most one, except for earlier prompts: none is too small",
+            ),
+            at_least(
+                "largest",
+                "size",
+                "Sizes differ by at most one, except for earlier prompts: none is too large",
+            ),
             within("first_slot", [1], "Slots start at 1"),
             equal("last_slot", "size", "The last slot equals the size of the prompt"),
             equal("n_slots", "size", "No slot is used twice"),
@@ -114,8 +128,24 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
                 f"No text has more than {limits.max_chars:,} characters",
             ),
             absent("same_as", "No two texts differ only in typography or white space"),
+            absent("outside", "No text is the same as that of an annotated or held-out record"),
+            absent(
+                "near_outside",
+                "No text is a near-duplicate of an annotated or held-out record",
+                is_warning=True,
+            ),
+            *_near_rate("near_outside", limits.max_near_rate, "near-duplicates of those records"),
             absent("near_to", "No two texts are near-duplicates", is_warning=True),
-            *_near_rate(limits.max_near_rate),
+            *_near_rate("near_to", limits.max_near_rate, "near-duplicates"),
+        ],
+        "quotas": [equal("wanted", "selected", "Each quota is met exactly")],
+        "targets": [
+            at_least(
+                "selection",
+                "random",
+                "The selection is nearer to the held-out targets than random selections",
+                is_warning=True,
+            )
         ],
         "methods": [
             at_least("max_share", "share", "No method has more than its share of the selection")
@@ -131,8 +161,7 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
     }
 
 
-def _near_rate(max_rate: float | None) -> list[Expectation]:
+def _near_rate(column: str, max_rate: float | None, what: str) -> list[Expectation]:
     if max_rate is None:
         return []
-    text = f"At most {max_rate:g} of the texts are near-duplicates"
-    return [absent("near_to", text, max_share=max_rate)]
+    return [absent(column, f"At most {max_rate:g} of the texts are {what}", max_share=max_rate)]

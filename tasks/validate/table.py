@@ -10,9 +10,9 @@ from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts
 
 
 class Table(NamedTuple):
-    """One row for each thing that can be wrong, and the columns that name it in a message.
+    """A row for each thing that can be wrong, and the columns that identify it in a message.
 
-    A row has the claimed and the counted values, so that a finding can show them.
+    A row has both the claimed and the counted values, so that a finding can show them.
     """
 
     frame: pd.DataFrame
@@ -20,7 +20,7 @@ class Table(NamedTuple):
 
 
 def texts(rows: pa.Table, column: str) -> list[str]:
-    """Return the texts of a column, empty for a null, which another expectation forbids."""
+    """Return the texts of a column, with "" for nulls, which another expectation forbids."""
     return [cast(str, text) or "" for text in rows[column].to_pylist()]
 
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class IngestDrop(StrEnum):
-    """Why a row is dropped. All reasons but the first two are faults in the row."""
+    """Why a row is dropped. All reasons except the first two are faults in the row."""
 
     EXCLUDED = "excluded"  # by ingest.exclude
     REPEATED = "repeated"  # same id as an earlier row
@@ -29,5 +29,6 @@ class IngestDrop(StrEnum):
 class DedupeDrop(StrEnum):
     """Why a record counts as a duplicate."""
 
+    HELD_OUT = "held_out"  # it repeats a record of ingest.decontaminate, or nearly does
     IDENTICAL = "identical"  # the same text once normalised
     NEAR = "near"

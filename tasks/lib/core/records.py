@@ -1,10 +1,11 @@
-"""What a record asks: its texts, the id that they give it, and the text that it is compared by.
+"""The texts of a record, its id, and the text that is compared.
 
-A record has an instruction, an input, and its context: a system prompt, the turns that come before
-the instruction, and the tools that the assistant may call.
+A record has an instruction, an input, and a context: a system prompt, the turns before the
+instruction, and the tools that the assistant may call.
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -13,9 +14,17 @@ from typing import Any, NamedTuple
 LATER_TURNS = "later_turns"
 """The key of ``extra`` for the turns after the instruction that are not its output."""
 
+# What data sets write in the input column if there is no input.
+_NO_INPUT = re.compile(
+    r"no[ _-]?input|no input (?:required|needed|provided)|n/a|none|null|nan|not applicable",
+    re.IGNORECASE,
+)
+_MAX_NO_INPUT_CHARS = 30
+_AROUND = " .,?<>[](){}\"'`\\"
+
 
 class RecordTexts(NamedTuple):
-    """The texts that make up what a record asks.
+    """The texts that identify a record.
 
     Attributes:
         turns: JSON text of a list of turns, each an object with ``role`` and ``content``; None or
@@ -31,12 +40,19 @@ class RecordTexts(NamedTuple):
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "RecordTexts":
-        """Return the texts of a row of the pool."""
+        """Return the texts in a row of the pool."""
         return cls(*(record[name] for name in TEXT_COLUMNS))
 
 
 TEXT_COLUMNS = list(RecordTexts._fields)
-"""The columns of the pool that make up what a record asks."""
+"""The columns of the pool with the texts that identify a record."""
+
+
+def says_no_input(text: str) -> bool:
+    """Return whether an input only says that there is no input, such as ``<noinput>``."""
+    if len(text) > _MAX_NO_INPUT_CHARS:
+        return False
+    return _NO_INPUT.fullmatch(text.strip(_AROUND)) is not None
 
 
 def record_id(
@@ -48,8 +64,8 @@ def record_id(
 ) -> str:
     """Return 16 hex digits that depend on the texts alone, not on their file or the machine.
 
-    They are the BLAKE2b hash of the NFC-normalised texts, joined by NULs, which no text contains.
-    The context counts only if there is one.
+    This is the BLAKE2b hash of the NFC-normalised texts, joined by NULs, which no text contains.
+    An empty context is not part of the hash.
     """
     text = f"{instruction}\0{input_text}"
     if system or turns or tools:
@@ -64,7 +80,7 @@ def record_text(
     turns: str | None = None,
     tools: str | None = None,
 ) -> str:
-    """Return the text that records are compared by: the instruction, then its `material`."""
+    """Return the text of a record that is compared: the instruction, then its `material`."""
     material_text = material(input_text, system, turns, tools)
     return f"{instruction}\n\n{material_text}" if material_text else instruction
 
@@ -75,10 +91,10 @@ def material(
     turns: str | None = None,
     tools: str | None = None,
 ) -> str:
-    """Return what a record has besides its instruction: its input, then its context.
+    """Return the texts of a record except its instruction: its input, then its context.
 
-    An encoder reads only the beginning of a text, so what matters most to the instruction comes
-    first: the latest turns, then earlier ones, the system prompt, and the tools.
+    An encoder reads only the beginning of a text, so the texts that matter most come first: the
+    latest turns, then earlier turns, the system prompt, and the tools.
     """
     if not (system or turns or tools):
         return input_text
@@ -89,13 +105,13 @@ def material(
 
 
 def read_turns(turns: str | None) -> list[dict[str, Any]]:
-    """Return the turns of a record's column ``turns``, the earliest first."""
+    """Return the turns in a record's ``turns`` column, the earliest first."""
     parsed: list[dict[str, Any]] = json.loads(turns) if turns else []
     return parsed
 
 
 def turn_text(turn: Mapping[str, Any]) -> str:
-    """Return what a turn says; if it says nothing, the JSON text of what else it holds."""
+    """Return the content of a turn or, if it is empty, the turn's other values as JSON text."""
     if turn["content"]:
         return str(turn["content"])
     rest = {name: value for name, value in turn.items() if name not in {"role", "content"}}

@@ -26,6 +26,15 @@ POOL = pa.schema(
 """One row per record; ids are unique. Footer: ``n_rows``, the number of rows in the source,
 ``file``, its name, and ``files``, the number of its files."""
 
+ANNOTATED = pa.schema([*POOL])
+"""One row per record that has an answer already, from choose.annotated; ids are unique."""
+
+TARGETS = pa.schema([*POOL])
+"""One row per example of the tasks that matter, from choose.targets; ids are unique."""
+
+HELD_OUT = pa.schema([*POOL])
+"""One row per record of a test set, from ingest.decontaminate; ids are unique."""
+
 INGEST_DROPPED = pa.schema(
     [
         _required("file", pa.string()),  # as in the source of a record
@@ -41,7 +50,7 @@ DEDUPE_DROPPED = pa.schema(
     [
         _required("id", pa.string()),
         _required("reason", pa.string()),
-        _required("of_id", pa.string()),
+        _required("of_id", pa.string()),  # the kept record, or that of a held-out set
         _required("similarity", pa.float64()),  # Jaccard of shingles, 0 to 1
     ]
 )
@@ -54,6 +63,16 @@ DEDUPE_NEAR = pa.schema(
     ]
 )
 """One row for each near-duplicate that is kept, in pool order; empty if dedupe.near is merge."""
+
+KNOWN = pa.schema(
+    [
+        _required("id", pa.string()),  # of the unique record
+        _required("of_id", pa.string()),  # of the annotated record
+        _required("similarity", pa.float64()),  # Jaccard of shingles, 0 to 1
+    ]
+)
+"""One row per unique record that repeats an annotated one, in the order of unique.parquet. It is
+judged like any other, so that its prompt stays the same, and never selected."""
 
 PROMPTS = pa.schema(
     [
@@ -87,13 +106,13 @@ SELECTED = pa.schema(
     [
         *POOL,
         *_JUDGED,
-        _required("gain", pa.float64()),  # in mean coverage of the pool, at its turn
+        _required("gain", pa.float64()),  # increase of the pool's mean coverage when it was chosen
         _required("cluster", pa.int32()),
         _required("route", pa.string()),
         _required("model", pa.string()),
     ]
 )
-"""Exactly N rows, the most wanted first: the first n rows are the selection for a budget of n from
+"""Exactly N rows, in order of preference: the first n rows are the selection for a budget of n from
 the same ballots."""
 
 SELECTIONS = pa.schema(

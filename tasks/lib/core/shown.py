@@ -1,4 +1,4 @@
-"""The text of a record as a judge or an annotator is shown it, and how a long one is shortened.
+"""The text of a record that a judge or an annotator sees, and how a long text is shortened.
 
 [system]
 You are a patient teacher.
@@ -39,7 +39,7 @@ def shown_text(
     turns: str | None = None,
     tools: str | None = None,
 ) -> str:
-    """Return the text that a judge is shown: the context if there is one, then the request.
+    """Return the text that a judge sees: the context if there is one, then the request.
 
     The request is the instruction, then the input.
     """
@@ -49,10 +49,10 @@ def shown_text(
 
 
 def shorten(text: str, max_chars: int) -> str:
-    """Return the text, or its beginning and end around a note that says how much was left out.
+    """Return the text, or its beginning and end around a note that says how much is omitted.
 
-    A record's context is shortened before its request is. The result has at most `max_chars`
-    characters if `max_chars` leaves room for the notes.
+    The context of a record is shortened before the request. The result has at most `max_chars`
+    characters, if this is enough for the notes.
     """
     if len(text) <= max_chars:
         return text

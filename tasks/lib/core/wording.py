@@ -2,7 +2,7 @@
 
 
 def usd_text(value: float | None) -> str:
-    """Write an amount of US dollars."""
+    """Return an amount of US dollars as text."""
     if value is None:
         return "price unknown"
     if not value:
@@ -12,7 +12,7 @@ def usd_text(value: float | None) -> str:
 
 
 def truncate(text: str, max_chars: int) -> str:
-    """Keep the first `max_chars` characters of a text, and say how many more there are."""
+    """Return the first `max_chars` characters of a text, and the number of further characters."""
     if len(text) <= max_chars:
         return text
     return f"{text[:max_chars].rstrip()} … ({len(text) - max_chars:,} more characters)"

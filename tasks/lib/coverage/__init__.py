@@ -1,1 +1,1 @@
-"""Coverage of a pool by selected records: one greedy for `choose` and the baselines."""
+"""Coverage of a pool by selected records: the greedy search of `choose` and the baselines."""

@@ -12,7 +12,7 @@ from tasks.lib.coverage.quotas import Quota, Quotas
 from tasks.lib.similarity.cosine import Rows, Vectors, nearest
 
 MAX_COVERED = 50_000  # rows; a sample of that size has the same mean coverage to 0.001
-MAX_CELLS = 1 << 27  # cosines of candidates to rows that are computed before any is selected
+MAX_CELLS = 1 << 27  # cosines of candidates to rows that are computed before the first selection
 UNIT_ROWS = 2_000
 OPENING = 64  # selections, of a larger table, after which one cosine in fifty or fewer still counts
 
@@ -60,9 +60,9 @@ def greedy(  # noqa: PLR0913  the parts of the objective
         n: Number of rows to select.
         bonus: float64, shape (c,), not negative, in units of the objective; 0 if None.
         weights: float64, shape (m,), not negative; 1 if None.
-        annotated: intp, rows that cover from the start.
-        groups: A quota for each column that has one; the labels are those of `candidates`.
-        seed: Of the samples from a large pool.
+        annotated: intp, rows that count as selected from the start.
+        groups: One quota per column, with the labels of `candidates` in the same order.
+        seed: The seed of the samples from a large pool.
 
     Raises:
         UnmetQuotaError: No selection of n candidates meets the quotas.
@@ -95,18 +95,18 @@ def judge_bonus(  # noqa: PLR0913
     """Return the bonus of each candidate, in units of the objective: score x `weight` x unit.
 
     The unit is what a record adds to the coverage, on average, in the second half of a selection of
-    one record per prompt that is made by coverage alone. So at weight 1 the judge and the coverage
-    have about the same say when as many records are selected as there are prompts. The unit is
-    measured on at most 2,000 random rows. It does not depend on the number of records to select,
-    so a smaller selection stays a prefix of a larger one.
+    one record per prompt that is made by coverage alone. So at weight 1, the judge and coverage
+    count about the same when one record per prompt is selected. The unit is measured on at most
+    2,000 random rows. It does not depend on the number of records to select, so a smaller
+    selection stays a prefix of a larger one.
 
     Args:
         scores: float64, shape (c,), from 0 to 1.
-        weight: How much the judge counts, from 0.
+        weight: The weight of the judge, at least 0.
         vectors: float32, shape (m, d), of unit norm or zero.
         n_prompts: Number of prompts into which these rows are grouped.
-        weights: float64, shape (m,), of the rows; 1 if None.
-        seed: Of the random rows.
+        weights: float64, shape (m,), the weight of each row; 1 if None.
+        seed: The seed of the random rows.
     """
     m = len(vectors)
     weights = np.ones(m) if weights is None else weights
@@ -120,7 +120,7 @@ def judge_bonus(  # noqa: PLR0913
 def _covered(
     vectors: Vectors, weights: Floats, annotated: Rows | None, rng: np.random.Generator
 ) -> Covered:
-    """Return the rows that are measured, as the annotated records cover them."""
+    """Return the rows to cover, with their coverage by the annotated records."""
     if len(vectors) > MAX_COVERED:
         sample = np.sort(rng.permutation(len(vectors))[:MAX_COVERED])
         measured, weights = vectors[sample], weights[sample]
@@ -133,7 +133,7 @@ def _covered(
 
 
 class _Search:
-    """The candidates that are left, and what is known of their gains.
+    """The remaining candidates, and upper bounds on their gains.
 
     A gain only shrinks, so an old one is an upper bound. Only candidates whose bound is above
     every known gain are computed again (lazy greedy).

@@ -11,11 +11,11 @@ from tasks.lib.similarity.cosine import Rows
 
 
 class Quota(NamedTuple):
-    """How many candidates of each label must be selected, for one column.
+    """The number of candidates of each label that must be selected, for one column.
 
     Attributes:
         labels: intp, shape (c,), the label of each candidate, from 0.
-        counts: intp, shape (number of labels,), of sum n.
+        counts: intp, shape (number of labels,), with sum n.
     """
 
     labels: Rows
@@ -36,9 +36,9 @@ class UnmetQuotaError(ValueError):
 
     Attributes:
         n: Number of records to select.
-        shortages: The labels with too few candidates. If there is none, each quota can be met
+        shortages: The labels with too few candidates. If there are none, each quota can be met
             alone, but not all of them together.
-        n_most: Number of records that can be selected without exceeding a quota.
+        n_most: The largest number of records that can be selected without exceeding a quota.
     """
 
     def __init__(self, n: int, shortages: list[Shortage], n_most: int) -> None:
@@ -47,18 +47,18 @@ class UnmetQuotaError(ValueError):
 
 
 class Quotas:
-    """The quotas that are left while a selection grows.
+    """The quotas that remain to be met while a selection grows.
 
-    Candidates with the same labels in all columns are of one kind. A plan holds the number of
-    records of each kind that would complete the selection. A record of a kind that the plan lacks
-    is taken only if there is another plan.
+    Candidates with the same labels in all columns are of one kind. A plan is the number of records
+    of each kind that would complete the selection. A record of a kind that the plan does not
+    include is taken only if there is another plan that does.
     """
 
     def __init__(self, quotas: Sequence[Quota], n: int) -> None:
         """Make the first plan.
 
         Raises:
-            UnmetQuotaError: There is none.
+            UnmetQuotaError: There is no plan.
         """
         self._is_free = not quotas
         if self._is_free:
@@ -84,7 +84,7 @@ class Quotas:
     def take(self, place: int) -> bool:
         """Return whether the candidate can be selected, and count it if so.
 
-        A candidate that is refused can never be selected: the others leave no room for it.
+        A candidate that is refused once can never be selected later.
         """
         if self._is_free:
             return True

@@ -1,4 +1,4 @@
-"""The base of our JSON documents: one form on disk, and strict reading."""
+"""The base of our JSON documents: one format on disk, and strict reading."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""judgements.jsonl of llm_select: what the judge said of each prompt, one JSON object per line."""
+"""judgements.jsonl of llm_select: what the judge said about each prompt, one JSON object a line."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from tasks.lib.documents.document import Line, Part, read_lines
 
 
 class AnswerReceipt(Part):
-    """An answer that a judgement rests on.
+    """An answer that a judgement is based on.
 
     Attributes:
         key: The answer's key in the journal.
@@ -35,13 +35,13 @@ class Judgement(Line):
 
     Attributes:
         prompt: The number of the prompt, from 1.
-        route: The alias of the route that answered; with several answers, the first's.
+        route: The alias of the route that answered; if there are several answers, the first one.
         model: The model of this route; the offline judge if no route answered.
         ids: The records of the prompt in the order of their slots.
         ballots: The slots in the order in which each vote ranks them; none for a fallback.
         answers: The answers behind the ballots; none for a fallback.
-        reasons: By slot, the model's reason in one sentence; empty if it was not asked for any.
-        set_aside: By slot, why a candidate could not be judged.
+        reasons: The model's reason in one sentence, by slot; empty if it was not asked for reasons.
+        set_aside: The reason why a candidate could not be judged, by slot.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"answers.0.is_bound": "answers.0.is_upper_bound"}

@@ -19,10 +19,10 @@ METRICS = {
     "knn_probe_cosine": "kNN probe\u2019s cosine similarity",
 }
 SPACES = {
-    "outputs": "the words of the outputs, which no method reads but a rater",
+    "outputs": "the words of the outputs, which only methods by ratings read",
     "words": "the words of instruction and input",
     "characters": "runs of 3 and 4 characters of instruction and input",
-    "vectors": "in which records are grouped and most methods choose",
+    "vectors": "the vectors by which records are grouped and most methods choose",
 }
 SOLVERS = {
     "k_means_constrained": "k-means-constrained",
@@ -34,7 +34,7 @@ LEADING = (
     "outputs.coverage_mean",
     *(f"words.{name}" for name in ("coverage_mean", "redundancy", "vendi", "knn_probe_rouge_l")),
 )
-"""The metrics to judge a selection by first."""
+"""The most important metrics of a selection."""
 
 FUNNEL = {
     "rows": "rows read",
@@ -59,7 +59,7 @@ def solver_name(solver: str) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """Return a metric's name in plain words, with the group of a ``GROUP.METRIC``."""
+    """Return a metric's name in plain words, including the group of ``GROUP.METRIC``."""
     group, _, name = metric.rpartition(".")
     words = METRICS.get(name, name.replace("_", " "))
     return f"{words} (in {'texts' if group == 'text' else group})" if group else words

@@ -10,8 +10,8 @@ from tasks.lib.documents.document import Document, Part
 
 OURS, RANDOM = "llm_select", "random"  # methods
 SPACES = ("outputs", "words", "characters", "vectors")
-"""The spaces in which selections are compared; only a rated output is seen by any method."""
-SPACE = "words"  # the space that every pool has, which the plots and the curves of savings use
+"""The spaces in which selections are compared; only methods that use ratings see outputs."""
+SPACE = "words"  # every pool has this space; plots and savings use it
 MAX_P = 0.05  # the largest p-value that counts as better than random, with 20 random selections
 
 Interval = tuple[float, float]
@@ -68,8 +68,8 @@ class MethodMetrics(Part):
     """The metrics of one method by name, in groups: the texts, and each of the `SPACES`.
 
     Attributes:
-        chose_in: The spaces that the method looked at, or near which it chose: a good value there
-            is no proof. None if the method is not known.
+        chose_in: The spaces in which the method chose, or that are similar to those; a good value
+            there proves nothing. None if the method is unknown.
         outputs: Empty if the pool has too few outputs.
     """
 
@@ -129,7 +129,7 @@ class Metrics(Document):
     def chance_for(self, method: str) -> MethodMetrics | None:
         """Return the metrics of random selections of the method's size, or None if there are none.
 
-        A larger selection always covers better, so selections of other sizes do not compare.
+        A larger selection always covers better, so selections of other sizes cannot be compared.
         """
         chance = self.methods.get(RANDOM)
         if chance and method in self.methods:

@@ -20,15 +20,15 @@ class TableRow(NamedTuple):
     """One method or variant.
 
     Attributes:
-        name: Of the method or variant.
-        n_records: Number of selected records; None if there is no selection.
-        n_seeds: Number of selections that the values are means of.
-        metrics: By ``SPACE.METRIC``.
-        n_random: The random records that do as well, by one of HEADLINES.
+        name: The name of the method or variant.
+        n_records: The number of selected records; None if there is no selection.
+        n_seeds: The number of selections that the values are means of.
+        metrics: The metrics by ``SPACE.METRIC``.
+        n_random: The number of random records that do as well, by metric of HEADLINES.
         max_size: The largest number of random records that were drawn.
-        calls: Number of answers that the selection rests on.
-        usd: Their price.
-        chose_in: The spaces that it looked at.
+        calls: The number of answers that the selection is based on.
+        usd: The price of these answers.
+        chose_in: The spaces in which the method chose.
     """
 
     name: str
@@ -93,7 +93,7 @@ def _cells(row: TableRow) -> Iterator[tuple[str, Any]]:
 
 
 def _pair(row: TableRow, name: str) -> Iterator[tuple[str, str]]:
-    """Yield the cells of a metric and of the random records that do as well, with their heads."""
+    """Yield two cells with their headers: a metric, and the random records that do as well."""
     metric, found, head = row.metrics.get(name), row.n_random.get(name), SHORT[name]
     yield head, "" if metric is None else _value(metric)
     yield f"{head}: n", "" if found is None else _count(found, row.max_size)

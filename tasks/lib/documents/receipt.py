@@ -1,10 +1,9 @@
 """receipt.jsonl of choose: why each record was selected, one JSON object per line."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import ClassVar
 
-from tasks.lib.documents.document import Line, read_lines
+from tasks.lib.documents.document import Line
 from tasks.lib.documents.judgement import AnswerReceipt
 
 
@@ -15,9 +14,10 @@ class Receipt(Line):
         place: The place in the selection, from 1.
         rank: The rank within the prompt; 1 is the best. None if no ballot names the record.
         score: The judge score, 0 to 1.
-        gain: How much the record added to the mean coverage of the pool at its turn.
+        gain: How much the record added to the mean coverage of the pool when it was selected.
+        counts_for: By column with a quota, the value of the record that counts towards it.
         votes: The number of votes that name the record; 0 for a fallback.
-        route: The alias of the route that judged the prompt; with several answers, the first's.
+        route: The alias of the route that judged the prompt; if several did, the first one.
         reason: The model's reason in one sentence; None if it was not asked for one.
         rivals: The other candidates of the prompt, in slot order.
         set_aside: The candidates of the prompt that could not be judged, and why.
@@ -34,6 +34,7 @@ class Receipt(Line):
     rank: int | None
     score: float
     gain: float
+    counts_for: dict[str, str | None]
     votes: int
     method: str
     route: str
@@ -43,12 +44,3 @@ class Receipt(Line):
     set_aside: dict[str, str]
     ballots: tuple[tuple[int, ...], ...]
     answers: tuple[AnswerReceipt, ...]
-
-
-def read_receipts(path: Path) -> Iterator[Receipt]:
-    """Yield the receipts of a file in order.
-
-    Raises:
-        DataError: A line is not a receipt; the error gives its number.
-    """
-    return read_lines(path, Receipt)

@@ -10,13 +10,13 @@ STUDENT = "words.knn_probe_rouge_l"  # the metric of what the student learns
 class Equivalent(Part):
     """The size of a random selection that is as good as ours.
 
-    The numbers never leave the sizes that were drawn: one equal to `Savings.max_size` means "more
-    than", and one equal to `min_size` means "fewer than".
+    All numbers are limited to the sizes that were drawn: `Savings.max_size` means "more than this",
+    and `Savings.min_size` means "fewer than this".
 
     Attributes:
-        n_random: At this size, random selections are as good on average.
+        n_random: The size at which random selections are as good on average.
         low: The lower end of the 95 % interval.
-        high: Its upper end.
+        high: The upper end of the interval.
     """
 
     n_random: int
@@ -25,12 +25,12 @@ class Equivalent(Part):
 
 
 class Stop(Part):
-    """From where on choosing gains nothing over drawing at random.
+    """The size after which choosing is no better than drawing at random.
 
     Attributes:
         step: The number of records that are added at a time.
-        at: The size from which on the next records of our order add less coverage than random
-            records add to a random selection of that size; None if no size is that large.
+        at: The size after which the next records of our order add less coverage than random records
+            add to a random selection of the same size; None if our records always add more.
     """
 
     step: int
@@ -38,18 +38,19 @@ class Stop(Part):
 
 
 class Savings(Document):
-    """The document savings.json.
+    """The savings.json document.
 
     Attributes:
-        n_selected: 0 if nothing is selected yet.
+        n_selected: The number of selected records; 0 if nothing is selected yet.
         min_size: The smallest size of the random selections.
-        max_size: The largest one.
-        coverage: By space.
-        student: By the nearest-neighbour probe in words; None if the pool has too few outputs.
-        saved: The number of annotations saved, by the least of all equivalents; 0 unless its
-            interval lies above `n_selected`.
-        saved_percent: The same of all the random records that would be needed.
-        stop: By space.
+        max_size: The largest size of the random selections.
+        coverage: The equivalent in coverage, by space.
+        student: The equivalent by the nearest-neighbour probe in words; None if the pool has too
+            few outputs.
+        saved: The number of annotations saved according to the smallest equivalent; 0 unless its
+            interval is above `n_selected`.
+        saved_percent: The saved annotations as a percentage of the random records needed.
+        stop: The size at which to stop, by space.
     """
 
     n_selected: int
@@ -64,12 +65,12 @@ class Savings(Document):
     @property
     def by_metric(self) -> dict[str, Equivalent]:
         """The equivalents by the name of their metric, ``SPACE.METRIC``."""
-        found = {f"{space}.coverage_mean": one for space, one in self.coverage.items()}
-        return found | ({STUDENT: self.student} if self.student else {})
+        by_coverage = {f"{space}.coverage_mean": size for space, size in self.coverage.items()}
+        return by_coverage | ({STUDENT: self.student} if self.student else {})
 
     @property
     def sentence(self) -> str:
-        """The savings in one sentence; where nothing is saved, it says so."""
+        """The savings in one sentence, or that nothing is saved."""
         if not self.coverage:
             return "Nothing is selected yet, so no saving can be measured."
         parts = [f"cover the pool as well as {self._amount(least(self.coverage.values()))}"]

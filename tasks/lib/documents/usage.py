@@ -80,7 +80,7 @@ class Usage(Document):
         usd: The price of the answers; an upper bound if a provider reported no usage.
         n_unknown_usage: The number of answers for which the provider reported no usage.
         answers: The number of answers by route.
-        answers_digest: 64 hex digits of all answers used, by prompt, checks last.
+        answers_digest: A hash of all answers used, in order of prompts, attention checks last.
         dropped_params: By route, the parameters that its model does not accept.
         methods: The number of prompts by what judged them.
         set_aside: The number of candidates that could not be judged, by reason.

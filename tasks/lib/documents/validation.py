@@ -36,7 +36,7 @@ class ValidationResult(Document):
     """The result.json document.
 
     Attributes:
-        success: Whether the run may be used, that is, whether only warnings are unmet.
+        success: Whether the run may be used: all expectations are met, except warnings.
         partial: The parameter that cut the selection short; None if it is complete.
         dropped: The number of rows that ingest and dedupe dropped, by stage and reason.
     """

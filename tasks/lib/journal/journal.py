@@ -33,6 +33,9 @@ class Journal(JournalReader):
     upper bound. An existing file is never overwritten, since it may be the only record of what
     was paid.
 
+    Attributes:
+        n_new: Number of answers that this run stored.
+
     Args:
         path: The file; created if it is missing.
         selection: The name under which spending is capped.
@@ -55,6 +58,7 @@ class Journal(JournalReader):
         self._commits = GroupCommit(self._writer)
         self._run = LiveRun(path.parent / "runs")
         self._n_open = 0
+        self.n_new = 0
         self._ended = asyncio.Event()
         if selection.former and self.has_former_keys:
             self._carry_over(selection.former)
@@ -106,6 +110,7 @@ class Journal(JournalReader):
             _insert(db, "INSERT OR IGNORE INTO answers", row)
 
         await self._write_last(work)
+        self.n_new += 1
 
     async def wait_for_room(self) -> bool:
         """Wait until a call of this run has ended; return False at once if none is open."""

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from tasks.lib.prompts.geometry import Mode
 
-SHOWN_BYTES = 2_000  # count of a candidate; llm_select shortens texts to about this length
+SHOWN_BYTES = 2_000  # that count, at most; llm_select shortens texts to about this length
 
 
 def compose(
@@ -20,25 +20,25 @@ def compose(
     Every candidate is in exactly one prompt, and the sizes of prompts differ by at most 1.
     Candidates are sorted by cluster number, then
 
-    - within: cut into consecutive runs, the longer ones first, so that clusters of these sizes
-      (as equal_size_kmeans numbers them) are the prompts;
-    - across and paper: dealt one by one to the prompts in turn, so that no prompt holds two of a
-      cluster unless the cluster has more candidates than there are prompts.
+    - within: cut into consecutive runs, the longer ones first, so that clusters of these sizes,
+      the larger ones first, are the prompts;
+    - across and paper: dealt one by one to the prompts in turn, so that no prompt has two members
+      of a cluster unless the cluster has more members than there are prompts.
 
     `seed` decides which member of a cluster goes to which prompt, and its slot, so neither depends
-    on the file's order or on the cluster. In mode across with `n_bytes`, each cluster's longer
+    on the order of the file or on the cluster. In mode across with `n_bytes`, each cluster's longer
     members go to the prompts with the shortest texts so far, so that prompts cost about the same.
 
-    In paper mode the members of a cluster go to prompts in the order given: the first to the first
-    prompt that takes one of this cluster. Slots follow the cluster number, so cluster and slot
-    are confounded, as in the paper: a judge that favours slot 1 favours a cluster.
+    In paper mode, the members of a cluster go to prompts in the order given: the first member to
+    the first prompt that gets one of this cluster. Slots follow the cluster number, so cluster and
+    slot are confounded, as in the paper: a judge that favours slot 1 favours a cluster.
 
     Args:
         clusters: int32, shape (n,), element i is the cluster of candidate i.
         n_prompts: At least 1 if there are candidates, and at most their number.
         mode: How to combine clusters.
-        seed: Of these two random choices.
-        n_bytes: int64, shape (n,), of each candidate's text in UTF-8.
+        seed: The seed of these two random choices.
+        n_bytes: int64, shape (n,), the length of each candidate's text in UTF-8.
     """
     if len(clusters) == 0:
         return []
@@ -61,8 +61,8 @@ def _ascending(
 ) -> NDArray[np.intp]:
     """Reorder each cluster so that, dealt in turn, its members go to ascending prompts.
 
-    Each cluster is dealt from where the one before it ended. Where clusters are smaller than the
-    number of prompts, one prompt would otherwise hold records that were taken early and late.
+    The deal of a cluster starts where that of the previous one ended. If clusters are smaller than
+    the number of prompts, a prompt would otherwise mix records that were taken early and late.
     """
     order = np.lexsort((np.arange(len(by_cluster)) % n_prompts, clusters[by_cluster]))
     ordered = np.empty_like(by_cluster)
@@ -79,7 +79,7 @@ def _level(
     """Reorder candidates so that prompts have about the same weight when dealt in turn.
 
     Candidates change places only within their cluster and one turn of the deal, so that each
-    prompt takes from the same clusters as before.
+    prompt has members of the same clusters as before.
     """
     places = np.arange(len(by_cluster))
     of = clusters[by_cluster]

@@ -99,29 +99,38 @@ def load_geometry(values: Mapping[str, Any], n_records: int) -> tuple[Mode, Geom
     return params.mode, params.geometry(n_records)
 
 
-def check_fit(values: Mapping[str, Any], n_records: int) -> None:
+def check_fit(values: Mapping[str, Any], n_records: int, n_known: int = 0) -> None:
     """Check that the geometry and the budgets fit the number of records.
+
+    Args:
+        values: All of params.yaml.
+        n_records: Number of unique records.
+        n_known: Number of those that cannot be selected, since they repeat annotated records.
 
     Raises:
         ParamError: They do not; the error says which values would fit.
     """
     mode, geometry = load_geometry(values, n_records)
-    check_budgets(load_budgets(values), mode, n_records, geometry.n_prompts)
+    check_budgets(load_budgets(values), mode, n_records, geometry.n_prompts, n_known)
 
 
-def check_budgets(budgets: Sequence[int], mode: Mode, n_records: int, n_prompts: int) -> None:
+def check_budgets(
+    budgets: Sequence[int], mode: Mode, n_records: int, n_prompts: int, n_known: int = 0
+) -> None:
     """Check that the budgets fit the numbers of records and prompts.
 
     Raises:
         ParamError: A budget exceeds the number of records or, in paper mode, is not a multiple of
             the number of prompts.
     """
-    if max(budgets) > n_records:
+    n_left = n_records - n_known
+    if max(budgets) > n_left:
+        known = f": {n_known:,} of {n_records:,} repeat records of choose.annotated"
         raise ParamError(
-            f"llm_select.budget is {max(budgets):,}, but there are only {n_records:,} records to "
-            "select from",
+            f"llm_select.budget is {max(budgets):,}, but there are only {n_left:,} records to "
+            f"select from{known if n_known else ''}",
             where=PARAMS_FILE,
-            fix=f"Set it to {n_records} at most, or use a larger pool.",
+            fix=f"Set it to {n_left} at most, or use a larger pool.",
         )
     uneven = [n for n in budgets if n % n_prompts]
     if mode is Mode.PAPER and uneven:

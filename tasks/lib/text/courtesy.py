@@ -1,4 +1,4 @@
-"""Words that are polite and nothing else, at the start or the end of an instruction."""
+"""Remove polite words, such as "please", from the start and the end of an instruction."""
 
 import re
 
@@ -18,7 +18,7 @@ DENSE_END = ("ください", "下さい", "주세요", "주십시오", "줘", "�
 DENSE_THANKS = ("谢谢你", "谢谢", "ありがとう")
 ENDINGS = (*PLEASE, *THANKS, *DENSE_END, *DENSE_THANKS)
 MARKS = ".!?。।؟"
-MAX_CHARS = 40  # of courtesy at the end
+MAX_CHARS = 40  # of polite words at the end
 
 _START = re.compile(
     rf"(?P<asks>(?:can|could|would|will) you )?(?:{'|'.join(PLEASE)})(?:, ?|! ?| )"
@@ -36,7 +36,7 @@ def without_courtesy(instruction: str) -> str:
     """Return a normalised instruction without "please" and the like."""
     if start := _START.match(instruction):
         instruction = instruction[start.end() :].removesuffix("?" if start["asks"] else "")
-    # The expression alone would take ten times as long.
+    # Without this check, the expression would take ten times as long.
     if instruction[-MAX_CHARS:].rstrip(MARKS).lower().endswith(ENDINGS):
         instruction = _END.sub("", instruction)
     return instruction

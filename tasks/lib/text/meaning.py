@@ -1,4 +1,4 @@
-"""Whether two similar texts ask for the same, and the words in which they differ."""
+"""Decide whether two similar texts ask for the same thing, and list the words that differ."""
 
 import re
 from difflib import SequenceMatcher
@@ -15,7 +15,7 @@ MIN_ACCENTED = 2
 
 
 class WordChange(NamedTuple):
-    """Words of one text, and those of another that are in the same place."""
+    """Words of one text, and the words in the same place in another text."""
 
     before: str
     after: str
@@ -25,8 +25,8 @@ class Meaning:
     """The parts of a record that decide what it asks for.
 
     Args:
-        instruction: As `tasks.lib.text.typography.comparable` returns it, like `input_`.
-        input_: A text in which all words and signs count, whatever their case.
+        instruction: As returned by `tasks.lib.text.typography.comparable`, like `input_`.
+        input_: A text in which all words and signs count, and so does their case.
     """
 
     def __init__(self, instruction: str, input_: str) -> None:
@@ -40,9 +40,9 @@ class Meaning:
         """Return whether all differences of the two records are known to be harmless.
 
         Their words and signs are the same, in the same order, except for the mark at the end,
-        courtesy, English articles, hyphens between words, the comma before "and", short
-        forms that `in_full` spells in full, misspelt words, accents that a whole text lacks, and
-        capitals where a sentence or the whole text explains them. In an input, only a full stop at
+        polite words, English articles, hyphens between words, the comma before "and", short forms
+        that `in_full` expands, misspelt words, accents that a whole text lacks, and capitals that
+        the start of a sentence or the style of the text explains. In an input, only a full stop at
         the end may be missing.
         """
         ends = {self._end, other._end}
@@ -69,7 +69,7 @@ def _cut(text: str, places: list[tuple[int, int]]) -> str:
 
 
 def _agree(a: Words, b: Words) -> bool:
-    """Walk through both at once; stop at the first difference that may matter."""
+    """Compare the words in order; return False at the first difference that may matter."""
     i = j = 0
     while i < len(a.words) and j < len(b.words):
         if a.words[i] == b.words[j] or _is_same_word(a, i, b, j):
@@ -84,7 +84,7 @@ def _agree(a: Words, b: Words) -> bool:
             i += 1
         else:
             j += 1
-    return i == len(a.words) and j == len(b.words)  # neither ends with what can be left out
+    return i == len(a.words) and j == len(b.words)  # a last word or sign can never be omitted
 
 
 def _is_same_word(a: Words, i: int, b: Words, j: int) -> bool:

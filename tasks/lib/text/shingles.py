@@ -1,4 +1,4 @@
-"""Texts as sets of shingles, and the overlap of two sets."""
+"""Cut texts into shingles, and measure the overlap of two sets of them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -26,8 +26,9 @@ DENSE = (
 )
 """First and last code points of the scripts in which a character is a syllable or a word."""
 
-# With these, exchanging one word changes the overlap about as much in either kind of script. Thai,
-# Lao, Khmer and Myanmar lack spaces too, but have letters: words are as long as in English.
+# With these widths, changing one word has about the same effect on the overlap in dense and other
+# scripts. Thai, Lao, Khmer and Myanmar have no spaces either, but their words are as long as in
+# English.
 WIDTH, DENSE_WIDTH = 5, 2
 
 BATCH_CHARS = 65_536  # so that the arrays of a batch stay in a processor's cache
@@ -50,13 +51,13 @@ class Shingles(NamedTuple):
 
 
 def field_texts(records: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the texts that are compared: of each record the instruction, then the input.
+    """Return the texts that are compared: the instruction and then the input of each record.
 
-    Courtesy is left out of instructions, and so are accents, and `in_full` spells them: in a short
-    one, they would change a large part of the shingles.
+    Polite words and accents are removed from instructions, and short forms are expanded: in a short
+    instruction, they would change a large part of the shingles.
 
     Args:
-        records: Pairs as `tasks.lib.text.typography.comparable` returns them.
+        records: Pairs of a normalised instruction and input.
     """
     return [
         text
@@ -66,12 +67,11 @@ def field_texts(records: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def shingles(texts: Sequence[str]) -> Shingles:
-    """Return hashes of the overlapping pieces of each normalised text, in any case.
+    """Return the hashes of the overlapping pieces of each normalised text, ignoring case.
 
-    Punctuation and spaces count.
-    A piece has 5 characters, or 2 in the dense scripts, and never mixes the two kinds; a run of
-    one kind that is shorter than a piece is one piece. The values depend on the text alone, not on
-    process or machine. Many short texts in one call cost little more than one.
+    Punctuation and spaces count. A piece has 5 characters, or 2 in the dense scripts, and never
+    mixes the two kinds; a run of one kind that is shorter than a piece is one piece. The values do
+    not depend on the process or the machine. It is much faster to pass many short texts at once.
     """
     texts = [text.casefold() for text in texts]
     codes = np.frombuffer("".join(texts).encode("utf-32-le"), dtype="<u4")
@@ -90,7 +90,7 @@ def shingles(texts: Sequence[str]) -> Shingles:
 
 
 def batches(records: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, str]]]:
-    """Yield runs of consecutive records of about `BATCH_CHARS` characters together."""
+    """Yield runs of consecutive records with a total of about `BATCH_CHARS` characters."""
     start = n_chars = 0
     for end, fields in enumerate(records, 1):
         n_chars += sum(map(len, fields))
@@ -100,7 +100,7 @@ def batches(records: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, 
 
 
 def jaccard(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
-    """Return intersection over union of two sorted arrays of distinct values; 1.0 if both empty."""
+    """Return the Jaccard similarity of two sorted arrays of distinct values; 1.0 if both empty."""
     if a.size > b.size:
         a, b = b, a
     if a.size == 0:
@@ -114,7 +114,7 @@ def _hashes(codes: NDArray[np.uint32], widths: NDArray[np.int64]) -> NDArray[np.
     """Return for each character i the hash of the ``widths[i]`` characters that start there."""
     characters = np.zeros(codes.size + WIDTH, dtype=np.uint64)
     characters[: codes.size] = codes
-    characters[: codes.size] += np.uint64(1)  # 0 stands for none
+    characters[: codes.size] += np.uint64(1)  # 0 means no character
     hashes = np.zeros(codes.size, dtype=np.uint64)
     for offset in range(WIDTH):
         hashes *= _MULTIPLIER

@@ -1,4 +1,4 @@
-"""Whether a word is a misspelling of another, by the letters in which they differ."""
+"""Decide whether a word is a misspelling of another."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -11,19 +11,20 @@ from tasks.lib.text.variants import american
 LATIN = ("en", "es", "fr", "de", "pt", "it", "nl")
 BY_LETTER = (("\u0400", "\u04ff", ("ru",)), ("\u0600", "\u06ff", ("ar", "fa")))
 MIN_LETTERS = 5
-KNOWN_SHARE = 0.7  # of the words of a text: no other language is tried
-MIN_SHARE = 0.5  # of the words of a text: the language may be none of these
+KNOWN_SHARE = 0.7  # of the words in a text; the first language with this share is taken
+MIN_SHARE = 0.5  # of the words in a text; below it, the language may be none of these
 _LIGATURES = str.maketrans({"ß": "ss", "œ": "oe", "æ": "ae"})
 
 
 def is_misspelling(a: str, b: str, words: Iterable[str]) -> bool:
     """Return whether one of two words, in lower case, is a misspelling of the other.
 
-    They differ in repeated letters; or in one letter, or two that are exchanged, but neither in the
-    first letter nor in the last: these make other words (legal and illegal, employer and employee).
-    Two words in the dictionary of the language of `words` are different ones (trail and trial),
-    except for the British and the American spelling of one word. Two unknown words may differ in
-    repeated letters only: they may be names.
+    A misspelling differs in repeated letters, in one letter, or in two letters that are swapped.
+    The first and the last letter must be the same, since changing them makes other words (legal and
+    illegal, employer and employee). Two words in the dictionary of the text's language are
+    different words (trail and trial), except for the British and the American spelling of one word.
+    Two unknown words may differ only in repeated letters, since they may be names. The `words` of
+    the text determine the language.
     """
     is_american = a[0] == b[0] and american(a) == american(b)
     is_ligature = a.translate(_LIGATURES) == b.translate(_LIGATURES)
@@ -47,9 +48,9 @@ def _single(word: str) -> str:
 
 
 def _language(words: frozenset[str], word: str) -> frozenset[str]:
-    """Return the words of the language that knows most of `words`, in the script of `word`.
+    """Return the dictionary with most of `words`, for the languages in the script of `word`.
 
-    There are none if no language knows more than half of them.
+    It is empty if no dictionary has more than half of them.
     """
     codes = next((codes for a, z, codes in BY_LETTER if a <= word[0] <= z), LATIN)
     best: tuple[float, frozenset[str]] = (MIN_SHARE, frozenset())

@@ -1,9 +1,11 @@
-"""One spelling for what typography spells in several ways, and for nothing else."""
+"""Normalise characters that differ only in typography."""
 
 import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
+
+from tasks.lib.core.records import says_no_input
 
 SAME_SIGN = {
     "'": "\u2018\u2019\u201a\u201b\u02bc\u2039\u203a",
@@ -12,18 +14,17 @@ SAME_SIGN = {
     "...": "\u2026",
     "": "\u00ad\u0640\u200b\u200c\u200e\u200f\u061c\u2060\ufeff\u202a-\u202e\u2066-\u2069\ufe0f",
 }
-"""What to write instead of the characters of each group: quotes, dashes, an ellipsis, and nothing
-for invisible ones and for the line that stretches an Arabic word."""
+"""Replacements for groups of characters: quotes, dashes and an ellipsis. Invisible characters are
+removed, and so is the line that stretches an Arabic word."""
 
-# <compat> has more than these, such as Roman numerals; superscripts and fractions have other tags.
+# Not <compat>, which Roman numerals have too. Superscripts and fractions have other tags.
 SAME_FORM = {"<wide>", "<narrow>", "<noBreak>", "<initial>", "<medial>", "<final>", "<isolated>"}
 LIGATURES = range(0xFB00, 0xFB07)
 
-NO_INPUT = re.compile(r"[<\[(]?(?:no[ _-]?input|n/a)[>\])]?\.?", re.IGNORECASE)
 
 _INSIDE_GUILLEMETS = re.compile(r"(?<=«)\s+|\s+(?=»)")
 
-# Where a line ends in a colon, as in Python and YAML, the indentation of the next has a meaning.
+# After a line that ends with a colon, as in Python and YAML, indentation has a meaning.
 _BLOCK = re.compile(
     r"^[ \t]*(?:(?:async|case|class|def|elif|else|except|finally|for|if|match|try|while|with)\b"
     r".*|[\w.-]+):[ \t]*\n+[ \t]+\S",
@@ -34,9 +35,9 @@ _BLOCK = re.compile(
 def normalise(text: str) -> str:
     """Return the text with one spelling of quotes, dashes, ellipses, widths and white space.
 
-    The result is in NFC, and invisible characters are removed. Everything else is kept, also case,
-    superscripts and fractions. White space becomes a single space; but in code with indented
-    blocks, each line stays a line, indented by one tab for each level.
+    The result is in NFC, and invisible characters are removed. Everything else is kept, including
+    case, superscripts and fractions. White space becomes a single space. But code with indented
+    blocks keeps its lines, each indented by one tab per level.
     """
     if not text.isascii():
         text = _INSIDE_GUILLEMETS.sub("", text) if "«" in text else text
@@ -48,9 +49,9 @@ def normalise(text: str) -> str:
 
 
 def comparable(instruction: str, input_: str) -> tuple[str, str]:
-    """Return both normalised; an input that only says that there is none is empty."""
+    """Return both texts normalised; the input is empty if it only says that there is no input."""
     text = normalise(input_)
-    return normalise(instruction), "" if NO_INPUT.fullmatch(text) else text
+    return normalise(instruction), "" if says_no_input(text) else text
 
 
 def _indented(text: str) -> Iterator[str]:
@@ -68,7 +69,7 @@ def _indented(text: str) -> Iterator[str]:
 
 @cache
 def _replacements() -> dict[str, str]:
-    """Return for each character that is a variant what to write instead."""
+    """Return the replacement for each character that is a variant of another."""
     characters = "".join(map(chr, range(0x80, 0x10000)))
     table = {
         character: unicodedata.normalize("NFKC", character)

@@ -1,4 +1,4 @@
-"""The words and signs of a normalised text, in order."""
+"""Split a normalised text into words and signs, and classify them."""
 
 import re
 import unicodedata
@@ -17,7 +17,7 @@ ARTICLES = {"a", "an", "the"}
 QUANTIFIERS = {"few", "little"}  # "a few" is not "few"
 CONJUNCTIONS = {"and", "or", "und", "oder", "y", "o", "et", "ou", "e", "и", "или"}
 SENTENCE_ENDS = (".", "?", "!")
-MIN_WORDS = 3  # of a text that is all in capitals, or has none, for its case to mean nothing
+MIN_WORDS = 3  # of a text; in a shorter text, the case of a word may have a meaning
 
 _NAME = re.compile(r"[\d_]")
 _CODE_BEFORE = re.compile(r"[\w$@#\\/=<>*&|~%^+-]")
@@ -34,7 +34,7 @@ class Shape(Enum):
 
 
 def _class_of_marks() -> str:
-    """Return the combining marks, which are not word characters, as ranges of a character class."""
+    """Return the combining marks (not word characters) as ranges for a character class."""
     marks = (unicodedata.category(chr(c))[0] == "M" for c in range(0x300, 0x10000))
     runs = groupby(enumerate(marks, 0x300), lambda item: item[1])
     ranges = [[chr(code) for code, _ in run] for is_mark, run in runs if is_mark]
@@ -47,7 +47,7 @@ _TOKEN = re.compile(rf"[{_DENSE}{UNSPACED}]|{_LETTER}+(?:'{_LETTER}+)*|\n\t*|\S"
 
 
 def spans(text: str) -> list[tuple[int, int]]:
-    """Return the first place and the place after the last of each word and sign."""
+    """Return the start and the end of each word and sign."""
     return [match.span() for match in _TOKEN.finditer(text)]
 
 
@@ -58,10 +58,9 @@ def split(text: str) -> list[str]:
 
 
 class Words:
-    """The words and signs of an instruction, in order, as `in_full` spells them.
+    """The words and signs of an instruction, in order, with short forms expanded.
 
-    What is known about each of them is found when it is asked for, since few texts differ in more
-    than a few words.
+    The properties of a word are computed on demand, since most texts differ in few words.
     """
 
     def __init__(self, text: str) -> None:
@@ -70,7 +69,7 @@ class Words:
 
     @cached_property
     def shape(self) -> Shape | None:
-        """The shape that all plain words have; None if there are several shapes, or few words."""
+        """The shape of all plain words; None if the shapes differ or there are few words."""
         n_words, possible = 0, {Shape.LOWER, Shape.UPPER, Shape.TITLE}
         for i, word in enumerate(self.words):
             if self.is_plain(i):
@@ -88,13 +87,13 @@ class Words:
         return sum(word != bare(word) for word in words)
 
     def is_plain(self, i: int) -> bool:
-        """Return whether a word is of prose, neither quoted nor in code: it may have a slip."""
+        """Return whether a word is prose, neither quoted nor in code; it may be misspelt."""
         word = self.words[i]
         is_word = word.isalpha() or (word[0].isalpha() and not _NAME.search(word))
         return is_word and not self._is_quoted[i] and not self._is_code(i)
 
     def starts_sentence(self, i: int) -> bool:
-        """Return whether a word may have a capital for its place alone."""
+        """Return whether a word is at the start of a sentence, where it may have a capital."""
         while i > 0 and not self.words[i - 1][0].isalnum():
             i -= 1
             if self.words[i] in SENTENCE_ENDS:
@@ -102,7 +101,7 @@ class Words:
         return i == 0
 
     def is_article(self, i: int) -> bool:
-        """Return whether a word is an English article."""
+        """Return whether a word is an English article that can be omitted."""
         word = self.words[i]
         is_article = word in ARTICLES or (word.lower() in ARTICLES and self.starts_sentence(i))
         if not is_article or i + 1 == len(self.words) or not self.is_plain(i):
@@ -110,7 +109,7 @@ class Words:
         return self.is_plain(i + 1) and self.words[i + 1].lower() not in QUANTIFIERS
 
     def is_optional(self, i: int) -> bool:
-        """Return whether a sign can be left out without a change of meaning."""
+        """Return whether a sign can be omitted without changing the meaning."""
         word = self.words[i]
         if word in {"¿", "¡"}:
             return True

@@ -1,1 +1,1 @@
-"""The keyless judge: it prefers the typical texts of a prompt, and no language model is needed."""
+"""The offline judge, which prefers the typical texts of a prompt and uses no language model."""

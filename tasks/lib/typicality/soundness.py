@@ -1,6 +1,6 @@
-"""How surely a text is not junk: noise, a placeholder, a fragment or an order to the judge.
+"""Estimate how sound a text is, rather than noise, a placeholder, a fragment or an order.
 
-It counts features that exist in any script, without knowing what a text means.
+It counts features that exist in any script, and does not understand the text.
 """
 
 import math
@@ -12,9 +12,9 @@ from functools import cache
 
 from tasks.lib.similarity.words import Words
 
-DENSE_UNIT = 0.6  # of a word, for a character of a script whose characters are syllables or words
-LONG_WORD = 7  # letters a word in scripts without spaces between words, such as Thai
-FRAGMENT, ORDER = 0.4, 0.3  # the soundness of a text that is sound in all else
+DENSE_UNIT = 0.6  # words per character in a script whose characters are syllables or words
+LONG_WORD = 7  # letters per word in a script without spaces between words, such as Thai
+FRAGMENT, ORDER = 0.4, 0.3  # the soundness of a text with no other fault
 
 # Addresses, and long runs of one character.
 _CUT_OUT = re.compile(r"(?:https?://|www\.)\S+|(\S)\1{5,}")
@@ -26,7 +26,7 @@ _FILLER = (
 )
 _LOREM = frozenset(_FILLER.split())
 _OPEN_ENDS = ",;:、，；：،؛-–—/&+="
-# Known in nine languages; besides lorem ipsum the only feature that depends on words. It also
+# It knows nine languages; apart from lorem ipsum, no other feature depends on words. It also
 # matches 4 of Alpaca's 52,002 instructions, and 1 of Dolly's 15,011.
 _TO_THE_READER = re.compile(
     r"""<\|\w+\|>|\[/?inst\]|</?sys>|</?(?:candidates?|instructions?|system)>  # features of a chat
@@ -56,14 +56,14 @@ class CharKind(StrEnum):
     SPACE = auto()
     OPENING = auto()
     CLOSING = auto()
-    BROKEN = auto()  # should be in no text
+    BROKEN = auto()  # should not be in any text
     OTHER = auto()
 
 
 def soundness(text: str, terms: Words) -> float:
-    """Return how sound a text with these words is, from 0 (surely junk) to 1.
+    """Return the soundness of a text, whose words are `terms`, from 0 (certainly junk) to 1.
 
-    It takes about 0.1 ms for a thousand characters.
+    A thousand characters take about 0.1 ms.
     """
     text = _CUT_OUT.sub(" ", text).strip()
     kinds: Counter[CharKind] = Counter()
@@ -72,7 +72,7 @@ def soundness(text: str, terms: Words) -> float:
     n_letters, n_dense = kinds[CharKind.LETTER], kinds[CharKind.DENSE]
     n_visible = max(1, len(text) - kinds[CharKind.SPACE])
     n_units = n_dense * DENSE_UNIT + max(len(terms) - n_dense, n_letters / LONG_WORD)
-    # Only in a text that is all upper case: elsewhere HTTP and HDFS are not noise.
+    # Only a text that is all upper case is lowered: in others, HTTP and HDFS are not noise.
     cased = text.lower() if text.isupper() else text
     n_hard = sum(map(len, _HARD_TO_SAY.findall(cased)))
     n_lorem = sum(term in _LOREM for term in terms)
@@ -95,7 +95,7 @@ def gives_orders(text: str) -> bool:
 
 
 def _variety(terms: Words) -> float:
-    """Return the log of distinct words to the log of words; about 0.9 in any language."""
+    """Return log(distinct words) / log(words), which is about 0.9 in any language."""
     return math.log(len(set(terms))) / math.log(len(terms)) if len(terms) > 1 else 1.0
 
 

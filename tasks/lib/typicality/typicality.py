@@ -1,4 +1,4 @@
-"""A deterministic judge of a prompt's texts by typicality: no key, no language model.
+"""Judge the texts of a prompt by typicality: deterministic, without a key or a language model.
 
 It does not know what a text means. A text whose words are also those of the prompt's other texts
 represents many of them, so its answer teaches more than that of an odd one. Junk is ranked last.
@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from tasks.lib.similarity.words import Words, words
 from tasks.lib.typicality.soundness import soundness
 
-SOUND = 0.5  # texts of a lower soundness are ranked by it, after all others
+UNENDED = 0.95  # factor of the typicality of a text that ends with a letter: it may be cut off
+SOUND = 0.5  # texts with a lower soundness are ranked by it, after all others
 DIGITS = 6  # of a cosine; the last bits of a logarithm differ between processors
 
 
@@ -19,14 +20,19 @@ def choose(texts: Sequence[str], n: int) -> list[int]:
     """Return the slots (1 = ``texts[0]``) of the `n` most typical texts, the most typical first.
 
     Each sound text is a vector with the inverse document frequencies of its words among the sound
-    texts. Its typicality is the cosine to the mean of these vectors. Texts that are not sound come
-    last. A smaller choice is a prefix of a larger one. Ties go to the text that is first in code
-    point order, not to a slot.
+    texts. Its typicality is the cosine to the mean of these vectors, a little less if the text ends
+    with a letter or a digit, since it may be cut off. Texts that are not sound come last. A
+    smaller choice is a prefix of a larger one. Ties go to the text that is first in code point
+    order, whatever its slot.
     """
     terms = [words(text) for text in texts]
     rated = [soundness(text, of_text) for text, of_text in zip(texts, terms, strict=True)]
     sound = [i for i, soundness_ in enumerate(rated) if soundness_ >= SOUND]
-    typical = dict(zip(sound, _typicality([terms[i] for i in sound]), strict=True))
+    cosines = _typicality([terms[i] for i in sound])
+    typical = {
+        i: cosine * (UNENDED if texts[i].rstrip()[-1:].isalnum() else 1.0)
+        for i, cosine in zip(sound, cosines, strict=True)
+    }
 
     def worse(i: int) -> tuple[bool, float, str]:
         return i not in typical, -round(typical.get(i, rated[i]), DIGITS), texts[i]
@@ -35,7 +41,7 @@ def choose(texts: Sequence[str], n: int) -> list[int]:
 
 
 def _typicality(texts: Sequence[Words]) -> list[float]:
-    """Return the cosine of each text to the centre of all."""
+    """Return the cosine of each text to the centre of all texts."""
     distinct = [dict.fromkeys(terms) for terms in texts]  # in order: a sum's last bits depend on it
     n_texts = Counter(word for terms in distinct for word in terms)
     idf = {word: 1 + math.log((1 + len(texts)) / (1 + n)) for word, n in n_texts.items()}

@@ -1,4 +1,4 @@
-"""What a row asks: one thing or several, each with its context, not yet cleaned."""
+"""Split a row into the cells of one record or more, not yet cleaned."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -12,15 +12,14 @@ from tasks.ingest.turns import SYSTEM, USER, Turn, content_text, parse_text, par
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.records import LATER_TURNS
 
-INSTANCES = ("instances", "Instances")  # of self-instruct and of Natural Instructions
+INSTANCES = ("instances", "Instances")  # in self-instruct and in Natural Instructions
 
 
-class Asked(NamedTuple):
-    """The cells that one record is made of, not yet cleaned.
+class RawRecord(NamedTuple):
+    """The cells of one record, not yet cleaned.
 
     Attributes:
-        output: A faulty one does not cost the record: it becomes None, and `extra` has the cell.
-        turns: Before the instruction.
+        turns: The turns before the instruction.
         extra: All other cells by column name.
     """
 
@@ -33,11 +32,11 @@ class Asked(NamedTuple):
     tools: str | None = None
 
 
-def read_asked(row: Row, mapping: ColumnMapping, which: Which) -> Sequence[Asked] | Fault:
-    """Return what a row asks, or what is wrong with it.
+def read_raw_records(row: Row, mapping: ColumnMapping, which: Which) -> Sequence[RawRecord] | Fault:
+    """Return the records in a row, or what is wrong with the row.
 
-    A row asks one thing. It asks several if it has ``instances``, or if it is a conversation in
-    which every turn of the user's counts. Cells that no field has go to `extra`.
+    A row has several records if it has ``instances``, or if it is a conversation and `which`
+    selects every user turn. Cells that belong to no field go to `extra`.
     """
     columns = mapping.columns
     if mapping.has_paths:
@@ -48,18 +47,18 @@ def read_asked(row: Row, mapping: ColumnMapping, which: Which) -> Sequence[Asked
     instances = next((extra[name] for name in INSTANCES if name in extra), None)
     if isinstance(instances, str):
         instances = parse_text(instances)
-    if isinstance(instances, list) and any(isinstance(one, Mapping) for one in instances):
+    if isinstance(instances, list) and any(isinstance(instance, Mapping) for instance in instances):
         return list(_instances(fields, extra, instances))
     text = fields["instruction"]
     if mapping.is_plain and (text is None or (isinstance(text, str) and not may_be_chat(text))):
-        return [Asked(text, fields.get("input"), fields.get("output"), extra)]
+        return [RawRecord(text, fields.get("input"), fields.get("output"), extra)]
     return _conversation(fields, extra, mapping, which)
 
 
 def _instances(
     fields: Mapping[str, object], extra: dict[str, object], instances: Sequence[object]
-) -> Iterator[Asked]:
-    """Yield what each instance of a task asks: the task's instruction with its own input."""
+) -> Iterator[RawRecord]:
+    """Yield a record for each instance of a task: the task's instruction with this input."""
     others = {name: cell for name, cell in extra.items() if name not in INSTANCES}
     for instance in instances:
         own = dict(instance) if isinstance(instance, Mapping) else {"input": instance}
@@ -69,12 +68,12 @@ def _instances(
         instruction = fields["instruction"]
         if isinstance(instruction, list) and len(instruction) == 1:
             instruction = instruction[0]
-        yield Asked(instruction, own.pop("input", None), output, {**others, **own})
+        yield RawRecord(instruction, own.pop("input", None), output, {**others, **own})
 
 
 def _conversation(
     fields: Mapping[str, object], extra: dict[str, object], mapping: ColumnMapping, which: Which
-) -> Sequence[Asked] | Fault:
+) -> Sequence[RawRecord] | Fault:
     turns = _turns(fields["instruction"], mapping)
     before = _context_turns(fields.get("turns"))
     system = _system(fields.get("system"))
@@ -100,8 +99,8 @@ def _exchange(
     extra: dict[str, object],
     mapping: ColumnMapping,
     context: tuple[str, str | None],
-) -> Asked:
-    """Return what one exchange asks; columns of input and output belong to the last one."""
+) -> RawRecord:
+    """Return the record of an exchange; input and output columns belong to the last exchange."""
     system, tools = context
     if not exchange.is_last:
         extra = {**extra, **{mapping.columns[field]: cell for field, cell in own.items()}}
@@ -109,7 +108,7 @@ def _exchange(
     if exchange.later:
         extra = {LATER_TURNS: [turn.as_dict() for turn in exchange.later], **extra}
     answer = own.get("output")
-    return Asked(
+    return RawRecord(
         instruction=exchange.instruction,
         input=own.get("input"),
         output=exchange.output if answer is None else answer,
@@ -126,7 +125,7 @@ def _system(cell: object) -> str | Fault:
 
 
 def _turns(cell: object, mapping: ColumnMapping) -> list[Turn] | Fault:
-    """Return the turns of the column of the instruction; a plain text is the user's."""
+    """Return the turns in the instruction column; plain text is a user turn."""
     turns: list[Turn] | Fault | None = None
     if not isinstance(cell, str) or mapping.is_chat or cell[:2] == "[{":
         turns = parse_turns(cell, are_questions=mapping.are_questions)
@@ -142,7 +141,7 @@ def _turns(cell: object, mapping: ColumnMapping) -> list[Turn] | Fault:
 
 
 def _context_turns(cell: object) -> list[Turn] | Fault:
-    """Return the turns of the column ``turns``; a text without marks is one of the user's."""
+    """Return the turns in the ``turns`` column; text without marks is one user turn."""
     if cell is None or cell == "":
         return []
     turns = parse_turns(cell)
@@ -152,7 +151,7 @@ def _context_turns(cell: object) -> list[Turn] | Fault:
 
 
 def _messages(cell: object) -> list[Turn]:
-    """Return the messages that an output consists of, if it does."""
+    """Return the messages in an output cell; empty if it is not a list of messages."""
     items = parse_text(cell) if isinstance(cell, str) and cell[:2] == "[{" else cell
     if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
         return []

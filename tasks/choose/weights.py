@@ -1,0 +1,87 @@
+"""The weight of each record in the coverage: its own weight times its cosine to the targets."""
+
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.choose.inputs import Inputs
+from tasks.lib.core.errors import ParamError
+from tasks.lib.core.params import PARAMS_FILE
+from tasks.lib.documents.choice import TargetFigure
+from tasks.lib.pool_columns import read_weights
+from tasks.lib.similarity.cosine import Rows, Vectors, nearest
+
+KEY = "choose.weight_column"
+N_RANDOM = 20  # random selections that a selection is compared with
+_SPLIT, _RANDOM = 6, 7  # separate streams of random numbers
+
+
+class Targets(NamedTuple):
+    """The vectors of the targets: float32, shape (t, d).
+
+    Attributes:
+        steering: The half that the weights depend on.
+        held_out: The other half, by which the selection is judged.
+    """
+
+    steering: Vectors
+    held_out: Vectors
+
+    @classmethod
+    def split(cls, targets: Vectors, seed: int) -> Self:
+        """Divide the targets at random into two halves."""
+        order = np.random.default_rng((seed, _SPLIT)).permutation(len(targets))
+        half = (len(targets) + 1) // 2
+        return cls(targets[np.sort(order[:half])], targets[np.sort(order[half:])])
+
+
+def find_weights(inputs: Inputs, column: str | None, targets: Targets) -> NDArray[np.float64]:
+    """Return the weights of all rows of the vectors, 0 for annotated records.
+
+    Raises:
+        ParamError: A weight is not a number of at least 0, or no record is similar to a target.
+    """
+    candidates = inputs.candidates
+    weights = candidates.weights.copy()
+    m = len(inputs.pool_rows)
+    if column is not None:
+        weights[:m] = read_weights(inputs.pool_file, column, inputs.pool_rows, KEY)
+    if len(targets.steering):
+        likeness = nearest(candidates.vectors[:m], targets.steering).cosines
+        weights[:m] *= np.maximum(likeness, 0)
+        if not weights.any():
+            raise ParamError(
+                "choose.targets: no record with a weight is similar to any target",
+                where=PARAMS_FILE,
+                fix="Use examples of tasks that occur in the pool.",
+            )
+    return weights
+
+
+def judge_by_targets(
+    inputs: Inputs, targets: Targets, rows: Rows, seed: int
+) -> TargetFigure | None:
+    """Compare how near a selection and random ones of its size are to the held-out targets.
+
+    Returns None if there are no targets or nothing is selected.
+    """
+    if not len(targets.held_out) or not len(rows):
+        return None
+    vectors = inputs.candidates.vectors
+    rng = np.random.default_rng((seed, _RANDOM))
+    free = np.flatnonzero(~inputs.is_known)
+
+    def nearness(selected: Rows) -> float:
+        return float(nearest(targets.held_out, vectors[selected]).cosines.mean())
+
+    drawn = [nearness(rng.choice(free, len(rows), replace=False)) for _ in range(N_RANDOM)]
+    ours = nearness(rows)
+    return TargetFigure(
+        n_steering=len(targets.steering),
+        n_held_out=len(targets.held_out),
+        cosine=round(ours, 6),
+        random_cosine=round(float(np.mean(drawn)), 6),
+        n_random=N_RANDOM,
+        n_random_below=sum(other < ours for other in drawn),
+    )

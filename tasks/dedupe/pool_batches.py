@@ -1,0 +1,37 @@
+"""The records to compare, in batches; all of them, or a part."""
+
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+class PoolBatches(NamedTuple):
+    """The records to compare.
+
+    Attributes:
+        n_records: Number of records.
+        read: Returns the records with the columns of `COLUMNS`, the same at every call.
+    """
+
+    n_records: int
+    read: Callable[[], Iterator[pa.RecordBatch]]
+
+    def only(self, ids: Collection[str]) -> "PoolBatches":
+        """Return the records with these ids, each of which is here."""
+        return PoolBatches(len(ids), lambda: self._filter(ids, is_kept=True))
+
+    def without(self, ids: Collection[str]) -> "PoolBatches":
+        """Return all records but those with these ids, each of which is here."""
+        if not ids:
+            return self
+        return PoolBatches(self.n_records - len(ids), lambda: self._filter(ids, is_kept=False))
+
+    def _filter(self, ids: Collection[str], *, is_kept: bool) -> Iterator[pa.RecordBatch]:
+        named = pa.array(list(ids), pa.string())
+        for batch in self.read():
+            is_named = pc.is_in(batch["id"], value_set=named)
+            part = batch.filter(is_named if is_kept else pc.invert(is_named))
+            if len(part):
+                yield part

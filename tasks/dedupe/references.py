@@ -1,0 +1,96 @@
+"""Records of the pool that repeat a record outside it: of a test set, or with an answer already."""
+
+from typing import NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.dedupe.duplicates import fingerprint, normalise_fields, text_column, text_of
+from tasks.dedupe.minhash import Fields, Keys
+from tasks.dedupe.near_duplicates import NearestRecord, NearIndex
+
+
+class References(NamedTuple):
+    """Records outside the pool.
+
+    Attributes:
+        keys: The hash of each text, then its keys.
+        threshold: Similarity from which two records are near-duplicates.
+        n_permutations: Length of a signature.
+    """
+
+    ids: list[str]
+    records: list[Fields]
+    keys: Keys
+    threshold: float
+    n_permutations: int
+
+    @classmethod
+    def of(cls, records: pa.RecordBatch | pa.Table, threshold: float, n_permutations: int) -> Self:
+        """Return the references of a table of records."""
+        return cls(
+            text_column(records, "id"),
+            list(normalise_fields(records)),
+            _keys(records, threshold, n_permutations),
+            threshold,
+            n_permutations,
+        )
+
+
+class Repeated(NamedTuple):
+    """A record of the pool that repeats a reference.
+
+    Attributes:
+        position: In its batch.
+        of_id: The id of the reference.
+        similarity: Jaccard similarity of the shingles, the lower of instruction and input.
+    """
+
+    position: int
+    id: str
+    of_id: str
+    similarity: float
+
+
+def find_repeated(batch: pa.RecordBatch, references: References) -> list[Repeated]:
+    """Return the records of a batch that have the text of a reference, or are near one.
+
+    The nearest reference is named, of equally near ones the first. The rule is that of `NearIndex`.
+    All references are compared that have a key in common with a record, however many there are.
+    """
+    keys = _keys(batch, references.threshold, references.n_permutations)
+    own, others = _shares_key(keys, references.keys), _shares_key(references.keys, keys)
+    if not own.size:
+        return []
+    candidates = batch.take(own)
+    records = normalise_fields(candidates)
+    known = [references.records[i] for i in others]
+    by_text = {text_of(fields): i for i, fields in reversed(list(enumerate(known)))}
+    index = NearIndex(
+        [*known, *records],
+        np.concatenate([references.keys[others], keys[own]]),
+        references.threshold,
+        adds_near=False,
+    )
+    for number in range(len(known)):
+        index.add(number)
+    found = []
+    for i, (position, id_) in enumerate(zip(own, text_column(candidates, "id"), strict=True)):
+        same = by_text.get(text_of(records[i]))
+        nearest = index.nearest(len(known) + i) if same is None else NearestRecord(same, 1.0)
+        if nearest:
+            of_id = references.ids[others[nearest.number]]
+            found.append(Repeated(int(position), id_, of_id, nearest.similarity))
+    return found
+
+
+def _keys(records: pa.RecordBatch | pa.Table, threshold: float, n_permutations: int) -> Keys:
+    prints = fingerprint(records, threshold, n_permutations)
+    return np.column_stack([prints.text_hashes, prints.keys])
+
+
+def _shares_key(keys: Keys, others: Keys) -> NDArray[np.intp]:
+    """Return the records that have a key in common with any of the others."""
+    shared = [np.isin(a, b) for a, b in zip(keys.T, others.T, strict=True)]
+    return np.flatnonzero(np.any(shared, axis=0))

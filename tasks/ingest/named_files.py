@@ -1,0 +1,143 @@
+"""The files beside the pool that parameters name: annotated records, targets and held-out sets."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ConfigDict, Field
+
+from tasks.ingest.classify import DroppedRow, Ingest, KeptRow, classify_rows
+from tasks.ingest.files import SourceFile, list_files
+from tasks.ingest.source import ReadOptions, check_file, read_rows
+from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.events import log
+from tasks.lib.core.params import PARAMS_FILE, Params, load_section
+
+MIN_TARGETS = 4  # half of them steer, and half judge the selection
+NOTHING = "data/none.jsonl"  # a committed file without rows
+
+
+class NamedFile(NamedTuple):
+    """A file of records, or a folder of such files.
+
+    Attributes:
+        key: The parameter that names it.
+        path: The file or folder.
+        tail: The output that gets its records.
+        min_records: The fewest records that are enough, if the file has any.
+    """
+
+    key: str
+    path: Path
+    tail: str
+    min_records: int = 1
+
+    @property
+    def parts(self) -> tuple[SourceFile, ...]:
+        """The files in order; none if it is an empty file.
+
+        Raises:
+            DataError: A file is missing or has no known format.
+        """
+        if self.path.is_file() and not self.path.stat().st_size:
+            return ()
+        return list_files(self.path, ["*"]).files
+
+
+class _Choose(Params):
+    model_config = ConfigDict(extra="ignore")
+
+    annotated: str = Field(min_length=1)
+    targets: str = Field(min_length=1)
+
+
+def load_named_files(values: Mapping[str, Any], params: Ingest) -> list[NamedFile]:
+    """Return the files that ingest and choose name, after checking that they can be read.
+
+    Raises:
+        ParamError: A parameter is wrong.
+        DataError: A file is missing or of an unknown format.
+    """
+    choose = load_section(values, "choose", _Choose)
+    files = [
+        NamedFile("choose.annotated", Path(choose.annotated), "ingest/annotated.parquet"),
+        NamedFile("choose.targets", Path(choose.targets), "ingest/targets.parquet", MIN_TARGETS),
+        NamedFile("ingest.decontaminate", Path(params.decontaminate), "ingest/held_out.parquet"),
+    ]
+    for file in files:
+        check_named_file(file)
+    return files
+
+
+def check_named_file(file: NamedFile) -> None:
+    """Check that a file can be read, without reading it.
+
+    Raises:
+        DataError: It is missing or of an unknown format.
+    """
+    try:
+        for part in file.parts:
+            check_file(*part)
+    except DataError as error:
+        raise _explain(error, file.key) from None
+
+
+def read_named_file(
+    file: NamedFile, params: Ingest, options: ReadOptions
+) -> Iterator[dict[str, Any]]:
+    """Yield the records of a file as rows of a pool; of those with the same texts, the first.
+
+    The file has its own layout: the columns of ``ingest.columns`` if it has them, otherwise those
+    with common names. ``ingest.exclude`` does not apply to it. A row that is not a record is
+    skipped; a warning gives the number of such rows.
+
+    Raises:
+        DataError: The file cannot be read, no column is known to hold instructions, or too few
+            rows are records.
+    """
+    ids: set[str] = set()
+    n_skipped = 0
+    for part in file.parts:
+        for result in _classify(part, file.key, params, options):
+            if not isinstance(result, KeptRow):
+                n_skipped += result.reason.is_fault
+            elif result.record.id not in ids:
+                ids.add(result.record.id)
+                yield {**result.record._asdict(), "source": f"{part.name}:{result.line}"}
+    if file.parts and len(ids) < file.min_records:
+        what = f"found {len(ids)} distinct records, expected at least {file.min_records}"
+        raise DataError(f"{file.key}: {what}", where=str(file.path), fix=_fix(file.key))
+    if n_skipped:
+        log.warning(
+            "ingest: %s: ignored rows of %s that are not records: %s",
+            file.key,
+            file.path,
+            f"{n_skipped:,}",
+        )
+
+
+def _classify(
+    part: SourceFile, key: str, params: Ingest, options: ReadOptions
+) -> list[KeptRow | DroppedRow]:
+    own = params.model_copy(update={"exclude": {}})
+    detected = own.model_copy(update={"columns": {}})
+
+    def classify(params: Ingest) -> list[KeptRow | DroppedRow]:
+        rows = read_rows(*part, options._replace(table={}))
+        return list(classify_rows(rows, params, part.name, "line {}".format))
+
+    try:
+        try:
+            return classify(own)
+        except ParamError:  # it lacks the columns of the source
+            return classify(detected)
+    except DataError as error:
+        raise _explain(error, key) from None
+
+
+def _explain(error: DataError, key: str) -> DataError:
+    return DataError(f"{key}: {error.what}", where=error.where, fix=_fix(key))
+
+
+def _fix(key: str) -> str:
+    return f"Correct the file, or set {key} in {PARAMS_FILE}; {NOTHING} names no record."
