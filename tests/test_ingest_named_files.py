@@ -85,16 +85,13 @@ def test_rows_that_are_no_records_are_ignored_with_their_number(space, caplog):
     name = space.lines("done.jsonl", {"question": "Why?"}, {"question": ""}, {"question": None})
     assert len(space.run(annotated=name)["annotated"]) == 1
     (warning,) = [r for r in caplog.records if r.levelno == logging.WARNING]
-    assert (
-        "choose.annotated: ignored rows of done.jsonl that are not records: 2"
-        in warning.getMessage()
-    )
+    assert "choose.annotated: skipped 2 faulty rows of done.jsonl" in warning.getMessage()
 
 
 @pytest.mark.parametrize(
     ("key", "rows", "words"),
     [
-        ("annotated", [{"answer": "So."}], "no column is known to hold instructions"),
+        ("annotated", [{"answer": "So."}], "found no column with instructions"),
         ("annotated", [{"instruction": ""}], "found 0 distinct records, expected at least 1"),
         ("targets", [{"question": q} for q in "ABCA"], "found 3 distinct records, .* at least 4"),
     ],

@@ -28,12 +28,14 @@ def pairs() -> list[Pair]:
 def test_there_are_300_pairs_in_ten_languages_and_in_code_half_of_which_differ(pairs):
     assert len(pairs) >= 300
     assert len({pair.language for pair in pairs} - {"code"}) >= 10
-    assert sum(pair.same for pair in pairs) == pytest.approx(len(pairs) / 2, abs=2)
+    assert sum(pair.same for pair in pairs) == pytest.approx(len(pairs) / 2, rel=0.02)
 
 
-@pytest.mark.parametrize(("half", "max_separate"), [("tuned", 0.02), ("held_out", 0.05)])
-def test_no_pair_that_differs_is_merged_and_few_others_are_kept_twice(pairs, half, max_separate):
-    errors = Errors.of(pair for pair in pairs if pair.half == half)
+@pytest.mark.parametrize(
+    ("group", "max_separate"), [("tuned", 0.02), ("held_out", 0.05), ("unseen", 0.25)]
+)
+def test_no_pair_that_differs_is_merged_and_few_others_are_kept_twice(pairs, group, max_separate):
+    errors = Errors.of(pair for pair in pairs if pair.group == group)
     assert errors.merged == 0
     assert errors.separate <= max_separate * errors.n_same
 
@@ -75,6 +77,16 @@ def test_no_pair_that_differs_is_merged_and_few_others_are_kept_twice(pairs, hal
         ("हिन्दी में लिखो", "तमिल में लिखो"),
         ("Berechne die Maße", "Berechne die Masse"),
         ("if a:\n  b()\n  c()", "if a:\n  b()\nc()"),
+        ("What is log₂8?", "What is log28?"),
+        ("Write 10₂ in words", "Write 102 in words"),
+        ("What does ≤ mean here", "What does <= mean here"),
+        ("How long are 5m of rope", "How long are 5M of rope"),
+        ("Type the sign `≤ 4`", "Type the sign `<= 4`"),
+        ("Il faut que la montre soit ici", "Il faut que la monter soit ici"),
+        ("Write about the canoes", "Write about the canes"),
+        ("Describe the filling of the tooth", "Describe the filing of the tooth"),
+        ("Lee sobre el papá en Roma", "Lee sobre el papa en Roma"),
+        ("Мой мёд и твой чёрный чай", "Мои мед и твой черный чай"),
     ],
 )
 def test_a_change_that_may_affect_the_meaning_is_a_difference(first, second):
@@ -101,6 +113,13 @@ def test_a_change_that_may_affect_the_meaning_is_a_difference(first, second):
         ("¿Qué es esto?", "Qué es esto"),
         ("请解释。", "解释"),
         ("if a:\n    b()\nc()", "if a:\n  b()\n\nc()"),
+        ("How far are 10km in the U.S.?", "How far are 10 km in the US?"),
+        ("Draw x² ≤ 4 for CO₂", "Draw x^2 <= 4 for CO2"),
+        ("Explain the travelling theatre in the town", "Explain the traveling theater in the town"),
+        ("¿Cuál año es la época?", "¿Cual año es la epoca?"),
+        ("Расскажи про чёрный мёд", "Расскажи про черный мед"),
+        ("Wo ist die Straße in der Stadt", "Wo ist die Strasse in der Stadt"),
+        ("اذكر ٣ أسباب", "اذكر 3 أسباب"),
     ],
 )
 def test_a_change_that_cannot_affect_the_meaning_is_not_a_difference(first, second):
@@ -160,6 +179,11 @@ def test_the_language_of_the_text_determines_the_dictionary():
     assert is_misspelling("kartofel", "kartoffel", german)
     assert is_misspelling("marocco", "morocco", ["the", "colour", "of"])
     assert not is_misspelling("poison", "poisson", french)
+
+
+def test_in_a_language_without_a_dictionary_no_word_is_a_misspelling_of_another():
+    norwegian = ["forklar", "hvorfor", "hunden", "gjør", "vondt", "om", "natten"]
+    assert not is_misspelling("hunden", "handen", norwegian)
 
 
 # --- normalised texts ---

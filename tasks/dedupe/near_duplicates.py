@@ -59,11 +59,11 @@ class NearIndex:
         return nearest
 
     def nearest(self, number: int) -> NearestRecord | None:
-        """Return the nearest added record (the first of equals), or None; add nothing."""
+        """Return the nearest added record (the first if tied), or None; add nothing."""
         return self._nearest(number, self._candidates(number))
 
     def add(self, number: int) -> None:
-        """Add a record, whatever is near it."""
+        """Add a record, even if another record is near it."""
         for key in self._shared_keys[number]:
             self._added[key].append(number)
 

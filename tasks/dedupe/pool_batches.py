@@ -1,4 +1,4 @@
-"""The records to compare, in batches; all of them, or a part."""
+"""Read the records to compare in batches, either all of them or a part."""
 
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
@@ -12,18 +12,18 @@ class PoolBatches(NamedTuple):
 
     Attributes:
         n_records: Number of records.
-        read: Returns the records with the columns of `COLUMNS`, the same at every call.
+        read: Returns the records with the columns of `COLUMNS`, the same on every call.
     """
 
     n_records: int
     read: Callable[[], Iterator[pa.RecordBatch]]
 
     def only(self, ids: Collection[str]) -> "PoolBatches":
-        """Return the records with these ids, each of which is here."""
+        """Return the records with these ids, which must all be present."""
         return PoolBatches(len(ids), lambda: self._filter(ids, is_kept=True))
 
     def without(self, ids: Collection[str]) -> "PoolBatches":
-        """Return all records but those with these ids, each of which is here."""
+        """Return the records except those with these ids, which must all be present."""
         if not ids:
             return self
         return PoolBatches(self.n_records - len(ids), lambda: self._filter(ids, is_kept=False))

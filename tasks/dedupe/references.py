@@ -1,4 +1,4 @@
-"""Records of the pool that repeat a record outside it: of a test set, or with an answer already."""
+"""Find records of the pool that repeat held-out or annotated records from other files."""
 
 from typing import NamedTuple, Self
 
@@ -16,7 +16,7 @@ class References(NamedTuple):
 
     Attributes:
         keys: The hash of each text, then its keys.
-        threshold: Similarity from which two records are near-duplicates.
+        threshold: Minimum similarity of near-duplicates.
         n_permutations: Length of a signature.
     """
 
@@ -42,9 +42,9 @@ class Repeated(NamedTuple):
     """A record of the pool that repeats a reference.
 
     Attributes:
-        position: In its batch.
+        position: Position in the batch.
         of_id: The id of the reference.
-        similarity: Jaccard similarity of the shingles, the lower of instruction and input.
+        similarity: Jaccard similarity of the shingles, for the less similar of the two fields.
     """
 
     position: int
@@ -54,10 +54,10 @@ class Repeated(NamedTuple):
 
 
 def find_repeated(batch: pa.RecordBatch, references: References) -> list[Repeated]:
-    """Return the records of a batch that have the text of a reference, or are near one.
+    """Return the records of a batch that have the same text as a reference or are near one.
 
-    The nearest reference is named, of equally near ones the first. The rule is that of `NearIndex`.
-    All references are compared that have a key in common with a record, however many there are.
+    The nearest reference is named, or the first if tied; `NearIndex` defines what is near. A record
+    is compared with all references that have a key in common with it.
     """
     keys = _keys(batch, references.threshold, references.n_permutations)
     own, others = _shares_key(keys, references.keys), _shares_key(references.keys, keys)
@@ -91,6 +91,6 @@ def _keys(records: pa.RecordBatch | pa.Table, threshold: float, n_permutations: 
 
 
 def _shares_key(keys: Keys, others: Keys) -> NDArray[np.intp]:
-    """Return the records that have a key in common with any of the others."""
+    """Return the positions of the records that have a key in common with any of `others`."""
     shared = [np.isin(a, b) for a, b in zip(keys.T, others.T, strict=True)]
     return np.flatnonzero(np.any(shared, axis=0))

@@ -156,7 +156,7 @@ def _held_out(record: Repeated) -> Duplicate:
 def _find_repeated(
     pool: PoolBatches, references_file: Path, params: Dedupe, executor: Executor
 ) -> list[Repeated]:
-    """Return the records of the pool that repeat one of the file's, in pool order."""
+    """Return the records of the pool that repeat a record of the file, in pool order."""
     references = read_table(references_file, POOL, list(COLUMNS))
     if not pool.n_records or not len(references):
         return []
@@ -178,8 +178,8 @@ def _log_known(annotated_file: Path, known: Sequence[Repeated]) -> None:
     n_found = len({record.of_id for record in known})
     report = log.info if known else log.warning
     report(
-        "dedupe: %s of %s annotated records are in the pool or near a record of it; %s unique "
-        "records are not selected for that reason",
+        "dedupe: %s of %s annotated records are in the pool or near one of its records; %s unique "
+        "records are therefore not selected",
         f"{n_found:,}",
         f"{n_annotated:,}",
         f"{len(known):,}",

@@ -1,4 +1,4 @@
-"""The files beside the pool that parameters name: annotated records, targets and held-out sets."""
+"""Read the other files that parameters name: annotated records, targets and held-out sets."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,17 +19,17 @@ from tasks.lib.core.params import (
     load_section,
 )
 
-MIN_TARGETS = 4  # half of them steer, and half judge the selection
+MIN_TARGETS = 4  # one half guides the selection, the other half evaluates it
 
 
 class NamedFile(NamedTuple):
     """A file of records, or a folder of such files.
 
     Attributes:
-        key: The parameter that names it.
+        key: The parameter that names the file.
         path: The file or folder.
-        tail: The output that gets its records.
-        min_records: The fewest records that are enough, if the file has any.
+        tail: The output for its records.
+        min_records: The minimum number of records, unless the file is empty.
     """
 
     key: str
@@ -39,10 +39,10 @@ class NamedFile(NamedTuple):
 
     @property
     def parts(self) -> tuple[SourceFile, ...]:
-        """The files in order; none if it is an empty file.
+        """The files to read, in order; there are none if the file is empty.
 
         Raises:
-            DataError: A file is missing or has no known format.
+            DataError: A file is missing, or its format is unknown.
         """
         if has_no_records(self.path):
             return ()
@@ -57,11 +57,11 @@ class _Choose(Params):
 
 
 def load_named_files(values: Mapping[str, Any], params: Ingest) -> list[NamedFile]:
-    """Return the files that ingest and choose name, after checking that they can be read.
+    """Return the files that the ingest and choose sections name, after checking them.
 
     Raises:
         ParamError: A parameter is wrong.
-        DataError: A file is missing or of an unknown format.
+        DataError: A file is missing, or its format is unknown.
     """
     choose = load_section(values, "choose", _Choose)
     files = [
@@ -78,7 +78,7 @@ def check_named_file(file: NamedFile) -> None:
     """Check that a file can be read, without reading it.
 
     Raises:
-        DataError: It is missing or of an unknown format.
+        DataError: A file is missing, or its format is unknown.
     """
     try:
         for part in file.parts:
@@ -90,15 +90,14 @@ def check_named_file(file: NamedFile) -> None:
 def read_named_file(
     file: NamedFile, params: Ingest, options: ReadOptions
 ) -> Iterator[dict[str, Any]]:
-    """Yield the records of a file as rows of a pool; of those with the same texts, the first.
+    """Yield the distinct records of a file, as rows of a pool.
 
-    The file has its own layout: the columns of ``ingest.columns`` if it has them, otherwise those
-    with common names. ``ingest.exclude`` does not apply to it. A row that is not a record is
-    skipped; a warning gives the number of such rows.
+    The file may have its own layout: if it lacks the columns of ``ingest.columns``, columns with
+    common names are used. ``ingest.exclude`` does not apply. Faulty rows are skipped, and a warning
+    gives their number.
 
     Raises:
-        DataError: The file cannot be read, no column is known to hold instructions, or too few
-            rows are records.
+        DataError: The file cannot be read, has no column with instructions, or has too few records.
     """
     ids: set[str] = set()
     n_skipped = 0
@@ -114,10 +113,7 @@ def read_named_file(
         raise DataError(f"{file.key}: {what}", where=str(file.path), fix=_fix(file.key))
     if n_skipped:
         log.warning(
-            "ingest: %s: ignored rows of %s that are not records: %s",
-            file.key,
-            file.path,
-            f"{n_skipped:,}",
+            "ingest: %s: skipped %s faulty rows of %s", file.key, f"{n_skipped:,}", file.path
         )
 
 
@@ -134,7 +130,7 @@ def _classify(
     try:
         try:
             return classify(own)
-        except ParamError:  # it lacks the columns of the source
+        except ParamError:  # the file lacks the columns of the source
             return classify(detected)
     except DataError as error:
         raise _explain(error, key) from None
@@ -145,4 +141,4 @@ def _explain(error: DataError, key: str) -> DataError:
 
 
 def _fix(key: str) -> str:
-    return f"Correct the file, or set {key} in {PARAMS_FILE}; {NO_RECORDS} names no record."
+    return f"Correct the file, or set {key} in {PARAMS_FILE}; {NO_RECORDS} has no records."

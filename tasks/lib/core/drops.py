@@ -29,6 +29,6 @@ class IngestDrop(StrEnum):
 class DedupeDrop(StrEnum):
     """Why a record counts as a duplicate."""
 
-    HELD_OUT = "held_out"  # it repeats a record of ingest.decontaminate, or nearly does
+    HELD_OUT = "held_out"  # the same as a record of ingest.decontaminate, or near it
     IDENTICAL = "identical"  # the same text once normalised
     NEAR = "near"

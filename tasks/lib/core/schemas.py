@@ -27,7 +27,7 @@ POOL = pa.schema(
 ``file``, its name, and ``files``, the number of its files."""
 
 ANNOTATED = pa.schema([*POOL])
-"""One row per record that has an answer already, from choose.annotated; ids are unique."""
+"""One row per record that already has an answer, from choose.annotated; ids are unique."""
 
 TARGETS = pa.schema([*POOL])
 """One row per example of the tasks that matter, from choose.targets; ids are unique."""
@@ -71,8 +71,8 @@ KNOWN = pa.schema(
         _required("similarity", pa.float64()),  # Jaccard of shingles, 0 to 1
     ]
 )
-"""One row per unique record that repeats an annotated one, in the order of unique.parquet. It is
-judged like any other, so that its prompt stays the same, and never selected."""
+"""One row per unique record that repeats an annotated record, in the order of unique.parquet. It is
+judged like any other record, so that its prompt stays the same, but never selected."""
 
 PROMPTS = pa.schema(
     [

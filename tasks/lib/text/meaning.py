@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 from tasks.lib.text.courtesy import without_courtesy
 from tasks.lib.text.spelling import is_misspelling
+from tasks.lib.text.variants import bare
 from tasks.lib.text.words import Shape, Words, shape_of, spans, split
 
 _END = re.compile(r"(?<=[^\W\d]{2})!+$|(?<![\\(\[|{^$*?])[?؟]$|[.:;。।]+$")
+
+MIN_ACCENTED = 2
 
 
 class WordChange(NamedTuple):
@@ -37,9 +40,10 @@ class Meaning:
         """Return whether all differences of the two records are known to be harmless.
 
         Their words and signs are the same, in the same order, except for the mark at the end,
-        polite words, English articles, hyphens between words, the comma before "and", contractions,
-        misspelt words, and capitals that the start of a sentence or the style of the text explains.
-        In an input, only a full stop at the end may be missing.
+        polite words, English articles, hyphens between words, the comma before "and", short forms
+        that `in_full` expands, misspelt words, accents that a whole text lacks, and capitals that
+        the start of a sentence or the style of the text explains. In an input, only a full stop at
+        the end may be missing.
         """
         ends = {self._end, other._end}
         if "?" in ends and len(ends) == 2 and "" not in ends:
@@ -84,21 +88,34 @@ def _agree(a: Words, b: Words) -> bool:
 
 
 def _is_same_word(a: Words, i: int, b: Words, j: int) -> bool:
+    x, y = a.words[i], b.words[j]
+    if x.isdecimal() and bare(x) == bare(y):
+        return True
     if not (a.is_plain(i) and b.is_plain(j)):
         return False
-    x, y = a.words[i], b.words[j]
     if {x.lower(), y.lower()} == {"a", "an"}:
         return True
     folded = x.lower(), y.lower()
     if "ß" in x + y and Shape.UPPER in {a.shape, b.shape}:
         folded = x.casefold(), y.casefold()  # it is SS in capitals
     if folded[0] != folded[1]:
-        if not is_misspelling(*folded, (word.lower() for word in a.words)):
+        if not (_lacks_accents(a, b) and bare(folded[0]) == bare(folded[1])) and not is_misspelling(
+            *folded, (word.lower() for word in a.words)
+        ):
             return False
         if shape_of(x) is shape_of(y):
             return True
     shapes = {shape_of(x), shape_of(y)}
     return _explains_case(a, i, shapes) or _explains_case(b, j, shapes)
+
+
+def _lacks_accents(a: Words, b: Words) -> bool:
+    """Return whether one text was typed without the accents that several words of the other have.
+
+    A single accent may make another word.
+    """
+    fewer, more = sorted((a.n_accented, b.n_accented))
+    return fewer == 0 and more >= MIN_ACCENTED
 
 
 def _explains_case(of: Words, i: int, shapes: set[Shape]) -> bool:

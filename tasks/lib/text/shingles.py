@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.text.courtesy import without_courtesy
+from tasks.lib.text.variants import bare, in_full
 
 DENSE = (
     (0x1100, 0x11FF),  # Hangul letters
@@ -52,12 +53,17 @@ class Shingles(NamedTuple):
 def field_texts(records: Iterable[tuple[str, str]]) -> list[str]:
     """Return the texts that are compared: the instruction and then the input of each record.
 
-    Polite words are removed, since "Please" is a large part of a short instruction.
+    Polite words and accents are removed from instructions, and short forms are expanded: in a short
+    instruction, they would change a large part of the shingles.
 
     Args:
         records: Pairs of a normalised instruction and input.
     """
-    return [text for first, second in records for text in (without_courtesy(first), second)]
+    return [
+        text
+        for instruction, input_ in records
+        for text in (bare(in_full(without_courtesy(instruction))), input_)
+    ]
 
 
 def shingles(texts: Sequence[str]) -> Shingles:

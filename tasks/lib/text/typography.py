@@ -12,10 +12,10 @@ SAME_SIGN = {
     '"': "\u201c\u201d\u201e\u201f\u00ab\u00bb",
     "-": "\u2010\u2011\u2012\u2013\u2014\u2015\u2212",
     "...": "\u2026",
-    "": "\u00ad\u200b\u200c\u200e\u200f\u061c\u2060\ufeff\u202a-\u202e\u2066-\u2069\ufe0f",
+    "": "\u00ad\u0640\u200b\u200c\u200e\u200f\u061c\u2060\ufeff\u202a-\u202e\u2066-\u2069\ufe0f",
 }
 """Replacements for groups of characters: quotes, dashes and an ellipsis. Invisible characters are
-removed."""
+removed, and so is the line that stretches an Arabic word."""
 
 # Not <compat>, which Roman numerals have too. Superscripts and fractions have other tags.
 SAME_FORM = {"<wide>", "<narrow>", "<noBreak>", "<initial>", "<medial>", "<final>", "<isolated>"}

@@ -7,26 +7,18 @@ from functools import cached_property
 from itertools import groupby
 
 from tasks.lib.text.shingles import DENSE
+from tasks.lib.text.variants import bare, in_full
 
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 """Thai, Lao, Myanmar and Khmer: a phrase has no spaces, so each character is a token."""
 
-CONTRACTION = re.compile(
-    r"\b(?:(?P<stem>do|does|did|is|are|was|were|could|would|should|have|has|had)n'?t"
-    r"|(?P<can>can't|cannot)|(?P<will>won't)"
-    r"|(?P<subject>what|where|who|how|when|why|that|there|here|it|he|she)'s"
-    r"|(?P<pronoun>i|you|we|they)'(?P<verb>re|m|ll|ve))\b",
-    re.IGNORECASE,
-)
 QUOTES = ('"', "'", "`")
-VERBS = {"re": "are", "m": "am", "ll": "will", "ve": "have"}
 ARTICLES = {"a", "an", "the"}
 QUANTIFIERS = {"few", "little"}  # "a few" is not "few"
 CONJUNCTIONS = {"and", "or", "und", "oder", "y", "o", "et", "ou", "e", "и", "или"}
 SENTENCE_ENDS = (".", "?", "!")
 MIN_WORDS = 3  # of a text; in a shorter text, the case of a word may have a meaning
 
-_QUOTED = re.compile(r"[\"`]|(?<!\w)'|'(?!\w)")
 _NAME = re.compile(r"[\d_]")
 _CODE_BEFORE = re.compile(r"[\w$@#\\/=<>*&|~%^+-]")
 _CODE_AFTER = re.compile(r"[\[(=<>/\\@#$%^&*+|~]|\.\w|-[^\w\s]")
@@ -66,13 +58,13 @@ def split(text: str) -> list[str]:
 
 
 class Words:
-    """The words and signs of an instruction, in order, with contractions expanded.
+    """The words and signs of an instruction, in order, with short forms expanded.
 
     The properties of a word are computed on demand, since most texts differ in few words.
     """
 
     def __init__(self, text: str) -> None:
-        self.text = text if _QUOTED.search(text) else CONTRACTION.sub(_in_full, text)
+        self.text = in_full(text)
         self.words = split(self.text)
 
     @cached_property
@@ -87,6 +79,12 @@ class Words:
                 if not possible:
                     return None
         return min(possible, key=list(Shape).index) if n_words >= MIN_WORDS else None
+
+    @cached_property
+    def n_accented(self) -> int:
+        """The number of words with accents; the tilde of ñ is none, as a Spaniard types it."""
+        words = (word.replace("ñ", "n") for word in self.words if not word.isdecimal())
+        return sum(word != bare(word) for word in words)
 
     def is_plain(self, i: int) -> bool:
         """Return whether a word is prose, neither quoted nor in code; it may be misspelt."""
@@ -158,16 +156,3 @@ def shape_of(word: str) -> Shape:
     if word[1:] == word[1:].lower():
         return Shape.TITLE
     return Shape.UPPER if word == word.upper() else Shape.MIXED
-
-
-def _in_full(match: re.Match[str]) -> str:
-    parts = match.groupdict()
-    if parts["subject"]:
-        words = parts["subject"] + " is"
-    elif parts["pronoun"]:
-        words = f"{parts['pronoun']} {VERBS[parts['verb'].lower()]}"
-    elif parts["will"]:
-        words = match[0][0] + "ill not"
-    else:
-        words = (parts["stem"] or parts["can"][:3]) + " not"
-    return words.upper() if match[0][1:].isupper() else words

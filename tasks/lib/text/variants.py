@@ -1,0 +1,106 @@
+"""Words, numbers and signs that can be written in several ways without a change of meaning."""
+
+import re
+import unicodedata
+
+CONTRACTION = re.compile(
+    r"\b(?:(?P<stem>do|does|did|is|are|was|were|could|would|should|have|has|had)n'?t"
+    r"|(?P<can>can't|cannot)|(?P<will>won't)"
+    r"|(?P<subject>what|where|who|how|when|why|that|there|here|it|he|she)'s"
+    r"|(?P<pronoun>i|you|we|they)'(?P<verb>re|m|ll|ve))\b",
+    re.IGNORECASE,
+)
+VERBS = {"re": "are", "m": "am", "ll": "will", "ve": "have"}
+QUOTED = re.compile(r"[\"`]|(?<!\w)'|'(?!\w)")
+UNITS = r"[mcµ]?m|km|[mk]?g|m?l|h|min|m?s|[kMGT]B|k?W|k?V|[kMG]?Hz|mph|[ap]m"
+
+# Most texts have nothing to spell in full; the other expressions take several times as long.
+_MAY_BE_SHORT = re.compile(r"[\d.'][A-Za-zµ]|(?:[ds]|do|are|were|have)nt\b|(?:annot|ANNOT)\b")
+_MAY_HAVE_SIGN = re.compile("[≤≥≠×÷¹²³⁰-₉]")
+# "px" is not among the units, since CSS does not accept "10 px".
+_BEFORE_UNIT = re.compile(rf"\b\d[\d.,]*(?=(?:{UNITS})\b)")
+_INITIALS = re.compile(r"\b(?:[A-Z]\.){2,}")
+_SIGN = re.compile(r"[≤≥≠](?= ?(?:\d|[A-Za-z]\b))|(?<=\d)[×÷]|(?<=\d )[×÷](?= \d)")
+_SIGNS = {"≤": "<=", "≥": ">=", "≠": "!=", "×": "*", "÷": "/"}
+_RAISED = re.compile(r"(?<=[\w)\]])[⁰¹²³⁴-⁹]+(?!\d)")
+_LOWERED = re.compile(r"(?<=[A-Za-z)\]])[₀-₉]+(?!\d)")
+
+# й is a letter of its own; the marks of Indic scripts and of kana are vowels and consonants.
+_ACCENT = re.compile("(?<![иИ])[\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0670]")
+_LETTERS = str.maketrans(
+    {"œ": "oe", "Œ": "Oe", "æ": "ae", "Æ": "Ae", "ı": "i"}
+    | {chr(zero + n): str(n) for zero in (0x660, 0x6F0, 0x966) for n in range(10)}
+)
+
+_AMERICAN = [
+    (re.compile(pattern), spelling)
+    for pattern, spelling in (
+        (r"(?<=\w{3})our(?=(?:s|ed|ing|ite|ites|ful|able|er|ers|less|hood|ly)?$)", "or"),
+        (r"(?<=\w\w[bt])re(?=s?$)", "er"),
+        (r"(?<=\w{3})is(?=(?:e|es|ed|er|ers|ing|ation|ations)$)", "iz"),
+        (r"(?<=al)ys(?=(?:e|es|ed|er|ers|ing)$)", "yz"),
+        (r"([aeiou]\w*[^aeiou][ae])ll(?=(?:ed|ing|er|ers|or|ors)$)", r"\1l"),
+        (r"(?<=[fct]e)nce(?=s?$)", "nse"),
+        (r"(?<=og)ue(?=s?$)", ""),
+        (r"[ao]e(?=\w{3})", "e"),
+        (r"^grey", "gray"),
+        (r"^aluminium$", "aluminum"),
+        (r"^programme", "program"),
+        (r"^scept", "skept"),
+        (r"(?<=dg)ement", "ment"),
+    )
+]
+
+
+def in_full(instruction: str) -> str:
+    """Return a normalised instruction with contractions in full and one spelling of signs.
+
+    So "10km" becomes "10 km", "U.S." "US", "H₂O" "H2O", "x²" "x^2" and "≤ 4" "<= 4". A text with
+    quotes or code between backticks is returned as it is.
+    """
+    text = instruction
+    is_short = _MAY_BE_SHORT.search(text)
+    has_sign = not text.isascii() and _MAY_HAVE_SIGN.search(text)
+    if not (is_short or has_sign) or QUOTED.search(text):
+        return text
+    if is_short:
+        text = CONTRACTION.sub(_in_full, text)
+        text = _INITIALS.sub(lambda match: match[0].replace(".", ""), text)
+        text = _BEFORE_UNIT.sub(r"\g<0> ", text)
+    if has_sign:
+        text = _SIGN.sub(lambda match: _SIGNS[match[0]], text)
+        text = _RAISED.sub(lambda match: "^" + _digits(match), text)
+        text = _LOWERED.sub(_digits, text)
+    return text
+
+
+def bare(text: str) -> str:
+    """Return a text without accents, vowel points and ligatures, and with the digits of ASCII."""
+    if text.isascii():
+        return text
+    letters = _ACCENT.sub("", unicodedata.normalize("NFD", text))
+    return unicodedata.normalize("NFC", letters).translate(_LETTERS)
+
+
+def american(word: str) -> str:
+    """Return an English word, in lower case, in American spelling if it is in British one."""
+    for pattern, spelling in _AMERICAN:
+        word = pattern.sub(spelling, word)
+    return word
+
+
+def _digits(match: re.Match[str]) -> str:
+    return unicodedata.normalize("NFKC", match[0])
+
+
+def _in_full(match: re.Match[str]) -> str:
+    parts = match.groupdict()
+    if parts["subject"]:
+        words = parts["subject"] + " is"
+    elif parts["pronoun"]:
+        words = f"{parts['pronoun']} {VERBS[parts['verb'].lower()]}"
+    elif parts["will"]:
+        words = match[0][0] + "ill not"
+    else:
+        words = (parts["stem"] or parts["can"][:3]) + " not"
+    return words.upper() if match[0][1:].isupper() else words
