@@ -9,12 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.choose.step import work as choose
-from tasks.cluster.earlier import NOTHING
 from tasks.cluster.step import check
 from tasks.cluster.step import work as cluster
 from tasks.dedupe.step import work as dedupe
 from tasks.lib.core.errors import CurationError, DataError, ParamError
-from tasks.lib.core.params import read_params
+from tasks.lib.core.params import NO_RECORDS, read_params
 from tasks.lib.core.records import record_id
 from tasks.lib.core.schemas import ANNOTATED, KNOWN, POOL, PROMPTS, SELECTED
 from tasks.lib.core.stage import Stage
@@ -178,7 +177,7 @@ def test_prompts_made_otherwise_are_refused(grown, params, words):
     grown.group(range(70))
     with pytest.raises(ParamError, match=f"cluster.earlier_prompts: .*{words}") as caught:
         grown.group(range(80), **EARLIER | params)
-    assert NOTHING in caught.value.fix or "cluster.n_prompts to null" in " ".join(
+    assert NO_RECORDS in caught.value.fix or "cluster.n_prompts to null" in " ".join(
         caught.value.fix.split()
     )
 
