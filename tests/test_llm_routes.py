@@ -114,7 +114,7 @@ def test_an_alias_may_be_a_list_of_deployments_of_one_model():
         ([ONE, ONE | {"schema": "always"}], "deployments differ in schema"),
         (
             [{"model": "offline/typical", "schema": "never"}] * 2,
-            "so it can have one deployment only",
+            "so it can have only one deployment",
         ),
         ("openai/x", r"models\.mine must be a mapping"),
     ],

@@ -61,7 +61,7 @@ def _changes(
     locked: Mapping[str, Any],
     values: Mapping[str, Any],
 ) -> tuple[list[str], list[str]]:
-    """Describe the changes to inputs that no stage makes, and the changes to outputs."""
+    """Describe the changes to inputs that are no stage's output, and the changes to outputs."""
     own, outs = [], []
     for change in changes:
         if change == "changed command":

@@ -80,7 +80,7 @@ def warm_up() -> None:
 
 
 def tracking_uri(workspace: Path) -> str:
-    """Return the address of the store: MLFLOW_TRACKING_URI, or the default of `mlflow ui` here."""
+    """Return the store's address: MLFLOW_TRACKING_URI, or what `mlflow ui` uses in `workspace`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace / 'mlflow.db'}"
 
 
@@ -97,7 +97,7 @@ def write(workspace: Path, work: Callable[[Store], None]) -> None:
 
 
 def attempt(workspace: Path, work: Callable[[Store], None]) -> str:
-    """Let `work` write all of its runs or none; return why it failed, or an empty text."""
+    """Let `work` write all of its runs or none; return why it failed, or an empty string."""
     store = None
     try:
         with warnings.catch_warnings():

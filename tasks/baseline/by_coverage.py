@@ -68,8 +68,8 @@ def deita(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
 def novelselect(vectors: Vectors, budget: int, seed: int) -> Rows:
     """Return a greedy selection for NovelSum (NovelSelect, arXiv 2502.17184).
 
-    The first record is random. The next is always the one with the greatest novelty to those
-    selected (`tasks.lib.similarity.novelty`). The time grows with records x budget squared.
+    The first record is random. Each further one has the greatest novelty relative to those
+    selected so far (`tasks.lib.similarity.novelty`). The time grows with records x budget squared.
     """
     factors = densities(vectors, vectors)
     rows = np.empty(budget, np.intp)

@@ -155,8 +155,8 @@ def _log_result(ratings: Ratings, route: Route, spent_usd: float, max_usd: float
         log.info("spent on these ratings: %.4f of %g USD (baseline.max_usd)", spent_usd, max_usd)
     if n_rated < ratings.n_final:
         log.warning(
-            "the model gave no rating for %s of %s outputs; if it was not reached, `dvc repro -f "
-            "baseline` retries",
+            "the model gave no rating for %s of %s outputs; if it could not be reached, run `dvc "
+            "repro -f baseline` to retry",
             f"{ratings.n_final - n_rated:,}",
             f"{n:,}",
         )

@@ -62,7 +62,7 @@ class ResponseModel:
         return answer_key(**self._made_by, **self._request(text, number))
 
     def start(self) -> None:
-        """Start the model if it is not running yet, which takes seconds.
+        """Start the model unless it is already running. Starting takes seconds.
 
         Raises:
             LLMError: The model does not start.

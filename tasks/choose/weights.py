@@ -62,7 +62,7 @@ def find_weights(inputs: Inputs, column: str | None, targets: Targets) -> NDArra
 def judge_by_targets(
     inputs: Inputs, targets: Targets, rows: Rows, seed: int
 ) -> TargetFigure | None:
-    """Compare how near a selection and random ones of its size are to the held-out targets.
+    """Compare a selection with random ones of the same size: how near are the held-out targets?
 
     Returns None if there are no targets or nothing is selected.
     """

@@ -125,7 +125,7 @@ def _warn_of_cost(n: int, n_clusters: int, needed_mb: int) -> None:
 
 
 def _table(ids: Sequence[str], grouped: Grouped) -> pa.Table:
-    """Return the rows of PROMPTS; prompts, slots and clusters count from 1."""
+    """Return the rows of PROMPTS; prompts, slots and clusters are numbered from 1."""
     sizes = [len(prompt) for prompt in grouped.prompts]
     slots = np.concatenate([np.arange(size) for size in sizes])
     return pa.table(

@@ -110,7 +110,7 @@ def find_duplicates(components: Components, threshold: float, near: Near) -> dic
 
 
 def text_column(records: pa.RecordBatch | pa.Table, name: str) -> list[str]:
-    """Return a column as texts."""
+    """Return a column as a list of strings."""
     return cast(list[str], records[name].to_pylist())
 
 

@@ -17,7 +17,7 @@ MAX_CANDIDATES = 64
 
 
 class NearestRecord(NamedTuple):
-    """The number of a near-duplicate, and the Jaccard similarity of the less similar field."""
+    """The nearest record's number, and the Jaccard similarity of the less similar field."""
 
     number: int
     similarity: float
@@ -81,7 +81,7 @@ class NearIndex:
         return nearest
 
     def _similarity(self, a: int, b: int) -> float:
-        """Return the similarity of the less similar field, or of a field below the threshold."""
+        """Return the lower similarity of the two fields; stop at the first below the threshold."""
         lowest = 1.0
         for shingles_a, shingles_b in zip(self._sets[a], self._sets[b], strict=True):
             lowest = min(lowest, jaccard(shingles_a, shingles_b))

@@ -59,7 +59,7 @@ class Encoder(Protocol):
 def encode_all(texts: Iterable[PoolText], encoder: Encoder) -> Iterator[VectorBatch]:
     """Yield the unit vectors of all texts, in batches of equal padded length.
 
-    Each row comes once, in any order. A text's vector has the same bytes whatever the other texts,
+    Each row comes once, in any order. A text's vector has the same bytes whatever the others are,
     so a pool may be embedded in parts.
 
     Raises:

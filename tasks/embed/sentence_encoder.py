@@ -1,4 +1,4 @@
-"""Compute sentence embeddings by sentence-transformers. Importing this module takes seconds."""
+"""Compute sentence embeddings with sentence-transformers. Importing this module takes seconds."""
 
 import platform
 from collections.abc import Sequence

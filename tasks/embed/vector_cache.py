@@ -47,7 +47,7 @@ class VectorCache:
     """
 
     def __init__(self, parent: Path, identity: Mapping[str, Any], dim: int) -> None:
-        """Choose the folder by `identity`, which has everything that the vectors depend on."""
+        """Choose the folder by `identity`, which must hold everything the vectors depend on."""
         about = json.dumps({"version": VERSION, "dim": dim, **identity}, indent=2, sort_keys=True)
         self.folder = parent / blake2b(about.encode(), digest_size=8).hexdigest()
         self.folder.mkdir(parents=True, exist_ok=True)

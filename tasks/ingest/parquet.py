@@ -95,7 +95,7 @@ def _rows(batch: pa.RecordBatch, where: str, warned: set[str]) -> Sequence[Row]:
 
 
 def _cells(batch: pa.RecordBatch, name: str, where: str, warned: set[str]) -> list[Any]:
-    """Return the cells of one column, as texts if they have no Python values.
+    """Return the cells of one column, as strings if they have no Python values.
 
     Bytes that are not UTF-8 become half surrogate pairs, as in other formats.
     """

@@ -43,7 +43,8 @@ def to_records(
 def _record(raw: RawRecord, mapping: ColumnMapping, max_chars: int) -> Result:
     """Return the cleaned record, or the first fault in its texts.
 
-    A faulty output is not a fault of the record: it becomes None, and `extra` has the cell.
+    A faulty output is not a fault of the record: it becomes None, and `extra` keeps the
+    original cell.
     """
     instruction = clean_text("instruction", raw.instruction, max_chars)
     if isinstance(instruction, Fault):

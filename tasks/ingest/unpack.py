@@ -118,7 +118,7 @@ def check_magic(head: bytes, suffix: str, where: str) -> None:
         f"the content is {names[actual] if actual else f'not {names[suffix]}'}, "
         f"but the name ends with {suffix}",
         where=where,
-        fix="It may be a spreadsheet: save it as CSV there."
+        fix="It may be a spreadsheet: open it in the program that made it, and save it as CSV."
         if b"[Content_Types].xml" in head
         else f"Rename the file to end with {actual}."
         if actual

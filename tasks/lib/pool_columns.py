@@ -47,7 +47,7 @@ def read_columns(
             raise ParamError(
                 f"{param}: no record has a column {name}{nearest(name, known)}",
                 where=PARAMS_FILE,
-                fix=f"The columns: {_list(list(known))}.",
+                fix=f"Known columns: {_list(list(known))}.",
             )
     return {name: [column[row] for row in rows] for name, column in values.items()}
 

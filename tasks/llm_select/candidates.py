@@ -39,7 +39,7 @@ class Candidates(NamedTuple):
         rows = pc.index_in(table["id"], value_set=pool.ids)
         if rows.null_count or not table.num_rows:
             raise DataError(
-                "there is no record to select from"
+                "there are no records to select from"
                 if not table.num_rows
                 else "a record is not in the pool",
                 where=str(prompts_path),

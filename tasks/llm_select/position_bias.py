@@ -80,7 +80,7 @@ class Agreement:
     def add(self, n_candidates: int, ballots: Sequence[Ranking]) -> None:
         """Count one prompt: its size, and its ballots in the order of its votes.
 
-        Only votes that are always cast count, so that stopping early when votes agree does not
+        Votes that may be skipped are ignored, so that stopping early when votes agree does not
         raise the agreement. A prompt with fewer than two ballots, or with one candidate, is
         ignored.
         """

@@ -58,14 +58,15 @@ def _log_result(usage: Usage, spent_usd: float, max_usd: float) -> None:
     n_fallback = usage.methods["fallback"]
     if n_fallback:
         log.warning(
-            "%s of them were judged by the offline judge, because the model gave no answer. If it "
-            "was not reached, `dvc repro -f llm_select` retries; no answer is paid for twice.",
+            "%s of these prompts were judged by the offline judge, because the model gave no "
+            "answer. If it could not be reached, run `dvc repro -f llm_select` to retry; no answer "
+            "is paid for twice.",
             f"{n_fallback:,}",
         )
     n_checks = sum(counts.shown for counts in usage.attention_checks.values())
     if not usage.partial and n_checks < usage.attention_checks_planned:
         log.warning(
-            "%s of %s attention checks were asked: llm_select.max_usd was reached",
+            "only %s of %s attention checks were made: llm_select.max_usd was reached",
             f"{n_checks:,}",
             f"{usage.attention_checks_planned:,}",
         )

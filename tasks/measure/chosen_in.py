@@ -1,4 +1,4 @@
-"""The spaces in which each method chooses, where a good value proves nothing."""
+"""List the spaces in which each method chooses: a good value there proves nothing about it."""
 
 from collections.abc import Mapping
 

@@ -67,7 +67,7 @@ def _plain(cell: object) -> str:
 
 
 def _order(selected: Rows, ours: Rows) -> list[int]:
-    """Return the place in the selection of each shown selected record, from 1."""
+    """Return each shown record's position in the selection, from 1."""
     places = {row: place for place, row in enumerate(selected.tolist(), 1)}
     return [places[row] for row in ours.tolist()]
 

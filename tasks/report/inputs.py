@@ -36,12 +36,12 @@ class ReportInputs:
         duplicates: The table DEDUPE_DROPPED.
         kept_near: The table DEDUPE_NEAR.
         prompts: The table PROMPTS.
-        prompt_rows: intp, row i is the place in the corpus of row i of `prompts`.
+        prompt_rows: intp, the row of the corpus for each row of `prompts`.
         ballots: The table BALLOTS.
         selected: The table SELECTED; a partial selection has fewer rows, or none.
-        rows: intp, row i is the place in the corpus of row i of `selected`.
+        rows: intp, the row of the corpus for each row of `selected`.
         judgements: The file judgements.jsonl.
-        others: By method, the places in the corpus of its selection with its first seed.
+        others: By method, the rows of the corpus that it selects with its first seed.
         params: Parameters by dotted key.
         hashes: MD5 of each file by its path, as in dvc.lock.
     """

@@ -34,7 +34,7 @@ def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
 
 
 def _reported(artifacts: Artifacts) -> Table:
-    """Make one row for each number that a stage reports, with the same number counted again."""
+    """Make one row for each number that a stage reports, beside our own count of it."""
     clusters, usage = artifacts.clusters, artifacts.usage
     n_prompts = n_distinct(artifacts.prompts, "prompt")
     n_judged = n_distinct(artifacts.ballots, "prompt")

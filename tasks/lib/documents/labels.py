@@ -13,7 +13,7 @@ METRICS = {
     "facility_location": "Facility location: similarity to the nearest selected record",
     "redundancy": "Redundancy: similarity of selected records to each other",
     "vendi": "Vendi score: effective number of different records",
-    "novel_sum": "NovelSum: novelty of selected records to each other",
+    "novel_sum": "NovelSum: novelty of selected records relative to each other",
     "distinct_2": "Distinct pairs of words",
     "knn_probe_rouge_l": "kNN probe\u2019s ROUGE\u2011L",
     "knn_probe_cosine": "kNN probe\u2019s cosine similarity",

@@ -55,7 +55,7 @@ def read_reply(response: Any, dropped_params: tuple[str, ...]) -> Reply:
 
 
 def without_thoughts(text: str) -> str:
-    """Return the text after a model's reasoning, or an empty text if the reasoning never ended."""
+    """Return the text after a model's reasoning; empty if the reasoning never ended."""
     return text.rpartition("</think>")[2].partition("<think>")[0]
 
 

@@ -147,7 +147,7 @@ def _check_alike(name: str, first: Deployment, other: Deployment) -> None:
             )
     if first.is_offline or first.is_local:
         raise ParamError(
-            f"{name}: {first.model} runs on this machine, so it can have one deployment only",
+            f"{name}: {first.model} runs on this machine, so it can have only one deployment",
             where=PARAMS_FILE,
             fix="List it once.",
         )

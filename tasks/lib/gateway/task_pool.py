@@ -20,13 +20,13 @@ class StopRun(Exception):
 class TaskPool(Generic[Q, A]):
     """Asks questions, a bounded number at a time.
 
-    After the first failure, no further question is begun. Running questions may finish, since
-    they may already be paid for; then the failure is raised. If the caller is cancelled, running
-    questions are cancelled too.
+    After the first failure, no further question is asked. Those in progress may finish, since
+    they may already be paid for; then the failure is raised. If the caller is cancelled, the
+    questions in progress are cancelled too.
 
     Args:
         ask: Answers one question.
-        limit: The maximum number of questions running at a time.
+        limit: The maximum number of questions in progress at a time.
         advance: Called for each answer.
         stopping: Set after a failure, or by `ask` as soon as it notices a failure, so that
             questions that wait for a retry give up.
@@ -79,7 +79,7 @@ class TaskPool(Generic[Q, A]):
             if not isinstance(error, StopRun):
                 self._failures.append(error)
             if not self._is_ending:
-                log.info("stopping; running questions may finish")
+                log.info("stopping; questions in progress may finish")
             self._is_ending = True
             self._stopping.set()
         finally:

@@ -97,7 +97,7 @@ def explained(path: Path) -> Iterator[None]:
             f"the journal cannot be used: {error}",
             where=str(path),
             fix="Check that the disk has room, that the file is writable and that no other "
-            "program locks it, then run this again.",
+            "program has locked it, then run this again.",
         ) from None
     except sqlite3.DatabaseError as error:
         raise _damaged(path, str(error)) from None

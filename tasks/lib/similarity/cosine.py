@@ -78,7 +78,7 @@ def nearest_in_prefixes(
 
 
 def _nearer(old: Nearest, new: Nearest, start: int) -> Nearest:
-    """Return the nearer of two others of each vector; the places of `new` count from `start`."""
+    """Return the nearer of two others of each vector; those of `new` start at row `start`."""
     is_nearer = new.cosines > old.cosines
     return Nearest(
         np.where(is_nearer, new.places + start, old.places),

@@ -112,7 +112,7 @@ def _is_same_word(a: Words, i: int, b: Words, j: int) -> bool:
 def _lacks_accents(a: Words, b: Words) -> bool:
     """Return whether one text was typed without the accents that several words of the other have.
 
-    A single accent may make another word.
+    One differing accent is not enough, since it may make a different word.
     """
     fewer, more = sorted((a.n_accented, b.n_accented))
     return fewer == 0 and more >= MIN_ACCENTED

@@ -82,7 +82,7 @@ class Words:
 
     @cached_property
     def n_accented(self) -> int:
-        """The number of words with accents; the tilde of ñ is none, as a Spaniard types it."""
+        """The number of words with accents; ñ does not count, since it is a letter of its own."""
         words = (word.replace("ñ", "n") for word in self.words if not word.isdecimal())
         return sum(word != bare(word) for word in words)
 
