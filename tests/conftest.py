@@ -33,7 +33,7 @@ pytest_plugins = (
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STAGE_NAMES = (
-    *("fetch", "ingest", "dedupe", "embed", "cluster", "llm_select"),
+    *("fetch", "ingest", "dedupe", "embed", "cluster", "llm_select", "choose"),
     *("validate", "export", "baseline", "measure", "report"),
 )
 FIRST_PARTY = (
