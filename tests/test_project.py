@@ -129,7 +129,7 @@ def test_the_run_is_in_mlflow_with_datasets_metrics_and_reports(done):
         ("llm_select.concurrency=3", []),
         (
             "llm_select.budget=59",
-            ["llm_select", "validate", "export", "baseline", "measure", "report"],
+            ["llm_select", "choose", "validate", "export", "baseline", "measure", "report"],
         ),
     ],
 )
@@ -327,7 +327,7 @@ def test_an_estimate_does_not_need_clusters(done):
     assert after["calls"] == before["calls"] == [32, 32]
     assert after["prompt_tokens"][1] == before["prompt_tokens"][1]
     assert after["prompt_tokens"][0] == pytest.approx(before["prompt_tokens"][0], rel=0.01)
-    assert "30 prompts, 1 round" in other.stdout
+    assert "30 prompts that rank 5 each" in other.stdout
     assert "The prompts do not exist yet" in other.stderr
 
 

@@ -197,6 +197,7 @@ def test_with_json_stdout_has_one_document_for_a_run_or_its_error(space):
         "warnings": [],
         "usage": None,
         "metrics": {},
+        "savings": None,
         "partial": None,
         "results": {},
     }
