@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from dvc.utils.serialize import modify_yaml
+from ruamel.yaml import YAML
 
 from flows.dvc.overrides import Change, apply, checked, preview
 from flows.dvc.sources import keys_of_source
@@ -81,6 +82,17 @@ def test_a_remote_source_is_shown_as_changes_and_reset_by_a_local_one(tmp_path):
     assert load_yaml(tmp_path / "params.yaml") == load_yaml(PROJECT / "params.yaml")
     with pytest.raises(ParamError, match="where the copy will be"):
         apply(tmp_path, ["fetch.source=memory://pool/a.jsonl"])
+
+
+def test_a_layout_that_cannot_be_edited_is_refused_and_stays(tmp_path):
+    lay_out(tmp_path, "dvc.yaml", "params.yaml")
+    params = tmp_path / "params.yaml"
+    with params.open("w", encoding="utf-8") as file:  # lists at the indent of their key
+        YAML().dump(YAML().load(PROJECT / "params.yaml"), file)
+    before = params.read_bytes()
+    with pytest.raises(ParamError, match="in its present layout"):
+        apply(tmp_path, ["baseline.methods=[random]"])
+    assert params.read_bytes() == before
 
 
 def changed_lines(workspace):

@@ -73,7 +73,7 @@ def edited(workspace: Path, overrides: Sequence[str]) -> tuple[str, list[Change]
     The file does not change, and no step checks the values.
 
     Raises:
-        ParamError: An override is not ``key=value``.
+        ParamError: An override is not ``key=value``, or cannot be written into the file's layout.
     """
     values = _load(workspace / PARAMS_FILE)
     changes = [change for text in overrides if (change := _set(values, text))]
@@ -86,7 +86,26 @@ def edited(workspace: Path, overrides: Sequence[str]) -> tuple[str, list[Change]
                 changes.append(Change(key, old.get(key, change and change.old), value))
     buffer = StringIO()
     _round_trip().dump(values, buffer)
+    _check_same(buffer.getvalue(), values)
     return buffer.getvalue(), changes
+
+
+def _check_same(text: str, values: Any) -> None:
+    """Check that an edited text has the intended values: ruamel misplaces some comments.
+
+    Raises:
+        ParamError: It has others, or is not YAML.
+    """
+    try:
+        is_same = YAML(typ="safe").load(text) == values
+    except YAMLError:
+        is_same = False
+    if not is_same:
+        raise ParamError(
+            "-S cannot edit the file in its present layout",
+            where=PARAMS_FILE,
+            fix="Change the value by hand, or indent lists by two spaces below their key.",
+        )
 
 
 def check(workspace: Path, *params: Path) -> None:
