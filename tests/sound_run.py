@@ -74,7 +74,14 @@ CLUSTERS = {
     "inertia": 1.5,
     "cluster_sizes": [3, 2, 2],
 }
-NO_WISHES = {"n_selected": 4, "n_annotated": 0, "n_known": 0, "quotas": (), "targets": None}
+NO_WISHES = {
+    "n_selected": 4,
+    "n_annotated": 0,
+    "n_known": 0,
+    "quotas": (),
+    "targets": None,
+    "weights": (),
+}
 FILES = {
     "pool": "ingest/pool.parquet",
     "ingest_dropped": "ingest/dropped.parquet",

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tasks.choose.order import by_coverage, by_ranks
 from tasks.lib.core.errors import ParamError
+from tasks.lib.core.schemas import POOL
 from tasks.lib.coverage.quotas import Quota, UnmetQuotaError
-from tasks.lib.coverage.wanted import load_quotas, make_quotas
+from tasks.lib.coverage.wanted import Spread, load_quotas, make_quotas
 from tests.fake_provider import FakeProvider, fails, honest
 from tests.selection_desk import SIZE, Desk, mixed_record, text_of
 from tests.test_choose import POOLS, judged
@@ -26,11 +27,11 @@ def parse(quotas):
     return load_quotas({"choose": {"objective": "coverage", "judge_weight": 1, "quotas": quotas}})
 
 
-def counts(quotas, labels, n):
-    """Return the counts by value of the only column."""
+def counts(quotas, labels, *sizes):
+    """Return the counts by value of the only column, at the last size."""
     rows = np.arange(len(labels))
-    (quota,) = make_quotas(parse({"kind": quotas}), {"kind": labels}, rows, n)
-    return dict(zip(quota.values, quota.quota.counts.tolist(), strict=True))
+    (quota,) = make_quotas(parse({"kind": quotas}), {"kind": labels}, rows, sizes)
+    return dict(zip(quota.values, quota.quota.at_end().counts.tolist(), strict=True))
 
 
 # From parameters to counts
@@ -212,3 +213,66 @@ def test_a_record_of_a_shortlist_is_preferred_if_the_quotas_leave_a_choice(desk)
     desk.run()
     selected = desk.choose(quotas={"kind": {"code": 3}})
     assert all(row["score"] > 0 for row in selected)
+
+
+# Several budgets
+
+
+@each_order
+@settings(max_examples=40, deadline=None)
+@given(records=POOLS, seed=st.integers(0, 99))
+def test_quotas_are_met_exactly_at_each_size(order, records, seed):
+    rng = np.random.default_rng(seed)
+    c = len(records.rows)
+    sizes = np.unique(rng.integers(1, c + 1, 3))
+    columns = [rng.integers(0, k, c) for k in (3, 2)]
+    some = rng.permutation(c)
+    quotas = [
+        Quota(labels, np.array([np.bincount(labels[some[:n]], minlength=3) for n in sizes]))
+        for labels in columns
+    ]
+    place = {row: i for i, row in enumerate(records.rows.tolist())}
+    chosen = [place[row] for row in order(records, int(sizes[-1]), quotas).rows.tolist()]
+    for labels, wanted in quotas:
+        for n, at_n in zip(sizes, wanted, strict=True):
+            assert np.bincount(labels[chosen[:n]], minlength=3).tolist() == at_n.tolist()
+
+
+@given(
+    shares=st.lists(st.integers(0, 1000), min_size=1, max_size=6).filter(sum),
+    sizes=st.lists(st.integers(0, 60), min_size=1, max_size=5, unique=True).map(sorted),
+)
+def test_a_smaller_budget_has_nearly_the_same_shares_and_never_more_records(shares, sizes):
+    labels = [str(i) for i, share in enumerate(shares) for _ in range(share)]
+    parts = {str(i): share / sum(shares) for i, share in enumerate(shares)}
+    (quota,) = make_quotas({"kind": Spread.AS_POOL}, {"kind": labels}, np.arange(1), sizes)
+    assert quota.quota.counts.sum(axis=1).tolist() == sizes
+    assert (np.diff(quota.quota.counts, axis=0) >= 0).all()
+    exact = np.array([[n * parts.get(value, 0) for value in quota.values] for n in sizes])
+    assert np.abs(quota.quota.counts - exact).max() < 1 + 1e-9
+
+
+def test_each_budget_meets_the_quotas_and_choice_json_has_its_counts(desk):
+    desk.run()
+    selected = desk.choose([6, 12], quotas={"kind": {"code": 4}, "level": "equal"})
+    assert count(selected[:6], "kind")["code"] == 2
+    assert count(selected, "kind")["code"] == 4
+    assert sorted(count(selected[:6], "level").values()) == [1, 1, 2, 2]
+    assert set(count(selected, "level").values()) == {3}
+    choice = json.loads((desk.root / "data/choose/choice.json").read_text())
+    at = {(q["budget"], q["value"]): (q["n_wanted"], q["n_selected"]) for q in choice["quotas"]}
+    assert (at[6, "code"], at[12, "code"]) == ((2, 2), (4, 4))
+
+
+def test_columns_that_exclude_each_other_at_a_smaller_budget_are_met_at_the_largest(desk, caplog):
+    rows = [
+        row | {"extra": json.dumps({"kind": "ab"[i % 2], "level": i % 2})}
+        for i, row in enumerate(desk.records.values())
+    ]
+    desk.write("ingest/pool.parquet", rows, POOL)
+    desk.run()
+    selected = desk.choose([1, 2], quotas={"kind": {"a": 1}, "level": {"1": 1}})
+    assert count(selected, "kind") == {"a": 1, "b": 1}
+    assert re.search(
+        r"only the largest budget meets them: .* has \d instead of \d records at 1", caplog.text
+    )

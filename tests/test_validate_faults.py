@@ -86,7 +86,7 @@ NEAR_OUTSIDE = (
     "No text is a near-duplicate of an annotated or held-out record",
     "At most 0 of the texts are near-duplicates of those records",
 )
-QUOTA = {"column": "source", "value": "toy.jsonl", "n_wanted": 3}
+QUOTA = {"budget": 4, "column": "source", "value": "toy.jsonl", "n_wanted": 3}
 QUOTA |= {"n_candidates": 7, "n_selected": 3}
 TARGETS = {"n_steering": 2, "n_held_out": 2, "n_random": 20, "n_random_below": 3}
 TARGETS |= {"cosine": 0.4, "random_cosine": 0.5}
@@ -325,8 +325,14 @@ FAULTS = [
     Fault(
         "quotas",
         ("Each quota is met exactly",),
-        "column source, value toy.jsonl, selected 4, wanted 3",
+        "budget 4, column source, value toy.jsonl, selected 4, wanted 3",
         lambda run: run.choice.update(quotas=[QUOTA]),
+    ),
+    Fault(
+        "budget_quotas",
+        ("Each quota is met exactly at each smaller budget",),
+        "budget 2, column source, value toy.jsonl, selected 2, wanted 3",
+        lambda run: run.choice.update(quotas=[QUOTA | {"budget": 2}]),
     ),
     Fault(
         "targets",

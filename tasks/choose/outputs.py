@@ -34,7 +34,7 @@ def write_outputs(  # noqa: PLR0913  what each record of the selection comes fro
         out: Returns where to write an output.
         pool_file: The pool.
         pool_rows: intp, shape (n,), the row in the pool of each record in order of selection.
-        chosen: The ballots, gain and cluster of each of these records.
+        chosen: The ballots, gain, weight and cluster of each of these records.
         judgements: By prompt, at least for the prompts with a selected record.
         quota_columns: The columns that have a quota.
     """
@@ -69,7 +69,7 @@ def read_records(pool_file: Path, rows: Rows) -> pa.Table:
 def _receipt(
     place: int, row: Mapping[str, Any], judgement: Judgement, counts_for: dict[str, str | None]
 ) -> Receipt:
-    names = (*_FROM_BALLOTS, "id", "gain")
+    names = (*_FROM_BALLOTS, "id", "gain", "weight")
     return Receipt(
         place=place,
         counts_for=counts_for,

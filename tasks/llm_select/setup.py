@@ -94,4 +94,4 @@ def _check_wishes(values: Mapping[str, Any], candidates: Candidates, n: int) -> 
     weight_column = values["choose"]["weight_column"]
     if weight_column is not None:
         read_weights(candidates.pool.path, weight_column, candidates.rows, "choose.weight_column")
-    check_quotas(make_quotas(quotas, columns, np.flatnonzero(~candidates.is_known), n), n)
+    check_quotas(make_quotas(quotas, columns, np.flatnonzero(~candidates.is_known), [n]), n)

@@ -51,12 +51,13 @@ def between(column: str, low: float | None, high: float | None, text: str) -> Ex
     )
 
 
-def equal(column: str, other: str, text: str) -> Expectation:
+def equal(column: str, other: str, text: str, *, is_warning: bool = False) -> Expectation:
     """Expect the two columns to agree in each row in which both have a value."""
     return gxe.ExpectColumnPairValuesToBeEqual(
         column_A=column,
         column_B=other,
         ignore_row_if="either_value_is_missing",
+        severity=_severity(is_warning),
         description=text,
     )
 

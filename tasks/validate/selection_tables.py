@@ -26,7 +26,7 @@ def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
         "rankings": _rankings(artifacts),
         "selected": _selected(artifacts),
         "texts": _texts(artifacts, limits),
-        "quotas": _quotas(artifacts),
+        **_quotas(artifacts),
         "targets": _targets(artifacts),
         "methods": _methods(artifacts, limits),
         "judge": _judge(artifacts.usage, limits),
@@ -157,21 +157,29 @@ def _targets(artifacts: Artifacts) -> Table:
     return Table(pd.DataFrame(rows, columns=["what", "selection", "random"]), ["what"])
 
 
-def _quotas(artifacts: Artifacts) -> Table:
+def _quotas(artifacts: Artifacts) -> dict[str, Table]:
     """Make one row for each value with a quota: its count, and its number of selected records.
 
-    Selected records are counted by their own columns.
+    Selected records are counted by their own columns. Smaller budgets have a table of their own.
     """
     quotas = artifacts.choice.quotas
     cells = [cells_of(record) for record in artifacts.selected.to_pylist()] if quotas else []
     named = {(quota.column, quota.value) for quota in quotas}
     rows = []
-    for column, value, wanted in ((q.column, q.value, q.n_wanted) for q in quotas):
-        labels = [as_label(record.get(column)) for record in cells]
+    for budget, column, value, wanted in (
+        (q.budget, q.column, q.value, q.n_wanted) for q in quotas
+    ):
+        labels = [as_label(record.get(column)) for record in cells[:budget]]
         of = [label if (column, label) in named else None for label in labels]
-        rows.append((column, value or "any other value", wanted, of.count(value)))
-    names = ["column", "value", "wanted", "selected"]
-    return Table(pd.DataFrame(rows, columns=names), ["column", "value"])
+        rows.append((budget, column, value or "any other value", wanted, of.count(value)))
+    names = ["budget", "column", "value", "wanted", "selected"]
+    frame = pd.DataFrame(rows, columns=names)
+    is_whole = frame["budget"] == artifacts.choice.n_selected
+    keys = ["budget", "column", "value"]
+    return {
+        "quotas": Table(frame[is_whole], keys),
+        "budget_quotas": Table(frame[~is_whole], keys),
+    }
 
 
 def _methods(artifacts: Artifacts, limits: Limits) -> Table:

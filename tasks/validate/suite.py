@@ -139,6 +139,14 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             *_near_rate("near_to", limits.max_near_rate, "near-duplicates"),
         ],
         "quotas": [equal("wanted", "selected", "Each quota is met exactly")],
+        "budget_quotas": [
+            equal(
+                "wanted",
+                "selected",
+                "Each quota is met exactly at each smaller budget",
+                is_warning=True,
+            )
+        ],
         "targets": [
             at_least(
                 "selection",

@@ -61,7 +61,8 @@ def greedy(  # noqa: PLR0913  the parts of the objective
         bonus: float64, shape (c,), not negative, in units of the objective; 0 if None.
         weights: float64, shape (m,), not negative; 1 if None.
         annotated: intp, rows that count as selected from the start.
-        groups: One quota per column, with the labels of `candidates` in the same order.
+        groups: One quota per column, with the labels of `candidates` in the same order; the sizes
+            of their counts end with `n`.
         seed: The seed of the samples from a large pool.
 
     Raises:
@@ -71,14 +72,14 @@ def greedy(  # noqa: PLR0913  the parts of the objective
     rows = candidates[order]
     weights = np.ones(len(vectors)) if weights is None else weights
     total = float(weights.sum()) or 1.0
-    quotas = Quotas([Quota(quota.labels[order], quota.counts) for quota in groups], n)
+    quotas = Quotas([quota._replace(labels=quota.labels[order]) for quota in groups], n)
     search = _Search(
         np.zeros(len(rows)) if bonus is None else bonus[order] / total, quotas, len(rows)
     )
     rng = np.random.default_rng((seed, 4))
     with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
         covered = _covered(vectors, weights, annotated, rng)
-        turns = list(search.run(vectors, rows, covered, n, rng))
+        turns = list(search.run(vectors, rows, covered, rng))
     places = np.array([place for place, _ in turns], np.intp)
     return Cover(rows[places], np.array([gain for _, gain in turns], np.float64))
 
@@ -144,11 +145,21 @@ class _Search:
         self._is_left = np.ones(n_candidates, np.bool_)
 
     def run(
+        self, vectors: Vectors, rows: Rows, covered: Covered, rng: np.random.Generator
+    ) -> Iterator[tuple[int, float]]:
+        """Yield the places and gains of candidates up to the last size of the quotas."""
+        n_selected = 0
+        for size in self._quotas.sizes:
+            yield from self._reach(vectors, rows, covered, size - n_selected, rng)
+            n_selected = size
+
+    def _reach(
         self, vectors: Vectors, rows: Rows, covered: Covered, n: int, rng: np.random.Generator
     ) -> Iterator[tuple[int, float]]:
         """Yield the places and gains of n candidates."""
         n_tried = MAX_CELLS // (2 * len(covered.vectors))
-        if len(rows) * len(covered.vectors) > MAX_CELLS and n_tried < len(rows):
+        is_large = len(rows) * len(covered.vectors) > MAX_CELLS and n_tried < len(rows)
+        if is_large and self._is_left.all():
             tried = np.sort(rng.permutation(len(rows))[:n_tried])
             opening = list(self._turns(vectors, rows, covered, tried, min(n, OPENING)))
             yield from opening

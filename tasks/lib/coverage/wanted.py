@@ -99,37 +99,38 @@ def make_quotas(
     param: Mapping[str, Spread | Amounts],
     columns: Mapping[str, Sequence[object]],
     candidates: Rows,
-    n: int,
+    sizes: Sequence[int],
 ) -> list[ColumnQuota]:
-    """Return the quota of each column for a selection of `n` records.
+    """Return the quota of each column for a selection, and for its first records.
 
     Shares become counts by the largest remainder: each is rounded down, and the remaining records
     go to the shares that lost most; ties go to the first. All values that a quota does not name
-    share what it leaves.
+    share what it leaves. The first records get the same shares of a smaller size, as closely as
+    whole numbers allow, but never more of a value than the next size.
 
     Args:
         param: The value of choose.quotas.
         columns: The value of every unique record, by column.
         candidates: intp, shape (c,), the unique records that can be selected.
-        n: Number of records to select.
+        sizes: Ascending numbers of records, the last of which is the number to select.
 
     Raises:
-        ParamError: The counts and shares of a column exceed `n`.
+        ParamError: The counts and shares of a column exceed the last size.
     """
     return [
-        _column_quota(column, quota, list(map(as_label, columns[column])), candidates, n)
+        _column_quota(column, quota, list(map(as_label, columns[column])), candidates, sizes)
         for column, quota in param.items()
     ]
 
 
 def check_quotas(quotas: Sequence[ColumnQuota], n: int) -> None:
-    """Check that a selection of `n` candidates meets the quotas.
+    """Check that a selection of `n` candidates meets the quotas of the last size.
 
     Raises:
         ParamError: No selection meets them; the error says how many records each value lacks.
     """
     try:
-        Quotas([quota.quota for quota in quotas], n)
+        Quotas([quota.quota.at_end() for quota in quotas], n)
     except UnmetQuotaError as error:
         raise unmet(error, quotas) from None
 
@@ -159,7 +160,11 @@ def unmet(error: UnmetQuotaError, quotas: Sequence[ColumnQuota]) -> ParamError:
 
 
 def _column_quota(
-    column: str, quota: Spread | Amounts, labels: Sequence[str | None], candidates: Rows, n: int
+    column: str,
+    quota: Spread | Amounts,
+    labels: Sequence[str | None],
+    candidates: Rows,
+    sizes: Sequence[int],
 ) -> ColumnQuota:
     numbers = Counter(label for label in labels if label is not None)
     if isinstance(quota, Spread):
@@ -171,7 +176,7 @@ def _column_quota(
         }
     else:
         amounts = quota
-    counts = _counts(column, amounts, n)
+    counts = _counts(column, amounts, sizes)
     values = (*amounts, None)
     place = {value: i for i, value in enumerate(values)}
     others = len(values) - 1
@@ -179,12 +184,13 @@ def _column_quota(
     return ColumnQuota(column, values, Quota(of, np.array(counts, np.intp)), numbers.keys())
 
 
-def _counts(column: str, amounts: Amounts, n: int) -> list[int]:
-    """Return the count of each value, then that of all other values; the sum is `n`.
+def _counts(column: str, amounts: Amounts, sizes: Sequence[int]) -> list[list[int]]:
+    """Return for each size the count of each value, then that of all other values.
 
     Raises:
-        ParamError: The counts and shares exceed `n`.
+        ParamError: The counts and shares exceed the last size.
     """
+    n = sizes[-1]
     exact = [Fraction(amount) if type(amount) is int else amount * n for amount in amounts.values()]
     rest = n - sum(exact)
     if rest < 0:
@@ -195,8 +201,22 @@ def _counts(column: str, amounts: Amounts, n: int) -> list[int]:
             fix="Lower the counts or shares of this column, or raise the budget.",
         )
     exact.append(Fraction(rest))
-    counts = [int(amount) for amount in exact]
+    counts: list[list[int]] = []
+    most = [n] * len(exact)
+    for size in reversed(sizes):
+        most = _apportion([value * Fraction(size, n or 1) for value in exact], most)
+        counts.insert(0, most)
+    return counts
+
+
+def _apportion(exact: Sequence[Fraction], most: Sequence[int]) -> list[int]:
+    """Round by the largest remainder, none above `most`, whose sum is at least that of `exact`."""
+    counts = [int(value) for value in exact]
     by_remainder = sorted(range(len(exact)), key=lambda i: counts[i] - exact[i])
-    for i in by_remainder[: n - sum(counts)]:
-        counts[i] += 1
+    n_left = int(sum(exact)) - sum(counts)
+    while n_left:
+        for i in by_remainder:
+            if n_left and counts[i] < most[i]:
+                counts[i] += 1
+                n_left -= 1
     return counts
