@@ -265,7 +265,8 @@ def test_a_changed_receipt_and_changed_vectors_are_found(table):
     np.save(table.root / "data/embed/vectors.npy", vectors[::-1])
     seal(table)
     files = {difference.file for difference in verify(table.root).differences}
-    assert files == {"data/choose/selected.parquet", "data/choose/receipt.jsonl"}
+    names = ("selected.parquet", "receipt.jsonl", "choice.json")
+    assert files == {f"data/choose/{name}" for name in names}
 
 
 def test_a_selection_of_another_size_is_named(table):

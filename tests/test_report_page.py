@@ -99,7 +99,7 @@ def test_the_page_opens_from_disk_without_errors_at_every_width(reported, page, 
     assert page.problems == []
     assert set(page.requests) == {reported.page.as_uri()}
     assert page.run("document.documentElement.scrollWidth <= innerWidth")
-    for place in ("map-plot", "lines"):
+    for place in ("map-plot", "scores", "lines"):
         assert (
             page.run(f"document.getElementById('{place}').querySelector('div').clientHeight") > 250
         )

@@ -198,7 +198,7 @@ def test_a_run_logs_two_lines_writes_the_same_each_time_and_leaves_nothing_elsew
     )
     docs = state / "data_docs"
     said = [f"validate: Data Docs are in {docs / 'index.html'}"]
-    assert done.stderr.splitlines() == [*said, "validate: 67 of 67 expectations are met"]
+    assert done.stderr.splitlines() == [*said, "validate: 68 of 68 expectations are met"]
     assert (done.returncode, done.stdout, list(elsewhere.iterdir())) == (0, "", [])
 
     text = result_file.read_text()

@@ -52,6 +52,21 @@ def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str,
         "x": np.rint(points[:, 0] * GRID).astype(int).tolist(),
         "y": np.rint(points[:, 1] * GRID).astype(int).tolist(),
         "others": others,
+        **_covered(inputs, shown[len(ours) :]),
+    }
+
+
+def _covered(inputs: ReportInputs, rest: Rows) -> dict[str, Any]:
+    """Return the place of the selected record that covers each other record best, and its cosine.
+
+    Both are empty if nothing is selected.
+    """
+    if not len(inputs.rows):
+        return {"covered_by": [], "cosines": []}
+    found = inputs.cover(rest)
+    return {
+        "covered_by": (found.places + 1).tolist(),
+        "cosines": np.round(found.cosines, 2).tolist(),
     }
 
 

@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from threadpoolctl import threadpool_limits
 
 from tasks.lib.core.params import flatten
 from tasks.lib.core.records import RecordTexts
 from tasks.lib.core.shown import shown_text
+from tasks.lib.documents.choice import Choice
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.metrics import Metrics
 from tasks.lib.documents.savings import Savings
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
 from tasks.lib.similarity.corpus import Corpus
-from tasks.lib.similarity.cosine import Rows
+from tasks.lib.similarity.cosine import Nearest, Rows, nearest
 
 PRIVATE = ("api_key", "api_base")  # readers of a report must not see them
 
@@ -58,6 +60,7 @@ class ReportInputs:
     rows: Rows
     judgements: Path
     others: Mapping[str, Rows]
+    choice: Choice
     clusters: Clusters
     usage: Usage
     metrics: Metrics
@@ -65,6 +68,15 @@ class ReportInputs:
     validation: ValidationResult
     params: Mapping[str, Any]
     hashes: Mapping[str, str]
+
+    def cover(self, rows: Rows) -> Nearest:
+        """Return the selected record that covers each row of the corpus best.
+
+        ``places`` are places in the selection, from 0. At least one record must be selected.
+        """
+        vectors = self.corpus.vectors
+        with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
+            return nearest(vectors[rows], vectors[self.rows])
 
     def shown(self, ids: Iterable[str]) -> list[str]:
         """Return the full texts of records in the form that a judge sees."""
