@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.cluster import KMeans
 
 from tasks.choose.order import JudgedRecords, by_coverage, by_ranks
 from tasks.choose.params import check
+from tasks.cluster.step import work as cluster
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.schemas import BALLOTS, POOL
+from tasks.lib.core.stage import Stage
 from tasks.lib.prompts.quota import prompt_order
 from tests.fake_provider import FakeProvider, fails, honest
 from tests.selection_desk import text_of
+from tests.test_grouping import literal_turns
 
 SHORTLIST = 3
 
@@ -170,6 +174,34 @@ def test_by_ranks_the_first_ranks_of_all_prompts_come_first(desk):
     desk.run()
     selected = desk.choose(12, objective="ranks")
     assert [row["rank"] for row in selected] == [1] * 5 + [2] * 5 + [3] * 2
+
+
+def literal_paper(desk, k, n):
+    """Return the ids of Algorithm 1 on the queries of Algorithm 2, query by query."""
+    vectors = np.load(desk.root / "data/embed/vectors.npy")
+    r = len(vectors) // k
+    centres = KMeans(r, n_init=1, random_state=0).fit(vectors).cluster_centers_
+    turns = literal_turns(vectors.astype(np.float64), centres.astype(np.float64))
+    ids = list(desk.records)
+    queries = [[ids[row] for row in turns[p * r : (p + 1) * r]] for p in range(k)]
+    return [sorted(query, key=lambda i: text_of(desk, i))[: n // k] for query in queries]
+
+
+def test_paper_mode_selects_what_algorithms_1_and_2_select_to_the_id(desk):
+    k = 5
+    grouping = {"mode": "paper", "n_prompts": k, "candidates_per_prompt": None}
+    desk.update(cluster=grouping, seed=0)
+    Stage("cluster", desk.root).run(cluster)
+    for n_each in (1, 2):
+        with FakeProvider() as provider:  # it picks the first texts of the alphabet
+            budget = {"budget": n_each * k, "shortlist": 1}
+            assert desk.run(provider.deployment(), **budget).exit_code == 0
+            assert [call.block.n_picks for call in provider.calls] == [n_each] * k
+        selected = desk.choose(n_each * k, objective="ranks")
+        expected = literal_paper(desk, k, n_each * k)
+        for rank in range(n_each):
+            ids = {row["id"] for row in selected[rank * k : (rank + 1) * k]}
+            assert ids == {query[rank] for query in expected}
 
 
 def test_a_ballot_for_a_record_of_another_pool_is_reported(desk):
