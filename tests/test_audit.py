@@ -424,6 +424,8 @@ def test_a_record_that_repeats_an_annotated_or_held_out_one_names_it(table):
     known, held_out = list(table.records)[:2]
     original = table.records[known] | {"id": "a" * 16, "instruction": "What was annotated."}
     table.write("ingest/annotated.parquet", [original], ANNOTATED)
+    vectors = np.load(table.root / "data/embed/vectors.npy")
+    np.save(table.root / "data/embed/annotated.npy", vectors[[list(table.records).index(known)]])
     table.write("ingest/held_out.parquet", [original | {"instruction": "A test."}], HELD_OUT)
     rows = [{"id": known, "of_id": "a" * 16, "similarity": 0.9}]
     table.write("dedupe/known.parquet", rows, KNOWN)
@@ -431,6 +433,9 @@ def test_a_record_that_repeats_an_annotated_or_held_out_one_names_it(table):
     story = explain(table.root, known)
     assert story["fate"] == "annotated"
     assert story["annotated_as"]["text"].startswith("What was annotated.")
+    cover = story["covered_by"]
+    assert (cover["id"], cover["place"]) == ("a" * 16, None)
+    assert cover["text"].startswith("What was annotated.")
     rows = [{"id": held_out, "reason": "held_out", "of_id": "a" * 16, "similarity": 0.9}]
     table.write("dedupe/dropped.parquet", rows, DEDUPE_DROPPED)
     seal(table)
@@ -439,12 +444,16 @@ def test_a_record_that_repeats_an_annotated_or_held_out_one_names_it(table):
     assert story["duplicate_of"]["text"].startswith("A test.")
 
 
-def test_the_story_of_a_selected_record_names_the_quota_that_it_counts_for(table, capsys):
+def test_the_story_of_a_selected_record_names_its_quota_and_its_weight(table, capsys):
+    cells = {"extra": json.dumps({"worth": 2})}
+    table.write("ingest/pool.parquet", [row | cells for row in table.records.values()], POOL)
     table.run()
-    table.choose(quotas={"source": "as_pool"})
+    table.choose(quotas={"source": "as_pool"}, weight_column="worth")
     seal(table)
     story = explain(table.root, table.receipts()[0]["id"])
     assert story["receipt"]["counts_for"] == {"source": "pool.jsonl"}
     show_audit.story(story)
-    assert "it counts for the quota of source pool.jsonl" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "it counts for the quota of source pool.jsonl" in said
+    assert "covering it is worth 2 (weight column and targets)" in said
     assert verify(table.root).differences == []

@@ -36,7 +36,7 @@ def test_the_page_shows_funnel_cost_prompts_and_provenance(reported: World):
             "1 nearly the same as another",
         ),
         "rank 1 “ It is the clearest. ” judged by openai/some, score 1.00; selected, number 1",
-        "rank 2 judged by openai/some, score 0.50; not selected; best covered by number 1, cosine",
+        "rank 2 judged by openai/some, score 0.50; not selected; most like number 1 of the",
         "Mean gain 1.00 6 6 0.10000 0.50 6 0 0.00 not on a shortlist 30 0",
         "1 this run 0.5000 0.2500 6",
         "2 kind qa 2 0 missed 30 6 kind qa 2 2 30",

@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.audit.dvc_lock import Lock
 from tasks.audit.lookup import find
-from tasks.audit.rivals import nearest_selected, prompt_of
+from tasks.audit.rivals import best_cover, prompt_of
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.records import RecordTexts, read_turns
@@ -46,8 +46,8 @@ def explain(root: Path, name: str) -> dict[str, Any]:
     duplicates, ``duplicates`` the records that duplicate it, ``annotated_as`` the annotated record
     that it repeats, ``prompt`` its prompt with all
     candidates and their ballots, and ``receipt`` its receipt, with the texts of the answers that
-    the journal has. For a record that was not selected, ``covered_by`` has the selected record
-    that is most similar to it, and the cosine.
+    the journal has. For a record that was not selected, ``covered_by`` has the selected or
+    annotated record that is most similar to it, and the cosine.
 
     Args:
         root: The workspace.
@@ -75,7 +75,7 @@ def explain(root: Path, name: str) -> dict[str, Any]:
     if not of:
         story["prompt"] = prompt_of(lock, named.id)
         story["receipt"] = _receipt(lock, named.id)
-        story["covered_by"] = None if story["receipt"] else nearest_selected(lock, named.id)
+        story["covered_by"] = None if story["receipt"] else best_cover(lock, named.id)
         story["fate"] = _fate(story).value
     return story
 

@@ -70,7 +70,7 @@ class ReportInputs:
     hashes: Mapping[str, str]
 
     def cover(self, rows: Rows) -> Nearest:
-        """Return the selected record that covers each row of the corpus best.
+        """Return the selected record that is most similar to each row of the corpus.
 
         ``places`` are places in the selection, from 0. At least one record must be selected.
         """

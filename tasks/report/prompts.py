@@ -58,7 +58,7 @@ def _candidate(row: Mapping[str, Any], judgement: Judgement, place: int | None) 
 
 
 def _covers(inputs: ReportInputs, places: Rows) -> list[tuple[int, float]]:
-    """Return for each candidate the place of the selected record that covers it best, and how."""
+    """Return for each candidate the place of the most similar selected record, and its cosine."""
     found = inputs.cover(inputs.prompt_rows[places])
     return list(zip((found.places + 1).tolist(), found.cosines.tolist(), strict=True))
 

@@ -61,7 +61,7 @@
       if (i < data.n_ours) return `selected, place ${data.order[i].toLocaleString("en")}`;
       const k = i - data.n_ours;
       if (!data.covered_by.length) return "not selected";
-      return `not selected, best covered by place ${data.covered_by[k].toLocaleString("en")} (cosine ${data.cosines[k].toFixed(2)})`;
+      return `not selected, most like place ${data.covered_by[k].toLocaleString("en")} (cosine ${data.cosines[k].toFixed(2)})`;
     }
 
     function showRecord(i) {
@@ -168,7 +168,7 @@
     const shown = new Map(map.order.map((at, i) => [at, i]));
 
     function draw() {
-      const height = Math.max(260, Math.min(380, Math.round(place.clientWidth * 0.45)));
+      const height = Math.max(350, Math.min(400, Math.round(place.clientWidth * 0.45)));
       const plot = figure(height, {
         tools: "pan,wheel_zoom,box_zoom,reset,save", x_axis_type: "log",
         x_axis_label: "gain in mean coverage", y_axis_label: "judge score",
