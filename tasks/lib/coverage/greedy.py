@@ -45,10 +45,10 @@ def greedy(  # noqa: PLR0913  the parts of the objective
 
     The objective of a selection S is the sum over all rows i of weight i times the greatest cosine
     of i to a record in S or `annotated`, with cosines below 0 counted as 0, plus the bonuses of S.
-    It is monotone and submodular, so S reaches at least 1 - 1/e of the greatest increase possible;
-    with quotas, which are met exactly, at least half of it. Without quotas a smaller selection is a
-    prefix of a larger one. Ties go to the lower row. The result does not depend on the number of
-    threads.
+    It is monotone and submodular, so S reaches at least 1 - 1/e of the greatest increase possible.
+    With quotas for one column at one size, it reaches at least half; for more, no factor is known.
+    Quotas are met exactly. Without quotas a smaller selection is a prefix of a larger one. Ties go
+    to the lower row. The result does not depend on the number of threads.
 
     In a pool of more than 50,000 rows the objective is measured on a random sample of that size.
     If candidates times rows exceed 134 million, the first 64 records are the best of a random
