@@ -90,7 +90,8 @@ class Quotas:
         ).astype(np.int64)
         totals = [np.atleast_2d(quota.counts).astype(np.int64) for quota in quotas]
         self.sizes = totals[0].sum(axis=1).tolist()
-        self._wanted = np.diff(np.concatenate(totals, axis=1), axis=0, prepend=0)
+        self._wanted: NDArray[np.int64] = np.concatenate(totals, axis=1)
+        self._wanted[1:] -= self._wanted[:-1].copy()
         self._supply = supply.astype(np.int64)
         self._is_closed = np.zeros(len(kinds), np.bool_)
         plan = self._complete(self._wanted, self._supply)
