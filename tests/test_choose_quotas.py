@@ -72,7 +72,7 @@ def test_counts_of_shares_sum_to_n_and_are_within_one_of_the_exact_share(shares,
 @pytest.mark.parametrize(
     ("quotas", "words"),
     [
-        ("equal", "expected a column and its quotas"),
+        ("equal", "expected a mapping of columns to quotas"),
         ({"kind": "even"}, "kind: expected equal, as_pool, or values with counts"),
         ({"kind": {}}, "kind: expected equal"),
         ({"kind": {"qa": -1}}, "kind: qa: expected a count"),
@@ -177,8 +177,8 @@ def test_quotas_of_several_columns_are_met_and_shown_in_the_receipt(desk, object
 @pytest.mark.parametrize(
     ("quotas", "words"),
     [
-        ({"kinds": "equal"}, r"quotas.kinds: no record has a column kinds; did you mean kind\?"),
-        ({"kind": {"code": 11}}, r"kind code needs 11 records, but has 10 \(1 too few\)"),
+        ({"kinds": "equal"}, r"quotas.kinds: no record has the column kinds; did you mean kind\?"),
+        ({"kind": {"code": 11}}, r"kind code needs 11 records, but there are 10 \(1 too few\)"),
         ({"kind": {"cod": 1}}, r"kind cod needs 1 .* has 0 .*did you mean code\?"),
         ({"kind": {"code": 1, "qa": 0, "essay": 0}}, "of any other value needs 11 .* has 0"),
         (
@@ -204,7 +204,7 @@ def test_a_quota_with_too_few_records_left_by_the_judge_is_refused_with_the_numb
     with FakeProvider(behave) as provider:
         desk.run(provider.deployment())
     assert any("topic 35 " in text_of(desk, i) for i in desk.records)
-    with pytest.raises(ParamError, match="kind code needs 10 records, but has 9"):
+    with pytest.raises(ParamError, match="kind code needs 10 records, but there are 9"):
         desk.choose(quotas={"kind": {"code": 10}})
 
 

@@ -166,10 +166,16 @@ def test_a_pool_that_did_not_grow_keeps_all_its_prompts(grown):
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"candidates_per_prompt": 7}, "made with cluster.candidates_per_prompt 14, and it is 7"),
-        ({"mode": "across"}, "made with cluster.mode within, and it is across now"),
-        ({"mode": "paper"}, "in mode paper every prompt depends on the whole pool"),
-        ({"candidates_per_prompt": None, "n_prompts": 5}, "kept only if their size is set"),
+        (
+            {"candidates_per_prompt": 7},
+            "made with cluster.candidates_per_prompt 14, but the value is now 7",
+        ),
+        ({"mode": "across"}, "made with cluster.mode within, but the value is now across"),
+        ({"mode": "paper"}, "in paper mode, every prompt depends on the whole pool"),
+        (
+            {"candidates_per_prompt": None, "n_prompts": 5},
+            "only if cluster.candidates_per_prompt is set",
+        ),
         ({"earlier_prompts": "erlier.parquet"}, "there is no file erlier.parquet"),
     ],
 )
@@ -184,7 +190,7 @@ def test_prompts_made_otherwise_are_refused(grown, params, words):
 
 def test_prompts_of_another_pool_are_refused(grown):
     grown.group(range(70))
-    with pytest.raises(ParamError, match=r"none of the 70 records .* those of another pool"):
+    with pytest.raises(ParamError, match=r"none of the 70 records .* belong to another pool"):
         grown.group(range(80, 150), **EARLIER)
 
 

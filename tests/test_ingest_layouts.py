@@ -783,7 +783,7 @@ def test_the_command_of_a_refusal_writes_the_rows(tmp_path: Path, name: str, ind
 def test_rows_as_python_prints_them_are_refused_with_a_command_that_works(tmp_path: Path):
     path = tmp_path / "OLD.jsonl"
     path.write_text("{'instruction': 'Q', 'output': None}\n{'instruction': \"It's\"}\n")
-    with pytest.raises(DataError, match="as Python prints them") as caught:
+    with pytest.raises(DataError, match="Python dicts, not JSON") as caught:
         pool_of(tmp_path, path)
     command = caught.value.fix.split("`")[1].replace("OLD", "OLD.jsonl")
     subprocess.run(command, shell=True, check=True, cwd=tmp_path)
@@ -828,4 +828,4 @@ def test_the_name_of_an_image_that_only_illustrates_costs_nothing():
 
 def test_replies_that_are_read_as_instructions_are_reported(caplog):
     results([{"Id": 1, "ParentId": None, "Body": "Q"}, {"Id": 2, "ParentId": 1, "Body": "A"}])
-    assert "column ParentId says that some rows reply to others" in caplog.text
+    assert "according to column ParentId, some rows are replies to others" in caplog.text

@@ -90,7 +90,7 @@ def test_a_layout_that_cannot_be_edited_is_refused_and_stays(tmp_path):
     with params.open("w", encoding="utf-8") as file:  # lists at the indent of their key
         YAML().dump(YAML().load(PROJECT / "params.yaml"), file)
     before = params.read_bytes()
-    with pytest.raises(ParamError, match="in its present layout"):
+    with pytest.raises(ParamError, match="in its current layout"):
         apply(tmp_path, ["baseline.methods=[random]"])
     assert params.read_bytes() == before
 

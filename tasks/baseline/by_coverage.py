@@ -1,4 +1,4 @@
-"""Selections by coverage of vectors, alone or with a judge's scores, and by novelty."""
+"""Select by coverage of the vectors, alone or together with a judge's scores, or by novelty."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from tasks.lib.coverage.greedy import greedy
 from tasks.lib.similarity.cosine import Rows, Vectors, unit
 from tasks.lib.similarity.novelty import densities, rank_weights
 
-QUALITY_SHARE = 0.5  # alpha of QDIT: coverage and quality count the same
+QUALITY_SHARE = 0.5  # alpha of QDIT: coverage and quality count equally
 MAX_COSINE = 0.9  # tau of DEITA
 MIN_DEVIATION = 1e-3  # of a direction, as a share of the greatest; less is noise, not meaning
 
@@ -18,12 +18,12 @@ def facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
 
 
 def whitened_facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
-    """Return the same for whitened vectors: centred and spread equally in all directions."""
+    """Return the selection for whitened vectors, which spread equally in all directions."""
     return facility_location(whitened(vectors), budget, seed)
 
 
 def whitened(vectors: Vectors) -> Vectors:
-    """Return the vectors on their principal axes, each scaled to the same deviation, unit norm.
+    """Project vectors onto their principal axes, scale all axes to equal deviation, and normalise.
 
     Axes with hardly any deviation are left out.
     """
@@ -39,9 +39,9 @@ def whitened(vectors: Vectors) -> Vectors:
 def qdit(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
     """Return the greedy selection for coverage and quality (QDIT, arXiv 2311.14736).
 
-    The next record a is the one with the greatest (1 - alpha) d(a) + alpha q(a). Here d(a) is its
-    gain in the sum, over all records, of the greatest cosine to a selected record; q(a) is its
-    judge score from 0 to 1 (0 if it was not judged); and alpha is 0.5.
+    Each time, the record a with the greatest (1 - alpha) d(a) + alpha q(a) is selected. Here d(a)
+    is its gain in the sum, over all records, of the greatest cosine to a selected record; q(a) is
+    its judge score from 0 to 1 (0 if it was not judged); and alpha is 0.5.
     """
     bonus = QUALITY_SHARE / (1 - QUALITY_SHARE) * np.nan_to_num(scores)
     return greedy(vectors, np.arange(len(vectors)), budget, bonus=bonus, seed=seed).rows
@@ -50,8 +50,9 @@ def qdit(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
 def deita(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
     """Return the records with the highest judge scores that differ (DEITA, arXiv 2312.15685).
 
-    Records are taken by falling score, ties in random order. A record with a cosine of 0.9 or more
-    to one taken before is skipped. If too few are left, the skipped records follow in order.
+    Records are taken by descending score, ties in random order. A record is skipped if its cosine
+    to a record taken earlier is 0.9 or more. If this leaves too few, the skipped records follow in
+    order.
     """
     order = highest(scores, len(scores), seed)
     taken, skipped = np.empty(0, np.intp), []
@@ -68,7 +69,7 @@ def deita(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
 def novelselect(vectors: Vectors, budget: int, seed: int) -> Rows:
     """Return a greedy selection for NovelSum (NovelSelect, arXiv 2502.17184).
 
-    The first record is random. Each further one has the greatest novelty relative to those
+    The first record is random. Each further record has the greatest novelty relative to those
     selected so far (`tasks.lib.similarity.novelty`). The time grows with records x budget squared.
     """
     factors = densities(vectors, vectors)

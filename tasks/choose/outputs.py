@@ -1,4 +1,4 @@
-"""The outputs of choose: the selection, and a receipt for each of its records."""
+"""Write the outputs of choose: the selection, and a receipt for each selected record."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from tasks.lib.documents.receipt import Receipt
 from tasks.lib.pool_columns import as_label, cells_of
 from tasks.lib.similarity.cosine import Rows
 
-BATCH_ROWS = 8192  # of the pool in memory at a time
+BATCH_ROWS = 8192  # pool rows in memory at a time
 _FROM_BALLOTS = [name for name in BALLOTS.names if name in SELECTED.names and name != "id"]
 _FROM_JUDGEMENT = ("route", "model", "ballots", "answers")
 
@@ -28,14 +28,14 @@ def write_outputs(  # noqa: PLR0913  what each record of the selection comes fro
     *,
     quota_columns: Sequence[str],
 ) -> None:
-    """Write the selection and its receipts; `out` returns the path of each.
+    """Write the selection and its receipts.
 
     Args:
         out: Returns where to write an output.
         pool_file: The pool.
-        pool_rows: intp, shape (n,), the row in the pool of each record in order of selection.
-        chosen: The ballots, gain and cluster of each of these records.
-        judgements: By prompt, at least for the prompts with a selected record.
+        pool_rows: intp, shape (n,), the pool rows of the selected records in order of selection.
+        chosen: The ballots, gain and cluster of each selected record.
+        judgements: The judgements by prompt, at least of the prompts with a selected record.
         quota_columns: The columns that have a quota.
     """
     table = read_records(pool_file, pool_rows)

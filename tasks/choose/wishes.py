@@ -1,4 +1,4 @@
-"""The quotas of the selection, with the records that can meet them."""
+"""Find the quotas of the selection, and count the records that meet them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +21,7 @@ from tasks.lib.similarity.cosine import Rows
 def find_quotas(param: Mapping[str, Spread | Amounts], inputs: Inputs, n: int) -> list[ColumnQuota]:
     """Return the quotas of a selection of `n` of the judged records.
 
-    A selection that the spending limit cut short ignores quotas that it cannot meet.
+    If the spending limit cut the selection short and it cannot meet the quotas, they are ignored.
 
     Raises:
         ParamError: The pool lacks a column, or the quotas cannot be met.

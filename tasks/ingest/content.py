@@ -1,4 +1,4 @@
-"""Return the text of a turn: a text, or the texts among its parts."""
+"""Find the text in a turn's content, which may be text or a list of parts."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Split a row into the cells of one record or more, not yet cleaned."""
+"""Split a row into the uncleaned cells of one or more records."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -61,9 +61,9 @@ def read_raw_records(row: Row, mapping: ColumnMapping, which: Which) -> Sequence
 
 
 def _media_in(row: Row, mapping: ColumnMapping) -> Fault | None:
-    """Return the fault of a row with an image or the like, or None.
+    """Return the fault of a row that contains media such as an image, or None.
 
-    The name of a file may only illustrate a text, unless the text has a mark for it.
+    A mere file name is not a fault, unless the text has a mark such as ``<image>`` for it.
     """
     for name in mapping.media:
         items = row.get(name)
@@ -75,7 +75,7 @@ def _media_in(row: Row, mapping: ColumnMapping) -> Fault | None:
 
 
 def answer_of(cell: object) -> object:
-    """Return the text in an answer of a model, or alone in an object or a list; else the cell."""
+    """Return the text in a model's response or the only text in a cell; otherwise the cell."""
     if cell is None or isinstance(cell, str):
         return cell
     inner = cell
@@ -92,7 +92,7 @@ def answer_of(cell: object) -> object:
 def _instances(
     fields: Mapping[str, object], extra: dict[str, object], instances: Sequence[object]
 ) -> Iterator[RawRecord]:
-    """Yield a record for each instance of a task: the task's instruction with this input."""
+    """Yield a record for each instance of a task, which has its own input and output."""
     others = {name: cell for name, cell in extra.items() if name not in INSTANCES}
     for instance in instances:
         own = dict(instance) if isinstance(instance, Mapping) else {"input": instance}
@@ -132,7 +132,7 @@ def _exchange(
     mapping: ColumnMapping,
     context: tuple[str, str | None],
 ) -> RawRecord:
-    """Return the record of an exchange; input and output columns belong to the last exchange."""
+    """Return the record of an exchange; the input and output columns belong to the last one."""
     system, tools = context
     if not exchange.is_last:
         extra = {**extra, **{mapping.columns[field]: cell for field, cell in own.items()}}

@@ -18,13 +18,13 @@ _SPLIT = re.compile(r"(?:^|[/_.-])(train|test|valid|validation|dev|eval)(?=[/_.\
 
 
 def data_suffix(name: str) -> str:
-    """Return the suffix of a file's format, in lower case, excluding a suffix of compression."""
+    """Return the suffix of a file's format in lower case, ignoring a compression suffix."""
     path = PurePosixPath(name.lower())
     return PurePosixPath(path.stem).suffix if path.suffix in PACKED else path.suffix
 
 
 def is_data_file(name: str) -> bool:
-    """Return whether a relative path names a data file, not documentation or a hidden file.
+    """Return whether a relative path names a data file rather than documentation or a hidden file.
 
     Names that begin with a dot or an underscore are hidden.
     """
@@ -34,7 +34,7 @@ def is_data_file(name: str) -> bool:
 
 
 def check_format(name: str, where: str, fix: str) -> None:
-    """Check that the suffix of a file is that of a known format.
+    """Check that a file has the suffix of a known format.
 
     Raises:
         DataError: The suffix is missing or unknown. The message suggests the nearest one.

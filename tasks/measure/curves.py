@@ -1,4 +1,4 @@
-"""Figures of the prefixes of selections, which show what further records add."""
+"""Collect the figures of prefixes of selections, which show what further records add."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,8 +28,9 @@ def curves(by_size: Mapping[int, Sequence[Measured]]) -> dict[str, Any]:
 
     Returns:
         ``sizes``, and ``methods``: by method and ``group.figure``, [value, low, high] for each
-        size, or None if there is none. For several seeds, these are the mean and the bounds of the
-        middle `tasks.measure.intervals.LEVEL`; for one seed, low and high are None.
+        size, or None if there is no figure. For several seeds, the value is their mean, and low and
+        high are the bounds of the middle `tasks.measure.intervals.LEVEL` of them; for one seed, low
+        and high are None.
     """
     methods: dict[str, dict[str, list[Any]]] = {}
     for i, measured in enumerate(by_size.values()):

@@ -23,7 +23,7 @@ class Quota(NamedTuple):
 
 
 class Shortage(NamedTuple):
-    """A label that has fewer candidates than its quota asks for."""
+    """A label that has fewer candidates than its quota requires."""
 
     column: int
     label: int
@@ -50,8 +50,8 @@ class Quotas:
     """The quotas that remain to be met while a selection grows.
 
     Candidates with the same labels in all columns are of one kind. A plan is the number of records
-    of each kind that would complete the selection. A record of a kind that the plan does not
-    include is taken only if there is another plan that does.
+    of each kind that would complete the selection. If the plan does not include a kind, a record
+    of this kind is taken only if another plan includes it.
     """
 
     def __init__(self, quotas: Sequence[Quota], n: int) -> None:
@@ -108,7 +108,7 @@ class Quotas:
     def _complete(
         self, wanted: NDArray[np.int64], supply: NDArray[np.int64]
     ) -> NDArray[np.int64] | None:
-        """Return the number of records of each kind that meet the quotas; None if none do."""
+        """Return how many records of each kind meet the quotas, or None if that is impossible."""
         if (wanted < 0).any() or (self._table @ supply < wanted).any():
             return None
         return self._solve(

@@ -1,4 +1,4 @@
-"""The choose.quotas parameter, and the number of records of each value that follows from it."""
+"""Parse the choose.quotas parameter, and turn it into the number of records of each value."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,7 @@ class Spread(StrEnum):
     EQUAL = "equal"
     """The same number of records of each value."""
     AS_POOL = "as_pool"
-    """The same shares as among the unique records."""
+    """Each value's share of the unique records."""
 
 
 Amounts: TypeAlias = Mapping[str, int | Fraction]
@@ -34,7 +34,7 @@ Amounts: TypeAlias = Mapping[str, int | Fraction]
 
 def _parse(value: Any) -> dict[str, Spread | Amounts]:
     if not isinstance(value, dict):
-        raise PydanticCustomError("quotas", "expected a column and its quotas")
+        raise PydanticCustomError("quotas", "expected a mapping of columns to quotas")
     return {str(column): _parse_column(str(column), quota) for column, quota in value.items()}
 
 
@@ -75,7 +75,7 @@ class ColumnQuota(NamedTuple):
     """The quota of a column.
 
     Attributes:
-        values: The values that have a count; None stands for all others together.
+        values: The values that have a count; None means all other values together.
         quota: The quota, with indices into `values` as labels.
         known: The values that occur in unique records.
     """
@@ -90,7 +90,7 @@ def load_quotas(values: Mapping[str, Any]) -> Mapping[str, Spread | Amounts]:
     """Return choose.quotas.
 
     Raises:
-        ParamError: It is not a mapping of columns to quotas.
+        ParamError: The value is not a mapping of columns to quotas.
     """
     return load_section(values, "choose", _WithQuotas).quotas
 
@@ -103,13 +103,13 @@ def make_quotas(
 ) -> list[ColumnQuota]:
     """Return the quota of each column for a selection of `n` records.
 
-    Shares become counts by the largest remainder: each is rounded down, and the remaining records
-    go to the shares that lost most; ties go to the first. All values that a quota does not name
-    share what it leaves.
+    Shares become counts by the largest-remainder method: each is rounded down, and the remaining
+    records go to the shares that lost most; ties go to the first. The values that a quota does not
+    name share the rest of the `n` records.
 
     Args:
         param: The value of choose.quotas.
-        columns: The value of every unique record, by column.
+        columns: For each column, the values of all unique records.
         candidates: intp, shape (c,), the unique records that can be selected.
         n: Number of records to select.
 
@@ -135,7 +135,7 @@ def check_quotas(quotas: Sequence[ColumnQuota], n: int) -> None:
 
 
 def unmet(error: UnmetQuotaError, quotas: Sequence[ColumnQuota]) -> ParamError:
-    """Describe quotas that no selection meets, with the numbers."""
+    """Return an error that says by how many records the quotas cannot be met."""
     parts = []
     for short in error.shortages:
         quota = quotas[short.column]
@@ -144,7 +144,7 @@ def unmet(error: UnmetQuotaError, quotas: Sequence[ColumnQuota]) -> ParamError:
         hint = nearest(value, quota.known) if value and value not in quota.known else ""
         n_missing = short.n_wanted - short.n_candidates
         parts.append(
-            f"{name} needs {short.n_wanted:,} records, but has {short.n_candidates:,} "
+            f"{name} needs {short.n_wanted:,} records, but there are {short.n_candidates:,} "
             f"({n_missing:,} too few){hint}"
         )
     what = "; ".join(parts) or (

@@ -1,4 +1,4 @@
-"""receipt.jsonl of choose: why each record was selected, one JSON object per line."""
+"""receipt.jsonl, which choose writes: why each record was selected, one JSON object per line."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -15,7 +15,7 @@ class Receipt(Line):
         rank: The rank within the prompt; 1 is the best. None if no ballot names the record.
         score: The judge score, 0 to 1.
         gain: How much the record added to the mean coverage of the pool when it was selected.
-        counts_for: By column with a quota, the value of the record that counts towards it.
+        counts_for: The record's value in each column that has a quota.
         votes: The number of votes that name the record; 0 for a fallback.
         route: The alias of the route that judged the prompt; if several did, the first one.
         reason: The model's reason in one sentence; None if it was not asked for one.

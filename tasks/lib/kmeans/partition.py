@@ -1,4 +1,4 @@
-"""The clusters of equal size that every solver returns, and parallel work on blocks of rows."""
+"""Define the result of every solver, clusters of equal size; process blocks of rows in parallel."""
 
 import os
 from collections.abc import Callable
@@ -18,10 +18,10 @@ BLOCK = 8_192  # rows processed at a time
 
 
 class Solver(StrEnum):
-    """The ways to find clusters of equal size."""
+    """The methods for finding clusters of equal size."""
 
     K_MEANS_CONSTRAINED = "k_means_constrained"
-    """The package k-means-constrained."""
+    """The k-means-constrained package."""
     BALANCED = "balanced"
     """Our own balanced k-means, for all clusters at once."""
     BALANCED_TREE = "balanced_tree"

@@ -1,11 +1,11 @@
-"""Compose candidates with known clusters into prompts."""
+"""Compose prompts from candidates whose clusters are known."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.prompts.geometry import Mode
 
-SHOWN_BYTES = 2_000  # that count, at most; llm_select shortens texts to about this length
+SHOWN_BYTES = 2_000  # a longer text counts as this long, since llm_select shortens it
 
 
 def compose(
@@ -37,7 +37,7 @@ def compose(
         clusters: int32, shape (n,), element i is the cluster of candidate i.
         n_prompts: At least 1 if there are candidates, and at most their number.
         mode: How to combine clusters.
-        seed: The seed of these two random choices.
+        seed: The seed of both random choices.
         n_bytes: int64, shape (n,), the length of each candidate's text in UTF-8.
     """
     if len(clusters) == 0:

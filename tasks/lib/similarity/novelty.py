@@ -8,8 +8,8 @@ novelty of record i in a set is the sum over its other records j of w(i, j) s(j)
   a difference counts for more where the pool is dense;
 - w(i, j) = 1 / r, where j is the r-th nearest to i by s(j) d(i, j).
 
-NovelSum adds up the novelty of all records; we give the mean over records of the weighted mean, so
-that selections of different sizes are on one scale.
+NovelSum adds up the novelty of all records. We divide it by the number of records and by the sum of
+the weights w, so that selections of different sizes can be compared.
 """
 
 import numpy as np
@@ -25,13 +25,13 @@ Factors = NDArray[np.float32]
 
 
 def densities(vectors: Vectors, pool: Vectors, own: Rows | None = None) -> Factors:
-    """Return s(j) of each vector among the vectors of a pool: float32, shape (n,).
+    """Return s(j), the density around each vector in a pool: float32, shape (n,).
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero.
         pool: float32, shape (m, d), the same.
-        own: intp, shape (n,), the row of each vector in the pool, or -1; it is not its neighbour.
-            If None, row i of the pool is vector i.
+        own: intp, shape (n,), the row of each vector in the pool, or -1; a vector is not its own
+            neighbour. If None, row i of the pool is vector i.
     """
     own = np.arange(len(vectors)) if own is None else own
     n_near = min(N_NEIGHBOURS, len(pool) - 1)
@@ -58,7 +58,7 @@ def novel_sum(selected: Vectors, factors: Factors) -> float:
 
     Args:
         selected: float32, shape (n, d), of unit norm or zero.
-        factors: float32, shape (n,), s(j) of each.
+        factors: float32, shape (n,), s(j) of each selected record.
     """
     n = len(selected)
     weights, total = rank_weights(n - 1), 0.0

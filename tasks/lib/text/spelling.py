@@ -43,7 +43,7 @@ def is_misspelling(a: str, b: str, words: Iterable[str]) -> bool:
 
 
 def _single(word: str) -> str:
-    """Return the word without repeated letters."""
+    """Return the word with each run of the same letter reduced to one letter."""
     return "".join(c for c, before in zip(word, " " + word, strict=False) if c != before)
 
 

@@ -36,8 +36,8 @@ def normalise(text: str) -> str:
     """Return the text with one spelling of quotes, dashes, ellipses, widths and white space.
 
     The result is in NFC, and invisible characters are removed. Everything else is kept, including
-    case, superscripts and fractions. White space becomes a single space. But code with indented
-    blocks keeps its lines, each indented by one tab per level.
+    case, superscripts and fractions. White space becomes a single space, except that code with
+    indented blocks keeps its lines, each indented by one tab per level.
     """
     if not text.isascii():
         text = _INSIDE_GUILLEMETS.sub("", text) if "«" in text else text

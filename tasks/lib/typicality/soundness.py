@@ -1,6 +1,6 @@
-"""Estimate how sound a text is, rather than noise, a placeholder, a fragment or an order.
+"""Estimate how sound a text is: whether it may be noise, a placeholder, a fragment or an order.
 
-It counts features that exist in any script, and does not understand the text.
+The estimate counts features that exist in any script; it does not understand the text.
 """
 
 import math
