@@ -109,7 +109,7 @@ def _check_same(text: str, values: Any) -> None:
 
 
 def check(workspace: Path, *params: Path) -> None:
-    """Let every step check its section of each params file.
+    """Have every step check its section of each params file.
 
     Raises:
         ParamError: A step refuses its section. If there are several files, the message begins with

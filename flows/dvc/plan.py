@@ -1,4 +1,4 @@
-"""Plan a run: what would each stage do, and why?"""
+"""Plan a run: find out what each stage would do, and why."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass

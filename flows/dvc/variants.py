@@ -162,7 +162,7 @@ def _copy_datasets(theirs: Path, ours: Path) -> None:
 
 
 def _inputs(workspace: Path) -> list[str]:
-    """Return the paths that the graph reads but does not make, and paths in params.yaml."""
+    """Return what the graph reads but does not make, and texts in params.yaml that may be paths."""
     graph = read_graph(workspace)
     made = [Path(out.path) for stage in graph.stages for out in stage.outs]
     deps = {dep for stage in graph.stages for dep in stage.deps}

@@ -35,7 +35,7 @@ class Difference(NamedTuple):
 
 
 def changed_files(lock: Lock) -> Iterator[Difference]:
-    """Yield each file whose bytes differ from its hash in dvc.lock, once.
+    """Yield the files that do not match their hashes in dvc.lock, each file once.
 
     The inputs and outputs of the selection must exist; files of other stages are checked only if
     they exist.
@@ -66,7 +66,7 @@ def _changed(file: LockedFile, md5: str) -> str:
 
 
 def changed_params(lock: Lock) -> Iterator[Difference]:
-    """Yield the parameters that now have a value other than the one the selection was made with."""
+    """Yield the parameters that no longer have the values with which the selection was made."""
     values = read_params(lock.root / PARAMS_FILE)
     made_with = {key: value for stage in STAGES for key, value in lock.params(stage).items()}
     for key, value in made_with.items():

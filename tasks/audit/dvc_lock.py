@@ -73,7 +73,7 @@ class Lock:
         name = next((out for out in outs if PurePosixPath(out).parts[-len(end) :] == end), None)
         if name is None:
             raise DataError(
-                f"no run has made {tail} yet", where=str(self._path), fix="Run `selectllm run`."
+                f"no run has written {tail} yet", where=str(self._path), fix="Run `selectllm run`."
             )
         path = self.root / name
         if must_exist and not path.exists():
@@ -124,5 +124,5 @@ def dvc_md5(path: Path) -> str:
 
 
 def how_to_restore(path: str) -> str:
-    """Return a sentence on how to restore an output."""
+    """Return a sentence that says how to restore an output."""
     return f"Run `dvc checkout -f {path}` to restore it from DVC's cache, or `dvc pull` first."

@@ -20,7 +20,7 @@ def prompt_of(lock: Lock, record_id: str) -> dict[str, Any] | None:
     """Return the prompt that shows a record, with all its candidates; None if there is no prompt.
 
     ``candidates`` lists the candidates by slot, each with its row of the ballots and its place in
-    the selection. What a candidate lacks is None.
+    the selection. Values that a candidate does not have are None.
 
     Raises:
         DataError: A file is missing or does not match its schema.

@@ -18,7 +18,7 @@ def facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
 
 
 def whitened_facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
-    """Return the selection for whitened vectors, which spread equally in all directions."""
+    """Return the same selection as `facility_location`, but for whitened vectors."""
     return facility_location(whitened(vectors), budget, seed)
 
 
@@ -48,7 +48,7 @@ def qdit(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
 
 
 def deita(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
-    """Return the records with the highest judge scores that differ (DEITA, arXiv 2312.15685).
+    """Return records with high judge scores that are not too similar (DEITA, arXiv 2312.15685).
 
     Records are taken by descending score, ties in random order. A record is skipped if its cosine
     to a record taken earlier is 0.9 or more. If this leaves too few, the skipped records follow in

@@ -7,7 +7,7 @@ from tasks.lib.similarity.cosine import Rows, Vectors
 
 
 def k_center(vectors: Vectors, budget: int) -> Rows:
-    """Return a greedy k-center selection (Gonzalez): always the record farthest from those selected.
+    """Return Gonzalez's greedy k-center selection: each time, the record farthest from those taken.
 
     The first record is the one nearest to the mean; ties go to the first row. The greatest distance
     from a record to the nearest selected one is at most twice the optimum. A smaller selection is a

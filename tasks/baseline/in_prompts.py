@@ -18,7 +18,7 @@ def random_rows(prompts: Sequence[Rows], budget: int, seed: int) -> Rows:
 
 
 def by_typicality(prompts: Sequence[Rows], texts: Sequence[str], budget: int, seed: int) -> Rows:
-    """Return the rows that the offline judge picks from each prompt in a model's place."""
+    """Return the rows that the offline judge, rather than a model, picks from each prompt."""
     sizes = np.array([len(prompt) for prompt in prompts])
     ranked = [
         prompt[np.array(choose([texts[row] for row in prompt], n), np.intp) - 1]

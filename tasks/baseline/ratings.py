@@ -24,7 +24,7 @@ from tasks.lib.similarity.cosine import Rows
 
 
 class RatingParams(Params):
-    """The keys of the baseline section that are about ratings."""
+    """The keys of the baseline section for ratings."""
 
     route: str
     max_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -75,7 +75,7 @@ class ResponseModel:
             self._client = OpenAI(base_url=api_base, api_key=NO_KEY, max_retries=0)
 
     def respond(self, text: str, number: int) -> Response:
-        """Return the response with this number to a text.
+        """Return the model's response to a text; other numbers give other responses.
 
         Raises:
             LLMError: The model gave no response.

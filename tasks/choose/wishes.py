@@ -19,7 +19,7 @@ from tasks.lib.similarity.cosine import Rows
 
 
 def find_quotas(param: Mapping[str, Spread | Amounts], inputs: Inputs, n: int) -> list[ColumnQuota]:
-    """Return the quotas of a selection of `n` of the judged records.
+    """Return the quotas for selecting `n` of the judged records.
 
     If the spending limit cut the selection short and it cannot meet the quotas, they are ignored.
 

@@ -33,12 +33,12 @@ class Grouped(NamedTuple):
 
     @property
     def n_clusters(self) -> int:
-        """Return the number of clusters."""
+        """The number of clusters."""
         return int(self.clusters.max(initial=-1)) + 1
 
     @property
     def rows(self) -> Rows:
-        """Return the rows of all candidates, prompt by prompt: intp."""
+        """The rows of all candidates, prompt by prompt: intp."""
         return np.concatenate([np.empty(0, np.intp), *self.prompts])
 
     def followed_by(self, other: "Grouped") -> "Grouped":
@@ -50,7 +50,7 @@ class Grouped(NamedTuple):
 
 
 def geometry_metadata(params: GeometryParams) -> dict[str, str]:
-    """Return the facts for the footer of prompts.parquet about how prompts were made."""
+    """Return the metadata for the footer of prompts.parquet that says how prompts were made."""
     return {
         "mode": params.mode.value,
         "candidates_per_prompt": str(params.candidates_per_prompt),

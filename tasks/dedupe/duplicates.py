@@ -122,5 +122,5 @@ def normalise_fields(records: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
 
 
 def text_of(fields: Fields) -> str:
-    """Join both fields, so that where a record is split into them makes no difference."""
+    """Join both fields, so that it does not matter how a text is divided between them."""
     return " ".join(filter(None, fields))

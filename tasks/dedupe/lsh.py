@@ -31,7 +31,7 @@ class _SortedColumn(NamedTuple):
 
 
 def prune_false_candidates(keys: Keys, b_bits: BBitSignatures, threshold: float) -> None:
-    """Replace, in place, keys that a record shares only with dissimilar records by unique keys.
+    """Replace, in place, keys that a record shares only with dissimilar records with unique keys.
 
     Records are dissimilar if their estimated similarity is more than four standard deviations of
     the estimate below `threshold`. Keys of more than 256 records are left unchanged.

@@ -17,7 +17,7 @@ class Precision(StrEnum):
     AUTO = "auto"  # bfloat16 if the processor supports it natively
 
     def on(self, device: str) -> "Precision":
-        """Return the format for the device ``cpu`` or ``cuda``; this resolves `auto`.
+        """Resolve `auto` for the device ``cpu`` or ``cuda``; return any other format unchanged.
 
         Without native support, bfloat16 is emulated and slower than float32.
         """

@@ -98,7 +98,7 @@ def copy_query(
 
 
 def _absolute(url: URL, root: Path) -> URL:
-    """Return the URL, completed by the password or by the absolute path of the SQLite file."""
+    """Return the URL with its password or with the absolute path of its SQLite file filled in."""
     if url.get_backend_name() != "sqlite":
         password = os.environ.get(PASSWORD)
         return url.set(password=password) if password else url

@@ -33,7 +33,7 @@ class Fetch(Params):
 
 
 def check(values: Mapping[str, Any]) -> Fetch:
-    """Return the fetch section, after checking it and that ingest reads the copy.
+    """Return the fetch section, after checking that ingest reads what fetch copies.
 
     Raises:
         ParamError: A value is wrong, or fetch.source and ingest.source do not match.

@@ -43,7 +43,7 @@ def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
 
 
 def clean_input(value: object, max_chars: int) -> str | Fault:
-    """Return an input as `as_text` does, cleaned; empty if it merely says that there is none."""
+    """Convert an input with `as_text` and clean it; empty if it says that there is no input."""
     text = clean_text("input", as_text(value), max_chars)
     if not text or isinstance(text, Fault):
         return text or ""
@@ -51,7 +51,7 @@ def clean_input(value: object, max_chars: int) -> str | Fault:
 
 
 def clean_output(value: object, max_chars: int) -> str | Fault | None:
-    """Return an output as `as_text` does, cleaned; None if it is empty or ``<nooutput>``."""
+    """Convert an output with `as_text` and clean it; None if it is empty or ``<nooutput>``."""
     text = clean_text("output", as_text(value), max_chars)
     return None if not text or text == "<nooutput>" else text
 
@@ -64,7 +64,7 @@ def as_text(value: object) -> str | None:
 
 
 def json_of(value: object) -> str | None:
-    """Return a record's tools as JSON text, which they may be already; None if there are none."""
+    """Return a record's tools as JSON text, other text unchanged, or None if there are none."""
     parsed = parse_text(value) if isinstance(value, str) else value
     if isinstance(parsed, list | dict):
         return to_json(parsed) if parsed else None
@@ -88,7 +88,7 @@ def to_json(cells: object) -> str:
 def comparison_key(value: object) -> str | None:
     """Return a text that is the same for equal values, such as 1, ``"1"`` and 1.0.
 
-    ``true`` and ``"True"`` are equal too. Lists, objects and null equal nothing: return None.
+    ``true`` and ``"True"`` are equal too. Lists, objects and null have no such text: return None.
     """
     if isinstance(value, bool):
         return str(value).lower()

@@ -42,4 +42,4 @@ def _is_media(name: str) -> bool:
 
 
 def _media(kind: str) -> Fault:
-    return Fault(IngestDrop.MEDIA, f"a turn contains {kind}, not only text")
+    return Fault(IngestDrop.MEDIA, f"a turn contains media ({kind})")

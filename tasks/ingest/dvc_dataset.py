@@ -1,4 +1,4 @@
-"""Get a data set from another DVC repository; dvc.yaml declares it, ``ds://NAME`` refers to it.
+"""Get a data set from another DVC repository, which dvc.yaml declares, by its ``ds://NAME``.
 
 DVC keeps its revision in dvc.lock, and ingest becomes stale when `dvc ds update` changes it. The
 files of a revision never change, so they are fetched once and kept in the state folder.

@@ -37,7 +37,7 @@ def as_text(stream: io.BufferedReader) -> io.TextIOWrapper:
 def is_utf8(text: str) -> bool:
     """Return whether `text` can be written as UTF-8.
 
-    Half a surrogate pair cannot. `as_text` uses them to mark bytes that are not UTF-8.
+    Half surrogate pairs cannot; `as_text` uses them to mark bytes that are not UTF-8.
     """
     try:
         text.encode("utf-8")

@@ -36,14 +36,14 @@ class JsonLayout(Enum):
 
 
 def read_json(stream: io.BufferedReader, where: str, *, is_lines: bool) -> Rows:
-    """Yield each object of the file, reading it in the layout in which it starts.
+    """Yield each object of the file; the start of the file determines its layout.
 
     JSON lines and consecutive objects are numbered by line, elements of a list by position.
     `is_lines` means that the file has a suffix of JSON lines; then lines may be lists.
 
     Raises:
         DataError: The text is not UTF-8, is so broken that the next row cannot be found, or is one
-            object with no list of rows or several.
+            object that has no list of rows, or more than one.
     """
     skip_bom(stream, where)
     raw = stream.peek()
@@ -58,7 +58,7 @@ def read_json(stream: io.BufferedReader, where: str, *, is_lines: bool) -> Rows:
 
 
 def _find_layout(head: str, where: str, *, is_whole: bool, is_lines: bool) -> JsonLayout:
-    """Return the layout of a file that begins with `head`, excluding leading white space."""
+    """Return the layout of a file, given its beginning without leading white space."""
     if _PYTHON.match(head):
         raise DataError("the rows are Python dicts, not JSON objects", where=where, fix=AS_JSON)
     if not head.startswith(("[", "{")):

@@ -28,7 +28,7 @@ class NamedFile(NamedTuple):
     Attributes:
         key: The parameter that names the file.
         path: The file or folder.
-        tail: The end of the path of the output for its records.
+        tail: The last part of the path of the output for its records.
         min_records: The minimum number of records, unless the file is empty.
     """
 

@@ -132,7 +132,7 @@ def _exchange(
     mapping: ColumnMapping,
     context: tuple[str, str | None],
 ) -> RawRecord:
-    """Return the record of an exchange; the input and output columns belong to the last one."""
+    """Return the record of an exchange; input and output columns belong to the last exchange."""
     system, tools = context
     if not exchange.is_last:
         extra = {**extra, **{mapping.columns[field]: cell for field, cell in own.items()}}

@@ -101,7 +101,7 @@ def read_rows(path: Path, member: str, name: str, options: ReadOptions) -> Rows:
 
 
 def _check_content(head: bytes, suffix: str, where: str) -> None:
-    """Raise a DataError if a file is a pointer, a web page, or JSON under another name."""
+    """Raise a DataError if a file is a Git LFS pointer, a web page, or JSON under another name."""
     start = head[:200].lstrip().lower()
     first_line = head.lstrip().partition(b"\n")[0].decode("utf-8", "surrogateescape")
     if start.startswith(b"version https://git-lfs"):

@@ -104,7 +104,7 @@ def check_drop_rate(tally: Tally, max_dropped: float, where: str) -> None:
 
 
 def _fix(tally: Tally) -> str:
-    """Return how to accept the loss or, if most rows would be lost, how to fix the main fault."""
+    """Suggest how to accept the loss or, if most rows would be lost, how to fix the main fault."""
     reason = max((r for r in tally.dropped if r.is_fault), key=lambda r: tally.dropped[r])
     if tally.kept and tally.dropped[reason] <= MAIN_SHARE * tally.n_rows:
         sufficient = ceil(100 * tally.n_faulty / tally.n_rows) / 100

@@ -28,7 +28,7 @@ MAPPING = ColumnMapping({"instruction": MESSAGES}, is_chat=True, is_plain=False)
 
 
 class Links(NamedTuple):
-    """The columns that matter if rows are messages; `parent` or `thread` links the rows."""
+    """The names of the columns with the parts of a message; `parent` or `thread` links the rows."""
 
     role: str
     text: str

@@ -124,13 +124,13 @@ def parse_text(text: str) -> object:
 
 
 def role_of(name: object) -> str:
-    """Return the role that a name stands for; the name may be an alias in any case."""
+    """Return the role that a name refers to; the name may be an alias in any case."""
     plain = str(name).strip().casefold().replace(" ", "_")
     return ROLES.get(plain, plain)
 
 
 def _items(value: Mapping[str, Any]) -> object:
-    """Return the items of an object with parallel lists or numbered turns, else only the object."""
+    """Return the items of an object with parallel lists or numbered turns, or the object itself."""
     lists = {key: cell for key, cell in value.items() if isinstance(cell, list | tuple)}
     if _first(lists, ROLE_KEYS) is not None and _first(lists, _CONTENT_KEYS) is not None:
         n = min(map(len, lists.values()))

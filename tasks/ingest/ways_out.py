@@ -73,7 +73,7 @@ def check_one_row(row: Row, where: str) -> None:
 
 
 def reshape(value: Mapping[str, Any]) -> str | None:
-    """Return the command that writes the rows of a table in one object; None if it is a row."""
+    """Return the command that writes the rows of a table in one object; None for a single row."""
     cells = list(value.values())
     if {"columns", "data"} <= value.keys():
         return jq(SPLIT)
@@ -97,7 +97,7 @@ def _is_text(name: str) -> bool:
 
 
 def _inner_rows(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return the path to the lists of rows with questions that are inside rows, or ()."""
+    """Return the path to lists of question rows nested inside rows, or () if there are none."""
     level: list[tuple[tuple[str, ...], list[Row]]] = [((), list(rows[:50]))]
     for _ in range(MAX_DEPTH):
         level = [found for path, inner in level for found in _lists(path, inner)]

@@ -37,7 +37,7 @@ def check_format(name: str, where: str, fix: str) -> None:
     """Check that a file has the suffix of a known format.
 
     Raises:
-        DataError: The suffix is missing or unknown. The message suggests the nearest one.
+        DataError: The suffix is missing or unknown. The message suggests the nearest known suffix.
     """
     suffix = data_suffix(name)
     if suffix not in FORMATS:
@@ -54,7 +54,7 @@ def check_splits(names: Iterable[str], where: str, fix: str) -> None:
     """Check that training files are not mixed with files of other splits.
 
     Raises:
-        DataError: They are mixed. The message names a file of each split.
+        DataError: The files are mixed. The message names a file of each split.
     """
     splits: dict[str, str] = {}
     for name in names:

@@ -21,7 +21,7 @@ def sizes(budgets: Sequence[int]) -> list[int]:
 
 
 def curves(by_size: Mapping[int, Sequence[Measured]]) -> dict[str, Any]:
-    """Return every figure that has a better direction, by method, at each size.
+    """Return every figure for which lower or higher is better, by method, at each size.
 
     Args:
         by_size: The measured selections by their number of records, ascending.

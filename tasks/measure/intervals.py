@@ -76,7 +76,7 @@ class Bootstrap:
 
 
 def percentiles(values: Values) -> Interval:
-    """Return the interval with the middle LEVEL of the values, interpolated between them."""
+    """Return the interval that contains the middle LEVEL of the values, by interpolation."""
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
 

@@ -123,19 +123,19 @@ def stop(curve: RandomCurve, sizes: Sequence[int], ours: Values) -> Stop:
 
 
 def _last_below(sizes: Sequence[int], curve: Values, value: float, most: float) -> float:
-    """Return the last size up to `most` at which a curve passes a value, or the first size."""
+    """Return the last size up to `most` at which a curve crosses a value; else the first size."""
     below = np.flatnonzero((curve < value) & (np.array(sizes) <= most))
     return _between(sizes, curve, int(below[-1]), value) if len(below) else float(sizes[0])
 
 
 def _first_above(sizes: Sequence[int], curve: Values, value: float, least: float) -> float:
-    """Return the first size from `least` on at which a curve passes a value, or the last size."""
+    """Return the first size from `least` at which a curve crosses a value; else the last size."""
     above = np.flatnonzero((curve > value) & (np.array(sizes) >= least))
     return _between(sizes, curve, int(above[0]) - 1, value) if len(above) else float(sizes[-1])
 
 
 def _between(sizes: Sequence[int], curve: Values, i: int, value: float) -> float:
-    """Return the size at which the curve passes a value, between the places i and i + 1."""
+    """Return the size between the places i and i + 1 at which the curve crosses a value."""
     if i < 0 or i + 1 == len(sizes):
         return float(sizes[max(i, 0)])
     share = np.clip((value - curve[i]) / (curve[i + 1] - curve[i]), 0, 1)

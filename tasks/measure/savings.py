@@ -38,7 +38,7 @@ def draw_curves(reference: Reference, n_selected: int, seed: int) -> dict[str, R
 def equivalents(
     reference: Reference, curves: Mapping[str, RandomCurve], runs: Sequence[Measured]
 ) -> dict[str, Equivalent]:
-    """Return the average equivalent of a method's selections for each curve, by its name."""
+    """Return, by curve name, the average equivalent of a method's selections."""
     found = {}
     for name, curve in curves.items():
         space, _, metric = name.partition(".")

@@ -43,7 +43,7 @@ def codes_of(labels: Sequence[str | None]) -> NDArray[np.intp]:
 
 
 def script(text: str) -> str:
-    """Return the script of most letters, such as LATIN or CJK; empty if there are no letters."""
+    """Return the most frequent script of the letters, such as LATIN or CJK; empty if none."""
     counts: Counter[str] = Counter()
     for char, n in Counter(text).items():
         counts[_script_of(char)] += n

@@ -34,7 +34,7 @@ class Cell(NamedTuple):
 
 
 class Beaten(NamedTuple):
-    """In how many metrics our selection beats random ones, out of all in some spaces."""
+    """The number of metrics, out of those in some spaces, in which ours beats random."""
 
     n: int
     of: int

@@ -55,7 +55,7 @@ def _library(name: str) -> str:
 
 
 def _policy(scripts: list[str]) -> str:
-    """Return a Content-Security-Policy, which allows any style, since plots set their own."""
+    """Return a Content-Security-Policy; it allows all styles, since plots set their own."""
     hashes = " ".join(
         f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts
     )

@@ -17,7 +17,7 @@ Points = NDArray[np.float64]
 
 
 def project(vectors: Vectors) -> Points:
-    """Project vectors to a plane by t-SNE (van der Maaten 2014), starting from two components.
+    """Project vectors to a plane by t-SNE (van der Maaten 2014), initialised by PCA.
 
     The same vectors give the same points on processors of the same family. If there are only a few
     records, they are projected to two principal components; equal records form one point.

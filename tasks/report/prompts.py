@@ -53,7 +53,7 @@ def _candidate(row: Mapping[str, Any], judgement: Judgement, place: int | None) 
 
 
 def _shortened(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Keep `MAX_CANDIDATES` candidates, first selected, then ranked ones; return them by slot."""
+    """Keep `MAX_CANDIDATES` candidates, preferring selected, then ranked ones; sort by slot."""
 
     def selected_first(candidate: Mapping[str, Any]) -> tuple[bool, bool, int]:
         return candidate["place"] is None, candidate["rank"] is None, candidate["slot"]

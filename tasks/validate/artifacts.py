@@ -1,4 +1,4 @@
-"""The outputs that `validate` checks, and their limits."""
+"""The outputs that `validate` checks, and the limits that they must meet."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -113,8 +113,7 @@ def source_rows(pool: Path) -> int:
 def row_norms(path: Path) -> Norms:
     """Return the norms of the rows of vectors.npy: float64, shape (n,).
 
-    The norm of a row that is not finite is not finite either. The file is read in blocks to save
-    memory.
+    If a row is not finite, neither is its norm. The file is read in blocks to save memory.
 
     Raises:
         DataError: The file is not a float32 matrix.

@@ -36,7 +36,7 @@ class GxRun(NamedTuple):
 
 
 def run_gx(tables: Mapping[str, Table], suites: Mapping[str, Sequence[Expectation]]) -> GxRun:
-    """Check each table against its suite; an expectation that cannot be evaluated is not met."""
+    """Check each table against its suite; expectations that cannot be evaluated count as unmet."""
     config = DataContextConfig(
         store_backend_defaults=InMemoryStoreBackendDefaults(),
         progress_bars=ProgressBarsConfig(globally=False),

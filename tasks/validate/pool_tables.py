@@ -88,7 +88,7 @@ def _vectors(artifacts: Artifacts) -> Table:
 
 
 def _prompts(artifacts: Artifacts) -> Table:
-    """Make one row for each prompt, with its number, size and slots and what they should be."""
+    """Make one row for each prompt, with its actual and expected number, size and slots."""
     slots = artifacts.prompts.to_pandas().groupby("prompt")["slot"]
     counts = slots.agg(size="size", n_slots="nunique", first_slot="min", last_slot="max")
     n_candidates, n_prompts = len(artifacts.prompts), max(len(counts), 1)

@@ -151,7 +151,7 @@ def _joined(pair: tuple[str, str]) -> str:
 
 
 def _targets(artifacts: Artifacts) -> Table:
-    """Make one row for the held-out targets, if there are any, with their mean nearest cosines."""
+    """Make one row for the held-out targets, if any, with their cosines to both selections."""
     figure = artifacts.choice.targets
     rows = [("held-out targets", figure.cosine, figure.random_cosine)] if figure else []
     return Table(pd.DataFrame(rows, columns=["what", "selection", "random"]), ["what"])

@@ -10,7 +10,7 @@ from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts
 
 
 class Table(NamedTuple):
-    """Rows that can each be wrong, and the columns that identify a row in a message.
+    """The rows that expectations check, and the columns that identify a row in a message.
 
     A row has both claimed and counted values, so that a finding can show both.
     """

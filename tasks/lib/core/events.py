@@ -115,7 +115,7 @@ class Events:
 
 
 class EventLog(logging.Handler):
-    """Forwards a step's log lines as events, so that a reader can tell them from DVC's own."""
+    """Forwards a step's log lines as events, so that readers can distinguish them from DVC's."""
 
     def __init__(self, events: Events) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Allow only one writer at a time in a workspace, even if DVC is killed while its step runs on."""
+"""Allow one writer at a time in a workspace, even if DVC dies and its step keeps running."""
 
 import os
 import threading

@@ -52,7 +52,7 @@ def shorten(text: str, max_chars: int) -> str:
     """Return the text, or its beginning and end around a note that says how much is omitted.
 
     The context of a record is shortened before the request. The result has at most `max_chars`
-    characters, provided that the notes alone fit into them.
+    characters, provided that this leaves room for the notes.
     """
     if len(text) <= max_chars:
         return text

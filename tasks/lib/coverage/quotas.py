@@ -108,7 +108,7 @@ class Quotas:
     def _complete(
         self, wanted: NDArray[np.int64], supply: NDArray[np.int64]
     ) -> NDArray[np.int64] | None:
-        """Return how many records of each kind meet the quotas, or None if that is impossible."""
+        """Return how many records of each kind to add to meet the quotas, or None if none can."""
         if (wanted < 0).any() or (self._table @ supply < wanted).any():
             return None
         return self._solve(

@@ -126,7 +126,7 @@ def check_quotas(quotas: Sequence[ColumnQuota], n: int) -> None:
     """Check that a selection of `n` candidates meets the quotas.
 
     Raises:
-        ParamError: No selection meets them; the error says how many records each value lacks.
+        ParamError: No selection meets the quotas; the error says how many records are missing.
     """
     try:
         Quotas([quota.quota for quota in quotas], n)
@@ -135,7 +135,7 @@ def check_quotas(quotas: Sequence[ColumnQuota], n: int) -> None:
 
 
 def unmet(error: UnmetQuotaError, quotas: Sequence[ColumnQuota]) -> ParamError:
-    """Return an error that says by how many records the quotas cannot be met."""
+    """Return the error for quotas that cannot be met; it says how many records are missing."""
     parts = []
     for short in error.shortages:
         quota = quotas[short.column]

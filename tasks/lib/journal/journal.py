@@ -73,7 +73,7 @@ class Journal(JournalReader):
         return float(row[0]) if row else 0.0
 
     async def adopt(self, key: str, former_key: str) -> None:
-        """Store the answer that is under `former_key` under `key` as well."""
+        """Store the answer that `former_key` has under `key`, too."""
         names = ", ".join((*Answer._fields[1:], "created"))
         query = f"INSERT OR IGNORE INTO answers SELECT ?, {names} FROM answers WHERE key = ?"
         await self._write(lambda db: db.execute(query, (key, former_key)))

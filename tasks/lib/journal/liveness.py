@@ -1,4 +1,4 @@
-"""Find out which runs are alive: each holds a lock until its process ends, however it ends."""
+"""Find out which runs are alive: each run holds a lock until its process ends for any reason."""
 
 import uuid
 from pathlib import Path

@@ -27,7 +27,7 @@ class JournalReader:
         """Return the answer under `key`, or None.
 
         Raises:
-            DataError: The row was edited: a journal would have written it differently.
+            DataError: The row was edited after it was stored.
         """
         names = ", ".join(Answer._fields)
         query = f"SELECT {names} FROM answers WHERE rowid = (SELECT rowid FROM answers WHERE key=?)"

@@ -72,7 +72,7 @@ def connect(path: Path) -> sqlite3.Connection:
 def connect_existing(path: Path, *, may_migrate: bool = True) -> sqlite3.Connection:
     """Connect to a journal that must already exist.
 
-    An older version is migrated. Unless `may_migrate`, this happens in memory only.
+    A journal of an older version is migrated: in place if `may_migrate`, otherwise in memory only.
 
     Raises:
         DataError: There is no journal at `path`, or it cannot be used.
@@ -149,15 +149,15 @@ def _migrate(db: sqlite3.Connection) -> None:
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
-    """Return the version of a journal; raise an error unless this SelectLLM can read it."""
+    """Return the version of a journal, after checking that this SelectLLM can read it."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         raise _damaged(path, "it is empty, or another program wrote it")
     if version not in (FORMER_VERSION, VERSION):
         raise DataError(
-            f"the journal has version {version}; this SelectLLM reads versions {FORMER_VERSION} "
-            f"and {VERSION}",
+            f"the journal has version {version}, but this SelectLLM reads only versions "
+            f"{FORMER_VERSION} and {VERSION}",
             where=str(path),
             fix="Use the SelectLLM that wrote it, or move the file away to start a new one.",
         )

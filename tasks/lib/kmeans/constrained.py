@@ -1,7 +1,7 @@
 """Equal-size k-means by the k-means-constrained package, with the interface of balanced.py.
 
-It assigns all records at once, by a minimum-cost flow of OR-Tools over every pair of record and
-cluster. So its time and memory grow with records times clusters.
+The package assigns all records at once, by a minimum-cost flow in OR-Tools over every pair of
+record and cluster. So its time and memory grow with records times clusters.
 """
 
 import numpy as np

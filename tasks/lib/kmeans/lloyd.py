@@ -46,8 +46,8 @@ def lloyd(
     """Return clusters within the bounds, starting from the given centres.
 
     No iteration raises the inertia, since each assignment is the best for its centres and each
-    centre is the best for its rows. It stops after `max_iter` iterations, or when an iteration
-    lowers the inertia by no more than `tol` times its value.
+    centre is the best for its rows. The loop stops after `max_iter` iterations, or when an
+    iteration lowers the inertia by no more than `tol` times its value.
 
     It needs `needed_mb` of memory in addition to the vectors. Under threadpool_limits(1), the
     result does not depend on the number of cores.

@@ -1,4 +1,4 @@
-"""Define the result of every solver, clusters of equal size; process blocks of rows in parallel."""
+"""Define the clusters that every solver returns, and process blocks of rows in parallel."""
 
 import os
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Solver(StrEnum):
     BALANCED = "balanced"
     """Our own balanced k-means, for all clusters at once."""
     BALANCED_TREE = "balanced_tree"
-    """A tree of balanced k-means, for many clusters."""
+    """Our own balanced k-means, splitting repeatedly, for many clusters."""
     ROUND_ROBIN = "round_robin"
     """The paper's Algorithm 2."""
 
@@ -76,7 +76,7 @@ def inertia(vectors: Vectors, clusters: list[Rows]) -> float:
 def in_blocks(work: Callable[[slice], Result], n: int) -> list[Result]:
     """Call `work` on blocks of rows, on all cores; return the results in the order of the blocks.
 
-    The blocks do not depend on the number of cores. The results do not either if each block is
+    The blocks do not depend on the number of cores. Neither do the results, if each block is
     computed by one thread: call this under threadpool_limits(1).
     """
     blocks = [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]

@@ -13,7 +13,7 @@ CPU_S_PER_PAIR = 2e-5  # at most, for one start: 5e-6 for 1,073 clusters, 1.8e-5
 
 
 class SolverParam(StrEnum):
-    """The parameter cluster.solver."""
+    """The values of the cluster.solver parameter."""
 
     AUTO = "auto"
     K_MEANS_CONSTRAINED = "k_means_constrained"

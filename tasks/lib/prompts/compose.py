@@ -20,8 +20,8 @@ def compose(
     Every candidate is in exactly one prompt, and the sizes of prompts differ by at most 1.
     Candidates are sorted by cluster number, then
 
-    - within: cut into consecutive runs, the longer ones first, so that clusters of these sizes,
-      the larger ones first, are the prompts;
+    - within: cut into consecutive runs, the longer ones first; if the clusters have the same sizes
+      in the same order, each cluster becomes a prompt;
     - across and paper: dealt one by one to the prompts in turn, so that no prompt has two members
       of a cluster unless the cluster has more members than there are prompts.
 

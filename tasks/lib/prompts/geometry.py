@@ -41,7 +41,7 @@ class Geometry(NamedTuple):
 
 
 class GeometryParams(Params):
-    """The keys of the cluster section that define how prompts are composed, and their size."""
+    """The keys of the cluster section for the composition, size and number of prompts."""
 
     mode: Annotated[Mode, Field(strict=False)]  # a string in YAML
     candidates_per_prompt: Annotated[int, Field(ge=2, le=MAX_CANDIDATES)] | None
@@ -143,7 +143,7 @@ def check_budgets(
 
 
 def _even_budget(budget: int, divisor: int, n_records: int, n_prompts: int) -> str:
-    """Return the fix: a budget or number of prompts that gives all prompts equal picks."""
+    """Suggest a budget or number of prompts with which all prompts make equally many picks."""
     multiples = {max(1, budget // n_prompts) * n_prompts, -(-budget // n_prompts) * n_prompts}
     nearest = " or ".join(str(n) for n in sorted(multiples) if n <= n_records)
     fix = f"Set it to {nearest}, or set cluster.mode to across."

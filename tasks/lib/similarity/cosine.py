@@ -54,7 +54,7 @@ def nearest(vectors: Vectors, others: Vectors, excluded: Rows | None = None) -> 
 def nearest_in_prefixes(
     vectors: Vectors, others: Vectors, sizes: Sequence[int], excluded: Rows | None = None
 ) -> Iterator[Nearest]:
-    """Yield, for each size, the nearest to each vector among the first `size` rows of `others`.
+    """Yield, for each size, every vector's nearest neighbour among the first rows of `others`.
 
     Every cosine is computed once.
 
@@ -78,7 +78,7 @@ def nearest_in_prefixes(
 
 
 def _nearer(old: Nearest, new: Nearest, start: int) -> Nearest:
-    """Return the nearer of the old and the new place; new places are counted from row `start`."""
+    """Keep the nearer of old and new neighbours; new places are counted from row `start`."""
     is_nearer = new.cosines > old.cosines
     return Nearest(
         np.where(is_nearer, new.places + start, old.places),

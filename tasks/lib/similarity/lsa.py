@@ -1,7 +1,7 @@
-"""Spaces of words and of characters: TF-IDF reduced by a truncated SVD (latent semantic analysis).
+"""Build word and character spaces: TF-IDF reduced by truncated SVD (latent semantic analysis).
 
-They share nothing with the sentence encoder, so a method that groups by the encoder is not measured
-in its own space.
+These spaces share nothing with the sentence encoder, so a method that groups by the encoder is not
+measured in its own space.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""NovelSum, a measure of how novel the records of a selection are to each other.
+"""Compute NovelSum, a measure of how novel the records of a selection are to each other.
 
-From Yang et al. 2025, "Measuring Data Diversity for Instruction Tuning" (arXiv 2502.17184). The
+See Yang et al. 2025, "Measuring Data Diversity for Instruction Tuning" (arXiv 2502.17184). The
 novelty of record i in a set is the sum over its other records j of w(i, j) s(j) d(i, j), where
 
 - d(i, j) is one minus the cosine of i and j;
@@ -29,7 +29,7 @@ def densities(vectors: Vectors, pool: Vectors, own: Rows | None = None) -> Facto
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero.
-        pool: float32, shape (m, d), the same.
+        pool: float32, shape (m, d), of unit norm or zero.
         own: intp, shape (n,), the row of each vector in the pool, or -1; a vector is not its own
             neighbour. If None, row i of the pool is vector i.
     """

@@ -100,7 +100,7 @@ def batches(records: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, 
 
 
 def jaccard(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
-    """Return the Jaccard similarity of two sorted arrays of distinct values; 1.0 for empty ones."""
+    """Return the Jaccard similarity of sorted arrays of distinct values; 1.0 if both are empty."""
     if a.size > b.size:
         a, b = b, a
     if a.size == 0:

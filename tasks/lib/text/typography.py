@@ -49,7 +49,7 @@ def normalise(text: str) -> str:
 
 
 def comparable(instruction: str, input_: str) -> tuple[str, str]:
-    """Return both texts normalised; the input is empty if it only says that there is no input."""
+    """Normalise both texts; the input becomes empty if it only says that there is no input."""
     text = normalise(input_)
     return normalise(instruction), "" if says_no_input(text) else text
 

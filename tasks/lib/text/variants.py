@@ -75,7 +75,7 @@ def in_full(instruction: str) -> str:
 
 
 def bare(text: str) -> str:
-    """Return a text without accents, vowel points and ligatures, and with the digits of ASCII."""
+    """Return a text with ASCII digits and without accents, vowel points and ligatures."""
     if text.isascii():
         return text
     letters = _ACCENT.sub("", unicodedata.normalize("NFD", text))

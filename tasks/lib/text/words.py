@@ -82,12 +82,12 @@ class Words:
 
     @cached_property
     def n_accented(self) -> int:
-        """The number of words with accents; ñ does not count, since it is a letter of its own."""
+        """The number of words with accents; ñ does not count, since it is a separate letter."""
         words = (word.replace("ñ", "n") for word in self.words if not word.isdecimal())
         return sum(word != bare(word) for word in words)
 
     def is_plain(self, i: int) -> bool:
-        """Return whether a word is prose, neither quoted nor in code; it may be misspelt."""
+        """Return whether a word is prose, neither quoted nor in code, so that it may be misspelt."""
         word = self.words[i]
         is_word = word.isalpha() or (word[0].isalpha() and not _NAME.search(word))
         return is_word and not self._is_quoted[i] and not self._is_code(i)

@@ -61,7 +61,7 @@ class CharKind(StrEnum):
 
 
 def soundness(text: str, terms: Words) -> float:
-    """Return the soundness of a text, whose words are `terms`, from 0 (certainly junk) to 1.
+    """Return the soundness of a text with the words `terms`, from 0 (certainly junk) to 1.
 
     A thousand characters take about 0.1 ms.
     """

@@ -1,7 +1,8 @@
 """Judge the texts of a prompt by typicality: deterministic, without a key or a language model.
 
-It does not know what a text means. A text whose words are also those of the prompt's other texts
-represents many of them, so its answer teaches more than that of an odd one. Junk is ranked last.
+It does not know what a text means. A text that shares its words with the prompt's other texts
+represents many of them, so its answer teaches more than the answer to an unusual text. Junk is
+ranked last.
 """
 
 import math
