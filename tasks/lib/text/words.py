@@ -87,7 +87,7 @@ class Words:
         return sum(word != bare(word) for word in words)
 
     def is_plain(self, i: int) -> bool:
-        """Return whether a word is prose, neither quoted nor in code, so that it may be misspelt."""
+        """Return whether a word is prose, neither quoted nor code, so that it may be misspelt."""
         word = self.words[i]
         is_word = word.isalpha() or (word[0].isalpha() and not _NAME.search(word))
         return is_word and not self._is_quoted[i] and not self._is_code(i)
