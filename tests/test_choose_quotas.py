@@ -73,7 +73,7 @@ def test_counts_of_shares_sum_to_n_and_are_within_one_of_the_exact_share(shares,
     ("quotas", "words"),
     [
         ("equal", "expected a mapping of columns to quotas"),
-        ({"kind": "even"}, "kind: expected equal, as_pool, or values with counts"),
+        ({"kind": "even"}, "kind: expected equal, as_pool, or counts or shares by value"),
         ({"kind": {}}, "kind: expected equal"),
         ({"kind": {"qa": -1}}, "kind: qa: expected a count"),
         ({"kind": {"qa": 1.5}}, "kind: qa: expected a count"),

@@ -95,7 +95,7 @@ def test_a_machine_that_computes_different_bits_embeds_all_texts_again(
         shutil.rmtree(workspace / ".selectllm/vectors")
         assert embed_pool(workspace) != expected
     assert embed_pool(workspace) == expected
-    assert "this machine computes other vectors" in caplog.text
+    assert "this machine computes different vectors" in caplog.text
 
 
 @pytest.mark.slow

@@ -97,7 +97,7 @@ def test_files_are_read_in_the_order_of_the_patterns(pool):
     kept, _ = pool(files, files=["c*", "a.jsonl"])
     assert [text for _, text in kept] == ["c.jsonl", "a.jsonl"]
     with pytest.raises(
-        DataError, match=r"no file to read; the source contains a\.jsonl, b\.jsonl"
+        DataError, match=r"found no data files; the source contains a\.jsonl, b\.jsonl"
     ) as caught:
         pool({}, files="*.csv")
     assert "ingest.files" in caught.value.fix
@@ -127,7 +127,7 @@ def test_a_zip_archive_is_read_like_a_folder(pool):
     ("content", "message"),
     [
         (b"PK\x03\x04 no archive", "not readable as a ZIP"),
-        (as_zip({"a.docx": b"x"}), "no file to read; the source contains a.docx"),
+        (as_zip({"a.docx": b"x"}), "found no data files; the source contains a.docx"),
         (as_zip({"a.jsonl": line("A") * 99})[:-9], "not readable as a ZIP"),
     ],
 )
@@ -212,5 +212,5 @@ def test_a_folder_with_outputs_of_stages_is_refused(pool):
 
 
 def test_a_folder_without_files_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no file to read; the source contains nothing"):
+    with pytest.raises(DataError, match="found no data files; the source contains nothing"):
         list_files(tmp_path, None)

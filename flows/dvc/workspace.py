@@ -20,7 +20,7 @@ def find_workspace(start: Path) -> Path:
     workspace = next((f for f in (start, *start.parents) if (f / DVC_FILE).is_file()), None)
     if workspace is None:
         raise GraphError(
-            f"there is no {DVC_FILE} here or above",
+            f"found no {DVC_FILE} in this folder or above it",
             where=str(start),
             fix="Run this inside a clone of SelectLLM.",
         )

@@ -95,7 +95,7 @@ def _at_line(lock: Lock, pool: Path, file: str | None, line: int) -> Named:
         raise DataError(
             f"line {line:,}{f' of {file}' if file else ''} was not read as a row",
             where=str(pool),
-            fix="Lines are counted from 1; a header and empty lines are not rows.",
+            fix="Give the line of a row. Lines count from 1; headers and blank lines are not rows.",
         )
     if len(places) > 1:
         raise ParamError(

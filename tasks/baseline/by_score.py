@@ -44,7 +44,7 @@ def middle(scores: Scores, budget: int, seed: int) -> Rows:
 
 
 def reaching(threshold: float, scores: Scores, budget: int, seed: int) -> Rows:
-    """Return random rows with scores of at least `threshold`, then the rows with the next highest.
+    """Return random rows with scores of at least `threshold`, then the highest of the other rows.
 
     A smaller selection is a prefix of a larger one.
     """

@@ -93,6 +93,8 @@ def _places(ids: "pa.ChunkedArray[Any]", among: "pa.ChunkedArray[Any]", ids_file
     if places.null_count:
         unknown = ids.filter(places.is_null())[0].as_py()
         raise DataError(
-            f"record {unknown} is in no prompt of this run", where=str(ids_file), fix=REMAKE
+            f"record {unknown} does not appear in any prompt of this run",
+            where=str(ids_file),
+            fix=REMAKE,
         )
     return places.to_numpy().astype(np.intp)

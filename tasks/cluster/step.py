@@ -119,7 +119,7 @@ def _warn_of_cost(n: int, n_clusters: int, needed_mb: int) -> None:
     cpu_s = n * n_clusters * CPU_S_PER_PAIR
     log.warning(
         "cluster: k-means-constrained may take %s s of processor time and %s MB for %s records in "
-        "%s clusters; with cluster.solver: balanced it would be far less",
+        "%s clusters; it takes far less with cluster.solver: balanced",
         *(f"{number:,.0f}" for number in (cpu_s, needed_mb, n, n_clusters)),
     )
 

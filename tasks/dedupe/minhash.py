@@ -40,8 +40,8 @@ class Bands(NamedTuple):
 def bands_for(threshold: float, n_permutations: int) -> Bands:
     """Return the widest bands that rarely miss a pair of records at the threshold.
 
-    Such a pair agrees in no complete band with a probability of at most 0.2 %, or the lowest that
-    `n_permutations` allows. Wider bands give fewer false candidates.
+    The probability of missing such a pair is at most 0.2 %, or as low as `n_permutations` allows.
+    Wider bands give fewer false candidates.
     """
     for width in range(n_permutations // 2, 1, -1):
         n_bands = n_permutations // width

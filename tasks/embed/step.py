@@ -88,7 +88,7 @@ def embed_missing(
     is_known = cache.find(distinct)
     if not _agrees(cache, distinct[is_known], texts, first[is_known], encoder):
         log.warning(
-            "embed: this machine computes other vectors than those in %s; recomputing all",
+            "embed: this machine computes different vectors from those in %s; recomputing all",
             cache.folder,
         )
         cache.clear()

@@ -65,7 +65,7 @@ def _copy_source(
         fs, path = url_to_fs(source)
         files = _list(fs, path, source)
     if not files:
-        raise DataError("found no data file", where=where, fix=KNOWN)
+        raise DataError("found no data file", where=where, fix=f"Choose data files. {KNOWN}")
     if not MAGIC.search(source):
         names = [file.name for file in files]
         check_splits(names, where, "Choose one split with a pattern, such as URL/*train*.")

@@ -19,7 +19,7 @@ class Exclusions(NamedTuple):
 
     Attributes:
         record_ids: Ids of records in the pool.
-        keys: Values of the pool's `column`.
+        keys: The values of `column` that exclude a row.
         column: The pool's own id column; None if it excludes no rows.
     """
 

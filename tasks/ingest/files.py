@@ -80,7 +80,7 @@ def list_files(source: Path, patterns: Sequence[str] | None) -> SourceFiles:
     if not files:
         shown = ", ".join(sorted(names)[:MAX_NAMES]) or "nothing"
         raise DataError(
-            f"no file to read; the source contains {shown}",
+            f"found no data files; the source contains {shown}",
             where=str(source),
             fix=f"{SET_SOURCE} {SET_FILES}",
         )
@@ -109,7 +109,7 @@ def missing(path: Path) -> DataError:
         return DataError(f"there is no folder {path.parent}", where=str(path), fix=SET_SOURCE)
     siblings = sorted(p.name for p in path.parent.iterdir())
     return DataError(
-        f"there is no such file{nearest(path.name, siblings)}", where=str(path), fix=SET_SOURCE
+        f"the file does not exist{nearest(path.name, siblings)}", where=str(path), fix=SET_SOURCE
     )
 
 

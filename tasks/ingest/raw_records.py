@@ -70,7 +70,7 @@ def _media_in(row: Row, mapping: ColumnMapping) -> Fault | None:
         is_marked = f"<{plain_name(name).rstrip('s')}>" in str(row)
         for item in items if isinstance(items, list) else [items]:
             if isinstance(item, Mapping | bytes) or (item and is_marked):
-                return Fault(IngestDrop.MEDIA, f"the column {name} has a value")
+                return Fault(IngestDrop.MEDIA, f"the column {name} contains media")
     return None
 
 

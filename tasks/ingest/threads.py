@@ -91,7 +91,7 @@ def is_tree(row: Row) -> bool:
 
 
 def from_messages(rows: Rows, links: Links) -> Rows:
-    """Yield a conversation for each user message that no later user message follows.
+    """Yield a conversation for each user message that is not followed by another user message.
 
     The conversation's row number and other columns are those of that message. All rows are kept in
     memory.

@@ -71,7 +71,7 @@ class UnpackBound:
             key = "max_unpack_ratio" if self._is_ratio else "max_unpacked_mb"
             raise DataError(
                 f"{self._packed:,} bytes unpack to more than {self._limit:,}, "
-                f"the limit of ingest.{key}",
+                f"the limit set by ingest.{key}",
                 where=self._where,
                 fix=f"If you trust the file, raise the limit with -S ingest.{key}=NUMBER.",
             )

@@ -45,7 +45,7 @@ class Reference(NamedTuple):
         Args:
             corpus: The records.
             dimensions: The number of dimensions of the spaces of words and characters.
-            columns: The columns of `extra` to compare the distribution of, if any record has them.
+            columns: The columns of `extra` with labels to compare, if any record has them.
             n_test: The number of questions of the probe, if enough records have outputs.
             seed: The seed of the projection, the questions and the records to be covered.
         """

@@ -227,7 +227,7 @@ def _log_coverage(methods: Mapping[str, Any]) -> None:
     if RANDOM in methods:
         by_random = f"; {methods[RANDOM][SPACE]['coverage_mean']['value']:.4f} if chosen at random"
     log.info(
-        "measure: on average a record is %.4f from the nearest selected record in words%s",
+        "measure: mean distance to the nearest selected record, in words: %.4f%s",
         ours,
         by_random,
     )

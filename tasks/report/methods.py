@@ -116,7 +116,7 @@ def _table(space: str, metrics: Metrics) -> dict[str, Any]:
 
 
 def _rank(entry: MethodMetrics, space: str, names: Iterable[str], metrics: Metrics) -> float:
-    """Return a sort key by the first metric: the best method first, methods that lack it last."""
+    """Return a sort key for the first metric: the best method first, methods without it last."""
     name = next(iter(names), "")
     metric = entry.space(space).get(name)
     if metric is None:

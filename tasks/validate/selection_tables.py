@@ -186,7 +186,7 @@ def _methods(artifacts: Artifacts, limits: Limits) -> Table:
 
 
 def _judge(usage: Usage, limits: Limits) -> Table:
-    """Make one row for each fault of the judge; it is 0 if unmeasured or possibly due to chance.
+    """Make one row for each fault of the judge, with 0 if it was not measured or may be chance.
 
     Position bias is the share of first choices that would have to move to other slots. It counts
     only if a chi-square test finds it significant, and not in paper mode, where slots are clusters.

@@ -94,7 +94,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         values: dict[str, Any] = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise GraphError(
-            "there is no such file", where=str(path), fix="Run this inside a clone of SelectLLM."
+            "the file does not exist", where=str(path), fix="Run this inside a clone of SelectLLM."
         ) from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise GraphError(

@@ -62,7 +62,7 @@ def read_params(path: Path) -> dict[str, Any]:
         values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamError(
-            "there is no such file", where=str(path), fix="Run this in a SelectLLM workspace."
+            "the file does not exist", where=str(path), fix="Run this in a SelectLLM workspace."
         ) from None
     except (MarkedYAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)

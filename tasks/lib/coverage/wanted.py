@@ -43,7 +43,9 @@ def _parse_column(column: str, quota: Any) -> Spread | Amounts:
         return Spread(quota)
     if not isinstance(quota, dict) or not quota:
         raise PydanticCustomError(
-            "quotas", "{column}: expected equal, as_pool, or values with counts", {"column": column}
+            "quotas",
+            "{column}: expected equal, as_pool, or counts or shares by value",
+            {"column": column},
         )
     amounts: dict[str, int | Fraction] = {}
     for value, amount in quota.items():

@@ -46,7 +46,7 @@ class Choice(Document):
     Attributes:
         n_selected: Number of selected records.
         n_annotated: Number of records in choose.annotated.
-        n_known: Number of unique records that repeat an annotated record, so cannot be selected.
+        n_known: Number of unique records that cannot be selected, as they repeat annotated ones.
         quotas: One entry for each value of each column in choose.quotas.
         targets: The comparison with random selections; None if there are no targets.
     """

@@ -149,17 +149,17 @@ def _migrate(db: sqlite3.Connection) -> None:
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
-    """Return the version of a journal, after checking that this SelectLLM can read it."""
+    """Return the version of a journal, after checking that it can be read."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         raise _damaged(path, "it is empty, or another program wrote it")
     if version not in (FORMER_VERSION, VERSION):
         raise DataError(
-            f"the journal has version {version}, but this SelectLLM reads only versions "
-            f"{FORMER_VERSION} and {VERSION}",
+            f"expected a journal of version {FORMER_VERSION} or {VERSION}, but this one has "
+            f"version {version}",
             where=str(path),
-            fix="Use the SelectLLM that wrote it, or move the file away to start a new one.",
+            fix="Use the SelectLLM version that wrote it, or move the file away to start a new one.",
         )
     return int(version)
 

@@ -59,10 +59,11 @@ def compose(
 def _ascending(
     by_cluster: NDArray[np.intp], clusters: NDArray[np.int32], n_prompts: int
 ) -> NDArray[np.intp]:
-    """Reorder each cluster so that, dealt in turn, its members go to ascending prompts.
+    """Reorder each cluster so that its first members go to the prompts with the lowest numbers.
 
-    The deal of a cluster starts where that of the previous one ended. If clusters are smaller than
-    the number of prompts, a prompt would otherwise mix records that were taken early and late.
+    Dealing a cluster starts at the prompt after the last one of the previous cluster. If clusters
+    are smaller than the number of prompts, a prompt would otherwise mix records that were taken
+    early and late.
     """
     order = np.lexsort((np.arange(len(by_cluster)) % n_prompts, clusters[by_cluster]))
     ordered = np.empty_like(by_cluster)

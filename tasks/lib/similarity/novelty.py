@@ -54,7 +54,7 @@ def rank_weights(n: int) -> NDArray[np.float32]:
 
 
 def novel_sum(selected: Vectors, factors: Factors) -> float:
-    """Return the NovelSum of a selection of two records or more, as a mean.
+    """Return the NovelSum of a selection of at least two records, divided as described above.
 
     Args:
         selected: float32, shape (n, d), of unit norm or zero.

@@ -55,7 +55,7 @@ def comparable(instruction: str, input_: str) -> tuple[str, str]:
 
 
 def _indented(text: str) -> Iterator[str]:
-    """Yield the lines that are not blank, indented by their levels instead of their widths."""
+    """Yield the lines that are not blank, indented by one tab per level of indentation."""
     widths = [0]
     for line in text.expandtabs().splitlines():
         if words := line.split():

@@ -53,7 +53,7 @@ _AMERICAN = [
 
 
 def in_full(instruction: str) -> str:
-    """Return a normalised instruction with contractions in full and one spelling of signs.
+    """Expand the contractions in a normalised instruction, and spell each sign in one way.
 
     So "10km" becomes "10 km", "U.S." "US", "H₂O" "H2O", "x²" "x^2" and "≤ 4" "<= 4". A text with
     quotes or code between backticks is returned unchanged.

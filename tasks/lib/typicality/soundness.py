@@ -1,4 +1,4 @@
-"""Estimate how sound a text is: whether it may be noise, a placeholder, a fragment or an order.
+"""Estimate how sound a text is: it may be noise, a placeholder, a fragment or a command.
 
 The estimate counts features that exist in any script; it does not understand the text.
 """
