@@ -179,8 +179,8 @@ def test_quotas_of_several_columns_are_met_and_shown_in_the_receipt(desk, object
     [
         ({"kinds": "equal"}, r"quotas.kinds: no record has the column kinds; did you mean kind\?"),
         ({"kind": {"code": 11}}, r"kind code needs 11 records, but there are 10 \(1 too few\)"),
-        ({"kind": {"cod": 1}}, r"kind cod needs 1 .* has 0 .*did you mean code\?"),
-        ({"kind": {"code": 1, "qa": 0, "essay": 0}}, "of any other value needs 11 .* has 0"),
+        ({"kind": {"cod": 1}}, r"kind cod needs 1 .* are 0 .*did you mean code\?"),
+        ({"kind": {"code": 1, "qa": 0, "essay": 0}}, "of any other value needs 11 .* are 0"),
         (
             {"kind": {"code": 10}, "level": {0: 8}},
             r"each quota can be met alone, but all together leave room for only \d+ of 12",

@@ -207,7 +207,7 @@ def test_outputs_have_the_same_bytes_each_time(tmp_path, mode):
 
 
 def test_vectors_of_the_wrong_number_of_records_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"vectors of 9 records, found float32 of shape \(8, 8\)"):
+    with pytest.raises(DataError, match=r"vectors for 9 records, found float32 of shape \(8, 8\)"):
         run(tmp_path, unit_vectors(8), n_ids=9)
 
 

@@ -159,7 +159,7 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
             f"expected a journal of version {FORMER_VERSION} or {VERSION}, but this one has "
             f"version {version}",
             where=str(path),
-            fix="Use the SelectLLM version that wrote it, or move the file away to start a new one.",
+            fix="Use the SelectLLM version that wrote it, or move it away to start a new journal.",
         )
     return int(version)
 
