@@ -233,7 +233,7 @@ def test_a_change_to_both_a_file_and_dvc_lock_is_found_by_the_journal(table, nam
     seal(table)
     assert difference_of(table).file == f"data/llm_select/{name}"
     assert "differs when rebuilt from the journal: line" in difference_of(table).what
-    assert "Someone edited the file and dvc.lock" in difference_of(table).fix
+    assert "Someone edited it and dvc.lock" in difference_of(table).fix
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_a_selection_of_another_size_is_named(table):
     assert selected.read_bytes() == whole
     selected.write_bytes(shorter)
     seal(table)
-    assert difference_of(table).what.endswith("it differs: 12 rows instead of 11")
+    assert difference_of(table).what.endswith("vectors: 12 rows instead of 11")
 
 
 def test_a_missing_file_a_changed_parameter_and_a_broken_lock_are_named(table):
@@ -313,7 +313,7 @@ def test_changed_code_is_named_only_if_the_selection_differs(table):
     old = dvc_md5(usage)
     usage.write_text(usage.read_text().replace('"n_unknown_usage": 0', '"n_unknown_usage": 1'))
     lock.write_text(lock.read_text().replace(old, dvc_md5(usage)))
-    assert "before tasks/llm_select changed" in difference_of(table).fix
+    assert "changed since then: tasks/llm_select" in difference_of(table).fix
 
 
 def fates(table):

@@ -154,7 +154,7 @@ def test_at_the_cap_a_warning_says_that_methods_are_left_out_and_paid_ratings_ar
     assert 0 < n_paid < 10
     assert desk.bill() == {}
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert f"left out: after {n_paid} of 10 outputs" in warning
+    assert f"alpagasus_threshold: after {n_paid} of 10 outputs" in warning
     assert "Raise this limit and run this again" in warning
     assert desk.run(max_usd=0.004) == {}
     assert set(desk.run()) == set(RATED)

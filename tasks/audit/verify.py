@@ -128,5 +128,5 @@ def _other_answers(n_rebuilt: int, n_used: int) -> str:
 def _fix(lock: Lock, stage: str) -> str:
     code = ", ".join(changed_code(lock, stage))
     if code:
-        return f"The code has changed since ({code}); run `dvc repro {stage}` to make it again."
-    return f"Someone edited the file and dvc.lock; run `dvc repro -f {stage}` to make it again."
+        return f"Code has changed since then: {code}. Run `dvc repro {stage}` to make it again."
+    return f"Someone edited it and dvc.lock. Run `dvc repro -f {stage}` to make it again."
