@@ -65,7 +65,7 @@ def former_question_words() -> str:
 
 
 def read_rating(text: str) -> list[int] | UnusableReply:
-    """Return a list of one number, the rating in half points, or what is wrong with the reply.
+    """Read the rating in a reply: return [rating in half points], or what is wrong with the reply.
 
     If there are several JSON objects, the last one with a score counts. This never raises.
     """

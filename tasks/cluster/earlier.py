@@ -42,7 +42,7 @@ class Grouped(NamedTuple):
         return np.concatenate([np.empty(0, np.intp), *self.prompts])
 
     def followed_by(self, other: "Grouped") -> "Grouped":
-        """Return these prompts followed by those of `other`, with its clusters renumbered."""
+        """Append the prompts of `other`, whose clusters are numbered from the next free number."""
         later = other.clusters + np.int32(self.n_clusters)
         return Grouped(
             [*self.prompts, *other.prompts], np.concatenate([self.clusters, later]).astype(np.int32)

@@ -24,7 +24,7 @@ def turns_of(cell: object, *, by_lines: bool = False) -> list[Turn] | Fault | No
 
 
 def has_user_turn(turns: list[Turn] | Fault | None) -> bool:
-    """Return whether `turns` has a user turn, or is the fault of a cell that should hold turns."""
+    """Return whether `turns` contains a user turn; a `Fault` counts, since turns were intended."""
     return isinstance(turns, Fault) or any(turn.role == USER for turn in turns or ())
 
 

@@ -88,7 +88,7 @@ def to_json(cells: object) -> str:
 def comparison_key(value: object) -> str | None:
     """Return a text that is the same for equal values, such as 1, ``"1"`` and 1.0.
 
-    ``true`` and ``"True"`` are equal too. Lists, objects and null have no such text: return None.
+    ``true`` and ``"True"`` are equal too. For lists, objects and null, return None.
     """
     if isinstance(value, bool):
         return str(value).lower()

@@ -92,7 +92,7 @@ def detect(rows: Sequence[Row]) -> Found:
 
 
 def found_in(columns: dict[str, str], cells: Sequence[object]) -> Found:
-    """Find out how the cells of the instruction column separate turns, and return the result."""
+    """Return the columns, and how turns are separated in the cells of the instruction column."""
     name = plain_name(columns["instruction"])
     is_turns = is_list_of_messages if name in NAMES["instruction"] else is_list_of_turns
     # One text may be an instruction that is a list; a column of nothing else holds questions.

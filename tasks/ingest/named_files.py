@@ -28,7 +28,7 @@ class NamedFile(NamedTuple):
     Attributes:
         key: The parameter that names the file.
         path: The file or folder.
-        tail: The last part of the path of the output for its records.
+        tail: Where its records are written: the last parts of the output's path.
         min_records: The minimum number of records, unless the file is empty.
     """
 

@@ -72,7 +72,7 @@ def as_csv(methods: Mapping[str, Any], group: str) -> str:
 
 
 def overlap(by_method: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
-    """Return the Jaccard similarity of each pair of methods, comparing their first selections."""
+    """Return the Jaccard similarity between the first selections of every two methods."""
     sets = [set(runs[0].rows.tolist()) for runs in by_method.values()]
     table = [[rounded(jaccard(a, b)) for b in sets] for a in sets]
     return {"methods": list(by_method), "jaccard": table}

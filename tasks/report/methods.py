@@ -147,7 +147,7 @@ def _column(space: str, name: str, metrics: Metrics) -> Mapping[str, Cell]:
 
 
 def _shared(metrics: Metrics, method: str) -> float | None:
-    """Return the Jaccard similarity of a method's selection and ours."""
+    """Return the Jaccard similarity between a method's selection and ours."""
     names = metrics.overlap.methods
     if OURS not in names or method not in names or method == OURS:
         return None
