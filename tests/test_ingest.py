@@ -180,7 +180,7 @@ def test_a_refused_source_leaves_no_output(workspace):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"source": "pol.jsonl"}, "no such file; did you mean pool.jsonl"),
+        ({"source": "pol.jsonl"}, "the file does not exist; did you mean pool.jsonl"),
         ({"source": ""}, "ingest.source"),
         ({"columns": {"instrution": "a"}}, "instrution is unknown; did you mean instruction"),
         ({"columns": {"output": "a"}}, "no column for the instruction"),

@@ -23,7 +23,7 @@ def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if not isinstance(value, str):
-        return Fault(IngestDrop.NOT_TEXT, f"{field} is {json_type(value)}")
+        return Fault(IngestDrop.NOT_TEXT, f"expected text as {field}, not {json_type(value)}")
     if not (value.isascii() or is_utf8(value)):
         if not any("\udc80" <= c <= "\udcff" for c in value):
             fault = IngestDrop.LONE_SURROGATE, f"{field} contains half a surrogate pair"

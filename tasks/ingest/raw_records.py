@@ -169,7 +169,7 @@ def _turns(cell: object, mapping: ColumnMapping) -> list[Turn] | Fault:
         return Fault(
             IngestDrop.MISSING_INSTRUCTION, f"no value in {mapping.columns['instruction']}"
         )
-    return Fault(IngestDrop.NOT_TEXT, f"instruction is {json_type(cell)}")
+    return Fault(IngestDrop.NOT_TEXT, f"expected text as instruction, not {json_type(cell)}")
 
 
 def _context_turns(cell: object) -> list[Turn] | Fault:
@@ -179,7 +179,11 @@ def _context_turns(cell: object) -> list[Turn] | Fault:
     turns = parse_turns(cell)
     if turns is None and isinstance(cell, str):
         turns = parse_marks(cell, by_lines=True) or [Turn(USER, cell)]
-    return Fault(IngestDrop.NOT_TEXT, f"turns is {json_type(cell)}") if turns is None else turns
+    return (
+        Fault(IngestDrop.NOT_TEXT, f"expected a list of turns, not {json_type(cell)}")
+        if turns is None
+        else turns
+    )
 
 
 def _messages(cell: object) -> list[Turn]:
