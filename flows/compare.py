@@ -1,7 +1,7 @@
 """The flow of `selectllm compare`: run every variant in params.yaml and compare the results.
 
-Each variant is a run of the same graph in a workspace of its own (see variants.py). A failed
-variant does not stop the others. `selectllm compare` runs this module as a supervised program.
+Each variant is a run of the same graph in its own workspace (see variants.py). A failed variant
+does not stop the others. `selectllm compare` runs this module as a supervised program.
 """
 
 import sys
@@ -36,7 +36,7 @@ from tasks.lib.documents.usage import Usage
 def compare(override: list[str] | None = None) -> State[None] | None:
     """Run the variants in the compare section of params.yaml, and log them side by side.
 
-    Stages that a variant has run before are Cached; the workspace itself does not change.
+    Stages that a variant has already run are Cached; the workspace itself does not change.
 
     Args:
         override: Changes that all variants share, each as key=value.
@@ -77,7 +77,7 @@ def _state(outcomes: Sequence[Outcome]) -> State[None] | None:
 
 
 def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, dict[str, Done]]:
-    """Run one variant as a flow of its own, which ends at once if DVC reports no change."""
+    """Run one variant as its own flow, which ends at once if DVC reports no changes."""
     graph = read_graph(run.workspace)
     done: dict[str, Done] = {}
 

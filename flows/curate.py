@@ -1,4 +1,4 @@
-"""The flow: bring every stage up to date, in order, and log the run.
+"""The flow that brings every stage up to date, in order, and logs the run.
 
 Its parameters apply to one run (see run_parameters.py); the flow never edits params.yaml. Only
 `selectllm run -S` edits it, before starting ``python -m flows.curate``.
@@ -45,9 +45,9 @@ def curate(
 ) -> State[None] | None:
     """Choose the records most worth annotating from a pool without labels.
 
-    Runs every stage of dvc.yaml whose inputs changed; the others are Cached. Parameters apply only
-    to this run: params.yaml does not change, and the run uses a workspace of its own under
-    .selectllm/runs. The run's log and its artifact "parameters" say where its outputs are.
+    Stages of dvc.yaml with changed inputs run; the others are Cached. Parameters apply only to this
+    run: params.yaml does not change, and the run uses its own workspace under .selectllm/runs. The
+    run's log and its artifact "parameters" say where its outputs are.
 
     Args:
         source: The file with the pool; by default the file in params.yaml.
@@ -72,9 +72,10 @@ def curate(
 
 
 def _workspace(user_workspace: Path, sets: Sequence[str]) -> Path:
-    """Check the parameters, and return the run's workspace: the user's, or one of its own.
+    """Check the parameters, and return the workspace of the run.
 
-    A run with parameters logs and publishes their changes and its workspace.
+    This is the user's workspace if there are no parameters. Otherwise, the run gets its own
+    workspace, and logs and publishes what the parameters change.
     """
     if not sets:
         overrides.checked(user_workspace, [])
@@ -101,7 +102,7 @@ def _run_all(graph: Graph, run: Run) -> None:
 
 
 def run_stages(graph: Graph, run: Run) -> dict[str, Done]:
-    """Bring every stage up to date, in order, and return how each stage ended."""
+    """Bring every stage up to date, in order, and return how each of them ended."""
     stale = set(dvc.status(run.workspace))
     done: dict[str, Done] = {}
     for stage in graph.stages:

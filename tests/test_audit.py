@@ -212,7 +212,8 @@ def test_a_journal_of_another_selection_and_a_missing_one_have_their_own_message
     journal = table.root / ".selectllm/journal.sqlite"
     change(table, "UPDATE answers SET key = 'x' || key")
     assert (
-        difference_of(table).what == "it has none of the 5 answers: it belongs to other selections"
+        difference_of(table).what
+        == "the journal has none of the 5 answers; it belongs to other selections"
     )
     journal.write_bytes(b"")
     assert "this is not a SelectLLM journal" in difference_of(table).what
@@ -231,8 +232,8 @@ def test_a_change_to_both_a_file_and_dvc_lock_is_found_by_the_journal(table, nam
     )
     seal(table)
     assert difference_of(table).file == f"data/llm_select/{name}"
-    assert "rebuilt from the journal, it differs: line" in difference_of(table).what
-    assert "Both it and dvc.lock were changed" in difference_of(table).fix
+    assert "differs when rebuilt from the journal: line" in difference_of(table).what
+    assert "Someone edited it and dvc.lock" in difference_of(table).fix
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_a_changed_row_of_the_selection_is_found_by_rebuilding_it(table, column,
     write_table(path, rows, SELECTED)
     seal(table)
     assert difference_of(table).file == "data/choose/selected.parquet"
-    assert f"rebuilt from the ballots and vectors, it differs: {what}" in difference_of(table).what
+    assert f"differs when rebuilt from the ballots and vectors: {what}" in difference_of(table).what
     assert "`dvc repro -f choose`" in difference_of(table).fix
 
 
@@ -258,7 +259,7 @@ def test_a_changed_receipt_and_changed_vectors_are_found(table):
     seal(table)
     assert (
         difference_of(table).what
-        == "rebuilt from the ballots and vectors, it differs: line 3 is different"
+        == "the file differs when rebuilt from the ballots and vectors: line 3 differs"
     )
     select(table)
     vectors = np.load(table.root / "data/embed/vectors.npy")
@@ -279,13 +280,13 @@ def test_a_selection_of_another_size_is_named(table):
     assert selected.read_bytes() == whole
     selected.write_bytes(shorter)
     seal(table)
-    assert difference_of(table).what.endswith("it differs: 12 rows instead of 11")
+    assert difference_of(table).what.endswith("vectors: 12 rows instead of 11")
 
 
 def test_a_missing_file_a_changed_parameter_and_a_broken_lock_are_named(table):
     select(table)
     table.out("ballots.parquet").unlink()
-    assert difference_of(table).what == "it is missing"
+    assert difference_of(table).what == "the file is missing"
     assert "`dvc checkout -f data/llm_select/ballots.parquet`" in difference_of(table).fix
     select(table)
     table.set(budget=13)
@@ -313,7 +314,7 @@ def test_changed_code_is_named_only_if_the_selection_differs(table):
     old = dvc_md5(usage)
     usage.write_text(usage.read_text().replace('"n_unknown_usage": 0', '"n_unknown_usage": 1'))
     lock.write_text(lock.read_text().replace(old, dvc_md5(usage)))
-    assert "before tasks/llm_select changed" in difference_of(table).fix
+    assert "changed since then: tasks/llm_select" in difference_of(table).fix
 
 
 def fates(table):
@@ -400,7 +401,7 @@ def test_a_record_is_found_by_the_pools_own_id(table):
     with pytest.raises(ParamError, match="'é' is the id of 40 rows of the source") as caught:
         explain(table.root, "é")
     assert rows[39]["id"] in caught.value.fix
-    with pytest.raises(ParamError, match="is not the id"):
+    with pytest.raises(ParamError, match="has the id"):
         explain(table.root, "7")  # of a column that is not named like an id
 
 
@@ -412,7 +413,7 @@ def test_a_record_is_found_by_its_first_digits_and_an_unknown_id_is_an_error(tab
     assert story["id"] == record_id
     assert [answer["text"] for answer in story["receipt"]["answers"]] == [None]
     other = "0" if record_id[7] != "0" else "1"
-    with pytest.raises(ParamError, match="is not the id of any of 40 records"):
+    with pytest.raises(ParamError, match="none of the 40 records has the id"):
         explain(table.root, record_id[:7] + other + record_id[8:])
     with pytest.raises(ParamError, match="as in line:37"):
         explain(table.root, "zebra")

@@ -147,7 +147,7 @@ def test_the_doctor_finds_what_is_wrong_and_says_how_to_fix_it(space, tmp_path):
     assert done.returncode == 1
     wrong = {f["what"]: f["fix"] for f in json.loads(done.stdout) if f["status"] == "wrong"}
     assert any("cache.type is hardlink" in what for what in wrong)
-    assert any("surplus is unknown" in what for what in wrong)
+    assert any("surplus section is unknown" in what for what in wrong)
     assert any("file is not a database" in what for what in wrong)
     assert all(wrong.values())
 

@@ -208,7 +208,9 @@ def test_a_ballot_for_a_record_of_another_pool_is_reported(desk):
     desk.run()
     rows = desk.ballots()
     desk.write("llm_select/ballots.parquet", [rows[0] | {"id": "f" * 16}, *rows[1:]], BALLOTS)
-    with pytest.raises(DataError, match="record ffffffffffffffff is in no prompt of this run"):
+    with pytest.raises(
+        DataError, match="record ffffffffffffffff does not appear in any prompt of this run"
+    ):
         desk.choose()
     assert not (desk.root / "data/choose/selected.parquet").exists()
 

@@ -73,8 +73,8 @@ def test_counts_of_shares_sum_to_n_and_are_within_one_of_the_exact_share(shares,
 @pytest.mark.parametrize(
     ("quotas", "words"),
     [
-        ("equal", "expected a column and its quotas"),
-        ({"kind": "even"}, "kind: expected equal, as_pool, or values with counts"),
+        ("equal", "expected a mapping of columns to quotas"),
+        ({"kind": "even"}, "kind: expected equal, as_pool, or counts or shares by value"),
         ({"kind": {}}, "kind: expected equal"),
         ({"kind": {"qa": -1}}, "kind: qa: expected a count"),
         ({"kind": {"qa": 1.5}}, "kind: qa: expected a count"),
@@ -178,10 +178,10 @@ def test_quotas_of_several_columns_are_met_and_shown_in_the_receipt(desk, object
 @pytest.mark.parametrize(
     ("quotas", "words"),
     [
-        ({"kinds": "equal"}, r"quotas.kinds: no record has a column kinds; did you mean kind\?"),
-        ({"kind": {"code": 11}}, r"kind code needs 11 records, but has 10 \(1 too few\)"),
-        ({"kind": {"cod": 1}}, r"kind cod needs 1 .* has 0 .*did you mean code\?"),
-        ({"kind": {"code": 1, "qa": 0, "essay": 0}}, "of any other value needs 11 .* has 0"),
+        ({"kinds": "equal"}, r"quotas.kinds: no record has the column kinds; did you mean kind\?"),
+        ({"kind": {"code": 11}}, r"kind code needs 11 records, but there are 10 \(1 too few\)"),
+        ({"kind": {"cod": 1}}, r"kind cod needs 1 .* are 0 .*did you mean code\?"),
+        ({"kind": {"code": 1, "qa": 0, "essay": 0}}, "of any other value needs 11 .* are 0"),
         (
             {"kind": {"code": 10}, "level": {0: 8}},
             r"each quota can be met alone, but all together leave room for only \d+ of 12",
@@ -205,7 +205,7 @@ def test_a_quota_with_too_few_records_left_by_the_judge_is_refused_with_the_numb
     with FakeProvider(behave) as provider:
         desk.run(provider.deployment())
     assert any("topic 35 " in text_of(desk, i) for i in desk.records)
-    with pytest.raises(ParamError, match="kind code needs 10 records, but has 9"):
+    with pytest.raises(ParamError, match="kind code needs 10 records, but there are 9"):
         desk.choose(quotas={"kind": {"code": 10}})
 
 

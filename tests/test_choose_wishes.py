@@ -97,7 +97,7 @@ def test_a_budget_above_the_records_not_annotated_is_refused_before_a_call_is_pa
         done = desk.run(provider.deployment())
         assert not provider.calls
     assert (
-        "only 10 records to select from: 30 of 40 repeat records of choose.annotated" in done.said
+        "only 10 records to select from: 30 of 40 repeat records in choose.annotated" in done.said
     )
 
 
@@ -172,11 +172,11 @@ CELLS = [
 @pytest.mark.parametrize(
     ("column", "words"),
     [
-        ("wroth", r"no record has a column wroth; did you mean worth\?"),
-        ("negative", r"1 of 40 records have no number from 0; .* with -1"),
-        ("missing", r"39 of 40 records have no number from 0; .* with no value"),
-        ("text", r"40 of 40 records have no number from 0; .* with high"),
-        ("flag", r"40 of 40 records have no number from 0; .* with true"),
+        ("wroth", r"no record has the column wroth; did you mean worth\?"),
+        ("negative", r"1 of 40 records have no non-negative number; .* with -1"),
+        ("missing", r"39 of 40 records have no non-negative number; .* with no value"),
+        ("text", r"40 of 40 records have no non-negative number; .* with high"),
+        ("flag", r"40 of 40 records have no non-negative number; .* with true"),
         ("nothing", "all weights are 0"),
     ],
 )

@@ -184,7 +184,7 @@ def test_the_table_is_written_as_csv_and_as_latex(tmp_path):
         ("{bad: {second.nasp: 3}}", "compare.bad: .*second.nasp is unknown; did you mean naps?"),
         (
             "{good: {}, bad: {secnd.naps: 3}}",
-            "compare.bad: .*section secnd is unknown; did you mean second?",
+            "compare.bad: .*secnd section is unknown; did you mean second?",
         ),
         ("{bad: {second.naps: -1}}", "compare.bad: .*second.naps: input should be greater"),
         ("{bad: {second: {naps: 1}}}", "compare.bad.second: expected a dotted key"),

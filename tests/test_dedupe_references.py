@@ -90,7 +90,7 @@ def test_an_annotated_file_without_a_record_of_the_pool_is_a_warning_with_the_co
     assert "0 of 2 annotated records are in the pool" in warning.getMessage()
 
 
-def test_a_text_that_is_split_otherwise_is_the_same(space):
+def test_a_text_that_is_split_differently_is_the_same(space):
     space.write_no_references(0)
     held_out = [{**ROW, "id": "h1", "instruction": "Translate this.", "input": "Time heals."}]
     space.write("ingest/pool.parquet", rows(("a", "Translate this. Time heals.")), POOL)

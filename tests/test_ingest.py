@@ -158,7 +158,7 @@ def test_a_file_of_ids_or_rows_excludes_these_rows(workspace, name, content):
 
 def test_a_missing_exclude_file_is_reported_with_its_key(workspace):
     with pytest.raises(
-        DataError, match=r"none\.jsn: ingest\.exclude_file: there is no such file"
+        DataError, match=r"none\.jsn: ingest\.exclude_file: the file does not exist"
     ) as caught:
         run(workspace, jsonl({"prompt": "Q"}), exclude_file="none.jsn")
     assert "exclude_file" in caught.value.fix
@@ -180,7 +180,7 @@ def test_a_refused_source_leaves_no_output(workspace):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"source": "pol.jsonl"}, "no such file; did you mean pool.jsonl"),
+        ({"source": "pol.jsonl"}, "the file does not exist; did you mean pool.jsonl"),
         ({"source": ""}, "ingest.source"),
         ({"columns": {"instrution": "a"}}, "instrution is unknown; did you mean instruction"),
         ({"columns": {"output": "a"}}, "no column for the instruction"),

@@ -74,7 +74,7 @@ def test_no_iteration_raises_the_inertia_and_the_limit_is_kept():
     assert inertias[-1] < 0.95 * inertias[0]
 
 
-def test_it_ends_early_if_iterations_gain_little():
+def test_the_loop_ends_early_if_iterations_gain_little():
     points = uneven_blobs(2000)
     n_iters = [fit(points, points[:12], tol=tol).n_iter for tol in (1e-1, 1e-3, 0)]
     assert n_iters == sorted(set(n_iters))

@@ -90,7 +90,7 @@ def test_a_layout_that_cannot_be_edited_is_refused_and_stays(tmp_path):
     with params.open("w", encoding="utf-8") as file:  # lists at the indent of their key
         YAML().dump(YAML().load(PROJECT / "params.yaml"), file)
     before = params.read_bytes()
-    with pytest.raises(ParamError, match="in its present layout"):
+    with pytest.raises(ParamError, match="in its current layout"):
         apply(tmp_path, ["baseline.methods=[random]"])
     assert params.read_bytes() == before
 
@@ -132,7 +132,7 @@ def test_setting_the_current_value_changes_nothing(toy):
     ("override", "words"),
     [
         ("first.nasp=3", "first.nasp is unknown; did you mean naps?"),
-        ("frist.naps=3", "section frist is unknown; did you mean first?"),
+        ("frist.naps=3", "frist section is unknown; did you mean first?"),
         ("first.naps=many", "first.naps: input should be a valid integer, not 'many'"),
         ("first.naps=-1", "first.naps: input should be greater than or equal to 0"),
         ("first.naps", "expected key=value"),
@@ -162,7 +162,11 @@ def test_a_checked_edit_may_be_refused_but_never_writes(toy):
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("a: [1", "while parsing"), ("- a\n", "expected sections"), ("a: 1\na: 2\n", "duplicate")],
+    [
+        ("a: [1", "while parsing"),
+        ("- a\n", "expected a mapping of sections"),
+        ("a: 1\na: 2\n", "duplicate"),
+    ],
 )
 def test_a_damaged_params_file_is_refused_with_a_reason(tmp_path, text, reason):
     (tmp_path / "params.yaml").write_text(text)

@@ -187,7 +187,7 @@ def test_outside_a_workspace_the_error_says_where_to_run(space, tmp_path):
     object.__setattr__(space, "root", Path(elsewhere))
     lost = space.selectllm("run", check=False)
     assert lost.returncode == 2
-    assert "there is no dvc.yaml here or above" in lost.stderr
+    assert "found no dvc.yaml in this folder or above it" in lost.stderr
 
 
 def test_with_json_stdout_has_one_document_for_a_run_or_its_error(space):

@@ -58,7 +58,7 @@ def test_a_damaged_vector_is_replaced_and_the_others_are_kept(open_cache, caplog
         db.execute("UPDATE vectors SET vector = zeroblob(12) WHERE key = ?", (bytes(keys[1]),))
     with cache:
         assert cache.find(keys).tolist() == [True, False, True, True]
-        assert "1 stored vectors" in caplog.text
+        assert "recomputing 1 damaged vectors" in caplog.text
         cache.put(keys[1:2], vectors[1:2])
         assert cache.find(keys).all()
         assert np.array_equal(cache.read(keys), vectors)

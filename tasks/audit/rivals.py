@@ -18,10 +18,10 @@ _VERDICT = ("rank", "score", "votes", "method", "set_aside")
 
 
 def prompt_of(lock: Lock, record_id: str) -> dict[str, Any] | None:
-    """Return the prompt that shows a record, with all candidates; None if there is none.
+    """Return the prompt that shows a record, with all its candidates; None if there is no prompt.
 
-    ``candidates`` lists them by slot, each with its row of the ballots and its place in the
-    selection, which are None if it has none.
+    ``candidates`` lists the candidates by slot, each with its row of the ballots and its place in
+    the selection. Values that a candidate does not have are None.
 
     Raises:
         DataError: A file is missing or does not match its schema.

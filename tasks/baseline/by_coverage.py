@@ -1,4 +1,4 @@
-"""Selections by coverage of vectors, alone or with a judge's scores, and by novelty."""
+"""Select by coverage of the vectors, alone or together with a judge's scores, or by novelty."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from tasks.lib.coverage.greedy import greedy
 from tasks.lib.similarity.cosine import Rows, Vectors, unit
 from tasks.lib.similarity.novelty import densities, rank_weights
 
-QUALITY_SHARE = 0.5  # alpha of QDIT: coverage and quality count the same
+QUALITY_SHARE = 0.5  # alpha of QDIT: coverage and quality count equally
 MAX_COSINE = 0.9  # tau of DEITA
 MIN_DEVIATION = 1e-3  # of a direction, as a share of the greatest; less is noise, not meaning
 
@@ -18,12 +18,12 @@ def facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
 
 
 def whitened_facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
-    """Return the same for whitened vectors: centred and spread equally in all directions."""
+    """Return the same selection as `facility_location`, but for whitened vectors."""
     return facility_location(whitened(vectors), budget, seed)
 
 
 def whitened(vectors: Vectors) -> Vectors:
-    """Return the vectors on their principal axes, each scaled to the same deviation, unit norm.
+    """Project vectors onto their principal axes, scale all axes to equal deviation, and normalise.
 
     Axes with hardly any deviation are left out.
     """
@@ -49,7 +49,7 @@ def qdit(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
 
 
 def deita(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
-    """Return the records with the highest judge scores that differ (DEITA, arXiv 2312.15685).
+    """Return records with high judge scores that are not too similar (DEITA, arXiv 2312.15685).
 
     Records are taken by falling score, ties in random order. A record with a cosine above 0.9 to
     one taken before is skipped. This filter and its threshold are those of the released code

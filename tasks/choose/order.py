@@ -1,4 +1,4 @@
-"""The order in which judged records are selected: by coverage, or by their ranks in prompts."""
+"""Select judged records in order: by coverage, or by their ranks in the prompts."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -26,7 +26,7 @@ class JudgedRecords(NamedTuple):
         sizes: intp, shape (K,), the size of each prompt, including those that were not judged.
         vectors: float32, shape (m + a, d), unit norm, the vectors of all unique records, then those
             of the annotated ones.
-        weights: float64, shape (m + a,), the weight of each in the coverage; 0 for annotated
+        weights: float64, shape (m + a,), the weight of each vector in the coverage; 0 for annotated
             records.
         annotated: intp, shape (a,), the rows of the annotated records.
     """
@@ -48,11 +48,11 @@ def by_coverage(
     seed: int,
     quotas: Sequence[Quota] = (),
 ) -> Cover:
-    """Return `n` records in greedy order: those of the shortlists first, then the others.
+    """Return `n` records in greedy order: shortlisted records first, then the others.
 
-    The shortlists are the records with a judge score above 0. The others are selected only after
-    all of these, or if these cannot meet the quotas. Without quotas, a smaller selection is a
-    prefix of a larger one, since neither the shortlists nor the bonuses depend on `n`.
+    A record is shortlisted if its judge score is above 0. The others are selected only once all
+    shortlisted records are, or if these cannot meet the quotas. Without quotas, a smaller selection
+    is a prefix of a larger one, since neither the shortlist nor the bonuses depend on `n`.
 
     Args:
         candidates: The records.

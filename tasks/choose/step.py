@@ -1,4 +1,4 @@
-"""Select exactly N of the judged records: the judge has ranked them, and coverage decides."""
+"""Select exactly N of the records that the judge has ranked, by coverage or by rank."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,13 +37,13 @@ def _describe(targets: TargetFigure) -> str:
     n_below, n = targets.n_random_below, targets.n_random
     return (
         f"the mean cosine to the {targets.n_held_out:,} held-out targets is {targets.cosine:.3f}, "
-        f"for random selections {targets.random_cosine:.3f}; the selection is nearer to them than "
-        f"{n_below} of {n} random ones{'' if n_below == n else ', which may be chance'}"
+        f"compared with {targets.random_cosine:.3f} for random selections; the selection is closer "
+        f"than {n_below} of {n} random ones{'' if n_below == n else ', which may be chance'}"
     )
 
 
 def choose(stage: Stage, out: Callable[[str], Path]) -> Choice:
-    """Write the selection that follows from the inputs of a stage; return how it meets its goals.
+    """Select from a stage's inputs and write the selection; return how well it meets its goals.
 
     The same inputs give the same bytes. The size is the largest budget. It is smaller only if
     llm_select was stopped by its spending limit before it had judged enough records.
@@ -117,7 +117,7 @@ def _size(inputs: Inputs, budget: int) -> int:
     raise ParamError(
         f"llm_select.budget is {budget:,}, but only {n_judged:,} records are available: the judge "
         f"set {inputs.n_set_aside:,} aside (the set_aside column of ballots.parquet says why)"
-        + (f", and {n_known:,} repeat records of choose.annotated" if n_known else ""),
+        + (f", and {n_known:,} repeat records in choose.annotated" if n_known else ""),
         where=PARAMS_FILE,
         fix=f"Set it to {n_judged} or less, or add a fallback route that accepts these records.",
     )

@@ -1,4 +1,4 @@
-"""The quotas of the selection, with the records that can meet them."""
+"""Find the quotas of the selection, and count the records that meet them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ def find_quotas(
 ) -> list[ColumnQuota]:
     """Return the quotas of a selection of the judged records, and of its first records.
 
-    A selection that the spending limit cut short ignores quotas that it cannot meet.
+    If the spending limit cut the selection short and it cannot meet the quotas, they are ignored.
 
     Args:
         param: The value of choose.quotas.

@@ -40,8 +40,8 @@ class ColumnMapping(NamedTuple):
         columns: A name with dots may be a path inside objects, such as ``data.prompt``.
         is_chat: Whether the instruction column holds lists of turns.
         has_lines: Whether lines such as ``Human:`` mark turns in the instruction column.
-        are_questions: Whether lists of texts in the instruction column hold user turns only, not
-            alternating sides.
+        are_questions: Whether lists of texts in the instruction column hold user turns only, rather
+            than turns of alternating sides.
         has_paths: Whether any column is inside an object.
         is_plain: Whether no column holds a conversation or other context.
         media: The columns of images, audio and video.
@@ -87,8 +87,8 @@ def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> C
     reply = next((name for name in names if plain_name(name) in REPLIES), None)
     if not is_chat and reply and any(row.get(reply) not in {None, ""} for row in rows):
         log.warning(
-            "ingest: column %s says that some rows reply to others, and each reply is read as an "
-            "instruction; to leave them out, remove the rows with a value there",
+            "ingest: according to column %s, some rows are replies to others, but every row is "
+            "read as an instruction; to leave replies out, remove the rows with a value there",
             reply,
         )
     return ColumnMapping(
@@ -103,7 +103,7 @@ def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> C
 
 
 def read_cell(row: Row, column: str) -> Any:
-    """Return the cell of a column, or of a path inside objects; None if there is none."""
+    """Return the cell at a column name, or at a path inside objects; None if there is no cell."""
     if column in row or "." not in column:
         return row.get(column)
     head, _, rest = column.partition(".")
@@ -147,7 +147,7 @@ def check_chosen_columns(chosen: Mapping[str, str]) -> None:
             raise ParamError(
                 f"ingest.columns.{field} is unknown{nearest(field, FIELDS)}",
                 where=PARAMS_FILE,
-                fix=f"Known: {', '.join(FIELDS)}.",
+                fix=f"Use one of: {', '.join(FIELDS)}.",
             )
     if chosen and "instruction" not in chosen:
         raise ParamError(
@@ -161,7 +161,7 @@ def check_duplicate_columns(names: Sequence[str], where: str) -> None:
     """Check that no two columns have the same name.
 
     Raises:
-        DataError: Two columns have the same name. The message gives the name.
+        DataError: Two columns have the same name, which the message gives.
     """
     duplicate = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if duplicate is not None:

@@ -50,7 +50,7 @@ NAMES = {
     "turns": ("history", "chat_history", "conversation_history", "dialogue_history", "turns"),
     "tools": ("tools", "functions", "available_tools"),
 }
-# Lists of texts in them are user turns only.
+# In these columns, lists of texts are user turns only.
 QUESTIONS = {"turns", "questions", "prompts", *NAMES["instruction"]}
 NOT_CHATS = {
     *(*NAMES["output"], *NAMES["turns"], "chosen", "rejected", "instances"),
@@ -61,7 +61,7 @@ N_CELLS = 50  # examined in each column
 
 
 class Found(NamedTuple):
-    """The columns by field, and how the instruction column separates turns.
+    """The column of each field, and how the instruction column separates turns.
 
     Attributes:
         is_chat: Whether the instruction column holds lists of turns.
@@ -85,14 +85,14 @@ def detect(rows: Sequence[Row]) -> Found:
             found = _detect({name: cells[name] for name in cells if _group(name) in {group, ""}})
             if "instruction" in found.columns:
                 return found
-    # None fits. With the best name chosen, the faults of the rows say what the column holds.
+    # Nothing fits. If the best name is chosen, the faults of the rows say what the column holds.
     by_name = {plain_name(name): name for name in cells if "." not in name}
     known = (by_name[name] for name in (*CHATS, *NAMES["instruction"]) if name in by_name)
     return next((Found({"instruction": name}) for name in known), Found({}))
 
 
 def found_in(columns: dict[str, str], cells: Sequence[object]) -> Found:
-    """Return the columns, and how the cells of the instruction column separate turns."""
+    """Return the columns, and how turns are separated in the cells of the instruction column."""
     name = plain_name(columns["instruction"])
     is_turns = is_list_of_messages if name in NAMES["instruction"] else is_list_of_turns
     # One text may be an instruction that is a list; a column of nothing else holds questions.
@@ -111,7 +111,7 @@ def _is_marked(cells: Sequence[object], *, by_lines: bool = False) -> bool:
 def guess(rows: Sequence[Row]) -> str | None:
     """Return the column that most probably holds instructions, whatever its name, or None.
 
-    This is the first column of messages, else the column of texts with the most words.
+    It is the first column of messages or, if there is none, the text column with the most words.
     """
     cells = _cells(rows)
     texts = {name: column for name, column in cells.items() if most(column, is_plain_text)}
@@ -171,7 +171,7 @@ def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
 
 
 def _cells(rows: Sequence[Row]) -> dict[str, list[object]]:
-    """Return the first cells of each column that are not null, including keys of objects."""
+    """Return the first non-null cells of each column; keys of objects count as columns."""
     cells: dict[str, list[object]] = {}
     for row in rows:
         for name, cell in row.items():

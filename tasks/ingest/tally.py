@@ -30,7 +30,7 @@ OF_INSTRUCTION = {
 
 @dataclass
 class Tally:
-    """Counts of kept rows, and of dropped rows by reason, with the first rows for each reason.
+    """Counts of kept rows and of dropped rows by reason, with examples of each reason.
 
     `place` returns the location of a row, given its number.
     """
@@ -64,11 +64,11 @@ class Tally:
 
     @property
     def n_faulty(self) -> int:
-        """Number of rows that are dropped, excluding the excluded and repeated rows."""
+        """Number of dropped rows, not counting excluded and repeated ones."""
         return sum(n for reason, n in self.dropped.items() if reason.is_fault)
 
     def describe(self, reasons: Iterable[IngestDrop]) -> str:
-        """Return an indented line for each reason that occurred, with its first rows."""
+        """Return an indented line for each reason that occurred, with examples."""
         return "".join(
             f"\n  {reason}: {self.dropped[reason]:,}, such as "
             + "; ".join(f"{self.place(row.line)} ({row.detail})" for row in self.examples[reason])
@@ -104,7 +104,7 @@ def check_drop_rate(tally: Tally, max_dropped: float, where: str) -> None:
 
 
 def _fix(tally: Tally) -> str:
-    """Return how to accept the loss or, if most rows would be lost, how to fix the main fault."""
+    """Suggest how to accept the loss or, if most rows would be lost, how to fix the main fault."""
     reason = max((r for r in tally.dropped if r.is_fault), key=lambda r: tally.dropped[r])
     if tally.kept and tally.dropped[reason] <= MAIN_SHARE * tally.n_rows:
         sufficient = ceil(100 * tally.n_faulty / tally.n_rows) / 100
@@ -118,7 +118,7 @@ def _fix_of_reason(reason: IngestDrop, rows: Sequence[Row], longest: int) -> str
     if reason is IngestDrop.TOO_LONG:
         return f"Allow longer texts: -S ingest.max_field_chars={longest}."
     if reason is IngestDrop.MEDIA:
-        return "Set ingest.source to a pool of texts, or remove the column of media."
+        return "Set ingest.source to a pool of texts, or remove the column with media."
     if reason is IngestDrop.NOT_OBJECT:
         return f"Write texts or objects as rows: {jq(OBJECTS)}.\n  Lists of cells: {jq(CELLS)}."
     if reason not in OF_INSTRUCTION:

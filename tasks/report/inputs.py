@@ -1,4 +1,4 @@
-"""Everything that a report is made from: the outputs, parameters and hashes of a run."""
+"""Define what a report is made from: the outputs, parameters and hashes of a run."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -38,14 +38,14 @@ class ReportInputs:
         duplicates: The table DEDUPE_DROPPED.
         kept_near: The table DEDUPE_NEAR.
         prompts: The table PROMPTS.
-        prompt_rows: intp, the row of the corpus for each row of `prompts`.
+        prompt_rows: intp, for each row of `prompts` its row in the corpus.
         ballots: The table BALLOTS.
         selected: The table SELECTED; a partial selection has fewer rows, or none.
-        rows: intp, the row of the corpus for each row of `selected`.
+        rows: intp, for each row of `selected` its row in the corpus.
         judgements: The file judgements.jsonl.
-        others: By method, the rows of the corpus that it selects with its first seed.
+        others: For each other method, the corpus rows that it selects with its first seed.
         params: Parameters by dotted key.
-        hashes: MD5 of each file by its path, as in dvc.lock.
+        hashes: The MD5 of each file, by path, as in dvc.lock.
     """
 
     corpus: Corpus
@@ -79,7 +79,7 @@ class ReportInputs:
             return nearest(vectors[rows], vectors[self.rows])
 
     def shown(self, ids: Iterable[str]) -> list[str]:
-        """Return the full texts of records in the form that a judge sees."""
+        """Return the full texts of records, in the form that a judge sees."""
         rows = pc.index_in(pa.array(ids, pa.string()), value_set=self.originals["id"])
         return [shown_text(*RecordTexts.of(row)) for row in self.originals.take(rows).to_pylist()]
 

@@ -1,4 +1,4 @@
-"""The cost of the answers, and what they show about the judge."""
+"""Show the cost of the answers, and what they say about the judge."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ MAX_P = 0.01  # the largest p-value that counts as evidence of position bias
 
 
 def cost_rows(usage: Usage, n_selected: int) -> list[tuple[str, str]]:
-    """Return the answers used and their cost, as rows of a name and a value."""
+    """Return rows with a name and a value: how many answers were used, and what they cost."""
     rows = [
         ("Route", usage.route),
         ("Model", usage.model),
@@ -63,10 +63,10 @@ def _conclusion(slots: SlotChoices) -> str:
     if not slots.is_shuffled:
         return "In paper mode slots are clusters, so this says nothing about the judge."
     if slots.p_value is None:
-        return "There are too few prompts to tell position bias from chance."
+        return "There are too few prompts to distinguish position bias from chance."
     p = f"p = {slots.p_value:.2g}"
     if slots.p_value <= MAX_P:
-        return f"The judge prefers some slots ({p}): chance alone hardly ever looks like this."
+        return f"The judge prefers some slots ({p}); chance alone would rarely look like this."
     return f"No sign of position bias ({p})."
 
 

@@ -1,4 +1,4 @@
-"""A few whole prompts: their candidates, how the judge ranked them, and which were selected."""
+"""Show a few whole prompts: the candidates, how the judge ranked them, and which were selected."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -53,7 +53,7 @@ def _prompt(inputs: ReportInputs, judgement: Judgement) -> dict[str, Any]:
 
 
 def _candidate(row: Mapping[str, Any], judgement: Judgement, place: int | None) -> dict[str, Any]:
-    """Return the ballots on a candidate, its reason, and its place in the selection if any."""
+    """Return a candidate's ballots, the judge's reason, and its place in the selection, if any."""
     return {**row, "reason": judgement.reasons.get(row["slot"]), "place": place}
 
 
@@ -64,7 +64,7 @@ def _covers(inputs: ReportInputs, places: Rows) -> list[tuple[int, float]]:
 
 
 def _shortened(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Keep `MAX_CANDIDATES`, preferring selected and then ranked ones; return them by slot."""
+    """Keep `MAX_CANDIDATES` candidates, preferring selected, then ranked ones; sort by slot."""
 
     def selected_first(candidate: Mapping[str, Any]) -> tuple[bool, bool, int]:
         return candidate["place"] is None, candidate["rank"] is None, candidate["slot"]

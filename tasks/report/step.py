@@ -46,7 +46,7 @@ INPUTS = (
     *("measure/metrics.json", "measure/savings.json", "validate/result.json"),
 )
 MAX_LISTED = 100  # selected records with their texts
-MAX_CHARS = 300  # of each
+MAX_CHARS = 300  # of each listed record
 
 
 class Report(Params):
@@ -104,11 +104,11 @@ def report(inputs: ReportInputs, params: Report, seed: int) -> str:
 
 
 def work(stage: Stage) -> None:
-    """Read the outputs of the earlier stages; write the page."""
+    """Read the outputs of the earlier stages, and write the page."""
     params, seed = check(stage.values), load_seed(stage.values)
     page = report(_read(stage), params, seed)
     stage.out("report/index.html").write_text(page, encoding="utf-8", newline="\n")
-    log.info("report: one page of %.1f MB", len(page.encode()) / 1e6)
+    log.info("report: wrote one page of %.1f MB", len(page.encode()) / 1e6)
 
 
 def _read(stage: Stage) -> ReportInputs:

@@ -34,7 +34,7 @@ class Quota(NamedTuple):
 
 
 class Shortage(NamedTuple):
-    """A label that has fewer candidates than its quota asks for."""
+    """A label that has fewer candidates than its quota requires."""
 
     column: int
     label: int

@@ -1,4 +1,4 @@
-"""The choose.quotas parameter, and the number of records of each value that follows from it."""
+"""Parse the choose.quotas parameter, and turn it into the number of records of each value."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,7 @@ class Spread(StrEnum):
     EQUAL = "equal"
     """The same number of records of each value."""
     AS_POOL = "as_pool"
-    """The same shares as among the unique records."""
+    """Each value's share of the unique records."""
 
 
 Amounts: TypeAlias = Mapping[str, int | Fraction]
@@ -34,7 +34,7 @@ Amounts: TypeAlias = Mapping[str, int | Fraction]
 
 def _parse(value: Any) -> dict[str, Spread | Amounts]:
     if not isinstance(value, dict):
-        raise PydanticCustomError("quotas", "expected a column and its quotas")
+        raise PydanticCustomError("quotas", "expected a mapping of columns to quotas")
     return {str(column): _parse_column(str(column), quota) for column, quota in value.items()}
 
 
@@ -43,7 +43,9 @@ def _parse_column(column: str, quota: Any) -> Spread | Amounts:
         return Spread(quota)
     if not isinstance(quota, dict) or not quota:
         raise PydanticCustomError(
-            "quotas", "{column}: expected equal, as_pool, or values with counts", {"column": column}
+            "quotas",
+            "{column}: expected equal, as_pool, or counts or shares by value",
+            {"column": column},
         )
     amounts: dict[str, int | Fraction] = {}
     for value, amount in quota.items():
@@ -75,7 +77,7 @@ class ColumnQuota(NamedTuple):
     """The quota of a column.
 
     Attributes:
-        values: The values that have a count; None stands for all others together.
+        values: The values that have a count; None means all other values together.
         quota: The quota, with indices into `values` as labels.
         known: The values that occur in unique records.
     """
@@ -90,7 +92,7 @@ def load_quotas(values: Mapping[str, Any]) -> Mapping[str, Spread | Amounts]:
     """Return choose.quotas.
 
     Raises:
-        ParamError: It is not a mapping of columns to quotas.
+        ParamError: The value is not a mapping of columns to quotas.
     """
     return load_section(values, "choose", _WithQuotas).quotas
 
@@ -110,7 +112,7 @@ def make_quotas(
 
     Args:
         param: The value of choose.quotas.
-        columns: The value of every unique record, by column.
+        columns: For each column, the values of all unique records.
         candidates: intp, shape (c,), the unique records that can be selected.
         sizes: Ascending numbers of records, the last of which is the number to select.
 
@@ -127,7 +129,7 @@ def check_quotas(quotas: Sequence[ColumnQuota], n: int) -> None:
     """Check that a selection of `n` candidates meets the quotas of the last size.
 
     Raises:
-        ParamError: No selection meets them; the error says how many records each value lacks.
+        ParamError: No selection meets the quotas; the error says how many records are missing.
     """
     try:
         Quotas([quota.quota.at_end() for quota in quotas], n)
@@ -136,7 +138,7 @@ def check_quotas(quotas: Sequence[ColumnQuota], n: int) -> None:
 
 
 def unmet(error: UnmetQuotaError, quotas: Sequence[ColumnQuota]) -> ParamError:
-    """Describe quotas that no selection meets, with the numbers."""
+    """Return the error for quotas that cannot be met; it says how many records are missing."""
     parts = []
     for short in error.shortages:
         quota = quotas[short.column]
@@ -145,7 +147,7 @@ def unmet(error: UnmetQuotaError, quotas: Sequence[ColumnQuota]) -> ParamError:
         hint = nearest(value, quota.known) if value and value not in quota.known else ""
         n_missing = short.n_wanted - short.n_candidates
         parts.append(
-            f"{name} needs {short.n_wanted:,} records, but has {short.n_candidates:,} "
+            f"{name} needs {short.n_wanted:,} records, but there are {short.n_candidates:,} "
             f"({n_missing:,} too few){hint}"
         )
     what = "; ".join(parts) or (

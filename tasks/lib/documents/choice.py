@@ -1,4 +1,4 @@
-"""choice.json of choose: the quotas and targets of the selection, and how it meets them."""
+"""choice.json, which choose writes: how well the selection meets its quotas and targets."""
 
 from tasks.lib.documents.document import Document, Part
 
@@ -24,15 +24,15 @@ class QuotaCount(Part):
 
 
 class TargetFigure(Part):
-    """How near the selection is to the held-out targets, which did not affect it.
+    """How close the selection is to the held-out targets, which did not affect it.
 
     Attributes:
         n_steering: The number of targets that affected the selection.
         n_held_out: The number of other targets.
-        cosine: Mean over the held-out targets of the cosine to the nearest selected record.
-        random_cosine: The same for random selections of the same size, on average.
+        cosine: The mean cosine of a held-out target to its nearest selected record.
+        random_cosine: The same mean for random selections of the same size.
         n_random: The number of random selections.
-        n_random_below: The number of random selections with a lower cosine than ours.
+        n_random_below: The number of random selections with a lower mean cosine than ours.
     """
 
     n_steering: int

@@ -1,4 +1,4 @@
-"""receipt.jsonl of choose: why each record was selected, one JSON object per line."""
+"""receipt.jsonl, which choose writes: why each record was selected, one JSON object per line."""
 
 from collections.abc import Mapping
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""usage.json of llm_select: the cost of the answers, and how the judge behaved."""
+"""usage.json, which llm_select writes: what the answers cost, and how the judge behaved."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -15,7 +15,7 @@ class SlotChoices(Part):
         n_prompts: The number of prompts counted.
         observed: First choices by slot, from slot 1.
         expected: The same for a judge that ignores slots.
-        position_bias: Total variation distance of observed and expected shares, 0 to 1.
+        position_bias: Total variation distance between observed and expected shares, 0 to 1.
         position_bias_by_chance: The mean position bias of a judge that ignores slots.
         chi_square: The test statistic; None if there are too few prompts for the test.
         df: The degrees of freedom of the test.
@@ -82,7 +82,7 @@ class Usage(Document):
         answers: The number of answers by route.
         answers_digest: A hash of all answers used, in order of prompts, attention checks last.
         dropped_params: By route, the parameters that its model does not accept.
-        methods: The number of prompts by what judged them.
+        methods: The number of prompts by how they were judged: llm, offline or fallback.
         set_aside: The number of candidates that could not be judged, by reason.
         attention_checks: Counts by kind of check.
         attention_checks_planned: The number of checks that were planned.

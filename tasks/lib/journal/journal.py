@@ -26,7 +26,7 @@ from tasks.lib.journal.schema import connect, explained
 
 
 class Journal(JournalReader):
-    """A journal that one run of a selection reads and records its calls in.
+    """A journal in which one run of a selection looks up answers and records its calls.
 
     Several runs can use it at once: no two buy the same answer, and together the runs of a
     selection never spend more than its cap. A call that a killed run leaves open counts at its
@@ -73,13 +73,13 @@ class Journal(JournalReader):
         return float(row[0]) if row else 0.0
 
     async def adopt(self, key: str, former_key: str) -> None:
-        """Store the answer to `former_key` under `key` as well."""
+        """Store the answer that `former_key` has under `key`, too."""
         names = ", ".join((*Answer._fields[1:], "created"))
         query = f"INSERT OR IGNORE INTO answers SELECT ?, {names} FROM answers WHERE key = ?"
         await self._write(lambda db: db.execute(query, (key, former_key)))
 
     async def reserve(self, call: Call) -> int | Refused:
-        """Record the call at its upper bound and return its id, or why it must not be made."""
+        """Record the call at its upper bound and return its id, or the reason not to make it."""
         with explained(self.path):
             is_first = self._run.begin()
         if is_first:
@@ -113,7 +113,7 @@ class Journal(JournalReader):
         self.n_new += 1
 
     async def wait_for_room(self) -> bool:
-        """Wait until a call of this run has ended; return False at once if none is open."""
+        """Wait until a call of this run ends; return False at once if no call is open."""
         if not self._n_open:
             return False
         await self._ended.wait()

@@ -26,7 +26,7 @@ MIGRATION = (
 
 @cache
 def former_texts() -> dict[str, str]:
-    """Return the old texts, by the names of the files that contained them."""
+    """Return the old texts, keyed by the names of the files that contained them."""
     path = Path(__file__).parent / "former_texts.toml"
     texts: dict[str, str] = tomllib.loads(path.read_text(encoding="utf-8"))
     return texts

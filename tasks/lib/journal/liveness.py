@@ -1,4 +1,4 @@
-"""Find out which runs are alive: each holds a lock until its process ends, however it ends."""
+"""Find out which runs are alive: each run holds a lock until its process ends for any reason."""
 
 import uuid
 from pathlib import Path
@@ -7,7 +7,7 @@ from filelock import FileLock, Timeout
 
 
 class LiveRun:
-    """The run of this process, among all runs with a lock in the same folder.
+    """This process's run, and access to the locks of all runs in the same folder.
 
     Attributes:
         id: The unique name of the run.

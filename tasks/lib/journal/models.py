@@ -63,7 +63,7 @@ class Answer(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """32 hex digits of a hash of all fields, by which a receipt identifies the answer."""
+        """A hash of all fields (32 hex digits) by which a receipt identifies the answer."""
         return answer_key(**self._asdict())[:32]
 
 
@@ -108,10 +108,10 @@ class Refused(StrEnum):
     TAKEN = "taken"
     """A call for the same key is open, in this run or in another live run."""
     OVER_CAP = "over_cap"
-    """The call could cost more than is left of the cap."""
+    """The call could cost more than what is left under the cap."""
 
 
 def answer_key(**facts: Any) -> str:
-    """Return the hash of all facts that change an answer: 64 hex digits."""
+    """Return a hash of all facts that affect an answer: 64 hex digits."""
     canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return sha256(canonical.encode()).hexdigest()

@@ -10,7 +10,7 @@ from tasks.lib.journal.schema import connect_existing, explained
 
 
 class JournalReader:
-    """Looks up answers and failed calls; leaves the file as it is.
+    """Looks up answers and failed calls; never changes the file.
 
     Attributes:
         path: The file.
@@ -27,7 +27,7 @@ class JournalReader:
         """Return the answer under `key`, or None.
 
         Raises:
-            DataError: The row was edited: it is not in the form that a journal writes.
+            DataError: The row was edited after it was stored.
         """
         names = ", ".join(Answer._fields)
         query = f"SELECT {names} FROM answers WHERE rowid = (SELECT rowid FROM answers WHERE key=?)"
@@ -44,7 +44,7 @@ class JournalReader:
         return answer
 
     def failed_attempts(self, *keys: str, with_retried: bool = False) -> list[FailedAttempt]:
-        """Return the failed calls for the keys in all runs, in order.
+        """Return the failed calls for the keys from all runs, the oldest first.
 
         Args:
             keys: The keys of one request: its current key and its former key.
@@ -63,7 +63,9 @@ class JournalReader:
     def changed(self, key: str) -> DataError:
         """Return the error for an answer that was changed after it was bought."""
         return DataError(
-            f"answer {key} was changed", where=str(self.path), fix="Restore it from a copy."
+            f"answer {key} was changed after it was stored",
+            where=str(self.path),
+            fix="Restore the journal from a backup.",
         )
 
     def close(self) -> None:

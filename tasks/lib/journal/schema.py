@@ -72,7 +72,7 @@ def connect(path: Path) -> sqlite3.Connection:
 def connect_existing(path: Path, *, may_migrate: bool = True) -> sqlite3.Connection:
     """Connect to a journal that must already exist.
 
-    If it may not be migrated, a file of an older version is left unchanged and migrated in memory.
+    A journal of an older version is migrated: in place if `may_migrate`, otherwise in memory only.
 
     Raises:
         DataError: There is no journal at `path`, or it cannot be used.
@@ -81,7 +81,7 @@ def connect_existing(path: Path, *, may_migrate: bool = True) -> sqlite3.Connect
         raise DataError(
             "there is no journal yet",
             where=str(path),
-            fix="The first run that calls a model creates it.",
+            fix="Run the pipeline first: the first run that calls a model creates the journal.",
         )
     with explained(path):
         return _open(path, may_migrate=may_migrate)
@@ -89,7 +89,7 @@ def connect_existing(path: Path, *, may_migrate: bool = True) -> sqlite3.Connect
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn an error of SQLite or the disk into one that names the file and a remedy."""
+    """Turn an error from SQLite or the disk into one that names the file and a remedy."""
     try:
         yield
     except (sqlite3.OperationalError, OSError) as error:  # locked, full, read-only
@@ -149,17 +149,17 @@ def _migrate(db: sqlite3.Connection) -> None:
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
-    """Return the version of a journal, if this SelectLLM can read it."""
+    """Return the version of a journal, after checking that it can be read."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         raise _damaged(path, "it is empty, or another program wrote it")
     if version not in (FORMER_VERSION, VERSION):
         raise DataError(
-            f"the journal has version {version}; this SelectLLM reads {FORMER_VERSION} and "
-            f"{VERSION}",
+            f"expected a journal of version {FORMER_VERSION} or {VERSION}, but this one has "
+            f"version {version}",
             where=str(path),
-            fix="Use the SelectLLM that wrote it, or move the file away to start a new one.",
+            fix="Use the SelectLLM version that wrote it, or move it away to start a new journal.",
         )
     return int(version)
 
@@ -168,6 +168,6 @@ def _damaged(path: Path, reason: str) -> DataError:
     return DataError(
         f"this is not a SelectLLM journal, or it is damaged: {reason}",
         where=str(path),
-        fix="Restore it from a copy, or move it away to start a new one. A new journal buys all "
-        "answers again.",
+        fix="Restore it from a backup, or move it away to start a new one. With a new journal, all "
+        "answers are bought again.",
     )

@@ -1,4 +1,4 @@
-"""NovelSum, a measure of how novel the records of a selection are to each other.
+"""Compute NovelSum, a measure of how novel the records of a selection are to each other.
 
 From Yang et al. 2025, "Measuring Data Diversity for Instruction Tuning" (arXiv 2502.17184), as
 their released code computes it (github.com/UmeanNever/NovelSum, novelsum.py and utils.py). The
@@ -29,9 +29,9 @@ def densities(vectors: Vectors, pool: Vectors, own: Rows | None = None) -> Facto
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero.
-        pool: float32, shape (m, d), the same.
-        own: intp, shape (n,), the row of each vector in the pool, or -1; it is not its neighbour.
-            If None, row i of the pool is vector i.
+        pool: float32, shape (m, d), of unit norm or zero.
+        own: intp, shape (n,), the row of each vector in the pool, or -1; a vector is not its own
+            neighbour. If None, row i of the pool is vector i.
     """
     own = np.arange(len(vectors)) if own is None else own
     n_near = min(N_NEIGHBOURS, len(pool) - 1)
