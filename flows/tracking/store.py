@@ -28,6 +28,7 @@ class Store:
     Attributes:
         mlflow: The module.
         experiment_id: The experiment of all runs.
+        missing: What could not be written in addition to the runs, and why.
     """
 
     def __init__(self, workspace: Path) -> None:
@@ -39,6 +40,7 @@ class Store:
         import mlflow  # noqa: PLC0415  two seconds, see warm_up
 
         self.mlflow: Any = mlflow
+        self.missing: list[str] = []
         self._begun: list[str] = []
         mlflow.set_tracking_uri(uri)
         if mlflow.get_experiment_by_name(EXPERIMENT) is None:
@@ -67,6 +69,17 @@ class Store:
         with self.mlflow.start_run(run.info.run_id, nested=True):
             yield run.info.run_id
 
+    @contextmanager
+    def optional(self, what: str) -> Iterator[None]:
+        """Let the block write something that not every store can hold; keep the runs if it fails.
+
+        For example, MLflow's file store has no evaluation datasets.
+        """
+        try:
+            yield
+        except Exception as error:
+            self.missing.append(f"{what}: {_message(error)}")
+
     def roll_back(self) -> None:
         """Delete the runs that this object opened, if the store allows it."""
         for run_id in self._begun:
@@ -86,13 +99,20 @@ def tracking_uri(workspace: Path) -> str:
 
 def write(workspace: Path, work: Callable[[Store], None]) -> None:
     """Let `work` write runs; if that fails, log a warning."""
-    fault = attempt(workspace, work)
-    if fault:
+    missing: list[str] = []
+
+    def work_and_report(store: Store) -> None:
+        work(store)
+        missing.extend(store.missing)
+
+    fault = attempt(workspace, work_and_report)
+    if fault or missing:
         from prefect import get_run_logger  # noqa: PLC0415  4 s, and `doctor` does not need it
 
+        what = f"This run is not in MLflow: {fault}" if fault else "MLflow has this run, but lacks"
         get_run_logger().warning(
-            "This run is not in MLflow: %s\nThe selection is complete; run `selectllm doctor`.",
-            fault,
+            "%s\nThe selection is complete; run `selectllm doctor`.",
+            "\n".join([what, *missing]) if not fault else what,
         )
 
 
@@ -109,9 +129,13 @@ def attempt(workspace: Path, work: Callable[[Store], None]) -> str:
             store.roll_back()
         if not isinstance(error, Exception):  # Ctrl-C
             raise
-        message, _, _ = str(error).partition("\n[SQL:")  # SQLAlchemy adds the whole statement
-        return message
+        return _message(error)
     return ""
+
+
+def _message(error: Exception) -> str:
+    message, _, _ = str(error).partition("\n[SQL:")  # SQLAlchemy adds the whole statement
+    return message
 
 
 def database_fault(path: Path, tables: set[str] | None = None) -> str:
