@@ -92,10 +92,10 @@ def _run_all(graph: Graph, run: Run) -> None:
     """Run the stages, log the run, and raise the first failure or show the results."""
     warm_up()
     done = run_stages(graph, run)
-    log_run(EndedRun(graph, run, done, used_answers))
+    address = log_run(EndedRun(graph, run, done, used_answers))
     raise_failure(done)
     publish(markdown.run_summary(graph, run.workspace), "summary")
-    console.summary(graph, run.workspace)
+    console.summary(graph, run.workspace, address)
     if run.sets:
         for what, path in console.results(graph, run.workspace):
             get_run_logger().info("%s: %s", what, path)

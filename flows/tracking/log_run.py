@@ -38,14 +38,22 @@ class EndedRun(NamedTuple):
     read_answers: Callable[[Graph, Path], Sequence[TracedAnswer]]
 
 
-def log_run(ended: EndedRun) -> None:
-    """Log the run to MLflow; if the store cannot be written, log a warning."""
+def log_run(ended: EndedRun) -> str:
+    """Log the run to MLflow; if the store cannot be written, log a warning.
+
+    Returns:
+        The address of the page of all runs, excluding the server; empty if the store cannot be
+        written.
+    """
+    address: list[str] = []
 
     def work(store: Store) -> None:
         with store.run(flow_run.name, took_s(ended.done)) as run_id:
             log(store, run_id, ended)
+        address.append(store.runs_page)
 
     write(ended.run.user_workspace, work)
+    return address[0] if address else ""
 
 
 def took_s(done: Mapping[str, Done]) -> float:

@@ -15,7 +15,9 @@ from typing import Any
 from tasks.lib.core.errors import DataError
 
 EXPERIMENT = "selectllm"
-KIND = ("mlflow.experimentKind", "custom_model_development")  # otherwise its page expects traces
+KIND = ("mlflow.experimentKind", "custom_model_development")
+"""Makes MLflow before 3.17 open the experiment at its runs. Later versions let only the address or
+the switch in the side bar decide, and open the page of traces otherwise: see `Store.runs_page`."""
 LOCK_WAIT_S = 2
 UNLOCK = "Stop the process that uses the file (`fuser` finds it), or correct its permissions."
 MAX_TAG_CHARS = 5000  # MLflow allows 8000 for a run's tag, but 5000 for an experiment's
@@ -49,6 +51,11 @@ class Store:
         self.experiment_id: str = mlflow.set_experiment(EXPERIMENT).experiment_id
         if mlflow.get_experiment(self.experiment_id).tags.get(KIND[0]) != KIND[1]:
             mlflow.set_experiment_tag(*KIND)
+
+    @property
+    def runs_page(self) -> str:
+        """The address of the page of all runs, excluding the server."""
+        return f"#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
 
     @contextmanager
     def run(self, name: str | None, took_s: float = 0.0) -> Iterator[str]:
