@@ -30,7 +30,8 @@ def check_traces(root, n_answers):
     """Check that the last run in MLflow has the answers, the prompt and the selection."""
     mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
     run = mlflow.search_runs(experiment_names=["selectllm"], output_format="list")[0]
-    traces = mlflow.search_traces(run_id=run.info.run_id, return_type="list")
+    place = [run.info.experiment_id]
+    traces = mlflow.search_traces(locations=place, run_id=run.info.run_id, return_type="list")
     assert 0 < len(traces) <= n_answers
     criteria = (root / "tasks/llm_select/criteria.txt").read_text()
     assert criteria.strip() in traces[0].data.spans[0].inputs["messages"][0]["content"]
