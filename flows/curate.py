@@ -20,13 +20,14 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.cli import console
+from flows.cli.used_answers import used_answers
 from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.run_parameters import as_overrides, own_workspace
 from flows.dvc.workspace import find_workspace, run_lock
 from flows.stage_task import Done, Run, stage_task
 from flows.tracking import markdown
-from flows.tracking.log_run import log_run
+from flows.tracking.log_run import EndedRun, log_run
 from flows.tracking.store import warm_up
 from tasks.lib.core.dvc_yaml import Graph, StageSpec, read_graph
 from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError, VariantFailed
@@ -92,10 +93,10 @@ def _run_all(graph: Graph, run: Run) -> None:
     """Run the stages, log the run, and raise the first failure or show the results."""
     warm_up()
     done = run_stages(graph, run)
-    log_run(graph, run, done)
+    address = log_run(EndedRun(graph, run, done, used_answers))
     raise_failure(done)
     publish(markdown.run_summary(graph, run.workspace), "summary")
-    console.summary(graph, run.workspace)
+    console.summary(graph, run.workspace, address)
     if run.sets:
         for what, path in console.results(graph, run.workspace):
             get_run_logger().info("%s: %s", what, path)

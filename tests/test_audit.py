@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.cli import show_audit
+from tasks.audit.answers import used_answers
 from tasks.audit.dvc_lock import dvc_md5
 from tasks.audit.explain import explain
 from tasks.audit.verify import verify
@@ -142,6 +143,23 @@ def test_verify_needs_no_key(table, monkeypatch):
     seal(table)
     monkeypatch.delenv("MY_ACCESS")
     assert verify(table.root).differences == []
+
+
+def test_the_answers_behind_a_selection_have_the_questions_that_were_sent(table):
+    with FakeProvider() as provider:
+        provider.script(fails(503, "later"))
+        select(table, provider, votes=2, attention_checks=2)
+        answers = used_answers(table.root, 99)
+        sent = [call.body["messages"] for call in provider.calls]
+    used = {answer["digest"]: r for r in table.receipts() for answer in r["answers"]}
+    assert {answer.digest for answer in answers} == used.keys()
+    assert all(answer.messages in sent for answer in answers)
+    assert all(answer.prompt == used[answer.digest]["prompt"] for answer in answers)
+    assert sum(answer.n_failed for answer in answers) == 1
+    assert all(0 < answer.duration_s < 60 and answer.usd > 0 for answer in answers)
+    by_key = {answer["key"]: answer["digest"] for r in table.receipts() for answer in r["answers"]}
+    lowest = {by_key[key] for key in sorted(by_key)[:3]}
+    assert {answer.digest for answer in used_answers(table.root, 3)} == lowest
 
 
 def change(table, query, *values):

@@ -50,6 +50,8 @@ def redact(text: str, *secrets: str) -> str:
     Secrets are the given strings, the values of environment variables named after a key, token,
     secret or password, and text that looks like a key.
     """
+    if len(text) < PIECE:  # the environment is long, and most texts here are short
+        return text
     hidden = [False] * len(text)
     for secret in {*secrets, *_secrets(tuple(os.environ.items()))}:
         pieces = {secret[i : i + PIECE] for i in range(len(secret) - PIECE + 1)}

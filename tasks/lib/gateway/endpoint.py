@@ -15,7 +15,7 @@ from tasks.lib.gateway.classify import provider_error, refused_parameter
 from tasks.lib.gateway.credentials import NO_KEY, VARIABLES, key_variable, redact
 from tasks.lib.gateway.deployment import Deployment, Schema
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
-from tasks.lib.gateway.litellm_setup import load_litellm
+from tasks.lib.gateway.litellm_setup import load_litellm, skip_accounting
 from tasks.lib.gateway.local_server import LocalServer
 from tasks.lib.gateway.prices import Price, max_prompt_tokens, require_price
 from tasks.lib.gateway.rate_limit import Permit, RateLimiter
@@ -144,6 +144,7 @@ class Endpoint:
             for name, value in options.items()
             if value is not None and name not in self.dropped_params
         }
+        skip_accounting()
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await load_litellm().acompletion(

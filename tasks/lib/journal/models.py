@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, NamedTuple, Self
@@ -89,6 +90,13 @@ class Settled(NamedTuple):
     completion_tokens: int
     usd: float
     is_upper_bound: bool
+    duration_s: float
+
+
+class AnsweredCall(NamedTuple):
+    """When a call that got an answer began, and how long it took."""
+
+    began: datetime
     duration_s: float
 
 

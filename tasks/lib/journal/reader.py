@@ -1,11 +1,12 @@
 """Read a journal without changing it."""
 
 import sqlite3
+from datetime import datetime
 from pathlib import Path
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.journal.legacy import MARK
-from tasks.lib.journal.models import ANSWER, OPEN, RETRY, Answer, FailedAttempt
+from tasks.lib.journal.models import ANSWER, OPEN, RETRY, Answer, AnsweredCall, FailedAttempt
 from tasks.lib.journal.schema import connect_existing, explained
 
 
@@ -59,6 +60,21 @@ class JournalReader:
         if with_retried:
             return [FailedAttempt(row[0].removeprefix(RETRY), *row[1:]) for row in rows]
         return [FailedAttempt(*row) for row in rows if not row[0].startswith(RETRY)]
+
+    def answered_call(self, *keys: str) -> AnsweredCall:
+        """Return when the answer was bought; the keys are its current key and its former key.
+
+        The answer must exist. If its call is unknown, the answer counts as bought in an instant.
+        """
+        places = ", ".join("?" * len(keys))
+        query = (
+            f"SELECT created, duration_s FROM calls WHERE key IN ({places}) AND "
+            f"outcome = '{ANSWER}' UNION ALL SELECT created, 0.0 FROM answers "
+            f"WHERE key IN ({places}) LIMIT 1"
+        )
+        with explained(self.path):
+            began, duration_s = self._db.execute(query, (*keys, *keys)).fetchone()
+        return AnsweredCall(datetime.fromisoformat(began), duration_s)
 
     def changed(self, key: str) -> DataError:
         """Return the error for an answer that was changed after it was bought."""
