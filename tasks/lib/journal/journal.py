@@ -75,7 +75,10 @@ class Journal(JournalReader):
     async def adopt(self, key: str, former_key: str) -> None:
         """Store the answer that `former_key` has under `key`, too."""
         names = ", ".join((*Answer._fields[1:], "created"))
-        query = f"INSERT OR IGNORE INTO answers SELECT ?, {names} FROM answers WHERE key = ?"
+        query = (
+            f"INSERT OR IGNORE INTO answers (key, {names}) "
+            f"SELECT ?, {names} FROM answers WHERE key = ?"
+        )
         await self._write(lambda db: db.execute(query, (key, former_key)))
 
     async def reserve(self, call: Call) -> int | Refused:
@@ -100,9 +103,8 @@ class Journal(JournalReader):
     async def keep(self, call_id: int, answer: Answer, duration_s: float) -> None:
         """Settle a call that got an answer, and store the answer."""
         facts = answer._asdict() | {"outcome": ANSWER, "message": "", "reply": ""}
-        settled = Settled(
-            **{name: facts[name] for name in Settled._fields[:-1]}, duration_s=duration_s
-        )
+        facts |= {"duration_s": duration_s, "remark": answer.finish_reason}
+        settled = Settled(**{name: facts[name] for name in Settled._fields})
         row = dict(zip(Answer._fields, answer.as_row(), strict=True)) | {"created": _now()}
 
         def work(db: sqlite3.Connection) -> None:

@@ -6,7 +6,17 @@ from pathlib import Path
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.journal.legacy import MARK
-from tasks.lib.journal.models import ANSWER, OPEN, RETRY, Answer, AnsweredCall, FailedAttempt
+from tasks.lib.journal.models import (
+    ANSWER,
+    LOST,
+    OPEN,
+    RETRY,
+    Answer,
+    AnsweredCall,
+    CallCost,
+    FailedAttempt,
+    FailedCall,
+)
 from tasks.lib.journal.schema import connect_existing, explained
 
 
@@ -75,6 +85,19 @@ class JournalReader:
         with explained(self.path):
             began, duration_s = self._db.execute(query, (*keys, *keys)).fetchone()
         return AnsweredCall(datetime.fromisoformat(began), duration_s)
+
+    def failed_calls(self) -> list[FailedCall]:
+        """Return all calls in all runs that ended without an answer, in order."""
+        names = ", ".join(CallCost._fields)
+        query = (
+            f"SELECT key, outcome, {names} FROM calls WHERE outcome NOT IN (?, ?, ?) ORDER BY id"
+        )
+        with explained(self.path):
+            rows = self._db.execute(query, (OPEN, ANSWER, LOST)).fetchall()
+        return [
+            FailedCall(key, outcome.removeprefix(RETRY), CallCost(*cost))
+            for key, outcome, *cost in rows
+        ]
 
     def changed(self, key: str) -> DataError:
         """Return the error for an answer that was changed after it was bought."""
