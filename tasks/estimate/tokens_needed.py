@@ -37,21 +37,21 @@ class Workload(NamedTuple):
 def work_of(setup: Setup) -> Workload:
     """Return the work of all prompts, votes and attention checks; every prompt is rendered."""
     settings, n_checks = setup.settings, setup.params.attention_checks
-    prompts = np.array(
-        [
-            _prompt_tokens(
-                _shown(setup.candidates.texts(members), settings), setup.n_ranked, settings
-            )
-            for members in setup.candidates.prompts
-        ]
-    )
+    prompts = prompt_tokens(setup)
     n_slots = [len(members) for members in setup.candidates.prompts]
-    calls, prompt_tokens, answer_tokens = _votes(n_slots, prompts, settings)
+    calls, input_tokens, answer_tokens = _votes(n_slots, prompts, settings)
     checks = n_checks * np.array([prompts[:, 0].min(), prompts[:, 1].max() + MAX_BYTES])
     answers = np.array([n_checks, n_checks * settings.calls.max_answer_tokens])
     return Workload(
-        _pair(calls + n_checks), _pair(prompt_tokens + checks), _pair(answer_tokens + answers)
+        _pair(calls + n_checks), _pair(input_tokens + checks), _pair(answer_tokens + answers)
     )
+
+
+def prompt_tokens(setup: Setup) -> NDArray[np.int64]:
+    """Return the fewest and the most tokens of each prompt: int64, shape (K, 2)."""
+    settings, n_ranked = setup.settings, setup.n_ranked
+    texts = map(setup.candidates.texts, setup.candidates.prompts)
+    return np.array([_prompt_tokens(_shown(t, settings), n_ranked, settings) for t in texts])
 
 
 def paper_work(setup: Setup) -> Workload:
