@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from flows.cli import console, show_audit, show_cost
+from flows.cli import console, ready, show_audit, show_cost
 from flows.cli.journal import journal
 from flows.cli.options import AsJson, Override
 from flows.dvc.workspace import find_workspace, run_lock
@@ -71,15 +71,18 @@ def estimate(override: Override = None, as_json: AsJson = False) -> None:
     asked = _asked(override or [])
     estimated = quote(asked.workspace, asked.values, is_grouped=asked.is_grouped)
     ratings = quote_ratings(asked.workspace, asked.values)
+    readiness = ready.make_readiness(asked.values)
+    findings = [*readiness.findings(estimated.sizes), *readiness.endings_of_others()]
     if as_json:
-        ratings_json = show_cost.plain(ratings)
-        console.as_json(show_cost.plain(estimated) | {"ratings": ratings_json})
+        more = {"ratings": show_cost.plain(ratings), "findings": show_cost.plain(findings)}
+        console.as_json(show_cost.plain(estimated) | more)
         return
     show_cost.estimate(estimated)
     if not asked.is_grouped:
         show_cost.ungrouped()
     if ratings:
         show_cost.ratings(ratings)
+    ready.warn(findings)
 
 
 @app.command()
@@ -96,6 +99,7 @@ def preview(
     from tasks.estimate.preview import preview as send  # noqa: PLC0415
 
     asked = _asked(override or [], route)
+    ready.require(ready.make_readiness(asked.values).findings(None))
     if not asked.is_grouped:
         show_preview.samples()
     view = show_preview.PreviewView()

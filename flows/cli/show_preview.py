@@ -14,7 +14,7 @@ from tasks.lib.core.shown import shorten
 from tasks.lib.core.wording import truncate, usd_text
 
 if TYPE_CHECKING:
-    from tasks.estimate.preview import Exchange, Preview, PreviewCall
+    from tasks.estimate.preview import PreviewedRequest, Preview, PreviewCall
 
 MAX_SYSTEM, MAX_USER, MAX_REPLY = 300, 800, 1000  # characters; --json has the whole texts
 MARGIN = 12  # columns before a ranked text
@@ -45,7 +45,7 @@ class PreviewView:
     def __init__(self) -> None:
         self._n_shown = 0
 
-    def exchange(self, asked: "Exchange") -> None:
+    def exchange(self, asked: "PreviewedRequest") -> None:
         """Print a request and its calls; the system message only the first time."""
         out.print(f"[bold]prompt {asked.prompt:,}[/], {asked.n_candidates} candidates")
         for message in asked.messages:
@@ -96,7 +96,7 @@ def _call(call: "PreviewCall") -> None:
         out.print(Padding(f"[red]{call.outcome}[/]: {escape(call.message)}", (0, 0, 0, 2)))
 
 
-def _ranked(asked: "Exchange") -> None:
+def _ranked(asked: "PreviewedRequest") -> None:
     """Print the first line of each ranked candidate, cut to the width of the terminal."""
     if asked.ranked:
         out.print(Padding(Text("ranked, best first", style="dim"), (0, 0, 0, 2)))

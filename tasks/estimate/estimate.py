@@ -3,7 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from tasks.estimate.tokens_needed import Workload, paper_work, work_of
+from tasks.estimate.context import Sizes, exact_sizes
+from tasks.estimate.tokens_needed import (
+    Workload,
+    paper_work,
+    prompt_tokens,
+    work_of,
+)
 from tasks.lib.core.errors import ParamError
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import require_price
@@ -34,6 +40,7 @@ class Estimate(NamedTuple):
     n_prompts: int
     n_ranked: int  # records that each prompt ranks
     votes: int
+    sizes: Sizes  # of the longest prompt
     work: Workload
     costs: list[Cost]
     paper: Workload
@@ -52,7 +59,8 @@ def estimate(setup: Setup, routes: Sequence[Route], latencies_s: Mapping[str, Ra
         routes: The routes, the one in use first.
         latencies_s: By model, the seconds of quick and slow calls so far.
     """
-    work, paper = work_of(setup), paper_work(setup)
+    prompts = prompt_tokens(setup)
+    work, paper = work_of(setup, prompts), paper_work(setup)
     concurrency = setup.settings.calls.concurrency
     costs = [cost_at(route, work, concurrency, latencies_s.get(route.model)) for route in routes]
     return Estimate(
@@ -61,6 +69,7 @@ def estimate(setup: Setup, routes: Sequence[Route], latencies_s: Mapping[str, Ra
         n_prompts=len(setup.candidates.prompts),
         n_ranked=setup.n_ranked,
         votes=setup.params.votes,
+        sizes=exact_sizes(setup, prompts),
         work=work,
         costs=costs,
         paper=paper,

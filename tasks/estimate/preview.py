@@ -41,7 +41,7 @@ class PreviewCall(NamedTuple):
     is_new: bool  # whether this preview made it
 
 
-class Exchange(NamedTuple):
+class PreviewedRequest(NamedTuple):
     """A request of a previewed prompt, and what the model replied."""
 
     prompt: int
@@ -69,7 +69,7 @@ class Preview(NamedTuple):
     model: str
     n_prompts: int
     is_reused: bool  # whether the run asks the same prompts, and so reuses their answers
-    exchanges: list[Exchange]
+    exchanges: list[PreviewedRequest]
     new_usd: float  # paid now
     projection: Projection | None  # None if no call was made
     is_capped: bool  # llm_select.max_usd was reached before the last prompt
@@ -81,7 +81,7 @@ def preview(
     n: int,
     *,
     is_grouped: bool,
-    show: Callable[[Exchange], None] = lambda _: None,
+    show: Callable[[PreviewedRequest], None] = lambda _: None,
 ) -> Preview:
     """Send `n` prompts, evenly spaced, to the route in use; the journal keeps their answers.
 
@@ -141,12 +141,15 @@ class _Recorder:
 
 
 async def _ask(
-    setup: Setup, questions: Iterator[Question], journal: Journal, show: Callable[[Exchange], None]
-) -> tuple[list[Exchange], bool]:
+    setup: Setup,
+    questions: Iterator[Question],
+    journal: Journal,
+    show: Callable[[PreviewedRequest], None],
+) -> tuple[list[PreviewedRequest], bool]:
     """Ask the questions one by one; return the exchanges, and whether the cap was reached."""
     calls = setup.settings.calls._replace(max_attempts=MAX_ATTEMPTS)
     settings, routes = setup.settings._replace(calls=calls), setup.routes[:1]
-    exchanges: list[Exchange] = []
+    exchanges: list[PreviewedRequest] = []
     async with aclosing(Gateway(routes, calls, journal)) as gateway:
         recorder = _Recorder(gateway, journal.path)
         judge = Judge(recorder, routes, settings, setup.candidates.texts)
@@ -170,10 +173,10 @@ def _spaced(setup: Setup, n: int) -> Iterator[Question]:
 
 def _exchange(
     question: Question, request: Request, result: Answer | NoAnswer, calls: list[PreviewCall]
-) -> Exchange:
+) -> PreviewedRequest:
     blocks = [parse_block(message["content"]) for message in request.messages]
     texts = next((block.texts for block in blocks if block), [])
-    asked = Exchange(question.prompt, len(texts), request.messages, {}, "", (), calls)
+    asked = PreviewedRequest(question.prompt, len(texts), request.messages, {}, "", (), calls)
     if not isinstance(result, Answer):
         return asked._replace(no_answer=result.value)
     return asked._replace(
@@ -188,7 +191,7 @@ def _call(row: Mapping[str, Any], *, is_new: bool) -> PreviewCall:
     return PreviewCall(seconds=facts.pop("duration_s"), **facts)
 
 
-def _project(setup: Setup, route: Route, exchanges: list[Exchange]) -> Projection | None:
+def _project(setup: Setup, route: Route, exchanges: list[PreviewedRequest]) -> Projection | None:
     """Return the cost of the whole run if each prompt costs as much per token as these prompts."""
     calls = [call for exchange in exchanges for call in exchange.calls]
     if not calls:

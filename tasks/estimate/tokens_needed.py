@@ -34,10 +34,14 @@ class Workload(NamedTuple):
     completion_tokens: tuple[int, int]
 
 
-def work_of(setup: Setup) -> Workload:
-    """Return the work of all prompts, votes and attention checks; every prompt is rendered."""
+def work_of(setup: Setup, prompts: NDArray[np.int64]) -> Workload:
+    """Return the work of all prompts, votes and attention checks.
+
+    Args:
+        setup: The prompts, and how they are judged.
+        prompts: int64, shape (K, 2), the tokens of each prompt, from `prompt_tokens`.
+    """
     settings, n_checks = setup.settings, setup.params.attention_checks
-    prompts = prompt_tokens(setup)
     n_slots = [len(members) for members in setup.candidates.prompts]
     calls, input_tokens, answer_tokens = _votes(n_slots, prompts, settings)
     checks = n_checks * np.array([prompts[:, 0].min(), prompts[:, 1].max() + MAX_BYTES])
@@ -48,7 +52,10 @@ def work_of(setup: Setup) -> Workload:
 
 
 def prompt_tokens(setup: Setup) -> NDArray[np.int64]:
-    """Return the fewest and the most tokens of each prompt: int64, shape (K, 2)."""
+    """Return the fewest and the most tokens of each prompt: int64, shape (K, 2).
+
+    Every prompt is rendered.
+    """
     settings, n_ranked = setup.settings, setup.n_ranked
     texts = map(setup.candidates.texts, setup.candidates.prompts)
     return np.array([_prompt_tokens(_shown(t, settings), n_ranked, settings) for t in texts])
