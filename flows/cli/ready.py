@@ -12,7 +12,7 @@ from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.params import PARAMS_FILE, read_params
 
 if TYPE_CHECKING:
-    from tasks.estimate.readiness import RouteFinding, Readiness
+    from tasks.estimate.readiness import Readiness, RouteFinding
 
 JUDGE = "llm_select"
 

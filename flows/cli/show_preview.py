@@ -14,7 +14,7 @@ from tasks.lib.core.shown import shorten
 from tasks.lib.core.wording import truncate, usd_text
 
 if TYPE_CHECKING:
-    from tasks.estimate.preview import PreviewedRequest, Preview, PreviewCall
+    from tasks.estimate.preview import Preview, PreviewCall, PreviewedRequest
 
 MAX_SYSTEM, MAX_USER, MAX_REPLY = 300, 800, 1000  # characters; --json has the whole texts
 MARGIN = 12  # columns before a ranked text
