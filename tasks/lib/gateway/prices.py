@@ -12,17 +12,40 @@ MESSAGE_TOKENS = 32
 
 
 class Price(NamedTuple):
-    """US dollars per token."""
+    """US dollars per token.
+
+    `reasoning_usd` is the price of a completion token for thinking, and `cached_usd` of a prompt
+    token that the provider had in its cache; None for the price of the others.
+    """
 
     prompt_usd: float
     completion_usd: float
+    reasoning_usd: float | None = None
+    cached_usd: float | None = None
 
-    def cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Return the price of a call."""
-        return prompt_tokens * self.prompt_usd + completion_tokens * self.completion_usd
+    def cost_usd(
+        self,
+        prompt_tokens: int,
+        completion_tokens: int,
+        reasoning_tokens: int = 0,
+        cached_tokens: int = 0,
+    ) -> float:
+        """Return the price of a call; thinking and cached tokens are parts of the others."""
+        usd = prompt_tokens * self.prompt_usd + completion_tokens * self.completion_usd
+        if self.reasoning_usd is not None:
+            usd += reasoning_tokens * (self.reasoning_usd - self.completion_usd)
+        if self.cached_usd is not None:
+            usd += cached_tokens * (self.cached_usd - self.prompt_usd)
+        return usd
+
+    def most_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return the highest price of a call with up to these tokens."""
+        dearest = max(self.completion_usd, self.reasoning_usd or 0.0)
+        return prompt_tokens * self.prompt_usd + completion_tokens * dearest
 
 
 FREE = Price(0.0, 0.0)
+USUAL_TIERS = (None, "auto", "default", "standard", "standard_only", "on_demand")
 
 
 def price_of(deployment: Deployment, litellm: Any) -> Price | None:
@@ -41,8 +64,17 @@ def price_of(deployment: Deployment, litellm: Any) -> Price | None:
         info = litellm.get_model_info(deployment.model)
     except Exception:  # raised as a bare Exception for a model that LiteLLM does not know
         return None
-    price = Price(info["input_cost_per_token"] or 0, info["output_cost_per_token"] or 0)
-    return price if all(price) else None
+    tier = "" if deployment.service_tier in USUAL_TIERS else f"_{deployment.service_tier}"
+    prompt_usd = info.get(f"input_cost_per_token{tier}")
+    completion_usd = info.get(f"output_cost_per_token{tier}")
+    if not prompt_usd or not completion_usd:
+        return None
+    return Price(
+        prompt_usd,
+        completion_usd,
+        None if tier else info.get("output_cost_per_reasoning_token") or None,
+        info.get(f"cache_read_input_token_cost{tier}") or None,
+    )
 
 
 def require_price(deployment: Deployment, litellm: Any, where: str) -> Price:
@@ -53,8 +85,10 @@ def require_price(deployment: Deployment, litellm: Any, where: str) -> Price:
     """
     price = price_of(deployment, litellm)
     if price is None:
+        tier = deployment.service_tier
         raise ParamError(
-            "the price of this model is unknown, so its spending could not be capped",
+            f"the price of this model {f'in the tier {tier} ' if tier else ''}is unknown, so its "
+            "spending could not be capped",
             where=f"{PARAMS_FILE}: {where}",
             fix="Add input_cost_per_token and output_cost_per_token to it, in US dollars per "
             "token; set both to 0 for an endpoint of your own that costs nothing.",
