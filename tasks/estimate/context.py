@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 
 from tasks.estimate.tokens_needed import FEWEST_SHARE, fewest_tokens
 from tasks.lib.core.params import load_section
+from tasks.lib.gateway.context_size import CHARS_PER_TOKEN
 from tasks.lib.gateway.request import Messages
 from tasks.lib.prompts.geometry import GeometryParams
 from tasks.llm_select.params import LlmSelect
 from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.setup import Setup
-
-CHARS_PER_TOKEN = 4.0
-"""Of English text; Dolly has 4.3. Other languages have fewer, so a worst case is not certain."""
 
 
 class Sizes(NamedTuple):

@@ -14,6 +14,7 @@ from tasks.lib.core.errors import ParamError
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import require_price
 from tasks.lib.gateway.routes import Route
+from tasks.lib.gateway.thinking import max_completion_tokens
 from tasks.llm_select.setup import Setup
 
 LATENCY_S = (0.5, 10.0)  # of a call to a model if the journal has no calls to it
@@ -97,16 +98,20 @@ def cost_at(route: Route, work: Workload, concurrency: int, latency_s: Range | N
 def _usd(route: Route, work: Workload) -> Range:
     """Return the lowest and the highest price of the work among the route's deployments.
 
+    The highest includes the room for thinking, which depends on the model.
+
     Raises:
         ParamError: The price of a deployment is unknown.
     """
     litellm = load_litellm()
-    prices = [require_price(deployment, litellm, route.where) for deployment in route.deployments]
-    bounds = [
-        [price.cost_usd(work.prompt_tokens[i], work.completion_tokens[i]) for price in prices]
-        for i in (0, 1)
-    ]
-    return min(bounds[0]), max(bounds[1])
+    answer = work.completion_tokens[1] // max(1, work.calls[1])
+    lowest, highest = [], []
+    for deployment in route.deployments:
+        price = require_price(deployment, litellm, route.where)
+        most = work.calls[1] * max_completion_tokens(deployment, answer, litellm)
+        lowest.append(price.cost_usd(work.prompt_tokens[0], work.completion_tokens[0]))
+        highest.append(price.most_usd(work.prompt_tokens[1], most))
+    return min(lowest), max(highest)
 
 
 def _seconds(route: Route, work: Workload, concurrency: int, latency_s: Range | None) -> Range:

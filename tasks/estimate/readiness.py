@@ -10,11 +10,13 @@ from tasks.estimate.ratings import rating_route
 from tasks.estimate.reach import Listing, ask_listing
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE, load_section
+from tasks.lib.gateway.context_size import context_size
 from tasks.lib.gateway.deployment import Deployment
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.local_server_process import CONTEXT_TOKENS
 from tasks.lib.gateway.routes import Route, load_chain, load_routes, require_usable
+from tasks.lib.gateway.thinking import max_completion_tokens
 from tasks.llm_select.params import LlmSelect
 
 MAX_LISTED = 5  # models of an endpoint that a message names
@@ -145,7 +147,9 @@ class Readiness:
     def _fits(self, route: Route, sizes: Sizes) -> Iterator[RouteFinding]:
         for deployment in route.deployments:
             context = self._context(deployment)
-            answer = self._params.max_answer_tokens
+            answer = max_completion_tokens(
+                deployment, self._params.max_answer_tokens, load_litellm()
+            )
             room = (context or 0) - answer
             if context is None or sizes.longest <= room:
                 continue
@@ -154,10 +158,10 @@ class Readiness:
             yield RouteFinding(
                 n == 0,
                 f"the model reads {context:,} tokens at once, and the longest prompt {kind} about "
-                f"{sizes.longest:,}, with {answer:,} more for the answer"
+                f"{sizes.longest:,}, with {answer:,} more for the reply"
                 + (": not even one candidate fits" if n == 0 else ": it would be sent in halves"),
                 f"{PARAMS_FILE}: {route.where}",
-                _size_fix(deployment, sizes, answer, n),
+                _size_fix(deployment, sizes.longest + answer, n),
             )
 
     def _context(self, deployment: Deployment) -> int | None:
@@ -165,8 +169,8 @@ class Readiness:
             return None
         if deployment.is_local:
             return CONTEXT_TOKENS
-        listed = self._listing(deployment).context
-        return listed or facts_of(deployment, load_litellm()).max_input_tokens
+        stated = deployment.num_ctx or self._listing(deployment).context
+        return stated or facts_of(deployment, load_litellm()).max_input_tokens
 
     def _listing(self, deployment: Deployment) -> Listing:
         if _is_ours(deployment):
@@ -195,7 +199,9 @@ def _ending(deployment: Deployment, where: str, today: date) -> Iterator[RouteFi
     )
 
 
-def _size_fix(deployment: Deployment, sizes: Sizes, answer: int, n_fitting: int) -> str:
+def _size_fix(deployment: Deployment, needed: int, n_fitting: int) -> str:
+    if deployment.num_ctx:
+        return f"Set num_ctx to {context_size(needed)}, or remove it to have it computed."
     if n_fitting:
         return (
             f"Set cluster.candidates_per_prompt to {n_fitting} or lower, lower "

@@ -38,7 +38,8 @@ def quote(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Estimat
         DataError: A file is missing or not in the format that its step writes.
     """
     setup = read_setup(root, values, is_grouped=is_grouped)
-    others = [route for route in load_routes(values).values() if route not in setup.routes]
+    used = {route.alias for route in setup.routes}
+    others = [route for alias, route in load_routes(values).items() if alias not in used]
     known = latencies(Stage("llm_select", root).state / JOURNAL)
     return estimate(setup, [*setup.routes, *others], known)
 
