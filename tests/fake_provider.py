@@ -1,4 +1,4 @@
-"""A provider that speaks OpenAI's protocol on this machine, for the real client to talk to.
+"""A provider on this machine for the real client to talk to, in OpenAI's protocol or another.
 
     with FakeProvider() as provider:
         provider.script(fails(429, retry_after=0), says("I like the third one."))
@@ -32,12 +32,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 
 from tasks.lib.gateway.fence import CandidateBlock, parse_block
+from tests.provider_protocols import protocol_of, translated
 
 SERVED_MODEL = "fake-2025-01-01"
 BYTES_PER_TOKEN = 4
 USD_IN, USD_OUT = 1e-6, 4e-6  # per token, as its routes state
 LINGER_OFF = struct.pack("ii", 1, 0)  # closing then sends a reset
-LISTINGS = ("/models", "/api/tags")
+LISTINGS = ("/models", "/api/tags", "/api/show")  # LiteLLM asks Ollama about its model, too
 HANG_S = 60.0  # longer than any test waits
 
 
@@ -345,6 +346,9 @@ class FakeProvider:
 
     def respond(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> Response:
         """Record a request, find the response to it, and wait until it is due."""
+        protocol = protocol_of(path)
+        if protocol:
+            body = body | {"messages": protocol.messages(body)}
         with self._changed:
             call = Call(len(self.calls) + 1, path, headers, body, time.monotonic())
             self.calls.append(call)
@@ -353,6 +357,8 @@ class FakeProvider:
             self.peak = max(self.peak, self._n_waiting)
         try:
             response = behave(call)
+            if protocol and response.status == 200:
+                response = replace(response, body=translated(protocol, body, response.body))
             with self._changed:
                 self.book.append(Entry(call, response.fault, response.tokens))
             latency_s = random.Random(call.n).uniform(*self._latency_s)
@@ -413,17 +419,14 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if self.path.endswith(LISTINGS):
+                self._send(provider.listing(self.path, str(self.headers)))
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             response = provider.respond(self.path, headers, json.loads(body or b"{}"))
             provider.sending(response, self._send)
 
-        def do_GET(self) -> None:
-            if self.path.endswith(LISTINGS):
-                self._send(provider.listing(self.path, str(self.headers)))
-            else:
-                self.do_POST()
-
-        do_HEAD = do_POST  # noqa: N815  http.server names them
+        do_GET = do_HEAD = do_POST  # noqa: N815  http.server names them
 
         def _send(self, response: Response) -> None:
             if response.reset_after == 0:
