@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.estimate.tokens_needed import FEWEST_SHARE, fewest_tokens
 from tasks.lib.core.params import load_section
 from tasks.lib.gateway.context_size import CHARS_PER_TOKEN
 from tasks.lib.gateway.request import Messages
+from tasks.lib.gateway.token_count import FEWEST_SHARE, fewest_tokens
 from tasks.lib.prompts.geometry import GeometryParams
 from tasks.llm_select.params import LlmSelect
 from tasks.llm_select.prompt import read_prompt
