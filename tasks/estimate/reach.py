@@ -58,6 +58,8 @@ def ask_listing(deployment: Deployment, litellm: Any) -> Listing:
     except urllib.error.HTTPError as error:
         error.close()
         return Listing(is_key_refused=error.code == 401)
+    except ConnectionResetError:  # something listens, although it has no list of models
+        return Listing()
     except (OSError, ValueError) as error:  # URLError is an OSError
         return Listing(problem=redact(f"{urlsplit(base).netloc}: {_why(error)}"))
     return _read(body, deployment.model.partition("/")[2])
