@@ -32,12 +32,12 @@ def estimate(estimated: Any) -> None:
     )
     out.print(_work(work))
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("route", "model"):
-        table.add_column(name)
+    table.add_column("route", no_wrap=True)
+    table.add_column("model", overflow="fold")
     for name in ("price", "time"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for i, cost in enumerate(estimated.costs):
-        usd = "unknown" if cost.usd is None else span(cost.usd, usd_text)
+        usd = "unknown" if cost.usd is None else usd_span(cost.usd)
         table.add_row(
             cost.route,
             cost.model,
@@ -48,7 +48,7 @@ def estimate(estimated: Any) -> None:
     out.print(table)
     out.print(f"the paper's geometry: {_work(estimated.paper)}", end="")
     usd = estimated.paper_usd
-    out.print(f", {span(usd, usd_text)}" if usd else "")
+    out.print(f", {usd_span(usd)}" if usd else "")
     for cost in estimated.costs:
         if cost.problem:
             err.print(f"[yellow]{cost.route}:[/] {escape(cost.problem)}", soft_wrap=True)
@@ -65,7 +65,7 @@ def ungrouped() -> None:
 def ratings(quoted: Any) -> None:
     """Print the cost of the ratings for baseline.methods, in addition to the selection."""
     cost = quoted.cost
-    usd = usd_text(None) if cost.usd is None else span(cost.usd, usd_text)
+    usd = usd_text(None) if cost.usd is None else usd_span(cost.usd)
     out.print(
         f"additionally, ratings for baseline.methods: {_work(quoted.work)}, {usd} on {cost.route} "
         f"({cost.model}), capped at {quoted.max_usd:g} USD (baseline.max_usd)",
@@ -117,6 +117,12 @@ def span(bounds: Range, show: Any) -> str:
     """Format a range, or a single value if both ends look the same."""
     low, high = show(bounds[0]), show(bounds[1])
     return low if low == high else f"{low} to {high}"
+
+
+def usd_span(bounds: Range) -> str:
+    """Format a range of prices, with the unit once."""
+    low, _, high = span(bounds, usd_text).partition(" to ")
+    return f"{low.removesuffix(' USD')} to {high}" if high else low
 
 
 def _count(n: float) -> str:
