@@ -251,6 +251,12 @@ FAULTS = {
     "a slot twice": Fault(lambda call: picks(*[1] * (call.block.n_picks + 1))(call), True),
     "no picks": Fault(picks(), True),
     "filtered reply": Fault(says("", "content_filter"), True),
+    "refusal": Fault(says(None, message={"refusal": "I cannot help with that."}), True),
+    "cut off": Fault(thinks(10**6), True),
+    "error in a choice": Fault(says("", "error", choice={"error": {"code": 502}}), True),
+    "limit in a choice": Fault(
+        says("[1]", "error", choice={"error": {"code": 429, "message": "slow down"}}), True
+    ),
     "filtered question": Fault(fails(400, FILTERED, "content_policy_violation"), True),
     "too long": Fault(fails(400, TOO_LONG, "context_length_exceeded"), True),
 }

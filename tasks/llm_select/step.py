@@ -5,6 +5,7 @@ from contextlib import aclosing, closing
 
 from tasks.lib.core.events import log
 from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.documents.replies import explained
 from tasks.lib.documents.usage import Usage
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.gateway import Gateway
@@ -28,7 +29,7 @@ def work(stage: Stage) -> None:
     with closing(Journal(stage.state / JOURNAL, name, cap_usd=params.max_usd)) as journal:
         judged = run_loop(_judge(setup, journal, progress.advance))
         spent_usd, n_new = journal.spent_usd, journal.n_new
-    usage = make_usage(judged, setup)
+        usage = make_usage(judged, setup, journal)
     write_outputs(stage.out, judged, candidates, setup.routes, usage)
     _log_result(usage, spent_usd, params.max_usd)
     log.info(
@@ -53,6 +54,10 @@ def _log_result(usage: Usage, spent_usd: float, max_usd: float) -> None:
         f"{usage.calls:,}",
         f"{usage.usd:.4f} USD" if usage.usd else "free",
     )
+    for n, wrong, remedy in explained(usage.replies_without_answer):
+        log.info("%s replies %s. %s", f"{n:,}", wrong, remedy)
+    if usage.usd_without_answer:
+        log.info("of this, %.4f USD for replies without an answer", usage.usd_without_answer)
     if spent_usd:
         log.info("spent on this selection: %.4f of %g USD (max_usd)", spent_usd, max_usd)
     n_fallback = usage.methods["fallback"]

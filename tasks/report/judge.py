@@ -3,6 +3,7 @@
 from typing import Any
 
 from tasks.lib.core.wording import usd_text
+from tasks.lib.documents.replies import explained
 from tasks.lib.documents.usage import SlotChoices, Usage
 
 METHODS = {
@@ -22,10 +23,17 @@ def cost_rows(usage: Usage, n_selected: int) -> list[tuple[str, str]]:
         ("Answers used", f"{usage.calls:,}"),
         *((f"Answers by {route}", f"{n:,}") for route, n in sorted(usage.answers.items())),
         ("Input tokens", f"{usage.prompt_tokens:,}"),
+        ("Input tokens from the provider's cache", _count(usage.cached_tokens)),
         ("Output tokens", f"{usage.completion_tokens:,}"),
+        ("Output tokens for thinking", _count(usage.reasoning_tokens)),
         ("Price", usd_text(usage.usd)),
+        *(
+            (f"Replies that {wrong}", f"{n:,}. {remedy}")
+            for n, wrong, remedy in explained(usage.replies_without_answer)
+        ),
+        ("Price of replies without an answer", _unit_price(usage.usd_without_answer, 1)),
         ("Price of a selected record", _unit_price(usage.usd, n_selected)),
-        ("Answers whose usage is an upper bound", _count(usage.n_unknown_usage)),
+        ("Replies whose usage is an upper bound", _count(usage.n_unknown_usage)),
         *((words.capitalize(), _count(usage.methods.get(m))) for m, words in METHODS.items()),
         *(
             (f"Set aside by the judge: {reason.replace('_', ' ')}", f"{n:,}")

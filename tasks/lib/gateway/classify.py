@@ -54,6 +54,9 @@ _OTHER_NAMES = {
     "service_tier": r"\bflex\b|\btier\b",
 }
 """What providers call a parameter, other than its name."""
+_IN_PARTS = re.compile(
+    r"validation error for Message\s+content\s.{0,200}input_type=list", re.DOTALL
+)
 _FIELD = re.compile(r"""["'](?:param|field)["']\s*:\s*["']([^"']+)["']""")
 _TRANSPORT = {"TransportError", "ConnectionError", "ClientError", "gaierror", "SSLError"}
 _UNREACHED = {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"}
@@ -76,6 +79,11 @@ def provider_error(error: Exception, *secrets: str) -> ProviderError:
     if kind is ErrorKind.CONNECTION:  # the message is only "Connection error."
         *_, root = _chain(error)
         words = f"{words} ({root})"
+    if kind is ErrorKind.MALFORMED and _IN_PARTS.search(words):
+        words = (
+            "the content of the reply is a list of parts, which LiteLLM reads only from "
+            "mistral/ models: write the model as mistral/NAME, with the same api_base"
+        )
     param = _fields(error, "param") or " ".join(_FIELD.findall(words))
     words = _readable(words, *secrets)
     return ProviderError(kind, words, _retry_after_s(error), _may_cost(kind, error), param)

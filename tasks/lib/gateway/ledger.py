@@ -17,6 +17,7 @@ from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import ANSWER, Answer, Call, CallCost, Refused, Settled
 
 TAKEN_POLL_S = 0.2
+KEPT_REMARK, MAX_REMARKS = 100, 5  # characters, and different ones, that are logged
 KEPT_REPLY = 2000  # characters of an unusable reply that the re-ask quotes
 NOTHING = CallCost(prompt_tokens=0, completion_tokens=0, usd=0.0, is_upper_bound=False)
 
@@ -50,6 +51,7 @@ class SpendLedger:
     def __init__(self, journal: Journal, stopping: asyncio.Event) -> None:
         self._journal, self._stopping = journal, stopping
         self._n_calls: Counter[str] = Counter()
+        self._remarks: Counter[tuple[str, str]] = Counter()
 
     def report(self) -> None:
         """Log the number of failed calls by kind, if any failed."""
@@ -57,6 +59,8 @@ class SpendLedger:
         if failed:
             n_calls = f"{self._n_calls.total():,}"
             log.info("calls: %s; failed: %s", n_calls, ", ".join(failed))
+        for (kind, remark), n in self._remarks.most_common(MAX_REMARKS):
+            log.info("the provider said of %s %s: %s", f"{n:,}", kind, remark)
 
     async def reserve(
         self, request: Request, endpoint: Endpoint, upper_bound: CallCost
@@ -130,6 +134,8 @@ class SpendLedger:
     async def _settle(self, reservation: Reservation, cost: CallCost, **facts: str) -> None:
         """Settle a call without an answer; `facts` are the texts of `Settled`."""
         self._n_calls[facts["outcome"]] += 1
+        if facts.get("remark") not in (None, "", "stop"):
+            self._remarks[facts["outcome"], facts["remark"][:KEPT_REMARK]] += 1
         duration_s = reservation.duration_s
         settled = Settled(**facts, duration_s=duration_s, **cost._asdict())  # type: ignore[arg-type]
         await self._journal.settle(reservation.id, settled)

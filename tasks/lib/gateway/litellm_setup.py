@@ -27,6 +27,8 @@ def load_litellm() -> Any:
     # A call that is cancelled before it begins needs no warning in the terminal.
     never_begun = r"coroutine '.*a(?:sync_)?completion' was never awaited"
     warnings.filterwarnings("ignore", never_begun, RuntimeWarning)
+    # Nor does a content that is a list of parts.
+    warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
     litellm.suppress_debug_info = True
     litellm.disable_hf_tokenizer_download = True
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, Self
 MAX_CHARS = 20_000  # read from the end of a reply; no list of slots is longer
 CUT, FILTERED = "length", "content_filter"
 """LiteLLM's finish reasons of a reply that is not complete."""
-ANSWER_PARTS = ("text", "output_text")
 FAILED = ("error", "ERROR", "network_error")
 """Finish reasons of providers that failed, for all of which LiteLLM says `stop`."""
 
@@ -114,7 +113,7 @@ def _text(message: Any, *, is_cut: bool) -> str:
     object in the reasoning, unless the reply was cut off, so that the object is only a draft.
     """
     content = getattr(message, "content", None)
-    text = content if isinstance(content, str) else "".join(_parts(content))
+    text = content if isinstance(content, str) else ""
     calls = getattr(message, "tool_calls", None) or ()
     functions = [getattr(call, "function", None) for call in calls]
     functions.append(getattr(message, "function_call", None))
@@ -126,15 +125,6 @@ def _text(message: Any, *, is_cut: bool) -> str:
         objects = list(json_values(reasoning))
         return json.dumps(objects[-1]) if objects else ""
     return text
-
-
-def _parts(content: Any) -> Iterator[str]:
-    """Yield the texts in a content that is a list of parts, without those of thinking."""
-    for part in content if isinstance(content, list) else ():
-        is_answer = not isinstance(part, dict) or part.get("type", "text") in ANSWER_PARTS
-        text = part.get("text") if isinstance(part, dict) else part
-        if is_answer and isinstance(text, str):
-            yield text
 
 
 def _words(error: Any) -> str:
