@@ -20,6 +20,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.cli import console
+from flows.cli.ready import RouteCheck
 from flows.cli.used_answers import used_answers
 from flows.dvc import command as dvc
 from flows.dvc import overrides
@@ -103,13 +104,21 @@ def _run_all(graph: Graph, run: Run) -> None:
 
 
 def run_stages(graph: Graph, run: Run) -> dict[str, Done]:
-    """Bring every stage up to date, in order, and return how each of them ended."""
+    """Bring every stage up to date, in order, and return how each stage ended.
+
+    Raises:
+        ParamError: A route cannot judge; nothing has run, or only the stages before the judge.
+    """
     stale = set(dvc.status(run.workspace))
+    routes = RouteCheck(graph, run.workspace, stale)
+    routes.before_the_run()
     done: dict[str, Done] = {}
     for stage in graph.stages:
         is_current = stage.name not in stale and stale.isdisjoint(stage.upstream)
         if not is_current:
             stale.add(stage.name)  # its outputs may be new, so later stages must check with DVC
+            if not any(done[name].state.is_failed() for name in stage.upstream):
+                routes.before(stage.name)
         done[stage.name] = _run_one(stage, run, done, is_current)
     return done
 

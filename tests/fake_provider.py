@@ -1,4 +1,4 @@
-"""A provider that speaks OpenAI's protocol on this machine, for the real client to talk to.
+"""A provider on this machine for the real client to talk to, in OpenAI's protocol or another.
 
     with FakeProvider() as provider:
         provider.script(fails(429, retry_after=0), says("I like the third one."))
@@ -38,6 +38,7 @@ SERVED_MODEL = "fake-2025-01-01"
 BYTES_PER_TOKEN = 4
 USD_IN, USD_OUT = 1e-6, 4e-6  # per token, as its routes state
 LINGER_OFF = struct.pack("ii", 1, 0)  # closing then sends a reset
+LISTINGS = ("/models", "/api/tags", "/api/show")  # LiteLLM asks Ollama about its model, too
 HANG_S = 60.0  # longer than any test waits
 
 
@@ -306,6 +307,9 @@ class FakeProvider:
         calls: All requests so far, in order of arrival.
         book: What was billed for them, in the order of the responses.
         peak: The maximum number of requests that waited for a response at the same time.
+        listed: The rows of its list of models; None if it has no list.
+        n_listings: How often that list was requested, which is not among the calls.
+        refuses: A key with which that list is refused.
     """
 
     def __init__(
@@ -315,6 +319,9 @@ class FakeProvider:
         self.calls: list[Call] = []
         self.book: list[Entry] = []
         self.peak = 0
+        self.listed: list[dict[str, Any]] | None = None
+        self.n_listings = 0
+        self.refuses = ""
         self._latency_s = latency_s
         self._sent: list[tuple[int, int]] = []  # tokens of each response that was sent whole
         self._script: list[Behaviour] = []
@@ -402,6 +409,16 @@ class FakeProvider:
                 self._n_waiting -= 1
         return response
 
+    def listing(self, path: str, key: str) -> Response:
+        """Return the list of models, in OpenAI's form or in Ollama's."""
+        self.n_listings += 1
+        if self.refuses and self.refuses in key:
+            return Response(401, b"{}")
+        if self.listed is None:
+            return Response(404, b"{}")
+        name = "models" if path.endswith("/api/tags") else "data"
+        return Response(body=json.dumps({name: self.listed}).encode())
+
     def sending(self, response: Response, send: Callable[[Response], None]) -> None:
         """Send a response; count its tokens if it was sent completely."""
         with self._changed:
@@ -443,6 +460,9 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if self.path.endswith(LISTINGS):
+                self._send(provider.listing(self.path, str(self.headers)))
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             response = provider.respond(self.path, headers, json.loads(body or b"{}"))
             provider.sending(response, self._send)

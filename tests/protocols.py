@@ -30,6 +30,8 @@ def limit_of(path: str, body: dict[str, Any]) -> int:
         return int(body["generationConfig"]["max_output_tokens"])
     if path.endswith("/api/chat"):
         return int(body["options"]["num_predict"])
+    if path.endswith("/converse"):
+        return int(body["inferenceConfig"]["maxTokens"])
     return int(body.get("max_completion_tokens") or body["max_tokens"])
 
 
@@ -98,6 +100,21 @@ def _ollama(completion: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _bedrock(completion: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    text, usage, reason = _facts(completion)
+    reasons = {"stop": "end_turn", "length": "max_tokens", "content_filter": "content_filtered"}
+    return {
+        "output": {"message": {"role": "assistant", "content": [{"text": text}]}},
+        "stopReason": reasons[reason],
+        "usage": {
+            "inputTokens": usage["prompt_tokens"],
+            "outputTokens": usage["completion_tokens"],
+            "totalTokens": usage["total_tokens"],
+        },
+        "metrics": {"latencyMs": 1},
+    }
+
+
 def _facts(completion: dict[str, Any]) -> tuple[str, dict[str, Any], str]:
     (choice,) = completion["choices"]
     return choice["message"]["content"] or "", completion["usage"], choice["finish_reason"]
@@ -118,4 +135,5 @@ _PROTOCOLS = {
         },
     ),
     "/api/chat": (_ollama, lambda error: {"error": error["message"]}),
+    "/converse": (_bedrock, lambda error: {"message": error["message"]}),
 }

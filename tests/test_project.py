@@ -20,6 +20,7 @@ from tasks.lib.documents.labels import FUNNEL
 from tasks.lib.documents.savings import Savings
 from tasks.lib.kmeans import balanced, constrained
 from tests.conftest import PROJECT, STAGE_NAMES
+from tests.fake_provider import FakeProvider
 
 pytestmark = pytest.mark.slow
 
@@ -313,6 +314,25 @@ def test_the_estimate_and_the_journal_are_printed_as_json(done):
     nonsense = done.call("journal", "prune", "--before", "soon")
     assert nonsense.returncode == 2
     assert "is not a date" in nonsense.stderr
+
+
+def test_a_preview_is_printed_as_json_and_changes_no_file(done):
+    before = (done.root / "params.yaml").read_bytes()
+    with FakeProvider() as provider:
+        address = f"api_base: '{provider.api_base}', api_key: none, schema: never"
+        price = "input_cost_per_token: 1.0e-6, output_cost_per_token: 4.0e-6"
+        route = f"models.mine={{model: openai/fake, {address}, {price}}}"
+        asked = ["preview", "-S", route, "--route", "mine", "-n", "2", "--json"]
+        shown = json.loads(done.call(*asked).stdout)
+        assert len(provider.calls) == 2
+    assert (shown["route"], shown["n_prompts"], shown["is_reused"]) == ("mine", 32, True)
+    assert [exchange["prompt"] for exchange in shown["exchanges"]] == [1, 32]
+    assert shown["new_usd"] == pytest.approx(provider.usd)
+    assert shown["projection"]["calls"] == 32
+    assert (done.root / "params.yaml").read_bytes() == before
+    unknown = done.call("preview", "--route", "chatgtp")
+    assert unknown.returncode == 2
+    assert "did you mean chatgpt?" in unknown.stderr
 
 
 def test_an_estimate_does_not_need_clusters(done):

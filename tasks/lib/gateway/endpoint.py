@@ -18,6 +18,7 @@ from tasks.lib.gateway.credentials import (
     missing_variables,
     redact,
 )
+from tasks.lib.gateway.cut_prompts import CutWatch
 from tasks.lib.gateway.deployment import Deployment
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.litellm_setup import load_litellm, skip_accounting
@@ -36,6 +37,7 @@ class Endpoint:
 
     Attributes:
         parameters: The parameters of its calls, and the room for its replies.
+        cut_watch: Notices if the endpoint cuts prompts.
 
     Args:
         deployment: The model and its address.
@@ -48,6 +50,7 @@ class Endpoint:
         self._timeout_s = deployment.timeout_s or timeout_s
         self._address = {"model": deployment.model, "max_retries": 0, "num_retries": 0}
         self.parameters = Parameters(deployment, where)
+        self.cut_watch = CutWatch(deployment.num_ctx)
         self._price: Price | None = None
         self._secrets: list[str] = []
         self._server: LocalServer | None = None

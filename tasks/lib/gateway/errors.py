@@ -13,6 +13,7 @@ class ErrorKind(StrEnum):
     REFUSED_PARAMETER = "refused_parameter"  # one that is then dropped or changed
     CUT_OFF = "cut_off"  # a reply that used up its room, which is larger from then on
     CONTEXT_TOO_LONG = "context_too_long"
+    CUT_PROMPT = "cut_prompt"  # the endpoint read only a part of the prompt
     CONTENT_FILTER = "content_filter"
     RATE_LIMIT = "rate_limit"
     TIMEOUT = "timeout"

@@ -98,16 +98,15 @@ class SpendLedger:
         """Settle a call by its reply, and store and return the answer.
 
         Return None if the reply has no answer, and an error if the provider failed while it wrote
-        the reply. API keys in the reply are redacted.
+        the reply, or read only a part of the prompt. API keys in the reply are redacted.
         """
         request, endpoint = reservation.request, reservation.endpoint
         redact, cost = endpoint.redact, endpoint.cost(reply) or reservation.upper_bound
         remark = redact(reply.remark[:MAX_MESSAGE])
-        if reply.error:
-            is_limited = reply.error.startswith(str(HTTPStatus.TOO_MANY_REQUESTS.value))
-            kind = ErrorKind.RATE_LIMIT if is_limited else ErrorKind.SERVER
-            error = ProviderError(kind, redact(reply.error[:MAX_MESSAGE]))
-            facts = {"outcome": kind, "message": error.message, "reply": "", "remark": remark}
+        error = _fault(reply) or endpoint.cut_watch.notice(request, reply)
+        if error:
+            error.message = redact(error.message)
+            facts = {"outcome": error.kind, "message": error.message, "reply": "", "remark": remark}
             await self._settle(reservation, cost, **facts)
             return error
         parsed = request.read(reply.text)
@@ -140,6 +139,15 @@ class SpendLedger:
         duration_s = reservation.duration_s
         settled = Settled(**facts, duration_s=duration_s, **cost._asdict())  # type: ignore[arg-type]
         await self._journal.settle(reservation.id, settled)
+
+
+def _fault(reply: Reply) -> ProviderError | None:
+    """Return the error inside a reply, or None."""
+    if not reply.error:
+        return None
+    is_limited = reply.error.startswith(str(HTTPStatus.TOO_MANY_REQUESTS.value))
+    kind = ErrorKind.RATE_LIMIT if is_limited else ErrorKind.SERVER
+    return ProviderError(kind, reply.error[:MAX_MESSAGE])
 
 
 def _outcome(reservation: Reservation, reply: Reply, parsed: UnusableReply) -> str:
