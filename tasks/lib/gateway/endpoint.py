@@ -17,7 +17,7 @@ from tasks.lib.gateway.deployment import Deployment, Schema
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.local_server import LocalServer
-from tasks.lib.gateway.prices import Price, max_prompt_tokens, require_price
+from tasks.lib.gateway.prices import Price, Tier, max_prompt_tokens, require_price
 from tasks.lib.gateway.rate_limit import Permit, RateLimiter
 from tasks.lib.gateway.reply import Reply, read_reply
 from tasks.lib.gateway.request import Messages, Request
@@ -53,7 +53,7 @@ class Endpoint:
         if deployment.schema_use is Schema.ALWAYS:
             self._required.add("response_format")
         self.dropped_params: tuple[str, ...] = ()
-        self._price: Price | None = None
+        self._prices: dict[Tier, Price] = {}
         self._secrets: list[str] = []
         self._server: LocalServer | None = None
         self._limiter = RateLimiter(deployment.rpm, deployment.tpm)
@@ -84,7 +84,23 @@ class Endpoint:
         elif not deployment.is_offline:
             self._require_provider(litellm)
             self._drop_unsupported(litellm)
-        self._price = require_price(deployment, litellm, self._where)
+        self.load_price(Tier.STANDARD)
+
+    def load_price(self, tier: Tier) -> None:
+        """Find the price of a tier, once, which `cost` needs.
+
+        Raises:
+            ParamError: The price is unknown.
+        """
+        if tier not in self._prices:
+            self._prices[tier] = require_price(self.deployment, load_litellm(), self._where, tier)
+
+    @property
+    def address(self) -> dict[str, Any]:
+        """LiteLLM's arguments that name the endpoint, and the key if it has one."""
+        return {
+            name: self._address[name] for name in ("api_base", "api_key") & self._address.keys()
+        }
 
     @property
     def load(self) -> tuple[float, int]:
@@ -113,17 +129,25 @@ class Endpoint:
         n_tokens = upper_bound.prompt_tokens + upper_bound.completion_tokens
         return await self._limiter.acquire(n_tokens, until)
 
-    def upper_bound(self, request: Request, messages: Messages) -> CallCost:
+    def upper_bound(
+        self, request: Request, messages: Messages, tier: Tier = Tier.STANDARD
+    ) -> CallCost:
         """Return an upper bound on the cost of a call."""
         is_schema_sent = request.response_format and "response_format" not in self.dropped_params
         n_schema = len(json.dumps(request.response_format)) if is_schema_sent else 0
-        most = self.cost(max_prompt_tokens(messages, n_schema), request.max_tokens)
+        most = self.cost(max_prompt_tokens(messages, n_schema), request.max_tokens, tier)
         return most._replace(is_upper_bound=True)
 
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> CallCost:
-        """Return the cost of a call with these tokens, at the price that `prepare` found."""
-        usd = self._price.cost_usd(prompt_tokens, completion_tokens) if self._price else 0.0
+    def cost(
+        self, prompt_tokens: int, completion_tokens: int, tier: Tier = Tier.STANDARD
+    ) -> CallCost:
+        """Return the cost of a call with these tokens, at the price that was found before."""
+        usd = self._prices[tier].cost_usd(prompt_tokens, completion_tokens)
         return CallCost(prompt_tokens, completion_tokens, usd, is_upper_bound=False)
+
+    def classified(self, error: Exception) -> ProviderError:
+        """Convert an exception that LiteLLM raised, with this endpoint's key hidden."""
+        return provider_error(error, *self._secrets)
 
     def redact(self, text: str) -> str:
         """Return the text with this endpoint's key and all keys in the environment hidden.
@@ -132,18 +156,22 @@ class Endpoint:
         """
         return redact(text.encode(errors="replace").decode(), *self._secrets)
 
+    def options(self, request: Request) -> dict[str, Any]:
+        """Return the options of a call, excluding those that the model does not accept."""
+        options = {name: getattr(request, name) for name in OPTIONS}
+        return {
+            name: value
+            for name, value in options.items()
+            if value is not None and name not in self.dropped_params
+        }
+
     async def ask(self, request: Request, messages: Messages, permit: Permit) -> Reply:
         """Send a request and return its reply; record the tokens used in `permit`.
 
         Raises:
             ProviderError: There was no reply, or it could not be read.
         """
-        options = {name: getattr(request, name) for name in OPTIONS}
-        options = {
-            name: value
-            for name, value in options.items()
-            if value is not None and name not in self.dropped_params
-        }
+        options = self.options(request)
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await load_litellm().acompletion(
@@ -153,7 +181,7 @@ class Endpoint:
             words = f"no complete reply within {self._timeout_s:g} s (llm_select.timeout_s)"
             raise ProviderError(ErrorKind.TIMEOUT, words) from None
         except Exception as error:  # LiteLLM raises its own errors and other libraries' errors
-            raise self._learn(provider_error(error, *self._secrets), options) from None
+            raise self._learn(self.classified(error), options) from None
         reply = read_reply(response, self.dropped_params)
         if reply.prompt_tokens is not None:
             permit.n_tokens = reply.prompt_tokens + (reply.completion_tokens or 0)
@@ -163,7 +191,7 @@ class Endpoint:
         """Close the connections while the event loop that used them is still running."""
         if self._server is not None:
             self._server.close()
-        if self._price is not None:  # otherwise LiteLLM may not be loaded, which takes seconds
+        if self._prices:  # otherwise LiteLLM may not be loaded, which takes seconds
             await load_litellm().close_litellm_async_clients()
 
     def _start_server(self) -> None:

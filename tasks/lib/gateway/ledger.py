@@ -8,6 +8,7 @@ from typing import NamedTuple
 from tasks.lib.core.events import log
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
+from tasks.lib.gateway.prices import Tier
 from tasks.lib.gateway.reply import Reply, UnusableReply
 from tasks.lib.gateway.request import Request
 from tasks.lib.gateway.task_pool import StopRun
@@ -35,11 +36,27 @@ class Reservation(NamedTuple):
     endpoint: Endpoint
     upper_bound: CallCost
     began_s: float
+    tier: Tier = Tier.STANDARD
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether the call is part of a batch, which may outlive the run."""
+        return self.tier is Tier.BATCH
 
     @property
     def duration_s(self) -> float:
-        """The seconds since the call was reserved."""
-        return time.monotonic() - self.began_s
+        """The seconds since the call was reserved; 0 in a batch, where they mean nothing."""
+        return 0.0 if self.in_batch else time.monotonic() - self.began_s
+
+
+def call_of(request: Request, endpoint: Endpoint, upper_bound: CallCost) -> Call:
+    """Return a call about to be made, as the journal records it."""
+    return Call(
+        key=request.key,
+        route=request.alias,
+        model=endpoint.deployment.model,
+        **upper_bound._asdict(),
+    )
 
 
 class SpendLedger:
@@ -65,12 +82,7 @@ class SpendLedger:
             CapReached: The call could cost more than is left, even after all running calls end.
             Stopped: The run is ending.
         """
-        call = Call(
-            key=request.key,
-            route=request.alias,
-            model=endpoint.deployment.model,
-            **upper_bound._asdict(),
-        )
+        call = call_of(request, endpoint, upper_bound)
         while not self._stopping.is_set():
             reserved = await self._journal.reserve(call)
             if not isinstance(reserved, Refused):
@@ -96,7 +108,7 @@ class SpendLedger:
         request, endpoint = reservation.request, reservation.endpoint
         redact, cost = endpoint.redact, reservation.upper_bound
         if reply.prompt_tokens is not None and reply.completion_tokens is not None:
-            cost = endpoint.cost(reply.prompt_tokens, reply.completion_tokens)
+            cost = endpoint.cost(reply.prompt_tokens, reply.completion_tokens, reservation.tier)
         parsed = request.read(reply.text)
         if isinstance(parsed, UnusableReply):
             is_filtered = reply.finish_reason == ErrorKind.CONTENT_FILTER
@@ -116,7 +128,9 @@ class SpendLedger:
             **cost._asdict(),
         )
         self._n_calls[ANSWER] += 1
-        await self._journal.keep(reservation.id, answer, reservation.duration_s)
+        await self._journal.keep(
+            reservation.id, answer, reservation.duration_s, in_batch=reservation.in_batch
+        )
         return answer
 
     async def _settle(
@@ -130,4 +144,4 @@ class SpendLedger:
             duration_s=reservation.duration_s,
             **cost._asdict(),
         )
-        await self._journal.settle(reservation.id, settled)
+        await self._journal.settle(reservation.id, settled, in_batch=reservation.in_batch)

@@ -1,5 +1,6 @@
 """Price calls at prices read once; the cost that LiteLLM reports is never used."""
 
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from tasks.lib.core.errors import ParamError
@@ -9,6 +10,18 @@ from tasks.lib.gateway.request import Messages
 
 MESSAGE_TOKENS = 32
 """More than a chat template adds to a message; ChatML adds 20 if each character is a token."""
+
+
+HALF_PRICE = ("openai", "azure")
+"""Providers whose documentation says that batches and the flex tier cost half."""
+
+
+class Tier(StrEnum):
+    """How a provider processes a call; the value ends the names of its prices in LiteLLM's map."""
+
+    STANDARD = ""
+    FLEX = "_flex"
+    BATCH = "_batches"
 
 
 class Price(NamedTuple):
@@ -21,18 +34,24 @@ class Price(NamedTuple):
         """Return the price of a call."""
         return prompt_tokens * self.prompt_usd + completion_tokens * self.completion_usd
 
+    def times(self, factor: float) -> "Price":
+        """Return the prices multiplied by a factor."""
+        return Price(self.prompt_usd * factor, self.completion_usd * factor)
+
 
 FREE = Price(0.0, 0.0)
 
 
-def price_of(deployment: Deployment, litellm: Any) -> Price | None:
+def price_of(deployment: Deployment, litellm: Any, tier: Tier = Tier.STANDARD) -> Price | None:
     """Return the prices from params.yaml, otherwise from LiteLLM's price map; None if unknown.
 
-    A 0 in LiteLLM's map does not count, since many models that do cost money have a 0 there.
+    A 0 in LiteLLM's map does not count, since many models that do cost money have a 0 there. A
+    batch whose price is unknown costs the same as other calls, or half at some providers.
     """
     prompt_usd, completion_usd = deployment.input_cost_per_token, deployment.output_cost_per_token
+    is_half = tier is not Tier.STANDARD and deployment.provider in HALF_PRICE
     if prompt_usd is not None and completion_usd is not None:
-        return Price(prompt_usd, completion_usd)
+        return Price(prompt_usd, completion_usd).times(0.5 if is_half else 1.0)
     if deployment.is_free:
         return FREE
     if deployment.provider.startswith("ollama"):  # LiteLLM would query Ollama's server
@@ -41,17 +60,24 @@ def price_of(deployment: Deployment, litellm: Any) -> Price | None:
         info = litellm.get_model_info(deployment.model)
     except Exception:  # raised as a bare Exception for a model that LiteLLM does not know
         return None
-    price = Price(info["input_cost_per_token"] or 0, info["output_cost_per_token"] or 0)
-    return price if all(price) else None
+    prices = [
+        Price(*(info.get(f"{kind}_cost_per_token{end}") or 0 for kind in ("input", "output")))
+        for end in (tier, Tier.STANDARD)
+    ]
+    if all(prices[0]) or tier is Tier.FLEX:  # a model without a price for flex has no flex tier
+        return prices[0] if all(prices[0]) else None
+    return prices[1].times(0.5 if is_half else 1.0) if all(prices[1]) else None
 
 
-def require_price(deployment: Deployment, litellm: Any, where: str) -> Price:
+def require_price(
+    deployment: Deployment, litellm: Any, where: str, tier: Tier = Tier.STANDARD
+) -> Price:
     """Return the prices per token.
 
     Raises:
         ParamError: They are unknown.
     """
-    price = price_of(deployment, litellm)
+    price = price_of(deployment, litellm, tier)
     if price is None:
         raise ParamError(
             "the price of this model is unknown, so its spending could not be capped",

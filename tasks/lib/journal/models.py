@@ -79,6 +79,13 @@ class Call(NamedTuple):
     is_upper_bound: bool
 
 
+class OpenCall(NamedTuple):
+    """A call in the journal without an outcome yet."""
+
+    id: int
+    cost: CallCost  # the upper bound at which it is reserved
+
+
 class Settled(NamedTuple):
     """The outcome of a call, and its cost."""
 
