@@ -33,12 +33,11 @@ class _LineError(Exception):
 
 def request_line(request: Request, endpoint: Endpoint) -> bytes:
     """Return the line of a request, with the same body as LiteLLM would send for a single call."""
-    from litellm.utils import get_optional_params  # noqa: PLC0415  # imports litellm
-
-    model, provider, _, _ = load_litellm().get_llm_provider(endpoint.deployment.model)
+    litellm = load_litellm()
+    model, provider, _, _ = litellm.get_llm_provider(endpoint.deployment.model)
     options = endpoint.options(request)
     options = {name: value for name, value in options.items() if name not in NOT_IN_BODY}
-    body = get_optional_params(
+    body = litellm.utils.get_optional_params(
         model=model, custom_llm_provider=provider, messages=request.messages, **options
     )
     del body["stream"]
@@ -78,10 +77,8 @@ def _outcome(line: dict[str, Any], endpoint: Endpoint) -> tuple[str, Reply | Pro
     key, response = line["custom_id"], line.get("response")
     if response is None or response["status_code"] != 200:
         return key, _error(line.get("error") or {}, response or {}, endpoint)
-    from litellm.utils import convert_to_model_response_object  # noqa: PLC0415  # imports litellm
-
     litellm = load_litellm()
-    reply = convert_to_model_response_object(
+    reply = litellm.utils.convert_to_model_response_object(
         response_object=response["body"], model_response_object=litellm.ModelResponse()
     )
     return key, read_reply(reply, endpoint.dropped_params)
