@@ -417,8 +417,13 @@ class FakeBatches:
         """The number of requests of each batch."""
         return [batch["request_counts"]["total"] for batch in self.batches.values()]
 
+    @property
+    def is_script_done(self) -> bool:
+        """Whether all scripted responses were used."""
+        return not self._script
+
     def script(self, request: str, response: Response, *, is_done: bool = False) -> None:
-        """Respond so to the next request like "POST /v1/files"; do what it asks for if `is_done`."""
+        """Respond so to the next request like "POST /v1/files"; also do what it asks if is_done."""
         self._script.append((request, response, is_done))
 
     def respond(self, request: str, body: bytes) -> Response:

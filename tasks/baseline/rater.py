@@ -112,6 +112,6 @@ def rating_name(route: Route, settings: CallSettings, *files: Path) -> Selection
         "max_tokens": settings.max_answer_tokens,
     }
     return SelectionName(
-        answer_key(rating=question_words(), **facts),
+        answer_key(rating=question_words(), **facts, **route.own_settings),
         answer_key(rating=former_question_words(), **facts),
     )

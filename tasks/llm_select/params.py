@@ -82,11 +82,14 @@ def read_settings(params: LlmSelect, seed: int, root: Path = Path()) -> JudgeSet
     return JudgeSettings(prompt=prompt, calls=calls, **judged)
 
 
-def check_answer_room(settings: JudgeSettings, n_slots: int, n_ranked: int) -> None:
+def check_answer_room(
+    settings: JudgeSettings, routes: Sequence[Route], n_slots: int, n_ranked: int
+) -> None:
     """Check that an answer has room for all ranks, so that no money is spent on truncated ones.
 
     Args:
         settings: The settings of the judge.
+        routes: The routes, which may have rooms of their own.
         n_slots: The size of the largest prompt.
         n_ranked: The number of slots that are ranked in a prompt.
 
@@ -95,14 +98,16 @@ def check_answer_room(settings: JudgeSettings, n_slots: int, n_ranked: int) -> N
     """
     n_ranks = settings.n_asked(n_slots, n_ranked)
     needed = FRAME_TOKENS + n_ranks * (PICK_TOKENS + REASON_TOKENS * settings.rationale)
-    room = settings.calls.max_answer_tokens
-    if room < needed:
-        raise ParamError(
-            f"llm_select.max_answer_tokens is {room}, and an answer names {n_ranks} "
-            f"slots{' with a sentence on each' if settings.rationale else ''}: it would be cut off",
-            where=PARAMS_FILE,
-            fix=f"Set it to {needed} or more.",
-        )
+    rooms = {f"models.{route.alias}": route.max_answer_tokens for route in routes}
+    rooms = {"llm_select": settings.calls.max_answer_tokens} | rooms
+    for section, room in rooms.items():
+        if room is not None and room < needed:
+            raise ParamError(
+                f"{section}.max_answer_tokens is {room}, and an answer names {n_ranks} slots"
+                f"{' with a sentence on each' if settings.rationale else ''}: it would be cut off",
+                where=PARAMS_FILE,
+                fix=f"Set it to {needed} or more.",
+            )
 
 
 def selection_name(
@@ -120,6 +125,7 @@ def selection_name(
         "models": [route.model for route in routes],
         "seed": settings.calls.seed,
     }
+    options = [route.own_settings for route in routes]
     former = dict(asked) | {"canaries": asked["attention_checks"]}
     del former["attention_checks"], former["shortlist"]
     return SelectionName(
@@ -127,6 +133,7 @@ def selection_name(
             words=_words(settings.prompt),
             temperatures=[route.temperature for route in routes],
             schemas=[route.schema_use for route in routes],
+            **({"options": options} if any(options) else {}),  # names from before stay the same
             **shared,
             **asked,
         ),

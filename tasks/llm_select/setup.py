@@ -66,7 +66,7 @@ class Setup(NamedTuple):
         _check_wishes(values, candidates, params.budget[-1])
         n_ranked = max(params.shortlist, -(-params.budget[-1] // n_prompts))
         settings = read_settings(params, load_seed(values), root)
-        check_answer_room(settings, max(map(len, candidates.prompts)), n_ranked)
+        check_answer_room(settings, routes, max(map(len, candidates.prompts)), n_ranked)
         return cls(params, routes, settings, candidates, mode, n_ranked)
 
     @property

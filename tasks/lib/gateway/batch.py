@@ -21,6 +21,7 @@ from tasks.lib.gateway.batch_job import BatchJob, Ending, run_all
 from tasks.lib.gateway.batch_lines import request_line
 from tasks.lib.gateway.batch_store import MAX_BYTES, StoredBatch, unsent
 from tasks.lib.gateway.endpoint import Endpoint
+from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.ledger import CapReached, Reservation, call_of
 from tasks.lib.gateway.lookup import USELESS, Pending, failed_attempts
@@ -144,8 +145,11 @@ class BatchBuyer:
         if found is None:
             return None
         call, reply = found
-        reservation = Reservation(call.id, request, self._endpoint, call.cost, 0.0, Tier.BATCH)
-        return await self._gateway.ledger.settle(reservation, reply) or await self.lookup(request)
+        reservation = Reservation(call.id, request, self._endpoint, call.cost, 0.0, Tier.BATCHES)
+        result = await self._gateway.ledger.settle(reservation, reply)
+        if isinstance(result, ProviderError):
+            self.unanswered.add(request.key)
+        return result if isinstance(result, Answer) else await self.lookup(request)
 
     def _is_wanted(self, request: Request) -> bool:
         """Return whether a batch is the way to the answer."""
@@ -153,7 +157,7 @@ class BatchBuyer:
         if not may_collect or request.alias != self._route.alias:
             return False
         attempts = failed_attempts(self._journal, request)
-        had_reply = any(attempt.outcome in USELESS for attempt in attempts)
+        had_reply = any(attempt.outcome in (*USELESS, ErrorKind.CUT_OFF) for attempt in attempts)
         return not had_reply and request.key not in self.unanswered
 
     async def _try_route(self, request: Request) -> Answer | NoAnswer | None:
@@ -182,7 +186,7 @@ class BatchBuyer:
             batch = StoredBatch.new(self._journal.path, endpoint.deployment)
             self._new.append(batch)
         batch.take(line)  # before others can, while this one waits for its reservation
-        most = endpoint.upper_bound(request, request.messages, Tier.BATCH)
+        most = endpoint.upper_bound(request, request.messages, Tier.BATCHES)
         reserved = await self._journal.reserve(call_of(request, endpoint, most), batch.marker)
         if not isinstance(reserved, Refused):
             batch.add(line)
@@ -192,7 +196,7 @@ class BatchBuyer:
     @property
     def _endpoint(self) -> Endpoint:
         endpoint = self._gateway.endpoint(self._route.alias)
-        endpoint.load_price(Tier.BATCH)
+        endpoint.load_price(Tier.BATCHES)
         return endpoint
 
     def _jobs(self) -> list[BatchJob]:

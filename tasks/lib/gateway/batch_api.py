@@ -1,7 +1,6 @@
 """Call a provider's batch and file endpoints through LiteLLM, with retries."""
 
 import asyncio
-import gc
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +23,6 @@ URL = "/v1/chat/completions"
 MARKER = "selectllm"  # the key of the metadata by which a batch is found again
 PAGE, MAX_PAGES = 100, 20  # batches listed to find one; the newest come first
 BAD = (ErrorKind.BAD_REQUEST,)
-CLOSING_S = 0.01
 MAX_WAIT_S = 300.0  # before a retry, whatever the provider asks for
 TRANSFER_S = 600.0  # the time limit of one upload or download
 
@@ -212,22 +210,13 @@ class BatchApi:
             except ProviderError as error:
                 failure = error.with_traceback(None)
                 failure.__context__ = None  # it refers to the client
-            finally:
-                await _close_clients()
             n_failed += 1
             if failure.kind in passed_on:
                 raise failure
             if failure.kind in FATAL or n_failed >= self._settings.max_attempts:
                 deployment = self._endpoint.deployment
                 raise run_error(failure, self._route, deployment, self._journal)
-            await asyncio.sleep(min(failure.delay_s(n_failed, self._settings.backoff_s), MAX_WAIT_S))
+            await asyncio.sleep(
+                min(failure.delay_s(n_failed, self._settings.backoff_s), MAX_WAIT_S)
+            )
 
-
-async def _close_clients() -> None:
-    """Close the connections of past calls.
-
-    LiteLLM opens a client for each of them, and leaves it to the garbage collector, which can
-    close it only while the event loop is running.
-    """
-    gc.collect()
-    await asyncio.sleep(CLOSING_S)

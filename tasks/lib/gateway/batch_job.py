@@ -1,6 +1,7 @@
 """Bring one batch to its end: submit it, wait, read its files, and record what has no reply."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -50,7 +51,7 @@ class BatchJob:
         is_cancelled: Whether to cancel the batch first.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         batch: StoredBatch,
         route: Route,
@@ -158,6 +159,8 @@ class BatchJob:
                 return state
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, POLL_S)
+            if pause_s == POLL_S:
+                gc.collect()  # LiteLLM leaves a connection open after each of these calls
 
     async def _collect(self, ended: BatchState) -> Ending:
         """Return the replies of a batch, and settle the calls that have none."""
@@ -203,7 +206,13 @@ class BatchJob:
         for key, call in calls.items():
             error = errors.get(key, silent)
             cost = call.cost if error.may_cost else FREE_CALL
-            outcomes[call.id] = Settled(error.kind, error.message, "", *cost, duration_s=0.0)
+            outcomes[call.id] = Settled(
+                outcome=error.kind,
+                message=error.message,
+                reply="",
+                duration_s=0.0,
+                **cost._asdict(),
+            )
         await self._journal.settle_batch(outcomes)
 
 

@@ -35,7 +35,7 @@ def request_line(request: Request, endpoint: Endpoint) -> bytes:
     """Return the line of a request, with the same body as LiteLLM would send for a single call."""
     litellm = load_litellm()
     model, provider, _, _ = litellm.get_llm_provider(endpoint.deployment.model)
-    options = endpoint.options(request)
+    options = endpoint.parameters.of(request)
     options = {name: value for name, value in options.items() if name not in NOT_IN_BODY}
     body = litellm.utils.get_optional_params(
         model=model, custom_llm_provider=provider, messages=request.messages, **options
@@ -81,7 +81,7 @@ def _outcome(line: dict[str, Any], endpoint: Endpoint) -> tuple[str, Reply | Pro
     reply = litellm.utils.convert_to_model_response_object(
         response_object=response["body"], model_response_object=litellm.ModelResponse()
     )
-    return key, read_reply(reply, endpoint.dropped_params)
+    return key, read_reply(reply, endpoint.parameters.dropped)
 
 
 def _error(error: dict[str, Any], response: dict[str, Any], endpoint: Endpoint) -> ProviderError:

@@ -13,7 +13,8 @@ class ErrorKind(StrEnum):
     PERMISSION = "permission"
     QUOTA = "quota"
     BAD_REQUEST = "bad_request"
-    REFUSED_PARAMETER = "refused_parameter"  # an optional parameter, which is then dropped
+    REFUSED_PARAMETER = "refused_parameter"  # one that is then dropped or changed
+    CUT_OFF = "cut_off"  # a reply that used up its room, which is larger from then on
     CONTEXT_TOO_LONG = "context_too_long"
     CONTENT_FILTER = "content_filter"
     RATE_LIMIT = "rate_limit"
@@ -28,7 +29,8 @@ class ProviderError(Exception):
     """The error of a call that got no reply. It contains no secret and can be pickled.
 
     `may_cost` says whether the provider may still charge for the call, because it may have
-    written an answer that did not arrive completely.
+    written an answer that did not arrive completely. `param` is the parameter that the fields of
+    the provider's error name, if any.
     """
 
     def __init__(
@@ -37,10 +39,11 @@ class ProviderError(Exception):
         message: str,
         retry_after_s: float | None = None,
         may_cost: bool = True,
+        param: str = "",
     ) -> None:
-        super().__init__(kind, message, retry_after_s, may_cost)
+        super().__init__(kind, message, retry_after_s, may_cost, param)
         self.kind, self.message, self.retry_after_s = kind, message, retry_after_s
-        self.may_cost = may_cost
+        self.may_cost, self.param = may_cost, param
 
     def delay_s(self, n_failed: int, backoff_s: float) -> float:
         """Return the seconds to wait before a retry, after `n_failed` failures in a row."""

@@ -39,6 +39,12 @@ class _RouteState:
         self.succeeded_s = -1.0  # when a call last got a reply
         self.rests_until_s = 0.0
 
+    def make_room(self, attempts: Sequence[FailedAttempt]) -> None:
+        """Give the route's replies more room if one to this question was cut off."""
+        if any(attempt.outcome == ErrorKind.CUT_OFF for attempt in attempts):
+            for endpoint in self.endpoints:
+                endpoint.parameters.give_more_room()
+
 
 class Gateway:
     """Sends questions to the models of some routes, within one event loop.
@@ -129,6 +135,7 @@ class Gateway:
         """Call the route until it answers, or until no further call is worth making."""
         n_failed, failing_since_s = 0, 0.0
         while (reason := no_answer(attempts)) is None:
+            state.make_room(attempts)
             async with state.ramp_up.place():
                 if time.monotonic() < state.rests_until_s:
                     return NoAnswer.UNREACHED
@@ -172,9 +179,11 @@ class Gateway:
         except ProviderError as error:
             await self.ledger.release(reservation, error)
             return error
-        state.succeeded_s = time.monotonic()
-        state.ramp_up.succeeded(reservation.duration_s)
-        return await self.ledger.settle(reservation, reply)
+        result = await self.ledger.settle(reservation, reply)
+        if not isinstance(result, ProviderError):
+            state.succeeded_s = time.monotonic()
+            state.ramp_up.succeeded(reservation.duration_s)
+        return result
 
     async def _wait(self, error: ProviderError, endpoint: Endpoint, delay_s: float) -> None:
         """Let the endpoint rest after a rate limit error; otherwise delay only this question."""

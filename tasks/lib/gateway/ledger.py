@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections import Counter
+from http import HTTPStatus
 from typing import NamedTuple
 
 from tasks.lib.core.events import log
+from tasks.lib.gateway.classify import MAX_MESSAGE
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.prices import Tier
-from tasks.lib.gateway.reply import Reply, UnusableReply
+from tasks.lib.gateway.reply import CUT, Reply, UnusableReply
 from tasks.lib.gateway.request import Request
 from tasks.lib.gateway.task_pool import StopRun
 from tasks.lib.journal.journal import Journal
@@ -36,12 +38,12 @@ class Reservation(NamedTuple):
     endpoint: Endpoint
     upper_bound: CallCost
     began_s: float
-    tier: Tier = Tier.STANDARD
+    tier: Tier = Tier.OWN
 
     @property
     def in_batch(self) -> bool:
         """Whether the call is part of a batch, which may outlive the run."""
-        return self.tier is Tier.BATCH
+        return self.tier is Tier.BATCHES
 
     @property
     def duration_s(self) -> float:
@@ -100,22 +102,28 @@ class SpendLedger:
         cost = reservation.upper_bound if error.may_cost else NOTHING
         await self._settle(reservation, error.kind, error.message, "", cost)
 
-    async def settle(self, reservation: Reservation, reply: Reply) -> Answer | None:
-        """Settle a call by its reply; store and return the answer, or None if it has no answer.
+    async def settle(self, reservation: Reservation, reply: Reply) -> Answer | ProviderError | None:
+        """Settle a call by its reply, and store and return the answer.
 
-        API keys in the reply are redacted.
+        Return None if the reply has no answer, and an error if the provider failed while it wrote
+        the reply. API keys in the reply are redacted.
         """
         request, endpoint = reservation.request, reservation.endpoint
-        redact, cost = endpoint.redact, reservation.upper_bound
-        if reply.prompt_tokens is not None and reply.completion_tokens is not None:
-            cost = endpoint.cost(reply.prompt_tokens, reply.completion_tokens, reservation.tier)
+        redact = endpoint.redact
+        cost = endpoint.cost(reply, reservation.tier) or reservation.upper_bound
+        if reply.error:
+            is_limited = reply.error.startswith(str(HTTPStatus.TOO_MANY_REQUESTS.value))
+            kind = ErrorKind.RATE_LIMIT if is_limited else ErrorKind.SERVER
+            error = ProviderError(kind, redact(reply.error[:MAX_MESSAGE]))
+            await self._settle(reservation, kind, error.message, "", cost, redact(reply.remark))
+            return error
         parsed = request.read(reply.text)
         if isinstance(parsed, UnusableReply):
-            is_filtered = reply.finish_reason == ErrorKind.CONTENT_FILTER
-            outcome = ErrorKind.CONTENT_FILTER if is_filtered else parsed.problem
-            message = redact(f"{parsed.detail} (finish_reason: {reply.finish_reason})")
+            outcome = _outcome(reservation, reply, parsed)
+            remark = redact(reply.remark[:MAX_MESSAGE])
+            message = f"{redact(parsed.detail)} (finish_reason: {remark})"
             quoted = redact(reply.text[:KEPT_REPLY])
-            await self._settle(reservation, outcome, message, quoted, cost)
+            await self._settle(reservation, outcome, message, quoted, cost, remark)
             return None
         answer = Answer(
             key=request.key,
@@ -134,7 +142,13 @@ class SpendLedger:
         return answer
 
     async def _settle(
-        self, reservation: Reservation, outcome: str, message: str, reply: str, cost: CallCost
+        self,
+        reservation: Reservation,
+        outcome: str,
+        message: str,
+        reply: str,
+        cost: CallCost,
+        remark: str = "",
     ) -> None:
         self._n_calls[outcome] += 1
         settled = Settled(
@@ -142,6 +156,16 @@ class SpendLedger:
             message=message,
             reply=reply,
             duration_s=reservation.duration_s,
+            remark=remark,
             **cost._asdict(),
         )
         await self._journal.settle(reservation.id, settled, in_batch=reservation.in_batch)
+
+
+def _outcome(reservation: Reservation, reply: Reply, parsed: UnusableReply) -> str:
+    """Return why a reply has no answer."""
+    room = reservation.upper_bound.completion_tokens
+    is_cut = reply.finish_reason == CUT or (reply.completion_tokens or 0) >= room
+    if is_cut and room < reservation.endpoint.parameters.widest(reservation.request):
+        return ErrorKind.CUT_OFF
+    return ErrorKind.CONTENT_FILTER if reply.is_refused else parsed.problem

@@ -25,7 +25,8 @@ def load_litellm() -> Any:
 
     gc.freeze()  # otherwise garbage collection of the loaded modules takes a fifth of each call
     # A call that is cancelled before it begins needs no warning in the terminal.
-    warnings.filterwarnings("ignore", "coroutine '.*acompletion' was never awaited", RuntimeWarning)
+    never_begun = r"coroutine '.*a(?:sync_)?completion' was never awaited"
+    warnings.filterwarnings("ignore", never_begun, RuntimeWarning)
     litellm.suppress_debug_info = True
     litellm.disable_hf_tokenizer_download = True
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):

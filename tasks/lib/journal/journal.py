@@ -133,9 +133,8 @@ class Journal(JournalReader):
     ) -> None:
         """Settle a call that got an answer, and store the answer."""
         facts = answer._asdict() | {"outcome": ANSWER, "message": "", "reply": ""}
-        settled = Settled(
-            **{name: facts[name] for name in Settled._fields[:-1]}, duration_s=duration_s
-        )
+        facts |= {"duration_s": duration_s, "remark": answer.finish_reason}
+        settled = Settled(**{name: facts[name] for name in Settled._fields})
         row = dict(zip(Answer._fields, answer.as_row(), strict=True)) | {"created": _now()}
 
         def work(db: sqlite3.Connection) -> None:

@@ -30,6 +30,8 @@ class CallCost(NamedTuple):
     completion_tokens: int
     usd: float
     is_upper_bound: bool  # the provider reported no usage, or the call has not ended yet
+    reasoning_tokens: int = 0  # of the completion tokens, those for thinking
+    cached_tokens: int = 0  # of the prompt tokens, those that the provider had in its cache
 
 
 class Answer(NamedTuple):
@@ -46,6 +48,8 @@ class Answer(NamedTuple):
     is_upper_bound: bool
     dropped_params: tuple[str, ...]  # parameters that the model does not accept
     finish_reason: str
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
 
     def as_row(self) -> list[Any]:
         """Return the values as the table stores them, in field order."""
@@ -63,8 +67,13 @@ class Answer(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """32 hex digits of a hash of all fields, by which a receipt identifies the answer."""
-        return answer_key(**self._asdict())[:32]
+        """32 hex digits of a hash of all fields, by which a receipt identifies the answer.
+
+        Fields at their defaults are left out, so that receipts from before they existed agree.
+        """
+        defaults = self._field_defaults
+        facts = self._asdict().items()
+        return answer_key(**{name: v for name, v in facts if v != defaults.get(name)})[:32]
 
 
 class Call(NamedTuple):
@@ -77,6 +86,8 @@ class Call(NamedTuple):
     completion_tokens: int
     usd: float
     is_upper_bound: bool
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
 
 
 class OpenCall(NamedTuple):
@@ -97,6 +108,9 @@ class Settled(NamedTuple):
     usd: float
     is_upper_bound: bool
     duration_s: float
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+    remark: str = ""  # what the provider says about its reply: its own finish reason, a refusal
 
 
 class FailedAttempt(NamedTuple):
