@@ -9,7 +9,8 @@ collects requests for those without an answer, until no batch can bring another 
 
 A batch and its reservations outlive the run (`tasks.lib.gateway.batch_store`), so a run that is
 killed at any moment continues with the same batch. What batches leave unanswered is left to single
-calls: re-asks of useless replies too, which are few and take seconds instead of hours.
+calls. So are re-asks of useless replies and the parts of prompts that are too long: these are few,
+and take seconds instead of hours.
 """
 
 import asyncio
@@ -33,9 +34,9 @@ from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.liveness import batch_file
 from tasks.lib.journal.models import Answer, OpenCall, Refused
 
-MAX_ROUNDS = 3
-"""A round may take a day: one for the votes that are always cast, one for the others, and one for
-parts of prompts that are too long. Rounds that a limit kept from being complete do not count."""
+MAX_ROUNDS = 2
+"""Each may take a day: one for the votes that are always cast, and one for the others. Rounds from
+which a limit kept requests do not count."""
 
 
 class BatchBuyer:
@@ -111,6 +112,8 @@ class BatchBuyer:
             Pending: There is no result yet. The request was collected if a batch can take it.
         """
         known = await self.lookup(request) or await self._store_reply(request)
+        if isinstance(known, NoAnswer) and known.may_need_fewer_texts:  # few, and several in a row
+            raise Pending
         if known:
             return known
         holder = self._journal.holder(request.key)
