@@ -397,6 +397,8 @@ class FakeBatches:
         spoil: Changes the lines of the output file.
         error: The code and message with which the validation of a batch fails, if any.
         max_requests: The largest batch that is accepted.
+        notice: Called with each request, before and after it is done; returns whether the request
+            is lost, or its response.
     """
 
     def __init__(self, provider: "FakeProvider") -> None:
@@ -407,6 +409,7 @@ class FakeBatches:
         self.spoil: Callable[[list[bytes]], list[bytes]] = lambda lines: lines
         self.error: tuple[str, str] | None = None
         self.max_requests = 10**9
+        self.notice: Callable[[str, bool], bool] = lambda request, is_done: False
         self._provider = provider
         self._files: dict[str, bytes] = {}
         self._script: list[tuple[str, Response, bool]] = []
@@ -430,13 +433,16 @@ class FakeBatches:
         """Respond to a request."""
         with self._lock:
             self.requests.append(request)
+            if self.notice(request, False):
+                return Response(reset_after=0)
             scripted = next((s for s in self._script if request.startswith(s[0])), None)
             if scripted:
                 self._script.remove(scripted)
                 if scripted[2]:
                     self._do(request, body)
                 return scripted[1]
-            return self._do(request, body)
+            response = self._do(request, body)
+            return Response(reset_after=0) if self.notice(request, True) else response
 
     def _do(self, request: str, body: bytes) -> Response:
         method, _, path = request.partition(" ")

@@ -18,7 +18,7 @@ from tasks.lib.gateway.routes import load_chain, load_route
 from tasks.lib.journal.journal import Journal
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
-from tests.fake_provider import USD_IN, USD_OUT, FakeProvider, Response, fails, honest
+from tests.fake_provider import USD_IN, USD_OUT, Response, fails
 from tests.judge_desk import PROMPT, TOO_LONG, USELESS, on, questions, texts
 
 N = 6

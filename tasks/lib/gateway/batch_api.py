@@ -219,4 +219,3 @@ class BatchApi:
             await asyncio.sleep(
                 min(failure.delay_s(n_failed, self._settings.backoff_s), MAX_WAIT_S)
             )
-

@@ -109,11 +109,11 @@ class Journal(JournalReader):
         return {key: OpenCall(call_id, CallCost(*cost)) for key, call_id, *cost in rows}
 
     def holder(self, key: str) -> str | None:
-        """Return the run or batch with an open call for the key, or None."""
+        """Return the live run or batch with an open call for the key, or None."""
         query = f"SELECT run FROM calls WHERE key = ? AND outcome = '{OPEN}'"
         with explained(self.path):
             row = self._db.execute(query, (key,)).fetchone()
-        return row and str(row[0])
+        return str(row[0]) if row and self._run.is_alive(row[0]) else None
 
     async def settle_batch(self, outcomes: Mapping[int, Settled]) -> None:
         """Record the outcomes of calls of a batch that got no answer, by the ids of the calls."""
