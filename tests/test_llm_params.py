@@ -59,8 +59,7 @@ def test_a_wrong_parameter_is_refused_before_a_run(values, key, value, says):
 def test_checking_loads_no_llm_library():
     code = (
         "import sys; from tasks.lib.core.params import read_params;"
-        "from tasks.lib.gateway.routes import load_route
-from tasks.llm_select.params import check;"
+        "from tasks.llm_select.params import check;"
         "from pathlib import Path; check(read_params(Path('params.yaml')));"
         "print([name for name in ('litellm', 'openai', 'httpx', 'torch') if name in sys.modules])"
     )

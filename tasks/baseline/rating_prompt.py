@@ -16,7 +16,7 @@ from tasks.lib.gateway.reply import (
     MAX_CHARS,
     ReplyProblem,
     UnusableReply,
-    json_objects,
+    json_values,
     without_thoughts,
 )
 from tasks.lib.gateway.request import USER_MARK, Messages, read_words
@@ -84,7 +84,7 @@ def read_rating(text: str) -> list[int] | UnusableReply:
 
 def _find_score(text: str) -> float | None:
     """Return the number in the text that is clearly the score, or None."""
-    for value in reversed(list(json_objects(text))):
+    for value in reversed(list(json_values(text))):
         if SCORE in value:
             return _number(value[SCORE])
     if text.count("{") > text.count("}"):  # cut off, maybe within the number

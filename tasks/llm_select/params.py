@@ -98,9 +98,8 @@ def check_answer_room(
     """
     n_ranks = settings.n_asked(n_slots, n_ranked)
     needed = FRAME_TOKENS + n_ranks * (PICK_TOKENS + REASON_TOKENS * settings.rationale)
-    rooms = {f"models.{route.alias}": route.max_answer_tokens for route in routes}
-    rooms = {"llm_select": settings.calls.max_answer_tokens} | rooms
-    for section, room in rooms.items():
+    own = {f"models.{route.alias}": route.max_answer_tokens for route in routes}
+    for section, room in {"llm_select": settings.calls.max_answer_tokens, **own}.items():
         if room is not None and room < needed:
             raise ParamError(
                 f"{section}.max_answer_tokens is {room}, and an answer names {n_ranks} slots"

@@ -100,7 +100,7 @@ class SpendLedger:
     async def release(self, reservation: Reservation, error: ProviderError) -> None:
         """Settle a call that got no reply: at its upper bound, or at 0 if it was not charged."""
         cost = reservation.upper_bound if error.may_cost else NOTHING
-        await self._settle(reservation, error.kind, error.message, "", cost)
+        await self._settle(reservation, cost, outcome=error.kind, message=error.message, reply="")
 
     async def settle(self, reservation: Reservation, reply: Reply) -> Answer | ProviderError | None:
         """Settle a call by its reply, and store and return the answer.
@@ -111,19 +111,21 @@ class SpendLedger:
         request, endpoint = reservation.request, reservation.endpoint
         redact = endpoint.redact
         cost = endpoint.cost(reply, reservation.tier) or reservation.upper_bound
+        remark = redact(reply.remark[:MAX_MESSAGE])
         if reply.error:
             is_limited = reply.error.startswith(str(HTTPStatus.TOO_MANY_REQUESTS.value))
             kind = ErrorKind.RATE_LIMIT if is_limited else ErrorKind.SERVER
             error = ProviderError(kind, redact(reply.error[:MAX_MESSAGE]))
-            await self._settle(reservation, kind, error.message, "", cost, redact(reply.remark))
+            facts = {"outcome": kind, "message": error.message, "reply": "", "remark": remark}
+            await self._settle(reservation, cost, **facts)
             return error
         parsed = request.read(reply.text)
         if isinstance(parsed, UnusableReply):
             outcome = _outcome(reservation, reply, parsed)
-            remark = redact(reply.remark[:MAX_MESSAGE])
             message = f"{redact(parsed.detail)} (finish_reason: {remark})"
             quoted = redact(reply.text[:KEPT_REPLY])
-            await self._settle(reservation, outcome, message, quoted, cost, remark)
+            facts = {"outcome": outcome, "message": message, "reply": quoted, "remark": remark}
+            await self._settle(reservation, cost, **facts)
             return None
         answer = Answer(
             key=request.key,
@@ -141,24 +143,11 @@ class SpendLedger:
         )
         return answer
 
-    async def _settle(
-        self,
-        reservation: Reservation,
-        outcome: str,
-        message: str,
-        reply: str,
-        cost: CallCost,
-        remark: str = "",
-    ) -> None:
-        self._n_calls[outcome] += 1
-        settled = Settled(
-            outcome=outcome,
-            message=message,
-            reply=reply,
-            duration_s=reservation.duration_s,
-            remark=remark,
-            **cost._asdict(),
-        )
+    async def _settle(self, reservation: Reservation, cost: CallCost, **facts: str) -> None:
+        """Settle a call without an answer; `facts` are the texts of `Settled`."""
+        self._n_calls[facts["outcome"]] += 1
+        duration_s = reservation.duration_s
+        settled = Settled(**facts, duration_s=duration_s, **cost._asdict())  # type: ignore[arg-type]
         await self._journal.settle(reservation.id, settled, in_batch=reservation.in_batch)
 
 

@@ -123,7 +123,7 @@ def _text(message: Any, *, is_cut: bool) -> str:
     if not text.strip() and arguments:
         return next((found for found in arguments if isinstance(found, str)), "")
     if not text.strip() and isinstance(reasoning, str) and not is_cut:
-        objects = list(json_objects(reasoning))
+        objects = list(json_values(reasoning))
         return json.dumps(objects[-1]) if objects else ""
     return text
 
@@ -150,10 +150,10 @@ def without_thoughts(text: str) -> str:
     return text.rpartition("</think>")[2].partition("<think>")[0]
 
 
-def json_objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the outermost JSON objects in the text."""
+def json_values(text: str, opening: str = "{") -> Iterator[Any]:
+    """Yield the outermost JSON values in the text that begin with `opening`: objects or lists."""
     decoder = json.JSONDecoder()
-    start = text.find("{")
+    start = text.find(opening)
     while start != -1:
         try:
             value, end = decoder.raw_decode(text, start)
@@ -161,4 +161,4 @@ def json_objects(text: str) -> Iterator[dict[str, Any]]:
             end = start + 1
         else:
             yield value
-        start = text.find("{", end)
+        start = text.find(opening, end)

@@ -77,7 +77,10 @@ class Journal(JournalReader):
     async def adopt(self, key: str, former_key: str) -> None:
         """Store the answer to `former_key` under `key` as well."""
         names = ", ".join((*Answer._fields[1:], "created"))
-        query = f"INSERT OR IGNORE INTO answers SELECT ?, {names} FROM answers WHERE key = ?"
+        query = (
+            f"INSERT OR IGNORE INTO answers (key, {names}) "
+            f"SELECT ?, {names} FROM answers WHERE key = ?"
+        )
         await self._write(lambda db: db.execute(query, (key, former_key)))
 
     async def reserve(self, call: Call, batch: str = "") -> int | Refused:
