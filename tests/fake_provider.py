@@ -444,7 +444,7 @@ class FakeBatches:
             response = self._do(request, body)
             return Response(reset_after=0) if self.notice(request, True) else response
 
-    def _do(self, request: str, body: bytes) -> Response:
+    def _do(self, request: str, body: bytes) -> Response:  # noqa: PLR0911
         method, _, path = request.partition(" ")
         kind, item, *rest = [*path.partition("?")[0].removeprefix("/v1/").split("/"), ""]
         if kind == "files" and method == "POST":

@@ -23,12 +23,15 @@ from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.local_server import LocalServer
 from tasks.lib.gateway.parameters import Parameters, headers
-from tasks.lib.gateway.prices import Price, Tier, max_prompt_tokens, require_price
+from tasks.lib.gateway.prices import FLEX, Price, Tier, max_prompt_tokens, require_price
 from tasks.lib.gateway.rate_limit import Permit, RateLimiter
 from tasks.lib.gateway.reply import Reply, read_reply
 from tasks.lib.gateway.request import Messages, Request
 from tasks.lib.gateway.routes import missing_key_error
 from tasks.lib.journal.models import CallCost
+
+FLEX_TIMEOUT_S = 900.0
+"""Of a call in the flex tier: https://platform.openai.com/docs/guides/flex-processing."""
 
 
 class Endpoint:
@@ -45,7 +48,8 @@ class Endpoint:
 
     def __init__(self, deployment: Deployment, where: str, timeout_s: float) -> None:
         self.deployment, self._where = deployment, where
-        self._timeout_s = deployment.timeout_s or timeout_s
+        is_flex = deployment.service_tier == FLEX
+        self._timeout_s = deployment.timeout_s or (FLEX_TIMEOUT_S if is_flex else timeout_s)
         self._address = {"model": deployment.model, "max_retries": 0, "num_retries": 0}
         self.parameters = Parameters(deployment, where)
         self._prices: dict[Tier, Price] = {}

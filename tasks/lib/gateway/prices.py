@@ -12,6 +12,7 @@ MESSAGE_TOKENS = 32
 """More than a chat template adds to a message; ChatML adds 20 if each character is a token."""
 
 
+FLEX = "flex"
 HALF_PRICE = ("openai", "azure")
 """Providers whose documentation says that batches cost half."""
 
