@@ -203,10 +203,12 @@ def test_a_file_that_is_gone_costs_its_requests(batches, provider, book):
 def test_errors_of_single_requests_lead_to_what_they_would_lead_to_in_single_calls(
     batches, provider, book
 ):
-    fails_once = iter([fails(500)])
-    provider.behave = on(
-        3, TOO_LONG, on(9, USELESS, on(6, lambda call: next(fails_once, honest)(call)))
-    )
+    failures = [fails(500)]
+
+    def fails_once(call):
+        return (failures.pop() if failures else honest)(call)
+
+    provider.behave = on(3, TOO_LONG, on(9, USELESS, on(6, fails_once)))
     verdicts = batches.ask(provider.deployment(), questions(N))
     assert provider.batches.sizes == [N - 1]
     outcomes = book()
@@ -277,3 +279,29 @@ def test_a_provider_without_batches_is_named_before_anything_is_paid(model):
     with pytest.raises(ParamError, match=r"has no batches that SelectLLM can use") as caught:
         require_batches(route)
     assert "service_tier: flex" in str(caught.value)
+
+
+def test_an_unfinished_batch_is_continued_or_cancelled_by_the_next_run(batches, provider, book):
+    for i, is_buying in enumerate((True, False), 1):
+        provider.batches.script("GET /v1/batches/", error(401))
+        asked = [q._replace(candidates=q.candidates + 300 * i) for q in questions(N)]
+        with pytest.raises(LLMError, match="does not accept the key"):
+            batches.ask(provider.deployment(), asked)
+        assert book().count("open") == N - 1
+        batches.ask(provider.deployment(), asked, is_buying=is_buying)
+        assert book() == ["answer"] * N * i
+        assert batches.left == []
+    assert max(provider.n_answers.values()) == 1
+    assert [r for r in provider.batches.requests if "cancel" in r] == [
+        "POST /v1/batches/batch_2/cancel"
+    ]
+
+
+def test_a_batch_at_another_address_is_named(batches, provider, second):
+    provider.batches.script("GET /v1/batches/", error(401))
+    with pytest.raises(LLMError):
+        batches.ask(provider.deployment(), questions(N))
+    with pytest.raises(ParamError, match="unfinished batch of openai/fake") as caught:
+        batches.ask(second.deployment(), questions(N))
+    assert ".json to pay for them again" in str(caught.value)
+    assert second.calls == []

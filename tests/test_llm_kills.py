@@ -1,6 +1,7 @@
 """Killed and concurrent runs: nothing is bought twice, and the outputs are the same."""
 
 import multiprocessing
+import os
 import random
 import signal
 import time
@@ -184,3 +185,32 @@ def test_a_batch_run_killed_at_20_moments_gives_the_bytes_of_single_calls_and_bu
     assert list((killed.root / ".selectllm/batches").glob("*.json")) == []
     usd = price(provider.billed_tokens) / 2
     assert sum(row.usd for row in killed.ledger() if row.outcome == "answer") >= usd
+
+
+@pytest.mark.slow
+def test_an_interrupted_wait_for_a_batch_ends_at_once_and_a_batch_that_expires_can_stop_the_run(
+    tmp_path, monkeypatch, forked
+):
+    desk = MoneyDesk(tmp_path / "desk", 20)
+    monkeypatch.chdir(desk.root)
+    with FakeProvider() as provider:
+        desk.set(provider.deployment(), batch=True, batch_rest="stop")
+        provider.batches.n_looks, provider.batches.share = 10**6, 0.5
+        provider.batches.status = "expired"
+        process = forked()
+        while "GET /v1/batches/batch_1" not in provider.batches.requests and process.is_alive():
+            time.sleep(0.001)
+        os.kill(process.pid, signal.SIGINT)
+        process.join(PATIENCE_S)
+        assert process.exitcode == 130
+        provider.batches.batches["batch_1"]["looks"] = 0
+        process = forked()  # it continues with the batch
+        process.join(PATIENCE_S)
+        assert process.exitcode == 2
+        provider.batches.n_looks, provider.batches.share = 0, 1.0
+        provider.batches.status = "completed"
+        process = forked()  # it sends the rest in a new batch
+        process.join(PATIENCE_S)
+        assert process.exitcode == 0
+    assert len(provider.batches.sizes) == 2
+    assert len(provider.n_answers) == provider.n_answers.total() == desk.n_prompts

@@ -34,13 +34,13 @@ def estimate(estimated: Any) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("route", "model"):
         table.add_column(name)
-    for name in ("price", "time"):
+    for name in ("price", "in batches", "time"):
         table.add_column(name, justify="right")
     for i, cost in enumerate(estimated.costs):
         usd = "unknown" if cost.usd is None else _span(cost.usd, usd_text)
-        table.add_row(
-            cost.route, cost.model, usd, _span(cost.seconds, _time), style="bold" if not i else ""
-        )
+        batch = "" if cost.batch_usd is None else _span(cost.batch_usd, usd_text)
+        seconds = _span(cost.seconds, _time)
+        table.add_row(cost.route, cost.model, usd, batch, seconds, style="bold" if not i else "")
     out.print(table)
     out.print(f"the paper's geometry: {_work(estimated.paper)}", end="")
     usd = estimated.paper_usd

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from tasks.estimate.tokens_needed import Workload, paper_work, work_of
 from tasks.lib.core.errors import ParamError
+from tasks.lib.gateway.batch_api import PROVIDERS
 from tasks.lib.gateway.litellm_setup import load_litellm
-from tasks.lib.gateway.prices import require_price
+from tasks.lib.gateway.prices import Tier, require_price
 from tasks.lib.gateway.routes import Route
 from tasks.llm_select.setup import Setup
 
@@ -24,6 +25,7 @@ class Cost(NamedTuple):
     usd: Range | None  # None if the price is unknown
     problem: str  # why the price is unknown, and what to do
     seconds: Range
+    batch_usd: Range | None = None  # with llm_select.batch: true; None if it has no batches
 
 
 class Estimate(NamedTuple):
@@ -82,17 +84,20 @@ def cost_at(route: Route, work: Workload, concurrency: int, latency_s: Range | N
     except ParamError as error:
         usd, problem = None, str(error)
     seconds = _seconds(route, work, concurrency, latency_s)
-    return Cost(route.alias, route.model, usd, problem, seconds)
+    has_batches = usd and route.deployments[0].provider in PROVIDERS
+    batch_usd = _usd(route, work, Tier.BATCHES) if has_batches else None
+    return Cost(route.alias, route.model, usd, problem, seconds, batch_usd)
 
 
-def _usd(route: Route, work: Workload) -> Range:
+def _usd(route: Route, work: Workload, tier: Tier = Tier.OWN) -> Range:
     """Return the lowest and the highest price of the work among the route's deployments.
 
     Raises:
         ParamError: The price of a deployment is unknown.
     """
     litellm = load_litellm()
-    prices = [require_price(deployment, litellm, route.where) for deployment in route.deployments]
+    deployments = route.deployments[:1] if tier is Tier.BATCHES else route.deployments
+    prices = [require_price(given, litellm, route.where, tier) for given in deployments]
     bounds = [
         [price.cost_usd(work.prompt_tokens[i], work.completion_tokens[i]) for price in prices]
         for i in (0, 1)
