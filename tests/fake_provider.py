@@ -32,6 +32,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 
 from tasks.lib.gateway.fence import CandidateBlock, parse_block
+from tests.protocols import limit_of, messages_of, translated
 
 SERVED_MODEL = "fake-2025-01-01"
 BYTES_PER_TOKEN = 4
@@ -52,8 +53,7 @@ class Call:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        messages: list[dict[str, str]] = self.body["messages"]
-        return messages
+        return messages_of(self.path, self.body)
 
     @property
     def block(self) -> CandidateBlock:
@@ -98,26 +98,49 @@ Behaviour = Callable[[Call], Response]
 
 
 def says(
-    text: str | None, finish_reason: str = "stop", *, usage: bool = True, **extra: Any
+    text: str | None,
+    finish_reason: str = "stop",
+    *,
+    usage: bool = True,
+    n_thoughts: int = 0,
+    n_cached: int = 0,
+    message: dict[str, Any] | None = None,
+    choice: dict[str, Any] | None = None,
+    **extra: Any,
 ) -> Behaviour:
-    """Answer with a chat completion with this text."""
+    """Answer with a chat completion with this text.
+
+    Args:
+        text: The content.
+        finish_reason: Why the reply ends.
+        usage: Whether the usage is reported.
+        n_thoughts: Tokens of thinking, which are part of the completion tokens.
+        n_cached: Prompt tokens from the cache.
+        message: More fields of the message.
+        choice: More fields of the choice.
+        extra: More fields of the completion.
+    """
 
     def behave(call: Call) -> Response:
-        n_out = -(-len((text or "").encode(errors="replace")) // BYTES_PER_TOKEN)
-        message = {"role": "assistant", "content": text}
+        n_out = -(-len((text or "").encode(errors="replace")) // BYTES_PER_TOKEN) + n_thoughts
+        said = {"role": "assistant", "content": text} | (message or {})
         body = {
             "id": f"chatcmpl-{call.n}",
             "object": "chat.completion",
             "created": 1,
             "model": SERVED_MODEL,
             "service_tier": "on_demand",  # LiteLLM needs it from groq
-            "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
+            "choices": [
+                {"index": 0, "finish_reason": finish_reason, "message": said} | (choice or {})
+            ],
         }
         if usage:
             body["usage"] = {
                 "prompt_tokens": call.prompt_tokens,
                 "completion_tokens": n_out,
                 "total_tokens": call.prompt_tokens + n_out,
+                "completion_tokens_details": {"reasoning_tokens": n_thoughts},
+                "prompt_tokens_details": {"cached_tokens": n_cached},
             }
         return Response(body=json.dumps(body | extra).encode(), tokens=(call.prompt_tokens, n_out))
 
@@ -146,11 +169,26 @@ def fails(
     message: str = "something is wrong",
     code: str | None = None,
     retry_after: float | str | None = None,
+    param: str | None = None,
 ) -> Behaviour:
     """Fail with an error in OpenAI's form."""
-    error = {"message": message, "type": "error", "code": code, "param": None}
+    error = {"message": message, "type": "error", "code": code, "param": param}
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return lambda call: Response(status, json.dumps({"error": error}).encode(), headers)
+
+
+def thinks(n_tokens: int, then: Behaviour = honest) -> Behaviour:
+    """Think before behaving like `then`; a reply without room for both is empty, but billed."""
+
+    def behave(call: Call) -> Response:
+        text = json.loads(then(call).body)["choices"][0]["message"]["content"]
+        n_answer = -(-len(text) // BYTES_PER_TOKEN)
+        limit = limit_of(call.path, call.body)
+        if n_tokens + n_answer > limit:
+            return says("", "length", n_thoughts=limit)(call)
+        return says(text, n_thoughts=n_tokens)(call)
+
+    return behave
 
 
 def garbled(body: bytes) -> Behaviour:
@@ -348,6 +386,9 @@ class FakeProvider:
             self.peak = max(self.peak, self._n_waiting)
         try:
             response = behave(call)
+            if response.reset_after is None and response.body.startswith(b"{"):
+                body = translated(path, call.body, response.body)
+                response = replace(response, body=body)
             with self._changed:
                 self.book.append(Entry(call, response.fault, response.tokens))
             latency_s = random.Random(call.n).uniform(*self._latency_s)

@@ -104,6 +104,11 @@ def _find_list(text: str) -> list[Any] | None:
             return _find_list(picks)
         if isinstance(picks, int | float):
             return [picks]
+    return _list_without_object(text)
+
+
+def _list_without_object(text: str) -> list[Any] | None:
+    """Return the last list in a text that has no object with picks, or None."""
     for values in reversed(list(json_values(text, "["))):
         is_named = any(isinstance(value, dict | str) for value in values)
         if is_named and all(_slot(value) is not None for value in values):

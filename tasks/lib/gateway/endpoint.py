@@ -177,7 +177,9 @@ class Endpoint:
         except Exception as error:  # LiteLLM raises its own errors and other libraries' errors
             refusal = self.classified(error)
             if self.parameters.learn(refusal, request, sent):
-                refusal = ProviderError(ErrorKind.REFUSED_PARAMETER, refusal.message)
+                refusal = ProviderError(
+                    ErrorKind.REFUSED_PARAMETER, refusal.message, may_cost=False
+                )
             raise refusal from None
         reply = read_reply(response, self.parameters.dropped)
         if reply.prompt_tokens is not None:
