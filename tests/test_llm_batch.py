@@ -8,10 +8,10 @@ from contextlib import aclosing, closing, contextmanager
 
 import pytest
 
+from tasks.lib.batches import job as batch_job
+from tasks.lib.batches.api import require_batches
+from tasks.lib.batches.buyer import BatchBuyer
 from tasks.lib.core.errors import LLMError, ParamError
-from tasks.lib.gateway import batch_job
-from tasks.lib.gateway.batch import BatchBuyer
-from tasks.lib.gateway.batch_api import require_batches
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_chain, load_route

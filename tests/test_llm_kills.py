@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from tasks.lib.batches import job as batch_job
 from tasks.lib.core.stage import QUIET, run_step
-from tasks.lib.gateway import batch_job
 from tasks.llm_select.step import work
 from tests.fake_provider import FakeProvider, fault, faulty, honest
 from tests.money_desk import MoneyDesk, assert_books_agree, assert_covers, price

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tasks.estimate.tokens_needed import Workload, paper_work, work_of
+from tasks.lib.batches.api import PROVIDERS
 from tasks.lib.core.errors import ParamError
-from tasks.lib.gateway.batch_api import PROVIDERS
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import Tier, require_price
 from tasks.lib.gateway.routes import Route

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from tasks.lib.batches.api import require_batches
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, Budgets, Params, load_section, load_seed
 from tasks.lib.core.shown import NOTE_CHARS
-from tasks.lib.gateway.batch_api import require_batches
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import Route, load_chain, load_route, require_usable
 from tasks.lib.journal.models import SelectionName, answer_key

@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing, closing
 from functools import partial
 
+from tasks.lib.batches.buyer import BatchBuyer
+from tasks.lib.batches.store import has_unfinished
 from tasks.lib.core.errors import LLMError
 from tasks.lib.core.events import log
 from tasks.lib.core.stage import JOURNAL, Stage
 from tasks.lib.documents.usage import Usage
-from tasks.lib.gateway.batch import BatchBuyer
-from tasks.lib.gateway.batch_store import has_unfinished
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.journal.journal import Journal

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from tasks.lib.batches.api import BatchApi, BatchState
+from tasks.lib.batches.lines import read_results
+from tasks.lib.batches.store import Phase, StoredBatch
 from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE
-from tasks.lib.gateway.batch_api import BatchApi, BatchState
-from tasks.lib.gateway.batch_lines import read_results
-from tasks.lib.gateway.batch_store import Phase, StoredBatch
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.ledger import NOTHING as FREE_CALL

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from tasks.lib.gateway.batch_api import URL
+from tasks.lib.batches.api import URL
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.litellm_setup import load_litellm

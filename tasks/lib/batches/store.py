@@ -35,7 +35,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True)
-class _State:
+class _Progress:
     """The content of a state file."""
 
     model: str
@@ -63,7 +63,7 @@ class StoredBatch:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.path.with_suffix(".lock"), timeout=0)
         self._file: Any = None
-        self.state = _State("", None)
+        self.state = _Progress("", None)
 
     @classmethod
     def new(cls, journal: Path, deployment: Deployment) -> Self:
@@ -157,7 +157,7 @@ class StoredBatch:
     def _read(self) -> None:
         try:
             values = json.loads(self.path.read_text(encoding="utf-8"))
-            self.state = _State(**values | {"phase": Phase(values["phase"])})
+            self.state = _Progress(**values | {"phase": Phase(values["phase"])})
         except (ValueError, TypeError, KeyError, OSError):
             raise DataError(
                 "this file does not describe a batch",

@@ -7,7 +7,7 @@ collects requests for those without an answer, until no batch can bring another 
        ^                                                  |
        +---- put all questions again: store the replies --+
 
-A batch and its reservations outlive the run (`tasks.lib.gateway.batch_store`), so a run that is
+A batch and its reservations outlive the run (`tasks.lib.batches.store`), so a run that is
 killed at any moment continues with the same batch. What batches leave unanswered is left to single
 calls. So are re-asks of useless replies and the parts of prompts that are too long: these are few,
 and take seconds instead of hours.
@@ -16,11 +16,11 @@ and take seconds instead of hours.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from tasks.lib.batches.api import BatchApi
+from tasks.lib.batches.job import BatchJob, Ending, run_all
+from tasks.lib.batches.lines import request_line
+from tasks.lib.batches.store import MAX_BYTES, StoredBatch, unsent
 from tasks.lib.core.events import log
-from tasks.lib.gateway.batch_api import BatchApi
-from tasks.lib.gateway.batch_job import BatchJob, Ending, run_all
-from tasks.lib.gateway.batch_lines import request_line
-from tasks.lib.gateway.batch_store import MAX_BYTES, StoredBatch, unsent
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.gateway import Gateway
