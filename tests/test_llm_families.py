@@ -4,7 +4,7 @@ The server plays the provider's protocol, its published refusals, and the model'
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -75,7 +75,7 @@ class Family(NamedTuple):
     base: str = "/v1"
     refusals: tuple[Refusal, ...] = ()
     n_thoughts: Callable[[dict[str, Any]], int] = lambda body: 0
-    keys: dict[str, Any] = {}
+    keys: Mapping[str, Any] = {}
     n_refused: int = 0  # requests that the provider refuses; LiteLLM refuses others itself
     n_cut: int = 0  # replies that are cut off
     dropped: tuple[str, ...] = ()
@@ -323,7 +323,7 @@ def test_a_family_of_models_judges_every_prompt_itself(server, put, book, name):
     server.calls.clear()
     server.book.clear()
     server.behave = plays(family)
-    keys = {"schema": "auto", "api_base": server.origin + family.base} | family.keys
+    keys = {"schema": "auto", "api_base": server.origin + family.base, **family.keys}
     verdicts = put(server.deployment(model=family.model, **keys), questions(4))
     assert {verdict.methods for verdict in verdicts} == {(PickMethod.LLM,)}
     last = flat(server.calls[-1].body)

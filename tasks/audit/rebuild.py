@@ -39,7 +39,7 @@ def rebuild(root: Path, out: Callable[[str], Path], judged: Collection[int] | No
         judge = Judge(JournalLookup(journal), setup.routes, setup.settings, texts)
         replay = judge if judged is None else _only(judged, judge)
         verdicts = asyncio.run(setup.judge(replay))
-    usage = make_usage(verdicts, setup)
+        usage = make_usage(verdicts, setup, journal)
     write_outputs(out, verdicts, setup.candidates, setup.routes, usage)
     return usage
 

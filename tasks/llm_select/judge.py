@@ -148,6 +148,7 @@ class Judge:
             ballots=tuple(ballots),
             answers=tuple(used for answer in answers for used in answer.answers),
             set_aside=set_aside,
+            unanswered=tuple(key for answer in answers for key in answer.unanswered),
         )
 
 

@@ -32,7 +32,7 @@ def work(stage: Stage) -> None:
     with closing(Journal(stage.state / JOURNAL, name, cap_usd=params.max_usd)) as journal:
         judged = run_loop(_judge(setup, journal, progress.advance))
         spent_usd, n_new = journal.spent_usd, journal.n_new
-    usage = make_usage(judged, setup)
+        usage = make_usage(judged, setup, journal)
     write_outputs(stage.out, judged, candidates, setup.routes, usage)
     _log_result(usage, spent_usd, params.max_usd)
     log.info(

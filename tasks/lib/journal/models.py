@@ -121,6 +121,14 @@ class FailedAttempt(NamedTuple):
     reply: str
 
 
+class FailedCall(NamedTuple):
+    """A past call that got no answer, with its cost."""
+
+    key: str
+    outcome: str
+    cost: CallCost
+
+
 class Refused(StrEnum):
     """Why a call must not be made."""
 

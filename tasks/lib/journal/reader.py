@@ -5,7 +5,16 @@ from pathlib import Path
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.journal.legacy import MARK
-from tasks.lib.journal.models import ANSWER, OPEN, RETRY, Answer, FailedAttempt
+from tasks.lib.journal.models import (
+    ANSWER,
+    LOST,
+    OPEN,
+    RETRY,
+    Answer,
+    CallCost,
+    FailedAttempt,
+    FailedCall,
+)
 from tasks.lib.journal.schema import connect_existing, explained
 
 
@@ -59,6 +68,19 @@ class JournalReader:
         if with_retried:
             return [FailedAttempt(row[0].removeprefix(RETRY), *row[1:]) for row in rows]
         return [FailedAttempt(*row) for row in rows if not row[0].startswith(RETRY)]
+
+    def failed_calls(self) -> list[FailedCall]:
+        """Return all calls in all runs that ended without an answer, in order."""
+        names = ", ".join(CallCost._fields)
+        query = (
+            f"SELECT key, outcome, {names} FROM calls WHERE outcome NOT IN (?, ?, ?) ORDER BY id"
+        )
+        with explained(self.path):
+            rows = self._db.execute(query, (OPEN, ANSWER, LOST)).fetchall()
+        return [
+            FailedCall(key, outcome.removeprefix(RETRY), CallCost(*cost))
+            for key, outcome, *cost in rows
+        ]
 
     def changed(self, key: str) -> DataError:
         """Return the error for an answer that was changed after it was bought."""
