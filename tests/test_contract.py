@@ -23,6 +23,7 @@ ROOMS = (
     "typicality",
     "journal",
     "gateway",
+    "batches",
 )
 """Of tasks/lib, each above those before it."""
 

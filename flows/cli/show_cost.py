@@ -34,14 +34,14 @@ def estimate(estimated: Any) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("route", no_wrap=True)
     table.add_column("model", overflow="fold")
-    for name in ("price", "time"):
+    for name in ("price", "in batches", "time"):
         table.add_column(name, justify="right", no_wrap=True)
     for i, cost in enumerate(estimated.costs):
-        usd = "unknown" if cost.usd is None else usd_span(cost.usd)
         table.add_row(
             cost.route,
             cost.model,
-            usd,
+            "unknown" if cost.usd is None else usd_span(cost.usd),
+            "" if cost.batch_usd is None else usd_span(cost.batch_usd),
             span(cost.seconds, time_text),
             style="bold" if not i else "",
         )

@@ -10,9 +10,10 @@ from tasks.estimate.tokens_needed import (
     prompt_tokens,
     work_of,
 )
+from tasks.lib.batches.api import PROVIDERS
 from tasks.lib.core.errors import ParamError
 from tasks.lib.gateway.litellm_setup import load_litellm
-from tasks.lib.gateway.prices import require_price
+from tasks.lib.gateway.prices import Tier, require_price
 from tasks.lib.gateway.routes import Route
 from tasks.lib.gateway.thinking import max_completion_tokens
 from tasks.llm_select.setup import Setup
@@ -31,6 +32,7 @@ class Cost(NamedTuple):
     usd: Range | None  # None if the price is unknown
     problem: str  # why the price is unknown, and what to do
     seconds: Range
+    batch_usd: Range | None = None  # with llm_select.batch: true; None if it has no batches
 
 
 class Estimate(NamedTuple):
@@ -92,10 +94,12 @@ def cost_at(route: Route, work: Workload, concurrency: int, latency_s: Range | N
     except ParamError as error:
         usd, problem = None, str(error)
     seconds = _seconds(route, work, concurrency, latency_s)
-    return Cost(route.alias, route.model, usd, problem, seconds)
+    has_batches = usd and route.deployments[0].provider in PROVIDERS
+    batch_usd = _usd(route, work, Tier.BATCHES) if has_batches else None
+    return Cost(route.alias, route.model, usd, problem, seconds, batch_usd)
 
 
-def _usd(route: Route, work: Workload) -> Range:
+def _usd(route: Route, work: Workload, tier: Tier = Tier.OWN) -> Range:
     """Return the lowest and the highest price of the work among the route's deployments.
 
     The highest includes the room for thinking, which depends on the model.
@@ -106,8 +110,8 @@ def _usd(route: Route, work: Workload) -> Range:
     litellm = load_litellm()
     answer = work.completion_tokens[1] // max(1, work.calls[1])
     lowest, highest = [], []
-    for deployment in route.deployments:
-        price = require_price(deployment, litellm, route.where)
+    for deployment in route.deployments[:1] if tier is Tier.BATCHES else route.deployments:
+        price = require_price(deployment, litellm, route.where, tier)
         most = work.calls[1] * max_completion_tokens(deployment, answer, litellm)
         lowest.append(price.cost_usd(work.prompt_tokens[0], work.completion_tokens[0]))
         highest.append(price.most_usd(work.prompt_tokens[1], most))

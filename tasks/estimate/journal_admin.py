@@ -17,7 +17,8 @@ SELECT route, model, outcome, count(*) AS calls, sum(prompt_tokens) AS prompt_to
 FROM calls GROUP BY route, model, outcome ORDER BY route, model, calls DESC
 """
 _LATENCIES = """
-SELECT model, duration_s FROM calls WHERE outcome = 'answer' ORDER BY model, duration_s
+SELECT model, duration_s FROM calls WHERE outcome = 'answer' AND duration_s > 0
+ORDER BY model, duration_s
 """
 _CALLS = """
 SELECT outcome, message, reply, prompt_tokens, completion_tokens, usd, is_upper_bound, duration_s

@@ -1,17 +1,19 @@
 """The llm_select section of params.yaml: what to ask, which routes to call, and the cap."""
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from tasks.lib.batches.api import require_batches
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, Budgets, Params, load_section, load_seed
 from tasks.lib.core.shown import NOTE_CHARS
 from tasks.lib.gateway.request import CallSettings
-from tasks.lib.gateway.routes import Route, load_chain, require_usable
+from tasks.lib.gateway.routes import Route, load_chain, load_route, require_usable
 from tasks.lib.journal.models import SelectionName, answer_key
 from tasks.lib.prompts.geometry import MAX_CANDIDATES
 from tasks.lib.prompts.quota import Take
@@ -19,6 +21,15 @@ from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.prompt import Prompt, read_prompt
 
 FRAME_TOKENS, PICK_TOKENS, REASON_TOKENS = 16, 4, 40  # of an answer; a sentence has 25 words
+
+
+class BatchRest(StrEnum):
+    """What happens to requests that a batch leaves without a reply."""
+
+    ONE_BY_ONE = "one_by_one"
+    """They are sent one by one, at the standard price."""
+    STOP = "stop"
+    """The run ends with an error; the next run sends them in a new batch."""
 
 
 class LlmSelect(Params):
@@ -39,6 +50,8 @@ class LlmSelect(Params):
     max_attempts: Annotated[int, Field(ge=1)]
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     concurrency: Annotated[int, Field(ge=1)]
+    batch: bool
+    batch_rest: Annotated[BatchRest, Field(strict=False)]
 
 
 def check(values: Mapping[str, Any]) -> LlmSelect:
@@ -51,6 +64,8 @@ def check(values: Mapping[str, Any]) -> LlmSelect:
     load_seed(values)
     for route in load_chain(values, params.route, params.fallback_routes):
         require_usable(route)
+    if params.batch:
+        require_batches(load_route(values, params.route))
     read_prompt(Path(params.prompt))
     return params
 
@@ -101,7 +116,7 @@ def selection_name(
 
     The former name did not depend on temperatures and schemas.
     """
-    how = {"max_usd", "max_attempts", "timeout_s", "concurrency"}
+    how = {"max_usd", "max_attempts", "timeout_s", "concurrency", "batch", "batch_rest"}
     by_content = {"prompt", "route", "fallback_routes"}  # by words and models: names may change
     asked = params.model_dump(exclude=how | by_content)
     shared = {

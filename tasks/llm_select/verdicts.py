@@ -90,6 +90,10 @@ class Verdict(NamedTuple):
         )
 
 
+PENDING = Verdict((), (), PickMethod.LLM, {}, (), ())
+"""The verdict on a question whose answers a batch has yet to bring."""
+
+
 class JudgedPrompt(NamedTuple):
     """A question and its verdict."""
 

@@ -23,13 +23,16 @@ from tasks.lib.gateway.deployment import Deployment
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.litellm_setup import load_litellm, skip_accounting
 from tasks.lib.gateway.local_server import LocalServer
-from tasks.lib.gateway.parameters import Parameters
-from tasks.lib.gateway.prices import Price, max_prompt_tokens, require_price
+from tasks.lib.gateway.parameters import Parameters, headers
+from tasks.lib.gateway.prices import FLEX, Price, Tier, max_prompt_tokens, require_price
 from tasks.lib.gateway.rate_limit import Permit, RateLimiter
 from tasks.lib.gateway.reply import Reply, read_reply
 from tasks.lib.gateway.request import Messages, Request
 from tasks.lib.gateway.routes import missing_key_error
 from tasks.lib.journal.models import CallCost
+
+FLEX_TIMEOUT_S = 900.0
+"""Of a call in the flex tier: https://platform.openai.com/docs/guides/flex-processing."""
 
 
 class Endpoint:
@@ -47,11 +50,12 @@ class Endpoint:
 
     def __init__(self, deployment: Deployment, where: str, timeout_s: float) -> None:
         self.deployment, self._where = deployment, where
-        self._timeout_s = deployment.timeout_s or timeout_s
+        is_flex = deployment.service_tier == FLEX
+        self._timeout_s = deployment.timeout_s or (FLEX_TIMEOUT_S if is_flex else timeout_s)
         self._address = {"model": deployment.model, "max_retries": 0, "num_retries": 0}
         self.parameters = Parameters(deployment, where)
         self.cut_watch = CutWatch(deployment.num_ctx)
-        self._price: Price | None = None
+        self._prices: dict[Tier, Price] = {}
         self._secrets: list[str] = []
         self._server: LocalServer | None = None
         self._limiter = RateLimiter(deployment.rpm, deployment.tpm)
@@ -85,7 +89,23 @@ class Endpoint:
         elif not deployment.is_offline:
             self._require_provider(litellm)
         self.parameters.prepare(litellm)
-        self._price = require_price(deployment, litellm, self._where)
+        self.load_price(Tier.OWN)
+
+    def load_price(self, tier: Tier) -> None:
+        """Find the price of a tier, which `upper_bound` and `cost` need.
+
+        Raises:
+            ParamError: The price is unknown.
+        """
+        if tier not in self._prices:
+            self._prices[tier] = require_price(self.deployment, load_litellm(), self._where, tier)
+
+    @property
+    def address(self) -> dict[str, Any]:
+        """LiteLLM's arguments that name the endpoint, with the key and headers if it has any."""
+        names = ("api_base", "api_key")
+        address = {name: self._address[name] for name in names if name in self._address}
+        return address | {"extra_headers": headers(self.deployment)}
 
     @property
     def load(self) -> tuple[float, int]:
@@ -114,22 +134,26 @@ class Endpoint:
         n_tokens = upper_bound.prompt_tokens + upper_bound.completion_tokens
         return await self._limiter.acquire(n_tokens, until)
 
-    def upper_bound(self, request: Request, messages: Messages) -> CallCost:
+    def upper_bound(self, request: Request, messages: Messages, tier: Tier = Tier.OWN) -> CallCost:
         """Return an upper bound on the cost of a call."""
         schema = self.parameters.of(request).get("response_format")
         n_prompt = max_prompt_tokens(messages, len(json.dumps(schema)) if schema else 0)
         n_reply = self.parameters.max_completion_tokens(request)
-        usd = self._price.most_usd(n_prompt, n_reply) if self._price else 0.0
+        usd = self._prices[tier].most_usd(n_prompt, n_reply)
         return CallCost(n_prompt, n_reply, usd, is_upper_bound=True)
 
-    def cost(self, reply: Reply) -> CallCost | None:
+    def cost(self, reply: Reply, tier: Tier = Tier.OWN) -> CallCost | None:
         """Return the cost of a call by its reply; None if the provider reported no usage."""
         if reply.prompt_tokens is None or reply.completion_tokens is None:
             return None
         tokens = (reply.prompt_tokens, reply.completion_tokens)
         details = (reply.reasoning_tokens, reply.cached_tokens)
-        usd = self._price.cost_usd(*tokens, *details) if self._price else 0.0
+        usd = self._prices[tier].cost_usd(*tokens, *details)
         return CallCost(*tokens, usd, False, *details)
+
+    def classified(self, error: Exception) -> ProviderError:
+        """Convert an exception that LiteLLM raised, with this endpoint's keys hidden."""
+        return provider_error(error, *self._secrets)
 
     def redact(self, text: str) -> str:
         """Return the text with this endpoint's key and all keys in the environment hidden.
@@ -155,7 +179,7 @@ class Endpoint:
             words = f"no complete reply within {self._timeout_s:g} s (timeout_s)"
             raise ProviderError(ErrorKind.TIMEOUT, words) from None
         except Exception as error:  # LiteLLM raises its own errors and other libraries' errors
-            refusal = provider_error(error, *self._secrets)
+            refusal = self.classified(error)
             if self.parameters.learn(refusal, request, sent):
                 refusal = ProviderError(
                     ErrorKind.REFUSED_PARAMETER, refusal.message, may_cost=False
@@ -170,7 +194,7 @@ class Endpoint:
         """Close the connections while the event loop that used them is still running."""
         if self._server is not None:
             self._server.close()
-        if self._price is not None:  # otherwise LiteLLM may not be loaded, which takes seconds
+        if self._prices:  # otherwise LiteLLM may not be loaded, which takes seconds
             await load_litellm().close_litellm_async_clients()
 
     def _start_server(self) -> None:

@@ -6,6 +6,7 @@ from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.credentials import NO_KEY, VARIABLES, key_variable
 from tasks.lib.gateway.deployment import Deployment
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
+from tasks.lib.gateway.prices import FLEX
 from tasks.lib.gateway.routes import Route
 
 FATAL = (
@@ -55,12 +56,26 @@ def run_error(
     elif error.kind is ErrorKind.CUT_PROMPT and deployment.provider.startswith("ollama"):
         fix = f"Set num_ctx of models.{route.alias} to that size."
     else:
-        fix = _FIX.get(error.kind, _WAIT)
+        fix = _tier_fix(error, deployment) or _FIX.get(error.kind, _WAIT)
     return LLMError(
         what,
         where=f"{route.where} at {deployment.endpoint}",
         fix=f"{fix} The answers so far are kept in {journal}: run this again to continue.",
     )
+
+
+def _tier_fix(error: ProviderError, deployment: Deployment) -> str | None:
+    """Return the remedy if the route's service_tier is the likely cause, otherwise None."""
+    tier = deployment.service_tier
+    if tier == FLEX and error.kind is ErrorKind.RATE_LIMIT:
+        return (
+            "The flex tier may have no capacity now. Raise llm_select.max_attempts to wait longer, "
+            "or add a route to the same model without service_tier to llm_select.fallback_routes, "
+            "at the standard price."
+        )
+    if tier and error.kind is ErrorKind.BAD_REQUEST and "tier" in error.message.lower():
+        return f"Remove service_tier: {tier}, which this model does not have."
+    return None
 
 
 def _key_variable(deployment: Deployment) -> str:

@@ -10,6 +10,7 @@ from tasks.lib.core.events import log
 from tasks.lib.gateway.classify import MAX_MESSAGE
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
+from tasks.lib.gateway.prices import Tier
 from tasks.lib.gateway.reply import CUT, Reply, UnusableReply
 from tasks.lib.gateway.request import Request
 from tasks.lib.gateway.task_pool import StopRun
@@ -38,11 +39,27 @@ class Reservation(NamedTuple):
     endpoint: Endpoint
     upper_bound: CallCost
     began_s: float
+    tier: Tier = Tier.OWN
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether the call is part of a batch, which may outlive the run."""
+        return self.tier is Tier.BATCHES
 
     @property
     def duration_s(self) -> float:
-        """The seconds since the call was reserved."""
-        return time.monotonic() - self.began_s
+        """The seconds since the call was reserved; 0 in a batch, where they mean nothing."""
+        return 0.0 if self.in_batch else time.monotonic() - self.began_s
+
+
+def call_of(request: Request, endpoint: Endpoint, upper_bound: CallCost) -> Call:
+    """Return a call about to be made, as the journal records it."""
+    return Call(
+        key=request.key,
+        route=request.alias,
+        model=endpoint.deployment.model,
+        **upper_bound._asdict(),
+    )
 
 
 class SpendLedger:
@@ -71,12 +88,7 @@ class SpendLedger:
             CapReached: The call could cost more than is left, even after all running calls end.
             Stopped: The run is ending.
         """
-        call = Call(
-            key=request.key,
-            route=request.alias,
-            model=endpoint.deployment.model,
-            **upper_bound._asdict(),
-        )
+        call = call_of(request, endpoint, upper_bound)
         while not self._stopping.is_set():
             reserved = await self._journal.reserve(call)
             if not isinstance(reserved, Refused):
@@ -101,7 +113,8 @@ class SpendLedger:
         the reply, or read only a part of the prompt. API keys in the reply are redacted.
         """
         request, endpoint = reservation.request, reservation.endpoint
-        redact, cost = endpoint.redact, endpoint.cost(reply) or reservation.upper_bound
+        redact = endpoint.redact
+        cost = endpoint.cost(reply, reservation.tier) or reservation.upper_bound
         remark = redact(reply.remark[:MAX_MESSAGE])
         error = _fault(reply) or endpoint.cut_watch.notice(request, reply)
         if error:
@@ -128,7 +141,9 @@ class SpendLedger:
             **cost._asdict(),
         )
         self._n_calls[ANSWER] += 1
-        await self._journal.keep(reservation.id, answer, reservation.duration_s)
+        await self._journal.keep(
+            reservation.id, answer, reservation.duration_s, in_batch=reservation.in_batch
+        )
         return answer
 
     async def _settle(self, reservation: Reservation, cost: CallCost, **facts: str) -> None:
@@ -138,7 +153,7 @@ class SpendLedger:
             self._remarks[facts["outcome"], facts["remark"][:KEPT_REMARK]] += 1
         duration_s = reservation.duration_s
         settled = Settled(**facts, duration_s=duration_s, **cost._asdict())  # type: ignore[arg-type]
-        await self._journal.settle(reservation.id, settled)
+        await self._journal.settle(reservation.id, settled, in_batch=reservation.in_batch)
 
 
 def _fault(reply: Reply) -> ProviderError | None:

@@ -17,6 +17,10 @@ ARRIVED = (*USELESS, ErrorKind.CUT_OFF)
 """Outcomes of calls whose replies arrived without an answer."""
 
 
+class Pending(Exception):
+    """A batch will bring the answer; the question has to be put again afterwards."""
+
+
 class AnswerSource(Protocol):
     """A source of answers for a judge: a gateway, or a journal alone.
 
@@ -30,7 +34,11 @@ class AnswerSource(Protocol):
         """Return the result of earlier calls, or None if the model has to be called."""
 
     async def ask(self, request: Request) -> Answer | NoAnswer:
-        """Return the answer, or why there is none."""
+        """Return the answer, or why there is none.
+
+        Raises:
+            Pending: The answer is bought later, in a batch.
+        """
 
 
 class JournalLookup:

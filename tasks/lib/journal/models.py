@@ -91,6 +91,13 @@ class Call(NamedTuple):
     cached_tokens: int = 0
 
 
+class OpenCall(NamedTuple):
+    """A call in the journal without an outcome yet."""
+
+    id: int
+    cost: CallCost  # the upper bound at which it is reserved
+
+
 class Settled(NamedTuple):
     """The outcome of a call, and its cost."""
 
