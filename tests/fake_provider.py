@@ -307,13 +307,11 @@ class FakeProvider:
         calls: All requests so far, in order of arrival.
         book: What was billed for them, in the order of the responses.
         peak: The maximum number of requests that waited for a response at the same time.
-<<<<<<< HEAD
         listed: The rows of its list of models; None if it has no list.
         n_listings: How often that list was requested, which is not among the calls.
         refuses: A key with which that list is refused.
-=======
+
         batches: Its files and batches.
->>>>>>> batch
     """
 
     def __init__(
@@ -323,13 +321,11 @@ class FakeProvider:
         self.calls: list[Call] = []
         self.book: list[Entry] = []
         self.peak = 0
-<<<<<<< HEAD
         self.listed: list[dict[str, Any]] | None = None
         self.n_listings = 0
         self.refuses = ""
-=======
+
         self.batches = FakeBatches(self)
->>>>>>> batch
         self._latency_s = latency_s
         self._sent: list[tuple[int, int]] = []  # tokens of each response that was sent whole
         self._script: list[Behaviour] = []
