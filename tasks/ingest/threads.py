@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tasks.ingest.cell_text import as_text
 from tasks.ingest.columns import ColumnMapping
+from tasks.ingest.doubts import THREADS
 from tasks.ingest.rows import Fault, Row, Rows
 from tasks.ingest.turns import ASSISTANT, ROLES, USER, role_of
 from tasks.lib.core.errors import DataError
@@ -18,10 +19,6 @@ ROLE_NAMES = ("role", "from", "speaker", "author", "sender")
 TEXT_NAMES = ("text", "content", "message", "value", "body")
 ID_NAMES = ("message_id", "id", "msg_id")
 PARENT_NAMES = ("parent_id", "parent_message_id", "parent", "reply_to")
-THREAD_NAMES = (
-    *("conversation_id", "conv_id", "dialogue_id", "dialog_id", "session_id", "thread_id"),
-    *("chat_id", "ticket_id", "conversation", "message_tree_id"),
-)
 NODE_CELLS = {"role", "text", "replies", "author", "content"}
 MESSAGES = "messages"
 MAPPING = ColumnMapping({"instruction": MESSAGES}, is_chat=True, is_plain=False)
@@ -70,7 +67,7 @@ def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Lin
     said = {str(row.get(role)).strip().casefold() for row in rows if row.get(role) is not None}
     if not {USER, ASSISTANT} <= {role_of(name) for name in said} or not said <= ROLES.keys():
         return None
-    links = Links(role, text, find(ID_NAMES), find(PARENT_NAMES), find(THREAD_NAMES))
+    links = Links(role, text, find(ID_NAMES), find(PARENT_NAMES), find(THREADS))
     if (links.id and links.parent) or links.thread:
         return links
     if role in excluded:
@@ -80,7 +77,7 @@ def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Lin
         f"each row is one message (the values of {role} are {', '.join(sorted(said))}), but no "
         "column says which messages belong together",
         where=where,
-        fix=f"Add the column {THREAD_NAMES[0]}, or keep only the user's messages with\n"
+        fix=f"Add the column {THREADS[0]}, or keep only the user's messages with\n"
         f"  -S 'ingest.exclude={{{role}: [{others}]}}'",
     )
 

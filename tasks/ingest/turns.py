@@ -23,7 +23,9 @@ _ALIASES = {
     TOOL: "tool function observation ipython tool_response function_response environment",
 }
 ROLES = {alias: role for role, aliases in _ALIASES.items() for alias in aliases.split()}
-ROLES |= {"function_call": ASSISTANT, "tool_call": ASSISTANT}
+ROLES |= {"function_call": ASSISTANT, "tool_call": ASSISTANT, "function_call_output": TOOL}
+CALLS = {"function_call", "function_call_output"}  # items of OpenAI's API of responses
+NOT_SAID = {"reasoning"}
 _SIDES = {0: USER, 1: ASSISTANT}  # roles as numbers
 
 ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
@@ -33,13 +35,13 @@ _CONTENT_KEYS = (
 )
 _ASK_KEYS = (
     *("human", "user", "input", "question", "prompt", "instruction", "query", "q"),
-    "user utterance",
+    *("user utterance", "input_text"),
 )
 _ANSWER_KEYS = (
     *("assistant", "gpt", "bot", "moss", "output", "answer", "response", "completion", "a"),
     "system response",
 )
-_MORE_KEYS = ("name", "tool_calls", "tool_call_id", "function_call")
+_MORE_KEYS = ("name", "tool_calls", "tool_call_id", "function_call", "call_id", "arguments")
 _NUMPY_GAP = re.compile(r"\}\s+\{")  # between objects, where NumPy prints an array
 
 
@@ -73,8 +75,8 @@ def parse_turns(value: object, *, are_questions: bool = False) -> list[Turn] | F
         value = _items(value)
     if not isinstance(value, list | tuple):
         return None
-    if len(value) == 1 and isinstance(value[0], list) and _is_message_like(value[0]):
-        value = value[0]  # a batch of one conversation
+    if value and all(isinstance(items, list) and _is_message_like(items) for items in value):
+        value = [item for items in value for item in items]  # in steps, or a batch of one
     turns: list[Turn] = []
     for place, item in enumerate(value):
         parsed = _parse_item(item, USER if are_questions or place % 2 == 0 else ASSISTANT)
@@ -150,7 +152,10 @@ def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
         return _parse_pair(item)
     if not isinstance(item, Mapping):
         return None
-    item = item["kwargs"] if isinstance(item.get("kwargs"), Mapping) else item  # of LangChain
+    inner = item.get("kwargs", item["message"] if item.keys() == {"message"} else None)
+    item = inner if isinstance(inner, Mapping) else item  # of LangChain, and of OpenInference
+    if item.get("type") in NOT_SAID:
+        return []
     role = role_in(item)
     if isinstance(role, Mapping):  # {"author": {"role": ...}}
         role = _first(role, ROLE_KEYS)
@@ -169,9 +174,12 @@ def role_in(item: Mapping[str, Any]) -> object:
 def _parse_message(item: Mapping[str, Any], role: object) -> list[Turn] | Fault | None:
     if isinstance(role, int):
         role = _SIDES.get(role)
-    if not isinstance(role, str) or {"role", "from", *_CONTENT_KEYS}.isdisjoint(item):
+    is_call = item.get("type") in CALLS
+    if not isinstance(role, str) or (
+        {"role", "from", *_CONTENT_KEYS}.isdisjoint(item) and not is_call
+    ):
         return None
-    said = _first(item, _CONTENT_KEYS)
+    said = item.get("output") if is_call else _first(item, _CONTENT_KEYS)
     content = content_text(said)
     more = {key: item[key] for key in _MORE_KEYS if item.get(key)}
     name = TOOL if _is_result(said) else role_of(role)
