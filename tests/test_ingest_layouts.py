@@ -520,6 +520,22 @@ LAYOUTS: dict[str, tuple[Row, Expected]] = {
         },
         Expected("Q", "A"),
     ),
+    "a system prompt between turns": (
+        {"messages": said("user: Q", "system: Be brief.", "user: Q2")},
+        Expected("Q2", turns=(("u", "Q"), ("s", "Be brief."))),
+    ),
+    "a system prompt at the end": (
+        {"messages": said("user: Q", "system: Be brief.")},
+        Expected("Q"),
+    ),
+    "history as one text": (
+        {"instruction": "Q2", "history": "User: Q\nAssistant: A"},
+        Expected("Q2", turns=EARLIER),
+    ),
+    "an object with a material": (
+        {"data": {"instruction": "Q", "context": "I"}},
+        Expected("Q", input="I"),
+    ),
     "red-team attempts": (
         {"transcript": "\n\nHuman: Q\n\nAssistant: A\n\nHuman: Q2", "rating": 4.0},
         Expected("Q2", turns=EARLIER),
@@ -572,12 +588,12 @@ def test_a_pool_that_was_read_once_gives_the_same_ids_again(tmp_path: Path):
         assert pool_of(tmp_path, path)[0].id == first.id
 
 
-def pool_of(root: Path, path: Path) -> list[Any]:
+def pool_of(root: Path, path: Path, **changes: Any) -> list[Any]:
     """Return the records that ingest makes of a file."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         Path("none.jsonl").touch()
-        StepWorkspace(root).update(ingest={**SECTION, "source": path.name})
+        StepWorkspace(root).update(ingest={**SECTION, "source": path.name, **changes})
         Stage("ingest", root).run(work)
     rows = read_table(root / "data/ingest/pool.parquet", POOL).to_pylist()
     return [SimpleNamespace(**row) for row in rows]
@@ -1009,6 +1025,23 @@ def test_a_doubt_about_rows_or_lists_is_logged(caplog, rows: list[Row], warning:
     caplog.clear()
     results([{"conv_id": i, "prompt": f"Q{i}"} for i in range(4)] + [LAYOUTS["MT-Bench"][0]])
     assert not caplog.records
+
+
+def test_turns_whose_json_is_cut_off_are_dropped_with_a_reason():
+    whole = json.dumps(said(*TWO))
+    assert reasons([{"messages": text} for text in (whole, whole[:-9], "Q", whole)]) == [
+        *(None, IngestDrop.NOT_JSON, None, IngestDrop.REPEATED),
+    ]
+
+
+def test_a_quote_that_is_not_closed_is_refused_with_a_fix_that_works(tmp_path: Path):
+    path = tmp_path / "pool.csv"
+    path.write_text('instruction,output\n"Say hi,A\nSay ho,B\n"Say ha,C\nSay he,D\n')
+    with pytest.raises(DataError) as caught:
+        pool_of(tmp_path, path)
+    assert "-S 'ingest.table={quotes: none}'" in caught.value.fix
+    found = pool_of(tmp_path, path, table={"quotes": "none"})
+    assert [record.output for record in found] == ["A", "B", "C", "D"]
 
 
 def test_a_line_with_one_list_is_read_as_its_rows_and_the_log_says_so(tmp_path: Path, caplog):

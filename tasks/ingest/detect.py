@@ -157,7 +157,10 @@ def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
             )
         ),
         "system": lambda column: most(column, is_prose),
-        "turns": lambda column: chat in {None, marked} and most(column, is_list_of_turns),
+        "turns": lambda column: (
+            chat in {None, marked}
+            and (most(column, is_list_of_turns) or _is_marked(column, by_lines=True))
+        ),
         "tools": lambda column: most(column, is_list),
     }
     for field, fit in fits.items():

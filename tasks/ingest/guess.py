@@ -26,7 +26,7 @@ def guess(rows: Sequence[Row]) -> str | None:
     cells = cells_of(rows)
     texts: dict[str, str] = {}  # name without its number -> column
     for name, column in cells.items():
-        if most(column, is_plain_text) and not name.casefold().endswith("id"):
+        if most(column, _is_text) and not name.casefold().endswith("id"):
             texts.setdefault(name.rstrip(DIGITS), name)
 
     def rank(column: str) -> tuple[bool, bool, int]:
@@ -35,3 +35,8 @@ def guess(rows: Sequence[Row]) -> str | None:
         return not parts & ANSWER_PARTS, bool(parts & QUESTION_PARTS), n_words
 
     return find_messages(cells) or max(texts.values(), key=rank, default=None)
+
+
+def _is_text(cell: object) -> bool:
+    """Return whether a cell is text with letters; in a table, numbers are text without any."""
+    return is_plain_text(cell) and any(map(str.isalpha, str(cell)))

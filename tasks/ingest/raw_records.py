@@ -183,6 +183,8 @@ def _turns(cell: object, mapping: ColumnMapping) -> list[Turn] | Fault:
     if not isinstance(cell, str) or mapping.is_chat or cell[:2] == "[{":
         turns = parse_turns(cell, are_questions=mapping.are_questions)
     if turns is None and isinstance(cell, str):
+        if mapping.is_chat and cell.lstrip()[:2] == "[{":
+            return Fault(IngestDrop.NOT_JSON, "the turns are broken JSON, perhaps cut off")
         turns = parse_marks(cell, by_lines=mapping.has_lines) or [Turn(USER, cell)]
     if turns is not None:
         return turns

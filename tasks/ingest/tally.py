@@ -9,6 +9,7 @@ from math import ceil
 from tasks.ingest.cell_text import to_json
 from tasks.ingest.classify import DroppedRow
 from tasks.ingest.columns import choose_column
+from tasks.ingest.encoding import how_to_convert
 from tasks.ingest.guess import guess
 from tasks.ingest.rows import Row
 from tasks.ingest.source import SET_SOURCE
@@ -56,6 +57,11 @@ class Tally:
             f"{self.n_rows:,} rows, {self.kept:,} kept, {excluded:,} excluded, "
             f"{repeated:,} repeated, {self.n_faulty:,} faulty"
         )
+
+    @property
+    def is_of_quotes(self) -> bool:
+        """Whether the first rows with wrong cells have them because of quotes."""
+        return all("quote" in row.detail for row in self.examples[IngestDrop.WRONG_CELLS])
 
     @property
     def n_rows(self) -> int:
@@ -108,7 +114,9 @@ def _fix(tally: Tally) -> str:
     reason = max((r for r in tally.dropped if r.is_fault), key=lambda r: tally.dropped[r])
     if tally.kept and tally.dropped[reason] <= MAIN_SHARE * tally.n_rows:
         sufficient = ceil(100 * tally.n_faulty / tally.n_rows) / 100
-        return f"Fix them, or accept the loss: -S ingest.max_dropped={sufficient:g}."
+        by_quotes = reason is IngestDrop.WRONG_CELLS and tally.is_of_quotes
+        other = ", or read quotes as text: -S 'ingest.table={quotes: none}'" if by_quotes else ""
+        return f"Fix them, or accept the loss: -S ingest.max_dropped={sufficient:g}{other}."
     rows = [example.row for example in tally.examples[reason] if example.row is not None]
     shown = f"\n  The first of these rows: {_excerpt(rows[0])}" if rows else ""
     return _fix_of_reason(reason, tally.examples[reason], tally.longest) + shown
@@ -116,6 +124,8 @@ def _fix(tally: Tally) -> str:
 
 def _fix_of_reason(reason: IngestDrop, examples: Sequence[DroppedRow], longest: int) -> str:
     rows = [example.row for example in examples if example.row is not None]
+    if reason is IngestDrop.BAD_ENCODING:
+        return how_to_convert("\n".join(str(cell) for row in rows for cell in row.values()))
     if reason not in OF_INSTRUCTION:
         return {
             IngestDrop.TOO_LONG: f"Allow longer texts: -S ingest.max_field_chars={longest}.",

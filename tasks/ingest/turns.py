@@ -83,24 +83,26 @@ def parse_turns(value: object, *, are_questions: bool = False) -> list[Turn] | F
         if parsed is None or isinstance(parsed, Fault):
             return parsed
         turns += parsed
-    return _with_both_sides(turns)
+    is_api = any(isinstance(item, Mapping) and "role" in item for item in value)
+    return _with_both_sides(turns, is_api=is_api)
 
 
 def _is_message_like(items: Sequence[object]) -> bool:
     return bool(items) and all(isinstance(item, Mapping) for item in items)
 
 
-def _with_both_sides(turns: list[Turn]) -> list[Turn]:
+def _with_both_sides(turns: list[Turn], *, is_api: bool) -> list[Turn]:
     """Return the turns with the one name that is not known as the side that is missing.
 
-    Where nobody answers, the system does: corpora of dialogues call an assistant so.
+    If nobody answers, the system does: corpora of dialogues call an assistant so. But with
+    `is_api`, the messages are those of an API, where a system prompt may come at any place.
     """
     roles = [turn.role for turn in turns]
     others = {role for role in roles if role not in _ALIASES}
     new: dict[str, str] = {}
     if len(others) == 1 and (USER in roles) != (ASSISTANT in roles):
         new = {others.pop(): ASSISTANT if USER in roles else USER}
-    elif USER in roles and not others | {ASSISTANT, TOOL}.intersection(roles):
+    elif not is_api and USER in roles and not others | {ASSISTANT, TOOL}.intersection(roles):
         new = {SYSTEM: ASSISTANT} if SYSTEM in roles[roles.index(USER) :] else {}
     start = roles.index(USER) if SYSTEM in new else 0
     return turns[:start] + [
@@ -141,7 +143,7 @@ def _items(value: Mapping[str, Any]) -> object:
         return list(value.values())
     if _first(value, ("messages", "conversations", "conversation")) is not None:
         return _first(value, ("messages", "conversations", "conversation"))
-    return [value]
+    return [value] if role_in(value) is not None or "kwargs" in value else value
 
 
 def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
