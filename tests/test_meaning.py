@@ -197,6 +197,10 @@ def test_in_a_language_without_a_dictionary_no_word_is_a_misspelling_of_another(
     ("text", "expected"),
     [
         ("  a \t b\n", "a b"),
+        ("List:\n* ab\n• cd", "List: - ab - cd"),
+        ("List:\n1) ab\n2) cd", "List: 1. ab 2. cd"),
+        ("5\n* 3\n* 2", "5 * 3 * 2"),
+        ("a\n* bc", "a * bc"),
         ("« a » „b“ ‘c’", '"a" "b" \'c\''),
         ("1–2 — 3−4…", "1-2 - 3-4..."),
         ("soft\u00adware \ufeffof\u200b", "software of"),
@@ -221,6 +225,9 @@ def test_normalisation_changes_only_typography(text, expected):
         ("How do you say please?", "How do you say please?"),
         ("Pleased to meet you", "Pleased to meet you"),
         ("怎么说谢谢", "怎么说谢谢"),
+        ("Schreibe bitte einen Text", "Schreibe einen Text"),
+        ("Übersetze bitte ins Englische", "Übersetze bitte ins Englische"),
+        ("من فضلك، اكتب قصيدة", "اكتب قصيدة"),
     ],
 )
 def test_polite_words_are_removed_if_they_mean_nothing_else(text, expected):
