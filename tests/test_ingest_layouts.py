@@ -536,6 +536,39 @@ LAYOUTS: dict[str, tuple[Row, Expected]] = {
         {"data": {"instruction": "Q", "context": "I"}},
         Expected("Q", input="I"),
     ),
+    "CSDS": (
+        {
+            "QRole": "用户",
+            "QA": [{"QueSumm": "x", "AnsSummLong": ["y"]}],
+            "Dialogue": said("Q: Q", "A: A", "Q: Q2", role="speaker", content="utterance"),
+            "FinalSumm": ["z"],
+        },
+        Expected("Q2", turns=EARLIER),
+    ),
+    "Taskmaster 3": (
+        {
+            "conversation_id": "dlg-1",
+            "instructions": "SCENARIO: You buy tickets.",
+            "utterances": [
+                {"index": 0, "segments": [{"text": "2"}], "speaker": "user", "text": "Q"},
+                {"index": 1, "segments": [], "speaker": "assistant", "text": "A"},
+            ],
+        },
+        Expected("Q", "A", system="SCENARIO: You buy tickets."),
+    ),
+    "a table with the two sides": ({"Human": "Q", "AI": "A"}, Expected("Q", "A")),
+    "agents with tool definitions": (
+        {"conversations": said(*ONE), "agent": "terminus", "task": "t", "tool_definitions": CLOCK},
+        Expected("Q", "A", tools=CLOCK),
+    ),
+    "trajectories with messages as text": (
+        {
+            "task_name": "t",
+            "task_status": "{}",
+            "messages": json.dumps(said("user: Q", "assistant: call", "tool: 7", "assistant: A")),
+        },
+        Expected("Q", "A"),
+    ),
     "red-team attempts": (
         {"transcript": "\n\nHuman: Q\n\nAssistant: A\n\nHuman: Q2", "rating": 4.0},
         Expected("Q2", turns=EARLIER),
@@ -804,6 +837,22 @@ def test_messages_with_a_conversation_id_are_joined():
     assert len(found) == 1  # the assistant alone asks nothing
 
 
+def test_questions_with_answers_and_a_place_in_a_conversation_are_joined():
+    rows = [
+        {"System_Prompt": "Be kind.", "C_ID": 0, "T_ID": 0, "Text": "Q", "Completion": "A"},
+        {"System_Prompt": "", "C_ID": 0, "T_ID": 1, "Text": "Q2", "Completion": "A2"},
+        {"System_Prompt": "", "C_ID": 1, "T_ID": 0, "Text": "R", "Completion": "B"},
+    ]  # as CLOVA Studio takes them
+    found = results(rows)
+    assert [(result.line, short(result.record)) for result in found] == [
+        (2, AFTER_ONE._replace(system="Be kind.")),
+        (3, Expected("R", "B")),
+    ]
+    assert json.loads(found[0].record.extra) == {"C_ID": 0, "T_ID": 1, "n_turns": 4}
+    alone = results([{**row, "C_ID": n} for n, row in enumerate(rows)])
+    assert [result.record.turns for result in alone] == [None] * 3
+
+
 def test_messages_without_links_are_refused_with_a_fix_that_works():
     rows = [{"n": i, **row} for i, row in enumerate(said(*TWO))]
     with pytest.raises(DataError, match="no column says which messages belong together") as caught:
@@ -882,6 +931,18 @@ HIDDEN = {
     "the API of the viewer.json": (
         {"features": [{"name": "prompt"}], "rows": [{"row_idx": 0, "row": {"prompt": "Q"}}]},
         [Expected("Q")],
+    ),
+    "DialogStudio.json": (
+        {
+            f"X--train--{n}": {
+                "dialog index": n,
+                "original dialog info": {},
+                "log": [{"turn id": 1, "user utterance": text, "system response": "A"}],
+                "prompt": ["This is a bot that helps users."],
+            }
+            for n, text in enumerate(["Q", "R"])
+        },
+        [Expected("Q", "A"), Expected("R", "A")],
     ),
     "texts.json": (["Q", "R"], [Expected("Q"), Expected("R")]),
     "JSON in JSON.json": ([json.dumps({"instruction": "Q"})], [Expected("Q")]),

@@ -39,7 +39,7 @@ NAMES = {
         *("instruction", "instructions", "prompt", "question", "query", "problem", "definition"),
         *("inputs_pretokenized", "inputs", "input", "text", "content", "message", "body"),
         *("input_text", "user_prompt", "user_input", "user_query", "user_message"),
-        "problem_statement",
+        *("problem_statement", "human"),
     ),
     "input": ("input", "context", "inputs"),
     "output": (
@@ -47,14 +47,14 @@ NAMES = {
         *("targets", "outputs", "answers", "solution", "expected", "ideal", "output_text"),
         *("expected_output", "expectedoutput", "model_output", "generated_solution"),
         *("canonical_solution", "generation", "preferred_output", "output_messages"),
-        "final_answer",
+        *("final_answer", "assistant", "ai"),
     ),
     "system": (
         *("system", "system_prompt", "system_message", "meta_instruction", "systeminstruction"),
         "system_instruction",
     ),
     "turns": ("history", "chat_history", "conversation_history", "dialogue_history", "turns"),
-    "tools": ("tools", "functions", "available_tools", "function"),
+    "tools": ("tools", "functions", "available_tools", "function", "tool_definitions"),
 }
 # Lists of texts in them are user turns only.
 QUESTIONS = {"turns", "questions", "prompts", *NAMES["instruction"]}

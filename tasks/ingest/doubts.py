@@ -14,7 +14,7 @@ REPLIES = {
 }
 THREADS = (
     *("conversation_id", "conv_id", "dialogue_id", "dialog_id", "session_id", "thread_id"),
-    *("chat_id", "ticket_id", "conversation", "message_tree_id"),
+    *("chat_id", "ticket_id", "conversation", "message_tree_id", "c_id"),
 )
 MAX_DISTINCT = 0.7  # share of distinct ids above which rows hardly belong together
 
@@ -47,7 +47,7 @@ def warn(rows: Sequence[Row], columns: Mapping[str, str], *, is_chat: bool) -> N
             "instruction; to leave them out, remove the rows with a value there",
             reply,
         )
-    elif thread and _recurs(thread, rows):
+    elif thread and recurs(thread, rows):
         log.warning(
             "ingest: rows with the same %s are read as separate records; if they are the messages "
             "of a conversation, name their texts text, and add a column role (user or assistant)",
@@ -68,6 +68,7 @@ def _may_be_tasks(column: str) -> bool:
     return name in QUESTIONS and name.endswith("s") and name != "turns"
 
 
-def _recurs(column: str, rows: Sequence[Row]) -> bool:
+def recurs(column: str, rows: Sequence[Row]) -> bool:
+    """Return whether many rows have a value of `column` that an earlier row has."""
     cells = [str(row[column]) for row in rows if row.get(column) is not None]
     return len(set(cells)) <= MAX_DISTINCT * len(cells)

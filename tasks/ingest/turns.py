@@ -26,7 +26,7 @@ ROLES = {alias: role for role, aliases in _ALIASES.items() for alias in aliases.
 ROLES |= {"function_call": ASSISTANT, "tool_call": ASSISTANT, "function_call_output": TOOL}
 CALLS = {"function_call", "function_call_output"}  # items of OpenAI's API of responses
 NOT_SAID = {"reasoning"}
-_SIDES = {0: USER, 1: ASSISTANT}  # roles as numbers
+_SIDES = {0: USER, 1: ASSISTANT, "q": USER, "a": ASSISTANT}  # as numbers and letters
 
 ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
 _CONTENT_KEYS = (
@@ -174,8 +174,7 @@ def role_in(item: Mapping[str, Any]) -> object:
 
 
 def _parse_message(item: Mapping[str, Any], role: object) -> list[Turn] | Fault | None:
-    if isinstance(role, int):
-        role = _SIDES.get(role)
+    role = _SIDES.get(role.casefold() if isinstance(role, str) else role, role)
     is_call = item.get("type") in CALLS
     if not isinstance(role, str) or (
         {"role", "from", *_CONTENT_KEYS}.isdisjoint(item) and not is_call
