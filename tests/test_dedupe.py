@@ -341,7 +341,8 @@ def test_hardly_any_pair_above_the_threshold_is_missed():
     for _ in range(400):
         sample = rng.sample(words, 17)
         slips = [word[:3] + word[2:] if i % 5 == 2 else word for i, word in enumerate(sample)]
-        pairs.append((" ".join(sample), " ".join(slips)))  # three letters doubled
+        both = [f"what is the {' '.join(text)}" for text in (sample, slips)]
+        pairs.append(tuple(both))  # three letters doubled
     assert all(0.8 <= overlap(*pair) <= 0.88 for pair in pairs)
     named = [[d.of_id for d in deduped(*pair).dropped] for pair in pairs]
     assert named.count(["r0"]) >= 398

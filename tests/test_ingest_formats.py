@@ -19,9 +19,10 @@ from tasks.ingest import json_window
 from tasks.ingest.json_lines import as_row
 from tasks.ingest.json_text import read_json
 from tasks.ingest.rows import Fault
+from tasks.ingest.tally import Tally, check_drop_rate
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
-from tests.ingest_rows import read_file, reasons
+from tests.ingest_rows import read_file, reasons, results
 
 TEXT = {"instruction": "Say hé", "input": "a\nb"}
 
@@ -300,6 +301,7 @@ def test_a_damaged_parquet_file_is_refused(read, cut):
         ("Où est le café?", "utf-16-be", "UTF-16BE"),
         ("Où est le café?", "utf-32", "UTF-32"),
         ("Où est le café?", "cp1252", "CP1252"),
+        ("Schöne Grüße", "latin-1", "CP1252"),
         ("Объясните, почему небо голубое.", "cp1251", "CP1251"),
         ("なぜ空は青く見えるのか説明してください。", "shift_jis", "CP932"),
         ("为什么天空在晴朗的日子里是蓝色的？", "gb18030", "GB18030"),
@@ -312,6 +314,15 @@ def test_a_file_in_another_encoding_is_refused_with_a_guess(read, name, text, en
     with pytest.raises(DataError, match=rf"not UTF-8 but probably {guess}\n") as caught:
         read(name, content.encode(encoding))
     assert f"iconv -f {guess} " in caught.value.fix
+
+
+def test_rows_in_another_encoding_are_refused_with_a_guess(tmp_path):
+    rows = [{"instruction": "Schöne Grüße".encode("cp1252").decode("utf-8", "surrogateescape")}] * 3
+    tally = Tally("line {}".format)
+    for row in results(rows):
+        tally.drop(row)
+    with pytest.raises(DataError, match="iconv -f CP1252 -t UTF-8"):
+        check_drop_rate(tally, 0.05, "pool.csv")
 
 
 def test_a_guess_does_not_depend_on_where_the_head_ends(read):

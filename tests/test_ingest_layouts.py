@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.ingest.classify import KeptRow
+from tasks.ingest.guess import guess
 from tasks.ingest.step import work
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError, ParamError
@@ -422,6 +423,156 @@ LAYOUTS: dict[str, tuple[Row, Expected]] = {
         {"row_idx": 0, "row": {"instruction": "Q", "input": "I", "output": "A"}},
         Expected("Q", "A", "I"),
     ),
+    "CoQA": (
+        {
+            "story": "A long story.",
+            "questions": ["Q", "Q2"],
+            "answers": {"input_text": ["A", "A2"], "answer_start": [1, 2]},
+        },
+        AFTER_ONE._replace(input="A long story."),
+    ),
+    "CoQA as published": (
+        {
+            "story": "A long story.",
+            "questions": [{"input_text": "Q", "turn_id": 1}, {"input_text": "Q2", "turn_id": 2}],
+            "answers": [{"input_text": "A", "turn_id": 1}, {"input_text": "A2", "turn_id": 2}],
+        },
+        AFTER_ONE._replace(input="A long story."),
+    ),
+    "QuAC": (
+        {
+            "background": "B",
+            "context": "A long section.",
+            "questions": ["Q", "Q2"],
+            "followups": [0, 1],
+            "answers": {"texts": [["A", "B"], ["A2"]], "answer_starts": [[1, 2], [3]]},
+        },
+        AFTER_ONE._replace(input="A long section."),
+    ),
+    "SQuAD in rows": (
+        {"context": "I", "question": "Q", "answers": {"text": ["A"], "answer_start": [1]}},
+        Expected("Q", "A", "I"),
+    ),
+    "MMLU": (
+        {"question": "Q", "choices": ["x", "y"], "answer": 1, "subject": "s"},
+        Expected("Q", "1", "A. x\nB. y"),
+    ),
+    "ARC": (
+        {"question": "Q", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "2"},
+        Expected("Q", None, "1. x\n2. y"),
+    ),
+    "MedQA": (
+        {"question": "Q", "options": {"A": "x", "B": "y"}, "answer": "x"},
+        Expected("Q", "x", "A. x\nB. y"),
+    ),
+    "RACE": (
+        {"article": "I", "question": "Q", "options": ["(1) x", "(2) y"], "answer": "B"},
+        Expected("Q", "B", "I\n\n(1) x\n(2) y"),
+    ),
+    "a conversation about a document": (
+        {"document": "Some long text.", "messages": said(*TWO)},
+        AFTER_ONE._replace(input="Some long text."),
+    ),
+    "Berkeley Function Calling": (
+        {
+            "question": [said("user: Q"), said("user: Q2")],
+            "function": CLOCK,
+            "initial_config": {"a": 1},
+        },
+        Expected("Q2", turns=(("u", "Q"),), tools=CLOCK),
+    ),
+    "SWE-bench": (
+        {"repo": "a/b", "patch": "diff --git a b", "problem_statement": "Q", "hints_text": ""},
+        Expected("Q"),
+    ),
+    "GAIA": ({"Question": "Q", "Level": 1, "Final answer": "A"}, Expected("Q", "A")),
+    "preferences of OpenAI": (
+        {
+            "input": {"messages": said("user: Q"), "tools": CLOCK},
+            "preferred_output": said("assistant: A"),
+            "non_preferred_output": said("assistant: B"),
+        },
+        Expected("Q", "A", tools=CLOCK),
+    ),
+    "responses of OpenAI": (
+        {
+            "instructions": "Be kind.",
+            "input": [
+                *said("user: Q"),
+                {"type": "function_call", "name": "f", "arguments": "{}", "call_id": "1"},
+                {"type": "function_call_output", "call_id": "1", "output": "7"},
+            ],
+            "output": [
+                {"type": "reasoning", "summary": []},
+                {"type": "message", "role": "assistant", "content": [{"text": "A"}]},
+            ],
+        },
+        Expected("Q", "A", system="Be kind."),
+    ),
+    "spans of OpenInference": (
+        {
+            "attributes": {
+                "llm": {
+                    "input_messages": [{"message": said("user: Q")[0]}],
+                    "output_messages": [{"message": said("assistant: A")[0]}],
+                }
+            }
+        },
+        Expected("Q", "A"),
+    ),
+    "a system prompt between turns": (
+        {"messages": said("user: Q", "system: Be brief.", "user: Q2")},
+        Expected("Q2", turns=(("u", "Q"), ("s", "Be brief."))),
+    ),
+    "a system prompt at the end": (
+        {"messages": said("user: Q", "system: Be brief.")},
+        Expected("Q"),
+    ),
+    "history as one text": (
+        {"instruction": "Q2", "history": "User: Q\nAssistant: A"},
+        Expected("Q2", turns=EARLIER),
+    ),
+    "an object with a material": (
+        {"data": {"instruction": "Q", "context": "I"}},
+        Expected("Q", input="I"),
+    ),
+    "CSDS": (
+        {
+            "QRole": "用户",
+            "QA": [{"QueSumm": "x", "AnsSummLong": ["y"]}],
+            "Dialogue": said("Q: Q", "A: A", "Q: Q2", role="speaker", content="utterance"),
+            "FinalSumm": ["z"],
+        },
+        Expected("Q2", turns=EARLIER),
+    ),
+    "Taskmaster 3": (
+        {
+            "conversation_id": "dlg-1",
+            "instructions": "SCENARIO: You buy tickets.",
+            "utterances": [
+                {"index": 0, "segments": [{"text": "2"}], "speaker": "user", "text": "Q"},
+                {"index": 1, "segments": [], "speaker": "assistant", "text": "A"},
+            ],
+        },
+        Expected("Q", "A", system="SCENARIO: You buy tickets."),
+    ),
+    "a table with the two sides": ({"Human": "Q", "AI": "A"}, Expected("Q", "A")),
+    "agents with tool definitions": (
+        {"conversations": said(*ONE), "agent": "terminus", "task": "t", "tool_definitions": CLOCK},
+        Expected("Q", "A", tools=CLOCK),
+    ),
+    "trajectories with messages as text": (
+        {
+            "task_name": "t",
+            "task_status": "{}",
+            "messages": json.dumps(said("user: Q", "assistant: call", "tool: 7", "assistant: A")),
+        },
+        Expected("Q", "A"),
+    ),
+    "red-team attempts": (
+        {"transcript": "\n\nHuman: Q\n\nAssistant: A\n\nHuman: Q2", "rating": 4.0},
+        Expected("Q2", turns=EARLIER),
+    ),
 }
 
 
@@ -429,6 +580,7 @@ IN_FILES = [
     *("Alpaca with history", "self-instruct", "Hugging Face sequences", "OpenAI with tools"),
     *("WildChat", "UltraChat", "moss 003", "Argilla with two fields", "HH-RLHF", "ChatML"),
     *("prompt and completion of messages", "Capybara", "MT-Bench", "OpenOrca", "xlam"),
+    *("CoQA as published", "QuAC", "ARC", "Berkeley Function Calling"),
 ]
 
 
@@ -469,12 +621,12 @@ def test_a_pool_that_was_read_once_gives_the_same_ids_again(tmp_path: Path):
         assert pool_of(tmp_path, path)[0].id == first.id
 
 
-def pool_of(root: Path, path: Path) -> list[Any]:
+def pool_of(root: Path, path: Path, **changes: Any) -> list[Any]:
     """Return the records that ingest makes of a file."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         Path("none.jsonl").touch()
-        StepWorkspace(root).update(ingest={**SECTION, "source": path.name})
+        StepWorkspace(root).update(ingest={**SECTION, "source": path.name, **changes})
         Stage("ingest", root).run(work)
     rows = read_table(root / "data/ingest/pool.parquet", POOL).to_pylist()
     return [SimpleNamespace(**row) for row in rows]
@@ -685,6 +837,22 @@ def test_messages_with_a_conversation_id_are_joined():
     assert len(found) == 1  # the assistant alone asks nothing
 
 
+def test_questions_with_answers_and_a_place_in_a_conversation_are_joined():
+    rows = [
+        {"System_Prompt": "Be kind.", "C_ID": 0, "T_ID": 0, "Text": "Q", "Completion": "A"},
+        {"System_Prompt": "", "C_ID": 0, "T_ID": 1, "Text": "Q2", "Completion": "A2"},
+        {"System_Prompt": "", "C_ID": 1, "T_ID": 0, "Text": "R", "Completion": "B"},
+    ]  # as CLOVA Studio takes them
+    found = results(rows)
+    assert [(result.line, short(result.record)) for result in found] == [
+        (2, AFTER_ONE._replace(system="Be kind.")),
+        (3, Expected("R", "B")),
+    ]
+    assert json.loads(found[0].record.extra) == {"C_ID": 0, "T_ID": 1, "n_turns": 4}
+    alone = results([{**row, "C_ID": n} for n, row in enumerate(rows)])
+    assert [result.record.turns for result in alone] == [None] * 3
+
+
 def test_messages_without_links_are_refused_with_a_fix_that_works():
     rows = [{"n": i, **row} for i, row in enumerate(said(*TWO))]
     with pytest.raises(DataError, match="no column says which messages belong together") as caught:
@@ -713,7 +881,10 @@ def as_text(cell: Any) -> Any:
 
 
 # Text of an output is kept as it is: JSON may be what was asked for.
-UNLIKE_TEXT = ("a task file", "ChatGPT", "runs of", "examples of", "items of", "Helicone")
+UNLIKE_TEXT = (
+    *("a task file", "ChatGPT", "runs of", "examples of", "items of", "Helicone", "SQuAD"),
+    "responses of",
+)
 
 
 @pytest.mark.parametrize("name", [name for name in LAYOUTS if not name.startswith(UNLIKE_TEXT)])
@@ -760,6 +931,18 @@ HIDDEN = {
     "the API of the viewer.json": (
         {"features": [{"name": "prompt"}], "rows": [{"row_idx": 0, "row": {"prompt": "Q"}}]},
         [Expected("Q")],
+    ),
+    "DialogStudio.json": (
+        {
+            f"X--train--{n}": {
+                "dialog index": n,
+                "original dialog info": {},
+                "log": [{"turn id": 1, "user utterance": text, "system response": "A"}],
+                "prompt": ["This is a bot that helps users."],
+            }
+            for n, text in enumerate(["Q", "R"])
+        },
+        [Expected("Q", "A"), Expected("R", "A")],
     ),
     "texts.json": (["Q", "R"], [Expected("Q"), Expected("R")]),
     "JSON in JSON.json": ([json.dumps({"instruction": "Q"})], [Expected("Q")]),
@@ -812,12 +995,14 @@ def test_a_table_without_a_usable_header_is_refused_with_a_fix(
     "row",
     [
         {"image": {"bytes": None, "path": "a.png"}, "question": "Q"},
+        {"image_1": {"bytes": None, "path": "a.png"}, "question": "Q"},
+        {"image": "data:image/png;base64,x", "question": "Q"},
         {"images": [{"bytes": "x"}], "question": "Q"},
         {"image": "a.png", "conversations": said("user: Compare <image> with <image>.")},
     ],
 )
 def test_a_column_of_images_is_a_reason_to_drop(row: Row):
-    text_only = {**row, "image": None, "images": None, "question": "Good"}
+    text_only = {**row, "image": None, "image_1": None, "images": None, "question": "Good"}
     text_only |= {"conversations": said("user: Good")} if "conversations" in row else {}
     assert reasons([text_only, row]) == [None, IngestDrop.MEDIA]
 
@@ -828,4 +1013,111 @@ def test_the_name_of_an_image_that_only_illustrates_drops_nothing():
 
 def test_replies_that_are_read_as_instructions_are_reported(caplog):
     results([{"Id": 1, "ParentId": None, "Body": "Q"}, {"Id": 2, "ParentId": 1, "Body": "A"}])
-    assert "according to column ParentId, some rows are replies to others" in caplog.text
+    assert "column ParentId says that some rows reply to others" in caplog.text
+
+
+def test_the_whole_conversation_shares_its_document_and_the_last_question_its_input():
+    row, _ = LAYOUTS["CoQA"]
+    kept = [short(result.record) for result in results([row], turn="all")]
+    assert [(found.instruction, found.output, found.input) for found in kept] == [
+        ("Q", "A", "A long story."),
+        ("Q2", "A2", "A long story."),
+    ]
+    belle, _ = LAYOUTS["BELLE with turns"]
+    kept = [short(result.record) for result in results([{**belle, "input": "I"}], turn="all")]
+    assert [found.input for found in kept] == ["", "I"]
+
+
+def test_questions_that_differ_only_in_their_choices_are_different_records():
+    rows = [{"question": "Which is true?", "choices": [f"{i} < 3", "neither"]} for i in (1, 2, 1)]
+    assert reasons(rows) == [None, None, IngestDrop.REPEATED]
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected"),
+    [
+        (["x"], ""),
+        ("x", ""),
+        ([{"message": said("assistant: A")[0]}] * 2, ""),
+        (["Q", "?"], ""),  # the question lists them
+        (None, ""),
+    ],
+)
+def test_what_is_not_a_list_of_choices_is_not_in_the_input(choices: Any, expected: str):
+    assert short(record({"question": "Q?", "choices": choices})).input == expected
+
+
+def test_a_column_of_a_few_recurring_words_holds_no_instructions():
+    rows = [{"question": ("cause", "effect")[i % 2], "text": f"The man {i}"} for i in range(12)]
+    assert [result.record.instruction for result in results(rows)][:2] == ["The man 0", "The man 1"]
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ({"history": "a post", "human_ref_A": "a longer text", "labels": 1}, "history"),
+        ({"message_1": "a question", "message_2": "an answer of more words"}, "message_1"),
+        ({"ctx": "some words", "model_reply": "some more words"}, "ctx"),
+        (
+            {"area": "many words of another kind", "customer_request": "a request"},
+            "customer_request",
+        ),
+        ({"question": {"id": "1", "full_text": "a question"}, "answer_0": "a long answer"}, None),
+    ],
+)
+def test_a_refusal_names_the_column_of_questions_not_that_of_answers(row: Row, column: str | None):
+    if column:
+        with pytest.raises(DataError, match="found no column with instructions") as caught:
+            results([row])
+        assert f"{{instruction: {column}}}" in caught.value.fix
+    assert guess([row]) == (column or "question.full_text")
+
+
+@pytest.mark.parametrize(
+    ("rows", "warning"),
+    [
+        ([{"conv_id": i // 2, "prompt": f"Q{i}"} for i in range(4)], "rows with the same conv_id"),
+        ([{"Instructions": ["Q", "Q2"]}, {"Instructions": ["R"]}], "if they are separate tasks"),
+    ],
+)
+def test_a_doubt_about_rows_or_lists_is_logged(caplog, rows: list[Row], warning: str):
+    results(rows)
+    assert warning in caplog.text
+    caplog.clear()
+    results([{"conv_id": i, "prompt": f"Q{i}"} for i in range(4)] + [LAYOUTS["MT-Bench"][0]])
+    assert not caplog.records
+
+
+def test_turns_whose_json_is_cut_off_are_dropped_with_a_reason():
+    whole = json.dumps(said(*TWO))
+    assert reasons([{"messages": text} for text in (whole, whole[:-9], "Q", whole)]) == [
+        *(None, IngestDrop.NOT_JSON, None, IngestDrop.REPEATED),
+    ]
+
+
+def test_a_quote_that_is_not_closed_is_refused_with_a_fix_that_works(tmp_path: Path):
+    path = tmp_path / "pool.csv"
+    path.write_text('instruction,output\n"Say hi,A\nSay ho,B\n"Say ha,C\nSay he,D\n')
+    with pytest.raises(DataError) as caught:
+        pool_of(tmp_path, path)
+    assert "-S 'ingest.table={quotes: none}'" in caught.value.fix
+    found = pool_of(tmp_path, path, table={"quotes": "none"})
+    assert [record.output for record in found] == ["A", "B", "C", "D"]
+
+
+def test_a_line_with_one_list_is_read_as_its_rows_and_the_log_says_so(tmp_path: Path, caplog):
+    (tmp_path / "pool.jsonl").write_text(json.dumps({"version": 1, "data": [{"prompt": "Q"}]}))
+    assert [found.instruction for found in pool_of(tmp_path, tmp_path / "pool.jsonl")] == ["Q"]
+    assert "is one object with a list" in caplog.text
+
+
+@pytest.mark.skipif(shutil.which("sed") is None, reason="needs sed")
+def test_unknown_roles_are_refused_with_a_command_that_works(tmp_path: Path):
+    row = {"dialog": said("0_Apprentice: Q", "1_Wizard: A", role="speaker", content="text")}
+    path = tmp_path / "OLD.jsonl"
+    path.write_text(json.dumps(row))
+    with pytest.raises(DataError, match="the roles are 0_apprentice, 1_wizard") as caught:
+        pool_of(tmp_path, path)
+    command = caught.value.fix.split("`")[1].replace("OLD", "OLD.jsonl").replace("NEW", "NEW.jsonl")
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert short(pool_of(tmp_path, tmp_path / "NEW.jsonl")[0]) == Expected("Q", "A")

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -72,26 +72,20 @@ def copy_query(
     if not re.search(r"\border\s+by\b", query, re.IGNORECASE):
         log.warning("fetch: the query has no ORDER BY, so the order of its rows may change")
     n_rows = 0
-    with target.open("w", encoding="utf-8") as file, _connect(url, database) as connection:
-        with _sql_errors(database):
-            options = {"stream_results": True, "yield_per": ROWS_AT_ONCE}
-            result = connection.execute(
-                sa.text(_COLON.sub(r"\\:", query)), execution_options=options
-            )
-            names = list(result.keys())
+    with (
+        target.open("w", encoding="utf-8") as file,
+        _connect(url, database) as connection,
+        closing(_execute(connection, query, database)) as result,
+    ):
+        names = list(result.keys())
         _check_names(names, database)
-        while True:
-            with _sql_errors(database):
-                rows = result.fetchmany(ROWS_AT_ONCE)
-            if not rows:
-                break
-            for row in rows:
-                line = json.dumps(
-                    dict(zip(names, row, strict=True)), ensure_ascii=False, default=_plain
-                )
-                limit.add(len(line) + 1, database)
-                file.write(line + "\n")
-                n_rows += 1
+        for row in _rows(result, database):
+            line = json.dumps(
+                dict(zip(names, row, strict=True)), ensure_ascii=False, default=_plain
+            )
+            limit.add(len(line) + 1, database)
+            file.write(line + "\n")
+            n_rows += 1
     if not n_rows:
         raise DataError("the query returns no rows", where=database, fix="Correct fetch.source.")
     return {"name": target.name, "database": database, "query": query, "rows": n_rows}
@@ -128,6 +122,21 @@ def _connect(url: URL, database: str) -> Iterator[sa.Connection]:
     finally:
         connection.close()
         engine.dispose()
+
+
+def _execute(connection: sa.Connection, query: str, database: str) -> sa.CursorResult[Any]:
+    options = {"stream_results": True, "yield_per": ROWS_AT_ONCE}
+    with _sql_errors(database):
+        return connection.execute(sa.text(_COLON.sub(r"\\:", query)), execution_options=options)
+
+
+def _rows(result: sa.CursorResult[Any], database: str) -> Iterator[sa.Row[Any]]:
+    while True:
+        with _sql_errors(database):
+            rows = result.fetchmany(ROWS_AT_ONCE)
+        if not rows:
+            return
+        yield from rows
 
 
 def _check_names(names: list[str], database: str) -> None:

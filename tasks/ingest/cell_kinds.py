@@ -1,12 +1,13 @@
 """Classify cells as texts, conversations, lists or others."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tasks.ingest.marks import parse_marks
 from tasks.ingest.rows import Fault
 from tasks.ingest.turns import ROLE_KEYS, USER, Turn, parse_text, parse_turns, role_in
 
 MIN_SHARE = 0.5  # of a column's cells that must be of one kind
+MIN_LABELS, MIN_REPEATS = 10, 5  # cells of a column of labels, and how often each recurs on average
 
 
 def most(cells: Iterable[object], is_kind: Callable[[object], bool]) -> bool:
@@ -15,9 +16,11 @@ def most(cells: Iterable[object], is_kind: Callable[[object], bool]) -> bool:
     return bool(results) and sum(results) >= MIN_SHARE * len(results)
 
 
-def turns_of(cell: object, *, by_lines: bool = False) -> list[Turn] | Fault | None:
-    """Return the turns in a cell that is a list or marked text; None for any other cell."""
-    turns = parse_turns(cell)
+def turns_of(
+    cell: object, *, by_lines: bool = False, are_questions: bool = False
+) -> list[Turn] | Fault | None:
+    """Return the turns in a cell, from a list or from marked text; None if it is neither."""
+    turns = parse_turns(cell, are_questions=are_questions)
     if turns is None and isinstance(cell, str):
         turns = parse_marks(cell, by_lines=by_lines)
     return turns
@@ -77,6 +80,14 @@ def is_plain_text(cell: object) -> bool:
 def is_prose(cell: object) -> bool:
     """Return whether a cell has more than a single word; a model's name, for example, does not."""
     return isinstance(cell, list | Mapping) or (isinstance(cell, str) and len(cell.split()) > 1)
+
+
+def are_labels(cells: Sequence[object]) -> bool:
+    """Return whether the cells are a few single words that recur, such as names of classes."""
+    words = {cell for cell in cells if isinstance(cell, str) and len(cell.split()) < 2}
+    return len(cells) >= MIN_LABELS and len(words) * MIN_REPEATS <= len(cells) == len(
+        [cell for cell in cells if cell in words]
+    )
 
 
 def is_list(cell: object) -> bool:

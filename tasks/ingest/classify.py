@@ -141,6 +141,9 @@ def _prepare(
     links = None if params.columns else threads.find_links(first, params.exclude, where)
     if links:
         return threads.from_messages(rows, links), threads.MAPPING
+    exchanges = None if params.columns else threads.find_exchanges(first)
+    if exchanges:
+        return threads.from_exchanges(rows, exchanges), threads.MAPPING
     return rows, map_columns(first, params.columns, where) if first else SAME_NAMES
 
 

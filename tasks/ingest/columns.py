@@ -11,23 +11,19 @@ from tasks.ingest.detect import (
     Found,
     detect,
     found_in,
-    guess,
     plain_name,
-    unused_messages,
 )
+from tasks.ingest.doubts import warn
 from tasks.ingest.encoding import escape_surrogates
+from tasks.ingest.guess import guess
+from tasks.ingest.parallel import CHOICES
 from tasks.ingest.rows import Row
 from tasks.ingest.turns import parse_text
 from tasks.lib.core.errors import DataError, ParamError, nearest
-from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE
 
 FIELDS = ("instruction", "input", "output", "system", "turns", "tools")
 MEDIA = {"image", "images", "audio", "audios", "video", "videos"}
-REPLIES = {
-    *("parent_id", "parentid", "parent_message_id", "parent_user_id", "reply_to", "in_reply_to"),
-    *("in_reply_to_id", "in_reply_to_status_id", "in_response_to_tweet_id"),
-}
 SAMPLE_ROWS = 1000  # optional columns may be absent from the first rows of JSON lines
 MAX_NAMES = 20  # columns in a message
 MAX_NAME_CHARS = 40  # without a header line, a "name" is a whole text
@@ -45,6 +41,7 @@ class ColumnMapping(NamedTuple):
         has_paths: Whether any column is inside an object.
         is_plain: Whether no column holds a conversation or other context.
         media: The columns of images, audio and video.
+        choices: The column with the choices of a question, which belong to its input.
     """
 
     columns: Mapping[str, str]
@@ -54,6 +51,7 @@ class ColumnMapping(NamedTuple):
     has_paths: bool = False
     is_plain: bool = True
     media: tuple[str, ...] = ()
+    choices: str | None = None
 
 
 SAME_NAMES = ColumnMapping({field: field for field in FIELDS[:3]})
@@ -77,27 +75,17 @@ def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> C
             where=where,
             fix=ways_out.choose(rows, names, choose_column(column) if column else None),
         )
-    unused = unused_messages(rows, columns)
-    if unused:
-        log.warning(
-            "ingest: the turns in column %s are not used; set ingest.columns.turns to use them as "
-            "context, or ingest.columns.instruction to use them as instructions",
-            unused,
-        )
-    reply = next((name for name in names if plain_name(name) in REPLIES), None)
-    if not is_chat and reply and any(row.get(reply) not in {None, ""} for row in rows):
-        log.warning(
-            "ingest: according to column %s, some rows are replies to others, but every row is "
-            "read as an instruction; to leave replies out, remove the rows with a value there",
-            reply,
-        )
+    warn(rows, columns, is_chat=is_chat)
     return ColumnMapping(
         columns,
         is_chat=is_chat,
         has_lines=has_lines,
         are_questions=plain_name(columns["instruction"]) in QUESTIONS,
         has_paths=any(column not in names for column in columns.values()),
-        media=tuple(name for name in names if plain_name(name) in MEDIA),
+        media=tuple(name for name in names if _is_media(name, rows)),
+        choices=None
+        if is_chat or chosen
+        else next((name for name in names if plain_name(name) in CHOICES), None),
         is_plain=not (is_chat or has_lines or {"system", "turns", "tools"} & columns.keys()),
     )
 
@@ -185,6 +173,14 @@ def list_names(names: Sequence[str]) -> str:
     ]
     n_more = len(names) - len(shown)
     return (", ".join(shown) or "none") + (f" and {n_more} more" if n_more else "")
+
+
+def _is_media(name: str, rows: Sequence[Row]) -> bool:
+    """Return whether a column has images or the like, as its name or its cells say."""
+    cells = (row.get(name) for row in rows[:N_CELLS])
+    return plain_name(name) in MEDIA or any(
+        isinstance(cell, Mapping) and {"bytes", "path"} <= cell.keys() for cell in cells
+    )
 
 
 def _choose(rows: Sequence[Row], chosen: Mapping[str, str], names: Sequence[str]) -> Found:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tasks.ingest.cell_kinds import (
+    are_labels,
     is_list,
     is_list_of_exchanges,
     is_list_of_messages,
@@ -20,44 +21,50 @@ from tasks.ingest.cell_kinds import (
     turns_of,
 )
 from tasks.ingest.marks import parse_marks
+from tasks.ingest.parallel import CHOICES
 from tasks.ingest.rows import Row
-from tasks.ingest.turns import SYSTEM, USER, Turn, parse_text
+from tasks.ingest.turns import SYSTEM, TOOL, USER, Turn, parse_text
 
-# The most specific names come first. docs/how-to/pool-layouts.md lists the public layouts.
+# The most specific names come first. docs/how-to/your-pool.md lists the public layouts.
 CHATS = (
     *("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "contents"),
     "items",
 )
 ASKS = ("prompt", "instruction", "question", "query", "input", "inputs", "text")
-RARE_CHATS = ("data", "turns", "plain_text", "chosen", "history")  # only if no column of texts fits
+# Only if no column of texts fits.
+RARE_CHATS = ("data", "turns", "plain_text", "chosen", "history", "questions", "transcript")
+MATERIAL = ("passage", "story", "article", "document", "paragraph")  # inputs if they are texts
 NAMES = {
     "instruction": (
         *("instruction", "instructions", "prompt", "question", "query", "problem", "definition"),
         *("inputs_pretokenized", "inputs", "input", "text", "content", "message", "body"),
-        *("input_text", "user_prompt"),
+        *("input_text", "user_prompt", "user_input", "user_query", "user_message"),
+        *("problem_statement", "human"),
     ),
-    "input": ("input", "context", "inputs", "passage"),
+    "input": ("input", "context", "inputs"),
     "output": (
         *("output", "response", "completion", "answer", "target", "targets_pretokenized"),
         *("targets", "outputs", "answers", "solution", "expected", "ideal", "output_text"),
         *("expected_output", "expectedoutput", "model_output", "generated_solution"),
-        *("canonical_solution", "generation"),
+        *("canonical_solution", "generation", "preferred_output", "output_messages"),
+        *("final_answer", "assistant", "ai"),
     ),
     "system": (
         *("system", "system_prompt", "system_message", "meta_instruction", "systeminstruction"),
         "system_instruction",
     ),
     "turns": ("history", "chat_history", "conversation_history", "dialogue_history", "turns"),
-    "tools": ("tools", "functions", "available_tools"),
+    "tools": ("tools", "functions", "available_tools", "function", "tool_definitions"),
 }
 # In these columns, lists of texts are user turns only.
 QUESTIONS = {"turns", "questions", "prompts", *NAMES["instruction"]}
 NOT_CHATS = {
     *(*NAMES["output"], *NAMES["turns"], "chosen", "rejected", "instances"),
-    *("qas", "qa_pairs", "qa", "choices"),  # questions that do not follow each other
+    *("qas", "qa_pairs", "qa", *CHOICES),  # questions that do not follow each other
 }
 VERDICTS = ("accept", "reject", "ignore")  # of Prodigy, in a column named answer
 N_CELLS = 50  # examined in each column
+MAX_DEPTH = 3  # of objects inside objects
 
 
 class Found(NamedTuple):
@@ -75,7 +82,7 @@ class Found(NamedTuple):
 
 def detect(rows: Sequence[Row]) -> Found:
     """Return the columns of a file that starts with `rows`; none if there are no instructions."""
-    cells = _cells(rows)
+    cells = cells_of(rows)
     depth = {name: name.count(".") for name in cells}
     for place in sorted(set(depth.values())):
         groups = dict.fromkeys(_group(name) for name in cells if depth[name] == place)
@@ -88,7 +95,8 @@ def detect(rows: Sequence[Row]) -> Found:
     # Nothing fits. If the best name is chosen, the faults of the rows say what the column holds.
     by_name = {plain_name(name): name for name in cells if "." not in name}
     known = (by_name[name] for name in (*CHATS, *NAMES["instruction"]) if name in by_name)
-    return next((Found({"instruction": name}) for name in known), Found({}))
+    best = next(known, None)
+    return Found({}) if best is None else found_in({"instruction": best}, cells[best])
 
 
 def found_in(columns: dict[str, str], cells: Sequence[object]) -> Found:
@@ -108,21 +116,6 @@ def _is_marked(cells: Sequence[object], *, by_lines: bool = False) -> bool:
     )
 
 
-def guess(rows: Sequence[Row]) -> str | None:
-    """Return the column that most probably holds instructions, whatever its name, or None.
-
-    It is the first column of messages or, if there is none, the text column with the most words.
-    """
-    cells = _cells(rows)
-    texts = {name: column for name, column in cells.items() if most(column, is_plain_text)}
-
-    def n_words(name: str) -> int:
-        return sum(len(str(cell).split()) for cell in texts[name])
-
-    texts = {name: column for name, column in texts.items() if not name.casefold().endswith("id")}
-    return _find_messages(cells) or max(texts, key=n_words, default=None)
-
-
 def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
     """Return the columns within one group; nested columns come before outer ones."""
     by_name: dict[str, str] = {}
@@ -133,10 +126,13 @@ def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
         known = (by_name[name] for name in names if name in by_name)
         return next((name for name in known if fits(cells[name])), None)
 
-    text = find(NAMES["instruction"], lambda column: most(column, is_plain_text))
+    text = find(
+        NAMES["instruction"],
+        lambda column: most(column, is_plain_text) and not are_labels(column),
+    )
     chat = find(CHATS, lambda column: most(column, is_list_of_turns))
     chat = chat or find(ASKS, lambda column: most(column, is_list_of_messages))
-    chat = chat or _find_messages(cells)
+    chat = chat or find_messages(cells)
     marked = None
     if chat is None:
         names = (*CHATS, *ASKS, *(() if text else RARE_CHATS))
@@ -149,15 +145,22 @@ def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
     columns = {"instruction": instruction}
     found = found_in(columns, cells[instruction])
     fits = {
-        "input": lambda column: chat in {None, marked} and not most(column, is_list_of_numbers),
+        "input": lambda column: (
+            not most(column, is_list_of_numbers)
+            if chat in {None, marked}
+            else _is_material(column, cells[instruction])
+        ),
         "output": lambda column: (
             not (
-                _end_with_answers(cells[instruction], found.has_lines)
+                _end_with_answers(instruction, cells[instruction], found.has_lines)
                 or most(column, lambda cell: cell in VERDICTS)
             )
         ),
         "system": lambda column: most(column, is_prose),
-        "turns": lambda column: chat in {None, marked} and most(column, is_list_of_turns),
+        "turns": lambda column: (
+            chat in {None, marked}
+            and (most(column, is_list_of_turns) or _is_marked(column, by_lines=True))
+        ),
         "tools": lambda column: most(column, is_list),
     }
     for field, fit in fits.items():
@@ -165,13 +168,16 @@ def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
         column = find((name for name in NAMES[field] if by_name.get(name) not in used), fit)
         if column:
             columns[field] = column
+    material = None if "input" in columns else find(MATERIAL, fits["input"])
+    if material and most(cells[material], is_plain_text):
+        columns["input"] = material
     if chat and text and "system" not in columns and _is_preface(cells, text, chat):
         columns["system"] = text
     return found
 
 
-def _cells(rows: Sequence[Row]) -> dict[str, list[object]]:
-    """Return the first non-null cells of each column; keys of objects count as columns."""
+def cells_of(rows: Sequence[Row]) -> dict[str, list[object]]:
+    """Return the first cells of each column that are not null, including keys of objects."""
     cells: dict[str, list[object]] = {}
     for row in rows:
         for name, cell in row.items():
@@ -179,19 +185,18 @@ def _cells(rows: Sequence[Row]) -> dict[str, list[object]]:
             if cell is None or len(known) >= N_CELLS:
                 continue
             known.append(cell)
-            inner = parse_text(cell) if isinstance(cell, str) and cell[:1] == "{" else cell
-            if isinstance(inner, Mapping):
-                for key, value in inner.items():
-                    if value is not None:
-                        cells.setdefault(f"{name}.{key}", []).append(value)
+            _add_inner(cells, name, cell, MAX_DEPTH)
     return cells
 
 
-def unused_messages(rows: Sequence[Row], columns: Mapping[str, str]) -> str | None:
-    """Return a column of messages that no field uses, or None."""
-    used = tuple(columns.values())
-    cells = {name: column for name, column in _cells(rows).items() if not name.startswith(used)}
-    return _find_messages(cells)
+def _add_inner(cells: dict[str, list[object]], name: str, cell: object, depth: int) -> None:
+    inner = parse_text(cell) if isinstance(cell, str) and cell[:1] == "{" else cell
+    if not isinstance(inner, Mapping) or not depth:
+        return
+    for key, value in inner.items():
+        if value is not None:
+            cells.setdefault(f"{name}.{key}", []).append(value)
+            _add_inner(cells, f"{name}.{key}", value, depth - 1)
 
 
 def plain_name(name: str) -> str:
@@ -204,7 +209,7 @@ def _group(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _find_messages(cells: Mapping[str, Sequence[object]]) -> str | None:
+def find_messages(cells: Mapping[str, Sequence[object]]) -> str | None:
     """Return the first column of messages, or None; skip columns that are named like answers."""
     names = (name for name in cells if plain_name(name) not in NOT_CHATS)
     return next((name for name in names if most(cells[name], is_list_of_messages)), None)
@@ -216,13 +221,23 @@ def _find_exchanges(cells: Mapping[str, Sequence[object]]) -> str | None:
     return next((name for name in names if most(cells[name], is_list_of_exchanges)), None)
 
 
-def _end_with_answers(cells: Sequence[object], has_lines: bool) -> bool:
+def _end_with_answers(name: str, cells: Sequence[object], has_lines: bool) -> bool:
+    are_questions = plain_name(name) in QUESTIONS
+
     def ends_with_answer(cell: object) -> bool:
-        turns = turns_of(cell, by_lines=has_lines)
+        turns = turns_of(cell, by_lines=has_lines, are_questions=are_questions)
         said = [turn for turn in turns or () if isinstance(turn, Turn) and turn.content.strip()]
-        return bool(said) and said[-1].role not in {USER, SYSTEM}
+        return bool(said) and said[-1].role not in {USER, SYSTEM, TOOL}
 
     return most(cells, ends_with_answer)
+
+
+def _is_material(column: Sequence[object], chats: Sequence[object]) -> bool:
+    """Return whether a column of texts is no part of the conversations, but what they are about."""
+    pairs = zip(map(str, column), map(str, chats), strict=False)
+    return most(column, is_prose) and most(
+        [said.strip() not in turns for said, turns in pairs], bool
+    )
 
 
 def _is_preface(cells: Mapping[str, Sequence[object]], text: str, chat: str) -> bool:

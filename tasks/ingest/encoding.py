@@ -7,6 +7,12 @@ import re
 from tasks.lib.core.errors import DataError
 
 HEAD_BYTES = 65_536  # enough lines to distinguish a stray byte from a file in another encoding
+# A few words are equally plausible in many rare encodings.
+COMMON = (
+    *("utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be", "cp1250", "cp1251"),
+    *("cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "koi8_r", "mac_roman", "gb18030", "big5"),
+    *("shift_jis", "cp932", "euc_jp", "euc_kr", "cp949"),
+)
 MAX_NUL_SHARE = 0.2  # ASCII in UTF-16 is half NULs; text in UTF-8 has none
 
 
@@ -22,11 +28,15 @@ def skip_bom(stream: io.BufferedReader, where: str) -> None:
         raise DataError(
             f"the text is not UTF-8 but probably {name}" if name else "the text is not UTF-8",
             where=where,
-            fix="Convert it (after unpacking it, if it is compressed): "
-            f"`iconv -f {name or 'ENCODING'} -t UTF-8 OLD > NEW`.",
+            fix=_convert(name),
         )
     if head.startswith(codecs.BOM_UTF8):
         stream.read(len(codecs.BOM_UTF8))
+
+
+def how_to_convert(text: str) -> str:
+    """Return how to convert a file to UTF-8, given a text of it from `as_text`."""
+    return _convert(_guess_encoding(text.encode("utf-8", "surrogateescape")))
 
 
 def as_text(stream: io.BufferedReader) -> io.TextIOWrapper:
@@ -61,17 +71,25 @@ def _is_mostly_utf8(head: bytes) -> bool:
     return sum(map(is_utf8, rows)) >= len(rows) / 2
 
 
+def _convert(name: str) -> str:
+    return (
+        "Convert it (after unpacking it, if it is compressed): "
+        f"`iconv -f {name or 'ENCODING'} -t UTF-8 OLD > NEW`."
+    )
+
+
 def _guess_encoding(head: bytes) -> str:
     """Return iconv's name for the most plausible encoding; empty if there is none."""
     from charset_normalizer import from_bytes  # noqa: PLC0415  needed only on the way to an error
 
     if b"\0" not in head:  # with NULs, a newline may be half a character
         head = head[: head.rfind(b"\n") + 1] or head  # or it may end inside a character
-    matches = from_bytes(head)
+    matches = from_bytes(head, cp_isolation=[*COMMON])
     best = matches.best()
     if best is None:
         return ""
     # French in Windows-1252 is equally plausible in 1250, which comes first in the alphabet.
-    likely = {match.encoding for match in matches if match.chaos == best.chaos}
+    equal = (match for match in matches if match.chaos == best.chaos)
+    likely = {name for match in equal for name in match.could_be_from_charset}
     name = "cp1252" if "cp1252" in likely else best.encoding
     return re.sub(r"-([BL]E)$", r"\1", name.upper().replace("_", "-"))

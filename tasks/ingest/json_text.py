@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any, TextIO
 
-from tasks.ingest.detect import detect
+from tasks.ingest.detect import CHATS, NAMES, RARE_CHATS, detect, plain_name
 from tasks.ingest.encoding import HEAD_BYTES, as_text, escape_surrogates, skip_bom
 from tasks.ingest.json_lines import as_row, read_json_lines
 from tasks.ingest.json_window import JsonValue, JsonWindow
 from tasks.ingest.rows import Rows
 from tasks.ingest.ways_out import jq, reshape
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.events import log
 
 _DECODE = json.JSONDecoder().raw_decode
 _PYTHON = re.compile(r"\[?\s*\{\s*'")
@@ -24,6 +25,8 @@ AS_JSON = (
 N_OBJECTS = 3  # values kept from an object without a list of rows, to find out what it is
 # A list of objects with these keys is one conversation, not a list of rows.
 TURN_KEYS = {"role", "from"}
+# Columns with a conversation; a list with one of the other names may be that of the rows.
+CHAT_COLUMNS = {*CHATS, *RARE_CHATS, *NAMES["instruction"]} - {"data", "items"}
 
 
 class JsonLayout(Enum):
@@ -53,6 +56,12 @@ def read_json(stream: io.BufferedReader, where: str, *, is_lines: bool) -> Rows:
     if layout is JsonLayout.LINES:
         yield from read_json_lines(stream)
         return
+    if layout is JsonLayout.OBJECT and is_lines:
+        log.warning(
+            "ingest: %s is one object with a list, and the items of the list are read as rows; if "
+            "the object is one row, name the column with its instruction: instruction",
+            where,
+        )
     with as_text(stream) as text:
         yield from _READ[layout](text, where)
 
@@ -74,8 +83,10 @@ def _find_layout(head: str, where: str, *, is_whole: bool, is_lines: bool) -> Js
     if not head[end:].strip() and is_whole:
         inner = {key for key, cell in value.items() if isinstance(cell, dict) or _holds_rows(cell)}
         others = {key: cell for key, cell in value.items() if key not in inner}
-        if "instruction" in detect([others]).columns:  # one row; its lists are parts of it
-            return JsonLayout.SEQUENCE
+        is_line = is_lines and "\n" not in head[:end]
+        column = plain_name(detect([value]).columns.get("instruction", ""))
+        if "instruction" in detect([others]).columns or (is_line and column in CHAT_COLUMNS):
+            return JsonLayout.SEQUENCE  # one row; its lists are parts of it
         has_rows = any(map(_holds_rows, value.values()))
         return JsonLayout.OBJECT if has_rows or "\n" in head[:end] else JsonLayout.LINES
     is_followed = head[end:].lstrip(" \t\r").startswith((",", "{"))

@@ -1,5 +1,6 @@
 """Split a row into the uncleaned cells of one or more records."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -9,12 +10,14 @@ from tasks.ingest.content import content_text
 from tasks.ingest.conversation import Exchange, Which, exchanges
 from tasks.ingest.detect import plain_name
 from tasks.ingest.marks import may_be_chat, parse_marks
+from tasks.ingest.parallel import join_questions, with_choices
 from tasks.ingest.rows import Fault, Row, json_type
 from tasks.ingest.turns import SYSTEM, USER, Turn, parse_text, parse_turns
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.records import LATER_TURNS
 
 ANSWER_KEYS = ("choices", "message", "content")  # in responses of OpenAI's API
+_MEDIA_URL = re.compile("data:(?:image|audio|video)/")
 INSTANCES = ("instances", "Instances")  # in self-instruct and in Natural Instructions
 
 
@@ -49,6 +52,9 @@ def read_raw_records(row: Row, mapping: ColumnMapping, which: Which) -> Sequence
     else:
         fields = {field: row.get(column) for field, column in columns.items()}
     extra = other_cells(row, mapping)
+    if mapping.choices:
+        choices, question = row.get(mapping.choices), fields["instruction"]
+        fields["input"] = with_choices(fields.get("input"), choices, question)
     instances = next((extra[name] for name in INSTANCES if name in extra), None)
     if isinstance(instances, str):
         instances = parse_text(instances)
@@ -69,8 +75,9 @@ def _media_in(row: Row, mapping: ColumnMapping) -> Fault | None:
         items = row.get(name)
         is_marked = f"<{plain_name(name).rstrip('s')}>" in str(row)
         for item in items if isinstance(items, list) else [items]:
-            if isinstance(item, Mapping | bytes) or (item and is_marked):
-                return Fault(IngestDrop.MEDIA, f"the column {name} contains media")
+            is_data = isinstance(item, str) and _MEDIA_URL.match(item)
+            if isinstance(item, Mapping | bytes) or is_data or (item and is_marked):
+                return Fault(IngestDrop.MEDIA, f"the column {name} has a value")
     return None
 
 
@@ -85,8 +92,14 @@ def answer_of(cell: object) -> object:
         elif {"choices", "role"} & inner.keys() or isinstance(inner.get("message"), Mapping):
             inner = next((inner[key] for key in ANSWER_KEYS if inner.get(key)), None)
         else:
-            inner = next(iter(inner.values())) if len(inner) == 1 else None
+            inner = next(iter(inner.values())) if len(inner) == 1 else _text_in(inner)
     return inner if isinstance(inner, str) else cell
+
+
+def _text_in(answer: Mapping[str, object]) -> object:
+    """Return the texts of an answer that has their places, too, as in SQuAD; else None."""
+    texts = answer.get("text")
+    return texts if isinstance(texts, list) and "answer_start" in answer else None
 
 
 def _instances(
@@ -106,12 +119,14 @@ def _instances(
 def _conversation(
     fields: Mapping[str, object], extra: dict[str, object], mapping: ColumnMapping, which: Which
 ) -> Sequence[RawRecord] | Fault:
-    turns = _turns(fields["instruction"], mapping)
+    asked = fields["instruction"]
+    joined = join_questions(asked, fields.get("output")) if mapping.are_questions else []
+    turns = joined or _turns(asked, mapping)
     before = _context_turns(fields.get("turns"))
     system = _system(fields.get("system"))
     if isinstance(turns, Fault) or isinstance(before, Fault) or isinstance(system, Fault):
         return next(part for part in (turns, before, system) if isinstance(part, Fault))
-    more = _messages(fields.get("output"))
+    more = [] if joined else _messages(fields.get("output"))
     dialogue = [*before, *turns, *more]
     found = exchanges(dialogue, which)
     if isinstance(found, Fault):
@@ -119,7 +134,7 @@ def _conversation(
     n_turns = sum(turn.role != SYSTEM for turn in dialogue)
     others = {"n_turns": n_turns, **extra} if n_turns > 1 else extra
     own = {field: fields.get(field) for field in ("input", "output") if field in fields}
-    if more:
+    if more or joined:
         own.pop("output")
     tools = json_of(fields.get("tools"))
     return [_exchange(exchange, own, others, mapping, (system, tools)) for exchange in found]
@@ -132,11 +147,17 @@ def _exchange(
     mapping: ColumnMapping,
     context: tuple[str, str | None],
 ) -> RawRecord:
-    """Return the record of an exchange; input and output columns belong to the last exchange."""
+    """Return the record of an exchange.
+
+    The output column belongs to the last exchange, and so does the input column, unless the whole
+    conversation, a list of turns, is about it.
+    """
     system, tools = context
     if not exchange.is_last:
-        extra = {**extra, **{mapping.columns[field]: cell for field, cell in own.items()}}
-        own = {}
+        shared = {"input"} if mapping.is_chat else set()
+        others = {field: cell for field, cell in own.items() if field not in shared}
+        extra = {**extra, **{mapping.columns[field]: cell for field, cell in others.items()}}
+        own = {field: cell for field, cell in own.items() if field in shared}
     if exchange.later:
         extra = {LATER_TURNS: [turn.as_dict() for turn in exchange.later], **extra}
     answer = answer_of(own.get("output"))
@@ -162,6 +183,8 @@ def _turns(cell: object, mapping: ColumnMapping) -> list[Turn] | Fault:
     if not isinstance(cell, str) or mapping.is_chat or cell[:2] == "[{":
         turns = parse_turns(cell, are_questions=mapping.are_questions)
     if turns is None and isinstance(cell, str):
+        if mapping.is_chat and cell.lstrip()[:2] == "[{":
+            return Fault(IngestDrop.NOT_JSON, "the turns are broken JSON, perhaps cut off")
         turns = parse_marks(cell, by_lines=mapping.has_lines) or [Turn(USER, cell)]
     if turns is not None:
         return turns

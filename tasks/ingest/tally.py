@@ -9,7 +9,8 @@ from math import ceil
 from tasks.ingest.cell_text import to_json
 from tasks.ingest.classify import DroppedRow
 from tasks.ingest.columns import choose_column
-from tasks.ingest.detect import guess
+from tasks.ingest.encoding import how_to_convert
+from tasks.ingest.guess import guess
 from tasks.ingest.rows import Row
 from tasks.ingest.source import SET_SOURCE
 from tasks.ingest.ways_out import jq
@@ -56,6 +57,11 @@ class Tally:
             f"{self.n_rows:,} rows, {self.kept:,} kept, {excluded:,} excluded, "
             f"{repeated:,} repeated, {self.n_faulty:,} faulty"
         )
+
+    @property
+    def is_of_quotes(self) -> bool:
+        """Whether the first rows with wrong cells have them because of quotes."""
+        return all("quote" in row.detail for row in self.examples[IngestDrop.WRONG_CELLS])
 
     @property
     def n_rows(self) -> int:
@@ -108,21 +114,29 @@ def _fix(tally: Tally) -> str:
     reason = max((r for r in tally.dropped if r.is_fault), key=lambda r: tally.dropped[r])
     if tally.kept and tally.dropped[reason] <= MAIN_SHARE * tally.n_rows:
         sufficient = ceil(100 * tally.n_faulty / tally.n_rows) / 100
-        return f"Fix them, or accept the loss: -S ingest.max_dropped={sufficient:g}."
+        by_quotes = reason is IngestDrop.WRONG_CELLS and tally.is_of_quotes
+        other = ", or read quotes as text: -S 'ingest.table={quotes: none}'" if by_quotes else ""
+        return f"Fix them, or accept the loss: -S ingest.max_dropped={sufficient:g}{other}."
     rows = [example.row for example in tally.examples[reason] if example.row is not None]
     shown = f"\n  The first of these rows: {_excerpt(rows[0])}" if rows else ""
-    return _fix_of_reason(reason, rows, tally.longest) + shown
+    return _fix_of_reason(reason, tally.examples[reason], tally.longest) + shown
 
 
-def _fix_of_reason(reason: IngestDrop, rows: Sequence[Row], longest: int) -> str:
-    if reason is IngestDrop.TOO_LONG:
-        return f"Allow longer texts: -S ingest.max_field_chars={longest}."
-    if reason is IngestDrop.MEDIA:
-        return "Set ingest.source to a pool of texts, or remove the column with media."
-    if reason is IngestDrop.NOT_OBJECT:
-        return f"Write texts or objects as rows: {jq(OBJECTS)}.\n  Lists of cells: {jq(CELLS)}."
+def _fix_of_reason(reason: IngestDrop, examples: Sequence[DroppedRow], longest: int) -> str:
+    rows = [example.row for example in examples if example.row is not None]
+    if reason is IngestDrop.BAD_ENCODING:
+        return how_to_convert("\n".join(str(cell) for row in rows for cell in row.values()))
     if reason not in OF_INSTRUCTION:
-        return "Write the file again, or set ingest.source to another file."
+        return {
+            IngestDrop.TOO_LONG: f"Allow longer texts: -S ingest.max_field_chars={longest}.",
+            IngestDrop.MEDIA: "Set ingest.source to a pool of texts, or remove the media.",
+            IngestDrop.NOT_OBJECT: f"Write texts or objects as rows: {jq(OBJECTS)}.\n"
+            f"  Lists of cells: {jq(CELLS)}.",
+        }.get(reason, "Write the file again, or set ingest.source to another file.")
+    role = re.search(r'the roles are ([^,"/]+),', examples[0].detail)
+    if role:
+        command = f'`sed \'s/"{role[1]}"/"user"/Ig\' OLD > NEW`'
+        return f"Rename the role that asks the questions to user, for example with {command}."
     column = guess(rows)
     if column is None:
         return "Set ingest.source to a file with a column of texts or conversations."

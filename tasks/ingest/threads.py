@@ -1,7 +1,8 @@
 """Join messages that are separate rows, or nodes of a tree, into conversations.
 
-Known layouts: one message per row, with the ids of the message and its parent or with the id of the
-conversation; and one tree per row, as OpenAssistant and ChatGPT export it.
+Known layouts: one message per row, with its own and its parent's id or with the conversation's id;
+one question with its answer per row, with the conversation's id and the place in it; and one tree
+per row, as OpenAssistant and ChatGPT export it.
 """
 
 import math
@@ -10,18 +11,17 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tasks.ingest.cell_text import as_text
 from tasks.ingest.columns import ColumnMapping
+from tasks.ingest.detect import detect, plain_name
+from tasks.ingest.doubts import THREADS, recurs
 from tasks.ingest.rows import Fault, Row, Rows
-from tasks.ingest.turns import ASSISTANT, ROLES, USER, role_of
+from tasks.ingest.turns import ASSISTANT, ROLES, SYSTEM, USER, role_of
 from tasks.lib.core.errors import DataError
 
 ROLE_NAMES = ("role", "from", "speaker", "author", "sender")
 TEXT_NAMES = ("text", "content", "message", "value", "body")
 ID_NAMES = ("message_id", "id", "msg_id")
 PARENT_NAMES = ("parent_id", "parent_message_id", "parent", "reply_to")
-THREAD_NAMES = (
-    *("conversation_id", "conv_id", "dialogue_id", "dialog_id", "session_id", "thread_id"),
-    *("chat_id", "ticket_id", "conversation", "message_tree_id"),
-)
+PLACE_NAMES = ("t_id", "turn_id", "turn", "turn_idx", "turn_index", "turn_number")
 NODE_CELLS = {"role", "text", "replies", "author", "content"}
 MESSAGES = "messages"
 MAPPING = ColumnMapping({"instruction": MESSAGES}, is_chat=True, is_plain=False)
@@ -35,6 +35,13 @@ class Links(NamedTuple):
     id: str | None
     parent: str | None
     thread: str | None
+
+
+class Exchanges(NamedTuple):
+    """The columns of rows that are each a question with its answer, in one of several threads."""
+
+    thread: str
+    columns: Mapping[str, str]
 
 
 class Message(NamedTuple):
@@ -70,7 +77,7 @@ def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Lin
     said = {str(row.get(role)).strip().casefold() for row in rows if row.get(role) is not None}
     if not {USER, ASSISTANT} <= {role_of(name) for name in said} or not said <= ROLES.keys():
         return None
-    links = Links(role, text, find(ID_NAMES), find(PARENT_NAMES), find(THREAD_NAMES))
+    links = Links(role, text, find(ID_NAMES), find(PARENT_NAMES), find(THREADS))
     if (links.id and links.parent) or links.thread:
         return links
     if role in excluded:
@@ -80,9 +87,48 @@ def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Lin
         f"each row is one message (the values of {role} are {', '.join(sorted(said))}), but no "
         "column says which messages belong together",
         where=where,
-        fix=f"Add the column {THREAD_NAMES[0]}, or keep only the user's messages with\n"
+        fix=f"Add the column {THREADS[0]}, or keep only the user's messages with\n"
         f"  -S 'ingest.exclude={{{role}: [{others}]}}'",
     )
+
+
+def find_exchanges(rows: Sequence[Row]) -> Exchanges | None:
+    """Return how rows are linked that are each a question with its answer; None if they are not.
+
+    The rows must have the id of their conversation and their place in it.
+    """
+    names = {plain_name(name): name for row in rows for name in row}
+    thread = next((names[name] for name in THREADS if name in names), None)
+    if thread is None or names.keys().isdisjoint(PLACE_NAMES) or not recurs(thread, rows):
+        return None
+    columns, is_chat, has_lines = detect(rows)
+    is_plain = not (is_chat or has_lines) and {"instruction", "output"} <= columns.keys()
+    return Exchanges(thread, columns) if is_plain else None
+
+
+def from_exchanges(rows: Rows, links: Exchanges) -> Rows:
+    """Yield a conversation for each thread, with the number and other columns of its last row.
+
+    The rows of a thread are in order. All rows are kept in memory.
+    """
+    taken = {links.columns[field] for field in ("instruction", "output")}
+    system = links.columns.get("system", "")
+    threads: dict[str, list[dict[str, Any]]] = {}
+    last: dict[str, tuple[int, Row]] = {}
+    for line, row in rows:
+        if isinstance(row, Fault):
+            yield line, row
+            continue
+        thread = str(row.get(links.thread))
+        turns = threads.setdefault(thread, [])
+        if not turns and row.get(system):
+            turns.append({"role": SYSTEM, "content": row[system]})
+        for role, field in ((USER, "instruction"), (ASSISTANT, "output")):
+            turns.append({"role": role, "content": as_text(row.get(links.columns[field])) or ""})
+        last[thread] = line, row
+    for thread, (line, row) in last.items():
+        others = {name: cell for name, cell in row.items() if name not in {*taken, system}}
+        yield line, {**others, MESSAGES: threads[thread]}
 
 
 def is_tree(row: Row) -> bool:

@@ -23,8 +23,10 @@ _ALIASES = {
     TOOL: "tool function observation ipython tool_response function_response environment",
 }
 ROLES = {alias: role for role, aliases in _ALIASES.items() for alias in aliases.split()}
-ROLES |= {"function_call": ASSISTANT, "tool_call": ASSISTANT}
-_SIDES = {0: USER, 1: ASSISTANT}  # roles as numbers
+ROLES |= {"function_call": ASSISTANT, "tool_call": ASSISTANT, "function_call_output": TOOL}
+CALLS = {"function_call", "function_call_output"}  # items of OpenAI's API of responses
+NOT_SAID = {"reasoning"}
+_SIDES = {0: USER, 1: ASSISTANT, "q": USER, "a": ASSISTANT}  # as numbers and letters
 
 ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
 _CONTENT_KEYS = (
@@ -33,13 +35,13 @@ _CONTENT_KEYS = (
 )
 _ASK_KEYS = (
     *("human", "user", "input", "question", "prompt", "instruction", "query", "q"),
-    "user utterance",
+    *("user utterance", "input_text"),
 )
 _ANSWER_KEYS = (
     *("assistant", "gpt", "bot", "moss", "output", "answer", "response", "completion", "a"),
     "system response",
 )
-_MORE_KEYS = ("name", "tool_calls", "tool_call_id", "function_call")
+_MORE_KEYS = ("name", "tool_calls", "tool_call_id", "function_call", "call_id", "arguments")
 _NUMPY_GAP = re.compile(r"\}\s+\{")  # between objects, where NumPy prints an array
 
 
@@ -73,32 +75,34 @@ def parse_turns(value: object, *, are_questions: bool = False) -> list[Turn] | F
         value = _items(value)
     if not isinstance(value, list | tuple):
         return None
-    if len(value) == 1 and isinstance(value[0], list) and _is_message_like(value[0]):
-        value = value[0]  # a batch of one conversation
+    if value and all(isinstance(items, list) and _is_message_like(items) for items in value):
+        value = [item for items in value for item in items]  # in steps, or a batch of one
     turns: list[Turn] = []
     for place, item in enumerate(value):
         parsed = _parse_item(item, USER if are_questions or place % 2 == 0 else ASSISTANT)
         if parsed is None or isinstance(parsed, Fault):
             return parsed
         turns += parsed
-    return _with_both_sides(turns)
+    is_api = any(isinstance(item, Mapping) and "role" in item for item in value)
+    return _with_both_sides(turns, is_api=is_api)
 
 
 def _is_message_like(items: Sequence[object]) -> bool:
     return bool(items) and all(isinstance(item, Mapping) for item in items)
 
 
-def _with_both_sides(turns: list[Turn]) -> list[Turn]:
-    """Return the turns; a single unknown role name becomes the side that is missing.
+def _with_both_sides(turns: list[Turn], *, is_api: bool) -> list[Turn]:
+    """Return the turns with the one name that is not known as the side that is missing.
 
-    If nobody answers, the system role is the assistant, as in many dialogue corpora.
+    If nobody answers, the system does: corpora of dialogues call an assistant so. But with
+    `is_api`, the messages are those of an API, where a system prompt may come at any place.
     """
     roles = [turn.role for turn in turns]
     others = {role for role in roles if role not in _ALIASES}
     new: dict[str, str] = {}
     if len(others) == 1 and (USER in roles) != (ASSISTANT in roles):
         new = {others.pop(): ASSISTANT if USER in roles else USER}
-    elif USER in roles and not others | {ASSISTANT, TOOL}.intersection(roles):
+    elif not is_api and USER in roles and not others | {ASSISTANT, TOOL}.intersection(roles):
         new = {SYSTEM: ASSISTANT} if SYSTEM in roles[roles.index(USER) :] else {}
     start = roles.index(USER) if SYSTEM in new else 0
     return turns[:start] + [
@@ -139,7 +143,7 @@ def _items(value: Mapping[str, Any]) -> object:
         return list(value.values())
     if _first(value, ("messages", "conversations", "conversation")) is not None:
         return _first(value, ("messages", "conversations", "conversation"))
-    return [value]
+    return [value] if role_in(value) is not None or "kwargs" in value else value
 
 
 def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
@@ -150,7 +154,10 @@ def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
         return _parse_pair(item)
     if not isinstance(item, Mapping):
         return None
-    item = item["kwargs"] if isinstance(item.get("kwargs"), Mapping) else item  # of LangChain
+    inner = item.get("kwargs", item["message"] if item.keys() == {"message"} else None)
+    item = inner if isinstance(inner, Mapping) else item  # of LangChain, and of OpenInference
+    if item.get("type") in NOT_SAID:
+        return []
     role = role_in(item)
     if isinstance(role, Mapping):  # {"author": {"role": ...}}
         role = _first(role, ROLE_KEYS)
@@ -167,11 +174,13 @@ def role_in(item: Mapping[str, Any]) -> object:
 
 
 def _parse_message(item: Mapping[str, Any], role: object) -> list[Turn] | Fault | None:
-    if isinstance(role, int):
-        role = _SIDES.get(role)
-    if not isinstance(role, str) or {"role", "from", *_CONTENT_KEYS}.isdisjoint(item):
+    role = _SIDES.get(role.casefold() if isinstance(role, str) else role, role)
+    is_call = item.get("type") in CALLS
+    if not isinstance(role, str) or (
+        {"role", "from", *_CONTENT_KEYS}.isdisjoint(item) and not is_call
+    ):
         return None
-    said = _first(item, _CONTENT_KEYS)
+    said = item.get("output") if is_call else _first(item, _CONTENT_KEYS)
     content = content_text(said)
     more = {key: item[key] for key in _MORE_KEYS if item.get(key)}
     name = TOOL if _is_result(said) else role_of(role)

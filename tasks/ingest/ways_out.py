@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.ingest.detect import NAMES, detect, guess, plain_name
+from tasks.ingest.detect import NAMES, detect, plain_name
 from tasks.ingest.encoding import escape_surrogates
+from tasks.ingest.guess import guess
 from tasks.ingest.rows import Row
 from tasks.lib.core.errors import DataError
 

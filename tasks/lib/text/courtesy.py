@@ -21,9 +21,14 @@ MARKS = ".!?。।؟"
 MAX_CHARS = 40  # of polite words at the end
 
 _START = re.compile(
-    rf"(?P<asks>(?:can|could|would|will) you )?(?:{'|'.join(PLEASE)})(?:, ?|! ?| )"
+    rf"(?P<asks>(?:can|could|would|will) you )?(?:{'|'.join(PLEASE)})(?:[,،!] ?| )"
     rf"|(?:{'|'.join(DENSE_START)})+,?",
     re.IGNORECASE,
+)
+# Elsewhere, "bitte" may be what the instruction is about.
+_SECOND = re.compile(
+    r"(?<=^[A-ZÄÖÜ])(?P<verb>[a-zäöüß]+) bitte"
+    r"(?= (?:mir|uns|ein(?:e[mnrs]?)?|das|die|de[mnr]|zwei|drei|vier|fünf|zehn)\b)"
 )
 _END = re.compile(
     rf"(?:, (?:{'|'.join(PLEASE)})|(?<=[.!?]) (?:{'|'.join(THANKS)})"
@@ -36,6 +41,8 @@ def without_courtesy(instruction: str) -> str:
     """Return a normalised instruction without "please" and the like."""
     if start := _START.match(instruction):
         instruction = instruction[start.end() :].removesuffix("?" if start["asks"] else "")
+    if " bitte " in instruction:
+        instruction = _SECOND.sub(r"\g<verb>", instruction)
     # Without this check, the expression would take ten times as long.
     if instruction[-MAX_CHARS:].rstrip(MARKS).lower().endswith(ENDINGS):
         instruction = _END.sub("", instruction)

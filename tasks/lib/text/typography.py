@@ -32,8 +32,13 @@ _BLOCK = re.compile(
 )
 
 
+_BULLET = re.compile(r"^[ \t]*[*\u2022\u2023\u25aa] (?=[^\W\d_]{2})", re.MULTILINE)
+_NUMBER = re.compile(r"^([ \t]*\d{1,2})\) (?=[^\W\d_]{2})", re.MULTILINE)
+MIN_ITEMS = 2  # one marker alone may be a sign
+
+
 def normalise(text: str) -> str:
-    """Return the text with one spelling of quotes, dashes, ellipses, widths and white space.
+    """Return the text with one spelling of quotes, dashes, list markers and white space.
 
     The result is in NFC, and invisible characters are removed. Everything else is kept, including
     case, superscripts and fractions. White space becomes a single space, except that code with
@@ -43,9 +48,18 @@ def normalise(text: str) -> str:
         text = _INSIDE_GUILLEMETS.sub("", text) if "«" in text else text
         text = _variants().sub(lambda match: _replacements()[match[0]], text)
         text = unicodedata.normalize("NFC", text)
+    if "\n" in text:
+        text = _same_marker(_BULLET, "- ", text)
+        text = _same_marker(_NUMBER, r"\1. ", text)
     if "\n" in text and _BLOCK.search(text):
         return "\n".join(_indented(text))
     return " ".join(text.split())
+
+
+def _same_marker(marker: re.Pattern[str], replacement: str, text: str) -> str:
+    """Return the text with another marker before the items of its lists."""
+    changed, n_items = marker.subn(replacement, text)
+    return changed if n_items >= MIN_ITEMS else text
 
 
 def comparable(instruction: str, input_: str) -> tuple[str, str]:

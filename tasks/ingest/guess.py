@@ -1,0 +1,42 @@
+"""Guess which column holds the instructions, for the message that says that none is known."""
+
+import re
+from collections.abc import Sequence
+
+from tasks.ingest.cell_kinds import is_plain_text, most
+from tasks.ingest.detect import cells_of, find_messages
+from tasks.ingest.rows import Row
+
+# Words in names of columns.
+QUESTION_PARTS = {"ask", "prompt", "question", "query", "instruction", "problem", "request", "user"}
+ANSWER_PARTS = {
+    *("answer", "response", "reply", "output", "completion", "solution", "target", "model"),
+    *("assistant", "bot", "gpt", "ref", "reference", "patch", "rationale", "explanation", "label"),
+}
+DIGITS = "0123456789"
+
+
+def guess(rows: Sequence[Row]) -> str | None:
+    """Return the column that most probably holds instructions, whatever its name, or None.
+
+    This is the first column of messages. If there is none, it is the column of texts with the most
+    words, first among those that are named like a question, then among those that are not named
+    like an answer. Of columns that differ only in a number, the first counts.
+    """
+    cells = cells_of(rows)
+    texts: dict[str, str] = {}  # name without its number -> column
+    for name, column in cells.items():
+        if most(column, _is_text) and not name.casefold().endswith("id"):
+            texts.setdefault(name.rstrip(DIGITS), name)
+
+    def rank(column: str) -> tuple[bool, bool, int]:
+        parts = set(re.findall("[a-z]+", column.casefold()))
+        n_words = sum(len(str(cell).split()) for cell in cells[column])
+        return not parts & ANSWER_PARTS, bool(parts & QUESTION_PARTS), n_words
+
+    return find_messages(cells) or max(texts.values(), key=rank, default=None)
+
+
+def _is_text(cell: object) -> bool:
+    """Return whether a cell is text with letters; in a table, numbers are text without any."""
+    return is_plain_text(cell) and any(map(str.isalpha, str(cell)))
