@@ -17,6 +17,10 @@ from hypothesis import settings
 
 from tests.workspaces import PROJECT, QUIET, Workspace, free_port, lay_out, wait_until
 
+# Python compiles a module again for each process that may not keep the result.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 settings.register_profile("shared machine", deadline=None)  # an example may wait for its turn
 settings.load_profile("shared machine")
 
