@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -41,6 +42,7 @@ DOCSTRING_ONLY = {
 }
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Return every module that a file imports, at its top or inside a function, by dotted name."""
     names = set()
@@ -235,7 +237,10 @@ def test_every_package_is_pinned_and_none_is_known_malware():
 # The tests
 
 TESTS = {f"tests.{path.stem}": path for path in (PROJECT / "tests").glob("*.py")}
-WHOLE = {"contract", "deployment", "graph", "messages", "paid_run", "project", "readme", "run"}
+WHOLE = {
+    *("contract", "deployment", "graph", "messages", "paid_run", "project", "readme", "run"),
+    "stale_keys",
+}
 """Tests of the core or of the whole project, which belong to no other room."""
 
 

@@ -142,7 +142,6 @@ def test_with_full_clusters_prompt_p_takes_the_pth_record_of_every_cluster(n_pro
 
 
 @given(fit=fits(), seed=st.integers(0, 99))
-@settings(max_examples=60)
 def test_with_smaller_clusters_a_prompt_takes_nearby_ranks_of_every_cluster(fit, seed):
     n, n_prompts = fit
     prompts, partition = cluster(unit_vectors(n), params(n_prompts=n_prompts), seed)
@@ -154,7 +153,6 @@ def test_with_smaller_clusters_a_prompt_takes_nearby_ranks_of_every_cluster(fit,
 
 
 @given(fit=fits(), data=st.data())
-@settings(max_examples=60)
 def test_in_paper_mode_each_prompt_picks_n_over_k_for_any_multiple(fit, data):
     n, n_prompts = fit
     n_picks = data.draw(st.integers(1, n // n_prompts))

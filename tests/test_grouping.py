@@ -226,7 +226,6 @@ def literal_turns(vectors, centres):
     n_centres=st.integers(1, 6),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=100, deadline=None)
 def test_turns_match_the_literal_algorithm_with_ties_by_index(points, n_centres, seed):
     vectors = np.array(points, np.float32)  # whole numbers, so that ties are ties
     centres = np.random.default_rng(seed).integers(-3, 4, (n_centres, 2)).astype(np.float32)

@@ -32,7 +32,7 @@ def fit(points, centres, max_iter=300, tol=0.0):
     seed=st.integers(0, 99),
     data=st.data(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_sizes_differ_by_at_most_one_and_centres_are_the_means(n, d, n_distinct, seed, data):
     points = uneven_blobs(n, seed, d)[np.arange(n) % min(n, n_distinct)]
     k = data.draw(st.integers(1, n))

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.lib.core.records import record_text
@@ -124,7 +124,6 @@ def test_every_form_of_injection_is_inserted():
     assert len(GIBBERISH) >= 3
 
 
-@settings(max_examples=50)
 @given(st.sampled_from(INJECTIONS), st.integers(1, 14))
 def test_no_injection_breaks_out_of_its_fence(form, slot):
     texts = ["Name a river.", form.replace("SLOT", str(slot)), "Name a hill."]
