@@ -81,6 +81,7 @@ def deduped(made):
     return run
 
 
+@pytest.mark.slow
 def test_dedupe_finds_what_is_planted_and_nothing_else(made, deduped):
     dropped = deduped(1000, 8192).dropped
     near = {number for number, r in enumerate(made) if r.kind == "near"}
@@ -91,5 +92,6 @@ def test_dedupe_finds_what_is_planted_and_nothing_else(made, deduped):
         assert near_duplicate.of == kept.of
 
 
+@pytest.mark.slow
 def test_dedupe_finds_the_same_with_batches_and_shards_of_any_size(deduped):
     assert deduped(4000, 10) == deduped(700, 8192)

@@ -238,6 +238,7 @@ def test_a_value_that_is_not_finite_is_refused_with_the_id_of_its_record(
     assert caught.value.where.endswith("vectors.npy: row 3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["within", "across"])
 def test_insufficient_memory_is_refused_early_and_the_error_says_how_much_is_needed(tmp_path, mode):
     with pytest.raises(ParamError, match=r"need (\d+) MB, but at most 1 MB") as caught:

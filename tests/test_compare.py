@@ -205,6 +205,7 @@ def test_a_malformed_variant_is_refused_with_its_key_and_nothing_is_made(toy, se
     assert not (toy.root / ".selectllm").exists()
 
 
+@pytest.mark.slow
 def test_a_variants_workspace_has_the_users_inputs_and_never_changes_them(toy):
     (toy.root.parent / "pools").mkdir()
     (toy.root.parent / "pools" / "pool.txt").write_text("next")
@@ -275,6 +276,7 @@ def test_a_failed_variant_does_not_stop_the_others_and_the_users_workspace_is_un
     assert {run.data.tags["mlflow.parentRunId"] for run in logged.values()} == {parent}
 
 
+@pytest.mark.slow
 def test_the_variants_for_a_paper_are_sound_once_they_are_uncommented(tmp_path):
     text = (PROJECT / "params.yaml").read_text(encoding="utf-8")
     shipped, section = text.split("\ncompare:", 1)

@@ -203,6 +203,7 @@ def test_only_dvc_yaml_has_paths_of_artifacts():
         assert not [out for out in outs if f'"{out}"' in text and out != "data/export"], file
 
 
+@pytest.mark.slow
 def test_tasks_work_with_prefect_dvc_and_mlflow_absent():
     blocked = "import sys; sys.modules.update(prefect=None, dvc=None, mlflow=None); "
     check = f"{blocked}import runpy; runpy.run_module('tasks', run_name='__main__')"
@@ -212,6 +213,7 @@ def test_tasks_work_with_prefect_dvc_and_mlflow_absent():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_checking_params_imports_nothing_heavy():
     code = (
         "import sys, pathlib; from tasks.__main__ import check_all; "

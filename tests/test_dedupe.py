@@ -331,6 +331,7 @@ def test_similarity_is_the_jaccard_similarity_of_the_defined_pieces(a, b):
     assert similarity(a, b) == expected
 
 
+@pytest.mark.slow
 def test_hardly_any_pair_above_the_threshold_is_missed():
     rng = random.Random(1)
     words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(2000)]
@@ -427,6 +428,7 @@ def test_the_step_lists_the_near_duplicates_that_it_keeps(workspace):
     assert [(d["id"], d["of_id"]) for d in near] == [("r3", "r2")]
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_process(workspace):
     contents = []
     for seed in ("1", "2"):

@@ -63,6 +63,7 @@ def n_stored(workspace: Path) -> int:
     return 0
 
 
+@pytest.mark.slow
 def test_row_i_is_the_vector_of_the_ith_unique_record(workspace, load):
     embed_pool(workspace)
     vectors = np.load(workspace / "data/embed/vectors.npy")
