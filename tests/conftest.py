@@ -68,8 +68,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Grouped(config, log)
 
 
+SLOW_FIXTURES = {"server", "load", "plain"}
+"""A Prefect server, the packaged encoder, and its reference."""
+
+
+@pytest.hookimpl(tryfirst=True)  # -m chooses by the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the groups first, so that no worker starts one of them at the end."""
+    """Mark tests with slow fixtures, and run the groups first, as they are the longest."""
     order = list(GROUP_OF)
 
     def place(item: pytest.Item) -> tuple[bool, int]:
@@ -77,6 +82,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         name = item.path.stem
         return is_fast, order.index(name) if name in order else len(order)
 
+    for item in items:
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=place)
 
 
@@ -135,7 +143,7 @@ def server(prefect_home: Path) -> Iterator[PrefectServer]:
             return httpx.get(f"{url}/health", trust_env=False).status_code == 200
         return False
 
-    wait_until(is_healthy, within_s=240, evidence=lambda: running.log)
+    wait_until(is_healthy, within_s=600, evidence=lambda: running.log)
     yield running
     process.terminate()
     process.wait(timeout=120)

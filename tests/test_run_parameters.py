@@ -35,6 +35,7 @@ def own(space, *sets):
 # What parameters become
 
 
+@pytest.mark.slow
 def test_a_value_reaches_params_yaml_unchanged_and_none_is_left_out(toy):
     odd = "a #1: é\N{GRINNING FACE}.txt"
     (toy.root / odd).write_text("odd")
