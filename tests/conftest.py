@@ -143,10 +143,12 @@ def server(prefect_home: Path) -> Iterator[PrefectServer]:
             return httpx.get(f"{url}/health", trust_env=False).status_code == 200
         return False
 
-    wait_until(is_healthy, within_s=600, evidence=lambda: running.log)
-    yield running
-    process.terminate()
-    process.wait(timeout=120)
+    try:
+        wait_until(is_healthy, within_s=600, evidence=lambda: running.log)
+        yield running
+    finally:
+        process.terminate()
+        process.wait(timeout=120)
 
 
 @pytest.fixture(scope="session")
