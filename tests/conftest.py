@@ -21,6 +21,10 @@ from tests.workspaces import PROJECT, QUIET, Workspace, free_port, lay_out, wait
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Workers and the processes that they start share the cores, so waiting threads only cost time.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
 # An example may wait for its turn on a busy machine, so examples have no deadline.
 settings.register_profile("shared machine", deadline=None, max_examples=50, database=None)
 settings.load_profile("shared machine")
@@ -47,10 +51,13 @@ FIRST_PARTY = (
 )
 
 
-# Files of one worker: the first share a finished run of the sample, the others a Prefect server.
+# Files of one worker: they share a finished run of the sample, a Prefect server, or a library that
+# takes seconds over its first call.
 GROUPS = {
     "sample": ("project", "stale_keys", "verify_bytes", "paid_run", "run_budget"),
     "toy": ("run", "deployment", "run_parameters", "compare"),
+    "clusters": ("grouping", "cluster", "geometry", "kmeans", "solver", "baseline_methods"),
+    "validation": ("validate", "validate_faults", "validate_near"),
 }
 GROUP_OF = {f"test_{name}": group for group, names in GROUPS.items() for name in names}
 

@@ -117,6 +117,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(RUNS))
 def test_a_selection_follows_from_its_journal_without_a_call(table, name):
     behave, params = RUNS[name]

@@ -38,11 +38,11 @@ def refused(space, *overrides, env=None):
 
 
 MISTAKES = [
-    ("ingest.source=no/such.jsonl", "no/such.jsonl"),
-    ("llm_select.budget=0", "llm_select.budget"),
     ("llm_select.budegt=7", "did you mean budget?"),
 ]
 MORE_MISTAKES = [
+    ("ingest.source=no/such.jsonl", "no/such.jsonl"),
+    ("llm_select.budget=0", "llm_select.budget"),
     ("ingest.source=data/sample/instruction.jsonl", "did you mean"),
     ("ingest.source=data", "folder"),
     ("ingest.source=empty.jsonl", "empty"),
@@ -76,6 +76,7 @@ def test_a_mistake_that_can_be_found_before_a_run_is_reported_before_a_run(space
     assert len(message.strip().splitlines()) <= 8, message
 
 
+@pytest.mark.slow
 def test_a_missing_key_is_named_and_no_stage_runs(space):
     message = refused(space, "llm_select.route=chatgpt", env={"OPENAI_API_KEY": ""})
     assert "OPENAI_API_KEY" in message

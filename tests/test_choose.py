@@ -34,7 +34,7 @@ def judged(n, size, seed=0, n_judged=None):
     return JudgedRecords(*(part[is_judged] for part in parts), sizes, vectors, weights, annotated)
 
 
-POOLS = st.builds(judged, st.integers(1, 60), st.integers(1, 9), st.integers(0, 9))
+POOLS = st.builds(judged, st.integers(1, 40), st.integers(1, 9), st.integers(0, 9))
 ORDERS = {
     "coverage": lambda records, n: by_coverage(records, n, 1.0, 0),
     "ranks": lambda records, n: by_ranks(records, n, 0),

@@ -100,6 +100,7 @@ ORDERS = {
 each_order = pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 
 
+@pytest.mark.slow
 @each_order
 @given(records=POOLS, seed=st.integers(0, 99))
 def test_quotas_of_two_columns_are_met_exactly_if_possible(order, records, seed):

@@ -42,8 +42,8 @@ def params(**changes):
 
 @each_mode
 @given(
-    n=st.integers(1, 40),
-    size=st.integers(2, 50),
+    n=st.integers(1, 25),
+    size=st.integers(2, 30),
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=15)

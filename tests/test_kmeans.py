@@ -80,6 +80,7 @@ def test_it_ends_early_if_iterations_gain_little():
     assert n_iters == sorted(set(n_iters))
 
 
+@pytest.mark.slow
 def test_the_same_centres_give_the_same_clusters_on_any_number_of_cores(monkeypatch):
     points, results = uneven_blobs(20_000, d=64), []
     for n_cores in (1, 2):

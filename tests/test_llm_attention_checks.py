@@ -132,6 +132,7 @@ def test_no_injection_breaks_out_of_its_fence(form, slot):
     assert block.texts == texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CheckKind)
 def test_the_offline_judge_never_prefers_an_attention_check(kind):
     texts = sample_texts()

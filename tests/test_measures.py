@@ -134,6 +134,7 @@ def test_a_shift_is_zero_for_the_pool_itself_and_large_for_a_single_kind():
 # Intervals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("draw", "figure", "truth"),
     [

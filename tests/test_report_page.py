@@ -169,6 +169,7 @@ def test_a_text_that_would_be_a_script_is_only_shown(world: World, page: Page):
     assert page.problems == []
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_policy_stops_a_script_that_is_not_ours(reported: World, tmp_path: Path, page: Page):
     text = reported.page.read_text(encoding="utf-8")
