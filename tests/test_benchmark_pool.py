@@ -20,6 +20,7 @@ def made():
     return [record(PLAN, number) for number in range(N)]
 
 
+@pytest.mark.slow
 def test_a_longer_pool_starts_with_the_shorter_one(tmp_path, made):
     for n in (30, 60):
         write(tmp_path / f"{n}.jsonl", n, PLAN, tmp_path / f"{n}.csv")

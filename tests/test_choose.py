@@ -42,6 +42,7 @@ ORDERS = {
 each_order = pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 
 
+@pytest.mark.slow
 @each_order
 @given(records=POOLS, data=st.data())
 def test_any_number_of_judged_records_can_be_selected_and_budgets_nest(order, records, data):

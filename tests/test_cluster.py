@@ -40,6 +40,7 @@ def params(**changes):
 # Prompts
 
 
+@pytest.mark.slow
 @each_mode
 @given(
     n=st.integers(1, 25),

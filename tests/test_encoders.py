@@ -171,6 +171,7 @@ def test_bfloat16_changes_vectors_only_slightly(minilm, minilm_bfloat16):
     assert (cosines < 1 - 1e-6).any()
 
 
+@pytest.mark.slow
 def test_auto_is_decided_by_the_processor():
     assert Precision.AUTO.on("cpu") in (Precision.FLOAT32, Precision.BFLOAT16)
 

@@ -114,6 +114,7 @@ def test_csv_preserves_every_text_with_an_empty_output(records: list[dict[str, A
         assert cells == {name: str(expected[name]) for name in CSV_COLUMNS}
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(RECORDS)
 def test_parquet_preserves_every_column(

@@ -112,6 +112,7 @@ def fits(draw):
     return n, draw(st.integers(1, n // 2))
 
 
+@pytest.mark.slow
 @each_mode
 @given(fit=fits(), seed=st.integers(0, 99))
 @settings(max_examples=15)
@@ -152,6 +153,7 @@ def test_with_smaller_clusters_a_prompt_takes_nearby_ranks_of_every_cluster(fit,
         assert (np.diff(partition.labels[prompt]) > 0).all()
 
 
+@pytest.mark.slow
 @given(fit=fits(), data=st.data())
 def test_in_paper_mode_each_prompt_picks_n_over_k_for_any_multiple(fit, data):
     n, n_prompts = fit

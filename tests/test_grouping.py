@@ -66,6 +66,7 @@ def equal_sizes(n, k):
     return [n // k + (i < n % k) for i in range(k)]
 
 
+@pytest.mark.slow
 @each_solver
 @given(problem=problems(), seed=st.integers(0, 9))
 @few
@@ -122,6 +123,7 @@ def test_well_separated_blobs_of_equal_size_are_the_clusters(solver):
     assert all(len(set(blob[rows])) == 1 for rows in partition.clusters)
 
 
+@pytest.mark.slow
 @given(problem=problems())
 @few
 def test_inertia_is_the_sum_of_squared_distances_to_the_mean(problem):

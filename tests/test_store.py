@@ -7,7 +7,10 @@ import pytest
 
 from flows.tracking.store import attempt, database_fault
 
-pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,  # importing MLflow takes seconds
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+]
 
 
 @pytest.fixture(scope="module")
