@@ -310,7 +310,6 @@ class FakeProvider:
         listed: The rows of its list of models; None if it has no list.
         n_listings: How often that list was requested, which is not among the calls.
         refuses: A key with which that list is refused.
-
         batches: Its files and batches.
     """
 
@@ -324,7 +323,6 @@ class FakeProvider:
         self.listed: list[dict[str, Any]] | None = None
         self.n_listings = 0
         self.refuses = ""
-
         self.batches = FakeBatches(self)
         self._latency_s = latency_s
         self._sent: list[tuple[int, int]] = []  # tokens of each response that was sent whole

@@ -118,6 +118,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(RUNS))
 def test_a_selection_follows_from_its_journal_without_a_call(table, name):
     behave, params = RUNS[name]
@@ -270,6 +271,7 @@ def test_a_changed_row_of_the_selection_is_found_by_rebuilding_it(table, column,
     assert "`dvc repro -f choose`" in difference_of(table).fix
 
 
+@pytest.mark.slow
 def test_a_changed_receipt_and_changed_vectors_are_found(table):
     select(table)
     path = table.root / "data/choose/receipt.jsonl"
@@ -375,6 +377,7 @@ def test_a_rejected_record_names_the_selected_one_that_covers_it_best(table):
     assert covered_by["text"] == text_of(table, best)
 
 
+@pytest.mark.slow
 def test_a_record_that_could_not_be_judged_is_reported_as_set_aside(table):
     with FakeProvider(blocked) as provider:
         select(table, provider)
@@ -385,6 +388,7 @@ def test_a_record_that_could_not_be_judged_is_reported_as_set_aside(table):
     assert own["set_aside"] == "content_filter"
 
 
+@pytest.mark.slow
 def test_records_that_a_cap_left_out_are_undecided(table):
     with FakeProvider() as provider:
         select(table, provider, max_usd=0.0)

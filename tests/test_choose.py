@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
@@ -38,7 +38,7 @@ def judged(n, size, seed=0, n_judged=None):
     return JudgedRecords(*(part[is_judged] for part in parts), sizes, vectors, weights, annotated)
 
 
-POOLS = st.builds(judged, st.integers(1, 60), st.integers(1, 9), st.integers(0, 9))
+POOLS = st.builds(judged, st.integers(1, 40), st.integers(1, 9), st.integers(0, 9))
 ORDERS = {
     "coverage": lambda records, n: by_coverage(records, n, 1.0, 0),
     "ranks": lambda records, n: by_ranks(records, n, 0),
@@ -46,20 +46,19 @@ ORDERS = {
 each_order = pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 
 
+@pytest.mark.slow
 @each_order
-@settings(max_examples=50, deadline=None)
-@given(records=POOLS)
-def test_any_number_of_judged_records_can_be_selected_and_budgets_nest(order, records):
+@given(records=POOLS, data=st.data())
+def test_any_number_of_judged_records_can_be_selected_and_budgets_nest(order, records, data):
     whole = order(records, len(records.rows))
     assert sorted(whole.rows) == sorted(records.rows)
     assert (whole.gains >= 0).all()
-    for n in range(len(records.rows)):
+    for n in (0, data.draw(st.integers(0, len(records.rows))), len(records.rows) - 1):
         part = order(records, n)
         assert part.rows.tolist() == whole.rows[:n].tolist()
         np.testing.assert_allclose(part.gains, whole.gains[:n], atol=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
 @given(records=POOLS)
 def test_the_shortlists_are_selected_before_any_other_record(records):
     listed = set(records.rows[records.scores > 0].tolist())
@@ -94,7 +93,6 @@ def test_a_greater_weight_of_the_judge_selects_records_with_higher_scores():
     assert means[0] < means[1] < means[2] == 1
 
 
-@settings(max_examples=50)
 @given(records=POOLS, seed=st.integers(0, 9))
 def test_by_ranks_every_prompt_gives_one_record_before_any_gives_two(records, seed):
     place = np.argsort(prompt_order(records.sizes, seed))

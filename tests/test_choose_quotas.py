@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.choose.order import by_coverage, by_ranks
@@ -101,8 +101,8 @@ ORDERS = {
 each_order = pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 
 
+@pytest.mark.slow
 @each_order
-@settings(max_examples=60, deadline=None)
 @given(records=POOLS, seed=st.integers(0, 99))
 def test_quotas_of_two_columns_are_met_exactly_if_possible(order, records, seed):
     rng = np.random.default_rng(seed)

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.choose.order import by_coverage, by_ranks
@@ -70,7 +70,7 @@ def test_annotated_records_count_as_selected_from_the_start(desk):
     assert [row["id"] for row in covered[:3]] == [row["id"] for row in plain[1:4]]
 
 
-@settings(max_examples=50, deadline=None)
+@pytest.mark.slow
 @given(seed=st.integers(0, 999), n_annotated=st.integers(0, 8))
 def test_the_gains_of_both_orders_are_the_increase_over_the_annotated_records(seed, n_annotated):
     records = judged(40, 8, seed)

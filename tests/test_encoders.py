@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.embed.batches import padded_length
@@ -32,7 +32,6 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # --- any encoder ---
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.text("abc", min_size=1, max_size=9), max_size=20), st.integers(1, 7))
 def test_each_row_comes_once_with_its_own_vector(texts, rows):
     expected = np.array([[text.count(c) for c in LETTERS] for text in texts]).reshape(-1, 26)
@@ -172,6 +171,7 @@ def test_bfloat16_changes_vectors_only_slightly(minilm, minilm_bfloat16):
     assert (cosines < 1 - 1e-6).any()
 
 
+@pytest.mark.slow
 def test_auto_is_decided_by_the_processor():
     assert Precision.AUTO.on("cpu") in (Precision.FLOAT32, Precision.BFLOAT16)
 

@@ -80,6 +80,7 @@ def rounds(tmp_path, monkeypatch, caplog, warm_client):
     return Rounds(tmp_path, "tasks/llm_select")
 
 
+@pytest.mark.slow
 def test_a_second_round_on_a_grown_pool_pays_for_the_new_prompts_alone(rounds, caplog):
     with FakeProvider() as provider:
         first, n_calls = rounds.select(RECORDS[:N], 100, provider)

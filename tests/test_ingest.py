@@ -8,7 +8,7 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.ingest.classify import Ingest, KeptRow
@@ -263,7 +263,7 @@ def test_text_that_was_ingested_once_is_not_changed_again(instruction, input_tex
 LINE = st.one_of(st.binary(max_size=20), ROWS.map(lambda rows: json.dumps(rows[0]).encode()))
 
 
-@settings(max_examples=50)
+@pytest.mark.slow
 @given(st.lists(LINE, max_size=6).map(b"\n".join), st.sampled_from([0.0, 1.0]))
 def test_any_jsonl_file_gives_a_pool_or_a_curation_error(tmp_path_factory, content, max_dropped):
     workspace = tmp_path_factory.getbasetemp() / "any_bytes"

@@ -32,7 +32,7 @@ def fit(points, centres, max_iter=300, tol=0.0):
     seed=st.integers(0, 99),
     data=st.data(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_sizes_differ_by_at_most_one_and_centres_are_the_means(n, d, n_distinct, seed, data):
     points = uneven_blobs(n, seed, d)[np.arange(n) % min(n, n_distinct)]
     k = data.draw(st.integers(1, n))
@@ -80,6 +80,7 @@ def test_the_loop_ends_early_if_iterations_gain_little():
     assert n_iters == sorted(set(n_iters))
 
 
+@pytest.mark.slow
 def test_the_same_centres_give_the_same_clusters_on_any_number_of_cores(monkeypatch):
     points, results = uneven_blobs(20_000, d=64), []
     for n_cores in (1, 2):

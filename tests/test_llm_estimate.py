@@ -125,6 +125,7 @@ def served(provider, setup, tmp_path):
     return len(provider.calls), *provider.tokens
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @pytest.mark.parametrize("pool", POOLS)
 def test_the_actual_usage_lies_inside_the_estimate(pool, tokenizer, tmp_path):

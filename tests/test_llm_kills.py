@@ -15,7 +15,7 @@ from tests.fake_provider import FakeProvider, fault, faulty, honest
 from tests.money_desk import MoneyDesk, assert_books_agree, assert_covers, price
 from tests.workspaces import PATIENCE_S
 
-N_KILLS = 20
+N_KILLS = 10
 CONCURRENCY = 8
 
 
@@ -55,7 +55,7 @@ def forked():
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_20_moments_gives_the_same_bytes_and_buys_nothing_twice(
+def test_a_run_killed_at_any_moment_gives_the_same_bytes_and_buys_nothing_twice(
     tmp_path, monkeypatch, forked
 ):
     killed, undisturbed = (MoneyDesk(tmp_path / name, 100) for name in ("killed", "undisturbed"))

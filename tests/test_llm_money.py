@@ -15,6 +15,7 @@ def desk(tmp_path, warm_client):
     return MoneyDesk(tmp_path / "desk", 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_run_survives_a_fault_and_the_books_agree(desk, name):
     with FakeProvider(faulty([name], rate=0.3, seed=3)) as provider:

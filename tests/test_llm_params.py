@@ -56,6 +56,7 @@ def test_a_wrong_parameter_is_refused_before_a_run(values, key, value, says):
         check(values)
 
 
+@pytest.mark.slow
 def test_checking_loads_no_llm_library():
     code = (
         "import sys; from tasks.lib.core.params import read_params;"

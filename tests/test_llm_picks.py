@@ -149,7 +149,7 @@ REPLIES = {
         in_frame(SLOTS),
     ),
 }
-N_EXAMPLES = dict.fromkeys(REPLIES, 1106) | {"huge": 46}
+N_EXAMPLES = dict.fromkeys(REPLIES, 300) | {"huge": 20}
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ def test_an_override_changes_its_line_and_keeps_all_others(toy):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     [
@@ -70,6 +71,7 @@ def test_a_source_that_dvc_cannot_hash_sets_the_keys_that_make_it_a_dependency(
     assert actual == ({"fetch.source": None, **keys} if "ingest.files" in keys else keys)
 
 
+@pytest.mark.slow
 def test_a_remote_source_is_shown_as_changes_and_reset_by_a_local_one(tmp_path):
     lay_out(tmp_path, "tasks", "data/sample", "data/none.jsonl", "dvc.yaml", "params.yaml")
     changes = apply(tmp_path, ["ingest.source=memory://pool/a.jsonl"])
@@ -100,6 +102,7 @@ def changed_lines(workspace):
     return [b for a, b in zip(old.splitlines(), new.splitlines(), strict=True) if a != b]
 
 
+@pytest.mark.slow
 def test_the_number_of_prompts_replaces_their_size(tmp_path):
     lay_out(tmp_path, "tasks", "data/sample", "data/none.jsonl", "dvc.yaml", "params.yaml")
     with pytest.raises(

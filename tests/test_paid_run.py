@@ -1,6 +1,7 @@
 """A whole run with a paid model behind an OpenAI endpoint: capped, completed, no key leaked."""
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -42,11 +43,12 @@ def check_traces(root, n_answers):
 
 
 def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_continues_with_a_higher_cap(
-    clone, server
+    copy_done, server
 ):
     """The provider repeats the key, which must appear nowhere, including Prefect and MLflow."""
-    space = clone("capped")
-    space.env.update(server.env | {"MY_ACCESS": SECRET})
+    space = copy_done("capped")
+    space.env["MY_ACCESS"] = SECRET
+    shutil.rmtree(space.root / "data/export")
     space.set("baseline.methods=[random]", "baseline.n_seeds=2")  # quick ones
     price = "input_cost_per_token: 1.0e-5, output_cost_per_token: 1.0e-5"
     with FakeProvider() as provider:

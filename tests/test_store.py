@@ -14,7 +14,10 @@ from tasks.lib.core.tables import write_table
 from tasks.lib.documents.traced_answer import TracedAnswer
 from tests.selection_desk import mixed_record
 
-pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,  # importing MLflow takes seconds
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def keys_of(texts: str) -> np.ndarray:
     return np.array([text_key(text) for text in texts], "S16")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=12, unique=True))
 def test_a_vector_is_found_only_under_its_own_key(tmp_path_factory, keys):
     cache = VectorCache(tmp_path_factory.mktemp("store"), {}, dim=3)
