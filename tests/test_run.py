@@ -182,7 +182,7 @@ def test_whatever_is_killed_the_rest_ends_and_no_partial_output_is_published(spa
 def test_outside_a_workspace_the_error_says_where_to_run(toy, tmp_path):
     lost = replace(toy, root=tmp_path).selectllm("run", check=False)
     assert lost.returncode == 2
-    assert "there is no dvc.yaml here or above" in lost.stderr
+    assert "found no dvc.yaml in this folder or above it" in lost.stderr
 
 
 def test_every_command_accepts_json():
