@@ -247,6 +247,6 @@ def test_a_tier_has_the_price_in_litellms_map_or_is_refused():
         for tier in ({}, {"service_tier": "flex"})
     )
     assert flex.completion_usd == pytest.approx(usual.completion_usd / 2)
-    with pytest.raises(ParamError, match="in the tier flex is unknown"):
+    with pytest.raises(ParamError, match="none for its tier flex"):
         odd = route(model="anthropic/claude-haiku-4-5", service_tier="flex").deployments[0]
         require_price(odd, litellm, "here")
