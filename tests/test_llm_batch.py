@@ -22,6 +22,7 @@ from tests.fake_provider import USD_IN, USD_OUT, Response, fails, honest
 from tests.judge_desk import PROMPT, TOO_LONG, USELESS, on, questions, texts
 
 N = 6
+MAX_ATTEMPTS = 3
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,7 @@ class Batches:
         """Return the verdicts after batches and single calls."""
         chain = {"mine": deployment} | {f"other{i}": route for i, route in enumerate(fallbacks)}
         routes = load_chain({"models": chain}, "mine", [*chain][1:])
-        usual = {"max_attempts": 3, "timeout_s": 50.0, "concurrency": 4, "backoff_s": 0.01}
+        usual = {"max_attempts": MAX_ATTEMPTS, "timeout_s": 50.0, "concurrency": 4, "backoff_s": 0.01}
         calls = CallSettings(seed=0, max_answer_tokens=64, **usual | changes)
         settings = JudgeSettings(PROMPT, False, votes, 500, calls, 3)
 
@@ -194,7 +195,8 @@ def test_faulty_lines_cost_at_most_their_own_requests(  # noqa: PLR0917
 
 
 def test_a_file_that_is_gone_costs_its_requests(batches, provider, book):
-    provider.batches.script("GET /v1/files/", error(404))
+    for _ in range(MAX_ATTEMPTS):
+        provider.batches.script("GET /v1/files/", error(404))
     batches.ask(provider.deployment(), questions(N))
     assert book().count("unfinished") == N - 1
     assert book().count("answer") == N
