@@ -54,7 +54,12 @@ class Batches:
         """Return the verdicts after batches and single calls."""
         chain = {"mine": deployment} | {f"other{i}": route for i, route in enumerate(fallbacks)}
         routes = load_chain({"models": chain}, "mine", [*chain][1:])
-        usual = {"max_attempts": MAX_ATTEMPTS, "timeout_s": 50.0, "concurrency": 4, "backoff_s": 0.01}
+        usual = {
+            "max_attempts": MAX_ATTEMPTS,
+            "timeout_s": 50.0,
+            "concurrency": 4,
+            "backoff_s": 0.01,
+        }
         calls = CallSettings(seed=0, max_answer_tokens=64, **usual | changes)
         settings = JudgeSettings(PROMPT, False, votes, 500, calls, 3)
 
