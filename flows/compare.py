@@ -1,7 +1,7 @@
 """The flow of `selectllm compare`: run every variant in params.yaml and compare the results.
 
-Each variant is a run of the same graph in a workspace of its own (see variants.py). A failed
-variant does not stop the others. `selectllm compare` runs this module as a supervised program.
+Each variant is a run of the same graph in its own workspace (see variants.py). A failed variant
+does not stop the others. `selectllm compare` runs this module as a supervised program.
 """
 
 import sys
@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.cli import console
+from flows.cli.used_answers import used_answers
 from flows.curate import PARTIAL, publish, raise_failure, run_as_program, run_stages
 from flows.dvc import command as dvc
 from flows.dvc.variants import Variant, make_workspaces, read_variants
@@ -22,7 +23,7 @@ from flows.stage_task import Done, Run
 from flows.tracking import markdown, paper
 from flows.tracking.comparison import Outcome, VariantState
 from flows.tracking.log_comparison import log_comparison
-from flows.tracking.log_run import output_hashes
+from flows.tracking.log_run import EndedRun, output_hashes
 from flows.tracking.metrics import leading
 from flows.tracking.store import warm_up
 from tasks.lib.core.dvc_yaml import Graph, read_graph
@@ -36,7 +37,7 @@ from tasks.lib.documents.usage import Usage
 def compare(override: list[str] | None = None) -> State[None] | None:
     """Run the variants in the compare section of params.yaml, and log them side by side.
 
-    Stages that a variant has run before are Cached; the workspace itself does not change.
+    Stages that a variant has already run are Cached; the workspace itself does not change.
 
     Args:
         override: Changes that all variants share, each as key=value.
@@ -51,7 +52,10 @@ def compare(override: list[str] | None = None) -> State[None] | None:
             ended = [_run_variant(*pair) for pair in zip(variants, runs, strict=True)]
             outcomes = [outcome for outcome, _ in ended]
             publish(markdown.comparison(outcomes), "comparison")
-            ends = [(run, done) for run, (_, done) in zip(runs, ended, strict=True)]
+            ends = [
+                EndedRun(read_graph(run.workspace), run, done, used_answers)
+                for run, (_, done) in zip(runs, ended, strict=True)
+            ]
             tables = paper.write_tables(user_workspace, outcomes)
             address = log_comparison(user_workspace, outcomes, ends, tables)
             console.comparison(outcomes, address, tables)
@@ -77,7 +81,7 @@ def _state(outcomes: Sequence[Outcome]) -> State[None] | None:
 
 
 def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, dict[str, Done]]:
-    """Run one variant as a flow of its own, which ends at once if DVC reports no change."""
+    """Run one variant as its own flow, which ends at once if DVC reports no changes."""
     graph = read_graph(run.workspace)
     done: dict[str, Done] = {}
 

@@ -1,4 +1,4 @@
-"""The flow: bring every stage up to date, in order, and log the run.
+"""The flow that brings every stage up to date, in order, and logs the run.
 
 Its parameters apply to one run (see run_parameters.py); the flow never edits params.yaml. Only
 `selectllm run -S` edits it, before starting ``python -m flows.curate``.
@@ -20,13 +20,15 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.cli import console
+from flows.cli.ready import RouteCheck
+from flows.cli.used_answers import used_answers
 from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.run_parameters import as_overrides, own_workspace
 from flows.dvc.workspace import find_workspace, run_lock
 from flows.stage_task import Done, Run, stage_task
 from flows.tracking import markdown
-from flows.tracking.log_run import log_run
+from flows.tracking.log_run import EndedRun, log_run
 from flows.tracking.store import warm_up
 from tasks.lib.core.dvc_yaml import Graph, StageSpec, read_graph
 from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError, VariantFailed
@@ -45,9 +47,9 @@ def curate(
 ) -> State[None] | None:
     """Choose the records most worth annotating from a pool without labels.
 
-    Runs every stage of dvc.yaml whose inputs changed; the others are Cached. Parameters apply only
-    to this run: params.yaml does not change, and the run uses a workspace of its own under
-    .selectllm/runs. The run's log and its artifact "parameters" say where its outputs are.
+    Stages of dvc.yaml with changed inputs run; the others are Cached. Parameters apply only to this
+    run: params.yaml does not change, and the run uses its own workspace under .selectllm/runs. The
+    run's log and its artifact "parameters" say where its outputs are.
 
     Args:
         source: The file with the pool; by default the file in params.yaml.
@@ -72,9 +74,10 @@ def curate(
 
 
 def _workspace(user_workspace: Path, sets: Sequence[str]) -> Path:
-    """Check the parameters, and return the run's workspace: the user's, or one of its own.
+    """Check the parameters, and return the workspace of the run.
 
-    A run with parameters logs and publishes their changes and its workspace.
+    This is the user's workspace if there are no parameters. Otherwise, the run gets its own
+    workspace, and logs and publishes what the parameters change.
     """
     if not sets:
         overrides.checked(user_workspace, [])
@@ -91,23 +94,31 @@ def _run_all(graph: Graph, run: Run) -> None:
     """Run the stages, log the run, and raise the first failure or show the results."""
     warm_up()
     done = run_stages(graph, run)
-    log_run(graph, run, done)
+    address = log_run(EndedRun(graph, run, done, used_answers))
     raise_failure(done)
     publish(markdown.run_summary(graph, run.workspace), "summary")
-    console.summary(graph, run.workspace)
+    console.summary(graph, run.workspace, address)
     if run.sets:
         for what, path in console.results(graph, run.workspace):
             get_run_logger().info("%s: %s", what, path)
 
 
 def run_stages(graph: Graph, run: Run) -> dict[str, Done]:
-    """Bring every stage up to date, in order, and return how each stage ended."""
+    """Bring every stage up to date, in order, and return how each stage ended.
+
+    Raises:
+        ParamError: A route cannot judge; nothing has run, or only the stages before the judge.
+    """
     stale = set(dvc.status(run.workspace))
+    routes = RouteCheck(graph, run.workspace, stale)
+    routes.before_the_run()
     done: dict[str, Done] = {}
     for stage in graph.stages:
         is_current = stage.name not in stale and stale.isdisjoint(stage.upstream)
         if not is_current:
             stale.add(stage.name)  # its outputs may be new, so later stages must check with DVC
+            if not any(done[name].state.is_failed() for name in stage.upstream):
+                routes.before(stage.name)
         done[stage.name] = _run_one(stage, run, done, is_current)
     return done
 

@@ -33,8 +33,8 @@ class Run:
     Attributes:
         workspace: The folder that the run works in.
         lock: The file descriptor of the run lock, which child processes inherit.
-        user_workspace: The user's folder, with the state folder of all paid answers; the same as
-            `workspace` unless the run has a workspace of its own.
+        user_workspace: The user's folder, with the state folder that has all paid answers; the same
+            as `workspace` unless the run has its own workspace.
         sets: The keys that the run's parameters set, on one line; empty if there are none.
     """
 
@@ -53,7 +53,7 @@ class Done(NamedTuple):
 
 
 def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Return whether the step died; a step that gave a reason would fail the same way again."""
+    """Return whether the step died; a step that gave a reason would fail again in the same way."""
     failure = state.result(raise_on_failure=False)
     return isinstance(failure, StageFailed) and failure.died
 
@@ -104,7 +104,7 @@ def _repro(stage: StageSpec, run: Run, events: Path) -> int:
 
     The option -q is never used, since it also hides error messages.
     """
-    # DVC sets DVC_ROOT in the same way in the copies that it makes for experiments.
+    # DVC sets DVC_ROOT to the same folder in the copies that it makes for experiments.
     env = dvc.environment() | {
         "DVC_ROOT": str(run.user_workspace),
         "SELECTLLM_SCRATCH": str(run.workspace / STATE_DIR),
@@ -135,7 +135,7 @@ def _repro(stage: StageSpec, run: Run, events: Path) -> int:
 
 
 def _follow(process: subprocess.Popen[str], events: EventTail) -> list[str]:
-    """Pass on the step's events until DVC closes its output; return its last lines."""
+    """Pass on the step's events until DVC closes its output; return the output's last lines."""
     lines: deque[str] = deque(maxlen=KEPT_LINES)
 
     def pump() -> None:
@@ -150,7 +150,7 @@ def _follow(process: subprocess.Popen[str], events: EventTail) -> list[str]:
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """End DVC and its step as Ctrl-C does; kill them if that takes too long."""
+    """Interrupt DVC and its step, as Ctrl-C does; kill them if they take too long to end."""
     for number in (signal.SIGINT, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -170,7 +170,7 @@ def _snapshot(workspace: Path, stage: StageSpec) -> list[tuple[int, int] | None]
 
 
 def _failure(stage: StageSpec, ended: Ended | None, *, has_started: bool) -> StageFailed:
-    """Return the error of a failed stage: its step's own, or that the step or DVC stopped early."""
+    """Return the error of a failed stage: the step's own, or that the step or DVC stopped early."""
     if ended and ended.exit_code:
         failure = StageFailed.parse(ended.reason)
         failure.exit_code = ended.exit_code
@@ -178,7 +178,7 @@ def _failure(stage: StageSpec, ended: Ended | None, *, has_started: bool) -> Sta
     where = f"stage {stage.name}"
     if not has_started:
         return StageFailed(
-            "DVC stopped before the step started, for the reason given above",
+            "DVC stopped before the step started; its output above says why",
             where=where,
             fix="Run `selectllm doctor`.",
         )

@@ -1,7 +1,7 @@
 """`python -m tasks [PARAMS_FILE ...]`: check params.yaml, or drafts of it, for every step.
 
-A run starts only after these checks, since DVC deletes a stage's outputs before it starts the step:
-a typo that only the step finds would cost them.
+These checks come before a run, since DVC deletes a stage's outputs before it starts the step: if
+only the step noticed a typo, those outputs would be lost.
 """
 
 import importlib
@@ -28,9 +28,9 @@ def check_all(path: Path) -> None:
     for section in values:
         if section not in known:
             raise ParamError(
-                f"the section {section} is unknown{nearest(section, known)}",
+                f"the {section} section is unknown{nearest(section, known)}",
                 where=PARAMS_FILE,
-                fix=f"Known sections: {', '.join(known)}.",
+                fix=f"Rename or remove it. Known sections: {', '.join(known)}.",
             )
     for step in steps:
         importlib.import_module(f"tasks.{step}.step").check(values)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -17,7 +17,16 @@ from hypothesis import settings
 
 from tests.workspaces import PROJECT, QUIET, Workspace, free_port, lay_out, wait_until
 
-settings.register_profile("shared machine", deadline=None)  # an example may wait for its turn
+# Python compiles a module again for each process that may not keep the result.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Workers and the processes that they start share the cores, so waiting threads only cost time.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+# An example may wait for its turn on a busy machine, so examples have no deadline.
+settings.register_profile("shared machine", deadline=None, max_examples=50, database=None)
 settings.load_profile("shared machine")
 
 # Fixtures of several files.
@@ -42,17 +51,47 @@ FIRST_PARTY = (
 )
 
 
-LONGEST = ("project", "deployment", "run", "run_parameters", "paid_run")
+# Files of one worker: they share a finished run of the sample, a Prefect server, or a library that
+# takes seconds over its first call.
+GROUPS = {
+    "sample": ("project", "stale_keys", "verify_bytes", "paid_run", "run_budget"),
+    "toy": ("run", "deployment", "run_parameters", "compare"),
+    "clusters": ("grouping", "cluster", "geometry", "kmeans", "solver", "baseline_methods"),
+    "validation": ("validate", "validate_faults", "validate_near"),
+}
+GROUP_OF = {f"test_{name}": group for group, names in GROUPS.items() for name in names}
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all tests of a file or a group to the same worker."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415  only with -n
+
+    class Grouped(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return GROUP_OF.get(Path(file).stem, file)
+
+    return Grouped(config, log)
+
+
+SLOW_FIXTURES = {"server", "load", "plain"}
+"""A Prefect server, the packaged encoder, and its reference."""
+
+
+@pytest.hookimpl(tryfirst=True)  # -m chooses by the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest files first, so that no worker starts one of them at the end."""
-    order = {PROJECT / f"tests/test_{name}.py": place for place, name in enumerate(LONGEST)}
+    """Mark tests with slow fixtures, and run the groups first, as they are the longest."""
+    order = list(GROUP_OF)
 
     def place(item: pytest.Item) -> tuple[bool, int]:
         is_fast = item.get_closest_marker("slow") is None
-        return is_fast, order.get(item.path, len(LONGEST))
+        name = item.path.stem
+        return is_fast, order.index(name) if name in order else len(order)
 
+    for item in items:
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=place)
 
 
@@ -111,20 +150,46 @@ def server(prefect_home: Path) -> Iterator[PrefectServer]:
             return httpx.get(f"{url}/health", trust_env=False).status_code == 200
         return False
 
-    wait_until(is_healthy, within_s=240, evidence=lambda: running.log)
-    yield running
-    process.terminate()
-    process.wait(timeout=120)
+    try:
+        wait_until(is_healthy, within_s=600, evidence=lambda: running.log)
+        yield running
+    finally:
+        process.terminate()
+        process.wait(timeout=120)
+
+
+@pytest.fixture(scope="session")
+def make_toy(
+    tmp_path_factory: pytest.TempPathFactory, prefect_home: Path
+) -> Callable[..., Workspace]:
+    """Make a workspace with the two stages of tests/toy and other parts of the project.
+
+    All of them log to one MLflow store, since creating one takes a second.
+    """
+
+    def make(*parts: str) -> Workspace:
+        root = tmp_path_factory.mktemp("toys") / "toy"
+        shutil.copytree(PROJECT / "tests/toy", root)
+        lay_out(root, "tasks/__init__.py", "tasks/__main__.py", "tasks/lib/__init__.py")
+        lay_out(root, "tasks/lib/core", "tasks/lib/documents", *parts)  # flows import both
+        space = Workspace.commit(root, prefect_home)
+        space.env["MLFLOW_TRACKING_URI"] = f"sqlite:///{prefect_home / 'mlflow.db'}"
+        return space
+
+    return make
+
+
+class Finished(NamedTuple):
+    """A clone in which a run has finished, and a copy of it that never changes."""
+
+    space: Workspace
+    copy: Path
 
 
 @pytest.fixture
-def toy(tmp_path: Path, prefect_home: Path) -> Workspace:
+def toy(make_toy: Callable[..., Workspace]) -> Workspace:
     """Make a workspace with the two stages of tests/toy."""
-    root = tmp_path / "toy"
-    shutil.copytree(PROJECT / "tests/toy", root)
-    lay_out(root, "tasks/__init__.py", "tasks/__main__.py", "tasks/lib/__init__.py")
-    lay_out(root, "tasks/lib/core", "tasks/lib/documents")  # flows import both
-    return Workspace.commit(root, prefect_home)
+    return make_toy()
 
 
 @pytest.fixture(scope="session")
@@ -142,10 +207,37 @@ def clone(
 
 
 @pytest.fixture(scope="session")
-def done(clone: Callable[[str], Workspace], server: PrefectServer) -> Workspace:
-    """Make a clone in which `selectllm run` has run once."""
+def finished(
+    clone: Callable[[str], Workspace],
+    server: PrefectServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Finished:
+    """Make a clone in which `selectllm run` has run once, and a copy for tests to copy again."""
     space = clone("done")
     space.env.update(server.env)
     first = space.selectllm("run")
     assert {name for name, _ in server.last_states().values()} == {"Completed"}, first.stdout
-    return space
+    copy = tmp_path_factory.mktemp("copy") / "root"
+    left_out = shutil.ignore_patterns("mlflow.db", "mlruns", ".selectllm")  # MLflow and journal
+    shutil.copytree(space.root, copy, ignore=left_out)
+    return Finished(space, copy)
+
+
+@pytest.fixture(scope="session")
+def done(finished: Finished) -> Workspace:
+    """Return the clone in which `selectllm run` has run once; tests leave it up to date."""
+    return finished.space
+
+
+@pytest.fixture(scope="session")
+def copy_done(
+    finished: Finished, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Workspace]:
+    """Copy the clone in which a run has finished, without its MLflow store and journal."""
+
+    def make(name: str) -> Workspace:
+        root = tmp_path_factory.mktemp(name) / "root"
+        shutil.copytree(finished.copy, root)
+        return Workspace(root, dict(finished.space.env))
+
+    return make

@@ -1,4 +1,4 @@
-"""A provider that speaks OpenAI's protocol on this machine, for the real client to talk to.
+"""A provider on this machine for the real client to talk to, in OpenAI's protocol or another.
 
     with FakeProvider() as provider:
         provider.script(fails(429, retry_after=0), says("I like the third one."))
@@ -32,11 +32,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 
 from tasks.lib.gateway.fence import CandidateBlock, parse_block
+from tests.protocols import limit_of, messages_of, translated
 
 SERVED_MODEL = "fake-2025-01-01"
 BYTES_PER_TOKEN = 4
 USD_IN, USD_OUT = 1e-6, 4e-6  # per token, as its routes state
 LINGER_OFF = struct.pack("ii", 1, 0)  # closing then sends a reset
+LISTINGS = ("/models", "/api/tags", "/api/show")  # LiteLLM asks Ollama about its model, too
 HANG_S = 60.0  # longer than any test waits
 
 
@@ -52,8 +54,7 @@ class Call:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        messages: list[dict[str, str]] = self.body["messages"]
-        return messages
+        return messages_of(self.path, self.body)
 
     @property
     def block(self) -> CandidateBlock:
@@ -98,26 +99,49 @@ Behaviour = Callable[[Call], Response]
 
 
 def says(
-    text: str | None, finish_reason: str = "stop", *, usage: bool = True, **extra: Any
+    text: str | None,
+    finish_reason: str = "stop",
+    *,
+    usage: bool = True,
+    n_thoughts: int = 0,
+    n_cached: int = 0,
+    message: dict[str, Any] | None = None,
+    choice: dict[str, Any] | None = None,
+    **extra: Any,
 ) -> Behaviour:
-    """Answer with a chat completion with this text."""
+    """Answer with a chat completion with this text.
+
+    Args:
+        text: The content.
+        finish_reason: Why the reply ends.
+        usage: Whether the usage is reported.
+        n_thoughts: Tokens of thinking, which are part of the completion tokens.
+        n_cached: Prompt tokens from the cache.
+        message: More fields of the message.
+        choice: More fields of the choice.
+        extra: More fields of the completion.
+    """
 
     def behave(call: Call) -> Response:
-        n_out = -(-len((text or "").encode(errors="replace")) // BYTES_PER_TOKEN)
-        message = {"role": "assistant", "content": text}
+        n_out = -(-len((text or "").encode(errors="replace")) // BYTES_PER_TOKEN) + n_thoughts
+        said = {"role": "assistant", "content": text} | (message or {})
         body = {
             "id": f"chatcmpl-{call.n}",
             "object": "chat.completion",
             "created": 1,
             "model": SERVED_MODEL,
             "service_tier": "on_demand",  # LiteLLM needs it from groq
-            "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
+            "choices": [
+                {"index": 0, "finish_reason": finish_reason, "message": said} | (choice or {})
+            ],
         }
         if usage:
             body["usage"] = {
                 "prompt_tokens": call.prompt_tokens,
                 "completion_tokens": n_out,
                 "total_tokens": call.prompt_tokens + n_out,
+                "completion_tokens_details": {"reasoning_tokens": n_thoughts},
+                "prompt_tokens_details": {"cached_tokens": n_cached},
             }
         return Response(body=json.dumps(body | extra).encode(), tokens=(call.prompt_tokens, n_out))
 
@@ -146,11 +170,26 @@ def fails(
     message: str = "something is wrong",
     code: str | None = None,
     retry_after: float | str | None = None,
+    param: str | None = None,
 ) -> Behaviour:
     """Fail with an error in OpenAI's form."""
-    error = {"message": message, "type": "error", "code": code, "param": None}
+    error = {"message": message, "type": "error", "code": code, "param": param}
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return lambda call: Response(status, json.dumps({"error": error}).encode(), headers)
+
+
+def thinks(n_tokens: int, then: Behaviour = honest) -> Behaviour:
+    """Think before behaving like `then`; a reply without room for both is empty, but billed."""
+
+    def behave(call: Call) -> Response:
+        text = json.loads(then(call).body)["choices"][0]["message"]["content"]
+        n_answer = -(-len(text) // BYTES_PER_TOKEN)
+        limit = limit_of(call.path, call.body)
+        if n_tokens + n_answer > limit:
+            return says("", "length", n_thoughts=limit)(call)
+        return says(text, n_thoughts=n_tokens)(call)
+
+    return behave
 
 
 def garbled(body: bytes) -> Behaviour:
@@ -212,6 +251,12 @@ FAULTS = {
     "a slot twice": Fault(lambda call: picks(*[1] * (call.block.n_picks + 1))(call), True),
     "no picks": Fault(picks(), True),
     "filtered reply": Fault(says("", "content_filter"), True),
+    "refusal": Fault(says(None, message={"refusal": "I cannot help with that."}), True),
+    "cut off": Fault(thinks(10**6), True),
+    "error in a choice": Fault(says("", "error", choice={"error": {"code": 502}}), True),
+    "limit in a choice": Fault(
+        says("[1]", "error", choice={"error": {"code": 429, "message": "slow down"}}), True
+    ),
     "filtered question": Fault(fails(400, FILTERED, "content_policy_violation"), True),
     "too long": Fault(fails(400, TOO_LONG, "context_length_exceeded"), True),
 }
@@ -262,6 +307,10 @@ class FakeProvider:
         calls: All requests so far, in order of arrival.
         book: What was billed for them, in the order of the responses.
         peak: The maximum number of requests that waited for a response at the same time.
+        listed: The rows of its list of models; None if it has no list.
+        n_listings: How often that list was requested, which is not among the calls.
+        refuses: A key with which that list is refused.
+        batches: Its files and batches.
     """
 
     def __init__(
@@ -271,6 +320,10 @@ class FakeProvider:
         self.calls: list[Call] = []
         self.book: list[Entry] = []
         self.peak = 0
+        self.listed: list[dict[str, Any]] | None = None
+        self.n_listings = 0
+        self.refuses = ""
+        self.batches = FakeBatches(self)
         self._latency_s = latency_s
         self._sent: list[tuple[int, int]] = []  # tokens of each response that was sent whole
         self._script: list[Behaviour] = []
@@ -346,6 +399,9 @@ class FakeProvider:
             self.peak = max(self.peak, self._n_waiting)
         try:
             response = behave(call)
+            if response.reset_after is None and response.body.startswith(b"{"):
+                body = translated(path, call.body, response.body)
+                response = replace(response, body=body)
             with self._changed:
                 self.book.append(Entry(call, response.fault, response.tokens))
             latency_s = random.Random(call.n).uniform(*self._latency_s)
@@ -354,6 +410,16 @@ class FakeProvider:
             with self._changed:
                 self._n_waiting -= 1
         return response
+
+    def listing(self, path: str, key: str) -> Response:
+        """Return the list of models, in OpenAI's form or in Ollama's."""
+        self.n_listings += 1
+        if self.refuses and self.refuses in key:
+            return Response(401, b"{}")
+        if self.listed is None:
+            return Response(404, b"{}")
+        name = "models" if path.endswith("/api/tags") else "data"
+        return Response(body=json.dumps({name: self.listed}).encode())
 
     def sending(self, response: Response, send: Callable[[Response], None]) -> None:
         """Send a response; count its tokens if it was sent completely."""
@@ -380,6 +446,155 @@ class FakeProvider:
         self._server.server_close()
 
 
+class FakeBatches:
+    """The files and batches of a provider, in OpenAI's protocol.
+
+    A batch is answered and billed when it is created, request by request, as if these were single
+    calls.
+
+    Attributes:
+        requests: All requests for files and batches so far, such as "POST /v1/batches".
+        batches: All batches, by id.
+        n_looks: The number of looks at a batch before it ends.
+        status: How a batch ends.
+        share: The share of its requests that are answered by then.
+        spoil: Changes the lines of the output file.
+        error: The code and message with which the validation of a batch fails, if any.
+        max_requests: The largest batch that is accepted.
+        notice: Called with each request, before and after it is done; returns whether the request
+            is lost, or its response.
+    """
+
+    def __init__(self, provider: "FakeProvider") -> None:
+        self.requests: list[str] = []
+        self.batches: dict[str, dict[str, Any]] = {}
+        self.n_looks = 1
+        self.status, self.share = "completed", 1.0
+        self.spoil: Callable[[list[bytes]], list[bytes]] = lambda lines: lines
+        self.error: tuple[str, str] | None = None
+        self.max_requests = 10**9
+        self.notice: Callable[[str, bool], bool] = lambda request, is_done: False
+        self._provider = provider
+        self._files: dict[str, bytes] = {}
+        self._script: list[tuple[str, Response, bool]] = []
+        self._lock = threading.RLock()
+
+    @property
+    def sizes(self) -> list[int]:
+        """The number of requests of each batch."""
+        return [batch["request_counts"]["total"] for batch in self.batches.values()]
+
+    @property
+    def is_script_done(self) -> bool:
+        """Whether all scripted responses were used."""
+        return not self._script
+
+    def script(self, request: str, response: Response, *, is_done: bool = False) -> None:
+        """Respond so to the next request like "POST /v1/files"; also do what it asks if is_done."""
+        self._script.append((request, response, is_done))
+
+    def respond(self, request: str, body: bytes) -> Response:
+        """Respond to a request."""
+        with self._lock:
+            self.requests.append(request)
+            if self.notice(request, False):
+                return Response(reset_after=0)
+            scripted = next((s for s in self._script if request.startswith(s[0])), None)
+            if scripted:
+                self._script.remove(scripted)
+                if scripted[2]:
+                    self._do(request, body)
+                return scripted[1]
+            response = self._do(request, body)
+            return Response(reset_after=0) if self.notice(request, True) else response
+
+    def _do(self, request: str, body: bytes) -> Response:  # noqa: PLR0911
+        method, _, path = request.partition(" ")
+        kind, item, *rest = [*path.partition("?")[0].removeprefix("/v1/").split("/"), ""]
+        if kind == "files" and method == "POST":
+            return self._shown(self._file(_uploaded(body)))
+        if kind == "files" and item in self._files:
+            return Response(body=self._files[item])
+        if kind == "batches" and method == "POST" and not item:
+            return self._shown(self._create(json.loads(body)))
+        if kind == "batches" and not item:
+            newest = list(self.batches.values())[::-1]
+            return self._shown({"object": "list", "data": newest, "has_more": False})
+        if item not in self.batches:
+            return _failure(404, f"No such object: {item}")
+        batch = self.batches[item]
+        if rest[0] == "cancel":
+            if batch["status"] in ("completed", "failed", "expired", "cancelled"):
+                return _failure(409, "The batch has already ended")
+            batch["end"] = "cancelled"
+        elif batch["looks"]:
+            batch["looks"] -= 1
+            batch["status"] = "in_progress"
+        else:
+            self._end(batch)
+        return self._shown(batch)
+
+    def _file(self, content: bytes) -> dict[str, Any]:
+        file_id = f"file-{len(self._files) + 1}"
+        self._files[file_id] = content
+        shown = {"id": file_id, "object": "file", "bytes": len(content), "created_at": 1}
+        return shown | {"filename": "requests.jsonl", "purpose": "batch", "status": "processed"}
+
+    def _create(self, asked: dict[str, Any]) -> dict[str, Any]:
+        lines = [json.loads(line) for line in self._files[asked["input_file_id"]].splitlines()]
+        batch_id = f"batch_{len(self.batches) + 1}"
+        counts = {"total": len(lines), "completed": 0, "failed": 0}
+        batch: dict[str, Any] = asked | {"id": batch_id, "object": "batch", "created_at": 1}
+        batch |= {"status": "validating", "request_counts": counts, "looks": self.n_looks}
+        batch["end"], self.batches[batch_id] = self.status, batch
+        error = self.error
+        if len(lines) > self.max_requests:
+            error = ("token_limit_exceeded", "Enqueued token limit reached. Limit: 2,000,000")
+        if error:
+            batch["end"], batch["errors"] = "failed", {"object": "list", "data": []}
+            batch["errors"]["data"].append({"code": error[0], "message": error[1], "line": None})
+            return batch
+        assert len({line["custom_id"] for line in lines}) == len(lines)
+        n_answered = round(self.share * len(lines))
+        replies, errors = [], []
+        for line in lines[:n_answered]:
+            response = self._provider.respond(line["url"], {}, line["body"])
+            said = {"status_code": response.status, "body": json.loads(response.body)}
+            whole = {"id": "r", "custom_id": line["custom_id"], "response": said, "error": None}
+            is_reply = response.status == 200
+            counts["completed" if is_reply else "failed"] += 1
+            (replies if is_reply else errors).append(json.dumps(whole).encode())
+        if self.status == "expired":
+            late = {"code": "batch_expired", "message": "This request could not be executed."}
+            for line in lines[n_answered:]:
+                whole = {"id": "r", "custom_id": line["custom_id"], "response": None, "error": late}
+                errors.append(json.dumps(whole).encode())
+        batch["out"] = (self.spoil(replies), errors)
+        return batch
+
+    def _end(self, batch: dict[str, Any]) -> None:
+        if batch["status"] != batch["end"]:
+            batch["status"] = batch["end"]
+            for name, lines in zip(("output", "error"), batch.get("out", ()), strict=False):
+                if lines:
+                    batch[f"{name}_file_id"] = self._file(b"\n".join(lines) + b"\n")["id"]
+
+    def _shown(self, shown: dict[str, Any]) -> Response:
+        return Response(body=json.dumps(shown, default=repr).encode())
+
+
+def _uploaded(body: bytes) -> bytes:
+    """Return the file in a multipart form."""
+    boundary = body.partition(b"\r\n")[0]
+    part = next(part for part in body.split(boundary) if b"filename=" in part)
+    return part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
+
+
+def _failure(status: int, message: str) -> Response:
+    error = {"message": message, "type": "error", "code": None, "param": None}
+    return Response(status, json.dumps({"error": error}).encode())
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
@@ -396,7 +611,13 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if self.path.endswith(LISTINGS):
+                self._send(provider.listing(self.path, str(self.headers)))
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
+            if re.match("/v1/(files|batches)", self.path):
+                self._send(provider.batches.respond(f"{self.command} {self.path}", body))
+                return
             response = provider.respond(self.path, headers, json.loads(body or b"{}"))
             provider.sending(response, self._send)
 

@@ -7,6 +7,8 @@ from contextlib import aclosing, closing
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from tasks.lib.core.schemas import BALLOTS
 from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.gateway import Gateway
@@ -18,6 +20,7 @@ from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.judging import judge_prompts
 from tasks.llm_select.prompt import read_prompt
+from tasks.llm_select.usage import Bill
 from tests.fake_provider import USD_IN, USD_OUT
 from tests.selection_desk import Desk, record
 from tests.workspaces import PROJECT
@@ -77,7 +80,9 @@ class MoneyDesk(Desk):
                 return await judge_prompts(known.prompts, 1, 0, 0, judge)
 
         with closing(Journal(self.journal, cap_usd=math.inf)) as journal:
-            return asyncio.run(talk(journal))
+            judged = asyncio.run(talk(journal))
+            self.bill = Bill.of(judged, journal)
+        return judged
 
     def count(self, query):
         with closing(sqlite3.connect(self.journal)) as db:
@@ -124,3 +129,10 @@ def assert_books_agree(ledger, provider):
     assert_covers(ledger, provider)
     bought = [row.key for row in ledger if row.outcome == "answer"]
     assert len(bought) == len(set(bought))
+
+
+def assert_bill_agrees(bill, provider):
+    """Check the bill of usage.json: all replies that arrived with their usage, and no others."""
+    known = [reply for reply in bill.replies if not reply.is_upper_bound]
+    assert tokens(known) == provider.reported_tokens
+    assert sum(reply.usd for reply in known) == pytest.approx(price(provider.reported_tokens))

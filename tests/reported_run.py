@@ -78,6 +78,23 @@ def savings(n_selected: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def choice(n_selected: int) -> dict[str, Any]:
+    """Return a choice with a quota that is missed at the smaller budget, targets and weights."""
+    quota = {"column": "kind", "value": "qa", "n_wanted": 2, "n_candidates": 30}
+    quotas = [quota | {"budget": n, "n_selected": n // 2 - 1} for n in (2, n_selected)]
+    targets = {"n_steering": 3, "n_held_out": 2, "n_random": 20, "n_random_below": 18}
+    weights = [
+        {"weight": weight, "mean_score": 0.5, "coverage": 0.25, "n_shared": n_selected}
+        for weight in (0.0, 1.0)
+    ]
+    return {
+        "n_selected": n_selected, "n_annotated": 5, "n_known": 4,
+        "quotas": quotas if n_selected else (),
+        "targets": targets | {"cosine": 0.5, "random_cosine": 0.25} if n_selected else None,
+        "weights": weights if n_selected else (),
+    }  # fmt: skip
+
+
 def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
     slots: dict[str, Any] = {"is_shuffled": True, "n_prompts": n_prompts}
     if n_prompts:
@@ -157,6 +174,7 @@ class World(StepWorkspace):
         sizes = {"n_records": len(unique), "n_prompts": len(unique) // R, "n_clusters": R}
         solver = {"solver": "k_means_constrained", "solver_reason": "294 is quick"}
         self.write_json("cluster/clusters.json", {**CLUSTERS, **sizes, **solver})
+        self.write_json("choose/choice.json", choice(len(chosen)))
         others = [
             {"method": "random", "seed": 0, "rank": 1 + i, "id": id_}
             for i, id_ in enumerate(unique[:6])

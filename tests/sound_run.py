@@ -51,7 +51,11 @@ FAIR = {
     "calls": 3,
     "prompt_tokens": 300,
     "completion_tokens": 30,
+    "cached_tokens": 0,
+    "reasoning_tokens": 0,
     "usd": 0.1,
+    "usd_without_answer": 0.0,
+    "replies_without_answer": {},
     "n_unknown_usage": 0,
     "answers": {"chatgpt": 3},
     "answers_digest": "0" * 64,
@@ -74,7 +78,14 @@ CLUSTERS = {
     "inertia": 1.5,
     "cluster_sizes": [3, 2, 2],
 }
-NO_WISHES = {"n_selected": 4, "n_annotated": 0, "n_known": 0, "quotas": (), "targets": None}
+NO_WISHES = {
+    "n_selected": 4,
+    "n_annotated": 0,
+    "n_known": 0,
+    "quotas": (),
+    "targets": None,
+    "weights": (),
+}
 FILES = {
     "pool": "ingest/pool.parquet",
     "ingest_dropped": "ingest/dropped.parquet",

@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.cli import show_audit
+from tasks.audit.answers import used_answers
 from tasks.audit.dvc_lock import dvc_md5
 from tasks.audit.explain import explain
 from tasks.audit.verify import verify
@@ -117,6 +118,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(RUNS))
 def test_a_selection_follows_from_its_journal_without_a_call(table, name):
     behave, params = RUNS[name]
@@ -142,6 +144,23 @@ def test_verify_needs_no_key(table, monkeypatch):
     seal(table)
     monkeypatch.delenv("MY_ACCESS")
     assert verify(table.root).differences == []
+
+
+def test_the_answers_behind_a_selection_have_the_questions_that_were_sent(table):
+    with FakeProvider() as provider:
+        provider.script(fails(503, "later"))
+        select(table, provider, votes=2, attention_checks=2)
+        answers = used_answers(table.root, 99)
+        sent = [call.body["messages"] for call in provider.calls]
+    used = {answer["digest"]: r for r in table.receipts() for answer in r["answers"]}
+    assert {answer.digest for answer in answers} == used.keys()
+    assert all(answer.messages in sent for answer in answers)
+    assert all(answer.prompt == used[answer.digest]["prompt"] for answer in answers)
+    assert sum(answer.n_failed for answer in answers) == 1
+    assert all(0 < answer.duration_s < 60 and answer.usd > 0 for answer in answers)
+    by_key = {answer["key"]: answer["digest"] for r in table.receipts() for answer in r["answers"]}
+    lowest = {by_key[key] for key in sorted(by_key)[:3]}
+    assert {answer.digest for answer in used_answers(table.root, 3)} == lowest
 
 
 def change(table, query, *values):
@@ -212,7 +231,8 @@ def test_a_journal_of_another_selection_and_a_missing_one_have_their_own_message
     journal = table.root / ".selectllm/journal.sqlite"
     change(table, "UPDATE answers SET key = 'x' || key")
     assert (
-        difference_of(table).what == "it has none of the 5 answers: it belongs to other selections"
+        difference_of(table).what
+        == "the journal has none of the 5 answers; it belongs to other selections"
     )
     journal.write_bytes(b"")
     assert "this is not a SelectLLM journal" in difference_of(table).what
@@ -231,8 +251,8 @@ def test_a_change_to_both_a_file_and_dvc_lock_is_found_by_the_journal(table, nam
     )
     seal(table)
     assert difference_of(table).file == f"data/llm_select/{name}"
-    assert "rebuilt from the journal, it differs: line" in difference_of(table).what
-    assert "Both it and dvc.lock were changed" in difference_of(table).fix
+    assert "differs when rebuilt from the journal: line" in difference_of(table).what
+    assert "Someone edited it and dvc.lock" in difference_of(table).fix
 
 
 @pytest.mark.parametrize(
@@ -247,10 +267,11 @@ def test_a_changed_row_of_the_selection_is_found_by_rebuilding_it(table, column,
     write_table(path, rows, SELECTED)
     seal(table)
     assert difference_of(table).file == "data/choose/selected.parquet"
-    assert f"rebuilt from the ballots and vectors, it differs: {what}" in difference_of(table).what
+    assert f"differs when rebuilt from the ballots and vectors: {what}" in difference_of(table).what
     assert "`dvc repro -f choose`" in difference_of(table).fix
 
 
+@pytest.mark.slow
 def test_a_changed_receipt_and_changed_vectors_are_found(table):
     select(table)
     path = table.root / "data/choose/receipt.jsonl"
@@ -258,14 +279,15 @@ def test_a_changed_receipt_and_changed_vectors_are_found(table):
     seal(table)
     assert (
         difference_of(table).what
-        == "rebuilt from the ballots and vectors, it differs: line 3 is different"
+        == "the file differs when rebuilt from the ballots and vectors: line 3 differs"
     )
     select(table)
     vectors = np.load(table.root / "data/embed/vectors.npy")
     np.save(table.root / "data/embed/vectors.npy", vectors[::-1])
     seal(table)
     files = {difference.file for difference in verify(table.root).differences}
-    assert files == {"data/choose/selected.parquet", "data/choose/receipt.jsonl"}
+    names = ("selected.parquet", "receipt.jsonl", "choice.json")
+    assert files == {f"data/choose/{name}" for name in names}
 
 
 def test_a_selection_of_another_size_is_named(table):
@@ -278,13 +300,13 @@ def test_a_selection_of_another_size_is_named(table):
     assert selected.read_bytes() == whole
     selected.write_bytes(shorter)
     seal(table)
-    assert difference_of(table).what.endswith("it differs: 12 rows instead of 11")
+    assert difference_of(table).what.endswith("vectors: 12 rows instead of 11")
 
 
 def test_a_missing_file_a_changed_parameter_and_a_broken_lock_are_named(table):
     select(table)
     table.out("ballots.parquet").unlink()
-    assert difference_of(table).what == "it is missing"
+    assert difference_of(table).what == "the file is missing"
     assert "`dvc checkout -f data/llm_select/ballots.parquet`" in difference_of(table).fix
     select(table)
     table.set(budget=13)
@@ -312,7 +334,7 @@ def test_changed_code_is_named_only_if_the_selection_differs(table):
     old = dvc_md5(usage)
     usage.write_text(usage.read_text().replace('"n_unknown_usage": 0', '"n_unknown_usage": 1'))
     lock.write_text(lock.read_text().replace(old, dvc_md5(usage)))
-    assert "before tasks/llm_select changed" in difference_of(table).fix
+    assert "changed since then: tasks/llm_select" in difference_of(table).fix
 
 
 def fates(table):
@@ -355,6 +377,7 @@ def test_a_rejected_record_names_the_selected_one_that_covers_it_best(table):
     assert covered_by["text"] == text_of(table, best)
 
 
+@pytest.mark.slow
 def test_a_record_that_could_not_be_judged_is_reported_as_set_aside(table):
     with FakeProvider(blocked) as provider:
         select(table, provider)
@@ -365,6 +388,7 @@ def test_a_record_that_could_not_be_judged_is_reported_as_set_aside(table):
     assert own["set_aside"] == "content_filter"
 
 
+@pytest.mark.slow
 def test_records_that_a_cap_left_out_are_undecided(table):
     with FakeProvider() as provider:
         select(table, provider, max_usd=0.0)
@@ -399,7 +423,7 @@ def test_a_record_is_found_by_the_pools_own_id(table):
     with pytest.raises(ParamError, match="'é' is the id of 40 rows of the source") as caught:
         explain(table.root, "é")
     assert rows[39]["id"] in caught.value.fix
-    with pytest.raises(ParamError, match="is not the id"):
+    with pytest.raises(ParamError, match="has the id"):
         explain(table.root, "7")  # of a column that is not named like an id
 
 
@@ -411,7 +435,7 @@ def test_a_record_is_found_by_its_first_digits_and_an_unknown_id_is_an_error(tab
     assert story["id"] == record_id
     assert [answer["text"] for answer in story["receipt"]["answers"]] == [None]
     other = "0" if record_id[7] != "0" else "1"
-    with pytest.raises(ParamError, match="is not the id of any of 40 records"):
+    with pytest.raises(ParamError, match="none of the 40 records has the id"):
         explain(table.root, record_id[:7] + other + record_id[8:])
     with pytest.raises(ParamError, match="as in line:37"):
         explain(table.root, "zebra")
@@ -423,6 +447,8 @@ def test_a_record_that_repeats_an_annotated_or_held_out_one_names_it(table):
     known, held_out = list(table.records)[:2]
     original = table.records[known] | {"id": "a" * 16, "instruction": "What was annotated."}
     table.write("ingest/annotated.parquet", [original], ANNOTATED)
+    vectors = np.load(table.root / "data/embed/vectors.npy")
+    np.save(table.root / "data/embed/annotated.npy", vectors[[list(table.records).index(known)]])
     table.write("ingest/held_out.parquet", [original | {"instruction": "A test."}], HELD_OUT)
     rows = [{"id": known, "of_id": "a" * 16, "similarity": 0.9}]
     table.write("dedupe/known.parquet", rows, KNOWN)
@@ -430,6 +456,9 @@ def test_a_record_that_repeats_an_annotated_or_held_out_one_names_it(table):
     story = explain(table.root, known)
     assert story["fate"] == "annotated"
     assert story["annotated_as"]["text"].startswith("What was annotated.")
+    cover = story["covered_by"]
+    assert (cover["id"], cover["place"]) == ("a" * 16, None)
+    assert cover["text"].startswith("What was annotated.")
     rows = [{"id": held_out, "reason": "held_out", "of_id": "a" * 16, "similarity": 0.9}]
     table.write("dedupe/dropped.parquet", rows, DEDUPE_DROPPED)
     seal(table)
@@ -438,12 +467,16 @@ def test_a_record_that_repeats_an_annotated_or_held_out_one_names_it(table):
     assert story["duplicate_of"]["text"].startswith("A test.")
 
 
-def test_the_story_of_a_selected_record_names_the_quota_that_it_counts_for(table, capsys):
+def test_the_story_of_a_selected_record_names_its_quota_and_its_weight(table, capsys):
+    cells = {"extra": json.dumps({"worth": 2})}
+    table.write("ingest/pool.parquet", [row | cells for row in table.records.values()], POOL)
     table.run()
-    table.choose(quotas={"source": "as_pool"})
+    table.choose(quotas={"source": "as_pool"}, weight_column="worth")
     seal(table)
     story = explain(table.root, table.receipts()[0]["id"])
     assert story["receipt"]["counts_for"] == {"source": "pool.jsonl"}
     show_audit.story(story)
-    assert "it counts for the quota of source pool.jsonl" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "it counts for the quota of source pool.jsonl" in said
+    assert "covering it is worth 2 (weight column and targets)" in said
     assert verify(table.root).differences == []

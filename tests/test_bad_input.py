@@ -37,33 +37,35 @@ def refused(space, *overrides, env=None):
     return done.stderr
 
 
+MISTAKES = [
+    ("llm_select.budegt=7", "did you mean budget?"),
+]
+MORE_MISTAKES = [
+    ("ingest.source=no/such.jsonl", "no/such.jsonl"),
+    ("llm_select.budget=0", "llm_select.budget"),
+    ("ingest.source=data/sample/instruction.jsonl", "did you mean"),
+    ("ingest.source=data", "folder"),
+    ("ingest.source=empty.jsonl", "empty"),
+    ("ingest.source=README.docx", ".jsonl"),
+    ("llm_select.budget=-5", "llm_select.budget"),
+    ("llm_select.budget=many", "llm_select.budget"),
+    ("llm_select.budget=2.5", "llm_select.budget"),
+    ("clutser.mode=across", "did you mean cluster?"),
+    ("cluster.mode=accross", "across"),
+    ("cluster.n_prompts=30", "-S cluster.candidates_per_prompt=null"),
+    ("cluster.candidates_per_prompt=null", "-S cluster.n_prompts=1000"),
+    ("llm_select.route=chatgtp", "chatgpt"),
+    ("llm_select.prompt=no/such.txt", "no/such.txt"),
+    ("export.formats=[xlsx]", "alpaca"),
+    ("models.offline.modle=x", "did you mean model?"),
+    ("models.chatgpt={model: openai/gpt-4o-mini, schema: auto, api_key: sk-12345678}", "api_key"),
+    ("seed=-1", "seed"),
+]
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
-    [
-        ("ingest.source=no/such.jsonl", "no/such.jsonl"),
-        ("ingest.source=data/sample/instruction.jsonl", "did you mean"),
-        ("ingest.source=data", "folder"),
-        ("ingest.source=empty.jsonl", "empty"),
-        ("ingest.source=README.docx", ".jsonl"),
-        ("llm_select.budget=0", "llm_select.budget"),
-        ("llm_select.budget=-5", "llm_select.budget"),
-        ("llm_select.budget=many", "llm_select.budget"),
-        ("llm_select.budget=2.5", "llm_select.budget"),
-        ("llm_select.budegt=7", "did you mean budget?"),
-        ("clutser.mode=across", "did you mean cluster?"),
-        ("cluster.mode=accross", "across"),
-        ("cluster.n_prompts=30", "-S cluster.candidates_per_prompt=null"),
-        ("cluster.candidates_per_prompt=null", "-S cluster.n_prompts=1000"),
-        ("llm_select.route=chatgtp", "chatgpt"),
-        ("llm_select.prompt=no/such.txt", "no/such.txt"),
-        ("export.formats=[xlsx]", "alpaca"),
-        ("models.offline.modle=x", "did you mean model?"),
-        (
-            "models.chatgpt={model: openai/gpt-4o-mini, schema: auto, api_key: sk-12345678}",
-            "api_key",
-        ),
-        ("seed=-1", "seed"),
-    ],
+    [*MISTAKES, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE_MISTAKES)],
 )
 def test_a_mistake_that_can_be_found_before_a_run_is_reported_before_a_run(space, override, words):
     (space.root / "empty.jsonl").write_text("")
@@ -74,6 +76,7 @@ def test_a_mistake_that_can_be_found_before_a_run_is_reported_before_a_run(space
     assert len(message.strip().splitlines()) <= 8, message
 
 
+@pytest.mark.slow
 def test_a_missing_key_is_named_and_no_stage_runs(space):
     message = refused(space, "llm_select.route=chatgpt", env={"OPENAI_API_KEY": ""})
     assert "OPENAI_API_KEY" in message
@@ -115,6 +118,7 @@ def test_a_budget_above_the_pool_is_refused_before_anything_is_embedded(space):
     assert not (space.root / "data/embed").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_and_leaves_nothing_half_written(space):
     shutil.rmtree(space.root / "data/ingest", ignore_errors=True)
     limited = f"ulimit -f 4; {sys.executable} -m tasks.ingest"  # files of at most 4 KB
@@ -134,6 +138,7 @@ def test_without_git_or_dvc_the_error_says_which_is_missing(space, tmp_path, fol
     assert words in message
 
 
+@pytest.mark.slow
 def test_the_doctor_finds_what_is_wrong_and_says_how_to_fix_it(space, tmp_path):
     root = tmp_path / "sick"
     shutil.copytree(space.root, root)
@@ -147,11 +152,12 @@ def test_the_doctor_finds_what_is_wrong_and_says_how_to_fix_it(space, tmp_path):
     assert done.returncode == 1
     wrong = {f["what"]: f["fix"] for f in json.loads(done.stdout) if f["status"] == "wrong"}
     assert any("cache.type is hardlink" in what for what in wrong)
-    assert any("surplus is unknown" in what for what in wrong)
+    assert any("surplus section is unknown" in what for what in wrong)
     assert any("file is not a database" in what for what in wrong)
     assert all(wrong.values())
 
 
+@pytest.mark.slow
 def test_the_doctor_names_a_package_outside_the_bounds_of_pyproject(space, tmp_path):
     root = tmp_path / "upgraded"
     shutil.copytree(space.root, root)

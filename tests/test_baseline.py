@@ -161,7 +161,7 @@ def test_a_prompt_of_another_pool_is_refused(workspace):
 @pytest.mark.parametrize("vectors", [np.zeros((24, 2)), np.zeros((23, 2), np.float32)])
 def test_vectors_that_do_not_fit_the_records_are_refused(workspace, vectors):
     np.save(workspace / "data/embed/vectors.npy", vectors)
-    with pytest.raises(DataError, match="expected float32 vectors of 24 records"):
+    with pytest.raises(DataError, match="expected float32 vectors for 24 records"):
         run(workspace)
 
 

@@ -20,6 +20,7 @@ def made():
     return [record(PLAN, number) for number in range(N)]
 
 
+@pytest.mark.slow
 def test_a_longer_pool_starts_with_the_shorter_one(tmp_path, made):
     for n in (30, 60):
         write(tmp_path / f"{n}.jsonl", n, PLAN, tmp_path / f"{n}.csv")
@@ -81,6 +82,7 @@ def deduped(made):
     return run
 
 
+@pytest.mark.slow
 def test_dedupe_finds_what_is_planted_and_nothing_else(made, deduped):
     dropped = deduped(1000, 8192).dropped
     near = {number for number, r in enumerate(made) if r.kind == "near"}
@@ -91,5 +93,6 @@ def test_dedupe_finds_what_is_planted_and_nothing_else(made, deduped):
         assert near_duplicate.of == kept.of
 
 
+@pytest.mark.slow
 def test_dedupe_finds_the_same_with_batches_and_shards_of_any_size(deduped):
     assert deduped(4000, 10) == deduped(700, 8192)

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -23,6 +24,7 @@ ROOMS = (
     "typicality",
     "journal",
     "gateway",
+    "batches",
 )
 """Of tasks/lib, each above those before it."""
 
@@ -41,6 +43,7 @@ DOCSTRING_ONLY = {
 }
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Return every module that a file imports, at its top or inside a function, by dotted name."""
     names = set()
@@ -201,6 +204,7 @@ def test_only_dvc_yaml_has_paths_of_artifacts():
         assert not [out for out in outs if f'"{out}"' in text and out != "data/export"], file
 
 
+@pytest.mark.slow
 def test_tasks_work_with_prefect_dvc_and_mlflow_absent():
     blocked = "import sys; sys.modules.update(prefect=None, dvc=None, mlflow=None); "
     check = f"{blocked}import runpy; runpy.run_module('tasks', run_name='__main__')"
@@ -210,6 +214,7 @@ def test_tasks_work_with_prefect_dvc_and_mlflow_absent():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_checking_params_imports_nothing_heavy():
     code = (
         "import sys, pathlib; from tasks.__main__ import check_all; "
@@ -235,7 +240,10 @@ def test_every_package_is_pinned_and_none_is_known_malware():
 # The tests
 
 TESTS = {f"tests.{path.stem}": path for path in (PROJECT / "tests").glob("*.py")}
-WHOLE = {"contract", "deployment", "graph", "messages", "paid_run", "project", "readme", "run"}
+WHOLE = {
+    *("contract", "deployment", "graph", "messages", "paid_run", "project", "readme", "run"),
+    "stale_keys",
+}
 """Tests of the core or of the whole project, which belong to no other room."""
 
 

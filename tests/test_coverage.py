@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.lib.coverage import greedy as greedy_module
@@ -35,7 +35,6 @@ def cases(draw):
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
 def test_the_greedy_search_reaches_its_guarantee(case):
     rows, _ = greedy(**case)
     bonus = dict(zip(case["candidates"].tolist(), case["bonus"].tolist(), strict=True))
@@ -57,7 +56,6 @@ def test_the_greedy_search_reaches_its_guarantee(case):
 
 
 @given(cases())
-@settings(max_examples=100, deadline=None)
 def test_it_selects_exactly_n_distinct_candidates_and_never_an_annotated_record(case):
     rows, gains = greedy(**case)
     assert len(rows) == len(gains) == len(set(rows.tolist())) == case["n"]
@@ -65,7 +63,6 @@ def test_it_selects_exactly_n_distinct_candidates_and_never_an_annotated_record(
 
 
 @given(cases())
-@settings(max_examples=100, deadline=None)
 def test_a_smaller_selection_is_a_prefix_of_a_larger_one(case):
     large = greedy(**case)
     small = greedy(**case | {"n": 1})
@@ -74,7 +71,6 @@ def test_a_smaller_selection_is_a_prefix_of_a_larger_one(case):
 
 
 @given(cases())
-@settings(max_examples=100, deadline=None)
 def test_without_a_bonus_gains_never_grow_and_sum_to_the_mean_coverage(case):
     case["bonus"] = None
     rows, gains = greedy(**case)
@@ -161,7 +157,6 @@ def quotas_of(labels, *counts):
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
 def test_quotas_in_several_columns_are_met_exactly(seed):
     rng = np.random.default_rng(seed)
     labels = rng.integers(3, size=(2, 30))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.dedupe.duplicates import COLUMNS, Near, fingerprint
@@ -301,7 +301,6 @@ POOLS = st.lists(st.tuples(TEXTS, TEXTS | st.just("")), max_size=12)
 THRESHOLDS = st.sampled_from([0.3, 0.5, 0.8, 1.0])
 
 
-@settings(max_examples=60, deadline=None)
 @given(POOLS, THRESHOLDS)
 def test_every_record_is_kept_or_dropped_for_an_earlier_kept_one(pool, threshold):
     records = records_of(*pool)
@@ -318,7 +317,6 @@ def test_every_record_is_kept_or_dropped_for_an_earlier_kept_one(pool, threshold
         assert (drop.reason is DedupeDrop.IDENTICAL) == same
 
 
-@settings(max_examples=60, deadline=None)
 @given(POOLS, THRESHOLDS)
 def test_a_second_pass_drops_nothing(pool, threshold):
     first = deduped(*pool, threshold=threshold)
@@ -326,7 +324,6 @@ def test_a_second_pass_drops_nothing(pool, threshold):
     assert dedupe_records(kept, threshold) == (first.kept, [], [])
 
 
-@settings(max_examples=100, deadline=None)
 @given(*[st.text("ab .漢字かな한กข𠀀😀", max_size=30)] * 2)
 def test_similarity_is_the_jaccard_similarity_of_the_defined_pieces(a, b):
     a, b = normalise(a), normalise(b)
@@ -334,6 +331,7 @@ def test_similarity_is_the_jaccard_similarity_of_the_defined_pieces(a, b):
     assert similarity(a, b) == expected
 
 
+@pytest.mark.slow
 def test_hardly_any_pair_above_the_threshold_is_missed():
     rng = random.Random(1)
     words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(2000)]
@@ -431,6 +429,7 @@ def test_the_step_lists_the_near_duplicates_that_it_keeps(workspace):
     assert [(d["id"], d["of_id"]) for d in near] == [("r3", "r2")]
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_process(workspace):
     contents = []
     for seed in ("1", "2"):

@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.dedupe.references import References, find_repeated
@@ -90,7 +90,7 @@ def test_an_annotated_file_without_a_record_of_the_pool_is_a_warning_with_the_co
     assert "0 of 2 annotated records are in the pool" in warning.getMessage()
 
 
-def test_a_text_that_is_split_otherwise_is_the_same(space):
+def test_a_text_that_is_split_differently_is_the_same(space):
     space.write_no_references(0)
     held_out = [{**ROW, "id": "h1", "instruction": "Translate this.", "input": "Time heals."}]
     space.write("ingest/pool.parquet", rows(("a", "Translate this. Time heals.")), POOL)
@@ -103,7 +103,7 @@ def test_a_text_that_is_split_otherwise_is_the_same(space):
 TEXTS = st.lists(st.sampled_from(WORDS), min_size=3, max_size=9).map(" ".join)
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.slow
 @given(known=st.lists(TEXTS, min_size=1, max_size=4), pool=st.lists(TEXTS, min_size=1, max_size=6))
 def test_exactly_the_records_that_dedupe_would_drop_behind_a_reference_repeat_it(known, pool):
     """Dedupe of a reference and a record alone is the definition."""

@@ -1,4 +1,4 @@
-"""The nightly deployment of prefect.yaml: a real server, a real worker, a clean clone."""
+"""The nightly deployment of prefect.yaml over the toy graph: a real server and a real worker."""
 
 import contextlib
 import re
@@ -12,22 +12,22 @@ import httpx
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import STAGE_NAMES
 from tests.workspaces import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.slow
 
-SOON = {"interval": 20, "slug": "soon", "active": True}
-PARAMETERS = {"budget": 12}  # of all runs: the nightly one may come due while we wait
+SOON = {"interval": 10, "slug": "soon", "active": True}
+PARAMETERS = {
+    "override": ["second.naps=2"]
+}  # of all runs: the nightly one may come due while we wait
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 @pytest.fixture(scope="module")
-def space(clone, server):
-    """Make a clean clone whose nightly deployment has a second schedule, due every 20 s."""
-    space = clone("deployed")
+def space(make_toy, server):
+    """Make a workspace whose nightly deployment has a second schedule, due every 10 s."""
+    space = make_toy("flows", "prefect.yaml")
     space.env.update(server.env)
-    space.set("baseline.methods=[random]", "baseline.n_seeds=2")  # quick ones
     yaml, file = YAML(), space.root / "prefect.yaml"
     content = yaml.load(file)
     content["deployments"][0]["schedules"].append(SOON)
@@ -81,13 +81,12 @@ def test_scheduled_runs_start_by_themselves_and_complete_one_at_a_time(space, se
         assert run["state"]["name"] == "Completed", worker_log.read_text()
     assert moment(first["end_time"]) <= moment(second["start_time"])
     states = server.states(first["id"])
-    assert set(states) == set(STAGE_NAMES)
-    assert {name for name, _ in states.values()} == {"Completed"}
+    assert states == {"first": ("Completed", "ran"), "second": ("Completed", "ran")}
     assert set(server.states(second["id"]).values()) == {("Cached", "unchanged")}
-    (own,) = space.root.glob(".selectllm/runs/budget-12-*")  # parameters are this run's alone
+    (own,) = space.root.glob(".selectllm/runs/naps-2-*")  # parameters are this run's alone
     there = replace(space, root=own / str(space.root)[1:])
     assert there.dvc("status").stdout.strip() == "Data and pipelines are up to date."
-    assert "budget: 60 " in (space.root / "params.yaml").read_text()
+    assert "naps: 2" not in (space.root / "params.yaml").read_text()
     assert not [line for line in server.log.splitlines() if re.search("ERROR.*schedul", line)]
 
 

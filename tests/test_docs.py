@@ -122,6 +122,7 @@ def test_every_dvc_command_exists_with_its_options(words):
         assert set(stages) <= set(read_params(PROJECT / "dvc.yaml")["stages"])
 
 
+@pytest.mark.slow
 def test_every_dvc_command_that_shows_metrics_shows_some(tmp_path):
     """A pattern that matches no column gives an empty table and no error."""
     repo = StepWorkspace(tmp_path)
@@ -160,6 +161,7 @@ def test_every_file_that_a_guide_names_exists(page):
     assert not missing
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_broken_link_or_anchor(tmp_path):
     pytest.importorskip("zensical", reason="the extra docs is not installed")
     shutil.copy(PROJECT / "mkdocs.yml", tmp_path)

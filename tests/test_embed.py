@@ -63,6 +63,7 @@ def n_stored(workspace: Path) -> int:
     return 0
 
 
+@pytest.mark.slow
 def test_row_i_is_the_vector_of_the_ith_unique_record(workspace, load):
     embed_pool(workspace)
     vectors = np.load(workspace / "data/embed/vectors.npy")
@@ -71,6 +72,7 @@ def test_row_i_is_the_vector_of_the_ith_unique_record(workspace, load):
     assert vectors.tobytes() == vectors_of(texts, load(batch_tokens=256)).tobytes()
 
 
+@pytest.mark.slow
 def test_a_grown_pool_embeds_only_new_texts_and_gets_the_bytes_of_a_fresh_run(workspace, caplog):
     caplog.set_level("INFO", "selectllm")
     embed_pool(workspace)
@@ -84,6 +86,7 @@ def test_a_grown_pool_embeds_only_new_texts_and_gets_the_bytes_of_a_fresh_run(wo
     assert "5 texts, 5 of them new" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_machine_that_computes_different_bits_embeds_all_texts_again(
     workspace, caplog, monkeypatch
 ):
@@ -153,6 +156,7 @@ def run_step(workspace: Path, hub: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_an_unreachable_hub_is_reported_at_once(workspace):
     set_model(workspace, "some/model")
     start = time.monotonic()
@@ -186,6 +190,7 @@ def test_parameters_that_do_not_fit_the_records_are_refused_before_a_model_is_lo
         embed_pool(workspace)
 
 
+@pytest.mark.slow
 def test_a_model_that_the_hub_does_not_have_is_an_error_in_params(workspace):
     set_model(workspace, "all-MiniLM-L6-v3")
     unknown = Response(404, headers={"X-Error-Code": "RepoNotFound"})

@@ -80,7 +80,6 @@ def cells_of(text: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True))
 
 
-@settings(deadline=None)
 @given(RECORDS)
 def test_alpaca_preserves_every_text(records: list[dict[str, Any]]):
     for line, given_record in zip(parse("".join(alpaca_lines(records))), records, strict=True):
@@ -89,7 +88,6 @@ def test_alpaca_preserves_every_text(records: list[dict[str, Any]]):
             assert line[name] == given_record[name]
 
 
-@settings(deadline=None)
 @given(RECORDS)
 def test_chat_preserves_every_text_in_turns(records: list[dict[str, Any]]):
     for line, given_record in zip(parse("".join(chat_lines(records))), records, strict=True):
@@ -106,7 +104,6 @@ def plain(cell: str) -> str:
     return cell.removeprefix("'")
 
 
-@settings(deadline=None)
 @given(RECORDS)
 def test_csv_preserves_every_text_with_an_empty_output(records: list[dict[str, Any]]):
     header, *rows = cells_of("".join(csv_lines(records)))
@@ -117,7 +114,8 @@ def test_csv_preserves_every_text_with_an_empty_output(records: list[dict[str, A
         assert cells == {name: str(expected[name]) for name in CSV_COLUMNS}
 
 
-@settings(deadline=None, max_examples=25)
+@pytest.mark.slow
+@settings(max_examples=25)
 @given(RECORDS)
 def test_parquet_preserves_every_column(
     tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]]

@@ -190,7 +190,7 @@ def test_a_query_without_an_order_logs_a_warning(fetch, database, caplog):
     [
         ("SELECT x FROM q", "no such column: x"),
         ("DELETE FROM q", "readonly"),
-        ("SELECT id, prompt AS id FROM q", "two columns with the name id"),
+        ("SELECT id, prompt AS id FROM q", "two columns named id"),
         ("SELECT * FROM q WHERE id < 0", "returns no rows"),
     ],
 )
@@ -225,7 +225,7 @@ def test_a_password_comes_only_from_the_environment(fetch, monkeypatch):
                 "fetch": {"source": "sql:SELECT 1", "database": "nonsense"},
                 "ingest": {"source": "data/fetch"},
             },
-            "not the URL of a database",
+            "expected the URL of a database",
         ),
     ],
 )

@@ -20,7 +20,9 @@ from tasks.baseline.step import work as baseline
 from tasks.lib.core.schemas import BALLOTS, POOL, PROMPTS, SELECTIONS, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
+from tasks.lib.journal import legacy, schema
 from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.models import answer_key
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.step import work as llm_select
 from tests.fake_provider import FakeProvider, fails
@@ -144,7 +146,7 @@ class Killing(tuple):
                 os.kill(os.getpid(), signal.SIGKILL)
             yield statement
 
-schema.MIGRATION = Killing(legacy.MIGRATION)
+schema.MIGRATIONS[2] = Killing(legacy.MIGRATIONS[2])
 schema.connect(Path(sys.argv[1]))
 """
 
@@ -160,3 +162,25 @@ def test_a_migration_that_is_killed_leaves_the_whole_old_journal(root, n_done):
         assert db.execute("SELECT count(left_out) FROM answers").fetchone() == (40,)
     with closing(Journal(path)) as journal:
         assert journal.has_former_keys
+
+
+def test_a_journal_of_version_3_keeps_its_answers_and_their_hashes(root):
+    path = root / ".selectllm/journal.sqlite"
+    with closing(sqlite3.connect(path)) as db, db:
+        for statement in legacy.MIGRATIONS[2]:
+            db.execute(statement)
+        db.execute("PRAGMA user_version = 3")
+        (key,) = db.execute("SELECT key FROM answers LIMIT 1").fetchone()
+    before = path.read_bytes()
+    with closing(JournalReader(path)) as reader:
+        read = reader.answer(key)
+    assert path.read_bytes() == before
+    with closing(Journal(path)) as journal:
+        assert journal.answer(key) == read
+    facts = read._asdict()
+    assert (facts.pop("reasoning_tokens"), facts.pop("cached_tokens")) == (0, 0)
+    assert read.digest == answer_key(**facts)[:32]  # as receipts of that time have it
+    assert read._replace(reasoning_tokens=1).digest != read.digest
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+        assert db.execute("SELECT DISTINCT remark FROM calls").fetchall() == [("",)]

@@ -108,13 +108,14 @@ def test_a_number_of_prompts_that_does_not_fit_is_not_offered():
 @st.composite
 def fits(draw):
     """Draw a number of records and a number of prompts that fits."""
-    n = draw(st.integers(2, 60))
+    n = draw(st.integers(2, 40))
     return n, draw(st.integers(1, n // 2))
 
 
+@pytest.mark.slow
 @each_mode
 @given(fit=fits(), seed=st.integers(0, 99))
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_a_given_number_of_prompts_is_made_and_their_sizes_differ_by_at_most_one(mode, fit, seed):
     n, n_prompts = fit
     prompts, partition = cluster(unit_vectors(n), params(mode, n_prompts=n_prompts), seed)
@@ -133,7 +134,7 @@ def test_a_given_number_of_prompts_is_made_and_their_sizes_differ_by_at_most_one
 
 
 @given(n_prompts=st.integers(1, 20), size=st.integers(2, 12), seed=st.integers(0, 99))
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_with_full_clusters_prompt_p_takes_the_pth_record_of_every_cluster(n_prompts, size, seed):
     given_number = params(n_prompts=n_prompts)
     prompts, partition = cluster(unit_vectors(n_prompts * size), given_number, seed)
@@ -142,7 +143,6 @@ def test_with_full_clusters_prompt_p_takes_the_pth_record_of_every_cluster(n_pro
 
 
 @given(fit=fits(), seed=st.integers(0, 99))
-@settings(max_examples=60)
 def test_with_smaller_clusters_a_prompt_takes_nearby_ranks_of_every_cluster(fit, seed):
     n, n_prompts = fit
     prompts, partition = cluster(unit_vectors(n), params(n_prompts=n_prompts), seed)
@@ -153,8 +153,8 @@ def test_with_smaller_clusters_a_prompt_takes_nearby_ranks_of_every_cluster(fit,
         assert (np.diff(partition.labels[prompt]) > 0).all()
 
 
+@pytest.mark.slow
 @given(fit=fits(), data=st.data())
-@settings(max_examples=60)
 def test_in_paper_mode_each_prompt_picks_n_over_k_for_any_multiple(fit, data):
     n, n_prompts = fit
     n_picks = data.draw(st.integers(1, n // n_prompts))

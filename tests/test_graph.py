@@ -42,7 +42,7 @@ def test_placeholders_are_filled_from_params(toy):
 
 def test_a_placeholder_without_a_parameter_is_named(tmp_path):
     write(tmp_path, {"a": '"${x.z}"'})
-    with pytest.raises(GraphError, match=r"stages.a: it uses \$\{x.z\}"):
+    with pytest.raises(GraphError, match=r"stages.a: the stage uses \$\{x.z\}"):
         read_graph(tmp_path)
 
 

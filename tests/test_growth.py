@@ -80,6 +80,7 @@ def rounds(tmp_path, monkeypatch, caplog, warm_client):
     return Rounds(tmp_path, "tasks/llm_select")
 
 
+@pytest.mark.slow
 def test_a_second_round_on_a_grown_pool_pays_for_the_new_prompts_alone(rounds, caplog):
     with FakeProvider() as provider:
         first, n_calls = rounds.select(RECORDS[:N], 100, provider)
@@ -131,7 +132,7 @@ EARLIER = {"earlier_prompts": "earlier.parquet"}
 
 
 @pytest.mark.parametrize("mode", ["within", "across"])
-def test_records_that_are_gone_leave_gaps_in_no_number(grown, mode):
+def test_numbers_have_no_gaps_after_records_are_removed(grown, mode):
     before = grown.group(range(84), mode=mode)
     gone = {row["id"] for row in before if row["prompt"] == 2 or row["slot"] == 1}
     rows = [i for i in range(100) if RECORDS[i]["id"] not in gone]
@@ -166,14 +167,20 @@ def test_a_pool_that_did_not_grow_keeps_all_its_prompts(grown):
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"candidates_per_prompt": 7}, "made with cluster.candidates_per_prompt 14, and it is 7"),
-        ({"mode": "across"}, "made with cluster.mode within, and it is across now"),
-        ({"mode": "paper"}, "in mode paper every prompt depends on the whole pool"),
-        ({"candidates_per_prompt": None, "n_prompts": 5}, "kept only if their size is set"),
+        (
+            {"candidates_per_prompt": 7},
+            "made with cluster.candidates_per_prompt 14, but the value is now 7",
+        ),
+        ({"mode": "across"}, "made with cluster.mode within, but the value is now across"),
+        ({"mode": "paper"}, "in paper mode, every prompt depends on the whole pool"),
+        (
+            {"candidates_per_prompt": None, "n_prompts": 5},
+            "only if cluster.candidates_per_prompt is set",
+        ),
         ({"earlier_prompts": "erlier.parquet"}, "there is no file erlier.parquet"),
     ],
 )
-def test_prompts_made_otherwise_are_refused(grown, params, words):
+def test_prompts_made_with_other_settings_are_refused(grown, params, words):
     grown.group(range(70))
     with pytest.raises(ParamError, match=f"cluster.earlier_prompts: .*{words}") as caught:
         grown.group(range(80), **EARLIER | params)
@@ -184,11 +191,11 @@ def test_prompts_made_otherwise_are_refused(grown, params, words):
 
 def test_prompts_of_another_pool_are_refused(grown):
     grown.group(range(70))
-    with pytest.raises(ParamError, match=r"none of the 70 records .* those of another pool"):
+    with pytest.raises(ParamError, match=r"none of the 70 records .* belong to another pool"):
         grown.group(range(80, 150), **EARLIER)
 
 
-def test_a_file_that_is_no_table_of_prompts_is_refused(grown):
+def test_a_file_that_is_not_a_table_of_prompts_is_refused(grown):
     grown.group(range(70))
     (grown.root / "earlier.parquet").write_text("prompts")
     with pytest.raises(DataError, match="not readable as Parquet"):

@@ -8,7 +8,7 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.ingest.classify import Ingest, KeptRow
@@ -158,7 +158,7 @@ def test_a_file_of_ids_or_rows_excludes_these_rows(workspace, name, content):
 
 def test_a_missing_exclude_file_is_reported_with_its_key(workspace):
     with pytest.raises(
-        DataError, match=r"none\.jsn: ingest\.exclude_file: there is no such file"
+        DataError, match=r"none\.jsn: ingest\.exclude_file: the file does not exist"
     ) as caught:
         run(workspace, jsonl({"prompt": "Q"}), exclude_file="none.jsn")
     assert "exclude_file" in caught.value.fix
@@ -180,7 +180,7 @@ def test_a_refused_source_leaves_no_output(workspace):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"source": "pol.jsonl"}, "no such file; did you mean pool.jsonl"),
+        ({"source": "pol.jsonl"}, "the file does not exist; did you mean pool.jsonl"),
         ({"source": ""}, "ingest.source"),
         ({"columns": {"instrution": "a"}}, "instrution is unknown; did you mean instruction"),
         ({"columns": {"output": "a"}}, "no column for the instruction"),
@@ -263,7 +263,7 @@ def test_text_that_was_ingested_once_is_not_changed_again(instruction, input_tex
 LINE = st.one_of(st.binary(max_size=20), ROWS.map(lambda rows: json.dumps(rows[0]).encode()))
 
 
-@settings(max_examples=50)
+@pytest.mark.slow
 @given(st.lists(LINE, max_size=6).map(b"\n".join), st.sampled_from([0.0, 1.0]))
 def test_any_jsonl_file_gives_a_pool_or_a_curation_error(tmp_path_factory, content, max_dropped):
     workspace = tmp_path_factory.getbasetemp() / "any_bytes"

@@ -184,7 +184,7 @@ BOMB_BYTES = 270_000_000  # above the size from which the ratio counts
 def test_a_bomb_of_each_compression_is_stopped(tmp_path, name):
     (tmp_path / name).write_bytes(pack(PACKERS[name], b'{"instruction": "', b"a", BOMB_BYTES))
     (facts,) = outcomes([tmp_path / name])
-    assert "the limit of ingest.max_unpack_ratio" in facts["error"]
+    assert "the limit set by ingest.max_unpack_ratio" in facts["error"]
     assert "-S ingest.max_unpack_ratio=NUMBER" in facts["error"]
 
 

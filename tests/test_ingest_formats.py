@@ -83,6 +83,7 @@ def test_every_format_gives_the_same_rows_compressed_or_not(read, suffix, packed
     assert [row for _, row in rows] == [TEXT, TEXT]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [suffix for suffix in COMPRESS if suffix])
 def test_a_compressed_file_that_is_damaged_or_misnamed_is_refused(read, packed):
     content = COMPRESS[packed](CONTENTS[".jsonl"] * 20_000)

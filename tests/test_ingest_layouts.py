@@ -760,7 +760,7 @@ def test_a_column_of_lists_of_texts_holds_questions(write: Any):
         {"passage": "P", "qa_pairs": [{"question": "Q", "answer": "A"}]},
     ],
 )
-def test_parts_of_answers_and_tests_are_no_instructions(row: Row):
+def test_parts_of_answers_and_tests_are_not_instructions(row: Row):
     with pytest.raises(DataError, match="found no column with instructions"):
         results([row])
 
@@ -966,7 +966,7 @@ def test_the_command_of_a_refusal_writes_the_rows(tmp_path: Path, name: str, ind
 def test_rows_as_python_prints_them_are_refused_with_a_command_that_works(tmp_path: Path):
     path = tmp_path / "OLD.jsonl"
     path.write_text("{'instruction': 'Q', 'output': None}\n{'instruction': \"It's\"}\n")
-    with pytest.raises(DataError, match="as Python prints them") as caught:
+    with pytest.raises(DataError, match="Python dicts, not JSON") as caught:
         pool_of(tmp_path, path)
     command = caught.value.fix.split("`")[1].replace("OLD", "OLD.jsonl")
     subprocess.run(command, shell=True, check=True, cwd=tmp_path)
@@ -982,7 +982,7 @@ def test_rows_as_python_prints_them_are_refused_with_a_command_that_works(tmp_pa
         ("instruction^output\nQ^A\n", """ingest.table={delimiter: "^"}"""),
     ],
 )
-def test_a_table_without_a_usable_header_is_refused_with_the_way_out(
+def test_a_table_without_a_usable_header_is_refused_with_a_fix(
     tmp_path: Path, content: str, fix: str
 ):
     (tmp_path / "pool.csv").write_text(content)
@@ -1007,7 +1007,7 @@ def test_a_column_of_images_is_a_reason_to_drop(row: Row):
     assert reasons([text_only, row]) == [None, IngestDrop.MEDIA]
 
 
-def test_the_name_of_an_image_that_only_illustrates_costs_nothing():
+def test_the_name_of_an_image_that_only_illustrates_drops_nothing():
     assert short(record({"image": "a.png", "instruction": "Q"})) == Expected("Q")
 
 

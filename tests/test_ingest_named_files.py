@@ -81,11 +81,11 @@ def test_several_held_out_sets_are_the_files_of_a_folder(space):
     ]
 
 
-def test_rows_that_are_no_records_are_ignored_with_their_number(space, caplog):
+def test_rows_that_are_not_records_are_skipped_and_counted(space, caplog):
     name = space.lines("done.jsonl", {"question": "Why?"}, {"question": ""}, {"question": None})
     assert len(space.run(annotated=name)["annotated"]) == 1
     (warning,) = [r for r in caplog.records if r.levelno == logging.WARNING]
-    assert "choose.annotated: skipped 2 faulty rows of done.jsonl" in warning.getMessage()
+    assert "choose.annotated: skipped 2 faulty rows in done.jsonl" in warning.getMessage()
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_files_are_read_in_the_order_of_the_patterns(pool):
     kept, _ = pool(files, files=["c*", "a.jsonl"])
     assert [text for _, text in kept] == ["c.jsonl", "a.jsonl"]
     with pytest.raises(
-        DataError, match=r"no file to read; the source contains a\.jsonl, b\.jsonl"
+        DataError, match=r"found no data files; the source contains a\.jsonl, b\.jsonl"
     ) as caught:
         pool({}, files="*.csv")
     assert "ingest.files" in caught.value.fix
@@ -127,7 +127,7 @@ def test_a_zip_archive_is_read_like_a_folder(pool):
     ("content", "message"),
     [
         (b"PK\x03\x04 no archive", "not readable as a ZIP"),
-        (as_zip({"a.docx": b"x"}), "no file to read; the source contains a.docx"),
+        (as_zip({"a.docx": b"x"}), "found no data files; the source contains a.docx"),
         (as_zip({"a.jsonl": line("A") * 99})[:-9], "not readable as a ZIP"),
     ],
 )
@@ -137,7 +137,7 @@ def test_a_zip_archive_that_cannot_be_used_is_refused(pool, content, message):
 
 
 def test_a_zip_archive_in_a_folder_is_refused_with_a_fix(pool):
-    with pytest.raises(DataError, match="among other files") as caught:
+    with pytest.raises(DataError, match="one of several files") as caught:
         pool({"shards/a.zip": as_zip({"a.jsonl": line("A")})}, files="*")
     assert "Unpack it" in caught.value.fix
 
@@ -200,7 +200,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
 
 @pytest.mark.parametrize("source", ["hf://datasets/a/b", "s3://a/b.jsonl", "sql:SELECT 1"])
 def test_a_source_that_must_be_copied_first_is_refused_with_a_fix(pool, source):
-    with pytest.raises(ParamError, match="must be copied first") as caught:
+    with pytest.raises(ParamError, match="reads only local files") as caught:
         pool({}, source)
     assert "-S ingest.source=" in caught.value.fix
 
@@ -208,9 +208,9 @@ def test_a_source_that_must_be_copied_first_is_refused_with_a_fix(pool, source):
 def test_a_folder_with_outputs_of_stages_is_refused(pool):
     with pytest.raises(ParamError, match="the output of a stage") as caught:
         pool({"data/a.jsonl": line("A")}, "data")
-    assert "to a separate folder" in caught.value.fix
+    assert "to a folder of its own" in caught.value.fix
 
 
 def test_a_folder_without_files_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no file to read; the source contains nothing"):
+    with pytest.raises(DataError, match="found no data files; the source contains nothing"):
         list_files(tmp_path, None)

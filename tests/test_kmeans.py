@@ -32,7 +32,7 @@ def fit(points, centres, max_iter=300, tol=0.0):
     seed=st.integers(0, 99),
     data=st.data(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_sizes_differ_by_at_most_one_and_centres_are_the_means(n, d, n_distinct, seed, data):
     points = uneven_blobs(n, seed, d)[np.arange(n) % min(n, n_distinct)]
     k = data.draw(st.integers(1, n))
@@ -74,12 +74,13 @@ def test_no_iteration_raises_the_inertia_and_the_limit_is_kept():
     assert inertias[-1] < 0.95 * inertias[0]
 
 
-def test_it_ends_early_if_iterations_gain_little():
+def test_the_loop_ends_early_if_iterations_gain_little():
     points = uneven_blobs(2000)
     n_iters = [fit(points, points[:12], tol=tol).n_iter for tol in (1e-1, 1e-3, 0)]
     assert n_iters == sorted(set(n_iters))
 
 
+@pytest.mark.slow
 def test_the_same_centres_give_the_same_clusters_on_any_number_of_cores(monkeypatch):
     points, results = uneven_blobs(20_000, d=64), []
     for n_cores in (1, 2):

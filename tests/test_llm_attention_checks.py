@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.lib.core.records import record_text
@@ -124,7 +124,6 @@ def test_every_form_of_injection_is_inserted():
     assert len(GIBBERISH) >= 3
 
 
-@settings(max_examples=50)
 @given(st.sampled_from(INJECTIONS), st.integers(1, 14))
 def test_no_injection_breaks_out_of_its_fence(form, slot):
     texts = ["Name a river.", form.replace("SLOT", str(slot)), "Name a hill."]
@@ -133,6 +132,7 @@ def test_no_injection_breaks_out_of_its_fence(form, slot):
     assert block.texts == texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CheckKind)
 def test_the_offline_judge_never_prefers_an_attention_check(kind):
     texts = sample_texts()

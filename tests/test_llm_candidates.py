@@ -70,5 +70,5 @@ def test_candidates_are_the_rows_of_the_prompts_table(path, tmp_path):
 
 def test_a_file_that_is_not_a_pool_is_refused(tmp_path):
     write_table(tmp_path / "pool.parquet", [], PROMPTS)
-    with pytest.raises(DataError, match="columns are"):
+    with pytest.raises(DataError, match="expected columns"):
         PoolFile(tmp_path / "pool.parquet")

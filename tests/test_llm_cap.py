@@ -10,6 +10,7 @@ from tests.fake_provider import USD_IN, late
 from tests.judge_desk import USELESS, questions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("concurrency", [1, 8, 64])
 def test_the_cap_is_not_exceeded_and_the_run_ends_cleanly(provider, put, concurrency):
     provider.behave = late(0.01)

@@ -98,6 +98,23 @@ def test_the_temperature_of_the_route_is_sent(provider):
     assert provider.calls[0].body["temperature"] == 0.7
 
 
+def test_the_keys_of_the_route_are_sent(provider, monkeypatch):
+    monkeypatch.setenv("TEAM", "Zq7PbN3vXw9LmR2tYh5K")
+    thinking = {"chat_template_kwargs": {"enable_thinking": False}}
+    keys = {"top_p": 0.9, "service_tier": "flex", "reasoning_effort": "low"}
+    keys |= {"max_answer_tokens": 80, "thinking_tokens": 1000}
+    headers = {"X-Team": "os.environ/TEAM", "X-Title": "curation"}
+    model = "hosted_vllm/qwen"
+    deployment = provider.deployment(model=model, extra_body=thinking, extra_headers=headers)
+    (reply,) = ask(deployment | keys)
+    assert reply.text
+    (call,) = provider.calls
+    sent = {"top_p": 0.9, "service_tier": "flex", "reasoning_effort": "low", "max_tokens": 1080}
+    assert {name: call.body.get(name) for name in [*sent, *thinking]} == sent | thinking
+    assert call.headers["x-team"] == "Zq7PbN3vXw9LmR2tYh5K"
+    assert call.headers["x-title"] == "curation"
+
+
 def test_a_key_is_read_from_the_variable_that_the_route_names(provider, monkeypatch):
     monkeypatch.setenv("MY_KEY", "key-0123456789")
     ask(provider.deployment(api_key="os.environ/MY_KEY"))
@@ -162,9 +179,10 @@ def test_each_failure_has_a_kind_and_may_be_billed_but_is_not_retried_here(
 
 
 @pytest.mark.parametrize("behave", [late(HANG_S), trickles(0.3)], ids=["late", "trickling"])
-def test_a_call_ends_at_its_deadline_even_while_bytes_arrive(provider, behave):
+@pytest.mark.parametrize("own", [{}, {"timeout_s": 0.3}], ids=["of the step", "of the route"])
+def test_a_call_ends_at_its_deadline_even_while_bytes_arrive(provider, behave, own):
     provider.script(behave)
-    (error,) = ask(provider.deployment(), timeout_s=0.3)
+    (error,) = ask(provider.deployment(**own), timeout_s=50.0 if own else 0.3)
     assert error.kind is ErrorKind.TIMEOUT
     assert error.may_cost
 

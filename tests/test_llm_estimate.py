@@ -15,7 +15,6 @@ import pytest
 from tasks.cluster import step as cluster
 from tasks.estimate.estimate import estimate
 from tasks.estimate.selection import quote
-from tasks.estimate.tokens_needed import _encodings, fewest_tokens
 from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.records import record_id
@@ -24,6 +23,7 @@ from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import write_table
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.routes import load_routes
+from tasks.lib.gateway.token_count import _encodings, fewest_tokens
 from tasks.lib.journal.journal import Journal
 from tasks.lib.prompts.compose import compose
 from tasks.lib.prompts.geometry import Mode
@@ -125,6 +125,7 @@ def served(provider, setup, tmp_path):
     return len(provider.calls), *provider.tokens
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 @pytest.mark.parametrize("pool", POOLS)
 def test_the_actual_usage_lies_inside_the_estimate(pool, tokenizer, tmp_path):

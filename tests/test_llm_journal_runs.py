@@ -50,7 +50,7 @@ def test_spending_counts_across_all_runs_of_the_same_selection(journals):
     asyncio.run(run())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     prices=st.lists(st.floats(0.001, 1.0), min_size=1, max_size=25),
     cap_usd=st.floats(0.5, 4.0),

@@ -1,18 +1,21 @@
 """Killed and concurrent runs: nothing is bought twice, and the outputs are the same."""
 
 import multiprocessing
+import os
 import random
+import signal
 import time
 
 import pytest
 
+from tasks.lib.batches import job as batch_job
 from tasks.lib.core.stage import QUIET, run_step
 from tasks.llm_select.step import work
-from tests.fake_provider import FakeProvider, fault, faulty
-from tests.money_desk import MoneyDesk, assert_books_agree, assert_covers
+from tests.fake_provider import FakeProvider, fault, faulty, honest
+from tests.money_desk import MoneyDesk, assert_books_agree, assert_covers, price
 from tests.workspaces import PATIENCE_S
 
-N_KILLS = 20
+N_KILLS = 10
 CONCURRENCY = 8
 
 
@@ -27,6 +30,10 @@ def some_prose(seed):
     return behave
 
 
+def select():
+    run_step("llm_select", work)
+
+
 @pytest.fixture(scope="module")
 def forked():
     """Return a function that starts the step as a process with LiteLLM already loaded."""
@@ -35,8 +42,8 @@ def forked():
         ["litellm", "tasks.llm_select.step", "tasks.lib.gateway.endpoint"]
     )
 
-    def start():
-        process = context.Process(target=run_step, args=("llm_select", work))
+    def start(target=select):
+        process = context.Process(target=target)
         process.start()
         return process
 
@@ -48,7 +55,7 @@ def forked():
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_20_moments_gives_the_same_bytes_and_buys_nothing_twice(
+def test_a_run_killed_at_any_moment_gives_the_same_bytes_and_buys_nothing_twice(
     tmp_path, monkeypatch, forked
 ):
     killed, undisturbed = (MoneyDesk(tmp_path / name, 100) for name in ("killed", "undisturbed"))
@@ -104,3 +111,107 @@ def test_two_runs_at_once_buy_each_answer_once(tmp_path):
     assert first.judged() == second.judged()
     runs = first.count("SELECT count(DISTINCT run) FROM calls WHERE outcome = 'answer'")
     assert runs == 2  # both did buy
+
+
+def batch_step():
+    """Run the step without waiting for a lost batch to appear in the list."""
+    batch_job.APPEAR_S = 0.0
+    run_step("llm_select", work)
+
+
+MOMENTS = [
+    *[
+        (request, is_done)
+        for request in ("POST /v1/files", "POST /v1/batches")
+        for is_done in (0, 1)
+    ],
+    *[("GET /v1/batches/", is_done) for is_done in (0, 1, 0, 1)],
+    *[("GET /v1/files/", is_done) for is_done in (0, 1)],
+]
+"""A request for files or batches at which the run is killed, before or after it is done."""
+N_STORED = (4, 9, 15, 22, 30, 38, 45, 51, 56)  # replies in the journal at which it is killed
+
+
+@pytest.mark.slow
+def test_a_batch_run_killed_at_20_moments_gives_the_bytes_of_single_calls_and_buys_nothing_twice(
+    tmp_path, monkeypatch, forked
+):
+    killed, undisturbed = (MoneyDesk(tmp_path / name, 60) for name in ("killed", "undisturbed"))
+    children = []
+    with FakeProvider() as provider:
+        killed.set(provider.deployment(), batch=True, concurrency=2)
+        monkeypatch.chdir(killed.root)
+
+        def run(kill_at=None, n_stored=None):
+            def notice(request, is_done):
+                is_now = kill_at and request.startswith(kill_at[0]) and is_done == kill_at[1]
+                if is_now:
+                    children[-1].kill()
+                return is_now
+
+            provider.batches.notice = notice
+            children.append(forked(batch_step))
+            while n_stored and killed.count("SELECT count(*) FROM answers") < n_stored:
+                time.sleep(0.001)
+            if n_stored:
+                children[-1].kill()
+            children[-1].join(PATIENCE_S)
+            return children[-1].exitcode
+
+        def answer_and_kill(call):
+            children[-1].kill()
+            return honest(call)
+
+        provider.script(answer_and_kill)  # the first call, which goes alone
+        assert run() == -signal.SIGKILL
+        for moment in MOMENTS:
+            assert run(kill_at=moment) == -signal.SIGKILL, moment
+        for n_stored in N_STORED:
+            assert run(n_stored=n_stored) == -signal.SIGKILL, n_stored
+        assert run() == 0
+        assert len(provider.batches.sizes) == 1
+    assert len(children) > N_KILLS
+    with FakeProvider() as other:
+        undisturbed.set(other.deployment())
+        monkeypatch.chdir(undisturbed.root)
+        process = forked()
+        process.join()
+        assert process.exitcode == 0
+    assert killed.bytes()["ballots.parquet"] == undisturbed.bytes()["ballots.parquet"]
+    bought = provider.n_answers
+    assert len(bought) == killed.n_prompts
+    assert bought.total() == killed.n_prompts + 1  # the first call was in flight when it was killed
+    assert "open" not in [row.outcome for row in killed.ledger()]
+    assert list((killed.root / ".selectllm/batches").glob("*.json")) == []
+    _, first, *others = (price(entry.tokens) for entry in provider.book)
+    usd = sum(row.usd for row in killed.ledger() if row.outcome == "answer")
+    assert usd == pytest.approx(first + sum(others) / 2)
+
+
+@pytest.mark.slow
+def test_an_interrupted_wait_for_a_batch_ends_at_once_and_a_batch_that_expires_can_stop_the_run(
+    tmp_path, monkeypatch, forked
+):
+    desk = MoneyDesk(tmp_path / "desk", 20)
+    monkeypatch.chdir(desk.root)
+    with FakeProvider() as provider:
+        desk.set(provider.deployment(), batch=True, batch_rest="stop")
+        provider.batches.n_looks, provider.batches.share = 10**6, 0.5
+        provider.batches.status = "expired"
+        process = forked()
+        while "GET /v1/batches/batch_1" not in provider.batches.requests and process.is_alive():
+            time.sleep(0.001)
+        os.kill(process.pid, signal.SIGINT)
+        process.join(PATIENCE_S)
+        assert process.exitcode == 130
+        provider.batches.batches["batch_1"]["looks"] = 0
+        process = forked()  # it continues with the batch
+        process.join(PATIENCE_S)
+        assert process.exitcode == 2
+        provider.batches.n_looks, provider.batches.share = 0, 1.0
+        provider.batches.status = "completed"
+        process = forked()  # it sends the rest in a new batch
+        process.join(PATIENCE_S)
+        assert process.exitcode == 0
+    assert len(provider.batches.sizes) == 2
+    assert len(provider.n_answers) == provider.n_answers.total() == desk.n_prompts

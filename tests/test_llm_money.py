@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_provider import FAULTS, Call, FakeProvider, Response, fails, faulty, honest, says
-from tests.money_desk import MoneyDesk, assert_books_agree, price
+from tests.money_desk import MoneyDesk, assert_bill_agrees, assert_books_agree, price
 from tests.workspaces import PATIENCE_S
 
 
@@ -15,6 +15,7 @@ def desk(tmp_path, warm_client):
     return MoneyDesk(tmp_path / "desk", 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_run_survives_a_fault_and_the_books_agree(desk, name):
     with FakeProvider(faulty([name], rate=0.3, seed=3)) as provider:
@@ -24,6 +25,7 @@ def test_a_run_survives_a_fault_and_the_books_agree(desk, name):
     assert len(chosen) == len(set(chosen)) == desk.n_prompts
     assert not judged.is_partial
     assert_books_agree(desk.ledger(), provider)
+    assert_bill_agrees(desk.bill, provider)
     if FAULTS[name].is_reported:
         assert max(provider.n_answers.values()) == 1
 
@@ -35,6 +37,7 @@ def test_a_run_survives_a_mixture_of_all_faults_and_the_books_agree(desk, seed):
     chosen = [int(q.candidates[verdict.slots[0] - 1]) for q, verdict in judged.prompts]
     assert len(chosen) == len(set(chosen)) == desk.n_prompts
     assert_books_agree(desk.ledger(), provider)
+    assert_bill_agrees(desk.bill, provider)
     assert max(provider.n_answers.values()) == 1
 
 

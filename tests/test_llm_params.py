@@ -7,6 +7,7 @@ import pytest
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import read_params
+from tasks.lib.gateway.routes import load_route
 from tasks.llm_select.params import check_answer_room, read_settings
 from tasks.llm_select.step import check
 from tests.conftest import PROJECT
@@ -55,6 +56,7 @@ def test_a_wrong_parameter_is_refused_before_a_run(values, key, value, says):
         check(values)
 
 
+@pytest.mark.slow
 def test_checking_loads_no_llm_library():
     code = (
         "import sys; from tasks.lib.core.params import read_params;"
@@ -83,7 +85,15 @@ def test_answers_that_would_be_cut_off_are_not_paid_for(changes, n_slots, n_rank
     params = check({**values, "llm_select": {**values["llm_select"], **changes}})
     judge_settings = read_settings(params, 0, PROJECT)
     if needed is None:
-        check_answer_room(judge_settings, n_slots, n_ranked)
+        check_answer_room(judge_settings, [], n_slots, n_ranked)
     else:
         with pytest.raises(ParamError, match=f"Set it to {needed} or more"):
-            check_answer_room(judge_settings, n_slots, n_ranked)
+            check_answer_room(judge_settings, [], n_slots, n_ranked)
+
+
+def test_the_room_for_an_answer_that_a_route_sets_is_checked_too():
+    given = {"model": "openai/x", "schema": "never", "max_answer_tokens": 64}
+    mine = load_route({"models": {"mine": given}}, "mine")
+    settings = read_settings(check(read_params(PROJECT / "params.yaml")), 0, PROJECT)
+    with pytest.raises(ParamError, match=r"models\.mine\.max_answer_tokens is 64"):
+        check_answer_room(settings, [mine], 14, 14)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -106,7 +106,6 @@ def test_without_ballots_the_summaries_are_empty():
     }
 
 
-@settings(max_examples=50)
 @given(st.lists(st.integers(1, 20).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n)))))
 def test_any_run_has_a_summary_of_finite_numbers_within_their_ranges(choices):
     summary = bias_of(choices)

@@ -27,7 +27,6 @@ def test_a_block_is_parsed_back_unchanged(texts, n_picks):
     assert block == (texts, n_picks)
 
 
-@settings(max_examples=100)
 @given(texts=TEXTS)
 def test_the_fence_word_is_in_no_candidate(texts):
     assert not any(fence_word(texts) in text for text in texts)

@@ -44,7 +44,7 @@ def test_larger_prompts_pick_first_and_ties_are_random():
 
 
 def test_more_picks_than_candidates_are_refused():
-    with pytest.raises(ValueError, match="7 picks out of 6"):
+    with pytest.raises(ValueError, match="7 picks from 6"):
         quotas(7, np.array([3, 3]), 0)
 
 

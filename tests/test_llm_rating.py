@@ -5,7 +5,7 @@ from contextlib import aclosing, closing
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.baseline.rater import RatedItem, Rater, rating_name
@@ -84,7 +84,6 @@ def test_an_unusable_reply_has_a_named_problem(text, problem):
     assert result.detail
 
 
-@settings(max_examples=50)
 @given(st.text(max_size=200) | st.text('{}[]"score:4.5/ -', max_size=60))
 def test_no_reply_makes_the_parser_raise(text):
     read_rating(text)
@@ -111,7 +110,6 @@ def test_both_texts_are_only_in_the_user_message():
     assert item_of([system, user]) == ("Name a $fjord.", "Trondheims-\nfjorden")
 
 
-@settings(max_examples=50)
 @given(request=TEXT, response=TEXT)
 def test_any_texts_are_parsed_back_unchanged(request, response):
     assert item_of(rating_question(request, response)) == (request, response)

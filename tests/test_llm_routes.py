@@ -20,6 +20,7 @@ KEYS = (
     "OR_API_KEY",
     "MY_KEY",
 )
+GPT_4O_MINI = Price(1.5e-7, 6e-7, cached_usd=7.5e-8)
 LITERAL = "sk-live-0123456789abcdef"
 
 
@@ -192,7 +193,7 @@ PER_MILLION = 1e-6
         ({"model": "local/gemma-3-270m"}, FREE),
         ({"model": "ollama_chat/x", "api_base": "http://localhost:11434"}, FREE),
         ({"model": "ollama_chat/x", "api_base": "http://far:1"}, None),
-        ({"model": "openai/gpt-4o-mini"}, Price(0.15 * PER_MILLION, 0.6 * PER_MILLION)),
+        ({"model": "openai/gpt-4o-mini"}, GPT_4O_MINI),
         ({"model": "openai/unheard-of"}, None),
         ({"model": "gemini/gemma-3-27b-it"}, None),  # 0 in LiteLLM's map
         (
@@ -207,9 +208,7 @@ PER_MILLION = 1e-6
     ],
 )
 def test_a_zero_in_the_price_map_counts_as_an_unknown_price(deployment, price):
-    assert price_of(route(**deployment).deployments[0], load_litellm()) == (
-        price and pytest.approx(price)
-    )
+    assert price_of(route(**deployment).deployments[0], load_litellm()) == price
 
 
 def test_a_route_without_a_price_is_refused_with_the_keys_to_set():
@@ -232,3 +231,22 @@ def test_no_tokenizer_makes_more_tokens_than_the_upper_bound(text):
     n_tokens = load_litellm().token_counter(model="gpt-4o-mini", messages=messages)
     assert n_tokens <= max_prompt_tokens(messages)
     assert max_prompt_tokens(messages, 100) == max_prompt_tokens(messages) + 100
+
+
+def test_thinking_and_cached_tokens_have_their_own_prices():
+    price = Price(2.0, 10.0, reasoning_usd=12.0, cached_usd=0.5)
+    assert price.cost_usd(100, 10) == 300
+    assert price.cost_usd(100, 10, reasoning_tokens=5, cached_tokens=40) == 250
+    assert price.most_usd(100, 10) == 320
+
+
+def test_a_tier_has_the_price_in_litellms_map_or_is_refused():
+    litellm = load_litellm()
+    usual, flex = (
+        require_price(route(model="openai/gpt-5-mini", **tier).deployments[0], litellm, "here")
+        for tier in ({}, {"service_tier": "flex"})
+    )
+    assert flex.completion_usd == pytest.approx(usual.completion_usd / 2)
+    with pytest.raises(ParamError, match="none for its tier flex"):
+        odd = route(model="anthropic/claude-haiku-4-5", service_tier="flex").deployments[0]
+        require_price(odd, litellm, "here")

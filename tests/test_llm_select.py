@@ -120,7 +120,11 @@ def test_records_without_a_model_s_answer_are_flagged(desk):
     assert (judgement["model"], judgement["answers"]) == ("offline/typical", [])
     assert desk.usage()["calls"] == 4
     assert desk.usage()["methods"]["fallback"] == 1
-    assert desk.usage()["usd"] < provider.usd  # useless replies were paid for, and are no answers
+    usage = desk.usage()
+    assert usage["usd"] == pytest.approx(provider.usd)
+    assert 0 < usage["usd_without_answer"] < usage["usd"]
+    assert usage["replies_without_answer"] == {"no_list": 2}
+    assert "2 replies had no list of slots. Set schema: always on the route" in done.said
 
 
 def test_the_votes_for_each_record_are_counted(desk):

@@ -13,6 +13,7 @@ from tests.fake_provider import HANG_S, FakeProvider, fails, late
 from tests.workspaces import wait_until
 
 
+@pytest.mark.slow
 def test_a_refusal_ends_with_2_in_the_provider_s_words_and_keeps_the_outputs(desk):
     assert desk.run().exit_code == 0
     before = desk.bytes()

@@ -31,6 +31,7 @@ def test_there_are_300_pairs_in_ten_languages_and_in_code_half_of_which_differ(p
     assert sum(pair.same for pair in pairs) == pytest.approx(len(pairs) / 2, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("group", "max_separate"), [("tuned", 0.02), ("held_out", 0.05), ("unseen", 0.25)]
 )

@@ -72,7 +72,7 @@ def test_columns_that_the_pool_lacks_are_named_with_similar_ones(workspace, capl
     caplog.set_level("INFO", "selectllm")
     run(workspace, shares=["topic", "topics", "lang"])
     assert "no column topics; did you mean topic?" in caplog.text
-    assert "no column lang; its other columns: topic" in caplog.text
+    assert "no column lang; its columns are: topic" in caplog.text
     assert "no column topic;" not in caplog.text
 
 

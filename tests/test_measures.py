@@ -85,7 +85,7 @@ def test_vendi_counts_entirely_different_vectors():
 
 
 @given(st.integers(1, 12), st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_vendi_equals_that_of_the_square_matrix_of_cosines(n, seed):
     vectors = unit_vectors(n, seed).astype(np.float64)
     eigenvalues = np.linalg.eigvalsh(vectors @ vectors.T / n)
@@ -134,6 +134,7 @@ def test_a_shift_is_zero_for_the_pool_itself_and_large_for_a_single_kind():
 # Intervals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("draw", "figure", "truth"),
     [

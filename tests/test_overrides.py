@@ -25,6 +25,7 @@ def test_an_override_changes_its_line_and_keeps_all_others(toy):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     [
@@ -70,6 +71,7 @@ def test_a_source_that_dvc_cannot_hash_sets_the_keys_that_make_it_a_dependency(
     assert actual == ({"fetch.source": None, **keys} if "ingest.files" in keys else keys)
 
 
+@pytest.mark.slow
 def test_a_remote_source_is_shown_as_changes_and_reset_by_a_local_one(tmp_path):
     lay_out(tmp_path, "tasks", "data/sample", "data/none.jsonl", "dvc.yaml", "params.yaml")
     changes = apply(tmp_path, ["ingest.source=memory://pool/a.jsonl"])
@@ -90,7 +92,7 @@ def test_a_layout_that_cannot_be_edited_is_refused_and_stays(tmp_path):
     with params.open("w", encoding="utf-8") as file:  # lists at the indent of their key
         YAML().dump(YAML().load(PROJECT / "params.yaml"), file)
     before = params.read_bytes()
-    with pytest.raises(ParamError, match="in its present layout"):
+    with pytest.raises(ParamError, match="in its current layout"):
         apply(tmp_path, ["baseline.methods=[random]"])
     assert params.read_bytes() == before
 
@@ -100,6 +102,7 @@ def changed_lines(workspace):
     return [b for a, b in zip(old.splitlines(), new.splitlines(), strict=True) if a != b]
 
 
+@pytest.mark.slow
 def test_the_number_of_prompts_replaces_their_size(tmp_path):
     lay_out(tmp_path, "tasks", "data/sample", "data/none.jsonl", "dvc.yaml", "params.yaml")
     with pytest.raises(
@@ -132,7 +135,7 @@ def test_setting_the_current_value_changes_nothing(toy):
     ("override", "words"),
     [
         ("first.nasp=3", "first.nasp is unknown; did you mean naps?"),
-        ("frist.naps=3", "section frist is unknown; did you mean first?"),
+        ("frist.naps=3", "frist section is unknown; did you mean first?"),
         ("first.naps=many", "first.naps: input should be a valid integer, not 'many'"),
         ("first.naps=-1", "first.naps: input should be greater than or equal to 0"),
         ("first.naps", "expected key=value"),
@@ -162,7 +165,11 @@ def test_a_checked_edit_may_be_refused_but_never_writes(toy):
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("a: [1", "while parsing"), ("- a\n", "expected sections"), ("a: 1\na: 2\n", "duplicate")],
+    [
+        ("a: [1", "while parsing"),
+        ("- a\n", "expected a mapping of sections"),
+        ("a: 1\na: 2\n", "duplicate"),
+    ],
 )
 def test_a_damaged_params_file_is_refused_with_a_reason(tmp_path, text, reason):
     (tmp_path / "params.yaml").write_text(text)

@@ -1,25 +1,20 @@
 """The project's whole graph on the sample, as a new user runs it."""
 
 import json
-import random
 import re
 import shutil
-import sqlite3
-from contextlib import closing
-from dataclasses import replace
 
-import mlflow
 import numpy as np
 import pytest
-from dvc.repo import Repo
+from mlflow import MlflowClient
 
 from flows.dvc.plan import plan
-from tasks.audit.verify import verify
-from tasks.lib.core.dvc_yaml import load_yaml, read_graph
+from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.documents.labels import FUNNEL
 from tasks.lib.documents.savings import Savings
 from tasks.lib.kmeans import balanced, constrained
 from tests.conftest import PROJECT, STAGE_NAMES
+from tests.fake_provider import FakeProvider
 
 pytestmark = pytest.mark.slow
 
@@ -43,22 +38,19 @@ def hashes(space):
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 
 
-def test_in_the_second_run_every_stage_is_cached_and_status_is_clean(done, server):
+def test_in_the_second_run_every_stage_is_cached_and_the_savings_are_printed(done, server):
     assert set(server.last_states()) == set(STAGE_NAMES)
-    lines = done.selectllm("run").stdout.splitlines()
-    assert set(server.last_states().values()) == {("Cached", "unchanged")}
-    assert lines[-1] == f"report: {done.root / 'data/report/index.html'}"
-    assert done.dvc("status").stdout.strip() == "Data and pipelines are up to date."
-    assert started(done, "dvc", "repro") == []
-
-
-def test_the_first_run_saves_annotations_and_says_so(done):
     saved = Savings.read(done.root / "data/measure/savings.json")
     assert saved.coverage["words"].low > saved.n_selected == 60
     assert saved.student.n_random > 60
     assert saved.saved > 0
-    assert saved.sentence in done.selectllm("run").stdout.splitlines()
     assert saved.sentence in (done.root / "data/report/index.html").read_text(encoding="utf-8")
+    lines = done.selectllm("run").stdout.splitlines()
+    assert set(server.last_states().values()) == {("Cached", "unchanged")}
+    assert lines[-1] == f"report: {done.root / 'data/report/index.html'}"
+    assert saved.sentence in lines
+    assert done.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+    assert started(done, "dvc", "repro") == []
 
 
 def test_plain_dvc_makes_the_same_bytes_in_another_clone(done, clone):
@@ -105,10 +97,7 @@ def test_both_solvers_find_clusters_of_the_sample_that_are_equally_tight(done, n
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 def test_the_run_is_in_mlflow_with_datasets_metrics_and_reports(done):
-    mlflow.set_tracking_uri(f"sqlite:///{done.root / 'mlflow.db'}")
-    run = mlflow.search_runs(
-        experiment_names=["selectllm"], order_by=["start_time ASC"], output_format="list"
-    )[0]
+    run = done.logged_runs()[0]
     datasets = {i.tags[0].value: i.dataset for i in run.inputs.dataset_inputs}
     assert set(datasets) == {"pool", "selection"}
     assert datasets["pool"].digest == hashes(done)["data/ingest/pool.parquet"]
@@ -118,19 +107,15 @@ def test_the_run_is_in_mlflow_with_datasets_metrics_and_reports(done):
     assert run.data.tags["git.commit"] == done.run("git", "rev-parse", "HEAD").stdout.strip()
     selected = "data/choose/selected.parquet"
     assert run.data.tags[f"dvc.{selected}"] == hashes(done)[selected]
-    files = {f.path for f in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    files = {f.path for f in MlflowClient().list_artifacts(run.info.run_id)}
     assert {"validate", "llm_select", "params.yaml", "dvc.lock", "data_docs", "report"} <= files
 
 
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("export.formats=[csv]", ["export"]),
         ("llm_select.concurrency=3", []),
-        (
-            "llm_select.budget=59",
-            ["llm_select", "choose", "validate", "export", "baseline", "measure", "report"],
-        ),
+        ("export.formats=[csv]", ["export"]),
     ],
 )
 def test_a_changed_key_runs_its_stages_and_changing_it_back_runs_none(done, override, expected):
@@ -157,10 +142,8 @@ def test_variants_are_side_by_side_in_mlflow_and_cached_when_run_again(done, ser
     assert hashes(done) == before
     assert done.dvc("status").stdout.strip() == "Data and pipelines are up to date."
 
-    mlflow.set_tracking_uri(f"sqlite:///{done.root / 'mlflow.db'}")
-    client = mlflow.MlflowClient()
-    (parent,) = _runs("tags.comparison != ''")
-    children = _runs(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    (parent,) = done.logged_runs("tags.comparison != ''")
+    children = done.logged_runs(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     assert {run.info.run_name for run in children} == {"as_is", "chat"}
     for run in children:
         assert {i.dataset.name for i in run.inputs.dataset_inputs} == {"pool", "selection"}
@@ -169,19 +152,13 @@ def test_variants_are_side_by_side_in_mlflow_and_cached_when_run_again(done, ser
         assert "60 | selected" in run.data.tags["mlflow.note.content"]
     assert parent.data.metrics["overlap/as_is chat"] == 1
     assert "| chat | export.formats=" in parent.data.tags["mlflow.note.content"]
-    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    files = {file.path for file in MlflowClient().list_artifacts(parent.info.run_id)}
     assert files == {"comparison.csv", "overlap.csv", "table.csv", "table.tex"}
 
     again = done.selectllm(*words)
     assert again.stdout.count("Cached") == 2
-    assert len(_runs("tags.comparison != ''")) == 1
+    assert len(done.logged_runs("tags.comparison != ''")) == 1
     assert server.ask("flow_runs", sort="START_TIME_DESC", limit=1)[0]["state_name"] == "Cached"
-
-
-def _runs(condition):
-    return mlflow.search_runs(
-        experiment_names=["selectllm"], filter_string=condition, output_format="list"
-    )
 
 
 def test_dvc_shows_and_compares_metrics_and_plots(done):
@@ -189,104 +166,6 @@ def test_dvc_shows_and_compares_metrics_and_plots(done):
     assert {"coverage_mean", "redundancy", "vendi"} <= set(shown["data"])
     assert "llm_select" in json.dumps(shown["data"]["coverage_mean"])
     assert "llm_select" in done.dvc("metrics", "show", "--json").stdout
-
-
-OTHER_VALUE = {
-    "engine": "ray",
-    "seed": 1,
-    "compare": "{}",
-    "fetch.source": "memory://pool",
-    "fetch.database": "sqlite:///pool.db",
-    "ingest.source": "data/sample/README.md",
-    "ingest.files": "[a]",
-    "ingest.table": "{quotes: none}",
-    "ingest.columns": "{instruction: instruction}",
-    "ingest.turn": "first",
-    "ingest.exclude": "{lang: en}",
-    "ingest.exclude_file": "data/sample/instructions.jsonl",
-    "ingest.decontaminate": "data/sample/instructions.jsonl",
-    "ingest.max_dropped": 0.5,
-    "embed.model": "data/sample",
-    "embed.precision": "bfloat16",
-    "cluster.mode": "across",
-    "cluster.n_prompts": 30,
-    "cluster.earlier_prompts": "data/sample/instructions.jsonl",
-    "llm_select.route": "chatgpt",
-    "llm_select.take": "last",
-    "llm_select.fallback_routes": "[gemma]",
-    "llm_select.prompt": "LICENSE",
-    "llm_select.rationale": "true",
-    "llm_select.attention_checks": 3,
-    "choose.annotated": "data/sample/README.md",
-    "choose.targets": "data/sample/README.md",
-    "choose.weight_column": "weight",
-    "choose.quotas": "{lang: as_pool}",
-    "validate.on_judge_fault": "fail",
-    "export.formats": "[csv]",
-    "baseline.methods": "[random]",
-    "baseline.route": "chatgpt",
-    "measure.shares": "[]",
-    "models.offline": "{model: offline/typical, schema: auto}",
-}
-
-
-def test_the_params_table_says_what_each_key_makes_stale(done):
-    """Compare docs/reference/params.md with DVC itself, for each key."""
-    page = (PROJECT / "docs/reference/params.md").read_text(encoding="utf-8")
-    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
-    documented = {
-        row[0].strip("`"): [stage for stage in row[-1].split(", ") if stage != "-"]
-        for row in rows
-        if len(row) == 5  # keys of a route have no stages
-    }
-    assert set(documented) == _keys(load_yaml(PROJECT / "params.yaml"))
-    params = done.root / "params.yaml"
-    original = params.read_text()
-    for key, stages in documented.items():
-        _force(params, key)
-        assert _stale_by_params(done.root) == set(stages), key
-        params.write_text(original)
-
-
-def _stale_by_params(root):
-    """Return the stages that a parameter, or a file that it names, makes stale for DVC."""
-    with Repo(str(root)) as repo:
-        status = repo.status()
-    made = {out.path for stage in read_graph(root).stages for out in stage.outs}
-    return {
-        name.rpartition(":")[2]
-        for name, changes in status.items()
-        for change in changes
-        if isinstance(change, dict) and set(change.get("changed deps", {})) - made
-    }
-
-
-def _keys(params):
-    shared = ("engine", "seed", "compare")
-    keys = {*shared} | {f"models.{alias}" for alias in params["models"]}
-    for section, body in params.items():
-        if section not in (*shared, "models"):
-            keys |= {f"{section}.{key}" for key in body}
-    return keys
-
-
-def _force(params, key):
-    """Change a key without letting the steps check it, since this test is about DVC."""
-    from ruamel.yaml import YAML  # noqa: PLC0415
-
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    values = yaml.load(params.read_text())
-    *parents, last = key.split(".")
-    body = values
-    for parent in parents:
-        body = body[parent]
-    other = OTHER_VALUE.get(key)
-    if other is None:
-        other = {"model": "openai/x"} if parents == ["models"] else body[last] * 2
-    body[last] = YAML(typ="safe").load(other) if isinstance(other, str) else other
-    with params.open("w") as file:
-        yaml.dump(values, file)
 
 
 def test_the_estimate_and_the_journal_are_printed_as_json(done):
@@ -315,13 +194,32 @@ def test_the_estimate_and_the_journal_are_printed_as_json(done):
     assert "is not a date" in nonsense.stderr
 
 
+def test_a_preview_is_printed_as_json_and_changes_no_file(done):
+    before = (done.root / "params.yaml").read_bytes()
+    with FakeProvider() as provider:
+        address = f"api_base: '{provider.api_base}', api_key: none, schema: never"
+        price = "input_cost_per_token: 1.0e-6, output_cost_per_token: 4.0e-6"
+        route = f"models.mine={{model: openai/fake, {address}, {price}}}"
+        asked = ["preview", "-S", route, "--route", "mine", "-n", "2", "--json"]
+        shown = json.loads(done.call(*asked).stdout)
+        assert len(provider.calls) == 2
+    assert (shown["route"], shown["n_prompts"], shown["is_reused"]) == ("mine", 32, True)
+    assert [exchange["prompt"] for exchange in shown["exchanges"]] == [1, 32]
+    assert shown["new_usd"] == pytest.approx(provider.usd)
+    assert shown["projection"]["calls"] == 32
+    assert (done.root / "params.yaml").read_bytes() == before
+    unknown = done.call("preview", "--route", "chatgtp")
+    assert unknown.returncode == 2
+    assert "did you mean chatgpt?" in unknown.stderr
+
+
 def test_an_estimate_does_not_need_clusters(done):
-    before = json.loads(done.selectllm("estimate", "--json").stdout)["work"]
+    before = json.loads(done.call("estimate", "--json").stdout)["work"]
     shutil.rmtree(done.root / "data/cluster")
     shutil.rmtree(done.root / "data/embed")
-    without = done.selectllm("estimate", "--json").stdout
+    without = done.call("estimate", "--json").stdout
     by_number = ["-S", "cluster.n_prompts=30", "-S", "cluster.candidates_per_prompt=null"]
-    other = done.selectllm("estimate", *by_number)
+    other = done.call("estimate", *by_number)
     done.dvc("checkout")
     after = json.loads(without)["work"]
     assert after["calls"] == before["calls"] == [32, 32]
@@ -333,11 +231,9 @@ def test_an_estimate_does_not_need_clusters(done):
 
 def test_plan_says_what_would_run_and_why(done):
     assert {step.action for step in plan(done.root)} == {"cached"}
-    params = done.root / "params.yaml"
-    original = params.read_text()
-    _force(params, "cluster.mode")
-    steps = json.loads(done.call("plan", "--json").stdout)
-    params.write_text(original)
+    with done.params_kept():
+        done.set("cluster.mode=across")
+        steps = json.loads(done.call("plan", "--json").stdout)
     actions = {step["stage"]: step["action"] for step in steps}
     assert set(actions) == set(STAGE_NAMES)
     assert actions["embed"] == "cached"
@@ -345,64 +241,3 @@ def test_plan_says_what_would_run_and_why(done):
     assert {actions[s] for s in ("llm_select", "validate", "export")} == {"follow"}
     cluster = next(step for step in steps if step["stage"] == "cluster")
     assert cluster["reasons"] == ["cluster.mode is 'across' (was 'within')"]
-
-
-N_FLIPS = 40  # a file or table, of five
-
-
-def flipped(data, draw):
-    """Return the bytes with one byte changed."""
-    at = draw.randrange(len(data))
-    return data[:at] + bytes([data[at] ^ draw.randrange(1, 256)]) + data[at + 1 :]
-
-
-def flip_answer(journal, draw):
-    """Change one byte of an answer in the journal's file: in its key, text, picks or names."""
-    with closing(sqlite3.connect(journal)) as db:
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        rows = db.execute("SELECT key, route, model, text, parsed FROM answers").fetchall()
-    payload = "".join(draw.choice(rows)).encode()
-    data = journal.read_bytes()
-    assert data.count(payload) == 1
-    journal.write_bytes(data.replace(payload, flipped(payload, draw)))
-
-
-def test_any_changed_byte_is_found_with_its_file_and_a_fresh_clone_has_none(
-    done, tmp_path, monkeypatch
-):
-    """The clone has the files in Git, DVC's cache and the journal; nothing is run in it."""
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    root = tmp_path / "empty"
-    done.run("git", "clone", "-q", str(done.root), str(root))
-    shutil.copy(done.root / "dvc.lock", root)
-    empty = replace(done, root=root)
-    shutil.copytree(done.root / ".dvc/cache", root / ".dvc/cache")
-    empty.dvc("checkout")
-    journal = root / ".selectllm/journal.sqlite"
-    journal.parent.mkdir()
-    with closing(sqlite3.connect(done.root / ".selectllm/journal.sqlite")) as db:
-        db.execute("VACUUM INTO ?", (str(journal),))
-    proven = json.loads(empty.selectllm("verify", "--json").stdout)
-    assert proven["proven"]
-    assert (proven["n_selected"], proven["n_answers"]) == (60, 32)
-    draw = random.Random(0)
-    for tail in ("ingest/pool", "cluster/prompts", "choose/selected", "receipt"):
-        (path,) = [p for p in (root / "data").rglob("*") if str(p.with_suffix("")).endswith(tail)]
-        kept = path.read_bytes()
-        for _ in range(N_FLIPS):
-            path.write_bytes(flipped(kept, draw))
-            assert [difference.file for difference in verify(root).differences] == [
-                str(path.relative_to(root))
-            ]
-        path.write_bytes(kept)
-    kept = journal.read_bytes()
-    for _ in range(N_FLIPS):
-        flip_answer(journal, draw)
-        assert [difference.file for difference in verify(root).differences] == [str(journal)]
-        journal.write_bytes(kept)
-    assert verify(root).differences == []
-    journal.unlink()
-    refused = empty.call("verify")
-    assert refused.returncode == 1
-    assert "journal.sqlite: the journal is missing" in refused.stderr
-    assert "not proven" in refused.stdout

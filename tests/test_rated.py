@@ -154,8 +154,8 @@ def test_at_the_cap_a_warning_says_that_methods_are_left_out_and_paid_ratings_ar
     assert 0 < n_paid < 10
     assert desk.bill() == {}
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert f"left out: after {n_paid} of 10 outputs" in warning
-    assert "raise it and run this again" in warning
+    assert f"alpagasus_threshold: after {n_paid} of 10 outputs" in warning
+    assert "Raise this limit and run this again" in warning
     assert desk.run(max_usd=0.004) == {}
     assert set(desk.run()) == set(RATED)
     assert len(desk.provider.calls) == 10
@@ -172,7 +172,7 @@ def test_an_output_without_a_rating_is_reported_and_its_record_is_not_selected(d
 def test_with_too_few_ratings_nothing_is_selected(desk, caplog):
     desk.provider.behave = says("I would rather not.")
     assert desk.run() == {}
-    assert "0 outputs have a rating, but 3 records are to be selected" in caplog.text
+    assert "only 0 outputs have a rating, fewer than the 3 to select" in caplog.text
 
 
 def test_a_wrong_key_is_reported_in_the_providers_words(desk):
@@ -185,7 +185,7 @@ def test_a_wrong_key_is_reported_in_the_providers_words(desk):
 @pytest.mark.parametrize(
     ("route", "shown"),
     [
-        ("offline", "baseline.route is offline, which is a set of rules and cannot rate"),
+        ("offline", "baseline.route is offline, but the offline judge cannot rate"),
         ("keyed", "OPENAI_API_KEY is not set"),
         ("mien", "baseline.route: there is no route mien; did you mean mine"),
     ],

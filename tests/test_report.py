@@ -36,7 +36,12 @@ def test_the_page_shows_funnel_cost_prompts_and_provenance(reported: World):
             "1 nearly the same as another",
         ),
         "rank 1 “ It is the clearest. ” judged by openai/some, score 1.00; selected, number 1",
-        "rank 2 judged by openai/some, score 0.50; not selected",
+        "rank 2 judged by openai/some, score 0.50; not selected; most like number 1 of the",
+        "Mean gain 1.00 6 6 0.10000 0.50 6 0 0.00 not on a shortlist 30 0",
+        "1 this run 0.5000 0.2500 6",
+        "2 kind qa 2 0 missed 30 6 kind qa 2 2 30",
+        "5 annotated records covered the pool from the start. 4 records of the pool repeat",
+        "It is nearer to them than 18 of 20 random selections of the same size, which may be",
         *("Judges are fair", "gibberish"),
         "7 clusters of equal size by k-means-constrained. Reason: 294 is quick.",
     ):
@@ -92,7 +97,7 @@ def test_no_text_can_become_markup_or_script(world: World):
     assert not outline.of("img")
     assert not [a for _, a in outline.tags if any(name.startswith("on") for name in a)]
     kinds = [attributes.get("type") for attributes in outline.of("script")]
-    assert kinds == ["application/json", "application/json", None, None, None]
+    assert kinds == [*["application/json"] * 3, None, None, None]
     assert outline.text.count("{{ 7 * 7 }}") == 4 * R + 6 + 2  # prompts, list, duplicates
     data = re.search(r'<script type="application/json" id="map-data">(.*?)</script>', page)[1]
     assert sorted(json.loads(data)["texts"]) == sorted(texts[:-1])

@@ -91,6 +91,7 @@ def text_of(place: int) -> str:
     return bridges()[(place - 1) * R]
 
 
+@pytest.mark.slow
 @needs_chromium
 @pytest.mark.parametrize("width", [390, 820, 1440])
 @pytest.mark.parametrize("scheme", ["dark", "light"])
@@ -99,12 +100,13 @@ def test_the_page_opens_from_disk_without_errors_at_every_width(reported, page, 
     assert page.problems == []
     assert set(page.requests) == {reported.page.as_uri()}
     assert page.run("document.documentElement.scrollWidth <= innerWidth")
-    for place in ("map-plot", "lines"):
+    for place in ("map-plot", "scores", "lines"):
         assert (
             page.run(f"document.getElementById('{place}').querySelector('div').clientHeight") > 250
         )
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_pointing_at_a_record_shows_its_text(reported: World, page: Page):
     page.open(reported.page, 1000)
@@ -116,6 +118,7 @@ def test_pointing_at_a_record_shows_its_text(reported: World, page: Page):
     assert page.problems == []
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_selected_records_are_read_one_by_one_with_the_keyboard(reported: World, page: Page):
     page.open(reported.page, 1000)
@@ -129,6 +132,7 @@ def test_the_selected_records_are_read_one_by_one_with_the_keyboard(reported: Wo
     assert text_of(1) in page.run(RECORD)
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_methods_are_switched_on_and_off(reported: World, page: Page):
     page.open(reported.page, 1000)
@@ -146,6 +150,7 @@ def test_methods_are_switched_on_and_off(reported: World, page: Page):
     assert page.problems == []
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_plots_turn_dark_with_the_page(reported: World, page: Page):
     page.open(reported.page, 1000)
@@ -156,6 +161,7 @@ def test_the_plots_turn_dark_with_the_page(reported: World, page: Page):
     page.wait(f"{MAP}?.model.background_fill_color === '{dark}'")
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_a_text_that_would_be_a_script_is_only_shown(world: World, page: Page):
     world.make([f"{i} {EVIL}" for i in range(43)], reason=EVIL, detail=EVIL).report()
@@ -169,6 +175,7 @@ def test_a_text_that_would_be_a_script_is_only_shown(world: World, page: Page):
     assert page.problems == []
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_policy_stops_a_script_that_is_not_ours(reported: World, tmp_path: Path, page: Page):
     text = reported.page.read_text(encoding="utf-8")

@@ -30,6 +30,7 @@ OTHER = {
     "max_tokens": 64,
     "response_format": None,
     "schema_use": Schema.ALWAYS,
+    "options": {"top_p": 0.5},
     "repeat": 2,
     "alias": "yours",
     "read": lambda text: [1],

@@ -35,6 +35,7 @@ def score(space):
     return lambda rows, sizes: -space.gaps(rows, sizes)
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_random_selection_contains_its_size_at_its_rate(space):
     n, n_curves, n_trials = 40, 15, 40
     rng, held = np.random.default_rng(0), 0

@@ -122,13 +122,13 @@ def test_novel_sum_is_that_of_its_definition():
     pool = unit_vectors(40, d=5)
     factors = densities(pool, pool)
     for j in (0, 17):
-        gaps = sorted(1 - float(pool[j] @ pool[k]) for k in range(40) if k != j)[:10]
-        assert factors[j] == pytest.approx(sum(gaps) ** -0.5, rel=1e-4)
+        gaps = sorted(float(((pool[j] - pool[k]) ** 2).sum()) for k in range(40) if k != j)[:10]
+        assert factors[j] == pytest.approx(np.mean(gaps) ** -0.5, rel=1e-4)
     chosen, s = pool[:7], factors[:7]
     total = 0.0
     for i in range(7):
-        ranked = sorted(s[j] * (1 - float(chosen[i] @ chosen[j])) for j in range(7) if j != i)
-        total += sum(distance / rank for rank, distance in enumerate(ranked, 1))
+        ranked = sorted(1 - float(chosen[i] @ chosen[j]) for j in range(7) if j != i)
+        total += s[i] * sum(distance / rank for rank, distance in enumerate(ranked, 1))
     harmonic = sum(1 / rank for rank in range(1, 7))
     assert novel_sum(chosen, s) == pytest.approx(total / 7 / harmonic, rel=1e-4)
 

@@ -47,6 +47,7 @@ def test_if_auto_chooses_k_means_constrained_our_own_solver_needs_no_tree():
 # How good they are
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("vectors", "n_clusters"),
     [
@@ -86,6 +87,7 @@ sys.stdout.buffer.write(b"".join(labels))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are chosen on Linux alone")
 def test_k_means_constrained_gives_the_same_bytes_in_any_process_on_any_number_of_cores():
     n_cores = len(os.sched_getaffinity(0))
@@ -108,6 +110,7 @@ def in_child(code):
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
+@pytest.mark.slow
 def test_or_tools_is_loaded_only_if_k_means_constrained_runs():
     code = """
 import sys
@@ -122,6 +125,7 @@ for wanted in (SolverParam.BALANCED, SolverParam.AUTO):
     assert in_child(code).split() == ["False", "True"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_k_means_constrained_needs_no_more_memory_than_stated():
     code = """

@@ -1,13 +1,23 @@
 """MLflow's store: faults are reported, and nothing is left half-written."""
 
 import sqlite3
+from datetime import UTC, datetime
 
 import mlflow
 import pytest
 
+from flows.tracking.registry import register_prompt, write_dataset
 from flows.tracking.store import attempt, database_fault
+from flows.tracking.traces import MAX_LINKS, write_traces
+from tasks.lib.core.schemas import SELECTED
+from tasks.lib.core.tables import write_table
+from tasks.lib.documents.traced_answer import TracedAnswer
+from tests.selection_desk import mixed_record
 
-pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,  # importing MLflow takes seconds
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +103,110 @@ def test_a_read_only_store_is_reported_without_sql(root, monkeypatch):
     assert "attempt to write a readonly database" in fault
     assert "[SQL" not in fault
     assert (root / "mlflow.db").read_bytes() == before
+
+
+def in_a_run(root, work):
+    """Let `work` write in a run, and return the run and the result of `work`."""
+    results = []
+
+    def log(store):
+        with store.run("one") as run_id:
+            results.extend([run_id, work(store, run_id)])
+
+    assert attempt(root, log) == ""
+    return mlflow.get_run(results[0]), results[1]
+
+
+def traced(i, text='{"picks": [2]}'):
+    question = [{"role": "system", "content": "Choose."}, {"role": "user", "content": f"topic {i}"}]
+    return TracedAnswer(
+        digest=f"{i:032x}", prompt=i, route="mine", model="judge-1", messages=question,
+        text=text, finish_reason="stop", prompt_tokens=900, completion_tokens=8, usd=0.25,
+        is_upper_bound=False, n_failed=1, began=datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC),
+        duration_s=1.5,
+    )  # fmt: skip
+
+
+VERSION = {"name": "selectllm-criteria", "version": "1"}
+
+
+def test_a_trace_has_the_question_the_reply_and_the_cost_of_an_answer(root):
+    answers = [traced(i) for i in range(1, MAX_LINKS + 3)]
+    run, _ = in_a_run(root, lambda store, run_id: write_traces(store, run_id, answers, VERSION))
+    traces = mlflow.search_traces(run_id=run.info.run_id, return_type="list", max_results=500)
+    assert len(traces) == len(answers)
+    trace = next(t for t in traces if t.info.tags["mlflow.traceName"] == "prompt 7")
+    (span,) = trace.data.spans
+    assert span.inputs == {"messages": traced(7).messages}
+    assert span.outputs["choices"][0]["message"]["content"] == '{"picks": [2]}'
+    assert trace.info.request_time == 1777863721000
+    assert trace.info.execution_duration == 1500
+    assert (trace.info.token_usage["total_tokens"], trace.info.cost["total_cost"]) == (908, 0.25)
+    assert trace.info.tags["route"] == "mine"
+
+
+def test_runs_share_the_trace_of_an_answer(root):
+    def work(store, run_id):
+        write_traces(store, run_id, [traced(1, "é日本\u2028")], VERSION)
+
+    runs = [in_a_run(root, work)[0] for _ in range(2)]
+    found = [mlflow.search_traces(run_id=r.info.run_id, return_type="list") for r in runs]
+    assert found[0][0].info.trace_id == found[1][0].info.trace_id
+    assert len(mlflow.search_traces(locations=[runs[0].info.experiment_id])) == 1
+    assert found[0][0].data.spans[0].outputs["choices"][0]["message"]["content"] == "é日本\u2028"
+
+
+def test_the_same_text_is_one_version_of_the_prompt(root, tmp_path):
+    def register(text):
+        path = tmp_path / "criteria.txt"
+        path.write_text(text, encoding="utf-8")
+        return in_a_run(root, lambda store, run_id: register_prompt(store, run_id, path))
+
+    odd = "- {{ it is }} {% odd %}: $candidates, $$5\n"
+    texts = ["- it is clear;\n", odd, "- it is clear;\n", odd]
+    done = [register(text) for text in texts]
+    assert [version["version"] for _, version in done] == ["1", "2", "1", "2"]
+    assert mlflow.genai.load_prompt("prompts:/selectllm-criteria/2").template == odd
+    assert '"version": "2"' in done[3][0].data.tags["mlflow.linkedPrompts"]
+
+
+def test_a_selection_is_one_evaluation_dataset(root, tmp_path):
+    judged = {
+        "prompt": 1, "slot": 1, "rank": None, "score": 1.0, "votes": 1, "method": "llm",
+        "set_aside": None, "gain": 0.5, "cluster": 1, "route": "mine", "model": "judge-1",
+    }  # fmt: skip
+    rows = [mixed_record(i) | {name: judged[name] for name in SELECTED.names if name in judged}
+            for i in range(5)]  # fmt: skip
+    rows[3]["output"] = "An answer."
+    path = tmp_path / "selected.parquet"
+    write_table(path, rows, SELECTED)
+    runs = [
+        in_a_run(root, lambda store, run_id: write_dataset(store, run_id, path, "0123456789"))[0]
+        for _ in range(2)
+    ]
+    name = "selection 01234567: 5 records"
+    assert [run.data.tags["evaluation_dataset"] for run in runs] == [name, name]
+    frame = mlflow.genai.datasets.get_dataset(name=name).to_df()
+    assert {inputs["instruction"] for inputs in frame["inputs"]} == {r["instruction"] for r in rows}
+    answers = [expected for expected in frame["expectations"] if expected]
+    assert answers == [{"expected_response": "An answer."}]
+
+
+def test_a_store_without_evaluation_datasets_keeps_the_run(tmp_path, monkeypatch):
+    missing = []
+
+    def log(store):
+        with store.run("one"):
+            with store.optional("the evaluation dataset"):
+                store.mlflow.genai.datasets.create_dataset("any", store.experiment_id)
+            store.mlflow.log_metric("x", 1)
+        missing.extend(store.missing)
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    assert attempt(tmp_path, log) == ""
+    assert missing[0].startswith("the evaluation dataset: ")
+    assert len(mlflow.search_runs(experiment_names=["selectllm"])) == 1
 
 
 def test_a_writable_or_missing_database_has_no_fault(root):

@@ -56,6 +56,7 @@ def test_a_record_that_was_set_aside_is_sound_until_it_is_selected(result: Valid
     assert unmet == ["Each record was judged"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "slots",
     [{**BIASED, "p_value": 0.4}, {**BIASED, "p_value": None}, {**BIASED, "is_shuffled": False}],
@@ -67,6 +68,7 @@ def test_a_position_bias_that_may_be_chance_is_not_a_fault(slots: Row):
     assert validate(run.artifacts(), LIMITS).result.failed == []
 
 
+@pytest.mark.slow
 def test_a_fault_of_the_judge_is_a_warning_if_params_allow_it():
     run = sound()
     run.usage["slots"] = BIASED
@@ -76,6 +78,7 @@ def test_a_fault_of_the_judge_is_a_warning_if_params_allow_it():
     assert "position bias" in warning.detail
 
 
+@pytest.mark.slow
 def test_a_few_near_duplicates_are_a_warning_and_more_are_a_fault():
     run = sound()
     duplicate = run.rows["selected"][1]
@@ -95,6 +98,7 @@ def test_a_few_near_duplicates_are_a_warning_and_more_are_a_fault():
     assert details(None) == ([], [detail])  # dedupe.near is report
 
 
+@pytest.mark.slow
 def test_a_partial_selection_is_sound_and_labelled():
     run = sound()
     del run.rows["selected"][2], run.rows["ballots"][5:]
@@ -122,6 +126,7 @@ def test_the_funnel_adds_up(result: ValidationResult):
     }
 
 
+@pytest.mark.slow
 def test_a_run_without_any_record_is_refused_and_does_not_crash():
     empty = Run(
         rows={name: [] for name in FILES},
@@ -160,6 +165,7 @@ def pages_of(docs: Path) -> list[str]:
     return [page.read_text() for page in docs.rglob("validations/**/*.html")]
 
 
+@pytest.mark.slow
 def test_a_faulty_run_stops_with_what_is_wrong_and_where_to_look(tmp_path: Path):
     run = sound()
     run.selected[1]["cluster"] = 3
@@ -168,8 +174,8 @@ def test_a_faulty_run_stops_with_what_is_wrong_and_where_to_look(tmp_path: Path)
         stage.run(work)
     failed_file = tmp_path / ".selectllm" / "failed_validation.json"
     message = str(caught.value)
-    assert "1 of 67 expectations are not met" in message
-    assert f"selected: The cluster is that of the candidate: 1 of 4 rows: id {IDS[3]}" in message
+    assert "1 of 68 expectations are not met" in message
+    assert f"selected: The cluster agrees with the prompts: 1 of 4 rows: id {IDS[3]}" in message
     assert str(failed_file) in message
     assert str(tmp_path / ".selectllm" / "data_docs" / "index.html") in message
     assert caught.value.exit_code == 1
@@ -198,7 +204,7 @@ def test_a_run_logs_two_lines_writes_the_same_each_time_and_leaves_nothing_elsew
     )
     docs = state / "data_docs"
     said = [f"validate: Data Docs are in {docs / 'index.html'}"]
-    assert done.stderr.splitlines() == [*said, "validate: 67 of 67 expectations are met"]
+    assert done.stderr.splitlines() == [*said, "validate: 68 of 68 expectations are met"]
     assert (done.returncode, done.stdout, list(elsewhere.iterdir())) == (0, "", [])
 
     text = result_file.read_text()
@@ -219,6 +225,7 @@ def test_a_run_logs_two_lines_writes_the_same_each_time_and_leaves_nothing_elsew
     }
 
 
+@pytest.mark.slow
 def test_checking_the_section_loads_no_heavy_library():
     code = (
         "import sys; from pathlib import Path; from tasks.lib.core.params import read_params;"

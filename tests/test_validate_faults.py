@@ -77,7 +77,7 @@ def fall_back_twice(run: Run) -> None:
 NOWHERE = "f" * 16
 HASH = "Each id is the hash of its record's text"
 RANKS_END = "The last rank equals the number of ranked records"
-OF_SLOT = "Each record has the slot that showed it"
+OF_SLOT = "Each record has the slot in which it was shown"
 NEAR = (
     "No two texts are near-duplicates",
     "At most 0 of the texts are near-duplicates",
@@ -86,7 +86,7 @@ NEAR_OUTSIDE = (
     "No text is a near-duplicate of an annotated or held-out record",
     "At most 0 of the texts are near-duplicates of those records",
 )
-QUOTA = {"column": "source", "value": "toy.jsonl", "n_wanted": 3}
+QUOTA = {"budget": 4, "column": "source", "value": "toy.jsonl", "n_wanted": 3}
 QUOTA |= {"n_candidates": 7, "n_selected": 3}
 TARGETS = {"n_steering": 2, "n_held_out": 2, "n_random": 20, "n_random_below": 3}
 TARGETS |= {"cosine": 0.4, "random_cosine": 0.5}
@@ -96,13 +96,13 @@ FAULTS = [
     Fault("stages", ("Rows in equal rows kept plus rows dropped",), "dedupe", lose("unique", 6)),
     Fault(
         "reported",
-        ("Numbers that stages report equal those counted",),
+        ("Numbers that stages report equal our own counts",),
         "what n_prompts of clusters.json, counted 3, reported 9",
         lambda run: run.clusters.update(n_prompts=9),
     ),
     Fault(
         "reported",
-        ("Numbers that stages report equal those counted",),
+        ("Numbers that stages report equal our own counts",),
         "what set_aside.too_long of usage.json, counted 0, reported 1",
         lambda run: run.usage.update(set_aside={"too_long": 1}),
     ),
@@ -160,7 +160,7 @@ FAULTS = [
     ),
     Fault(
         "known",
-        ("The record that it repeats is annotated",),
+        ("Each repeated record is annotated",),
         f"id {IDS[4]}, annotated False",
         lambda run: [know(IDS[4])(run), put("known", 0, of_id=NOWHERE)(run)],
     ),
@@ -228,7 +228,7 @@ FAULTS = [
     Fault("ballots", ("Each judged record was a candidate",), IDS[7], put("ballots", 1, id=IDS[7])),
     Fault(
         "ballots",
-        ("Each record has the prompt that showed it",),
+        ("Each record has the prompt in which it was shown",),
         f"id {IDS[3]}, prompt 4, shown_prompt 2",
         put("ballots", 3, prompt=4),
     ),
@@ -275,7 +275,7 @@ FAULTS = [
     ),
     Fault(
         "selected",
-        tuple(f"The {words} is that of the ballots" for words in JUDGED),
+        tuple(f"The {words} agrees with the ballots" for words in JUDGED),
         f"id {IDS[0]}, ballot_prompt 1, prompt 2",
         put("selected", 3, prompt=2, slot=3, rank=4, score=0.1, votes=2, method="offline"),
     ),
@@ -287,7 +287,7 @@ FAULTS = [
     ),
     Fault(
         "selected",
-        ("The cluster is that of the candidate",),
+        ("The cluster agrees with the prompts",),
         "cluster 3, shown_cluster 2",
         put("selected", 1, cluster=3),
     ),
@@ -312,7 +312,7 @@ FAULTS = [
     ),
     Fault(
         "texts",
-        ("No text is the same as that of an annotated or held-out record", *NEAR_OUTSIDE),
+        ("No text is that of an annotated or held-out record", *NEAR_OUTSIDE),
         f"id {IDS[3]}, outside {IDS[3]}",
         lambda run: run.held_out.append(numbered(3)),
     ),
@@ -325,12 +325,18 @@ FAULTS = [
     Fault(
         "quotas",
         ("Each quota is met exactly",),
-        "column source, value toy.jsonl, selected 4, wanted 3",
+        "budget 4, column source, value toy.jsonl, selected 4, wanted 3",
         lambda run: run.choice.update(quotas=[QUOTA]),
     ),
     Fault(
+        "budget_quotas",
+        ("Each quota is met exactly at each smaller budget",),
+        "budget 2, column source, value toy.jsonl, selected 2, wanted 3",
+        lambda run: run.choice.update(quotas=[QUOTA | {"budget": 2}]),
+    ),
+    Fault(
         "targets",
-        ("The selection is nearer to the held-out targets than random selections",),
+        ("The selection is closer to the held-out targets than random selections are",),
         "random 0.5, selection 0.4",
         lambda run: run.choice.update(targets=TARGETS),
     ),

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.lib.text.meaning import Meaning
@@ -15,7 +15,6 @@ from tasks.validate.near_exact import find_near_duplicates
 WORDS = st.lists(st.sampled_from(["alpha", "the", "gamma", "gammma", "Alpha", "12"]), max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     records=st.lists(st.tuples(WORDS.filter(bool).map(" ".join), WORDS.map(" ".join)), max_size=8),
     threshold=st.sampled_from([0.2, 0.5, 0.7, 0.8, 1.0]),

@@ -198,6 +198,19 @@ class Workspace:
         finally:
             params.write_bytes(before)
 
+    def logged_runs(self, condition: str = "") -> list[Any]:
+        """Return the runs in the workspace's own MLflow store that fulfil a condition, in order."""
+        import mlflow  # noqa: PLC0415  two seconds
+
+        mlflow.set_tracking_uri(f"sqlite:///{self.root / 'mlflow.db'}")
+        runs: list[Any] = mlflow.search_runs(
+            experiment_names=["selectllm"],
+            filter_string=condition,
+            order_by=["start_time ASC"],
+            output_format="list",
+        )
+        return runs
+
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start `selectllm` as a shell does, in a process group of its own."""
         return subprocess.Popen(

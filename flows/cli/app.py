@@ -3,14 +3,15 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from flows.cli import console, show_audit, show_cost
+from flows.cli import console, ready, show_audit, show_cost
+from flows.cli.journal import journal
+from flows.cli.options import AsJson, Override
 from flows.dvc.workspace import find_workspace, run_lock
-from tasks.lib.core.errors import CurationError, ParamError
-from tasks.lib.core.stage import JOURNAL, STATE_DIR
+from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError, ParamError
 
 app = typer.Typer(
     help="Choose the N instructions most worth annotating from an unlabelled pool of M.",
@@ -19,25 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-journal = typer.Typer(help="The journal of bought answers.", no_args_is_help=True)
 app.add_typer(journal, name="journal")
-
-
-def _json_option(is_set: bool) -> bool:
-    console.use_json(is_set=is_set)
-    return is_set
-
-
-AsJson = Annotated[
-    bool,
-    typer.Option(
-        "--json", callback=_json_option, help="Print one JSON document; messages go to stderr."
-    ),
-]
-Override = Annotated[
-    list[str] | None,
-    typer.Option("-S", metavar="KEY=VALUE", help="Set a key of params.yaml first; repeatable."),
-]
 
 
 @app.command()
@@ -82,13 +65,79 @@ def plan(as_json: AsJson = False) -> None:
 @app.command()
 def estimate(override: Override = None, as_json: AsJson = False) -> None:
     """Estimate the cost before anything is paid. -S does not change any file here."""
-    from flows.dvc.overrides import preview  # noqa: PLC0415
-    from flows.dvc.plan import stale_before  # noqa: PLC0415
     from tasks.estimate.ratings import quote_ratings  # noqa: PLC0415
     from tasks.estimate.selection import quote  # noqa: PLC0415
 
+    asked = _asked(override or [])
+    estimated = quote(asked.workspace, asked.values, is_grouped=asked.is_grouped)
+    ratings = quote_ratings(asked.workspace, asked.values)
+    readiness = ready.make_readiness(asked.values)
+    findings = [*readiness.findings(estimated.sizes), *readiness.endings_of_others()]
+    if as_json:
+        more = {"ratings": show_cost.plain(ratings), "findings": show_cost.plain(findings)}
+        console.as_json(show_cost.plain(estimated) | more)
+        return
+    show_cost.estimate(estimated)
+    if not asked.is_grouped:
+        show_cost.ungrouped()
+    if ratings:
+        show_cost.ratings(ratings)
+    ready.warn(findings)
+
+
+@app.command()
+def preview(
+    route: Annotated[
+        str | None, typer.Option(help="Alias of the model to try; by default llm_select.route.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts to send.")] = 3,
+    override: Override = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a few prompts, show the replies, and project the cost of the run, which reuses them."""
+    from flows.cli import show_preview  # noqa: PLC0415
+    from tasks.estimate.preview import preview as send  # noqa: PLC0415
+
+    asked = _asked(override or [], route)
+    ready.require(ready.make_readiness(asked.values).findings(None))
+    if not asked.is_grouped:
+        show_preview.samples()
+    view = show_preview.PreviewView()
+    shown = {} if as_json else {"show": view.exchange}
+    try:
+        previewed = send(asked.workspace, asked.values, n, is_grouped=asked.is_grouped, **shown)
+    except KeyboardInterrupt:  # typer would exit with 1
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        console.as_json(show_cost.plain(previewed))
+    else:
+        view.end(previewed)
+    raise typer.Exit(CAPPED if previewed.is_capped else 0)
+
+
+class _Asked(NamedTuple):
+    """What a command asks about the next run, without changing any file."""
+
+    workspace: Path
+    values: dict[str, Any]  # params.yaml with the overrides
+    is_grouped: bool  # whether the workspace has the prompts of these values
+
+
+def _asked(overrides: list[str], route: str | None = None) -> _Asked:
+    """Return the values of params.yaml with the overrides.
+
+    Raises:
+        ParamError: An override is wrong, or the records have not been read with these values.
+    """
+    from flows.dvc.overrides import preview as preview_values  # noqa: PLC0415
+    from flows.dvc.plan import stale_before  # noqa: PLC0415
+
     workspace = find_workspace(Path.cwd())
-    values, changes = preview(workspace, override or [])
+    values, changes = preview_values(workspace, overrides)
+    if route is not None:
+        section = values["llm_select"]
+        others = [alias for alias in section["fallback_routes"] if alias != route]
+        values["llm_select"] = section | {"route": route, "fallback_routes": others}
     is_grouped = not stale_before(workspace, "llm_select", changes)
     stale = [] if is_grouped else stale_before(workspace, "embed", changes)
     if stale:
@@ -98,77 +147,7 @@ def estimate(override: Override = None, as_json: AsJson = False) -> None:
             fix="Set the keys of these stages in params.yaml and run `dvc repro dedupe` first; it "
             "calls no model and costs nothing.",
         )
-    estimated = quote(workspace, values, is_grouped=is_grouped)
-    ratings = quote_ratings(workspace, values)
-    if as_json:
-        ratings_json = show_cost.plain(ratings)
-        console.as_json(show_cost.plain(estimated) | {"ratings": ratings_json})
-        return
-    show_cost.estimate(estimated)
-    if not is_grouped:
-        show_cost.ungrouped()
-    if ratings:
-        show_cost.ratings(ratings)
-
-
-@journal.command("list")
-def journal_list(
-    limit: Annotated[int, typer.Option(min=1, help="Number of answers.")] = 20,
-    as_json: AsJson = False,
-) -> None:
-    """List the newest answers."""
-    from tasks.estimate.journal_admin import newest  # noqa: PLC0415
-
-    rows = newest(_journal(), limit)
-    if as_json:
-        console.as_json(rows)
-    else:
-        show_cost.rows(rows, ["created", "route", "model", "parsed", "usd", "key"])
-
-
-@journal.command("sum")
-def journal_sum(as_json: AsJson = False) -> None:
-    """Sum the cost of all calls, including failed ones; `unknown` counts upper bounds."""
-    from tasks.estimate.journal_admin import sums  # noqa: PLC0415
-
-    rows = sums(_journal())
-    if as_json:
-        console.as_json(rows)
-    else:
-        columns = ["route", "model", "outcome", "calls", "prompt_tokens", "completion_tokens"]
-        show_cost.rows(rows, [*columns, "usd", "unknown"], total=("calls", "usd", "unknown"))
-
-
-@journal.command("prune")
-def journal_prune(
-    before: Annotated[str, typer.Option(help="Delete answers bought before this day.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Delete them; otherwise only count.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Delete old answers. Their cost stays in the journal; answers needed again are paid again."""
-    from tasks.estimate.journal_admin import prune  # noqa: PLC0415
-
-    n = prune(_journal(), before, dry_run=not yes)
-    if as_json:
-        console.as_json({"answers": n, "before": before, "deleted": yes})
-    else:
-        show_cost.pruned(n, before, done=yes)
-
-
-@journal.command("retry-failed")
-def journal_retry_failed(as_json: AsJson = False) -> None:
-    """Mark questions without a usable answer for retry, once the cause is fixed."""
-    from tasks.estimate.journal_admin import retry_failed  # noqa: PLC0415
-
-    n = retry_failed(_journal())
-    if as_json:
-        console.as_json({"calls": n})
-    else:
-        show_cost.marked_for_retry(n)
-
-
-def _journal() -> Path:
-    return find_workspace(Path.cwd()) / STATE_DIR / JOURNAL
+    return _Asked(workspace, values, is_grouped)
 
 
 @app.command()

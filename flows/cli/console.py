@@ -57,8 +57,14 @@ def as_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
-def summary(graph: Graph, workspace: Path) -> None:
-    """Print the run's funnel, cost, warnings and metrics, and where its results are."""
+def summary(graph: Graph, workspace: Path, address: str) -> None:
+    """Print the run's funnel, cost, warnings and metrics, and where its results are.
+
+    Args:
+        graph: The graph.
+        workspace: The workspace of the run.
+        address: The page of all runs in MLflow, excluding the server; empty if there is none.
+    """
     validation = load(graph, workspace, "funnel", ValidationResult)
     usage = load(graph, workspace, "usage", Usage)
     metrics = leading(load(graph, workspace, "metrics", Metrics))
@@ -76,7 +82,9 @@ def summary(graph: Graph, workspace: Path) -> None:
         out.print(f"selection: {workspace / output.path}/", soft_wrap=True, markup=False)
     docs = workspace / STATE_DIR / "data_docs" / "index.html"
     out.print(f"checks: {docs}", soft_wrap=True, markup=False)
-    out.print("compare runs: mlflow ui")
+    if address:
+        page = f"http://127.0.0.1:5000/{address}"
+        out.print(f"compare runs: mlflow ui, then {page}", soft_wrap=True, markup=False)
     for finding in validation.warnings if validation else ():
         text = escape(f"{finding.expectation}: {finding.detail}")
         out.print(f"[yellow]warning:[/] {text}", soft_wrap=True)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -17,7 +18,7 @@ from flows.dvc import overrides
 from flows.dvc.workspace import find_workspace
 from flows.tracking.store import OWN_TABLES, UNLOCK, database_fault, tracking_uri
 from tasks.lib.core.errors import CurationError
-from tasks.lib.core.params import PARAMS_FILE
+from tasks.lib.core.params import PARAMS_FILE, read_params
 from tasks.lib.core.stage import JOURNAL, STATE_DIR
 
 FREE_GB = 2
@@ -54,7 +55,7 @@ def diagnose(start: Path) -> Iterator[Diagnosis]:
     except CurationError as error:
         yield Diagnosis.of(error)
         return
-    for check in (_git, _dvc, _params, _databases, _disk):
+    for check in (_git, _dvc, _params, _routes, _databases, _disk):
         yield from check(workspace)
     yield _telemetry()
 
@@ -151,6 +152,26 @@ def _params(workspace: Path) -> Iterator[Diagnosis]:
         yield Diagnosis.of(error)
     else:
         yield Diagnosis(Status.OK, f"{PARAMS_FILE}: every key is known and in range")
+
+
+def _routes(workspace: Path) -> Iterator[Diagnosis]:
+    """Check that the routes in use can judge, and that no model of the others ends soon."""
+    from tasks.estimate.context import worst_sizes  # noqa: PLC0415
+    from tasks.estimate.readiness import Readiness  # noqa: PLC0415
+
+    try:
+        values = read_params(workspace / PARAMS_FILE)
+        readiness = Readiness(values, date.today())
+        found = readiness.findings(worst_sizes(values, workspace))
+        others = readiness.endings_of_others()
+    except CurationError:
+        return  # `_params` has named it
+    for finding in [*found, *others]:
+        status = Status.WRONG if finding.is_fatal else Status.WARNING
+        yield Diagnosis(status, f"{finding.where}: {finding.what}", finding.fix)
+    if not found:
+        names = ", ".join(f"{route.alias} ({route.model})" for route in readiness.routes)
+        yield Diagnosis(Status.OK, f"routes in use: {names} can be called")
 
 
 def _databases(workspace: Path) -> Iterator[Diagnosis]:

@@ -107,9 +107,9 @@ def _prompt(prompt: Mapping[str, Any], record_id: str) -> None:
 
 
 def _covered(by: Mapping[str, Any]) -> None:
-    """Print the selected record that is most similar to one that was not selected."""
-    place = f"number {by['place']:,} of the selection, cosine {by['cosine']:.2f}"
-    out.print(f"\nbest covered by {by['id']} ({place})")
+    """Print the selected or annotated record that is most similar to one that was not selected."""
+    what = f"number {by['place']:,} of the selection" if by["place"] else "annotated"
+    out.print(f"\nbest covered by {by['id']} ({what}, cosine {by['cosine']:.2f})")
     out.print(by["text"], markup=False, soft_wrap=True)
 
 
@@ -120,6 +120,8 @@ def _receipt(receipt: Mapping[str, Any]) -> None:
         f"judge score {receipt['score']:.2f}; it added {receipt['gain']:.5f} to the mean coverage "
         "of the pool when it was selected"
     )
+    if receipt["weight"] != 1:
+        out.print(f"covering it is worth {receipt['weight']:.3g} (weight column and targets)")
     if receipt["counts_for"]:
         counted = (
             f"{column} {value or '(none)'}" for column, value in receipt["counts_for"].items()

@@ -32,19 +32,23 @@ def estimate(estimated: Any) -> None:
     )
     out.print(_work(work))
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("route", "model"):
-        table.add_column(name)
-    for name in ("price", "time"):
-        table.add_column(name, justify="right")
+    table.add_column("route", no_wrap=True)
+    table.add_column("model", overflow="fold")
+    for name in ("price", "in batches", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
     for i, cost in enumerate(estimated.costs):
-        usd = "unknown" if cost.usd is None else _span(cost.usd, usd_text)
         table.add_row(
-            cost.route, cost.model, usd, _span(cost.seconds, _time), style="bold" if not i else ""
+            cost.route,
+            cost.model,
+            "unknown" if cost.usd is None else usd_span(cost.usd),
+            "" if cost.batch_usd is None else usd_span(cost.batch_usd),
+            span(cost.seconds, time_text),
+            style="bold" if not i else "",
         )
     out.print(table)
     out.print(f"the paper's geometry: {_work(estimated.paper)}", end="")
     usd = estimated.paper_usd
-    out.print(f", {_span(usd, usd_text)}" if usd else "")
+    out.print(f", {usd_span(usd)}" if usd else "")
     for cost in estimated.costs:
         if cost.problem:
             err.print(f"[yellow]{cost.route}:[/] {escape(cost.problem)}", soft_wrap=True)
@@ -61,7 +65,7 @@ def ungrouped() -> None:
 def ratings(quoted: Any) -> None:
     """Print the cost of the ratings for baseline.methods, in addition to the selection."""
     cost = quoted.cost
-    usd = usd_text(None) if cost.usd is None else _span(cost.usd, usd_text)
+    usd = usd_text(None) if cost.usd is None else usd_span(cost.usd)
     out.print(
         f"additionally, ratings for baseline.methods: {_work(quoted.work)}, {usd} on {cost.route} "
         f"({cost.model}), capped at {quoted.max_usd:g} USD (baseline.max_usd)",
@@ -102,23 +106,31 @@ def marked_for_retry(n: int) -> None:
 
 def _work(work: "Workload") -> str:
     parts = (
-        f"{_span(work.calls, _count)} calls",
-        f"{_span(work.prompt_tokens, _count)} input tokens",
-        f"{_span(work.completion_tokens, _count)} output tokens",
+        f"{span(work.calls, _count)} calls",
+        f"{span(work.prompt_tokens, _count)} input tokens",
+        f"{span(work.completion_tokens, _count)} output tokens",
     )
     return ", ".join(parts)
 
 
-def _span(bounds: Range, show: Any) -> str:
+def span(bounds: Range, show: Any) -> str:
+    """Format a range, or a single value if both ends look the same."""
     low, high = show(bounds[0]), show(bounds[1])
     return low if low == high else f"{low} to {high}"
+
+
+def usd_span(bounds: Range) -> str:
+    """Format a range of prices, with the unit once."""
+    low, _, high = span(bounds, usd_text).partition(" to ")
+    return f"{low.removesuffix(' USD')} to {high}" if high else low
 
 
 def _count(n: float) -> str:
     return f"{n:,.0f}"
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """Format a duration in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

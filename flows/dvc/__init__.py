@@ -1,1 +1,1 @@
-"""Everything that talks to DVC: the graph, plans, overrides and workspaces."""
+"""Work with DVC: run it, plan runs, apply overrides, and make workspaces."""

@@ -13,10 +13,10 @@ COMMAND = [sys.executable, "-m", "dvc"]
 
 
 def environment() -> dict[str, str]:
-    """Return our environment, with this interpreter first on PATH and DVC's analytics off.
+    """Return our environment, with this interpreter first on PATH and DVC's analytics turned off.
 
-    A stage's command starts with ``python``, and the PATH of a worker or a cron job may lead to
-    another interpreter.
+    A stage's command starts with ``python``, which may be another interpreter on the PATH of a
+    worker or a cron job.
     """
     env = os.environ | {"DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
@@ -43,7 +43,7 @@ def cache_dir(workspace: Path) -> Path:
 
 
 def run(workspace: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a DVC command to its end and capture its output."""
+    """Run a DVC command, wait for it to end, and capture its output."""
     return subprocess.run(
         [*COMMAND, *words],
         cwd=workspace,

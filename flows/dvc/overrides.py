@@ -1,4 +1,4 @@
-"""``-S key=value``: edit params.yaml, keep its comments, and check the result before writing."""
+"""Apply ``-S key=value`` to params.yaml; keep its comments, and check the result before writing."""
 
 import os
 import subprocess
@@ -48,7 +48,7 @@ def apply(workspace: Path, overrides: Sequence[str]) -> list[Change]:
 
 
 def checked(workspace: Path, overrides: Sequence[str]) -> tuple[str, list[Change]]:
-    """Return the same as `edited`, after every step has accepted the text.
+    """Return the result of `edited`, after every step has accepted the text.
 
     Raises:
         ParamError: An override is not ``key=value``, or the steps refuse the text.
@@ -62,7 +62,7 @@ def checked(workspace: Path, overrides: Sequence[str]) -> tuple[str, list[Change
 
 
 def preview(workspace: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], list[Change]]:
-    """Return the same as `edited`, but the values instead of the text."""
+    """Do the same as `edited`, but return the values instead of the text."""
     text, changes = edited(workspace, overrides)
     return YAML(typ="safe").load(text), changes
 
@@ -91,10 +91,10 @@ def edited(workspace: Path, overrides: Sequence[str]) -> tuple[str, list[Change]
 
 
 def _check_same(text: str, values: Any) -> None:
-    """Check that an edited text has the intended values: ruamel misplaces some comments.
+    """Check that an edited text has the intended values, since ruamel misplaces some comments.
 
     Raises:
-        ParamError: It has others, or is not YAML.
+        ParamError: The text has other values, or is not YAML.
     """
     try:
         is_same = YAML(typ="safe").load(text) == values
@@ -102,14 +102,14 @@ def _check_same(text: str, values: Any) -> None:
         is_same = False
     if not is_same:
         raise ParamError(
-            "-S cannot edit the file in its present layout",
+            "-S cannot edit the file in its current layout",
             where=PARAMS_FILE,
             fix="Change the value by hand, or indent lists by two spaces below their key.",
         )
 
 
 def check(workspace: Path, *params: Path) -> None:
-    """Let every step check its section of each params file.
+    """Have every step check its section of each params file.
 
     Raises:
         ParamError: A step refuses its section. If there are several files, the message begins with
@@ -135,12 +135,14 @@ def _load(path: Path) -> Any:
         words = getattr(error, "strerror", None) or str(error).partition("\n\n")[0]
         raise ParamError(words, where=str(path), fix="Fix it, or restore it from Git.") from None
     if not isinstance(values, dict):
-        raise ParamError("expected sections with keys", where=str(path), fix="Restore it from Git.")
+        raise ParamError(
+            "expected a mapping of sections", where=str(path), fix="Restore it from Git."
+        )
     return values
 
 
 class _Representer(RoundTripRepresenter):
-    """Writes None as null; ruamel's own representer writes nothing."""
+    """Writes None as null, whereas ruamel's own representer writes nothing."""
 
 
 _Representer.add_representer(
@@ -168,7 +170,7 @@ def _set(values: Any, text: str) -> Change | None:
             "expected key=value", where=where, fix="For example: -S llm_select.budget=1000"
         )
     try:
-        new = _round_trip().load(raw) if raw else ""  # so that {a: "b"} stays as it is
+        new = _round_trip().load(raw) if raw else ""  # so that {a: "b"} keeps its quotes
     except YAMLError:
         what = f"{raw} is not a valid YAML value"
         raise ParamError(what, where=where, fix="Put it in quotes.") from None
@@ -182,7 +184,9 @@ def _assign(values: Any, key: str, new: Any, where: str = "") -> Change | None:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
             raise ParamError(
-                f"{parent} has no keys below it", where=where, fix=f"See {PARAMS_FILE}."
+                f"{parent} has no keys below it",
+                where=where,
+                fix=f"Correct the key; {PARAMS_FILE} shows which keys exist.",
             )
     old = values.get(last)
     if last in values and old == new and isinstance(old, bool) == isinstance(new, bool):

@@ -1,4 +1,4 @@
-"""The plan of a run: what each stage would do, and why."""
+"""Plan a run: find out what each stage would do, and why."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class PlannedStage:
 
     Attributes:
         stage: The stage's name.
-        action: ``run`` if one of the stage's own inputs changed, ``follow`` if only a stage before
-            it runs (it is Cached if that stage gives the same outputs), ``restore`` if only its
-            outputs are missing or changed, ``cached`` otherwise.
+        action: ``run`` if one of the stage's own inputs changed; ``follow`` if only an earlier
+            stage runs (the stage is Cached if that gives the same outputs); ``restore`` if only the
+            stage's outputs are missing or changed; otherwise ``cached``.
         reasons: The reasons for the action; empty for ``cached``.
     """
 
@@ -61,7 +61,7 @@ def _changes(
     locked: Mapping[str, Any],
     values: Mapping[str, Any],
 ) -> tuple[list[str], list[str]]:
-    """Describe the changes to inputs that are no stage's output, and the changes to outputs."""
+    """Describe changes to inputs that no stage makes, and changes to outputs."""
     own, outs = [], []
     for change in changes:
         if change == "changed command":
@@ -86,7 +86,7 @@ def _differences(key: str, old: Any, new: Any) -> list[str]:
 
 
 def stale_before(workspace: Path, stage: str, changes: Sequence[Change] = ()) -> list[str]:
-    """Return the stages before `stage` that are stale, or would be stale after the changes."""
+    """Return the stages before `stage` that are stale, or that the changes would make stale."""
     graph = read_graph(workspace)
     needed = {stage}
     for spec in reversed(graph.stages):

@@ -1,9 +1,9 @@
-"""Apply parameters to a single run, which works in a workspace of its own.
+"""Apply parameters to a single run, which works in its own workspace.
 
-They are never written to the user's params.yaml. If the run were killed before the old values were
-restored, the next scheduled run would use them as if the user had set them. So the run works like a
-variant of `selectllm compare`, in a copy of the workspace that shares DVC's cache and the state
-folder. The copy is named after the parameters, so a repeated run continues there.
+The parameters are never written to the user's params.yaml. If the run were killed before the old
+values were restored, the next scheduled run would use them as if the user had set them. So the run
+works like a variant of `selectllm compare`, in a copy of the workspace that shares DVC's cache and
+the state folder. The copy is named after the parameters, so a repeated run continues there.
 """
 
 import hashlib
@@ -20,18 +20,18 @@ from flows.dvc.variants import make_workspace
 from tasks.lib.core.stage import STATE_DIR
 
 FOLDER = "runs"
-MAX_WORDS = 40  # of a folder's name
+MAX_WORDS = 40  # characters of a folder's name
 
 
 class OwnWorkspace(NamedTuple):
-    """The workspace of a run, and the differences of its params.yaml from the user's."""
+    """The workspace of a run, and what its params.yaml changes compared with the user's."""
 
     path: Path
     changes: list[Change]
 
 
 def as_overrides(values: Mapping[str, Any]) -> list[str]:
-    """Return each value as ``key=value``, leaving out None."""
+    """Return each value as ``key=value``, except those that are None."""
     return [
         f"{key}={json.dumps(value, ensure_ascii=False)}"
         for key, value in values.items()
@@ -40,7 +40,7 @@ def as_overrides(values: Mapping[str, Any]) -> list[str]:
 
 
 def own_workspace(user_workspace: Path, sets: Sequence[str]) -> OwnWorkspace:
-    """Make the workspace of a run with these overrides, or update it from the user's.
+    """Make the workspace of a run with these overrides, or update it from the user's workspace.
 
     Args:
         user_workspace: The user's workspace; only its state folder is written to.

@@ -1,7 +1,7 @@
-"""``-S ingest.source=SOURCE`` for any source: the keys that make DVC version it.
+"""Support any source in ``-S ingest.source=SOURCE``, by setting the keys that make DVC version it.
 
-DVC can hash one file or folder as a dependency of ingest. A glob pattern, or a list of files of one
-folder, becomes that folder and a choice of files; anything else is copied by the stage fetch first.
+DVC can hash one file or folder as a dependency of ingest. A glob pattern, or a list of files in one
+folder, becomes that folder and a choice of files. The fetch stage first copies any other source.
 """
 
 import os
@@ -19,7 +19,7 @@ _REMOTE = re.compile(r"(?!ds://)(\w+://|sql:)")
 
 
 def keys_of_source(workspace: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of further keys that the source of ``ingest.source`` needs."""
+    """Return further keys, with values, that must be set for the source in ``ingest.source``."""
     source = lookup(values, "ingest.source")
     if not (workspace / DVC_FILE).exists() or FETCH not in values:  # a graph without that stage
         return {}
@@ -38,7 +38,7 @@ def keys_of_source(workspace: Path, values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _folder(workspace: Path, sources: Sequence[Any]) -> str | None:
-    """Return the folder of all sources; None if they have several, or the workspace is in it."""
+    """Return the folder of all sources; None if there are several or it contains the workspace."""
     if not all(isinstance(source, str) and not _REMOTE.match(source) for source in sources):
         return None
     folders = {str(Path(_MAGIC.split(f"{source}")[0] + "x").parent) for source in sources}

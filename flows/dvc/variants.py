@@ -1,8 +1,8 @@
-"""Read the compare section of params.yaml, and give each variant a workspace of its own.
+"""Read the compare section of params.yaml, and give each variant its own workspace.
 
-A variant never runs in the user's workspace, so params.yaml and data/ never change. Its own
-workspace, under .selectllm/compare, is a copy of what dvc.yaml declares. It shares DVC's cache and
-the state folder, so that nothing is computed or bought twice.
+A variant never runs in the user's workspace, so params.yaml and data/ never change. Its workspace,
+under .selectllm/compare, is a copy of what dvc.yaml declares. It shares DVC's cache and the state
+folder, so nothing is computed or bought twice.
 """
 
 import json
@@ -29,7 +29,7 @@ EXAMPLE = "For example: compare: {half: {llm_select.budget: 30}, whole: {}}"
 NAME = re.compile(r"\w[\w.-]{0,63}", re.ASCII)  # the name of a folder and of a run
 DVC_FILES = (DVC_FILE, ".dvcignore", ".dvc/config")
 LOCK = "dvc.lock"
-MAX_NAME = 255  # bytes of a file name; a longer text of params.yaml is no path
+MAX_NAME = 255  # bytes of a file name; a longer text in params.yaml cannot be a path
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Variant:
 
 
 def read_variants(workspace: Path, shared: Sequence[str]) -> list[Variant]:
-    """Read the variants that params.yaml declares, and let the steps check each variant.
+    """Read the variants that params.yaml declares, and have the steps check each of them.
 
     Args:
         workspace: The user's workspace; nothing is written there.
@@ -60,7 +60,7 @@ def read_variants(workspace: Path, shared: Sequence[str]) -> list[Variant]:
     declared = overrides.preview(workspace, shared)[0].get(SECTION)
     if not isinstance(declared, dict) or not declared:
         raise ParamError(
-            "expected variants, each with a name and the keys that it sets",
+            "expected variants, each with a name and the keys to set",
             where=f"{PARAMS_FILE}: {SECTION}",
             fix=EXAMPLE,
         )
@@ -106,7 +106,7 @@ def _variant(workspace: Path, shared: Sequence[str], name: Any, changes: Any) ->
 def make_workspaces(user_workspace: Path, variants: Sequence[Variant]) -> list[Path]:
     """Make or update the workspace of each variant; return the workspaces in order.
 
-    The outputs of a variant's last run stay there; workspaces of removed variants are deleted.
+    The outputs of a variant's last run are kept; the workspaces of removed variants are deleted.
     """
     folder = user_workspace / STATE_DIR / SECTION
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,12 +120,12 @@ def make_workspaces(user_workspace: Path, variants: Sequence[Variant]) -> list[P
 def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path) -> Path:
     """Make a workspace with its own params.yaml, or update it from the user's workspace.
 
-    It has the same parent folders as the user's, so that relative paths such as ``../x`` work.
+    It gets the same parent folders as the user's, so that relative paths such as ``../x`` work.
 
     Args:
         user_workspace: The user's workspace; nothing is written there.
         folder: The folder for the new workspace and everything that its relative paths need.
-        params: The text of its params.yaml.
+        params: The text of the new params.yaml.
         cache: DVC's cache, which both workspaces share.
     """
     workspace = folder / user_workspace.relative_to(user_workspace.anchor)
@@ -150,7 +150,7 @@ def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path)
 
 
 def _copy_datasets(theirs: Path, ours: Path) -> None:
-    """Give `ours` the revisions of data sets that `theirs` has now, after `dvc ds update`."""
+    """Copy the revisions of data sets from `theirs` to `ours`; `dvc ds update` may change them."""
     datasets = load_yaml(theirs).get("datasets") if theirs.exists() else None
     lock = load_yaml(ours) if datasets else {}
     if lock.get("datasets") == datasets:
@@ -162,7 +162,7 @@ def _copy_datasets(theirs: Path, ours: Path) -> None:
 
 
 def _inputs(workspace: Path) -> list[str]:
-    """Return the paths that the graph reads but does not make, and all strings in params.yaml."""
+    """Return what the graph reads but does not make, and texts in params.yaml that may be paths."""
     graph = read_graph(workspace)
     made = [Path(out.path) for stage in graph.stages for out in stage.outs]
     deps = {dep for stage in graph.stages for dep in stage.deps}

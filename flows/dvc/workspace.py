@@ -20,7 +20,7 @@ def find_workspace(start: Path) -> Path:
     workspace = next((f for f in (start, *start.parents) if (f / DVC_FILE).is_file()), None)
     if workspace is None:
         raise GraphError(
-            f"there is no {DVC_FILE} here or above",
+            f"found no {DVC_FILE} in this folder or above it",
             where=str(start),
             fix="Run this inside a clone of SelectLLM.",
         )
@@ -38,8 +38,8 @@ def find_workspace(start: Path) -> Path:
 def run_lock(workspace: Path) -> Iterator[int]:
     """Lock the workspace for one run; yield the lock's file descriptor.
 
-    Child processes that inherit the descriptor also hold the lock, so a DVC process that outlives a
-    killed flow still keeps the next run out.
+    Child processes that inherit the descriptor also hold the lock. So if a flow is killed, a DVC
+    process that outlives it still keeps the next run out.
 
     Raises:
         Busy: Another run holds the lock.

@@ -7,22 +7,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from flows.stage_task import Done, Run
 from flows.tracking import comparison, markdown
 from flows.tracking.comparison import Outcome, VariantState
-from flows.tracking.log_run import NOTE, log, took_s
+from flows.tracking.log_run import NOTE, EndedRun, log, took_s
 from flows.tracking.store import MAX_TAG_CHARS, Store, write
-from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.documents.metrics import jaccard
 
 MAX_NAME = 120
 FINGERPRINT, MEMBER = "comparison", "comparison_of"
 
-Ends = Sequence[tuple[Run, Mapping[str, Done]]]
-
 
 def log_comparison(
-    workspace: Path, outcomes: Sequence[Outcome], ends: Ends, tables: Sequence[Path] = ()
+    workspace: Path,
+    outcomes: Sequence[Outcome],
+    ends: Sequence[EndedRun],
+    tables: Sequence[Path] = (),
 ) -> str:
     """Log the runs and the tables, unless this very comparison is already in the store.
 
@@ -52,16 +51,16 @@ def log_comparison(
 def _write(
     store: Store,
     outcomes: Sequence[Outcome],
-    ends: Ends,
+    ends: Sequence[EndedRun],
     fingerprint: str,
     tables: Sequence[Path],
 ) -> str:
     mlflow = store.mlflow
     name = f"compare {', '.join(outcome.name for outcome in outcomes)}"
-    with store.run(name[:MAX_NAME], sum(took_s(done) for _, done in ends)) as run_id:
+    with store.run(name[:MAX_NAME], sum(took_s(ended.done) for ended in ends)) as run_id:
         children = [
-            _write_variant(store, outcome, *end, fingerprint)
-            for outcome, end in zip(outcomes, ends, strict=True)
+            _write_variant(store, outcome, ended, fingerprint)
+            for outcome, ended in zip(outcomes, ends, strict=True)
         ]
         table = comparison.rows(outcomes)
         mlflow.log_text(comparison.as_csv(table), "comparison.csv")
@@ -82,15 +81,13 @@ def _link(store: Store, children: Sequence[str]) -> str:
     return f"[variants side by side](#/compare-runs?runs={runs}&experiments={experiments})"
 
 
-def _write_variant(
-    store: Store, outcome: Outcome, run: Run, done: Mapping[str, Done], fingerprint: str
-) -> str:
-    with store.run(outcome.name, took_s(done)) as run_id:
+def _write_variant(store: Store, outcome: Outcome, ended: EndedRun, fingerprint: str) -> str:
+    with store.run(outcome.name, took_s(ended.done)) as run_id:
         store.mlflow.set_tags({MEMBER: fingerprint, "variant": outcome.name})
         store.mlflow.set_tag("sets", outcome.variant.sets[:MAX_TAG_CHARS])
         if outcome.state is VariantState.FAILED:
             store.mlflow.set_tag(NOTE, f"**Failed:** {outcome.failure}"[:MAX_TAG_CHARS])
-        log(store.mlflow, read_graph(run.workspace), run, done)
+        log(store, run_id, ended)
     return run_id
 
 

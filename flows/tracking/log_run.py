@@ -2,9 +2,9 @@
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect.runtime import flow_run
 
@@ -12,24 +12,48 @@ from flows.dvc.variants import SECTION
 from flows.stage_task import Done, Run
 from flows.tracking import markdown
 from flows.tracking.metrics import of_selection
+from flows.tracking.registry import register_prompt, write_dataset
 from flows.tracking.store import MAX_TAG_CHARS, Store, write
+from flows.tracking.traces import write_traces
 from tasks.lib.core.dvc_yaml import Graph, Out, load_yaml
 from tasks.lib.core.params import PARAMS_FILE, flatten, read_params
 from tasks.lib.core.stage import STATE_DIR
 from tasks.lib.documents.metrics import Metrics
+from tasks.lib.documents.traced_answer import TracedAnswer
 
 MAX_PARAM_CHARS = 500
 NOTE = "mlflow.note.content"  # MLflow shows it as the run's description
 
 
-def log_run(graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
-    """Log the run to MLflow; if the store cannot be written, log a warning."""
+class EndedRun(NamedTuple):
+    """A run of the graph that has ended.
+
+    Attributes:
+        read_answers: Returns the answers behind the selection in a workspace.
+    """
+
+    graph: Graph
+    run: Run
+    done: Mapping[str, Done]
+    read_answers: Callable[[Graph, Path], Sequence[TracedAnswer]]
+
+
+def log_run(ended: EndedRun) -> str:
+    """Log the run to MLflow; if the store cannot be written, log a warning.
+
+    Returns:
+        The address of the page of all runs, excluding the server; empty if the store cannot be
+        written.
+    """
+    address: list[str] = []
 
     def work(store: Store) -> None:
-        with store.run(flow_run.name, took_s(done)):
-            log(store.mlflow, graph, run, done)
+        with store.run(flow_run.name, took_s(ended.done)) as run_id:
+            log(store, run_id, ended)
+        address.append(store.runs_page)
 
-    write(run.user_workspace, work)
+    write(ended.run.user_workspace, work)
+    return address[0] if address else ""
 
 
 def took_s(done: Mapping[str, Done]) -> float:
@@ -37,8 +61,10 @@ def took_s(done: Mapping[str, Done]) -> float:
     return sum(end.seconds for end in done.values())
 
 
-def log(mlflow: Any, graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
+def log(store: Store, run_id: str, ended: EndedRun) -> None:
     """Log a run of the graph to the open MLflow run; a failed run has no results."""
+    graph, run, done, read_answers = ended
+    mlflow = store.mlflow
     hashes = output_hashes(run.workspace)
     mlflow.set_tags(_tags(run, done) | {f"dvc.{path}": md5 for path, md5 in hashes.items()})
     sections = read_params(run.workspace / PARAMS_FILE)
@@ -47,10 +73,18 @@ def log(mlflow: Any, graph: Graph, run: Run, done: Mapping[str, Done]) -> None:
     mlflow.log_params(params)
     ran = {name: end.seconds for name, end in done.items() if end.state.name == "Completed"}
     mlflow.log_metrics({f"seconds.{name}": seconds for name, seconds in ran.items()})
-    if all(end.state.is_completed() for end in done.values()):
-        _log_results(mlflow, graph, run.workspace, hashes)
-    else:
+    if not all(end.state.is_completed() for end in done.values()):
         mlflow.end_run("FAILED")
+        return
+    _log_results(mlflow, graph, run.workspace, hashes)
+    with store.optional("the evaluation dataset"):
+        for out in graph.outs("selection"):
+            write_dataset(store, run_id, run.workspace / out.path, hashes[out.path])
+    with store.optional("the traces of its answers"):
+        answers = read_answers(graph, run.workspace)
+        if answers:
+            path = run.workspace / sections["llm_select"]["prompt"]
+            write_traces(store, run_id, answers, register_prompt(store, run_id, path))
 
 
 def _log_results(mlflow: Any, graph: Graph, workspace: Path, hashes: Mapping[str, str]) -> None:

@@ -15,7 +15,9 @@ from typing import Any
 from tasks.lib.core.errors import DataError
 
 EXPERIMENT = "selectllm"
-KIND = ("mlflow.experimentKind", "custom_model_development")  # otherwise its page expects traces
+KIND = ("mlflow.experimentKind", "custom_model_development")
+"""Makes MLflow before 3.17 open the experiment at its runs. Later versions let only the address or
+the switch in the side bar decide, and open the page of traces otherwise: see `Store.runs_page`."""
 LOCK_WAIT_S = 2
 UNLOCK = "Stop the process that uses the file (`fuser` finds it), or correct its permissions."
 MAX_TAG_CHARS = 5000  # MLflow allows 8000 for a run's tag, but 5000 for an experiment's
@@ -28,6 +30,7 @@ class Store:
     Attributes:
         mlflow: The module.
         experiment_id: The experiment of all runs.
+        missing: What could not be written in addition to the runs, and why.
     """
 
     def __init__(self, workspace: Path) -> None:
@@ -39,6 +42,7 @@ class Store:
         import mlflow  # noqa: PLC0415  two seconds, see warm_up
 
         self.mlflow: Any = mlflow
+        self.missing: list[str] = []
         self._begun: list[str] = []
         mlflow.set_tracking_uri(uri)
         if mlflow.get_experiment_by_name(EXPERIMENT) is None:
@@ -47,6 +51,11 @@ class Store:
         self.experiment_id: str = mlflow.set_experiment(EXPERIMENT).experiment_id
         if mlflow.get_experiment(self.experiment_id).tags.get(KIND[0]) != KIND[1]:
             mlflow.set_experiment_tag(*KIND)
+
+    @property
+    def runs_page(self) -> str:
+        """The address of the page of all runs, excluding the server."""
+        return f"#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
 
     @contextmanager
     def run(self, name: str | None, took_s: float = 0.0) -> Iterator[str]:
@@ -67,6 +76,17 @@ class Store:
         with self.mlflow.start_run(run.info.run_id, nested=True):
             yield run.info.run_id
 
+    @contextmanager
+    def optional(self, what: str) -> Iterator[None]:
+        """Let the block write something that not every store can hold; keep the runs if it fails.
+
+        For example, MLflow's file store has no evaluation datasets.
+        """
+        try:
+            yield
+        except Exception as error:
+            self.missing.append(f"{what}: {_message(error)}")
+
     def roll_back(self) -> None:
         """Delete the runs that this object opened, if the store allows it."""
         for run_id in self._begun:
@@ -86,13 +106,20 @@ def tracking_uri(workspace: Path) -> str:
 
 def write(workspace: Path, work: Callable[[Store], None]) -> None:
     """Let `work` write runs; if that fails, log a warning."""
-    fault = attempt(workspace, work)
-    if fault:
+    missing: list[str] = []
+
+    def work_and_report(store: Store) -> None:
+        work(store)
+        missing.extend(store.missing)
+
+    fault = attempt(workspace, work_and_report)
+    if fault or missing:
         from prefect import get_run_logger  # noqa: PLC0415  4 s, and `doctor` does not need it
 
+        what = f"This run is not in MLflow: {fault}" if fault else "MLflow has this run, but lacks"
         get_run_logger().warning(
-            "This run is not in MLflow: %s\nThe selection is complete; run `selectllm doctor`.",
-            fault,
+            "%s\nThe selection is complete; run `selectllm doctor`.",
+            "\n".join([what, *missing]) if not fault else what,
         )
 
 
@@ -109,9 +136,13 @@ def attempt(workspace: Path, work: Callable[[Store], None]) -> str:
             store.roll_back()
         if not isinstance(error, Exception):  # Ctrl-C
             raise
-        message, _, _ = str(error).partition("\n[SQL:")  # SQLAlchemy adds the whole statement
-        return message
+        return _message(error)
     return ""
+
+
+def _message(error: Exception) -> str:
+    message, _, _ = str(error).partition("\n[SQL:")  # SQLAlchemy adds the whole statement
+    return message
 
 
 def database_fault(path: Path, tables: set[str] | None = None) -> str:

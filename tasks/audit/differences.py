@@ -1,4 +1,4 @@
-"""Files, parameters and answers that have changed since a selection was made."""
+"""Find files, parameters and answers that have changed since a selection was made."""
 
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
@@ -18,7 +18,7 @@ STAGES = ("llm_select", "choose")
 """The stages that make the selection."""
 
 N_NAMED = 3  # answers in a message
-COPY_JOURNAL = "Copy the journal from where the selection was made."
+COPY_JOURNAL = "Copy the journal from the machine where the selection was made."
 
 
 class Difference(NamedTuple):
@@ -35,7 +35,7 @@ class Difference(NamedTuple):
 
 
 def changed_files(lock: Lock) -> Iterator[Difference]:
-    """Yield each file whose bytes differ from its hash in dvc.lock, once.
+    """Yield the files that do not match their hashes in dvc.lock, each file once.
 
     The inputs and outputs of the selection must exist; files of other stages are checked only if
     they exist.
@@ -51,7 +51,7 @@ def changed_files(lock: Lock) -> Iterator[Difference]:
         md5 = hashes[file.path]
         if md5 is None and file.stage in STAGES:
             reported.add(file.path)
-            yield Difference(file.path, "it is missing", how_to_restore(file.path))
+            yield Difference(file.path, "the file is missing", how_to_restore(file.path))
         if md5 not in (None, file.md5):
             reported.add(file.path)
             yield Difference(file.path, _changed(file, str(md5)), how_to_restore(file.path))
@@ -59,11 +59,14 @@ def changed_files(lock: Lock) -> Iterator[Difference]:
 
 def _changed(file: LockedFile, md5: str) -> str:
     verb = "wrote" if file.is_out else "read"
-    return f"not the bytes that {file.stage} {verb}: its md5 is {md5}, {LOCK_FILE} has {file.md5}"
+    return (
+        f"the file has changed since {file.stage} {verb} it: its md5 is {md5}, but {LOCK_FILE} has "
+        f"{file.md5}"
+    )
 
 
 def changed_params(lock: Lock) -> Iterator[Difference]:
-    """Yield the parameters of the selection that now have another value in params.yaml."""
+    """Yield the parameters that no longer have the values with which the selection was made."""
     values = read_params(lock.root / PARAMS_FILE)
     made_with = {key: value for stage in STAGES for key, value in lock.params(stage).items()}
     for key, value in made_with.items():
@@ -75,7 +78,7 @@ def changed_params(lock: Lock) -> Iterator[Difference]:
 
 
 def changed_code(lock: Lock, stage: str) -> list[str]:
-    """Return the changed modules of a stage, and its changed folders of modules."""
+    """Return the modules of a stage, and its folders of modules, that have changed."""
     return [
         file.path
         for file in lock.files
@@ -86,7 +89,7 @@ def changed_code(lock: Lock, stage: str) -> list[str]:
 def changed_answers(
     judgements: Iterable[Judgement], journal: JournalReader
 ) -> Iterator[Difference]:
-    """Yield a difference if answers that the judgements name are missing, and one if any changed.
+    """Yield one difference if answers named in the judgements are missing, and one if any changed.
 
     Raises:
         DataError: The journal cannot be used.
@@ -106,7 +109,7 @@ def changed_answers(
                     changed.append(name)
     where = str(journal.path)
     if missing and len(missing) == len(keys):
-        what = f"it has none of the {len(keys):,} answers: it belongs to other selections"
+        what = f"the journal has none of the {len(keys):,} answers; it belongs to other selections"
         yield Difference(where, what, COPY_JOURNAL)
     elif missing:
         yield Difference(where, f"answers are missing: {_first(missing)}", COPY_JOURNAL)
@@ -120,13 +123,13 @@ def _first(names: list[str]) -> str:
 
 
 def first_difference(ours: Path, rebuilt: Path) -> str:
-    """Return where two files first differ; empty if their content is the same."""
+    """Describe where two files first differ; return "" if their content is the same."""
     was, now = ours.read_bytes(), rebuilt.read_bytes()
     if was == now:
         return ""
     if ours.suffix != ".parquet":
         pairs = zip_longest(was.splitlines(), now.splitlines())
-        return f"line {next(i for i, (a, b) in enumerate(pairs, 1) if a != b)} is different"
+        return f"line {next(i for i, (a, b) in enumerate(pairs, 1) if a != b)} differs"
     tables = pq.ParquetFile(ours).read(), pq.ParquetFile(rebuilt).read()
     return "" if tables[0].equals(tables[1]) else _first_row(*tables)
 
@@ -138,4 +141,4 @@ def _first_row(ours: pa.Table, rebuilt: pa.Table) -> str:
         names = [name for name in was if was[name] != now[name]]
         if names:
             return f"{names[0]} of row {row} is {now[names[0]]} instead of {was[names[0]]}"
-    return "the columns are different"
+    return "the columns differ"

@@ -1,4 +1,4 @@
-"""dvc.lock: hashes of the files that each stage read and wrote when it last ran."""
+"""Read dvc.lock, which has hashes of the files that each stage read and wrote in its last run."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -57,7 +57,7 @@ class Lock:
             ) from None
         except (YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
             raise DataError(
-                "it is not in the format that DVC writes",
+                "the file is not in the format that DVC writes",
                 where=str(self._path),
                 fix=f"Restore it: `git checkout {LOCK_FILE}`.",
             ) from None
@@ -66,18 +66,18 @@ class Lock:
         """Return the path of the output that ends with `tail`, such as ``ingest/pool.parquet``.
 
         Raises:
-            DataError: No stage has written it yet, or it is missing.
+            DataError: No stage has written the output yet, or the output is missing.
         """
         end = PurePosixPath(tail).parts
         outs = (file.path for file in self.files if file.is_out)
         name = next((out for out in outs if PurePosixPath(out).parts[-len(end) :] == end), None)
         if name is None:
             raise DataError(
-                f"no run has made {tail} yet", where=str(self._path), fix="Run `selectllm run`."
+                f"no run has written {tail} yet", where=str(self._path), fix="Run `selectllm run`."
             )
         path = self.root / name
         if must_exist and not path.exists():
-            raise DataError("it is missing", where=name, fix=how_to_restore(name))
+            raise DataError("the file is missing", where=name, fix=how_to_restore(name))
         return path
 
     def rows(self, tail: str, schema: pa.Schema, **values: Any) -> list[dict[str, Any]]:
@@ -92,7 +92,7 @@ class Lock:
         return table.to_pylist()
 
     def params(self, stage: str) -> Mapping[str, Any]:
-        """Return the parameters with which a stage ran, by dotted key; empty if it never did."""
+        """Return the parameters of a stage's last run, by dotted key; empty if it never ran."""
         files: Mapping[str, Mapping[str, Any]] = self._stages.get(stage, {}).get("params", {})
         return files.get(PARAMS_FILE, {})
 
@@ -100,7 +100,7 @@ class Lock:
         for name, stage in self._stages.items():
             for kind in ("deps", "outs"):
                 for entry in stage.get(kind, []):
-                    if "md5" in entry:  # a data set of another repository has a revision
+                    if "md5" in entry:  # a data set from another repository has a revision instead
                         yield LockedFile(name, entry["path"], entry["md5"], is_out=kind == "outs")
 
 
@@ -124,5 +124,5 @@ def dvc_md5(path: Path) -> str:
 
 
 def how_to_restore(path: str) -> str:
-    """Return how to restore an output."""
-    return f"`dvc checkout -f {path}` restores it from DVC's cache, `dvc pull` from its remote."
+    """Return a sentence that says how to restore an output."""
+    return f"Run `dvc checkout -f {path}` to restore it from DVC's cache, or `dvc pull` first."

@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.audit.dvc_lock import Lock
 from tasks.audit.lookup import find
-from tasks.audit.rivals import nearest_selected, prompt_of
+from tasks.audit.rivals import best_cover, prompt_of
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.records import RecordTexts, read_turns
@@ -25,9 +25,9 @@ class Fate(StrEnum):
 
     SELECTED = "selected"
     REJECTED = "rejected"
-    """Its prompt was judged, and others were selected."""
+    """Its prompt was judged, but other records were selected."""
     SET_ASIDE = "set_aside"
-    """It could not be judged."""
+    """The judge could not judge it."""
     UNDECIDED = "undecided"
     """Its prompt was not judged, since the spending limit was reached."""
     ANNOTATED = "annotated"
@@ -46,16 +46,16 @@ def explain(root: Path, name: str) -> dict[str, Any]:
     duplicates, ``duplicates`` the records that duplicate it, ``annotated_as`` the annotated record
     that it repeats, ``prompt`` its prompt with all
     candidates and their ballots, and ``receipt`` its receipt, with the texts of the answers that
-    the journal has. For a record that was not selected, ``covered_by`` has the selected record
-    that is most similar to it, and the cosine.
+    the journal has. For a record that was not selected, ``covered_by`` has the selected or
+    annotated record that is most similar to it, and the cosine.
 
     Args:
         root: The workspace.
-        name: A record's id, its first digits, the pool's own id, or ``line:N`` of the source.
+        name: A record's id or its first digits, the pool's own id, or ``line:N`` of the source.
 
     Raises:
         ParamError: No record has this name, or more than one.
-        DataError: A file is missing or not in the format that its step writes.
+        DataError: A file is missing, or is not in the format that its step writes.
     """
     lock = Lock(root)
     named = find(lock, name)
@@ -75,15 +75,15 @@ def explain(root: Path, name: str) -> dict[str, Any]:
     if not of:
         story["prompt"] = prompt_of(lock, named.id)
         story["receipt"] = _receipt(lock, named.id)
-        story["covered_by"] = None if story["receipt"] else nearest_selected(lock, named.id)
+        story["covered_by"] = None if story["receipt"] else best_cover(lock, named.id)
         story["fate"] = _fate(story).value
     return story
 
 
 def _record(lock: Lock, record_id: str, tail: str = "ingest/pool.parquet") -> dict[str, Any]:
-    """Return a record of the pool or another file, with its other columns in ``extra``.
+    """Return a record from the pool or another file, with its JSON columns parsed.
 
-    ``shown`` has its text as judges see it.
+    ``shown`` has the text that judges see.
     """
     (row,) = lock.rows(tail, POOL, id=record_id)
     parsed = {"extra": json.loads(row["extra"]), "turns": read_turns(row["turns"])}
@@ -110,7 +110,7 @@ def _original(original: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str
 
 
 def _duplicates(lock: Lock, record_id: str) -> dict[str, Any]:
-    """Return the record that this one duplicates, if any, and those that duplicate it."""
+    """Return the record that a record duplicates, if any, and the records that duplicate it."""
     of = lock.rows("dedupe/dropped.parquet", DEDUPE_DROPPED, id=record_id)
     by = lock.rows("dedupe/dropped.parquet", DEDUPE_DROPPED, of_id=record_id)
     duplicate_of = None

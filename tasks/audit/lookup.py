@@ -28,11 +28,11 @@ class Named(NamedTuple):
 
 
 def find(lock: Lock, name: str) -> Named:
-    """Find the record or row with this name: an id, its first digits, an own id, or its line.
+    """Find a record or row by its id, the first digits of its id, the pool's own id, or its line.
 
-    A line is written ``line:N``, or ``line:FILE:N`` if the source has several files. An own id is a
-    cell in a column of the pool that is named like an id. It takes precedence over the first digits
-    of an id.
+    A line is written ``line:N``, or ``line:FILE:N`` if the source has several files. The pool's own
+    id is a cell in a column that is named like an id. It takes precedence over the first digits of
+    an id.
 
     Raises:
         ParamError: No record has this name, or more than one.
@@ -54,21 +54,21 @@ def _record(pool: Path, name: str) -> str:
         return matches[0]
     if own:
         what = f"{name!r} is the id of {len(own):,} rows of the source"
-        fix = f"Name one by its record: {', '.join(own[:N_OFFERED])}."
+        fix = f"Use the id of one of these records: {', '.join(own[:N_OFFERED])}."
     elif matches and _ID.fullmatch(plain):
         what = f"{len(matches):,} ids begin with {name!r}"
-        fix = f"Add digits; the first of these ids are {', '.join(matches[:N_OFFERED])}."
+        fix = f"Add more digits; the first of these ids are {', '.join(matches[:N_OFFERED])}."
     else:
-        what = f"{name!r} is not the id of any of {len(ids):,} records"
+        what = f"none of the {len(ids):,} records has the id {name!r}"
         fix = (
-            "Use an id in pool.parquet or its first digits, an id of your own, or a line of the "
+            "Use an id from pool.parquet or its first digits, an id of your own, or a line of the "
             "source, as in line:37."
         )
     raise ParamError(what, where="selectllm explain", fix=fix)
 
 
 def _with_own_id(pool: Path, name: str) -> list[str]:
-    """Return the records with this cell in a column that is named like an id."""
+    """Return the ids of the records that have this cell in a column that is named like an id."""
     table = read_table(pool, POOL, ["id", "extra"])
     # Only rows that contain the cell as JSON are parsed; most do not.
     inside = json.dumps(name, ensure_ascii=False).strip('"')
@@ -95,7 +95,7 @@ def _at_line(lock: Lock, pool: Path, file: str | None, line: int) -> Named:
         raise DataError(
             f"line {line:,}{f' of {file}' if file else ''} was not read as a row",
             where=str(pool),
-            fix="Lines are counted from 1; a header and empty lines are not rows.",
+            fix="Give the line of a row. Lines count from 1; headers and blank lines are not rows.",
         )
     if len(places) > 1:
         raise ParamError(

@@ -21,7 +21,8 @@ def rebuild(root: Path, out: Callable[[str], Path], judged: Collection[int] | No
     """Rebuild the outputs of llm_select and return their usage.
 
     The code of the step makes them from params.yaml, the pool and the prompts in `root`, and the
-    answers in its journal. A question without an answer there counts as one that reached no model.
+    answers in the journal. A question without an answer there is treated as if no model could be
+    reached.
 
     Args:
         root: The workspace.
@@ -39,7 +40,7 @@ def rebuild(root: Path, out: Callable[[str], Path], judged: Collection[int] | No
         judge = Judge(JournalLookup(journal), setup.routes, setup.settings, texts)
         replay = judge if judged is None else _only(judged, judge)
         verdicts = asyncio.run(setup.judge(replay))
-    usage = make_usage(verdicts, setup)
+        usage = make_usage(verdicts, setup, journal)
     write_outputs(out, verdicts, setup.candidates, setup.routes, usage)
     return usage
 

@@ -1,13 +1,14 @@
-"""Find the rivals of a record in its prompt, and the selected record most similar to it."""
+"""Find the rivals of a record in its prompt, and the record that covers it best."""
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.audit.dvc_lock import Lock
 from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts
-from tasks.lib.core.schemas import BALLOTS, POOL, PROMPTS, SELECTED, UNIQUE
+from tasks.lib.core.schemas import ANNOTATED, BALLOTS, POOL, PROMPTS, SELECTED, UNIQUE
 from tasks.lib.core.shown import shown_text
 from tasks.lib.core.tables import read_table
 from tasks.lib.similarity.cosine import nearest
@@ -17,10 +18,10 @@ _VERDICT = ("rank", "score", "votes", "method", "set_aside")
 
 
 def prompt_of(lock: Lock, record_id: str) -> dict[str, Any] | None:
-    """Return the prompt that shows a record, with all candidates; None if there is none.
+    """Return the prompt that shows a record, with all its candidates; None if there is no prompt.
 
-    ``candidates`` lists them by slot, each with its row of the ballots and its place in the
-    selection, which are None if it has none.
+    ``candidates`` lists the candidates by slot, each with its row of the ballots and its place in
+    the selection. Values that a candidate does not have are None.
 
     Raises:
         DataError: A file is missing or does not match its schema.
@@ -48,31 +49,43 @@ def prompt_of(lock: Lock, record_id: str) -> dict[str, Any] | None:
     }
 
 
-def nearest_selected(lock: Lock, record_id: str) -> dict[str, Any] | None:
-    """Return the selected record that covers a record best; None if nothing is selected.
+def best_cover(lock: Lock, record_id: str) -> dict[str, Any] | None:
+    """Return the selected or annotated record that covers a record best; None if there is none.
+
+    ``place`` is its place in the selection, None if it is annotated.
 
     Raises:
         DataError: A file is missing or does not match its schema.
     """
     ids, selected = read_table(lock.out("dedupe/unique.parquet"), UNIQUE)["id"], _selected_ids(lock)
-    if not len(selected):
+    annotated = read_table(lock.out("ingest/annotated.parquet"), ANNOTATED, ["id"])["id"]
+    covering = [*selected.to_pylist(), *annotated.to_pylist()]
+    if not covering:
         return None
     vectors = read_vectors(lock.out("embed/vectors.npy"), len(ids))
     rows = pc.index_in(selected, value_set=ids).to_numpy()
+    others = [vectors[rows], read_vectors(lock.out("embed/annotated.npy"), len(annotated))]
     row = ids.to_pylist().index(record_id)
-    best = nearest(vectors[[row]], vectors[rows])
-    place = int(best.places[0])
-    other = str(selected[place])
-    text = _texts(lock, [other])[other]
-    return {"id": other, "place": place + 1, "cosine": float(best.cosines[0]), "text": text}
+    best = nearest(vectors[[row]], np.concatenate([part for part in others if len(part)]))
+    at = int(best.places[0])
+    is_selected = at < len(selected)
+    tail, schema = ("pool", POOL) if is_selected else ("annotated", ANNOTATED)
+    return {
+        "id": covering[at],
+        "place": at + 1 if is_selected else None,
+        "cosine": float(best.cosines[0]),
+        "text": _texts(lock, [covering[at]], f"ingest/{tail}.parquet", schema)[covering[at]],
+    }
 
 
 def _selected_ids(lock: Lock) -> Any:
     return read_table(lock.out("choose/selected.parquet"), SELECTED, ["id"])["id"]
 
 
-def _texts(lock: Lock, ids: list[str]) -> dict[str, str]:
-    """Return the texts of records by their ids."""
-    pool = read_table(lock.out("ingest/pool.parquet"), POOL, ["id", *TEXT_COLUMNS])
+def _texts(
+    lock: Lock, ids: list[str], tail: str = "ingest/pool.parquet", schema: pa.Schema = POOL
+) -> dict[str, str]:
+    """Return the texts of records of the pool, or of another file, by their ids."""
+    pool = read_table(lock.out(tail), schema, ["id", *TEXT_COLUMNS])
     rows = pool.filter(pc.is_in(pool["id"], value_set=pa.array(ids))).to_pylist()
     return {row["id"]: shown_text(*RecordTexts.of(row)) for row in rows}

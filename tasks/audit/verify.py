@@ -39,12 +39,12 @@ class Proof(NamedTuple):
 
 
 def verify(root: Path) -> Proof:
-    """Check the selection in `root` and return the differences; needs no network, writes nothing.
+    """Check the selection in `root`, and return the differences; use no network and write nothing.
 
-    First every file is compared with its hash in dvc.lock, then each answer that a judgement names
-    with its digest. Then the code of the two steps rebuilds the ballots from the journal, and the
-    selection from the ballots and the vectors; every output of both is compared. A check runs only
-    if the checks before it find no difference.
+    First, every file is compared with its hash in dvc.lock. Then each answer that a judgement names
+    is compared with its digest. Then the code of the two steps rebuilds the ballots from the
+    journal, and the selection from the ballots and the vectors, and every output of both steps is
+    compared. A check runs only if the earlier checks find no difference.
 
     Raises:
         DataError: Nothing was selected here yet, or dvc.lock cannot be read.
@@ -72,7 +72,7 @@ def verify(root: Path) -> Proof:
 def _in_journal(lock: Lock, usage: Usage) -> Iterator[Difference]:
     path = Stage(STAGES[0], lock.root).state / JOURNAL
     if not path.exists():
-        fix = "Copy it from where the selection was made; it is outside DVC's cache."
+        fix = f"{COPY_JOURNAL} DVC does not cache it."
         yield Difference(str(path), "the journal is missing", fix)
         return
     judgements = read_judgements(lock.out("llm_select/judgements.jsonl"))
@@ -108,12 +108,12 @@ def _into(folder: str) -> Callable[[str], Path]:
 def _in_outputs(
     lock: Lock, stage: str, origin: str, rebuilt: Callable[[str], Path]
 ) -> Iterator[Difference]:
-    """Yield the outputs of a stage that differ from the rebuilt ones."""
+    """Yield the outputs of a stage that differ from their rebuilt versions."""
     for file in lock.files:
         if file.stage == stage and file.is_out:
             difference = first_difference(lock.root / file.path, rebuilt(file.path))
             if difference:
-                what = f"rebuilt from {origin}, it differs: {difference}"
+                what = f"the file differs when rebuilt from {origin}: {difference}"
                 yield Difference(file.path, what, _fix(lock, stage))
 
 
@@ -121,12 +121,12 @@ def _other_answers(n_rebuilt: int, n_used: int) -> str:
     if n_rebuilt < n_used:
         return f"answers are missing: rebuilding used {n_rebuilt:,} of {n_used:,}"
     if n_rebuilt > n_used:
-        return f"it answers {n_rebuilt:,} questions, but the selection was made from {n_used:,}"
+        return f"it has {n_rebuilt:,} answers, but the selection was made from {n_used:,}"
     return "the answer of an attention check was changed"
 
 
 def _fix(lock: Lock, stage: str) -> str:
     code = ", ".join(changed_code(lock, stage))
     if code:
-        return f"It was made before {code} changed; run `dvc repro {stage}` to remake it."
-    return f"Both it and dvc.lock were changed; run `dvc repro -f {stage}` to remake it."
+        return f"Code has changed since then: {code}. Run `dvc repro {stage}` to make it again."
+    return f"Someone edited it and dvc.lock. Run `dvc repro -f {stage}` to make it again."

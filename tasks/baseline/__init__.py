@@ -1,1 +1,1 @@
-"""The baseline step: select by other methods, for comparison."""
+"""The baseline step, which selects by other methods for comparison."""

@@ -1,4 +1,4 @@
-"""Selections by coverage of vectors, alone or with a judge's scores, and by novelty."""
+"""Select by coverage of the vectors, alone or together with a judge's scores, or by novelty."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from tasks.lib.coverage.greedy import greedy
 from tasks.lib.similarity.cosine import Rows, Vectors, unit
 from tasks.lib.similarity.novelty import densities, rank_weights
 
-QUALITY_SHARE = 0.5  # alpha of QDIT: coverage and quality count the same
+QUALITY_SHARE = 0.5  # alpha of QDIT: coverage and quality count equally
 MAX_COSINE = 0.9  # tau of DEITA
 MIN_DEVIATION = 1e-3  # of a direction, as a share of the greatest; less is noise, not meaning
 
@@ -18,12 +18,12 @@ def facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
 
 
 def whitened_facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
-    """Return the same for whitened vectors: centred and spread equally in all directions."""
+    """Return the same selection as `facility_location`, but for whitened vectors."""
     return facility_location(whitened(vectors), budget, seed)
 
 
 def whitened(vectors: Vectors) -> Vectors:
-    """Return the vectors on their principal axes, each scaled to the same deviation, unit norm.
+    """Project vectors onto their principal axes, scale all axes to equal deviation, and normalise.
 
     Axes with hardly any deviation are left out.
     """
@@ -41,24 +41,27 @@ def qdit(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
 
     The next record a is the one with the greatest (1 - alpha) d(a) + alpha q(a). Here d(a) is its
     gain in the sum, over all records, of the greatest cosine to a selected record; q(a) is its
-    judge score from 0 to 1 (0 if it was not judged); and alpha is 0.5.
+    judge score from 0 to 1 (0 if it was not judged). An alpha of 0.5 is our choice: the authors
+    tune it for their rewards, which are on another scale.
     """
     bonus = QUALITY_SHARE / (1 - QUALITY_SHARE) * np.nan_to_num(scores)
     return greedy(vectors, np.arange(len(vectors)), budget, bonus=bonus, seed=seed).rows
 
 
 def deita(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
-    """Return the records with the highest judge scores that differ (DEITA, arXiv 2312.15685).
+    """Return records with high judge scores that are not too similar (DEITA, arXiv 2312.15685).
 
-    Records are taken by falling score, ties in random order. A record with a cosine of 0.9 or more
-    to one taken before is skipped. If too few are left, the skipped records follow in order.
+    Records are taken by falling score, ties in random order. A record with a cosine above 0.9 to
+    one taken before is skipped. This filter and its threshold are those of the released code
+    (github.com/hkust-nlp/deita, selection/filter). There, the score is complexity times quality of
+    trained models, and too few records may remain; here, the skipped records then follow in order.
     """
     order = highest(scores, len(scores), seed)
     taken, skipped = np.empty(0, np.intp), []
     for row in order.tolist():
         if len(taken) == budget:
             break
-        if len(taken) and (vectors[taken] @ vectors[row]).max() >= MAX_COSINE:
+        if len(taken) and (vectors[taken] @ vectors[row]).max() > MAX_COSINE:
             skipped.append(row)
         else:
             taken = np.append(taken, row)
@@ -68,8 +71,10 @@ def deita(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
 def novelselect(vectors: Vectors, budget: int, seed: int) -> Rows:
     """Return a greedy selection for NovelSum (NovelSelect, arXiv 2502.17184).
 
-    The first record is random. Each further one has the greatest novelty relative to those
-    selected so far (`tasks.lib.similarity.novelty`). The time grows with records x budget squared.
+    As in the released code (github.com/UmeanNever/NovelSum, novelselect.py), the first record is
+    random. Each further record i has the greatest sum of (s(i) + s(j)) d(i, j) / r over the records
+    j selected so far, where j is the r-th by this product, the smallest first; s and d are those of
+    `tasks.lib.similarity.novelty`. The time grows with records x budget squared.
     """
     factors = densities(vectors, vectors)
     rows = np.empty(budget, np.intp)
@@ -78,7 +83,7 @@ def novelselect(vectors: Vectors, budget: int, seed: int) -> Rows:
     ranked = np.full((budget, len(vectors)), np.inf, np.float32)  # each column ascends
     for n in range(1, budget):
         new = rows[n - 1]
-        distances = np.maximum(1 - vectors @ vectors[new], 0) * factors[new]
+        distances = np.maximum(1 - vectors @ vectors[new], 0) * (factors + factors[new])
         # To insert into an ascending column, each place takes the median of its own value, the new
         # value and the value of the place before.
         before = ranked[: n - 1].copy()

@@ -1,4 +1,4 @@
-"""Selections by clusters of any size, found by density or by k-means."""
+"""Select by clusters of any size, found by density or by k-means."""
 
 import warnings
 
@@ -30,7 +30,7 @@ def cluster_based(vectors: Vectors, budget: int, seed: int) -> Rows:
 
 
 def _cluster(vectors: Vectors, seed: int) -> tuple[NDArray[np.bool_], Vectors]:
-    """Return which records are noise, and the unit centroids of the clusters of the others."""
+    """Return which records are noise, and the unit centroids of the clusters of all others."""
     if len(vectors) <= MIN_CLUSTER:
         return np.ones(len(vectors), np.bool_), vectors[:0]
     from sklearn.cluster import HDBSCAN  # noqa: PLC0415  takes seconds
@@ -56,8 +56,8 @@ def _gaps(vectors: Vectors, others: Vectors) -> NDArray[np.float32]:
 def medoids(vectors: Vectors, budget: int, seed: int) -> Rows:
     """Return the record nearest to the centre of each of `budget` k-means clusters.
 
-    Larger clusters come first. If vectors are equal, there may be fewer clusters; other random
-    records then follow.
+    Larger clusters come first. If vectors are equal, there may be fewer clusters; then other
+    records follow in random order.
     """
     from sklearn.cluster import KMeans  # noqa: PLC0415  takes seconds
     from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415

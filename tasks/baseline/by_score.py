@@ -1,4 +1,4 @@
-"""Selections by a number that a model gives each record, such as a perplexity or a rating."""
+"""Select by a number that a model gives each record, such as a perplexity or a rating."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tasks.lib.similarity.cosine import Rows
 
 Scores = NDArray[np.float64]
-"""One score per record, shape (n,); NaN if the model gave none, so that the record comes last."""
+"""One score per record, shape (n,); NaN if the model gave no score: the record then comes last."""
 
 
 class Score(StrEnum):
@@ -21,7 +21,7 @@ class Score(StrEnum):
 
 
 BY_RESPONSE = frozenset({Score.PERPLEXITY, Score.OPENNESS})
-"""Scores by responses of the model on this machine."""
+"""The scores that are computed from responses of the model on this machine."""
 
 
 def highest(scores: Scores, budget: int, seed: int) -> Rows:
@@ -35,7 +35,7 @@ def lowest(scores: Scores, budget: int, seed: int) -> Rows:
 
 
 def middle(scores: Scores, budget: int, seed: int) -> Rows:
-    """Return the rows whose scores rank nearest to the middle; ties in random order."""
+    """Return the rows with scores nearest to the middle of the ranking; ties in random order."""
     n_scored = np.count_nonzero(~np.isnan(scores))
     ranks = np.empty(len(scores))
     ranks[_ascending(scores, len(scores), seed)] = np.arange(len(scores))
@@ -44,7 +44,7 @@ def middle(scores: Scores, budget: int, seed: int) -> Rows:
 
 
 def reaching(threshold: float, scores: Scores, budget: int, seed: int) -> Rows:
-    """Return random rows that reach a score; if there are too few, the next highest follow.
+    """Return random rows with scores of at least `threshold`, then the highest of the other rows.
 
     A smaller selection is a prefix of a larger one.
     """

@@ -1,4 +1,4 @@
-"""Selections by texts alone, or at random."""
+"""Select by texts alone, or at random."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 from tasks.lib.similarity.cosine import Rows, blocks
 from tasks.lib.similarity.words import rouge_l_table, words
 
-N_OTHERS = 1000  # as in the paper; with all, the time would grow with the square of the records
+N_OTHERS = 1000  # as in the paper; with all texts, time would grow with the square of their number
 MAX_WORDS = 256  # of a text; comparing two long passages takes long and adds little
 
 
@@ -23,11 +23,11 @@ def by_length(texts: Sequence[str], budget: int, *, longest: bool) -> Rows:
 
 
 def rouge_diversity(texts: Sequence[str], budget: int, seed: int) -> Rows:
-    """Return the texts with the lowest maximum of ROUGE-L to 1000 random others.
+    """Return the texts whose highest ROUGE-L to any of 1000 random texts is lowest.
 
-    The others are the same for every text; a text is not compared with itself. Only the first 256
-    words count. Two selected texts may still be similar, if none of the others is similar to them.
-    Ties are in random order.
+    The random texts are the same for every text; a text is not compared with itself. Only the first
+    256 words count. Two selected texts may still be similar to each other, if no random text is
+    similar to them. Ties are in random order.
     """
     rng = np.random.default_rng(seed)
     sample = rng.permutation(len(texts))[:N_OTHERS]

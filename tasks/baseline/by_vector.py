@@ -1,4 +1,4 @@
-"""Selections that spread over the space of vectors."""
+"""Select records that are spread over the space of vectors."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,10 +7,10 @@ from tasks.lib.similarity.cosine import Rows, Vectors
 
 
 def k_center(vectors: Vectors, budget: int) -> Rows:
-    """Return a greedy k-center selection (Gonzalez): always the record farthest from all selected.
+    """Return Gonzalez's greedy k-center selection: each time, the record farthest from those taken.
 
-    The first is the one nearest to the mean; ties are in the order of rows. The greatest distance
-    of a record to the selected ones is at most twice the least possible. A smaller selection is a
+    The first record is the one nearest to the mean; ties go to the first row. The greatest distance
+    from a record to the nearest selected one is at most twice the optimum. A smaller selection is a
     prefix of a larger one.
     """
     first = int((vectors @ vectors.mean(axis=0)).argmax())
@@ -20,12 +20,12 @@ def k_center(vectors: Vectors, budget: int) -> Rows:
 
 
 def farthest_first(vectors: Vectors, gaps: NDArray[np.float32], n: int) -> Rows:
-    """Return `n` rows; each is the one with the greatest gap to the rows selected before it.
+    """Return `n` rows, each with the greatest gap to the rows selected before it.
 
     Args:
         vectors: float32, shape (m, d), unit norm.
         gaps: float32, shape (m,), one minus the cosine to the nearest selected record; -1 for a
-            record that must not be selected. At least n others are needed.
+            record that must not be selected. At least n records must be selectable.
         n: Number of rows.
     """
     gaps = gaps.copy()

@@ -1,4 +1,4 @@
-"""Selections inside the prompts of the run, which show the effect of the grouping alone."""
+"""Select inside the prompts of the run, to show the effect of the grouping alone."""
 
 from collections.abc import Sequence
 
@@ -12,17 +12,17 @@ from tasks.lib.typicality.typicality import choose
 
 
 def random_rows(prompts: Sequence[Rows], budget: int, seed: int) -> Rows:
-    """Return random rows of each prompt, the same number that a model would pick."""
+    """Return random rows of each prompt, as many as a model would pick."""
     rng = np.random.default_rng(seed)
     return _pick([rng.permutation(prompt) for prompt in prompts], budget, seed)
 
 
 def by_typicality(prompts: Sequence[Rows], texts: Sequence[str], budget: int, seed: int) -> Rows:
-    """Return the rows that the offline judge picks from each prompt, instead of a model."""
+    """Return the rows that the offline judge, rather than a model, picks from each prompt."""
     sizes = np.array([len(prompt) for prompt in prompts])
     ranked = [
         prompt[np.array(choose([texts[row] for row in prompt], n), np.intp) - 1]
-        if n  # a prompt that gives no row takes as long to rank as any other
+        if n  # ranking a prompt that gives no row would take as long as any other
         else prompt[:0]
         for prompt, n in zip(prompts, quotas(budget, sizes, seed).tolist(), strict=True)
     ]
@@ -32,7 +32,7 @@ def by_typicality(prompts: Sequence[Rows], texts: Sequence[str], budget: int, se
 def regroup(
     vectors: Vectors, texts: Sequence[str], geometry: Geometry, mode: Mode, seed: int
 ) -> list[Rows]:
-    """Return the prompts that the mode within or across would compose of the same records."""
+    """Return the prompts that the mode within or across would compose from the same records."""
     n_bytes = np.fromiter((len(text.encode()) for text in texts), np.int64, len(texts))
     return group(vectors, mode, geometry, seed, n_bytes).prompts
 

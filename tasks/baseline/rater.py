@@ -1,4 +1,4 @@
-"""A model as the rater of responses, which are rated one by one."""
+"""Have a model rate responses one by one."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -40,7 +40,7 @@ class Ratings(NamedTuple):
     """The ratings of items.
 
     Attributes:
-        scores: float64, shape (n,), 0 to 5 in halves; NaN for an item without an answer.
+        scores: float64, shape (n,), 0 to 5 in steps of 0.5; NaN for an item without an answer.
         n_final: Number of items with a final result (a rating or a refusal); below n if the cap
             was reached.
         cost: Calls, prompt_tokens, completion_tokens and usd of the answers.
@@ -52,7 +52,7 @@ class Ratings(NamedTuple):
 
 
 class Rater:
-    """Has one route rate items, within one event loop; `advance` is called for each result."""
+    """Rates items with one route, in one event loop; calls `advance` for each result."""
 
     def __init__(
         self, gateway: Gateway, route: Route, settings: CallSettings, advance: Callable[[], None]
@@ -99,9 +99,9 @@ def _former_facts(item: RatedItem) -> dict[str, Any]:
 
 
 def rating_name(route: Route, settings: CallSettings, *files: Path) -> SelectionName:
-    """Return the name that all runs have in which a model rates the same records.
+    """Return the name shared by all runs in which a model rates the same records.
 
-    These runs share one cap, which is separate from the cap of a selection.
+    These runs also share one cap, which is separate from the cap of a selection.
     """
     facts = {
         "records": [sha256(file.read_bytes()).hexdigest() for file in files],
@@ -112,6 +112,6 @@ def rating_name(route: Route, settings: CallSettings, *files: Path) -> Selection
         "max_tokens": settings.max_answer_tokens,
     }
     return SelectionName(
-        answer_key(rating=question_words(), **facts),
+        answer_key(rating=question_words(), **facts, **route.own_settings),
         answer_key(rating=former_question_words(), **facts),
     )

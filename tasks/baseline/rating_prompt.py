@@ -16,7 +16,7 @@ from tasks.lib.gateway.reply import (
     MAX_CHARS,
     ReplyProblem,
     UnusableReply,
-    json_objects,
+    json_values,
     without_thoughts,
 )
 from tasks.lib.gateway.request import USER_MARK, Messages, read_words
@@ -24,7 +24,7 @@ from tasks.lib.journal.legacy import former_texts
 
 HIGHEST = 5
 PER_POINT = 2  # the journal stores integers, so ratings are stored in half points
-MAX_TEXT_CHARS = 4000  # of a request or a response; longer ones are visibly shortened
+MAX_TEXT_CHARS = 4000  # in a request or a response; a note marks where a longer one is shortened
 REASK_WORDS = read_words(Path(__file__).parent / "rating_reask.txt")
 SCORE = "score"
 
@@ -34,7 +34,7 @@ SCHEMA: dict[str, Any] = {
     "required": [SCORE],
     "additionalProperties": False,
 }
-"""The schema of the reply. It does not ask for halves: some providers reject `multipleOf`."""
+"""The schema of the reply. It does not require halves, since some providers reject `multipleOf`."""
 
 _NUMBER = r"(?P<n>-?\d+(?:[.,]\d+)?)(?:\s*(?:/|out of)\s*(?P<of>\d+))?(?![\d.,]*\d|\s*%)"
 _LABELLED = re.compile(
@@ -44,30 +44,30 @@ _BARE = re.compile(rf"[\s*_\"'`]*{_NUMBER}[\s*_\"'`.]*")
 
 
 def rating_question(request: str, response: str) -> Messages:
-    """Return the question about a response; both texts are only in the user part."""
+    """Return the question about a response, with both texts in the user message only."""
     return _question(_words(), ITEM_HEADER, request, response)
 
 
 def former_question(request: str, response: str) -> Messages:
-    """Return the same question as it was worded up to journal version 2."""
+    """Return the same question in its wording up to journal version 2."""
     former = former_texts()
     return _question(former["rating"], former["item_header"], request, response)
 
 
 def question_words() -> str:
-    """Return the words of the question, excluding the texts, and those of the re-ask."""
+    """Return the wording of the question, excluding the texts, and the wording of the re-ask."""
     return f"{_words()}\n{REASK_WORDS}"
 
 
 def former_question_words() -> str:
-    """Return the words of the question and the re-ask up to journal version 2."""
+    """Return the wording of the question and the re-ask up to journal version 2."""
     return "\n".join(former_texts()[name] for name in ("rating", "rating_reask"))
 
 
 def read_rating(text: str) -> list[int] | UnusableReply:
-    """Return a list of one number, the rating in half points, or what is wrong with the reply.
+    """Read the rating in a reply: return [rating in half points], or what is wrong with the reply.
 
-    Of several JSON objects, the last one with a score counts. Never raises.
+    If there are several JSON objects, the last one with a score counts. This never raises.
     """
     text = without_thoughts(text[-MAX_CHARS:]).strip()
     if not text:
@@ -84,7 +84,7 @@ def read_rating(text: str) -> list[int] | UnusableReply:
 
 def _find_score(text: str) -> float | None:
     """Return the number in the text that is clearly the score, or None."""
-    for value in reversed(list(json_objects(text))):
+    for value in reversed(list(json_values(text))):
         if SCORE in value:
             return _number(value[SCORE])
     if text.count("{") > text.count("}"):  # cut off, maybe within the number
@@ -96,7 +96,7 @@ def _find_score(text: str) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """Return a JSON value that is a number, or a text with only a number, as one; else None."""
+    """Return a JSON number, or the number that is the whole text of a string; otherwise None."""
     if isinstance(value, str):
         match = _BARE.fullmatch(value)
         return _value(match) if match else None

@@ -24,7 +24,7 @@ from tasks.lib.similarity.cosine import Rows
 
 
 class RatingParams(Params):
-    """The keys of the baseline section that concern ratings."""
+    """The keys of the baseline section for ratings."""
 
     route: str
     max_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -32,7 +32,7 @@ class RatingParams(Params):
 
 
 class _Calls(Params):
-    """How calls are made, which is the same in all steps."""
+    """The keys of the llm_select section for calls, which apply to all steps."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -42,7 +42,7 @@ class _Calls(Params):
 
 
 def read_route(values: Mapping[str, Any], params: RatingParams) -> Route:
-    """Return the route whose model rates.
+    """Return the route of the model that rates.
 
     Raises:
         ParamError: The route is unknown, or it is the offline judge.
@@ -50,7 +50,7 @@ def read_route(values: Mapping[str, Any], params: RatingParams) -> Route:
     route = load_route(values, params.route, "baseline.route")
     if route.is_offline:
         raise ParamError(
-            f"baseline.route is {route.alias}, which is a set of rules and cannot rate answers as "
+            f"baseline.route is {route.alias}, but the offline judge cannot rate answers, as "
             "baseline.methods requires",
             where=PARAMS_FILE,
             fix="Set baseline.route to the route of a model, or remove alpagasus and "
@@ -60,7 +60,7 @@ def read_route(values: Mapping[str, Any], params: RatingParams) -> Route:
 
 
 def check_route(values: Mapping[str, Any], params: RatingParams) -> None:
-    """Check that the route can rate, before any call.
+    """Check before any call that the route can rate.
 
     Raises:
         ParamError: The route is unknown or the offline judge, or lacks its key or its model.
@@ -94,9 +94,9 @@ def rate(
 ) -> Ratings | None:
     """Return the ratings of all records, NaN for those without an output.
 
-    None if they would be misleading, and a warning says why: the cap was reached before all were
-    rated, or there are fewer than `budget`. Every answer is in the journal before it counts, and
-    is not paid for again.
+    Return None, after a warning, if the ratings would be misleading: because the cap was reached
+    before all outputs were rated, or because there are fewer ratings than `budget`. Every answer is
+    in the journal before it counts, and is never paid for again.
 
     Raises:
         ParamError: Fewer than `budget` records have an output (no call is made), or the route's
@@ -122,7 +122,7 @@ def rate(
     _log_result(ratings, route, spent_usd, params.max_usd)
     why_unusable = _why_unusable(ratings, budget)
     if why_unusable:
-        log.warning("alpagasus and alpagasus_threshold are left out: %s", why_unusable)
+        log.warning("baseline: skipping alpagasus and alpagasus_threshold: %s", why_unusable)
         return None
     scores = np.full(len(corpus.ids), np.nan)
     scores[rows] = ratings.scores
@@ -133,7 +133,7 @@ def _check_outputs(n_outputs: int, n_records: int, budget: int, pool_file: Path)
     if n_outputs < budget:
         raise ParamError(
             f"alpagasus rates outputs, but only {n_outputs:,} of {n_records:,} records have one, "
-            f"and {budget:,} are to be selected",
+            f"fewer than the {budget:,} to select",
             where=str(pool_file),
             fix="Remove alpagasus and alpagasus_threshold from baseline.methods, or provide a pool "
             "with outputs (ingest.columns says which column has them).",
@@ -152,11 +152,11 @@ def _log_result(ratings: Ratings, route: Route, spent_usd: float, max_usd: float
         f"{ratings.cost['usd']:.4f} USD" if ratings.cost["usd"] else "free",
     )
     if spent_usd:
-        log.info("spent on these ratings: %.4f of %g USD (baseline.max_usd)", spent_usd, max_usd)
+        log.info("baseline: %.4f of %g USD (baseline.max_usd) spent on ratings", spent_usd, max_usd)
     if n_rated < ratings.n_final:
         log.warning(
-            "the model gave no rating for %s of %s outputs; if it could not be reached, run `dvc "
-            "repro -f baseline` to retry",
+            "baseline: the model gave no rating for %s of %s outputs; if it could not be reached, "
+            "run `dvc repro -f baseline` to retry",
             f"{ratings.n_final - n_rated:,}",
             f"{n:,}",
         )
@@ -167,10 +167,10 @@ def _why_unusable(ratings: Ratings, budget: int) -> str:
     n, n_rated = len(ratings.scores), ratings.cost["calls"]
     if ratings.n_final < n:
         return (
-            f"after {ratings.n_final:,} of {n:,} outputs the next call could have exceeded "
-            "baseline.max_usd. All ratings so far are kept: raise it and run this again to "
-            "continue; none is paid for again."
+            f"after {ratings.n_final:,} of {n:,} outputs, the next call could have exceeded "
+            "baseline.max_usd. Raise this limit and run this again to continue; ratings so far are "
+            "kept and not paid for again."
         )
     if n_rated < budget:
-        return f"{n_rated:,} outputs have a rating, but {budget:,} records are to be selected."
+        return f"only {n_rated:,} outputs have a rating, fewer than the {budget:,} to select."
     return ""

@@ -1,4 +1,4 @@
-"""The baseline methods. To add one, write its function and give it a name and an entry here."""
+"""List the baseline methods. To add one, write its function, and add a name and an entry here."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -47,7 +47,7 @@ class BaselinePool(NamedTuple):
         texts: Instruction, then input.
         vectors: float32, shape (n, d), unit norm.
         prompts: The records grouped into prompts, once for each mode of composing them.
-        scores: The known scores among those that the methods select by.
+        scores: The scores that are known; a method may need one that is not.
     """
 
     texts: Sequence[str]
@@ -63,7 +63,7 @@ class BaselinePool(NamedTuple):
 
 
 class BaselineMethod(NamedTuple):
-    """A way to select, and the limits within which it is fast enough.
+    """A function that selects records, and the limits within which it is fast enough.
 
     Attributes:
         select: Returns `budget` distinct rows of a pool; called with pool, budget and seed.
@@ -72,8 +72,8 @@ class BaselineMethod(NamedTuple):
             `BaselinePool.prompts`, with only that mode in the pool.
         is_random: Whether it selects at random. One selection then means little, so it runs with
             many seeds.
-        max_records: Number of records above which it would take more than seven or eight minutes.
-        max_pairs: The same limit for a method whose time grows with records x budget.
+        max_records: The number of records above which it takes more than about eight minutes.
+        max_pairs: The same limit on records x budget, for a method whose time grows with both.
     """
 
     select: Callable[[BaselinePool, int, int], Rows]
@@ -156,10 +156,10 @@ def selections(
 ) -> Iterator[MethodSelection]:
     """Yield all selections of a method, each of `budget` distinct rows.
 
-    There are none if the method is `too_slow` or the pool lacks its score. A random method runs
+    If the method is `too_slow` or the pool lacks its score, there are none. A random method runs
     with `n_seeds` consecutive seeds, starting at `seed`; other methods run only with `seed`.
-    A method in prompts runs once for each mode of the pool's prompts, and its name ends with that
-    mode, as in random_within.
+    A method in prompts runs once for each mode of the pool's prompts, and the name of the selection
+    ends with that mode, as in random_within.
     """
     method = METHODS[name]
     if too_slow(name, len(pool.texts), budget) or (
@@ -176,7 +176,7 @@ def selections(
 
 
 def too_slow(name: MethodName, n_records: int, budget: int) -> str:
-    """Return, in words, the limit above which a method is too slow; empty if it is not."""
+    """Return, in words, the limit that makes a method too slow; empty if it is fast enough."""
     method = METHODS[name]
     if method.max_records and n_records > method.max_records:
         return f"above {method.max_records:,} records"

@@ -1,4 +1,4 @@
-"""The small model on this machine, which continues an instruction with a response."""
+"""Run the small model on this machine, which continues an instruction with a response."""
 
 import math
 from importlib.metadata import version
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 PROMPT = "### Instruction:\n{}\n\n### Response:\n"
-"""Not a chat: the model was trained only on plain text, and repeats chat markers."""
+"""This is not a chat: the model was trained on plain text only, and would repeat chat markers."""
 
 STOP = "\n###"  # after this, the model would write a new instruction
 MAX_CHARS = 2000  # of an instruction, which fits into the context even at 4 tokens each
 MAX_TOKENS = 128  # of a response, which fits into the context as well
 
 LIKELIEST = 0
-"""The number of the response with the likeliest token each time; others are sampled."""
+"""The number of the response that always takes the likeliest token; the others are sampled."""
 
 _LIKELIEST = {"temperature": 0.0, "logprobs": 1}
 _SAMPLED = {"temperature": 1.0, "top_p": 0.9, "extra_body": {"top_k": 10, "min_p": 0.0}}
@@ -45,7 +45,7 @@ class Response(NamedTuple):
 class ResponseModel:
     """A local server that gives one response at a time; `close` stops it.
 
-    The same text, number and length give the same response, whatever the earlier requests.
+    The same text, number and length give the same response, regardless of earlier requests.
     """
 
     def __init__(self, max_tokens: int) -> None:
@@ -75,7 +75,7 @@ class ResponseModel:
             self._client = OpenAI(base_url=api_base, api_key=NO_KEY, max_retries=0)
 
     def respond(self, text: str, number: int) -> Response:
-        """Return the response with this number to a text.
+        """Return the model's response to a text; other numbers give other responses.
 
         Raises:
             LLMError: The model gave no response.

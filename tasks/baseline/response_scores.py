@@ -1,4 +1,4 @@
-"""Scores of records by a small model's responses to them."""
+"""Score records by a small model's responses to them."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -31,7 +31,7 @@ def perplexity(likeliest: Sequence[Response]) -> float:
 
 
 def openness(drawn: Sequence[Response]) -> float:
-    """Return the share of distinct pairs of neighbouring words in the responses: 0 to 1.
+    """Return the share of distinct pairs among neighbouring words in the responses: 0 to 1.
 
     It is 1 if no pair occurs twice, and NaN if a response has fewer than two words.
     """
@@ -69,7 +69,7 @@ class ResponseStore(SqliteStore):
 def response_scores(
     needed: Set[Score], texts: Sequence[str], max_tokens: int, stage: Stage
 ) -> dict[Score, Scores]:
-    """Return the needed scores of each text, by responses of at most `max_tokens` tokens.
+    """Return the needed scores of each text, from responses of at most `max_tokens` tokens.
 
     Each response is stored in the state folder as soon as it arrives; only missing ones are
     requested.
@@ -112,4 +112,4 @@ def _announcement(score: Score, n: int, n_new: int, max_tokens: int) -> str:
         return message
     minutes = n_new * max_tokens / TOKENS_PER_S / 60
     time = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.1f} minutes"
-    return f"{message}: about {time} of a core; they are kept in {STATE_DIR}/{STORE}"
+    return f"{message}: about {time} on one core; {STATE_DIR}/{STORE} keeps them"

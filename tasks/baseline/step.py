@@ -42,7 +42,7 @@ class Baseline(RatingParams):
 
     @property
     def scores(self) -> set[Score]:
-        """Return the scores that the methods select by."""
+        """The scores that the methods select by."""
         return {score for name in self.methods if (score := METHODS[name].score)}
 
 
@@ -70,7 +70,7 @@ def check(values: Mapping[str, Any]) -> Baseline:
 def baseline(
     pool: BaselinePool, params: Baseline, budget: int, seed: int
 ) -> Iterator[tuple[MethodName, list[MethodSelection]]]:
-    """Yield the methods that `params` names, each once and in order, with all their selections.
+    """Yield the methods that `params` names, each once and in order, together with its selections.
 
     Every selection has exactly `budget` distinct rows. A method that is too slow for the pool has
     no selections.
@@ -128,7 +128,7 @@ def _check_budget(budget: int, n_records: int) -> None:
             f"llm_select.budget is {budget:,}, but only {n_records:,} records are left to "
             "select from",
             where=PARAMS_FILE,
-            fix=f"Set it to {n_records} at most, or use a larger pool.",
+            fix=f"Set it to at most {n_records}, or use a larger pool.",
         )
 
 
@@ -167,6 +167,6 @@ def _log_method(
     method: MethodName, n_selections: int, seconds: float, too_slow_reason: str
 ) -> None:
     if too_slow_reason:
-        log.warning("baseline: %s is left out: it is too slow %s", method, too_slow_reason)
+        log.warning("baseline: skipping %s, which is too slow %s", method, too_slow_reason)
     elif n_selections:
         log.info("baseline: %s took %.1f s for %s selections", method, seconds, n_selections)

@@ -1,1 +1,1 @@
-"""The choose step: select the records that cover the pool best, among those the judge prefers."""
+"""The choose step, which selects those of the judge's favourites that cover the pool best."""

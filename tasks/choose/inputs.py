@@ -1,4 +1,4 @@
-"""The judged records, and the row of each in the vectors and in the pool."""
+"""Read the judged records, and find their rows in the vectors and in the pool."""
 
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -21,11 +21,11 @@ class Inputs(NamedTuple):
     """The outputs of the earlier stages that the selection depends on.
 
     Attributes:
-        judged: The ballots of the records that can be selected, with the column ``cluster``:
-            those that were not set aside and repeat no annotated record.
+        judged: The ballots of the records that can be selected, with the column ``cluster``. These
+            records were not set aside and repeat no annotated record.
         candidates: The same records as arrays.
         pool_file: The pool.
-        pool_rows: intp, shape (m,), the row in the pool of each unique record.
+        pool_rows: intp, shape (m,), each unique record's row in the pool.
         is_known: bool, shape (m,), whether each unique record repeats an annotated one.
         n_set_aside: The number of records that could not be judged.
         is_partial: Whether the spending limit left prompts without a judgement.
@@ -93,6 +93,8 @@ def _places(ids: "pa.ChunkedArray[Any]", among: "pa.ChunkedArray[Any]", ids_file
     if places.null_count:
         unknown = ids.filter(places.is_null())[0].as_py()
         raise DataError(
-            f"record {unknown} is in no prompt of this run", where=str(ids_file), fix=REMAKE
+            f"record {unknown} does not appear in any prompt of this run",
+            where=str(ids_file),
+            fix=REMAKE,
         )
     return places.to_numpy().astype(np.intp)

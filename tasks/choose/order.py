@@ -1,4 +1,4 @@
-"""The order in which judged records are selected: by coverage, or by their ranks in prompts."""
+"""Select judged records in order: by coverage, or by their ranks in the prompts."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tasks.lib.coverage.gains import gains_in_order
 from tasks.lib.coverage.greedy import Cover, greedy, judge_bonus
-from tasks.lib.coverage.quotas import Quota, Quotas, UnmetQuotaError
+from tasks.lib.coverage.quotas import Quota, Quotas, can_meet
 from tasks.lib.prompts.quota import prompt_order
 from tasks.lib.similarity.cosine import Rows, Vectors
 
@@ -26,7 +26,7 @@ class JudgedRecords(NamedTuple):
         sizes: intp, shape (K,), the size of each prompt, including those that were not judged.
         vectors: float32, shape (m + a, d), unit norm, the vectors of all unique records, then those
             of the annotated ones.
-        weights: float64, shape (m + a,), the weight of each in the coverage; 0 for annotated
+        weights: float64, shape (m + a,), the weight of each vector in the coverage; 0 for annotated
             records.
         annotated: intp, shape (a,), the rows of the annotated records.
     """
@@ -48,18 +48,19 @@ def by_coverage(
     seed: int,
     quotas: Sequence[Quota] = (),
 ) -> Cover:
-    """Return `n` records in greedy order: those of the shortlists first, then the others.
+    """Return `n` records in greedy order: shortlisted records first, then the others.
 
-    The shortlists are the records with a judge score above 0. The others are selected only after
-    all of these, or if these cannot meet the quotas. Without quotas, a smaller selection is a
-    prefix of a larger one, since neither the shortlists nor the bonuses depend on `n`.
+    A record is shortlisted if its judge score is above 0. The others are selected only once all
+    shortlisted records are, or if these cannot meet the quotas. Without quotas, a smaller selection
+    is a prefix of a larger one, since neither the shortlist nor the bonuses depend on `n`.
 
     Args:
         candidates: The records.
         n: Number of records to select.
         judge_weight: The weight of the judge score.
         seed: The seed of the samples from a large pool.
-        quotas: Quotas with the labels of `candidates`; the selection meets all of them exactly.
+        quotas: Quotas with the labels of `candidates`; the selection meets all of them exactly, at
+            each of their sizes.
 
     Raises:
         UnmetQuotaError: No selection meets the quotas.
@@ -75,7 +76,8 @@ def by_coverage(
     select = partial(greedy, vectors, weights=weights, seed=seed)
     is_listed = scores > 0
     n_listed = int(is_listed.sum())
-    if quotas and not _can_meet(quotas, is_listed, n):
+    in_lists = [quota.among(is_listed) for quota in quotas]
+    if quotas and not can_meet(in_lists, n):
         # Larger than any gain, so a record outside the shortlists is selected only for a quota.
         first = bonus + np.where(is_listed, float(weights.sum()), 0.0)
         return select(rows, n, bonus=first, groups=quotas, annotated=annotated)
@@ -84,7 +86,7 @@ def by_coverage(
         rows[is_listed],
         n_first,
         bonus=bonus[is_listed],
-        groups=[Quota(quota.labels[is_listed], quota.counts) for quota in quotas],
+        groups=in_lists,
         annotated=annotated,
     )
     if n == n_first:
@@ -98,25 +100,23 @@ def by_ranks(candidates: JudgedRecords, n: int, seed: int, quotas: Sequence[Quot
     """Return `n` records: the first rank of every prompt, then the second ranks, and so on.
 
     Within a rank, prompts are in `prompt_order`. Records that no ballot names come last, by slot.
-    A record is skipped if the quotas leave no room for it.
+    A record is skipped if the quotas leave no room for it. If they have several sizes, this starts
+    again after each size.
 
     Raises:
         UnmetQuotaError: No selection meets the quotas.
     """
     place = np.argsort(prompt_order(candidates.sizes, seed))  # of each prompt
     order = np.lexsort((place[candidates.prompts - 1], candidates.ranks))  # stable: by slot at last
+    waiting, taken = dict.fromkeys(order.tolist()), list[int]()
     left = Quotas(quotas, n)
-    taken = list(islice((i for i in order.tolist() if left.take(i)), n))
+    for size in left.sizes:
+        more = list(islice((i for i in waiting if left.take(i)), size - len(taken)))
+        taken += more
+        for i in more:
+            del waiting[i]
     rows = candidates.rows[np.array(taken, np.intp)]
     gains = gains_in_order(
         candidates.vectors, rows, weights=candidates.weights, annotated=candidates.annotated
     )
     return Cover(rows, gains)
-
-
-def _can_meet(quotas: Sequence[Quota], is_candidate: NDArray[np.bool_], n: int) -> bool:
-    try:
-        Quotas([Quota(quota.labels[is_candidate], quota.counts) for quota in quotas], n)
-    except UnmetQuotaError:
-        return False
-    return True

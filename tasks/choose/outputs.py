@@ -1,4 +1,4 @@
-"""The outputs of choose: the selection, and a receipt for each of its records."""
+"""Write the outputs of choose: the selection, and a receipt for each selected record."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from tasks.lib.documents.receipt import Receipt
 from tasks.lib.pool_columns import as_label, cells_of
 from tasks.lib.similarity.cosine import Rows
 
-BATCH_ROWS = 8192  # of the pool in memory at a time
+BATCH_ROWS = 8192  # pool rows in memory at a time
 _FROM_BALLOTS = [name for name in BALLOTS.names if name in SELECTED.names and name != "id"]
 _FROM_JUDGEMENT = ("route", "model", "ballots", "answers")
 
@@ -28,13 +28,13 @@ def write_outputs(  # noqa: PLR0913  what each record of the selection comes fro
     *,
     quota_columns: Sequence[str],
 ) -> None:
-    """Write the selection and its receipts; `out` returns the path of each.
+    """Write the selection and its receipts.
 
     Args:
         out: Returns where to write an output.
         pool_file: The pool.
         pool_rows: intp, shape (n,), the row in the pool of each record in order of selection.
-        chosen: The ballots, gain and cluster of each of these records.
+        chosen: The ballots, gain, weight and cluster of each of these records.
         judgements: By prompt, at least for the prompts with a selected record.
         quota_columns: The columns that have a quota.
     """
@@ -69,7 +69,7 @@ def read_records(pool_file: Path, rows: Rows) -> pa.Table:
 def _receipt(
     place: int, row: Mapping[str, Any], judgement: Judgement, counts_for: dict[str, str | None]
 ) -> Receipt:
-    names = (*_FROM_BALLOTS, "id", "gain")
+    names = (*_FROM_BALLOTS, "id", "gain", "weight")
     return Receipt(
         place=place,
         counts_for=counts_for,

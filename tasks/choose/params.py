@@ -14,9 +14,9 @@ class Objective(StrEnum):
     """What decides which judged records are selected."""
 
     COVERAGE = "coverage"
-    """How well they cover the pool, with a bonus for the judge score."""
+    """How well the records cover the pool, with a bonus for the judge score."""
     RANKS = "ranks"
-    """Only their ranks in the prompts, as in the paper."""
+    """Only the records' ranks in the prompts, as in the paper."""
 
 
 class Choose(Params):

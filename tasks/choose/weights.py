@@ -1,4 +1,4 @@
-"""The weight of each record in the coverage: its own weight times its cosine to the targets."""
+"""Compute each record's weight in the coverage: its own weight times its cosine to the targets."""
 
 from typing import NamedTuple, Self
 
@@ -13,7 +13,7 @@ from tasks.lib.pool_columns import read_weights
 from tasks.lib.similarity.cosine import Rows, Vectors, nearest
 
 KEY = "choose.weight_column"
-N_RANDOM = 20  # random selections that a selection is compared with
+N_RANDOM = 20  # random selections to compare a selection with
 _SPLIT, _RANDOM = 6, 7  # separate streams of random numbers
 
 
@@ -22,7 +22,7 @@ class Targets(NamedTuple):
 
     Attributes:
         steering: The half that the weights depend on.
-        held_out: The other half, by which the selection is judged.
+        held_out: The other half, which is used to evaluate the selection.
     """
 
     steering: Vectors
@@ -40,7 +40,7 @@ def find_weights(inputs: Inputs, column: str | None, targets: Targets) -> NDArra
     """Return the weights of all rows of the vectors, 0 for annotated records.
 
     Raises:
-        ParamError: A weight is not a number of at least 0, or no record is similar to a target.
+        ParamError: A weight is not a non-negative number, or no record is similar to a target.
     """
     candidates = inputs.candidates
     weights = candidates.weights.copy()
@@ -62,9 +62,9 @@ def find_weights(inputs: Inputs, column: str | None, targets: Targets) -> NDArra
 def judge_by_targets(
     inputs: Inputs, targets: Targets, rows: Rows, seed: int
 ) -> TargetFigure | None:
-    """Compare a selection with random ones of the same size: how near are the held-out targets?
+    """Compare how close a selection and random ones of the same size are to the held-out targets.
 
-    Returns None if there are no targets or nothing is selected.
+    Return None if there are no targets or nothing is selected.
     """
     if not len(targets.held_out) or not len(rows):
         return None

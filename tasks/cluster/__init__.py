@@ -1,1 +1,1 @@
-"""The cluster step: group the records and compose the prompts."""
+"""The cluster step, which groups the records and composes the prompts."""

@@ -1,4 +1,4 @@
-"""The prompts of an earlier run, which the records that are still in the pool keep."""
+"""Keep the prompts of an earlier run for the records that are still in the pool."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,16 +33,16 @@ class Grouped(NamedTuple):
 
     @property
     def n_clusters(self) -> int:
-        """Return the number of clusters."""
+        """The number of clusters."""
         return int(self.clusters.max(initial=-1)) + 1
 
     @property
     def rows(self) -> Rows:
-        """Return the rows of all candidates, prompt by prompt: intp."""
+        """The rows of all candidates, prompt by prompt: intp."""
         return np.concatenate([np.empty(0, np.intp), *self.prompts])
 
     def followed_by(self, other: "Grouped") -> "Grouped":
-        """Return these prompts, then those of another, whose clusters get the next numbers."""
+        """Append the prompts of `other`, whose clusters are numbered from the next free number."""
         later = other.clusters + np.int32(self.n_clusters)
         return Grouped(
             [*self.prompts, *other.prompts], np.concatenate([self.clusters, later]).astype(np.int32)
@@ -50,7 +50,7 @@ class Grouped(NamedTuple):
 
 
 def geometry_metadata(params: GeometryParams) -> dict[str, str]:
-    """Return what the footer of prompts.parquet says of how prompts were made."""
+    """Return the metadata for the footer of prompts.parquet that says how prompts were made."""
     return {
         "mode": params.mode.value,
         "candidates_per_prompt": str(params.candidates_per_prompt),
@@ -58,7 +58,7 @@ def geometry_metadata(params: GeometryParams) -> dict[str, str]:
 
 
 def check_growth(path: str, params: GeometryParams) -> None:
-    """Check that prompts of an earlier run can be kept; do not read them.
+    """Check that the prompts of an earlier run can be kept, without reading them.
 
     Raises:
         ParamError: The file is missing, or the parameters cannot keep prompts.
@@ -69,22 +69,22 @@ def check_growth(path: str, params: GeometryParams) -> None:
     if has_no_records(file):
         return
     if params.mode is Mode.PAPER:
-        raise _refuse("in mode paper every prompt depends on the whole pool", _no_growth())
+        raise _refuse("in paper mode, every prompt depends on the whole pool", _no_growth())
     if params.candidates_per_prompt is None:
         raise _refuse(
-            "prompts are kept only if their size is set, not their number",
-            "Set cluster.candidates_per_prompt to that of the earlier run, and cluster.n_prompts "
-            "to null.",
+            "earlier prompts can be kept only if cluster.candidates_per_prompt is set",
+            "Set it to the value of the earlier run, and cluster.n_prompts to null.",
         )
 
 
 def read_earlier(path: Path, ids: Sequence[str], params: GeometryParams) -> Grouped:
     """Return the earlier prompts of the records that are still there; none if the file is empty.
 
-    Records keep their prompt and their order in it. Prompts without a record are left out.
+    Records keep their prompts and their order in them. Prompts that have lost all of their records
+    are left out.
 
     Raises:
-        ParamError: They were made with another mode or size of prompts, or for another pool.
+        ParamError: The prompts were made in another mode, with another size or for another pool.
         DataError: The file is not a table of prompts.
     """
     check_growth(str(path), params)
@@ -96,8 +96,8 @@ def read_earlier(path: Path, ids: Sequence[str], params: GeometryParams) -> Grou
     left = table.filter(places.is_valid())
     if not len(left):
         raise _refuse(
-            f"none of the {len(table):,} records of {path} is among the {len(ids):,} unique "
-            "records: the prompts are those of another pool",
+            f"none of the {len(table):,} records in {path} is among the {len(ids):,} unique "
+            "records, so its prompts belong to another pool",
             _no_growth(),
         )
     rows = places.drop_null().to_numpy().astype(np.intp)
@@ -113,8 +113,8 @@ def _check_geometry(path: Path, params: GeometryParams) -> None:
         earlier = footer.get(name.encode(), b"").decode()
         if earlier != value:
             raise _refuse(
-                f"{path} was made with cluster.{name} {earlier or '(not recorded)'}, and it is "
-                f"{value} now",
+                f"{path} was made with cluster.{name} {earlier or '(not recorded)'}, but the value "
+                f"is now {value}",
                 f"Set cluster.{name} to the earlier value. {_no_growth()}"
                 if earlier
                 else _no_growth(),

@@ -42,9 +42,9 @@ def finite_vectors(path: Path, ids: Sequence[str]) -> Vectors:
 def text_lengths(
     pool_file: Path, unique_file: Path, ids: "pa.ChunkedArray[Any]"
 ) -> NDArray[np.int64]:
-    """Return the number of bytes of each unique record's `record_text`: int64, shape (M,), M >= 1.
+    """Return the size in bytes of each unique record's `record_text`: int64, shape (M,), M >= 1.
 
-    Only texts of records with context become Python objects.
+    Only the texts of records with context are turned into Python objects.
 
     Raises:
         DataError: There are no unique records, or some are missing from the pool.

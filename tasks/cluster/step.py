@@ -49,7 +49,7 @@ def check(values: Mapping[str, Any]) -> Cluster:
 def cluster(
     vectors: Vectors, params: Cluster, seed: int, n_bytes: NDArray[np.int64] | None = None
 ) -> Clustered:
-    """Return the prompts that `tasks.lib.prompts.group.group` makes, if the memory is sufficient.
+    """Group the records with `tasks.lib.prompts.group.group`, after checking the memory it needs.
 
     Raises:
         ParamError: The memory is insufficient (the message says how much is needed), or n_prompts
@@ -106,8 +106,8 @@ def _require_memory(vectors: Vectors, params: Cluster) -> None:
         ours = load(Solver.BALANCED).memory_mb(n, n_clusters, d)
         other = f", or set cluster.solver to balanced, which needs {ours}" if ours < needed else ""
         raise ParamError(
-            f"{n} records in {n_clusters} clusters need {needed} MB, but at most "
-            f"{params.max_memory_mb} MB is allowed",
+            f"{n} records in {n_clusters} clusters need {needed} MB, but the limit is "
+            f"{params.max_memory_mb} MB",
             where=f"{PARAMS_FILE}: cluster.max_memory_mb",
             fix=f"Set it to {needed} or more{other}.",
         )
@@ -119,7 +119,7 @@ def _warn_of_cost(n: int, n_clusters: int, needed_mb: int) -> None:
     cpu_s = n * n_clusters * CPU_S_PER_PAIR
     log.warning(
         "cluster: k-means-constrained may take %s s of processor time and %s MB for %s records in "
-        "%s clusters; cluster.solver: balanced takes far less",
+        "%s clusters; it takes far less with cluster.solver: balanced",
         *(f"{number:,.0f}" for number in (cpu_s, needed_mb, n, n_clusters)),
     )
 
@@ -141,7 +141,7 @@ def _table(ids: Sequence[str], grouped: Grouped) -> pa.Table:
 def _summary(
     grouped: Grouped, n_earlier: int, new: Clustered | None, params: Cluster, seed: int
 ) -> dict[str, Any]:
-    """Return the content of clusters.json; further digits of inertia would differ by machine."""
+    """Return the content of clusters.json; more digits of inertia would differ between machines."""
     partition = new.partition if new else None
     n_records = len(grouped.clusters)
     return {

@@ -1,1 +1,1 @@
-"""The dedupe step: keep the first of each group of near-duplicates."""
+"""The dedupe step, which keeps the first of each group of near-duplicates."""

@@ -28,7 +28,7 @@ class Near(StrEnum):
 
 
 class Duplicate(NamedTuple):
-    """A record that duplicates an earlier, kept one.
+    """A record that duplicates an earlier record, which is kept.
 
     Attributes:
         of_id: The id of the kept record.
@@ -75,7 +75,7 @@ def fingerprint(
 
     Args:
         batch: Records with the columns of `COLUMNS`.
-        threshold: Similarity at which two records are almost certain to be a candidate pair.
+        threshold: The similarity at which two records almost certainly become a candidate pair.
         n_permutations: Length of a signature.
     """
     records = normalise_fields(batch)
@@ -89,7 +89,7 @@ def fingerprint(
 
 
 def find_duplicates(components: Components, threshold: float, near: Near) -> dict[int, Duplicate]:
-    """Return the records that duplicate an earlier, kept one, by their positions in the pool."""
+    """Return the records that duplicate an earlier, kept record, by position in the pool."""
     records = normalise_fields(components.records)
     ids = text_column(components.records, "id")
     index = NearIndex(records, components.keys, threshold, adds_near=near is Near.REPORT)
@@ -122,5 +122,5 @@ def normalise_fields(records: pa.RecordBatch | pa.Table) -> Sequence[Fields]:
 
 
 def text_of(fields: Fields) -> str:
-    """Return both fields as one text, so that the split between them makes no difference."""
+    """Join both fields, so that it does not matter how a text is divided between them."""
     return " ".join(filter(None, fields))

@@ -1,8 +1,8 @@
 """Find candidate pairs by locality-sensitive hashing, and the components that they form.
 
 Two records are a candidate pair if they have a key in common. In a large pool, false candidates
-would connect nearly all records. So a key that a record shares only with dissimilar records, as
-estimated from their b-bit signatures, is first replaced with a unique key.
+would connect nearly all records. So if a record shares a key only with dissimilar records, judging
+by their b-bit signatures, the key is first replaced with a unique key.
 """
 
 import math
@@ -31,10 +31,10 @@ class _SortedColumn(NamedTuple):
 
 
 def prune_false_candidates(keys: Keys, b_bits: BBitSignatures, threshold: float) -> None:
-    """Replace, in place, a key that a record shares only with dissimilar records by a unique one.
+    """Replace, in place, keys that a record shares only with dissimilar records with unique keys.
 
-    Dissimilar means an estimated similarity more than four standard deviations of the estimate
-    below `threshold`. Keys of more than 256 records are left unchanged.
+    Records are dissimilar if their estimated similarity is more than four standard deviations of
+    the estimate below `threshold`. Keys of more than 256 records are left unchanged.
     """
     n_values = b_bits.shape[1]
     lowest = threshold - DEVIATIONS * math.sqrt(threshold * (1 - threshold) / n_values)
@@ -56,7 +56,7 @@ def prune_false_candidates(keys: Keys, b_bits: BBitSignatures, threshold: float)
 
 
 def find_components(keys: Keys) -> NDArray[np.int64]:
-    """Return for each record the first record of its component: int64, shape (n_records,).
+    """Return, for each record, the first record of its component: int64, shape (n_records,).
 
     The components are the connected components of the graph of candidate pairs. A record without
     candidates is its own component. Components can be deduplicated independently.
@@ -74,7 +74,7 @@ def find_components(keys: Keys) -> NDArray[np.int64]:
 
 
 def number_shared_keys(keys: Keys) -> list[list[int]]:
-    """Return for each record the numbers of the keys that it shares with other records.
+    """Return, for each record, the numbers of the keys that it shares with other records.
 
     Equal keys in one column have the same number; all other keys have different numbers.
     """
@@ -94,7 +94,7 @@ def number_shared_keys(keys: Keys) -> list[list[int]]:
 def _estimate_similarity(
     b_bits: BBitSignatures, a: NDArray[np.int64], b: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the share of equal values of each pair (a[i], b[i]): float64, shape (n_pairs,)."""
+    """Return the share of equal values in each pair (a[i], b[i]): float64, shape (n_pairs,)."""
     counts = [
         np.count_nonzero(b_bits[a[i : i + BATCH_PAIRS]] == b_bits[b[i : i + BATCH_PAIRS]], axis=1)
         for i in range(0, a.size, BATCH_PAIRS)

@@ -1,4 +1,4 @@
-"""MinHash signatures of records, and the band keys that make similar records candidate pairs."""
+"""Compute MinHash signatures, and the band keys that make similar records candidate pairs."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -18,7 +18,7 @@ Signatures = NDArray[np.uint32]
 BBitSignatures = NDArray[np.uint8]
 """uint8, shape (n_records, n_permutations): the last byte of each value of a signature.
 
-The share of equal bytes is enough to estimate a similarity, in a quarter of the memory."""
+The share of equal bytes suffices to estimate a similarity, in a quarter of the memory."""
 
 Keys = NDArray[np.uint64]
 """uint64, shape (n_records, n_keys): two records are a candidate pair if they have the same key in
@@ -40,8 +40,8 @@ class Bands(NamedTuple):
 def bands_for(threshold: float, n_permutations: int) -> Bands:
     """Return the widest bands that rarely miss a pair of records at the threshold.
 
-    The probability that the pair agrees in no complete band is at most 0.2 %, or the lowest that
-    `n_permutations` allows. Wider bands give fewer false candidates.
+    The probability of missing such a pair is at most 0.2 %, or as low as `n_permutations` allows.
+    Wider bands give fewer false candidates.
     """
     for width in range(n_permutations // 2, 1, -1):
         n_bands = n_permutations // width
@@ -73,9 +73,9 @@ def minhash(records: Sequence[Fields], n_permutations: int) -> Signatures:
 
 
 def band_keys(signatures: Signatures, bands: Bands) -> Keys:
-    """Return one key for each band; it is equal if all values of the band are.
+    """Return one key for each band; bands with equal values have equal keys.
 
-    Different bands have the same key only once in 2^64 pairs.
+    Bands with different values have the same key only once in 2^64 pairs.
     """
     keys = np.zeros((len(signatures), bands.n), dtype=np.uint64)
     cut = signatures[:, : bands.n * bands.width].reshape(len(signatures), bands.n, bands.width)
@@ -86,7 +86,7 @@ def band_keys(signatures: Signatures, bands: Bands) -> Keys:
 
 @cache
 def _permutations(n_permutations: int) -> NDArray[np.uint32]:
-    """Return odd factors and summands: uint32, shape (2, n_permutations). Do not write to them.
+    """Return odd factors and summands: uint32, shape (2, n_permutations), not to be modified.
 
     They are the same as in datasketch's "affine32" scheme with the same seed. NumPy promises that
     this generator, unlike its newer ones, gives the same numbers in every version.

@@ -17,14 +17,14 @@ MAX_CANDIDATES = 64
 
 
 class NearestRecord(NamedTuple):
-    """The nearest record's number, and the Jaccard similarity of the less similar field."""
+    """The number of the nearest record, and the Jaccard similarity of the less similar field."""
 
     number: int
     similarity: float
 
 
 class NearIndex:
-    """An index that finds, for each record, the most similar record that was added before.
+    """An index that finds, for each record, the most similar record added before.
 
     Two records are near-duplicates if the shingles of their instructions and those of their inputs
     each have a Jaccard similarity of at least the threshold, and `Meaning` finds only harmless
@@ -48,9 +48,9 @@ class NearIndex:
     def nearest_or_add(self, number: int) -> NearestRecord | None:
         """Return the nearest added record (the first if tied); if there is none, add this record.
 
-        With `adds_near`, the record is added in either case. A record with at least 64 candidates
-        is never added. Otherwise thousands of records from one template would all be compared with
-        each other.
+        With `adds_near`, the record is added in either case. But a record with 64 candidates or
+        more is never added; otherwise, thousands of records from one template would all be compared
+        with each other.
         """
         candidates = self._candidates(number)
         nearest = self._nearest(number, candidates)
@@ -81,7 +81,7 @@ class NearIndex:
         return nearest
 
     def _similarity(self, a: int, b: int) -> float:
-        """Return the lower similarity of the two fields; stop at the first below the threshold."""
+        """Return the similarity of the less similar field; stop at a field below the threshold."""
         lowest = 1.0
         for shingles_a, shingles_b in zip(self._sets[a], self._sets[b], strict=True):
             lowest = min(lowest, jaccard(shingles_a, shingles_b))
@@ -96,7 +96,7 @@ class NearIndex:
 
 
 def _shingle_sets(records: Sequence[Fields]) -> list[tuple[NDArray[np.uint64], ...]]:
-    """Return for each record the distinct shingles of its two fields, ascending."""
+    """Return, for each record, the distinct shingles of its two fields, ascending."""
     sets = []
     for batch in batches(records):
         hashes, bounds = shingles(field_texts(batch))
@@ -105,7 +105,7 @@ def _shingle_sets(records: Sequence[Fields]) -> list[tuple[NDArray[np.uint64], .
 
 
 def _unique(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return the same as np.unique, in a third of the time for short arrays."""
+    """Do the same as np.unique, in a third of the time for short arrays."""
     ordered = np.sort(hashes)
     is_new = np.ones(ordered.size, dtype=np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])

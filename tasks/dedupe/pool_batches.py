@@ -1,4 +1,4 @@
-"""Read the records to compare in batches, either all of them or a part."""
+"""Read all or some of the records to compare, in batches."""
 
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
@@ -12,7 +12,7 @@ class PoolBatches(NamedTuple):
 
     Attributes:
         n_records: Number of records.
-        read: Returns the records with the columns of `COLUMNS`, the same on every call.
+        read: Yields the records with the columns of `COLUMNS`, the same on every call.
     """
 
     n_records: int
@@ -23,7 +23,7 @@ class PoolBatches(NamedTuple):
         return PoolBatches(len(ids), lambda: self._filter(ids, is_kept=True))
 
     def without(self, ids: Collection[str]) -> "PoolBatches":
-        """Return the records except those with these ids, which must all be present."""
+        """Return all records except those with these ids, which must all be present."""
         if not ids:
             return self
         return PoolBatches(self.n_records - len(ids), lambda: self._filter(ids, is_kept=False))

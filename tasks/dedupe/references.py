@@ -12,7 +12,7 @@ from tasks.dedupe.near_duplicates import NearestRecord, NearIndex
 
 
 class References(NamedTuple):
-    """Records outside the pool.
+    """Records outside the pool, with which records of the pool are compared.
 
     Attributes:
         keys: The hash of each text, then its keys.
@@ -28,7 +28,7 @@ class References(NamedTuple):
 
     @classmethod
     def of(cls, records: pa.RecordBatch | pa.Table, threshold: float, n_permutations: int) -> Self:
-        """Return the references of a table of records."""
+        """Make references from a table of records."""
         return cls(
             text_column(records, "id"),
             list(normalise_fields(records)),
@@ -56,8 +56,8 @@ class Repeated(NamedTuple):
 def find_repeated(batch: pa.RecordBatch, references: References) -> list[Repeated]:
     """Return the records of a batch that have the same text as a reference or are near one.
 
-    The nearest reference is named, or the first if tied; `NearIndex` defines what is near. A record
-    is compared with all references that have a key in common with it.
+    The result names the nearest reference, or the first if tied. `NearIndex` defines what is near.
+    A record is compared with all references that have a key in common with it.
     """
     keys = _keys(batch, references.threshold, references.n_permutations)
     own, others = _shares_key(keys, references.keys), _shares_key(references.keys, keys)

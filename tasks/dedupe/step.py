@@ -36,7 +36,7 @@ from tasks.lib.executor import Executor, load_executor
 SHARD_RECORDS = 8192  # about a second of work
 
 StartProgress = Callable[[int, str], Callable[[int], None]]
-"""Function that starts a progress display for a total and its unit, and returns its `advance`."""
+"""A function that starts a progress display for a total and a unit, and returns its `advance`."""
 
 
 class Dedupe(Params):
@@ -76,12 +76,13 @@ def dedupe(
     start_progress: StartProgress = lambda total, unit: lambda n: None,
     shard_records: int = SHARD_RECORDS,
 ) -> Deduped:
-    """Return the ids that are kept, and each other record with the kept record that it duplicates.
+    """Return the ids to keep, and every other record together with the kept one it duplicates.
 
     A record is dropped if an earlier kept record has the same normalised text or is near it, as
-    `NearIndex` defines it. Being near a dropped record does not count. So the first of a group is
-    kept, and a second pass drops nothing. If a record duplicates several kept records, the most
-    similar is named, or the first if tied. With `Near.REPORT`, near-duplicates are kept and listed.
+    `NearIndex` defines it. Being near a dropped record does not count. So the first record of a
+    group is kept, and a second pass drops nothing. If a record duplicates several kept records, the
+    result names the most similar, or the first if tied. With `Near.REPORT`, near-duplicates are
+    kept and listed.
 
     Memory holds about 500 bytes for each record, and the texts of records with candidates; the pool
     is read twice so that the other texts are not kept. Candidates are compared in shards of about
@@ -178,8 +179,8 @@ def _log_known(annotated_file: Path, known: Sequence[Repeated]) -> None:
     n_found = len({record.of_id for record in known})
     report = log.info if known else log.warning
     report(
-        "dedupe: %s of %s annotated records are in the pool or near one of its records; %s unique "
-        "records are therefore not selected",
+        "dedupe: %s of %s annotated records are in the pool or near one of its records, so %s "
+        "unique records cannot be selected",
         f"{n_found:,}",
         f"{n_annotated:,}",
         f"{len(known):,}",

@@ -1,1 +1,1 @@
-"""The embed step: turn each record into a unit vector."""
+"""The embed step, which turns each record into a unit vector."""

@@ -1,6 +1,6 @@
-"""Make batches whose shape depends only on a text's length, so no vector depends on other texts.
+"""Make batches with shapes that depend only on text length, so no vector depends on other texts.
 
-A matrix product may add numbers in another order if its shape changes, which changes the last bits.
+If its shape changes, a matrix product may add numbers in another order, and the last bits change.
 So a text's length alone decides its padded length and the number of rows in its batch. A text then
 has the same vector in any pool, in any order and on any worker.
 """
@@ -14,7 +14,7 @@ class TokenizedText(NamedTuple):
     """The part of a text that a model reads.
 
     Attributes:
-        length: The number of tokens after padding; 0 for a text that is a batch of its own.
+        length: The number of tokens after padding; 0 for a text that must be alone in its batch.
         tokens: The tokens in the model's own form.
         is_full: Whether the tokens fill the model's window, so the rest of the text may be unread.
     """
@@ -35,7 +35,7 @@ class TokenizedRecord(NamedTuple):
 def padded_length(n_tokens: int, max_tokens: int) -> int:
     """Round up to one of 32 lengths up to 256, then 8 per doubling, but at most `max_tokens`.
 
-    Padding adds 3 % to Dolly's texts and 8 % to Alpaca's; more lengths would leave more batches
+    Padding makes Dolly's texts 3 % longer and Alpaca's 8 %; more lengths would leave more batches
     partly empty.
     """
     step = max(4, (1 << (n_tokens - 1).bit_length()) // 16)
@@ -45,7 +45,7 @@ def padded_length(n_tokens: int, max_tokens: int) -> int:
 def batches(
     records: Iterable[TokenizedRecord], batch_size: Callable[[int], int]
 ) -> Iterator[list[TokenizedRecord]]:
-    """Yield each record once, in batches of equal length with `batch_size` records for that length.
+    """Yield each record once, in batches of `batch_size(length)` records of equal length.
 
     The last batch of a length may be smaller. Only records of incomplete batches are in memory.
     """

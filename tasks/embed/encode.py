@@ -34,7 +34,7 @@ class Encoder(Protocol):
 
     Attributes:
         n_threads: The number of threads that should call `encode` at the same time.
-        identity: Everything that a vector depends on besides its text.
+        identity: Everything that a vector depends on, apart from its text.
     """
 
     n_threads: int
@@ -59,8 +59,8 @@ class Encoder(Protocol):
 def encode_all(texts: Iterable[PoolText], encoder: Encoder) -> Iterator[VectorBatch]:
     """Yield the unit vectors of all texts, in batches of equal padded length.
 
-    Each row comes once, in any order. A text's vector has the same bytes whatever the others are,
-    so a pool may be embedded in parts.
+    Each row comes once, in any order. The bytes of a text's vector do not depend on the other
+    texts, so a pool may be embedded in parts.
 
     Raises:
         DataError: A vector is zero or not finite; the error names the record.

@@ -1,4 +1,4 @@
-"""Settings that load the same encoder in any process."""
+"""The settings that are needed to load the same encoder in any process."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +17,7 @@ class Precision(StrEnum):
     AUTO = "auto"  # bfloat16 if the processor supports it natively
 
     def on(self, device: str) -> "Precision":
-        """Return the format, with `auto` resolved for the device ``cpu`` or ``cuda``.
+        """Resolve `auto` for the device ``cpu`` or ``cuda``; return any other format unchanged.
 
         Without native support, bfloat16 is emulated and slower than float32.
         """
@@ -39,7 +39,7 @@ class EncoderSpec(NamedTuple):
     Attributes:
         model: The name of a model, or the absolute path of its folder.
         precision: The number format of its computations.
-        max_tokens: The maximum number of tokens that it reads of a text.
+        max_tokens: The maximum number of tokens that it reads from a text.
         batch_tokens: The number of tokens in a batch.
     """
 

@@ -75,7 +75,7 @@ def model_folder(source: Source) -> Path:
 
 
 def digest(folder: Path) -> str:
-    """Return a hash of the names and bytes of a model's files, excluding hidden files: 32 digits.
+    """Return a hash of the names and bytes of a model's files, hidden ones excluded: 32 hex digits.
 
     The model's name is not enough: a folder may change, and a name on the hub has many revisions.
     """

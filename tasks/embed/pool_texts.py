@@ -1,4 +1,4 @@
-"""The texts to embed: Arrow columns, with only a few texts at a time as Python objects."""
+"""Read the texts to embed into Arrow columns; turn only a few at a time into Python objects."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ class PoolTexts:
     """The texts of the unique records of a pool, or of all records of a file, in order."""
 
     def __init__(self, pool_file: Path, unique_file: Path | None = None) -> None:
-        """Read the files; if there is no `unique_file`, all records count.
+        """Read the files; without a `unique_file`, use all records of the pool file.
 
         Raises:
             DataError: There are no unique records, or some are missing from the pool.
@@ -43,7 +43,7 @@ class PoolTexts:
         return len(self._rows)
 
     def take(self, which: Sequence[int] | NDArray[np.int64]) -> Iterator[PoolText]:
-        """Yield the texts of the given records, in the order given."""
+        """Yield the texts of the records in `which`, in that order."""
         for start in range(0, len(which), TEXTS_AT_ONCE):
             rows = pa.array(self._rows[which[start : start + TEXTS_AT_ONCE]], pa.int64())
             columns = self._pool.take(rows).columns

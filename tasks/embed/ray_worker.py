@@ -22,10 +22,10 @@ Fingerprint = dict[str, Any]
 
 
 def fingerprint(encoder: Encoder) -> Fingerprint:
-    """Return the facts that two processes must share for their vectors to have the same bytes.
+    """Return facts that must be equal in two processes for their vectors to have the same bytes.
 
-    They include everything known to matter, and a digest of some vectors and their norms, since
-    processors of the same name may still round differently.
+    They include everything known to matter and a digest of some vectors and their norms, since
+    processors with the same name may still round differently.
     """
     vectors = np.concatenate([encoder.encode(encoder.tokenize([text])) for text in PROBES])
     norms = np.linalg.norm(vectors, axis=1)
@@ -46,9 +46,10 @@ def embed_shard(
     differing = [name for name, value in driver_fingerprint.items() if own[name] != value]
     if differing:
         raise DataError(
-            f"embeds differently from the driver: different {' and '.join(differing)}",
+            f"its vectors would differ from the driver's, since these differ: "
+            f"{', '.join(differing)}",
             where=_here(),
-            fix="Use the same model, libraries and kind of processor there, or set engine: local.",
+            fix="Use the same model, libraries and type of processor there, or set engine: local.",
         )
     rows, vectors, n_full = zip(*encode_all(texts, encoder), strict=True)
     return VectorBatch(np.concatenate(rows), np.concatenate(vectors), sum(n_full))

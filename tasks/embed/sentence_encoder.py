@@ -19,7 +19,7 @@ from tasks.embed.model_source import Source, digest, model_folder
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.params import PARAMS_FILE
 
-N_THREADS = torch.get_num_threads()  # the limit of the environment, before we change it
+N_THREADS = torch.get_num_threads()  # the environment's limit, read before we change it
 
 
 class SentenceEncoder:
@@ -31,17 +31,17 @@ class SentenceEncoder:
 
     Attributes:
         dim: The number of dimensions of a vector.
-        max_tokens: The maximum number of tokens that it reads of a text.
+        max_tokens: The maximum number of tokens that it reads from a text.
         device: ``cuda`` if available, else ``cpu``.
         precision: The number format of its computations; never ``auto``.
         n_threads: The number of threads that should call `encode` at the same time.
-        identity: Everything that a vector depends on besides its text.
+        identity: Everything that a vector depends on, apart from its text.
     """
 
     def __init__(
         self, source: Source, precision: Precision, max_tokens: int, batch_tokens: int
     ) -> None:
-        """Load the model, and download the files that are not on this machine.
+        """Load the model; download any of its files that are missing on this machine.
 
         Raises:
             DataError: The model cannot be loaded or downloaded.
@@ -117,7 +117,7 @@ def _can_pad(model: SentenceTransformer) -> bool:
 
 
 def _processor(device: str) -> str:
-    """Return the kind of processor, in as much detail as may affect its arithmetic."""
+    """Describe the processor in all details that may affect its arithmetic."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

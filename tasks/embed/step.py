@@ -56,7 +56,7 @@ def check(values: Mapping[str, Any]) -> Embed:
 def embed(
     texts: Iterable[PoolText], encoder: Encoder, spec: EncoderSpec, executor: Executor
 ) -> Iterator[VectorBatch]:
-    """Yield the unit vectors of all texts, by `encoder` here or by workers that load its `spec`.
+    """Yield the unit vectors of all texts, computed by `encoder` or by workers that load `spec`.
 
     Each row comes once, in any order.
 
@@ -79,8 +79,8 @@ def embed_missing(
 ) -> Keys:
     """Embed the texts that have no vector in the cache; return the key of each text.
 
-    The texts are embedded in the order of their keys, which is as good as random, so the number of
-    texts left predicts the time left.
+    The texts are embedded in the order of their keys. This order is as good as random, so the
+    number of texts left predicts the time left.
     """
     all_texts = texts.take(np.arange(len(texts)))
     keys = np.fromiter((text_key(record.text) for record in all_texts), "S16", len(texts))
@@ -106,7 +106,7 @@ def embed_missing(
 
 
 def work(stage: Stage) -> None:
-    """Write one vector for each unique record, and each annotated record and target, in order."""
+    """Write one vector for each unique record, each annotated record and each target, in order."""
     params, executor = check(stage.values), load_executor(stage.values)
     texts = PoolTexts(stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet"))
     # This is the first step that knows M, and the first slow step. It reads cluster and
@@ -120,7 +120,7 @@ def work(stage: Stage) -> None:
     encoder = spec.load()
     embed_new = partial(embed, encoder=encoder, spec=spec, executor=executor)
     if encoder.max_tokens < params.max_tokens:
-        log.info("embed: %s reads %s tokens of a text", params.model, encoder.max_tokens)
+        log.info("embed: %s reads at most %s tokens", params.model, encoder.max_tokens)
     with VectorCache(stage.state / "vectors", encoder.identity, encoder.dim) as cache:
         for tail, records in _outputs(stage, texts):
             keys = np.empty(0, "S16")
@@ -140,7 +140,7 @@ def work(stage: Stage) -> None:
 
 
 def _outputs(stage: Stage, unique: PoolTexts) -> Iterator[tuple[str, PoolTexts]]:
-    """Yield each output with the records whose vectors it gets."""
+    """Yield the path of each output, and the texts to embed for it."""
     yield "embed/vectors.npy", unique
     yield "embed/annotated.npy", PoolTexts(stage.dep("ingest/annotated.parquet"))
     yield "embed/targets.npy", PoolTexts(stage.dep("ingest/targets.parquet"))
@@ -149,7 +149,7 @@ def _outputs(stage: Stage, unique: PoolTexts) -> Iterator[tuple[str, PoolTexts]]
 def _agrees(
     cache: VectorCache, keys: Keys, texts: PoolTexts, rows: NDArray[np.int64], encoder: Encoder
 ) -> bool:
-    """Return whether some stored vectors, of the texts in `rows`, have the same bytes again."""
+    """Recompute some stored vectors, of the texts in `rows`; return whether all bytes agree."""
     probes = np.arange(len(keys))[:: max(1, len(keys) // N_PROBES)][:N_PROBES]
     return all(
         np.array_equal(batch.vectors, cache.read(keys[probes[batch.rows]]))

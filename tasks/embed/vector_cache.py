@@ -1,6 +1,6 @@
 """Keep the vectors of earlier runs outside DVC's outputs, so that only new texts are embedded.
 
-Each combination of model and machine has a folder under ``.selectllm/vectors``:
+Each combination of model and machine has its own folder under ``.selectllm/vectors``:
 
     about.json       everything that the vectors depend on, in readable form
     vectors.sqlite   a text's key, its vector, and the CRC-32 of both
@@ -34,20 +34,20 @@ Keys = NDArray[np.bytes_]
 def text_key(text: str) -> bytes:
     """Return 16 bytes that identify exactly this text.
 
-    The record's id does not: it is the same for texts that differ only in their Unicode form.
+    A record's id would not do: it is the same for texts that differ only in their Unicode form.
     """
     return blake2b(text.encode("utf-8"), digest_size=KEY_BYTES).digest()
 
 
 class VectorCache:
-    """The stored vectors of one model; open it (``with``) in one process at a time.
+    """The stored vectors of one model. Only one process at a time can open the cache (``with``).
 
     Attributes:
         folder: The folder of the vectors. If it is deleted, they are computed again.
     """
 
     def __init__(self, parent: Path, identity: Mapping[str, Any], dim: int) -> None:
-        """Choose the folder by `identity`, which must hold everything the vectors depend on."""
+        """Choose the folder by `identity`, which must contain everything that vectors depend on."""
         about = json.dumps({"version": VERSION, "dim": dim, **identity}, indent=2, sort_keys=True)
         self.folder = parent / blake2b(about.encode(), digest_size=8).hexdigest()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -55,18 +55,18 @@ class VectorCache:
         self._dim = dim
 
     def find(self, keys: Keys) -> NDArray[np.bool_]:
-        """Return whether each key has an undamaged vector: shape (n,)."""
+        """Return, for each key, whether it has an undamaged vector: bool, shape (n,)."""
         is_sound, n_damaged = np.zeros(len(keys), np.bool_), 0
         for i, key in enumerate(keys.tolist()):
             if row := self._store.get(key):
                 is_sound[i] = row[1] == _checksum(key, row[0])
                 n_damaged += not is_sound[i]
         if n_damaged:
-            log.warning("embed: %d stored vectors in %s are damaged", n_damaged, self.folder)
+            log.warning("embed: recomputing %d damaged vectors in %s", n_damaged, self.folder)
         return is_sound
 
     def read(self, keys: Keys) -> NDArray[np.float32]:
-        """Return the vectors of keys that all have one: float32, shape (n, dim)."""
+        """Return the vectors of the keys, which must all be stored: float32, shape (n, dim)."""
         rows = (self._store.get(key) for key in keys.tolist())
         data = b"".join(row[0] for row in rows if row)
         return np.frombuffer(data, "<f4").reshape(len(keys), self._dim)
@@ -90,7 +90,7 @@ class VectorCache:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                log.info("embed: waiting for another run that embeds with the same model")
+                log.info("embed: waiting for another run that is using the same model")
                 lock.acquire()
             stack.callback(lock.release)
             columns = "key BLOB, vector BLOB NOT NULL, crc INTEGER NOT NULL"
@@ -109,7 +109,7 @@ class VectorCache:
         self._stack.close()
 
     def _import_slots(self, path: Path) -> None:
-        """Import the file of an earlier version: slots of key, vector and CRC-32."""
+        """Import the vectors in a file of an earlier version: slots of key, vector and CRC-32."""
         if not path.exists():
             return
         slot = np.dtype([("key", "S16"), ("vector", "<f4", (self._dim,)), ("crc", "<u4")])

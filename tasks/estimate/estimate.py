@@ -3,11 +3,19 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from tasks.estimate.tokens_needed import Workload, paper_work, work_of
+from tasks.estimate.context import Sizes, exact_sizes
+from tasks.estimate.tokens_needed import (
+    Workload,
+    paper_work,
+    prompt_tokens,
+    work_of,
+)
+from tasks.lib.batches.api import PROVIDERS
 from tasks.lib.core.errors import ParamError
 from tasks.lib.gateway.litellm_setup import load_litellm
-from tasks.lib.gateway.prices import require_price
+from tasks.lib.gateway.prices import Tier, require_price
 from tasks.lib.gateway.routes import Route
+from tasks.lib.gateway.thinking import max_completion_tokens
 from tasks.llm_select.setup import Setup
 
 LATENCY_S = (0.5, 10.0)  # of a call to a model if the journal has no calls to it
@@ -24,6 +32,7 @@ class Cost(NamedTuple):
     usd: Range | None  # None if the price is unknown
     problem: str  # why the price is unknown, and what to do
     seconds: Range
+    batch_usd: Range | None = None  # with llm_select.batch: true; None if it has no batches
 
 
 class Estimate(NamedTuple):
@@ -34,6 +43,7 @@ class Estimate(NamedTuple):
     n_prompts: int
     n_ranked: int  # records that each prompt ranks
     votes: int
+    sizes: Sizes  # of the longest prompt
     work: Workload
     costs: list[Cost]
     paper: Workload
@@ -52,7 +62,8 @@ def estimate(setup: Setup, routes: Sequence[Route], latencies_s: Mapping[str, Ra
         routes: The routes, the one in use first.
         latencies_s: By model, the seconds of quick and slow calls so far.
     """
-    work, paper = work_of(setup), paper_work(setup)
+    prompts = prompt_tokens(setup)
+    work, paper = work_of(setup, prompts), paper_work(setup)
     concurrency = setup.settings.calls.concurrency
     costs = [cost_at(route, work, concurrency, latencies_s.get(route.model)) for route in routes]
     return Estimate(
@@ -61,6 +72,7 @@ def estimate(setup: Setup, routes: Sequence[Route], latencies_s: Mapping[str, Ra
         n_prompts=len(setup.candidates.prompts),
         n_ranked=setup.n_ranked,
         votes=setup.params.votes,
+        sizes=exact_sizes(setup, prompts),
         work=work,
         costs=costs,
         paper=paper,
@@ -82,22 +94,28 @@ def cost_at(route: Route, work: Workload, concurrency: int, latency_s: Range | N
     except ParamError as error:
         usd, problem = None, str(error)
     seconds = _seconds(route, work, concurrency, latency_s)
-    return Cost(route.alias, route.model, usd, problem, seconds)
+    has_batches = usd and route.deployments[0].provider in PROVIDERS
+    batch_usd = _usd(route, work, Tier.BATCHES) if has_batches else None
+    return Cost(route.alias, route.model, usd, problem, seconds, batch_usd)
 
 
-def _usd(route: Route, work: Workload) -> Range:
+def _usd(route: Route, work: Workload, tier: Tier = Tier.OWN) -> Range:
     """Return the lowest and the highest price of the work among the route's deployments.
+
+    The highest includes the room for thinking, which depends on the model.
 
     Raises:
         ParamError: The price of a deployment is unknown.
     """
     litellm = load_litellm()
-    prices = [require_price(deployment, litellm, route.where) for deployment in route.deployments]
-    bounds = [
-        [price.cost_usd(work.prompt_tokens[i], work.completion_tokens[i]) for price in prices]
-        for i in (0, 1)
-    ]
-    return min(bounds[0]), max(bounds[1])
+    answer = work.completion_tokens[1] // max(1, work.calls[1])
+    lowest, highest = [], []
+    for deployment in route.deployments[:1] if tier is Tier.BATCHES else route.deployments:
+        price = require_price(deployment, litellm, route.where, tier)
+        most = work.calls[1] * max_completion_tokens(deployment, answer, litellm)
+        lowest.append(price.cost_usd(work.prompt_tokens[0], work.completion_tokens[0]))
+        highest.append(price.most_usd(work.prompt_tokens[1], most))
+    return min(lowest), max(highest)
 
 
 def _seconds(route: Route, work: Workload, concurrency: int, latency_s: Range | None) -> Range:

@@ -17,7 +17,12 @@ SELECT route, model, outcome, count(*) AS calls, sum(prompt_tokens) AS prompt_to
 FROM calls GROUP BY route, model, outcome ORDER BY route, model, calls DESC
 """
 _LATENCIES = """
-SELECT model, duration_s FROM calls WHERE outcome = 'answer' ORDER BY model, duration_s
+SELECT model, duration_s FROM calls WHERE outcome = 'answer' AND duration_s > 0
+ORDER BY model, duration_s
+"""
+_CALLS = """
+SELECT outcome, message, reply, prompt_tokens, completion_tokens, usd, is_upper_bound, duration_s
+FROM calls WHERE key = ? AND outcome != 'open' ORDER BY id
 """
 MIN_LATENCIES = 10
 
@@ -42,6 +47,16 @@ def newest(path: Path, limit: int) -> list[dict[str, Any]]:
     query = f"SELECT {names} FROM answers ORDER BY created DESC LIMIT ?"
     with _opened(path) as db:
         return [dict(row) for row in db.execute(query, (limit,))]
+
+
+def calls_for(path: Path, key: str) -> list[dict[str, Any]]:
+    """Return the finished calls for a request, oldest first.
+
+    Raises:
+        DataError: There is no journal, or it cannot be used.
+    """
+    with _opened(path) as db:
+        return [dict(row) for row in db.execute(_CALLS, (key,))]
 
 
 def prune(path: Path, before: str, *, dry_run: bool) -> int:

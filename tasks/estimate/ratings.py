@@ -21,6 +21,7 @@ from tasks.estimate.journal_admin import latencies
 from tasks.estimate.tokens_needed import Workload, question_tokens
 from tasks.lib.core.params import load_section, load_seed
 from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.gateway.routes import Route
 from tasks.lib.similarity.corpus import Corpus
 
 RATED = {name.value for name, method in METHODS.items() if method.score is Score.RATING}
@@ -40,6 +41,16 @@ class _RatingSection(RatingParams):
     methods: list[str]
 
 
+def rating_route(values: Mapping[str, Any]) -> Route | None:
+    """Return the route that rates outputs, or None if no method needs ratings.
+
+    Raises:
+        ParamError: A parameter is invalid.
+    """
+    params = load_section(values, "baseline", _RatingSection)
+    return read_route(values, params) if RATED.intersection(params.methods) else None
+
+
 def quote_ratings(root: Path, values: Mapping[str, Any]) -> RatingQuote | None:
     """Return the cost of rating the outputs in `root`, or None if no method needs ratings.
 
@@ -49,13 +60,13 @@ def quote_ratings(root: Path, values: Mapping[str, Any]) -> RatingQuote | None:
         ParamError: A parameter is invalid.
         DataError: The records are missing or damaged.
     """
-    params = load_section(values, "baseline", _RatingSection)
-    if not RATED.intersection(params.methods):
+    route = rating_route(values)
+    if route is None:
         return None
+    params = load_section(values, "baseline", _RatingSection)
     stage = Stage("baseline", root)
     corpus = Corpus.read(stage.dep("ingest/pool.parquet"), stage.dep("dedupe/unique.parquet"))
     settings = read_call_settings(values, params, load_seed(values))
-    route = read_route(values, params)
     items = items_of(corpus, with_outputs(corpus))
     fewest, most, n = 0, 0, len(items)
     for item in items:

@@ -37,12 +37,28 @@ def quote(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Estimat
         ParamError: A parameter is wrong.
         DataError: A file is missing or not in the format that its step writes.
     """
-    stage = Stage("llm_select", root)
-    setup = Setup.read(stage, values, root) if is_grouped else _ungrouped(values, root)
-    others = [route for route in load_routes(values).values() if route not in setup.routes]
-    known = latencies(stage.state / JOURNAL)
-    routes = [*setup.routes, *others]
-    return estimate(setup, routes, known)
+    setup = read_setup(root, values, is_grouped=is_grouped)
+    used = {route.alias for route in setup.routes}
+    others = [route for alias, route in load_routes(values).items() if alias not in used]
+    known = latencies(Stage("llm_select", root).state / JOURNAL)
+    return estimate(setup, [*setup.routes, *others], known)
+
+
+def read_setup(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Setup:
+    """Return the prompts of a workspace, or prompts of the same number and sizes.
+
+    Args:
+        root: The workspace.
+        values: All of params.yaml.
+        is_grouped: Whether the prompts in `root` are those of `values`.
+
+    Raises:
+        ParamError: A parameter is wrong.
+        DataError: A file is missing or not in the format that its step writes.
+    """
+    if is_grouped:
+        return Setup.read(Stage("llm_select", root), values, root)
+    return _ungrouped(values, root)
 
 
 def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:

@@ -1,19 +1,16 @@
 """Bound the calls and tokens that a selection needs, on any route."""
 
 import json
-import os
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.core.shown import shorten
-from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import max_prompt_tokens
 from tasks.lib.gateway.request import Messages, response_format
+from tasks.lib.gateway.token_count import fewest_tokens
 from tasks.llm_select.attention_checks import MAX_BYTES
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.picks import answer_schema
@@ -21,9 +18,6 @@ from tasks.llm_select.setup import Setup
 from tasks.llm_select.votes import n_useful
 
 PAPER_PROMPTS = 1000  # K in the paper's experiments
-FEWEST_SHARE = 0.5
-"""A lower bound on any tokenizer's tokens, as a share of the better of OpenAI's two. Measured for
-Gemma: 0.67 for emoji, and 0.85 to 1.16 for Thai, Chinese, English and code."""
 
 
 class Workload(NamedTuple):
@@ -34,24 +28,31 @@ class Workload(NamedTuple):
     completion_tokens: tuple[int, int]
 
 
-def work_of(setup: Setup) -> Workload:
-    """Return the work of all prompts, votes and attention checks; every prompt is rendered."""
+def work_of(setup: Setup, prompts: NDArray[np.int64]) -> Workload:
+    """Return the work of all prompts, votes and attention checks.
+
+    Args:
+        setup: The prompts, and how they are judged.
+        prompts: int64, shape (K, 2), the tokens of each prompt, from `prompt_tokens`.
+    """
     settings, n_checks = setup.settings, setup.params.attention_checks
-    prompts = np.array(
-        [
-            _prompt_tokens(
-                _shown(setup.candidates.texts(members), settings), setup.n_ranked, settings
-            )
-            for members in setup.candidates.prompts
-        ]
-    )
     n_slots = [len(members) for members in setup.candidates.prompts]
-    calls, prompt_tokens, answer_tokens = _votes(n_slots, prompts, settings)
+    calls, input_tokens, answer_tokens = _votes(n_slots, prompts, settings)
     checks = n_checks * np.array([prompts[:, 0].min(), prompts[:, 1].max() + MAX_BYTES])
     answers = np.array([n_checks, n_checks * settings.calls.max_answer_tokens])
     return Workload(
-        _pair(calls + n_checks), _pair(prompt_tokens + checks), _pair(answer_tokens + answers)
+        _pair(calls + n_checks), _pair(input_tokens + checks), _pair(answer_tokens + answers)
     )
+
+
+def prompt_tokens(setup: Setup) -> NDArray[np.int64]:
+    """Return the fewest and the most tokens of each prompt: int64, shape (K, 2).
+
+    Every prompt is rendered.
+    """
+    settings, n_ranked = setup.settings, setup.n_ranked
+    texts = map(setup.candidates.texts, setup.candidates.prompts)
+    return np.array([_prompt_tokens(_shown(t, settings), n_ranked, settings) for t in texts])
 
 
 def paper_work(setup: Setup) -> Workload:
@@ -105,18 +106,3 @@ def question_tokens(messages: Messages, schema: dict[str, Any]) -> tuple[int, in
 
 def _pair(values: NDArray[np.int64]) -> tuple[int, int]:
     return int(values[0]), int(values[1])
-
-
-def fewest_tokens(text: str) -> int:
-    """Return a lower bound on a text's tokens, for the tokenizers of today's models."""
-    counts = (len(encoding.encode(text, disallowed_special=())) for encoding in _encodings())
-    return int(FEWEST_SHARE * min(counts))
-
-
-@cache
-def _encodings() -> list[Any]:
-    package = Path(load_litellm().__file__).parent  # has the encodings that tiktoken would download
-    os.environ["TIKTOKEN_CACHE_DIR"] = str(package / "litellm_core_utils" / "tokenizers")
-    import tiktoken  # noqa: PLC0415
-
-    return [tiktoken.get_encoding(name) for name in ("cl100k_base", "o200k_base")]

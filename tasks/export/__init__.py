@@ -1,1 +1,1 @@
-"""The export step: write the files that annotators and trainers use."""
+"""The export step, which writes the files that annotators and trainers use."""

@@ -33,10 +33,10 @@ CSV_COLUMNS = (
 )
 POOL_PREFIX = "pool."  # for the pool's own columns in CSV, which may have the same names as ours
 
-# Formulas as OWASP lists them, with the full-width signs of East Asian keyboards. Then what a
-# spreadsheet turns into a number: an id of sixteen digits loses the last one, and
-# 12e34567890123456 becomes 0. Texts that start with an apostrophe get another, so that every cell
-# can be restored.
+# Texts that start like a formula, as listed by OWASP, or with a full-width sign of East Asian
+# keyboards; then texts that a spreadsheet turns into numbers: an id of sixteen digits loses the
+# last digit, and 12e34567890123456 becomes 0. A text that starts with an apostrophe gets another,
+# so that every cell can be restored.
 _MISREAD = re.compile(r"[=+\-@\t\r\n＝＋－＠']|\d[\d.,]*(?:e\d+)?\Z", re.IGNORECASE)
 
 # JSON allows these in a string, and str.splitlines breaks a line at each of them.
@@ -56,11 +56,11 @@ class ExportFormat(NamedTuple):
 
 
 def alpaca_lines(records: Iterable[Record]) -> Iterator[str]:
-    """Yield one JSON object for each record, with Stanford Alpaca's names for its fields.
+    """Yield one JSON object for each record, with the field names of Stanford Alpaca.
 
-    A missing output is empty. The context has the names that trainers know: ``system``, ``tools``
-    and ``history``, a list of pairs of a question and its answer. Earlier turns that do not form
-    pairs are in ``turns`` instead.
+    A missing output is empty. The context is under the names that trainers know: ``system``,
+    ``tools``, and ``history`` with pairs of a question and its answer. Earlier turns that do not
+    form pairs are in ``turns`` instead.
     """
     for record in records:
         fields = {name: record[name] or "" for name in ("instruction", "input", "output")}

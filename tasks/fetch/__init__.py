@@ -1,1 +1,1 @@
-"""The fetch step: copy a source that ingest cannot read in place."""
+"""The fetch step, which copies a source that ingest cannot read in place."""

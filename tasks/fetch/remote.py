@@ -40,8 +40,8 @@ class RemoteFile(NamedTuple):
 def copy_files(sources: Sequence[str], folder: Path, limit: SizeLimit) -> list[dict[str, Any]]:
     """Copy the files of all sources into `folder`; return the provenance of each.
 
-    A source is a file, a folder or a glob pattern. The copies, sorted by name, are in the order of
-    `sources`.
+    A source is a file, a folder or a glob pattern. The copies are in the order of `sources`, and
+    sorted by name within each source.
 
     Raises:
         ParamError: A source contains a password.
@@ -65,10 +65,10 @@ def _copy_source(
         fs, path = url_to_fs(source)
         files = _list(fs, path, source)
     if not files:
-        raise DataError("found no data file", where=where, fix=KNOWN)
+        raise DataError("found no data file", where=where, fix=f"Choose data files. {KNOWN}")
     if not MAGIC.search(source):
         names = [file.name for file in files]
-        check_splits(names, where, "Name the files of one split, such as URL/*train*.")
+        check_splits(names, where, "Choose one split with a pattern, such as URL/*train*.")
     for file in files:
         target = folder / f"{prefix}{file.name}"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,19 +84,19 @@ def check_no_password(url: str) -> None:
     """Check that a URL contains no password.
 
     Raises:
-        ParamError: The URL contains one.
+        ParamError: The URL contains a password.
     """
     if "://" in url and urlsplit(url).password:
         raise ParamError(
             "the URL contains a password, which would be kept in Git",
             where=f"{PARAMS_FILE}: fetch",
-            fix="Remove it from the URL, and set the environment variables that "
-            "docs/how-to/your-pool.md lists.",
+            fix="Remove it from the URL, and set the environment variables listed in "
+            "docs/how-to/your-pool.md.",
         )
 
 
 def _pin(source: str) -> tuple[str, dict[str, str]]:
-    """Return a source, pinned to its current commit if it is on the hub, and that commit."""
+    """Pin a source on the hub to its current commit; return the source and its commit, if any."""
     if not source.startswith(HUB):
         return source, {}
     from huggingface_hub import HfApi, HfFileSystem  # noqa: PLC0415  slow to import
@@ -123,7 +123,7 @@ def _list(fs: fsspec.AbstractFileSystem, path: str, source: str) -> list[RemoteF
     else:
         name = PurePosixPath(urlsplit(path).path if "://" in path else path).name.lstrip("._")
         if not _is_zip(name):
-            check_format(name, public(source), "Choose data files.")
+            check_format(name, public(source), "Set fetch.source to a data file.")
         names = {path: name}
     names = {p: name for p, name in names.items() if is_data_file(name) or _is_zip(name)}
     protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
@@ -144,7 +144,7 @@ def _is_zip(name: str) -> bool:
 def _copy(
     fs: fsspec.AbstractFileSystem, file: RemoteFile, target: Path, limit: SizeLimit
 ) -> dict[str, Any]:
-    """Copy one file and return what identifies it."""
+    """Copy one file, and return the URL, size and hashes that identify it."""
     digest, n_bytes = blake2b(digest_size=16), 0
     with _remote_errors(file.url, file.path):
         info: Mapping[str, Any] = fs.info(file.path)
@@ -162,7 +162,7 @@ def _copy(
     size = info.get("size")
     if isinstance(size, int) and size != n_bytes:
         raise DataError(
-            f"received {n_bytes:,} of {size:,} bytes: the copy was cut off, or the file changed",
+            f"received only {n_bytes:,} of {size:,} bytes",
             where=file.url,
             fix="Run this again.",
         )
@@ -184,7 +184,7 @@ def _remote_errors(where: str, source: str) -> Iterator[None]:
         raise DataError(
             f"{scheme}:// needs a package that is not installed ({error})",
             where=where,
-            fix=f"pip install 'selectllm[{extra}]'" if extra else "Install this package.",
+            fix=f"Run `pip install 'selectllm[{extra}]'`." if extra else "Install the package.",
         ) from None
     except Exception as error:
         what = (str(error) or type(error).__name__).replace(source, where)

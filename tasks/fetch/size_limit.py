@@ -1,4 +1,4 @@
-"""The limit on the size of all copies."""
+"""Limit the total size of the copies."""
 
 from tasks.lib.core.errors import DataError
 
@@ -6,7 +6,7 @@ MB = 1_000_000
 
 
 class SizeLimit:
-    """Counts bytes, and raises an error above the limit, ``fetch.max_mb``."""
+    """Counts bytes, and raises an error when they exceed ``fetch.max_mb``."""
 
     def __init__(self, max_mb: int) -> None:
         self._max_mb = max_mb
@@ -21,7 +21,7 @@ class SizeLimit:
         self.n_bytes += n_bytes
         if self.n_bytes > self._max_mb * MB:
             raise DataError(
-                f"the copies exceed {self._max_mb:,} MB, the limit of fetch.max_mb",
+                f"the copies exceed {self._max_mb:,} MB, the limit set by fetch.max_mb",
                 where=where,
                 fix="Raise it with -S fetch.max_mb=NUMBER, or choose fewer files.",
             )

@@ -43,7 +43,7 @@ def check_database(database: str | None) -> URL:
         url = make_url(database)
     except (ArgumentError, ValueError):
         raise ParamError(
-            "not the URL of a database",
+            "expected the URL of a database",
             where=where,
             fix="Write it like sqlite:///pool.db or postgresql+psycopg://USER@HOST/NAME.",
         ) from None
@@ -92,7 +92,7 @@ def copy_query(
 
 
 def _absolute(url: URL, root: Path) -> URL:
-    """Return the URL with its password, or with the absolute path of its SQLite file."""
+    """Return the URL with its password or with the absolute path of its SQLite file filled in."""
     if url.get_backend_name() != "sqlite":
         password = os.environ.get(PASSWORD)
         return url.set(password=password) if password else url
@@ -143,7 +143,7 @@ def _check_names(names: list[str], database: str) -> None:
     repeated = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if repeated is not None:
         raise DataError(
-            f"the query returns two columns with the name {repeated}",
+            f"the query returns two columns named {repeated}",
             where=database,
             fix="Rename one of them with AS.",
         )
@@ -159,7 +159,7 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def _sql_errors(database: str) -> Iterator[None]:
-    """Turn any error of SQLAlchemy or a driver into a DataError, excluding the password."""
+    """Turn any error from SQLAlchemy or a driver into a DataError that hides the password."""
     try:
         yield
     except CurationError:
@@ -169,7 +169,7 @@ def _sql_errors(database: str) -> Iterator[None]:
         raise DataError(
             f"the database driver is not installed ({error})",
             where=database,
-            fix=f"pip install 'selectllm[{extra}]'" if extra else "Install this package.",
+            fix=f"Run `pip install 'selectllm[{extra}]'`." if extra else "Install the package.",
         ) from None
     except Exception as error:
         what = str(getattr(error, "orig", None) or error).strip()

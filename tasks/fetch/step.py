@@ -1,7 +1,7 @@
 """Copy a source that cannot be read in place, and record where each file comes from.
 
-DVC then versions the copy. It reruns this step if the fetch section changes, but not if a remote
-file changes. ``dvc repro --force --single-item fetch`` copies the source again.
+DVC then versions the copy. DVC reruns this step if the fetch section changes, but not if a remote
+file changes. To copy the source again, run ``dvc repro --force --single-item fetch``.
 """
 
 import json
@@ -33,17 +33,17 @@ class Fetch(Params):
 
 
 def check(values: Mapping[str, Any]) -> Fetch:
-    """Return the fetch section, after checking that ingest reads the copy.
+    """Return the fetch section, after checking that ingest reads what fetch copies.
 
     Raises:
-        ParamError: A value is wrong, or the sources of fetch and ingest do not match.
+        ParamError: A value is wrong, or fetch.source and ingest.source do not match.
     """
     params = load_section(values, "fetch", Fetch)
     (folder,) = (out.path for out in read_stage(Path.cwd(), "fetch", values).outs)
     is_read = lookup(values, "ingest.source") == folder
     if params.source is not None and not is_read:
         raise ParamError(
-            f"fetch.source is set, but ingest.source is not {folder}, where the copy will be",
+            f"fetch.source is set, but ingest.source is not {folder}, where the copy will be put",
             where=PARAMS_FILE,
             fix=f"Set ingest.source to {folder}, or fetch.source to null.",
         )

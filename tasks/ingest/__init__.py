@@ -1,1 +1,1 @@
-"""The ingest step: read the pool."""
+"""The ingest step, which reads the pool."""

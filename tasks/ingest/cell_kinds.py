@@ -1,4 +1,4 @@
-"""Classify cells: texts, conversations, lists and others."""
+"""Classify cells as texts, conversations, lists or others."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -27,7 +27,7 @@ def turns_of(
 
 
 def has_user_turn(turns: list[Turn] | Fault | None) -> bool:
-    """Return whether there is a user turn, or a fault in a cell that was meant to hold turns."""
+    """Return whether `turns` contains a user turn; a `Fault` counts, since turns were intended."""
     return isinstance(turns, Fault) or any(turn.role == USER for turn in turns or ())
 
 
@@ -37,7 +37,7 @@ def is_list_of_turns(cell: object) -> bool:
 
 
 def is_list_of_messages(cell: object) -> bool:
-    """Return whether a cell is a list of objects with roles, or one object of parallel lists."""
+    """Return whether a cell is a list of objects with roles, or one object with parallel lists."""
     items = parse_text(cell) if isinstance(cell, str) else cell
     first = items
     while isinstance(first, list) and first:
@@ -71,14 +71,14 @@ def is_list_of_texts(cell: object) -> bool:
 
 
 def is_plain_text(cell: object) -> bool:
-    """Return whether a cell is text, but not the JSON of messages or of an object."""
+    """Return whether a cell is text other than the JSON of messages or of an object."""
     if not isinstance(cell, str) or is_list_of_messages(cell):
         return False
     return not isinstance(parse_text(cell), Mapping)
 
 
 def is_prose(cell: object) -> bool:
-    """Return whether a cell is more than a single word, such as the name of a model."""
+    """Return whether a cell has more than a single word; a model's name, for example, does not."""
     return isinstance(cell, list | Mapping) or (isinstance(cell, str) and len(cell.split()) > 1)
 
 

@@ -11,19 +11,19 @@ from tasks.lib.core.records import says_no_input
 
 
 def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
-    """Return the text of a cell, with LF line ends and no surrounding white space.
+    """Return the text of a cell with LF line ends and without surrounding white space.
 
     Text with no visible characters becomes empty. Null and NaN become None.
 
     Args:
         field: The record's field, named in a fault.
         value: The cell.
-        max_chars: Length of the longest text that is not a fault.
+        max_chars: The maximum length; a longer text is a fault.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if not isinstance(value, str):
-        return Fault(IngestDrop.NOT_TEXT, f"{field} is {json_type(value)}")
+        return Fault(IngestDrop.NOT_TEXT, f"expected text as {field}, not {json_type(value)}")
     if not (value.isascii() or is_utf8(value)):
         if not any("\udc80" <= c <= "\udcff" for c in value):
             fault = IngestDrop.LONE_SURROGATE, f"{field} contains half a surrogate pair"
@@ -37,13 +37,13 @@ def clean_text(field: str, value: object, max_chars: int) -> str | Fault | None:
     text = text.strip()
     if len(text) > max_chars:
         return Fault(IngestDrop.TOO_LONG, f"{field} has {len(text)} characters")
-    # The first character is no space, and mostly it is visible.
+    # The first character is not a space; in most texts it is visible.
     is_visible = text and text[0].isprintable()
     return text if is_visible or any(c.isprintable() and not c.isspace() for c in text) else ""
 
 
 def clean_input(value: object, max_chars: int) -> str | Fault:
-    """Return an input as text, as `as_text` does; empty if it only says that there is no input."""
+    """Convert an input with `as_text` and clean it; empty if it says that there is no input."""
     text = clean_text("input", as_text(value), max_chars)
     if not text or isinstance(text, Fault):
         return text or ""
@@ -51,7 +51,7 @@ def clean_input(value: object, max_chars: int) -> str | Fault:
 
 
 def clean_output(value: object, max_chars: int) -> str | Fault | None:
-    """Return an output as text, as `as_text` does; None if it is empty or ``<nooutput>``."""
+    """Convert an output with `as_text` and clean it; None if it is empty or ``<nooutput>``."""
     text = clean_text("output", as_text(value), max_chars)
     return None if not text or text == "<nooutput>" else text
 
@@ -64,7 +64,7 @@ def as_text(value: object) -> str | None:
 
 
 def json_of(value: object) -> str | None:
-    """Return a record's tools as JSON text, whether or not they are text already; None if empty."""
+    """Return a record's tools as JSON text, other text unchanged, or None if there are none."""
     parsed = parse_text(value) if isinstance(value, str) else value
     if isinstance(parsed, list | dict):
         return to_json(parsed) if parsed else None
@@ -74,7 +74,7 @@ def json_of(value: object) -> str | None:
 def to_json(cells: object) -> str:
     """Return `cells` as JSON that any parser can read, with sorted keys.
 
-    NaN and infinity become null. A value of a type that JSON lacks is converted with ``str``.
+    NaN and infinity become null. Values of types that JSON lacks are converted with ``str``.
 
     Raises:
         RecursionError: A value is nested too deeply.
@@ -88,8 +88,7 @@ def to_json(cells: object) -> str:
 def comparison_key(value: object) -> str | None:
     """Return a text that is the same for equal values, such as 1, ``"1"`` and 1.0.
 
-    ``true`` and ``"True"`` are equal too. For lists, objects and null, which equal nothing, return
-    None.
+    ``true`` and ``"True"`` are equal too. For lists, objects and null, return None.
     """
     if isinstance(value, bool):
         return str(value).lower()

@@ -70,7 +70,7 @@ class KeptRow(NamedTuple):
 
 
 class DroppedRow(NamedTuple):
-    """A row that is faulty, excluded, or the same as an earlier row."""
+    """A row that is faulty, excluded, or a repetition of an earlier row."""
 
     line: int
     reason: IngestDrop
@@ -78,7 +78,7 @@ class DroppedRow(NamedTuple):
     row: Row | None = None  # for messages; None if the row cannot be read
 
     def for_table(self) -> dict[str, Any]:
-        """Return the values for the table of dropped rows."""
+        """Return the row's values for the table of dropped rows."""
         return {"line": self.line, "reason": self.reason, "detail": self.detail}
 
 
@@ -89,10 +89,10 @@ def classify_rows(
     describe: Callable[[int], str],
     exclusions: Exclusions = NO_EXCLUSIONS,
 ) -> Iterator[KeptRow | DroppedRow]:
-    """Yield the results of each row, in order: a record with a unique id, or a dropped row.
+    """Yield the results of each row in order: records with unique ids, or a dropped row.
 
-    A row with several records has several results. Of records with the same texts, the first is
-    kept. Exclusion comes before every other check, so an excluded row does not count as faulty.
+    A row with several records has several results. If records have the same texts, the first is
+    kept. Exclusion comes before every other check, so an excluded row never counts as faulty.
     `describe` returns the location of a row, given its number.
 
     Raises:

@@ -36,8 +36,8 @@ class ColumnMapping(NamedTuple):
         columns: A name with dots may be a path inside objects, such as ``data.prompt``.
         is_chat: Whether the instruction column holds lists of turns.
         has_lines: Whether lines such as ``Human:`` mark turns in the instruction column.
-        are_questions: Whether lists of texts in the instruction column hold user turns only, not
-            alternating sides.
+        are_questions: Whether lists of texts in the instruction column hold user turns only, rather
+            than turns of alternating sides.
         has_paths: Whether any column is inside an object.
         is_plain: Whether no column holds a conversation or other context.
         media: The columns of images, audio and video.
@@ -91,7 +91,7 @@ def map_columns(rows: Sequence[Row], chosen: Mapping[str, str], where: str) -> C
 
 
 def read_cell(row: Row, column: str) -> Any:
-    """Return the cell of a column, or of a path inside objects; None if there is none."""
+    """Return the cell at a column name, or at a path inside objects; None if there is no cell."""
     if column in row or "." not in column:
         return row.get(column)
     head, _, rest = column.partition(".")
@@ -135,7 +135,7 @@ def check_chosen_columns(chosen: Mapping[str, str]) -> None:
             raise ParamError(
                 f"ingest.columns.{field} is unknown{nearest(field, FIELDS)}",
                 where=PARAMS_FILE,
-                fix=f"Known: {', '.join(FIELDS)}.",
+                fix=f"Use one of: {', '.join(FIELDS)}.",
             )
     if chosen and "instruction" not in chosen:
         raise ParamError(
@@ -149,7 +149,7 @@ def check_duplicate_columns(names: Sequence[str], where: str) -> None:
     """Check that no two columns have the same name.
 
     Raises:
-        DataError: Two columns have the same name. The message gives the name.
+        DataError: Two columns have the same name, which the message gives.
     """
     duplicate = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if duplicate is not None:

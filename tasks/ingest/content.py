@@ -1,4 +1,4 @@
-"""Return the text of a turn: a text, or the texts among its parts."""
+"""Find the text in a turn's content, which may be text or a list of parts."""
 
 import json
 import re
@@ -42,4 +42,4 @@ def _is_media(name: str) -> bool:
 
 
 def _media(kind: str) -> Fault:
-    return Fault(IngestDrop.MEDIA, f"a turn contains {kind}, not only text")
+    return Fault(IngestDrop.MEDIA, f"a turn contains media ({kind})")

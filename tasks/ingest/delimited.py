@@ -28,14 +28,14 @@ def read_csv(stream: io.BufferedReader, where: str, table: Mapping[str, str]) ->
     ``column_1``. Blank lines are skipped.
 
     Raises:
-        DataError: The text is not UTF-8, the header repeats a name or cannot be read, or a quote is
+        DataError: The text is not UTF-8, the header is unreadable or repeats a name, or a quote is
             never closed.
     """
     return _read(stream, where, table, is_tsv=False)
 
 
 def read_tsv(stream: io.BufferedReader, where: str, table: Mapping[str, str]) -> Rows:
-    """Yield each row of a tab-separated table; otherwise the same as `read_csv`."""
+    """Yield each row of a tab-separated table, otherwise as `read_csv` does."""
     return _read(stream, where, table, is_tsv=True)
 
 
@@ -64,7 +64,7 @@ def _row(header: list[str], cells: list[str] | Fault) -> Row | Fault:
     if isinstance(cells, Fault):
         return cells
     if len(cells) != len(header):
-        return Fault(IngestDrop.WRONG_CELLS, f"{len(cells)} cells under a header of {len(header)}")
+        return Fault(IngestDrop.WRONG_CELLS, f"{len(cells)} cells, but {len(header)} columns")
     return dict(zip(header, cells, strict=True))
 
 
@@ -116,7 +116,7 @@ def _records(text: TextIO, dialect: Dialect, where: str) -> Iterator[tuple[int, 
 
 
 def _fault(error: csv.Error, where: str) -> Fault:
-    """Return the fault of one row, or raise a DataError if the rows after it are lost too."""
+    """Return the fault of one row, or raise a DataError if the following rows are lost, too."""
     if "expected after" in str(error):
         return Fault(
             IngestDrop.WRONG_CELLS, f"a quote inside a quoted cell is not doubled: {error}"
@@ -131,7 +131,7 @@ def _fault(error: csv.Error, where: str) -> Fault:
 def _header(cells: list[str] | Fault, where: str) -> list[str]:
     if isinstance(cells, Fault):
         raise DataError(
-            f"the header cannot be read: {cells.detail}", where=where, fix="Fix this line."
+            f"the header line cannot be read: {cells.detail}", where=where, fix="Fix this line."
         )
     if not is_utf8("".join(cells)):
         raise DataError("the header is not UTF-8", where=where, fix="Fix this line.")

@@ -56,7 +56,7 @@ NAMES = {
     "turns": ("history", "chat_history", "conversation_history", "dialogue_history", "turns"),
     "tools": ("tools", "functions", "available_tools", "function", "tool_definitions"),
 }
-# Lists of texts in them are user turns only.
+# In these columns, lists of texts are user turns only.
 QUESTIONS = {"turns", "questions", "prompts", *NAMES["instruction"]}
 NOT_CHATS = {
     *(*NAMES["output"], *NAMES["turns"], "chosen", "rejected", "instances"),
@@ -68,7 +68,7 @@ MAX_DEPTH = 3  # of objects inside objects
 
 
 class Found(NamedTuple):
-    """The columns by field, and how the instruction column separates turns.
+    """The column of each field, and how the instruction column separates turns.
 
     Attributes:
         is_chat: Whether the instruction column holds lists of turns.
@@ -92,7 +92,7 @@ def detect(rows: Sequence[Row]) -> Found:
             found = _detect({name: cells[name] for name in cells if _group(name) in {group, ""}})
             if "instruction" in found.columns:
                 return found
-    # None fits. With the best name chosen, the faults of the rows say what the column holds.
+    # Nothing fits. If the best name is chosen, the faults of the rows say what the column holds.
     by_name = {plain_name(name): name for name in cells if "." not in name}
     known = (by_name[name] for name in (*CHATS, *NAMES["instruction"]) if name in by_name)
     best = next(known, None)
@@ -100,7 +100,7 @@ def detect(rows: Sequence[Row]) -> Found:
 
 
 def found_in(columns: dict[str, str], cells: Sequence[object]) -> Found:
-    """Return the columns, and how the cells of the instruction column separate turns."""
+    """Return the columns, and how turns are separated in the cells of the instruction column."""
     name = plain_name(columns["instruction"])
     is_turns = is_list_of_messages if name in NAMES["instruction"] else is_list_of_turns
     # One text may be an instruction that is a list; a column of nothing else holds questions.

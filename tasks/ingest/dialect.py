@@ -40,7 +40,7 @@ class Quotes(StrEnum):
 
 
 class Dialect(NamedTuple):
-    """How a table is written."""
+    """The delimiter and the quotes of a table."""
 
     delimiter: str
     quotes: Quotes
@@ -76,7 +76,7 @@ def check_table_keys(table: Mapping[str, str]) -> None:
             raise ParamError(
                 f"ingest.table.{key} is unknown{nearest(key, known)}",
                 where=PARAMS_FILE,
-                fix=f"Known: {', '.join(known)}.",
+                fix=f"Use one of: {', '.join(known)}.",
             )
         if value not in known[key] if key == "quotes" else len(value) != 1:
             expected = (
@@ -96,7 +96,7 @@ def find_dialect(head: str, is_whole: bool, is_tsv: bool, chosen: Mapping[str, s
     Args:
         head: The beginning of the file, without a byte order mark.
         is_whole: Whether the head is the whole file.
-        is_tsv: Whether the file's name says that tabs separate the cells.
+        is_tsv: Whether the file name says that tabs separate the cells.
         chosen: The values of ``ingest.table``, which are used unchanged.
     """
     stated = _SEP_LINE.match(head)
@@ -125,7 +125,7 @@ def find_dialect(head: str, is_whole: bool, is_tsv: bool, chosen: Mapping[str, s
 
 
 def n_row_like(lines: Sequence[str], delimiter: str, n_columns: int) -> int:
-    """Return how many lines look like rows, by their delimiters that no space follows."""
+    """Return how many lines look like rows, judging by delimiters that no space follows."""
     counts = [line.count(delimiter) - line.count(f"{delimiter} ") for line in lines]
     return counts.count(n_columns - 1) if n_columns > 1 else 0
 

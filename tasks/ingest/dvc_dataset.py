@@ -1,4 +1,4 @@
-"""Get a data set of another DVC repository, declared in dvc.yaml and named by ``ds://NAME``.
+"""Get a data set from another DVC repository, which dvc.yaml declares, by its ``ds://NAME``.
 
 DVC keeps its revision in dvc.lock, and ingest becomes stale when `dvc ds update` changes it. The
 files of a revision never change, so they are fetched once and kept in the state folder.
@@ -20,7 +20,7 @@ LOCK_FILE = "dvc.lock"
 
 
 def find_dataset(source: str) -> Mapping[str, Any]:
-    """Return the entry of the data set in dvc.yaml.
+    """Return the data set's entry in dvc.yaml.
 
     Raises:
         DataError: No data set has this name, or it is not from a DVC repository.
@@ -54,7 +54,7 @@ def get_dataset(source: str, state: Path) -> Path:
     locked = {e["name"]: e for e in load_yaml(Path(LOCK_FILE)).get("datasets", [])}
     if name not in locked:
         raise DataError(
-            f"{LOCK_FILE} has no revision of the data set",
+            f"{LOCK_FILE} has no locked revision of the data set",
             where=source,
             fix=f"Run `dvc ds update {name}`.",
         )

@@ -17,7 +17,7 @@ MAX_NUL_SHARE = 0.2  # ASCII in UTF-16 is half NULs; text in UTF-8 has none
 
 
 def skip_bom(stream: io.BufferedReader, where: str) -> None:
-    """Check the first lines of `stream`, and skip the byte order mark of UTF-8 if there is one.
+    """Check the first lines of `stream`, and skip a UTF-8 byte order mark.
 
     Raises:
         DataError: Most of the first lines are not UTF-8. The message names the likely encoding.
@@ -40,14 +40,14 @@ def how_to_convert(text: str) -> str:
 
 
 def as_text(stream: io.BufferedReader) -> io.TextIOWrapper:
-    """Return `stream` as text; keep line ends, and mark bytes that are not UTF-8 as surrogates."""
+    """Return `stream` as text; keep line ends, and decode invalid bytes as surrogates."""
     return io.TextIOWrapper(stream, "utf-8", errors="surrogateescape", newline="")
 
 
 def is_utf8(text: str) -> bool:
     """Return whether `text` can be written as UTF-8.
 
-    Half a surrogate pair cannot. `as_text` uses them to mark bytes that are not UTF-8.
+    Half surrogate pairs cannot; `as_text` uses them to mark bytes that are not UTF-8.
     """
     try:
         text.encode("utf-8")
@@ -57,7 +57,7 @@ def is_utf8(text: str) -> bool:
 
 
 def escape_surrogates(text: str) -> str:
-    """Return `text` with half surrogate pairs as the escapes of JSON and Python."""
+    """Return `text` with half surrogate pairs escaped as in JSON and Python."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -19,7 +19,7 @@ class Exclusions(NamedTuple):
 
     Attributes:
         record_ids: Ids of records in the pool.
-        keys: Values of the pool's `column`.
+        keys: The values of `column` that exclude a row.
         column: The pool's own id column; None if it excludes no rows.
     """
 
@@ -35,9 +35,9 @@ class Exclusions(NamedTuple):
 def find_exclusions(rows: Rows, max_chars: int) -> Exclusions:
     """Return what the rows of a file exclude.
 
-    Rows with an instruction exclude the records with the same texts. Other rows exclude the rows of
-    the pool with the same value in the id column. A file with one column is a list of ids. A record
-    id excludes the record that has it.
+    A row with an instruction excludes the records with the same texts. Any other row excludes the
+    pool's rows with the same value in the id column. A file with one column is a list of ids. A
+    record id excludes the record that has it.
     """
     good = [row for _, row in rows if not isinstance(row, Fault)]
     names = list(dict.fromkeys(name for row in good for name in row))

@@ -11,7 +11,7 @@ from tasks.lib.core.errors import DataError, nearest
 from tasks.lib.core.events import log
 from tasks.lib.data_files import ZIP, check_splits, is_data_file
 
-LINE_BITS = 40  # low bits of a row's number, for its line; the higher bits are for its file
+LINE_BITS = 40  # the low bits of a row's number give its line, the higher bits its file
 MAX_NAMES = 5
 SET_FILES = "Choose files with -S 'ingest.files=PATTERN', such as '*.jsonl'."
 SET_SPLIT = (
@@ -25,8 +25,8 @@ class SourceFile(NamedTuple):
 
     Attributes:
         path: The file, or the archive that contains it.
-        member: Its name in the archive; empty if there is no archive.
-        name: Its name in messages and in the column ``source``, the same on every machine.
+        member: The file's name in the archive; empty if there is no archive.
+        name: The file's name in messages and in the column ``source``, the same on every machine.
     """
 
     path: Path
@@ -58,9 +58,9 @@ class SourceFiles:
 def list_files(source: Path, patterns: Sequence[str] | None) -> SourceFiles:
     """Return the files of the source.
 
-    If `patterns` is None, these are all files of a known format in the folder and its subfolders,
-    sorted by name; names that begin with a dot or an underscore are skipped. Otherwise, these are
-    the files that match the first pattern, then the files that match the next pattern.
+    If `patterns` is None, return all files of a known format in the folder and its subfolders,
+    sorted by name, but skip names that begin with a dot or an underscore. Otherwise, return the
+    files that match the first pattern, then the files that match the next pattern, and so on.
 
     Raises:
         DataError: The source is missing or has no file to read, or `patterns` is None and the
@@ -80,7 +80,7 @@ def list_files(source: Path, patterns: Sequence[str] | None) -> SourceFiles:
     if not files:
         shown = ", ".join(sorted(names)[:MAX_NAMES]) or "nothing"
         raise DataError(
-            f"no file to read; the source contains {shown}",
+            f"found no data files; the source contains {shown}",
             where=str(source),
             fix=f"{SET_SOURCE} {SET_FILES}",
         )
@@ -92,7 +92,7 @@ def list_files(source: Path, patterns: Sequence[str] | None) -> SourceFiles:
     archives = {zip_file for file in files.values() if (zip_file := _nested_zip(file))}
     if archives:
         raise DataError(
-            "a ZIP archive among other files cannot be read",
+            "cannot read a ZIP archive that is one of several files",
             where=str(source / min(archives)),
             fix=f"Unpack it there, or set ingest.source to the archive. {SET_FILES}",
         )
@@ -103,13 +103,13 @@ def missing(path: Path) -> DataError:
     """Return the error for a path that does not exist; it suggests the nearest name."""
     if path.with_name(path.name + ".dvc").exists():
         return DataError(
-            "the file is tracked by DVC, but missing", where=str(path), fix="Run `dvc pull`."
+            "the file is tracked by DVC, but it is missing", where=str(path), fix="Run `dvc pull`."
         )
     if not path.parent.is_dir():
         return DataError(f"there is no folder {path.parent}", where=str(path), fix=SET_SOURCE)
     siblings = sorted(p.name for p in path.parent.iterdir())
     return DataError(
-        f"there is no such file{nearest(path.name, siblings)}", where=str(path), fix=SET_SOURCE
+        f"the file does not exist{nearest(path.name, siblings)}", where=str(path), fix=SET_SOURCE
     )
 
 

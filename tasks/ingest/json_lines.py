@@ -1,4 +1,4 @@
-"""JSON lines: one object per line."""
+"""Read JSON lines: one object per line."""
 
 import io
 import json
@@ -20,7 +20,7 @@ def read_json_lines(stream: io.BufferedReader) -> Rows:
 
 
 def as_row(value: object) -> Row | Fault:
-    """Return `value` if it is an object, else a fault."""
+    """Return `value` if it is an object; otherwise return a fault."""
     if isinstance(value, dict):
         return value
     return Fault(IngestDrop.NOT_OBJECT, f"expected an object, not {json_type(value)}")

@@ -22,7 +22,7 @@ AS_JSON = (
     "Write them as JSON: `python -c 'import ast, json, sys; "
     "[print(json.dumps(ast.literal_eval(row))) for row in sys.stdin]' < OLD > NEW.jsonl`."
 )
-N_OBJECTS = 3  # kept of an object without a list of rows, to say what it is
+N_OBJECTS = 3  # values kept from an object without a list of rows, to find out what it is
 # A list of objects with these keys is one conversation, not a list of rows.
 TURN_KEYS = {"role", "from"}
 # Columns with a conversation; a list with one of the other names may be that of the rows.
@@ -39,14 +39,14 @@ class JsonLayout(Enum):
 
 
 def read_json(stream: io.BufferedReader, where: str, *, is_lines: bool) -> Rows:
-    """Yield each object of the file, in the layout that the start of the file has.
+    """Yield each object of the file; the start of the file determines its layout.
 
     JSON lines and consecutive objects are numbered by line, elements of a list by position.
-    `is_lines` says that the suffix of the file is that of JSON lines; then lines may be lists.
+    `is_lines` means that the file has a suffix of JSON lines; then lines may be lists.
 
     Raises:
-        DataError: The text is not UTF-8, is broken so that the next row cannot be found, or is one
-            object with no list of rows or several.
+        DataError: The text is not UTF-8, is so broken that the next row cannot be found, or is one
+            object that has no list of rows, or more than one.
     """
     skip_bom(stream, where)
     raw = stream.peek()
@@ -67,9 +67,9 @@ def read_json(stream: io.BufferedReader, where: str, *, is_lines: bool) -> Rows:
 
 
 def _find_layout(head: str, where: str, *, is_whole: bool, is_lines: bool) -> JsonLayout:
-    """Return the layout of a file that begins with `head`, excluding leading white space."""
+    """Return the layout of a file, given its beginning without leading white space."""
     if _PYTHON.match(head):
-        raise DataError("the rows are objects as Python prints them", where=where, fix=AS_JSON)
+        raise DataError("the rows are Python dicts, not JSON objects", where=where, fix=AS_JSON)
     if not head.startswith(("[", "{")):
         return JsonLayout.LINES
     lines = [line for line in head.split("\n") if line.strip()]
@@ -104,7 +104,7 @@ def _layout_of_partial(head: str, lines: list[str], *, is_whole: bool) -> JsonLa
 
 
 def _begins_with_rows(head: str) -> bool:
-    """Return whether the first list in an incomplete object is a list of rows."""
+    """Return whether the first list in an object that is cut off is a list of rows."""
     position = 1
     try:
         while True:
@@ -200,7 +200,7 @@ def _read_object(text: TextIO, where: str) -> Rows:
             f"{', '.join(keys[:10]) or 'none'}",
             where=where,
             fix=f"Extract its rows: {reshape(objects) or jq('.NAME[]')}, "
-            f"or {jq('.')} if the object is one row.",
+            f"or {jq('.')} if the object itself is a row.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Read JSON text value by value, with a megabyte or a few values in memory.
+"""Read JSON text value by value, with only a megabyte or a few values in memory.
 
 This is our own parser, because ijson stops at the first byte that is not UTF-8, gives no line in
 its errors, and has no limit on nesting.
@@ -84,8 +84,8 @@ class JsonWindow:
     def _read_more(self) -> bool:
         """Drop the text before the position and read more; return whether there was more.
 
-        Each call at least doubles the remaining text, so that the time for one long value is linear
-        in its length and not quadratic.
+        Each call at least doubles the remaining text, so that the time for one long value grows
+        linearly with its length, not quadratically.
 
         Raises:
             DataError: A value is longer than `MAX_ROW_CHARS`.

@@ -1,4 +1,4 @@
-"""Parse a conversation that is one text, with marks that say who speaks.
+"""Parse a conversation in one text, in which marks say who speaks.
 
 Known marks: the special tokens of ChatML, Llama 2, Llama 3, Gemma and similar models; headings such
 as ``### Human:`` or ``### Instruction:``; ``[|Human|]`` and ``[Human]:``; ``<human>``; and the
@@ -18,7 +18,7 @@ class _Marks(NamedTuple):
         hint: A string that every text with these marks contains.
         mark: Matches a mark; the group ``role`` is a role.
         has_opening: Whether a system prompt may come before the first mark.
-        needs_both: Whether the assistant must have a mark too, for the text to be a conversation.
+        needs_both: Whether a text is a conversation only if the assistant has a mark, too.
     """
 
     hint: str
@@ -118,7 +118,7 @@ def parse_marks(text: str, *, by_lines: bool = False) -> list[Turn] | None:
 
 
 def may_be_chat(text: str) -> bool:
-    """Return whether a text may have marks other than lines, or be the JSON of messages.
+    """Return whether a text may contain marks other than lines, or may be JSON messages.
 
     This runs for every row of a pool. It is ten times as fast as searching for the marks.
     """

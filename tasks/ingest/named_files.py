@@ -28,7 +28,7 @@ class NamedFile(NamedTuple):
     Attributes:
         key: The parameter that names the file.
         path: The file or folder.
-        tail: The output for its records.
+        tail: Where its records are written: the last parts of the output's path.
         min_records: The minimum number of records, unless the file is empty.
     """
 
@@ -113,7 +113,7 @@ def read_named_file(
         raise DataError(f"{file.key}: {what}", where=str(file.path), fix=_fix(file.key))
     if n_skipped:
         log.warning(
-            "ingest: %s: skipped %s faulty rows of %s", file.key, f"{n_skipped:,}", file.path
+            "ingest: %s: skipped %s faulty rows in %s", file.key, f"{n_skipped:,}", file.path
         )
 
 
@@ -141,4 +141,4 @@ def _explain(error: DataError, key: str) -> DataError:
 
 
 def _fix(key: str) -> str:
-    return f"Correct the file, or set {key} in {PARAMS_FILE}; {NO_RECORDS} has no records."
+    return f"Correct the file, or set {key} in {PARAMS_FILE} to {NO_RECORDS}, which is empty."

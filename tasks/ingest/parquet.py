@@ -15,11 +15,11 @@ from tasks.ingest.unpack import UnpackBound, UnpackLimits
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log
 
-# Rows decoded at once: fewer if values may be long, since a short file may repeat one long text or
-# list a million times. Smaller batches cost up to 3 microseconds a row.
+# Rows decoded at once. Fewer are decoded if values may be long, since a short file may repeat one
+# long text or list a million times. Smaller batches cost up to 3 microseconds a row.
 BATCH_ROWS, FEWER_ROWS = 64, 16
 LARGE_BYTES = 4_000_000  # a column with more encoded bytes may have a value of this length
-PLAUSIBLE_RATIO = 50  # of the unpacked size of texts to their packed size
+PLAUSIBLE_RATIO = 50  # unpacked size of texts, divided by their packed size
 BATCH_BYTES = 64_000_000
 VALUE_BYTES = 16  # size of a short value in a list
 ROW_BYTES = 64  # minimum memory of a row, to estimate the unpacked size of a file
@@ -95,7 +95,7 @@ def _rows(batch: pa.RecordBatch, where: str, warned: set[str]) -> Sequence[Row]:
 
 
 def _cells(batch: pa.RecordBatch, name: str, where: str, warned: set[str]) -> list[Any]:
-    """Return the cells of one column, as strings if they have no Python values.
+    """Return the cells of one column, or their texts if they have no Python values.
 
     Bytes that are not UTF-8 become half surrogate pairs, as in other formats.
     """

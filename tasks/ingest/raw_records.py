@@ -1,4 +1,4 @@
-"""Split a row into the cells of one record or more, not yet cleaned."""
+"""Split a row into the uncleaned cells of one or more records."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,9 +67,9 @@ def read_raw_records(row: Row, mapping: ColumnMapping, which: Which) -> Sequence
 
 
 def _media_in(row: Row, mapping: ColumnMapping) -> Fault | None:
-    """Return the fault of a row with an image or the like, or None.
+    """Return the fault of a row that contains media such as an image, or None.
 
-    The name of a file may only illustrate a text, unless the text has a mark for it.
+    A mere file name is not a fault, unless the text has a mark such as ``<image>`` for it.
     """
     for name in mapping.media:
         items = row.get(name)
@@ -82,7 +82,7 @@ def _media_in(row: Row, mapping: ColumnMapping) -> Fault | None:
 
 
 def answer_of(cell: object) -> object:
-    """Return the text in an answer of a model, or alone in an object or a list; else the cell."""
+    """Return the text in a model's response or the only text in a cell; otherwise the cell."""
     if cell is None or isinstance(cell, str):
         return cell
     inner = cell
@@ -105,7 +105,7 @@ def _text_in(answer: Mapping[str, object]) -> object:
 def _instances(
     fields: Mapping[str, object], extra: dict[str, object], instances: Sequence[object]
 ) -> Iterator[RawRecord]:
-    """Yield a record for each instance of a task: the task's instruction with this input."""
+    """Yield a record for each instance of a task, which has its own input and output."""
     others = {name: cell for name, cell in extra.items() if name not in INSTANCES}
     for instance in instances:
         own = dict(instance) if isinstance(instance, Mapping) else {"input": instance}
@@ -192,7 +192,7 @@ def _turns(cell: object, mapping: ColumnMapping) -> list[Turn] | Fault:
         return Fault(
             IngestDrop.MISSING_INSTRUCTION, f"no value in {mapping.columns['instruction']}"
         )
-    return Fault(IngestDrop.NOT_TEXT, f"instruction is {json_type(cell)}")
+    return Fault(IngestDrop.NOT_TEXT, f"expected text as instruction, not {json_type(cell)}")
 
 
 def _context_turns(cell: object) -> list[Turn] | Fault:
@@ -202,7 +202,11 @@ def _context_turns(cell: object) -> list[Turn] | Fault:
     turns = parse_turns(cell)
     if turns is None and isinstance(cell, str):
         turns = parse_marks(cell, by_lines=True) or [Turn(USER, cell)]
-    return Fault(IngestDrop.NOT_TEXT, f"turns is {json_type(cell)}") if turns is None else turns
+    return (
+        Fault(IngestDrop.NOT_TEXT, f"expected a list of turns, not {json_type(cell)}")
+        if turns is None
+        else turns
+    )
 
 
 def _messages(cell: object) -> list[Turn]:

@@ -1,4 +1,4 @@
-"""Read one file of the source, whatever its format and compression.
+"""Read one file of the source, in any known format and compression.
 
 To add a format, write a reader in a new module, and add its suffix to `READERS` and to `FORMATS` in
 tasks/lib/data_files.py.
@@ -101,13 +101,13 @@ def read_rows(path: Path, member: str, name: str, options: ReadOptions) -> Rows:
 
 
 def _check_content(head: bytes, suffix: str, where: str) -> None:
-    """Raise a DataError if a file is a pointer, a web page, or JSON under another name."""
+    """Raise a DataError if a file is a Git LFS pointer, a web page, or JSON under another name."""
     start = head[:200].lstrip().lower()
     first_line = head.lstrip().partition(b"\n")[0].decode("utf-8", "surrogateescape")
     if start.startswith(b"version https://git-lfs"):
-        what, fix = "it is a pointer of Git LFS and not the file", "Run `git lfs pull`."
+        what, fix = "this is a Git LFS pointer, not the file itself", "Run `git lfs pull`."
     elif start.startswith((b"<!doctype html", b"<html")):
-        what, fix = "it is a web page", "Download the file itself, not the page that shows it."
+        what, fix = "this is a web page", "Download the file itself, not the page that shows it."
     elif (
         suffix in TABLES_AND_TEXTS
         and first_line.startswith("{")
@@ -128,7 +128,7 @@ def _version(path: Path) -> tuple[int, ...]:
 
 @contextmanager
 def _library_errors(where: str, line: Callable[[], int]) -> Iterator[None]:
-    """Turn any error of a decoder into a DataError with the last good line.
+    """Turn any decoder's error into a DataError that gives the last good line.
 
     An error from a bug in our own code is raised unchanged.
     """

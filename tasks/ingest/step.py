@@ -50,7 +50,7 @@ def check(values: Mapping[str, Any]) -> Ingest:
 
 
 def work(stage: Stage) -> None:
-    """Write the pool, the dropped rows and the records of named files; log the numbers."""
+    """Write the pool, the dropped rows and the records of named files, and log their numbers."""
     params = _load(stage.values)
     is_dataset = params.source.startswith(SCHEME)
     source = get_dataset(params.source, stage.state) if is_dataset else Path(params.source)
@@ -92,7 +92,7 @@ def _load(values: Mapping[str, Any]) -> Ingest:
     is_remote = "://" in params.source and not params.source.startswith(SCHEME)
     if is_remote or params.source.startswith("sql:"):
         raise ParamError(
-            "ingest.source is a URL or a query, which must be copied first",
+            "ingest.source is a URL or a query, but ingest reads only local files",
             where=PARAMS_FILE,
             fix="Set it with -S ingest.source=SOURCE; the fetch stage then copies it.",
         )
@@ -109,7 +109,7 @@ def _check_no_outputs(source: Path) -> None:
         raise ParamError(
             f"ingest.source is the folder {source}, which contains {made}, the output of a stage",
             where=PARAMS_FILE,
-            fix="Move the pool to a separate folder, and set ingest.source to that folder.",
+            fix="Move the pool to a folder of its own, and set ingest.source to that folder.",
         )
 
 

@@ -31,7 +31,7 @@ OF_INSTRUCTION = {
 
 @dataclass
 class Tally:
-    """Counts of kept rows, and of dropped rows by reason, with the first rows for each reason.
+    """Counts of kept rows and of dropped rows by reason, with examples of each reason.
 
     `place` returns the location of a row, given its number.
     """
@@ -70,11 +70,11 @@ class Tally:
 
     @property
     def n_faulty(self) -> int:
-        """Number of rows that are dropped, excluding the excluded and repeated rows."""
+        """Number of dropped rows, not counting excluded and repeated ones."""
         return sum(n for reason, n in self.dropped.items() if reason.is_fault)
 
     def describe(self, reasons: Iterable[IngestDrop]) -> str:
-        """Return an indented line for each reason that occurred, with its first rows."""
+        """Return an indented line for each reason that occurred, with examples."""
         return "".join(
             f"\n  {reason}: {self.dropped[reason]:,}, such as "
             + "; ".join(f"{self.place(row.line)} ({row.detail})" for row in self.examples[reason])
@@ -110,7 +110,7 @@ def check_drop_rate(tally: Tally, max_dropped: float, where: str) -> None:
 
 
 def _fix(tally: Tally) -> str:
-    """Return how to accept the loss or, if most rows would be lost, how to fix the main fault."""
+    """Suggest how to accept the loss or, if most rows would be lost, how to fix the main fault."""
     reason = max((r for r in tally.dropped if r.is_fault), key=lambda r: tally.dropped[r])
     if tally.kept and tally.dropped[reason] <= MAIN_SHARE * tally.n_rows:
         sufficient = ceil(100 * tally.n_faulty / tally.n_rows) / 100

@@ -28,7 +28,7 @@ MAPPING = ColumnMapping({"instruction": MESSAGES}, is_chat=True, is_plain=False)
 
 
 class Links(NamedTuple):
-    """The columns of rows that are messages; `parent` or `thread` links the rows."""
+    """The names of the columns with the parts of a message; `parent` or `thread` links the rows."""
 
     role: str
     text: str
@@ -59,7 +59,7 @@ def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Lin
 
     Args:
         rows: The first rows of the file.
-        excluded: The columns of ``ingest.exclude``. If the role column is excluded from, messages
+        excluded: The columns in ``ingest.exclude``. If the role column is one of them, messages
             without links are separate records.
         where: The file, for errors.
 
@@ -137,9 +137,10 @@ def is_tree(row: Row) -> bool:
 
 
 def from_messages(rows: Rows, links: Links) -> Rows:
-    """Yield a conversation for each user message that no later user message follows.
+    """Yield a conversation for each user message that is not followed by another user message.
 
-    Its number and other columns come from that message. All rows are kept in memory.
+    The conversation's row number and other columns are those of that message. All rows are kept in
+    memory.
     """
     messages: dict[Hashable, Message] = {}
     last: dict[object, Hashable] = {}  # the key of the last message of each conversation

@@ -30,7 +30,7 @@ Result: TypeAlias = PoolRecord | Fault
 def to_records(
     row: Row, mapping: ColumnMapping, max_chars: int, which: Which = Which.LAST
 ) -> list[Result]:
-    """Return the records in a row, or what is wrong with each; see `read_raw_records`."""
+    """Return each record in a row, or its fault if it has one; see `read_raw_records`."""
     try:
         records = read_raw_records(row, mapping, which)
         if isinstance(records, Fault):

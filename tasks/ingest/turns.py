@@ -1,8 +1,8 @@
-"""Parse a conversation of any known layout into turns.
+"""Parse a conversation in any known layout into turns.
 
 Known layouts: messages with a role and content under any of their usual names; objects with a
-question and its answer; pairs of a question and its answer; alternating texts; an object of
-parallel lists; and each of these as JSON or as Python prints it.
+question and its answer; pairs of a question and its answer; alternating texts; an object with
+parallel lists; and each of these as JSON or Python source.
 """
 
 import ast
@@ -66,8 +66,8 @@ def parse_turns(value: object, *, are_questions: bool = False) -> list[Turn] | F
     """Return the turns in a value, or None if it has no known layout.
 
     Args:
-        value: The cell. Text is parsed if it is JSON, or a list as Python or NumPy prints it.
-        are_questions: Whether texts in a list are user turns only, not alternating sides.
+        value: The cell. Text is parsed if it is JSON, or a list printed by Python or NumPy.
+        are_questions: Whether texts in a list are user turns only, rather than alternating sides.
     """
     if isinstance(value, str):
         value = parse_text(value)
@@ -128,13 +128,13 @@ def parse_text(text: str) -> object:
 
 
 def role_of(name: object) -> str:
-    """Return the role for a name, which may be an alias in any case."""
+    """Return the role that a name refers to; the name may be an alias in any case."""
     plain = str(name).strip().casefold().replace(" ", "_")
     return ROLES.get(plain, plain)
 
 
 def _items(value: Mapping[str, Any]) -> object:
-    """Return the items of an object of parallel lists or numbered turns, or the object itself."""
+    """Return the items of an object with parallel lists or numbered turns, or the object itself."""
     lists = {key: cell for key, cell in value.items() if isinstance(cell, list | tuple)}
     if _first(lists, ROLE_KEYS) is not None and _first(lists, _CONTENT_KEYS) is not None:
         n = min(map(len, lists.values()))
@@ -147,7 +147,7 @@ def _items(value: Mapping[str, Any]) -> object:
 
 
 def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
-    """Return the turns in an item of a list, or None; text without a role belongs to `side`."""
+    """Return the turns in an item of a list, or None; text without a role is a turn of `side`."""
     if isinstance(item, str):
         return _turns((side, item))
     if isinstance(item, list | tuple):
@@ -167,7 +167,7 @@ def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
 
 
 def role_in(item: Mapping[str, Any]) -> object:
-    """Return the role of a message as it is written, or None; ``type`` counts if it is a role."""
+    """Return a message's role as written, or None; ``type`` counts if its value is a role."""
     role = _first(item, ROLE_KEYS)
     kind = item.get("type")
     return kind if role is None and isinstance(kind, str) and kind.casefold() in ROLES else role
@@ -188,14 +188,14 @@ def _parse_message(item: Mapping[str, Any], role: object) -> list[Turn] | Fault 
 
 
 def _is_result(content: object) -> bool:
-    """Return whether a content consists of results of tools, which a user's turn may bring."""
+    """Return whether content consists only of tool results, which may come in a user's turn."""
     parts = content if isinstance(content, list) else []
     kinds = {part.get("type") if isinstance(part, Mapping) else None for part in parts}
     return kinds == {"tool_result"}
 
 
 def _parse_exchange(item: Mapping[str, Any]) -> list[Turn] | Fault | None:
-    """Return the turns in an object with a question and perhaps its answer."""
+    """Return the turns in an object with a question and, optionally, its answer."""
     cells = {str(key).casefold(): cell for key, cell in item.items()}
     is_answer = len(cells) == 1 and ROLES.get(next(iter(cells))) == ASSISTANT
     if not is_answer and cells.keys().isdisjoint(_ASK_KEYS):

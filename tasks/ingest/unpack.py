@@ -1,4 +1,4 @@
-"""Open compressed files: check that the name fits the content, and limit the unpacked size."""
+"""Open compressed files; check that name and content agree, and limit the unpacked size."""
 
 import bz2
 import gzip
@@ -22,7 +22,7 @@ RATIO_FROM_BYTES = 256 * MB
 
 
 class Compression(NamedTuple):
-    """A compression: its name, the first bytes of its files, and how to unpack them."""
+    """A compression format: its name, the first bytes of its files, and how to unpack them."""
 
     name: str
     magic: tuple[bytes, ...]
@@ -51,7 +51,7 @@ class UnpackLimits(NamedTuple):
 
 
 class UnpackBound:
-    """Counts the unpacked bytes of a file, and raises an error above the limit."""
+    """Counts the unpacked bytes of a file, and raises an error when they exceed the limit."""
 
     def __init__(self, packed_bytes: int, limits: UnpackLimits, where: str) -> None:
         by_ratio = max(RATIO_FROM_BYTES, packed_bytes * limits.max_ratio)
@@ -71,7 +71,7 @@ class UnpackBound:
             key = "max_unpack_ratio" if self._is_ratio else "max_unpacked_mb"
             raise DataError(
                 f"{self._packed:,} bytes unpack to more than {self._limit:,}, "
-                f"the limit of ingest.{key}",
+                f"the limit set by ingest.{key}",
                 where=self._where,
                 fix=f"If you trust the file, raise the limit with -S ingest.{key}=NUMBER.",
             )
@@ -84,7 +84,7 @@ def open_file(
     """Open a file or a member of a ZIP archive; unpack it according to the suffix of `name`.
 
     Raises:
-        DataError: Reading is not permitted, or the content does not match the name.
+        DataError: The file may not be read, or its content does not match its name.
     """
     packed_bytes = path.stat().st_size
     bound = UnpackBound(packed_bytes, limits, where)
@@ -94,7 +94,7 @@ def open_file(
             file: io.BufferedReader[Any] = stack.enter_context(opened)
         except PermissionError:
             raise DataError(
-                "reading the file is not permitted", where=where, fix="Make it readable."
+                "no permission to read the file", where=where, fix="Make it readable."
             ) from None
         suffix = Path(name).suffix.lower()
         if member:

@@ -1,4 +1,4 @@
-"""What to do with a file whose rows are not where a reader finds them, as commands to copy."""
+"""Suggest commands that reshape a file if its rows are not where a reader expects them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ SPLIT = ".columns as $c | .data[] | [$c, .] | transpose | map({(.[0]): .[1]}) | 
 
 
 def jq(program: str) -> str:
-    """Return the command that writes the rows which a program of jq makes of a file."""
+    """Return the command that runs a jq program on a file and writes the resulting rows."""
     return f"`jq -c '{program}' OLD > NEW.jsonl`"
 
 
@@ -30,24 +30,25 @@ def choose(rows: Sequence[Row], names: Sequence[str], command: str | None) -> st
     """Return what to do if no column is known to hold instructions.
 
     Args:
-        rows: The first of the file.
-        names: Their columns.
+        rows: The first rows of the file.
+        names: The columns of these rows.
         command: The override that chooses the most probable column; None if there is none.
     """
     inner = _inner_rows(rows)
     if inner:
         return (
-            f"The questions are in {'[].'.join(inner)}[]; write a row for each:\n  {_unnest(inner)}"
+            f"The questions are in {'[].'.join(inner)}[]; write one row for each question:\n"
+            f"  {_unnest(inner)}"
         )
     column = guess(rows)
     if column is None or command is None:
         return NO_COLUMN
-    named = f"Name it, such as: {command}"
+    named = f"Name the column, for example: {command}"
     mark = re.search(r"[^\w\s./-]", names[0]) if len(names) == 1 else None
     if any(map(_is_text, names)):
         header = ",".join(["instruction", *(f"column_{i}" for i in range(2, len(names) + 1))])
         return (
-            f"If the first line does not name the columns, add one that does, such as {header}, "
+            f"If the first line does not name the columns, add a line that does, such as {header}, "
             f"and remove all lines before it.\n  If it does: {named}"
         )
     if mark:
@@ -60,7 +61,7 @@ def check_one_row(row: Row, where: str) -> None:
     """Check that the only row of a file is not a whole table.
 
     Raises:
-        DataError: It is one; the message has the command that writes its rows.
+        DataError: It is a whole table; the message has a command that writes the table's rows.
     """
     command = reshape(row)
     if command:
@@ -73,7 +74,7 @@ def check_one_row(row: Row, where: str) -> None:
 
 
 def reshape(value: Mapping[str, Any]) -> str | None:
-    """Return the command that writes the rows of a table in one object; None for a row."""
+    """Return the command that writes the rows of a table in one object; None for a single row."""
     cells = list(value.values())
     if {"columns", "data"} <= value.keys():
         return jq(SPLIT)
@@ -97,7 +98,7 @@ def _is_text(name: str) -> bool:
 
 
 def _inner_rows(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return the path to the lists of rows with questions that are inside rows, or ()."""
+    """Return the path to lists of question rows nested inside rows, or () if there are none."""
     level: list[tuple[tuple[str, ...], list[Row]]] = [((), list(rows[:50]))]
     for _ in range(MAX_DEPTH):
         level = [found for path, inner in level for found in _lists(path, inner)]
@@ -119,7 +120,7 @@ def _lists(path: tuple[str, ...], rows: Sequence[Row]) -> list[tuple[tuple[str, 
 
 
 def _unnest(path: tuple[str, ...]) -> str:
-    """Return the command that writes each inner row with the cells of the rows around it."""
+    """Return the command that writes each inner row together with the cells of its outer rows."""
     merged = " | ".join(f". + .{name}[]" for name in path)
     removed = ", ".join(f".{name}" for name in path)
     return jq(f'.. | objects | select(has("{path[0]}")) | {merged} | del({removed})')

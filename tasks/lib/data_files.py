@@ -18,13 +18,13 @@ _SPLIT = re.compile(r"(?:^|[/_.-])(train|test|valid|validation|dev|eval)(?=[/_.\
 
 
 def data_suffix(name: str) -> str:
-    """Return the suffix of a file's format, in lower case, excluding a suffix of compression."""
+    """Return the suffix of a file's format in lower case, ignoring a compression suffix."""
     path = PurePosixPath(name.lower())
     return PurePosixPath(path.stem).suffix if path.suffix in PACKED else path.suffix
 
 
 def is_data_file(name: str) -> bool:
-    """Return whether a relative path names a data file, not documentation or a hidden file.
+    """Return whether a relative path names a data file rather than documentation or a hidden file.
 
     Names that begin with a dot or an underscore are hidden.
     """
@@ -34,10 +34,10 @@ def is_data_file(name: str) -> bool:
 
 
 def check_format(name: str, where: str, fix: str) -> None:
-    """Check that the suffix of a file is that of a known format.
+    """Check that a file has the suffix of a known format.
 
     Raises:
-        DataError: The suffix is missing or unknown. The message suggests the nearest one.
+        DataError: The suffix is missing or unknown. The message suggests the nearest known suffix.
     """
     suffix = data_suffix(name)
     if suffix not in FORMATS:
@@ -54,7 +54,7 @@ def check_splits(names: Iterable[str], where: str, fix: str) -> None:
     """Check that training files are not mixed with files of other splits.
 
     Raises:
-        DataError: They are mixed. The message names a file of each split.
+        DataError: The files are mixed. The message names a file of each split.
     """
     splits: dict[str, str] = {}
     for name in names:

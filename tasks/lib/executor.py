@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 class Executor(StrEnum):
-    """The ways to process shards. Both give the same results, byte for byte."""
+    """Where shards are processed. The results are the same, byte for byte."""
 
     LOCAL = "local"
     RAY = "ray"
@@ -39,8 +39,9 @@ class Executor(StrEnum):
 
         Args:
             function: A deterministic module-level function, or a partial of one, so that it can
-                be sent to other processes.
-            shards: The inputs; each should take at least a second, to be worth sending.
+                be pickled.
+            shards: The inputs. Each should take at least a second to process; otherwise sending
+                it to a worker is not worth it.
         """
         return map(function, shards) if self is Executor.LOCAL else _map_on_ray(function, shards)
 
@@ -90,7 +91,7 @@ def _apply(function: Callable[[Shard], Result], shard: Shard) -> Result:
 
 
 def _result(reference: Any) -> Any:
-    """Return the result of one shard, or raise the function's own error as a local call would."""
+    """Return the result of one shard, or raise the function's own error, as a local call would."""
     import ray  # noqa: PLC0415
 
     try:
@@ -110,7 +111,7 @@ def _connect() -> Any:
 
     if not ray.is_initialized():
         ray.init(
-            # The workers must have the libraries themselves.
+            # The libraries must be installed on the workers.
             runtime_env={"py_modules": [str(TASKS)], "env_vars": QUIET},
             include_dashboard=False,
             log_to_driver=False,

@@ -15,22 +15,22 @@ from tasks.lib.core.schemas import POOL
 from tasks.lib.core.tables import read_batches
 
 SOURCE = "source"  # the file of a record, without its line
-BATCH_ROWS = 8192  # of the pool in memory at a time
+BATCH_ROWS = 8192  # pool rows in memory at a time
 MAX_NAMES = 20  # columns that a message lists
 
 
 def read_columns(
     pool_file: Path, names: Mapping[str, str], rows: NDArray[np.intp]
 ) -> dict[str, list[Any]]:
-    """Return the values of the pool's own columns, by column; None for a record that lacks one.
+    """Return the values of some of the pool's own columns, with None where a record has no value.
 
     Args:
         pool_file: The pool.
-        names: The columns, each with the parameter that names it.
+        names: The names of the columns, each with the parameter that names it.
         rows: intp, shape (n,), the rows of the pool whose values are returned, in order.
 
     Raises:
-        ParamError: No record has one of the columns (the error offers the nearest one).
+        ParamError: A column occurs in no record (the error suggests the nearest known column).
     """
     if not names:
         return {}
@@ -45,7 +45,7 @@ def read_columns(
     for name, param in names.items():
         if name not in known:
             raise ParamError(
-                f"{param}: no record has a column {name}{nearest(name, known)}",
+                f"{param}: no record has the column {name}{nearest(name, known)}",
                 where=PARAMS_FILE,
                 fix=f"Known columns: {_list(list(known))}.",
             )
@@ -55,11 +55,11 @@ def read_columns(
 def read_weights(
     pool_file: Path, column: str, rows: NDArray[np.intp], param: str
 ) -> NDArray[np.float64]:
-    """Return a column of numbers from 0: float64, shape (n,), in the order of `rows`.
+    """Return a column of non-negative weights: float64, shape (n,), in the order of `rows`.
 
     Raises:
-        ParamError: No record has the column, a record lacks it or has no such number there (the
-            error says how many), or all weights are 0.
+        ParamError: No record has the column, some records have no number in it or a negative one
+            (the error says how many), or all weights are 0.
     """
     values = read_columns(pool_file, {column: param}, rows)[column]
     wrong = [(row, value) for row, value in zip(rows, values, strict=True) if not _is_weight(value)]
@@ -68,8 +68,8 @@ def read_weights(
         if wrong:
             row, value = wrong[0]
             what = (
-                f"{len(wrong):,} of {len(values):,} records have no number from 0; the first is "
-                f"row {row + 1:,} of the pool, with {as_label(value) or 'no value'}"
+                f"{len(wrong):,} of {len(values):,} records have no non-negative number; the first "
+                f"is row {row + 1:,} of the pool, with {as_label(value) or 'no value'}"
             )
         raise ParamError(
             f"{param}: {column}: {what}",
@@ -80,7 +80,7 @@ def read_weights(
 
 
 def cells_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the cells of a record's own columns, and the file that it comes from."""
+    """Return the cells of a record's own columns, plus the file that the record comes from."""
     cells: dict[str, Any] = json.loads(row["extra"])
     return cells | {SOURCE: row["source"].rpartition(":")[0]}
 

@@ -1,4 +1,4 @@
-"""A key-value store in one SQLite file, for results that are slow to compute again."""
+"""Keep results that are slow to recompute in a key-value store, in one SQLite file."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator

@@ -29,8 +29,8 @@ def find_rows(
             if len(ids)
             else "there are no unique records",
             where=str(unique_file),
-            fix="Run `dvc repro dedupe`. If no record is left, the dropped.parquet files of ingest "
-            "and dedupe say why.",
+            fix="Run `dvc repro dedupe`. If it leaves no records, see the dropped.parquet files of "
+            "ingest and dedupe for the reasons.",
         )
     return rows.to_numpy().astype(np.int64)
 
@@ -39,7 +39,7 @@ def read_vectors(path: Path, n_records: int | None = None) -> NDArray[np.float32
     """Map vectors.npy into memory, read-only: float32, shape (n, d), row i is unique record i.
 
     Raises:
-        DataError: The file is not such an array, or its number of rows is not `n_records`.
+        DataError: The file is not such an array, or does not have `n_records` rows.
     """
     fix = "Run `dvc repro --force embed`, which writes it again."
     try:
@@ -50,7 +50,7 @@ def read_vectors(path: Path, n_records: int | None = None) -> NDArray[np.float32
     if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != expected_rows:
         n = "n" if n_records is None else f"{n_records:,}"
         raise DataError(
-            f"expected float32 vectors of {n} records, found {vectors.dtype} of shape "
+            f"expected float32 vectors for {n} records, found {vectors.dtype} of shape "
             f"{vectors.shape}",
             where=str(path),
             fix=fix,

@@ -43,6 +43,7 @@ class CascadeAnswer(NamedTuple):
     answers: tuple[UsedAnswer, ...] = ()
     set_aside: Mapping[int, NoAnswer] = {}  # texts that no model accepts, not even alone
     is_whole: bool = False  # one answer ranks all of the texts together
+    unanswered: tuple[str, ...] = ()  # the keys of requests that gave no answer, or were not sent
 
     def renumbered(self, indices: Sequence[int]) -> Self:
         """Return the same picks with index i replaced by ``indices[i]``."""
@@ -72,14 +73,15 @@ class RouteCascade:
             for request in requests:
                 answer = await self._gateway.lookup(request)
                 if isinstance(answer, Answer):
-                    return self._from_answer(answer, request.alias)
+                    return self._from_answer(answer, request.alias, requests)
         for request in requests:
             answer = await self._gateway.ask(request)
             if isinstance(answer, Answer):
-                return self._from_answer(answer, request.alias)
+                return self._from_answer(answer, request.alias, requests)
             if answer.may_need_fewer_texts:
-                return await self._judge_halves(texts, n_picks, vote, answer)
-        return CascadeAnswer()
+                halves = await self._judge_halves(texts, n_picks, vote, answer)
+                return halves._replace(unanswered=(*_keys(requests), *halves.unanswered))
+        return CascadeAnswer(unanswered=_keys(requests))
 
     async def _judge_halves(
         self, texts: Sequence[str], n_picks: int, vote: int, reason: NoAnswer
@@ -98,9 +100,11 @@ class RouteCascade:
         picks = _in_turn(*(half.picks for half in halves))
         reason_of = dict(chain(*(zip(half.picks, half.reasons, strict=True) for half in halves)))
         answers = halves[0].answers + halves[1].answers
+        unanswered = halves[0].unanswered + halves[1].unanswered
         if n_picks == 1 and len(picks) == 2 < n:
             final = await self.judge([texts[i] for i in picks], 1, vote)
             answers += final.answers
+            unanswered += final.unanswered
             picks = list(final.renumbered(picks).picks) or picks
         picks = picks[:n_picks]
         return CascadeAnswer(
@@ -108,6 +112,7 @@ class RouteCascade:
             tuple(reason_of[i] for i in picks),
             answers,
             {**halves[0].set_aside, **halves[1].set_aside},
+            unanswered=unanswered,
         )
 
     def _request(self, route: Route, texts: Sequence[str], n_picks: int, vote: int) -> Request:
@@ -137,7 +142,9 @@ class RouteCascade:
         facts = {"n_picks": n_picks, "rationale": settings.rationale, "vote": vote}
         return {"messages": messages, **facts}
 
-    def _from_answer(self, answer: Answer, alias: str) -> CascadeAnswer:
+    def _from_answer(
+        self, answer: Answer, alias: str, requests: Sequence[Request]
+    ) -> CascadeAnswer:
         n_picks = len(answer.parsed)
         has_reasons = self._settings.rationale
         reasons = parse_reasons(answer.text, n_picks) if has_reasons else [None] * n_picks
@@ -146,7 +153,12 @@ class RouteCascade:
             tuple(reasons),
             (UsedAnswer.of(answer, alias),),
             is_whole=True,
+            unanswered=tuple(key for key in _keys(requests) if key != answer.key),
         )
+
+
+def _keys(requests: Sequence[Request]) -> tuple[str, ...]:
+    return tuple(request.key for request in requests)
 
 
 def _in_turn(first: Sequence[int], second: Sequence[int]) -> list[int]:

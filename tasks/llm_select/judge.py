@@ -3,15 +3,23 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from tasks.lib.core.shown import shorten
-from tasks.lib.gateway.lookup import AnswerSource
+from tasks.lib.gateway.lookup import AnswerSource, Pending
 from tasks.lib.gateway.routes import Route
 from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool
 from tasks.lib.prompts.quota import Take
 from tasks.lib.typicality.typicality import choose
 from tasks.llm_select.attention_checks import insert
 from tasks.llm_select.cascade import CascadeAnswer, JudgeSettings, RouteCascade
-from tasks.llm_select.verdicts import Ballot, Members, PickMethod, Question, Verdict
-from tasks.llm_select.votes import as_ballot, combine, is_settled, judge_scores, n_useful, order
+from tasks.llm_select.verdicts import PENDING, Ballot, Members, PickMethod, Question, Verdict
+from tasks.llm_select.votes import (
+    as_ballot,
+    combine,
+    is_settled,
+    judge_scores,
+    n_certain,
+    n_useful,
+    order,
+)
 
 
 class Judge:
@@ -39,7 +47,9 @@ class Judge:
         self._settings, self._texts = settings, texts
         self._method = PickMethod.OFFLINE if routes[0].is_offline else PickMethod.LLM
         limit = WAITING_PER_CALL * settings.calls.concurrency
-        self._pool = TaskPool(self._judge, limit=limit, advance=advance, stopping=gateway.stopping)
+        self._pool = TaskPool(
+            self._judge_or_wait, limit=limit, advance=advance, stopping=gateway.stopping
+        )
 
     async def __call__(self, questions: Iterable[Question]) -> list[Verdict | None]:
         """Return a verdict on each question, in order; texts are read just before they are sent.
@@ -52,6 +62,12 @@ class Judge:
             ParamError: A route's provider or price is unknown, or its key is not set.
         """
         return await self._pool.answers(questions)
+
+    async def _judge_or_wait(self, question: Question) -> Verdict:
+        try:
+            return await self._judge(question)
+        except Pending:
+            return PENDING
 
     async def _judge(self, question: Question) -> Verdict:
         """Return the verdict of all votes on a question."""
@@ -72,21 +88,35 @@ class Judge:
     async def _vote(
         self, texts: list[str], n_needed: int, settings: JudgeSettings
     ) -> tuple[list[Ballot], list[CascadeAnswer]]:
-        """Show the texts in one order after another, until the vote is settled."""
+        """Show the texts in one order after another, until the vote is settled.
+
+        Raises:
+            Pending: Answers are missing, but no vote that may turn out to be unnecessary was asked.
+        """
         cascade = RouteCascade(self._gateway, self._routes, settings)
         n_votes = n_useful(len(texts), settings.votes)
         n_asked = settings.n_asked(len(texts), n_needed)
         ballots: list[Ballot] = []
         answers: list[CascadeAnswer] = []
+        pending: Pending | None = None
         for vote in range(1, n_votes + 1):
+            rankings = [ballot.ranking for ballot in ballots]
+            if pending and vote > n_certain(rankings, n_votes, n_needed):
+                break
             shown = order(len(texts), vote, n_votes)
-            answer = await cascade.judge([texts[i] for i in shown], n_asked, vote)
+            try:
+                answer = await cascade.judge([texts[i] for i in shown], n_asked, vote)
+            except Pending as error:
+                pending = error
+                continue
             answers.append(answer.renumbered(shown))
             if answer.picks:
                 slots = tuple(i + 1 for i in answer.picks)
                 ballots.append(Ballot(len(shown), slots, as_ballot(slots, shown), answer.is_whole))
             if is_settled([ballot.ranking for ballot in ballots], n_votes, n_needed):
                 break
+        if pending:
+            raise pending
         return ballots, answers
 
     def _verdict(
@@ -118,6 +148,7 @@ class Judge:
             ballots=tuple(ballots),
             answers=tuple(used for answer in answers for used in answer.answers),
             set_aside=set_aside,
+            unanswered=tuple(key for answer in answers for key in answer.unanswered),
         )
 
 

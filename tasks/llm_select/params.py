@@ -1,17 +1,19 @@
 """The llm_select section of params.yaml: what to ask, which routes to call, and the cap."""
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from tasks.lib.batches.api import require_batches
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, Budgets, Params, load_section, load_seed
 from tasks.lib.core.shown import NOTE_CHARS
 from tasks.lib.gateway.request import CallSettings
-from tasks.lib.gateway.routes import Route, load_chain, require_usable
+from tasks.lib.gateway.routes import Route, load_chain, load_route, require_usable
 from tasks.lib.journal.models import SelectionName, answer_key
 from tasks.lib.prompts.geometry import MAX_CANDIDATES
 from tasks.lib.prompts.quota import Take
@@ -19,6 +21,15 @@ from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.prompt import Prompt, read_prompt
 
 FRAME_TOKENS, PICK_TOKENS, REASON_TOKENS = 16, 4, 40  # of an answer; a sentence has 25 words
+
+
+class BatchRest(StrEnum):
+    """What happens to requests that a batch leaves without a reply."""
+
+    ONE_BY_ONE = "one_by_one"
+    """They are sent one by one, at the standard price."""
+    STOP = "stop"
+    """The run ends with an error; the next run sends them in a new batch."""
 
 
 class LlmSelect(Params):
@@ -39,6 +50,8 @@ class LlmSelect(Params):
     max_attempts: Annotated[int, Field(ge=1)]
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     concurrency: Annotated[int, Field(ge=1)]
+    batch: bool
+    batch_rest: Annotated[BatchRest, Field(strict=False)]
 
 
 def check(values: Mapping[str, Any]) -> LlmSelect:
@@ -51,6 +64,8 @@ def check(values: Mapping[str, Any]) -> LlmSelect:
     load_seed(values)
     for route in load_chain(values, params.route, params.fallback_routes):
         require_usable(route)
+    if params.batch:
+        require_batches(load_route(values, params.route))
     read_prompt(Path(params.prompt))
     return params
 
@@ -67,11 +82,14 @@ def read_settings(params: LlmSelect, seed: int, root: Path = Path()) -> JudgeSet
     return JudgeSettings(prompt=prompt, calls=calls, **judged)
 
 
-def check_answer_room(settings: JudgeSettings, n_slots: int, n_ranked: int) -> None:
+def check_answer_room(
+    settings: JudgeSettings, routes: Sequence[Route], n_slots: int, n_ranked: int
+) -> None:
     """Check that an answer has room for all ranks, so that no money is spent on truncated ones.
 
     Args:
         settings: The settings of the judge.
+        routes: The routes, which may have rooms of their own.
         n_slots: The size of the largest prompt.
         n_ranked: The number of slots that are ranked in a prompt.
 
@@ -80,14 +98,15 @@ def check_answer_room(settings: JudgeSettings, n_slots: int, n_ranked: int) -> N
     """
     n_ranks = settings.n_asked(n_slots, n_ranked)
     needed = FRAME_TOKENS + n_ranks * (PICK_TOKENS + REASON_TOKENS * settings.rationale)
-    room = settings.calls.max_answer_tokens
-    if room < needed:
-        raise ParamError(
-            f"llm_select.max_answer_tokens is {room}, and an answer names {n_ranks} "
-            f"slots{' with a sentence on each' if settings.rationale else ''}: it would be cut off",
-            where=PARAMS_FILE,
-            fix=f"Set it to {needed} or more.",
-        )
+    own = {f"models.{route.alias}": route.max_answer_tokens for route in routes}
+    for section, room in {"llm_select": settings.calls.max_answer_tokens, **own}.items():
+        if room is not None and room < needed:
+            raise ParamError(
+                f"{section}.max_answer_tokens is {room}, and an answer names {n_ranks} slots"
+                f"{' with a sentence on each' if settings.rationale else ''}: it would be cut off",
+                where=PARAMS_FILE,
+                fix=f"Set it to {needed} or more.",
+            )
 
 
 def selection_name(
@@ -97,7 +116,7 @@ def selection_name(
 
     The former name did not depend on temperatures and schemas.
     """
-    how = {"max_usd", "max_attempts", "timeout_s", "concurrency"}
+    how = {"max_usd", "max_attempts", "timeout_s", "concurrency", "batch", "batch_rest"}
     by_content = {"prompt", "route", "fallback_routes"}  # by words and models: names may change
     asked = params.model_dump(exclude=how | by_content)
     shared = {
@@ -105,6 +124,7 @@ def selection_name(
         "models": [route.model for route in routes],
         "seed": settings.calls.seed,
     }
+    options = [route.own_settings for route in routes]
     former = dict(asked) | {"canaries": asked["attention_checks"]}
     del former["attention_checks"], former["shortlist"]
     return SelectionName(
@@ -112,6 +132,7 @@ def selection_name(
             words=_words(settings.prompt),
             temperatures=[route.temperature for route in routes],
             schemas=[route.schema_use for route in routes],
+            **({"options": options} if any(options) else {}),  # names from before stay the same
             **shared,
             **asked,
         ),

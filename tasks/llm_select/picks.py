@@ -11,7 +11,7 @@ from tasks.lib.gateway.reply import (
     MAX_CHARS,
     ReplyProblem,
     UnusableReply,
-    json_objects,
+    json_values,
     without_thoughts,
 )
 
@@ -24,9 +24,12 @@ PICKS, REASONS = "picks", "reasons"
 _NUMBERS = r"['\"]?\d+['\"]?(?:\s*+,\s*+['\"]?\d+['\"]?)*+"
 _LIST = rf"\[\s*+{_NUMBERS}\s*+(?:,\s*+)?\]"
 _LISTS = re.compile(rf"{_LIST}(?:(?:\s|,|;|>|\band\b)*+{_LIST})*+")  # [3, 5], also [3], [5]
-_BARE = re.compile(r"(?:\w+\s*:)?[\s\d,;>#]+\.?")  # 3, 5
+_BARE = re.compile(  # 3, 5, also Candidate 3 > Candidate 5
+    r"(?:\w+\s*:)?(?:[\s\d,;>#]|slot|candidate)+\.?", re.IGNORECASE
+)
 _NUMBER = re.compile(r"\d+")
-_SLOT = re.compile(r"(?:slot|candidate)?[\s#]*(\d+)", re.IGNORECASE)
+_SLOT = re.compile(r"(?:slot|candidate|option|item)?[\s#]*(\d+)", re.IGNORECASE)
+SLOT_KEYS = ("slot", "candidate", "pick", "number")
 
 
 def answer_schema(n_candidates: int, n_picks: int, *, rationale: bool = False) -> dict[str, Any]:
@@ -65,7 +68,7 @@ def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | Unusa
 
 def parse_reasons(text: str, n_picks: int) -> list[str | None]:
     """Return the reason for each pick of a reply, None if it gives none. Never raises."""
-    objects = list(json_objects(without_thoughts(text[-MAX_CHARS:])))
+    objects = list(json_values(without_thoughts(text[-MAX_CHARS:])))
     given = next((o[REASONS] for o in reversed(objects) if REASONS in o), None)
     given = given if isinstance(given, list) else []
     reasons = [" ".join(r.split())[:MAX_REASON] if isinstance(r, str) else None for r in given]
@@ -93,7 +96,7 @@ def _first_problem(
 
 def _find_list(text: str) -> list[Any] | None:
     """Return the last list in the text that is clearly the picks, or None."""
-    for value in reversed(list(json_objects(text))):
+    for value in reversed(list(json_values(text))):
         picks = value.get(PICKS)
         if isinstance(picks, list):
             return picks
@@ -101,6 +104,15 @@ def _find_list(text: str) -> list[Any] | None:
             return _find_list(picks)
         if isinstance(picks, int | float):
             return [picks]
+    return _list_without_object(text)
+
+
+def _list_without_object(text: str) -> list[Any] | None:
+    """Return the last list in a text that has no object with picks, or None."""
+    for values in reversed(list(json_values(text, "["))):
+        is_named = any(isinstance(value, dict | str) for value in values)
+        if is_named and all(_slot(value) is not None for value in values):
+            return list(values)
     lists = _LISTS.findall(text)
     if lists:
         return _NUMBER.findall(lists[-1])
@@ -110,7 +122,14 @@ def _find_list(text: str) -> list[Any] | None:
 
 
 def _slot(value: Any) -> int | None:
-    """Return the slot that a JSON value names, as an integer or a text with only one; or None."""
+    """Return the slot that a JSON value names, or None.
+
+    It is an integer, a text that names only one, such as "Candidate 3", or an object with one of
+    these, such as {"slot": 3}.
+    """
+    if isinstance(value, dict):
+        named = [value[key] for key in SLOT_KEYS if key in value]
+        return None if not named or isinstance(named[0], dict) else _slot(named[0])
     if isinstance(value, bool):
         return None
     if isinstance(value, int):

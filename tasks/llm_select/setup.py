@@ -10,6 +10,7 @@ from tasks.lib.core.params import load_section, load_seed
 from tasks.lib.core.stage import Stage
 from tasks.lib.coverage.wanted import KEY, check_quotas, load_quotas, make_quotas
 from tasks.lib.documents.clusters import Clusters
+from tasks.lib.gateway.context_size import with_contexts
 from tasks.lib.gateway.routes import Route, load_chain
 from tasks.lib.pool_columns import read_columns, read_weights
 from tasks.lib.prompts.geometry import Mode, check_budgets
@@ -66,7 +67,11 @@ class Setup(NamedTuple):
         _check_wishes(values, candidates, params.budget[-1])
         n_ranked = max(params.shortlist, -(-params.budget[-1] // n_prompts))
         settings = read_settings(params, load_seed(values), root)
-        check_answer_room(settings, max(map(len, candidates.prompts)), n_ranked)
+        n_slots = max(map(len, candidates.prompts))
+        check_answer_room(settings, routes, n_slots, n_ranked)
+        frame = settings.prompt.messages([""] * n_slots, n_ranked, rationale=settings.rationale)
+        n_chars = sum(len(m["content"]) for m in frame) + n_slots * settings.max_candidate_chars
+        routes = with_contexts(routes, n_chars, settings.calls.max_answer_tokens)
         return cls(params, routes, settings, candidates, mode, n_ranked)
 
     @property
@@ -94,4 +99,4 @@ def _check_wishes(values: Mapping[str, Any], candidates: Candidates, n: int) -> 
     weight_column = values["choose"]["weight_column"]
     if weight_column is not None:
         read_weights(candidates.pool.path, weight_column, candidates.rows, "choose.weight_column")
-    check_quotas(make_quotas(quotas, columns, np.flatnonzero(~candidates.is_known), n), n)
+    check_quotas(make_quotas(quotas, columns, np.flatnonzero(~candidates.is_known), [n]), n)

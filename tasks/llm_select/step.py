@@ -1,17 +1,22 @@
 """Let a model rank the records most worth an answer, prompt by prompt."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, closing
+from functools import partial
 
+from tasks.lib.batches.buyer import BatchBuyer
+from tasks.lib.batches.store import has_unfinished
+from tasks.lib.core.errors import LLMError
 from tasks.lib.core.events import log
 from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.documents.replies import explained
 from tasks.lib.documents.usage import Usage
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.journal.journal import Journal
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.outputs import write_outputs
-from tasks.llm_select.params import check, selection_name
+from tasks.llm_select.params import BatchRest, check, selection_name
 from tasks.llm_select.setup import Setup
 from tasks.llm_select.usage import make_usage
 from tasks.llm_select.verdicts import Judged
@@ -28,7 +33,7 @@ def work(stage: Stage) -> None:
     with closing(Journal(stage.state / JOURNAL, name, cap_usd=params.max_usd)) as journal:
         judged = run_loop(_judge(setup, journal, progress.advance))
         spent_usd, n_new = journal.spent_usd, journal.n_new
-    usage = make_usage(judged, setup)
+        usage = make_usage(judged, setup, journal)
     write_outputs(stage.out, judged, candidates, setup.routes, usage)
     _log_result(usage, spent_usd, params.max_usd)
     log.info(
@@ -40,8 +45,36 @@ def work(stage: Stage) -> None:
 
 async def _judge(setup: Setup, journal: Journal, advance: Callable[[], None]) -> Judged:
     async with aclosing(Gateway(setup.routes, setup.settings.calls, journal)) as gateway:
-        texts = setup.candidates.texts
-        return await setup.judge(Judge(gateway, setup.routes, setup.settings, texts, advance))
+        judge = partial(
+            Judge, routes=setup.routes, settings=setup.settings, texts=setup.candidates.texts
+        )
+        if setup.params.batch or has_unfinished(journal.path):
+            await _buy_batches(setup, journal, gateway, lambda source: setup.judge(judge(source)))
+        return await setup.judge(judge(gateway, advance=advance))
+
+
+async def _buy_batches(
+    setup: Setup,
+    journal: Journal,
+    gateway: Gateway,
+    put_questions: Callable[[BatchBuyer], Awaitable[object]],
+) -> None:
+    """Buy answers in batches; or, if that is off, only end the batches of earlier runs.
+
+    Raises:
+        LLMError: A batch left requests without a reply, and llm_select.batch_rest is stop.
+    """
+    params, route = setup.params, setup.routes[0]
+    calls = setup.settings.calls
+    buyer = BatchBuyer(gateway, route, calls, journal, is_buying=params.batch)
+    await buyer.buy(put_questions)
+    if buyer.unanswered and params.batch and params.batch_rest is BatchRest.STOP:
+        raise LLMError(
+            f"{len(buyer.unanswered):,} requests have no reply from their batch",
+            where=route.where,
+            fix="Run this again to send them in a new batch, or set llm_select.batch_rest: "
+            f"one_by_one. The answers so far are kept in {journal.path}.",
+        )
 
 
 def _log_result(usage: Usage, spent_usd: float, max_usd: float) -> None:
@@ -53,6 +86,10 @@ def _log_result(usage: Usage, spent_usd: float, max_usd: float) -> None:
         f"{usage.calls:,}",
         f"{usage.usd:.4f} USD" if usage.usd else "free",
     )
+    for n, wrong, remedy in explained(usage.replies_without_answer):
+        log.info("%s replies %s. %s", f"{n:,}", wrong, remedy)
+    if usage.usd_without_answer:
+        log.info("of this, %.4f USD for replies without an answer", usage.usd_without_answer)
     if spent_usd:
         log.info("spent on this selection: %.4f of %g USD (max_usd)", spent_usd, max_usd)
     n_fallback = usage.methods["fallback"]

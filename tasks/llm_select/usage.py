@@ -3,8 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from typing import NamedTuple, Self
 
 from tasks.lib.documents.usage import CheckCounts, SlotChoices, Usage, VoteAgreement
+from tasks.lib.gateway.lookup import replies_without_answer
+from tasks.lib.journal.models import CallCost, FailedCall
+from tasks.lib.journal.reader import JournalReader
 from tasks.lib.prompts.geometry import Mode
 from tasks.llm_select.attention_checks import CheckKind
 from tasks.llm_select.position_bias import Agreement, PositionBias
@@ -14,12 +18,36 @@ from tasks.llm_select.verdicts import Judged, JudgedPrompt, PickMethod, UsedAnsw
 USD_DIGITS = 9
 
 
-def make_usage(judged: Judged, setup: Setup) -> Usage:
-    """Return the usage.json document of the judgements."""
+class Bill(NamedTuple):
+    """What was paid for the questions: the answers, and the replies without an answer."""
+
+    answers: list[UsedAnswer]
+    unused: list[FailedCall]
+
+    @classmethod
+    def of(cls, judged: Judged, journal: JournalReader) -> Self:
+        """Return the bill of the judgements, in all runs together."""
+        verdicts = [prompt.verdict for prompt in (*judged.prompts, *judged.attention_checks)]
+        answers = [answer for verdict in verdicts for answer in verdict.answers]
+        keys = {key for verdict in verdicts for key in verdict.unanswered}
+        keys.update(answer.key for answer in answers)
+        return cls(answers, replies_without_answer(journal, keys))
+
+    @property
+    def replies(self) -> list[UsedAnswer | CallCost]:
+        """The tokens and price of each reply."""
+        return [*self.answers, *(call.cost for call in self.unused)]
+
+
+def make_usage(judged: Judged, setup: Setup, journal: JournalReader) -> Usage:
+    """Return the usage.json document of the judgements.
+
+    The journal says which replies without an answer were paid for on the way.
+    """
     routes, params = setup.routes, setup.params
     verdicts = [prompt.verdict for prompt in judged.prompts]
-    checked = [prompt.verdict for prompt in judged.attention_checks]
-    answers = [answer for verdict in (*verdicts, *checked) for answer in verdict.answers]
+    bill = Bill.of(judged, journal)
+    answers, paid = bill.answers, bill.replies
     methods = Counter(verdict.method for verdict in verdicts)
     return Usage(
         route=routes[0].alias,
@@ -30,10 +58,14 @@ def make_usage(judged: Judged, setup: Setup) -> Usage:
         n_prompts_planned=judged.n_planned,
         partial="max_usd" if judged.is_partial else None,
         calls=len(answers),
-        prompt_tokens=sum(answer.prompt_tokens for answer in answers),
-        completion_tokens=sum(answer.completion_tokens for answer in answers),
-        usd=round(sum(answer.usd for answer in answers), USD_DIGITS),
-        n_unknown_usage=sum(answer.is_upper_bound for answer in answers),
+        prompt_tokens=sum(reply.prompt_tokens for reply in paid),
+        cached_tokens=sum(reply.cached_tokens for reply in paid),
+        completion_tokens=sum(reply.completion_tokens for reply in paid),
+        reasoning_tokens=sum(reply.reasoning_tokens for reply in paid),
+        usd=round(sum(reply.usd for reply in paid), USD_DIGITS),
+        usd_without_answer=round(sum(call.cost.usd for call in bill.unused), USD_DIGITS),
+        replies_without_answer=Counter(call.outcome for call in bill.unused),
+        n_unknown_usage=sum(reply.is_upper_bound for reply in paid),
         answers=Counter(answer.route for answer in answers),
         answers_digest=_digest(answers),
         dropped_params=_dropped_params(answers),

@@ -46,6 +46,8 @@ class UsedAnswer(NamedTuple):
     usd: float
     is_upper_bound: bool
     dropped_params: tuple[str, ...]
+    reasoning_tokens: int
+    cached_tokens: int
 
     @classmethod
     def of(cls, answer: Answer, alias: str) -> Self:
@@ -74,6 +76,7 @@ class Verdict(NamedTuple):
     answers: tuple[UsedAnswer, ...]
     set_aside: Mapping[int, str] = {}  # slot of a candidate that could not be judged: why
     attention_check_slot: int | None = None
+    unanswered: tuple[str, ...] = ()  # the keys of requests that gave no answer, or were not sent
 
     def n_votes(self, slot: int) -> int:
         """Return the number of ballots that name a slot."""
@@ -85,6 +88,10 @@ class Verdict(NamedTuple):
         return tuple(
             self.method if self.n_votes(slot) else PickMethod.FALLBACK for slot in self.slots
         )
+
+
+PENDING = Verdict((), (), PickMethod.LLM, {}, (), ())
+"""The verdict on a question whose answers a batch has yet to bring."""
 
 
 class JudgedPrompt(NamedTuple):

@@ -66,6 +66,15 @@ def is_settled(ballots: Sequence[Ranking], n_votes: int, n_ranked: int) -> bool:
     return 2 * len(ballots) > n_votes and len({ballot[:n_ranked] for ballot in ballots}) == 1
 
 
+def n_certain(ballots: Sequence[Ranking], n_votes: int, n_ranked: int) -> int:
+    """Return the number of votes that are cast for certain, whatever the next ballots say.
+
+    More than half are always cast, and all of them once two ballots differ.
+    """
+    differ = len({ballot[:n_ranked] for ballot in ballots}) > 1
+    return n_votes if differ else n_votes // 2 + 1
+
+
 def combine(ballots: Sequence[Ranking], texts: Sequence[str]) -> Ranking:
     """Return all slots that the ballots name, the best first by a Borda count.
 

@@ -1,1 +1,1 @@
-"""The measure step: measure every selection and compare it with random ones."""
+"""The measure step, which measures every selection and compares it with random ones."""

@@ -1,4 +1,4 @@
-"""List the spaces in which each method chooses: a good value there proves nothing about it."""
+"""List the spaces in which each method chooses; good values there prove nothing about it."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ CHOSEN_IN: Mapping[str, tuple[str, ...]] = {
     "alpagasus": ("outputs",),
     "alpagasus_threshold": ("outputs",),
 }
-"""The spaces in which a method chooses, or that are similar to those. Prompts and coverage are by
+"""The spaces in which a method chooses, and spaces similar to them. Prompts and coverage depend on
 vectors; typicality compares words; a rater reads outputs."""
 
 BY_JUDGE = frozenset({OURS, "qdit", "deita"})  # they also choose where the judge does
@@ -28,7 +28,8 @@ def chosen_in(method: str, *, is_typical_judge: bool) -> tuple[str, ...] | None:
     """Return the spaces in which a method chooses; None if the method is unknown.
 
     Args:
-        method: Its name, which ends with the mode if it chooses in prompts, as in random_within.
+        method: The method's name. If it chooses in prompts, the name ends with their mode, as in
+            random_within.
         is_typical_judge: Whether the judge is the offline judge, which compares words.
     """
     stem, _, mode = method.rpartition("_")

@@ -1,4 +1,4 @@
-"""Figures of the prefixes of selections, which show what further records add."""
+"""Collect the figures of prefixes of selections, which show what further records add."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,15 +21,16 @@ def sizes(budgets: Sequence[int]) -> list[int]:
 
 
 def curves(by_size: Mapping[int, Sequence[Measured]]) -> dict[str, Any]:
-    """Return every figure that has a better direction, by method, at each size.
+    """Return every figure for which lower or higher is better, by method, at each size.
 
     Args:
         by_size: The measured selections by their number of records, ascending.
 
     Returns:
         ``sizes``, and ``methods``: by method and ``group.figure``, [value, low, high] for each
-        size, or None if there is none. For several seeds, these are the mean and the bounds of the
-        middle `tasks.measure.intervals.LEVEL`; for one seed, low and high are None.
+        size, or None if there is no figure. For several seeds, the value is their mean, and low and
+        high are the bounds of the middle `tasks.measure.intervals.LEVEL` of them; for one seed, low
+        and high are None.
     """
     methods: dict[str, dict[str, list[Any]]] = {}
     for i, measured in enumerate(by_size.values()):

@@ -1,4 +1,4 @@
-"""Figures of a selection, and their confidence intervals."""
+"""Define the figures of a selection, and compute their confidence intervals."""
 
 from functools import cache
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class Mean(NamedTuple):
 
 
 class Quantile(NamedTuple):
-    """The smallest value that at least a given share of the records does not exceed."""
+    """The smallest value that at least a given share of the records do not exceed."""
 
     values: Values
     share: float
@@ -51,7 +51,7 @@ class Interval(NamedTuple):
 
 
 class Bootstrap:
-    """Percentile intervals from resampled records, the same resamples for every figure."""
+    """Computes percentile intervals from resampled records, with the same resamples throughout."""
 
     def __init__(self, n_resamples: int, seed: int) -> None:
         self._n_resamples, self._seed = n_resamples, seed
@@ -76,15 +76,16 @@ class Bootstrap:
 
 
 def percentiles(values: Values) -> Interval:
-    """Return the interval with the middle LEVEL of the values, interpolated between them."""
+    """Return the interval that contains the middle LEVEL of the values, by interpolation."""
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
 
 
 def p_random(value: float, random_values: Values, *, lower_is_better: bool) -> float:
-    """Return the p-value of a figure by its rank among the figures of random selections.
+    """Return the p-value of a figure, from its rank among the figures of random selections.
 
-    This is a permutation test's (1 + as good or better) / (1 + number): at least 1/21 with 20.
+    As in a permutation test, it is (1 + number as good or better) / (1 + number of selections).
+    With 20 random selections, it is at least 1/21.
     """
     as_good = random_values <= value if lower_is_better else random_values >= value
     return (1 + int(as_good.sum())) / (1 + len(random_values))

@@ -1,4 +1,4 @@
-"""The nearest-neighbour probe: how well a selection's outputs answer the rest of the pool.
+"""Run the nearest-neighbour probe: how well do a selection's outputs answer the rest of the pool?
 
 The probe answers a record's instruction with the output of the nearest selected record. It needs no
 training and has no seed, so two selections differ only by their records.
@@ -19,7 +19,7 @@ MIN_OUTPUTS = 20  # with fewer in the pool, the figures would mean nothing
 
 
 def with_output(outputs: Sequence[str | None]) -> Rows:
-    """Return the rows that have an output; none if there are too few to measure with."""
+    """Return the rows that have an output, or no rows if there are too few to measure with."""
     rows = np.flatnonzero([bool(output) for output in outputs])
     return rows if len(rows) >= MIN_OUTPUTS else rows[:0]
 
@@ -29,7 +29,7 @@ class KnnProbe:
 
     Attributes:
         n_answered: Number of records with an output; 0 if there are too few to measure with.
-        test: intp, ascending, the rows of the questions, drawn from those records.
+        test: intp, ascending, the rows of the questions, drawn from the records with an output.
     """
 
     def __init__(self, outputs: Sequence[str | None], n_test: int, seed: int) -> None:
@@ -49,7 +49,7 @@ class KnnProbe:
     def figures(
         self, vectors: Vectors, selected: Rows, sizes: Sequence[int]
     ) -> list[dict[str, Figure]]:
-        """Return ROUGE-L and cosine of the probe's answers by each prefix of a selection.
+        """Return, for each prefix of a selection, the ROUGE-L and cosine of the probe's answers.
 
         A record is never its own answer: if it is selected, the next nearest record answers. So
         every selection gets the same questions, including those about its own records. A prefix
@@ -73,7 +73,7 @@ class KnnProbe:
     def rouge_l(
         self, vectors: Vectors, selected: Rows, sizes: Sequence[int]
     ) -> NDArray[np.float64]:
-        """Return ROUGE-L of each answer by each prefix: shape (sizes, questions).
+        """Return, for each prefix, the ROUGE-L of each answer: shape (sizes, questions).
 
         It is 0 for a prefix with fewer than 2 outputs.
         """
@@ -82,7 +82,7 @@ class KnnProbe:
     def _answers(
         self, vectors: Vectors, selected: Rows, sizes: Sequence[int]
     ) -> Iterator[tuple[Rows | None, NDArray[np.float64]]]:
-        """Yield the rows whose outputs each prefix copies, None if too few, and their ROUGE-L."""
+        """Yield, for each prefix, the rows of the outputs it copies (or None) and their ROUGE-L."""
         is_answer = self._has_output[selected]
         answers, counts = selected[is_answer], is_answer.cumsum()
         own_answer = np.full(len(self._has_output), -1, np.intp)

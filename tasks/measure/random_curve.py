@@ -1,19 +1,19 @@
-"""How many random records would do as well as the selection, and where to stop.
+"""Estimate how many random records would do as well as the selection, and where to stop.
 
-Random selections are drawn at many sizes, each a prefix of the next. Let E(n) be the mean
-figure of those of size n. The equivalent of our selection is the n at which E(n) is its figure,
-interpolated in log n; outside the sizes drawn, it is only "more than" or "fewer than".
+Random selections are drawn at many sizes, each a prefix of the next. Let E(n) be the mean figure of
+random selections of size n. The equivalent of our selection is the n at which E(n) equals its
+figure, interpolated in log n; outside the sizes drawn, it is only "more than" or "fewer than".
 
 The interval contains the sizes around the equivalent at which our figure is within E(n) plus or
 minus the larger of
 
 - the spread of random selections: Student's t times their standard deviation times
   sqrt(1 + 1/r), the 95 % prediction interval for one more random selection (r were drawn). So if
-  our selection is itself a random one of size n, the interval contains n at its rate;
-- the uncertainty over records, if only some are questions: 1.96 times the root of
+  our selection were itself a random one of size n, the interval would contain n 95 % of the time;
+- the uncertainty over records, if only some of them are questions: 1.96 times the root of
   (1 - m/M) s²/m + d²/r. Here s² is the variance, over the m questions from M records, of our
-  figure minus the mean random one, so s²/m is what a bootstrap over records gives; 1 - m/M is the
-  correction for a finite pool; d is the standard deviation of random selections.
+  figure minus the mean random figure, so s²/m is what a bootstrap over records gives; 1 - m/M is
+  the correction for a finite pool; d is the standard deviation of random selections.
 
 We take the larger, not the sum: the spread of random selections on the given questions already
 includes most of the uncertainty about which questions were drawn.
@@ -36,7 +36,8 @@ MAX_STEP = 100  # records in a step of the stop rule; for a small selection, a t
 
 Values = NDArray[np.float64]
 Score = Callable[[Rows, Sequence[int]], Values]
-"""Returns a figure of each record by each prefix, shape (sizes, records); more is better."""
+"""A function that returns, for each prefix, the figure of each record: shape (sizes, records); more
+is better."""
 
 
 class RandomCurve(NamedTuple):
@@ -54,7 +55,7 @@ class RandomCurve(NamedTuple):
 
 
 def curve_sizes(n_selected: int, n_records: int) -> list[int]:
-    """Return the sizes of the random selections: those of `steps`, and some around `n_selected`."""
+    """Return the sizes of the random selections: the `steps`, and some around `n_selected`."""
     low, high = (STEPS_PER_DOUBLING * n for n in DOUBLINGS)
     around = [round(n_selected * 2 ** (k / STEPS_PER_DOUBLING)) for k in range(low, high + 1)]
     return sorted({min(max(n, 2), n_records) for n in [*around, *steps(n_selected)]})
@@ -67,7 +68,7 @@ def steps(n_selected: int) -> range:
 
 
 def draw_curve(score: Score, n_records: int, sizes: Sequence[int], seed: int) -> RandomCurve:
-    """Measure random selections of all sizes; the smaller ones are prefixes of the larger ones."""
+    """Measure random selections of all sizes; smaller selections are prefixes of larger ones."""
     values, drawn = np.empty((N_DRAWN, len(sizes))), []
     for i in range(N_DRAWN):
         # A separate stream: these are not the selections of the method random.
@@ -108,11 +109,11 @@ def equivalent(curve: RandomCurve, scores: Values, n_records: int) -> Equivalent
 def stop(curve: RandomCurve, sizes: Sequence[int], ours: Values) -> Stop:
     """Return the size at which our lead over random selections of the same size is greatest.
 
-    After it, the next records of our order add less than random ones add to a random selection.
+    Beyond this size, our next records add less than random records add to a random selection.
     The size is None if the lead is greatest at the end.
 
     Args:
-        curve: The random selections, also of these sizes.
+        curve: The random selections, which include these sizes.
         sizes: The sizes of our selection, ascending, in equal steps.
         ours: float64, the figure of our selection at each size.
     """
@@ -122,19 +123,19 @@ def stop(curve: RandomCurve, sizes: Sequence[int], ours: Values) -> Stop:
 
 
 def _last_below(sizes: Sequence[int], curve: Values, value: float, most: float) -> float:
-    """Return the last size up to `most` at which a curve passes a value, or the first size."""
+    """Return the last size up to `most` at which a curve crosses a value; else the first size."""
     below = np.flatnonzero((curve < value) & (np.array(sizes) <= most))
     return _between(sizes, curve, int(below[-1]), value) if len(below) else float(sizes[0])
 
 
 def _first_above(sizes: Sequence[int], curve: Values, value: float, least: float) -> float:
-    """Return the first size from `least` on at which a curve passes a value, or the last size."""
+    """Return the first size from `least` at which a curve crosses a value; else the last size."""
     above = np.flatnonzero((curve > value) & (np.array(sizes) >= least))
     return _between(sizes, curve, int(above[0]) - 1, value) if len(above) else float(sizes[-1])
 
 
 def _between(sizes: Sequence[int], curve: Values, i: int, value: float) -> float:
-    """Return the size at which the curve passes a value, between the places i and i + 1."""
+    """Return the size between the places i and i + 1 at which the curve crosses a value."""
     if i < 0 or i + 1 == len(sizes):
         return float(sizes[max(i, 0)])
     share = np.clip((value - curve[i]) / (curve[i + 1] - curve[i]), 0, 1)

@@ -1,4 +1,4 @@
-"""The data that every selection of a pool is measured against."""
+"""Prepare the data that every selection from a pool is measured against."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
@@ -15,7 +15,7 @@ from tasks.measure.space import Space
 from tasks.measure.text_metrics import codes_of, length_bands, script
 
 MAX_DENSITY_POOL = 20_000  # records among which neighbours are sought
-MAX_DENSITY_CELLS = 2_000_000_000  # cosines, in a pool of more than 100,000 records
+MAX_DENSITY_CELLS = 2_000_000_000  # cosines; a limit only for pools of more than 100,000 records
 MAX_POOL = 50_000  # records to be covered; a random part of a larger pool, to bound the cost
 
 
@@ -25,7 +25,7 @@ class Reference(NamedTuple):
     Attributes:
         texts: The texts of all records.
         spaces: The spaces by name, in the order of SPACES.
-        labels: Each record's value of a property, by the name of the property: intp, from 0.
+        labels: For each property, every record's value as a number from 0: intp, shape (n,).
         densities: The density of vectors around each record, for NovelSum.
         probe: The nearest-neighbour probe.
     """
@@ -45,7 +45,7 @@ class Reference(NamedTuple):
         Args:
             corpus: The records.
             dimensions: The number of dimensions of the spaces of words and characters.
-            columns: Columns of `extra` whose shares are compared, if any record has them.
+            columns: The columns of `extra` with labels to compare, if any record has them.
             n_test: The number of questions of the probe, if enough records have outputs.
             seed: The seed of the projection, the questions and the records to be covered.
         """
@@ -80,7 +80,7 @@ def _spaces(corpus: Corpus, dimensions: int, seed: int, drawn: Rows) -> dict[str
 
 
 def _densities(vectors: Vectors, drawn: Rows) -> Factors:
-    """Return the density around each vector, by some of the drawn ones to bound the cost."""
+    """Return the density around each vector; use only some of the drawn ones to bound the cost."""
     n_pool = min(len(drawn), MAX_DENSITY_POOL, max(1000, MAX_DENSITY_CELLS // len(vectors)))
     pool = drawn[np.linspace(0, len(drawn) - 1, n_pool).astype(np.intp)]
     own = np.full(len(vectors), -1, np.intp)

@@ -1,4 +1,4 @@
-"""What a selection saves, in coverage and for the student: savings.json."""
+"""Compute what a selection saves, in coverage and for the student: savings.json."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -26,7 +26,7 @@ COVERED_SPACES = ("outputs", "words")
 
 
 def draw_curves(reference: Reference, n_selected: int, seed: int) -> dict[str, RandomCurve]:
-    """Draw the curves that can be measured in the pool, around a size; return them by metric."""
+    """Draw random curves around a size for each metric that the pool allows, and return them."""
     n_records = len(reference.texts)
     sizes = curve_sizes(n_selected, n_records)
     return {
@@ -38,7 +38,7 @@ def draw_curves(reference: Reference, n_selected: int, seed: int) -> dict[str, R
 def equivalents(
     reference: Reference, curves: Mapping[str, RandomCurve], runs: Sequence[Measured]
 ) -> dict[str, Equivalent]:
-    """Return the equivalent of a method's selections on average, by the name of the curve."""
+    """Return, by curve name, the average equivalent of a method's selections."""
     found = {}
     for name, curve in curves.items():
         space, _, metric = name.partition(".")
@@ -88,7 +88,7 @@ def savings(
 
 
 def _scores(reference: Reference) -> dict[str, Score]:
-    """Return the figures that are compared, by the name of the metric."""
+    """Return the functions that compute the compared figures, by the name of the metric."""
     scores: dict[str, Score] = {}
     for space in COVERED_SPACES:
         if space in reference.spaces:

@@ -1,4 +1,4 @@
-"""One space of vectors, and the figures of selections in it."""
+"""Compute the figures of selections in one space of vectors."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Self
@@ -17,8 +17,8 @@ class Space(NamedTuple):
     Attributes:
         vectors: float32, shape (n, d), of unit norm or zero; row i is record i.
         covered: float32, shape (m, d), the vectors of the records to be covered.
-        has_text: bool, shape (n,), whether a record has the text that the space compares. Other
-            records neither are covered nor cover anything.
+        has_text: bool, shape (n,), whether a record has the text that the space compares. A record
+            without it is not covered and covers nothing.
     """
 
     vectors: Vectors
@@ -33,9 +33,9 @@ class Space(NamedTuple):
         return cls(vectors, vectors if is_all else vectors[rows], has_text)
 
     def figures(self, selected: Rows, sizes: Sequence[int]) -> list[dict[str, Figure]]:
-        """Return the figures of the first ``sizes[i]`` selected records, for each i.
+        """Return the figures of each prefix of a selection, given the sizes of the prefixes.
 
-        A prefix in which no record has a text has no figure.
+        If no record of a prefix has a text, it has no figures.
         """
         rows, counts = self._with_text(selected, sizes)
         chosen = self.vectors[rows]
@@ -45,8 +45,8 @@ class Space(NamedTuple):
     def gaps(self, selected: Rows, sizes: Sequence[int]) -> NDArray[np.float64]:
         """Return the distance of each covered record to each prefix: shape (sizes, m).
 
-        If no record of the prefix has a text, it is the square root of 2, as for records that have
-        nothing in common.
+        If no record of the prefix has a text, the distance is the square root of 2, as for records
+        that have nothing in common.
         """
         rows, counts = self._with_text(selected, sizes)
         found = nearest_in_prefixes(self.covered, self.vectors[rows], [n for n in counts if n])
@@ -54,7 +54,7 @@ class Space(NamedTuple):
         return np.array([gaps(next(found).cosines) if n else none for n in counts])
 
     def _with_text(self, selected: Rows, sizes: Sequence[int]) -> tuple[Rows, list[int]]:
-        """Return the selected rows that have a text, and their number in each prefix."""
+        """Return the selected rows that have a text, and how many of them each prefix contains."""
         is_kept = self.has_text[selected]
         counts = is_kept.cumsum()
         return selected[is_kept], [int(counts[n - 1]) for n in sizes]

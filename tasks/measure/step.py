@@ -68,15 +68,15 @@ def check(values: Mapping[str, Any]) -> Measure:
 def measure(
     reference: "Reference", selections: Iterable[MethodSelection], parts: Sequence[int] = ()
 ) -> Iterator[list[Measured]]:
-    """Yield the figures of each selection of at least one record, in order, prefixes first.
+    """Yield the figures of each selection, in order, with its prefixes first.
 
     The figures of the group `text` depend only on the texts. The others are computed in each space.
 
     Args:
         reference: The data that selections are measured against.
-        selections: The selections to measure.
-        parts: The sizes of the prefixes that are measured as well, ascending. A size is skipped if
-            the selection is not larger.
+        selections: The selections to measure, each of at least one record.
+        parts: The sizes of the prefixes to measure as well, ascending. A size is skipped if the
+            selection is not larger.
     """
     for method, seed, rows in selections:
         sizes = [*(n for n in parts if n < len(rows)), len(rows)]
@@ -159,7 +159,7 @@ def work(stage: Stage) -> None:
 def table_rows(
     metrics: Metrics, worth: Mapping[str, Mapping[str, Equivalent]], max_size: int
 ) -> list[paper_table.TableRow]:
-    """Return the rows of the table for a paper: ours, then the other methods, random ones last."""
+    """Return the rows of the table for a paper: our method, then the others, with random last."""
     order = sorted(metrics.methods, key=lambda m: (m != OURS, m == RANDOM))
     return [
         paper_table.TableRow(
@@ -183,14 +183,14 @@ def _write(path: Path, text: str) -> None:
 
 
 def _report_missing(column: str, extra: Sequence[str]) -> None:
-    """Log if no record has a column of ``measure.shares``, with a column of a similar name."""
+    """Log a message if no record has a column in ``measure.shares``; suggest a similar name."""
     if any(f"{json.dumps(column, ensure_ascii=False)}: " in cells for cells in extra):
         return
     names = {name for cells in extra[:N_SAMPLED] for name in json.loads(cells)}
     similar = nearest(column, names)
     level = logging.WARNING if similar else logging.INFO
     known = ", ".join(sorted(names)) or "none"
-    text = "measure.shares: the pool has no column %s%s; its other columns: %s"
+    text = "measure.shares: the pool has no column %s%s; its columns are: %s"
     log.log(level, text, column, similar, known)
 
 
@@ -220,14 +220,14 @@ def _selected(corpus: Corpus, path: Path, seed: int, usage: Usage) -> Iterator[M
 def _log_coverage(methods: Mapping[str, Any]) -> None:
     """Log the mean coverage of our selection and of random ones, in the space of words."""
     if OURS not in methods:
-        log.warning("measure: nothing is selected yet, so only the other methods are measured")
+        log.warning("measure: nothing is selected yet, so only other methods are measured")
         return
     ours = methods[OURS][SPACE]["coverage_mean"]["value"]
     by_random = ""
     if RANDOM in methods:
         by_random = f"; {methods[RANDOM][SPACE]['coverage_mean']['value']:.4f} if chosen at random"
     log.info(
-        "measure: on average a record is %.4f from the nearest selected record in words%s",
+        "measure: mean distance to the nearest selected record, in words: %.4f%s",
         ours,
         by_random,
     )

@@ -1,4 +1,4 @@
-"""All figures of all selections as one document."""
+"""Summarise all figures of all selections in one document."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -31,11 +31,11 @@ class Measured(NamedTuple):
 
 
 def summarise(by_method: Mapping[str, Sequence[Measured]], bootstrap: Bootstrap) -> dict[str, Any]:
-    """Return each method's figures with their intervals and their rank among random selections.
+    """Return each method's figures with their intervals and p-values.
 
-    A selection is ranked among random ones of the same size; if there are none, it has no rank. A
+    The p-value comes from random selections of the same size; if there are none, it is None. A
     method with one seed gets intervals over records from `bootstrap`. A method with several seeds
-    gets their mean, and an interval with the middle of their values.
+    gets their mean, and an interval that contains the middle of their values.
     """
     random = by_method.get(RANDOM, [])
     return {
@@ -49,7 +49,7 @@ def summarise(by_method: Mapping[str, Sequence[Measured]], bootstrap: Bootstrap)
 
 
 def group(measured: Iterable[Measured]) -> dict[str, list[Measured]]:
-    """Return the selections by method, in order."""
+    """Group the selections by method, keeping their order."""
     by_method: dict[str, list[Measured]] = {}
     for run in measured:
         by_method.setdefault(run.method, []).append(run)
@@ -57,7 +57,7 @@ def group(measured: Iterable[Measured]) -> dict[str, list[Measured]]:
 
 
 def as_csv(methods: Mapping[str, Any], group: str) -> str:
-    """Return one line per method with the values of one group, for DVC's plots."""
+    """Return CSV for DVC's plots, with one line per method and the values of one group."""
     names = [
         name
         for name in LOWER_IS_BETTER + HIGHER_IS_BETTER
@@ -72,7 +72,7 @@ def as_csv(methods: Mapping[str, Any], group: str) -> str:
 
 
 def overlap(by_method: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
-    """Return the Jaccard similarity of each pair of methods, by their first selections."""
+    """Return the Jaccard similarity between the first selections of every two methods."""
     sets = [set(runs[0].rows.tolist()) for runs in by_method.values()]
     table = [[rounded(jaccard(a, b)) for b in sets] for a in sets]
     return {"methods": list(by_method), "jaccard": table}
@@ -84,7 +84,7 @@ def rounded(number: float) -> float:
 
 
 def _same_size(random: Sequence[Measured], selection: Measured) -> list[Measured]:
-    """Return the random selections of the same size: a larger one always covers better."""
+    """Return the random selections of the same size, since a larger one always covers better."""
     return [run for run in random if len(run.rows) == len(selection.rows)]
 
 
@@ -102,7 +102,7 @@ def _groups(
 
 
 def _pick(runs: Sequence[Measured], group: str, name: str) -> list[Figure]:
-    """Return one figure of all runs that have it."""
+    """Return one figure from all runs that have it."""
     return [run.figures[group][name] for run in runs if name in run.figures[group]]
 
 

@@ -1,4 +1,4 @@
-"""Metrics of a selection's texts, and how its kinds of text differ from the pool's."""
+"""Measure a selection's texts, and how their properties are distributed compared with the pool."""
 
 import unicodedata
 from collections import Counter
@@ -18,7 +18,7 @@ N_BANDS = 10  # of length
 def text_metrics(
     texts: Sequence[str], labels: Mapping[str, NDArray[np.intp]], selected: Rows
 ) -> dict[str, Figure]:
-    """Return distinct-2, and how far the shares of each property are from those of the pool."""
+    """Return distinct-2 and, for each property, how far its shares are from those in the pool."""
     figures: dict[str, Figure] = {"distinct_2": Whole(distinct_2([texts[row] for row in selected]))}
     from scipy.spatial.distance import jensenshannon  # noqa: PLC0415  half a second
 
@@ -38,12 +38,12 @@ def length_bands(texts: Sequence[str]) -> NDArray[np.intp]:
 
 
 def codes_of(labels: Sequence[str | None]) -> NDArray[np.intp]:
-    """Return a number from 0 for each label; None counts as a label."""
+    """Number the labels from 0, and return the number of each element; None counts as a label."""
     return np.unique([label or "" for label in labels], return_inverse=True)[1]
 
 
 def script(text: str) -> str:
-    """Return the script of most letters, such as LATIN or CJK; empty if there are no letters."""
+    """Return the most frequent script of the letters, such as LATIN or CJK; empty if none."""
     counts: Counter[str] = Counter()
     for char, n in Counter(text).items():
         counts[_script_of(char)] += n

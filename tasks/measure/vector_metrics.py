@@ -1,4 +1,4 @@
-"""Metrics of a selection in one space of vectors."""
+"""Compute the metrics of a selection in one space of vectors."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ def vector_metrics(found: Nearest, selected: Vectors) -> dict[str, Figure]:
     """Return coverage, facility location, redundancy and Vendi score.
 
     Args:
-        found: The nearest selected record of each record to be covered.
+        found: The selected record nearest to each record to be covered.
         selected: float32, shape (n, d), of unit norm or zero, n at least 1.
     """
     distances = gaps(found.cosines)
@@ -27,15 +27,15 @@ def vector_metrics(found: Nearest, selected: Vectors) -> dict[str, Figure]:
 
 
 def gaps(cosines: Values) -> Values:
-    """Return the distances of pairs of unit vectors by their cosines."""
+    """Return the distances between pairs of unit vectors, given their cosines."""
     return np.sqrt(np.maximum(2 - 2 * cosines, 0))
 
 
 def vendi(vectors: Vectors) -> float:
     """Return the Vendi score: the effective number of entirely different records, from 1 to n.
 
-    This is the exponential of the Shannon entropy of the eigenvalues of the cosines, divided by n.
-    A d by d matrix, which is never large, has the same eigenvalues.
+    This is the exponential of the Shannon entropy of the eigenvalues of the cosine matrix divided
+    by n. We use the d by d matrix with the same non-zero eigenvalues, which is never large.
     """
     exact = vectors.astype(np.float64)
     eigenvalues = np.linalg.eigvalsh(exact.T @ exact)

@@ -1,1 +1,1 @@
-"""The report step: show the whole run on one page."""
+"""The report step, which shows the whole run on one page."""

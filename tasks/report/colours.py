@@ -1,4 +1,4 @@
-"""A colour for each cluster, similar for neighbours on the map, for any number of clusters."""
+"""Give each cluster a colour that is similar to those of its neighbours on the map."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from tasks.report.projection import Points
 
 LIGHTNESS = 0.68  # readable on white and on black
-CHROMA = 0.145  # nearly the most that sRGB has in every hue at this lightness
+CHROMA = 0.145  # close to the highest that sRGB has in every hue at this lightness
 
 _LMS = np.array(  # OKLab to cube roots of cone responses (Ottosson 2020)
     [

@@ -1,4 +1,4 @@
-"""Curves of the metrics over the budget, if they were measured at several sizes."""
+"""Prepare curves of the metrics over the budget, if they were measured at several sizes."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ def tables(drawn: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _curve(points: tuple[Point | None, ...]) -> list[list[float] | None]:
-    """Return value, low and high by size; an unknown end of an interval becomes the value."""
+    """Return [value, low, high] for each size; an unknown low or high becomes the value."""
     return [point and [point[0] if end is None else end for end in point] for point in points]
 
 

@@ -1,4 +1,4 @@
-"""The funnel from the source to the selection, and examples of what was dropped on the way."""
+"""Show the funnel from the source to the selection, with examples of what was dropped."""
 
 from collections import Counter
 from typing import Any
@@ -16,7 +16,7 @@ from tasks.lib.text.typography import normalise
 from tasks.report.inputs import ReportInputs
 
 STEPS = {"rows": (), "pool": ("excluded", "faulty", "repeated"), "unique": ("duplicates",)}
-"""The counts that are left after each step, and those that were dropped before it."""
+"""The counts in the funnel, each with the counts of what was dropped just before it."""
 MAX_CHARS = 400
 MAX_NEAR = 100  # near-duplicates, which only a reader can judge
 MAX_CHANGES, MAX_CHANGE_CHARS = 8, 80
@@ -30,13 +30,13 @@ REASONS = {
     "missing_instruction": "without an instruction",
     "blank_instruction": "with a blank instruction",
     "not_text": "an instruction that is not text",
-    "media": "an image, audio or video in what is asked",
+    "media": "an image, audio or video in the request",
     "nul": "text with a NUL character",
     "lone_surrogate": "text with half a character",
     "too_long": "longer than ingest.max_field_chars",
-    "held_out": "the same or nearly the same as a record of ingest.decontaminate",
+    "held_out": "the same or nearly the same as a record in ingest.decontaminate",
     "near": "nearly the same as another record",
-    "identical": "the same but for typography or spaces",
+    "identical": "the same except for typography or spaces",
     "kept": "nearly the same as another record, but kept: dedupe.near is report",
 }
 
@@ -56,7 +56,7 @@ def funnel(counts: Funnel) -> list[dict[str, Any]]:
 
 
 def faulty_rows(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
-    """Return the number of rows for each reason, the most frequent first, and the first `n`."""
+    """Return the number of rows and the first `n` for each reason, frequent reasons first."""
     return [
         {
             "reason": REASONS.get(reason, reason.replace("_", " ")),
@@ -74,10 +74,10 @@ def faulty_rows(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
 
 
 def duplicates(inputs: ReportInputs, n: int) -> list[dict[str, Any]]:
-    """Return the number of duplicates and some pairs of texts for each reason.
+    """Return, for each reason, the number of duplicates and some pairs of texts.
 
-    Of identical records, these are the first `n`; of near-duplicates, the `MAX_NEAR` least similar
-    ones, which are the most doubtful.
+    The pairs are the first `n` identical records, or the `MAX_NEAR` least similar near-duplicates,
+    which are the most doubtful.
     """
     groups = [(reason, count, inputs.duplicates) for reason, count in _reasons(inputs.duplicates)]
     if len(inputs.kept_near):
@@ -119,7 +119,7 @@ def _least_similar(near: pa.Table, reason: str) -> list[dict[str, Any]]:
 
 
 def _pair(inputs: ReportInputs, row: dict[str, Any]) -> dict[str, Any]:
-    """Return the texts of a record and of the one that it duplicates, and how they differ."""
+    """Return the texts of a record and of the record that it duplicates, and their differences."""
     places = pc.index_in(pa.array([row["id"], row["of_id"]]), value_set=inputs.originals["id"])
     second, first = (
         record_text(*RecordTexts.of(record)) for record in inputs.originals.take(places).to_pylist()

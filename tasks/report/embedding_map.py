@@ -1,4 +1,4 @@
-"""The map of the pool: which records are shown, where, and what was selected."""
+"""Make the map of the pool: which records it shows, where, and which were selected."""
 
 import json
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ from tasks.report.projection import project
 
 GRID = 10_000  # steps along an axis; a pixel is several of them
 MAX_TEXT_BYTES = 240  # of a record; 5,000 records stay under 2 MB
-MAX_OWN_BYTES = 100  # of its other columns
+MAX_OWN_BYTES = 100  # of the record's other columns
 
 
 def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str, Any]:
     """Return the data of the map and the numbers of its caption, ready for JSON.
 
     Selected records come first, in order. They get at most half of the points; if there are more
-    of them, evenly spaced ones are shown. The other points are a random sample of the rest. If
-    another method selects a record that is not shown, the nearest shown record is marked.
+    selected records, the map shows evenly spaced ones. The other points are a random sample of the
+    rest. If another method selects a record that is not shown, the nearest shown record is marked.
     """
     corpus = inputs.corpus
     ours = inputs.rows[evenly(len(inputs.rows), max_points // 2)]
@@ -52,11 +52,26 @@ def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str,
         "x": np.rint(points[:, 0] * GRID).astype(int).tolist(),
         "y": np.rint(points[:, 1] * GRID).astype(int).tolist(),
         "others": others,
+        **_covered(inputs, shown[len(ours) :]),
+    }
+
+
+def _covered(inputs: ReportInputs, rest: Rows) -> dict[str, Any]:
+    """Return the place of the selected record most similar to each other one, and its cosine.
+
+    Both are empty if nothing is selected.
+    """
+    if not len(inputs.rows):
+        return {"covered_by": [], "cosines": []}
+    found = inputs.cover(rest)
+    return {
+        "covered_by": (found.places + 1).tolist(),
+        "cosines": np.round(found.cosines, 2).tolist(),
     }
 
 
 def _own(extra: str) -> str:
-    """Return the pool's own columns of a record, with those named like ids first."""
+    """Return a record's own columns as text, starting with those named like ids."""
     cells = {name: cell for name, cell in json.loads(extra).items() if name != LATER_TURNS}
     names = sorted(cells, key=lambda name: not name.casefold().endswith("id"))
     return " · ".join(f"{name}: {_plain(cells[name])}" for name in names)
@@ -80,7 +95,7 @@ def _clusters(inputs: ReportInputs) -> NDArray[np.int32]:
 
 
 def _others(corpus: Corpus, others: Mapping[str, Rows], shown: Rows) -> list[dict[str, Any]]:
-    """Return the places of each other method's records among the shown records."""
+    """Return, for each other method, the places of its records among the shown records."""
     where = np.full(len(corpus.ids), -1, np.intp)
     where[shown] = np.arange(len(shown))
     marks = []

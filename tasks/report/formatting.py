@@ -1,4 +1,4 @@
-"""Numbers and texts as a page shows them: rounded, cut to size, safe inside a script."""
+"""Format numbers and texts for a page: rounded, cut to size, and safe inside a script."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ def number(value: float) -> str:
 
 
 def fit(text: str, max_bytes: int) -> str:
-    """Cut a text to at most `max_bytes` in a page's data, including the ellipsis."""
+    """Cut a text so that it takes at most `max_bytes` in a page's data, including the ellipsis."""
     size = len(script_json(text).encode())
     if size <= max_bytes:
         return text
@@ -27,7 +27,7 @@ def fit(text: str, max_bytes: int) -> str:
 
 
 def script_json(value: Any) -> str:
-    """Write JSON for a script element: no text in it can end that element."""
+    """Write JSON for a script element, escaped so that no text in it can end that element."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")

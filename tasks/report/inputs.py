@@ -1,4 +1,4 @@
-"""Everything that a report is made from: the outputs, parameters and hashes of a run."""
+"""Define what a report is made from: the outputs, parameters and hashes of a run."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from threadpoolctl import threadpool_limits
 
 from tasks.lib.core.params import flatten
 from tasks.lib.core.records import RecordTexts
 from tasks.lib.core.shown import shown_text
+from tasks.lib.documents.choice import Choice
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.metrics import Metrics
 from tasks.lib.documents.savings import Savings
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
 from tasks.lib.similarity.corpus import Corpus
-from tasks.lib.similarity.cosine import Rows
+from tasks.lib.similarity.cosine import Nearest, Rows, nearest
 
 PRIVATE = ("api_key", "api_base")  # readers of a report must not see them
 
@@ -36,14 +38,14 @@ class ReportInputs:
         duplicates: The table DEDUPE_DROPPED.
         kept_near: The table DEDUPE_NEAR.
         prompts: The table PROMPTS.
-        prompt_rows: intp, the row of the corpus for each row of `prompts`.
+        prompt_rows: intp, for each row of `prompts` its row in the corpus.
         ballots: The table BALLOTS.
         selected: The table SELECTED; a partial selection has fewer rows, or none.
-        rows: intp, the row of the corpus for each row of `selected`.
+        rows: intp, for each row of `selected` its row in the corpus.
         judgements: The file judgements.jsonl.
-        others: By method, the rows of the corpus that it selects with its first seed.
+        others: For each other method, the corpus rows that it selects with its first seed.
         params: Parameters by dotted key.
-        hashes: MD5 of each file by its path, as in dvc.lock.
+        hashes: The MD5 of each file, by path, as in dvc.lock.
     """
 
     corpus: Corpus
@@ -58,6 +60,7 @@ class ReportInputs:
     rows: Rows
     judgements: Path
     others: Mapping[str, Rows]
+    choice: Choice
     clusters: Clusters
     usage: Usage
     metrics: Metrics
@@ -66,8 +69,17 @@ class ReportInputs:
     params: Mapping[str, Any]
     hashes: Mapping[str, str]
 
+    def cover(self, rows: Rows) -> Nearest:
+        """Return the selected record that is most similar to each row of the corpus.
+
+        ``places`` are places in the selection, from 0. At least one record must be selected.
+        """
+        vectors = self.corpus.vectors
+        with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
+            return nearest(vectors[rows], vectors[self.rows])
+
     def shown(self, ids: Iterable[str]) -> list[str]:
-        """Return the full texts of records in the form that a judge sees."""
+        """Return the full texts of records, in the form that a judge sees."""
         rows = pc.index_in(pa.array(ids, pa.string()), value_set=self.originals["id"])
         return [shown_text(*RecordTexts.of(row)) for row in self.originals.take(rows).to_pylist()]
 

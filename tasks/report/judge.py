@@ -1,8 +1,9 @@
-"""The cost of the answers, and what they show about the judge."""
+"""Show the cost of the answers, and what they say about the judge."""
 
 from typing import Any
 
 from tasks.lib.core.wording import usd_text
+from tasks.lib.documents.replies import explained
 from tasks.lib.documents.usage import SlotChoices, Usage
 
 METHODS = {
@@ -14,7 +15,7 @@ MAX_P = 0.01  # the largest p-value that counts as evidence of position bias
 
 
 def cost_rows(usage: Usage, n_selected: int) -> list[tuple[str, str]]:
-    """Return the answers used and their cost, as rows of a name and a value."""
+    """Return rows with a name and a value: how many answers were used, and what they cost."""
     rows = [
         ("Route", usage.route),
         ("Model", usage.model),
@@ -22,10 +23,17 @@ def cost_rows(usage: Usage, n_selected: int) -> list[tuple[str, str]]:
         ("Answers used", f"{usage.calls:,}"),
         *((f"Answers by {route}", f"{n:,}") for route, n in sorted(usage.answers.items())),
         ("Input tokens", f"{usage.prompt_tokens:,}"),
+        ("Input tokens from the provider's cache", _count(usage.cached_tokens)),
         ("Output tokens", f"{usage.completion_tokens:,}"),
+        ("Output tokens for thinking", _count(usage.reasoning_tokens)),
         ("Price", usd_text(usage.usd)),
+        *(
+            (f"Replies that {wrong}", f"{n:,}. {remedy}")
+            for n, wrong, remedy in explained(usage.replies_without_answer)
+        ),
+        ("Price of replies without an answer", _unit_price(usage.usd_without_answer, 1)),
         ("Price of a selected record", _unit_price(usage.usd, n_selected)),
-        ("Answers whose usage is an upper bound", _count(usage.n_unknown_usage)),
+        ("Replies whose usage is an upper bound", _count(usage.n_unknown_usage)),
         *((words.capitalize(), _count(usage.methods.get(m))) for m, words in METHODS.items()),
         *(
             (f"Set aside by the judge: {reason.replace('_', ' ')}", f"{n:,}")
@@ -63,10 +71,10 @@ def _conclusion(slots: SlotChoices) -> str:
     if not slots.is_shuffled:
         return "In paper mode slots are clusters, so this says nothing about the judge."
     if slots.p_value is None:
-        return "There are too few prompts to tell position bias from chance."
+        return "There are too few prompts to distinguish position bias from chance."
     p = f"p = {slots.p_value:.2g}"
     if slots.p_value <= MAX_P:
-        return f"The judge prefers some slots ({p}): chance alone hardly ever looks like this."
+        return f"The judge prefers some slots ({p}); chance alone would rarely look like this."
     return f"No sign of position bias ({p})."
 
 

@@ -1,4 +1,4 @@
-"""The table of methods: their metrics compared with those of random selections."""
+"""Make the table of methods, with their metrics compared to those of random selections."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
@@ -18,7 +18,7 @@ COLUMNS = (  # the first one orders the rows
     *("coverage_mean", "coverage_p95", "facility_location", "redundancy"),
     *("vendi", "novel_sum", "knn_probe_rouge_l", "knn_probe_cosine"),
 )
-MARGIN = 0.06  # of a strip's width, free on each side
+MARGIN = 0.06  # share of a strip's width left free on each side
 
 
 class Cell(NamedTuple):
@@ -34,7 +34,7 @@ class Cell(NamedTuple):
 
 
 class Beaten(NamedTuple):
-    """The number of metrics in which our selection is better than random, of all in some spaces."""
+    """The number of metrics, out of those in some spaces, in which ours beats random."""
 
     n: int
     of: int
@@ -42,14 +42,14 @@ class Beaten(NamedTuple):
 
 
 class _Strip(NamedTuple):
-    """The scale that one metric of all methods is drawn on."""
+    """The scale on which one metric is drawn for all methods."""
 
     low: float
     width: float
 
     @classmethod
     def of(cls, column: Iterable[Metric]) -> Self:
-        """Make the scale that contains all values and intervals."""
+        """Make a scale that contains all values and intervals."""
         ends = [end for metric in column for end in (metric.value, *(metric.interval or ()))]
         return cls(min(ends), max(ends) - min(ends) or 1.0)
 
@@ -68,7 +68,7 @@ def tables(metrics: Metrics) -> list[dict[str, Any]]:
 
 
 def beaten(metrics: Metrics) -> Beaten | None:
-    """Count the metrics in which ours beats random, in the spaces where it did not choose.
+    """Count the metrics in which our method beats random, in the spaces where it did not choose.
 
     Returns:
         None if no metric can be compared.
@@ -116,7 +116,7 @@ def _table(space: str, metrics: Metrics) -> dict[str, Any]:
 
 
 def _rank(entry: MethodMetrics, space: str, names: Iterable[str], metrics: Metrics) -> float:
-    """Return a sort key by the first metric: the best first, and methods that lack it last."""
+    """Return a sort key for the first metric: the best method first, methods without it last."""
     name = next(iter(names), "")
     metric = entry.space(space).get(name)
     if metric is None:
@@ -147,7 +147,7 @@ def _column(space: str, name: str, metrics: Metrics) -> Mapping[str, Cell]:
 
 
 def _shared(metrics: Metrics, method: str) -> float | None:
-    """Return the Jaccard similarity of a method's selection and ours."""
+    """Return the Jaccard similarity between a method's selection and ours."""
     names = metrics.overlap.methods
     if OURS not in names or method not in names or method == OURS:
         return None

@@ -1,4 +1,4 @@
-"""The page: one file that fetches nothing and runs only our scripts, by their hashes."""
+"""Render the page: one file that fetches nothing and runs only scripts with our hashes."""
 
 import importlib.resources
 from base64 import b64encode
@@ -23,7 +23,7 @@ def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Render the report as HTML.
 
     Every text is escaped, and a policy in the page's head lets the browser run only our scripts
-    and fetch nothing. So a text of the pool cannot become a script.
+    and fetch nothing. So no text in the pool can become a script.
 
     Args:
         view: The values of the templates.
@@ -55,7 +55,7 @@ def _library(name: str) -> str:
 
 
 def _policy(scripts: list[str]) -> str:
-    """Return a Content-Security-Policy, which allows any style, since plots set their own."""
+    """Return a Content-Security-Policy; it allows all styles, since plots set their own."""
     hashes = " ".join(
         f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts
     )

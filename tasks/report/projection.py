@@ -10,17 +10,17 @@ from tasks.lib.similarity.cosine import Vectors
 
 MIN_POINTS = 10  # with fewer, neighbourhoods add nothing to the axes of variance
 PERPLEXITY = 30  # neighbours that count for a point, as van der Maaten recommends
-ITERATIONS = 500  # of 5,000 points 14 s on one core; 1,000 take twice as long and look the same
+ITERATIONS = 500  # 14 s for 5,000 points on one core; 1,000 take twice as long and look the same
 AXES = 50  # principal components in which neighbours are found
 
 Points = NDArray[np.float64]
 
 
 def project(vectors: Vectors) -> Points:
-    """Project vectors to a plane by t-SNE (van der Maaten 2014), from two principal components.
+    """Project vectors to a plane by t-SNE (van der Maaten 2014), initialised by PCA.
 
-    The same vectors give the same points on processors of one family. A few records are projected
-    to the two components themselves; equal records are one point.
+    The same vectors give the same points on processors of the same family. If there are only a few
+    records, they are projected to two principal components; equal records form one point.
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero, n at least 1.

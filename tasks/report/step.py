@@ -22,6 +22,7 @@ from tasks.lib.core.schemas import (
 from tasks.lib.core.shown import shorten
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
+from tasks.lib.documents.choice import Choice
 from tasks.lib.documents.clusters import Clusters
 from tasks.lib.documents.labels import SPACES
 from tasks.lib.documents.metrics import Metrics
@@ -31,7 +32,7 @@ from tasks.lib.documents.validation import ValidationResult
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
 from tasks.lib.similarity.selections import read_selections
-from tasks.report import curves, dropped, judge, methods
+from tasks.report import choice, curves, dropped, judge, methods
 from tasks.report.embedding_map import embedding_map
 from tasks.report.inputs import ReportInputs, digest, public_params
 from tasks.report.prompts import prompts
@@ -41,11 +42,11 @@ INPUTS = (
     *("dedupe/unique.parquet", "dedupe/dropped.parquet", "dedupe/near.parquet"),
     *("embed/vectors.npy", "cluster/prompts.parquet", "cluster/clusters.json"),
     *("llm_select/ballots.parquet", "llm_select/judgements.jsonl", "llm_select/usage.json"),
-    *("choose/selected.parquet", "baseline/selections.parquet", "measure/metrics.json"),
-    *("measure/savings.json", "validate/result.json"),
+    *("choose/selected.parquet", "choose/choice.json", "baseline/selections.parquet"),
+    *("measure/metrics.json", "measure/savings.json", "validate/result.json"),
 )
 MAX_LISTED = 100  # selected records with their texts
-MAX_CHARS = 300  # of each
+MAX_CHARS = 300  # of each listed record
 
 
 class Report(Params):
@@ -82,6 +83,7 @@ def report(inputs: ReportInputs, params: Report, seed: int) -> str:
         "checks": inputs.validation.expectations,
         "points": points,
         "listed": _listed(inputs),
+        "choice": choice.view(inputs),
         "tables": methods.tables(inputs.metrics),
         "spaces": SPACES,
         "beaten": methods.beaten(inputs.metrics),
@@ -97,15 +99,16 @@ def report(inputs: ReportInputs, params: Report, seed: int) -> str:
         "params": public_params(inputs.params),
         "hashes": inputs.hashes,
     }
-    return render(view, {"map-data": points} | ({"curves-data": drawn} if drawn else {}))
+    data = {"map-data": points, "choice-data": choice.points(inputs)}
+    return render(view, data | ({"curves-data": drawn} if drawn else {}))
 
 
 def work(stage: Stage) -> None:
-    """Read the outputs of the earlier stages; write the page."""
+    """Read the outputs of the earlier stages, and write the page."""
     params, seed = check(stage.values), load_seed(stage.values)
     page = report(_read(stage), params, seed)
     stage.out("report/index.html").write_text(page, encoding="utf-8", newline="\n")
-    log.info("report: one page of %.1f MB", len(page.encode()) / 1e6)
+    log.info("report: wrote one page of %.1f MB", len(page.encode()) / 1e6)
 
 
 def _read(stage: Stage) -> ReportInputs:
@@ -131,6 +134,7 @@ def _read(stage: Stage) -> ReportInputs:
         rows=corpus.rows(selected["id"], files["choose/selected.parquet"]),
         judgements=files["llm_select/judgements.jsonl"],
         others=_others(corpus, files["baseline/selections.parquet"]),
+        choice=Choice.read(files["choose/choice.json"]),
         clusters=Clusters.read(files["cluster/clusters.json"]),
         usage=Usage.read(files["llm_select/usage.json"]),
         metrics=Metrics.read(files["measure/metrics.json"]),
@@ -151,8 +155,7 @@ def _others(corpus: Corpus, path: Path) -> dict[str, Rows]:
 
 def _listed(inputs: ReportInputs) -> list[dict[str, Any]]:
     """Return the first selected records with their texts."""
-    rows = (
-        inputs.selected.slice(0, MAX_LISTED).select(["prompt", "slot", "cluster", "id"]).to_pylist()
-    )
+    names = ["prompt", "slot", "cluster", "score", "gain", "id"]
+    rows = inputs.selected.slice(0, MAX_LISTED).select(names).to_pylist()
     texts = [shorten(text, MAX_CHARS) for text in inputs.shown(row["id"] for row in rows)]
     return [row | {"text": text} for row, text in zip(rows, texts, strict=True)]

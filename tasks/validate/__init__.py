@@ -1,1 +1,1 @@
-"""The validate step: check that the selection is as requested."""
+"""The validate step, which checks that the selection is as requested."""

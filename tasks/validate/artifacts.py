@@ -1,4 +1,4 @@
-"""The outputs that `validate` checks, and their limits."""
+"""The outputs that `validate` checks, and the limits that they must meet."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ class Artifacts:
     """The outputs of every stage before validate.
 
     Attributes:
-        n_rows: The number of rows of the source, as ingest counted them.
+        n_rows: The number of rows in the source, as counted by ingest.
         pool: The pool as `summarise` returns it.
-        annotated: The records of choose.annotated.
-        held_out: The records of ingest.decontaminate.
+        annotated: The records in choose.annotated.
+        held_out: The records in ingest.decontaminate.
         known: The unique records that repeat an annotated one.
         norms: float64, shape (n,); the Euclidean norm of each row of vectors.npy.
     """
@@ -58,10 +58,10 @@ class Limits:
     """The limits of a run: parameters, and the number of records that must be selected.
 
     Attributes:
-        n_selected: The largest budget, or the number of judged records if the judgement is partial
-            and that number is smaller.
-        max_near_rate: None if near-duplicates are kept on purpose.
-        is_judge_strict: Whether a fault of the judge fails the run; otherwise it is a warning.
+        n_selected: The number of records to select: the largest budget, or fewer if the spending
+            cap left too few judged records.
+        max_near_rate: The maximum share of near-duplicates; None if they are kept on purpose.
+        is_judge_strict: Whether a fault of the judge fails the run, rather than causing a warning.
     """
 
     n_selected: int
@@ -76,9 +76,9 @@ class Limits:
 
 
 def summarise(schema: pa.Schema, records: Iterable[pa.RecordBatch]) -> pa.Table:
-    """Reduce a pool to what the checks need, without its texts.
+    """Reduce a pool to what the checks need, dropping its texts.
 
-    The column ``id`` stays. Every other column of `schema` is True, or null where it has no value.
+    The column ``id`` stays. In every other column of `schema`, values become True and nulls stay.
     The new column ``recomputed_id`` is the id computed from the record's text.
     """
     kinds = [(name, pa.string() if name == "id" else pa.bool_()) for name in schema.names]
@@ -99,10 +99,10 @@ def _summarise_batch(batch: pa.RecordBatch, summary: pa.Schema) -> pa.RecordBatc
 
 
 def source_rows(pool: Path) -> int:
-    """Read the number of rows of the source, which ingest wrote into the footer of the pool.
+    """Read the number of rows in the source, which ingest wrote into the pool's footer.
 
     Raises:
-        DataError: The footer does not contain it.
+        DataError: The footer does not contain this number.
     """
     n_rows = (pq.read_metadata(pool).metadata or {}).get(b"n_rows", b"")
     if not n_rows.isdigit():
@@ -113,7 +113,7 @@ def source_rows(pool: Path) -> int:
 def row_norms(path: Path) -> Norms:
     """Return the norms of the rows of vectors.npy: float64, shape (n,).
 
-    A norm is not finite if its row is not. The file is read in blocks to save memory.
+    If a row is not finite, neither is its norm. The file is read in blocks to save memory.
 
     Raises:
         DataError: The file is not a float32 matrix.

@@ -1,6 +1,6 @@
-"""Short names for the expectations of Great Expectations that the suites use.
+"""Give short names to the expectations of Great Expectations that the suites use.
 
-The last argument is the sentence that a report shows for the expectation.
+The `text` of an expectation is the sentence that a report shows for it.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def present(column: str, text: str) -> Expectation:
 def absent(
     column: str, text: str, *, max_share: float = 0, is_warning: bool = False
 ) -> Expectation:
-    """Expect values in no row of the column, or in at most a share of the rows."""
+    """Expect no values in the column, or values in at most the share `max_share` of its rows."""
     return gxe.ExpectColumnValuesToBeNull(
         column=column, mostly=1 - max_share, severity=_severity(is_warning), description=text
     )
@@ -51,12 +51,13 @@ def between(column: str, low: float | None, high: float | None, text: str) -> Ex
     )
 
 
-def equal(column: str, other: str, text: str) -> Expectation:
+def equal(column: str, other: str, text: str, *, is_warning: bool = False) -> Expectation:
     """Expect the two columns to agree in each row in which both have a value."""
     return gxe.ExpectColumnPairValuesToBeEqual(
         column_A=column,
         column_B=other,
         ignore_row_if="either_value_is_missing",
+        severity=_severity(is_warning),
         description=text,
     )
 

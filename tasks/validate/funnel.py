@@ -1,4 +1,4 @@
-"""The counts of the funnel from the source to the selection."""
+"""Count the rows and records of the funnel from the source to the selection."""
 
 from collections import Counter
 
@@ -18,7 +18,7 @@ def count_dropped(artifacts: Artifacts) -> dict[str, dict[str, int]]:
 
 
 def count_funnel(artifacts: Artifacts) -> Funnel:
-    """Count the rows or records after each stage."""
+    """Count the rows or records that each stage kept and dropped."""
     dropped = _by_reason(artifacts.ingest_dropped)
     excluded, repeated = dropped.get(IngestDrop.EXCLUDED, 0), dropped.get(IngestDrop.REPEATED, 0)
     return Funnel(

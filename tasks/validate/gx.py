@@ -1,6 +1,6 @@
-"""Run Great Expectations in memory over tables; return our findings and its Data Docs.
+"""Run Great Expectations over tables in memory, and write its Data Docs.
 
-It writes only the Data Docs, sends no telemetry, and shows no progress bars.
+Nothing else is written to disk; telemetry and progress bars are turned off.
 """
 
 import os
@@ -36,7 +36,7 @@ class GxRun(NamedTuple):
 
 
 def run_gx(tables: Mapping[str, Table], suites: Mapping[str, Sequence[Expectation]]) -> GxRun:
-    """Check each table against its suite; an expectation that cannot be evaluated is not met."""
+    """Check each table against its suite; expectations that cannot be evaluated count as unmet."""
     config = DataContextConfig(
         store_backend_defaults=InMemoryStoreBackendDefaults(),
         progress_bars=ProgressBarsConfig(globally=False),
@@ -107,7 +107,7 @@ def _finding(table: str, result: ExpectationValidationResult, key: Sequence[str]
 
 
 def _detail(result: ExpectationValidationResult, key: Sequence[str]) -> str:
-    """Describe the rows that break an expectation: their number, and the first ones in full."""
+    """Describe the rows that break an expectation: how many there are, and the first of them."""
     facts: Any = result.to_json_dict()["result"]
     if "unexpected_count" in facts:
         named = "; ".join(_row(row, key) for row in facts["partial_unexpected_index_list"])
@@ -128,6 +128,6 @@ def _value(value: Any) -> str:
 
 
 def _reason(exception_info: Mapping[str, Any]) -> str:
-    """Return the first exception's message; the info is one exception, or several by metric."""
+    """Return the message of the first exception, given one exception or one for each metric."""
     infos = [exception_info] if "exception_message" in exception_info else exception_info.values()
     return next(str(info["exception_message"]) for info in infos if info["exception_message"])

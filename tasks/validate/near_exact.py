@@ -1,4 +1,4 @@
-"""An exact search for near-duplicates in a selection, by the same criteria as dedupe.
+"""Search a selection for near-duplicates exactly, by the same criteria as dedupe.
 
 MinHash, which dedupe uses on the whole pool, may miss a pair. A selection is small enough for an
 exact search, and a check must not share the weakness that it looks for.
@@ -33,7 +33,7 @@ def find_near_duplicates(
 
     The criteria are those of the dedupe step: the shingles of the instructions and those of the
     inputs each have a Jaccard similarity of at least `threshold`, and `Meaning` finds only harmless
-    differences. Of several equally similar ones, the first is returned.
+    differences. Of several equally similar near-duplicates, the first is returned.
 
     Args:
         records: The instruction and input of each record, as `comparable` returns them.
@@ -42,7 +42,7 @@ def find_near_duplicates(
     hashes = list(map(_hashes, field_texts(records)))
     sets = list(zip(hashes[::2], hashes[1::2], strict=True))
     nearest: list[NearDuplicate | None] = [None] * len(records)
-    # The fields' shingles as one set are never less similar than the less similar field.
+    # The union of both fields' shingles is at least as similar as the less similar field.
     for i, j in _candidates([np.union1d(a, ~b) for a, b in sets], threshold):
         similarity = min(map(jaccard, sets[i], sets[j]))
         best = nearest[i]
@@ -55,8 +55,9 @@ def find_near_duplicates(
 def _candidates(sets: Sequence[Hashes], threshold: float) -> Iterator[tuple[int, int]]:
     """Yield, in order, every pair (i, j) with j < i that can be similar enough, and few others.
 
-    Two sets that share a fraction t of their union share one of the first |set| - ceil(t |set|) + 1
-    elements of either, in any fixed order; with rare elements first, few pairs do.
+    If two sets share a fraction t of their union, then in any fixed order of elements they share
+    one of the first |set| - ceil(t |set|) + 1 elements of each. If rare elements come first, few
+    other pairs do.
     """
     if not sets:
         return

@@ -1,4 +1,4 @@
-"""Tables of the stages before llm_select: row counts, ids, vectors and prompts."""
+"""Make the tables that check the stages before llm_select: row counts, ids, vectors and prompts."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from tasks.validate.table import Table, texts
 
 
 def pool_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
-    """Return the tables by the names that `tasks.validate.suite` uses."""
+    """Return the tables, under the names that `tasks.validate.suite` uses."""
     return {
         "stages": _stages(artifacts, limits),
         "pool": _pool(artifacts),
@@ -23,7 +23,7 @@ def pool_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
 
 
 def _stages(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each stage: the rows that it read, kept and dropped."""
+    """Make one row for each stage, with the numbers of rows that it read, kept and dropped."""
     n_pool, n_unique = len(artifacts.pool), len(artifacts.unique)
     rows = [
         ("ingest", artifacts.n_rows, n_pool, len(artifacts.ingest_dropped)),
@@ -42,7 +42,7 @@ def _pool(artifacts: Artifacts) -> Table:
 
 
 def _dedupe_dropped(artifacts: Artifacts) -> Table:
-    """Make one row for each dropped duplicate: whether it and its original were kept."""
+    """Make one row for each dropped duplicate, saying whether it and its original were kept."""
     frame = artifacts.dedupe_dropped.to_pandas()
     pool, unique = set(texts(artifacts.pool, "id")), set(texts(artifacts.unique, "id"))
     frame = frame.assign(
@@ -88,7 +88,7 @@ def _vectors(artifacts: Artifacts) -> Table:
 
 
 def _prompts(artifacts: Artifacts) -> Table:
-    """Make one row for each prompt: its number and the expected one, its size, bounds and slots."""
+    """Make one row for each prompt, with its actual and expected number, size and slots."""
     slots = artifacts.prompts.to_pandas().groupby("prompt")["slot"]
     counts = slots.agg(size="size", n_slots="nunique", first_slot="min", last_slot="max")
     n_candidates, n_prompts = len(artifacts.prompts), max(len(counts), 1)

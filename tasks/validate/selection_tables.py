@@ -1,4 +1,4 @@
-"""Tables of what the judge ranked and what was selected, and of reported numbers."""
+"""Make the tables that check reported numbers, what the judge ranked and what was selected."""
 
 from collections import Counter
 
@@ -19,14 +19,14 @@ FROM_BALLOTS = tuple(name for name in BALLOTS.names if name in SELECTED.names an
 
 
 def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
-    """Return the tables by the names that `tasks.validate.suite` uses."""
+    """Return the tables, under the names that `tasks.validate.suite` uses."""
     return {
         "reported": _reported(artifacts),
         "ballots": _ballots(artifacts),
         "rankings": _rankings(artifacts),
         "selected": _selected(artifacts),
         "texts": _texts(artifacts, limits),
-        "quotas": _quotas(artifacts),
+        **_quotas(artifacts),
         "targets": _targets(artifacts),
         "methods": _methods(artifacts, limits),
         "judge": _judge(artifacts.usage, limits),
@@ -34,7 +34,7 @@ def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
 
 
 def _reported(artifacts: Artifacts) -> Table:
-    """Make one row for each number that a stage reports, beside our own count of it."""
+    """Make one row for each number that a stage reports, together with our own count."""
     clusters, usage = artifacts.clusters, artifacts.usage
     n_prompts = n_distinct(artifacts.prompts, "prompt")
     n_judged = n_distinct(artifacts.ballots, "prompt")
@@ -53,7 +53,7 @@ def _reported(artifacts: Artifacts) -> Table:
 
 
 def _ballots(artifacts: Artifacts) -> Table:
-    """Make one row for each judged candidate: where it was shown, and whether it is consistent."""
+    """Make one row for each judged candidate, saying where it was shown and if it is consistent."""
     frame, places = artifacts.ballots.to_pandas(), _places(artifacts)
     shown = {f"shown_{name}": frame["id"].map(places[name]) for name in ("prompt", "slot")}
     is_scored = (frame["score"] > 0) | frame["rank"].notna() | (frame["votes"] > 0)
@@ -66,7 +66,7 @@ def _ballots(artifacts: Artifacts) -> Table:
 
 
 def _rankings(artifacts: Artifacts) -> Table:
-    """Make one row for each judged prompt: its size, and its ranks."""
+    """Make one row for each judged prompt, with its size and its ranks."""
     by_prompt = artifacts.ballots.to_pandas().groupby("prompt")
     ranks = by_prompt["rank"].agg(
         n_ranked="count", n_ranks="nunique", first_rank="min", last_rank="max"
@@ -96,7 +96,7 @@ def _selected(artifacts: Artifacts) -> Table:
 
 
 def _texts(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each selected record: its length, and an earlier duplicate if it has one."""
+    """Make one row for each selected record, with its length and the records that it repeats."""
     ids = texts(artifacts.selected, "id")
     raw = record_texts(artifacts.selected)
     normalised = [comparable(row.instruction, material(*row[1:])) for row in raw]
@@ -126,7 +126,7 @@ def _outside(
     Args:
         artifacts: The outputs, with the annotated and held-out records.
         selected: The normalised instruction and input of each selected record.
-        threshold: The least similarity of near-duplicates.
+        threshold: The minimum similarity of near-duplicates.
     """
     outside = pa.concat_tables(
         table.select(["id", *TEXT_COLUMNS]) for table in (artifacts.annotated, artifacts.held_out)
@@ -151,31 +151,39 @@ def _joined(pair: tuple[str, str]) -> str:
 
 
 def _targets(artifacts: Artifacts) -> Table:
-    """Make one row for the held-out targets, if there are any, with their mean nearest cosines."""
+    """Make one row for the held-out targets, if any, with their cosines to both selections."""
     figure = artifacts.choice.targets
     rows = [("held-out targets", figure.cosine, figure.random_cosine)] if figure else []
     return Table(pd.DataFrame(rows, columns=["what", "selection", "random"]), ["what"])
 
 
-def _quotas(artifacts: Artifacts) -> Table:
+def _quotas(artifacts: Artifacts) -> dict[str, Table]:
     """Make one row for each value with a quota: its count, and its number of selected records.
 
-    Selected records are counted by their own columns.
+    Selected records are counted by their own columns. Smaller budgets have a table of their own.
     """
     quotas = artifacts.choice.quotas
     cells = [cells_of(record) for record in artifacts.selected.to_pylist()] if quotas else []
     named = {(quota.column, quota.value) for quota in quotas}
     rows = []
-    for column, value, wanted in ((q.column, q.value, q.n_wanted) for q in quotas):
-        labels = [as_label(record.get(column)) for record in cells]
+    for budget, column, value, wanted in (
+        (q.budget, q.column, q.value, q.n_wanted) for q in quotas
+    ):
+        labels = [as_label(record.get(column)) for record in cells[:budget]]
         of = [label if (column, label) in named else None for label in labels]
-        rows.append((column, value or "any other value", wanted, of.count(value)))
-    names = ["column", "value", "wanted", "selected"]
-    return Table(pd.DataFrame(rows, columns=names), ["column", "value"])
+        rows.append((budget, column, value or "any other value", wanted, of.count(value)))
+    names = ["budget", "column", "value", "wanted", "selected"]
+    frame = pd.DataFrame(rows, columns=names)
+    is_whole = frame["budget"] == artifacts.choice.n_selected
+    keys = ["budget", "column", "value"]
+    return {
+        "quotas": Table(frame[is_whole], keys),
+        "budget_quotas": Table(frame[~is_whole], keys),
+    }
 
 
 def _methods(artifacts: Artifacts, limits: Limits) -> Table:
-    """Make one row for each method: its share of the selected records, and the allowed share."""
+    """Make one row for each method, with its share of selected records and the allowed share."""
     methods = texts(artifacts.selected, "method")
     columns = {
         "method": METHODS,
@@ -186,7 +194,7 @@ def _methods(artifacts: Artifacts, limits: Limits) -> Table:
 
 
 def _judge(usage: Usage, limits: Limits) -> Table:
-    """Make one row for each fault; ``found`` is 0 if it was not measured or may be due to chance.
+    """Make one row for each fault of the judge, with 0 if it was not measured or may be chance.
 
     Position bias is the share of first choices that would have to move to other slots. It counts
     only if a chi-square test finds it significant, and not in paper mode, where slots are clusters.

@@ -41,7 +41,7 @@ from tasks.validate.artifacts import (
 from tasks.validate.funnel import count_dropped, count_funnel
 
 MAX_LISTED = 10  # findings in a message
-BATCH_ROWS = 8192  # of the pool's texts in memory at a time
+BATCH_ROWS = 8192  # pool rows in memory at a time
 
 
 class Validated(NamedTuple):
@@ -82,7 +82,7 @@ def check(values: Mapping[str, Any]) -> Validate:
 def validate(artifacts: Artifacts, limits: Limits) -> Validated:
     """Check all guarantees about a run.
 
-    Checks every record, not a sample, and recounts every number that can be counted.
+    Check every record, not only a sample, and recount every number that can be counted.
     """
     with warnings.catch_warnings():
         # Great Expectations imports two modules that Python deprecates.
@@ -119,7 +119,8 @@ def work(stage: Stage) -> None:
         raise CheckFailed(
             _summary(result),
             where="validate",
-            fix=f"Open {docs} to browse the result; as JSON it is in {failed_file}.",
+            fix=f"Open {docs} to browse the result, or read {failed_file}. Fix the cause, then "
+            "run this again.",
         )
     failed_file.unlink(missing_ok=True)
     for finding in result.warnings:

@@ -1,6 +1,6 @@
 """The expectations of each table, as one Great Expectations suite per table.
 
-The last text of each expectation is the sentence that a report shows, unique within its table.
+The last text of each expectation is the sentence that a report shows; it is unique in its table.
 """
 
 from great_expectations.expectations.expectation import Expectation
@@ -30,7 +30,7 @@ WORDS = {
     "votes": "number of votes",
     "method": "method",
 }
-NORM_TOLERANCE = 1e-3  # sums of a thousand float32 squares are well within; a raw vector is not
+NORM_TOLERANCE = 1e-3  # far above the error of a sum of 1,000 float32 squares
 
 
 def suites(limits: Limits) -> dict[str, list[Expectation]]:
@@ -38,7 +38,7 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
     return {
         "stages": [equal("rows_in", "accounted", "Rows in equal rows kept plus rows dropped")],
         "reported": [
-            equal("reported", "counted", "Numbers that stages report equal those counted")
+            equal("reported", "counted", "Numbers that stages report equal our own counts")
         ],
         "pool": [
             columns([*POOL.names, "recomputed_id"], "The columns are those of a pool"),
@@ -67,7 +67,7 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
         "known": [
             distinct("id", "No record is listed twice"),
             within("unique", [True], "Each record that repeats an annotated one is unique"),
-            within("annotated", [True], "The record that it repeats is annotated"),
+            within("annotated", [True], "Each repeated record is annotated"),
             within("selected", [False], "No record that repeats an annotated one is selected"),
         ],
         "vectors": [
@@ -95,8 +95,8 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             distinct_together(["prompt", "slot"], "No slot is judged twice"),
             within("method", METHODS, "Each record was judged in a known way"),
             within("shown", [True], "Each judged record was a candidate"),
-            equal("prompt", "shown_prompt", "Each record has the prompt that showed it"),
-            equal("slot", "shown_slot", "Each record has the slot that showed it"),
+            equal("prompt", "shown_prompt", "Each record has the prompt in which it was shown"),
+            equal("slot", "shown_slot", "Each record has the slot in which it was shown"),
             between("score", 0, 1, "Each judge score is between 0 and 1"),
             within("is_consistent", [True], "No record that was set aside has a rank or a score"),
         ],
@@ -113,11 +113,11 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             equal("id", "recomputed_id", "Each id is the hash of its record's text"),
             present("ballot_prompt", "Each record was judged"),
             *(
-                equal(name, f"ballot_{name}", f"The {words} is that of the ballots")
+                equal(name, f"ballot_{name}", f"The {words} agrees with the ballots")
                 for name, words in WORDS.items()
             ),
             between("gain", 0, 1, "Each coverage gain is between 0 and 1"),
-            equal("cluster", "shown_cluster", "The cluster is that of the candidate"),
+            equal("cluster", "shown_cluster", "The cluster agrees with the prompts"),
         ],
         "texts": [
             between("instruction_chars", 1, None, "No instruction is blank"),
@@ -128,7 +128,7 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
                 f"No text has more than {limits.max_chars:,} characters",
             ),
             absent("same_as", "No two texts differ only in typography or white space"),
-            absent("outside", "No text is the same as that of an annotated or held-out record"),
+            absent("outside", "No text is that of an annotated or held-out record"),
             absent(
                 "near_outside",
                 "No text is a near-duplicate of an annotated or held-out record",
@@ -139,11 +139,19 @@ def suites(limits: Limits) -> dict[str, list[Expectation]]:
             *_near_rate("near_to", limits.max_near_rate, "near-duplicates"),
         ],
         "quotas": [equal("wanted", "selected", "Each quota is met exactly")],
+        "budget_quotas": [
+            equal(
+                "wanted",
+                "selected",
+                "Each quota is met exactly at each smaller budget",
+                is_warning=True,
+            )
+        ],
         "targets": [
             at_least(
                 "selection",
                 "random",
-                "The selection is nearer to the held-out targets than random selections",
+                "The selection is closer to the held-out targets than random selections are",
                 is_warning=True,
             )
         ],

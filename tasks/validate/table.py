@@ -10,9 +10,9 @@ from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts
 
 
 class Table(NamedTuple):
-    """A row for each thing that can be wrong, and the columns that identify it in a message.
+    """The rows that expectations check, and the columns that identify a row in a message.
 
-    A row has both the claimed and the counted values, so that a finding can show them.
+    A row has both claimed and counted values, so that a finding can show both.
     """
 
     frame: pd.DataFrame
@@ -25,7 +25,7 @@ def texts(rows: pa.Table, column: str) -> list[str]:
 
 
 def record_texts(records: pa.Table) -> list[RecordTexts]:
-    """Return the texts of each record, empty for a null."""
+    """Return the texts of each record, with "" for nulls."""
     columns = (texts(records, name) for name in TEXT_COLUMNS)
     return list(starmap(RecordTexts, zip(*columns, strict=True)))
 

@@ -15,7 +15,7 @@ class IngestDrop(StrEnum):
     MISSING_INSTRUCTION = "missing_instruction"  # absent, null or NaN
     BLANK_INSTRUCTION = "blank_instruction"
     NOT_TEXT = "not_text"
-    MEDIA = "media"  # an image, audio or video is part of what is asked
+    MEDIA = "media"  # the request includes an image, audio or video
     NUL = "nul"
     LONE_SURROGATE = "lone_surrogate"
     TOO_LONG = "too_long"
@@ -29,6 +29,6 @@ class IngestDrop(StrEnum):
 class DedupeDrop(StrEnum):
     """Why a record counts as a duplicate."""
 
-    HELD_OUT = "held_out"  # the same as a record of ingest.decontaminate, or near it
-    IDENTICAL = "identical"  # the same text once normalised
+    HELD_OUT = "held_out"  # equal or near to a record in ingest.decontaminate
+    IDENTICAL = "identical"  # the same text after normalisation
     NEAR = "near"

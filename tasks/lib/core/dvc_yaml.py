@@ -19,7 +19,7 @@ _PLACEHOLDER = re.compile(r"\$\{([^}]+)\}")
 
 @dataclass(frozen=True)
 class Out:
-    """An output of a stage; `type` is its type annotation in dvc.yaml, empty if it has none."""
+    """An output of a stage; `type` is its annotation in dvc.yaml, or empty if there is none."""
 
     path: str
     type: str = ""
@@ -27,7 +27,7 @@ class Out:
 
 @dataclass(frozen=True)
 class StageSpec:
-    """One stage, with placeholders filled in; `upstream` has the names of stages."""
+    """One stage, with its placeholders filled in; `upstream` names the stages it depends on."""
 
     name: str
     desc: str
@@ -40,17 +40,17 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class Graph:
-    """All stages, each after the stages it depends on, otherwise in file order."""
+    """All stages, sorted so that each stage comes after the stages it depends on."""
 
     stages: tuple[StageSpec, ...]
 
     def outs(self, type_: str) -> list[Out]:
-        """Return the outputs that dvc.yaml annotates with this type."""
+        """Return the outputs that have this type annotation in dvc.yaml."""
         return [out for stage in self.stages for out in stage.outs if out.type == type_]
 
 
 def read_graph(root: Path) -> Graph:
-    """Read the graph of `root`/dvc.yaml, with values from `root`/params.yaml.
+    """Read the graph in `root`/dvc.yaml; fill in its placeholders from `root`/params.yaml.
 
     Raises:
         GraphError: dvc.yaml is missing, a placeholder names an unknown parameter, or the stages
@@ -79,7 +79,7 @@ def read_stage(root: Path, name: str, values: Mapping[str, Any]) -> StageSpec:
     declared = _declared(root)
     if name not in declared:
         raise GraphError(
-            f"there is no {name} stage", where=str(root / DVC_FILE), fix="Declare the stage there."
+            f"there is no {name} stage", where=str(root / DVC_FILE), fix="Declare the stage here."
         )
     return _spec(name, declared, values)
 
@@ -94,7 +94,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         values: dict[str, Any] = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise GraphError(
-            "there is no such file", where=str(path), fix="Run this inside a clone of SelectLLM."
+            "the file does not exist", where=str(path), fix="Run this inside a clone of SelectLLM."
         ) from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise GraphError(
@@ -124,7 +124,7 @@ def _spec(name: str, declared: Mapping[str, Any], values: Mapping[str, Any]) -> 
 
 
 def _outs(body: Mapping[str, Any]) -> Iterator[Out]:
-    """Yield a stage's outputs; an entry is a path, or a mapping of one path to its options."""
+    """Yield a stage's outputs; an entry is a path, or a mapping from one path to its options."""
     for entry in (e for kind in ("outs", "metrics", "plots") for e in body.get(kind, [])):
         if isinstance(entry, str):
             yield Out(entry)
@@ -140,7 +140,7 @@ def _fill(text: str, values: Mapping[str, Any], stage: str) -> str:
         filling = lookup(values, match[1])
         if filling is None:
             raise GraphError(
-                f"it uses {match[0]}, which is not in {PARAMS_FILE}",
+                f"the stage uses {match[0]}, which is not in {PARAMS_FILE}",
                 where=f"{DVC_FILE}: stages.{stage}",
                 fix=f"Add the key to {PARAMS_FILE}, or correct its name in {DVC_FILE}.",
             )

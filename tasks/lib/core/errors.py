@@ -20,7 +20,7 @@ from typing import Any, Self
 
 CAPPED = 3
 INTERRUPTED = 130
-REMAKE = "It was edited or written by another version: run `dvc repro` to make it again."
+REMAKE = "It was edited, or another version wrote it: run `dvc repro` to make it again."
 
 
 class CurationError(Exception):
@@ -41,7 +41,7 @@ class CurationError(Exception):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Rebuild an error from its `str`, as another process printed it."""
+        """Rebuild an error from the text that another process printed for it."""
         first, _, fix = text.strip().rpartition("\n  ")
         where, _, what = (first or fix).partition(": ")
         return cls(what, where=where, fix=fix if first else "Run `selectllm doctor`.")

@@ -1,7 +1,7 @@
 """Report a step's start, log lines, progress and end to the process that started it.
 
 DVC turns every failure into exit status 255, so a step also writes events to the file named by
-SELECTLLM_EVENTS, one JSON object per line. If that variable is not set, it only logs.
+SELECTLLM_EVENTS, one JSON object per line. If that variable is not set, the step only logs.
 """
 
 import logging
@@ -108,14 +108,14 @@ class Events:
         self._write(Ended(run=self._run, step=self._step, exit_code=exit_code, reason=reason))
 
     def _write(self, event: _Event) -> None:
-        """Append one event as a short line in a single write, so no reader sees half of it."""
+        """Append one event as a short line in a single write, so that no reader sees half of it."""
         if self._path is not None:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(event.model_dump_json() + "\n")
 
 
 class EventLog(logging.Handler):
-    """Repeats a step's log lines as events, so that a reader can separate them from DVC's own."""
+    """Forwards a step's log lines as events, so that readers can distinguish them from DVC's."""
 
     def __init__(self, events: Events) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Allow one writer at a time in a workspace, even if DVC is killed and its step keeps running."""
+"""Allow one writer at a time in a workspace, even if DVC dies and its step keeps running."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ WATCH_EVERY_S = 0.5
 
 @contextmanager
 def write_lock(lock_file: Path) -> Iterator[None]:
-    """Hold the workspace's write lock, which the system releases however this process ends.
+    """Hold the workspace's write lock; the operating system releases it even after a crash.
 
     Raises:
         DataError: Another step is still writing after half a minute.
@@ -31,7 +31,8 @@ def write_lock(lock_file: Path) -> Iterator[None]:
         raise DataError(
             f"another step is still writing in this workspace after {LOCK_WAIT_S} s",
             where=str(lock_file),
-            fix="Let it finish or stop it (`ps -ef | grep tasks.`), then run this again.",
+            fix="Let it finish, or find it with `ps -ef | grep tasks.` and stop it. Then run this "
+            "again.",
         ) from None
     try:
         yield
@@ -40,10 +41,10 @@ def write_lock(lock_file: Path) -> Iterator[None]:
 
 
 def exit_with_parent() -> None:
-    """End this process soon after the DVC process that started it has ended.
+    """End this process soon after the DVC process that started it ends.
 
-    Otherwise a step whose DVC was killed would keep writing alongside the next run. Watching the
-    parent's pid is not enough: with SHELL=/bin/sh the parent is a shell, which outlives DVC too.
+    Otherwise, if DVC were killed, its step would keep writing alongside the next run. Watching the
+    parent's pid is not enough: with SHELL=/bin/sh the parent is a shell, which also outlives DVC.
     """
     if "DVC_ROOT" not in os.environ:
         return

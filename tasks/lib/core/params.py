@@ -20,11 +20,11 @@ RENAMED = {
 """Former names of keys, mapped to their current names."""
 
 NO_RECORDS = "data/none.jsonl"
-"""A committed file with nothing but a line end, for parameters that may name a file of records."""
+"""A committed file that contains only a line end, for file parameters that are not used."""
 
 
 def has_no_records(path: Path) -> bool:
-    """Return whether a file is empty, or has nothing but a line end: DVC warns of empty files."""
+    """Return whether a file is empty or has only a line end; DVC warns about empty files."""
     return path.is_file() and path.stat().st_size <= 1
 
 
@@ -62,7 +62,7 @@ def read_params(path: Path) -> dict[str, Any]:
         values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamError(
-            "there is no such file", where=str(path), fix="Run this in a SelectLLM workspace."
+            "the file does not exist", where=str(path), fix="Run this in a SelectLLM workspace."
         ) from None
     except (MarkedYAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -82,8 +82,8 @@ def load_section(values: Mapping[str, Any], name: str, model: type[P]) -> P:
     """Return the `name` section, checked against `model`.
 
     Raises:
-        ParamError: The section is missing, or a key is unknown (the error offers the nearest
-            one), renamed, missing, of the wrong type or out of range.
+        ParamError: The section is missing, or a key is unknown (the error suggests the nearest
+            known key), renamed, missing, of the wrong type or out of range.
     """
     if name not in values:
         raise ParamError(
@@ -96,7 +96,7 @@ def load_section(values: Mapping[str, Any], name: str, model: type[P]) -> P:
 
 
 def load_seed(values: Mapping[str, Any]) -> int:
-    """Return the top-level seed of every random choice.
+    """Return the top-level seed, which every random choice depends on.
 
     Raises:
         ParamError: The seed is not an integer from 0 to 2**32 - 1, scikit-learn's limit.
@@ -143,7 +143,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _explain(details: list[ErrorDetails], name: str, model: type[Params]) -> ParamError:
-    """Describe the renamed key if there is one, otherwise the first fault."""
+    """Describe a renamed key if there is one, otherwise the first error."""
     keys = [".".join([name, *(str(part) for part in detail["loc"])]) for detail in details]
     for key in keys:  # first, since the new name is reported as missing too
         if key in RENAMED:

@@ -1,4 +1,4 @@
-"""The texts of a record, its id, and the text that is compared.
+"""A record's texts, its id, and the text by which records are compared.
 
 A record has an instruction, an input, and a context: a system prompt, the turns before the
 instruction, and the tools that the assistant may call.
@@ -12,9 +12,9 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 LATER_TURNS = "later_turns"
-"""The key of ``extra`` for the turns after the instruction that are not its output."""
+"""The key in ``extra`` for turns that follow the instruction and are not its output."""
 
-# What data sets write in the input column if there is no input.
+# What data sets put in the input column when there is no input.
 _NO_INPUT = re.compile(
     r"no[ _-]?input|no input (?:required|needed|provided)|n/a|none|null|nan|not applicable",
     re.IGNORECASE,
@@ -40,7 +40,7 @@ class RecordTexts(NamedTuple):
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "RecordTexts":
-        """Return the texts in a row of the pool."""
+        """Return the texts of one row of the pool."""
         return cls(*(record[name] for name in TEXT_COLUMNS))
 
 
@@ -49,7 +49,7 @@ TEXT_COLUMNS = list(RecordTexts._fields)
 
 
 def says_no_input(text: str) -> bool:
-    """Return whether an input only says that there is no input, such as ``<noinput>``."""
+    """Return whether an input merely says that there is none, such as ``<noinput>``."""
     if len(text) > _MAX_NO_INPUT_CHARS:
         return False
     return _NO_INPUT.fullmatch(text.strip(_AROUND)) is not None
@@ -80,7 +80,7 @@ def record_text(
     turns: str | None = None,
     tools: str | None = None,
 ) -> str:
-    """Return the text of a record that is compared: the instruction, then its `material`."""
+    """Return the text by which records are compared: the instruction, then the `material`."""
     material_text = material(input_text, system, turns, tools)
     return f"{instruction}\n\n{material_text}" if material_text else instruction
 
@@ -91,7 +91,7 @@ def material(
     turns: str | None = None,
     tools: str | None = None,
 ) -> str:
-    """Return the texts of a record except its instruction: its input, then its context.
+    """Return all texts of a record except its instruction: its input, then its context.
 
     An encoder reads only the beginning of a text, so the texts that matter most come first: the
     latest turns, then earlier turns, the system prompt, and the tools.

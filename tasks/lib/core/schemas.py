@@ -20,11 +20,11 @@ POOL = pa.schema(
         pa.field("turns", pa.string()),  # JSON list of the turns before the instruction
         pa.field("tools", pa.string()),  # JSON list of the tools that may be called
         _required("source", pa.string()),  # file:line
-        _required("extra", pa.string()),  # JSON object of the columns with no other place
+        _required("extra", pa.string()),  # JSON object of all other columns
     ]
 )
-"""One row per record; ids are unique. Footer: ``n_rows``, the number of rows in the source,
-``file``, its name, and ``files``, the number of its files."""
+"""One row per record; ids are unique. The footer has ``n_rows``, the number of rows in the source;
+``file``, the name of the source; and ``files``, the number of files in it."""
 
 ANNOTATED = pa.schema([*POOL])
 """One row per record that already has an answer, from choose.annotated; ids are unique."""
@@ -50,7 +50,7 @@ DEDUPE_DROPPED = pa.schema(
     [
         _required("id", pa.string()),
         _required("reason", pa.string()),
-        _required("of_id", pa.string()),  # the kept record, or that of a held-out set
+        _required("of_id", pa.string()),  # the kept record, or the held-out one
         _required("similarity", pa.float64()),  # Jaccard of shingles, 0 to 1
     ]
 )
@@ -71,8 +71,8 @@ KNOWN = pa.schema(
         _required("similarity", pa.float64()),  # Jaccard of shingles, 0 to 1
     ]
 )
-"""One row per unique record that repeats an annotated record, in the order of unique.parquet. It is
-judged like any other record, so that its prompt stays the same, but never selected."""
+"""One row per unique record that repeats an annotated record, in the order of unique.parquet. These
+records are judged like any other, so that prompts stay the same, but they are never selected."""
 
 PROMPTS = pa.schema(
     [
@@ -97,7 +97,7 @@ BALLOTS = pa.schema(
     [
         _required("id", pa.string()),
         *_JUDGED,
-        pa.field("set_aside", pa.string()),  # why it could not be judged, so cannot be selected
+        pa.field("set_aside", pa.string()),  # why the judge could not rate it; never selected
     ]
 )
 """One row for each candidate of every prompt that was judged, ordered by prompt, then slot."""
@@ -112,8 +112,8 @@ SELECTED = pa.schema(
         _required("model", pa.string()),
     ]
 )
-"""Exactly N rows, in order of preference: the first n rows are the selection for a budget of n from
-the same ballots."""
+"""Exactly N rows, in order of preference. With a budget of n, the same ballots would select the
+first n rows."""
 
 SELECTIONS = pa.schema(
     [
@@ -123,4 +123,5 @@ SELECTIONS = pa.schema(
         _required("id", pa.string()),
     ]
 )
-"""One row per record that a method selects: methods and seeds in run order, then by rank."""
+"""One row per record that a method selects. Methods and seeds are in the order in which they ran,
+and ranks ascend within a selection."""

@@ -1,4 +1,4 @@
-"""The text of a record that a judge or an annotator sees, and how a long text is shortened.
+"""Make the text of a record that a judge or an annotator sees, and shorten long texts.
 
 [system]
 You are a patient teacher.
@@ -52,7 +52,7 @@ def shorten(text: str, max_chars: int) -> str:
     """Return the text, or its beginning and end around a note that says how much is omitted.
 
     The context of a record is shortened before the request. The result has at most `max_chars`
-    characters, if this is enough for the notes.
+    characters, provided that this leaves room for the notes.
     """
     if len(text) <= max_chars:
         return text

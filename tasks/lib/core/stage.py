@@ -1,4 +1,4 @@
-"""Run a step: only declared paths, all outputs or none, and a clear exit status."""
+"""Run a step with declared paths only; publish all of its outputs or none; report its status."""
 
 import errno
 import logging
@@ -38,9 +38,9 @@ class Stage:
         name: The stage's name.
         values: The whole content of params.yaml.
         params: The declared parameters by dotted key, with their values in params.yaml.
-        state: The folder for what must survive a run (journal, stored vectors), shared by all
-            copies of a workspace that DVC makes for experiments.
-        scratch: The folder for files of the last run only, such as a failed validation; each
+        state: The folder for data that must outlive a run, such as the journal and stored vectors.
+            All copies of a workspace that DVC makes for experiments share it.
+        scratch: The folder for data about the last run only, such as a failed validation. Each
             variant of a comparison has its own.
     """
 
@@ -66,17 +66,17 @@ class Stage:
         path = self._root / self._find(tail, self._deps, "deps")
         if not path.exists():
             raise DataError(
-                "this step reads the file, but it does not exist",
+                "this step needs the file, but it does not exist",
                 where=str(path),
-                fix=f"Run `dvc repro {self.name}`, which runs the stages before it first.",
+                fix=f"Run `dvc repro {self.name}`, which runs the earlier stages first.",
             )
         return path
 
     def out(self, tail: str) -> Path:
         """Return where to write the declared output that ends with `tail`.
 
-        The path is a sibling, which is renamed to the output only after the whole step succeeds.
-        The step makes it a file or a folder, as dvc.yaml declares.
+        This is a temporary path next to the output, renamed only after the whole step succeeds.
+        The step must create a file or a folder there, whichever dvc.yaml declares.
 
         Raises:
             GraphError: No output, or more than one, ends with `tail`.
@@ -113,7 +113,7 @@ class Stage:
         raise GraphError(
             f"the step uses {tail}, which matches {len(matches)} declared paths",
             where=f"{DVC_FILE}: stages.{self.name}.{kind}",
-            fix=f"Declare the path there once (declared now: {', '.join(declared)}).",
+            fix=f"Declare it exactly once; declared now: {', '.join(declared)}.",
         )
 
 

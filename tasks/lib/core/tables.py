@@ -63,7 +63,7 @@ def _checked(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path) as file:  # pq.read_table would import pandas, which is slow
             if not file.schema_arrow.equals(schema):
                 raise DataError(
-                    f"columns are {_columns(file.schema_arrow)}, expected {_columns(schema)}",
+                    f"expected columns {_columns(schema)}; found {_columns(file.schema_arrow)}",
                     where=str(path),
                     fix=REMAKE,
                 )
@@ -89,7 +89,7 @@ class TableWriter:
             self._flush()
 
     def add_metadata(self, metadata: Mapping[str, str]) -> None:
-        """Add key and value pairs to the file's footer."""
+        """Add key-value pairs to the file's footer."""
         self._writer.add_key_value_metadata(dict(metadata))
 
     def _flush(self) -> None:

@@ -1,8 +1,8 @@
-"""Format amounts of money and long texts, the same way everywhere."""
+"""Format amounts of money and long texts consistently."""
 
 
 def usd_text(value: float | None) -> str:
-    """Return an amount of US dollars as text."""
+    """Return an amount of US dollars as text; None means that the price is unknown."""
     if value is None:
         return "price unknown"
     if not value:
@@ -12,7 +12,7 @@ def usd_text(value: float | None) -> str:
 
 
 def truncate(text: str, max_chars: int) -> str:
-    """Return the first `max_chars` characters of a text, and the number of further characters."""
+    """Cut a text to `max_chars` characters, and append the number of characters cut off."""
     if len(text) <= max_chars:
         return text
     return f"{text[:max_chars].rstrip()} … ({len(text) - max_chars:,} more characters)"

@@ -1,7 +1,7 @@
-"""What each candidate can still add to the coverage of a pool: a sparse table of cosines.
+"""Compute what each candidate can still add to a pool's coverage, from a sparse table of cosines.
 
-The cosine of a row to its nearest selected record only grows. A smaller cosine can never add
-anything, so the table does not store it.
+A row's cosine to its nearest selected record only grows, so a candidate whose cosine to the row is
+smaller can never add anything there. The table leaves such cosines out.
 """
 
 from typing import NamedTuple, Self
@@ -19,7 +19,7 @@ class Covered(NamedTuple):
 
     Attributes:
         vectors: float32, shape (m, d).
-        weights: float32, shape (m,), with sum 1.
+        weights: float32, shape (m,), summing to 1.
         best: float32, shape (m,), cosine of each row to the nearest selected record, at least 0;
             updated when a record is selected.
     """
@@ -30,7 +30,7 @@ class Covered(NamedTuple):
 
 
 class GainTable:
-    """The cosines of candidates that are above those of the selected records."""
+    """The candidates' cosines to the rows, where they exceed those of the selected records."""
 
     def __init__(
         self, covered: Covered, starts: Rows, rows: NDArray[np.int32], cosines: Vectors
@@ -40,7 +40,7 @@ class GainTable:
 
     @classmethod
     def of(cls, covered: Covered, candidates: Vectors) -> Self:
-        """Make the table for candidates: float32, shape (c, d)."""
+        """Build the table for candidates: float32, shape (c, d)."""
         sizes, rows, cosines = [], [], []
         for part in blocks(len(candidates), len(covered.vectors)):
             table = candidates[part] @ covered.vectors.T
@@ -58,7 +58,7 @@ class GainTable:
         return float((added * self._covered.weights[rows]).sum(dtype=np.float64))
 
     def select(self, place: int) -> None:
-        """Select a candidate, which now covers the rows that are nearest to it."""
+        """Select a candidate, which from now on covers the rows that are nearest to it."""
         rows, cosines = self._entries(place)
         self._covered.best[rows] = np.maximum(self._covered.best[rows], cosines)
 

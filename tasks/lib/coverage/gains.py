@@ -1,4 +1,4 @@
-"""What each record of a given order adds to the coverage of a pool."""
+"""Compute what each record adds to the coverage of a pool, for a given order of selection."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -11,10 +11,10 @@ from tasks.lib.coverage.gain_table import Covered, Floats, GainTable
 from tasks.lib.coverage.quotas import Quota, Quotas
 from tasks.lib.similarity.cosine import Rows, Vectors, nearest
 
-MAX_COVERED = 50_000  # rows; a sample of that size has the same mean coverage to 0.001
+MAX_COVERED = 50_000  # rows; a sample of that size has the same mean coverage, within 0.001
 MAX_CELLS = 1 << 27  # cosines of candidates to rows that are computed before the first selection
 UNIT_ROWS = 2_000
-OPENING = 64  # selections, of a larger table, after which one cosine in fifty or fewer still counts
+OPENING = 64  # selections before a larger table is built, which then has 1 cosine in 50 or fewer
 
 
 class Cover(NamedTuple):
@@ -23,7 +23,7 @@ class Cover(NamedTuple):
     Attributes:
         rows: intp, shape (n,), rows of the vectors.
         gains: float64, shape (n,), how much each record added to the mean coverage when it was
-            selected, without its bonus.
+            selected, not counting its bonus.
     """
 
     rows: Rows
@@ -41,14 +41,14 @@ def greedy(  # noqa: PLR0913  the parts of the objective
     groups: Sequence[Quota] = (),
     seed: int = 0,
 ) -> Cover:
-    """Return `n` candidates, each the one that adds most to the objective at its turn.
+    """Select `n` candidates, each time the one that adds most to the objective.
 
     The objective of a selection S is the sum over all rows i of weight i times the greatest cosine
     of i to a record in S or `annotated`, with cosines below 0 counted as 0, plus the bonuses of S.
-    It is monotone and submodular, so S reaches at least 1 - 1/e of the greatest increase possible;
-    with quotas, which are met exactly, at least half of it. Without quotas a smaller selection is a
-    prefix of a larger one. Ties go to the lower row. The result does not depend on the number of
-    threads.
+    It is monotone and submodular, so S reaches at least 1 - 1/e of the greatest increase possible.
+    With quotas for one column at one size, it reaches at least half; for more, no factor is known.
+    Quotas are met exactly. Without quotas a smaller selection is a prefix of a larger one. Ties go
+    to the lower row. The result does not depend on the number of threads.
 
     In a pool of more than 50,000 rows the objective is measured on a random sample of that size.
     If candidates times rows exceed 134 million, the first 64 records are the best of a random
@@ -61,7 +61,8 @@ def greedy(  # noqa: PLR0913  the parts of the objective
         bonus: float64, shape (c,), not negative, in units of the objective; 0 if None.
         weights: float64, shape (m,), not negative; 1 if None.
         annotated: intp, rows that count as selected from the start.
-        groups: One quota per column, with the labels of `candidates` in the same order.
+        groups: One quota per column, with the labels of `candidates` in the same order; the sizes
+            of their counts end with `n`.
         seed: The seed of the samples from a large pool.
 
     Raises:
@@ -71,14 +72,14 @@ def greedy(  # noqa: PLR0913  the parts of the objective
     rows = candidates[order]
     weights = np.ones(len(vectors)) if weights is None else weights
     total = float(weights.sum()) or 1.0
-    quotas = Quotas([Quota(quota.labels[order], quota.counts) for quota in groups], n)
+    quotas = Quotas([quota._replace(labels=quota.labels[order]) for quota in groups], n)
     search = _Search(
         np.zeros(len(rows)) if bonus is None else bonus[order] / total, quotas, len(rows)
     )
     rng = np.random.default_rng((seed, 4))
     with threadpool_limits(1):  # the last bits of a sum depend on the number of threads
         covered = _covered(vectors, weights, annotated, rng)
-        turns = list(search.run(vectors, rows, covered, n, rng))
+        turns = list(search.run(vectors, rows, covered, rng))
     places = np.array([place for place, _ in turns], np.intp)
     return Cover(rows[places], np.array([gain for _, gain in turns], np.float64))
 
@@ -94,8 +95,8 @@ def judge_bonus(  # noqa: PLR0913
 ) -> Floats:
     """Return the bonus of each candidate, in units of the objective: score x `weight` x unit.
 
-    The unit is what a record adds to the coverage, on average, in the second half of a selection of
-    one record per prompt that is made by coverage alone. So at weight 1, the judge and coverage
+    To find the unit, one record per prompt is selected by coverage alone; the unit is the average
+    gain in coverage over the second half of this selection. So at weight 1, the judge and coverage
     count about the same when one record per prompt is selected. The unit is measured on at most
     2,000 random rows. It does not depend on the number of records to select, so a smaller
     selection stays a prefix of a larger one.
@@ -135,8 +136,8 @@ def _covered(
 class _Search:
     """The remaining candidates, and upper bounds on their gains.
 
-    A gain only shrinks, so an old one is an upper bound. Only candidates whose bound is above
-    every known gain are computed again (lazy greedy).
+    Gains only shrink, so an earlier gain is an upper bound. A candidate's gain is computed again
+    only if its bound is above every known gain (lazy greedy).
     """
 
     def __init__(self, bonus: Floats, quotas: Quotas, n_candidates: int) -> None:
@@ -144,11 +145,21 @@ class _Search:
         self._is_left = np.ones(n_candidates, np.bool_)
 
     def run(
+        self, vectors: Vectors, rows: Rows, covered: Covered, rng: np.random.Generator
+    ) -> Iterator[tuple[int, float]]:
+        """Yield the places and gains of candidates up to the last size of the quotas."""
+        n_selected = 0
+        for size in self._quotas.sizes:
+            yield from self._reach(vectors, rows, covered, size - n_selected, rng)
+            n_selected = size
+
+    def _reach(
         self, vectors: Vectors, rows: Rows, covered: Covered, n: int, rng: np.random.Generator
     ) -> Iterator[tuple[int, float]]:
-        """Yield the places and gains of n candidates."""
+        """Yield the place and the gain of each selected candidate, n in all."""
         n_tried = MAX_CELLS // (2 * len(covered.vectors))
-        if len(rows) * len(covered.vectors) > MAX_CELLS and n_tried < len(rows):
+        is_large = len(rows) * len(covered.vectors) > MAX_CELLS and n_tried < len(rows)
+        if is_large and self._is_left.all():
             tried = np.sort(rng.permutation(len(rows))[:n_tried])
             opening = list(self._turns(vectors, rows, covered, tried, min(n, OPENING)))
             yield from opening
@@ -159,7 +170,7 @@ class _Search:
     def _turns(
         self, vectors: Vectors, rows: Rows, covered: Covered, tried: Rows, n: int
     ) -> Iterator[tuple[int, float]]:
-        """Yield the places and gains of up to n of the tried candidates."""
+        """Yield the place and the gain of each selected candidate: up to n of those in `tried`."""
         if not n:
             return
         table = GainTable.of(covered, vectors[rows[tried]])

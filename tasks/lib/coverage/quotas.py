@@ -1,10 +1,11 @@
 """Quotas of a selection: how many records of each label it must have, in one or more columns."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from tasks.lib.similarity.cosine import Rows
@@ -15,15 +16,25 @@ class Quota(NamedTuple):
 
     Attributes:
         labels: intp, shape (c,), the label of each candidate, from 0.
-        counts: intp, shape (number of labels,), with sum n.
+        counts: intp, shape (number of labels,), with sum n. To meet quotas at several sizes of a
+            growing selection: shape (number of sizes, number of labels), ascending, each row with
+            the size as its sum.
     """
 
     labels: Rows
     counts: Rows
 
+    def among(self, is_candidate: NDArray[np.bool_]) -> Self:
+        """Return the same quota for some of the candidates."""
+        return self._replace(labels=self.labels[is_candidate])
+
+    def at_end(self) -> Self:
+        """Return the quota of the largest size alone."""
+        return self._replace(counts=np.atleast_2d(self.counts)[-1])
+
 
 class Shortage(NamedTuple):
-    """A label that has fewer candidates than its quota asks for."""
+    """A label that has fewer candidates than its quota requires."""
 
     column: int
     label: int
@@ -47,11 +58,14 @@ class UnmetQuotaError(ValueError):
 
 
 class Quotas:
-    """The quotas that remain to be met while a selection grows.
+    """The quotas that remain to be met while a selection grows from size to size.
 
     Candidates with the same labels in all columns are of one kind. A plan is the number of records
-    of each kind that would complete the selection. A record of a kind that the plan does not
-    include is taken only if there is another plan that does.
+    of each kind that would complete each size. A record of a kind that the plan does not include
+    for the next size is taken only if there is another plan that does.
+
+    Attributes:
+        sizes: The sizes at which quotas are met, ascending; n if there are no quotas.
     """
 
     def __init__(self, quotas: Sequence[Quota], n: int) -> None:
@@ -61,6 +75,7 @@ class Quotas:
             UnmetQuotaError: There is no plan.
         """
         self._is_free = not quotas
+        self.sizes = [n]
         if self._is_free:
             return
         labels = np.column_stack([quota.labels for quota in quotas])
@@ -69,11 +84,14 @@ class Quotas:
         )
         self._table = np.concatenate(
             [
-                (kinds[:, column] == np.arange(len(quota.counts))[:, None])
+                (kinds[:, column] == np.arange(np.shape(quota.counts)[-1])[:, None])
                 for column, quota in enumerate(quotas)
             ]
         ).astype(np.int64)
-        self._wanted = np.concatenate([quota.counts for quota in quotas]).astype(np.int64)
+        totals = [np.atleast_2d(quota.counts).astype(np.int64) for quota in quotas]
+        self.sizes = totals[0].sum(axis=1).tolist()
+        self._wanted: NDArray[np.int64] = np.concatenate(totals, axis=1)
+        self._wanted[1:] -= self._wanted[:-1].copy()
         self._supply = supply.astype(np.int64)
         self._is_closed = np.zeros(len(kinds), np.bool_)
         plan = self._complete(self._wanted, self._supply)
@@ -84,56 +102,73 @@ class Quotas:
     def take(self, place: int) -> bool:
         """Return whether the candidate can be selected, and count it if so.
 
-        A candidate that is refused once can never be selected later.
+        A candidate that is refused once can be selected only after the next size is reached.
         """
         if self._is_free:
             return True
+        if not self._wanted[0].any():
+            self._wanted, self._plan = self._wanted[1:], self._plan[1:]
+            self._is_closed[:] = False
         kind = int(self._kinds[place])
         if self._is_closed[kind]:
             return False
-        if not self._plan[kind]:
+        wanted = self._wanted.copy()
+        wanted[0] -= self._table[:, kind]
+        if not self._plan[0, kind]:
             rest = self._supply.copy()
             rest[kind] -= 1
-            plan = self._complete(self._wanted - self._table[:, kind], rest)
+            plan = self._complete(wanted, rest)
             if plan is None:
                 self._is_closed[kind] = True
                 return False
             self._plan = plan
         else:
-            self._plan[kind] -= 1
+            self._plan[0, kind] -= 1
         self._supply[kind] -= 1
-        self._wanted -= self._table[:, kind]
+        self._wanted = wanted
         return True
 
     def _complete(
         self, wanted: NDArray[np.int64], supply: NDArray[np.int64]
     ) -> NDArray[np.int64] | None:
-        """Return the number of records of each kind that meet the quotas; None if none do."""
-        if (wanted < 0).any() or (self._table @ supply < wanted).any():
+        """Return the number of records of each kind to add for each size; None if none will do."""
+        if (wanted < 0).any() or (self._table @ supply < wanted.sum(axis=0)).any():
             return None
-        return self._solve(
-            np.zeros(len(supply)), LinearConstraint(self._table, wanted, wanted), supply
-        )
+        n_sizes, n_kinds = len(wanted), len(supply)
+        by_size = sparse.block_diag([self._table] * n_sizes)
+        in_all = sparse.hstack([sparse.eye_array(n_kinds)] * n_sizes)
+        constraints = [LinearConstraint(by_size, wanted.ravel(), wanted.ravel())]
+        if n_sizes > 1:
+            constraints.append(LinearConstraint(in_all, -np.inf, supply))
+        plan = _solve(np.zeros(n_sizes * n_kinds), constraints, np.tile(supply, n_sizes))
+        return None if plan is None else plan.reshape(n_sizes, n_kinds)
 
     def _n_most(self) -> int:
-        plan = self._solve(
-            -np.ones(len(self._supply)),
-            LinearConstraint(self._table, -np.inf, self._wanted),
-            self._supply,
-        )
+        limit = LinearConstraint(self._table, -np.inf, self._wanted.sum(axis=0))
+        plan = _solve(-np.ones(len(self._supply)), [limit], self._supply)
         return 0 if plan is None else int(plan.sum())
 
-    @staticmethod
-    def _solve(
-        costs: NDArray[np.float64], quotas: LinearConstraint, supply: NDArray[np.int64]
-    ) -> NDArray[np.int64] | None:
-        done = milp(
-            costs, integrality=np.ones(len(supply)), bounds=Bounds(0, supply), constraints=quotas
-        )
-        return np.rint(done.x).astype(np.int64) if done.x is not None else None
+
+def _solve(
+    costs: NDArray[np.float64], constraints: list[LinearConstraint], supply: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    done = milp(
+        costs, integrality=np.ones(len(supply)), bounds=Bounds(0, supply), constraints=constraints
+    )
+    return np.rint(done.x).astype(np.int64) if done.x is not None else None
+
+
+def can_meet(quotas: Sequence[Quota], n: int) -> bool:
+    """Return whether a selection of n candidates meets the quotas at every size."""
+    try:
+        Quotas(quotas, n)
+    except UnmetQuotaError:
+        return False
+    return True
 
 
 def _shortages(quotas: Sequence[Quota]) -> list[Shortage]:
+    quotas = [quota.at_end() for quota in quotas]
     supplies = [np.bincount(labels, minlength=len(counts)) for labels, counts in quotas]
     return [
         Shortage(column, label, int(counts[label]), int(supplies[column][label]))

@@ -1,4 +1,4 @@
-"""The choose.quotas parameter, and the number of records of each value that follows from it."""
+"""Parse the choose.quotas parameter, and turn it into the number of records of each value."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,7 @@ class Spread(StrEnum):
     EQUAL = "equal"
     """The same number of records of each value."""
     AS_POOL = "as_pool"
-    """The same shares as among the unique records."""
+    """Each value's share of the unique records."""
 
 
 Amounts: TypeAlias = Mapping[str, int | Fraction]
@@ -34,7 +34,7 @@ Amounts: TypeAlias = Mapping[str, int | Fraction]
 
 def _parse(value: Any) -> dict[str, Spread | Amounts]:
     if not isinstance(value, dict):
-        raise PydanticCustomError("quotas", "expected a column and its quotas")
+        raise PydanticCustomError("quotas", "expected a mapping of columns to quotas")
     return {str(column): _parse_column(str(column), quota) for column, quota in value.items()}
 
 
@@ -43,7 +43,9 @@ def _parse_column(column: str, quota: Any) -> Spread | Amounts:
         return Spread(quota)
     if not isinstance(quota, dict) or not quota:
         raise PydanticCustomError(
-            "quotas", "{column}: expected equal, as_pool, or values with counts", {"column": column}
+            "quotas",
+            "{column}: expected equal, as_pool, or counts or shares by value",
+            {"column": column},
         )
     amounts: dict[str, int | Fraction] = {}
     for value, amount in quota.items():
@@ -75,7 +77,7 @@ class ColumnQuota(NamedTuple):
     """The quota of a column.
 
     Attributes:
-        values: The values that have a count; None stands for all others together.
+        values: The values that have a count; None means all other values together.
         quota: The quota, with indices into `values` as labels.
         known: The values that occur in unique records.
     """
@@ -90,7 +92,7 @@ def load_quotas(values: Mapping[str, Any]) -> Mapping[str, Spread | Amounts]:
     """Return choose.quotas.
 
     Raises:
-        ParamError: It is not a mapping of columns to quotas.
+        ParamError: The value is not a mapping of columns to quotas.
     """
     return load_section(values, "choose", _WithQuotas).quotas
 
@@ -99,43 +101,44 @@ def make_quotas(
     param: Mapping[str, Spread | Amounts],
     columns: Mapping[str, Sequence[object]],
     candidates: Rows,
-    n: int,
+    sizes: Sequence[int],
 ) -> list[ColumnQuota]:
-    """Return the quota of each column for a selection of `n` records.
+    """Return the quota of each column for a selection, and for its first records.
 
     Shares become counts by the largest remainder: each is rounded down, and the remaining records
     go to the shares that lost most; ties go to the first. All values that a quota does not name
-    share what it leaves.
+    share what it leaves. The first records get the same shares of a smaller size, as closely as
+    whole numbers allow, but never more of a value than the next size.
 
     Args:
         param: The value of choose.quotas.
-        columns: The value of every unique record, by column.
+        columns: For each column, the values of all unique records.
         candidates: intp, shape (c,), the unique records that can be selected.
-        n: Number of records to select.
+        sizes: Ascending numbers of records, the last of which is the number to select.
 
     Raises:
-        ParamError: The counts and shares of a column exceed `n`.
+        ParamError: The counts and shares of a column exceed the last size.
     """
     return [
-        _column_quota(column, quota, list(map(as_label, columns[column])), candidates, n)
+        _column_quota(column, quota, list(map(as_label, columns[column])), candidates, sizes)
         for column, quota in param.items()
     ]
 
 
 def check_quotas(quotas: Sequence[ColumnQuota], n: int) -> None:
-    """Check that a selection of `n` candidates meets the quotas.
+    """Check that a selection of `n` candidates meets the quotas of the last size.
 
     Raises:
-        ParamError: No selection meets them; the error says how many records each value lacks.
+        ParamError: No selection meets the quotas; the error says how many records are missing.
     """
     try:
-        Quotas([quota.quota for quota in quotas], n)
+        Quotas([quota.quota.at_end() for quota in quotas], n)
     except UnmetQuotaError as error:
         raise unmet(error, quotas) from None
 
 
 def unmet(error: UnmetQuotaError, quotas: Sequence[ColumnQuota]) -> ParamError:
-    """Describe quotas that no selection meets, with the numbers."""
+    """Return the error for quotas that cannot be met; it says how many records are missing."""
     parts = []
     for short in error.shortages:
         quota = quotas[short.column]
@@ -144,7 +147,7 @@ def unmet(error: UnmetQuotaError, quotas: Sequence[ColumnQuota]) -> ParamError:
         hint = nearest(value, quota.known) if value and value not in quota.known else ""
         n_missing = short.n_wanted - short.n_candidates
         parts.append(
-            f"{name} needs {short.n_wanted:,} records, but has {short.n_candidates:,} "
+            f"{name} needs {short.n_wanted:,} records, but there are {short.n_candidates:,} "
             f"({n_missing:,} too few){hint}"
         )
     what = "; ".join(parts) or (
@@ -159,7 +162,11 @@ def unmet(error: UnmetQuotaError, quotas: Sequence[ColumnQuota]) -> ParamError:
 
 
 def _column_quota(
-    column: str, quota: Spread | Amounts, labels: Sequence[str | None], candidates: Rows, n: int
+    column: str,
+    quota: Spread | Amounts,
+    labels: Sequence[str | None],
+    candidates: Rows,
+    sizes: Sequence[int],
 ) -> ColumnQuota:
     numbers = Counter(label for label in labels if label is not None)
     if isinstance(quota, Spread):
@@ -171,7 +178,7 @@ def _column_quota(
         }
     else:
         amounts = quota
-    counts = _counts(column, amounts, n)
+    counts = _counts(column, amounts, sizes)
     values = (*amounts, None)
     place = {value: i for i, value in enumerate(values)}
     others = len(values) - 1
@@ -179,12 +186,13 @@ def _column_quota(
     return ColumnQuota(column, values, Quota(of, np.array(counts, np.intp)), numbers.keys())
 
 
-def _counts(column: str, amounts: Amounts, n: int) -> list[int]:
-    """Return the count of each value, then that of all other values; the sum is `n`.
+def _counts(column: str, amounts: Amounts, sizes: Sequence[int]) -> list[list[int]]:
+    """Return for each size the count of each value, then that of all other values.
 
     Raises:
-        ParamError: The counts and shares exceed `n`.
+        ParamError: The counts and shares exceed the last size.
     """
+    n = sizes[-1]
     exact = [Fraction(amount) if type(amount) is int else amount * n for amount in amounts.values()]
     rest = n - sum(exact)
     if rest < 0:
@@ -195,8 +203,22 @@ def _counts(column: str, amounts: Amounts, n: int) -> list[int]:
             fix="Lower the counts or shares of this column, or raise the budget.",
         )
     exact.append(Fraction(rest))
-    counts = [int(amount) for amount in exact]
+    counts: list[list[int]] = []
+    most = [n] * len(exact)
+    for size in reversed(sizes):
+        most = _apportion([value * Fraction(size, n or 1) for value in exact], most)
+        counts.insert(0, most)
+    return counts
+
+
+def _apportion(exact: Sequence[Fraction], most: Sequence[int]) -> list[int]:
+    """Round by the largest remainder, none above `most`, whose sum is at least that of `exact`."""
+    counts = [int(value) for value in exact]
     by_remainder = sorted(range(len(exact)), key=lambda i: counts[i] - exact[i])
-    for i in by_remainder[: n - sum(counts)]:
-        counts[i] += 1
+    n_left = int(sum(exact)) - sum(counts)
+    while n_left:
+        for i in by_remainder:
+            if n_left and counts[i] < most[i]:
+                counts[i] += 1
+                n_left -= 1
     return counts

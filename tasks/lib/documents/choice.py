@@ -1,18 +1,21 @@
-"""choice.json of choose: the quotas and targets of the selection, and how it meets them."""
+"""choice.json, which choose writes: how well the selection meets its quotas and targets."""
 
 from tasks.lib.documents.document import Document, Part
 
 
 class QuotaCount(Part):
-    """The quota of one value of a column.
+    """The quota of one value of a column at one budget.
 
     Attributes:
+        budget: The number of records of which this is the quota: the whole selection, or its
+            first records for a smaller budget.
         value: The value; None for all values that the quota does not name.
-        n_wanted: The number of records that choose.quotas requires.
+        n_wanted: The number of these records that choose.quotas requires to have the value.
         n_candidates: The number of records with this value that can be selected.
-        n_selected: The number of selected records with this value.
+        n_selected: The number of these records that have it.
     """
 
+    budget: int
     column: str
     value: str | None
     n_wanted: int
@@ -21,15 +24,15 @@ class QuotaCount(Part):
 
 
 class TargetFigure(Part):
-    """How near the selection is to the held-out targets, which did not affect it.
+    """How close the selection is to the held-out targets, which did not affect it.
 
     Attributes:
         n_steering: The number of targets that affected the selection.
         n_held_out: The number of other targets.
-        cosine: Mean over the held-out targets of the cosine to the nearest selected record.
-        random_cosine: The same for random selections of the same size, on average.
+        cosine: The mean cosine of a held-out target to its nearest selected record.
+        random_cosine: The same mean for random selections of the same size.
         n_random: The number of random selections.
-        n_random_below: The number of random selections with a lower cosine than ours.
+        n_random_below: The number of random selections with a lower mean cosine than ours.
     """
 
     n_steering: int
@@ -40,6 +43,22 @@ class TargetFigure(Part):
     n_random_below: int
 
 
+class WeightFigure(Part):
+    """What a weight of the judge selects, with everything else as in the run.
+
+    Attributes:
+        weight: The value of choose.judge_weight.
+        mean_score: Mean judge score of the selected records.
+        coverage: How much they add to the mean coverage of the pool.
+        n_shared: The number of them that the run selects too.
+    """
+
+    weight: float
+    mean_score: float
+    coverage: float
+    n_shared: int
+
+
 class Choice(Document):
     """The choice.json document.
 
@@ -47,8 +66,10 @@ class Choice(Document):
         n_selected: Number of selected records.
         n_annotated: Number of records of choose.annotated.
         n_known: Number of unique records that repeat one of them and so cannot be selected.
-        quotas: One entry for each value of each column in choose.quotas.
+        quotas: One entry for each value of each column in choose.quotas, at each budget.
         targets: The comparison with random selections; None if there are no targets.
+        weights: What some weights of the judge select, including the run's own; empty if
+            choose.objective is ranks, or if the pool is too large to compare them quickly.
     """
 
     n_selected: int
@@ -56,3 +77,4 @@ class Choice(Document):
     n_known: int
     quotas: tuple[QuotaCount, ...]
     targets: TargetFigure | None
+    weights: tuple[WeightFigure, ...]

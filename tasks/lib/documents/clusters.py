@@ -12,7 +12,7 @@ class Clusters(Document):
         solver_reason: Why this method was used.
         n_earlier_prompts: Number of prompts that were kept from an earlier run.
         inertia: Sum of squared distances to the centres, to 6 digits; more would vary by CPU.
-            If prompts were kept, only of the records in new prompts.
+            If prompts were kept, it covers only the records in new prompts.
     """
 
     mode: str

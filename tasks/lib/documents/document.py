@@ -1,4 +1,4 @@
-"""The base of our JSON documents: one format on disk, and strict reading."""
+"""The base classes of our JSON documents, which have one format on disk and are read strictly."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ class Part(BaseModel):
 
 
 class Document(Part):
-    """A whole document, which has a file of its own.
+    """A whole document, stored in its own file.
 
     Attributes:
         renamed: Former dotted names of fields, mapped to their current names.
@@ -60,7 +60,7 @@ class Document(Part):
 
 
 class Line(Document):
-    """A document that is one line of a file."""
+    """A document that is stored as one line of a file."""
 
     def to_line(self) -> str:
         """Return the line of the file."""
@@ -82,7 +82,7 @@ def read_lines(path: Path, model: type[L]) -> Iterator[L]:
 
 
 def _explain(details: list[ErrorDetails], renamed: Mapping[str, str]) -> str:
-    """Describe the renamed field if there is one, otherwise the first fault."""
+    """Describe a renamed field if there is one, otherwise the first error."""
     names = [".".join(map(str, detail["loc"])) for detail in details]
     for name in names:
         if name in renamed:

@@ -1,4 +1,4 @@
-"""judgements.jsonl of llm_select: what the judge said about each prompt, one JSON object a line."""
+"""judgements.jsonl, which llm_select writes: the judge's verdict on each prompt, one per line."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -36,7 +36,7 @@ class Judgement(Line):
     Attributes:
         prompt: The number of the prompt, from 1.
         route: The alias of the route that answered; if there are several answers, the first one.
-        model: The model of this route; the offline judge if no route answered.
+        model: The model of this route, or the offline judge if no route answered.
         ids: The records of the prompt in the order of their slots.
         ballots: The slots in the order in which each vote ranks them; none for a fallback.
         answers: The answers behind the ballots; none for a fallback.

@@ -1,4 +1,4 @@
-"""Names of methods, metrics and counts as the report and the terminal show them.
+"""The names under which the report and the terminal show methods, metrics and counts.
 
 This module is not in `core`, so a changed label makes only the stages that show it stale.
 """

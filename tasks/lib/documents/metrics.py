@@ -68,8 +68,8 @@ class MethodMetrics(Part):
     """The metrics of one method by name, in groups: the texts, and each of the `SPACES`.
 
     Attributes:
-        chose_in: The spaces in which the method chose, or that are similar to those; a good value
-            there proves nothing. None if the method is unknown.
+        chose_in: The spaces in which the method made its choice, and spaces similar to them. A good
+            value there proves nothing. None if the method is unknown.
         outputs: Empty if the pool has too few outputs.
     """
 
@@ -141,10 +141,10 @@ class Metrics(Document):
         return tuple(s for s in SPACES if any(m.space(s) for m in self.methods.values()))
 
     def is_lower_better(self, metric: str) -> bool | None:
-        """Return whether a lower value is better; None if neither direction is.
+        """Return whether a lower value is better, or None if neither direction is better.
 
         Args:
-            metric: Its name, with or without its group.
+            metric: The metric's name, with or without its group.
         """
         metric = metric.rpartition(".")[2]
         if metric in self.lower_is_better:

@@ -1,4 +1,4 @@
-"""One table for a paper: a row for each method or variant, as CSV and as LaTeX."""
+"""Write a table for a paper, as CSV and as LaTeX, with one row per method or variant."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,9 +22,9 @@ class TableRow(NamedTuple):
     Attributes:
         name: The name of the method or variant.
         n_records: The number of selected records; None if there is no selection.
-        n_seeds: The number of selections that the values are means of.
+        n_seeds: The number of selections over which the values are averaged.
         metrics: The metrics by ``SPACE.METRIC``.
-        n_random: The number of random records that do as well, by metric of HEADLINES.
+        n_random: For each metric in HEADLINES, the number of random records that do as well.
         max_size: The largest number of random records that were drawn.
         calls: The number of answers that the selection is based on.
         usd: The price of these answers.
@@ -43,7 +43,7 @@ class TableRow(NamedTuple):
 
 
 def as_csv(rows: Sequence[TableRow]) -> str:
-    """Return every leading metric with its interval and p-value, the savings and the price."""
+    """Return CSV with leading metrics, their intervals and p-values, savings and price."""
     import pandas as pd  # noqa: PLC0415  half a second
 
     table = pd.DataFrame([dict(_cells(row)) for row in rows]).convert_dtypes()  # 2, not 2.0
@@ -52,10 +52,10 @@ def as_csv(rows: Sequence[TableRow]) -> str:
 
 
 def as_latex(rows: Sequence[TableRow]) -> str:
-    """Return the HEADLINES that any row has as a LaTeX table, which needs the package booktabs.
+    """Return a LaTeX table of the HEADLINES that any row has. It needs the booktabs package.
 
-    A value has its interval in brackets, and a star if its p-value is at most MAX_P. The column
-    after it has the number of random records that do as well.
+    Each value has its interval in brackets, and a star if its p-value is at most MAX_P. The next
+    column has the number of random records that do as well.
     """
     import pandas as pd  # noqa: PLC0415
 

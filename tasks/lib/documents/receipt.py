@@ -1,4 +1,4 @@
-"""receipt.jsonl of choose: why each record was selected, one JSON object per line."""
+"""receipt.jsonl, which choose writes: why each record was selected, one JSON object per line."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -15,6 +15,8 @@ class Receipt(Line):
         rank: The rank within the prompt; 1 is the best. None if no ballot names the record.
         score: The judge score, 0 to 1.
         gain: How much the record added to the mean coverage of the pool when it was selected.
+        weight: The weight of the record in this coverage: its own weight times its cosine to the
+            nearest steering target, 1 without either.
         counts_for: By column with a quota, the value of the record that counts towards it.
         votes: The number of votes that name the record; 0 for a fallback.
         route: The alias of the route that judged the prompt; if several did, the first one.
@@ -34,6 +36,7 @@ class Receipt(Line):
     rank: int | None
     score: float
     gain: float
+    weight: float
     counts_for: dict[str, str | None]
     votes: int
     method: str

@@ -29,8 +29,8 @@ class Stop(Part):
 
     Attributes:
         step: The number of records that are added at a time.
-        at: The size after which the next records of our order add less coverage than random records
-            add to a random selection of the same size; None if our records always add more.
+        at: The size after which our next records add less coverage than random records would add
+            to a random selection of that size; None if our records always add more.
     """
 
     step: int
@@ -44,9 +44,9 @@ class Savings(Document):
         n_selected: The number of selected records; 0 if nothing is selected yet.
         min_size: The smallest size of the random selections.
         max_size: The largest size of the random selections.
-        coverage: The equivalent in coverage, by space.
-        student: The equivalent by the nearest-neighbour probe in words; None if the pool has too
-            few outputs.
+        coverage: For each space, the random selection with the same coverage.
+        student: The random selection that does as well in the nearest-neighbour probe in words;
+            None if the pool has too few outputs.
         saved: The number of annotations saved according to the smallest equivalent; 0 unless its
             interval is above `n_selected`.
         saved_percent: The saved annotations as a percentage of the random records needed.
@@ -64,13 +64,13 @@ class Savings(Document):
 
     @property
     def by_metric(self) -> dict[str, Equivalent]:
-        """The equivalents by the name of their metric, ``SPACE.METRIC``."""
+        """The equivalents by the full name of their metric, ``SPACE.METRIC``."""
         by_coverage = {f"{space}.coverage_mean": size for space, size in self.coverage.items()}
         return by_coverage | ({STUDENT: self.student} if self.student else {})
 
     @property
     def sentence(self) -> str:
-        """The savings in one sentence, or that nothing is saved."""
+        """One sentence that says how many annotations are saved, if any."""
         if not self.coverage:
             return "Nothing is selected yet, so no saving can be measured."
         parts = [f"cover the pool as well as {self._amount(least(self.coverage.values()))}"]
@@ -101,5 +101,5 @@ class Savings(Document):
 
 
 def least(equivalents: Iterable[Equivalent]) -> Equivalent:
-    """Return the equivalent with the fewest random records, then the lowest interval."""
+    """Return the equivalent with the fewest random records; ties go to the lowest interval."""
     return min(equivalents, key=lambda found: (found.n_random, found.low))

@@ -1,4 +1,4 @@
-"""usage.json of llm_select: the cost of the answers, and how the judge behaved."""
+"""usage.json, which llm_select writes: what the answers cost, and how the judge behaved."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -15,7 +15,7 @@ class SlotChoices(Part):
         n_prompts: The number of prompts counted.
         observed: First choices by slot, from slot 1.
         expected: The same for a judge that ignores slots.
-        position_bias: Total variation distance of observed and expected shares, 0 to 1.
+        position_bias: Total variation distance between observed and expected shares, 0 to 1.
         position_bias_by_chance: The mean position bias of a judge that ignores slots.
         chi_square: The test statistic; None if there are too few prompts for the test.
         df: The degrees of freedom of the test.
@@ -66,7 +66,9 @@ class CheckCounts(Part):
 class Usage(Document):
     """The usage.json document of llm_select.
 
-    It does not count failed calls, which differ from run to run; the journal has them.
+    Tokens and prices count every reply that was paid for, also those without an answer. Calls
+    without a reply are not counted: they differ from run to run, and nobody knows whether they were
+    charged. The journal has them, at their upper bounds.
 
     Attributes:
         route: The alias of the first route.
@@ -77,12 +79,18 @@ class Usage(Document):
         n_prompts_planned: The number of prompts that were to be judged.
         partial: ``max_usd`` if the cap left prompts without a judgement, else None.
         calls: The number of answers used.
-        usd: The price of the answers; an upper bound if a provider reported no usage.
-        n_unknown_usage: The number of answers for which the provider reported no usage.
+        prompt_tokens: The tokens of the questions.
+        cached_tokens: Of the prompt tokens, those that the provider had in its cache.
+        completion_tokens: The tokens of the replies, thinking included.
+        reasoning_tokens: Of the completion tokens, those for thinking.
+        usd: The price of the replies; an upper bound if a provider reported no usage.
+        usd_without_answer: Of this price, the part for replies without an answer.
+        replies_without_answer: The number of these replies, by reason.
+        n_unknown_usage: The number of replies for which the provider reported no usage.
         answers: The number of answers by route.
         answers_digest: A hash of all answers used, in order of prompts, attention checks last.
         dropped_params: By route, the parameters that its model does not accept.
-        methods: The number of prompts by what judged them.
+        methods: The number of prompts by how they were judged: llm, offline or fallback.
         set_aside: The number of candidates that could not be judged, by reason.
         attention_checks: Counts by kind of check.
         attention_checks_planned: The number of checks that were planned.
@@ -105,8 +113,12 @@ class Usage(Document):
     partial: str | None
     calls: int
     prompt_tokens: int
+    cached_tokens: int
     completion_tokens: int
+    reasoning_tokens: int
     usd: float
+    usd_without_answer: float
+    replies_without_answer: dict[str, int]
     n_unknown_usage: int
     answers: dict[str, int]
     answers_digest: str

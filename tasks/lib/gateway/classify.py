@@ -41,10 +41,23 @@ _GARBLED = re.compile(
     re.IGNORECASE,
 )
 _REFUSAL = re.compile(
-    r"support|unrecognized|unknown|unexpected|not (?:permitted|allowed)|extra inputs|invalid",
+    r"support|unrecognized|unknown|unexpected|not (?:permitted|allowed|accept|enabled|available)"
+    r"|extra (?:inputs|fields)|invalid|deprecated|may only|must be|only (?:works|the default)"
+    r"|cannot (?:both )?be|(?:does|do)(?:n't| not) |use .{1,60} instead|forbidden|not valid",
     re.IGNORECASE,
 )
-_SCHEMA_NAMES = r"response.?format|response.?schema|json.?schema|output.?format|structured.?output"
+_OTHER_NAMES = {
+    "response_format": r"response.?(?:json.?)?schema|json.?schema|output.?(?:format|config)"
+    r"|structured.?output|response.?mime|grammar",
+    "reasoning_effort": r"reasoning|thinking|\bthink\b|(?<!model)\beffort",
+    "seed": r"random_seed",
+    "service_tier": r"\bflex\b|\btier\b",
+}
+"""What providers call a parameter, other than its name."""
+_IN_PARTS = re.compile(
+    r"validation error for Message\s+content\s.{0,200}input_type=list", re.DOTALL
+)
+_FIELD = re.compile(r"""["'](?:param|field)["']\s*:\s*["']([^"']+)["']""")
 _TRANSPORT = {"TransportError", "ConnectionError", "ClientError", "gaierror", "SSLError"}
 _UNREACHED = {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"}
 _PARSING = {"ValueError", "TypeError", "KeyError", "IndexError", "AttributeError"}
@@ -62,12 +75,18 @@ _BY_STATUS = {
 def provider_error(error: Exception, *secrets: str) -> ProviderError:
     """Convert an exception that LiteLLM raised, with `secrets` hidden in the message."""
     words = str(error)
-    kind = _kind(error, f"{words} {_codes(error)}")
+    kind = _kind(error, f"{words} {_fields(error, 'code', 'type')}")
     if kind is ErrorKind.CONNECTION:  # the message is only "Connection error."
         *_, root = _chain(error)
         words = f"{words} ({root})"
+    if kind is ErrorKind.MALFORMED and _IN_PARTS.search(words):
+        words = (
+            "the content of the reply is a list of parts, which LiteLLM reads only from "
+            "mistral/ models: write the model as mistral/NAME, with the same api_base"
+        )
+    param = _fields(error, "param") or " ".join(_FIELD.findall(words))
     words = _readable(words, *secrets)
-    return ProviderError(kind, words, _retry_after_s(error), _may_cost(kind, error))
+    return ProviderError(kind, words, _retry_after_s(error), _may_cost(kind, error), param)
 
 
 def _may_cost(kind: ErrorKind, error: Exception) -> bool:
@@ -128,10 +147,10 @@ def _causes(error: Exception) -> set[str]:
     return {base.__name__ for cause in _chain(error) for base in type(cause).__mro__}
 
 
-def _codes(error: Exception) -> str:
-    """Return the codes that come with the provider's message, such as insufficient_quota."""
-    codes = [getattr(cause, name, None) for cause in _chain(error) for name in ("code", "type")]
-    return " ".join(code for code in codes if isinstance(code, str))
+def _fields(error: Exception, *names: str) -> str:
+    """Return the fields of the provider's error, such as its code, which have the given names."""
+    values = [getattr(cause, name, None) for cause in _chain(error) for name in names]
+    return " ".join(value for value in values if isinstance(value, str))
 
 
 def _readable(words: str, *secrets: str) -> str:
@@ -158,15 +177,27 @@ def _retry_after_s(error: Exception) -> float | None:
         return None
 
 
-def refused_parameter(message: str, sent: Iterable[str]) -> str | None:
-    """Return the sent parameter that a bad request's message refuses, or None.
+def refused_parameter(message: str, sent: Iterable[str], param: str = "") -> str | None:
+    """Return the sent parameter that a bad request refuses, or None.
 
-    Providers have many names for response_format.
+    Args:
+        message: The provider's message; of several parameters in it, the first is the refused one.
+        sent: The names of the parameters.
+        param: The parameter that the fields of the error name; it takes precedence.
     """
-    if not _REFUSAL.search(message):
-        return None
-    for name in sent:
-        words = _SCHEMA_NAMES if name == "response_format" else rf"\b{name}\b"
-        if re.search(words, message, re.IGNORECASE):
-            return name
-    return None
+    names = list(sent)
+    if param and (name := _first_named(param, names)):
+        return name
+    return _first_named(message, names) if _REFUSAL.search(message) else None
+
+
+def _first_named(text: str, names: Iterable[str]) -> str | None:
+    """Return the name that occurs first in the text, also in other spellings, or None."""
+    found: list[tuple[int, str]] = []
+    for name in names:
+        spelled = rf"\b{name.replace('_', '.?')}(?![a-z])"
+        words = f"{spelled}|{_OTHER_NAMES[name]}" if name in _OTHER_NAMES else spelled
+        match = re.search(words, text, re.IGNORECASE)
+        if match:
+            found.append((match.start(), name))
+    return min(found)[1] if found else None

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 KEY_FORM = re.compile(r"os\.environ/([A-Za-z_]\w*)")
@@ -23,6 +24,14 @@ PIECE = 8  # consecutive characters of a key that must never be shown
 HIDDEN = "[key]"
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 _SECRET_SHAPE = re.compile(r"(?i)(?<=bearer )\S+|\bsk-[\w-]{8,}")
+_SECRET_SETTING = re.compile(
+    r"auth(?!or\b)|cookie|secret|password|token$|^key$|(?:^x-.*|api|access|subscription)[-_]?key$",
+    re.IGNORECASE,
+)
+_SECRET_VALUE = re.compile(
+    r"(?i:\b(?:bearer|basic)\s+\S)|\b(?:sk|pk|gsk|hf|ghp|pplx|tgp|xox\w)[-_]\w{8,}|\bAIza\w{8,}"
+    r"|\beyJ[\w-]{8,}|\b(?=\w*\d)(?=\w*[A-Za-z])\w{20,}\b"
+)
 
 
 def key_variable(api_key: str) -> str | None:
@@ -44,12 +53,27 @@ def missing_key(provider: str, api_key: str | None, api_base: str | None) -> str
     return names[0] if names and not any(os.environ.get(name) for name in names) else None
 
 
+def missing_variables(names: Iterable[str]) -> list[str]:
+    """Return the environment variables that are not set or empty, in order."""
+    return [name for name in names if not os.environ.get(name)]
+
+
+def looks_secret(name: str, value: str) -> bool:
+    """Return whether a setting with this name and value may be a key, a token or a password.
+
+    A word of 20 or more letters and digits together counts as a key.
+    """
+    return bool(_SECRET_SETTING.search(name) or _SECRET_VALUE.search(value))
+
+
 def redact(text: str, *secrets: str) -> str:
     """Return the text with every secret hidden, and every 8 consecutive characters of one.
 
     Secrets are the given strings, the values of environment variables named after a key, token,
     secret or password, and text that looks like a key.
     """
+    if len(text) < PIECE:  # the environment is long, and most texts here are short
+        return text
     hidden = [False] * len(text)
     for secret in {*secrets, *_secrets(tuple(os.environ.items()))}:
         pieces = {secret[i : i + PIECE] for i in range(len(secret) - PIECE + 1)}

@@ -1,22 +1,35 @@
 """A deployment: one model at one endpoint, configured under `models` in params.yaml."""
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from tasks.lib.core.errors import ParamError
-from tasks.lib.core.params import PARAMS_FILE, Params, load_section
-from tasks.lib.gateway.credentials import NO_KEY, key_variable
+from tasks.lib.core.params import Params
+from tasks.lib.gateway.credentials import key_variable
 from tasks.lib.gateway.local_server_process import LOCAL_NAME
 
-HOW = "Write it as {model: provider/name, schema: auto}, or as a list of these."
 OFFLINE_MODEL = "offline/typical"
 FORMER_OFFLINE_MODEL = "offline/rubric"
 LOCAL_MODEL = f"local/{LOCAL_NAME}"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+FIELDS_OF_REQUEST = ("model", "schema_use", "temperature", "max_answer_tokens")
+"""Keys of a route that have a field of their own in a request."""
+NOT_IN_ANSWER = (
+    "api_base",
+    "api_key",
+    "input_cost_per_token",
+    "output_cost_per_token",
+    "rpm",
+    "tpm",
+    "timeout_s",
+    "thinking_tokens",  # only whether there is room for an answer
+    "service_tier",  # only how soon the same model answers, and at what price
+)
+"""Keys of a route that cannot change an answer."""
+_LINE = r"^[^\r\n]+$"
 
 
 class Schema(StrEnum):
@@ -28,8 +41,35 @@ class Schema(StrEnum):
     NEVER = "never"
 
 
+class Effort(StrEnum):
+    """How much a model thinks before it answers, the least first."""
+
+    NONE = "none"
+    MINIMAL = "minimal"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    XHIGH = "xhigh"
+    MAX = "max"
+
+
 class Deployment(Params):
-    """A model at an endpoint; the fields have the names of LiteLLM's ``litellm_params``."""
+    """A model at an endpoint; the fields have the names of LiteLLM's ``litellm_params``.
+
+    A field that is not listed in `FIELDS_OF_REQUEST` or `NOT_IN_ANSWER` becomes an option of every
+    request and part of its key, without further work: see `options`.
+
+    Attributes:
+        reasoning_effort: None for the least effort that the model accepts.
+        max_answer_tokens: The room for the answer; None for the one of the step.
+        thinking_tokens: The room for thinking, in addition to the answer's; None for a room that
+            depends on the model and its effort.
+        extra_body: Fields that are added to the body of a call as they are.
+        extra_headers: Headers of a call; ``os.environ/NAME`` is replaced by the value of NAME.
+        num_ctx: The context size that Ollama allocates.
+        service_tier: The provider's tier, such as flex, which has its own price.
+        timeout_s: The time limit of a call; None for the one of llm_select.
+    """
 
     model: Annotated[str, Field(pattern=r"^[^/\s]+/\S+$")]  # provider/name
     schema_use: Annotated[Schema, Field(alias="schema", strict=False)]
@@ -40,6 +80,31 @@ class Deployment(Params):
     output_cost_per_token: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     rpm: Annotated[int, Field(ge=1)] | None = None
     tpm: Annotated[int, Field(ge=1)] | None = None
+    reasoning_effort: Annotated[Effort, Field(strict=False)] | None = None
+    max_answer_tokens: Annotated[int, Field(ge=64)] | None = None
+    thinking_tokens: Annotated[int, Field(ge=0)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    extra_body: dict[str, Any] | None = None
+    extra_headers: (
+        dict[Annotated[str, Field(pattern=r"^[\w-]+$")], Annotated[str, Field(pattern=_LINE)]]
+        | None
+    ) = None
+    num_ctx: Annotated[int, Field(ge=256)] | None = None
+    service_tier: Annotated[str, Field(pattern=r"^[a-z_]+$")] | None = None
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys that are set and can change an answer, as JSON values by name."""
+        return self.model_dump(
+            mode="json", exclude={*FIELDS_OF_REQUEST, *NOT_IN_ANSWER}, exclude_none=True
+        )
+
+    @property
+    def header_variables(self) -> dict[str, str]:
+        """The environment variables that contain headers, by header."""
+        named = {name: key_variable(value) for name, value in (self.extra_headers or {}).items()}
+        return {name: variable for name, variable in named.items() if variable}
 
     @property
     def provider(self) -> str:
@@ -67,71 +132,3 @@ class Deployment(Params):
     def endpoint(self) -> str:
         """The endpoint's address, for messages."""
         return self.api_base or f"{self.provider}'s own address"
-
-
-def load_deployment(name: str, given: Any) -> Deployment:
-    """Return the deployment at `name` in params.yaml.
-
-    Raises:
-        ParamError: The deployment is invalid. The error never repeats an API key.
-    """
-    if not isinstance(given, dict):
-        raise ParamError(
-            f"{name} must be a mapping with model and schema", where=PARAMS_FILE, fix=HOW
-        )
-    _check_secrets(name, given)
-    deployment = load_section({name: given}, name, Deployment)
-    _check_offline(name, deployment)
-    if (deployment.input_cost_per_token is None) != (deployment.output_cost_per_token is None):
-        raise ParamError(
-            f"{name} has only one of its two prices",
-            where=PARAMS_FILE,
-            fix="Give both input_cost_per_token and output_cost_per_token, or neither.",
-        )
-    return deployment
-
-
-def _check_secrets(name: str, given: Mapping[str, Any]) -> None:
-    """Raise an error for values that may contain a secret, before any message repeats them."""
-    api_key, api_base = given.get("api_key"), given.get("api_base")
-    is_named = isinstance(api_key, str) and (api_key == NO_KEY or key_variable(api_key))
-    if api_key is not None and not is_named:
-        raise ParamError(
-            f"{name}.api_key must name an environment variable, not contain a key",
-            where=PARAMS_FILE,
-            fix="Write os.environ/NAME and set NAME, or none for an endpoint that needs no key. "
-            "If a real key was here, revoke it: files are shared, and Git keeps every version.",
-        )
-    if api_base is not None and not _is_plain_url(api_base):
-        raise ParamError(
-            f"{name}.api_base must be a plain address without a user, password or query",
-            where=PARAMS_FILE,
-            fix="Write it as http://127.0.0.1:8000/v1.",
-        )
-
-
-def _is_plain_url(api_base: Any) -> bool:
-    try:
-        url = urlsplit(api_base)
-        is_http = url.scheme in ("http", "https") and bool(url.hostname)
-        _ = url.port  # raises if it is not a number
-    except (ValueError, TypeError, AttributeError):
-        return False
-    return is_http and not (url.username or url.password or url.query or url.fragment)
-
-
-def _check_offline(name: str, deployment: Deployment) -> None:
-    if deployment.model == FORMER_OFFLINE_MODEL:
-        raise ParamError(
-            f"{name}.model: {FORMER_OFFLINE_MODEL} is now called {OFFLINE_MODEL}",
-            where=PARAMS_FILE,
-            fix=f"Write {OFFLINE_MODEL}.",
-        )
-    for ours in (OFFLINE_MODEL, LOCAL_MODEL):
-        provider = ours.partition("/")[0]
-        if deployment.provider == provider and deployment.model != ours:
-            raise ParamError(
-                f"{name}.model: {provider} has no model {deployment.model!r}",
-                where=PARAMS_FILE,
-                fix=f"Write {ours}.",
-            )

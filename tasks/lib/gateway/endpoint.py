@@ -9,51 +9,53 @@ from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from tasks.lib.core.errors import ParamError
-from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE
-from tasks.lib.gateway.classify import provider_error, refused_parameter
-from tasks.lib.gateway.credentials import NO_KEY, VARIABLES, key_variable, redact
-from tasks.lib.gateway.deployment import Deployment, Schema
+from tasks.lib.gateway.classify import provider_error
+from tasks.lib.gateway.credentials import (
+    NO_KEY,
+    VARIABLES,
+    key_variable,
+    missing_variables,
+    redact,
+)
+from tasks.lib.gateway.cut_prompts import CutWatch
+from tasks.lib.gateway.deployment import Deployment
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
-from tasks.lib.gateway.litellm_setup import load_litellm
+from tasks.lib.gateway.litellm_setup import load_litellm, skip_accounting
 from tasks.lib.gateway.local_server import LocalServer
-from tasks.lib.gateway.prices import Price, max_prompt_tokens, require_price
+from tasks.lib.gateway.parameters import Parameters, headers
+from tasks.lib.gateway.prices import FLEX, Price, Tier, max_prompt_tokens, require_price
 from tasks.lib.gateway.rate_limit import Permit, RateLimiter
 from tasks.lib.gateway.reply import Reply, read_reply
 from tasks.lib.gateway.request import Messages, Request
 from tasks.lib.gateway.routes import missing_key_error
 from tasks.lib.journal.models import CallCost
 
-OPTIONS = ("max_tokens", "temperature", "seed", "response_format")
-"""The fields of a request that are passed to LiteLLM as options."""
+FLEX_TIMEOUT_S = 900.0
+"""Of a call in the flex tier: https://platform.openai.com/docs/guides/flex-processing."""
 
 
 class Endpoint:
     """Makes the calls to one deployment, within one event loop.
 
-    Optional parameters that the model does not accept are dropped: before the first call if
-    LiteLLM knows, otherwise once the provider has refused them. Parameters that params.yaml sets
-    explicitly (a temperature, ``schema: always``) are never dropped.
-
     Attributes:
-        dropped_params: The parameters that the model does not accept, sorted.
+        parameters: The parameters of its calls, and the room for its replies.
+        cut_watch: Notices if the endpoint cuts prompts.
 
     Args:
         deployment: The model and its address.
         where: The route, for messages.
-        timeout_s: The time limit of one call.
+        timeout_s: The time limit of one call, unless the deployment has its own.
     """
 
     def __init__(self, deployment: Deployment, where: str, timeout_s: float) -> None:
-        self.deployment, self._where, self._timeout_s = deployment, where, timeout_s
+        self.deployment, self._where = deployment, where
+        is_flex = deployment.service_tier == FLEX
+        self._timeout_s = deployment.timeout_s or (FLEX_TIMEOUT_S if is_flex else timeout_s)
         self._address = {"model": deployment.model, "max_retries": 0, "num_retries": 0}
-        self._required = {"max_tokens"}
-        if deployment.temperature is not None:
-            self._required.add("temperature")
-        if deployment.schema_use is Schema.ALWAYS:
-            self._required.add("response_format")
-        self.dropped_params: tuple[str, ...] = ()
-        self._price: Price | None = None
+        self.parameters = Parameters(deployment, where)
+        self.cut_watch = CutWatch(deployment.num_ctx)
+        self._prices: dict[Tier, Price] = {}
         self._secrets: list[str] = []
         self._server: LocalServer | None = None
         self._limiter = RateLimiter(deployment.rpm, deployment.tpm)
@@ -79,12 +81,31 @@ class Endpoint:
                 raise missing_key_error(self._where, name)
             self._address["api_key"] = os.environ[name] if name else NO_KEY
             self._secrets = [os.environ[name]] if name else []
+        for name in missing_variables(deployment.header_variables.values()):
+            raise missing_key_error(self._where, name)
+        self._secrets += [os.environ[name] for name in deployment.header_variables.values()]
         if deployment.is_local:
             self._start_server()
         elif not deployment.is_offline:
             self._require_provider(litellm)
-            self._drop_unsupported(litellm)
-        self._price = require_price(deployment, litellm, self._where)
+        self.parameters.prepare(litellm)
+        self.load_price(Tier.OWN)
+
+    def load_price(self, tier: Tier) -> None:
+        """Find the price of a tier, which `upper_bound` and `cost` need.
+
+        Raises:
+            ParamError: The price is unknown.
+        """
+        if tier not in self._prices:
+            self._prices[tier] = require_price(self.deployment, load_litellm(), self._where, tier)
+
+    @property
+    def address(self) -> dict[str, Any]:
+        """LiteLLM's arguments that name the endpoint, with the key and headers if it has any."""
+        names = ("api_base", "api_key")
+        address = {name: self._address[name] for name in names if name in self._address}
+        return address | {"extra_headers": headers(self.deployment)}
 
     @property
     def load(self) -> tuple[float, int]:
@@ -113,17 +134,26 @@ class Endpoint:
         n_tokens = upper_bound.prompt_tokens + upper_bound.completion_tokens
         return await self._limiter.acquire(n_tokens, until)
 
-    def upper_bound(self, request: Request, messages: Messages) -> CallCost:
+    def upper_bound(self, request: Request, messages: Messages, tier: Tier = Tier.OWN) -> CallCost:
         """Return an upper bound on the cost of a call."""
-        is_schema_sent = request.response_format and "response_format" not in self.dropped_params
-        n_schema = len(json.dumps(request.response_format)) if is_schema_sent else 0
-        most = self.cost(max_prompt_tokens(messages, n_schema), request.max_tokens)
-        return most._replace(is_upper_bound=True)
+        schema = self.parameters.of(request).get("response_format")
+        n_prompt = max_prompt_tokens(messages, len(json.dumps(schema)) if schema else 0)
+        n_reply = self.parameters.max_completion_tokens(request)
+        usd = self._prices[tier].most_usd(n_prompt, n_reply)
+        return CallCost(n_prompt, n_reply, usd, is_upper_bound=True)
 
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> CallCost:
-        """Return the cost of a call with these tokens, at the price that `prepare` found."""
-        usd = self._price.cost_usd(prompt_tokens, completion_tokens) if self._price else 0.0
-        return CallCost(prompt_tokens, completion_tokens, usd, is_upper_bound=False)
+    def cost(self, reply: Reply, tier: Tier = Tier.OWN) -> CallCost | None:
+        """Return the cost of a call by its reply; None if the provider reported no usage."""
+        if reply.prompt_tokens is None or reply.completion_tokens is None:
+            return None
+        tokens = (reply.prompt_tokens, reply.completion_tokens)
+        details = (reply.reasoning_tokens, reply.cached_tokens)
+        usd = self._prices[tier].cost_usd(*tokens, *details)
+        return CallCost(*tokens, usd, False, *details)
+
+    def classified(self, error: Exception) -> ProviderError:
+        """Convert an exception that LiteLLM raised, with this endpoint's keys hidden."""
+        return provider_error(error, *self._secrets)
 
     def redact(self, text: str) -> str:
         """Return the text with this endpoint's key and all keys in the environment hidden.
@@ -138,23 +168,24 @@ class Endpoint:
         Raises:
             ProviderError: There was no reply, or it could not be read.
         """
-        options = {name: getattr(request, name) for name in OPTIONS}
-        options = {
-            name: value
-            for name, value in options.items()
-            if value is not None and name not in self.dropped_params
-        }
+        sent = self.parameters.of(request)
+        skip_accounting()
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await load_litellm().acompletion(
-                    **self._address, **options, messages=messages, timeout=self._timeout_s
+                    **self._address, **sent, messages=messages, timeout=self._timeout_s
                 )
         except TimeoutError:
-            words = f"no complete reply within {self._timeout_s:g} s (llm_select.timeout_s)"
+            words = f"no complete reply within {self._timeout_s:g} s (timeout_s)"
             raise ProviderError(ErrorKind.TIMEOUT, words) from None
         except Exception as error:  # LiteLLM raises its own errors and other libraries' errors
-            raise self._learn(provider_error(error, *self._secrets), options) from None
-        reply = read_reply(response, self.dropped_params)
+            refusal = self.classified(error)
+            if self.parameters.learn(refusal, request, sent):
+                refusal = ProviderError(
+                    ErrorKind.REFUSED_PARAMETER, refusal.message, may_cost=False
+                )
+            raise refusal from None
+        reply = read_reply(response, self.parameters.dropped)
         if reply.prompt_tokens is not None:
             permit.n_tokens = reply.prompt_tokens + (reply.completion_tokens or 0)
         return reply
@@ -163,7 +194,7 @@ class Endpoint:
         """Close the connections while the event loop that used them is still running."""
         if self._server is not None:
             self._server.close()
-        if self._price is not None:  # otherwise LiteLLM may not be loaded, which takes seconds
+        if self._prices:  # otherwise LiteLLM may not be loaded, which takes seconds
             await load_litellm().close_litellm_async_clients()
 
     def _start_server(self) -> None:
@@ -189,30 +220,6 @@ class Endpoint:
         missing = litellm.validate_environment(deployment.model)["missing_keys"]
         if missing and missing[0].endswith("_API_KEY"):  # others may come from elsewhere
             raise missing_key_error(self._where, missing[0])
-
-    def _drop_unsupported(self, litellm: Any) -> None:
-        model, schema_use = self.deployment.model, self.deployment.schema_use
-        options = set(OPTIONS) - {"response_format"}
-        supported = litellm.get_supported_openai_params(model=model) or options
-        dropped = options - set(supported) - self._required
-        takes_schema = schema_use is Schema.ALWAYS or (
-            schema_use is Schema.AUTO and litellm.supports_response_schema(model=model)
-        )
-        if not takes_schema:
-            dropped.add("response_format")
-        self.dropped_params = tuple(sorted(dropped))
-
-    def _learn(self, error: ProviderError, options: dict[str, Any]) -> ProviderError:
-        """Return the error; if it refuses an optional parameter, drop that from now on."""
-        if error.kind is not ErrorKind.BAD_REQUEST:
-            return error
-        name = refused_parameter(error.message, options.keys() - self._required)
-        if name is None:
-            return error
-        if name not in self.dropped_params:
-            self.dropped_params = tuple(sorted((*self.dropped_params, name)))
-            log.info("%s does not accept %s, which is dropped from now on", self._where, name)
-        return ProviderError(ErrorKind.REFUSED_PARAMETER, error.message)
 
 
 def least_busy(endpoints: Sequence[Endpoint]) -> Endpoint:

@@ -1,6 +1,9 @@
 """The error of a call that got no usable reply, and its kind."""
 
+import random
 from enum import StrEnum
+
+MAX_BACKOFF_S = 60.0
 
 
 class ErrorKind(StrEnum):
@@ -10,21 +13,25 @@ class ErrorKind(StrEnum):
     PERMISSION = "permission"
     QUOTA = "quota"
     BAD_REQUEST = "bad_request"
-    REFUSED_PARAMETER = "refused_parameter"  # an optional parameter, which is then dropped
+    REFUSED_PARAMETER = "refused_parameter"  # one that is then dropped or changed
+    CUT_OFF = "cut_off"  # a reply that used up its room, which is larger from then on
     CONTEXT_TOO_LONG = "context_too_long"
+    CUT_PROMPT = "cut_prompt"  # the endpoint read only a part of the prompt
     CONTENT_FILTER = "content_filter"
     RATE_LIMIT = "rate_limit"
     TIMEOUT = "timeout"
     SERVER = "server"
     CONNECTION = "connection"
     MALFORMED = "malformed"
+    UNFINISHED = "unfinished"  # a batch ended without a reply to the request
 
 
 class ProviderError(Exception):
     """The error of a call that got no reply. It contains no secret and can be pickled.
 
     `may_cost` says whether the provider may still charge for the call, because it may have
-    written an answer that did not arrive completely.
+    written an answer that did not arrive completely. `param` is the parameter that the fields of
+    the provider's error name, if any.
     """
 
     def __init__(
@@ -33,10 +40,18 @@ class ProviderError(Exception):
         message: str,
         retry_after_s: float | None = None,
         may_cost: bool = True,
+        param: str = "",
     ) -> None:
-        super().__init__(kind, message, retry_after_s, may_cost)
+        super().__init__(kind, message, retry_after_s, may_cost, param)
         self.kind, self.message, self.retry_after_s = kind, message, retry_after_s
-        self.may_cost = may_cost
+        self.may_cost, self.param = may_cost, param
+
+    def delay_s(self, n_failed: int, backoff_s: float) -> float:
+        """Return the seconds to wait before a retry, after `n_failed` failures in a row."""
+        if self.retry_after_s is not None:
+            return self.retry_after_s
+        longest_s: float = min(MAX_BACKOFF_S, backoff_s * 2 ** (n_failed - 1))
+        return random.uniform(longest_s / 2, longest_s)  # spreads out calls that failed together
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"

@@ -6,6 +6,7 @@ from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.credentials import NO_KEY, VARIABLES, key_variable
 from tasks.lib.gateway.deployment import Deployment
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
+from tasks.lib.gateway.prices import FLEX
 from tasks.lib.gateway.routes import Route
 
 FATAL = (
@@ -13,6 +14,7 @@ FATAL = (
     ErrorKind.PERMISSION,
     ErrorKind.QUOTA,
     ErrorKind.BAD_REQUEST,
+    ErrorKind.CUT_PROMPT,
 )
 """Errors that a retry cannot fix, whatever the question."""
 
@@ -21,6 +23,7 @@ _WHAT = {
     ErrorKind.PERMISSION: "the key may not use this model",
     ErrorKind.QUOTA: "the account's quota or credit is used up",
     ErrorKind.BAD_REQUEST: "the provider refuses the request",
+    ErrorKind.CUT_PROMPT: "the endpoint cuts prompts at its context",
     ErrorKind.RATE_LIMIT: "the provider keeps reporting that the rate limit is exceeded",
     ErrorKind.TIMEOUT: "the endpoint does not answer in time",
     ErrorKind.SERVER: "the endpoint keeps failing",
@@ -34,6 +37,8 @@ _FIX = {
     ErrorKind.QUOTA: "Add credit, or choose another route.",
     ErrorKind.BAD_REQUEST: "Check the name of the model. If it is right, set schema: never and "
     "remove temperature.",
+    ErrorKind.CUT_PROMPT: "Start the server with a larger context (--max-model-len of vLLM, -c of "
+    "llama.cpp for all its slots together), or lower cluster.candidates_per_prompt.",
     ErrorKind.RATE_LIMIT: "Lower llm_select.concurrency, or raise llm_select.max_attempts.",
     ErrorKind.TIMEOUT: "Raise llm_select.timeout_s, or lower llm_select.concurrency.",
     ErrorKind.MALFORMED: "Check that api_base is the address of the API, with /v1 if it has one.",
@@ -48,13 +53,29 @@ def run_error(
     what = f"{_WHAT.get(error.kind, 'the call failed')}: {error.message}"
     if error.kind is ErrorKind.AUTHENTICATION:
         fix = f"Set {_key_variable(deployment)} to a key of this provider."
+    elif error.kind is ErrorKind.CUT_PROMPT and deployment.provider.startswith("ollama"):
+        fix = f"Set num_ctx of models.{route.alias} to that size."
     else:
-        fix = _FIX.get(error.kind, _WAIT)
+        fix = _tier_fix(error, deployment) or _FIX.get(error.kind, _WAIT)
     return LLMError(
         what,
         where=f"{route.where} at {deployment.endpoint}",
         fix=f"{fix} The answers so far are kept in {journal}: run this again to continue.",
     )
+
+
+def _tier_fix(error: ProviderError, deployment: Deployment) -> str | None:
+    """Return the remedy if the route's service_tier is the likely cause, otherwise None."""
+    tier = deployment.service_tier
+    if tier == FLEX and error.kind is ErrorKind.RATE_LIMIT:
+        return (
+            "The flex tier may have no capacity now. Raise llm_select.max_attempts to wait longer, "
+            "or add a route to the same model without service_tier to llm_select.fallback_routes, "
+            "at the standard price."
+        )
+    if tier and error.kind is ErrorKind.BAD_REQUEST and "tier" in error.message.lower():
+        return f"Remove service_tier: {tier}, which this model does not have."
+    return None
 
 
 def _key_variable(deployment: Deployment) -> str:

@@ -1,7 +1,6 @@
 """The only way to a model: an answer comes from the journal, or is bought and stored there."""
 
 import asyncio
-import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,7 +16,6 @@ from tasks.lib.gateway.task_pool import RampUp
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Answer, FailedAttempt
 
-MAX_BACKOFF_S = 60.0
 MAX_RETRY_AFTER_S = 300.0  # an endpoint that demands a longer wait counts as down
 REST_S = 60.0  # for a route that is down, while the next route is tried
 
@@ -41,6 +39,12 @@ class _RouteState:
         self.succeeded_s = -1.0  # when a call last got a reply
         self.rests_until_s = 0.0
 
+    def make_room(self, attempts: Sequence[FailedAttempt]) -> None:
+        """Give the route's replies more room if one to this question was cut off."""
+        if any(attempt.outcome == ErrorKind.CUT_OFF for attempt in attempts):
+            for endpoint in self.endpoints:
+                endpoint.parameters.give_more_room()
+
 
 class Gateway:
     """Sends questions to the models of some routes, within one event loop.
@@ -50,6 +54,7 @@ class Gateway:
 
     Attributes:
         stopping: Set when the run has to end, before any other call can begin.
+        ledger: Records the calls.
 
     Args:
         routes: The routes in the order in which they are tried. Only if the last route is down
@@ -61,7 +66,7 @@ class Gateway:
     def __init__(self, routes: Sequence[Route], settings: CallSettings, journal: Journal) -> None:
         self.stopping = asyncio.Event()
         self._settings, self._journal = settings, journal
-        self._ledger = SpendLedger(journal, self.stopping)
+        self.ledger = SpendLedger(journal, self.stopping)
         self._states = {
             route.alias: _RouteState(route, settings, is_last=route is routes[-1])
             for route in routes
@@ -96,12 +101,17 @@ class Gateway:
                 return await self._ask(request, attempts, state)
         return await self._ask(request, attempts, state)
 
+    def endpoint(self, alias: str) -> Endpoint:
+        """Return the first endpoint of a route, ready for calls."""
+        self._prepare()
+        return self._states[alias].endpoints[0]
+
     async def aclose(self) -> None:
         """Close the connections, and log in one line which calls failed."""
         for state in self._states.values():
             for endpoint in state.endpoints:
                 await endpoint.close()
-        self._ledger.report()
+        self.ledger.report()
 
     async def _find(self, request: Request) -> Answer | None:
         """Return the answer in the journal; if it has a former key, store it under the new key."""
@@ -125,6 +135,7 @@ class Gateway:
         """Call the route until it answers, or until no further call is worth making."""
         n_failed, failing_since_s = 0, 0.0
         while (reason := no_answer(attempts)) is None:
+            state.make_room(attempts)
             async with state.ramp_up.place():
                 if time.monotonic() < state.rests_until_s:
                     return NoAnswer.UNREACHED
@@ -142,7 +153,7 @@ class Gateway:
                 continue
             n_failed += 1
             failing_since_s = failing_since_s or began_s
-            delay_s = self._delay_s(result, n_failed)
+            delay_s = result.delay_s(n_failed, self._settings.backoff_s)
             if n_failed < self._settings.max_attempts and delay_s <= MAX_RETRY_AFTER_S:
                 await self._wait(result, endpoint, delay_s)
             elif state.succeeded_s > failing_since_s:  # only this question fails, not the route
@@ -159,24 +170,20 @@ class Gateway:
         """Reserve, make and settle one call; return None if its reply cannot be used."""
         upper_bound = endpoint.upper_bound(request, messages)
         permit = await endpoint.acquire(upper_bound, self.stopping)
-        reservation = await self._ledger.reserve(request, endpoint, upper_bound)
+        reservation = await self.ledger.reserve(request, endpoint, upper_bound)
         if reservation is None:  # another run has already bought the answer
             permit.n_tokens = 0
             return await self._find(request)
         try:
             reply = await endpoint.ask(request, messages, permit)
         except ProviderError as error:
-            await self._ledger.release(reservation, error)
+            await self.ledger.release(reservation, error)
             return error
-        state.succeeded_s = time.monotonic()
-        state.ramp_up.succeeded(reservation.duration_s)
-        return await self._ledger.settle(reservation, reply)
-
-    def _delay_s(self, error: ProviderError, n_failed: int) -> float:
-        if error.retry_after_s is not None:
-            return error.retry_after_s
-        longest_s: float = min(MAX_BACKOFF_S, self._settings.backoff_s * 2 ** (n_failed - 1))
-        return random.uniform(longest_s / 2, longest_s)  # spreads out calls that failed together
+        result = await self.ledger.settle(reservation, reply)
+        if not isinstance(result, ProviderError):
+            state.succeeded_s = time.monotonic()
+            state.ramp_up.succeeded(reservation.duration_s)
+        return result
 
     async def _wait(self, error: ProviderError, endpoint: Endpoint, delay_s: float) -> None:
         """Let the endpoint rest after a rate limit error; otherwise delay only this question."""

@@ -1,17 +1,24 @@
 """Look up a request in a journal: its answer, or why the model gives none."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Protocol
 
+from tasks.lib.gateway.errors import ErrorKind
 from tasks.lib.gateway.reply import ReplyProblem, UnusableReply
 from tasks.lib.gateway.request import NoAnswer, Request
-from tasks.lib.journal.models import Answer, FailedAttempt
+from tasks.lib.journal.models import Answer, FailedAttempt, FailedCall
 from tasks.lib.journal.reader import JournalReader
 
 MAX_USELESS = 2
 """Unusable replies to one question: to the question itself, and to one re-ask."""
 USELESS = tuple(ReplyProblem)
+ARRIVED = (*USELESS, ErrorKind.CUT_OFF)
+"""Outcomes of calls whose replies arrived without an answer."""
+
+
+class Pending(Exception):
+    """A batch will bring the answer; the question has to be put again afterwards."""
 
 
 class AnswerSource(Protocol):
@@ -27,7 +34,11 @@ class AnswerSource(Protocol):
         """Return the result of earlier calls, or None if the model has to be called."""
 
     async def ask(self, request: Request) -> Answer | NoAnswer:
-        """Return the answer, or why there is none."""
+        """Return the answer, or why there is none.
+
+        Raises:
+            Pending: The answer is bought later, in a batch.
+        """
 
 
 class JournalLookup:
@@ -83,3 +94,17 @@ def no_answer(attempts: Sequence[FailedAttempt]) -> NoAnswer | None:
             return reason
     n_useless = sum(outcome in USELESS for outcome in outcomes)
     return NoAnswer.USELESS if n_useless >= MAX_USELESS else None
+
+
+def replies_without_answer(journal: JournalReader, keys: Set[str]) -> list[FailedCall]:
+    """Return the calls for the keys whose replies arrived and were paid for, but have no answer.
+
+    Calls without a reply are not among them, since it is not known whether they were charged.
+    """
+    return [
+        call
+        for call in journal.failed_calls()
+        if call.key in keys
+        and call.cost.prompt_tokens
+        and (call.outcome in ARRIVED or not call.cost.is_upper_bound)
+    ]

@@ -3,9 +3,13 @@
 import json
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 MAX_CHARS = 20_000  # read from the end of a reply; no list of slots is longer
+CUT, FILTERED = "length", "content_filter"
+"""LiteLLM's finish reasons of a reply that is not complete."""
+FAILED = ("error", "ERROR", "network_error")
+"""Finish reasons of providers that failed, for all of which LiteLLM says `stop`."""
 
 
 class Reply(NamedTuple):
@@ -13,10 +17,15 @@ class Reply(NamedTuple):
 
     text: str
     prompt_tokens: int | None
-    completion_tokens: int | None
+    completion_tokens: int | None  # thinking included
     finish_reason: str
     model: str  # as the provider names it, often with a date
     dropped_params: tuple[str, ...] = ()  # parameters that the model does not accept
+    reasoning_tokens: int = 0  # of the completion tokens, those for thinking
+    cached_tokens: int = 0  # of the prompt tokens, those that the provider had in its cache
+    remark: str = ""  # what the provider says about the reply: its own finish reason, a refusal
+    is_refused: bool = False  # a filter of the provider withheld the answer, or the model refused
+    error: str = ""  # the provider failed while it wrote the reply
 
 
 class ReplyProblem(StrEnum):
@@ -42,16 +51,88 @@ class UnusableReply(NamedTuple):
 def read_reply(response: Any, dropped_params: tuple[str, ...]) -> Reply:
     """Return the reply in LiteLLM's response; a missing part becomes empty or None."""
     choice = response.choices[0] if response.choices else None
-    text = choice.message.content if choice else None
-    usage = getattr(response, "usage", None)
+    message = choice.message if choice else None
+    usage = _Usage.of(getattr(response, "usage", None))
+    finish_reason = (choice.finish_reason if choice else None) or ""
+    aside = _fields(choice) | _fields(message)
+    native = str(aside.get("native_finish_reason") or finish_reason)
+    refusal = aside.get("refusal")
+    error = aside.get("error") or (native if native in FAILED else "")
     return Reply(
-        text=text if isinstance(text, str) else "",
-        prompt_tokens=getattr(usage, "prompt_tokens", None) or None,  # every prompt has tokens
-        completion_tokens=getattr(usage, "completion_tokens", None) if usage else None,
-        finish_reason=(choice.finish_reason if choice else None) or "",
+        text=_text(message, is_cut=finish_reason == CUT),
+        finish_reason=finish_reason,
         model=response.model or "",
         dropped_params=dropped_params,
+        remark=": ".join(str(part) for part in (native, refusal) if part),
+        is_refused=bool(refusal) or finish_reason == FILTERED,
+        error=_words(error),
+        **usage._asdict(),
     )
+
+
+class _Usage(NamedTuple):
+    """The tokens of a call as the provider reports them."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+
+    @classmethod
+    def of(cls, usage: Any) -> Self:
+        """Return the tokens in LiteLLM's usage, which may lack any part."""
+        prompt_tokens = getattr(usage, "prompt_tokens", None)
+        if not prompt_tokens:  # every prompt has tokens
+            return cls()
+        completion_tokens = getattr(usage, "completion_tokens", None) or 0
+        # Some providers count thinking in the total only.
+        total = getattr(usage, "total_tokens", None) or 0
+        completion_tokens = max(completion_tokens, total - prompt_tokens)
+        details = getattr(usage, "completion_tokens_details", None)
+        reasoning_tokens = getattr(details, "reasoning_tokens", None) or 0
+        details = getattr(usage, "prompt_tokens_details", None)
+        cached_tokens = getattr(details, "cached_tokens", None) or 0
+        return cls(
+            prompt_tokens,
+            completion_tokens,
+            min(reasoning_tokens, completion_tokens),
+            min(cached_tokens, prompt_tokens),
+        )
+
+
+def _fields(part: Any) -> dict[str, Any]:
+    """Return the fields of a choice or message that OpenAI's protocol does not have."""
+    fields = getattr(part, "provider_specific_fields", None)
+    return fields if isinstance(fields, dict) else {}
+
+
+def _text(message: Any, *, is_cut: bool) -> str:
+    """Return the answer in a message, wherever the provider has put it.
+
+    That is the content; without one, the arguments of a tool call; and without these, a JSON
+    object in the reasoning, unless the reply was cut off, so that the object is only a draft.
+    """
+    content = getattr(message, "content", None)
+    text = content if isinstance(content, str) else ""
+    calls = getattr(message, "tool_calls", None) or ()
+    functions = [getattr(call, "function", None) for call in calls]
+    functions.append(getattr(message, "function_call", None))
+    arguments = [getattr(function, "arguments", None) for function in functions if function]
+    reasoning = getattr(message, "reasoning_content", None)
+    if not text.strip() and arguments:
+        return next((found for found in arguments if isinstance(found, str)), "")
+    if not text.strip() and isinstance(reasoning, str) and not is_cut:
+        objects = list(json_values(reasoning))
+        return json.dumps(objects[-1]) if objects else ""
+    return text
+
+
+def _words(error: Any) -> str:
+    """Return an error as one line; a mapping by its message."""
+    if isinstance(error, dict):
+        code = error.get("code")
+        error = " ".join(str(part) for part in (code, error.get("message")) if part) or "error"
+    return str(error)
 
 
 def without_thoughts(text: str) -> str:
@@ -59,10 +140,10 @@ def without_thoughts(text: str) -> str:
     return text.rpartition("</think>")[2].partition("<think>")[0]
 
 
-def json_objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the outermost JSON objects in the text."""
+def json_values(text: str, opening: str = "{") -> Iterator[Any]:
+    """Yield the outermost JSON values in the text that begin with `opening`: objects or lists."""
     decoder = json.JSONDecoder()
-    start = text.find("{")
+    start = text.find(opening)
     while start != -1:
         try:
             value, end = decoder.raw_decode(text, start)
@@ -70,4 +151,4 @@ def json_objects(text: str) -> Iterator[dict[str, Any]]:
             end = start + 1
         else:
             yield value
-        start = text.find("{", end)
+        start = text.find(opening, end)

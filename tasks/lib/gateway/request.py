@@ -1,7 +1,7 @@
 """One question to a model, exactly as it is sent, and the reasons for getting no answer."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -59,6 +59,9 @@ class Request:
         model: The model's name in params.yaml.
         response_format: The JSON schema of the reply; None if the route must not send a schema.
         schema_use: Whether the route sends a schema; with auto, a refused schema is dropped.
+        max_tokens: The room for the answer, without the room for thinking.
+        options: The keys of the route that can change the answer and have no field of their own,
+            such as ``reasoning_effort``, by name (see `Deployment.options`); empty if none is set.
         repeat: 2 for a second, independent answer to the same bytes, 3 for a third; never sent.
         read: Returns the content of a reply, or why it cannot be used.
         reask_words: The message after an unusable reply, with the placeholder ``$problem``.
@@ -74,6 +77,7 @@ class Request:
     max_tokens: int
     response_format: dict[str, Any] | None
     schema_use: Schema
+    options: Mapping[str, Any] = field(default_factory=dict)
     repeat: int = 1
     read: Callable[[str], Parsed | UnusableReply]
     reask_words: str
@@ -83,12 +87,14 @@ class Request:
     def key(self) -> str:
         """The key of the answer: a hash of all fields except those in `NOT_IN_KEY`.
 
-        `repeat` is left out if it is 1, so that a first answer has the same key whether or not
-        there are more.
+        `repeat` is left out if it is 1, and `options` if there are none, so that an answer keeps
+        its key whether or not there are more answers, and whatever options exist.
         """
-        facts = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in (*NOT_IN_KEY, *(["repeat"] if self.repeat == 1 else [])):
-            del facts[name]
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_IN_KEY}
+        if self.repeat == 1:
+            del facts["repeat"]
+        if not self.options:
+            del facts["options"]
         return answer_key(**facts)
 
     @cached_property
@@ -131,9 +137,10 @@ def make_request(
         messages=messages,
         temperature=route.temperature,
         seed=settings.seed,
-        max_tokens=settings.max_answer_tokens,
+        max_tokens=route.max_answer_tokens or settings.max_answer_tokens,
         response_format=response_format(schema) if is_schema_sent else None,
         schema_use=route.schema_use,
+        options=route.options,
         **rest,
     )
 

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE
-from tasks.lib.gateway.credentials import missing_key
-from tasks.lib.gateway.deployment import HOW, Deployment, Schema, load_deployment
+from tasks.lib.gateway.credentials import missing_key, missing_variables
+from tasks.lib.gateway.deployment import FIELDS_OF_REQUEST, Deployment, Schema
+from tasks.lib.gateway.load_deployment import HOW, load_deployment
 from tasks.lib.gateway.local_server import require_local
 
 
@@ -25,6 +26,22 @@ class Route(NamedTuple):
     def temperature(self) -> float:
         """The sampling temperature."""
         return self.deployments[0].temperature or 0.0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The other keys of the route that can change an answer, by name."""
+        return self.deployments[0].options
+
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """The options and the room for an answer, if set: all that a name of the work needs."""
+        room = self.max_answer_tokens
+        return self.options | ({} if room is None else {"max_answer_tokens": room})
+
+    @property
+    def max_answer_tokens(self) -> int | None:
+        """The room for an answer; None for the one of the step that asks."""
+        return self.deployments[0].max_answer_tokens
 
     @property
     def schema_use(self) -> Schema:
@@ -106,8 +123,8 @@ def require_usable(route: Route) -> None:
     if route.deployments[0].is_local:
         require_local()
     for deployment in route.deployments:
-        name = missing_key(deployment.provider, deployment.api_key, deployment.api_base)
-        if name is not None:
+        key = missing_key(deployment.provider, deployment.api_key, deployment.api_base)
+        for name in [key] if key else missing_variables(deployment.header_variables.values()):
             raise missing_key_error(route.where, name)
 
 
@@ -137,7 +154,8 @@ def _load_route(alias: str, given: Any) -> Route:
 
 def _check_alike(name: str, first: Deployment, other: Deployment) -> None:
     """Raise an error if two deployments of a route would be called or answer differently."""
-    for key in ("temperature", "schema_use"):
+    same = {*FIELDS_OF_REQUEST, *first.options, *other.options} - {"model"}  # names may differ
+    for key in sorted(same):
         if getattr(first, key) != getattr(other, key):
             raise ParamError(
                 f"{name}: its deployments differ in {key.removesuffix('_use')}",

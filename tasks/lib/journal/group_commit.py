@@ -18,7 +18,7 @@ class _Job(NamedTuple):
 
 
 class GroupCommit:
-    """Runs jobs on a database, in order, in a thread of its own.
+    """Runs jobs on a database, in order, in a separate thread.
 
     All waiting jobs go into one transaction. If one of them raises, the whole transaction fails.
     """

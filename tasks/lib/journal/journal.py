@@ -17,6 +17,8 @@ from tasks.lib.journal.models import (
     UNNAMED,
     Answer,
     Call,
+    CallCost,
+    OpenCall,
     Refused,
     SelectionName,
     Settled,
@@ -26,7 +28,7 @@ from tasks.lib.journal.schema import connect, explained
 
 
 class Journal(JournalReader):
-    """A journal that one run of a selection reads and records its calls in.
+    """A journal in which one run of a selection looks up answers and records its calls.
 
     Several runs can use it at once: no two buy the same answer, and together the runs of a
     selection never spend more than its cap. A call that a killed run leaves open counts at its
@@ -56,7 +58,7 @@ class Journal(JournalReader):
         self._selection, self._cap_usd = selection.name, cap_usd
         self._writer = connect(path)
         self._commits = GroupCommit(self._writer)
-        self._run = LiveRun(path.parent / "runs")
+        self._run = LiveRun(path)
         self._n_open = 0
         self.n_new = 0
         self._ended = asyncio.Event()
@@ -73,47 +75,80 @@ class Journal(JournalReader):
         return float(row[0]) if row else 0.0
 
     async def adopt(self, key: str, former_key: str) -> None:
-        """Store the answer to `former_key` under `key` as well."""
+        """Store the answer that `former_key` has under `key`, too."""
         names = ", ".join((*Answer._fields[1:], "created"))
-        query = f"INSERT OR IGNORE INTO answers SELECT ?, {names} FROM answers WHERE key = ?"
+        query = (
+            f"INSERT OR IGNORE INTO answers (key, {names}) "
+            f"SELECT ?, {names} FROM answers WHERE key = ?"
+        )
         await self._write(lambda db: db.execute(query, (key, former_key)))
 
-    async def reserve(self, call: Call) -> int | Refused:
-        """Record the call at its upper bound and return its id, or why it must not be made."""
+    async def reserve(self, call: Call, batch: str = "") -> int | Refused:
+        """Record the call at its upper bound and return its id, or why it must not be made.
+
+        A call of a batch stays open when this run ends, until the batch's file is removed.
+        """
         with explained(self.path):
             is_first = self._run.begin()
         if is_first:
             await self._write(self._write_off)
+        if batch:
+            return await self._write(lambda db: self._reserve(db, call, batch))
         self._n_open += 1  # before the write, since other tasks may wait for this call to end
         reserved: int | Refused | None = None
         try:
-            reserved = await self._write(lambda db: self._reserve(db, call))
+            reserved = await self._write(lambda db: self._reserve(db, call, self._run.id))
         finally:
             if not isinstance(reserved, int):
                 self._end_call()
         return reserved
 
-    async def settle(self, call_id: int, settled: Settled) -> None:
-        """Record the outcome of a call that got no answer."""
-        await self._write_last(lambda db: self._settle(db, call_id, settled))
+    def open_calls(self, batch: str) -> dict[str, OpenCall]:
+        """Return a batch's calls that are not settled, by key."""
+        names = ", ".join(CallCost._fields)
+        query = f"SELECT key, id, {names} FROM calls WHERE run = ? AND outcome = '{OPEN}'"
+        with explained(self.path):
+            rows = self._db.execute(query, (batch,)).fetchall()
+        return {key: OpenCall(call_id, CallCost(*cost)) for key, call_id, *cost in rows}
 
-    async def keep(self, call_id: int, answer: Answer, duration_s: float) -> None:
+    def holder(self, key: str) -> str | None:
+        """Return the live run or batch with an open call for the key, or None."""
+        query = f"SELECT run FROM calls WHERE key = ? AND outcome = '{OPEN}'"
+        with explained(self.path):
+            row = self._db.execute(query, (key,)).fetchone()
+        return str(row[0]) if row and self._run.is_alive(row[0]) else None
+
+    async def settle_batch(self, outcomes: Mapping[int, Settled]) -> None:
+        """Record the outcomes of calls of a batch that got no answer, by the ids of the calls."""
+
+        def work(db: sqlite3.Connection) -> None:
+            for call_id, settled in outcomes.items():
+                self._settle(db, call_id, settled)
+
+        await self._write(work)
+
+    async def settle(self, call_id: int, settled: Settled, *, in_batch: bool = False) -> None:
+        """Record the outcome of a call that got no answer."""
+        await self._write_last(lambda db: self._settle(db, call_id, settled), in_batch)
+
+    async def keep(
+        self, call_id: int, answer: Answer, duration_s: float, *, in_batch: bool = False
+    ) -> None:
         """Settle a call that got an answer, and store the answer."""
         facts = answer._asdict() | {"outcome": ANSWER, "message": "", "reply": ""}
-        settled = Settled(
-            **{name: facts[name] for name in Settled._fields[:-1]}, duration_s=duration_s
-        )
+        facts |= {"duration_s": duration_s, "remark": answer.finish_reason}
+        settled = Settled(**{name: facts[name] for name in Settled._fields})
         row = dict(zip(Answer._fields, answer.as_row(), strict=True)) | {"created": _now()}
 
         def work(db: sqlite3.Connection) -> None:
             self._settle(db, call_id, settled)
             _insert(db, "INSERT OR IGNORE INTO answers", row)
 
-        await self._write_last(work)
+        await self._write_last(work, in_batch)
         self.n_new += 1
 
     async def wait_for_room(self) -> bool:
-        """Wait until a call of this run has ended; return False at once if none is open."""
+        """Wait until a call of this run ends; return False at once if no call is open."""
         if not self._n_open:
             return False
         await self._ended.wait()
@@ -130,12 +165,13 @@ class Journal(JournalReader):
         with explained(self.path):
             return await self._commits.run(work)
 
-    async def _write_last(self, work: Callable[[sqlite3.Connection], None]) -> None:
+    async def _write_last(self, work: Callable[[sqlite3.Connection], None], in_batch: bool) -> None:
         """Make the last write of a call, then count the call as ended."""
         try:
             await self._write(work)
         finally:  # even if the disk is full, since other tasks may wait for room
-            self._end_call()
+            if not in_batch:
+                self._end_call()
 
     def _carry_over(self, former_selection: str) -> None:
         """Start from the amount that the selection had spent under its former name."""
@@ -143,7 +179,7 @@ class Journal(JournalReader):
         with explained(self.path):
             self._db.execute(query, (self._selection, former_selection))
 
-    def _reserve(self, db: sqlite3.Connection, call: Call) -> int | Refused:
+    def _reserve(self, db: sqlite3.Connection, call: Call, run: str) -> int | Refused:
         if db.execute("SELECT 1 FROM answers WHERE key = ?", (call.key,)).fetchone():
             return Refused.ANSWERED
         taken = db.execute(
@@ -155,7 +191,7 @@ class Journal(JournalReader):
             self._write_off(db)
         if call.usd and not self._spend(db, call.usd):
             return Refused.OVER_CAP
-        row = {"selection": self._selection, "run": self._run.id, **call._asdict()}
+        row = {"selection": self._selection, "run": run, **call._asdict()}
         row |= {"outcome": OPEN, "message": "", "reply": "", "duration_s": 0.0, "created": _now()}
         return _insert(db, "INSERT INTO calls", row)
 
@@ -169,9 +205,9 @@ class Journal(JournalReader):
 
     def _settle(self, db: sqlite3.Connection, call_id: int, settled: Settled) -> None:
         db.execute(
-            "UPDATE spending SET usd = usd + ? - (SELECT usd FROM calls WHERE id = ?) "
-            "WHERE selection = ?",
-            (settled.usd, call_id, self._selection),
+            "UPDATE spending SET usd = spending.usd + ? - calls.usd FROM calls "
+            "WHERE calls.id = ? AND calls.selection = spending.selection",
+            (settled.usd, call_id),
         )
         db.execute(
             f"UPDATE calls SET {', '.join(f'{name} = ?' for name in Settled._fields)} WHERE id = ?",

@@ -1,4 +1,4 @@
-"""Support for journals of version 2: the migration of the file, and the wording in its keys.
+"""Support for older journals: the migrations of the file, and the wording in the keys of version 2.
 
 A key of version 2 was a hash of facts that included the wording of the prompts. That wording has
 changed since, so `former_texts` keeps the old wording.
@@ -8,10 +8,9 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-FORMER_VERSION = 2
-MARK = "migrated"  # a table that only a migrated journal has
+MARK = "migrated"  # a table that only a journal has that was of version 2
 
-MIGRATION = (
+_FROM_2 = (
     "ALTER TABLE answers RENAME COLUMN picks TO parsed",
     "ALTER TABLE answers RENAME COLUMN is_bound TO is_upper_bound",
     "ALTER TABLE answers RENAME COLUMN left_out TO dropped_params",
@@ -19,14 +18,24 @@ MIGRATION = (
     "UPDATE calls SET outcome = 'retry ' || substr(outcome, length('forgiven ') + 1) "
     "WHERE outcome LIKE 'forgiven %'",
     f"CREATE TABLE {MARK} (from_version INTEGER NOT NULL) STRICT",
-    f"INSERT INTO {MARK} VALUES ({FORMER_VERSION})",
+    f"INSERT INTO {MARK} VALUES (2)",
 )
 """From version 2 to version 3. Answers keep their old keys; see `Journal.adopt`."""
+_FROM_3 = (
+    *(
+        f"ALTER TABLE {table} ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0"
+        for table in ("answers", "calls")
+        for name in ("reasoning_tokens", "cached_tokens")
+    ),
+    "ALTER TABLE calls ADD COLUMN remark TEXT NOT NULL DEFAULT ''",
+)
+MIGRATIONS = {2: _FROM_2, 3: _FROM_3}
+"""By version, the statements that make it the next version."""
 
 
 @cache
 def former_texts() -> dict[str, str]:
-    """Return the old texts, by the names of the files that contained them."""
+    """Return the old texts, keyed by the names of the files that contained them."""
     path = Path(__file__).parent / "former_texts.toml"
     texts: dict[str, str] = tomllib.loads(path.read_text(encoding="utf-8"))
     return texts

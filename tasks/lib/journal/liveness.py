@@ -1,20 +1,34 @@
-"""Find out which runs are alive: each holds a lock until its process ends, however it ends."""
+"""Find out which runs are alive: each run holds a lock until its process ends for any reason.
+
+A batch of calls outlives its run: it is alive until its file is removed.
+"""
 
 import uuid
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+BATCHES = "batches"
+
+
+def batch_file(journal: Path, batch: str) -> Path:
+    """Return the path of the file that exists as long as a batch may bring answers."""
+    return journal.parent / BATCHES / f"{batch}.json"
+
 
 class LiveRun:
-    """The run of this process, among all runs with a lock in the same folder.
+    """This process's run, and access to the locks of all runs in the same folder.
 
     Attributes:
         id: The unique name of the run.
+
+    Args:
+        journal: The journal of the runs; the lock files are in a folder beside it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.id, self._folder = uuid.uuid4().hex, folder
+    def __init__(self, journal: Path) -> None:
+        self.id, self._folder = uuid.uuid4().hex, journal.parent / "runs"
+        self._journal = journal
         self._alive = FileLock(self._lock_of(self.id))
 
     def begin(self) -> bool:
@@ -32,8 +46,8 @@ class LiveRun:
             self.forget(self.id)
 
     def is_alive(self, run: str) -> bool:
-        """Return whether a run still holds its lock."""
-        if run == self.id:
+        """Return whether a run still holds its lock, or a batch has its file."""
+        if run == self.id or batch_file(self._journal, run).exists():
             return True
         path = self._lock_of(run)
         if not path.exists():

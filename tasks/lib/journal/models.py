@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, NamedTuple, Self
@@ -30,6 +31,8 @@ class CallCost(NamedTuple):
     completion_tokens: int
     usd: float
     is_upper_bound: bool  # the provider reported no usage, or the call has not ended yet
+    reasoning_tokens: int = 0  # of the completion tokens, those for thinking
+    cached_tokens: int = 0  # of the prompt tokens, those that the provider had in its cache
 
 
 class Answer(NamedTuple):
@@ -46,6 +49,8 @@ class Answer(NamedTuple):
     is_upper_bound: bool
     dropped_params: tuple[str, ...]  # parameters that the model does not accept
     finish_reason: str
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
 
     def as_row(self) -> list[Any]:
         """Return the values as the table stores them, in field order."""
@@ -63,8 +68,13 @@ class Answer(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """32 hex digits of a hash of all fields, by which a receipt identifies the answer."""
-        return answer_key(**self._asdict())[:32]
+        """32 hex digits of a hash of all fields, by which a receipt identifies the answer.
+
+        Fields at their defaults are left out, so that receipts from before they existed agree.
+        """
+        defaults = self._field_defaults
+        facts = self._asdict().items()
+        return answer_key(**{name: v for name, v in facts if v != defaults.get(name)})[:32]
 
 
 class Call(NamedTuple):
@@ -77,6 +87,15 @@ class Call(NamedTuple):
     completion_tokens: int
     usd: float
     is_upper_bound: bool
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class OpenCall(NamedTuple):
+    """A call in the journal without an outcome yet."""
+
+    id: int
+    cost: CallCost  # the upper bound at which it is reserved
 
 
 class Settled(NamedTuple):
@@ -90,6 +109,16 @@ class Settled(NamedTuple):
     usd: float
     is_upper_bound: bool
     duration_s: float
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+    remark: str = ""  # what the provider says about its reply: its own finish reason, a refusal
+
+
+class AnsweredCall(NamedTuple):
+    """When a call that got an answer began, and how long it took."""
+
+    began: datetime
+    duration_s: float
 
 
 class FailedAttempt(NamedTuple):
@@ -100,6 +129,14 @@ class FailedAttempt(NamedTuple):
     reply: str
 
 
+class FailedCall(NamedTuple):
+    """A past call that got no answer, with its cost."""
+
+    key: str
+    outcome: str
+    cost: CallCost
+
+
 class Refused(StrEnum):
     """Why a call must not be made."""
 
@@ -108,10 +145,10 @@ class Refused(StrEnum):
     TAKEN = "taken"
     """A call for the same key is open, in this run or in another live run."""
     OVER_CAP = "over_cap"
-    """The call could cost more than is left of the cap."""
+    """The call could cost more than what is left under the cap."""
 
 
 def answer_key(**facts: Any) -> str:
-    """Return the hash of all facts that change an answer: 64 hex digits."""
+    """Return a hash of all facts that affect an answer: 64 hex digits."""
     canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return sha256(canonical.encode()).hexdigest()

@@ -1,16 +1,27 @@
 """Read a journal without changing it."""
 
 import sqlite3
+from datetime import datetime
 from pathlib import Path
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.journal.legacy import MARK
-from tasks.lib.journal.models import ANSWER, OPEN, RETRY, Answer, FailedAttempt
+from tasks.lib.journal.models import (
+    ANSWER,
+    LOST,
+    OPEN,
+    RETRY,
+    Answer,
+    AnsweredCall,
+    CallCost,
+    FailedAttempt,
+    FailedCall,
+)
 from tasks.lib.journal.schema import connect_existing, explained
 
 
 class JournalReader:
-    """Looks up answers and failed calls; leaves the file as it is.
+    """Looks up answers and failed calls; never changes the file.
 
     Attributes:
         path: The file.
@@ -27,7 +38,7 @@ class JournalReader:
         """Return the answer under `key`, or None.
 
         Raises:
-            DataError: The row was edited: it is not in the form that a journal writes.
+            DataError: The row was edited after it was stored.
         """
         names = ", ".join(Answer._fields)
         query = f"SELECT {names} FROM answers WHERE rowid = (SELECT rowid FROM answers WHERE key=?)"
@@ -44,7 +55,7 @@ class JournalReader:
         return answer
 
     def failed_attempts(self, *keys: str, with_retried: bool = False) -> list[FailedAttempt]:
-        """Return the failed calls for the keys in all runs, in order.
+        """Return the failed calls for the keys from all runs, the oldest first.
 
         Args:
             keys: The keys of one request: its current key and its former key.
@@ -60,10 +71,40 @@ class JournalReader:
             return [FailedAttempt(row[0].removeprefix(RETRY), *row[1:]) for row in rows]
         return [FailedAttempt(*row) for row in rows if not row[0].startswith(RETRY)]
 
+    def answered_call(self, *keys: str) -> AnsweredCall:
+        """Return when the answer was bought; the keys are its current key and its former key.
+
+        The answer must exist. If its call is unknown, the answer counts as bought in an instant.
+        """
+        places = ", ".join("?" * len(keys))
+        query = (
+            f"SELECT created, duration_s FROM calls WHERE key IN ({places}) AND "
+            f"outcome = '{ANSWER}' UNION ALL SELECT created, 0.0 FROM answers "
+            f"WHERE key IN ({places}) LIMIT 1"
+        )
+        with explained(self.path):
+            began, duration_s = self._db.execute(query, (*keys, *keys)).fetchone()
+        return AnsweredCall(datetime.fromisoformat(began), duration_s)
+
+    def failed_calls(self) -> list[FailedCall]:
+        """Return all calls in all runs that ended without an answer, in order."""
+        names = ", ".join(CallCost._fields)
+        query = (
+            f"SELECT key, outcome, {names} FROM calls WHERE outcome NOT IN (?, ?, ?) ORDER BY id"
+        )
+        with explained(self.path):
+            rows = self._db.execute(query, (OPEN, ANSWER, LOST)).fetchall()
+        return [
+            FailedCall(key, outcome.removeprefix(RETRY), CallCost(*cost))
+            for key, outcome, *cost in rows
+        ]
+
     def changed(self, key: str) -> DataError:
         """Return the error for an answer that was changed after it was bought."""
         return DataError(
-            f"answer {key} was changed", where=str(self.path), fix="Restore it from a copy."
+            f"answer {key} was changed after it was stored",
+            where=str(self.path),
+            fix="Restore the journal from a backup.",
         )
 
     def close(self) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from filelock import FileLock
 
 from tasks.lib.core.errors import DataError
-from tasks.lib.journal.legacy import FORMER_VERSION, MIGRATION
+from tasks.lib.journal.legacy import MIGRATIONS
 
 APPLICATION_ID = int.from_bytes(b"SLLM", "big")
-VERSION = 3
+VERSION = 4
 BUSY_TIMEOUT_S = 30  # another run may be writing
 
 _TABLES = """
@@ -27,7 +27,9 @@ CREATE TABLE answers (
     is_upper_bound INTEGER NOT NULL,
     dropped_params TEXT NOT NULL,
     finish_reason TEXT NOT NULL,
-    created TEXT NOT NULL
+    created TEXT NOT NULL,
+    reasoning_tokens INTEGER NOT NULL DEFAULT 0,
+    cached_tokens INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE calls (
     id INTEGER PRIMARY KEY,
@@ -44,7 +46,10 @@ CREATE TABLE calls (
     usd REAL NOT NULL,
     is_upper_bound INTEGER NOT NULL,
     duration_s REAL NOT NULL,
-    created TEXT NOT NULL
+    created TEXT NOT NULL,
+    reasoning_tokens INTEGER NOT NULL DEFAULT 0,
+    cached_tokens INTEGER NOT NULL DEFAULT 0,
+    remark TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX calls_by_key ON calls (key);
 CREATE UNIQUE INDEX open_calls ON calls (key) WHERE outcome = 'open';
@@ -72,7 +77,7 @@ def connect(path: Path) -> sqlite3.Connection:
 def connect_existing(path: Path, *, may_migrate: bool = True) -> sqlite3.Connection:
     """Connect to a journal that must already exist.
 
-    If it may not be migrated, a file of an older version is left unchanged and migrated in memory.
+    A journal of an older version is migrated: in place if `may_migrate`, otherwise in memory only.
 
     Raises:
         DataError: There is no journal at `path`, or it cannot be used.
@@ -81,7 +86,7 @@ def connect_existing(path: Path, *, may_migrate: bool = True) -> sqlite3.Connect
         raise DataError(
             "there is no journal yet",
             where=str(path),
-            fix="The first run that calls a model creates it.",
+            fix="Run the pipeline first: the first run that calls a model creates the journal.",
         )
     with explained(path):
         return _open(path, may_migrate=may_migrate)
@@ -89,7 +94,7 @@ def connect_existing(path: Path, *, may_migrate: bool = True) -> sqlite3.Connect
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn an error of SQLite or the disk into one that names the file and a remedy."""
+    """Turn an error from SQLite or the disk into one that names the file and a remedy."""
     try:
         yield
     except (sqlite3.OperationalError, OSError) as error:  # locked, full, read-only
@@ -119,7 +124,7 @@ def _open(path: Path, *, may_migrate: bool = True) -> sqlite3.Connection:
         path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False
     )
     try:
-        if _version(db, path) == FORMER_VERSION:
+        if _version(db, path) != VERSION:
             if not may_migrate:
                 db = _in_memory(db)
             _migrate(db)
@@ -142,24 +147,24 @@ def _migrate(db: sqlite3.Connection) -> None:
     with db:
         db.execute("BEGIN IMMEDIATE")
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == FORMER_VERSION:  # otherwise another run migrated it while this one waited
-            for statement in MIGRATION:
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version = {VERSION}")
+        # Nothing is left to do if another run migrated it while this one waited.
+        for statement in (step for n in range(version, VERSION) for step in MIGRATIONS[n]):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
-    """Return the version of a journal, if this SelectLLM can read it."""
+    """Return the version of a journal, after checking that it can be read."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         raise _damaged(path, "it is empty, or another program wrote it")
-    if version not in (FORMER_VERSION, VERSION):
+    if version not in (*MIGRATIONS, VERSION):
         raise DataError(
-            f"the journal has version {version}; this SelectLLM reads {FORMER_VERSION} and "
+            f"the journal has version {version}; this SelectLLM reads {min(MIGRATIONS)} to "
             f"{VERSION}",
             where=str(path),
-            fix="Use the SelectLLM that wrote it, or move the file away to start a new one.",
+            fix="Use the SelectLLM version that wrote it, or move it away to start a new journal.",
         )
     return int(version)
 
@@ -168,6 +173,6 @@ def _damaged(path: Path, reason: str) -> DataError:
     return DataError(
         f"this is not a SelectLLM journal, or it is damaged: {reason}",
         where=str(path),
-        fix="Restore it from a copy, or move it away to start a new one. A new journal buys all "
-        "answers again.",
+        fix="Restore it from a backup, or move it away to start a new one. With a new journal, all "
+        "answers are bought again.",
     )

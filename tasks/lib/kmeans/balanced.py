@@ -15,8 +15,8 @@ FLAT_TOL, TREE_TOL = 1e-5, 1e-3  # in a tree, 1e-4 gains nothing
 def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
     """Return clusters of equal size and low inertia; neighbouring cluster numbers are similar.
 
-    Up to 200 clusters are found by balanced k-means, more by a tree of it. Then small clusters
-    exchange records (starts.py).
+    Balanced k-means finds up to 200 clusters at once, and more by repeated splitting. Then small
+    clusters exchange records (starts.py).
 
     The same vectors and seed give the same clusters on any number of threads. A single thread
     computes each block, since the last bits of a sum depend on how it is split.

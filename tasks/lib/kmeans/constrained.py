@@ -1,7 +1,7 @@
 """Equal-size k-means by the k-means-constrained package, with the interface of balanced.py.
 
-It assigns all records at once, by a minimum-cost flow of OR-Tools over every pair of record and
-cluster. So its time and memory grow with records times clusters.
+The package assigns all records at once, by a minimum-cost flow in OR-Tools over every pair of
+record and cluster. So its time and memory grow with records times clusters.
 """
 
 import numpy as np
@@ -22,10 +22,10 @@ BYTES_PER_PAIR = 150  # per record and cluster: arcs of the flow, and the arrays
 def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
     """Return clusters of equal size and low inertia; neighbouring cluster numbers are similar.
 
-    It starts from the same centres as `tasks.lib.kmeans.balanced.equal_size_kmeans`. Each of its
-    assignments minimises the sum of distances, but inertia is a sum of squares. Therefore up to
-    200 clusters then go through our own iteration, which usually converges in two steps; with more
-    clusters it would take too long. Small clusters then exchange records (starts.py).
+    The starting centres are those of `tasks.lib.kmeans.balanced.equal_size_kmeans`. The package
+    minimises the sum of distances, whereas inertia is a sum of squares. So up to 200 clusters then
+    go through our own iteration, which usually converges in two steps; for more clusters it would
+    take too long. Finally, small clusters exchange records (starts.py).
 
     The same vectors and seed give the same clusters on any number of cores: the flow and all sums
     are computed by one thread, and nothing depends on timing.

@@ -34,7 +34,7 @@ def first_centres(vectors: Vectors, k: int, rng: RandomState) -> Vectors:
 
 
 def needed_mb(n: int, k: int, d: int) -> int:
-    """Return the memory that `lloyd` needs besides n vectors; many equal vectors may triple it."""
+    """Return the extra memory that `lloyd` needs, which may triple if many vectors are equal."""
     costs, states, sample = 4 * n * k, 80 * n, 8 * min(n, SAMPLED * k) * d
     blocks = (os.cpu_count() or 1) * BLOCK * (8 * k + 4 * d)
     return -(-(costs + states + sample + blocks) // 10**6)
@@ -46,11 +46,11 @@ def lloyd(
     """Return clusters within the bounds, starting from the given centres.
 
     No iteration raises the inertia, since each assignment is the best for its centres and each
-    centre is the best for its rows. It stops after `max_iter` iterations, or when an iteration
-    lowers the inertia by no more than `tol` times its value.
+    centre is the best for its rows. The loop stops after `max_iter` iterations, or when an
+    iteration lowers the inertia by no more than `tol` times its value.
 
-    It needs `needed_mb` of memory besides the vectors. Under threadpool_limits(1), the result does
-    not depend on the number of cores.
+    It needs `needed_mb` of memory in addition to the vectors. Under threadpool_limits(1), the
+    result does not depend on the number of cores.
 
     Args:
         vectors: float32, shape (n, d), finite.
@@ -85,7 +85,7 @@ def lloyd(
 
 
 def _measure(vectors: Vectors, centres: Vectors, costs: Costs) -> None:
-    """Write the squared distances to the centres, minus a constant for each row.
+    """Fill `costs` with the squared distances to the centres, minus a constant for each row.
 
     The origin is moved to the mean of the centres, so that vectors far from the origin lose no
     digits.
@@ -103,7 +103,7 @@ def _measure(vectors: Vectors, centres: Vectors, costs: Costs) -> None:
 
 
 def _change_of_sums(vectors: Vectors, old_labels: Labels, labels: Labels, k: int) -> Sums:
-    """Return the change of the sum of each cluster's vectors: float64, shape (k, d)."""
+    """Return how the sum of each cluster's vectors changes: float64, shape (k, d)."""
     moved = np.flatnonzero(labels != old_labels)
 
     def add(block: slice) -> Vectors:

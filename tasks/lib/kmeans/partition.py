@@ -1,4 +1,4 @@
-"""The clusters of equal size that every solver returns, and parallel work on blocks of rows."""
+"""Define the clusters that every solver returns, and process blocks of rows in parallel."""
 
 import os
 from collections.abc import Callable
@@ -18,14 +18,14 @@ BLOCK = 8_192  # rows processed at a time
 
 
 class Solver(StrEnum):
-    """The ways to find clusters of equal size."""
+    """The methods for finding clusters of equal size."""
 
     K_MEANS_CONSTRAINED = "k_means_constrained"
-    """The package k-means-constrained."""
+    """The k-means-constrained package."""
     BALANCED = "balanced"
     """Our own balanced k-means, for all clusters at once."""
     BALANCED_TREE = "balanced_tree"
-    """A tree of balanced k-means, for many clusters."""
+    """Our own balanced k-means, splitting repeatedly, for many clusters."""
     ROUND_ROBIN = "round_robin"
     """The paper's Algorithm 2."""
 
@@ -76,7 +76,7 @@ def inertia(vectors: Vectors, clusters: list[Rows]) -> float:
 def in_blocks(work: Callable[[slice], Result], n: int) -> list[Result]:
     """Call `work` on blocks of rows, on all cores; return the results in the order of the blocks.
 
-    The blocks do not depend on the number of cores. The results do not either if each block is
+    The blocks do not depend on the number of cores. Neither do the results, if each block is
     computed by one thread: call this under threadpool_limits(1).
     """
     blocks = [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]

@@ -71,7 +71,7 @@ def balance(costs: Costs, sizes: Floats, prices: Costs) -> Priced:
 
 
 def _newton_step(state: _State) -> Floats:
-    """Return the rise of the prices, shape (k,); all zero if all gaps are zero."""
+    """Return how much each price should rise, shape (k,); all zero if all gaps are zero."""
     k = len(state.prices)
     n_near = min(int(BORDER * state.n_left) + k, len(state.gaps) - 1)
     width = np.partition(state.gaps, n_near)[n_near]

@@ -80,7 +80,7 @@ class Residual:
         return prices
 
     def _push(self, path: list[int]) -> None:
-        """Move rows along the path: all that cost the same, if the sizes allow."""
+        """Move rows along the path: as many rows of equal cost as the sizes allow."""
         k = len(self._prices)
         n = min(self._surplus[path[0]], -self._surplus[path[-1]])
         movers = []
@@ -119,7 +119,7 @@ class Residual:
 
 
 def _most_expensive_first(room: Sizes, prices: NDArray[np.float64], n: int) -> Sizes:
-    """Return the number of the `n` places that each cluster gets, at most `room`."""
+    """Divide `n` places among the clusters, at most `room` each, the most expensive first."""
     order = np.argsort(-prices, kind="stable")
     before = np.cumsum(room[order]) - room[order]
     taken = np.zeros_like(room)

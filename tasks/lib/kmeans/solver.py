@@ -13,7 +13,7 @@ CPU_S_PER_PAIR = 2e-5  # at most, for one start: 5e-6 for 1,073 clusters, 1.8e-5
 
 
 class SolverParam(StrEnum):
-    """The parameter cluster.solver."""
+    """The values of the cluster.solver parameter."""
 
     AUTO = "auto"
     K_MEANS_CONSTRAINED = "k_means_constrained"
@@ -34,11 +34,11 @@ class EqualSizeKMeans(Protocol):
         """Return clusters whose sizes differ by at most 1; equal arguments give equal clusters."""
 
     def memory_mb(self, n: int, n_clusters: int, d: int) -> int:
-        """Return the memory that the solver needs besides n vectors of d numbers."""
+        """Return the memory that the solver needs in addition to n vectors of d numbers."""
 
 
 def choose(param: SolverParam, n: int, n_clusters: int) -> SolverChoice:
-    """Return the solver for n records; the choice depends on the arguments, not on the machine."""
+    """Return the solver for n records; the choice depends on the arguments alone."""
     if param is not SolverParam.AUTO:
         return SolverChoice(Solver(param.value), f"cluster.solver is {param.value}")
     size = f"{n:,} records x {n_clusters:,} clusters = {n * n_clusters:,}"
@@ -50,12 +50,12 @@ def choose(param: SolverParam, n: int, n_clusters: int) -> SolverChoice:
 
 
 def is_quick(n: int, n_clusters: int) -> bool:
-    """Return whether k-means-constrained takes under 2 s, decided by size alone."""
+    """Return whether k-means-constrained takes under 2 s, judging by size alone."""
     return n * n_clusters <= MAX_PAIRS
 
 
 def load(solver: Solver) -> EqualSizeKMeans:
-    """Import the module of a solver, which takes a second."""
+    """Import a solver's module, which takes about a second."""
     if solver is Solver.K_MEANS_CONSTRAINED:
         from tasks.lib.kmeans import constrained  # noqa: PLC0415  OR-Tools
 

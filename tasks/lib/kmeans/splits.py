@@ -63,7 +63,7 @@ def _shares(n_clusters: int, branches: int) -> Rows:
 
 
 def chain(centres: Vectors, start: Vectors) -> list[int]:
-    """Return an order of the centres: each time, the remaining centre nearest to the previous."""
+    """Order the centres so that each is the nearest remaining one to its predecessor."""
     left, order = list(range(len(centres))), []
     while left:
         distances = ((centres[left] - start) ** 2).sum(axis=1)

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from tasks.lib.kmeans.partition import Partition, Rows, Solver, Vectors, inertia
 from tasks.lib.kmeans.refine import SMALL, refine
 
-STARTS = 5  # of which the best is kept; larger problems have one start
+STARTS = 5  # the best is kept; larger problems get a single start
 QUICK = 20_000  # vectors times clusters; a start of our own solver then takes about 0.05 s
 
 Find = Callable[[RandomState], list[Rows]]
@@ -20,8 +20,9 @@ def best_of_starts(
 ) -> Partition:
     """Return the clusters of the best start, the larger ones first.
 
-    Small clusters then exchange records, since their centres move with every record, which k-means
-    does not foresee. Small problems get several starts. Everything runs under threadpool_limits(1).
+    In each start, small clusters then exchange records: k-means ignores that their centres move
+    with every record. Small problems get several starts. Everything runs under
+    threadpool_limits(1).
 
     Args:
         vectors: float32, shape (n, d), finite, n at least 1.

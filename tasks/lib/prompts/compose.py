@@ -1,11 +1,11 @@
-"""Compose candidates with known clusters into prompts."""
+"""Compose prompts from candidates whose clusters are known."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.prompts.geometry import Mode
 
-SHOWN_BYTES = 2_000  # that count, at most; llm_select shortens texts to about this length
+SHOWN_BYTES = 2_000  # a longer text counts as this long, since llm_select shortens it
 
 
 def compose(
@@ -20,8 +20,8 @@ def compose(
     Every candidate is in exactly one prompt, and the sizes of prompts differ by at most 1.
     Candidates are sorted by cluster number, then
 
-    - within: cut into consecutive runs, the longer ones first, so that clusters of these sizes,
-      the larger ones first, are the prompts;
+    - within: cut into consecutive runs, the longer ones first; if the clusters have the same sizes
+      in the same order, each cluster becomes a prompt;
     - across and paper: dealt one by one to the prompts in turn, so that no prompt has two members
       of a cluster unless the cluster has more members than there are prompts.
 
@@ -37,7 +37,7 @@ def compose(
         clusters: int32, shape (n,), element i is the cluster of candidate i.
         n_prompts: At least 1 if there are candidates, and at most their number.
         mode: How to combine clusters.
-        seed: The seed of these two random choices.
+        seed: The seed of both random choices.
         n_bytes: int64, shape (n,), the length of each candidate's text in UTF-8.
     """
     if len(clusters) == 0:
@@ -59,10 +59,11 @@ def compose(
 def _ascending(
     by_cluster: NDArray[np.intp], clusters: NDArray[np.int32], n_prompts: int
 ) -> NDArray[np.intp]:
-    """Reorder each cluster so that, dealt in turn, its members go to ascending prompts.
+    """Reorder each cluster so that its first members go to the prompts with the lowest numbers.
 
-    The deal of a cluster starts where that of the previous one ended. If clusters are smaller than
-    the number of prompts, a prompt would otherwise mix records that were taken early and late.
+    Dealing a cluster starts at the prompt after the last one of the previous cluster. If clusters
+    are smaller than the number of prompts, a prompt would otherwise mix records that were taken
+    early and late.
     """
     order = np.lexsort((np.arange(len(by_cluster)) % n_prompts, clusters[by_cluster]))
     ordered = np.empty_like(by_cluster)

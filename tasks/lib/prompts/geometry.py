@@ -1,4 +1,4 @@
-"""The geometry of a selection: the number of prompts, and the number of candidates per prompt.
+"""Determine the geometry of a selection: the number of prompts, and of candidates per prompt.
 
 embed imports only this module of the folder, so changes to the other modules do not affect it.
 """
@@ -28,7 +28,7 @@ class Mode(StrEnum):
 
 
 class Geometry(NamedTuple):
-    """The prompts. Their sizes differ by at most 1."""
+    """The number of prompts, and their size. Sizes differ by at most 1."""
 
     n_prompts: int  # K
     candidates_per_prompt: int  # R, the maximum per prompt
@@ -41,7 +41,7 @@ class Geometry(NamedTuple):
 
 
 class GeometryParams(Params):
-    """The keys of the cluster section for the composition of prompts, and their size or number."""
+    """The keys of the cluster section for the composition, size and number of prompts."""
 
     mode: Annotated[Mode, Field(strict=False)]  # a string in YAML
     candidates_per_prompt: Annotated[int, Field(ge=2, le=MAX_CANDIDATES)] | None
@@ -105,10 +105,10 @@ def check_fit(values: Mapping[str, Any], n_records: int, n_known: int = 0) -> No
     Args:
         values: All of params.yaml.
         n_records: Number of unique records.
-        n_known: Number of those that cannot be selected, since they repeat annotated records.
+        n_known: Number of unique records that cannot be selected, since they repeat annotated ones.
 
     Raises:
-        ParamError: They do not; the error says which values would fit.
+        ParamError: A value does not fit; the error says which values would.
     """
     mode, geometry = load_geometry(values, n_records)
     check_budgets(load_budgets(values), mode, n_records, geometry.n_prompts, n_known)
@@ -125,12 +125,12 @@ def check_budgets(
     """
     n_left = n_records - n_known
     if max(budgets) > n_left:
-        known = f": {n_known:,} of {n_records:,} repeat records of choose.annotated"
+        known = f": {n_known:,} of {n_records:,} repeat records in choose.annotated"
         raise ParamError(
             f"llm_select.budget is {max(budgets):,}, but there are only {n_left:,} records to "
             f"select from{known if n_known else ''}",
             where=PARAMS_FILE,
-            fix=f"Set it to {n_left} at most, or use a larger pool.",
+            fix=f"Set it to at most {n_left}, or use a larger pool.",
         )
     uneven = [n for n in budgets if n % n_prompts]
     if mode is Mode.PAPER and uneven:
@@ -143,7 +143,7 @@ def check_budgets(
 
 
 def _even_budget(budget: int, divisor: int, n_records: int, n_prompts: int) -> str:
-    """Return the fix: a budget or number of prompts that gives all prompts equal picks."""
+    """Suggest a budget or number of prompts with which all prompts make equally many picks."""
     multiples = {max(1, budget // n_prompts) * n_prompts, -(-budget // n_prompts) * n_prompts}
     nearest = " or ".join(str(n) for n in sorted(multiples) if n <= n_records)
     fix = f"Set it to {nearest}, or set cluster.mode to across."

@@ -1,4 +1,4 @@
-"""Group records into prompts, by their vectors."""
+"""Group records into prompts according to their vectors."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -28,7 +28,7 @@ def group(  # noqa: PLR0913  each is a parameter of the run
     *,
     solver: SolverParam = SolverParam.BALANCED,
 ) -> Clustered:
-    """Return prompts that contain every record once; their sizes differ by at most 1.
+    """Return prompts that contain every record exactly once; their sizes differ by at most 1.
 
     There are K prompts of at most R candidates. Mode within makes K clusters of similar records,
     each of which is a prompt. Modes across and paper make R clusters, and a prompt takes at most

@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 
 class Take(StrEnum):
-    """Which part of a ranking counts as its first ranks; MIDDLE and LAST only test the ranking."""
+    """The part of a ranking from which to pick; MIDDLE and LAST only serve to test the judge."""
 
     FIRST = "first"
     MIDDLE = "middle"
     LAST = "last"
 
     def ranks(self, n_ranked: int, n_picks: int) -> slice:
-        """Return the `n_picks` ranks of `n_ranked` that are taken, best first."""
+        """Return which `n_picks` of `n_ranked` ranks to take, the best first."""
         start = {
             Take.FIRST: 0,
             Take.MIDDLE: (n_ranked - n_picks) // 2,
@@ -34,16 +34,17 @@ def prompt_order(sizes: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
 
 
 def quotas(n_picks: int, sizes: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
-    """Return the number of picks per prompt: int, shape (k,), sum `n_picks`, at most its size.
+    """Return how many candidates each prompt picks: int, shape (k,), summing to `n_picks`.
 
-    Each prompt picks once before any prompt picks twice, and so on, in `prompt_order`. So if sizes
-    differ by at most 1, each prompt picks floor(n_picks / k), and n_picks mod k pick once more.
+    Each prompt picks once before any prompt picks twice, and so on, in `prompt_order`, until it has
+    picked all of its candidates. So if sizes differ by at most 1, each prompt picks
+    floor(n_picks / k), and n_picks mod k prompts pick once more.
 
     Raises:
         ValueError: There are fewer candidates than picks.
     """
     if n_picks > sizes.sum():
-        raise ValueError(f"{n_picks} picks out of {sizes.sum()} candidates")
+        raise ValueError(f"cannot make {n_picks} picks from {sizes.sum()} candidates")
     picks = np.zeros_like(sizes)
     order = prompt_order(sizes, seed)
     while (rest := n_picks - picks.sum()) > 0:

@@ -1,1 +1,1 @@
-"""Similarity of records: cosines, a word space, and the texts and vectors behind them."""
+"""Measure the similarity of records by cosines, in the space of their vectors or their words."""

@@ -78,7 +78,7 @@ class Corpus(NamedTuple):
 
 
 def _columns(pool_file: Path, places: Rows, n: int) -> dict[str, list[Any]]:
-    """Read `texts`, `outputs` and `extra` of the n records; a place of -1 means no record."""
+    """Read the texts, outputs and extra of n records; skip pool rows with the place -1."""
     columns: dict[str, list[Any]] = {name: [None] * n for name in ("texts", "outputs", "extra")}
     n_read = 0
     for batch in read_batches(pool_file, POOL, COLUMNS, BATCH_ROWS):

@@ -31,13 +31,13 @@ def blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
 
 
 def nearest(vectors: Vectors, others: Vectors, excluded: Rows | None = None) -> Nearest:
-    """Return the nearest of `others` for each vector, by cosine.
+    """Return the nearest of `others` to each vector, by cosine.
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero.
         others: float32, shape (m, d), of unit norm or zero; m at least 1.
-        excluded: The row of `others` that is not allowed for each vector, or -1: intp, shape (n,).
-            A vector with no allowed row gets the last row and the cosine -1.
+        excluded: intp, shape (n,), for each vector the row of `others` to ignore, or -1. If no
+            other row is left, the vector gets the last row and the cosine -1.
     """
     places = np.empty(len(vectors), np.intp)
     cosines = np.empty(len(vectors), np.float64)
@@ -54,13 +54,13 @@ def nearest(vectors: Vectors, others: Vectors, excluded: Rows | None = None) -> 
 def nearest_in_prefixes(
     vectors: Vectors, others: Vectors, sizes: Sequence[int], excluded: Rows | None = None
 ) -> Iterator[Nearest]:
-    """Yield the nearest of the first ``sizes[i]`` of `others` for each vector, for each i.
+    """Yield, for each size, every vector's nearest neighbour among the first rows of `others`.
 
     Every cosine is computed once.
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero.
-        others: float32, shape (m, d), the same.
+        others: float32, shape (m, d), of unit norm or zero.
         sizes: Ascending, from 1 to m.
         excluded: As for `nearest`.
     """
@@ -78,7 +78,7 @@ def nearest_in_prefixes(
 
 
 def _nearer(old: Nearest, new: Nearest, start: int) -> Nearest:
-    """Return the nearer of two others of each vector; those of `new` start at row `start`."""
+    """Keep the nearer of old and new neighbours; new places are counted from row `start`."""
     is_nearer = new.cosines > old.cosines
     return Nearest(
         np.where(is_nearer, new.places + start, old.places),
@@ -87,6 +87,6 @@ def _nearer(old: Nearest, new: Nearest, start: int) -> Nearest:
 
 
 def unit(vectors: NDArray[np.floating]) -> Vectors:
-    """Scale vectors to length 1, as float32; vectors of almost no length become zero."""
+    """Scale vectors to length 1, as float32; vectors of near-zero length become zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.where(norms > 1e-6, vectors / np.maximum(norms, 1e-6), 0).astype(np.float32)

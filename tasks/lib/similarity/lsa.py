@@ -1,7 +1,7 @@
-"""Spaces of words and of characters: TF-IDF reduced by a truncated SVD (latent semantic analysis).
+"""Build word and character spaces: TF-IDF reduced by truncated SVD (latent semantic analysis).
 
-They share nothing with the sentence encoder, so a method that groups by the encoder is not measured
-in its own space.
+These spaces share nothing with the sentence encoder, so a method that groups by the encoder is not
+measured in its own space.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ MAX_CHARS = (
 
 
 def tf_idf(texts: Sequence[str]) -> Any:
-    """Return the TF-IDF of texts over their own words: a sparse matrix, rows of unit norm or zero.
+    """Return the TF-IDF vectors of texts: a sparse matrix with rows of unit norm or zero.
 
     Term frequencies count logarithmically, so that a long passage does not outweigh the rest.
     """
@@ -33,20 +33,20 @@ def tf_idf(texts: Sequence[str]) -> Any:
 
 
 def lexical_space(texts: Sequence[str], n_dims: int, seed: int) -> Vectors:
-    """Return the vectors of texts in their space of words: float32, shape (n, d), of unit norm.
+    """Return the vectors of texts in a space of their words: float32, shape (n, d), of unit norm.
 
-    There are `n_dims` dimensions, or fewer if there are fewer texts or words. Texts that have no
-    word share a term of their own. The space is fitted on at most 100,000 random texts.
+    There are `n_dims` dimensions, or fewer if there are fewer texts or words. Texts without words
+    share one special term. The space is fitted on at most 100,000 random texts.
     """
     return _space(_vectorizer(), texts, n_dims, seed)
 
 
 def character_space(texts: Sequence[str], n_dims: int, seed: int) -> Vectors:
-    """Return the vectors of texts in their space of characters, as `lexical_space`.
+    """Return the vectors of texts in a space of characters, as `lexical_space` does for words.
 
-    The terms are runs of 3 and 4 characters of the casefolded text, across spaces and signs, so
-    the space needs no words and sees inflected forms as similar. A text shorter than 3 characters
-    is a term as a whole.
+    The terms are runs of 3 and 4 characters of the casefolded text, including spaces and
+    punctuation. So the space does not depend on words, and inflected forms are similar. A text
+    shorter than 3 characters is a single term.
     """
     vectorizer = TfidfVectorizer(
         analyzer=_grams, sublinear_tf=True, max_features=MAX_GRAMS, dtype=np.float32
@@ -60,7 +60,7 @@ def _space(vectorizer: Any, texts: Sequence[str], n_dims: int, seed: int) -> Vec
     if n_dims < 1:
         return unit(table.toarray())
     svd = TruncatedSVD(n_dims, random_state=seed)
-    # One thread: the last bits of a sum depend on the number. Equal texts have no variance.
+    # The last bits of a sum depend on the number of threads. Equal texts have no variance.
     with threadpool_limits(1), np.errstate(divide="ignore", invalid="ignore"):
         reduced = svd.fit_transform(table)
         if len(texts) <= MAX_FITTED:

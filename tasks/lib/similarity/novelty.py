@@ -1,15 +1,15 @@
-"""NovelSum, a measure of how novel the records of a selection are to each other.
+"""Compute NovelSum, a measure of how novel the records of a selection are to each other.
 
-From Yang et al. 2025, "Measuring Data Diversity for Instruction Tuning" (arXiv 2502.17184). The
-novelty of record i in a set is the sum over its other records j of w(i, j) s(j) d(i, j), where
+From Yang et al. 2025, "Measuring Data Diversity for Instruction Tuning" (arXiv 2502.17184), as
+their released code computes it (github.com/UmeanNever/NovelSum, novelsum.py and utils.py). The
+novelty of record i in a set is s(i) times the weighted mean of d(i, j) over its other records j:
 
 - d(i, j) is one minus the cosine of i and j;
-- s(j) = (sum of d(j, k) over the 10 nearest records k of the pool)^-0.5 is the density around j:
-  a difference counts for more where the pool is dense;
-- w(i, j) = 1 / r, where j is the r-th nearest to i by s(j) d(i, j).
+- the weight is 1 / r, where j is the r-th nearest to i;
+- s(i) = (mean squared distance from i to the 10 nearest records of the pool)^-0.5 is the density
+  around i: a difference counts for more where the pool is dense.
 
-NovelSum adds up the novelty of all records; we give the mean over records of the weighted mean, so
-that selections of different sizes are on one scale.
+NovelSum is the mean of the novelties, so selections of different sizes are on one scale.
 """
 
 import numpy as np
@@ -19,19 +19,19 @@ from tasks.lib.similarity.cosine import Rows, Vectors, blocks
 
 N_NEIGHBOURS = 10  # K of the paper
 DENSITY_POWER = 0.5  # its beta
-MIN_SUM = 1e-3  # of the distances to neighbours; copies of one record would be infinitely dense
+MIN_MEAN = 2e-4  # squared distance to neighbours; copies of one record would be infinitely dense
 
 Factors = NDArray[np.float32]
 
 
 def densities(vectors: Vectors, pool: Vectors, own: Rows | None = None) -> Factors:
-    """Return s(j) of each vector among the vectors of a pool: float32, shape (n,).
+    """Return s(i) of each vector among the vectors of a pool: float32, shape (n,).
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero.
-        pool: float32, shape (m, d), the same.
-        own: intp, shape (n,), the row of each vector in the pool, or -1; it is not its neighbour.
-            If None, row i of the pool is vector i.
+        pool: float32, shape (m, d), of unit norm or zero.
+        own: intp, shape (n,), the row of each vector in the pool, or -1; a vector is not its own
+            neighbour. If None, row i of the pool is vector i.
     """
     own = np.arange(len(vectors)) if own is None else own
     n_near = min(N_NEIGHBOURS, len(pool) - 1)
@@ -43,8 +43,8 @@ def densities(vectors: Vectors, pool: Vectors, own: Rows | None = None) -> Facto
         inside = np.flatnonzero(own[part] >= 0)
         cosines[inside, own[part][inside]] = -2
         nearest = np.partition(cosines, -n_near, axis=1)[:, -n_near:]
-        sums = np.maximum((1 - nearest).sum(axis=1), MIN_SUM)
-        factors[part] = sums**-DENSITY_POWER
+        means = np.maximum((2 - 2 * nearest).mean(axis=1), MIN_MEAN)
+        factors[part] = means**-DENSITY_POWER
     return factors
 
 
@@ -54,17 +54,17 @@ def rank_weights(n: int) -> NDArray[np.float32]:
 
 
 def novel_sum(selected: Vectors, factors: Factors) -> float:
-    """Return the NovelSum of a selection of two records or more, as a mean.
+    """Return the NovelSum of a selection of two records or more.
 
     Args:
         selected: float32, shape (n, d), of unit norm or zero.
-        factors: float32, shape (n,), s(j) of each.
+        factors: float32, shape (n,), s(i) of each.
     """
     n = len(selected)
     weights, total = rank_weights(n - 1), 0.0
     for part in blocks(n, n):
-        distances = np.maximum(1 - selected[part] @ selected.T, 0) * factors
+        distances = np.maximum(1 - selected[part] @ selected.T, 0)
         distances[np.arange(len(distances)), np.arange(part.start, part.stop)] = np.inf
         distances.sort(axis=1)
-        total += float((distances[:, :-1] @ weights).sum())
+        total += float(factors[part] @ (distances[:, :-1] @ weights))
     return total / n / float(weights.sum())

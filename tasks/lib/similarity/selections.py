@@ -1,4 +1,4 @@
-"""Read and write the file of the baseline methods' selections."""
+"""Read and write the file with the selections of the baseline methods."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from tasks.lib.similarity.cosine import Rows
 
 
 class MethodSelection(NamedTuple):
-    """The rows of the corpus that a method selects with a seed, the most preferred first."""
+    """The rows of the corpus that a method selects with one seed, the most preferred first."""
 
     method: str
     seed: int
@@ -39,7 +39,7 @@ def read_selections(path: Path, corpus: Corpus) -> Iterator[MethodSelection]:
     """Yield the selections of a file, in file order.
 
     Raises:
-        DataError: The file does not match its schema, or has a record that is not in the corpus.
+        DataError: The file does not match its schema, or a record in it is not in the corpus.
     """
     table = read_table(path, SELECTIONS)
     rows = corpus.rows(table["id"], path)

@@ -20,8 +20,8 @@ Words = list[str]
 def words(text: str) -> Words:
     """Return the casefolded runs of letters and digits of a text, in order.
 
-    In kana and Han, every character is a word of its own. The usual ROUGE keeps only a to z and
-    0 to 9, so texts in other scripts would have no words.
+    In kana and Han, every character is its own word. Standard ROUGE keeps only a to z and 0 to 9,
+    so texts in other scripts would have no words.
     """
     return _WORD.findall(text.casefold())
 

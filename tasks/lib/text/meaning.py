@@ -119,7 +119,7 @@ def _lacks_accents(a: Words, b: Words) -> bool:
 
 
 def _explains_case(of: Words, i: int, shapes: set[Shape]) -> bool:
-    """Return whether a word may have both shapes, by its place or by the words around it."""
+    """Return whether both capitalisations of a word are normal at its place or in its text."""
     is_slight = shapes == {Shape.LOWER, Shape.TITLE}
     if is_slight and of.starts_sentence(i):
         return True

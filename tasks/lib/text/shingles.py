@@ -100,7 +100,7 @@ def batches(records: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, 
 
 
 def jaccard(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
-    """Return the Jaccard similarity of two sorted arrays of distinct values; 1.0 if both empty."""
+    """Return the Jaccard similarity of sorted arrays of distinct values; 1.0 if both are empty."""
     if a.size > b.size:
         a, b = b, a
     if a.size == 0:
@@ -111,7 +111,7 @@ def jaccard(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
 
 
 def _hashes(codes: NDArray[np.uint32], widths: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return for each character i the hash of the ``widths[i]`` characters that start there."""
+    """Return, for each character i, the hash of the ``widths[i]`` characters that start there."""
     characters = np.zeros(codes.size + WIDTH, dtype=np.uint64)
     characters[: codes.size] = codes
     characters[: codes.size] += np.uint64(1)  # 0 means no character

@@ -20,8 +20,8 @@ def is_misspelling(a: str, b: str, words: Iterable[str]) -> bool:
     """Return whether one of two words, in lower case, is a misspelling of the other.
 
     A misspelling differs in repeated letters, in one letter, or in two letters that are swapped.
-    The first and the last letter must be the same, since changing them makes other words (legal and
-    illegal, employer and employee). Two words in the dictionary of the text's language are
+    The first and the last letter must be the same, since changing them makes another word (legal
+    and illegal, employer and employee). Two words in the dictionary of the text's language are
     different words (trail and trial), except for the British and the American spelling of one word.
     Two unknown words may differ only in repeated letters, since they may be names. The `words` of
     the text determine the language; if it has no dictionary here, no word is a misspelling.
@@ -49,7 +49,7 @@ def is_misspelling(a: str, b: str, words: Iterable[str]) -> bool:
 
 
 def _single(word: str) -> str:
-    """Return the word without repeated letters."""
+    """Return the word with each run of the same letter reduced to one letter."""
     return "".join(c for c, before in zip(word, " " + word, strict=False) if c != before)
 
 

@@ -41,8 +41,8 @@ def normalise(text: str) -> str:
     """Return the text with one spelling of quotes, dashes, list markers and white space.
 
     The result is in NFC, and invisible characters are removed. Everything else is kept, including
-    case, superscripts and fractions. White space becomes a single space. But code with indented
-    blocks keeps its lines, each indented by one tab per level.
+    case, superscripts and fractions. White space becomes a single space, except that code with
+    indented blocks keeps its lines, each indented by one tab per level.
     """
     if not text.isascii():
         text = _INSIDE_GUILLEMETS.sub("", text) if "«" in text else text
@@ -63,13 +63,13 @@ def _same_marker(marker: re.Pattern[str], replacement: str, text: str) -> str:
 
 
 def comparable(instruction: str, input_: str) -> tuple[str, str]:
-    """Return both texts normalised; the input is empty if it only says that there is no input."""
+    """Normalise both texts; the input becomes empty if it only says that there is no input."""
     text = normalise(input_)
     return normalise(instruction), "" if says_no_input(text) else text
 
 
 def _indented(text: str) -> Iterator[str]:
-    """Yield the lines that are not blank, indented by their levels instead of their widths."""
+    """Yield the lines that are not blank, indented by one tab per level of indentation."""
     widths = [0]
     for line in text.expandtabs().splitlines():
         if words := line.split():

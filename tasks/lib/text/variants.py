@@ -14,7 +14,7 @@ VERBS = {"re": "are", "m": "am", "ll": "will", "ve": "have"}
 QUOTED = re.compile(r"[\"`]|(?<!\w)'|'(?!\w)")
 UNITS = r"[mcµ]?m|km|[mk]?g|m?l|h|min|m?s|[kMGT]B|k?W|k?V|[kMG]?Hz|mph|[ap]m"
 
-# Most texts have nothing to spell in full; the other expressions take several times as long.
+# Most texts have nothing to expand; the other expressions take several times as long.
 _MAY_BE_SHORT = re.compile(r"[\d.'][A-Za-zµ]|(?:[ds]|do|are|were|have)nt\b|(?:annot|ANNOT)\b")
 _MAY_HAVE_SIGN = re.compile("[≤≥≠×÷¹²³⁰-₉]")
 # "px" is not among the units, since CSS does not accept "10 px".
@@ -53,10 +53,10 @@ _AMERICAN = [
 
 
 def in_full(instruction: str) -> str:
-    """Return a normalised instruction with contractions in full and one spelling of signs.
+    """Expand the contractions in a normalised instruction, and spell each sign in one way.
 
     So "10km" becomes "10 km", "U.S." "US", "H₂O" "H2O", "x²" "x^2" and "≤ 4" "<= 4". A text with
-    quotes or code between backticks is returned as it is.
+    quotes or code between backticks is returned unchanged.
     """
     text = instruction
     is_short = _MAY_BE_SHORT.search(text)
@@ -75,7 +75,7 @@ def in_full(instruction: str) -> str:
 
 
 def bare(text: str) -> str:
-    """Return a text without accents, vowel points and ligatures, and with the digits of ASCII."""
+    """Return a text with ASCII digits and without accents, vowel points and ligatures."""
     if text.isascii():
         return text
     letters = _ACCENT.sub("", unicodedata.normalize("NFD", text))
@@ -83,7 +83,7 @@ def bare(text: str) -> str:
 
 
 def american(word: str) -> str:
-    """Return an English word, in lower case, in American spelling if it is in British one."""
+    """Return the American spelling of an English word in lower case."""
     for pattern, spelling in _AMERICAN:
         word = pattern.sub(spelling, word)
     return word

@@ -34,7 +34,7 @@ class Shape(Enum):
 
 
 def _class_of_marks() -> str:
-    """Return the combining marks (not word characters) as ranges for a character class."""
+    """Return the combining marks as ranges for a character class; they are not word characters."""
     marks = (unicodedata.category(chr(c))[0] == "M" for c in range(0x300, 0x10000))
     runs = groupby(enumerate(marks, 0x300), lambda item: item[1])
     ranges = [[chr(code) for code, _ in run] for is_mark, run in runs if is_mark]
@@ -82,12 +82,12 @@ class Words:
 
     @cached_property
     def n_accented(self) -> int:
-        """The number of words with accents; ñ does not count, since it is a letter of its own."""
+        """The number of words with accents; ñ does not count, since it is a separate letter."""
         words = (word.replace("ñ", "n") for word in self.words if not word.isdecimal())
         return sum(word != bare(word) for word in words)
 
     def is_plain(self, i: int) -> bool:
-        """Return whether a word is prose, neither quoted nor in code; it may be misspelt."""
+        """Return whether a word is prose, neither quoted nor code, so that it may be misspelt."""
         word = self.words[i]
         is_word = word.isalpha() or (word[0].isalpha() and not _NAME.search(word))
         return is_word and not self._is_quoted[i] and not self._is_code(i)
@@ -138,7 +138,7 @@ class Words:
         return is_quoted
 
     def _is_code(self, i: int) -> bool:
-        """Return whether a word touches a sign as it does in code, but not as in "well-known"."""
+        """Return whether a word adjoins a sign that suggests code; "well-known" does not count."""
         start, end = self._spans[i]
         before, after = self.text[max(start - 1, 0) : start], self.text[end : end + 2]
         earlier = self.text[max(start - 2, 0) : start - 1]

@@ -1,6 +1,6 @@
-"""Estimate how sound a text is, rather than noise, a placeholder, a fragment or an order.
+"""Estimate how sound a text is: it may be noise, a placeholder, a fragment or a command.
 
-It counts features that exist in any script, and does not understand the text.
+The estimate counts features that exist in any script; it does not understand the text.
 """
 
 import math
@@ -61,7 +61,7 @@ class CharKind(StrEnum):
 
 
 def soundness(text: str, terms: Words) -> float:
-    """Return the soundness of a text, whose words are `terms`, from 0 (certainly junk) to 1.
+    """Return the soundness of a text with the words `terms`, from 0 (certainly junk) to 1.
 
     A thousand characters take about 0.1 ms.
     """

@@ -1,7 +1,8 @@
 """Judge the texts of a prompt by typicality: deterministic, without a key or a language model.
 
-It does not know what a text means. A text whose words are also those of the prompt's other texts
-represents many of them, so its answer teaches more than that of an odd one. Junk is ranked last.
+It does not know what a text means. A text that shares its words with the prompt's other texts
+represents many of them, so its answer teaches more than the answer to an unusual text. Junk is
+ranked last.
 """
 
 import math
@@ -23,7 +24,7 @@ def choose(texts: Sequence[str], n: int) -> list[int]:
     texts. Its typicality is the cosine to the mean of these vectors, a little less if the text ends
     with a letter or a digit, since it may be cut off. Texts that are not sound come last. A
     smaller choice is a prefix of a larger one. Ties go to the text that is first in code point
-    order, whatever its slot.
+    order, regardless of its slot.
     """
     terms = [words(text) for text in texts]
     rated = [soundness(text, of_text) for text, of_text in zip(texts, terms, strict=True)]

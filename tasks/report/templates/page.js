@@ -57,7 +57,12 @@
     let at = -1;
     let layers = {};
 
-    const kind = (i) => i < data.n_ours ? `selected, place ${data.order[i].toLocaleString("en")}` : "not selected";
+    function kind(i) {
+      if (i < data.n_ours) return `selected, place ${data.order[i].toLocaleString("en")}`;
+      const k = i - data.n_ours;
+      if (!data.covered_by.length) return "not selected";
+      return `not selected, most like place ${data.covered_by[k].toLocaleString("en")} (cosine ${data.cosines[k].toFixed(2)})`;
+    }
 
     function showRecord(i) {
       const box = byId("record");
@@ -156,6 +161,42 @@
     return draw;
   }
 
+  // The judge scores and gains of the selected records.
+  function scores(data, map) {
+    const place = byId("scores");
+    const LEAST = 1e-7; // a logarithmic axis has no 0
+    const shown = new Map(map.order.map((at, i) => [at, i]));
+
+    function draw() {
+      const height = Math.max(350, Math.min(400, Math.round(place.clientWidth * 0.45)));
+      const plot = figure(height, {
+        tools: "pan,wheel_zoom,box_zoom,reset,save", x_axis_type: "log",
+        x_axis_label: "gain in mean coverage", y_axis_label: "judge score",
+      });
+      const x = data.gains.map((gain) => Math.max(gain, LEAST));
+      const y = data.scores.map((score, i) => score + 0.09 * ((i * 0.618034) % 1 - 0.5));
+      const source = new Bokeh.ColumnDataSource({data: {x, y}});
+      const glyph = plot.scatter({
+        x: {field: "x"}, y: {field: "y"}, source, size: x.length > 500 ? 5 : 8,
+        fill_color: style("--accent"), fill_alpha: 0.55, line_color: null,
+      });
+      plot.add_tools(new Bokeh.HoverTool({
+        renderers: [glyph], limit: 1, attachment: "horizontal",
+        tooltips: (_, {index}) => {
+          const box = element("div", undefined, {class: "score-tip", style: TIP});
+          const head = `place ${(index + 1).toLocaleString("en")} · judge score ${data.scores[index]} · gain ${data.gains[index]}`;
+          box.append(element("div", head));
+          const i = shown.get(index + 1);
+          if (i !== undefined) box.append(element("div", map.texts[i], {dir: "auto"}));
+          return box;
+        },
+      }));
+      return show(plot, place);
+    }
+
+    return draw;
+  }
+
   // The curves.
   function curves(data) {
     const place = byId("lines");
@@ -220,7 +261,9 @@
   }
 
   async function start() {
-    const drawings = [embeddingMap(read("map-data"))];
+    const map = read("map-data");
+    const drawings = [embeddingMap(map)];
+    if (map.n_ours) drawings.push(scores(read("choice-data"), map));
     const curvesData = read("curves-data");
     if (curvesData) drawings.push(curves(curvesData));
     const all = () => Promise.all(drawings.map((draw) => draw()));

@@ -1,0 +1,1 @@
+"""Buy the answers to many questions in batches, which cost less than single calls."""

@@ -1,0 +1,95 @@
+"""Write the lines of a batch's requests, and read those of its replies and errors."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from tasks.lib.batches.api import URL
+from tasks.lib.gateway.endpoint import Endpoint
+from tasks.lib.gateway.errors import ErrorKind, ProviderError
+from tasks.lib.gateway.litellm_setup import load_litellm
+from tasks.lib.gateway.reply import Reply, read_reply
+from tasks.lib.gateway.request import Request
+
+NOT_IN_BODY = ("extra_headers", "service_tier", "timeout")
+"""Options of a single call. A batch has a price and a deadline of its own."""
+
+
+class Results(NamedTuple):
+    """The outcomes of the requests of a batch, by key."""
+
+    replies: dict[str, Reply]
+    errors: dict[str, ProviderError]
+    n_unreadable: int
+
+
+class _LineError(Exception):
+    """An error line, in the form of an exception of LiteLLM."""
+
+    def __init__(self, message: str, status_code: int | None, code: str | None) -> None:
+        super().__init__(message)
+        self.status_code, self.code = status_code, code
+
+
+def request_line(request: Request, endpoint: Endpoint) -> bytes:
+    """Return the line of a request, with the same body as LiteLLM would send for a single call."""
+    litellm = load_litellm()
+    model, provider, _, _ = litellm.get_llm_provider(endpoint.deployment.model)
+    options = endpoint.parameters.of(request)
+    options = {name: value for name, value in options.items() if name not in NOT_IN_BODY}
+    body = litellm.utils.get_optional_params(
+        model=model, custom_llm_provider=provider, messages=request.messages, **options
+    )
+    del body["stream"]
+    body |= body.pop("extra_body", None) or {}
+    line = {
+        "custom_id": request.key,
+        "method": "POST",
+        "url": URL,
+        "body": {"model": model, "messages": request.messages, **body},
+    }
+    return json.dumps(line, ensure_ascii=False).encode(errors="replace") + b"\n"
+
+
+def read_results(contents: Iterable[bytes], endpoint: Endpoint) -> Results:
+    """Return the outcomes in the files of a batch's replies and errors.
+
+    The first line of a request counts. Lines that cannot be read are counted and skipped.
+    """
+    replies: dict[str, Reply] = {}
+    errors: dict[str, ProviderError] = {}
+    n_unreadable = 0
+    for line in filter(None, b"\n".join(contents).split(b"\n")):
+        try:
+            key, outcome = _outcome(json.loads(line), endpoint)
+        except Exception:  # whatever is wrong with it, other lines may be right
+            n_unreadable += 1
+            continue
+        if isinstance(outcome, Reply):
+            replies.setdefault(key, outcome)
+        else:
+            errors.setdefault(key, outcome)
+    return Results(replies, errors, n_unreadable)
+
+
+def _outcome(line: dict[str, Any], endpoint: Endpoint) -> tuple[str, Reply | ProviderError]:
+    """Return the key of a line, and its reply or error."""
+    key, response = line["custom_id"], line.get("response")
+    if response is None or response["status_code"] != 200:
+        return key, _error(line.get("error") or {}, response or {}, endpoint)
+    litellm = load_litellm()
+    reply = litellm.utils.convert_to_model_response_object(
+        response_object=response["body"], model_response_object=litellm.ModelResponse()
+    )
+    return key, read_reply(reply, endpoint.parameters.dropped)
+
+
+def _error(error: dict[str, Any], response: dict[str, Any], endpoint: Endpoint) -> ProviderError:
+    """Return the error of a line; the provider charges nothing for it."""
+    body = response.get("body") or {}
+    said = (body.get("error") if isinstance(body, dict) else None) or error
+    status = response.get("status_code")
+    message = str(said.get("message") or said.get("code") or "no message was given")
+    found = endpoint.classified(_LineError(message, status, said.get("code")))
+    kind = found.kind if status else ErrorKind.UNFINISHED
+    return ProviderError(kind, found.message, may_cost=False)

@@ -1,0 +1,40 @@
+"""Why a reply that was paid for has no answer, in plain words, and what to do about it."""
+
+from collections.abc import Iterator, Mapping
+
+_FORM = "Set schema: always on the route if its server accepts schemas, or choose a larger model."
+_PROVIDER = "Nothing needs to be done unless it happens often: the call was repeated."
+
+WITHOUT_ANSWER = {
+    "cut_off": (
+        "ended before the answer was complete, and more room was given",
+        "Set thinking_tokens to more, or reasoning_effort to less, on the route.",
+    ),
+    "empty": (
+        "had no text",
+        "If the finish reason is length, set thinking_tokens to more on the route, then run "
+        "`selectllm journal retry-failed`.",
+    ),
+    "content_filter": (
+        "were refused by the model or withheld by a filter",
+        "`selectllm explain ID` shows a candidate that was set aside. A fallback route may accept "
+        "it.",
+    ),
+    "no_list": ("had no list of slots", _FORM),
+    "not_a_slot": ("named something other than slots", _FORM),
+    "out_of_range": ("named slots that do not exist", _FORM),
+    "repeated": ("named a slot twice", _FORM),
+    "too_few": ("named too few slots", _FORM),
+    "no_score": ("had no rating", _FORM),
+    "not_a_half": ("had a rating that is not a half point", _FORM),
+    "server": ("were broken off by an error of the provider", _PROVIDER),
+    "rate_limit": ("were broken off by a rate limit", "Set rpm and tpm on the route."),
+}
+"""By reason: what is wrong with the replies, and the remedy."""
+
+
+def explained(counts: Mapping[str, int]) -> Iterator[tuple[int, str, str]]:
+    """Yield the number of replies, what is wrong with them, and the remedy, for each reason."""
+    for reason, n in sorted(counts.items()):
+        wrong, remedy = WITHOUT_ANSWER.get(reason, (f"failed: {reason}", ""))
+        yield n, wrong, remedy

@@ -1,0 +1,67 @@
+"""A flow run with a budget of its own, over the project's graph on the sample."""
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import STAGE_NAMES
+from tests.test_run_parameters import call, own
+
+SELECTED = "data/choose/selected.parquet"
+
+
+@pytest.fixture(scope="module")
+def sample(copy_done):
+    """Make a clone of the sample's run in which another run is quick, all committed."""
+    space = copy_done("parameters")
+    space.set("baseline.methods=[random]", "baseline.n_seeds=2", "measure.n_resamples=100")
+    space.run("git", "commit", "-qam", "Be quick")
+    return space
+
+
+def selected(root):
+    """Return the ids of a selection, in order."""
+    return pq.read_table(root / SELECTED, columns=["id"])[0].to_pylist()
+
+
+def published(server, flow_run):
+    """Return the artifact about a flow run's parameters, and its log."""
+    run_id = {"any_": [flow_run["id"]]}
+    pages = server.ask(
+        "artifacts", artifacts={"flow_run_id": run_id, "key": {"any_": ["parameters"]}}
+    )
+    logs = server.ask("logs", logs={"flow_run_id": run_id})
+    return [page["data"] for page in pages], [log["message"] for log in logs]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+def test_the_budgets_of_a_run_do_not_apply_to_the_next(sample, server):
+    unchanged = [sample.root / name for name in ("params.yaml", "dvc.lock", SELECTED)]
+    before = [path.read_bytes() for path in unchanged]
+    own_root = own(sample, "llm_select.budget=[12, 30]")
+    call(sample, budget=[12, 30])
+    assert len(selected(own_root)) == 30
+    assert (own_root / "data/report/index.html").exists()
+    assert [path.read_bytes() for path in unchanged] == before
+    assert sample.run("git", "status", "--porcelain", "-uno").stdout == ""
+    (last,) = server.ask("flow_runs", sort="START_TIME_DESC", limit=1)
+    (page,), log = published(server, last)
+    assert "| llm_select.budget | [12, 30] | 60 |" in page
+    assert f"`{own_root / SELECTED}`" in page
+    assert "Only for this run: llm_select.budget = [12, 30] (params.yaml: 60)" in log
+    assert f"export: {own_root / 'data/export'}" in log
+    from_cache = {name for name, (state, _) in server.last_states().items() if state == "Cached"}
+    assert from_cache >= set(STAGE_NAMES[1:5])  # without dependencies, fetch runs in each workspace
+
+    call(sample)
+    assert len(selected(sample.root)) == 60
+    assert len(selected(own_root)) == 30
+    states = server.last_states()
+    assert {name for name in STAGE_NAMES if states[name][0] == "Cached"} >= set(STAGE_NAMES[:7])
+    assert sample.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+
+    runs = sample.logged_runs()
+    assert [run.data.params["llm_select.budget"] for run in runs] == ["[12, 30]", "60"]
+    assert [run.data.tags.get("sets") for run in runs] == ["llm_select.budget=[12, 30]", None]
+    assert runs[0].data.tags["workspace"] == str(own_root)
+    assert runs[0].data.metrics["validate.funnel.selected"] == 30
