@@ -3,7 +3,7 @@
     python benchmarks/meaning.py
     python benchmarks/meaning.py --list
 
-The pairs of tests/data/meaning_pairs.jsonl were written for this project, in fifteen languages and
+The pairs of tests/data/meaning_pairs.jsonl were written for this project, in 21 languages and
 in code. Each pair is deduplicated as a pool of two records, with the settings of params.yaml. The
 held-out group was written before the rules, and was not looked at while they were made. The unseen
 group was written after them, by somebody who had not read them; they were then improved with it.

@@ -77,4 +77,5 @@ def work(stage: Stage) -> None:
         encoding="utf-8",
     )
     if params.source is not None:
-        log.info("fetch: %d files, %s bytes", len(files), f"{limit.n_bytes:,}")
+        n_files = "1 file" if len(files) == 1 else f"{len(files):,} files"
+        log.info("fetch: %s, %s bytes", n_files, f"{limit.n_bytes:,}")
