@@ -50,6 +50,7 @@ def space(clone: Callable[[str], Workspace]) -> Workspace:
         patch.delenv("DVC_ROOT", raising=False)
         for name in STAGE_NAMES:
             Stage(name, space.root).run(import_module(f"tasks.{name}.step").work)
+    space.dvc("commit", "--force")
     return space
 
 
