@@ -55,8 +55,7 @@ FIRST_PARTY = (
 # takes seconds over its first call.
 GROUPS = {
     "sample": ("project", "stale_keys", "verify_bytes"),
-    "ready": ("paid_run", "run_budget"),
-    "toy": ("run", "deployment", "run_parameters", "compare"),
+    "runs": ("paid_run", "run_budget", "run", "deployment", "run_parameters", "compare"),
     "clusters": ("grouping", "cluster", "geometry", "kmeans", "solver", "baseline_methods"),
     "validation": ("validate", "validate_faults", "validate_near"),
 }

@@ -131,7 +131,7 @@ def test_casts_are_no_parameters(fetch):
         ("SELECT x FROM q", 'column "x" does not exist'),
         ("DELETE FROM q RETURNING id", "syntax error"),  # no cursor
         ("SELECT setval('q_id_seq', 9)", "read-only transaction"),
-        ("SELECT id, prompt AS id FROM q", "two columns with the name id"),
+        ("SELECT id, prompt AS id FROM q", "two columns named id"),
         ("SELECT * FROM q WHERE id < 0", "returns no rows"),
         ("SELECT 1 / (id - 2000) FROM q ORDER BY id", "division by zero"),
     ],

@@ -175,7 +175,7 @@ def test_a_faulty_run_stops_with_what_is_wrong_and_where_to_look(tmp_path: Path)
     failed_file = tmp_path / ".selectllm" / "failed_validation.json"
     message = str(caught.value)
     assert "1 of 68 expectations are not met" in message
-    assert f"selected: The cluster is that of the candidate: 1 of 4 rows: id {IDS[3]}" in message
+    assert f"selected: The cluster agrees with the prompts: 1 of 4 rows: id {IDS[3]}" in message
     assert str(failed_file) in message
     assert str(tmp_path / ".selectllm" / "data_docs" / "index.html") in message
     assert caught.value.exit_code == 1

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.audit.verify import verify
+from tasks.lib.documents.judgement import read_judgements
 
 pytestmark = pytest.mark.slow
 
@@ -22,12 +23,13 @@ def flipped(data, draw):
     return data[:at] + bytes([data[at] ^ draw.randrange(1, 256)]) + data[at + 1 :]
 
 
-def flip_answer(journal, draw):
-    """Change one byte of an answer in the journal's file: in its key, text, picks or names."""
+def flip_answer(journal, used, draw):
+    """Change one byte of a used answer in the journal: in its key, text, picks or names."""
     with closing(sqlite3.connect(journal)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        rows = db.execute("SELECT key, route, model, text, parsed FROM answers").fetchall()
-    payload = "".join(draw.choice(rows)).encode()
+        query = "SELECT key, route, model, text, parsed FROM answers WHERE key = ?"
+        row = db.execute(query, (draw.choice(used),)).fetchone()
+    payload = "".join(row).encode()
     data = journal.read_bytes()
     assert data.count(payload) == 1
     journal.write_bytes(data.replace(payload, flipped(payload, draw)))
@@ -61,9 +63,11 @@ def test_any_changed_byte_is_found_with_its_file_and_a_fresh_clone_has_none(
                 str(path.relative_to(root))
             ]
         path.write_bytes(kept)
+    judgements = read_judgements(root / "data/llm_select/judgements.jsonl")
+    used = [answer.key for judgement in judgements for answer in judgement.answers]
     kept = journal.read_bytes()
     for _ in range(N_FLIPS):
-        flip_answer(journal, draw)
+        flip_answer(journal, used, draw)
         assert [difference.file for difference in verify(root).differences] == [str(journal)]
         journal.write_bytes(kept)
     assert verify(root).differences == []

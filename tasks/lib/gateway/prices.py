@@ -75,11 +75,11 @@ def price_of(deployment: Deployment, litellm: Any, tier: Tier = Tier.OWN) -> Pri
     since many models that do cost money have a 0 there. A batch without a price in the map costs
     half where the provider's documentation says so, and otherwise as much as single calls.
     """
-    if deployment.is_free:
-        return FREE
-    is_usual = deployment.service_tier in USUAL_TIERS
     prompt_usd, completion_usd = deployment.input_cost_per_token, deployment.output_cost_per_token
     is_given = prompt_usd is not None and completion_usd is not None
+    if deployment.is_free and not is_given:
+        return FREE
+    is_usual = deployment.service_tier in USUAL_TIERS
     if is_given and (is_usual or tier is not Tier.STANDARD):
         price: Price | None = Price(prompt_usd or 0.0, completion_usd or 0.0)
     elif is_usual or tier is not Tier.OWN:
