@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import pytest
@@ -54,8 +54,8 @@ FIRST_PARTY = (
 # Files of one worker: they share a finished run of the sample, a Prefect server, or a library that
 # takes seconds over its first call.
 GROUPS = {
-    "sample": ("project", "stale_keys", "verify_bytes", "paid_run", "run_budget"),
-    "toy": ("run", "deployment", "run_parameters", "compare"),
+    "sample": ("project", "stale_keys", "verify_bytes"),
+    "runs": ("paid_run", "run_budget", "run", "deployment", "run_parameters", "compare"),
     "clusters": ("grouping", "cluster", "geometry", "kmeans", "solver", "baseline_methods"),
     "validation": ("validate", "validate_faults", "validate_near"),
 }
@@ -179,13 +179,6 @@ def make_toy(
     return make
 
 
-class Finished(NamedTuple):
-    """A clone in which a run has finished, and a copy of it that never changes."""
-
-    space: Workspace
-    copy: Path
-
-
 @pytest.fixture
 def toy(make_toy: Callable[..., Workspace]) -> Workspace:
     """Make a workspace with the two stages of tests/toy."""
@@ -207,37 +200,28 @@ def clone(
 
 
 @pytest.fixture(scope="session")
-def finished(
-    clone: Callable[[str], Workspace],
-    server: PrefectServer,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Finished:
-    """Make a clone in which `selectllm run` has run once, and a copy for tests to copy again."""
+def done(clone: Callable[[str], Workspace], server: PrefectServer) -> Workspace:
+    """Make a clone in which `selectllm run` has run once; tests leave it up to date."""
     space = clone("done")
     space.env.update(server.env)
     first = space.selectllm("run")
     assert {name for name, _ in server.last_states().values()} == {"Completed"}, first.stdout
-    copy = tmp_path_factory.mktemp("copy") / "root"
-    left_out = shutil.ignore_patterns("mlflow.db", "mlruns", ".selectllm")  # MLflow and journal
-    shutil.copytree(space.root, copy, ignore=left_out)
-    return Finished(space, copy)
+    return space
 
 
 @pytest.fixture(scope="session")
-def done(finished: Finished) -> Workspace:
-    """Return the clone in which `selectllm run` has run once; tests leave it up to date."""
-    return finished.space
+def clustered(clone: Callable[[str], Workspace]) -> Workspace:
+    """Make a clone that is ready for `llm_select`, which no test changes."""
+    space = clone("clustered")
+    space.set("baseline.methods=[random]", "baseline.n_seeds=2", "measure.n_resamples=100")
+    space.run("git", "commit", "-qam", "Be quick")
+    space.dvc("repro", "cluster")
+    return space
 
 
-@pytest.fixture(scope="session")
-def copy_done(
-    finished: Finished, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Workspace]:
-    """Copy the clone in which a run has finished, without its MLflow store and journal."""
-
-    def make(name: str) -> Workspace:
-        root = tmp_path_factory.mktemp(name) / "root"
-        shutil.copytree(finished.copy, root)
-        return Workspace(root, dict(finished.space.env))
-
-    return make
+@pytest.fixture
+def copy_clustered(clustered: Workspace, server: PrefectServer, tmp_path: Path) -> Workspace:
+    """Copy a clone that is ready for `llm_select`."""
+    root = tmp_path / "clustered"
+    shutil.copytree(clustered.root, root)
+    return Workspace(root, clustered.env | server.env)

@@ -19,7 +19,7 @@ from tasks.lib.core.tables import read_table
 from tasks.lib.prompts.compose import Mode, compose
 from tasks.llm_select.step import work
 from tests.sound_run import CLUSTERS
-from tests.workspaces import StepWorkspace
+from tests.workspaces import PROJECT, StepWorkspace
 
 N_RECORDS, SIZE = 40, 8
 
@@ -57,7 +57,8 @@ class Desk(StepWorkspace):
     """A workspace in which the prompts are ready for llm_select."""
 
     def __init__(self, root, records, size, budget, caplog=None, *, is_reversed=False):
-        super().__init__(root, "tasks")
+        super().__init__(root)
+        (root / "tasks").symlink_to(PROJECT / "tasks")  # copying it takes longer than most tests
         self.budget, self.caplog = budget, caplog
         self.records = {r["id"]: r for r in records}
         clusters = (np.arange(len(records)) % size).astype(np.int32)

@@ -30,6 +30,7 @@ from tasks.lib.core.schemas import (
 from tasks.lib.core.tables import read_table, write_table
 from tests.fake_provider import FakeProvider, fails, honest, late, says
 from tests.selection_desk import text_of
+from tests.workspaces import lay_out
 
 OUTS = {
     "ingest": [
@@ -326,6 +327,8 @@ def test_a_missing_file_a_changed_parameter_and_a_broken_lock_are_named(table):
 
 def test_changed_code_is_named_only_if_the_selection_differs(table):
     select(table)
+    (table.root / "tasks").unlink()
+    lay_out(table.root, "tasks")
     module = table.root / "tasks/llm_select/step.py"
     module.write_text(module.read_text() + "\n")
     assert verify(table.root).differences == []

@@ -1,8 +1,10 @@
-"""A pool of conversations with system prompts and tools, through the whole run."""
+"""A pool of conversations with system prompts and tools, through all steps."""
 
+import contextlib
 import csv
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import pytest
 
 from tasks.audit.explain import explain
 from tasks.lib.core.schemas import POOL
+from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tests.browser import browser
+from tests.conftest import STAGE_NAMES
 from tests.workspaces import Workspace
 
 pytestmark = pytest.mark.slow
@@ -36,13 +40,17 @@ def dialogue(number: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def space(clone: Callable[[str], Workspace]) -> Workspace:
-    """Make a clone in which the stages have run on 40 conversations."""
+    """Make a clone in which the steps have run on 40 conversations, in this process."""
     space = clone("context")
     rows = [dialogue(number) for number in range(40)]
     (space.root / "pool.jsonl").write_text("\n".join(map(json.dumps, rows)))
     space.set("ingest.source=pool.jsonl", f"llm_select.budget={BUDGET}")
     space.set("cluster.candidates_per_prompt=5", "baseline.methods=[random]", "baseline.n_seeds=2")
-    space.dvc("repro")
+    with contextlib.chdir(space.root), pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DVC_ROOT", raising=False)
+        for name in STAGE_NAMES:
+            Stage(name, space.root).run(import_module(f"tasks.{name}.step").work)
+    space.dvc("commit", "--force")
     return space
 
 
@@ -87,7 +95,7 @@ def test_explain_finds_a_record_by_the_pools_own_id_and_shows_what_the_judge_saw
     assert [text in shown for text in expected] == [True] * 4
     texts = [candidate["text"] for candidate in story["prompt"]["candidates"]]
     assert shown in texts
-    printed = space.selectllm("explain", "case-7").stdout
+    printed = space.call("explain", "case-7").stdout
     assert "You teach bread at school number 7." in printed
     assert '"mood": "calm"' in printed
 

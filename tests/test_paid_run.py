@@ -1,11 +1,9 @@
 """A whole run with a paid model behind an OpenAI endpoint: capped, completed, no key leaked."""
 
 import json
-import shutil
 import sqlite3
 from contextlib import closing
 
-import mlflow
 import pyarrow.parquet as pq
 import pytest
 
@@ -27,14 +25,15 @@ def leaks(root):
     return [path for path in files if any(piece in path.read_bytes() for piece in pieces)]
 
 
-def check_traces(root, n_answers):
+def check_traces(space, n_answers):
     """Check that the last run in MLflow has the answers, the prompt and the selection."""
-    mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
-    run = mlflow.search_runs(experiment_names=["selectllm"], output_format="list")[0]
+    import mlflow  # noqa: PLC0415  two seconds
+
+    run = space.logged_runs()[-1]
     place = [run.info.experiment_id]
     traces = mlflow.search_traces(locations=place, run_id=run.info.run_id, return_type="list")
     assert 0 < len(traces) <= n_answers
-    criteria = (root / "tasks/llm_select/criteria.txt").read_text()
+    criteria = (space.root / "tasks/llm_select/criteria.txt").read_text()
     assert criteria.strip() in traces[0].data.spans[0].inputs["messages"][0]["content"]
     assert mlflow.genai.load_prompt("prompts:/selectllm-criteria/1").template == criteria
     assert "selectllm-criteria" in run.data.tags["mlflow.linkedPrompts"]
@@ -43,13 +42,11 @@ def check_traces(root, n_answers):
 
 
 def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_continues_with_a_higher_cap(
-    copy_done, server
+    copy_clustered, server
 ):
     """The provider repeats the key, which must appear nowhere, including Prefect and MLflow."""
-    space = copy_done("capped")
+    space = copy_clustered
     space.env["MY_ACCESS"] = SECRET
-    shutil.rmtree(space.root / "data/export")
-    space.set("baseline.methods=[random]", "baseline.n_seeds=2")  # quick ones
     price = "input_cost_per_token: 1.0e-5, output_cost_per_token: 1.0e-5"
     with FakeProvider() as provider:
         provider.script(fails(503, f"{SECRET} may try later"), fails(401, f"who is {SECRET}?"))
@@ -68,7 +65,7 @@ def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_continues_with_a_h
         assert 0 < usage["n_prompts"] < usage["n_prompts_planned"]
         assert sum(provider.tokens) * 1e-5 <= 0.3
         assert (space.root / "data/export").is_dir()
-        check_traces(space.root, usage["calls"])
+        check_traces(space, usage["calls"])
         assert capped_words(read_graph(space.root), space.root)  # also of a part that is Cached
         n_calls = len(provider.calls)
         params = space.root / "params.yaml"

@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-from mlflow import MlflowClient
 
 from flows.dvc.plan import plan
 from tasks.lib.core.dvc_yaml import load_yaml
@@ -107,7 +106,7 @@ def test_the_run_is_in_mlflow_with_datasets_metrics_and_reports(done):
     assert run.data.tags["git.commit"] == done.run("git", "rev-parse", "HEAD").stdout.strip()
     selected = "data/choose/selected.parquet"
     assert run.data.tags[f"dvc.{selected}"] == hashes(done)[selected]
-    files = {f.path for f in MlflowClient().list_artifacts(run.info.run_id)}
+    files = done.artifacts(run)
     assert {"validate", "llm_select", "params.yaml", "dvc.lock", "data_docs", "report"} <= files
 
 
@@ -152,7 +151,7 @@ def test_variants_are_side_by_side_in_mlflow_and_cached_when_run_again(done, ser
         assert "60 | selected" in run.data.tags["mlflow.note.content"]
     assert parent.data.metrics["overlap/as_is chat"] == 1
     assert "| chat | export.formats=" in parent.data.tags["mlflow.note.content"]
-    files = {file.path for file in MlflowClient().list_artifacts(parent.info.run_id)}
+    files = done.artifacts(parent)
     assert files == {"comparison.csv", "overlap.csv", "table.csv", "table.tex"}
 
     again = done.selectllm(*words)

@@ -211,6 +211,13 @@ class Workspace:
         )
         return runs
 
+    def artifacts(self, run: Any) -> frozenset[str]:
+        """Return the paths of the artifacts of a run in the workspace's own MLflow store."""
+        from mlflow import MlflowClient  # noqa: PLC0415  two seconds
+
+        client = MlflowClient(f"sqlite:///{self.root / 'mlflow.db'}")
+        return frozenset(file.path for file in client.list_artifacts(run.info.run_id))
+
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start `selectllm` as a shell does, in a process group of its own."""
         return subprocess.Popen(
