@@ -244,6 +244,18 @@ def test_a_batch_over_the_providers_limit_is_sent_in_smaller_ones(batches, provi
     assert max(provider.n_answers.values()) == 1
 
 
+def test_a_batch_of_an_earlier_run_that_is_over_the_limit_is_sent_in_smaller_ones(
+    batches, provider, book
+):
+    provider.batches.max_requests = 3
+    provider.batches.script("GET /v1/batches/", error(401))
+    with pytest.raises(LLMError, match="does not accept the key"):
+        batches.ask(provider.deployment(), questions(N))
+    batches.ask(provider.deployment(), questions(N))
+    assert book().count("answer") == N
+    assert max(provider.n_answers.values()) == 1
+
+
 def test_votes_take_two_rounds_and_buy_no_vote_that_single_calls_would_not(
     batches, provider, second, put, book
 ):

@@ -239,7 +239,7 @@ FAMILIES = {
         {"thinking": {"type": "disabled"}},
         n_thoughts=lambda body: 0 if body.get("thinking") == {"type": "disabled"} else 2000,
     ),
-    "Qwen on vLLM is told not to think": Family(
+    "Qwen on vLLM must not think": Family(
         "hosted_vllm/Qwen/Qwen3-8B",
         {"chat_template_kwargs": {"enable_thinking": False}, "max_tokens": ANSWER},
         n_thoughts=thinks_unless_off,
@@ -266,7 +266,7 @@ FAMILIES = {
         n_cut=1,
         dropped=("response_format",),
     ),
-    "Ollama is told not to think, and how large its context is": Family(
+    "Ollama must not think, and needs a context size": Family(
         "ollama_chat/qwen3:8b",
         {"think": False, "num_ctx": 16384},
         base="",

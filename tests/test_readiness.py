@@ -11,7 +11,7 @@ from tasks.lib.core.dvc_yaml import load_yaml
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.routes import load_routes
 from tests.conftest import PROJECT
-from tests.fake_provider import FakeProvider
+from tests.fake_provider import FakeProvider, Response
 from tests.workspaces import free_port
 
 TODAY = date(2026, 11, 28)
@@ -94,6 +94,15 @@ def test_a_refused_key_is_fatal(values, provider, monkeypatch):
     assert finding.is_fatal
     assert "does not accept the key" in finding.what
     assert "wrong-0123" not in str(finding)
+
+
+def test_a_key_does_not_follow_a_redirect_to_another_host(values, provider, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "mine-0123456789")
+    with FakeProvider() as other:
+        moved = Response(302, headers={"Location": f"{other.api_base}/models"})
+        monkeypatch.setattr(provider, "listing", lambda path, key: moved)
+        assert found(values, provider.deployment(api_key="os.environ/MY_KEY")) == []
+        assert other.n_listings == 0
 
 
 LISTED = {

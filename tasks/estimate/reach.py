@@ -40,6 +40,13 @@ class Listing(NamedTuple):
     context: int | None = None  # tokens that the deployment's model reads at once
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Treats a redirect as a response, since following it would send the key to another host."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow no redirect."""
+
+
 def ask_listing(deployment: Deployment, litellm: Any) -> Listing:
     """Return the listing of a deployment's endpoint; an empty one if its address is unknown.
 
@@ -52,8 +59,9 @@ def ask_listing(deployment: Deployment, litellm: Any) -> Listing:
     is_ollama = deployment.provider.startswith("ollama")
     url = f"{base.rstrip('/')}/{'api/tags' if is_ollama else 'models'}"
     request = urllib.request.Request(url, headers=_headers(deployment))
+    opener = urllib.request.build_opener(_NoRedirects)
     try:
-        with urllib.request.urlopen(request, timeout=WAIT_S) as response:
+        with opener.open(request, timeout=WAIT_S) as response:
             body = response.read(MAX_BYTES)
     except urllib.error.HTTPError as error:
         error.close()

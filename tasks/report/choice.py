@@ -36,8 +36,8 @@ def points(inputs: ReportInputs) -> dict[str, Any]:
 
 def _by_score(inputs: ReportInputs) -> list[dict[str, Any]]:
     """Return for each judge score, the highest first, how many records have it and are selected."""
-    set_aside = inputs.ballots["set_aside"].is_null().to_numpy()
-    judged = np.round(inputs.ballots["score"].to_numpy()[set_aside], 3)
+    is_judged = inputs.ballots["set_aside"].is_null().to_numpy()
+    judged = np.round(inputs.ballots["score"].to_numpy()[is_judged], 3)
     scores = np.round(inputs.selected["score"].to_numpy(), 3)
     gains = inputs.selected["gain"].to_numpy()
     rows = []

@@ -225,7 +225,7 @@ class BatchBuyer:
         for ending in endings:
             self._replies |= ending.replies
             self.unanswered |= ending.unanswered
-        if all(ending.is_over_limit for ending in endings):
+        if self._new and all(ending.is_over_limit for ending in endings):
             self._max_bytes = max(batch.n_bytes for batch in self._new) // 2
         is_limited = any(ending.is_over_limit for ending in endings)
         self._n_rounds_left -= not (is_limited or self._is_capped)

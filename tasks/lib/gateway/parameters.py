@@ -17,6 +17,7 @@ from tasks.lib.gateway.thinking import (
     NO_THINKING,
     Thinking,
     thinking_of,
+    thinking_room,
 )
 
 LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
@@ -158,9 +159,7 @@ class Parameters:
         return next(iter(self._thinking.efforts), None)
 
     def _room(self, request: Request, *, has_more: bool) -> int:
-        room = self._deployment.thinking_tokens
-        if room is None:
-            room = self._thinking.room(self._effort)
+        room = thinking_room(self._deployment, self._thinking, self._effort)
         if has_more:
             room = max(MORE_ROOM * (room + request.max_tokens), LEAST_MORE_ROOM)
         total = request.max_tokens + room

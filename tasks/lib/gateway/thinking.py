@@ -91,6 +91,12 @@ def _listed_efforts(info: Any) -> tuple[str, ...] | None:
     return efforts
 
 
+def thinking_room(deployment: Deployment, thinking: Thinking, effort: Effort | None) -> int:
+    """Return the room for thinking that the route sets, otherwise the one that the effort needs."""
+    own = deployment.thinking_tokens
+    return thinking.room(effort) if own is None else own
+
+
 def max_completion_tokens(deployment: Deployment, max_answer_tokens: int, litellm: Any) -> int:
     """Return the most tokens of a reply: the room for the answer and the room for thinking.
 
@@ -103,8 +109,6 @@ def max_completion_tokens(deployment: Deployment, max_answer_tokens: int, litell
         litellm: The loaded module.
     """
     answer = deployment.max_answer_tokens or max_answer_tokens
-    if deployment.thinking_tokens is not None:
-        return answer + deployment.thinking_tokens
     thinking = thinking_of(deployment, litellm)
     effort = deployment.reasoning_effort or next(iter(thinking.efforts), None)
-    return answer + thinking.room(effort)
+    return answer + thinking_room(deployment, thinking, effort)
