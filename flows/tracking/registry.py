@@ -8,7 +8,7 @@ from flows.tracking.store import Store
 
 PROMPT = "selectllm-criteria"
 MAX_RECORDS = 1000
-"""Of a selection in MLflow, the most wanted first. 1000 take 0.9 s of processor time."""
+"""Of a selection in MLflow, the most wanted first; more would keep a run waiting."""
 CONTEXT = ("system", "turns", "tools")
 
 

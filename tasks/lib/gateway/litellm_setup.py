@@ -42,7 +42,8 @@ def load_litellm() -> Any:
 def skip_accounting() -> None:
     """Make LiteLLM skip its success and failure logs for the calls of this task.
 
-    They take an eighth of the time of a call, and nobody reads them: our ledger keeps the books.
+    They take a tenth of the time of a call (`benchmarks/llm.py rate`), and nobody reads them: our
+    ledger keeps the books.
     """
     from litellm._internal_context import is_internal_call  # noqa: PLC0415  # see load_litellm
 
