@@ -55,7 +55,8 @@ FIRST_PARTY = (
 # takes seconds over its first call.
 GROUPS = {
     "sample": ("project", "stale_keys", "verify_bytes"),
-    "runs": ("paid_run", "run_budget", "run", "deployment", "run_parameters", "compare"),
+    "paid": ("paid_run", "run_budget"),
+    "server": ("run", "deployment", "run_parameters", "compare"),
     "clusters": ("grouping", "cluster", "geometry", "kmeans", "solver", "baseline_methods"),
     "validation": ("validate", "validate_faults", "validate_near"),
 }

@@ -11,6 +11,7 @@ from tasks.lib.core.errors import ParamError
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.fence import render_block
+from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.rate_limit import Permit
 from tasks.lib.gateway.request import CallSettings, make_request
 from tasks.lib.gateway.routes import load_route
@@ -306,6 +307,7 @@ def test_the_offline_judge_answers_through_the_same_endpoint():
 
 
 def test_no_proxy_is_used_for_this_machine(provider, monkeypatch):
+    load_litellm.cache_clear()  # it sets the variables, which another test may have put back
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     (reply,) = ask(provider.deployment(), timeout_s=9.5)  # not the client of another test

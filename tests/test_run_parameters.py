@@ -134,7 +134,7 @@ def test_a_killed_run_does_not_affect_other_runs_and_continues_when_repeated(spa
     command = [sys.executable, "-c", CALL, json.dumps({"override": long})]
     for stage in ("first", "second"):
         with psutil.Popen(command, cwd=space.root, env=space.env) as running:
-            wait_until(lambda stage=stage: list(space.root.rglob(f".{stage}.txt.part")))
+            wait_until((place / f"data/{stage}/.{stage}.txt.part").exists)
             for process in (running, *space.processes()):
                 process.kill()
     assert (place / "ran.log").read_text().split() == ["first", "first", "second"]

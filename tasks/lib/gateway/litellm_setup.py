@@ -25,7 +25,8 @@ def load_litellm() -> Any:
 
     gc.freeze()  # otherwise garbage collection of the loaded modules takes a fifth of each call
     # A call that is cancelled before it begins needs no warning in the terminal.
-    never_begun = r"coroutine '(?:.*a(?:sync_)?completion|OpenAI(?:Files|Batches)API.*)' was never"
+    names = r".*a(?:sync_)?completion|OpenAI(?:Files|Batches)API.*|connect_tcp.*"
+    never_begun = rf"coroutine '(?:{names})' was never"
     warnings.filterwarnings("ignore", never_begun, RuntimeWarning)
     # Nor does a content that is a list of parts.
     warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
