@@ -1,6 +1,7 @@
 """MLflow's store: faults are reported, and nothing is left half-written."""
 
 import sqlite3
+import stat
 from datetime import UTC, datetime
 
 import mlflow
@@ -207,6 +208,10 @@ def test_a_store_without_evaluation_datasets_keeps_the_run(tmp_path, monkeypatch
     assert attempt(tmp_path, log) == ""
     assert missing[0].startswith("the evaluation dataset: ")
     assert len(mlflow.search_runs(experiment_names=["selectllm"])) == 1
+
+
+def test_only_the_owner_can_read_a_new_store(fresh):
+    assert stat.S_IMODE(fresh.stat().st_mode) == 0o600
 
 
 def test_a_writable_or_missing_database_has_no_fault(root):

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.hiding import hide
+from tasks.lib.core.private_file import make_private
 
 EXPERIMENT = "selectllm"
 KIND = ("mlflow.experimentKind", "custom_model_development")
@@ -39,6 +41,8 @@ class Store:
         fault = database_fault(path, OWN_TABLES) if uri.startswith("sqlite:///") else ""
         if fault:
             raise DataError(fault, where=str(path), fix=UNLOCK)
+        if uri.startswith("sqlite:///") and path.parent.is_dir():
+            make_private(path)
         import mlflow  # noqa: PLC0415  two seconds, see warm_up
 
         self.mlflow: Any = mlflow
@@ -142,7 +146,7 @@ def attempt(workspace: Path, work: Callable[[Store], None]) -> str:
 
 def _message(error: Exception) -> str:
     message, _, _ = str(error).partition("\n[SQL:")  # SQLAlchemy adds the whole statement
-    return message
+    return hide(message)
 
 
 def database_fault(path: Path, tables: set[str] | None = None) -> str:

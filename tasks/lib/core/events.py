@@ -12,6 +12,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from tasks.lib.core.hiding import hide
+
 EVENTS_VARIABLE = "SELECTLLM_EVENTS"
 RUN_VARIABLE = "SELECTLLM_RUN_ID"
 LOG_EVERY_S = 5.0  # progress lines in a log
@@ -96,8 +98,8 @@ class Events:
         self._write(Started(run=self._run, step=self._step))
 
     def logged(self, level: int, text: str) -> None:
-        """Report a log line."""
-        self._write(Logged(run=self._run, step=self._step, level=level, text=text))
+        """Report a log line, with secrets hidden."""
+        self._write(Logged(run=self._run, step=self._step, level=level, text=hide(text)))
 
     def advanced(self, done: int, total: int, unit: str) -> None:
         """Report progress."""
