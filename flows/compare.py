@@ -25,7 +25,7 @@ from flows.tracking.comparison import Outcome, VariantState
 from flows.tracking.log_comparison import log_comparison
 from flows.tracking.log_run import EndedRun, output_hashes
 from flows.tracking.metrics import leading
-from flows.tracking.store import warm_up
+from flows.tracking.store import prepare
 from tasks.lib.core.dvc_yaml import Graph, read_graph
 from tasks.lib.core.errors import CurationError, VariantFailed
 from tasks.lib.documents.metrics import OURS, Metrics
@@ -46,7 +46,7 @@ def compare(override: list[str] | None = None) -> State[None] | None:
         user_workspace = find_workspace(Path.cwd())
         with run_lock(user_workspace) as lock:
             variants = read_variants(user_workspace, override or [])
-            warm_up()
+            prepare(user_workspace)
             workspaces = make_workspaces(user_workspace, variants)
             runs = [Run(path, str(uuid.uuid4()), lock, user_workspace) for path in workspaces]
             ended = [_run_variant(*pair) for pair in zip(variants, runs, strict=True)]

@@ -184,7 +184,8 @@ def explain(
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Find what is wrong with this setup, and say how to fix it."""
-    from flows.cli.doctor import Status, diagnose  # noqa: PLC0415
+    from flows.cli.diagnosis import Status  # noqa: PLC0415
+    from flows.cli.doctor import diagnose  # noqa: PLC0415
 
     diagnoses = []
     for diagnosis in diagnose(Path.cwd()):
