@@ -106,7 +106,7 @@ def _repro(stage: StageSpec, run: Run, events: Path) -> int:
     The option -q is never used, since it also hides error messages.
     """
     # DVC sets DVC_ROOT to the same folder in the copies that it makes for experiments.
-    env = dvc.environment() | {
+    env = dvc.environment(run.workspace) | {
         "DVC_ROOT": str(run.user_workspace),
         "SELECTLLM_SCRATCH": str(run.workspace / STATE_DIR),
         EVENTS_VARIABLE: str(events),

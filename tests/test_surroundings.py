@@ -2,8 +2,11 @@
 
 import contextlib
 import resource
+import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -17,7 +20,7 @@ from flows.proxies import LOOPBACK, proxied_loopback, with_direct_loopback
 from flows.services import database_fault, http_fault
 from flows.tracking.store import tracking_fault
 from tasks.lib.core.errors import DataError
-from tests.workspaces import free_port
+from tests.workspaces import PROJECT, free_port
 
 
 @pytest.fixture(autouse=True)
@@ -201,3 +204,20 @@ def test_a_supervised_run_reaches_this_machine_without_the_proxy(monkeypatch):
             supervise(["/bin/sh", "-c", 'test "$NO_PROXY" = "a.example,127.0.0.1,localhost,::1"'])
             == 0
         )
+
+
+def test_in_the_environment_of_make_a_command_runs_steps_without_activation(tmp_path):
+    """Python runs the line at its start, and DVC passes its PATH on to the steps."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    (packages,) = (tmp_path / "venv/lib").glob("python3.*/site-packages")
+    shutil.copy(PROJECT / "flows/dvc/selectllm.pth", packages)
+    show = "import shutil; print(shutil.which('python'))"
+    done = subprocess.run(
+        [tmp_path / "venv/bin/python", "-c", show],
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(tmp_path / "venv/bin/python")
+    assert done.stderr == ""

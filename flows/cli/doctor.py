@@ -113,7 +113,9 @@ def _dvc(workspace: Path) -> Iterator[Diagnosis]:
         return
     what = f"{len(stale)} stages to run: {', '.join(stale)}" if stale else "up to date"
     yield Diagnosis(Status.OK, f"DVC: {what}")
-    links = dvc.run(workspace, "config", "cache.type").stdout.strip()
+    lines = dvc.run(workspace, "config", "--list").stdout.splitlines()
+    config = dict(line.partition("=")[::2] for line in lines)
+    links = config.get("cache.type", "")
     if set(links.split(",")) <= {"reflink", "copy"} and links:
         yield Diagnosis(Status.OK, f"DVC: cache.type is {links}")
     else:
@@ -121,6 +123,13 @@ def _dvc(workspace: Path) -> Iterator[Diagnosis]:
             Status.WRONG,
             f"DVC: cache.type is {links or 'not set'}; editing a link corrupts the cache",
             "Run `dvc config cache.type reflink,copy`, then `dvc checkout --relink`.",
+        )
+    if "core.site_cache_dir" not in config and "DVC_SITE_CACHE_DIR" not in os.environ:
+        folder = workspace / dvc.SITE_CACHE
+        yield Diagnosis(
+            Status.WARNING,
+            "DVC: outside of selectllm, every user of this machine can write to its site cache",
+            f"Run `dvc config --local core.site_cache_dir {folder}`.",
         )
 
 
