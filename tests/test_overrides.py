@@ -153,6 +153,7 @@ def test_a_refused_override_says_why_and_leaves_the_file_unchanged(toy, override
     assert not list(toy.root.glob(".params*"))
 
 
+@pytest.mark.slow
 def test_a_checked_edit_may_be_refused_but_never_writes(toy):
     before = (toy.root / "params.yaml").read_bytes()
     text, changes = checked(toy.root, ["first.naps=2"])
