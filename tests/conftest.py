@@ -136,7 +136,7 @@ class PrefectServer:
 
 UNUSED_SERVICES = (
     *("CANCELLATION_CLEANUP", "FOREMAN", "LATE_RUNS"),
-    *("PAUSE_EXPIRATIONS", "REPOSSESSOR", "TRIGGERS"),
+    *("PAUSE_EXPIRATIONS", "REPOSSESSOR"),
 )
 """Services of a Prefect server whose loops take much time and no part in a run."""
 
