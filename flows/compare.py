@@ -15,10 +15,11 @@ from prefect.states import Completed, Failed
 
 from flows.cli import console
 from flows.cli.used_answers import used_answers
-from flows.curate import PARTIAL, publish, raise_failure, run_as_program, run_stages
+from flows.curate import PARTIAL, raise_failure, run_as_program, run_stages
 from flows.dvc import command as dvc
 from flows.dvc.variants import Variant, make_workspaces, read_variants
 from flows.dvc.workspace import find_workspace, run_lock
+from flows.pages import publish, publish_results
 from flows.stage_task import Done, Run
 from flows.tracking import markdown, paper
 from flows.tracking.comparison import Outcome, VariantState
@@ -95,7 +96,7 @@ def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, dict[str, Done]]:
             raise_failure(done)
         except CurationError as error:
             return Failed(message=str(error), data=error)
-        publish(markdown.run_summary(graph, run.workspace), "summary")
+        publish_results(graph, run.workspace)
         return None
 
     as_flow = flow(stages, name="variant", flow_run_name=variant.name, persist_result=False)  # type: ignore[call-overload]

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 
 import httpx
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
@@ -28,6 +27,7 @@ from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.run_parameters import as_overrides, own_workspace
 from flows.dvc.workspace import find_workspace, run_lock
+from flows.pages import announce_failure, announce_results, publish, publish_results
 from flows.stage_task import Done, Run, stage_task
 from flows.tracking import markdown
 from flows.tracking.log_run import EndedRun, log_run
@@ -97,8 +97,10 @@ def _run_all(graph: Graph, run: Run) -> None:
     prepare(run.user_workspace)
     done = run_stages(graph, run)
     address = log_run(EndedRun(graph, run, done, used_answers))
+    announce_failure(run.workspace, done)
     raise_failure(done)
-    publish(markdown.run_summary(graph, run.workspace), "summary")
+    publish_results(graph, run.workspace)
+    announce_results(graph, run.workspace, done, console.capped(graph, run.workspace))
     console.summary(graph, run.workspace, address)
     if run.sets:
         for what, path in console.results(graph, run.workspace):
@@ -134,12 +136,6 @@ def raise_failure(done: Mapping[str, Done]) -> None:
     failed = [end.state for end in done.values() if end.state.is_failed()]
     if failed:
         failed[0].result()
-
-
-def publish(text: str, key: str) -> None:
-    """Show a text on the page of the Prefect run, unless it is empty."""
-    if text:
-        create_markdown_artifact(text, key=key)
 
 
 def _run_one(stage: StageSpec, run: Run, done: Mapping[str, Done], is_current: bool) -> Done:

@@ -1,6 +1,7 @@
 """The flow with the toy graph, on a real Prefect server, with real DVC and Git."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -78,12 +79,16 @@ def test_a_mistake_in_the_data_ends_with_exit_status_two_and_no_traceback(space,
     assert (space.root / FIRST).read_text() == "hello 1"
     assert not list(space.root.glob("data/*/.*part"))
     (last,) = server.ask("flow_runs", sort="START_TIME_DESC", limit=1)
+    reason = "source.txt:1: expected a number, got a word\n  Fix it."
+    assert (last["state"]["name"], last["state"]["message"]) == ("Failed", reason)
 
     def logged():
         logs = server.ask("logs", logs={"flow_run_id": {"any_": [last["id"]]}})
-        return [log for log in logs if "python -m tasks.second" in log["message"]]
+        is_complete = any(log["message"].startswith("Finished in state Failed") for log in logs)
+        return [log for log in logs if log["level"] >= logging.ERROR] if is_complete else []
 
-    assert wait_until(logged)  # what DVC and the step printed
+    (error,) = wait_until(logged)  # not a line for each thing that noticed it
+    assert error["message"].count("\n") <= 1
 
 
 def test_a_step_that_dies_is_retried_and_publishes_no_output(space, server):
@@ -146,6 +151,7 @@ def interrupt(space, running, number):
     output = running.communicate(timeout=PATIENCE_S)[0]
     seconds = time.monotonic() - start
     assert running.returncode == 130, output
+    assert output.splitlines()[-1].startswith("Interrupted. Run it again to go on"), output
     assert seconds < 40, output  # 5 on a machine of its own
     assert space.processes() == []
 

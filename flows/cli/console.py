@@ -52,6 +52,11 @@ def failed(error: CurationError) -> None:
         as_json({"error": parts, "exit_code": error.exit_code})
 
 
+def interrupted() -> None:
+    """Print how to go on after Ctrl-C."""
+    err.print("Interrupted. Run it again to go on; no finished work and no paid answer is lost.")
+
+
 def as_json(document: Any) -> None:
     """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")

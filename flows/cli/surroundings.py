@@ -5,6 +5,7 @@ import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import psutil
@@ -41,7 +42,7 @@ def require_surroundings(workspace: Path) -> None:
         if found.status is Status.WARNING:
             console.err.print(f"[yellow]warning:[/] {escape(found.what)}", soft_wrap=True)
             console.err.print(f"  {found.fix}", markup=False, soft_wrap=True)
-    if database := _own_file(*_prefect_urls()):
+    if database := _own_file(*prefect_urls()):
         database.parent.mkdir(parents=True, exist_ok=True)
         make_private(database)
 
@@ -95,7 +96,7 @@ def _proxy() -> Diagnosis:
 
 
 def _prefect() -> Diagnosis:
-    url, database = _prefect_urls()
+    url, database = prefect_urls()
     path = _own_file(url, database)
     if url:
         where, fault = f"the API at {hide(url)}", http_fault(url)
@@ -119,13 +120,20 @@ def _unwritable(folder: Path) -> str:
     return "" if folder.is_dir() and os.access(folder, os.W_OK) else f"{folder} cannot be written"
 
 
-def _prefect_urls() -> tuple[str, str]:
-    """Return the URLs of Prefect's API, empty if each run starts its own, and of its database."""
+class PrefectUrls(NamedTuple):
+    """The URL of Prefect's API, empty if each run starts its own server, and of its database."""
+
+    api: str
+    database: str
+
+
+def prefect_urls() -> PrefectUrls:
+    """Return the URLs in the settings of Prefect: the environment, a profile, or its defaults."""
     from prefect.settings import get_current_settings  # noqa: PLC0415  takes a second
 
     settings = get_current_settings()
     database = settings.server.database.connection_url
-    return settings.api.url or "", database.get_secret_value() if database else ""
+    return PrefectUrls(settings.api.url or "", database.get_secret_value() if database else "")
 
 
 def _own_file(url: str, database: str) -> Path | None:

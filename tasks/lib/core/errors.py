@@ -89,10 +89,12 @@ class StageFailed(CurationError):
     Attributes:
         exit_code: The step's own exit status, or 1 when it died.
         died: Whether the step ended without giving a reason; only then is a retry worthwhile.
+        is_check: Whether everything ran, but the result does not meet an expectation.
     """
 
     exit_code = 1
     died = False
+    is_check = False
 
 
 class VariantFailed(CurationError):
