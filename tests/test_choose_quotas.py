@@ -184,7 +184,7 @@ def test_quotas_of_several_columns_are_met_and_shown_in_the_receipt(desk, object
         ({"kind": {"code": 1, "qa": 0, "essay": 0}}, "of any other value needs 11 .* are 0"),
         (
             {"kind": {"code": 10}, "level": {0: 8}},
-            r"each quota can be met alone, but all together leave room for only \d+ of 12",
+            r"each quota can be met alone, but together they leave room for only \d+ of 12",
         ),
     ],
 )
