@@ -59,6 +59,7 @@ def test_any_number_of_judged_records_can_be_selected_and_budgets_nest(order, re
         np.testing.assert_allclose(part.gains, whole.gains[:n], atol=1e-6)
 
 
+@pytest.mark.slow
 @given(records=POOLS)
 def test_the_shortlists_are_selected_before_any_other_record(records):
     listed = set(records.rows[records.scores > 0].tolist())

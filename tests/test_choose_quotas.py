@@ -218,6 +218,7 @@ def test_a_record_of_a_shortlist_is_preferred_if_the_quotas_leave_a_choice(desk)
 # Several budgets
 
 
+@pytest.mark.slow
 @each_order
 @settings(max_examples=40, deadline=None)
 @given(records=POOLS, seed=st.integers(0, 99))

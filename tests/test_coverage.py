@@ -62,6 +62,7 @@ def test_it_selects_exactly_n_distinct_candidates_and_never_an_annotated_record(
     assert set(rows.tolist()) <= set(case["candidates"].tolist()) - set(case["annotated"].tolist())
 
 
+@pytest.mark.slow
 @given(cases())
 def test_a_smaller_selection_is_a_prefix_of_a_larger_one(case):
     large = greedy(**case)
@@ -156,6 +157,7 @@ def quotas_of(labels, *counts):
     return [Quota(np.array(column), np.array(n)) for column, n in zip(labels, counts, strict=True)]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000))
 def test_quotas_in_several_columns_are_met_exactly(seed):
     rng = np.random.default_rng(seed)
