@@ -275,5 +275,5 @@ def test_columns_that_exclude_each_other_at_a_smaller_budget_are_met_at_the_larg
     selected = desk.choose([1, 2], quotas={"kind": {"a": 1}, "level": {"1": 1}})
     assert count(selected, "kind") == {"a": 1, "b": 1}
     assert re.search(
-        r"only the largest budget meets them: .* has \d instead of \d records at 1", caplog.text
+        r"they apply to the largest budget only: .* has \d instead of \d records at 1", caplog.text
     )

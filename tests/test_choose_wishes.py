@@ -173,10 +173,10 @@ CELLS = [
     ("column", "words"),
     [
         ("wroth", r"no record has the column wroth; did you mean worth\?"),
-        ("negative", r"1 of 40 records have no non-negative number; .* with -1"),
-        ("missing", r"39 of 40 records have no non-negative number; .* with no value"),
-        ("text", r"40 of 40 records have no non-negative number; .* with high"),
-        ("flag", r"40 of 40 records have no non-negative number; .* with true"),
+        ("negative", r"1 of 40 records have none; .* with -1"),
+        ("missing", r"39 of 40 records have none; .* with no value"),
+        ("text", r"40 of 40 records have none; .* with high"),
+        ("flag", r"40 of 40 records have none; .* with true"),
         ("nothing", "all weights are 0"),
     ],
 )

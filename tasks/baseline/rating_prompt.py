@@ -1,4 +1,4 @@
-"""Ask for the rating of a response, and parse the reply.
+"""Ask a model to rate a response, and parse its reply.
 
 The model is asked for ``{"score": 4.5}``. As with picks, other forms are accepted if they are
 unambiguous.
@@ -96,7 +96,7 @@ def _find_score(text: str) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """Return a JSON number, or the number that is the whole text of a string; otherwise None."""
+    """Return a number, also from a string that consists of a number; None for any other value."""
     if isinstance(value, str):
         match = _BARE.fullmatch(value)
         return _value(match) if match else None

@@ -15,7 +15,7 @@ from tasks.lib.similarity.words import distinct_2, words
 from tasks.lib.sqlite_store import SqliteStore
 
 STORE = "responses.sqlite"
-TOKENS_PER_S = 27  # on one core, with reading the instruction; docs/explanation/performance.md
+TOKENS_PER_S = 27  # on one core, including reading the instruction; docs/explanation/performance.md
 
 Key = str
 
@@ -53,7 +53,7 @@ RULES = {
 
 
 class ResponseStore(SqliteStore):
-    """The responses of earlier runs by their key."""
+    """The responses of earlier runs, by key."""
 
     def __init__(self, stage: Stage) -> None:
         columns = "key TEXT, text TEXT NOT NULL, mean_logprob REAL"

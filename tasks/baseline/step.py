@@ -1,4 +1,4 @@
-"""Select the same number of records by other methods, for comparison with our selection."""
+"""Select the same number of records by other methods, to compare them with our selection."""
 
 import json
 import time
@@ -70,7 +70,7 @@ def check(values: Mapping[str, Any]) -> Baseline:
 def baseline(
     pool: BaselinePool, params: Baseline, budget: int, seed: int
 ) -> Iterator[tuple[MethodName, list[MethodSelection]]]:
-    """Yield the methods that `params` names, each once and in order, together with its selections.
+    """Yield each method that `params` names, once and in order, together with its selections.
 
     Every selection has exactly `budget` distinct rows. A method that is too slow for the pool has
     no selections.

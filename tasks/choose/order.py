@@ -50,9 +50,10 @@ def by_coverage(
 ) -> Cover:
     """Return `n` records in greedy order: shortlisted records first, then the others.
 
-    A record is shortlisted if its judge score is above 0. The others are selected only once all
-    shortlisted records are, or if these cannot meet the quotas. Without quotas, a smaller selection
-    is a prefix of a larger one, since neither the shortlist nor the bonuses depend on `n`.
+    A record is shortlisted if its judge score is above 0. Other records are selected only after all
+    shortlisted records, or if the shortlisted records cannot meet the quotas. Without quotas, a
+    smaller selection is a prefix of a larger one, since neither the shortlist nor the bonuses
+    depend on `n`.
 
     Args:
         candidates: The records.
@@ -78,7 +79,7 @@ def by_coverage(
     n_listed = int(is_listed.sum())
     in_lists = [quota.among(is_listed) for quota in quotas]
     if quotas and not can_meet(in_lists, n):
-        # Larger than any gain, so a record outside the shortlists is selected only for a quota.
+        # Larger than any gain, so a record outside the shortlists is selected only to meet a quota.
         first = bonus + np.where(is_listed, float(weights.sum()), 0.0)
         return select(rows, n, bonus=first, groups=quotas, annotated=annotated)
     n_first = min(n, n_listed)
@@ -100,14 +101,14 @@ def by_ranks(candidates: JudgedRecords, n: int, seed: int, quotas: Sequence[Quot
     """Return `n` records: the first rank of every prompt, then the second ranks, and so on.
 
     Within a rank, prompts are in `prompt_order`. Records that no ballot names come last, by slot.
-    A record is skipped if the quotas leave no room for it. If they have several sizes, this starts
-    again after each size.
+    A record is skipped if the quotas leave no room for it. If the quotas have several sizes, the
+    skipped records get another chance after each size.
 
     Raises:
         UnmetQuotaError: No selection meets the quotas.
     """
     place = np.argsort(prompt_order(candidates.sizes, seed))  # of each prompt
-    order = np.lexsort((place[candidates.prompts - 1], candidates.ranks))  # stable: by slot at last
+    order = np.lexsort((place[candidates.prompts - 1], candidates.ranks))  # stable, by slot
     waiting, taken = dict.fromkeys(order.tolist()), list[int]()
     left = Quotas(quotas, n)
     for size in left.sizes:

@@ -13,7 +13,7 @@ from tasks.lib.pool_columns import read_weights
 from tasks.lib.similarity.cosine import Rows, Vectors, nearest
 
 KEY = "choose.weight_column"
-N_RANDOM = 20  # random selections to compare a selection with
+N_RANDOM = 20  # random selections that a selection is compared with
 _SPLIT, _RANDOM = 6, 7  # separate streams of random numbers
 
 

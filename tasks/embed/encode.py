@@ -45,7 +45,7 @@ class Encoder(Protocol):
         ...
 
     def batch_size(self, length: int) -> int:
-        """Return the number of texts of a length that make a batch."""
+        """Return the number of texts of this length in a full batch."""
         ...
 
     def encode(self, texts: Sequence[TokenizedText]) -> NDArray[np.float32]:

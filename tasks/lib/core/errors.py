@@ -41,7 +41,7 @@ class CurationError(Exception):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Rebuild an error from the text that another process printed for it."""
+        """Rebuild an error from the text that another process printed."""
         first, _, fix = text.strip().rpartition("\n  ")
         where, _, what = (first or fix).partition(": ")
         return cls(what, where=where, fix=fix if first else "Run `selectllm doctor`.")
@@ -84,7 +84,7 @@ class StageFailed(CurationError):
     """A step failed.
 
     Attributes:
-        exit_code: The step's own exit status, or 1 when it died.
+        exit_code: The step's own exit status, or 1 if the step died.
         died: Whether the step ended without giving a reason; only then is a retry worthwhile.
     """
 

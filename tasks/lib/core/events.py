@@ -63,7 +63,7 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 class NewEvents(NamedTuple):
-    """Events that were read, and the offset at which to continue."""
+    """The events just read, and the offset at which to continue."""
 
     events: list[Event]
     offset: int

@@ -1,4 +1,4 @@
-"""Run a step with declared paths only; publish all of its outputs or none; report its status."""
+"""Run a step with only its declared paths; publish all of its outputs or none; report status."""
 
 import errno
 import logging
@@ -92,7 +92,7 @@ class Stage:
         return Progress(self._events, self.name, total, unit)
 
     def run(self, work: Callable[["Stage"], None]) -> None:
-        """Do the work, then publish all of its outputs or none."""
+        """Do the step's work, then publish all of its outputs or none."""
         self._events.started()
         with write_lock(self._root / STATE_DIR / "step.lock"):
             try:
@@ -111,7 +111,7 @@ class Stage:
         if len(matches) == 1:
             return matches[0]
         raise GraphError(
-            f"the step uses {tail}, which matches {len(matches)} declared paths",
+            f"expected exactly one declared path for {tail}, found {len(matches)}",
             where=f"{DVC_FILE}: stages.{self.name}.{kind}",
             fix=f"Declare it exactly once; declared now: {', '.join(declared)}.",
         )

@@ -66,9 +66,9 @@ class CheckCounts(Part):
 class Usage(Document):
     """The usage.json document of llm_select.
 
-    Tokens and prices count every reply that was paid for, also those without an answer. Calls
-    without a reply are not counted: they differ from run to run, and nobody knows whether they were
-    charged. The journal has them, at their upper bounds.
+    Tokens and prices count every reply that was paid for, including those without an answer. Calls
+    without a reply are not counted: they differ from run to run, and it is unknown whether they
+    were charged. The journal lists them with their upper bounds.
 
     Attributes:
         route: The alias of the first route.
@@ -80,11 +80,11 @@ class Usage(Document):
         partial: ``max_usd`` if the cap left prompts without a judgement, else None.
         calls: The number of answers used.
         prompt_tokens: The tokens of the questions.
-        cached_tokens: Of the prompt tokens, those that the provider had in its cache.
-        completion_tokens: The tokens of the replies, thinking included.
-        reasoning_tokens: Of the completion tokens, those for thinking.
+        cached_tokens: The prompt tokens that the provider had in its cache.
+        completion_tokens: The tokens of the replies, including thinking.
+        reasoning_tokens: The completion tokens that were used for thinking.
         usd: The price of the replies; an upper bound if a provider reported no usage.
-        usd_without_answer: Of this price, the part for replies without an answer.
+        usd_without_answer: The part of this price for replies without an answer.
         replies_without_answer: The number of these replies, by reason.
         n_unknown_usage: The number of replies for which the provider reported no usage.
         answers: The number of answers by route.
