@@ -1,4 +1,4 @@
-"""A workspace for llm_select, whose ledger can be compared with the provider's book."""
+"""A workspace for llm_select, and checks of its ledger against the provider's book."""
 
 import asyncio
 import math
@@ -57,7 +57,7 @@ class MoneyDesk(Desk):
         return self.root / ".selectllm/journal.sqlite"
 
     def ask(self, provider, **changes):
-        """Ask in this process and with short waits; return the verdicts."""
+        """Send the questions from this process, with short waits; return the verdicts."""
         route = load_route({"models": {"mine": provider.deployment()}}, "mine")
         usual = {"max_attempts": 12, "timeout_s": TIMEOUT_S, "concurrency": 8, "backoff_s": 0.01}
         settings = JudgeSettings(

@@ -186,7 +186,7 @@ def literal_paper(desk, k, n):
     return [sorted(query, key=lambda i: text_of(desk, i))[: n // k] for query in queries]
 
 
-def test_paper_mode_selects_what_algorithms_1_and_2_select_to_the_id(desk):
+def test_paper_mode_selects_exactly_what_algorithms_1_and_2_select(desk):
     k = 5
     grouping = {"mode": "paper", "n_prompts": k, "candidates_per_prompt": None}
     desk.update(cluster=grouping, seed=0)

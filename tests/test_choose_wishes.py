@@ -108,7 +108,7 @@ def save_targets(desk, vectors):
     np.save(desk.file("embed/targets.npy"), vectors.astype(np.float32))
 
 
-def test_half_of_the_targets_steer_and_the_other_half_judges(desk):
+def test_half_of_the_targets_steer_and_the_other_half_evaluate(desk):
     desk.run()
     listed = next(row["id"] for row in desk.ballots() if row["rank"] == 1)
     at = list(desk.records).index(listed)

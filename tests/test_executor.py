@@ -1,4 +1,4 @@
-"""The results are the same whatever processes the shards."""
+"""The results do not depend on what processes the shards."""
 
 import importlib.util
 import json

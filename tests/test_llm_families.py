@@ -1,6 +1,6 @@
 """Each family of models on the wire: what is sent, refused and dropped, and a whole selection.
 
-The server plays the provider's protocol, its published refusals, and the model's thinking.
+The server imitates the provider's protocol, its published refusals, and the model's thinking.
 """
 
 import json

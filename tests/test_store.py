@@ -33,7 +33,7 @@ def fresh(tmp_path_factory):
 
 @pytest.fixture
 def root(fresh, tmp_path, monkeypatch):
-    """Make a folder with a store of its own."""
+    """Make a folder with its own store."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "mlflow.db").write_bytes(fresh.read_bytes())
     return tmp_path

@@ -1,4 +1,4 @@
-"""Any changed byte of what a selection follows from is found, in a clone of a finished run."""
+"""Any changed byte in the data behind a selection is found, in a clone of a finished run."""
 
 import json
 import random
