@@ -119,7 +119,7 @@ def second_round(  # noqa: PLR0913, PLR0917
 ) -> Ballots:
     """Return the ballots of a second round on the first `n_each` of each prompt.
 
-    The total number of calls stays the same: the last prompts of the first round are left out.
+    The last prompts of the first round are left out, so the total number of calls does not grow.
     """
     n_first = int(len(prompt_order) / (1 + n_each / SIZE))
     winners = ballots.by_rank(prompt_order[:n_first], n_each)
