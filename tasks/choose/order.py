@@ -88,7 +88,7 @@ class _Rounds:
     def __init__(self, candidates: JudgedRecords, judge_weight: float, seed: int) -> None:
         self._candidates, self._judge_weight, self._seed = candidates, judge_weight, seed
         self._greedy = partial(greedy, candidates.vectors, weights=candidates.weights, seed=seed)
-        self._shortlist = candidates.ranks[candidates.scores > 0].max(initial=0.0)
+        self._shortlist = float(candidates.ranks[candidates.scores > 0].max(initial=0.0))
         self._is_left = np.ones(len(candidates.rows), np.bool_)
         self.cover = Cover(candidates.rows[:0], np.empty(0))
 
@@ -114,7 +114,8 @@ class _Rounds:
 
     def _is_ranked(self, i: int) -> NDArray[np.bool_]:
         """Return whether each record is in the ranks that are open in round `i`."""
-        return self._candidates.ranks <= i * self._shortlist
+        is_open: NDArray[np.bool_] = self._candidates.ranks <= i * self._shortlist
+        return is_open
 
     def _bonus(self, i: int) -> NDArray[np.float64]:
         _, _, _, scores, sizes, vectors, weights, annotated = self._candidates
@@ -130,7 +131,8 @@ class _Rounds:
         covering = np.concatenate([self._candidates.annotated, self.cover.rows])
         more = self._greedy(rows, n, bonus=bonus[places], groups=quotas, annotated=covering)
         self._is_left[places[np.isin(rows, more.rows)]] = False
-        self.cover = Cover(*map(np.concatenate, zip(self.cover, more, strict=True)))
+        taken = np.concatenate([self.cover.rows, more.rows])
+        self.cover = Cover(taken, np.concatenate([self.cover.gains, more.gains]))
 
 
 def by_ranks(candidates: JudgedRecords, n: int, seed: int, quotas: Sequence[Quota] = ()) -> Cover:
