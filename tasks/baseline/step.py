@@ -169,4 +169,4 @@ def _log_method(
     if too_slow_reason:
         log.warning("baseline: skipping %s, which is too slow %s", method, too_slow_reason)
     elif n_selections:
-        log.info("baseline: %s took %.1f s for %s selections", method, seconds, n_selections)
+        log.info("baseline: %s took %.1f s (selections: %s)", method, seconds, n_selections)
