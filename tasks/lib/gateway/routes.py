@@ -34,7 +34,7 @@ class Route(NamedTuple):
 
     @property
     def own_settings(self) -> dict[str, Any]:
-        """The options and the room for an answer, if set: what the name of a selection depends on."""
+        """The options and the room for an answer, if set: all that a name of the work needs."""
         room = self.max_answer_tokens
         return self.options | ({} if room is None else {"max_answer_tokens": room})
 
