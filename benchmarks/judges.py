@@ -69,7 +69,7 @@ class Way(NamedTuple):
 def scored(
     ballots: Ballots, shortlist: int, score: Score = judge_scores
 ) -> tuple[Rows, Floats, Floats, int]:
-    """Return the rows, ranks and judge scores of all records, and the number of calls in all."""
+    """Return the rows, ranks and judge scores of all records, and the total number of calls."""
     ranked, n_calls = ballots.rankings(shortlist)
     pairs = list(zip(ranked, ballots.prompts, strict=True))
     ranks = [np.full(len(prompt), np.inf) for prompt in ballots.prompts]

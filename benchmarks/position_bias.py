@@ -40,7 +40,7 @@ EFFECTS: dict[str, Floats] = {
 
 
 class Asking(NamedTuple):
-    """A way to ask a judge."""
+    """A way to use a judge: the mode, the votes, and the slots that a ballot ranks."""
 
     mode: Mode
     n_votes: int = 1

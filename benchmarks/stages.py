@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def copy_workspace(root: Path) -> None:
-    """Create a Git and DVC repository at `root` with the project's graph, nothing run yet."""
+    """Create a Git and DVC repository at `root` with the project's graph and no run yet."""
     for part in PARTS:
         target = root / part
         target.parent.mkdir(parents=True, exist_ok=True)

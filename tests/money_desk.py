@@ -132,7 +132,7 @@ def assert_books_agree(ledger, provider):
 
 
 def assert_bill_agrees(bill, provider):
-    """Check the bill of usage.json: all replies that arrived with their usage, and no others."""
+    """Check that usage.json bills exactly the replies that arrived with their usage."""
     known = [reply for reply in bill.replies if not reply.is_upper_bound]
     assert tokens(known) == provider.reported_tokens
     assert sum(reply.usd for reply in known) == pytest.approx(price(provider.reported_tokens))

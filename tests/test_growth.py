@@ -106,7 +106,7 @@ def test_a_second_round_on_a_grown_pool_pays_only_for_the_new_prompts(rounds, ca
 
 
 class Grown(StepWorkspace):
-    """A workspace for the step cluster."""
+    """A workspace for the cluster step."""
 
     def group(self, rows, **params):
         records = [RECORDS[i] for i in rows]

@@ -25,7 +25,7 @@ from tests.pools import on_circle, unit_vectors
 
 
 def spread(vectors, rows):
-    """Return the figures of a selection in a space of its own."""
+    """Return the figures of a selection in a space made of its own vectors."""
     space = Space.of(vectors, np.ones(len(vectors), bool), np.arange(len(vectors)))
     return space.figures(np.asarray(rows), [len(rows)])[0]
 

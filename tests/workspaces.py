@@ -69,7 +69,7 @@ def free_port() -> int:
 
 
 def lay_out(root: Path, *parts: str) -> None:
-    """Copy files and folders of the project, without compiled code."""
+    """Copy files and folders of the project, excluding compiled code."""
     for part in parts:
         source, target = PROJECT / part, root / part
         target.parent.mkdir(parents=True, exist_ok=True)

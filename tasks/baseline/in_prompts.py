@@ -32,7 +32,7 @@ def by_typicality(prompts: Sequence[Rows], texts: Sequence[str], budget: int, se
 def regroup(
     vectors: Vectors, texts: Sequence[str], geometry: Geometry, mode: Mode, seed: int
 ) -> list[Rows]:
-    """Return the prompts that the mode within or across would compose from the same records."""
+    """Return the prompts that within mode or across mode would compose from the same records."""
     n_bytes = np.fromiter((len(text.encode()) for text in texts), np.int64, len(texts))
     return group(vectors, mode, geometry, seed, n_bytes).prompts
 

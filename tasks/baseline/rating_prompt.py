@@ -60,7 +60,7 @@ def question_words() -> str:
 
 
 def former_question_words() -> str:
-    """Return the wording of the question and the re-ask up to journal version 2."""
+    """Return the wording of the question and of the re-ask up to journal version 2."""
     return "\n".join(former_texts()[name] for name in ("rating", "rating_reask"))
 
 

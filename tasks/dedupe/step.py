@@ -84,9 +84,9 @@ def dedupe(
     result names the most similar, or the first if tied. With `Near.REPORT`, near-duplicates are
     kept and listed.
 
-    Memory holds about 500 bytes for each record, and the texts of records with candidates; the pool
-    is read twice so that the other texts are not kept. Candidates are compared in shards of about
-    `shard_records`, or more for a larger component; the results do not depend on the shards.
+    Memory use is about 500 bytes for each record, plus the texts of records with candidates; the
+    pool is read twice so that the other texts are not kept. Candidates are compared in shards of
+    about `shard_records`, or more for a larger component; the results do not depend on the shards.
     """
     if not pool.n_records:
         return Deduped([], [], [])

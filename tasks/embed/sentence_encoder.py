@@ -41,7 +41,7 @@ class SentenceEncoder:
     def __init__(
         self, source: Source, precision: Precision, max_tokens: int, batch_tokens: int
     ) -> None:
-        """Load the model; download any of its files that are missing on this machine.
+        """Load the model; download any of its files that are not on this machine.
 
         Raises:
             DataError: The model cannot be loaded or downloaded.

@@ -143,7 +143,7 @@ class _Search:
     def _reach(
         self, vectors: Vectors, rows: Rows, covered: Covered, n: int, rng: np.random.Generator
     ) -> Iterator[tuple[int, float]]:
-        """Yield the place and the gain of each selected candidate, n in all."""
+        """Yield the places and gains of `n` selected candidates."""
         n_tried = MAX_CELLS // (2 * len(covered.vectors))
         is_large = len(rows) * len(covered.vectors) > MAX_CELLS and n_tried < len(rows)
         if is_large and self._is_left.all():

@@ -77,7 +77,7 @@ class Usage(Document):
         budget: The number of records to select.
         n_prompts: The number of prompts that were judged.
         n_prompts_planned: The number of prompts that were to be judged.
-        partial: ``max_usd`` if the cap left prompts without a judgement, else None.
+        partial: ``max_usd`` if the cap left prompts without a judgement, otherwise None.
         calls: The number of answers used.
         prompt_tokens: The tokens of the questions.
         cached_tokens: The prompt tokens that the provider had in its cache.

@@ -1,4 +1,4 @@
-"""Do what all equal-size k-means solvers share: several starts, exchanges and the final order."""
+"""Run what all equal-size k-means solvers share: starts, exchanges, and the final order."""
 
 from collections.abc import Callable
 
