@@ -114,7 +114,9 @@ def main() -> None:
     arguments.add_argument(
         "--like", type=Path, help="vectors that the generated ones should resemble"
     )
-    arguments.add_argument("--first", type=int, help="use only the first vectors, this many")
+    arguments.add_argument(
+        "--first", type=int, help="use only this many vectors, from the first one"
+    )
     arguments.add_argument("--clusters", type=int, nargs="+", default=CLUSTERS)
     arguments.add_argument("--solver", choices=SOLVERS)
     arguments.add_argument("--without", action="append", default=[], help="a solver to leave out")

@@ -210,7 +210,7 @@ FAULTS = {
 
 
 def fault(name: str) -> Behaviour:
-    """Fail in the way that `FAULTS` has under this name."""
+    """Fail in the way that `FAULTS` defines under this name."""
     return lambda call: replace(FAULTS[name].behave(call), fault=name)
 
 

@@ -143,7 +143,9 @@ def test_targets_that_resemble_no_record_are_refused(desk):
     line[:, 0] = 1
     np.save(desk.file("embed/vectors.npy"), line)
     save_targets(desk, -line[:4])
-    with pytest.raises(ParamError, match="no record with a weight is similar to any target"):
+    with pytest.raises(
+        ParamError, match="no record with a positive weight is similar to any target"
+    ):
         desk.choose()
 
 

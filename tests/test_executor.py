@@ -1,4 +1,4 @@
-"""The results do not depend on what processes the shards."""
+"""The results do not depend on where the shards are processed."""
 
 import importlib.util
 import json

@@ -22,7 +22,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """Make a store with two runs, by MLflow itself."""
+    """Make a store with two runs, which MLflow itself writes."""
     root = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -39,7 +39,7 @@ from tests.workspaces import PROJECT
 
 @pytest.fixture(scope="session")
 def result() -> ValidationResult:
-    """Validate a sound run; also imports Great Expectations without its warnings."""
+    """Validate a sound run, and import Great Expectations without its warnings."""
     return validate(sound().artifacts(), LIMITS).result
 
 

@@ -100,7 +100,7 @@ class StepWorkspace:
         write_table(self.file(tail), rows, schema)
 
     def write_no_references(self, dim: int) -> None:
-        """Write what earlier stages make if no annotated, target or held-out records are named."""
+        """Write the empty outputs of earlier stages for annotated, target and held-out records."""
         for tail, schema in EMPTY_TABLES.items():
             self.write(tail, [], schema)
         for name in ("annotated", "targets"):

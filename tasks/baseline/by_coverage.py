@@ -74,8 +74,8 @@ def novelselect(vectors: Vectors, budget: int, seed: int) -> Rows:
 
     As in the released code (github.com/UmeanNever/NovelSum, novelselect.py), the first record is
     random. Each further record i has the greatest sum of (s(i) + s(j)) d(i, j) / r over the records
-    j selected so far, where j is the r-th by this product, the smallest first; s and d are those of
-    `tasks.lib.similarity.novelty`. The time grows with records x budget squared.
+    j selected so far, where j is the r-th in ascending order of (s(i) + s(j)) d(i, j); s and d are
+    those of `tasks.lib.similarity.novelty`. The time grows with records x budget squared.
     """
     factors = densities(vectors, vectors)
     rows = np.empty(budget, np.intp)

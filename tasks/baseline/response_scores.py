@@ -23,8 +23,8 @@ Key = str
 def perplexity(likeliest: Sequence[Response]) -> float:
     """Return exp(-mean log p) over the tokens of the first response.
 
-    It is 1 if the model was sure of every token, greater the less sure it was, and NaN if there is
-    no response.
+    It is 1 if the model was sure of every token, higher if it was less sure, and NaN if there is no
+    response.
     """
     text, mean_logprob = likeliest[0]
     return math.nan if mean_logprob is None or not text.strip() else math.exp(-mean_logprob)

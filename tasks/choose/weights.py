@@ -52,7 +52,7 @@ def find_weights(inputs: Inputs, column: str | None, targets: Targets) -> NDArra
         weights[:m] *= np.maximum(likeness, 0)
         if not weights.any():
             raise ParamError(
-                "choose.targets: no record with a weight is similar to any target",
+                "choose.targets: no record with a positive weight is similar to any target",
                 where=PARAMS_FILE,
                 fix="Use examples of tasks that occur in the pool.",
             )

@@ -58,7 +58,7 @@ def embed(
 ) -> Iterator[VectorBatch]:
     """Yield the unit vectors of all texts, computed by `encoder` or by workers that load `spec`.
 
-    Each row comes once, in any order.
+    Each row occurs once, in any order.
 
     Raises:
         DataError: A vector is zero or not finite (the error names the record), or a worker cannot

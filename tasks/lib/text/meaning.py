@@ -39,7 +39,7 @@ class Meaning:
     def agrees_with(self, other: "Meaning") -> bool:
         """Return whether all differences between the two records are known to be harmless.
 
-        Their words and signs are the same, in the same order, except for the mark at the end,
+        The words and signs must be the same, in the same order, except for the mark at the end,
         polite words, English articles, hyphens between words, the comma before "and", short forms
         that `in_full` expands, misspelt words, accents that a whole text lacks, and capitals that
         the start of a sentence or the style of the text explains. In an input, only a full stop at
