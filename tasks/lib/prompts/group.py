@@ -35,11 +35,12 @@ def group(  # noqa: PLR0913  each is a parameter of the run
     most one record from each. Across mode uses equal-size k-means and a seeded draw that balances
     the prompts' lengths; paper mode follows the paper's Algorithm 2.
 
-    The paper's text does not say which member of a cluster goes to which prompt. Here,
-    prompt p gets the p-th record of each cluster in the order in which the cluster took them (in
-    the authors' code, in file order), and its slots follow the clusters' numbers. If there are fewer than K times R records, the authors'
-    code shows some of them twice. Here, some clusters then have fewer than K members; each of them
-    skips some prompts, and different clusters skip different prompts.
+    The paper's text does not say which member of a cluster goes to which prompt. Here, prompt p
+    gets the p-th record of each cluster in the order in which the cluster took them (in the
+    authors' code, in file order), and its slots follow the clusters' numbers. If there are fewer
+    than K times R records, the authors' code shows some of them twice. Here, some clusters then
+    have fewer than K members; each of them skips some prompts, and different clusters skip
+    different prompts.
 
     Args:
         vectors: float32, shape (M, d), finite, M at least 1, row i is record i.
