@@ -133,7 +133,7 @@ def run_step(name: str, work: Callable[[Stage], None]) -> NoReturn:
     exit_with_parent()
     exit_code, reason = _outcome(name, work)
     if reason:
-        log.error("%s", reason)
+        sys.stderr.write(f"{reason}\n")  # not logged, since the last event has it, too
     with suppress(OSError):
         events.ended(exit_code, reason)
     raise SystemExit(exit_code)
