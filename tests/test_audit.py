@@ -209,6 +209,26 @@ def test_a_missing_answer_is_named_with_its_prompt(table):
     assert difference_of(table).what == f"answers are missing: {key} (prompt 1)"
 
 
+@pytest.mark.parametrize("setting", ["usd = usd / 2", "prompt_tokens = 1", "is_upper_bound = 1"])
+def test_a_changed_price_of_a_call_is_found_in_the_journal(table, setting):
+    with FakeProvider() as provider:
+        select(table, provider)
+    key = table.receipts()[0]["answers"][0]["key"]
+    change(table, f"UPDATE calls SET {setting} WHERE outcome = 'answer' AND key = ?", key)
+    assert difference_of(table).file.endswith("journal.sqlite")
+    assert f"answers were changed: {key}" in difference_of(table).what
+
+
+def test_a_changed_price_of_a_reply_without_an_answer_is_found_in_the_journal(table):
+    with FakeProvider() as provider:
+        provider.script(says("No."))
+        select(table, provider)
+    assert verify(table.root).differences == []
+    change(table, "UPDATE calls SET usd = 2 * usd WHERE outcome <> 'answer'")
+    assert difference_of(table).file.endswith("journal.sqlite")
+    assert "the price of an unusable reply" in difference_of(table).what
+
+
 @pytest.mark.parametrize(
     "setting",
     [

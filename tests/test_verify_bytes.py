@@ -1,5 +1,6 @@
-"""Any changed byte of what a selection follows from is found, in a clone of a finished run."""
+"""Any change of what a run reads or writes is found, in a clone of a finished run."""
 
+import contextlib
 import json
 import random
 import shutil
@@ -7,14 +8,21 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from tasks.audit.differences import changed_files
+from tasks.audit.dvc_lock import Lock, dvc_md5
+from tasks.audit.rebuild_stage import rebuild_stage
+from tasks.audit.shapes import CHECKS
 from tasks.audit.verify import verify
 from tasks.lib.documents.judgement import read_judgements
 
 pytestmark = pytest.mark.slow
 
 N_FLIPS = 40  # a file or table, of five
+EARLIER = "fetch, ingest, dedupe, embed, cluster"
 
 
 def flipped(data, draw):
@@ -35,12 +43,10 @@ def flip_answer(journal, used, draw):
     journal.write_bytes(data.replace(payload, flipped(payload, draw)))
 
 
-def test_any_changed_byte_is_found_with_its_file_and_a_fresh_clone_has_none(
-    done, tmp_path, monkeypatch
-):
-    """The clone has the files in Git, DVC's cache and the journal; nothing is run in it."""
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    root = tmp_path / "empty"
+@pytest.fixture(scope="module")
+def finished(done, tmp_path_factory):
+    """A clone with the files in Git, DVC's cache and the journal; nothing is run in it."""
+    root = tmp_path_factory.mktemp("finished") / "clone"
     done.run("git", "clone", "-q", str(done.root), str(root))
     shutil.copy(done.root / "dvc.lock", root)
     empty = replace(done, root=root)
@@ -50,9 +56,157 @@ def test_any_changed_byte_is_found_with_its_file_and_a_fresh_clone_has_none(
     journal.parent.mkdir()
     with closing(sqlite3.connect(done.root / ".selectllm/journal.sqlite")) as db:
         db.execute("VACUUM INTO ?", (str(journal),))
-    proven = json.loads(empty.selectllm("verify", "--json").stdout)
+    return empty
+
+
+@contextlib.contextmanager
+def edited(root, edits):
+    """Replace the content of files, and their hashes in dvc.lock; restore all of it at the end."""
+    lock = root / "dvc.lock"
+    kept, locked = {root / path: (root / path).read_bytes() for path in edits}, lock.read_bytes()
+    hashed = [path.parent if path.parent.name == "export" else path for path in kept]
+    before = {path: dvc_md5(path) for path in hashed}
+    for path, content in edits.items():
+        (root / path).write_bytes(content)
+    text = locked.decode()
+    for path, md5 in before.items():
+        assert md5 in text
+        text = text.replace(md5, dvc_md5(path))
+    lock.write_text(text)
+    try:
+        yield
+    finally:
+        for path, content in {**kept, lock: locked}.items():
+            path.write_bytes(content)
+
+
+def blamed(differences, root):
+    """Return the files that the differences name, without their line."""
+    return {d.file.removeprefix(f"{root}/").partition(":")[0] for d in differences}
+
+
+def rewritten(path, change):
+    """Return the bytes of a document, or of its first line, after a change of its values."""
+    first, *rest = (
+        path.read_bytes().splitlines() if path.suffix == ".jsonl" else [path.read_bytes()]
+    )
+    return b"\n".join([json.dumps(change(json.loads(first))).encode(), *rest])
+
+
+def without_a_key(values):
+    return {name: value for name, value in values.items() if name != next(iter(values))}
+
+
+def with_a_list(values):
+    return {name: [[], value][i > 0] for i, (name, value) in enumerate(values.items())} or [1]
+
+
+def as_parquet(table, target):
+    pq.write_table(table, target)
+    return target.read_bytes()
+
+
+def not_utf8(table):
+    """Return a table with a text that is not UTF-8."""
+    (at,) = [i for i, field in enumerate(table.schema) if field.name in {"id", "file"}]
+    bad = pa.array([b"\xff\xfe"] * len(table)).view(pa.string())
+    return table.set_column(at, table.schema.field(at), bad)
+
+
+def damages(path, scratch):
+    """Yield ways in which a file may not be in the format that its step writes."""
+    data = path.read_bytes()
+    yield from (b"", b"\xff\xfe" + data, data[: len(data) // 2 or 1], b"[" * 100_000)
+    if path.suffix == ".parquet":
+        table = pq.ParquetFile(path).read()
+        yield as_parquet(table.drop_columns(table.column_names[0]), scratch)
+        yield as_parquet(table.append_column("more", pa.array(range(len(table)))), scratch)
+        if len(table):
+            yield as_parquet(not_utf8(table), scratch)
+            yield data.replace(data[10:40], bytes(30), 1)
+    elif path.suffix == ".npy":
+        yield data.replace(b"<f4", b"<f8", 1)
+        yield data.replace(b"(", b"'", 1)
+    else:
+        yield rewritten(path, with_a_list)
+        if path.parent.name != "baseline":  # of which no key is required
+            yield rewritten(path, without_a_key)
+
+
+def test_a_file_that_does_not_match_its_schema_is_named_whatever_is_wrong_with_it(
+    finished, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    root = finished.root
+    wrong = []
+    for tail in CHECKS:
+        for number, content in enumerate(damages(root / "data" / tail, tmp_path / "part")):
+            with edited(root, {f"data/{tail}": content}):
+                found = blamed(verify(root).differences, root)
+            if found != {f"data/{tail}"}:
+                wrong.append((tail, number, found))
+    assert wrong == []
+
+
+EDITS = {
+    "export": {
+        "data/export/selection.csv": (b"\n", b"\n\n"),
+        "data/export/selection.alpaca.jsonl": (b'"id"', b'"ID"'),
+        "data/export/selection.chat.jsonl": (b"user", b"User"),
+        "data/export/selection.parquet": (b"PAR1", b"PAR2"),
+    },
+    "validate": {"data/validate/result.json": (b'"success": true', b'"success": false')},
+    "measure": {
+        "data/measure/metrics.json": (b'"n_seeds": 1', b'"n_seeds": 2'),
+        "data/measure/savings.json": (b'"saved": ', b'"saved": 1'),
+        "data/measure/figures.csv": (b"llm_select", b"LLM_select"),
+        "data/measure/table.csv": (b"this selection", b"that selection"),
+        "data/measure/table.tex": (b"this selection", b"that selection"),
+    },
+    "report": {"data/report/index.html": (b"records selected", b"records chosen")},
+}
+
+
+@pytest.mark.parametrize("stage", EDITS)
+def test_an_output_that_was_edited_together_with_dvc_lock_differs_when_rebuilt(
+    finished, stage, monkeypatch
+):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    root = finished.root
+    edits = {}
+    for path, (old, new) in EDITS[stage].items():
+        edits[path] = (root / path).read_bytes().replace(old, new, 1)
+        assert edits[path] != (root / path).read_bytes()
+    with edited(root, edits):
+        lock = Lock(root)
+        assert list(changed_files(lock)) == []
+        found = rebuild_stage(lock, stage).differences
+    expected = {"data/export"} if stage == "export" else set(edits)
+    assert blamed(found, root) == expected
+    assert all("dvc.lock" in difference.fix for difference in found)
+
+
+@pytest.mark.parametrize("name", ["selection.csv", "other.csv"])
+def test_a_missing_and_an_added_export_are_named(finished, name):
+    export = finished.root / "data/export"
+    path = export / name
+    kept = path.read_bytes() if path.exists() else None
+    path.write_bytes(b"") if kept is None else path.unlink()
+    (difference,) = rebuild_stage(Lock(finished.root), "export").differences
+    assert name in difference.what
+    path.unlink() if kept is None else path.write_bytes(kept)
+    assert rebuild_stage(Lock(finished.root), "export").differences == []
+
+
+def test_any_changed_byte_is_found_with_its_file_and_a_fresh_clone_has_none(finished, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    root = finished.root
+    journal = root / ".selectllm/journal.sqlite"
+    proven = json.loads(finished.selectllm("verify", "--json").stdout)
     assert proven["proven"]
     assert (proven["n_selected"], proven["n_answers"]) == (60, 32)
+    assert proven["rebuilt"] == ["llm_select", "choose", "validate", "export", "measure", "report"]
+    assert [skipped["stage"] for skipped in proven["not_rebuilt"]] == [EARLIER, "baseline"]
     draw = random.Random(0)
     for tail in ("ingest/pool", "cluster/prompts", "choose/selected", "receipt"):
         (path,) = [p for p in (root / "data").rglob("*") if str(p.with_suffix("")).endswith(tail)]
@@ -70,9 +224,10 @@ def test_any_changed_byte_is_found_with_its_file_and_a_fresh_clone_has_none(
         flip_answer(journal, used, draw)
         assert [difference.file for difference in verify(root).differences] == [str(journal)]
         journal.write_bytes(kept)
-    assert verify(root).differences == []
+    kept = journal.read_bytes()
     journal.unlink()
-    refused = empty.call("verify")
+    refused = finished.call("verify")
     assert refused.returncode == 1
     assert "journal.sqlite: the journal is missing" in refused.stderr
     assert "not proven" in refused.stdout
+    journal.write_bytes(kept)

@@ -26,7 +26,7 @@ FATES = {
 
 
 def proof(result: Any) -> None:
-    """Print that the selection is proven, or each difference and its fix."""
+    """Print what is proven and what is not, or each difference and its fix."""
     for difference in result.differences:
         err.print(f"[red]{escape(difference.file)}[/]: {escape(difference.what)}", soft_wrap=True)
         err.print(f"  {difference.fix}", markup=False, soft_wrap=True)
@@ -40,6 +40,15 @@ def proof(result: Any) -> None:
         f"{result.n_answers:,} answers in the journal; {result.n_files:,} files are unchanged",
         soft_wrap=True,
     )
+    out.print(f"rebuilt and equal: {', '.join(result.rebuilt)}", soft_wrap=True)
+    for path in result.rounded:
+        err.print(
+            f"[yellow]warning:[/] {escape(path)} differs in the last digits of some numbers, as it "
+            "does on another kind of processor",
+            soft_wrap=True,
+        )
+    for stage, why in result.not_rebuilt:
+        out.print(f"not rebuilt: {stage}: {why}", soft_wrap=True, markup=False)
 
 
 def story(facts: Mapping[str, Any]) -> None:
