@@ -1,10 +1,9 @@
 """Find files, parameters and answers that have changed since a selection was made."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from tasks.audit.dvc_lock import LOCK_FILE, Lock, LockedFile, dvc_md5, how_to_restore
-from tasks.lib.core.errors import DataError
 from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
 from tasks.lib.documents.judgement import Judgement
 from tasks.lib.journal.models import Answer
@@ -23,11 +22,6 @@ class Difference(NamedTuple):
     file: str
     what: str
     fix: str
-
-    @classmethod
-    def of(cls, error: DataError) -> Self:
-        """Make a difference from an error about a file."""
-        return cls(error.where, error.what, error.fix)
 
 
 def changed_files(lock: Lock) -> Iterator[Difference]:

@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tasks.audit.differences import Difference, changed_code
-from tasks.audit.dvc_lock import Lock
+from tasks.audit.dvc_lock import LOCK_FILE, Lock
 from tasks.audit.same_content import first_difference, is_rounding
 from tasks.lib.core.dvc_yaml import read_stage
-from tasks.lib.core.errors import CurationError
+from tasks.lib.core.errors import CheckFailed, CurationError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
 from tasks.lib.core.stage import Stage
@@ -45,22 +45,27 @@ def rebuild_stage(lock: Lock, name: str) -> Rebuilt:
             with _silence():
                 step = importlib.import_module(f"tasks.{name}.step")
                 step.work(_Elsewhere(name, lock.root, Path(folder)))
+        except CheckFailed as error:  # its own fix names a temporary folder
+            return Rebuilt([Difference(error.where, error.what, _fix(lock, name))], [])
         except CurationError as error:
-            return Rebuilt([Difference(error.where, error.what, error.fix)], [])
+            where = error.where.removeprefix(f"{lock.root}/")
+            return Rebuilt([Difference(where, error.what, error.fix)], [])
+        except Exception as error:  # an edited input may break the step in any way
+            what = f"the step cannot use its inputs: {type(error).__name__}: {error}"
+            return Rebuilt([Difference(name, what, _fix(lock, name))], [])
         return compare(lock, name, Path(folder), ORIGINS.get(name, "the selection"))
 
 
 def compare(lock: Lock, stage: str, folder: Path, origin: str) -> Rebuilt:
     """Compare the outputs of a stage with their rebuilt versions in a folder."""
     differences, rounded = [], []
-    for out in _outs(lock, stage):
-        ours, rebuilt = lock.root / out, folder / PurePosixPath(out).name
-        difference = first_difference(ours, rebuilt)
+    for ours, rebuilt in _pairs(lock, stage, folder):
+        name, difference = str(ours.relative_to(lock.root)), first_difference(ours, rebuilt)
         if difference and is_rounding(ours, rebuilt):
-            rounded.append(out)
+            rounded.append(name)
         elif difference:
             what = f"the file differs when rebuilt from {origin}: {difference}"
-            differences.append(Difference(out, what, _fix(lock, stage)))
+            differences.append(Difference(name, what, _fix(lock, stage)))
     return Rebuilt(differences, rounded)
 
 
@@ -75,6 +80,17 @@ def why_not(lock: Lock, stage: str) -> str:
     values = read_params(lock.root / PARAMS_FILE)
     changed = [key for key, value in lock.params(stage).items() if lookup(values, key) != value]
     return f"{changed[0]} has changed in params.yaml since it ran" if changed else ""
+
+
+def _pairs(lock: Lock, stage: str, folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the path of each file that a stage writes or should write, and of its new version."""
+    for out in _outs(lock, stage):
+        ours, rebuilt = lock.root / out, folder / PurePosixPath(out).name
+        if rebuilt.is_dir():
+            names = {file.name for part in (ours, rebuilt) for file in part.glob("*")}
+            yield from ((ours / name, rebuilt / name) for name in sorted(names))
+        else:
+            yield ours, rebuilt
 
 
 def _outs(lock: Lock, stage: str) -> list[str]:
@@ -97,6 +113,6 @@ def _fix(lock: Lock, stage: str) -> str:
     if code:
         return f"Code has changed since then: {code}. Run `dvc repro {stage}` to make it again."
     return (
-        f"Someone edited it and dvc.lock, or this processor decides near ties in another way. Run "
-        f"`dvc repro -f {stage}` to make it again."
+        f"Someone edited it, or a file that it is made from, together with {LOCK_FILE}; or this "
+        f"processor decides near ties in another way. Run `dvc repro -f {stage}` to make it again."
     )

@@ -45,14 +45,17 @@ def _check_records(path: Path, batch: pa.RecordBatch) -> None:
     """Check that the JSON columns can be read, and that the ids are those of the texts."""
     for row in batch.select(["id", *TEXT_COLUMNS, "extra"]).to_pylist():
         for name, kind in JSON_COLUMNS.items():
-            try:
-                is_sound = row[name] is None or isinstance(json.loads(row[name] or "null"), kind)
-            except (ValueError, RecursionError):
-                is_sound = False
-            if row[name] and not is_sound:
+            if not _is_json(row[name], kind) and (row[name] or name == "extra"):
                 raise _damaged(path, f"{name} of record {row['id']} is not a JSON {kind.__name__}")
         if row["id"] != record_id(*(row[name] for name in TEXT_COLUMNS)):
             raise _damaged(path, f"the id {row['id']} does not belong to its record's texts")
+
+
+def _is_json(text: str | None, kind: type) -> bool:
+    try:
+        return isinstance(json.loads(text or ""), kind)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _document(model: type[Document]) -> Callable[[Path], None]:

@@ -18,7 +18,7 @@ from tasks.audit.dvc_lock import Lock, how_to_restore
 from tasks.audit.rebuild import rebuild
 from tasks.audit.rebuild_stage import compare, rebuild_stage, why_not
 from tasks.audit.shapes import damaged_files
-from tasks.lib.core.errors import DataError
+from tasks.lib.core.errors import CurationError
 from tasks.lib.core.schemas import BALLOTS, PROMPTS, SELECTED, UNIQUE
 from tasks.lib.core.stage import JOURNAL, Stage
 from tasks.lib.core.tables import count_rows, read_table
@@ -83,8 +83,9 @@ def verify(root: Path, *, with_slow: bool = False) -> Proof:
     proof = proof._replace(n_answers=usage.calls, partial=usage.partial)
     try:
         differences = list(_in_journal(lock, usage))
-    except DataError as error:  # about the journal, since every other file can be read
-        differences = [Difference.of(error)]
+    except CurationError as error:
+        where = error.where.removeprefix(f"{root}/")
+        differences = [Difference(where, error.what, error.fix)]
     if differences:
         return proof._replace(differences=differences)
     return _with_later_stages(proof, lock, with_slow=with_slow)
