@@ -20,6 +20,7 @@ from tasks.lib.core.dvc_yaml import StageSpec
 from tasks.lib.core.errors import StageFailed
 from tasks.lib.core.events import EVENTS_VARIABLE, RUN_VARIABLE, Ended, read_events
 from tasks.lib.core.stage import STATE_DIR
+from tasks.lib.core.wording import visible
 
 POLL_S = 0.1
 KEPT_LINES = 40  # of the output of DVC and the step, shown if the stage fails
@@ -130,7 +131,7 @@ def _repro(stage: StageSpec, run: Run, events: Path) -> int:
         _stop(process)
         raise
     if exit_code:
-        get_run_logger().error("%s", "\n".join(lines))
+        get_run_logger().error("%s", visible("\n".join(lines)))
     return exit_code
 
 

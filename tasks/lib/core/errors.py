@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Self
 
+from tasks.lib.core.wording import visible, visible_line
+
 CAPPED = 3
 INTERRUPTED = 130
 REMAKE = "It was edited, or another version wrote it: run `dvc repro` to make it again."
@@ -51,7 +53,7 @@ class CurationError(Exception):
         return rebuild, (self.what,), self.__dict__
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}\n  {self.fix}"
+        return f"{visible_line(self.where)}: {visible(self.what)}\n  {visible(self.fix)}"
 
 
 class ParamError(CurationError):
