@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, Self
 
 from tasks.lib.core.hiding import hide
+from tasks.lib.core.wording import visible, visible_line
 
 CAPPED = 3
 INTERRUPTED = 130
@@ -54,7 +55,7 @@ class CurationError(Exception):
         return rebuild, (self.what,), self.__dict__
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}\n  {self.fix}"
+        return f"{visible_line(self.where)}: {visible(self.what)}\n  {visible(self.fix)}"
 
 
 class ParamError(CurationError):

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from tasks.lib.core.dvc_yaml import DVC_FILE, read_stage
 from tasks.lib.core.errors import INTERRUPTED, CurationError, DataError, GraphError
-from tasks.lib.core.events import EventLog, Events, Progress, log
+from tasks.lib.core.events import EventLog, Events, Progress, VisibleFormatter, log
 from tasks.lib.core.locks import exit_with_parent, write_lock
 from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
 
@@ -122,7 +122,9 @@ def run_step(name: str, work: Callable[[Stage], None]) -> NoReturn:
 
     Exit status: 0 success; 1 a check failed; 2 bad input; 130 interrupted.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     log.setLevel(logging.INFO)
     events = Events(name)
     log.addHandler(EventLog(events))

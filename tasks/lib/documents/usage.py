@@ -88,7 +88,8 @@ class Usage(Document):
         replies_without_answer: The number of these replies, by reason.
         n_unknown_usage: The number of replies for which the provider reported no usage.
         answers: The number of answers by route.
-        answers_digest: A hash of all answers used, in order of prompts, attention checks last.
+        answers_digest: A hash of all answers used, in order of prompts, attention checks last, then
+            of the replies without an answer that were paid for.
         dropped_params: By route, the parameters that its model does not accept.
         methods: The number of prompts by how they were judged: llm, offline or fallback.
         set_aside: The number of candidates that could not be judged, by reason.
