@@ -20,6 +20,7 @@ from simulated import (
     EFFECTS,
     SIZE,
     Ballots,
+    Floats,
     Judge,
     Pool,
     Score,
@@ -29,6 +30,7 @@ from simulated import (
 )
 from threadpoolctl import threadpool_limits
 
+from tasks.choose.order import JudgedRecords, by_coverage
 from tasks.lib.coverage.greedy import greedy
 from tasks.lib.prompts.geometry import Geometry, Mode
 from tasks.lib.prompts.group import group
@@ -64,6 +66,19 @@ class Way(NamedTuple):
     rows: Rows
 
 
+def scored(
+    ballots: Ballots, shortlist: int, score: Score = judge_scores
+) -> tuple[Rows, Floats, Floats, int]:
+    """Return the rows, ranks and judge scores of all records, and the number of calls in all."""
+    ranked, n_calls = ballots.rankings(shortlist)
+    pairs = list(zip(ranked, ballots.prompts, strict=True))
+    ranks = [np.full(len(prompt), np.inf) for prompt in ballots.prompts]
+    for own, (ranking, _) in zip(ranks, pairs, strict=True):
+        own[np.array(ranking[:shortlist]) - 1] = np.arange(1, 1 + len(ranking[:shortlist]))
+    scores = [score(ranking, len(prompt), shortlist) for ranking, prompt in pairs]
+    return np.concatenate(ballots.prompts), np.concatenate(ranks), np.concatenate(scores), n_calls
+
+
 def covering(  # noqa: PLR0913
     pool: Pool,
     ballots: Ballots,
@@ -71,20 +86,32 @@ def covering(  # noqa: PLR0913
     weight: float,
     n: int,
     *,
-    unit: float,
-    is_soft: bool = False,
     score: Score = judge_scores,
 ) -> tuple[int, Rows]:
-    """Return the calls and a selection by coverage from the shortlists, or of all if soft."""
-    ranked, n_calls = ballots.rankings(shortlist)
-    rows = np.concatenate(ballots.prompts)
-    scores = np.concatenate(
-        [score(r, len(p), shortlist) for r, p in zip(ranked, ballots.prompts, strict=True)]
-    )
+    """Return the calls and a selection as the project makes it."""
+    rows, ranks, scores, n_calls = scored(ballots, shortlist, score)
+    sizes = np.array([len(prompt) for prompt in ballots.prompts])
+    numbers = np.repeat(np.arange(len(sizes), dtype=np.int32) + 1, sizes)
+    weights, annotated = np.ones(len(pool.vectors)), np.empty(0, np.intp)
+    records = JudgedRecords(rows, numbers, ranks, scores, sizes, pool.vectors, weights, annotated)
+    n_listed = int((scores > 0).sum())
+    return n_calls, by_coverage(records, min(n, n_listed), weight, seed=0).rows
+
+
+def covering_once(  # noqa: PLR0913
+    pool: Pool,
+    ballots: Ballots,
+    shortlist: int,
+    weight: float,
+    n: int,
+    *,
+    is_soft: bool = False,
+) -> tuple[int, Rows]:
+    """Return the calls and a selection in one round from the shortlists, or from all if soft."""
+    rows, _, scores, n_calls = scored(ballots, shortlist)
     kept = np.flatnonzero((scores > 0) | is_soft)
-    n_most = min(n, len(kept))
-    bonus = weight * unit * scores[kept]
-    return n_calls, greedy(pool.vectors, rows[kept], n_most, bonus=bonus).rows
+    bonus = weight * pool.unit * scores[kept]
+    return n_calls, greedy(pool.vectors, rows[kept], min(n, len(kept)), bonus=bonus).rows
 
 
 def second_round(  # noqa: PLR0913, PLR0917
@@ -110,7 +137,7 @@ def larger_prompts(pool: Pool, judge: Judge, seed: int) -> Iterator[Way]:
         ballots = Ballots(pool, judge._replace(votes=votes), prompts, seed)
         for shortlist, weight in ((3, 1), (5, 1), (5, 2)):
             name = f"0.3 K prompts, votes {votes}, list {shortlist}, weight {weight}"
-            yield Way(name, *covering(pool, ballots, shortlist, weight, n, unit=pool.units[n]))
+            yield Way(name, *covering(pool, ballots, shortlist, weight, n))
 
 
 def second_rounds(
@@ -123,7 +150,7 @@ def second_rounds(
         rows = again.by_rank(np.arange(len(again.prompts)), SIZE)
         yield Way(f"tournament of {n_each}", k, rows)
         for shortlist, weight in ((SIZE, 1), (SIZE, 4), (7, 1), (7, 2)):
-            _, rows = covering(pool, again, shortlist, weight, 3 * k, unit=pool.units[k])
+            _, rows = covering_once(pool, again, shortlist, weight, 3 * k)
             yield Way(f"second round of {n_each}, list {shortlist}, weight {weight}", k, rows)
 
 
@@ -132,7 +159,8 @@ def ways(pool: Pool, judge: Judge, seed: int) -> Iterator[Way]:
     k = len(pool.prompts)
     prompt_order = np.random.default_rng((seed, 3)).permutation(k)
     ballots = Ballots(pool, judge, pool.prompts, seed)
-    covered = partial(covering, pool, ballots, n=int(max(BUDGETS) * k), unit=pool.units[k])
+    covered = partial(covering, pool, ballots, n=int(max(BUDGETS) * k))
+    once = partial(covering_once, pool, ballots, n=int(max(BUDGETS) * k))
     _, n_calls = ballots.rankings(1)
     yield Way("first picks", n_calls, ballots.by_rank(prompt_order, MIN_COMBINED))
     if judge.bias != "none" or judge.votes > 1:
@@ -144,7 +172,8 @@ def ways(pool: Pool, judge: Judge, seed: int) -> Iterator[Way]:
         for weight in WEIGHTS:
             yield Way(f"list {shortlist}, weight {weight}", *covered(shortlist, weight))
     for shortlist in (3, 5):
-        yield Way(f"soft {shortlist}, weight 1", *covered(shortlist, 1, is_soft=True))
+        yield Way(f"soft {shortlist}, weight 1", *once(shortlist, 1, is_soft=True))
+        yield Way(f"one round, list {shortlist}, weight 1", *once(shortlist, 1))
     for name, score in {"reciprocal": reciprocal_scores, "first": first_scores}.items():
         yield Way(f"list 3, weight 1, {name}", *covered(3, 1, score=score))
     yield from larger_prompts(pool, judge, seed)

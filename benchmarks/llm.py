@@ -185,13 +185,13 @@ def fill(folder: Path, n: int) -> None:
     settings, route = judge_settings(), route_to(9)
     names = (*Answer._fields, "created")
     insert = f"INSERT INTO answers ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
-    rest = ("mine", "fake", ANSWER, "[3]", 900, 8, 1e-4, 0, "[]", "stop", "")
+    answer = Answer("", "mine", "fake", ANSWER, (3,), 900, 8, 1e-4, False, (), "stop")
     with closing(connect(folder / "journal.sqlite")) as db:
         db.execute("BEGIN")
         for question in questions(n):
             cascade = RouteCascade(JournalLookup(None), [route], settings)  # type: ignore[arg-type]
             key = cascade._request(route, texts(question.candidates), 1, 1).key
-            db.execute(insert, (key, *rest))
+            db.execute(insert, (*answer._replace(key=key).as_row(), ""))
         db.execute("COMMIT")
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.lib.coverage.greedy import judge_bonus
+from tasks.lib.coverage.greedy import judge_unit
 from tasks.lib.prompts.geometry import Geometry, Mode
 from tasks.lib.prompts.group import group
 from tasks.lib.similarity.corpus import Corpus
@@ -51,7 +51,7 @@ class Pool(NamedTuple):
     vectors: Vectors
     prompts: list[Rows]
     slots: Rows  # of each record, from 0
-    units: dict[int, float]  # the bonus for a judge score of 1 at weight 1, by number of prompts
+    unit: float  # the bonus for a judge score of 1 at weight 1
     cosines: dict[str, Vectors]  # of all pairs of records, in each space that measures coverage
     questions: Rows
     rouge_l: Vectors  # of every record's output with that of each question
@@ -160,7 +160,7 @@ def draw(workspace: Path, seed: int) -> Pool:
         vectors,
         prompts,
         slots,
-        {n: float(judge_bonus(np.ones(1), 1, vectors, n)[0]) for n in (k, round(0.3 * k))},
+        judge_unit(vectors, k),
         {name: space @ space.T for name, space in spaces.items()},
         questions,
         rouge_l_table(answers, [answers[row] for row in questions]),

@@ -25,9 +25,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
-# An example may wait for its turn on a busy machine, so examples have no deadline.
-settings.register_profile("shared machine", deadline=None, max_examples=50, database=None)
-settings.load_profile("shared machine")
+# Examples are the same in each run, and may wait for their turn on a busy machine.
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)
+settings.load_profile("repeatable")
 
 # Fixtures of several files.
 pytest_plugins = (
@@ -134,12 +134,20 @@ class PrefectServer:
         return {run["name"]: (run["state"]["name"], run["state"]["message"]) for run in runs}
 
 
+UNUSED_SERVICES = (
+    *("CANCELLATION_CLEANUP", "FOREMAN", "LATE_RUNS"),
+    *("PAUSE_EXPIRATIONS", "REPOSSESSOR"),
+)
+"""Services of a Prefect server whose loops take much time and no part in a run."""
+
+
 @pytest.fixture(scope="session")
 def server(prefect_home: Path) -> Iterator[PrefectServer]:
     """A Prefect server for all tests that need one."""
     port = free_port()
     env = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home)}
     env["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    env |= {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in UNUSED_SERVICES}
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
     with (prefect_home / "server.log").open("w") as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log, process_group=0)

@@ -147,6 +147,7 @@ def test_verify_needs_no_key(table, monkeypatch):
     assert verify(table.root).differences == []
 
 
+@pytest.mark.slow
 def test_the_answers_behind_a_selection_have_the_questions_that_were_sent(table):
     with FakeProvider() as provider:
         provider.script(fails(503, "later"))
@@ -191,6 +192,7 @@ def test_an_answer_to_an_attention_check_is_checked_too(table):
     assert "answers are missing: rebuilding used 5 of 7" in difference_of(table).what
 
 
+@pytest.mark.slow
 def test_a_usage_file_of_an_earlier_version_names_the_renamed_field(table):
     select(table)
     usage = table.out("usage.json")
@@ -209,6 +211,7 @@ def test_a_missing_answer_is_named_with_its_prompt(table):
     assert difference_of(table).what == f"answers are missing: {key} (prompt 1)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",
     [
@@ -242,6 +245,7 @@ def test_a_journal_of_another_selection_and_a_missing_one_have_their_own_message
     assert not journal.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["judgements.jsonl", "usage.json"])
 def test_a_change_to_both_a_file_and_dvc_lock_is_found_by_the_journal(table, name):
     with FakeProvider(explained) as provider:
@@ -256,6 +260,7 @@ def test_a_change_to_both_a_file_and_dvc_lock_is_found_by_the_journal(table, nam
     assert "Someone edited it and dvc.lock" in difference_of(table).fix
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "value", "what"),
     [("gain", 0.5, "gain of row 2 is"), ("score", 0.5, "score of row 2 is")],
@@ -291,6 +296,7 @@ def test_a_changed_receipt_and_changed_vectors_are_found(table):
     assert files == {f"data/choose/{name}" for name in names}
 
 
+@pytest.mark.slow
 def test_a_selection_of_another_size_is_named(table):
     select(table)
     selected = table.root / "data/choose/selected.parquet"
@@ -304,6 +310,7 @@ def test_a_selection_of_another_size_is_named(table):
     assert difference_of(table).what.endswith("vectors: 12 rows instead of 11")
 
 
+@pytest.mark.slow
 def test_a_missing_file_a_changed_parameter_and_a_broken_lock_are_named(table):
     select(table)
     table.out("ballots.parquet").unlink()
@@ -325,6 +332,7 @@ def test_a_missing_file_a_changed_parameter_and_a_broken_lock_are_named(table):
         verify(table.root)
 
 
+@pytest.mark.slow
 def test_changed_code_is_named_only_if_the_selection_differs(table):
     select(table)
     (table.root / "tasks").unlink()
@@ -344,6 +352,7 @@ def fates(table):
     return {i: explain(table.root, i)["fate"] for i in table.records}
 
 
+@pytest.mark.slow
 def test_a_selected_record_has_its_prompt_its_score_its_gain_and_its_answers(table):
     with FakeProvider(explained) as provider:
         select(table, provider, rationale=True)

@@ -1,5 +1,6 @@
 """A user's mistake ends with exit status 2 and says where, what and how to fix it."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -8,6 +9,8 @@ from importlib.metadata import version
 
 import pytest
 
+from flows.dvc.overrides import edited
+from tasks.__main__ import check_all
 from tasks.ingest.step import work
 from tasks.lib.core.errors import CurationError
 from tasks.lib.core.stage import Stage
@@ -37,43 +40,60 @@ def refused(space, *overrides, env=None):
     return done.stderr
 
 
-MISTAKES = [
-    ("llm_select.budegt=7", "did you mean budget?"),
-]
-MORE_MISTAKES = [
-    ("ingest.source=no/such.jsonl", "no/such.jsonl"),
-    ("llm_select.budget=0", "llm_select.budget"),
-    ("ingest.source=data/sample/instruction.jsonl", "did you mean"),
-    ("ingest.source=data", "folder"),
-    ("ingest.source=empty.jsonl", "empty"),
-    ("ingest.source=README.docx", ".jsonl"),
-    ("llm_select.budget=-5", "llm_select.budget"),
-    ("llm_select.budget=many", "llm_select.budget"),
-    ("llm_select.budget=2.5", "llm_select.budget"),
-    ("clutser.mode=across", "did you mean cluster?"),
-    ("cluster.mode=accross", "across"),
-    ("cluster.n_prompts=30", "-S cluster.candidates_per_prompt=null"),
-    ("cluster.candidates_per_prompt=null", "-S cluster.n_prompts=1000"),
-    ("llm_select.route=chatgtp", "chatgpt"),
-    ("llm_select.prompt=no/such.txt", "no/such.txt"),
-    ("export.formats=[xlsx]", "alpaca"),
-    ("models.offline.modle=x", "did you mean model?"),
-    ("models.chatgpt={model: openai/gpt-4o-mini, schema: auto, api_key: sk-12345678}", "api_key"),
-    ("seed=-1", "seed"),
-]
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("llm_select.budegt=7", "did you mean budget?"),
+        ("ingest.source=no/such.jsonl", "no/such.jsonl"),
+        ("llm_select.budget=0", "llm_select.budget"),
+        ("ingest.source=data/sample/instruction.jsonl", "did you mean"),
+        ("ingest.source=data", "folder"),
+        ("ingest.source=empty.jsonl", "empty"),
+        ("ingest.source=README.docx", ".jsonl"),
+        ("llm_select.budget=-5", "llm_select.budget"),
+        ("llm_select.budget=many", "llm_select.budget"),
+        ("llm_select.budget=2.5", "llm_select.budget"),
+        ("clutser.mode=across", "did you mean cluster?"),
+        ("cluster.mode=accross", "across"),
+        ("cluster.n_prompts=30", "-S cluster.candidates_per_prompt=null"),
+        ("cluster.candidates_per_prompt=null", "-S cluster.n_prompts=1000"),
+        ("llm_select.route=chatgtp", "chatgpt"),
+        ("llm_select.prompt=no/such.txt", "no/such.txt"),
+        ("export.formats=[xlsx]", "alpaca"),
+        ("models.offline.modle=x", "did you mean model?"),
+        (
+            "models.chatgpt={model: openai/gpt-4o-mini, schema: auto, api_key: sk-12345678}",
+            "api_key",
+        ),
+        ("seed=-1", "seed"),
+    ],
+)
+def test_every_mistake_that_can_be_found_before_a_run_is_found_by_the_check(
+    space, tmp_path, override, words
+):
+    """The check before a run is `python -m tasks`, which this process imports instead."""
+    (space.root / "empty.jsonl").write_text("")
+    (space.root / "README.docx").write_text("text")
+    with pytest.raises(CurationError) as refusal, contextlib.chdir(space.root):
+        text, _ = edited(space.root, [override])
+        (tmp_path / "params.yaml").write_text(text)
+        check_all(tmp_path / "params.yaml")
+    assert refusal.value.exit_code == 2
+    message = str(refusal.value)
+    assert words in message
+    assert "sk-12345678" not in message
+    assert len(message.strip().splitlines()) <= 8, message
 
 
 @pytest.mark.parametrize(
     ("override", "words"),
-    [*MISTAKES, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE_MISTAKES)],
+    [
+        ("llm_select.budegt=7", "did you mean budget?"),
+        pytest.param("ingest.source=data", "folder", marks=pytest.mark.slow),
+    ],
 )
-def test_a_mistake_that_can_be_found_before_a_run_is_reported_before_a_run(space, override, words):
-    (space.root / "empty.jsonl").write_text("")
-    (space.root / "README.docx").write_text("text")
-    message = refused(space, override)
-    assert words in message
-    assert "sk-12345678" not in message
-    assert len(message.strip().splitlines()) <= 8, message
+def test_a_mistake_is_reported_before_anything_starts(space, override, words):
+    assert words in refused(space, override)
 
 
 @pytest.mark.slow

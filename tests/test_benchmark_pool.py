@@ -34,6 +34,7 @@ def test_a_longer_pool_starts_with_the_shorter_one(tmp_path, made):
     assert record(Plan(seed=2), 5) != made[5]
 
 
+@pytest.mark.slow
 def test_planted_duplicates_have_their_share_and_similarity(made):
     kinds = [r.kind for r in made]
     assert kinds.count("near") == pytest.approx(0.1 * N, rel=0.2)

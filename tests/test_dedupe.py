@@ -317,6 +317,7 @@ def test_every_record_is_kept_or_dropped_for_an_earlier_kept_one(pool, threshold
         assert (drop.reason is DedupeDrop.IDENTICAL) == same
 
 
+@pytest.mark.slow
 @given(POOLS, THRESHOLDS)
 def test_a_second_pass_drops_nothing(pool, threshold):
     first = deduped(*pool, threshold=threshold)

@@ -142,6 +142,7 @@ def test_with_full_clusters_prompt_p_takes_the_pth_record_of_every_cluster(n_pro
     assert (np.stack(prompts) == np.stack(partition.clusters, axis=1)).all()
 
 
+@pytest.mark.slow
 @given(fit=fits(), seed=st.integers(0, 99))
 def test_with_smaller_clusters_a_prompt_takes_nearby_ranks_of_every_cluster(fit, seed):
     n, n_prompts = fit

@@ -143,6 +143,7 @@ ONCE = [
 ]
 
 
+@pytest.mark.slow
 def test_passing_failures_of_every_endpoint_are_retried(batches, provider, book):
     for request, response in ONCE:
         provider.batches.script(request, response)
@@ -152,6 +153,7 @@ def test_passing_failures_of_every_endpoint_are_retried(batches, provider, book)
     assert max(provider.n_answers.values()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("response", [Response(reset_after=0), error(500), error(502)])
 def test_a_batch_that_was_created_without_a_response_is_found_again(
     batches, provider, book, response
@@ -163,6 +165,7 @@ def test_a_batch_that_was_created_without_a_response_is_found_again(
     assert book() == ["answer"] * N
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", ["expired", "cancelled"])
 def test_what_a_batch_leaves_unanswered_is_asked_one_by_one(batches, provider, book, status):
     provider.batches.status, provider.batches.share = status, 0.4
@@ -185,6 +188,7 @@ def spoiled(lines):
     return [*junk, json.dumps(no_body).encode(), *rest[::-1], *rest]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spoil", "n_lost"), [(spoiled, 2), (lambda lines: [], N - 1)])
 def test_faulty_lines_cost_at_most_their_own_requests(  # noqa: PLR0917
     batches, provider, second, put, book, spoil, n_lost
@@ -207,6 +211,7 @@ def test_a_file_that_is_gone_costs_its_requests(batches, provider, book):
     assert book().count("answer") == N
 
 
+@pytest.mark.slow
 def test_errors_of_single_requests_lead_to_what_they_would_lead_to_in_single_calls(
     batches, provider, book
 ):
@@ -235,6 +240,7 @@ def test_a_refused_batch_ends_the_run_at_no_cost_and_names_a_way_out(batches, pr
     assert batches.left == []
 
 
+@pytest.mark.slow
 def test_a_batch_over_the_providers_limit_is_sent_in_smaller_ones(batches, provider, book):
     provider.batches.max_requests = 3
     batches.ask(provider.deployment(), questions(N))
@@ -268,6 +274,7 @@ def test_votes_take_two_rounds_and_buy_no_vote_that_single_calls_would_not(
     assert len(provider.batches.sizes) <= 2
 
 
+@pytest.mark.slow
 def test_a_cap_limits_what_is_sent_at_once_and_is_never_exceeded(batches, provider, caplog):
     batches.ask(provider.deployment(), questions(N), cap_usd=0.003)
     assert "llm_select.max_usd allows only" in caplog.text
@@ -300,6 +307,7 @@ def test_a_provider_without_batches_is_named_before_anything_is_paid(model):
     assert "service_tier: flex" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_an_unfinished_batch_is_continued_or_cancelled_by_the_next_run(batches, provider, book):
     for i, is_buying in enumerate((True, False), 1):
         provider.batches.script("GET /v1/batches/", error(401))

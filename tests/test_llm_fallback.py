@@ -26,8 +26,13 @@ def test_after_unusable_replies_the_next_route_is_tried(provider, second, put, b
 
 @pytest.mark.parametrize(
     "behave",
-    [fails(500), fails(503), resets(), late(HANG_S), garbled(b"<html>")],
-    ids=["500", "503", "reset", "late", "garbled"],
+    [
+        pytest.param(fails(500), id="500"),
+        pytest.param(fails(503), id="503"),
+        pytest.param(resets(), id="reset"),
+        pytest.param(late(HANG_S), id="late", marks=pytest.mark.slow),
+        pytest.param(garbled(b"<html>"), id="garbled"),
+    ],
 )
 def test_the_fallback_route_answers_while_the_first_is_down(provider, second, put, behave):
     provider.behave = behave

@@ -37,6 +37,7 @@ def test_a_temporary_failure_is_retried_and_recorded(provider, put, book, behave
     assert len(provider.calls) == 4
 
 
+@pytest.mark.slow
 def test_a_late_call_is_retried_and_counts_as_spent_in_full(provider, put, book):
     provider.script(honest, late(HANG_S))
     put(provider.deployment(), questions(2), timeout_s=2.0)
@@ -132,6 +133,7 @@ def test_an_endpoint_that_never_answers_ends_the_run_after_a_few_calls(
     assert len(provider.calls) == 3  # max_attempts, not times concurrency
 
 
+@pytest.mark.slow
 @BROKEN
 def test_an_endpoint_that_breaks_ends_the_run_and_keeps_the_answers(
     provider, put, behave, says_what
@@ -163,6 +165,7 @@ def test_a_missing_endpoint_is_named_within_seconds(put, book):
     assert put.spent_usd == 0  # nobody was reached
 
 
+@pytest.mark.slow
 def test_running_calls_may_finish_when_the_run_stops(provider, put):
     """One call hits an exhausted quota while others are running: their answers are kept."""
     provider.behave = on(18, fails(402, "Insufficient credits"), late(0.4))

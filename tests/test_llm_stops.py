@@ -99,6 +99,7 @@ def test_a_run_that_cannot_succeed_ends_with_2_before_any_call(desk, monkeypatch
     assert says in done.said
 
 
+@pytest.mark.slow
 def test_at_the_cap_the_selection_is_partial_until_the_cap_is_raised(desk):
     with FakeProvider(late(0.02)) as provider:
         done = desk.run(provider.deployment(), max_usd=0.0045)

@@ -120,6 +120,7 @@ def test_the_order_of_the_ballots_does_not_matter(ballots):
     assert len(results) == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(BALLOTS, st.permutations(range(8)))
 def test_the_same_texts_win_in_any_slots(ballots, places):

@@ -33,6 +33,7 @@ def provider(warm_client):
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("votes", "n_calls"), [(1, 2), (3, 4)])
 def test_a_run_does_not_buy_the_previewed_answers_again(desk, ask, provider, votes, n_calls):
     first = ask(provider, votes=votes)
@@ -92,6 +93,7 @@ def test_sample_prompts_have_the_runs_size_and_a_spending_limit_of_their_own(des
     assert len(provider.calls) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behave", "words"),
     [

@@ -21,6 +21,7 @@ from tasks.report.step import check
 from tests.reported_run import EVIL, Outline, R, World, bridges, metrics
 
 
+@pytest.mark.slow
 def test_the_same_files_give_the_same_bytes(reported: World, tmp_path: Path):
     assert World(tmp_path).make(bridges()).report() == reported.page.read_text(encoding="utf-8")
 

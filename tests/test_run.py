@@ -135,7 +135,7 @@ def test_an_interrupted_run_ends_in_seconds_and_leaves_no_process(toy, server, w
 
 def test_a_second_run_is_refused_while_one_works_and_a_run_after_an_interrupt_continues(space):
     running = space.start("run", "-S", "second.naps=6000")
-    wait_until(lambda: (space.root / "data/second/.second.txt.part").exists())
+    wait_until((space.root / "data/second/.second.txt.part").exists)
     params = (space.root / "params.yaml").read_bytes()
     refused = space.selectllm("run", "-S", "second.naps=2", check=False)
     assert refused.returncode == 2

@@ -84,38 +84,24 @@ def greedy(  # noqa: PLR0913  the parts of the objective
     return Cover(rows[places], np.array([gain for _, gain in turns], np.float64))
 
 
-def judge_bonus(  # noqa: PLR0913
-    scores: Floats,
-    weight: float,
-    vectors: Vectors,
-    n_prompts: int,
-    *,
-    weights: Floats | None = None,
-    seed: int = 0,
-) -> Floats:
-    """Return the bonus of each candidate, in units of the objective: score x `weight` x unit.
+def judge_unit(vectors: Vectors, n: int, *, weights: Floats | None = None, seed: int = 0) -> float:
+    """Return the bonus, in units of the objective, that counts about as much as coverage.
 
-    To find the unit, one record per prompt is selected by coverage alone; the unit is the average
-    gain in coverage over the second half of this selection. So at weight 1, the judge and coverage
-    count about the same when one record per prompt is selected. The unit is measured on at most
-    2,000 random rows. It does not depend on the number of records to select, so a smaller
-    selection stays a prefix of a larger one.
+    It is the average gain in coverage over the second half of a selection of `n` records by
+    coverage alone, measured on at most 2,000 random rows.
 
     Args:
-        scores: float64, shape (c,), from 0 to 1.
-        weight: The weight of the judge, at least 0.
         vectors: float32, shape (m, d), of unit norm or zero.
-        n_prompts: Number of prompts into which these rows are grouped.
+        n: Number of records, at least 1.
         weights: float64, shape (m,), the weight of each row; 1 if None.
         seed: The seed of the random rows.
     """
     m = len(vectors)
     weights = np.ones(m) if weights is None else weights
     sample = np.sort(np.random.default_rng((seed, 5)).permutation(m)[:UNIT_ROWS])
-    n = max(1, len(sample) * n_prompts // m)
-    gains = greedy(vectors[sample], np.arange(len(sample)), n, weights=weights[sample]).gains
-    unit = float(gains[n // 2 :].mean() * weights.sum()) * n / n_prompts
-    return scores * (weight * unit)
+    size = max(1, len(sample) * min(n, m) // m)
+    gains = greedy(vectors[sample], np.arange(len(sample)), size, weights=weights[sample]).gains
+    return float(gains[size // 2 :].mean() * weights.sum()) * size / n
 
 
 def _covered(
