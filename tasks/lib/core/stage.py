@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from tasks.lib.core.dvc_yaml import DVC_FILE, read_stage
 from tasks.lib.core.errors import INTERRUPTED, CurationError, DataError, GraphError
 from tasks.lib.core.events import EventLog, Events, Progress, VisibleFormatter, log
+from tasks.lib.core.inputs import DeclaredInputs
 from tasks.lib.core.locks import exit_with_parent, write_lock
 from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
 
@@ -92,11 +93,18 @@ class Stage:
         return Progress(self._events, self.name, total, unit)
 
     def run(self, work: Callable[["Stage"], None]) -> None:
-        """Do the step's work, then publish all of its outputs or none."""
+        """Do the step's work, then publish all of its outputs or none.
+
+        Raises:
+            DataError: A dependency changed during the work.
+            ParamError: A declared parameter changed during the work.
+        """
         self._events.started()
         with write_lock(self._root / STATE_DIR / "step.lock"):
+            inputs = DeclaredInputs(self._root, self._deps, self.params)
             try:
                 work(self)
+                inputs.check_unchanged()
                 for target, part in self._parts.items():
                     if target.is_dir():  # os.replace overwrites only files
                         shutil.rmtree(target)
