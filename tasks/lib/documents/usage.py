@@ -86,7 +86,7 @@ class Usage(Document):
         usd: The price of the replies; an upper bound if a provider reported no usage.
         usd_without_answer: Of this price, the part for replies without an answer.
         replies_without_answer: The number of these replies, by reason.
-        n_unknown_usage: The number of replies for which the provider reported no usage.
+        n_unknown_usage: The number of replies with no usage, or with one that is impossible.
         answers: The number of answers by route.
         answers_digest: A hash of all answers used, in order of prompts, attention checks last.
         dropped_params: By route, the parameters that its model does not accept.

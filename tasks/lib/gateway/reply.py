@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
+from tasks.lib.gateway.wire import is_count
+
 MAX_CHARS = 20_000  # read from the end of a reply; no list of slots is longer
+MAX_NAME = 200  # characters of a model's name and of a finish reason
 CUT, FILTERED = "length", "content_filter"
 """LiteLLM's finish reasons of a reply that is not complete."""
 FAILED = ("error", "ERROR", "network_error")
@@ -53,15 +56,15 @@ def read_reply(response: Any, dropped_params: tuple[str, ...]) -> Reply:
     choice = response.choices[0] if response.choices else None
     message = choice.message if choice else None
     usage = _Usage.of(getattr(response, "usage", None))
-    finish_reason = (choice.finish_reason if choice else None) or ""
+    finish_reason = str((choice.finish_reason if choice else None) or "")
     aside = _fields(choice) | _fields(message)
     native = str(aside.get("native_finish_reason") or finish_reason)
     refusal = aside.get("refusal")
     error = aside.get("error") or (native if native in FAILED else "")
     return Reply(
-        text=_text(message, is_cut=finish_reason == CUT),
-        finish_reason=finish_reason,
-        model=response.model or "",
+        text=_text(message, is_cut=finish_reason == CUT)[-MAX_CHARS:],
+        finish_reason=finish_reason[:MAX_NAME],
+        model=str(response.model or "")[:MAX_NAME],
         dropped_params=dropped_params,
         remark=": ".join(str(part) for part in (native, refusal) if part),
         is_refused=bool(refusal) or finish_reason == FILTERED,
@@ -80,24 +83,22 @@ class _Usage(NamedTuple):
 
     @classmethod
     def of(cls, usage: Any) -> Self:
-        """Return the tokens in LiteLLM's usage, which may lack any part."""
+        """Return the tokens in LiteLLM's usage; none if a number is missing or cannot be true."""
         prompt_tokens = getattr(usage, "prompt_tokens", None)
-        if not prompt_tokens:  # every prompt has tokens
-            return cls()
         completion_tokens = getattr(usage, "completion_tokens", None) or 0
-        # Some providers count thinking in the total only.
-        total = getattr(usage, "total_tokens", None) or 0
-        completion_tokens = max(completion_tokens, total - prompt_tokens)
+        total_tokens = getattr(usage, "total_tokens", None) or 0
         details = getattr(usage, "completion_tokens_details", None)
         reasoning_tokens = getattr(details, "reasoning_tokens", None) or 0
         details = getattr(usage, "prompt_tokens_details", None)
         cached_tokens = getattr(details, "cached_tokens", None) or 0
-        return cls(
-            prompt_tokens,
-            completion_tokens,
-            min(reasoning_tokens, completion_tokens),
-            min(cached_tokens, prompt_tokens),
-        )
+        numbers = (completion_tokens, total_tokens, reasoning_tokens, cached_tokens)
+        if not prompt_tokens or not all(map(is_count, (prompt_tokens, *numbers))):
+            return cls()  # every prompt has tokens
+        # Some providers count thinking in the total only.
+        completion_tokens = max(completion_tokens, total_tokens - prompt_tokens)
+        if reasoning_tokens > completion_tokens or cached_tokens > prompt_tokens:
+            return cls()
+        return cls(prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens)
 
 
 def _fields(part: Any) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def _text(message: Any, *, is_cut: bool) -> str:
     if not text.strip() and arguments:
         return next((found for found in arguments if isinstance(found, str)), "")
     if not text.strip() and isinstance(reasoning, str) and not is_cut:
-        objects = list(json_values(reasoning))
+        objects = list(json_values(reasoning[-MAX_CHARS:]))
         return json.dumps(objects[-1]) if objects else ""
     return text
 
