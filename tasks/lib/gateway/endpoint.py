@@ -26,11 +26,12 @@ from tasks.lib.gateway.litellm_setup import load_litellm, skip_accounting
 from tasks.lib.gateway.local_server import LocalServer
 from tasks.lib.gateway.parameters import Parameters, headers
 from tasks.lib.gateway.plausible import impossible_usage
-from tasks.lib.gateway.prices import FLEX, Price, Tier, max_prompt_tokens, require_price
+from tasks.lib.gateway.prices import FLEX, Tier, max_prompt_tokens
 from tasks.lib.gateway.rate_limit import Permit, RateLimiter
 from tasks.lib.gateway.reply import Reply, read_reply
 from tasks.lib.gateway.request import Messages, Request
 from tasks.lib.gateway.routes import missing_key_error
+from tasks.lib.gateway.tariff import Tariff
 from tasks.lib.gateway.wire import HttpExchange, watch_exchange
 from tasks.lib.journal.models import CallCost
 
@@ -43,6 +44,7 @@ class Endpoint:
 
     Attributes:
         parameters: The parameters of its calls, and the room for its replies.
+        tariff: The prices of its calls.
         cut_watch: Notices if the endpoint cuts prompts.
 
     Args:
@@ -57,8 +59,8 @@ class Endpoint:
         self._timeout_s = deployment.timeout_s or (FLEX_TIMEOUT_S if is_flex else timeout_s)
         self._address = {"model": deployment.model, "max_retries": 0, "num_retries": 0}
         self.parameters = Parameters(deployment, where)
+        self.tariff = Tariff(deployment, where)
         self.cut_watch = CutWatch(deployment.num_ctx)
-        self._prices: dict[Tier, Price] = {}
         self._secrets: list[str] = []
         self._server: LocalServer | None = None
         self._limiter = RateLimiter(deployment.rpm, deployment.tpm)
@@ -93,16 +95,7 @@ class Endpoint:
         elif not deployment.is_offline:
             self._require_provider(litellm)
         self.parameters.prepare(litellm)
-        self.load_price(Tier.OWN)
-
-    def load_price(self, tier: Tier) -> None:
-        """Find the price of a tier, which `upper_bound` and `cost` need.
-
-        Raises:
-            ParamError: The price is unknown.
-        """
-        if tier not in self._prices:
-            self._prices[tier] = require_price(self.deployment, load_litellm(), self._where, tier)
+        self.tariff.load(Tier.OWN)
 
     @property
     def address(self) -> dict[str, Any]:
@@ -143,17 +136,8 @@ class Endpoint:
         schema = self.parameters.of(request).get("response_format")
         n_prompt = max_prompt_tokens(messages, len(json.dumps(schema)) if schema else 0)
         n_reply = self.parameters.max_completion_tokens(request)
-        usd = self._prices[tier].most_usd(n_prompt, n_reply)
+        usd = self.tariff.most_usd(n_prompt, n_reply, tier)
         return CallCost(n_prompt, n_reply, usd, is_upper_bound=True)
-
-    def cost(self, reply: Reply, tier: Tier = Tier.OWN) -> CallCost | None:
-        """Return the cost of a call by its reply; None if the provider reported no usage."""
-        if reply.prompt_tokens is None or reply.completion_tokens is None:
-            return None
-        tokens = (reply.prompt_tokens, reply.completion_tokens)
-        details = (reply.reasoning_tokens, reply.cached_tokens)
-        usd = self._prices[tier].cost_usd(*tokens, *details)
-        return CallCost(*tokens, usd, False, *details)
 
     def believed(self, reply: Reply, request: Request, most: CallCost) -> Reply:
         """Return the reply, without its usage if that is impossible for the request."""
@@ -217,7 +201,7 @@ class Endpoint:
         """Close the connections while the event loop that used them is still running."""
         if self._server is not None:
             self._server.close()
-        if self._prices:  # otherwise LiteLLM may not be loaded, which takes seconds
+        if self.tariff.is_loaded:  # otherwise LiteLLM may not be loaded, which takes seconds
             await load_litellm().close_litellm_async_clients()
 
     def _start_server(self) -> None:

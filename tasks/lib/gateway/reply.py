@@ -28,6 +28,7 @@ class Reply(NamedTuple):
     cached_tokens: int = 0  # of the prompt tokens, those that the provider had in its cache
     remark: str = ""  # what the provider says about the reply: its own finish reason, a refusal
     is_refused: bool = False  # a filter of the provider withheld the answer, or the model refused
+    service_tier: str = ""  # the tier that the provider served it in, if it says so
     error: str = ""  # the provider failed while it wrote the reply
 
 
@@ -64,10 +65,11 @@ def read_reply(response: Any, dropped_params: tuple[str, ...]) -> Reply:
     return Reply(
         text=_text(message, is_cut=finish_reason == CUT)[-MAX_CHARS:],
         finish_reason=finish_reason[:MAX_NAME],
-        model=str(response.model or "")[:MAX_NAME],
+        model=_name(response.model),
         dropped_params=dropped_params,
         remark=": ".join(str(part) for part in (native, refusal) if part),
         is_refused=bool(refusal) or finish_reason == FILTERED,
+        service_tier=_name(getattr(response, "service_tier", None)),
         error=_words(error),
         **usage._asdict(),
     )
@@ -126,6 +128,10 @@ def _text(message: Any, *, is_cut: bool) -> str:
         objects = list(json_values(reasoning[-MAX_CHARS:]))
         return json.dumps(objects[-1]) if objects else ""
     return text
+
+
+def _name(value: Any) -> str:
+    return str(value or "")[:MAX_NAME]
 
 
 def _words(error: Any) -> str:
