@@ -34,6 +34,7 @@ from flows.tracking.log_run import EndedRun, log_run
 from flows.tracking.store import prepare
 from tasks.lib.core.dvc_yaml import Graph, StageSpec, read_graph
 from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError, DataError, VariantFailed
+from tasks.lib.core.wording import visible_line
 
 PARTIAL = "Partial"
 
@@ -87,7 +88,7 @@ def _workspace(user_workspace: Path, sets: Sequence[str]) -> Path:
     workspace, changes = own_workspace(user_workspace, sets)
     for key, old, new in changes:
         get_run_logger().info("Only for this run: %s = %r (params.yaml: %r)", key, new, old)
-    get_run_logger().info("This run works in %s", workspace)
+    get_run_logger().info("This run works in %s", visible_line(str(workspace)))
     publish(markdown.parameters(read_graph(workspace), workspace, changes), "parameters")
     return workspace
 
@@ -104,7 +105,7 @@ def _run_all(graph: Graph, run: Run) -> None:
     console.summary(graph, run.workspace, address)
     if run.sets:
         for what, path in console.results(graph, run.workspace):
-            get_run_logger().info("%s: %s", what, path)
+            get_run_logger().info("%s: %s", what, visible_line(str(path)))
 
 
 def run_stages(graph: Graph, run: Run) -> dict[str, Done]:

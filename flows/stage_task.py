@@ -22,6 +22,7 @@ from tasks.lib.core.errors import CheckFailed, CurationError, StageFailed
 from tasks.lib.core.events import EVENTS_VARIABLE, RUN_VARIABLE, Ended, read_events
 from tasks.lib.core.hiding import hide
 from tasks.lib.core.stage import STATE_DIR
+from tasks.lib.core.wording import visible
 
 POLL_S = 0.1
 KEPT_LINES = 40  # of the output of DVC and the step, shown if the stage fails
@@ -98,7 +99,7 @@ def run_stage(stage: StageSpec, run: Run, *, is_current: bool) -> State[Any]:
         has_reason = ended is not None and bool(ended.exit_code)
         # The state contains the reason, which is enough for a mistake of the user.
         level = logging.DEBUG if has_reason else logging.ERROR
-        get_run_logger().log(level, "%s", hide("\n".join(lines)))
+        get_run_logger().log(level, "%s", visible(hide("\n".join(lines))))
         failure = _failure(stage, ended, has_started=bool(reported))
         return Failed(message=str(failure), data=failure)
     if reported:

@@ -34,7 +34,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """Make a store with two runs, by MLflow itself."""
+    """Make a store with two runs, which MLflow itself writes."""
     root = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -45,7 +45,7 @@ def fresh(tmp_path_factory):
 
 @pytest.fixture
 def root(fresh, tmp_path, monkeypatch):
-    """Make a folder with a store of its own."""
+    """Make a folder with its own store."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "mlflow.db").write_bytes(fresh.read_bytes())
     return tmp_path

@@ -161,11 +161,16 @@ def _asked(overrides: list[str], route: str | None = None) -> _Asked:
 
 
 @app.command()
-def verify(as_json: AsJson = False) -> None:
+def verify(
+    with_slow: Annotated[
+        bool, typer.Option("--all", help="Rebuild outputs even if that takes minutes.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Prove the selection: rebuild it from the journal and compare, with no key and no network."""
     from tasks.audit.verify import verify as prove  # noqa: PLC0415
 
-    proof = prove(find_workspace(Path.cwd()))
+    proof = prove(find_workspace(Path.cwd()), with_slow=with_slow)
     if as_json:
         console.as_json(show_cost.plain(proof) | {"proven": not proof.differences})
     else:

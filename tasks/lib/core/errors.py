@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, Self
 
 from tasks.lib.core.hiding import hide
+from tasks.lib.core.wording import visible, visible_line
 
 CAPPED = 3
 INTERRUPTED = 130
@@ -44,7 +45,7 @@ class CurationError(Exception):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Rebuild an error from the text that another process printed for it."""
+        """Rebuild an error from the text that another process printed."""
         first, _, fix = text.strip().rpartition("\n  ")
         where, _, what = (first or fix).partition(": ")
         return cls(what, where=where, fix=fix if first else "Run `selectllm doctor`.")
@@ -54,7 +55,7 @@ class CurationError(Exception):
         return rebuild, (self.what,), self.__dict__
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}\n  {self.fix}"
+        return f"{visible_line(self.where)}: {visible(self.what)}\n  {visible(self.fix)}"
 
 
 class ParamError(CurationError):
@@ -87,7 +88,7 @@ class StageFailed(CurationError):
     """A step failed.
 
     Attributes:
-        exit_code: The step's own exit status, or 1 when it died.
+        exit_code: The step's own exit status, or 1 if the step died.
         died: Whether the step ended without giving a reason; only then is a retry worthwhile.
         is_check: Whether everything ran, but the result does not meet an expectation.
     """

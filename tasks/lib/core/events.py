@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from tasks.lib.core.hiding import hide
+from tasks.lib.core.wording import visible
 
 EVENTS_VARIABLE = "SELECTLLM_EVENTS"
 RUN_VARIABLE = "SELECTLLM_RUN_ID"
@@ -65,7 +66,7 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 class NewEvents(NamedTuple):
-    """Events that were read, and the offset at which to continue."""
+    """The events just read, and the offset at which to continue."""
 
     events: list[Event]
     offset: int
@@ -116,6 +117,14 @@ class Events:
                 file.write(event.model_dump_json() + "\n")
 
 
+class VisibleFormatter(logging.Formatter):
+    """Formats a log record as text that cannot act in a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a log record, with its traceback if it has one."""
+        return visible(super().format(record))
+
+
 class EventLog(logging.Handler):
     """Forwards a step's log lines as events, so that readers can distinguish them from DVC's."""
 
@@ -125,7 +134,7 @@ class EventLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Report a log record as an event."""
-        self._events.logged(record.levelno, record.getMessage())
+        self._events.logged(record.levelno, visible(record.getMessage()))
 
 
 class Progress:
