@@ -1,7 +1,9 @@
 """The nightly deployment of prefect.yaml over the toy graph: a real server and a real worker."""
 
 import contextlib
+import io
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -17,7 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.serve import read_deployments
-from tasks.lib.core.errors import ParamError
+from tasks.lib.core.errors import ParamError, StageFailed
 from tests.workspaces import PATIENCE_S, PROJECT, wait_until
 
 pytestmark = pytest.mark.slow
@@ -106,6 +108,31 @@ def test_a_mistake_in_prefect_yaml_is_one_sentence(text, words, tmp_path, monkey
         read_deployments(tmp_path)
     assert words in str(refused.value)
     assert len(str(refused.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("logger", ["prefect.engine", "prefect.flow_runs"])
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (ParamError("x is unknown", where="params.yaml", fix="Correct it."), "params.yaml: x is"),
+        (StageFailed("x is unknown", where="a.csv", fix="Correct it."), ""),
+        (ValueError("a bug"), "Traceback"),
+    ],
+)
+def test_a_worker_logs_a_mistake_in_one_line_and_a_bug_with_its_traceback(
+    logger, error, logged, monkeypatch
+):
+    """Prefect's engine logs like this in the process of a scheduled run."""
+    named, stream = logging.getLogger(logger), io.StringIO()
+    monkeypatch.setattr(named, "handlers", [logging.StreamHandler(stream)])
+    monkeypatch.setattr(named, "propagate", False)
+    try:
+        raise error
+    except type(error):
+        named.exception("Engine execution exited with unexpected exception")
+    assert logged in stream.getvalue()
+    assert ("Traceback" in stream.getvalue()) is (logged == "Traceback")
+    assert bool(stream.getvalue()) is bool(logged)
 
 
 @pytest.fixture
