@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import httpx
 import numpy as np
 import pytest
 
@@ -50,6 +51,26 @@ def test_in_the_second_run_every_stage_is_cached_and_the_savings_are_printed(don
     assert saved.sentence in lines
     assert done.dvc("status").stdout.strip() == "Data and pipelines are up to date."
     assert started(done, "dvc", "repro") == []
+
+
+def test_the_results_are_on_the_page_of_the_run_and_announced(done, server):
+    artifacts = {found["key"]: found for found in server.ask("artifacts", sort="CREATED_ASC")}
+    types = {key: artifacts[key]["type"] for key in ("funnel", "bill", "savings", "report")}
+    assert types == {
+        "funnel": "table",
+        "bill": "table",
+        "savings": "markdown",
+        "report": "markdown",
+    }
+    assert (done.root / "data/report/index.html").as_uri() in artifacts["report"]["data"]
+    assert {"records": "60", "": FUNNEL["selected"]} in json.loads(artifacts["funnel"]["data"])
+    query = {"filter": {"event": {"name": ["selection.ready"]}}}
+    answer = httpx.post(f"{server.url}/events/filter", json=query, trust_env=False)
+    event = answer.json()["events"][0]
+    assert event["payload"]["results"]["selection"] == str(
+        done.root / "data/choose/selected.parquet"
+    )
+    assert any(related["prefect.resource.role"] == "flow-run" for related in event["related"])
 
 
 def test_plain_dvc_makes_the_same_bytes_in_another_clone(done, clone):
