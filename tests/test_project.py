@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+from itertools import pairwise
+from operator import attrgetter
 
 import httpx
 import numpy as np
@@ -117,7 +119,15 @@ def test_both_solvers_find_clusters_of_the_sample_that_are_equally_tight(done, n
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 def test_the_run_is_in_mlflow_with_datasets_metrics_and_reports(done):
+    from mlflow import MlflowClient  # noqa: PLC0415  two seconds
+
     run = done.logged_runs()[0]
+    assert run.info.run_name == "60 by offline, within"
+    values = run.data.metrics
+    assert values["words/coverage_mean"] > values["words/coverage_mean.random"] > 0
+    curve = MlflowClient().get_metric_history(run.info.run_id, "curve/words.coverage_mean")
+    assert max(point.step for point in curve) == 60
+    assert all(a.value < b.value for a, b in pairwise(sorted(curve, key=attrgetter("step"))))
     datasets = {i.tags[0].value: i.dataset for i in run.inputs.dataset_inputs}
     assert set(datasets) == {"pool", "selection"}
     assert datasets["pool"].digest == hashes(done)["data/ingest/pool.parquet"]

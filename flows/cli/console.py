@@ -12,11 +12,11 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.diagnosis import Diagnosis
 from flows.dvc.overrides import Change
 from flows.dvc.plan import PlannedStage
 from flows.tracking.comparison import Outcome, VariantState, measured, overlap_rows, rows
 from flows.tracking.metrics import LeadingMetric, leading
+from flows.tracking.store import how_to_open
 from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.errors import CurationError
 from tasks.lib.core.stage import STATE_DIR
@@ -78,7 +78,14 @@ def failed(error: CurationError) -> None:
 
 def interrupted() -> None:
     """Print how to go on after Ctrl-C."""
-    err.print("Interrupted. Run it again to go on; no finished work and no paid answer is lost.")
+    text = "Interrupted. Run it again to go on; no finished work and no paid answer is lost."
+    err.print(text, soft_wrap=True)
+
+
+def warning(what: str, fix: str) -> None:
+    """Print what may go wrong, with its fix on the next line."""
+    err.print(f"[yellow]warning:[/] {escape(what)}", markup=True, soft_wrap=True)
+    err.print(f"  {fix}", soft_wrap=True)
 
 
 def as_json(document: Any) -> None:
@@ -112,8 +119,7 @@ def summary(graph: Graph, workspace: Path, address: str) -> None:
     docs = workspace / STATE_DIR / "data_docs" / "index.html"
     out.print(f"checks: {docs}", soft_wrap=True)
     if address:
-        page = f"http://127.0.0.1:5000/{address}"
-        out.print(f"compare runs: mlflow ui, then {page}", soft_wrap=True)
+        out.print(f"compare runs: {how_to_open(address)}", soft_wrap=True)
     for finding in validation.warnings if validation else ():
         text = escape(f"{finding.expectation}: {finding.detail}")
         out.print(f"[yellow]warning:[/] {text}", markup=True, soft_wrap=True)
@@ -194,8 +200,7 @@ def comparison(outcomes: Sequence[Outcome], address: str, tables: Sequence[Path]
     for path in tables:
         out.print(f"table for a paper: {path}", soft_wrap=True)
     if address:
-        out.print("\nside by side: run `mlflow ui`, then open")
-        out.print(f"http://127.0.0.1:5000/{address}", soft_wrap=True)
+        out.print(f"\nside by side: {how_to_open(address)}", soft_wrap=True)
     if out.stderr:
         variants = [
             row | {"failure": o.failure} for row, o in zip(rows(outcomes), outcomes, strict=True)
@@ -232,7 +237,6 @@ ACTIONS = {
     "restore": "would be restored from DVC's cache or made again",
     "cached": "[dim]up to date[/]",
 }
-MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "wrong": "[red]wrong  [/]"}
 
 
 def plan(stages: Sequence[PlannedStage]) -> None:
@@ -241,10 +245,3 @@ def plan(stages: Sequence[PlannedStage]) -> None:
         out.print(f"{planned.stage:<12} {ACTIONS[planned.action]}", markup=True)
         for reason in planned.reasons:
             out.print(f"{'':<12}   {reason}", soft_wrap=True)
-
-
-def diagnosis(result: Diagnosis) -> None:
-    """Print a diagnosis, with its fix on the next line."""
-    out.print(f"{MARKS[result.status]} {escape(result.what)}", markup=True, soft_wrap=True)
-    if result.fix:
-        out.print(f"        {result.fix.strip()}", soft_wrap=True)

@@ -5,9 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
-from flows.cli.console import err
+from flows.cli import console
 from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.params import PARAMS_FILE, read_params
 
@@ -91,9 +89,4 @@ def require(findings: Iterable["RouteFinding"]) -> None:
 def warn(findings: Iterable["RouteFinding"]) -> None:
     """Print findings as warnings, each with its fix on the next line."""
     for finding in findings:
-        err.print(
-            f"[yellow]warning:[/] {escape(finding.where)}: {escape(finding.what)}",
-            markup=True,
-            soft_wrap=True,
-        )
-        err.print(f"  {finding.fix}", soft_wrap=True)
+        console.warning(f"{finding.where}: {finding.what}", finding.fix)

@@ -120,6 +120,14 @@ def tracking_uri(workspace: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace / 'mlflow.db'}"
 
 
+def how_to_open(address: str) -> str:
+    """Say how to open a page of MLflow; `address` excludes the server."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith("http"):
+        return hide(f"open {uri.rstrip('/')}/{address}")
+    return f"run `mlflow ui`, then open http://127.0.0.1:5000/{address}"
+
+
 def tracking_fault(workspace: Path) -> DataError | None:
     """Return why the store cannot be used, found within seconds; None if it can.
 
