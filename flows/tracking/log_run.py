@@ -178,10 +178,11 @@ def _name(ended: EndedRun) -> str | None:
         lookup(values, key) for key in ("llm_select.budget", "llm_select.route", "cluster.mode")
     )
     if budget is None:
-        return flow_run.name
-    name = f"{budget} by {route}, {mode}"
+        name: str | None = flow_run.name
+        return name
+    text = f"{budget} by {route}, {mode}"
     failed = [stage for stage, end in ended.done.items() if end.state.is_failed()]
-    return f"{name}: {failed[0]} failed" if failed else name
+    return f"{text}: {failed[0]} failed" if failed else text
 
 
 def _tags(run: Run, done: Mapping[str, Done]) -> dict[str, str]:
