@@ -1,4 +1,4 @@
-"""A selection is proven by its journal, or the difference is named; records are explained."""
+"""`verify` proves a selection by its journal, or names the difference; `explain` explains it."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ OUTS = {
 
 
 def seal(table):
-    """Write what DVC writes when a stage has run: dvc.lock, by the rules of dvc.yaml."""
+    """Write dvc.lock as DVC does after all stages have run."""
 
     def entries(paths):
         return [{"path": path, "md5": dvc_md5(table.root / path)} for path in paths]

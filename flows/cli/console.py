@@ -12,7 +12,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.doctor import Diagnosis
+from flows.cli.diagnosis import Diagnosis
 from flows.dvc.overrides import Change
 from flows.dvc.plan import PlannedStage
 from flows.tracking.comparison import Outcome, VariantState, measured, overlap_rows, rows
@@ -74,6 +74,11 @@ def failed(error: CurationError) -> None:
     if out.stderr:
         parts = {"what": error.what, "where": error.where, "fix": error.fix}
         as_json({"error": parts, "exit_code": error.exit_code})
+
+
+def interrupted() -> None:
+    """Print how to go on after Ctrl-C."""
+    err.print("Interrupted. Run it again to go on; no finished work and no paid answer is lost.")
 
 
 def as_json(document: Any) -> None:

@@ -43,7 +43,7 @@ def read_vectors(path: Path, n_records: int | None = None) -> NDArray[np.float32
     """Map vectors.npy into memory, read-only: float32, shape (n, d), row i is unique record i.
 
     Raises:
-        DataError: The file is not such an array, or does not have `n_records` rows.
+        DataError: The file is not an array of this type, or does not have `n_records` rows.
     """
     fix = "Run `dvc repro --force embed`, which writes it again."
     try:
@@ -59,7 +59,7 @@ def read_vectors(path: Path, n_records: int | None = None) -> NDArray[np.float32
             where=str(path),
             fix=fix,
         )
-    return np.asarray(vectors)  # the same memory, without the slower indexing of a memmap
+    return np.asarray(vectors)  # the same memory, but faster to index than a memmap
 
 
 def write_vectors(

@@ -17,7 +17,7 @@ def usd_text(value: float | None) -> str:
 
 
 def truncate(text: str, max_chars: int) -> str:
-    """Cut a text to `max_chars` characters, and append the number of characters cut off."""
+    """Cut a text to `max_chars` characters, and append the number of characters that were cut."""
     if len(text) <= max_chars:
         return text
     return f"{text[:max_chars].rstrip()} … ({len(text) - max_chars:,} more characters)"

@@ -95,15 +95,15 @@ class JournalReader:
         return row and CallCost(*row)
 
     def failed_calls(self) -> list[FailedCall]:
-        """Return all calls in all runs that ended without an answer, in order."""
+        """Return all calls in all runs without an answer, in order; an open one counts as lost."""
         names = ", ".join(CallCost._fields)
-        query = (
-            f"SELECT key, outcome, {names} FROM calls WHERE outcome NOT IN (?, ?, ?) ORDER BY id"
-        )
+        query = f"SELECT key, outcome, {names} FROM calls WHERE outcome != ? ORDER BY id"
         with explained(self.path):
-            rows = self._db.execute(query, (OPEN, ANSWER, LOST)).fetchall()
+            rows = self._db.execute(query, (ANSWER,)).fetchall()
         return [
-            FailedCall(key, outcome.removeprefix(RETRY), CallCost(*cost))
+            FailedCall(
+                key, LOST if outcome == OPEN else outcome.removeprefix(RETRY), CallCost(*cost)
+            )
             for key, outcome, *cost in rows
         ]
 
