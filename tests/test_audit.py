@@ -500,6 +500,35 @@ def test_a_record_that_repeats_an_annotated_or_held_out_one_names_it(table):
     assert story["duplicate_of"]["text"].startswith("A test.")
 
 
+@pytest.mark.parametrize(
+    ("tail", "change"),
+    [
+        ("ingest/pool.parquet", lambda data: data[:200]),
+        ("choose/receipt.jsonl", lambda data: data.replace(b'"place"', b'"\xff\xfe"')),
+        ("choose/receipt.jsonl", lambda data: data.replace(b'"place"', b'"plaice"')),
+        ("embed/vectors.npy", lambda data: data.replace(b"(", b"'", 1)),
+    ],
+)
+def test_explain_names_a_file_that_does_not_match_its_schema(table, tail, change):
+    select(table)
+    path = table.root / "data" / tail
+    selected = {receipt["id"] for receipt in table.receipts()}
+    rejected = next(i for i in table.records if i not in selected)
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(DataError) as caught:
+        for record_id in (min(selected), rejected):
+            explain(table.root, record_id)
+    assert caught.value.where.partition(".")[0].endswith(tail.partition(".")[0])
+
+
+def test_explain_says_if_the_files_do_not_belong_together(table):
+    select(table)
+    rows = [{"id": list(table.records)[1], "reason": "near", "of_id": "f" * 16, "similarity": 0.9}]
+    table.write("dedupe/dropped.parquet", rows, DEDUPE_DROPPED)
+    with pytest.raises(DataError, match="do not belong together"):
+        explain(table.root, list(table.records)[1])
+
+
 def test_the_story_of_a_selected_record_names_its_quota_and_its_weight(table, capsys):
     cells = {"extra": json.dumps({"worth": 2})}
     table.write("ingest/pool.parquet", [row | cells for row in table.records.values()], POOL)
