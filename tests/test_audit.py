@@ -211,6 +211,41 @@ def test_a_missing_answer_is_named_with_its_prompt(table):
     assert difference_of(table).what == f"answers are missing: {key} (prompt 1)"
 
 
+def test_a_damaged_journal_is_named_whatever_is_wrong_with_it(table):
+    select(table)
+    journal = table.root / ".selectllm/journal.sqlite"
+    with closing(sqlite3.connect(journal)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    sound = journal.read_bytes()
+    for content in (
+        sound[:5000],
+        sound[:100],
+        b"{}",
+        b"\xff" * 5000,
+        sound.replace(b"\x0d", b"\x0e"),
+    ):
+        journal.write_bytes(content)
+        assert difference_of(table).file == ".selectllm/journal.sqlite"
+    for query in (
+        "DROP TABLE answers",
+        "DROP TABLE calls",
+        "ALTER TABLE answers RENAME COLUMN usd TO eur",
+        "UPDATE answers SET text = CAST(x'fffe' AS TEXT)",
+        "UPDATE answers SET parsed = 'x'",
+        "UPDATE answers SET dropped_params = '3'",
+        "UPDATE answers SET usd = 1e999",
+    ):
+        journal.write_bytes(sound)
+        change(table, query) if query.startswith("UPDATE") else alter(journal, query)
+        assert difference_of(table).file == ".selectllm/journal.sqlite", query
+
+
+def alter(journal, query):
+    with closing(sqlite3.connect(journal)) as db:
+        db.execute(query)
+        db.commit()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", ["usd = usd / 2", "prompt_tokens = 1", "is_upper_bound = 1"])
 def test_a_changed_price_of_a_call_is_found_in_the_journal(table, setting):
