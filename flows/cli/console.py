@@ -37,7 +37,7 @@ class SafeConsole(Console):
     """
 
     def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, highlight=False, emoji=False)
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Return the text to show for a string, before its width is measured."""
@@ -242,6 +242,6 @@ ACTIONS = {
 def plan(stages: Sequence[PlannedStage]) -> None:
     """Print a plan, with a line for each stage and each reason."""
     for planned in stages:
-        out.print(f"{planned.stage:<12} {ACTIONS[planned.action]}", markup=True)
+        out.print(f"{escape(planned.stage):<12} {ACTIONS[planned.action]}", markup=True)
         for reason in planned.reasons:
             out.print(f"{'':<12}   {reason}", soft_wrap=True)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tasks.lib.core.records import LATER_TURNS
+from tasks.lib.core.wording import visible
 from tasks.lib.documents.labels import method_name
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows, nearest
@@ -45,8 +46,8 @@ def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str,
         "n_ours": len(ours),
         "order": _order(inputs.rows, ours),
         "ids": [corpus.ids[row] for row in shown],
-        "texts": [fit(corpus.texts[row], MAX_TEXT_BYTES) for row in shown],
-        "own": [fit(_own(corpus.extra[row]), MAX_OWN_BYTES) for row in shown],
+        "texts": [fit(visible(corpus.texts[row]), MAX_TEXT_BYTES) for row in shown],
+        "own": [fit(visible(_own(corpus.extra[row])), MAX_OWN_BYTES) for row in shown],
         "clusters": clusters.tolist(),
         "colours": {str(key): value for key, value in colours(points, clusters).items()},
         "x": np.rint(points[:, 0] * GRID).astype(int).tolist(),
