@@ -78,6 +78,7 @@ UNPACKED = {
     "members of an archive together": ("a.zip", archive(20)),
     "a table in an archive": ("a.parquet.gz", gzip.compress(parquet(a=["x" * 900] * 999))),
     "a column that nobody asked for": ("a.parquet", parquet(prompt=["a"], n=[[0] * 60_000])),
+    "equal values of a table": ("a.parquet", parquet(prompt=["a"], n=[[0] * 2000])),
     "equal rows of a table": ("a.parquet", parquet(prompt=["a"] * 5000)),
 }
 
@@ -95,6 +96,15 @@ def test_a_folder_of_bombs_has_one_limit(ingest, tmp_path):
         (tmp_path / f"shards/{number}.jsonl.gz").write_bytes(gzip.compress(ROWS * 2 + b" " * 1500))
     with pytest.raises(DataError, match="unpack to more than 20,000"):
         ingest("a.jsonl", ROWS, "ingest.decontaminate", source="shards", max_unpack_ratio=1)
+
+
+def test_the_branches_of_a_tree_count_all_of_their_turns(ingest):
+    cells = ("message_id", "parent_id", "role", "text")
+    trunk = [(n, n - 1 or None, ("assistant", "user")[n % 2], "a") for n in range(1, 12)]
+    leaves = [(100 + n, 10, "user", f"{n}") for n in range(9)]
+    rows = [dict(zip(cells, map(str, row), strict=True)) for row in [*trunk, *leaves]]
+    with pytest.raises(DataError, match="unpack to more than 20,000"):
+        ingest("a.jsonl", jsonl(*rows), max_unpack_ratio=1, max_row_chars=9000)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from tasks.lib.core.errors import DataError
 MB = 1_000_000
 # Below this size, a high ratio does not mean a bomb: a short file of equal rows has one.
 RATIO_FROM_BYTES = 256 * MB
-# What a row, a line and a value of JSON cost in time and memory, however short they are.
-ROW_BYTES, LINE_BYTES, VALUE_BYTES = 512, 16, 64
+# What each of these costs in time and memory, however short it is.
+ROW_BYTES, TURN_BYTES, VALUE_BYTES, LINE_BYTES = 512, 256, 64, 16
 # The columns are found in the first rows, up to this size. Deeper rows are not examined.
 SAMPLE_BYTES, MAX_DEPTH = 64 * MB, 100
 
@@ -92,12 +92,14 @@ class ReadBound:
             )
 
     def add_record(self, columns: Iterable[object], where: str) -> None:
-        """Count the texts of a record, since a row may become many records with the same texts.
+        """Count the texts and turns of a record, since many records may have the same ones.
 
         Raises:
             DataError: The limit is exceeded.
         """
-        self.add(sum(len(text) for text in columns if isinstance(text, str)), where)
+        texts = [text for text in columns if isinstance(text, str)]
+        n_turns = sum(text.count('"role"') for text in texts)
+        self.add(sum(map(len, texts)) + n_turns * TURN_BYTES, where)
 
 
 class Weight(NamedTuple):

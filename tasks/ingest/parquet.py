@@ -21,7 +21,7 @@ BATCH_ROWS, FEWER_ROWS = 64, 16
 LARGE_BYTES = 4_000_000  # a column with more encoded bytes may have a value of this length
 PLAUSIBLE_RATIO = 50  # unpacked size of texts, divided by their packed size
 BATCH_BYTES = 64_000_000
-VALUE_BYTES = 16  # size of a short value in a list
+VALUE_BYTES = 16  # size of a short value
 BUFFER_BYTES = 1 << 20  # of a column that is read; without a buffer, all of it would be in memory
 
 
@@ -46,7 +46,7 @@ def _read_file(seekable: BinaryIO, where: str, bound: ReadBound) -> Rows:
     try:
         metadata = pq.read_metadata(seekable)
         bound.limits.check_columns(metadata.num_columns, where)
-        bound.add(max(metadata.num_rows * ROW_BYTES, _encoded_bytes(metadata)), where)
+        bound.add(_min_bytes(metadata), where)
         file = pq.ParquetFile(seekable, buffer_size=BUFFER_BYTES)
         check_duplicate_columns(file.schema_arrow.names, where)
         number = 0
@@ -68,8 +68,12 @@ def _read_file(seekable: BinaryIO, where: str, bound: ReadBound) -> Rows:
         ) from None
 
 
-def _encoded_bytes(metadata: pq.FileMetaData) -> int:
-    return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+def _min_bytes(metadata: pq.FileMetaData) -> int:
+    """Return the minimum unpacked size: a few encoded bytes may hold any number of equal values."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    n_encoded = sum(group.total_byte_size for group in groups)
+    n_values = sum(group.column(i).num_values for group in groups for i in range(group.num_columns))
+    return max(metadata.num_rows * ROW_BYTES, n_encoded, n_values * VALUE_BYTES)
 
 
 def _batch_rows(metadata: pq.FileMetaData) -> int:
