@@ -1,6 +1,6 @@
 """Limit what a source may unpack to, so that a small file cannot fill the memory or the disk."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -91,15 +91,13 @@ class ReadBound:
                 fix=f"If you trust the file, raise the limit with -S ingest.{key}=NUMBER.",
             )
 
-    def add_record(self, columns: Iterable[object], where: str) -> None:
-        """Count the texts and turns of a record, since many records may have the same ones.
+    def add_record(self, n_chars: int, n_turns: int, where: str) -> None:
+        """Count a record, since many records may have the same texts and turns.
 
         Raises:
             DataError: The limit is exceeded.
         """
-        texts = [text for text in columns if isinstance(text, str)]
-        n_turns = sum(text.count('"role"') for text in texts)
-        self.add(sum(map(len, texts)) + n_turns * TURN_BYTES, where)
+        self.add(n_chars + n_turns * TURN_BYTES, where)
 
 
 class Weight(NamedTuple):

@@ -190,7 +190,7 @@ def _classify(
         if isinstance(record, Fault):
             detail = truncate(record.detail, MAX_DETAIL)
             yield DroppedRow(line, record.reason, detail, row)
-        elif sum(len(text or "") for text in record) > params.max_row_chars:
+        elif record.n_chars > params.max_row_chars:
             yield DroppedRow(line, *params.limits.too_long_row)
         else:
             yield KeptRow(line, record)

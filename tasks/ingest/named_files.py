@@ -109,8 +109,9 @@ def read_named_file(file: NamedFile, params: Ingest) -> Iterator[dict[str, Any]]
                 n_skipped += result.reason.is_fault
             elif result.record.id not in ids:
                 ids.add(result.record.id)
-                options.bound.add_record(result.record, str(part.path))
-                yield {**result.record._asdict(), "source": f"{part.name}:{result.line}"}
+                record = result.record
+                options.bound.add_record(record.n_chars, record.n_turns, str(part.path))
+                yield {**record._asdict(), "source": f"{part.name}:{result.line}"}
     if files.files and len(ids) < file.min_records:
         what = f"found {len(ids)} distinct records, expected at least {file.min_records}"
         raise DataError(f"{file.key}: {what}", where=str(file.path), fix=_fix(file.key))

@@ -68,7 +68,7 @@ def work(stage: Stage) -> None:
             name, line = files.place(result.line)
             if isinstance(result, KeptRow):
                 tally.kept += 1
-                options.bound.add_record(result.record, name)
+                options.bound.add_record(result.record.n_chars, result.record.n_turns, name)
                 pool.append({**result.record._asdict(), "source": f"{name}:{line}"})
             else:
                 tally.drop(result)

@@ -24,6 +24,16 @@ class PoolRecord(NamedTuple):
     tools: str | None
     extra: str
 
+    @property
+    def n_chars(self) -> int:
+        """Number of characters in all columns."""
+        return sum(map(len, filter(None, self)))
+
+    @property
+    def n_turns(self) -> int:
+        """Number of earlier turns."""
+        return self.turns.count('"role"') if self.turns else 0
+
 
 Result: TypeAlias = PoolRecord | Fault
 

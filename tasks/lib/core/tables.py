@@ -87,7 +87,7 @@ class TableWriter:
         """Add one row; its keys are the schema's column names."""
         self._rows.append(row)
         self.n_rows += 1
-        self._n_chars += sum(len(cell) for cell in row.values() if isinstance(cell, str))
+        self._n_chars += sum(len(cell) for cell in row.values() if type(cell) is str)
         if len(self._rows) >= ROW_GROUP or self._n_chars >= GROUP_CHARS:
             self._flush()
 
