@@ -16,15 +16,13 @@ CACHES = "__pycache__"  # Python writes to it when it imports a module
 
 
 class Version(NamedTuple):
-    """What changes when a file is edited or replaced; reading a file does not change it.
+    """What changes when a file is edited or replaced.
 
-    The time of the last status change cannot be set, so an edit that restores the modification time
-    is detected, too.
+    The time of the last status change is not part of it, since links that DVC makes change it.
     """
 
     n_bytes: int
     modified_ns: int
-    status_changed_ns: int
     inode: int
 
     @classmethod
@@ -34,7 +32,7 @@ class Version(NamedTuple):
             status = path.stat()
         except OSError:
             return None
-        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 class DeclaredInputs:
@@ -92,7 +90,7 @@ def _change(before: Version | None, after: Version | None) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder at any depth, excluding hidden files and Python's caches."""
+    """Yield the files of a folder and its subfolders, except hidden ones and Python caches."""
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name != CACHES and not name.startswith(".")]
         yield from (Path(parent, name) for name in names if not name.startswith("."))
