@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tasks.ingest import ways_out
+from tasks.ingest.cells import N_CELLS
 from tasks.ingest.detect import (
-    N_CELLS,
     QUESTIONS,
     Found,
     detect,
@@ -151,8 +151,8 @@ def check_duplicate_columns(names: Sequence[str], where: str) -> None:
     Raises:
         DataError: Two columns have the same name, which the message gives.
     """
-    duplicate = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if duplicate is not None:
+    if len(set(names)) < len(names):
+        duplicate = next(name for i, name in enumerate(names) if name in names[:i])
         raise DataError(
             f"two columns are named {duplicate!r}", where=where, fix="Rename or remove one of them."
         )

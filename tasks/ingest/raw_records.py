@@ -1,7 +1,7 @@
 """Split a row into the uncleaned cells of one or more records."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tasks.ingest.cell_text import as_text, json_of
@@ -38,7 +38,7 @@ class RawRecord(NamedTuple):
     tools: str | None = None
 
 
-def read_raw_records(row: Row, mapping: ColumnMapping, which: Which) -> Sequence[RawRecord] | Fault:
+def read_raw_records(row: Row, mapping: ColumnMapping, which: Which) -> Iterable[RawRecord] | Fault:
     """Return the records in a row, or what is wrong with the row.
 
     A row has several records if it has ``instances``, or if it is a conversation and `which`
@@ -59,7 +59,7 @@ def read_raw_records(row: Row, mapping: ColumnMapping, which: Which) -> Sequence
     if isinstance(instances, str):
         instances = parse_text(instances)
     if isinstance(instances, list) and any(isinstance(instance, Mapping) for instance in instances):
-        return list(_instances(fields, extra, instances))
+        return _instances(fields, extra, instances)
     text = fields["instruction"]
     if mapping.is_plain and (text is None or (isinstance(text, str) and not may_be_chat(text))):
         return [RawRecord(text, fields.get("input"), answer_of(fields.get("output")), extra)]
@@ -118,7 +118,7 @@ def _instances(
 
 def _conversation(
     fields: Mapping[str, object], extra: dict[str, object], mapping: ColumnMapping, which: Which
-) -> Sequence[RawRecord] | Fault:
+) -> Iterable[RawRecord] | Fault:
     asked = fields["instruction"]
     joined = join_questions(asked, fields.get("output")) if mapping.are_questions else []
     turns = joined or _turns(asked, mapping)
@@ -137,7 +137,7 @@ def _conversation(
     if more or joined:
         own.pop("output")
     tools = json_of(fields.get("tools"))
-    return [_exchange(exchange, own, others, mapping, (system, tools)) for exchange in found]
+    return (_exchange(exchange, own, others, mapping, (system, tools)) for exchange in found)
 
 
 def _exchange(

@@ -10,6 +10,7 @@ from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from tasks.ingest.cell_text import as_text
+from tasks.ingest.cells import names_of
 from tasks.ingest.columns import ColumnMapping
 from tasks.ingest.detect import detect, plain_name
 from tasks.ingest.doubts import THREADS, recurs
@@ -66,7 +67,7 @@ def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Lin
     Raises:
         DataError: The rows are messages from both sides, but no column links them.
     """
-    names = {str(name).casefold(): name for row in rows for name in row}
+    names = {str(name).casefold(): name for name in names_of(rows)}
 
     def find(known: Sequence[str]) -> str | None:
         return next((names[name] for name in known if name in names), None)
@@ -97,7 +98,7 @@ def find_exchanges(rows: Sequence[Row]) -> Exchanges | None:
 
     The rows must have the id of their conversation and their place in it.
     """
-    names = {plain_name(name): name for row in rows for name in row}
+    names = {plain_name(name): name for name in names_of(rows)}
     thread = next((names[name] for name in THREADS if name in names), None)
     if thread is None or names.keys().isdisjoint(PLACE_NAMES) or not recurs(thread, rows):
         return None

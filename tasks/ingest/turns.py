@@ -42,6 +42,7 @@ _ANSWER_KEYS = (
     "system response",
 )
 _MORE_KEYS = ("name", "tool_calls", "tool_call_id", "function_call", "call_id", "arguments")
+MAX_PYTHON_CHARS = 1_000_000  # of Python syntax, which takes a hundred times its size to parse
 _NUMPY_GAP = re.compile(r"\}\s+\{")  # between objects, where NumPy prints an array
 
 
@@ -119,6 +120,8 @@ def parse_text(text: str) -> object:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
+    if len(text) > MAX_PYTHON_CHARS:
+        return None
     try:
         with warnings.catch_warnings(action="ignore"):  # about escapes that Python does not know
             value = ast.literal_eval(_NUMPY_GAP.sub("}, {", text))
