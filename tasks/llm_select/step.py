@@ -92,7 +92,7 @@ def _log_result(usage: Usage, spent_usd: float, max_usd: float) -> None:
         log.info("of this, %.4f USD for replies without an answer", usage.usd_without_answer)
     if usage.calls_without_reply:
         log.info(
-            "%s and may have been charged: up to %.4f USD, in addition to the price above",
+            "%s and may have been charged: up to %.4f USD more",
             silent_calls(usage.calls_without_reply),
             usage.usd_without_reply,
         )
