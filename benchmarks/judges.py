@@ -1,10 +1,10 @@
-"""What a selection gains and loses by a judge: quality against coverage, for simulated judges.
+"""Measure what a selection gains and loses through a simulated judge: quality and coverage.
 
     python benchmarks/judges.py WORKSPACE ... --to /tmp/judges.csv
 
-A workspace is one in which the stage embed has run. Pools are random draws of its records, with
-their real texts and vectors; simulated.py says how judges see them. The project's own code combines
-the votes and scores the records. All ways to select get the same pools, prompts, judges and votes.
+The embed stage must have run in each workspace. Pools are random draws of its records, with their
+real texts and vectors; simulated.py defines how judges see them. The project's own code combines
+the votes and scores the records. All methods get the same pools, prompts, judges and votes.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from simulated import (
     EFFECTS,
     SIZE,
     Ballots,
+    Floats,
     Judge,
     Pool,
     Score,
@@ -29,6 +30,7 @@ from simulated import (
 )
 from threadpoolctl import threadpool_limits
 
+from tasks.choose.order import JudgedRecords, by_coverage
 from tasks.lib.coverage.greedy import greedy
 from tasks.lib.prompts.geometry import Geometry, Mode
 from tasks.lib.prompts.group import group
@@ -57,11 +59,24 @@ COLUMNS = (
 
 
 class Way(NamedTuple):
-    """A way to select: its name, its calls in all, and the records in order of selection."""
+    """A way to select: its name, its total calls, and the records in order of selection."""
 
     name: str
     calls: int
     rows: Rows
+
+
+def scored(
+    ballots: Ballots, shortlist: int, score: Score = judge_scores
+) -> tuple[Rows, Floats, Floats, int]:
+    """Return the rows, ranks and judge scores of all records, and the total number of calls."""
+    ranked, n_calls = ballots.rankings(shortlist)
+    pairs = list(zip(ranked, ballots.prompts, strict=True))
+    ranks = [np.full(len(prompt), np.inf) for prompt in ballots.prompts]
+    for own, (ranking, _) in zip(ranks, pairs, strict=True):
+        own[np.array(ranking[:shortlist]) - 1] = np.arange(1, 1 + len(ranking[:shortlist]))
+    scores = [score(ranking, len(prompt), shortlist) for ranking, prompt in pairs]
+    return np.concatenate(ballots.prompts), np.concatenate(ranks), np.concatenate(scores), n_calls
 
 
 def covering(  # noqa: PLR0913
@@ -71,28 +86,40 @@ def covering(  # noqa: PLR0913
     weight: float,
     n: int,
     *,
-    unit: float,
-    is_soft: bool = False,
     score: Score = judge_scores,
 ) -> tuple[int, Rows]:
-    """Return the calls and a selection by coverage from the shortlists, or of all if soft."""
-    ranked, n_calls = ballots.rankings(shortlist)
-    rows = np.concatenate(ballots.prompts)
-    scores = np.concatenate(
-        [score(r, len(p), shortlist) for r, p in zip(ranked, ballots.prompts, strict=True)]
-    )
+    """Return the calls and a selection as the project makes it."""
+    rows, ranks, scores, n_calls = scored(ballots, shortlist, score)
+    sizes = np.array([len(prompt) for prompt in ballots.prompts])
+    numbers = np.repeat(np.arange(len(sizes), dtype=np.int32) + 1, sizes)
+    weights, annotated = np.ones(len(pool.vectors)), np.empty(0, np.intp)
+    records = JudgedRecords(rows, numbers, ranks, scores, sizes, pool.vectors, weights, annotated)
+    n_listed = int((scores > 0).sum())
+    return n_calls, by_coverage(records, min(n, n_listed), weight, seed=0).rows
+
+
+def covering_once(  # noqa: PLR0913
+    pool: Pool,
+    ballots: Ballots,
+    shortlist: int,
+    weight: float,
+    n: int,
+    *,
+    is_soft: bool = False,
+) -> tuple[int, Rows]:
+    """Return the calls and a selection in one round from the shortlists, or from all if soft."""
+    rows, _, scores, n_calls = scored(ballots, shortlist)
     kept = np.flatnonzero((scores > 0) | is_soft)
-    n_most = min(n, len(kept))
-    bonus = weight * unit * scores[kept]
-    return n_calls, greedy(pool.vectors, rows[kept], n_most, bonus=bonus).rows
+    bonus = weight * pool.unit * scores[kept]
+    return n_calls, greedy(pool.vectors, rows[kept], min(n, len(kept)), bonus=bonus).rows
 
 
 def second_round(  # noqa: PLR0913, PLR0917
     pool: Pool, judge: Judge, ballots: Ballots, n_each: int, prompt_order: Rows, seed: int
 ) -> Ballots:
-    """Return the ballots on the first `n_each` of each prompt, at no more calls in all.
+    """Return the ballots of a second round on the first `n_each` of each prompt.
 
-    Prompts that would be asked last in the first round are left out to pay for the second.
+    The last prompts of the first round are left out, so the total number of calls does not grow.
     """
     n_first = int(len(prompt_order) / (1 + n_each / SIZE))
     winners = ballots.by_rank(prompt_order[:n_first], n_each)
@@ -110,20 +137,20 @@ def larger_prompts(pool: Pool, judge: Judge, seed: int) -> Iterator[Way]:
         ballots = Ballots(pool, judge._replace(votes=votes), prompts, seed)
         for shortlist, weight in ((3, 1), (5, 1), (5, 2)):
             name = f"0.3 K prompts, votes {votes}, list {shortlist}, weight {weight}"
-            yield Way(name, *covering(pool, ballots, shortlist, weight, n, unit=pool.units[n]))
+            yield Way(name, *covering(pool, ballots, shortlist, weight, n))
 
 
 def second_rounds(
     pool: Pool, judge: Judge, ballots: Ballots, prompt_order: Rows, seed: int
 ) -> Iterator[Way]:
-    """Yield the ways that ask about the best of each prompt once more."""
+    """Yield the ways that send the best of each prompt to the judge a second time."""
     k = len(prompt_order)
     for n_each in (1, 3):
         again = second_round(pool, judge, ballots, n_each, prompt_order, seed)
         rows = again.by_rank(np.arange(len(again.prompts)), SIZE)
         yield Way(f"tournament of {n_each}", k, rows)
         for shortlist, weight in ((SIZE, 1), (SIZE, 4), (7, 1), (7, 2)):
-            _, rows = covering(pool, again, shortlist, weight, 3 * k, unit=pool.units[k])
+            _, rows = covering_once(pool, again, shortlist, weight, 3 * k)
             yield Way(f"second round of {n_each}, list {shortlist}, weight {weight}", k, rows)
 
 
@@ -132,7 +159,8 @@ def ways(pool: Pool, judge: Judge, seed: int) -> Iterator[Way]:
     k = len(pool.prompts)
     prompt_order = np.random.default_rng((seed, 3)).permutation(k)
     ballots = Ballots(pool, judge, pool.prompts, seed)
-    covered = partial(covering, pool, ballots, n=int(max(BUDGETS) * k), unit=pool.units[k])
+    covered = partial(covering, pool, ballots, n=int(max(BUDGETS) * k))
+    once = partial(covering_once, pool, ballots, n=int(max(BUDGETS) * k))
     _, n_calls = ballots.rankings(1)
     yield Way("first picks", n_calls, ballots.by_rank(prompt_order, MIN_COMBINED))
     if judge.bias != "none" or judge.votes > 1:
@@ -144,7 +172,8 @@ def ways(pool: Pool, judge: Judge, seed: int) -> Iterator[Way]:
         for weight in WEIGHTS:
             yield Way(f"list {shortlist}, weight {weight}", *covered(shortlist, weight))
     for shortlist in (3, 5):
-        yield Way(f"soft {shortlist}, weight 1", *covered(shortlist, 1, is_soft=True))
+        yield Way(f"soft {shortlist}, weight 1", *once(shortlist, 1, is_soft=True))
+        yield Way(f"one round, list {shortlist}, weight 1", *once(shortlist, 1))
     for name, score in {"reciprocal": reciprocal_scores, "first": first_scores}.items():
         yield Way(f"list 3, weight 1, {name}", *covered(3, 1, score=score))
     yield from larger_prompts(pool, judge, seed)
@@ -176,10 +205,12 @@ def _measure(pool: Pool, name: str, seed: int) -> Iterator[tuple[object, ...]]:
 
 
 def main() -> None:
-    """Simulate, and write the table."""
+    """Run the simulation, and write the table."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("workspaces", type=Path, nargs="+")
-    arguments.add_argument("--pools", type=int, default=10, help="draws from each workspace")
+    arguments.add_argument(
+        "--pools", type=int, default=10, help="number of draws from each workspace"
+    )
     arguments.add_argument("--processes", type=int, default=2)
     arguments.add_argument("--to", type=Path, required=True, help="CSV file")
     given = arguments.parse_args()

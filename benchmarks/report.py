@@ -1,4 +1,4 @@
-"""Seconds, peak memory and size of the report of a made-up pool, for the largest possible page.
+"""Measure time, peak memory and size of the report of a made-up pool, for the largest page.
 
     python benchmarks/report.py 50000 3000
 
@@ -43,7 +43,7 @@ NO_ANSWERS: dict[str, Any] = {"ballots": [], "answers": []}
 
 
 def main() -> None:
-    """Make the inputs, then time the report alone."""
+    """Make the inputs, then measure the report alone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("n_records", type=int)
     parser.add_argument("budget", type=int)
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def made_up(n: int, budget: int, judgements: Path) -> ReportInputs:
-    """Return a run on `n` records, whose vectors have one centre per prompt."""
+    """Return a run on `n` records, with vectors around one centre per prompt."""
     rng = np.random.default_rng(0)
     texts = [f"{i} " + " ".join(rng.choice(WORDS, 120)) for i in range(n)]
     ids = [record_id(text, "") for text in texts]

@@ -57,7 +57,7 @@ def says(
     choice: dict[str, Any] | None = None,
     **extra: Any,
 ) -> Behaviour:
-    """Answer with a chat completion with this text.
+    """Answer with a chat completion that has this text.
 
     Args:
         text: The content.
@@ -211,7 +211,7 @@ FAULTS = {
 
 
 def fault(name: str) -> Behaviour:
-    """Fail in the way with this name."""
+    """Fail in the way that `FAULTS` defines under this name."""
     return lambda call: replace(FAULTS[name].behave(call), fault=name)
 
 
@@ -257,7 +257,7 @@ class FakeProvider:
         peak: The maximum number of requests that waited for a response at the same time.
         listed: The rows of its list of models; None if it has no list.
         n_listings: How often that list was requested, which is not among the calls.
-        refuses: A key with which that list is refused.
+        refuses: A key for which that list is refused.
         batches: Its files and batches.
     """
 

@@ -1,4 +1,4 @@
-"""A workspace for llm_select, whose ledger can be compared with the provider's book."""
+"""A workspace for llm_select, and checks of its ledger against the provider's book."""
 
 import asyncio
 import math
@@ -59,7 +59,7 @@ class MoneyDesk(Desk):
         return self.root / ".selectllm/journal.sqlite"
 
     def ask(self, provider, **changes):
-        """Ask in this process and with short waits; return the verdicts."""
+        """Send the questions from this process, with short waits; return the verdicts."""
         route = load_route({"models": {"mine": provider.deployment()}}, "mine")
         usual = {"max_attempts": 12, "timeout_s": TIMEOUT_S, "concurrency": 8, "backoff_s": 0.01}
         settings = JudgeSettings(
@@ -134,7 +134,7 @@ def assert_books_agree(ledger, provider):
 
 
 def assert_bill_agrees(bill, ledger, provider):
-    """Check the bill of usage.json: replies that arrived, and apart from them all other calls."""
+    """Check that usage.json bills the replies with usage, and lists all other calls separately."""
     known = [reply for reply in bill.replies if not reply.is_upper_bound]
     assert tokens(known) == provider.reported_tokens
     assert sum(reply.usd for reply in known) == pytest.approx(price(provider.reported_tokens))

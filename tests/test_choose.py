@@ -67,6 +67,41 @@ def test_the_shortlists_are_selected_before_any_other_record(records):
     assert set(whole[: len(listed)]) == listed
 
 
+def all_ranked(records):
+    """Return the same records, all of them ranked, as the offline judge does."""
+    ranks = records.ranks.copy()
+    for prompt in np.unique(records.prompts):
+        is_open = (records.prompts == prompt) & np.isinf(ranks)
+        ranks[is_open] = SHORTLIST + 1.0 + np.arange(is_open.sum())
+    return records._replace(ranks=ranks)
+
+
+@pytest.mark.slow
+@given(size=st.integers(2, 9), seed=st.integers(0, 9), weight=st.sampled_from([0.0, 1.0, 50.0]))
+def test_each_round_selects_from_the_next_ranks_and_depends_only_on_those_before(
+    size, seed, weight
+):
+    records = all_ranked(judged(5 * size, size, seed))
+    rank_of = dict(zip(records.rows.tolist(), records.ranks.tolist(), strict=True))
+    whole = by_coverage(records, 5 * size, weight, 0).rows.tolist()
+    for i in range(1, size + 1):
+        assert max(rank_of[row] for row in whole[: 5 * i]) <= i * SHORTLIST
+        assert by_coverage(records, 5 * i - 1, weight, 0).rows.tolist() == whole[: 5 * i - 1]
+
+
+def test_the_judge_counts_less_in_each_round():
+    """The same records compete in all rounds, so only the bonus makes the difference."""
+    records = judged(200, 4)
+    records = records._replace(ranks=np.minimum(records.ranks, 4.0))
+    score_of = dict(zip(records.rows.tolist(), records.scores.tolist(), strict=True))
+    counts = [by_coverage(records, 150, weight, 0).rows.tolist() for weight in (0.0, 3.0)]
+    first, second = (
+        [sum(score_of[row] for row in rows[50 * i : 50 * (i + 1)]) for rows in counts]
+        for i in (0, 1)
+    )
+    assert first[1] - first[0] > second[1] - second[0]
+
+
 def test_a_record_beyond_the_shortlists_is_valued_by_what_it_adds_to_them():
     records = judged(40, 8)
     whole = by_coverage(records, 40, 1.0, 0)
@@ -176,7 +211,7 @@ def test_by_ranks_the_first_ranks_of_all_prompts_come_first(desk):
 
 
 def literal_paper(desk, k, n):
-    """Return the ids of Algorithm 1 on the queries of Algorithm 2, query by query."""
+    """Return the ids that Algorithm 1 selects from the queries of Algorithm 2, query by query."""
     vectors = np.load(desk.root / "data/embed/vectors.npy")
     r = len(vectors) // k
     centres = KMeans(r, n_init=1, random_state=0).fit(vectors).cluster_centers_
@@ -186,7 +221,7 @@ def literal_paper(desk, k, n):
     return [sorted(query, key=lambda i: text_of(desk, i))[: n // k] for query in queries]
 
 
-def test_paper_mode_selects_what_algorithms_1_and_2_select_to_the_id(desk):
+def test_paper_mode_selects_exactly_what_algorithms_1_and_2_select(desk):
     k = 5
     grouping = {"mode": "paper", "n_prompts": k, "candidates_per_prompt": None}
     desk.update(cluster=grouping, seed=0)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.lib.coverage import greedy as greedy_module
-from tasks.lib.coverage.greedy import greedy, judge_bonus
+from tasks.lib.coverage.greedy import greedy, judge_unit
 from tasks.lib.coverage.quotas import Quota, Shortage, UnmetQuotaError
 from tests.pools import on_circle, unit_vectors
 
@@ -115,15 +115,6 @@ def test_a_large_bonus_decides_alone():
     assert greedy(vectors, np.arange(20), 3, bonus=bonus).rows.tolist() == [19, 18, 17]
 
 
-def test_the_judge_bonus_is_proportional_to_score_and_weight():
-    vectors = unit_vectors(20)
-    scores = np.linspace(0, 1, 20)
-    bonus = judge_bonus(scores, 1.0, vectors, 4)
-    assert bonus[0] == 0
-    assert (np.diff(bonus) > 0).all()
-    assert np.allclose(judge_bonus(scores, 0.5, vectors, 4), bonus / 2)
-
-
 def test_a_selection_of_zero_records_is_empty():
     assert greedy(unit_vectors(5), np.arange(5), 0).rows.tolist() == []
 
@@ -132,7 +123,7 @@ def test_the_unit_of_the_bonus_hardly_depends_on_the_size_of_the_pool():
     units = []
     for n in (1000, 4000):
         vectors = unit_vectors(n, d=16, n_blobs=20)
-        units.append(judge_bonus(np.ones(1), 1.0, vectors, n // 10)[0])
+        units.append(judge_unit(vectors, n // 10))
     assert 0.7 < units[1] / units[0] < 1.4
 
 

@@ -315,7 +315,6 @@ def test_the_offline_judge_answers_through_the_same_endpoint():
 
 
 def test_no_proxy_is_used_for_this_machine(provider, monkeypatch):
-    load_litellm.cache_clear()  # it sets the variables, which another test may have put back
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     for name in ("NO_PROXY", "no_proxy"):

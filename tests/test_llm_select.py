@@ -16,8 +16,8 @@ def test_a_run_without_a_key_is_judged_by_the_offline_judge_and_says_so(desk):
     ballots = desk.ballots()
     assert len(ballots) == 40
     assert {row["method"] for row in ballots} == {"offline"}
-    named = [row["id"] for row in ballots if row["rank"]]
-    assert not any("qwlekjq" in text_of(desk, record_id) for record_id in named)
+    listed = [row["id"] for row in ballots if row["score"]]
+    assert not any("qwlekjq" in text_of(desk, record_id) for record_id in listed)
     assert desk.usage()["usd"] == 0
     before = desk.bytes()
     program = desk.run_program()
@@ -86,10 +86,18 @@ def test_scores_are_the_same_for_every_budget(desk):
     assert scores[0] == scores[1] == scores[2]
 
 
+def test_the_offline_judge_ranks_a_shortlist_for_each_record_that_a_prompt_gives(desk):
+    for budget, n_ranks in ((5, 5), (6, 8)):
+        desk.run(budget=budget, shortlist=5)
+        ranks = [row["rank"] for row in desk.ballots() if row["prompt"] == 1]
+        assert sum(rank is not None for rank in ranks) == n_ranks
+        assert sum(row["score"] > 0 for row in desk.ballots() if row["prompt"] == 1) == 5
+
+
 def test_take_decides_which_part_of_the_ranking_counts(desk):
     by_take = {}
     for take in ("first", "middle", "last"):
-        desk.run(take=take)
+        desk.run(take=take, budget=5)
         rows = [row for row in desk.ballots() if row["prompt"] == 1]
         by_take[take] = {row["rank"]: row["id"] for row in rows if row["rank"]}
         assert sorted(by_take[take]) == [1, 2, 3, 4, 5]

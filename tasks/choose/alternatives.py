@@ -1,4 +1,4 @@
-"""What other weights of the judge would select."""
+"""Find out what the selection would be if the judge had another weight."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,15 +10,15 @@ from tasks.lib.coverage.quotas import Quota
 from tasks.lib.documents.choice import WeightFigure
 
 WEIGHTS = (0.0, 0.5, 2.0)  # each takes as long as the selection itself
-MAX_CELLS = 100_000_000  # listed records x all records; a weight then takes 6 s of processor time
+MAX_CELLS = 100_000_000  # rounds x listed records x all records; a weight then takes 6 s of CPU
 
 
 def compare_weights(
     candidates: JudgedRecords, cover: Cover, judge_weight: float, seed: int, quotas: Sequence[Quota]
 ) -> tuple[WeightFigure, ...]:
-    """Return what WEIGHTS and the run's own weight select, by weight.
+    """Return what each of WEIGHTS and the run's own weight select, in ascending order of weight.
 
-    It is empty if nothing is selected, or if the pool is too large for this to be quick.
+    The result is empty if nothing is selected, or if the pool is too large for this to be quick.
 
     Args:
         candidates: The records.
@@ -27,8 +27,9 @@ def compare_weights(
         seed: As for `by_coverage`.
         quotas: As for `by_coverage`.
     """
-    n_cells = int((candidates.scores > 0).sum()) * len(candidates.vectors)
-    if not len(cover.rows) or n_cells > MAX_CELLS:
+    n_rounds = -(-len(cover.rows) // len(candidates.sizes))
+    n_cells = n_rounds * int((candidates.scores > 0).sum()) * len(candidates.vectors)
+    if not 0 < n_cells <= MAX_CELLS:
         return ()
     return tuple(_figures(candidates, cover, judge_weight, seed, quotas))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.lib.coverage.gains import gains_in_order
-from tasks.lib.coverage.greedy import Cover, greedy, judge_bonus
+from tasks.lib.coverage.greedy import Cover, greedy, judge_unit
 from tasks.lib.coverage.quotas import Quota, Quotas, can_meet
 from tasks.lib.prompts.quota import prompt_order
 from tasks.lib.similarity.cosine import Rows, Vectors
@@ -48,11 +48,17 @@ def by_coverage(
     seed: int,
     quotas: Sequence[Quota] = (),
 ) -> Cover:
-    """Return `n` records in greedy order: shortlisted records first, then the others.
+    """Return `n` records in greedy order, in rounds of one record per prompt on average.
 
-    A record is shortlisted if its judge score is above 0. The others are selected only once all
-    shortlisted records are, or if these cannot meet the quotas. Without quotas, a smaller selection
-    is a prefix of a larger one, since neither the shortlist nor the bonuses depend on `n`.
+    Round i ends at i x K records, for K prompts. It selects from the first i x S ranks of each
+    prompt, where S is the length of the shortlists; other records are selected only if no such
+    record is left. The bonus of a record is its judge score x `judge_weight` x `judge_unit` of the
+    selection at the end of the round / i, so the judge counts less for the second record of a
+    prompt than for the first. Each round depends only on those before it, so a smaller selection
+    is a prefix of a larger one.
+
+    With quotas there is only one round, the last. Records beyond the ranks of the round are
+    selected if the others cannot meet the quotas.
 
     Args:
         candidates: The records.
@@ -65,49 +71,82 @@ def by_coverage(
     Raises:
         UnmetQuotaError: No selection meets the quotas.
     """
-    vectors, rows, scores = candidates.vectors, candidates.rows, candidates.scores
-    weights, annotated = candidates.weights, candidates.annotated
-    if not n:
-        return Cover(rows[:0], np.empty(0))
-    m = len(vectors) - len(annotated)
-    bonus = judge_bonus(
-        scores, judge_weight, vectors[:m], len(candidates.sizes), weights=weights[:m], seed=seed
-    )
-    select = partial(greedy, vectors, weights=weights, seed=seed)
-    is_listed = scores > 0
-    n_listed = int(is_listed.sum())
-    in_lists = [quota.among(is_listed) for quota in quotas]
-    if quotas and not can_meet(in_lists, n):
-        # Larger than any gain, so a record outside the shortlists is selected only for a quota.
-        first = bonus + np.where(is_listed, float(weights.sum()), 0.0)
-        return select(rows, n, bonus=first, groups=quotas, annotated=annotated)
-    n_first = min(n, n_listed)
-    listed = select(
-        rows[is_listed],
-        n_first,
-        bonus=bonus[is_listed],
-        groups=in_lists,
-        annotated=annotated,
-    )
-    if n == n_first:
-        return listed
-    covering = np.concatenate([rows[is_listed], annotated])
-    others = select(rows[~is_listed], n - n_first, annotated=covering)
-    return Cover(*(np.concatenate(parts) for parts in zip(listed, others, strict=True)))
+    n_prompts = len(candidates.sizes)
+    search = _Rounds(candidates, judge_weight, seed)
+    n_rounds = -(-n // n_prompts)
+    if quotas and n:
+        search.select_by_quotas(n, n_rounds, quotas)
+    else:
+        for i in range(1, n_rounds + 1):
+            search.select(min(n, i * n_prompts), i)
+    return search.cover
+
+
+class _Rounds:
+    """A selection by coverage that grows from round to round."""
+
+    def __init__(self, candidates: JudgedRecords, judge_weight: float, seed: int) -> None:
+        self._candidates, self._judge_weight, self._seed = candidates, judge_weight, seed
+        self._greedy = partial(greedy, candidates.vectors, weights=candidates.weights, seed=seed)
+        self._shortlist = float(candidates.ranks[candidates.scores > 0].max(initial=0.0))
+        self._is_left = np.ones(len(candidates.rows), np.bool_)
+        self.cover = Cover(candidates.rows[:0], np.empty(0))
+
+    def select(self, size: int, i: int) -> None:
+        """Let the selection grow to `size` records in round `i`."""
+        for is_open, bonus in (
+            (self._is_ranked(i), self._bonus(i)),
+            (np.ones_like(self._is_left), np.zeros_like(self._candidates.scores)),
+        ):
+            places = np.flatnonzero(self._is_left & is_open)
+            n = min(size - len(self.cover.rows), len(places))
+            if n:
+                self._add(n, places, bonus, ())
+
+    def select_by_quotas(self, size: int, i: int, quotas: Sequence[Quota]) -> None:
+        """Select `size` records that meet the quotas, as round `i` would."""
+        is_open, bonus = self._is_ranked(i), self._bonus(i)
+        if not can_meet([quota.among(is_open) for quota in quotas], size):
+            # Larger than any gain, so other records are selected only for a quota.
+            bonus += np.where(is_open, float(self._candidates.weights.sum()), 0.0)
+            is_open = np.ones_like(self._is_left)
+        self._add(size, np.flatnonzero(is_open), bonus, [quota.among(is_open) for quota in quotas])
+
+    def _is_ranked(self, i: int) -> NDArray[np.bool_]:
+        """Return whether each record is in the ranks that are open in round `i`."""
+        is_open: NDArray[np.bool_] = self._candidates.ranks <= i * self._shortlist
+        return is_open
+
+    def _bonus(self, i: int) -> NDArray[np.float64]:
+        _, _, _, scores, sizes, vectors, weights, annotated = self._candidates
+        m = len(vectors) - len(annotated)
+        unit = judge_unit(vectors[:m], i * len(sizes), weights=weights[:m], seed=self._seed)
+        return scores * (self._judge_weight * unit / i)
+
+    def _add(
+        self, n: int, places: Rows, bonus: NDArray[np.float64], quotas: Sequence[Quota]
+    ) -> None:
+        """Select `n` of the candidates at these places."""
+        rows = self._candidates.rows[places]
+        covering = np.concatenate([self._candidates.annotated, self.cover.rows])
+        more = self._greedy(rows, n, bonus=bonus[places], groups=quotas, annotated=covering)
+        self._is_left[places[np.isin(rows, more.rows)]] = False
+        taken = np.concatenate([self.cover.rows, more.rows])
+        self.cover = Cover(taken, np.concatenate([self.cover.gains, more.gains]))
 
 
 def by_ranks(candidates: JudgedRecords, n: int, seed: int, quotas: Sequence[Quota] = ()) -> Cover:
     """Return `n` records: the first rank of every prompt, then the second ranks, and so on.
 
     Within a rank, prompts are in `prompt_order`. Records that no ballot names come last, by slot.
-    A record is skipped if the quotas leave no room for it. If they have several sizes, this starts
-    again after each size.
+    A record is skipped if the quotas leave no room for it. If the quotas have several sizes, the
+    skipped records get another chance after each size.
 
     Raises:
         UnmetQuotaError: No selection meets the quotas.
     """
     place = np.argsort(prompt_order(candidates.sizes, seed))  # of each prompt
-    order = np.lexsort((place[candidates.prompts - 1], candidates.ranks))  # stable: by slot at last
+    order = np.lexsort((place[candidates.prompts - 1], candidates.ranks))  # stable, by slot
     waiting, taken = dict.fromkeys(order.tolist()), list[int]()
     left = Quotas(quotas, n)
     for size in left.sizes:

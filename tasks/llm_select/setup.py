@@ -14,6 +14,7 @@ from tasks.lib.gateway.context_size import with_contexts
 from tasks.lib.gateway.routes import Route, load_chain
 from tasks.lib.pool_columns import read_columns, read_weights
 from tasks.lib.prompts.geometry import Mode, check_budgets
+from tasks.lib.prompts.quota import Take
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judging import judge_prompts
@@ -53,8 +54,9 @@ class Setup(NamedTuple):
     def of(cls, values: Mapping[str, Any], candidates: Candidates, mode: Mode, root: Path) -> Self:
         """Return the setup for these candidates, with the settings in `values`.
 
-        In each prompt, the judge ranks the shortlist, or the prompt's share of the largest budget
-        if that is larger.
+        In each prompt, a model ranks the shortlist, or the prompt's share of the largest budget if
+        that is larger. The offline judge ranks a shortlist for each record of that share, since its
+        ranks cost nothing.
 
         Raises:
             ParamError: As for `read`.
@@ -65,7 +67,9 @@ class Setup(NamedTuple):
         n_known = int(candidates.is_known.sum())
         check_budgets(params.budget, mode, len(candidates.rows), n_prompts, n_known)
         _check_wishes(values, candidates, params.budget[-1])
-        n_ranked = max(params.shortlist, -(-params.budget[-1] // n_prompts))
+        share = -(-params.budget[-1] // n_prompts)
+        is_free = routes[0].is_offline and params.take is Take.FIRST
+        n_ranked = params.shortlist * share if is_free else max(params.shortlist, share)
         settings = read_settings(params, load_seed(values), root)
         n_slots = max(map(len, candidates.prompts))
         check_answer_room(settings, routes, n_slots, n_ranked)

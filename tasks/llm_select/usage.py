@@ -73,7 +73,7 @@ def make_usage(judged: Judged, setup: Setup, journal: JournalReader) -> Usage:
         calls_without_reply=Counter(call.outcome for call in bill.silent),
         n_unknown_usage=sum(reply.is_upper_bound for reply in paid),
         answers=Counter(answer.route for answer in answers),
-        answers_digest=_digest(answers),
+        answers_digest=_digest(bill),
         dropped_params=_dropped_params(answers),
         methods={method.value: methods[method] for method in PickMethod},
         set_aside=Counter(why for verdict in verdicts for why in verdict.set_aside.values()),
@@ -84,10 +84,14 @@ def make_usage(judged: Judged, setup: Setup, journal: JournalReader) -> Usage:
     )
 
 
-def _digest(answers: Iterable[UsedAnswer]) -> str:
+def _digest(bill: Bill) -> str:
+    """Return a hash of all answers, and of the replies that were paid for without an answer."""
     digest = sha256()
-    for answer in answers:
+    for answer in bill.answers:
         digest.update(f"{answer.key} {answer.digest}\n".encode())
+    # Sorted, since calls at the same time fail in any order.
+    for line in sorted(f"{call.key} {call.outcome} {list(call.cost)}\n" for call in bill.unused):
+        digest.update(line.encode())
     return digest.hexdigest()
 
 

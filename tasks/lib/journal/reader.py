@@ -86,6 +86,14 @@ class JournalReader:
             began, duration_s = self._db.execute(query, (*keys, *keys)).fetchone()
         return AnsweredCall(datetime.fromisoformat(began), duration_s)
 
+    def cost_of_answer(self, key: str) -> CallCost | None:
+        """Return the cost of the call that bought the answer; None if the call is not known."""
+        names = ", ".join(CallCost._fields)
+        query = f"SELECT {names} FROM calls WHERE key = ? AND outcome = ?"
+        with explained(self.path):
+            row = self._db.execute(query, (key, ANSWER)).fetchone()
+        return row and CallCost(*row)
+
     def failed_calls(self) -> list[FailedCall]:
         """Return all calls in all runs without an answer, in order; an open one counts as lost."""
         names = ", ".join(CallCost._fields)
