@@ -134,6 +134,7 @@ LIES = {
     "deep in a field": lambda call: replace(
         honest(call), body=honest(call).body[:-1] + b', "x": ' + b"[" * 900 + b"]" * 900 + b"}"
     ),
+    "a string without an end": raw(b'{"a": "' + b'\\"' * (MB // 2)),
     "empty": raw(b""),
     "null": raw(b"null"),
     "not UTF-8": raw(b'{"choices": "\xff\xfe"}'),
