@@ -42,6 +42,7 @@ NUMBERS = {
     "null": None,
     "zero": 0,
     "one": 1,
+    "seventy": 70,
 }
 
 
