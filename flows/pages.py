@@ -94,4 +94,5 @@ def _bill(usage: Usage) -> dict[str, Any]:
         "completion tokens": usage.completion_tokens,
         "USD": usage.usd,
         "USD without an answer": usage.usd_without_answer,
+        "USD that calls without a reply may have cost": usage.usd_without_reply,
     }

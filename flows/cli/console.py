@@ -25,6 +25,7 @@ from tasks.lib.documents.document import Document
 from tasks.lib.documents.labels import FUNNEL, metric_name
 from tasks.lib.documents.metrics import Metrics
 from tasks.lib.documents.paper_table import HEADLINES
+from tasks.lib.documents.replies import silent_calls
 from tasks.lib.documents.savings import Savings
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
@@ -161,7 +162,13 @@ def results(graph: Graph, workspace: Path) -> list[tuple[str, Path]]:
 def cost(usage: Usage) -> str:
     """Describe the selection's calls, tokens and price in a line of text."""
     tokens = usage.prompt_tokens + usage.completion_tokens
-    return f"{usage.calls:,} calls to {usage.model}, {tokens:,} tokens, {usd_text(usage.usd)}"
+    paid = f"{usage.calls:,} calls to {usage.model}, {tokens:,} tokens, {usd_text(usage.usd)}"
+    if not usage.calls_without_reply:
+        return paid
+    return (
+        f"{paid}; {silent_calls(usage.calls_without_reply)} and may have cost up to "
+        f"{usd_text(usage.usd_without_reply)} more"
+    )
 
 
 def against_random(metrics: dict[str, LeadingMetric]) -> Iterator[str]:
