@@ -153,12 +153,10 @@ def _log_result(ratings: Ratings, route: Route, spent_usd: float, max_usd: float
         MIN_RATING,
         f"{ratings.cost['usd']:.4f} USD" if ratings.cost["usd"] else "none",
     )
-    if ratings.silent:
-        log.info(
-            "baseline: %s and may have been charged: up to %.4f USD more",
-            silent_calls(Counter(call.outcome for call in ratings.silent)),
-            sum(call.cost.usd for call in ratings.silent),
-        )
+    silent_usd = sum(call.cost.usd for call in ratings.silent)
+    silent = silent_calls(Counter(call.outcome for call in ratings.silent), silent_usd)
+    if silent:
+        log.info("baseline: %s", silent)
     if spent_usd:
         log.info("baseline: %.4f of %g USD (baseline.max_usd) spent on ratings", spent_usd, max_usd)
     if n_rated < ratings.n_final:
