@@ -12,6 +12,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from flows.cli.bill import bill_line
 from flows.dvc.overrides import Change
 from flows.dvc.plan import PlannedStage
 from flows.tracking.comparison import Outcome, VariantState, measured, overlap_rows, rows
@@ -20,7 +21,7 @@ from flows.tracking.store import how_to_open
 from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.errors import CurationError
 from tasks.lib.core.stage import STATE_DIR
-from tasks.lib.core.wording import usd_text, visible, visible_json
+from tasks.lib.core.wording import visible, visible_json
 from tasks.lib.documents.document import Document
 from tasks.lib.documents.labels import FUNNEL, metric_name
 from tasks.lib.documents.metrics import Metrics
@@ -113,7 +114,7 @@ def summary(graph: Graph, workspace: Path, address: str) -> None:
     out.print()
     out.print(table)
     if usage:
-        out.print(f"\n{cost(usage)}")
+        out.print(f"\n{bill_line(usage)}")
     for output in graph.outs("export"):
         out.print(f"selection: {workspace / output.path}/", soft_wrap=True)
     docs = workspace / STATE_DIR / "data_docs" / "index.html"
@@ -162,12 +163,6 @@ def results(graph: Graph, workspace: Path) -> list[tuple[str, Path]]:
         for type_ in ("selection", "export", "report")
         for output in graph.outs(type_)
     ]
-
-
-def cost(usage: Usage) -> str:
-    """Describe the selection's calls, tokens and price in a line of text."""
-    tokens = usage.prompt_tokens + usage.completion_tokens
-    return f"{usage.calls:,} calls to {usage.model}, {tokens:,} tokens, {usd_text(usage.usd)}"
 
 
 def against_random(metrics: dict[str, LeadingMetric]) -> Iterator[str]:

@@ -64,7 +64,12 @@ _IN_PARTS = re.compile(
 )
 _FIELD = re.compile(r"""["'](?:param|field)["']\s*:\s*["']([^"']+)["']""")
 _TRANSPORT = {"TransportError", "ConnectionError", "ClientError", "gaierror", "SSLError"}
-_UNREACHED = {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"}
+_UNREACHED = {
+    *("ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"),
+    "ClientConnectorError",  # also that TLS failed
+}
+_NOISE = re.compile(r" ssl:<[^>]*>|\.? Handle with `[^`]*`\.?")
+"""What libraries add to the message about a connection."""
 _PARSING = {"ValueError", "TypeError", "KeyError", "IndexError", "AttributeError"}
 
 _BY_STATUS = {
@@ -178,6 +183,7 @@ def _readable(words: str, *secrets: str) -> str:
     """Return the start of a message, stripped of exception names, tracebacks and secrets."""
     words = words.partition("Traceback (most recent call last)")[0]
     words = re.sub(r"^(?:(?:litellm\.)?\w+(?:Error|Exception)\b(?: - |: )?)+", "", words.strip())
+    words = _NOISE.sub("", words)
     words = "".join(char if char.isprintable() else " " for char in words)
     return redact(" ".join(words.split()), *secrets)[:MAX_MESSAGE] or "no message was given"
 

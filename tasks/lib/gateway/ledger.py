@@ -116,9 +116,11 @@ class SpendLedger:
         redact = endpoint.redact
         most = reservation.upper_bound
         reply = endpoint.believed(reply, request, most)
-        cost = endpoint.tariff.cost(reply, most, reservation.tier)
+        cut = endpoint.cut_watch.notice(request, reply)
+        metered = reply._replace(prompt_tokens=None) if cut else reply  # its count is doubtful
+        cost = endpoint.tariff.cost(metered, most, reservation.tier)
         remark = redact(reply.remark[:MAX_MESSAGE])
-        error = _fault(reply) or endpoint.cut_watch.notice(request, reply)
+        error = _fault(reply) or cut
         if error:
             error.message = redact(error.message)
             facts = {"outcome": error.kind, "message": error.message, "reply": "", "remark": remark}

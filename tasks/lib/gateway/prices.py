@@ -1,5 +1,6 @@
 """Price calls at prices read once; the cost that LiteLLM reports is never used."""
 
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ MESSAGE_TOKENS = 32
 """More than a chat template adds to a message; ChatML adds 20 if each character is a token."""
 
 
+N_SIMILAR = 3
 FLEX = "flex"
 HALF_PRICE = ("openai", "azure")
 """Providers whose documentation says that batches cost half."""
@@ -141,12 +143,34 @@ def require_price(deployment: Deployment, litellm: Any, where: str, tier: Tier =
             fix="Remove service_tier. If the model does have the tier, add its "
             "input_cost_per_token and output_cost_per_token, in US dollars per token.",
         )
+    known = "; or ".join(similar_models(deployment, litellm))
     raise ParamError(
-        "the price of this model is unknown, so its spending could not be capped",
+        "the price of this model is unknown, so its spending could not be capped"
+        f"{f'; did you mean {known}?' if known else ''}",
         where=f"{PARAMS_FILE}: {where}",
         fix="Add input_cost_per_token and output_cost_per_token to it, in US dollars per "
         "token; set both to 0 for an endpoint of your own that costs nothing.",
     )
+
+
+def similar_models(deployment: Deployment, litellm: Any) -> list[str]:
+    """Return the provider's models with the closest names in LiteLLM's map, with their prices."""
+    if deployment.api_base:
+        return []
+    provider = deployment.provider
+    known = [
+        key.removeprefix(f"{provider}/")
+        for key, entry in litellm.model_cost.items()
+        if entry.get("mode") == "chat" and str(entry.get("litellm_provider")).startswith(provider)
+    ]
+    similar = []
+    for name in get_close_matches(deployment.model.partition("/")[2], known, N_SIMILAR):
+        model = f"{provider}/{name}"
+        price = _in_map(deployment.model_copy(update={"model": model}), litellm, "")
+        if price:
+            usd = f"{1e6 * price.prompt_usd:.3g} and {1e6 * price.completion_usd:.3g}"
+            similar.append(f"{model} ({usd} USD for a million tokens in and out)")
+    return similar
 
 
 def max_prompt_tokens(messages: Messages, schema_bytes: int = 0) -> int:

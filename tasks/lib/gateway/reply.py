@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Self
 from tasks.lib.gateway.wire import is_count
 
 MAX_CHARS = 20_000  # read from the end of a reply; no list of slots is longer
+DEEP = 200
+"""Characters to skip where brackets are nested too deep, since each takes as long as the first."""
 MAX_NAME = 200  # characters of a model's name and of a finish reason
 CUT, FILTERED = "length", "content_filter"
 """LiteLLM's finish reasons of a reply that is not complete."""
@@ -154,7 +156,9 @@ def json_values(text: str, opening: str = "{") -> Iterator[Any]:
     while start != -1:
         try:
             value, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
+        except RecursionError:
+            end = start + DEEP
+        except ValueError:
             end = start + 1
         else:
             yield value
