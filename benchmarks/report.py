@@ -142,7 +142,7 @@ def _usage(n: int, budget: int) -> dict[str, Any]:
         **{"n_prompts": n // R, "n_prompts_planned": n // R},
         **{"calls": n // R, "prompt_tokens": n, "completion_tokens": n, "usd": 1.0},
         **{"cached_tokens": 0, "reasoning_tokens": 0, "usd_without_answer": 0.0},
-        "replies_without_answer": {},
+        **{"replies_without_answer": {}, "usd_without_reply": 0.0, "calls_without_reply": {}},
         **{"n_unknown_usage": 0, "fallback_routes": [], "answers": {}, "answers_digest": "0" * 64},
         **{"dropped_params": {}, "methods": {"offline": 0}, "set_aside": {}},
         **{"attention_checks_planned": 0, "attention_checks": {}, "slots": slots},

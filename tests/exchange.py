@@ -60,4 +60,5 @@ class Response:
     delay_s: float = 0.0  # before the first byte
     trickle_s: float = 0.0  # between bytes
     reset_after: int | None = None  # bytes of the body, then the connection breaks
+    times: int = 1  # that the body is sent
     fault: str = ""  # its name in FAULTS; "" for an answer

@@ -21,11 +21,13 @@ from tasks.llm_select.judge import Judge
 from tasks.llm_select.judging import judge_prompts
 from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.usage import Bill
-from tests.fake_provider import USD_IN, USD_OUT
+from tests.fake_provider import FAULTS, USD_IN, USD_OUT
 from tests.selection_desk import Desk, record
 from tests.workspaces import PROJECT
 
 SIZE = 5
+SILENT = {name for name, fault in FAULTS.items() if not fault.is_reported} - {"no usage"}
+"""Faults after which no reply can be read, although it may have to be paid."""
 TIMEOUT_S = 6.0  # LiteLLM takes seconds over its first call when the machine is busy
 
 
@@ -131,8 +133,12 @@ def assert_books_agree(ledger, provider):
     assert len(bought) == len(set(bought))
 
 
-def assert_bill_agrees(bill, provider):
-    """Check that usage.json bills exactly the replies that arrived with their usage."""
+def assert_bill_agrees(bill, ledger, provider):
+    """Check that usage.json bills the replies with usage, and lists all other calls separately."""
     known = [reply for reply in bill.replies if not reply.is_upper_bound]
     assert tokens(known) == provider.reported_tokens
     assert sum(reply.usd for reply in known) == pytest.approx(price(provider.reported_tokens))
+    calls = [*bill.replies, *(call.cost for call in bill.silent)]
+    assert sum(call.usd for call in calls) == pytest.approx(sum(row.usd for row in ledger))
+    is_silent = [entry.fault in SILENT for entry in provider.book]
+    assert len(bill.silent) == sum(is_silent)

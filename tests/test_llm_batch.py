@@ -15,6 +15,7 @@ from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_chain, load_route
+from tasks.lib.gateway.wire import MAX_BODY
 from tasks.lib.journal.journal import Journal
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
@@ -190,8 +191,18 @@ def spoiled(lines):
     return [*junk, json.dumps(no_body).encode(), *rest[::-1], *rest]
 
 
+def lying(lines):
+    """Return lines with an impossible usage, a status of no error, much depth and much length."""
+    first, second, third, *rest = map(json.loads, lines)
+    first["response"]["body"]["usage"]["prompt_tokens"] = -(10**9)
+    second["response"]["status_code"] = "200"
+    third["padding"] = "x" * MAX_BODY
+    deep = json.dumps(rest[0]).encode()[:-1] + b', "x": ' + b"[" * 900 + b"]" * 900 + b"}"
+    return [*(json.dumps(line).encode() for line in (first, second, third, *rest[1:])), deep]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("spoil", "n_lost"), [(spoiled, 2), (lambda lines: [], N - 1)])
+@pytest.mark.parametrize(("spoil", "n_lost"), [(spoiled, 2), (lambda lines: [], N - 1), (lying, 3)])
 def test_faulty_lines_cost_at_most_their_own_requests(  # noqa: PLR0917
     batches, provider, second, put, book, spoil, n_lost
 ):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.private_file import make_private
 
 VERSION = 1
 BUSY_TIMEOUT_S = 30  # another run may be writing
@@ -35,6 +36,7 @@ class SqliteStore:
         self._places = ", ".join("?" * (1 + len(others)))
         with self._checked():
             path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path)
             self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)
             try:
                 self._prepare(columns)

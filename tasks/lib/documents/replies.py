@@ -38,3 +38,10 @@ def explained(counts: Mapping[str, int]) -> Iterator[tuple[int, str, str]]:
     for reason, n in sorted(counts.items()):
         wrong, remedy = WITHOUT_ANSWER.get(reason, (f"failed: {reason}", ""))
         yield n, wrong, remedy
+
+
+def silent_calls(counts: Mapping[str, int]) -> str:
+    """Return how many calls got no reply, and why."""
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(counts.items()))
+    n = sum(counts.values())
+    return f"{n:,} {'call' if n == 1 else 'calls'} got no readable reply ({reasons})"
