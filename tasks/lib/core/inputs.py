@@ -90,7 +90,7 @@ def _change(before: Version | None, after: Version | None) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder and its subfolders, excluding hidden files and Python's caches."""
+    """Yield the files of a folder and its subfolders, except hidden ones and Python caches."""
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name != CACHES and not name.startswith(".")]
         yield from (Path(parent, name) for name in names if not name.startswith("."))
