@@ -57,8 +57,8 @@ class Gateway:
         ledger: Records the calls.
 
     Args:
-        routes: The routes in the order in which they are tried. Only if the last route is down
-            does the run end.
+        routes: The routes in the order in which they are tried. The run ends only if
+            the last route is down.
         settings: How calls are made.
         journal: Stores answers and spending.
     """
