@@ -77,8 +77,8 @@ def failed(error: CurationError) -> None:
 
 
 def interrupted() -> None:
-    """Print how to continue after Ctrl-C."""
-    err.print("Interrupted. Run it again to continue; no finished work and no paid answer is lost.")
+    """Print how to go on after Ctrl-C."""
+    err.print("Interrupted. Run it again to go on; no finished work and no paid answer is lost.")
 
 
 def as_json(document: Any) -> None:
@@ -211,9 +211,9 @@ def capped(graph: Graph, workspace: Path) -> str:
     if usage is None or not usage.partial:
         return ""
     return (
-        f"{usage.n_prompts:,} of {usage.n_prompts_planned:,} prompts were judged, and the selection "
-        f"is based on them alone: the next call could have exceeded llm_select.{usage.partial}. "
-        "Raise it and run this again to continue; no answer is paid for twice."
+        f"{usage.n_prompts:,} of {usage.n_prompts_planned:,} prompts were judged, and the "
+        f"selection is based on them alone: the next call could have exceeded "
+        f"llm_select.{usage.partial}. Raise it and run this again to continue; no answer is paid for twice."
     )
 
 

@@ -38,7 +38,7 @@ class RouteCheck:
         self._readiness: Readiness | None = None
 
     def before_the_run(self) -> None:
-        """Check keys, prices, retirements, endpoints, and the longest prompt allowed by params.yaml.
+        """Check keys, prices, retirements, endpoints, and the longest prompt that is allowed.
 
         Raises:
             ParamError: A route cannot judge.

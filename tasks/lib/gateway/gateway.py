@@ -20,7 +20,7 @@ MAX_RETRY_AFTER_S = 300.0  # an endpoint that demands a longer wait counts as do
 REST_S = 60.0  # for a route that is down, while the next route is tried
 
 HARMLESS = (
-    ErrorKind.REFUSED_PARAMETER,  # dropped from now on
+    ErrorKind.REFUSED_PARAMETER,  # no longer sent
     ErrorKind.CONTEXT_TOO_LONG,  # these two end the question: see `no_answer`
     ErrorKind.CONTENT_FILTER,
 )
