@@ -212,8 +212,9 @@ def capped(graph: Graph, workspace: Path) -> str:
         return ""
     return (
         f"{usage.n_prompts:,} of {usage.n_prompts_planned:,} prompts were judged, and the "
-        f"selection is based on them alone: the next call could have exceeded "
-        f"llm_select.{usage.partial}. Raise it and run this again to continue; no answer is paid for twice."
+        "selection is based on them alone: the next call could have exceeded "
+        f"llm_select.{usage.partial}. Raise it and run this again to continue; no answer is paid "
+        "for twice."
     )
 
 
