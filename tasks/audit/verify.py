@@ -1,4 +1,4 @@
-"""Prove that the outputs of a run follow from its pool, its vectors and the journal's answers."""
+"""Prove that what a run gives away follows from its pool, its vectors and the journal's answers."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ MAX_RECORDS["report"] = 50_000
 """The stages to rebuild after llm_select, in order, and the largest number of unique records for
 which it takes seconds; None means any number."""
 
-EARLIER = "their outputs are unchanged; only `dvc repro` makes them again"
+EARLIER = "their outputs are unchanged, but `dvc repro` is what makes them again"
 METHODS = "its methods may call a model"
 
 
