@@ -101,7 +101,7 @@ def _outcome(line: dict[str, Any], endpoint: Endpoint) -> Reply | ProviderError:
     status = response["status_code"]
     if status != HTTPStatus.OK:
         if type(status) is not int or status < HTTPStatus.BAD_REQUEST:
-            raise UnreadableBody("the status is not that of an error")
+            raise UnreadableBody("the status does not indicate an error")
         body = response.get("body")
         said = body.get("error") if isinstance(body, dict) else None
         return _error(said or line.get("error") or {}, status, endpoint)

@@ -45,7 +45,7 @@ class Price(NamedTuple):
         reasoning_tokens: int = 0,
         cached_tokens: int = 0,
     ) -> float:
-        """Return the price of a call; thinking and cached tokens are parts of the others."""
+        """Return the price of a call; the other counts include thinking and cached tokens."""
         usd = prompt_tokens * self.prompt_usd + completion_tokens * self.completion_usd
         if self.reasoning_usd is not None:
             usd += reasoning_tokens * (self.reasoning_usd - self.completion_usd)
