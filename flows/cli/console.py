@@ -32,9 +32,9 @@ from tasks.lib.documents.validation import ValidationResult
 
 
 class SafeConsole(Console):
-    """A console on which no text can act: neither markup nor control characters in it.
+    """A console that shows texts literally: markup and control characters in them have no effect.
 
-    Markup has to be requested, by ``markup=True``.
+    Markup must be requested with ``markup=True``.
     """
 
     def __init__(self, *, stderr: bool = False) -> None:
@@ -47,7 +47,7 @@ class SafeConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Yield what is shown; texts that are not strings become safe here."""
+        """Yield what is shown; this also makes texts safe that are not plain strings."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=visible(segment.text))
 
@@ -211,9 +211,10 @@ def capped(graph: Graph, workspace: Path) -> str:
     if usage is None or not usage.partial:
         return ""
     return (
-        f"{usage.n_prompts:,} of {usage.n_prompts_planned:,} prompts are judged, and the selection "
-        f"rests on these alone: the next call could have exceeded llm_select.{usage.partial}. "
-        "Raise it and run this again to continue; no answer is paid for twice."
+        f"{usage.n_prompts:,} of {usage.n_prompts_planned:,} prompts were judged, and the "
+        "selection is based on them alone: the next call could have exceeded "
+        f"llm_select.{usage.partial}. Raise it and run this again to continue; no answer is paid "
+        "for twice."
     )
 
 
