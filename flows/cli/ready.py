@@ -18,7 +18,7 @@ JUDGE = "llm_select"
 class RouteCheck:
     """Checks the routes of a run before its first stage, and again once the prompts are known.
 
-    It does nothing if the run asks no model.
+    It does nothing if the run calls no model.
 
     Args:
         graph: The graph of the run.
@@ -36,7 +36,7 @@ class RouteCheck:
         self._readiness: Readiness | None = None
 
     def before_the_run(self) -> None:
-        """Check keys, prices, ends, endpoints, and the longest prompt that params.yaml allows.
+        """Check keys, prices, retirements, endpoints, and the longest prompt that is allowed.
 
         Raises:
             ParamError: A route cannot judge.

@@ -71,7 +71,7 @@ class Store:
 
         Args:
             name: The run's name; if None, MLflow makes up a name.
-            took_s: The seconds since the run began, as it is logged afterwards.
+            took_s: The seconds that the run took, since it is logged after it has ended.
         """
         parent = self.mlflow.active_run()
         tags = {"mlflow.user": getpass.getuser()}
@@ -110,7 +110,7 @@ def prepare(workspace: Path) -> None:
     """
     fault = tracking_fault(workspace)
     if fault:
-        _warn(f"MLflow: {fault}\nThis run goes on; a later run records it once MLflow is back.")
+        _warn(f"MLflow: {fault}\nThis run continues; a later run records it once MLflow is back.")
     else:
         threading.Thread(target=importlib.import_module, args=("mlflow",), daemon=True).start()
 
