@@ -133,7 +133,7 @@ def damages(path, scratch):
         yield data.replace(b"(", b"'", 1)
     else:
         yield rewritten(path, with_a_list)
-        if path.parent.name != "baseline":  # of which no key is required
+        if path.parent.name != "baseline":  # none of its keys is required
             yield rewritten(path, without_a_key)
 
 

@@ -46,7 +46,7 @@ class Bill(NamedTuple):
 def make_usage(judged: Judged, setup: Setup, journal: JournalReader) -> Usage:
     """Return the usage.json document of the judgements.
 
-    The journal says which replies without an answer were paid for on the way.
+    The journal says which replies without an answer were also paid for.
     """
     routes, params = setup.routes, setup.params
     verdicts = [prompt.verdict for prompt in judged.prompts]

@@ -58,7 +58,7 @@ def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str,
 
 
 def _covered(inputs: ReportInputs, rest: Rows) -> dict[str, Any]:
-    """Return the place of the selected record most similar to each other one, and its cosine.
+    """Return the place and cosine of the selected record most similar to each record of `rest`.
 
     Both are empty if nothing is selected.
     """

@@ -130,6 +130,6 @@ def _value(value: Any) -> str:
 
 
 def _reason(exception_info: Mapping[str, Any]) -> str:
-    """Return the message of the first exception, given one exception or one for each metric."""
+    """Return the first message in GX's exception info: one exception, or one for each metric."""
     infos = [exception_info] if "exception_message" in exception_info else exception_info.values()
     return next(str(info["exception_message"]) for info in infos if info["exception_message"])
