@@ -131,7 +131,8 @@ def _are_prompts_judged(lock: Lock) -> bool:
 def _with_later_stages(proof: Proof, lock: Lock, *, with_slow: bool) -> Proof:
     """Rebuild the stages after llm_select, up to the first one with a difference."""
     n_records = count_rows(lock.out("dedupe/unique.parquet"), UNIQUE)
-    rebuilt, rounded = [STAGES[0]], []
+    rebuilt: list[str] = [STAGES[0]]
+    rounded: list[str] = []
     skipped = [NotRebuilt("fetch, ingest, dedupe, embed, cluster", EARLIER)]
     skipped.append(NotRebuilt("baseline", METHODS))
     for stage, most in MAX_RECORDS.items():
