@@ -30,7 +30,7 @@ MAX_NAME_CHARS = 40  # without a header line, a "name" is a whole text
 
 
 class ColumnMapping(NamedTuple):
-    """The file's column for each field that has one; the instruction always has one.
+    """The column of each field that the file has; there is always one for the instruction.
 
     Attributes:
         columns: A name with dots may be a path inside objects, such as ``data.prompt``.
@@ -176,7 +176,7 @@ def list_names(names: Sequence[str]) -> str:
 
 
 def _is_media(name: str, rows: Sequence[Row]) -> bool:
-    """Return whether a column has images or the like, as its name or its cells say."""
+    """Return whether a column has images or other media, judging by its name and cells."""
     cells = (row.get(name) for row in rows[:N_CELLS])
     return plain_name(name) in MEDIA or any(
         isinstance(cell, Mapping) and {"bytes", "path"} <= cell.keys() for cell in cells

@@ -211,7 +211,7 @@ def _end_with_answers(name: str, cells: Sequence[object], has_lines: bool) -> bo
 
 
 def _is_material(column: Sequence[object], chats: Sequence[object]) -> bool:
-    """Return whether a column of texts is no part of the conversations, but what they are about."""
+    """Return whether a column has the texts that the conversations are about."""
     pairs = zip(map(str, column), map(str, chats), strict=False)
     return most(column, is_prose) and most(
         [said.strip() not in turns for said, turns in pairs], bool

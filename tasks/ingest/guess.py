@@ -1,4 +1,4 @@
-"""Guess which column holds the instructions, for the message that says that none is known."""
+"""Guess which column holds the instructions, for the error message if no column is recognised."""
 
 import re
 from collections.abc import Sequence

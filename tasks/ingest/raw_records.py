@@ -97,7 +97,7 @@ def answer_of(cell: object) -> object:
 
 
 def _text_in(answer: Mapping[str, object]) -> object:
-    """Return the texts of an answer that has their places, too, as in SQuAD; else None."""
+    """Return the texts of an answer that also gives their positions, as in SQuAD, or None."""
     texts = answer.get("text")
     return texts if isinstance(texts, list) and "answer_start" in answer else None
 
@@ -149,8 +149,8 @@ def _exchange(
 ) -> RawRecord:
     """Return the record of an exchange.
 
-    The output column belongs to the last exchange, and so does the input column, unless the whole
-    conversation, a list of turns, is about it.
+    The output column belongs to the last exchange. So does the input column, unless the whole
+    conversation, a list of turns, is about its text.
     """
     system, tools = context
     if not exchange.is_last:

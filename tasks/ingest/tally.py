@@ -107,7 +107,7 @@ def check_drop_rate(tally: Tally, max_dropped: float, where: str) -> None:
         )
     if not tally.kept:
         raise DataError(
-            f"all {tally.n_rows:,} rows are dropped{tally.describe(IngestDrop)}",
+            f"all {tally.n_rows:,} rows were dropped{tally.describe(IngestDrop)}",
             where=where,
             fix="Check ingest.exclude and ingest.columns in params.yaml.",
         )

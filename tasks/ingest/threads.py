@@ -39,7 +39,7 @@ class Links(NamedTuple):
 
 
 class Exchanges(NamedTuple):
-    """The columns of rows that are each a question with its answer, in one of several threads."""
+    """The columns of rows if each row is a question with its answer, part of a thread."""
 
     thread: str
     columns: Mapping[str, str]
@@ -94,7 +94,7 @@ def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Lin
 
 
 def find_exchanges(rows: Sequence[Row]) -> Exchanges | None:
-    """Return how rows are linked that are each a question with its answer; None if they are not.
+    """Return how rows are linked if each is a question with its answer; otherwise None.
 
     The rows must have the id of their conversation and their place in it.
     """
