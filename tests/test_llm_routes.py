@@ -150,7 +150,7 @@ def test_a_chain_is_the_route_and_its_fallbacks():
 )
 def test_a_missing_key_is_named(deployment, variable, monkeypatch):
     monkeypatch.setenv(variable, "")
-    with pytest.raises(ParamError, match=f"{variable} is not set, and no call was made"):
+    with pytest.raises(ParamError, match=f"{variable} is not set, so no call was made"):
         require_usable(route(**deployment))
     monkeypatch.setenv(variable, "set-now")
     require_usable(route(**deployment))

@@ -55,8 +55,8 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 def ask_listing(deployment: Deployment, litellm: Any) -> Listing:
     """Return the listing of a deployment's endpoint; an empty one if its address is unknown.
 
-    Any response shows that the endpoint is up, since not every endpoint has a listing. It is asked
-    through the proxy in the environment, as the calls are.
+    Any response shows that the endpoint is up, since not every endpoint has a listing. The request
+    goes through the proxy in the environment, as calls do.
     """
     base = _address(deployment, litellm)
     if not base:

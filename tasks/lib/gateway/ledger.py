@@ -18,7 +18,7 @@ from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import ANSWER, Answer, Call, CallCost, Refused, Settled
 
 TAKEN_POLL_S = 0.2
-KEPT_REMARK, MAX_REMARKS = 100, 5  # characters, and different ones, that are logged
+KEPT_REMARK, MAX_REMARKS = 100, 5  # characters of a logged remark, and different remarks
 KEPT_REPLY = 2000  # characters of an unusable reply that the re-ask quotes
 NOTHING = CallCost(prompt_tokens=0, completion_tokens=0, usd=0.0, is_upper_bound=False)
 

@@ -32,7 +32,7 @@ class Price(NamedTuple):
     """US dollars per token.
 
     `reasoning_usd` is the price of a completion token for thinking, and `cached_usd` of a prompt
-    token that the provider had in its cache; None for the price of the others.
+    token that the provider had in its cache; None if the price is that of the others.
     """
 
     prompt_usd: float
@@ -47,7 +47,7 @@ class Price(NamedTuple):
         reasoning_tokens: int = 0,
         cached_tokens: int = 0,
     ) -> float:
-        """Return the price of a call; thinking and cached tokens are parts of the others."""
+        """Return the price of a call; the other counts include thinking and cached tokens."""
         usd = prompt_tokens * self.prompt_usd + completion_tokens * self.completion_usd
         if self.reasoning_usd is not None:
             usd += reasoning_tokens * (self.reasoning_usd - self.completion_usd)
@@ -74,7 +74,7 @@ def price_of(deployment: Deployment, litellm: Any, tier: Tier = Tier.OWN) -> Pri
     """Return the prices from params.yaml, otherwise from LiteLLM's price map; None if unknown.
 
     Prices in params.yaml are those of the route's own tier. A 0 in LiteLLM's map does not count,
-    since many models that do cost money have a 0 there. A batch without a price in the map costs
+    since many models that do cost money are listed at 0. A batch without a price in the map costs
     half where the provider's documentation says so, and otherwise as much as single calls.
     """
     prompt_usd, completion_usd = deployment.input_cost_per_token, deployment.output_cost_per_token
@@ -149,7 +149,7 @@ def require_price(deployment: Deployment, litellm: Any, where: str, tier: Tier =
         f"{f'; did you mean {known}?' if known else ''}",
         where=f"{PARAMS_FILE}: {where}",
         fix="Add input_cost_per_token and output_cost_per_token to it, in US dollars per "
-        "token; set both to 0 for an endpoint of your own that costs nothing.",
+        "token; set both to 0 for your own endpoint if it costs nothing.",
     )
 
 

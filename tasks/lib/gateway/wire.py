@@ -22,7 +22,7 @@ MAX_FIELD = 500
 """Characters of a text at the top of a reply, such as the name of its model."""
 ENCODING = "gzip"
 MAX_COUNT = 2**53
-"""Tokens; a higher number is no count, and does not fit into the journal."""
+"""Tokens; a higher number cannot be a count, and does not fit into the journal."""
 
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # linear, even if one never ends
@@ -49,7 +49,7 @@ class HttpExchange:
 
     @property
     def is_served(self) -> bool:
-        """Whether the provider did what was asked, so that it may charge for it."""
+        """Whether the provider fulfilled the request, and so may charge for it."""
         return self.status is not None and 200 <= self.status < 300
 
     @property
@@ -137,7 +137,7 @@ def is_count(value: Any) -> bool:
 
 
 def _is_sound(name: str, value: Any) -> bool:
-    """Return whether a field of a reply is no usage, or a usage with counts of tokens only."""
+    """Return whether a field of a reply is not a usage, or is a usage with only token counts."""
     if name in _USAGE:
         return value is None or (isinstance(value, dict) and all(map(_may_count, _counts(value))))
     return not name.endswith("eval_count") or _may_count(value)
