@@ -50,10 +50,9 @@ def fresh(provider):
     provider.script()
 
 
-def ask(deployment, n_calls=1, timeout_s=50.0):
-    """Make `n_calls` calls in a row; return their replies or errors."""
+def prepare(deployment, timeout_s=50.0):
+    """Return an endpoint and a request to it."""
     route = load_route({"models": {"mine": deployment}}, "mine")
-    endpoint = Endpoint(route.deployments[0], route.where, timeout_s)
     settings = CallSettings(7, 64, 3, timeout_s, 4)
     request = make_request(
         route,
@@ -64,6 +63,12 @@ def ask(deployment, n_calls=1, timeout_s=50.0):
         reask_words="",
         former_facts=dict,
     )
+    return Endpoint(route.deployments[0], route.where, timeout_s), request
+
+
+def ask(deployment, n_calls=1, timeout_s=50.0):
+    """Make `n_calls` calls in a row; return their replies or errors."""
+    endpoint, request = prepare(deployment, timeout_s)
 
     async def talk():
         endpoint.prepare()
@@ -94,6 +99,13 @@ def test_a_call_is_one_request_with_the_agreed_parameters(provider):
     sent = {name: call.body.get(name) for name in ("model", "temperature", "seed", "max_tokens")}
     assert sent == {"model": "fake", "temperature": 0.0, "seed": 7, "max_tokens": 64}
     assert "response_format" not in call.body
+
+
+def test_no_call_asks_for_more_room_than_is_reserved(provider):
+    endpoint, request = prepare(provider.deployment())
+    endpoint.parameters.give_more_room()  # as another call may do while this one waits
+    assert endpoint.parameters.of(request)["max_tokens"] > 64
+    assert endpoint.parameters.of(request, 64)["max_tokens"] == 64
 
 
 def test_the_temperature_of_the_route_is_sent(provider):

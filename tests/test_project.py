@@ -255,7 +255,7 @@ def test_an_estimate_does_not_need_clusters(done):
     assert after["calls"] == before["calls"] == [32, 32]
     assert after["prompt_tokens"][1] == before["prompt_tokens"][1]
     assert after["prompt_tokens"][0] == pytest.approx(before["prompt_tokens"][0], rel=0.01)
-    assert "30 prompts that rank 5 each" in other.stdout
+    assert "30 prompts that rank 10 each" in other.stdout
     assert "The prompts do not exist yet" in other.stderr
 
 

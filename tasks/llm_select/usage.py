@@ -85,13 +85,15 @@ def make_usage(judged: Judged, setup: Setup, journal: JournalReader) -> Usage:
 
 
 def _digest(bill: Bill) -> str:
-    """Return a hash of all answers, and of the calls without an answer, with their prices."""
+    """Return a hash of all answers, and of the replies without an answer, with their prices.
+
+    Calls without a reply are not part of it, since a killed run has more of them.
+    """
     digest = sha256()
     for answer in bill.answers:
         digest.update(f"{answer.key} {answer.digest}\n".encode())
     # Sorted, since calls at the same time fail in any order.
-    calls = (*bill.unused, *bill.silent)
-    for line in sorted(f"{call.key} {call.outcome} {list(call.cost)}\n" for call in calls):
+    for line in sorted(f"{call.key} {call.outcome} {list(call.cost)}\n" for call in bill.unused):
         digest.update(line.encode())
     return digest.hexdigest()
 

@@ -166,13 +166,22 @@ class Endpoint:
         """
         return redact(text.encode(errors="replace").decode(), *self._secrets)
 
-    async def ask(self, request: Request, messages: Messages, permit: Permit) -> Reply:
+    async def ask(
+        self, request: Request, messages: Messages, permit: Permit, room: int | None = None
+    ) -> Reply:
         """Send a request and return its reply; record the tokens used in `permit`.
+
+        Args:
+            request: The request.
+            messages: Its messages, or those of a re-ask.
+            permit: The permission of the rate limits.
+            room: The tokens of a reply that are reserved. Other calls may have learned since then
+                that replies need more.
 
         Raises:
             ProviderError: There was no reply, or it could not be read.
         """
-        sent = self.parameters.of(request)
+        sent = self.parameters.of(request, room)
         skip_accounting()
         exchange = watch_exchange()
         try:

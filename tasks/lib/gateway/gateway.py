@@ -175,7 +175,8 @@ class Gateway:
             permit.n_tokens = 0
             return await self._find(request)
         try:
-            reply = await endpoint.ask(request, messages, permit)
+            room = upper_bound.completion_tokens
+            reply = await endpoint.ask(request, messages, permit, room)
         except ProviderError as error:
             await self.ledger.release(reservation, error)
             return error

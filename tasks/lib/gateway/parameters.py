@@ -88,8 +88,13 @@ class Parameters:
             dropped.add("response_format")
         self.dropped = tuple(sorted(dropped))
 
-    def of(self, request: Request) -> dict[str, Any]:
-        """Return the parameters of a call for a request, without its messages and address."""
+    def of(self, request: Request, room: int | None = None) -> dict[str, Any]:
+        """Return the parameters of a call for a request, without its messages and address.
+
+        Args:
+            request: The request.
+            room: The largest limit to send, in tokens, if one has been reserved.
+        """
         deployment = self._deployment
         given: dict[str, Any] = {
             "temperature": request.temperature,
@@ -107,6 +112,8 @@ class Parameters:
         if "extra_headers" in sent:
             sent["extra_headers"] = headers(deployment)
         limit = self.max_completion_tokens(request)
+        if room is not None:
+            limit = min(limit, room)
         if self._limit_name:
             sent["extra_body"] = {**sent.get("extra_body", {}), self._limit_name: limit}
         else:
