@@ -44,6 +44,19 @@ def compare(override: Override = None, as_json: AsJson = False) -> None:
     raise typer.Exit(_supervise("flows.compare", override or [], as_json))
 
 
+@app.command()
+def evaluate(
+    override: Override = None,
+    plan_only: Annotated[
+        bool, typer.Option("--plan", help="Only show the models, their steps and the time.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune on the selection and on random records, and compare. -S changes no file here."""
+    words = [*(override or []), *(["--plan"] if plan_only else [])]
+    raise typer.Exit(_supervise("flows.evaluate", words, as_json))
+
+
 def _supervise(module: str, arguments: list[str], as_json: bool) -> int:
     from flows.cli.supervise import supervise  # noqa: PLC0415
 
