@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tasks.evaluate.params import check
+from tasks.evaluate.tables import QUESTIONS
 from tasks.ingest.classify import Ingest
 from tasks.ingest.named_files import NamedFile, read_named_file
 from tasks.ingest.source import ReadOptions
@@ -34,7 +35,7 @@ def work(stage: Stage) -> None:
     pool = read_table(stage.dep("ingest/pool.parquet"), POOL, ["id", *TEXT_COLUMNS]).to_pylist()
     refuse_pool_records(usable, (row for row in pool if row["id"] in unique), params.test)
     drawn = draw(usable, params.n_test, seed, params.test)
-    write_table(stage.out("questions/questions.parquet"), drawn, POOL)
+    write_table(stage.out("questions/questions.parquet"), drawn, QUESTIONS)
     log.info("questions: %s of %s test records are asked", f"{len(drawn):,}", f"{len(usable):,}")
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.lib.documents.evaluation import Difference, Estimate
+from tasks.lib.documents.evaluation import FigureDifference, FigureEstimate
 
 LEVEL = 0.95
 POWER_SDS = 2.8  # standard errors of a difference that is found 8 times out of 10 at 5 %
@@ -46,17 +46,19 @@ class NestedBootstrap:
     def __init__(self, n_records: int, n_resamples: int, seed: int) -> None:
         self._n_records, self._n_resamples, self._seed = n_records, n_resamples, seed
 
-    def estimate(self, figure: Ratio) -> Estimate:
+    def estimate(self, figure: Ratio) -> FigureEstimate:
         """Return a figure with its interval."""
         low, high = _interval(self.draws(figure))
-        return Estimate(value=figure.value, low=low, high=high)
+        return FigureEstimate(value=figure.value, low=low, high=high)
 
-    def difference(self, figure: Ratio, other: Ratio) -> Difference:
+    def difference(self, figure: Ratio, other: Ratio) -> FigureDifference:
         """Return a figure minus another one, with its interval."""
         draws = self.draws(figure) - self.draws(other)
         low, high = _interval(draws)
         visible = POWER_SDS * float(draws.std(ddof=1))
-        return Difference(value=figure.value - other.value, low=low, high=high, visible=visible)
+        return FigureDifference(
+            value=figure.value - other.value, low=low, high=high, visible=visible
+        )
 
     def draws(self, figure: Ratio) -> Values:
         """Return the figure in each resample: float64, shape (n_resamples,)."""

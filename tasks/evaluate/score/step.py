@@ -9,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 from jinja2 import Environment, FileSystemLoader
 
-from tasks.evaluate.answers import ANSWERS
 from tasks.evaluate.params import RANDOM, check
 from tasks.evaluate.score.bootstrap import NestedBootstrap, Ratio, Values
+from tasks.evaluate.tables import ANSWERS, QUESTIONS
 from tasks.lib.core.params import load_seed
-from tasks.lib.core.schemas import POOL
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.documents.evaluation import FIGURES, ArmFigures, Evaluation, TrainedArm, Training
@@ -35,7 +34,7 @@ class ScoredArm(NamedTuple):
 def work(stage: Stage) -> None:
     """Write the figures of every arm, as a document and as a page."""
     params = check(stage.values)
-    questions = read_table(stage.dep("questions/questions.parquet"), POOL, ["output"])
+    questions = read_table(stage.dep("questions/questions.parquet"), QUESTIONS, ["output"])
     table = read_table(stage.dep("tune/answers.parquet"), ANSWERS)
     training = Training.read(stage.dep("tune/training.json"))
     references = list(map(str, questions["output"].to_pylist()))

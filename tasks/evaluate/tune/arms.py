@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from tasks.evaluate.params import RANDOM, SELECTION, UNTRAINED, WHOLE, Evaluate
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.params import PARAMS_FILE
 
 
 class ArmRun(NamedTuple):
@@ -64,7 +65,7 @@ def _runs(arm: str, n_seeds: int, sources: Sources) -> list[ArmRun]:
         raise DataError(
             f"found {len(draws)} selections of the arm {arm}, expected "
             f"{n_seeds if arm == RANDOM else 'at least one'}",
-            where="data/baseline/selections.parquet",
+            where=f"{PARAMS_FILE}: evaluate.arms",
             fix=f"Run `selectllm run` with {arm} in baseline.methods, or remove it from "
             "evaluate.arms. A method that is too slow for the pool makes no selection.",
         )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tasks.evaluate.tune.arms import ArmRun
 from tasks.evaluate.tune.respond import BATCH, Respondent, reference_losses, replies
-from tasks.evaluate.tune.setup import Setup, prepare
+from tasks.evaluate.tune.setup import TuningSetup, prepare
 from tasks.evaluate.tune.step import FOLDER
 from tasks.evaluate.tune.store import EvaluationStore
 from tasks.evaluate.tune.train import n_steps, train
@@ -56,7 +56,7 @@ def plan(stage: Stage) -> EvaluationPlan:
     )
 
 
-def probe(setup: Setup, todo: list[ArmRun]) -> Pace:
+def probe(setup: TuningSetup, todo: list[ArmRun]) -> Pace:
     """Train and answer a little, and return the pace; all answers are taken to be long ones."""
     respondent = Respondent(setup.load().eval(), setup.tokenizer, setup.machine, _ignore)
     losses = setup.questions[:PROBE_LOSSES]
@@ -73,7 +73,7 @@ def probe(setup: Setup, todo: list[ArmRun]) -> Pace:
     )
 
 
-def run_seconds(run: ArmRun, setup: Setup, pace: Pace) -> float:
+def run_seconds(run: ArmRun, setup: TuningSetup, pace: Pace) -> float:
     """Return how long a run takes at this pace."""
     n_answers = min(setup.params.n_answers, len(setup.questions))
     return (
@@ -83,7 +83,7 @@ def run_seconds(run: ArmRun, setup: Setup, pace: Pace) -> float:
     )
 
 
-def _token_seconds(setup: Setup, run: ArmRun) -> float:
+def _token_seconds(setup: TuningSetup, run: ArmRun) -> float:
     ticks = [time.monotonic()]
     recipe = setup.recipe(lambda: ticks.append(time.monotonic()), PROBE_STEPS)
     train(setup.training(run), setup.seed, recipe)
@@ -93,7 +93,7 @@ def _token_seconds(setup: Setup, run: ArmRun) -> float:
     return step_s * steps / (_n_tokens(run, setup) * setup.params.epochs)
 
 
-def _n_tokens(run: ArmRun, setup: Setup) -> int:
+def _n_tokens(run: ArmRun, setup: TuningSetup) -> int:
     return sum(len(e.prompt) + len(e.answer) for e in setup.training(run))
 
 

@@ -9,7 +9,7 @@ from tasks.evaluate.tune.prompts import Example
 BATCH = 16  # answers at once; the same for all arms, since padding changes the last bits of a sum
 
 
-class Reply(NamedTuple):
+class OwnAnswer(NamedTuple):
     """A model's own answer.
 
     Attributes:
@@ -54,10 +54,10 @@ def reference_losses(respondent: Respondent, examples: Sequence[Example]) -> lis
 
 def replies(
     respondent: Respondent, prompts: Sequence[Sequence[int]], max_new_tokens: int
-) -> list[Reply]:
+) -> list[OwnAnswer]:
     """Return the model's answer to each prompt, in order: at each place the most probable token."""
     ends = _end_tokens(respondent)
-    found: list[Reply] = []
+    found: list[OwnAnswer] = []
     for start in range(0, len(prompts), BATCH):
         batch = prompts[start : start + BATCH]
         for tokens in _generate(respondent, batch, max_new_tokens, ends):
@@ -97,9 +97,9 @@ def _end_tokens(respondent: Respondent) -> list[int]:
     return sorted({end for end in (*own, respondent.tokenizer.eos_token_id) if end is not None})
 
 
-def _reply(tokens: list[int], tokenizer: Any, ends: list[int]) -> Reply:
+def _reply(tokens: list[int], tokenizer: Any, ends: list[int]) -> OwnAnswer:
     # The padding token may also be an end token, so the first end token counts.
     n = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
     text = tokenizer.decode(tokens[:n], skip_special_tokens=True).strip()
     stopped = n < len(tokens)
-    return Reply(text, n + stopped, stopped)
+    return OwnAnswer(text, n + stopped, stopped)

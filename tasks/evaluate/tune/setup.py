@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from tasks.evaluate.params import Evaluate, require_ready
+from tasks.evaluate.tables import QUESTIONS
 from tasks.evaluate.tune.arms import ArmRun, Sources, arm_runs, read_draws
 from tasks.evaluate.tune.language_model import (
     Machine,
@@ -21,7 +22,7 @@ from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 
 
-class Setup(NamedTuple):
+class TuningSetup(NamedTuple):
     """An evaluation that is ready to start.
 
     Attributes:
@@ -81,7 +82,7 @@ class Setup(NamedTuple):
         )
 
 
-def prepare(stage: Stage) -> Setup:
+def prepare(stage: Stage) -> TuningSetup:
     """Read the inputs of the tune stage; the quick checks come before the model is loaded.
 
     Raises:
@@ -96,9 +97,9 @@ def prepare(stage: Stage) -> Setup:
     pool = read_table(stage.dep("ingest/pool.parquet"), POOL).to_pylist()
     records = {record["id"]: record for record in pool if record["id"] in needed}
     _require_outputs(runs, records)
-    asked = read_table(stage.dep("questions/questions.parquet"), POOL).to_pylist()
+    asked = read_table(stage.dep("questions/questions.parquet"), QUESTIONS).to_pylist()
     machine = Machine.find(params.precision)
-    return Setup(
+    return TuningSetup(
         params,
         load_seed(stage.values),
         machine,

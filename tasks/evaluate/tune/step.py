@@ -5,10 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.evaluate.answers import ANSWERS
+from tasks.evaluate.tables import ANSWERS
 from tasks.evaluate.tune.arms import ArmRun
 from tasks.evaluate.tune.respond import Respondent, reference_losses, replies
-from tasks.evaluate.tune.setup import Setup, prepare
+from tasks.evaluate.tune.setup import TuningSetup, prepare
 from tasks.evaluate.tune.store import EvaluationStore
 from tasks.evaluate.tune.train import n_steps, save_adapter, train
 from tasks.lib.core.events import Progress, log
@@ -36,7 +36,7 @@ def work(stage: Stage) -> None:
     Training(model=setup.model, runs=trained).write(stage.out("tune/training.json"))
 
 
-def units(run: ArmRun, setup: Setup) -> int:
+def units(run: ArmRun, setup: TuningSetup) -> int:
     """Return the number of steps, losses and answers of a run."""
     n_questions = len(setup.questions)
     return (
@@ -44,7 +44,7 @@ def units(run: ArmRun, setup: Setup) -> int:
     )
 
 
-def trained_arm(run: ArmRun, setup: Setup, store: EvaluationStore) -> TrainedArm:
+def trained_arm(run: ArmRun, setup: TuningSetup, store: EvaluationStore) -> TrainedArm:
     """Describe a model that has been trained."""
     examples = setup.training(run)
     return TrainedArm(
@@ -59,7 +59,7 @@ def trained_arm(run: ArmRun, setup: Setup, store: EvaluationStore) -> TrainedArm
     )
 
 
-def _evaluate(run: ArmRun, setup: Setup, store: EvaluationStore, progress: Progress) -> None:
+def _evaluate(run: ArmRun, setup: TuningSetup, store: EvaluationStore, progress: Progress) -> None:
     """Train a model unless its adapter is stored, and store its losses and answers."""
     folder = store.adapter(setup.adapter_key(run))
     if run.ids and not folder.exists():
@@ -74,7 +74,7 @@ def _evaluate(run: ArmRun, setup: Setup, store: EvaluationStore, progress: Progr
     log.info("tune: %s, seed %s is done", run.arm, run.seed)
 
 
-def respond(respondent: Respondent, run: ArmRun, setup: Setup) -> list[dict[str, Any]]:
+def respond(respondent: Respondent, run: ArmRun, setup: TuningSetup) -> list[dict[str, Any]]:
     """Return a row of the table of answers for each question."""
     losses = reference_losses(respondent, setup.questions)
     asked = [question.prompt for question in setup.questions[: setup.params.n_answers]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.evaluate.answers import ANSWERS
+from tasks.evaluate.tables import ANSWERS
 from tasks.evaluate.tune.train import ADAPTER_FILE
 from tasks.lib.core.tables import read_table, write_table
 

@@ -45,7 +45,7 @@ class Training(Document):
     runs: tuple[TrainedArm, ...]
 
 
-class Estimate(Part):
+class FigureEstimate(Part):
     """A figure with its 95 % interval."""
 
     value: float
@@ -53,7 +53,7 @@ class Estimate(Part):
     high: float
 
 
-class Difference(Part):
+class FigureDifference(Part):
     """The figure of an arm minus that of random records, with its 95 % interval.
 
     Attributes:
@@ -78,8 +78,8 @@ class ArmFigures(Part):
     n_records: float
     n_steps: float
     n_tokens: float
-    figures: Mapping[str, Estimate]
-    differences: Mapping[str, Difference]
+    figures: Mapping[str, FigureEstimate]
+    differences: Mapping[str, FigureDifference]
 
     def verdict(self, figure: str = "loss") -> str:
         """Say whether the arm is better than random by a figure, as far as its interval shows."""

@@ -1,11 +1,16 @@
-"""The table with the losses and answers of the fine-tuned models."""
+"""The tables of an evaluation: the questions, and what the models answer."""
 
 import pyarrow as pa
+
+from tasks.lib.core.schemas import POOL
 
 
 def _required(name: str, kind: pa.DataType) -> "pa.Field[pa.DataType]":
     return pa.field(name, kind, nullable=False)
 
+
+QUESTIONS = pa.schema([*POOL])
+"""One row per test record that is asked, in file order; ids are unique."""
 
 ANSWERS = pa.schema(
     [

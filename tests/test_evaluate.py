@@ -1,0 +1,341 @@
+"""What an evaluation computes without a model: its checks, its arms, its figures and its page."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tasks.evaluate import params as section
+from tasks.evaluate.questions.step import draw, refuse_pool_records, with_outputs
+from tasks.evaluate.score.bootstrap import NestedBootstrap, Ratio
+from tasks.evaluate.score.step import evaluate, page, score_arms
+from tasks.evaluate.tables import ANSWERS
+from tasks.evaluate.tune.arms import ArmRun, Sources, arm_runs
+from tasks.evaluate.tune.plan import Pace, run_seconds
+from tasks.evaluate.tune.prompts import messages, require_chat_template, tokenize
+from tasks.evaluate.tune.setup import TuningSetup
+from tasks.evaluate.tune.store import EvaluationStore, result_key
+from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.params import read_params
+from tasks.lib.documents.evaluation import Evaluation, TrainedArm, Training
+from tests.conftest import PROJECT
+
+VALUES = read_params(PROJECT / "params.yaml")
+
+
+def values(**changes):
+    return {**VALUES, "evaluate": VALUES["evaluate"] | changes}
+
+
+def record(instruction, output="yes", source="test.jsonl:1", **context):
+    empty = {"input": "", "system": None, "turns": None, "tools": None}
+    return {"id": instruction, "instruction": instruction, "output": output, "source": source} | (
+        empty | context
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("arms", ["selection"], "expected random among the arms"),
+        ("arms", ["random", "random"], "expected each arm once"),
+        ("n_seeds", 0, "greater than or equal to 1"),
+        ("learning_rate", 0.0, "greater than 0"),
+        ("precision", "float16", "'auto', 'float32' or 'bfloat16'"),
+        ("modle", "x", "evaluate.modle is unknown; did you mean model?"),
+        ("n_test", 10.5, "valid integer"),
+    ],
+)
+def test_a_wrong_value_is_refused(key, value, reason):
+    with pytest.raises(ParamError) as caught:
+        section.check(values(**{key: value}))
+    assert reason in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, "evaluate.model is not set"),
+        ({"model": "m"}, "the file data/none.jsonl has no records"),
+        ({"model": "m", "test": "nowhere.jsonl"}, "the file nowhere.jsonl does not exist"),
+        ({"model": "m", "test": "README.md", "arms": ["random", "longst"]}, "did you mean longest"),
+        ({"model": "m", "test": "README.md", "n_seeds": 30}, "baseline.n_seeds is 20"),
+    ],
+)
+def test_an_evaluation_that_cannot_start_says_why(changes, reason, monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    monkeypatch.setattr(section, "EXTRA", ())
+    with pytest.raises(ParamError) as caught:
+        section.require_ready(values(**changes))
+    assert reason in caught.value.what
+
+
+def test_a_missing_extra_is_named_first(monkeypatch):
+    monkeypatch.setattr(section, "EXTRA", ("json", "no_such_trainer"))
+    with pytest.raises(ParamError) as caught:
+        section.require_ready(values())
+    assert "needs no_such_trainer" in caught.value.what
+    assert ".[train]" in caught.value.fix
+
+
+# The test records
+
+
+def test_test_records_without_an_output_are_skipped_unless_none_has_one():
+    assert with_outputs([record("a"), record("b", output=" ")], "t") == [record("a")]
+    with pytest.raises(DataError, match="none of the 1 test records has an output"):
+        with_outputs([record("b", output=None)], "t")
+
+
+def test_test_records_that_are_in_the_pool_are_refused_whatever_their_case_and_spaces():
+    refuse_pool_records([record("Name a river")], [record("Name a city")], "t")
+    refuse_pool_records([record("Name it", input="a")], [record("Name it", input="b")], "t")
+    with pytest.raises(DataError, match=r"1 test records are also in the pool \(test.jsonl:7\)"):
+        refuse_pool_records(
+            [record("name  a\nRIVER", source="test.jsonl:7")], [record("Name a river")], "t"
+        )
+
+
+def test_the_drawn_test_records_are_in_file_order_and_depend_on_the_seed():
+    records = [record(str(i)) for i in range(50)]
+    drawn = [[int(r["id"]) for r in draw(records, 20, seed, "t")] for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[0] == sorted(set(drawn[0]))
+    with pytest.raises(DataError, match=r"evaluate.n_test is 51, but the file has only 50"):
+        draw(records, 51, 0, "t")
+
+
+# The arms
+
+SOURCES = Sources(
+    ("a", "b"), ("a", "b", "c"), {"random": [["a", "c"], ["b", "c"]], "longest": [["c", "a"]]}
+)
+
+
+def test_each_seed_of_random_has_its_own_records_and_the_untrained_model_runs_once():
+    params = section.check(
+        values(arms=["selection", "random", "untrained", "whole", "longest"], n_seeds=2)
+    )
+    assert arm_runs(params, SOURCES) == [
+        ArmRun("selection", 0, ("a", "b")),
+        ArmRun("selection", 1, ("a", "b")),
+        ArmRun("random", 0, ("a", "c")),
+        ArmRun("random", 1, ("b", "c")),
+        ArmRun("untrained", 0, ()),
+        ArmRun("whole", 0, ("a", "b", "c")),
+        ArmRun("whole", 1, ("a", "b", "c")),
+        ArmRun("longest", 0, ("c", "a")),
+        ArmRun("longest", 1, ("c", "a")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"n_seeds": 3}, "found 2 selections of the arm random, expected 3"),
+        ({"n_seeds": 1, "arms": ["random", "medoids"]}, "arm medoids, expected at least one"),
+    ],
+)
+def test_an_arm_without_enough_selections_is_refused(changes, reason):
+    with pytest.raises(DataError, match=reason):
+        arm_runs(section.check(values(**changes)), SOURCES)
+
+
+# The prompts
+
+
+class WordTokenizer:
+    """A tokenizer with a token for each word."""
+
+    chat_template = "yes"
+
+    def apply_chat_template(self, messages, tokenize, add_generation_prompt=False):
+        text = "".join(f"<{m['role']}> {m['content']} <end> " for m in messages)
+        return text + "<assistant> " * add_generation_prompt
+
+    def __call__(self, text, add_special_tokens):
+        assert not add_special_tokens
+        return {"input_ids": text.split()}
+
+
+def test_a_long_prompt_loses_its_middle_and_never_its_answer():
+    long = record("q " * 50, output="a b c")
+    short = tokenize(record("q", output="a b"), WordTokenizer(), 16)
+    assert short.prompt == ["<user>", "q", "<end>", "<assistant>"]
+    assert (short.answer, short.is_clipped) == (["a", "b", "<end>"], False)
+    example = tokenize(long, WordTokenizer(), 16)
+    assert len(example.prompt) + len(example.answer) == 16
+    assert (example.prompt[0], example.prompt[-1]) == ("<user>", "<assistant>")
+    assert (example.answer, example.is_clipped) == (["a", "b", "c", "<end>"], True)
+    endless = tokenize(record("q " * 50, output="a " * 99), WordTokenizer(), 16)
+    assert (len(endless.prompt), endless.answer) == (4, ["a"] * 12)
+
+
+def test_the_prompt_has_the_context_of_a_record():
+    turns = json.dumps([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}])
+    asked = messages(record("Sum up", input="text", system="Be brief", turns=turns))
+    assert [(m["role"], m["content"]) for m in asked] == [
+        ("system", "Be brief"),
+        ("user", "hi"),
+        ("assistant", "ho"),
+        ("user", "Sum up\n\ntext"),
+    ]
+
+
+def test_a_model_without_a_chat_template_and_a_record_it_cannot_render_are_refused():
+    class Base(WordTokenizer):
+        chat_template = None
+
+        def apply_chat_template(self, messages, **_):
+            raise ValueError("roles must alternate")
+
+    with pytest.raises(ParamError, match="the tokenizer of m has no chat template"):
+        require_chat_template(Base(), "m")
+    with pytest.raises(DataError, match="cannot render the record q: roles must alternate"):
+        tokenize(record("q"), Base(), 16)
+
+
+# The store and the plan
+
+
+def test_stored_answers_are_complete_or_absent(tmp_path):
+    store = EvaluationStore(tmp_path)
+    assert store.answers("k") is None
+    (tmp_path / "answers" / "k.part").write_text("half")  # a killed run leaves this
+    assert store.answers("k") is None
+    store.put_answers("k", answers("selection", 0, [1.0], ["yes"]))
+    assert store.answers("k").num_rows == 1
+    assert result_key(a=1, b=[2]) == result_key(b=[2], a=1) != result_key(a=1, b=[3])
+
+
+def test_the_time_of_a_run_counts_its_tokens_losses_and_answers():
+    params = section.check(values(epochs=2, n_answers=1))
+    examples = {i: tokenize(record(i), WordTokenizer(), 16) for i in "ab"}  # 6 tokens each
+    setup = TuningSetup(params, 0, None, None, "", [], examples, list(examples.values()))
+    pace = Pace(per_token=0.5, per_loss=3.0, per_answer=10.0)
+    assert run_seconds(ArmRun("x", 0, ("a", "b")), setup, pace) == 2 * 12 * 0.5 + 2 * 3 + 10
+    assert run_seconds(ArmRun("untrained", 0, ()), setup, pace) == 2 * 3 + 10
+
+
+# The figures
+
+
+def test_a_figure_is_the_ratio_of_sums_and_its_interval_contains_it():
+    rng = np.random.default_rng(0)
+    sums, sizes = rng.gamma(2, 10, (3, 400)), rng.integers(1, 20, 400).astype(float)
+    figure = Ratio("a", sums, sizes)
+    assert figure.value == pytest.approx(sums.sum() / (3 * sizes.sum()))
+    estimate = NestedBootstrap(400, 500, 0).estimate(figure)
+    assert estimate.low < estimate.value < estimate.high
+
+
+def test_the_interval_of_a_mean_agrees_with_theory():
+    values = np.random.default_rng(1).normal(5, 2, (1, 900))
+    estimate = NestedBootstrap(900, 2000, 0).estimate(Ratio("a", values, np.ones(900)))
+    standard_error = values.std(ddof=1) / 30
+    assert estimate.high - estimate.low == pytest.approx(2 * 1.96 * standard_error, rel=0.08)
+
+
+def test_a_difference_is_paired_by_record_and_gains_from_it():
+    hardness = np.random.default_rng(2).normal(0, 10, (1, 500))
+    ones = np.ones(500)
+    a, b = Ratio("a", hardness - 0.1, ones), Ratio("b", hardness, ones)
+    difference = NestedBootstrap(500, 500, 0).difference(a, b)
+    assert (difference.value, difference.low, difference.high) == pytest.approx((-0.1,) * 3)
+    assert difference.visible == pytest.approx(0, abs=1e-9)
+
+
+def test_seeds_that_disagree_widen_the_interval():
+    agreeing = np.zeros((4, 300)) + 1.0
+    disagreeing = agreeing + np.array([[-0.5], [0.5], [-0.5], [0.5]])
+    widths = []
+    for sums in (agreeing, disagreeing):
+        found = NestedBootstrap(300, 500, 0).estimate(Ratio("a", sums, np.ones(300)))
+        widths.append(found.high - found.low)
+    assert widths[0] == pytest.approx(0)
+    assert widths[1] > 0.5
+
+
+def test_a_difference_that_is_not_there_is_found_in_about_one_in_twenty_cases():
+    rng = np.random.default_rng(3)
+    found = 0
+    for seed in range(200):
+        a, b = (Ratio(name, rng.normal(0, 1, (1, 100)), np.ones(100)) for name in "ab")
+        difference = NestedBootstrap(100, 200, seed).difference(a, b)
+        found += not difference.low <= 0 <= difference.high
+    assert 2 <= found <= 24  # 10 expected
+
+
+# The result
+
+
+def answers(arm, seed, losses, texts):
+    """Return the answers of one model to questions with references of 2 tokens."""
+    texts = [*texts, *[None] * (len(losses) - len(texts))]
+    return [
+        {
+            **{"arm": arm, "seed": seed, "id": str(i), "nll": loss, "n_tokens": 2},
+            **{"answer": text, "n_new_tokens": text and 3, "stopped": text and text != "a"},
+        }
+        for i, (loss, text) in enumerate(zip(losses, texts, strict=True))
+    ]
+
+
+def result(selection, n_answers=2):
+    texts = ["one two", "three four"][:n_answers]
+    rows = [row for seed in (0, 1) for row in answers("random", seed, [4.0, 4.0, 4.0], texts)]
+    rows += [row for seed in (0, 1) for row in answers("selection", seed, selection, texts)]
+    arms = score_arms(pa.Table.from_pylist(rows, ANSWERS), ["one two", "three", "four"])
+    counts = {"n_records": 5, "n_steps": 3, "n_tokens": 70, "n_answer_tokens": 9, "n_clipped": 0}
+    runs = tuple(
+        TrainedArm(arm=arm, seed=seed, adapter="", **counts)
+        for arm in ("random", "selection")
+        for seed in (0, 1)
+    )
+    return evaluate(arms, np.full(3, 2.0), Training(model="m<b>", runs=runs), 100, 0)
+
+
+@pytest.mark.parametrize(
+    ("losses", "verdict"),
+    [
+        ([3.0, 3.0, 3.0], "better than random"),
+        ([5.0, 5.0, 5.0], "worse than random"),
+        ([3.0, 4.0, 5.0], "no different from random"),
+    ],
+)
+def test_the_verdict_follows_from_the_interval_of_the_difference(losses, verdict):
+    random, selection = result(losses).arms
+    assert (random.verdict(), selection.verdict()) == ("", verdict)
+    assert selection.figures["loss"].value == pytest.approx(sum(losses) / 6)
+
+
+def test_the_result_has_the_numbers_of_each_arm_and_the_figures_of_its_answers():
+    random, selection = result([3.0, 3.0, 3.0]).arms
+    assert (selection.n_seeds, selection.n_records, selection.n_steps) == (2, 5, 3)
+    assert random.figures["rouge_l"].value == pytest.approx((1 + 2 / 3) / 2)
+    assert random.figures["words"].value == 2
+    assert random.figures["stopped"].value == 1
+    assert selection.differences["rouge_l"].value == 0
+
+
+def test_an_evaluation_may_have_losses_only(tmp_path):
+    found = result([3.0, 3.0, 3.0], n_answers=0)
+    assert set(found.arms[0].figures) == {"loss"}
+    path = tmp_path / "result.json"
+    found.write(path)
+    assert Evaluation.read(path) == found
+    assert "own answers" not in page(found)
+
+
+def test_the_page_shows_every_arm_and_escapes_the_name_of_the_model():
+    text = page(result([3.0, 3.0, 3.0]))
+    assert "better than random" in text
+    assert "m&lt;b&gt;" in text
+    assert "m<b>" not in text
+    assert text.count("<tr><td>") == 4
+
+
+def test_the_graph_of_an_evaluation_is_packaged():
+    assert (Path(section.__file__).parent / "graph.yaml").is_file()
