@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.optimize import minimize
 
 from tasks.evaluate import params as section
 from tasks.evaluate.questions.step import draw, refuse_pool_records, with_outputs
 from tasks.evaluate.score.bootstrap import NestedBootstrap, Ratio
+from tasks.evaluate.score.duels import length_controlled, wins
 from tasks.evaluate.score.step import evaluate, page, score_arms
 from tasks.evaluate.tables import ANSWERS
 from tasks.evaluate.tune.arms import ArmRun, Sources, arm_runs
@@ -268,6 +270,65 @@ def test_a_difference_that_is_not_there_is_found_in_about_one_in_twenty_cases():
     assert 2 <= found <= 24  # 10 expected
 
 
+# The duels
+
+
+def made_up_duels(n, at_equal_length, for_length, seed=0):
+    """Return wins and length differences of a known model."""
+    rng = np.random.default_rng(seed)
+    longer_by = rng.normal(0.5, 1.0, n)
+    logits = at_equal_length + for_length * np.tanh(longer_by / longer_by.std(ddof=1))
+    return (rng.random(n) < 1 / (1 + np.exp(-logits))).astype(float), longer_by
+
+
+def fitted_by_scipy(won, longer_by, weights):
+    """Return the length-controlled win rate by scipy's minimizer."""
+    scaled = np.tanh(longer_by / longer_by.std(ddof=1))
+
+    def loss(theta):
+        logits = theta[0] + theta[1] * scaled
+        return (weights * (np.logaddexp(0, logits) - won * logits)).sum()
+
+    return 1 / (1 + np.exp(-minimize(loss, np.zeros(2)).x[0]))
+
+
+@pytest.mark.parametrize("n", [40, 300, 2000])
+@pytest.mark.parametrize(("at_equal_length", "for_length"), [(0, 0), (-0.3, 1.5), (0.8, -1)])
+def test_the_length_controlled_win_rate_is_the_fit_of_maximum_likelihood(
+    n, at_equal_length, for_length
+):
+    won, longer_by = made_up_duels(n, at_equal_length, for_length)
+    won[:5] = 0.5  # ties
+    weights = np.random.default_rng(1).integers(0, 4, n).astype(float)
+    for counts in (np.ones(n), weights):
+        ours = length_controlled(won, longer_by, counts)
+        assert ours == pytest.approx(fitted_by_scipy(won, longer_by, counts), abs=1e-3)
+
+
+def test_the_length_controlled_win_rate_finds_the_known_value_where_the_raw_one_does_not():
+    won, longer_by = made_up_duels(20_000, at_equal_length=-0.3, for_length=1.5)
+    assert length_controlled(won, longer_by) == pytest.approx(1 / (1 + np.exp(0.3)), abs=0.012)
+    assert won.mean() > 0.5
+
+
+def test_the_length_controlled_win_rate_of_the_rival_is_the_rest():
+    won, longer_by = made_up_duels(300, 0.4, 1.0)
+    ours, theirs = length_controlled(won, longer_by), length_controlled(1 - won, -longer_by)
+    assert ours + theirs == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("won", "rate"), [(1.0, 1.0), (0.5, 0.5), (0.0, 0.0)])
+def test_the_length_controlled_win_rate_is_finite_without_a_single_loss_or_length(won, rate):
+    for longer_by in (np.arange(30.0), np.zeros(30)):
+        found = length_controlled(np.full(30, won), longer_by)
+        assert found == pytest.approx(rate, abs=0.01)
+
+
+def test_models_with_other_numbers_of_seeds_meet_in_turn_and_a_tie_counts_half():
+    ours, theirs = np.array([[1.0, 2.0, 3.0]]), np.array([[0.0, 2.0, 4.0], [2.0, 2.0, 2.0]])
+    assert wins(ours, theirs).tolist() == [[1, 0.5, 0], [0, 0.5, 1]]
+
+
 # The result
 
 
@@ -318,6 +379,9 @@ def test_the_result_has_the_numbers_of_each_arm_and_the_figures_of_its_answers()
     assert random.figures["words"].value == 2
     assert random.figures["stopped"].value == 1
     assert selection.differences["rouge_l"].value == 0
+    assert selection.duels["loss"].win_rate.value == 1
+    assert selection.duels["rouge_l"].length_controlled.value == pytest.approx(0.5)
+    assert random.duels == {}
 
 
 def test_an_evaluation_may_have_losses_only(tmp_path):

@@ -20,13 +20,15 @@ from flows.dvc.variants import make_workspace, place_of
 from flows.dvc.workspace import run_lock
 from tasks.lib.core.dvc_yaml import Graph, read_graph
 from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
 from tasks.lib.core.stage import STATE_DIR
 from tasks.lib.documents.evaluation import EvaluationPlan
 
 SECTION = "evaluate"
 GRAPH = f"tasks/{SECTION}/graph.yaml"
 RESULTS = f"data/{SECTION}"
-OWN_KEYS = (f"{SECTION}.", "seed=", "models.")
+OWN_KEYS = (f"{SECTION}.", "seed=")
+MODEL_FILE = "data/model.txt"
 
 
 class EvaluationWorkspace(NamedTuple):
@@ -75,6 +77,7 @@ def evaluation_workspace(
             graph = read_graph(user_workspace)
             made = _copy_inputs(graph, user_workspace, workspace)
             stale = _stale(graph, user_workspace, made)
+        _describe_model(workspace)
         yield EvaluationWorkspace(workspace, lock, stale)
 
 
@@ -118,6 +121,18 @@ def _copy_inputs(graph: Graph, user_workspace: Path, workspace: Path) -> set[str
         target.unlink(missing_ok=True)  # a link to the user's file
         shutil.copyfile(user_workspace / path, target)
     return {maker[path] for path in inputs}
+
+
+def _describe_model(workspace: Path) -> None:
+    """Write the files of the model with their sizes and times, so that DVC sees a changed folder.
+
+    DVC itself sees only the name. Its hash of the files would take minutes for a large model.
+    """
+    name = str(lookup(read_params(workspace / PARAMS_FILE), "evaluate.model"))
+    files = sorted(path for path in (workspace / name).glob("*") if path.is_file())
+    stats = [(path.name, path.stat()) for path in files]
+    lines = [name, *(f"{file} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stats)]
+    (workspace / MODEL_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _stale(graph: Graph, user_workspace: Path, made: set[str]) -> list[str]:

@@ -48,13 +48,13 @@ class NestedBootstrap:
 
     def estimate(self, figure: Ratio) -> FigureEstimate:
         """Return a figure with its interval."""
-        low, high = _interval(self.draws(figure))
+        low, high = interval(self.draws(figure))
         return FigureEstimate(value=figure.value, low=low, high=high)
 
     def difference(self, figure: Ratio, other: Ratio) -> FigureDifference:
         """Return a figure minus another one, with its interval."""
         draws = self.draws(figure) - self.draws(other)
-        low, high = _interval(draws)
+        low, high = interval(draws)
         visible = POWER_SDS * float(draws.std(ddof=1))
         return FigureDifference(
             value=figure.value - other.value, low=low, high=high, visible=visible
@@ -66,14 +66,14 @@ class NestedBootstrap:
         rng = np.random.default_rng((self._seed, zlib.crc32(figure.arm.encode())))
         seeds = rng.multinomial(n_seeds, [1 / n_seeds] * n_seeds, size=self._n_resamples)
         starts = range(0, self._n_resamples, RESAMPLES_AT_ONCE)
-        parts = [self._counts[s : s + RESAMPLES_AT_ONCE].astype(np.float64) for s in starts]
+        parts = [self.counts[s : s + RESAMPLES_AT_ONCE].astype(np.float64) for s in starts]
         sums = np.concatenate([part @ figure.sums.T for part in parts])
         sizes = np.concatenate([part @ figure.sizes for part in parts])
         drawn: Values = (sums * seeds).sum(axis=1) / (sizes * n_seeds)
         return drawn
 
     @cached_property
-    def _counts(self) -> NDArray[np.uint8]:
+    def counts(self) -> NDArray[np.uint8]:
         """How often each record is in each resample: uint8, shape (n_resamples, n_records)."""
         rng = np.random.default_rng(self._seed)
         n = self._n_records
@@ -83,6 +83,7 @@ class NestedBootstrap:
         return counts
 
 
-def _interval(draws: Values) -> tuple[float, float]:
+def interval(draws: Values) -> tuple[float, float]:
+    """Return the ends of the middle LEVEL of some draws."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

@@ -11,11 +11,19 @@ from jinja2 import Environment, FileSystemLoader
 
 from tasks.evaluate.params import RANDOM, check
 from tasks.evaluate.score.bootstrap import NestedBootstrap, Ratio, Values
+from tasks.evaluate.score.duels import duel, paired, wins
 from tasks.evaluate.tables import ANSWERS, QUESTIONS
 from tasks.lib.core.params import load_seed
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tasks.lib.documents.evaluation import FIGURES, ArmFigures, Evaluation, TrainedArm, Training
+from tasks.lib.documents.evaluation import (
+    FIGURES,
+    ArmFigures,
+    Duel,
+    Evaluation,
+    TrainedArm,
+    Training,
+)
 from tasks.lib.similarity.words import rouge_l, words
 
 
@@ -119,6 +127,7 @@ def evaluate(
                 n_tokens=_mean(runs, "n_tokens"),
                 figures=figures,
                 differences=differences,
+                duels=_duels(name, arms, of_losses, of_answers) if name != RANDOM else {},
             )
         )
     return Evaluation(
@@ -133,6 +142,22 @@ def page(result: Evaluation) -> str:
         "page.html"
     )
     return template.render(result=result, figures=FIGURES, random=RANDOM) + "\n"
+
+
+def _duels(
+    name: str,
+    arms: Mapping[str, ScoredArm],
+    of_losses: NestedBootstrap,
+    of_answers: NestedBootstrap,
+) -> dict[str, Duel]:
+    """Return the duels of an arm against random: by loss and, if there are answers, by ROUGE-L."""
+    ours, theirs = arms[name], arms[RANDOM]
+    duels = {"loss": duel(name, wins(-ours.loss, -theirs.loss), of_losses)}
+    if theirs.answers["rouge_l"].size:
+        lengths = paired(ours.answers["words"], theirs.answers["words"])
+        won = wins(ours.answers["rouge_l"], theirs.answers["rouge_l"])
+        duels["rouge_l"] = duel(name, won, of_answers, lengths[0] - lengths[1])
+    return duels
 
 
 def _ratio(name: str, arm: ScoredArm, figure: str, n_tokens: Values) -> Ratio:

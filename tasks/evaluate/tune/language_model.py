@@ -1,5 +1,6 @@
 """Load the model that is fine-tuned, and identify its weights."""
 
+import gc
 import hashlib
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -68,6 +69,15 @@ def load_model(name: str, machine: Machine) -> Any:
     is_half = machine.is_bfloat16 and machine.device == "cuda"
     dtype = torch.bfloat16 if is_half else torch.float32
     return _loaded(AutoModelForCausalLM, name, dtype=dtype).to(machine.device)
+
+
+def free_memory() -> None:
+    """Give the memory of models that are no longer used back to the device."""
+    import torch  # noqa: PLC0415
+
+    gc.collect()  # a trainer and its callbacks refer to each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def weights_digest(model: Any) -> str:

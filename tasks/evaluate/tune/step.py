@@ -7,10 +7,12 @@ import pyarrow as pa
 
 from tasks.evaluate.tables import ANSWERS
 from tasks.evaluate.tune.arms import ArmRun
+from tasks.evaluate.tune.language_model import free_memory
 from tasks.evaluate.tune.respond import Respondent, reference_losses, replies
 from tasks.evaluate.tune.setup import TuningSetup, prepare
 from tasks.evaluate.tune.store import EvaluationStore
 from tasks.evaluate.tune.train import n_steps, save_adapter, train
+from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import Progress, log
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import write_table
@@ -65,20 +67,36 @@ def _evaluate(run: ArmRun, setup: TuningSetup, store: EvaluationStore, progress:
     if run.ids and not folder.exists():
         recipe = setup.recipe(progress.advance)
         save_adapter(train(setup.training(run), setup.seed + run.seed, recipe), folder)
+        free_memory()
     elif run.ids:
         progress.advance(n_steps(len(run.ids), setup.params))
     # The adapter is read from the disk even if it is new, so a resumed run answers the same.
     model = _with_adapter(setup.load(), folder) if run.ids else setup.load()
     respondent = Respondent(model.eval(), setup.tokenizer, setup.machine, progress.advance)
     store.put_answers(setup.answers_key(run), respond(respondent, run, setup))
+    del model, respondent
+    free_memory()
     log.info("tune: %s, seed %s is done", run.arm, run.seed)
 
 
 def respond(respondent: Respondent, run: ArmRun, setup: TuningSetup) -> list[dict[str, Any]]:
-    """Return a row of the table of answers for each question."""
-    losses = reference_losses(respondent, setup.questions)
+    """Return a row of the table of answers for each question.
+
+    Raises:
+        DataError: The GPU has too little memory.
+    """
+    import torch  # noqa: PLC0415  takes seconds
+
     asked = [question.prompt for question in setup.questions[: setup.params.n_answers]]
-    answers = replies(respondent, asked, setup.params.max_new_tokens)
+    try:
+        losses = reference_losses(respondent, setup.questions)
+        answers = replies(respondent, asked, setup.params.max_new_tokens)
+    except torch.OutOfMemoryError:
+        raise DataError(
+            "the GPU has too little memory for the answers to the test records",
+            where="evaluate.model",
+            fix="Use a smaller model, or lower evaluate.max_tokens and evaluate.max_new_tokens.",
+        ) from None
     unasked = [None] * (len(losses) - len(answers))
     return [
         {

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.evaluate.params import Evaluate
-from tasks.evaluate.tune.language_model import Machine
+from tasks.evaluate.tune.language_model import Machine, free_memory
 from tasks.evaluate.tune.prompts import Example
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log
@@ -65,7 +65,7 @@ def train(examples: Sequence[Example], seed: int, recipe: Recipe) -> Any:
                     fix="Use a smaller model, or lower evaluate.max_tokens.",
                 ) from None
             n_at_once //= 2
-            torch.cuda.empty_cache()
+            free_memory()
             log.warning("tune: out of memory; trying %s records at once", n_at_once)
 
 

@@ -66,10 +66,23 @@ class FigureDifference(Part):
     visible: float
 
 
+class Duel(Part):
+    """How often an arm's model does better than a random one on the same test record, 0 to 1.
+
+    Attributes:
+        length_controlled: The win rate for answers of equal length; None for a duel by loss, where
+            both models are measured on the same reference answers.
+    """
+
+    win_rate: FigureEstimate
+    length_controlled: FigureEstimate | None
+
+
 class ArmFigures(Part):
     """The figures of one arm by name, and its numbers, which are means over the seeds.
 
     Attributes:
+        duels: The duels against random by the figure that decides them; empty for `random`.
         differences: The differences to random by figure; empty for the arm `random`.
     """
 
@@ -80,6 +93,7 @@ class ArmFigures(Part):
     n_tokens: float
     figures: Mapping[str, FigureEstimate]
     differences: Mapping[str, FigureDifference]
+    duels: Mapping[str, Duel]
 
     def verdict(self, figure: str = "loss") -> str:
         """Say whether the arm is better than random by a figure, as far as its interval shows."""
