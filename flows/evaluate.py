@@ -6,6 +6,7 @@ this module as a supervised program.
 
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from prefect import flow, get_run_logger
@@ -18,7 +19,9 @@ from flows.curate import publish, raise_failure, run_as_program, run_stages
 from flows.dvc.evaluation import copy_results, evaluation_workspace
 from flows.dvc.evaluation import plan as make_plan
 from flows.dvc.workspace import find_workspace
-from flows.stage_task import Run
+from flows.stage_task import Done, Run
+from flows.tracking.log_evaluation import log_evaluation
+from flows.tracking.log_run import took_s
 from tasks.lib.core.dvc_yaml import Graph, read_graph
 from tasks.lib.core.errors import CurationError
 from tasks.lib.documents.evaluation import Evaluation
@@ -48,18 +51,28 @@ def evaluate(override: list[str] | None = None, plan: bool = False) -> State[Non
             run = Run(space.path, run_id, space.lock, user_workspace)
             graph = read_graph(space.path)
             wanted = Graph(graph.stages[:1]) if plan else graph
-            raise_failure(run_stages(wanted, run))
+            done = run_stages(wanted, run)
+            raise_failure(done)
             if plan:
                 show_evaluation.plan(make_plan(space.path, user_workspace))
             else:
-                result = console.load(graph, space.path, "evaluation", Evaluation)
-                folder = copy_results(space.path, user_workspace)
-                if result:
-                    publish(show_evaluation.markdown(result), "evaluation")
-                    show_evaluation.result(result, folder)
+                _end(run, graph, done)
     except CurationError as error:
         return Failed(message=str(error), data=error)  # raising it would print a traceback
     return None
+
+
+def _end(run: Run, graph: Graph, done: Mapping[str, Done]) -> None:
+    """Copy the results to the user's workspace, log them if they are new, and print them."""
+    result = console.load(graph, run.workspace, "evaluation", Evaluation)
+    folder = copy_results(run.workspace, run.user_workspace)
+    if result is None:
+        return
+    table = show_evaluation.markdown(result)
+    if any(end.state.name == "Completed" for end in done.values()):
+        publish(table, "evaluation")
+        log_evaluation(run, result, folder, table, took_s(done))
+    show_evaluation.result(result, folder)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,17 @@ def test_a_selection_that_is_planted_to_be_better_is_found_better(space, evaluat
     assert "better than random" in (space.root / "data/evaluate/index.html").read_text()
 
 
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+def test_mlflow_shows_the_evaluation_with_a_run_for_each_arm(space, evaluated):
+    parent, *arms = space.logged_runs()
+    assert parent.info.run_name == "evaluate model"
+    assert parent.data.params["evaluate.batch_records"] == "8"
+    assert parent.data.metrics["selection/against_random.loss.high"] < 0
+    assert {run.info.run_name for run in arms} == {"selection", "random", "untrained"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in arms} == {parent.info.run_id}
+    assert {"result.json", "index.html"} <= space.artifacts(parent)
+
+
 def test_each_model_has_the_same_number_of_records_and_steps(space, evaluated):
     runs = Training.read(space.root / "data/evaluate/training.json").runs
     trained = [run for run in runs if run.arm != "untrained"]

@@ -115,8 +115,8 @@ def _sources(stage: Stage) -> Sources:
     selected = read_table(stage.dep("choose/selected.parquet"), SELECTED, ["id"])
     unique = read_table(stage.dep("dedupe/unique.parquet"), UNIQUE)
     selections = read_table(stage.dep("baseline/selections.parquet"), SELECTIONS)
-    ids = (list(map(str, table["id"].to_pylist())) for table in (selected, unique))
-    return Sources(*ids, read_draws(selections))
+    ids, unique_ids = (list(map(str, table["id"].to_pylist())) for table in (selected, unique))
+    return Sources(ids, unique_ids, read_draws(selections))
 
 
 def _require_outputs(runs: Iterable[ArmRun], records: Mapping[str, Mapping[str, Any]]) -> None:
