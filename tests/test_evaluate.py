@@ -1,6 +1,7 @@
 """What an evaluation computes without a model: its checks, its arms, its figures and its page."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from tasks.lib.core.params import read_params
 from tasks.lib.documents.evaluation import Evaluation, TrainedArm, Training
 from tests.conftest import PROJECT
 
+MISSING = [package for package in section.EXTRA if find_spec(package) is None]
 VALUES = read_params(PROJECT / "params.yaml")
 
 
@@ -80,6 +82,19 @@ def test_a_missing_extra_is_named_first(monkeypatch):
         section.require_ready(values())
     assert "needs no_such_trainer" in caught.value.what
     assert ".[train]" in caught.value.fix
+
+
+@pytest.mark.slow
+def test_the_command_refuses_what_cannot_start_before_a_server_starts(clone):
+    space = clone("unready")
+    for words, reason in (
+        (["-S", "llm_select.budget=9"], "uses the selection that is there"),
+        (["-S", "evaluate.epoch=9"], "evaluate.epoch is unknown; did you mean epochs?"),
+        ([], "fine-tuning needs" if MISSING else "evaluate.model is not set"),
+    ):
+        ended = space.call("evaluate", *words)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert reason in " ".join(ended.stderr.split())
 
 
 # The test records

@@ -3,10 +3,11 @@
 import json
 import shutil
 import signal
+from importlib.util import find_spec
 
 import pytest
 
-from tasks.evaluate.params import EXTRA, find_spec
+from tasks.evaluate.params import EXTRA
 from tasks.lib.documents.evaluation import Evaluation, EvaluationPlan, Training
 from tests.conftest import FIRST_PARTY
 from tests.tiny_llama import as_pool, build_model, useful, useless, write_selections
@@ -136,3 +137,12 @@ def test_a_model_that_cannot_be_used_is_refused_before_anything_is_trained(space
         ended = space.selectllm("evaluate", "-S", f"evaluate.model={model}", check=False)
         assert ended.returncode == 2
         assert reason in " ".join(ended.stderr.split()), ended.stderr
+
+
+def test_without_a_selection_the_error_says_how_to_make_one(space):
+    selected = space.root / "data/choose/selected.parquet"
+    selected.rename(selected.with_suffix(".kept"))
+    ended = space.selectllm("evaluate", check=False)
+    selected.with_suffix(".kept").rename(selected)
+    assert ended.returncode == 2
+    assert "there is no selection to evaluate yet" in " ".join(ended.stderr.split())

@@ -53,6 +53,9 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune on the selection and on random records, and compare. -S changes no file here."""
+    from flows.dvc.evaluation import ready_params  # noqa: PLC0415
+
+    ready_params(find_workspace(Path.cwd()), override or [])  # fails early, before a server starts
     words = [*(override or []), *(["--plan"] if plan_only else [])]
     raise typer.Exit(_supervise("flows.evaluate", words, as_json))
 

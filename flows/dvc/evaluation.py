@@ -9,7 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +45,27 @@ class EvaluationWorkspace(NamedTuple):
     stale: list[str]
 
 
+def ready_params(user_workspace: Path, sets: Sequence[str]) -> str:
+    """Return the text of params.yaml with these overrides, after checking that it is ready.
+
+    Raises:
+        ParamError: An override is wrong, or an evaluation cannot start with these parameters.
+    """
+    for text in sets:
+        if not text.startswith(OWN_KEYS):
+            raise ParamError(
+                "an evaluation uses the selection that is there, so the key would have no effect",
+                where=f"-S {text}",
+                fix="Set it with `selectllm run -S` first, or use keys of the evaluate section.",
+            )
+    params, _ = overrides.checked(user_workspace, sets)
+    with tempfile.TemporaryDirectory(prefix="selectllm-") as folder:
+        draft = Path(folder) / PARAMS_FILE
+        draft.write_text(params, encoding="utf-8")
+        _ask(user_workspace, {}, "ready", str(draft))
+    return params
+
+
 @contextmanager
 def evaluation_workspace(
     user_workspace: Path, sets: Sequence[str]
@@ -59,21 +81,13 @@ def evaluation_workspace(
         DataError: There is no selection yet.
         Busy: Another evaluation or run is working.
     """
-    for text in sets:
-        if not text.startswith(OWN_KEYS):
-            raise ParamError(
-                "an evaluation uses the selection that is there, so the key would have no effect",
-                where=f"-S {text}",
-                fix="Set it with `selectllm run -S` first, or use keys of the evaluate section.",
-            )
-    params, _ = overrides.checked(user_workspace, sets)
+    params = ready_params(user_workspace, sets)
     folder = user_workspace / STATE_DIR / SECTION / "workspace"
     workspace = place_of(user_workspace, folder)
     workspace.mkdir(parents=True, exist_ok=True)
     with run_lock(workspace) as lock:
         with run_lock(user_workspace):
             make_workspace(user_workspace, folder, params, dvc.cache_dir(user_workspace), GRAPH)
-            _ask(workspace, user_workspace)
             graph = read_graph(user_workspace)
             made = _copy_inputs(graph, user_workspace, workspace)
             stale = _stale(graph, user_workspace, made)
@@ -89,7 +103,7 @@ def plan(workspace: Path, user_workspace: Path) -> EvaluationPlan:
     """
     path = workspace / STATE_DIR / "evaluation_plan.json"
     path.unlink(missing_ok=True)
-    _ask(workspace, user_workspace, str(path))
+    _ask(workspace, {"DVC_ROOT": str(user_workspace)}, "plan", str(path))
     return EvaluationPlan.read(path)
 
 
@@ -144,17 +158,16 @@ def _stale(graph: Graph, user_workspace: Path, made: set[str]) -> list[str]:
     return [stage.name for stage in graph.stages if stage.name in needed & set(changed)]
 
 
-def _ask(workspace: Path, user_workspace: Path, *words: str) -> None:
-    """Run the command of the evaluation's own checks.
+def _ask(folder: Path, variables: Mapping[str, str], *words: str) -> None:
+    """Run `python -m tasks.evaluate` in a folder.
 
     Raises:
         ParamError: The evaluation cannot start.
     """
-    env = dvc.environment() | {"DVC_ROOT": str(user_workspace)}
     done = subprocess.run(
         [sys.executable, "-m", f"tasks.{SECTION}", *words],
-        cwd=workspace,
-        env=env,
+        cwd=folder,
+        env=dvc.environment() | variables,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -60,6 +60,8 @@ class TuningSetup(NamedTuple):
     def adapter_key(self, run: ArmRun) -> str:
         """Return the key of a run's adapter: a hash of all that determines its weights."""
         params = self.params
+        if not run.ids:
+            return result_key(weights=self.weights, machine=self.machine)
         return result_key(
             weights=self.weights,
             machine=self.machine,
