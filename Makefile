@@ -47,6 +47,9 @@ clean: ## remove the environment; data and the journal stay
 	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and 'SelectLLM needs Python 3.11 to 3.13; name one with PYTHON=python3.11')"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev,local]'
+	cp flows/dvc/selectllm.pth .venv/lib/python3.*/site-packages/
+	mkdir -p -m 700 .selectllm/dvc # for DVC's site cache, which would be open to all users elsewhere
+	$(BIN)/dvc config --local core.site_cache_dir "$(CURDIR)/.selectllm/dvc"
 	touch $@
 
 .venv/train: .venv/installed

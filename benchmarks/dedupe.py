@@ -1,12 +1,12 @@
-"""Our ingest and dedupe, and datasketch's MinHashLSH, on a pool with planted near-duplicates.
+"""Compare our ingest and dedupe with datasketch's MinHashLSH on planted near-duplicates.
 
     python benchmarks/records.py POOL.jsonl.gz 1000000 --truth TRUTH.csv
     python benchmarks/dedupe.py POOL.jsonl.gz TRUTH.csv --yardstick 100000
 
-Each step runs in a process of its own; imports count. datasketch does what its documentation shows:
-it queries and then inserts a MinHash of each record's pieces of five characters, with the same
-threshold and number of permutations, and compares nothing exactly. Since it takes long, it may use
-only the first records of the pool: its time and memory grow in proportion.
+Each step runs in its own process, and imports count. datasketch does what its documentation shows:
+for each record, it queries and then inserts a MinHash of the text's pieces of five characters, with
+the same threshold and number of permutations, and without an exact comparison. Since it is slow, it
+may use only the first records of the pool: its time and memory grow in proportion to the records.
 """
 
 import argparse
@@ -39,14 +39,14 @@ class Cost(NamedTuple):
 
 
 class Quality(NamedTuple):
-    """The quality of the drops, by the truth about the pool.
+    """How good the drops are, judged by the truth about the pool.
 
     Attributes:
         recall: Share of the planted near-duplicates that were dropped.
         decoys: Number of decoys that were dropped.
-        strangers: Number of records dropped for a record that was not made from the same one.
-        unlike: Number of records dropped for a record whose similarity, by Python's own sets, is
-            below the threshold.
+        strangers: Number of records dropped as duplicates of a record with another original.
+        unlike: Number of records dropped as duplicates of a record whose similarity, computed with
+            Python's sets, is below the threshold.
     """
 
     recall: float
@@ -78,16 +78,16 @@ def main() -> None:
         theirs = _cost(
             [__file__, str(pool), "--yardstick", str(n_theirs), "--datasketch-only"], PROJECT
         )
-    print("| step | records | CPU s | CPU s a million | peak MB |\n|---|---|---|---|---|")
+    print("| step | records | CPU s | CPU s per million | peak MB |\n|---|---|---|---|---|")
     for name, cost, of in (*((s, c, n) for s, c in ours.items()), ("datasketch", theirs, n_theirs)):
         print(f"| {name} | {of:,} | {cost.cpu_s:.1f} | {cost.cpu_s / of * 1e6:.0f} ", end="")
         print(f"| {cost.peak_mb:.0f} |")
     ratio = theirs.cpu_s / n_theirs / (ours["dedupe"].cpu_s / n)
-    print(f"\nCPU time per record, datasketch over ours: {ratio:.1f}; {quality}")
+    print(f"\nCPU time per record, datasketch divided by ours: {ratio:.1f}; {quality}")
 
 
 def datasketch(pool: Path, n: int) -> None:
-    """Look for each of the first `n` records among those before it, by datasketch's index."""
+    """Look up each of the first `n` records among the earlier ones in datasketch's index."""
     from datasketch import MinHash, MinHashLSH  # noqa: PLC0415
 
     index = MinHashLSH(threshold=THRESHOLD, num_perm=N_PERMUTATIONS)
@@ -103,7 +103,7 @@ def datasketch(pool: Path, n: int) -> None:
 
 
 def judge(data: Path, truth: Path) -> Quality:
-    """Compare the drops of the steps under `data` with the truth."""
+    """Return the quality of the drops of the steps under `data`."""
     columns = ["id", *FIELDS, "source"]
     pool = pq.read_table(data / "ingest/pool.parquet", columns=columns).to_pydict()
     places = {id_: place for place, id_ in enumerate(pool["id"])}
@@ -127,7 +127,7 @@ def judge(data: Path, truth: Path) -> Quality:
 
 
 def _pieces(text: str) -> set[str]:
-    """Return pieces of five characters, or of two where a character is a syllable or a word."""
+    """Return pieces of five characters, or of two in scripts of syllables or words."""
     pieces = set()
     for is_dense, run in groupby(text.casefold(), _is_dense):
         characters, width = "".join(run), 2 if is_dense else 5

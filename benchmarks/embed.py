@@ -1,13 +1,13 @@
-"""Speed and cosines of embed and sentence-transformers' plain `encode`, and the cost of growth.
+"""Compare embed with sentence-transformers' plain `encode`, and measure the cost of growth.
 
     python benchmarks/embed.py speed ../shared/data/dolly_15k.jsonl.gz --sample 3000
     python benchmarks/embed.py grown ../shared/data/dolly_15k.jsonl.gz --sample 0
 
-`speed` measures the methods in turn, for several rounds, in one process, with the models loaded
-first: plain `encode`, the same on one thread, and ours in both precisions.
+`speed` loads the models, then measures the methods in turn for several rounds, all in one process:
+plain `encode`, the same on one thread, and ours in both precisions.
 `grown` runs the whole step three times: on a pool, on the pool grown by 1 %, and with nothing new.
-Pools are JSONL with `instruction` and `input`. Both print CPU seconds too, since on a busy machine
-the clock says little.
+Pools are JSONL with `instruction` and `input`. Both commands also print CPU seconds, since wall
+time means little on a busy machine.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("what", choices=["speed", "grown"])
     arguments.add_argument("pool", type=Path)
-    arguments.add_argument("--sample", type=int, default=3_000, help="texts; 0 is all")
+    arguments.add_argument("--sample", type=int, default=3_000, help="number of texts; 0 means all")
     arguments.add_argument("--rounds", type=int, default=2)
     arguments.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     arguments.add_argument("--precision", type=Precision, default=Precision.FLOAT32)
@@ -60,19 +60,19 @@ def main() -> None:
 
 
 def read(pool: Path) -> list[tuple[str, str]]:
-    """Return instruction and input of each distinct record."""
+    """Return the instruction and the input of each distinct record."""
     with gzip.open(pool, "rt") if pool.suffix == ".gz" else pool.open() as lines:
         rows = map(json.loads, lines)
         return list(dict.fromkeys((row["instruction"], row.get("input") or "") for row in rows))
 
 
 def speed(texts: list[str], n_rounds: int, names: Sequence[str]) -> None:
-    """Compare some of the methods; cosines are with the first one's vectors."""
+    """Compare some of the methods; cosines are to the vectors of the first method."""
     known = load_ways()
     ways = {name: known[name] for name in names}
     for encode in ways.values():
         encode(texts[:40])  # warm
-    print("| round | way | seconds | CPU s | CPU, first / this | cosine mean | min |")
+    print("| round | method | seconds | CPU s | CPU, first / this | cosine mean | min |")
     print(f"|{'---|' * 7}")
     for turn in range(n_rounds):
         first, first_cpu_s = np.empty(0, np.float32), 0.0
@@ -127,7 +127,7 @@ def load_ways() -> dict[str, Callable[[list[str]], Vectors]]:
 
 
 def grown(fields: list[tuple[str, str]], precision: Precision) -> None:
-    """Run the step on a pool, then on one that is 1 % larger, then on the same again."""
+    """Run the step on a pool, then on a pool that is 1 % larger, then on the latter again."""
     row = {"output": None, "source": "pool", "extra": "{}"}
     pool = [
         {**row, "id": record_id(instruction, text), "instruction": instruction, "input": text}
@@ -156,7 +156,7 @@ def grown(fields: list[tuple[str, str]], precision: Precision) -> None:
             )
             _, status, usage = os.wait4(step.pid, 0)
             if status:
-                sys.exit(f"the step ended with {status}")
+                sys.exit(f"the step ended with exit status {status}")
             print(
                 f"| {name} | {n:,} | {time.perf_counter() - start:.1f} | "
                 f"{usage.ru_utime + usage.ru_stime:.1f} | {usage.ru_maxrss / 1024:.0f} |",

@@ -1,11 +1,11 @@
-"""The work left to a step's own process when Ray's workers process its shards.
+"""Measure the work that is left to a step's own process when Ray's workers process its shards.
 
     python benchmarks/engine.py POOL.jsonl local
     python benchmarks/engine.py POOL.jsonl ray
     python benchmarks/engine.py POOL.jsonl ray --embed -S embed.precision=bfloat16
 
-It measures the processor time of the driver alone, with the cluster already running: more workers
-cannot reduce it. It also prints a digest of the outputs. Embed takes long, so it is measured only
+This is the processor time of the driver alone, with the cluster already running; more workers
+cannot reduce it. The table also has a digest of the outputs. Embed is slow, so it is measured only
 with --embed.
 """
 
@@ -30,7 +30,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("pool", type=Path)
     arguments.add_argument("engine", type=Executor)
-    arguments.add_argument("--embed", action="store_true", help="embed, too")
+    arguments.add_argument("--embed", action="store_true", help="also measure embed")
     arguments.add_argument("-S", action="append", default=[], metavar="KEY=VALUE", dest="values")
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:

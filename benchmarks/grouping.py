@@ -1,14 +1,14 @@
-"""Seconds, inertia and peak memory of balanced k-means and of other solvers.
+"""Measure the time, inertia and peak memory of balanced k-means and of other solvers.
 
     python benchmarks/grouping.py generate BIG.npy 1000000 --like data/embed/vectors.npy
     python benchmarks/grouping.py exact VECTORS.npy 51      (and k-means-constrained)
     python benchmarks/grouping.py plain BIG.npy 50          (and plain k-means, 10 iterations)
-    python benchmarks/grouping.py within VECTORS.npy 14     (and plain k-means, as many clusters)
+    python benchmarks/grouping.py within VECTORS.npy 14     (and plain k-means, same clusters)
     python benchmarks/grouping.py growth BIG.npy            (from 62,500 vectors, doubling)
-    python benchmarks/grouping.py solvers VECTORS.npy 20000 (both cluster.solver, 20,000 pairs)
+    python benchmarks/grouping.py solvers VECTORS.npy 20000 (both solvers on 20,000 pairs)
 
-Each solver runs in a process of its own. Compared solvers start from the same centres.
-scikit-learn runs on one core and on all, since on a busy machine one core may be faster.
+Each solver runs in its own process. The solvers that are compared start from the same centres.
+scikit-learn runs on one core and on all cores, since one core may be faster on a busy machine.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from tasks.lib.kmeans.transport import Bounds
 
 ITERATIONS = 10  # of each solver in `plain`
 CLUSTERS = [2, 4, 7, 9, 14, 32, 60, 100]  # in `solvers`
-NOISE = 0.6  # length of the noise on a generated vector, of unit length without
+NOISE = 0.6  # length of the noise added to a vector of unit length
 BLOCK = 50_000  # vectors generated at a time
 HEAD = "| vectors | clusters | solver | seconds | CPU s | iterations | inertia | sizes | peak MB |"
 Solve = Callable[[Vectors, Vectors, int], tuple[Any, int]]
@@ -111,8 +111,12 @@ def main() -> None:
     arguments.add_argument("what", choices=["generate", "growth", "one", "solvers", *COMPARED])
     arguments.add_argument("vectors", type=Path)
     arguments.add_argument("number", type=int, nargs="?", default=20)
-    arguments.add_argument("--like", type=Path, help="vectors that generated ones resemble")
-    arguments.add_argument("--first", type=int, help="how many of the vectors to take")
+    arguments.add_argument(
+        "--like", type=Path, help="vectors that the generated ones should resemble"
+    )
+    arguments.add_argument(
+        "--first", type=int, help="use only this many vectors, from the first one"
+    )
     arguments.add_argument("--clusters", type=int, nargs="+", default=CLUSTERS)
     arguments.add_argument("--solver", choices=SOLVERS)
     arguments.add_argument("--without", action="append", default=[], help="a solver to leave out")
@@ -135,7 +139,7 @@ def main() -> None:
 
 
 def generate(path: Path, n: int, like: Vectors) -> None:
-    """Write unit vectors that cluster as those of `like`: random ones of these, plus noise."""
+    """Write unit vectors that cluster like those in `like`: a random sample of them, plus noise."""
     rng, d = np.random.default_rng(0), like.shape[1]
     made = open_memmap(path, "w+", np.float32, (n, d))
     for start in range(0, n, BLOCK):
@@ -155,7 +159,7 @@ def growth(path: Path) -> None:
 
 
 def solvers(vectors: Vectors, n_pairs: int, clusters: list[int]) -> None:
-    """Compare both solvers of the step cluster for `n_pairs` pairs; print the maxima of 3 seeds."""
+    """Compare both solvers of the cluster step for `n_pairs` pairs; print the maxima of 3 seeds."""
     from tasks.lib.kmeans import constrained  # noqa: PLC0415  OR-Tools
 
     in_flow_s = []
@@ -201,7 +205,7 @@ def row(path: Path, n: int, k: int, name: str, n_cores: int | None) -> float:
     output = child.stdout.read() if child.stdout else ""
     _, status, usage = os.wait4(child.pid, 0)
     if status:
-        sys.exit(f"{name} ended with {status}")
+        sys.exit(f"{name} ended with exit status {status}")
     result = json.loads(output)
     cores = f" ({n_cores} core)" if n_cores else ""
     sizes = f"{result['least']} to {result['most']}"
@@ -215,7 +219,7 @@ def row(path: Path, n: int, k: int, name: str, n_cores: int | None) -> float:
 
 
 def solve(path: Path, n: int | None, k: int, name: str) -> dict[str, Any]:
-    """Run one solver on the first `n` vectors; return its figures."""
+    """Run one solver on the first `n` vectors; return the measurements."""
     vectors = np.asarray(np.load(path, mmap_mode="r")[:n])
     sample = vectors[:: max(len(vectors) // (200 * k), 1)]
     start, _ = kmeans_plusplus(sample, k, random_state=0) if k <= 200 else (vectors[:1], 0)

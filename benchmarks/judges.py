@@ -1,10 +1,10 @@
-"""What a selection gains and loses by a judge: quality against coverage, for simulated judges.
+"""Measure what a selection gains and loses through a simulated judge: quality and coverage.
 
     python benchmarks/judges.py WORKSPACE ... --to /tmp/judges.csv
 
-A workspace is one in which the stage embed has run. Pools are random draws of its records, with
-their real texts and vectors; simulated.py says how judges see them. The project's own code combines
-the votes and scores the records. All ways to select get the same pools, prompts, judges and votes.
+The embed stage must have run in each workspace. Pools are random draws of its records, with their
+real texts and vectors; simulated.py defines how judges see them. The project's own code combines
+the votes and scores the records. All methods get the same pools, prompts, judges and votes.
 """
 
 import argparse
@@ -59,7 +59,7 @@ COLUMNS = (
 
 
 class Way(NamedTuple):
-    """A way to select: its name, its calls in all, and the records in order of selection."""
+    """A way to select: its name, its total calls, and the records in order of selection."""
 
     name: str
     calls: int
@@ -69,7 +69,7 @@ class Way(NamedTuple):
 def scored(
     ballots: Ballots, shortlist: int, score: Score = judge_scores
 ) -> tuple[Rows, Floats, Floats, int]:
-    """Return the rows, ranks and judge scores of all records, and the number of calls in all."""
+    """Return the rows, ranks and judge scores of all records, and the total number of calls."""
     ranked, n_calls = ballots.rankings(shortlist)
     pairs = list(zip(ranked, ballots.prompts, strict=True))
     ranks = [np.full(len(prompt), np.inf) for prompt in ballots.prompts]
@@ -117,9 +117,9 @@ def covering_once(  # noqa: PLR0913
 def second_round(  # noqa: PLR0913, PLR0917
     pool: Pool, judge: Judge, ballots: Ballots, n_each: int, prompt_order: Rows, seed: int
 ) -> Ballots:
-    """Return the ballots on the first `n_each` of each prompt, at no more calls in all.
+    """Return the ballots of a second round on the first `n_each` of each prompt.
 
-    Prompts that would be asked last in the first round are left out to pay for the second.
+    The last prompts of the first round are left out, so the total number of calls does not grow.
     """
     n_first = int(len(prompt_order) / (1 + n_each / SIZE))
     winners = ballots.by_rank(prompt_order[:n_first], n_each)
@@ -143,7 +143,7 @@ def larger_prompts(pool: Pool, judge: Judge, seed: int) -> Iterator[Way]:
 def second_rounds(
     pool: Pool, judge: Judge, ballots: Ballots, prompt_order: Rows, seed: int
 ) -> Iterator[Way]:
-    """Yield the ways that ask about the best of each prompt once more."""
+    """Yield the ways that send the best of each prompt to the judge a second time."""
     k = len(prompt_order)
     for n_each in (1, 3):
         again = second_round(pool, judge, ballots, n_each, prompt_order, seed)
@@ -205,10 +205,12 @@ def _measure(pool: Pool, name: str, seed: int) -> Iterator[tuple[object, ...]]:
 
 
 def main() -> None:
-    """Simulate, and write the table."""
+    """Run the simulation, and write the table."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("workspaces", type=Path, nargs="+")
-    arguments.add_argument("--pools", type=int, default=10, help="draws from each workspace")
+    arguments.add_argument(
+        "--pools", type=int, default=10, help="number of draws from each workspace"
+    )
     arguments.add_argument("--processes", type=int, default=2)
     arguments.add_argument("--to", type=Path, required=True, help="CSV file")
     given = arguments.parse_args()

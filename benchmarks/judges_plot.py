@@ -1,9 +1,10 @@
-"""Sum up and draw the table that judges.py writes.
+"""Summarise and plot the table that judges.py writes.
 
     python benchmarks/judges_plot.py /tmp/judges.csv --to docs/explanation
 
-It writes judges.csv (means over the pools and half widths of their 95 % intervals) and judges.svg,
-and prints how the ways to select 0.3 K records differ from a second round, on the same pools.
+It writes judges.csv (means over the pools, with the half widths of their 95 % intervals) and
+judges.svg. It also prints how each way to select 0.3 K records differs from a second round, on the
+same pools.
 """
 
 import argparse
@@ -36,10 +37,10 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return groups.mean().join(widths.add_suffix("_95")).join(n.rename("pools")).round(3)
 
 
-def beside_second_round(table: pd.DataFrame) -> pd.DataFrame:
+def compare_with_second_round(table: pd.DataFrame) -> pd.DataFrame:
     """Return how much each way to select 0.3 K records differs from SECOND_ROUND, with intervals.
 
-    The judge has a skill of 0.71. Differences are on the same pools.
+    The judge has a skill of 0.71. Differences are computed on the same pools.
     """
     is_here = (table["skill"] == 0.71) & (table["bias"] == "none") & (table["votes"] == 1)
     of = table[is_here & (table["budget"] == 0.3)].pivot(index="pool", columns="way")
@@ -85,7 +86,7 @@ def main() -> None:
     arguments.add_argument("--to", type=Path, required=True)
     given = arguments.parse_args()
     table = pd.concat(map(pd.read_csv, given.tables))
-    print(beside_second_round(table).to_string())
+    print(compare_with_second_round(table).to_string())
     means = summary(table)
     means.to_csv(given.to / "judges.csv", lineterminator="\n")
     draw(means, given.to / "judges.svg")

@@ -1,10 +1,10 @@
-"""The costs of judging besides the model: rate of calls, journal, memory.
+"""Measure what judging costs in addition to the model: rate of calls, journal, memory.
 
-    python benchmarks/llm.py rate       # calls a second against a server that takes half a second
-    python benchmarks/llm.py journal    # time to reserve, keep and look up an answer
-    python benchmarks/llm.py memory     # peak of a process that judges with stored answers
+    python benchmarks/llm.py rate       # calls per second to a server that takes half a second
+    python benchmarks/llm.py journal    # time to reserve, store and look up an answer
+    python benchmarks/llm.py memory     # peak memory of a process that judges with stored answers
 
-It prints Markdown. The server is a process of its own and does next to nothing.
+Each command prints Markdown. The server runs in its own process and does almost nothing.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ def route_to(port: int) -> Route:
 
 
 def texts(candidates: Members) -> list[str]:
-    """Return different records of a usual length."""
+    """Return different records of typical length."""
     return [
         f"Explain to a beginner what {i} has to do with topic {i % 97}. " * 3 for i in candidates
     ]
@@ -108,7 +108,7 @@ def questions(n: int) -> Iterator[Question]:
 
 
 def judge_settings(concurrency: int = CONCURRENCY) -> JudgeSettings:
-    """Return the judge's settings, as in params.yaml."""
+    """Return judge settings like those in params.yaml."""
     calls = CallSettings(0, 256, 6, 60.0, concurrency)
     prompt = read_prompt(Path("tasks/llm_select/criteria.txt"))
     return JudgeSettings(
@@ -134,7 +134,7 @@ def rate(n: int = 1000, n_runs: int = 3) -> None:
     server.start()
     route = route_to(ours.recv())
     ideal = CONCURRENCY / LATENCY_S
-    print(f"| {n:,} prompts, {CONCURRENCY} at a time | s | calls/s | share | CPU ms a call |")
+    print(f"| {n:,} prompts, {CONCURRENCY} at a time | s | calls/s | share | CPU ms per call |")
     print("|---|---|---|---|---|")
     print(f"| ideal | {n / ideal:.1f} | {ideal:.0f} | 100% | |")
     for _ in range(n_runs):
@@ -148,15 +148,15 @@ def rate(n: int = 1000, n_runs: int = 3) -> None:
 
 
 def journal(n: int = 20_000, n_resumed: int = 100_000) -> None:
-    """Measure the time to reserve, keep and look up answers."""
+    """Measure the time to reserve, store and look up answers."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.sqlite"
         with closing(Journal(path, cap_usd=1e6)) as book:
             alone_s = asyncio.run(_buy(book, range(n // 10), 1)) / (n // 10)
             crowd_s = asyncio.run(_buy(book, range(n // 10, n), CONCURRENCY)) / (n - n // 10)
     print("| journal | |\n|---|---|")
-    print(f"| ms an answer (reserved, kept), one at a time | {1e3 * alone_s:.2f} |")
-    print(f"| ms an answer, {CONCURRENCY} at a time | {1e3 * crowd_s:.2f} |")
+    print(f"| ms per answer (reserved, stored), one at a time | {1e3 * alone_s:.2f} |")
+    print(f"| ms per answer, {CONCURRENCY} at a time | {1e3 * crowd_s:.2f} |")
     with tempfile.TemporaryDirectory() as folder:
         fill(Path(folder), n_resumed)
         start_s = time.monotonic()
@@ -181,7 +181,7 @@ async def _buy(book: Journal, numbers: range, concurrency: int) -> float:
 
 
 def fill(folder: Path, n: int) -> None:
-    """Write a journal that holds the answers to the first `n` questions."""
+    """Write a journal with the answers to the first `n` questions."""
     settings, route = judge_settings(), route_to(9)
     names = (*Answer._fields, "created")
     insert = f"INSERT INTO answers ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
@@ -197,7 +197,7 @@ def fill(folder: Path, n: int) -> None:
 
 def memory() -> None:
     """Measure the peak memory of a process that judges, for growing numbers of prompts."""
-    print("| prompts | s | MiB before | MiB at most | KiB a prompt |\n|---|---|---|---|---|")
+    print("| prompts | s | MiB before | peak MiB | KiB per prompt |\n|---|---|---|---|---|")
     context = multiprocessing.get_context("spawn")
     for n in (1_000, 10_000, 100_000):
         with tempfile.TemporaryDirectory() as folder:

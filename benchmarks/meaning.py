@@ -1,12 +1,13 @@
-"""How often dedupe takes two texts for the same, or for different ones, wrongly.
+"""Count how often dedupe wrongly merges two texts, or wrongly keeps both.
 
     python benchmarks/meaning.py
     python benchmarks/meaning.py --list
 
-The pairs of tests/data/meaning_pairs.jsonl were written for this project, in 21 languages and
-in code. Each pair is deduplicated as a pool of two records, with the settings of params.yaml. The
-held-out group was written before the rules, and was not looked at while they were made. The unseen
-group was written after them, by somebody who had not read them; they were then improved with it.
+The pairs in tests/data/meaning_pairs.jsonl were written for this project, in 21 languages and in
+code. Each pair is deduplicated as a pool of two records, with the settings in params.yaml. The
+held-out group was written before the rules, and nobody looked at it while writing them. The unseen
+group was written after the rules, by somebody who had not read them; it then served to improve
+them.
 """
 
 import argparse
@@ -28,7 +29,7 @@ PAIRS = PROJECT / "tests/data/meaning_pairs.jsonl"
 
 
 class Pair(NamedTuple):
-    """Two records, and whether they ask for the same; a record is an instruction and an input."""
+    """Two records, each an instruction and an input, and whether they ask for the same thing."""
 
     group: str
     language: str
@@ -43,7 +44,7 @@ class Errors(NamedTuple):
 
     Attributes:
         merged: Number of pairs that differ in meaning and were merged.
-        separate: Number of pairs that ask for the same and were both kept.
+        separate: Number of pairs that ask for the same thing and were both kept.
     """
 
     n_different: int
@@ -68,7 +69,7 @@ def read_pairs() -> list[Pair]:
 
 
 def is_error(pair: Pair) -> bool:
-    """Return whether dedupe merges what differs, or keeps both of what asks for the same."""
+    """Return whether dedupe merges a pair that differs, or keeps both of a pair that does not."""
     no_context = dict.fromkeys(COLUMNS)
     rows = [
         no_context | {"id": str(n), "instruction": instruction, "input": input_}
@@ -82,9 +83,9 @@ def is_error(pair: Pair) -> bool:
 
 
 def main() -> None:
-    """Print a table in Markdown, or the pairs that are errors."""
+    """Print a table in Markdown, or list the pairs that dedupe gets wrong."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("--list", action="store_true", help="list the errors instead")
+    arguments.add_argument("--list", action="store_true", help="list the wrong pairs instead")
     arguments.add_argument("--group", help="only this group: tuned, held_out or unseen")
     given = arguments.parse_args()
     pairs = [pair for pair in read_pairs() if given.group in {None, pair.group}]
@@ -96,7 +97,7 @@ def main() -> None:
     for pair in pairs:
         for name in (pair.language, pair.group, "all"):
             groups[name].append(pair)
-    print("| pairs | differ, but merged | ask for the same, but both kept |\n|---|---|---|")
+    print("| pairs | different, but merged | same, but both kept |\n|---|---|---|")
     for name, members in groups.items():
         n_different, merged, n_same, separate = Errors.of(members)
         print(f"| {name} | {merged} of {n_different} | {separate} of {n_same} |")

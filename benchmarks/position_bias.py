@@ -1,11 +1,12 @@
-"""How often judges of known skill and position bias pick the best candidates, for each method.
+"""Measure how often judges of known skill and position bias pick the best candidates.
 
     python benchmarks/position_bias.py
 
-This is a simulation: no model is asked. Records have a quality that topics share in part. A judge
-sees skill x quality + noise + bias x slot effect. Half of the noise (in variance) is its lasting
-error about a record; the other half is drawn again at every vote. The project's own code composes
-the prompts and combines the votes. All methods get the same pools and the same lasting errors.
+This is a simulation: no model is called. Each record has a quality, part of which it shares with
+its topics. A judge sees skill x quality + noise + bias x slot effect. Half of the noise (in
+variance) is the judge's lasting error about a record; the other half is drawn again for every vote.
+The project's own code composes the prompts and combines the votes. All methods get the same pools
+and the same lasting errors.
 """
 
 from collections import Counter
@@ -21,10 +22,10 @@ from tasks.lib.prompts.geometry import Mode
 from tasks.llm_select.votes import Ranking, as_ballot, combine, is_settled, n_asked, order
 
 SEEDS = range(20)
-SIZE = 14  # candidates in a prompt, and large topics
+SIZE = 14  # candidates in a prompt; also the number of large topics
 N_PROMPTS = 98  # a multiple of SIZE, so that topics of both sizes have whole numbers of records
-TOPICS = (0.2, 0.2)  # shares of the variance of quality: of the large topic, and of the small one
-SKILL = 1.0  # s.d. of the part that quality adds; the noise has 1
+TOPICS = (0.2, 0.2)  # shares of the variance of quality due to the large and the small topic
+SKILL = 1.0  # standard deviation of the part due to quality; that of the noise is 1
 BIAS = 2.0
 
 Floats = NDArray[np.float64]
@@ -39,7 +40,7 @@ EFFECTS: dict[str, Floats] = {
 
 
 class Asking(NamedTuple):
-    """A way to ask a judge."""
+    """A way to use a judge: the mode, the votes, and the slots that a ballot ranks."""
 
     mode: Mode
     n_votes: int = 1
@@ -49,10 +50,10 @@ class Asking(NamedTuple):
 class Outcome(NamedTuple):
     """The result of one run; shares are of all picks."""
 
-    in_prompt: float  # picks among the best of their prompt, as many as it picks
-    in_pool: float  # picks among the best of the pool, as many as are picked
-    top_topic: float  # picks from the large topic that has most of them
-    n_calls: float  # for each prompt
+    in_prompt: float  # picks among the best n of their prompt, if n are picked there
+    in_pool: float  # picks among the best n of the pool, if n are picked in all
+    top_topic: float  # picks from the large topic with the most picks
+    n_calls: float  # per prompt
 
 
 class Pool(NamedTuple):
@@ -90,7 +91,7 @@ def run(asking: Asking, effect: Floats, seed: int, n_picks: int = 1) -> Outcome:
             ballots.append(ballot)
             if is_settled(ballots, asking.n_votes, n_picks):
                 break
-        texts = [f"{record}" for record in rng.permutation(len(prompt))]  # say nothing of quality
+        texts = [f"{record}" for record in rng.permutation(len(prompt))]  # unrelated to quality
         slots = np.array(combine(ballots, texts)[:n_picks]) - 1
         n_calls += len(ballots)
         n_hits += len(set(slots) & set(np.argsort(-records.quality[prompt])[:n_picks]))
@@ -122,13 +123,13 @@ def several(asking: Asking, shape: str, n_picks: int = 1) -> Floats:
 
 
 def interval(values: Floats, scale: float = 100, sign: str = "") -> str:
-    """Return the mean and half width of its 95 % interval (Student's t), in percent."""
+    """Return the mean and the half width of its 95 % interval (Student's t), in percent."""
     width = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
     return f"{scale * values.mean():{sign}.1f} ± {scale * width:.1f}"
 
 
 def compare() -> None:
-    """Compare the paper's method with ours, over the shapes of bias."""
+    """Compare the paper's method with ours for each shape of bias."""
     ways = {
         "paper": Asking(Mode.PAPER),
         "across, 1 vote": Asking(Mode.ACROSS),
@@ -137,16 +138,16 @@ def compare() -> None:
         "within, 3 votes": Asking(Mode.WITHIN, 3),
     }
     outcomes = {(shape, way): several(ways[way], shape) for shape in EFFECTS for way in ways}
-    titles = ("best of its prompt", "among the best of the pool", "from the topic picked most")
+    titles = ("best of its prompt", "among the best of the pool", "from the most picked topic")
     for column, title in enumerate(titles):
-        print(f"\nPicks {title}, %, mean over {len(SEEDS)} pools and 95 % interval\n")
+        print(f"\nShare of picks {title}, in %: mean over {len(SEEDS)} pools and 95 % interval\n")
         print("| bias |", " | ".join(ways), "|\n|---" + "|---" * len(ways) + "|")
         for shape in EFFECTS:
             cells = [interval(outcomes[shape, way][:, column]) for way in ways]
             print(f"| {shape} |", " | ".join(cells), "|")
-    print("\nBest of its prompt, percentage points over the paper's way on the same pools\n")
+    print("\nBest of its prompt: percentage points above the paper's method, on the same pools\n")
     print(
-        "| bias | across, 1 vote | across, 3 votes | calls a prompt of 3 votes |\n|---|---|---|---|"
+        "| bias | across, 1 vote | across, 3 votes | calls per prompt, 3 votes |\n|---|---|---|---|"
     )
     for shape in EFFECTS:
         base = outcomes[shape, "paper"][:, 0]
@@ -160,8 +161,10 @@ def compare() -> None:
 def rank_more() -> None:
     """Measure how many slots a ballot should rank."""
     extras = (0, 1, 2, 4, SIZE)
-    print("\nBest of its prompt, %, 3 votes across, by how many slots a ballot ranks beyond those")
-    print("that are picked; from +1 on, percentage points over +0 on the same pools\n")
+    print(
+        "\nBest of its prompt in %, 3 votes across, by the slots that a ballot ranks in addition to"
+    )
+    print("the picks; from +1 on, percentage points above +0 on the same pools\n")
     print("| picks | bias |", " | ".join(f"+{n}" for n in extras), "|")
     print("|---|---" + "|---" * len(extras) + "|")
     for n_picks in (1, 3):

@@ -1,4 +1,4 @@
-"""Make a judge answer at random: shuffle the ranks and scores within each prompt.
+"""Turn a judge into a random one: shuffle the ranks and scores within each prompt.
 
     python benchmarks/random_judge.py WORKSPACE
 

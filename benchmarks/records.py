@@ -1,12 +1,12 @@
-"""A pool of any size with planted near-duplicates, and the truth about each of them.
+"""Write a pool of any size with planted near-duplicates, and the truth about each of them.
 
     python benchmarks/records.py POOL.jsonl.gz 1000000 --truth TRUTH.csv
 
-Record i depends on the seed and i alone, so a million of them need no memory, and a longer pool
+Record i depends only on the seed and i, so a million records need no memory, and a longer pool
 starts with the shorter one. There are nine languages in six scripts. Templates are filled with
-words that are partly real and mostly made of syllables; as in real texts, some words are far more
-common than others. Most records are a question, a third has a passage, and one in two hundred is a
-long document.
+words, a few of them real and most made of random syllables; as in real texts, some words are far
+more common than others. Most records are a question, a third have a passage, and one in two hundred
+has a long document.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from tasks.lib.text.typography import comparable
 VOCABULARY = 4000  # words of a language
 MAX_EDITS = 4
 SYLLABIC = "zh", "ja"  # where a syllable may be a word
-UNSPACED = ("th",)  # a whole phrase counts as one word there: only a number makes a decoy
+UNSPACED = ("th",)  # a phrase counts as one word, so only a number makes a decoy
 
 
 class Language(NamedTuple):
@@ -67,10 +67,10 @@ class Record(NamedTuple):
     """One row of the pool, and the truth about it.
 
     Attributes:
-        kind: fresh, near (asks for the same as record `of`) or decoy (looks alike, but asks for
-            something else).
+        kind: fresh, near (asks for the same thing as record `of`) or decoy (looks similar, but
+            asks for something else).
         of: Number of the fresh record that it was made from; its own number if it is fresh.
-        similarity: Jaccard similarity to record `of`, the lower of instruction and input.
+        similarity: Jaccard similarity to record `of`, for the less similar of the two fields.
     """
 
     instruction: str
@@ -82,7 +82,7 @@ class Record(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The shares of planted records in a pool, and the least similarity of near-duplicates."""
+    """The shares of planted records in a pool, and the lowest similarity of near-duplicates."""
 
     seed: int = 0
     near: float = 0.1
@@ -161,14 +161,14 @@ def _vocabulary(lang: str) -> tuple[list[str], list[float]]:
 
 
 def _near(rng: Random, original: Record, threshold: float) -> Record:
-    """Ask for the same in other capitals, politely, with typos or in other typography.
+    """Ask for the same thing in other capitals, politely, with typos or in other typography.
 
-    The similarity stays within the threshold.
+    The similarity does not fall below the threshold.
     """
     result = original._replace(instruction=original.instruction.upper(), similarity=1.0)
     edited = original
     edits = rng.sample((_slip, _slip, _retype, _ask_politely), rng.randint(0, MAX_EDITS))
-    for edit in sorted(edits, key=lambda edit: edit is _ask_politely):  # with no slip in "please"
+    for edit in sorted(edits, key=lambda edit: edit is _ask_politely):  # last: no typo in "please"
         edited = edit(rng, edited)
         similarity = overlap(original, edited)
         if similarity < threshold:
@@ -179,7 +179,7 @@ def _near(rng: Random, original: Record, threshold: float) -> Record:
 
 
 def _decoy(rng: Random, original: Record) -> Record:
-    """Append another number, exchange or leave out a word, or insert one such as "not"."""
+    """Append another number, replace or remove a word, or insert a word such as "not"."""
     words = _split(original)
     places = [place for place, word in enumerate(words) if any(c.isalpha() for c in word)]
     edit = rng.choice((_append_number, _exchange, _leave_out, _insert))
@@ -202,7 +202,7 @@ def _exchange(rng: Random, lang: str, words: list[str], places: list[int]) -> li
 
 
 def _leave_out(rng: Random, lang: str, words: list[str], places: list[int]) -> list[str]:
-    """Leave out the last of the longest words, since "a" or a polite first one may be missing."""
+    """Remove the last of the longest words; removing "a" or a polite word changes nothing."""
     place = max(reversed(places), key=lambda place: len(words[place]))
     return [*words[:place], *words[place + 1 :]]
 
@@ -219,7 +219,7 @@ def _ask_politely(rng: Random, before: Record) -> Record:
 
 
 def _retype(rng: Random, before: Record) -> Record:
-    """Insert an invisible character, leave out the mark at the end, or the first capital."""
+    """Insert an invisible character, remove the mark at the end, or lower the first capital."""
     text = before.instruction
     place = rng.randrange(1, len(text))
     texts = [f"{text[:place]}\u200b{text[place:]}", text[0].lower() + text[1:]]

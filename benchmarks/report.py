@@ -1,4 +1,4 @@
-"""Seconds, peak memory and size of the report of a made-up pool, for the largest possible page.
+"""Measure time, peak memory and size of the report of a made-up pool, for the largest page.
 
     python benchmarks/report.py 50000 3000
 
@@ -43,7 +43,7 @@ NO_ANSWERS: dict[str, Any] = {"ballots": [], "answers": []}
 
 
 def main() -> None:
-    """Make the inputs, then time the report alone."""
+    """Make the inputs, then measure the report alone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("n_records", type=int)
     parser.add_argument("budget", type=int)
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def made_up(n: int, budget: int, judgements: Path) -> ReportInputs:
-    """Return a run on `n` records, whose vectors have one centre per prompt."""
+    """Return a run on `n` records, with vectors around one centre per prompt."""
     rng = np.random.default_rng(0)
     texts = [f"{i} " + " ".join(rng.choice(WORDS, 120)) for i in range(n)]
     ids = [record_id(text, "") for text in texts]
@@ -142,7 +142,7 @@ def _usage(n: int, budget: int) -> dict[str, Any]:
         **{"n_prompts": n // R, "n_prompts_planned": n // R},
         **{"calls": n // R, "prompt_tokens": n, "completion_tokens": n, "usd": 1.0},
         **{"cached_tokens": 0, "reasoning_tokens": 0, "usd_without_answer": 0.0},
-        "replies_without_answer": {},
+        **{"replies_without_answer": {}, "usd_without_reply": 0.0, "calls_without_reply": {}},
         **{"n_unknown_usage": 0, "fallback_routes": [], "answers": {}, "answers_digest": "0" * 64},
         **{"dropped_params": {}, "methods": {"offline": 0}, "set_aside": {}},
         **{"attention_checks_planned": 0, "attention_checks": {}, "slots": slots},

@@ -1,7 +1,8 @@
-"""Simulated judges of real records: pools, votes, and judge scores by the project's own code.
+"""Simulate judges of real records: pools, votes, and judge scores by the project's own code.
 
-No model is asked: each record gets a made-up quality, and a judge sees it with noise, half of which
-(in variance) is its lasting error about a record; the other half is drawn again at every vote.
+No model is called. Each record gets a made-up quality, and a judge sees this quality with noise.
+Half of the noise (in variance) is the judge's lasting error about the record; the other half is
+drawn again for every vote.
 """
 
 from collections.abc import Callable
@@ -30,9 +31,9 @@ from tasks.llm_select.votes import (
 
 SIZE = 14  # candidates in a prompt
 N_RECORDS = 2_100
-N_QUESTIONS = 300  # to the student
+N_QUESTIONS = 300  # for the student
 N_DIMS = 128
-BIAS = 2.0  # of a slot, in standard deviations of what a judge sees
+BIAS = 2.0  # the effect of a slot, in standard deviations of what a judge sees
 SLOTS = np.arange(SIZE)
 EFFECTS = {
     "none": np.zeros(SIZE),
@@ -46,7 +47,7 @@ Floats = NDArray[np.float64]
 
 
 class Pool(NamedTuple):
-    """Real records, grouped into prompts, and what measures a selection of them."""
+    """Real records, grouped into prompts, and the data by which a selection is measured."""
 
     vectors: Vectors
     prompts: list[Rows]
@@ -59,7 +60,7 @@ class Pool(NamedTuple):
     error: Floats  # the lasting part of a judge's error
 
     def figures(self, rows: Rows) -> Floats:
-        """Return coverage in words and in outputs, and ROUGE-L of the student."""
+        """Return the coverage of words and of outputs, and the ROUGE-L of the student."""
         coverage = [table[rows].max(axis=0).mean() for table in self.cosines.values()]
         near = self.vectors[self.questions] @ self.vectors[rows].T
         near[self.questions[:, None] == rows] = -2  # no record answers its own question
@@ -68,7 +69,7 @@ class Pool(NamedTuple):
 
 
 class Judge(NamedTuple):
-    """How a simulated judge is asked, and what it is worth."""
+    """A simulated judge: its skill, its bias, and its number of votes."""
 
     skill: float
     bias: str = "none"
@@ -76,7 +77,7 @@ class Judge(NamedTuple):
 
 
 class Ballots:
-    """The votes of a judge on prompts: each a ranking of all slots."""
+    """The votes of a judge on prompts; each vote ranks all slots."""
 
     def __init__(self, pool: Pool, judge: Judge, prompts: list[Rows], seed: int) -> None:
         self.prompts = prompts
@@ -99,7 +100,7 @@ class Ballots:
         return votes
 
     def rankings(self, n_ranked: int) -> tuple[list[Ranking], int]:
-        """Return the combined ranking of each prompt, and the number of calls in all."""
+        """Return the combined ranking of each prompt, and the total number of calls."""
         ranked, n_calls = [], 0
         for votes, texts in zip(self._votes, self._texts, strict=True):
             ballots: list[Ranking] = []
@@ -112,7 +113,7 @@ class Ballots:
         return ranked, n_calls
 
     def by_rank(self, prompt_order: Rows, n_ranked: int) -> Rows:
-        """Return the rows by rank in their prompts: all firsts, then all seconds ..."""
+        """Return the rows by rank in their prompts: all firsts, then all seconds, and so on."""
         ranked, _ = self.rankings(n_ranked)
         rows = [self.prompts[p][np.array(ranked[p]) - 1] for p in prompt_order]
         return np.array([row[i] for i in range(n_ranked) for row in rows if i < len(row)])
@@ -128,7 +129,7 @@ def reciprocal_scores(ranking: Ranking, n_slots: int, shortlist: int) -> list[fl
 
 
 def first_scores(ranking: Ranking, n_slots: int, shortlist: int) -> list[float]:
-    """Return 1 for the first slot, and nearly nothing for the others of the shortlist."""
+    """Return 1 for the first slot, and almost nothing for the others on the shortlist."""
     return [
         float(s > 0) * (1 if s == 1 else 1e-9) for s in judge_scores(ranking, n_slots, shortlist)
     ]

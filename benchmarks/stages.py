@@ -1,14 +1,14 @@
-"""Seconds and peak memory of every stage on a pool, and the cost of a second run with no change.
+"""Measure the time and peak memory of every stage, and the cost of a second run with no change.
 
     python benchmarks/stages.py ../shared/data/dolly_15k.jsonl.gz --exclude is_selectllm_test=true
     python benchmarks/stages.py POOL.jsonl.gz --made-up-vectors --budget 10000
-    python benchmarks/stages.py --done WORKSPACE    (the second part alone, where all is up to date)
-    python benchmarks/stages.py --coverage VECTORS.npy --budget 3000    (the greedy alone)
+    python benchmarks/stages.py --done WORKSPACE    (only the second run, where all is up to date)
+    python benchmarks/stages.py --coverage VECTORS.npy --budget 3000    (only the greedy search)
     python benchmarks/stages.py --coverage 1000000 --budget 10000       (the same, made-up vectors)
 
-It works in a fresh copy of the workspace, so nothing is cached and none of your files changes. With
-made-up vectors, the other stages can be measured at sizes for which embed would take hours: unit
-vectors around a thousand directions are written instead, and there is no second run.
+It works in a fresh copy of the workspace, so nothing is cached and none of your files change. With
+made-up vectors, the other stages can be measured at sizes for which embed would take hours: instead
+of embedding, it writes unit vectors around a thousand directions, and there is no second run.
 """
 
 import argparse
@@ -47,13 +47,16 @@ def main() -> None:
     """Measure, and print a table in Markdown."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("pool", type=Path, nargs="?")
-    arguments.add_argument("--exclude", default="", help="column=value of rows to leave out")
+    arguments.add_argument("--exclude", default="", help="leave out rows with this column=value")
     arguments.add_argument("--budget", type=int, default=1000)
     arguments.add_argument("--made-up-vectors", action="store_true")
-    arguments.add_argument("--keep", type=Path, help="an empty folder for the copy, not deleted")
+    arguments.add_argument("--keep", type=Path, help="an empty folder for the copy, which is kept")
     arguments.add_argument("--until", default="", help="the last stage to run")
-    arguments.add_argument("--done", type=Path, help="measure a second run in this workspace only")
-    arguments.add_argument("--coverage", help="vectors.npy, or a number of made-up vectors")
+    arguments.add_argument("--done", type=Path, help="measure only a second run, in this workspace")
+    arguments.add_argument(
+        "--coverage",
+        help="measure only the greedy search, on a file of vectors or on this many made-up ones",
+    )
     given = arguments.parse_args()
     if given.coverage:
         coverage(given.coverage, given.budget)
@@ -77,7 +80,7 @@ def main() -> None:
 
 
 def copy_workspace(root: Path) -> None:
-    """Create a Git and DVC repository at `root` with the project's graph, nothing run yet."""
+    """Create a Git and DVC repository at `root` with the project's graph and no run yet."""
     for part in PARTS:
         target = root / part
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +92,7 @@ def copy_workspace(root: Path) -> None:
 
 
 def first_run(root: Path, made_up_vectors: bool, until: str) -> None:
-    """Run each step once, as DVC does, in a process of its own."""
+    """Run each step once in its own process, as DVC does."""
     print("| stage | seconds | CPU s | peak memory, MB |\n|---|---|---|---|", flush=True)
     total_s = total_cpu_s = 0.0
     for stage in read_graph(root).stages:
@@ -126,7 +129,7 @@ def made_up(n: int) -> Iterator[Vectors]:
 
 
 def coverage(which: str, n: int) -> None:
-    """Select from a random 3 in 14 of the vectors, and print CPU seconds and peak memory."""
+    """Select from a random 3/14 of the vectors, and print the CPU seconds and the peak memory."""
     vectors = np.concatenate(list(made_up(int(which)))) if which.isdigit() else np.load(which)
     m = len(vectors)
     candidates = np.random.default_rng(0).permutation(m)[: m * 3 // 14]
@@ -138,7 +141,7 @@ def coverage(which: str, n: int) -> None:
 
 
 def second_run(root: Path) -> None:
-    """Time DVC alone, an empty flow and our flow, with everything up to date."""
+    """Time DVC alone, an empty flow, and our flow when everything is up to date."""
     env = dict(QUIET) | dvc.environment()
     env["PREFECT_HOME"] = str(root / ".selectllm" / "prefect")
     nothing = "from prefect import flow; flow(lambda: None, name='nothing')()"

@@ -15,17 +15,18 @@ from prefect.states import Completed, Failed
 
 from flows.cli import console
 from flows.cli.used_answers import used_answers
-from flows.curate import PARTIAL, publish, raise_failure, run_as_program, run_stages
+from flows.curate import PARTIAL, raise_failure, run_as_program, run_stages
 from flows.dvc import command as dvc
 from flows.dvc.variants import Variant, make_workspaces, read_variants
 from flows.dvc.workspace import find_workspace, run_lock
+from flows.pages import publish, publish_results
 from flows.stage_task import Done, Run
 from flows.tracking import markdown, paper
 from flows.tracking.comparison import Outcome, VariantState
 from flows.tracking.log_comparison import log_comparison
 from flows.tracking.log_run import EndedRun, output_hashes
 from flows.tracking.metrics import leading
-from flows.tracking.store import warm_up
+from flows.tracking.store import prepare
 from tasks.lib.core.dvc_yaml import Graph, read_graph
 from tasks.lib.core.errors import CurationError, VariantFailed
 from tasks.lib.documents.metrics import OURS, Metrics
@@ -46,7 +47,7 @@ def compare(override: list[str] | None = None) -> State[None] | None:
         user_workspace = find_workspace(Path.cwd())
         with run_lock(user_workspace) as lock:
             variants = read_variants(user_workspace, override or [])
-            warm_up()
+            prepare(user_workspace)
             workspaces = make_workspaces(user_workspace, variants)
             runs = [Run(path, str(uuid.uuid4()), lock, user_workspace) for path in workspaces]
             ended = [_run_variant(*pair) for pair in zip(variants, runs, strict=True)]
@@ -95,7 +96,7 @@ def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, dict[str, Done]]:
             raise_failure(done)
         except CurationError as error:
             return Failed(message=str(error), data=error)
-        publish(markdown.run_summary(graph, run.workspace), "summary")
+        publish_results(graph, run.workspace)
         return None
 
     as_flow = flow(stages, name="variant", flow_run_name=variant.name, persist_result=False)  # type: ignore[call-overload]

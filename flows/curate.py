@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
@@ -21,17 +21,20 @@ from pydantic import Field
 
 from flows.cli import console
 from flows.cli.ready import RouteCheck
+from flows.cli.surroundings import require_surroundings
 from flows.cli.used_answers import used_answers
 from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.run_parameters import as_overrides, own_workspace
 from flows.dvc.workspace import find_workspace, run_lock
+from flows.pages import announce_failure, announce_results, publish, publish_results
 from flows.stage_task import Done, Run, stage_task
 from flows.tracking import markdown
 from flows.tracking.log_run import EndedRun, log_run
-from flows.tracking.store import warm_up
+from flows.tracking.store import prepare
 from tasks.lib.core.dvc_yaml import Graph, StageSpec, read_graph
-from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError, VariantFailed
+from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError, DataError, VariantFailed
+from tasks.lib.core.wording import visible_line
 
 PARTIAL = "Partial"
 
@@ -85,22 +88,24 @@ def _workspace(user_workspace: Path, sets: Sequence[str]) -> Path:
     workspace, changes = own_workspace(user_workspace, sets)
     for key, old, new in changes:
         get_run_logger().info("Only for this run: %s = %r (params.yaml: %r)", key, new, old)
-    get_run_logger().info("This run works in %s", workspace)
+    get_run_logger().info("This run works in %s", visible_line(str(workspace)))
     publish(markdown.parameters(read_graph(workspace), workspace, changes), "parameters")
     return workspace
 
 
 def _run_all(graph: Graph, run: Run) -> None:
     """Run the stages, log the run, and raise the first failure or show the results."""
-    warm_up()
+    prepare(run.user_workspace)
     done = run_stages(graph, run)
     address = log_run(EndedRun(graph, run, done, used_answers))
+    announce_failure(run.workspace, done)
     raise_failure(done)
-    publish(markdown.run_summary(graph, run.workspace), "summary")
+    publish_results(graph, run.workspace)
+    announce_results(graph, run.workspace, done, console.capped(graph, run.workspace))
     console.summary(graph, run.workspace, address)
     if run.sets:
         for what, path in console.results(graph, run.workspace):
-            get_run_logger().info("%s: %s", what, path)
+            get_run_logger().info("%s: %s", what, visible_line(str(path)))
 
 
 def run_stages(graph: Graph, run: Run) -> dict[str, Done]:
@@ -134,12 +139,6 @@ def raise_failure(done: Mapping[str, Done]) -> None:
         failed[0].result()
 
 
-def publish(text: str, key: str) -> None:
-    """Show a text on the page of the Prefect run, unless it is empty."""
-    if text:
-        create_markdown_artifact(text, key=key)
-
-
 def _run_one(stage: StageSpec, run: Run, done: Mapping[str, Done], is_current: bool) -> Done:
     """Run a stage after its upstream stages; if any of them failed, the stage stays NotReady."""
     before = [done[name].state for name in stage.upstream]
@@ -154,6 +153,7 @@ def run_as_program(run_flow: Callable[[], State[Any]]) -> int:
     if "--json" in sys.argv:
         console.use_json(is_set=True)
     try:
+        require_surroundings(find_workspace(Path.cwd()))
         state = run_flow()
         state.result()
     except VariantFailed as error:
@@ -163,7 +163,20 @@ def run_as_program(run_flow: Callable[[], State[Any]]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except (httpx.HTTPError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "Prefect API server" not in str(error):
+            raise
+        failure = _prefect_failed(error)
+        console.failed(failure)
+        return failure.exit_code
     return CAPPED if state.name == PARTIAL else 0
+
+
+def _prefect_failed(error: Exception) -> DataError:
+    """Describe the failure of Prefect's API, instead of a traceback of its client."""
+    what = str(error).partition("\n")[0].partition(" stdout:")[0] or type(error).__name__
+    fix = "Run `selectllm doctor`, then run this again to continue; finished stages are Cached."
+    return DataError(f"the API failed: {what}", where="Prefect", fix=fix)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The only Prefect task: run one stage with DVC and report how it ended."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -17,9 +18,11 @@ from prefect.states import Completed, Failed
 from flows.dvc import command as dvc
 from flows.dvc.events import EventTail
 from tasks.lib.core.dvc_yaml import StageSpec
-from tasks.lib.core.errors import StageFailed
+from tasks.lib.core.errors import CheckFailed, CurationError, StageFailed
 from tasks.lib.core.events import EVENTS_VARIABLE, RUN_VARIABLE, Ended, read_events
+from tasks.lib.core.hiding import hide
 from tasks.lib.core.stage import STATE_DIR
+from tasks.lib.core.wording import visible
 
 POLL_S = 0.1
 KEPT_LINES = 40  # of the output of DVC and the step, shown if the stage fails
@@ -43,6 +46,23 @@ class Run:
     lock: int
     user_workspace: Path
     sets: str = ""
+
+
+class OneLine(logging.Filter):
+    """Shortens the log of a failed run to its reason, if the reason is a mistake of the user.
+
+    Prefect's engine would write a traceback into the log of a worker.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Drop the traceback of an error that has a remedy."""
+        error = record.exc_info and record.exc_info[1]
+        if isinstance(error, CurationError):
+            record.msg, record.args, record.exc_info = "%s", (str(error),), None
+        return True
+
+
+logging.getLogger("prefect.engine").addFilter(OneLine())
 
 
 class Done(NamedTuple):
@@ -72,10 +92,14 @@ def run_stage(stage: StageSpec, run: Run, *, is_current: bool) -> State[Any]:
     events.parent.mkdir(parents=True, exist_ok=True)
     events.unlink(missing_ok=True)  # left by an earlier attempt
     before = _snapshot(run.workspace, stage)
-    exit_code = _repro(stage, run, events)
+    exit_code, lines = _repro(stage, run, events)
     reported, _ = read_events(events)
     ended = next((event for event in reported if isinstance(event, Ended)), None)
     if exit_code:
+        has_reason = ended is not None and bool(ended.exit_code)
+        # The state contains the reason, which is enough for a mistake of the user.
+        level = logging.DEBUG if has_reason else logging.ERROR
+        get_run_logger().log(level, "%s", visible(hide("\n".join(lines))))
         failure = _failure(stage, ended, has_started=bool(reported))
         return Failed(message=str(failure), data=failure)
     if reported:
@@ -99,13 +123,20 @@ def stage_task(stage: StageSpec) -> Task[Any, Any]:
     )
 
 
-def _repro(stage: StageSpec, run: Run, events: Path) -> int:
-    """Run `dvc repro` on this stage alone, pass on its step's events, and return the exit status.
+class Reproduced(NamedTuple):
+    """The exit status of `dvc repro`, and the last lines that it printed."""
+
+    exit_code: int
+    lines: list[str]
+
+
+def _repro(stage: StageSpec, run: Run, events: Path) -> Reproduced:
+    """Run `dvc repro` on this stage alone, and pass on its step's events.
 
     The option -q is never used, since it also hides error messages.
     """
     # DVC sets DVC_ROOT to the same folder in the copies that it makes for experiments.
-    env = dvc.environment() | {
+    env = dvc.environment(run.workspace) | {
         "DVC_ROOT": str(run.user_workspace),
         "SELECTLLM_SCRATCH": str(run.workspace / STATE_DIR),
         EVENTS_VARIABLE: str(events),
@@ -125,13 +156,10 @@ def _repro(stage: StageSpec, run: Run, events: Path) -> int:
     )
     try:
         lines = _follow(process, EventTail(stage.name, events))
-        exit_code = process.wait()
+        return Reproduced(process.wait(), lines)
     except BaseException:
         _stop(process)
         raise
-    if exit_code:
-        get_run_logger().error("%s", "\n".join(lines))
-    return exit_code
 
 
 def _follow(process: subprocess.Popen[str], events: EventTail) -> list[str]:
@@ -174,11 +202,12 @@ def _failure(stage: StageSpec, ended: Ended | None, *, has_started: bool) -> Sta
     if ended and ended.exit_code:
         failure = StageFailed.parse(ended.reason)
         failure.exit_code = ended.exit_code
+        failure.is_check = ended.exit_code == CheckFailed.exit_code
         return failure
     where = f"stage {stage.name}"
     if not has_started:
         return StageFailed(
-            "DVC stopped before the step started; its output above says why",
+            "DVC stopped before the step started; its output in the log says why",
             where=where,
             fix="Run `selectllm doctor`.",
         )

@@ -1,1 +1,1 @@
-"""What the steps compute: one folder per step, and lib for shared code; no orchestrator."""
+"""The steps, one folder each, and lib for their shared code; none of it uses an orchestrator."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import tasks
 from tasks.lib.core.errors import CurationError, ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE, read_params
+from tasks.lib.core.wording import visible_line
 
 SHARED_SECTIONS = ("engine", "seed", "models", "compare")
 
@@ -45,7 +46,7 @@ def main(files: list[str]) -> int:
         try:
             check_all(Path(file))
         except CurationError as error:
-            which = f"{Path(file).stem}: " if len(files) > 1 else ""
+            which = f"{visible_line(Path(file).stem)}: " if len(files) > 1 else ""
             sys.stderr.write(f"{which}{error}\n")
             return error.exit_code
     return 0

@@ -82,7 +82,7 @@ SLOW_FIXTURES = {"server", "load", "plain"}
 
 @pytest.hookimpl(tryfirst=True)  # -m chooses by the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests with slow fixtures, and run the groups first, as they are the longest."""
+    """Mark tests with slow fixtures, and run the groups first, since they take longest."""
     order = list(GROUP_OF)
 
     def place(item: pytest.Item) -> tuple[bool, int]:

@@ -16,7 +16,7 @@ class Call:
 
     n: int  # from 1, in order of arrival
     path: str
-    headers: dict[str, str]  # names in small letters
+    headers: dict[str, str]  # names in lower case
     body: dict[str, Any]  # empty for a GET
     arrived_s: float
 
@@ -26,7 +26,7 @@ class Call:
 
     @property
     def block(self) -> CandidateBlock:
-        """The candidates and the number to pick; a re-ask only adds to the question."""
+        """The candidates and the number to pick; a re-ask repeats the same block."""
         blocks = (parse_block(message["content"]) for message in self.messages)
         return next(block for block in blocks if block is not None)
 
@@ -40,7 +40,7 @@ class Call:
 
     @property
     def is_reask(self) -> bool:
-        """Whether it names the problem with the previous reply."""
+        """Whether the call names a problem with the previous reply."""
         return any(message["role"] == "assistant" for message in self.messages)
 
     @property
@@ -56,8 +56,9 @@ class Response:
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
-    tokens: tuple[int, int] = (0, 0)  # prompt and completion, billed whether they arrive or not
+    tokens: tuple[int, int] = (0, 0)  # prompt and completion; billed even if they do not arrive
     delay_s: float = 0.0  # before the first byte
     trickle_s: float = 0.0  # between bytes
     reset_after: int | None = None  # bytes of the body, then the connection breaks
+    times: int = 1  # that the body is sent
     fault: str = ""  # its name in FAULTS; "" for an answer

@@ -17,14 +17,14 @@ class FakeBatches:
     Attributes:
         requests: All requests for files and batches so far, such as "POST /v1/batches".
         batches: All batches, by id.
-        n_looks: The number of looks at a batch before it ends.
+        n_looks: How often a batch is polled before it ends.
         status: How a batch ends.
-        share: The share of its requests that are answered by then.
+        share: The share of a batch's requests that are answered when it ends.
         spoil: Changes the lines of the output file.
         error: The code and message with which the validation of a batch fails, if any.
         max_requests: The largest batch that is accepted.
-        notice: Called with each request, before and after it is done; returns whether the request
-            is lost, or its response.
+        notice: Called before and after each request is done; returns whether the request or its
+            response is lost.
 
     Args:
         respond: Responds to the path, headers and body of a single call.
@@ -55,7 +55,10 @@ class FakeBatches:
         return not self._script
 
     def script(self, request: str, response: Response, *, is_done: bool = False) -> None:
-        """Respond so to the next request like "POST /v1/files"; also do what it asks if is_done."""
+        """Set the response to the next request, such as "POST /v1/files".
+
+        If `is_done`, what the request asks for is also done.
+        """
         self._script.append((request, response, is_done))
 
     def respond(self, request: str, body: bytes) -> Response:

@@ -29,6 +29,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import repeat
 from typing import Any, NamedTuple, Self
 
 from tests.exchange import BYTES_PER_TOKEN, Call, Response
@@ -56,7 +57,7 @@ def says(
     choice: dict[str, Any] | None = None,
     **extra: Any,
 ) -> Behaviour:
-    """Answer with a chat completion with this text.
+    """Answer with a chat completion that has this text.
 
     Args:
         text: The content.
@@ -210,7 +211,7 @@ FAULTS = {
 
 
 def fault(name: str) -> Behaviour:
-    """Fail in the way with this name."""
+    """Fail in the way that `FAULTS` defines under this name."""
     return lambda call: replace(FAULTS[name].behave(call), fault=name)
 
 
@@ -256,7 +257,7 @@ class FakeProvider:
         peak: The maximum number of requests that waited for a response at the same time.
         listed: The rows of its list of models; None if it has no list.
         n_listings: How often that list was requested, which is not among the calls.
-        refuses: A key with which that list is refused.
+        refuses: A key for which that list is refused.
         batches: Its files and batches.
     """
 
@@ -427,7 +428,7 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
                 return
             self.send_response(response.status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(response.body)))
+            self.send_header("Content-Length", str(response.times * len(response.body)))
             for name, value in response.headers.items():
                 self.send_header(name, value)
             self.end_headers()
@@ -448,7 +449,7 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _parts(response: Response) -> list[bytes]:
+def _parts(response: Response) -> Iterable[bytes]:
     """Split the body into the pieces that are sent, with a pause after each piece."""
     body = response.body[: response.reset_after]
-    return [bytes([byte]) for byte in body] if response.trickle_s else [body]
+    return [bytes([byte]) for byte in body] if response.trickle_s else repeat(body, response.times)

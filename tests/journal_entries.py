@@ -1,4 +1,4 @@
-"""Entries for journals, and the calls in a journal."""
+"""Make entries for journals, and read the calls in a journal."""
 
 import sqlite3
 from contextlib import ExitStack, closing

@@ -1,4 +1,4 @@
-"""Questions, and a function that asks them with one journal for the whole test."""
+"""Questions, and a function that sends them, with one journal for the whole test."""
 
 import asyncio
 import sqlite3
@@ -53,7 +53,7 @@ def chosen(question, verdict):
 
 
 def on(item, then, otherwise=honest):
-    """Return a behaviour that is `then` if the candidate `item` is shown."""
+    """Return a behaviour that behaves like `then` if the candidate `item` is shown."""
 
     def behave(call):
         sees = any(f"item {item} " in text for text in call.block.texts)
@@ -94,7 +94,7 @@ def my_key(monkeypatch):
 
 @pytest.fixture
 def put(tmp_path):
-    """Return a function that asks questions, with one journal for the whole test."""
+    """Return a function that sends questions, with one journal for the whole test."""
 
     def put(
         deployment,

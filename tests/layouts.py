@@ -7,7 +7,7 @@ Row = dict[str, Any]
 
 
 class Expected(NamedTuple):
-    """The parts of a record; turns are pairs of the first letter of a role and a text."""
+    """The parts of a record; a turn is a pair of its role's first letter and its text."""
 
     instruction: str
     output: str | None = None

@@ -1,4 +1,4 @@
-"""A workspace for llm_select, whose ledger can be compared with the provider's book."""
+"""A workspace for llm_select, and checks of its ledger against the provider's book."""
 
 import asyncio
 import math
@@ -21,11 +21,13 @@ from tasks.llm_select.judge import Judge
 from tasks.llm_select.judging import judge_prompts
 from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.usage import Bill
-from tests.fake_provider import USD_IN, USD_OUT
+from tests.fake_provider import FAULTS, USD_IN, USD_OUT
 from tests.selection_desk import Desk, record
 from tests.workspaces import PROJECT
 
 SIZE = 5
+SILENT = {name for name, fault in FAULTS.items() if not fault.is_reported} - {"no usage"}
+"""Faults after which no reply can be read, although it may have to be paid."""
 TIMEOUT_S = 6.0  # LiteLLM takes seconds over its first call when the machine is busy
 
 
@@ -57,7 +59,7 @@ class MoneyDesk(Desk):
         return self.root / ".selectllm/journal.sqlite"
 
     def ask(self, provider, **changes):
-        """Ask in this process and with short waits; return the verdicts."""
+        """Send the questions from this process, with short waits; return the verdicts."""
         route = load_route({"models": {"mine": provider.deployment()}}, "mine")
         usual = {"max_attempts": 12, "timeout_s": TIMEOUT_S, "concurrency": 8, "backoff_s": 0.01}
         settings = JudgeSettings(
@@ -131,8 +133,12 @@ def assert_books_agree(ledger, provider):
     assert len(bought) == len(set(bought))
 
 
-def assert_bill_agrees(bill, provider):
-    """Check the bill of usage.json: all replies that arrived with their usage, and no others."""
+def assert_bill_agrees(bill, ledger, provider):
+    """Check that usage.json bills the replies with usage, and lists all other calls separately."""
     known = [reply for reply in bill.replies if not reply.is_upper_bound]
     assert tokens(known) == provider.reported_tokens
     assert sum(reply.usd for reply in known) == pytest.approx(price(provider.reported_tokens))
+    calls = [*bill.replies, *(call.cost for call in bill.silent)]
+    assert sum(call.usd for call in calls) == pytest.approx(sum(row.usd for row in ledger))
+    is_silent = [entry.fault in SILENT for entry in provider.book]
+    assert len(bill.silent) == sum(is_silent)

@@ -123,7 +123,7 @@ def usage(n_selected: int, n_prompts: int) -> dict[str, Any]:
 
 
 class World(StepWorkspace):
-    """The files of a run on made-up records, in which each of the first prompts gives one pick."""
+    """The files of a run on made-up records, with one pick in each of the first prompts."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)

@@ -26,7 +26,7 @@ N_RECORDS, SIZE = 40, 8
 
 def record(i, instruction, input_text=""):
     return {
-        "id": record_id(instruction, f"{input_text}{i}"),
+        "id": record_id(instruction, input_text),
         "instruction": instruction,
         "input": input_text,
         "output": None,
@@ -42,7 +42,7 @@ def mixed_record(i):
     """Return a record with an input, without one, or with gibberish."""
     instruction = f"Explain topic {i} to a beginner, and give {i % 5 + 2} examples."
     if i % 10 == 7:
-        instruction = "asdkjh qwlekjq zxmcnb"
+        instruction = f"asdkjh qwlekjq zxmcnb{i}"
     return record(i, instruction, f"Notes on topic {i}." if i % 3 == 0 else "")
 
 

@@ -56,6 +56,8 @@ FAIR = {
     "usd": 0.1,
     "usd_without_answer": 0.0,
     "replies_without_answer": {},
+    "usd_without_reply": 0.0,
+    "calls_without_reply": {},
     "n_unknown_usage": 0,
     "answers": {"chatgpt": 3},
     "answers_digest": "0" * 64,

@@ -1,4 +1,4 @@
-"""A selection is proven by its journal, or the difference is named; records are explained."""
+"""`verify` proves a selection by its journal, or names the difference; `explain` explains it."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ OUTS = {
 
 
 def seal(table):
-    """Write what DVC writes when a stage has run: dvc.lock, by the rules of dvc.yaml."""
+    """Write dvc.lock as DVC does after all stages have run."""
 
     def entries(paths):
         return [{"path": path, "md5": dvc_md5(table.root / path)} for path in paths]
@@ -212,6 +212,27 @@ def test_a_missing_answer_is_named_with_its_prompt(table):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("setting", ["usd = usd / 2", "prompt_tokens = 1", "is_upper_bound = 1"])
+def test_a_changed_price_of_a_call_is_found_in_the_journal(table, setting):
+    with FakeProvider() as provider:
+        select(table, provider)
+    key = table.receipts()[0]["answers"][0]["key"]
+    change(table, f"UPDATE calls SET {setting} WHERE outcome = 'answer' AND key = ?", key)
+    assert difference_of(table).file.endswith("journal.sqlite")
+    assert f"answers were changed: {key}" in difference_of(table).what
+
+
+def test_a_changed_price_of_a_reply_without_an_answer_is_found_in_the_journal(table):
+    with FakeProvider() as provider:
+        provider.script(says("No."))
+        select(table, provider)
+    assert verify(table.root).differences == []
+    change(table, "UPDATE calls SET usd = 2 * usd WHERE outcome <> 'answer'")
+    assert difference_of(table).file.endswith("journal.sqlite")
+    assert "the price of an unusable reply" in difference_of(table).what
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",
     [
@@ -257,7 +278,7 @@ def test_a_change_to_both_a_file_and_dvc_lock_is_found_by_the_journal(table, nam
     seal(table)
     assert difference_of(table).file == f"data/llm_select/{name}"
     assert "differs when rebuilt from the journal: line" in difference_of(table).what
-    assert "Someone edited it and dvc.lock" in difference_of(table).fix
+    assert "Someone edited it" in difference_of(table).fix
 
 
 @pytest.mark.slow

@@ -94,7 +94,7 @@ def test_the_runs_own_prompts_are_used(workspace):
     assert sorted(rows[:4]) == [0, 1, 2, 3]  # one of each prompt
 
 
-def test_methods_by_the_judge_read_its_scores_and_leave_out_what_was_set_aside(workspace):
+def test_methods_that_use_the_judge_read_its_scores_and_leave_out_what_was_set_aside(workspace):
     ballots = [
         {"id": f"{i:016x}", "prompt": i // 6 + 1, "slot": i % 6 + 1, "rank": 1, "votes": 1,
          "score": i / 24, "method": "llm", "set_aside": "too long" if i == 23 else None}

@@ -164,7 +164,7 @@ def test_deita_takes_the_highest_scores_and_skips_similar_records():
 
 
 def novelty(vectors, row, others, factors):
-    """The novelty of a record relative to others, by the definition."""
+    """Return the novelty of a record relative to others, by the definition."""
     gaps = {j: max(0, 1 - float(vectors[row] @ vectors[j])) for j in others}
     ranked = sorted((factors[row] + factors[j]) * gap for j, gap in gaps.items())
     return sum(distance / rank for rank, distance in enumerate(ranked, 1))

@@ -211,7 +211,7 @@ def test_by_ranks_the_first_ranks_of_all_prompts_come_first(desk):
 
 
 def literal_paper(desk, k, n):
-    """Return the ids of Algorithm 1 on the queries of Algorithm 2, query by query."""
+    """Return the ids that Algorithm 1 selects from the queries of Algorithm 2, query by query."""
     vectors = np.load(desk.root / "data/embed/vectors.npy")
     r = len(vectors) // k
     centres = KMeans(r, n_init=1, random_state=0).fit(vectors).cluster_centers_
@@ -221,7 +221,7 @@ def literal_paper(desk, k, n):
     return [sorted(query, key=lambda i: text_of(desk, i))[: n // k] for query in queries]
 
 
-def test_paper_mode_selects_what_algorithms_1_and_2_select_to_the_id(desk):
+def test_paper_mode_selects_exactly_what_algorithms_1_and_2_select(desk):
     k = 5
     grouping = {"mode": "paper", "n_prompts": k, "candidates_per_prompt": None}
     desk.update(cluster=grouping, seed=0)

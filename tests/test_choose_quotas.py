@@ -184,7 +184,7 @@ def test_quotas_of_several_columns_are_met_and_shown_in_the_receipt(desk, object
         ({"kind": {"code": 1, "qa": 0, "essay": 0}}, "of any other value needs 11 .* are 0"),
         (
             {"kind": {"code": 10}, "level": {0: 8}},
-            r"each quota can be met alone, but all together leave room for only \d+ of 12",
+            r"each quota can be met alone, but together they leave room for only \d+ of 12",
         ),
     ],
 )
@@ -275,5 +275,5 @@ def test_columns_that_exclude_each_other_at_a_smaller_budget_are_met_at_the_larg
     selected = desk.choose([1, 2], quotas={"kind": {"a": 1}, "level": {"1": 1}})
     assert count(selected, "kind") == {"a": 1, "b": 1}
     assert re.search(
-        r"only the largest budget meets them: .* has \d instead of \d records at 1", caplog.text
+        r"they apply to the largest budget only: .* has \d instead of \d records at 1", caplog.text
     )

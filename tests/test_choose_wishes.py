@@ -108,7 +108,7 @@ def save_targets(desk, vectors):
     np.save(desk.file("embed/targets.npy"), vectors.astype(np.float32))
 
 
-def test_half_of_the_targets_steer_and_the_other_half_judges(desk):
+def test_half_of_the_targets_steer_and_the_other_half_evaluate(desk):
     desk.run()
     listed = next(row["id"] for row in desk.ballots() if row["rank"] == 1)
     at = list(desk.records).index(listed)
@@ -143,7 +143,9 @@ def test_targets_that_resemble_no_record_are_refused(desk):
     line[:, 0] = 1
     np.save(desk.file("embed/vectors.npy"), line)
     save_targets(desk, -line[:4])
-    with pytest.raises(ParamError, match="no record with a weight is similar to any target"):
+    with pytest.raises(
+        ParamError, match="no record with a positive weight is similar to any target"
+    ):
         desk.choose()
 
 
@@ -173,10 +175,10 @@ CELLS = [
     ("column", "words"),
     [
         ("wroth", r"no record has the column wroth; did you mean worth\?"),
-        ("negative", r"1 of 40 records have no non-negative number; .* with -1"),
-        ("missing", r"39 of 40 records have no non-negative number; .* with no value"),
-        ("text", r"40 of 40 records have no non-negative number; .* with high"),
-        ("flag", r"40 of 40 records have no non-negative number; .* with true"),
+        ("negative", r"1 of 40 records have none; .* with -1"),
+        ("missing", r"39 of 40 records have none; .* with no value"),
+        ("text", r"40 of 40 records have none; .* with high"),
+        ("flag", r"40 of 40 records have none; .* with true"),
         ("nothing", "all weights are 0"),
     ],
 )

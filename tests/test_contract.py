@@ -268,7 +268,8 @@ def test_every_package_is_pinned_and_none_is_known_malware():
 
 TESTS = {f"tests.{path.stem}": path for path in (PROJECT / "tests").glob("*.py")}
 WHOLE = {
-    *("contract", "deployment", "graph", "messages", "paid_run", "project", "readme", "run"),
+    *("contract", "deployment", "graph", "messages", "paid_run", "progress", "project", "readme"),
+    "run",
     "stale_keys",
 }
 """Tests of the core or of the whole project, which belong to no other room."""

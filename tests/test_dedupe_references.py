@@ -105,7 +105,9 @@ TEXTS = st.lists(st.sampled_from(WORDS), min_size=3, max_size=9).map(" ".join)
 
 @pytest.mark.slow
 @given(known=st.lists(TEXTS, min_size=1, max_size=4), pool=st.lists(TEXTS, min_size=1, max_size=6))
-def test_exactly_the_records_that_dedupe_would_drop_behind_a_reference_repeat_it(known, pool):
+def test_a_record_repeats_a_reference_exactly_if_dedupe_would_drop_it_after_the_reference(
+    known, pool
+):
     """Dedupe of a reference and a record alone is the definition."""
     references = References.of(table(records_of(*known)), 0.8, 128)
     (batch,) = table(records_of(*pool)).to_batches()

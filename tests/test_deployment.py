@@ -12,7 +12,9 @@ import httpx
 import pytest
 from ruamel.yaml import YAML
 
-from tests.workspaces import PATIENCE_S, wait_until
+from flows.serve import read_deployments
+from tasks.lib.core.errors import ParamError
+from tests.workspaces import PATIENCE_S, PROJECT, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -20,6 +22,10 @@ SOON = {"interval": 10, "slug": "soon", "active": True}
 PARAMETERS = {
     "override": ["second.naps=2"]
 }  # of all runs: the nightly one may come due while we wait
+BODY = (
+    "deployments: [{{name: x, entrypoint: '{path}', description: y, tags: [], parameters: {{}}, "
+    "concurrency_limit: {{limit: 1}}, schedules: [{{slug: s, active: true, cron: {cron}}}]}}]"
+)
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -42,10 +48,12 @@ def deployment(space, server):
     prefect = (sys.executable, "-m", "prefect", "--no-prompt")
     space.run(*prefect, "work-pool", "create", "selectllm", "--type", "process", "--overwrite")
     space.run(*prefect, "deploy", "--all")
-    (deployment,) = server.ask("deployments")
-    yield deployment
-    url = f"{server.url}/deployments/{deployment['id']}"
-    httpx.delete(url, timeout=PATIENCE_S, trust_env=False).raise_for_status()
+    deployments = {found["name"]: found for found in server.ask("deployments")}
+    assert set(deployments) == {"nightly", "weekly"}
+    yield deployments["nightly"]
+    for found in deployments.values():
+        url = f"{server.url}/deployments/{found['id']}"
+        httpx.delete(url, timeout=PATIENCE_S, trust_env=False).raise_for_status()
 
 
 def test_the_deployment_keeps_its_nightly_schedule_and_describes_each_parameter(deployment):
@@ -56,6 +64,42 @@ def test_the_deployment_keeps_its_nightly_schedule_and_describes_each_parameter(
     schema = deployment["parameter_openapi_schema"]["properties"]
     assert set(schema) == {"source", "budget", "route", "override"}
     assert all(parameter["description"] for parameter in schema.values())
+
+
+def test_serve_makes_the_deployments_that_prefect_deploy_makes(space, server, deployment):
+    with contextlib.chdir(space.root):
+        served = {found.name: found for found in read_deployments(space.root)}
+    assert set(served) == {"nightly", "weekly"}
+    nightly = served["nightly"]
+    for name in ("entrypoint", "description", "tags", "parameters"):
+        assert getattr(nightly, name) == deployment[name], name
+    crons = {s["slug"]: s["schedule"].get("cron") for s in deployment["schedules"]}
+    assert {s.slug: getattr(s.schedule, "cron", None) for s in nightly.schedules} == crons
+    assert nightly.concurrency_limit.limit == deployment["global_concurrency_limit"]["limit"] == 1
+    assert [trigger.expect for trigger in nightly.triggers] == [{"pool.changed"}]
+    (automation,) = server.ask("automations")
+    assert automation["trigger"]["expect"] == ["pool.changed"]
+
+
+FAULTS = [
+    ("deployments: []", "expected deployments"),
+    ("deployments: [{name: x}]", "deployments.x: the key 'entrypoint' is missing"),
+    ("deployments: [1]", "deployments[0]"),
+    ("deployments: [{entrypoint: y}]", "deployments[0]: the key 'name' is missing"),
+    (BODY.format(cron="'0 25 * * *'", path="flows/curate.py:curate"), "cron"),
+    (BODY.format(cron="'0 2 * * *'", path="flows/curate.py:absent"), "absent"),
+    (BODY.format(cron="'0 2 * * *'", path="flows/absent.py:curate"), "absent"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), FAULTS)
+def test_a_mistake_in_prefect_yaml_is_one_sentence(text, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    (tmp_path / "prefect.yaml").write_text(text)
+    with pytest.raises(ParamError) as refused:
+        read_deployments(tmp_path)
+    assert words in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 2
 
 
 def test_scheduled_runs_start_by_themselves_and_complete_one_at_a_time(space, server, deployment):

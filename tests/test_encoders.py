@@ -128,7 +128,7 @@ def test_shards_have_the_bytes_of_the_whole_pool(minilm, monkeypatch):
 def test_a_worker_that_embeds_differently_is_refused(part, minilm):
     spec = EncoderSpec(MODEL, Precision.FLOAT32, 256, 128)
     with pytest.raises(
-        DataError, match=f"would differ from the driver's, since these differ: {part}\n"
+        DataError, match=f"would differ from the driver's because of differences in: {part}\n"
     ) as caught:
         embed_shard([PoolText("r0", "text")], spec, fingerprint(minilm) | {part: "?"})
     assert "a worker on" in caught.value.where

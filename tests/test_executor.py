@@ -1,4 +1,4 @@
-"""The results are the same whatever processes the shards."""
+"""The results do not depend on where the shards are processed."""
 
 import importlib.util
 import json

@@ -20,7 +20,7 @@ LINE = b'{"instruction": "Say hello."}\n'
 
 @pytest.fixture
 def fetch(tmp_path, monkeypatch):
-    """Return a function that fetches a source; it returns the copies by name, and provenance."""
+    """Return a function that fetches a source, and returns the copies by name and provenance."""
     monkeypatch.chdir(tmp_path)
     space = StepWorkspace(tmp_path)
 

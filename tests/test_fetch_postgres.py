@@ -119,7 +119,7 @@ def test_the_rows_of_a_query_are_copied_with_their_types(fetch):
     assert str(rows[7]["at"]).startswith("2026-01-01T")
 
 
-def test_casts_are_no_parameters(fetch):
+def test_casts_are_not_parameters(fetch):
     assert fetch("SELECT '7'::int AS prompt, meta->>'topic' AS t FROM q ORDER BY id LIMIT 1") == [
         {"prompt": 7, "t": "time"}
     ]

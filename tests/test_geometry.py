@@ -61,7 +61,7 @@ def experiment():
     return cluster(unit_vectors(DOLLY), params(n_prompts=1000), 0)
 
 
-def test_a_pool_of_dollys_size_makes_1000_prompts_of_14_or_15(experiment):
+def test_a_pool_of_dollys_size_gives_1000_prompts_of_14_or_15(experiment):
     assert Counter(sizes_of(experiment.prompts)) == {15: 776, 14: 224}
     assert sorted(itertools.chain(*experiment.prompts)) == list(range(DOLLY))
     clusters = sizes_of(experiment.partition.clusters)

@@ -288,21 +288,21 @@ def test_across_spreads_every_cluster_as_evenly_as_possible(mode, candidates, se
 
 @given(candidates=candidates(), seed=st.integers(0, 9))
 @few
-def test_prompts_of_mode_within_are_ordered_by_cluster_number(candidates, seed):
+def test_prompts_in_within_mode_are_ordered_by_cluster_number(candidates, seed):
     clusters, n_prompts = candidates
     prompts = [clusters[prompt] for prompt in compose(clusters, n_prompts, Mode.WITHIN, seed)]
     for prompt, following in itertools.pairwise(prompts):
         assert max(prompt) <= min(following)
 
 
-def test_prompts_of_mode_within_are_the_clusters_of_equal_size_k_means():
+def test_prompts_in_within_mode_are_the_clusters_of_equal_size_k_means():
     labels = equal_size_kmeans(unit_vectors(100), 8, 0).labels
     prompts = compose(labels, 8, Mode.WITHIN, 0)
     assert [set(labels[prompt]) for prompt in prompts] == [{c} for c in range(8)]
 
 
 @pytest.mark.parametrize("n", [1400, 1395])
-def test_prompts_of_mode_across_have_similar_lengths(n):
+def test_prompts_in_across_mode_have_similar_lengths(n):
     clusters = np.arange(n, dtype=np.int32) % 14
     n_bytes = np.minimum(lengths(clusters, 0), 2_000)
     drawn, levelled = (
@@ -329,7 +329,7 @@ def test_slots_do_not_depend_on_the_order_of_candidates_or_of_clusters(mode):
     assert not (np.diff(prompts, axis=1) > 0).all(axis=1).any()
 
 
-def test_prompts_of_mode_across_do_not_depend_on_the_order_of_candidates():
+def test_prompts_in_across_mode_do_not_depend_on_the_order_of_candidates():
     clusters = np.repeat(np.arange(10, dtype=np.int32), 100)
     place_in_cluster = np.array(compose(clusters, 100, Mode.ACROSS, 0)) % 100
     assert np.corrcoef(place_in_cluster.ravel(), np.repeat(np.arange(100), 10))[0, 1] < 0.1

@@ -81,7 +81,7 @@ def rounds(tmp_path, monkeypatch, caplog, warm_client):
 
 
 @pytest.mark.slow
-def test_a_second_round_on_a_grown_pool_pays_for_the_new_prompts_alone(rounds, caplog):
+def test_a_second_round_on_a_grown_pool_pays_only_for_the_new_prompts(rounds, caplog):
     with FakeProvider() as provider:
         first, n_calls = rounds.select(RECORDS[:N], 100, provider)
         assert (len(first), n_calls) == (100, 40)
@@ -106,7 +106,7 @@ def test_a_second_round_on_a_grown_pool_pays_for_the_new_prompts_alone(rounds, c
 
 
 class Grown(StepWorkspace):
-    """A workspace for the step cluster."""
+    """A workspace for the cluster step."""
 
     def group(self, rows, **params):
         records = [RECORDS[i] for i in rows]
@@ -149,7 +149,7 @@ def test_numbers_have_no_gaps_after_records_are_removed(grown, mode):
     assert [[r["id"] for r in after if r["prompt"] == n] for n in (1, 2)] == kept
 
 
-def test_a_third_round_keeps_the_prompts_of_both_rounds_before(grown):
+def test_a_third_round_keeps_the_prompts_of_both_earlier_rounds(grown):
     grown.group(range(70))
     second = grown.group(range(90), **EARLIER)
     third = grown.group(range(100), **EARLIER)

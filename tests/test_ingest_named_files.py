@@ -46,7 +46,7 @@ def space(tmp_path, monkeypatch):
     return Space(tmp_path)
 
 
-def test_if_none_is_named_the_tables_are_empty(space):
+def test_the_tables_are_empty_if_params_name_no_files(space):
     assert space.run() == {"annotated": [], "targets": [], "held_out": []}
 
 

@@ -15,6 +15,7 @@ from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_chain, load_route
+from tasks.lib.gateway.wire import MAX_BODY
 from tasks.lib.journal.journal import Journal
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
@@ -27,7 +28,7 @@ MAX_ATTEMPTS = 3
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    """A lost batch appears in the list at once."""
+    """Make a lost batch appear in the list at once."""
     monkeypatch.setattr(batch_job, "APPEAR_S", 0.0)
 
 
@@ -43,7 +44,7 @@ def unclosed_clients():
 
 
 class Batches:
-    """Questions that are asked in batches, with one journal for the whole test."""
+    """Questions that are sent in batches, with one journal for the whole test."""
 
     def __init__(self, folder):
         self.journal = folder / "journal.sqlite"
@@ -167,7 +168,9 @@ def test_a_batch_that_was_created_without_a_response_is_found_again(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("status", ["expired", "cancelled"])
-def test_what_a_batch_leaves_unanswered_is_asked_one_by_one(batches, provider, book, status):
+def test_questions_that_a_batch_leaves_unanswered_are_sent_one_by_one(
+    batches, provider, book, status
+):
     provider.batches.status, provider.batches.share = status, 0.4
     verdicts = batches.ask(provider.deployment(), questions(N))
     assert len(batches.unanswered) == 3
@@ -180,7 +183,7 @@ def test_what_a_batch_leaves_unanswered_is_asked_one_by_one(batches, provider, b
 
 
 def spoiled(lines):
-    """Return lines out of order, twice, among garbage; without one, and with one unreadable."""
+    """Return the lines twice and unordered, with garbage; one is missing and one unreadable."""
     *rest, bad, _ = lines
     no_body = json.loads(bad)
     no_body["response"]["body"] = "no"
@@ -188,8 +191,18 @@ def spoiled(lines):
     return [*junk, json.dumps(no_body).encode(), *rest[::-1], *rest]
 
 
+def lying(lines):
+    """Return lines with an impossible usage, a status of no error, much depth and much length."""
+    first, second, third, *rest = map(json.loads, lines)
+    first["response"]["body"]["usage"]["prompt_tokens"] = -(10**9)
+    second["response"]["status_code"] = "200"
+    third["padding"] = "x" * MAX_BODY
+    deep = json.dumps(rest[0]).encode()[:-1] + b', "x": ' + b"[" * 900 + b"]" * 900 + b"}"
+    return [*(json.dumps(line).encode() for line in (first, second, third, *rest[1:])), deep]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("spoil", "n_lost"), [(spoiled, 2), (lambda lines: [], N - 1)])
+@pytest.mark.parametrize(("spoil", "n_lost"), [(spoiled, 2), (lambda lines: [], N - 1), (lying, 3)])
 def test_faulty_lines_cost_at_most_their_own_requests(  # noqa: PLR0917
     batches, provider, second, put, book, spoil, n_lost
 ):
@@ -282,7 +295,7 @@ def test_a_cap_limits_what_is_sent_at_once_and_is_never_exceeded(batches, provid
     assert price(provider.book[:1]) + price(provider.book[1:]) / 2 <= batches.spent_usd <= 0.003
 
 
-def test_the_fallback_route_is_asked_one_by_one(batches, provider, second):
+def test_questions_to_the_fallback_route_are_sent_one_by_one(batches, provider, second):
     provider.behave = on(3, USELESS)
     verdicts = batches.ask(provider.deployment(), questions(N), second.deployment(model="openai/b"))
     assert all(verdict.ballots for verdict in verdicts)

@@ -205,12 +205,20 @@ def test_a_missing_endpoint_is_a_connection_error_with_its_cause():
     [
         ("7", 7),
         ("0.5", 0.5),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None),
+        ("0", None),
+        ("-5", None),
+        ("1e9", None),
+        ("inf", None),
+        ("nan", None),
         ("soon", None),
         (None, None),
     ],
 )
-def test_a_retry_after_header_is_parsed(provider, header, seconds):
+def test_a_retry_after_header_counts_if_it_asks_for_a_wait_of_at_most_a_day(
+    provider, header, seconds
+):
     provider.script(fails(429, retry_after=header))
     (error,) = ask(provider.deployment())
     assert error.retry_after_s == seconds

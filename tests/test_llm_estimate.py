@@ -83,7 +83,7 @@ def shown_of(texts, size=12):
 
 
 def setup_of(shown, budget=10, **params):
-    """Return the questions about these candidates as params.yaml asks them, but for `params`."""
+    """Return the setup for these candidates: the settings in params.yaml, changed by `params`."""
     values = load_yaml(PROJECT / "params.yaml")
     quick = {"max_attempts": 2, "timeout_s": 20.0, "concurrency": 8}
     values["llm_select"] |= quick | {"budget": budget} | params

@@ -1,6 +1,6 @@
 """Each family of models on the wire: what is sent, refused and dropped, and a whole selection.
 
-The server plays the provider's protocol, its published refusals, and the model's thinking.
+The server imitates the provider's protocol, its published refusals, and the model's thinking.
 """
 
 import json
@@ -93,7 +93,7 @@ def thinks_unless_off(body: dict[str, Any]) -> int:
 
 
 def in_parts(message: dict[str, Any]) -> dict[str, Any]:
-    """Return Mistral's content: thinking and text as a list of parts."""
+    """Return content in Mistral's form: a list with a thinking part and a text part."""
     thought = {"type": "thinking", "thinking": [{"type": "text", "text": '{"picks": [99]}'}]}
     text = {"type": "text", "text": message["content"]}
     return message | {"content": [thought, text]}
@@ -313,7 +313,7 @@ def server(warm_client):
 
 
 def flat(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a request, wherever the protocol has them."""
+    """Return the parameters of a request, wherever the protocol puts them."""
     return {**body, **body.get("options", {}), **body.get("generationConfig", {})}
 
 

@@ -6,8 +6,11 @@ from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.gateway.endpoint import FLEX_TIMEOUT_S, Endpoint
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import Tier, price_of, require_price
+from tasks.lib.gateway.reply import Reply
 from tasks.lib.gateway.routes import load_route
-from tests.fake_provider import USD_IN, USD_OUT, fails
+from tasks.lib.gateway.tariff import Tariff
+from tasks.lib.journal.models import CallCost
+from tests.fake_provider import USD_IN, USD_OUT, fails, says
 from tests.judge_desk import questions
 
 UNAVAILABLE = fails(429, "Resource unavailable", "resource_unavailable")
@@ -74,6 +77,43 @@ def test_a_fallback_route_to_the_same_model_takes_over_at_the_standard_price(
     assert book().count("answer") == 2
     assert "service_tier" not in second.calls[0].body
     assert put.spent_usd == pytest.approx(second.usd)
+
+
+@pytest.mark.parametrize(
+    ("asked", "served", "priced"),
+    [
+        ({}, "default", {}),
+        ({}, "priority", {"service_tier": "priority"}),
+        ({}, "platinum", {}),
+        ({}, 7, {}),
+        ({"service_tier": "flex"}, "flex", {"service_tier": "flex"}),
+        ({"service_tier": "flex"}, "default", {}),
+        ({"service_tier": "flex"}, "platinum", {}),
+        ({"service_tier": "priority"}, "default", {}),
+        ({"service_tier": "priority"}, "platinum", {"service_tier": "priority"}),
+    ],
+)
+def test_a_reply_costs_what_its_tier_costs_or_the_most_if_that_is_unknown(asked, served, priced):
+    given = deployment(model="openai/gpt-5-mini", **asked)
+    tariff = Tariff(given, "models.mine")
+    tariff.load(Tier.OWN)
+    most = CallCost(1000, 100, tariff.most_usd(1000, 100, Tier.OWN), is_upper_bound=True)
+    reply = Reply("[1]", 900, 90, "stop", "gpt-5-mini", service_tier=str(served))
+    price = price_of(deployment(model="openai/gpt-5-mini", **priced), load_litellm())
+    assert tariff.cost(reply, most, Tier.OWN).usd == pytest.approx(price.cost_usd(900, 90))
+    unmetered = reply._replace(prompt_tokens=None)
+    usd = tariff.cost(unmetered, most, Tier.OWN).usd
+    assert usd == pytest.approx(max(most.usd, price.most_usd(1000, 100)))
+    assert tariff.most_usd(1000, 100, Tier.OWN) == pytest.approx(usd)  # also of the next call
+
+
+def test_the_tier_that_a_provider_reports_is_read(provider, put):
+    provider.behave = says('{"picks": [1]}', service_tier="priority")
+    model = {"model": "openai/gpt-5-mini", "max_answer_tokens": 64}
+    route = {name: v for name, v in provider.deployment(**model).items() if "cost" not in name}
+    put(route, questions(1))
+    price = price_of(deployment(model="openai/gpt-5-mini", service_tier="priority"), load_litellm())
+    assert put.spent_usd == pytest.approx(price.cost_usd(*provider.tokens))
 
 
 @pytest.mark.parametrize(

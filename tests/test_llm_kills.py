@@ -30,6 +30,10 @@ def some_prose(seed):
     return behave
 
 
+def without_usage(desk):
+    return {name: content for name, content in desk.bytes().items() if name != "usage.json"}
+
+
 def select():
     run_step("llm_select", work)
 
@@ -84,11 +88,17 @@ def test_a_run_killed_at_any_moment_gives_the_same_bytes_and_buys_nothing_twice(
         process = forked()
         process.join()
         assert process.exitcode == 0
-    assert killed.bytes() == undisturbed.bytes()
+    usages = [desk.usage() for desk in (killed, undisturbed)]
+    n_silent = usages[0]["calls_without_reply"]
+    for usage in usages:  # only these two differ, since they say what the kills may have cost
+        del usage["calls_without_reply"], usage["usd_without_reply"]
+    assert usages[0] == usages[1]
+    assert without_usage(killed) == without_usage(undisturbed)
     ledger = killed.ledger()
     outcomes = [row.outcome for row in ledger]
     n_lost = outcomes.count("lost")
     assert N_KILLS // 2 <= n_lost <= N_KILLS * CONCURRENCY
+    assert n_silent["lost"] == n_lost
     assert outcomes.count("answer") == len({row.key for row in ledger}) == killed.n_prompts
     assert len(provider.book) <= len(ledger)  # the rest was killed on its way
     assert "open" not in outcomes

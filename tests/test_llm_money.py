@@ -25,7 +25,7 @@ def test_a_run_survives_a_fault_and_the_books_agree(desk, name):
     assert len(chosen) == len(set(chosen)) == desk.n_prompts
     assert not judged.is_partial
     assert_books_agree(desk.ledger(), provider)
-    assert_bill_agrees(desk.bill, provider)
+    assert_bill_agrees(desk.bill, desk.ledger(), provider)
     if FAULTS[name].is_reported:
         assert max(provider.n_answers.values()) == 1
 
@@ -37,7 +37,7 @@ def test_a_run_survives_a_mixture_of_all_faults_and_the_books_agree(desk, seed):
     chosen = [int(q.candidates[verdict.slots[0] - 1]) for q, verdict in judged.prompts]
     assert len(chosen) == len(set(chosen)) == desk.n_prompts
     assert_books_agree(desk.ledger(), provider)
-    assert_bill_agrees(desk.bill, provider)
+    assert_bill_agrees(desk.bill, desk.ledger(), provider)
     assert max(provider.n_answers.values()) == 1
 
 

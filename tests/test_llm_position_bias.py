@@ -24,7 +24,7 @@ def at_random(sizes: list[int], rng: np.random.Generator) -> list[tuple[int, int
     ]
 
 
-def test_known_values_of_prompts_of_one_size():
+def test_the_summary_has_its_known_values_for_prompts_of_one_size():
     """Pearson's own form: (8² + 2² + 10²) / 20 = 8.4 on 2 degrees of freedom, p = exp(-4.2)."""
     summary = bias_of([(3, 1)] * 28 + [(3, 2)] * 22 + [(3, 3)] * 10)
     assert summary["observed"] == [28, 22, 10]
@@ -119,7 +119,7 @@ def test_any_run_has_a_summary_of_finite_numbers_within_their_ranges(choices):
         assert 0 <= summary["p_value"] <= 1
 
 
-def test_known_values_of_agreement():
+def test_agreement_has_its_known_values():
     """Prompt 1: one of three pairs agrees; prompt 2: all do. Chance is 1/5 and 1/4."""
     agreement = Agreement(n_votes=5)
     agreement.add(5, [(1, 2), (1, 3), (2, 1)])
@@ -148,7 +148,7 @@ def test_a_prompt_with_one_vote_or_one_candidate_does_not_count_for_agreement():
     assert agreement.summary()["n_prompts"] == 0
 
 
-def test_a_judge_of_slots_agrees_less_than_chance_and_a_random_judge_at_chance():
+def test_votes_of_a_judge_of_slots_agree_less_than_chance_and_random_votes_agree_by_chance():
     rng = np.random.default_rng(0)
     by_slot, random_judge = Agreement(n_votes=2), Agreement(n_votes=2)
     for _ in range(4000):

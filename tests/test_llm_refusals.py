@@ -79,7 +79,7 @@ def test_an_answer_is_found_wherever_a_model_puts_it(server, put, content, messa
     assert len(verdict.answers) == 1
 
 
-def test_a_draft_in_the_reasoning_of_a_reply_that_was_cut_off_is_no_answer(server, put, book):
+def test_a_draft_in_the_reasoning_of_a_reply_that_was_cut_off_is_not_an_answer(server, put, book):
     server.script(says(None, "length", message={"reasoning_content": '{"picks": [1]}'}))
     server.behave = says(PICKS, n_thoughts=7, n_cached=3)
     (verdict,) = put(server.deployment(), questions(1))
@@ -88,7 +88,7 @@ def test_a_draft_in_the_reasoning_of_a_reply_that_was_cut_off_is_no_answer(serve
     assert kept == [("cut_off", "length", 0, 0), ("answer", "stop", 7, 3)]
 
 
-def test_what_the_provider_says_beside_the_text_is_kept(server, put, book):
+def test_an_explanation_by_the_provider_is_kept(server, put, book):
     refusal = says(None, message={"refusal": "I cannot help with that."})
     broken = says("", "error", choice={"error": {"code": 502, "message": "upstream is down"}})
     server.script(broken, refusal)

@@ -135,7 +135,7 @@ def test_an_endpoint_that_never_answers_ends_the_run_after_a_few_calls(
 
 @pytest.mark.slow
 @BROKEN
-def test_an_endpoint_that_breaks_ends_the_run_and_keeps_the_answers(
+def test_an_endpoint_that_breaks_ends_the_run_but_answers_are_kept(
     provider, put, behave, says_what
 ):
     provider.script(*[honest] * 5)

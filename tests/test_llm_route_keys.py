@@ -99,7 +99,7 @@ def test_a_secret_in_a_header_or_in_the_body_is_refused_and_not_repeated(keys):
         {"extra_body": {"chat_template_kwargs": {"enable_thinking": False}}},
     ],
 )
-def test_headers_and_fields_that_are_no_secrets_are_accepted(keys):
+def test_headers_and_fields_that_are_not_secrets_are_accepted(keys):
     assert route(**keys).options == keys
 
 

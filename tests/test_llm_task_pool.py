@@ -13,7 +13,7 @@ def pool(ask, *, limit=4, advance=lambda: None, stopping=None):
 
 
 def through(ramp_up, n_calls, *, hold_s=0.0, fails=()):
-    """Return, for each call, the number of calls inside when it entered, including itself."""
+    """Return how many calls were running when each call began, including itself."""
 
     async def run():
         n_inside, seen = 0, []

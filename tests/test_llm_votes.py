@@ -26,7 +26,7 @@ BALLOTS = st.lists(
 
 
 @given(N, VOTES)
-def test_every_vote_shows_every_candidate_once_and_the_first_keeps_their_order(n, n_votes):
+def test_every_vote_shows_every_candidate_once_and_the_first_vote_keeps_their_order(n, n_votes):
     shown = [order(n, vote, n_votes) for vote in range(1, n_useful(n, n_votes) + 1)]
     assert shown[0] == tuple(range(n))
     assert all(sorted(slots) == list(range(n)) for slots in shown)
@@ -108,7 +108,7 @@ def test_equal_points_go_to_the_slot_that_more_ballots_name():
     assert combine(ballots, TEXTS) == (2, 1, 3)
 
 
-def test_further_ties_go_by_the_offline_judge():
+def test_the_offline_judge_breaks_the_remaining_ties():
     for texts in (TEXTS, TEXTS[::-1]):
         first, second = (slot for slot in choose(texts, len(texts)) if slot in (1, 2))
         assert combine([(1,), (2,)], texts) == combine([(2,), (1,)], texts) == (first, second)

@@ -25,12 +25,12 @@ from tests.pools import on_circle, unit_vectors
 
 
 def spread(vectors, rows):
-    """Return the figures of a selection in a space of its own."""
+    """Return the figures of a selection in a space made of its own vectors."""
     space = Space.of(vectors, np.ones(len(vectors), bool), np.arange(len(vectors)))
     return space.figures(np.asarray(rows), [len(rows)])[0]
 
 
-def test_coverage_and_facility_location_of_a_known_case():
+def test_coverage_and_facility_location_have_their_known_values():
     vectors = on_circle(0, 60, 90, 180)
     figures = spread(vectors, [0])
     gaps = [0, 1, np.sqrt(2), 2]  # chords of 0, 60, 90 and 180 degrees
@@ -86,7 +86,7 @@ def test_vendi_counts_entirely_different_vectors():
 
 @given(st.integers(1, 12), st.integers(0, 1000))
 @settings(max_examples=30)
-def test_vendi_equals_that_of_the_square_matrix_of_cosines(n, seed):
+def test_vendi_is_the_same_for_the_square_matrix_of_cosines(n, seed):
     vectors = unit_vectors(n, seed).astype(np.float64)
     eigenvalues = np.linalg.eigvalsh(vectors @ vectors.T / n)
     positive = eigenvalues[eigenvalues > 1e-12]
@@ -114,7 +114,7 @@ def test_the_script_is_that_of_most_letters(text, expected):
     assert script(text) == expected
 
 
-def test_lengths_fall_into_tenths_of_the_pool():
+def test_lengths_are_divided_into_tenths_of_the_pool():
     bands = length_bands(["x" * n for n in range(1, 101)])
     assert np.bincount(bands).tolist() == [10] * 10
     assert len(set(length_bands(["same"] * 7).tolist())) == 1
@@ -188,7 +188,7 @@ OUTPUTS = [f"output number {i} {'x' * i}" for i in range(40)]
 
 
 def answers(probe, vectors, rows):
-    """Return the figures of the probe for a whole selection."""
+    """Return the figures of the probe for the whole selection, without prefixes."""
     return probe.figures(vectors, rows, [len(rows)])[0]
 
 
@@ -242,7 +242,7 @@ def test_the_probe_answers_for_a_prefix_as_for_a_selection_of_that_size():
     assert scores[4].tolist() == by_prefix[4]["knn_probe_rouge_l"].values.tolist()
 
 
-def test_the_samples_to_measure_with_differ_from_what_random_selects(monkeypatch):
+def test_the_samples_for_measuring_differ_from_random_selections(monkeypatch):
     n, n_drawn = 5000, 1000
     monkeypatch.setattr(reference, "MAX_POOL", n_drawn)
     rows = np.arange(n, dtype=np.float32)[:, None]
@@ -266,7 +266,7 @@ def test_every_method_has_the_spaces_in_which_it_chooses():
     assert chosen_in("some_other_way", is_typical_judge=True) is None
 
 
-def test_a_judge_that_compares_words_makes_its_methods_choose_near_words():
+def test_methods_with_a_judge_that_compares_words_choose_in_the_space_of_words():
     for name in (OURS, "qdit", "deita"):
         assert chosen_in(name, is_typical_judge=False) == ("vectors",)
         assert chosen_in(name, is_typical_judge=True) == ("words", "vectors")

@@ -1,4 +1,4 @@
-"""A preview asks what the run will ask, pays once, and says what the rest would cost."""
+"""A preview sends questions of the run, which pays for them once, and estimates the rest."""
 
 import json
 
@@ -102,7 +102,7 @@ def test_sample_prompts_have_the_runs_size_and_a_spending_limit_of_their_own(des
         (fails(503, "overloaded"), "keeps failing"),
     ],
 )
-def test_a_refusal_ends_the_preview_with_a_clear_word(ask, provider, behave, words):
+def test_a_refusal_ends_the_preview_with_a_clear_message(ask, provider, behave, words):
     provider.behave = behave
     with pytest.raises(LLMError, match=words):
         ask(provider)

@@ -1,4 +1,4 @@
-"""The lines in docs/how-to/providers.md, each tried on the wire by its provider's protocol."""
+"""The routes in docs/how-to/providers.md, each tried over HTTP in its provider's protocol."""
 
 import re
 from datetime import date

@@ -23,7 +23,7 @@ BUDGET = 3
 
 
 def by_output(call):
-    """Give the rating that the output asks for."""
+    """Give the rating that the output names."""
     return rates(float(call.item[1].split()[-1]))(call)
 
 

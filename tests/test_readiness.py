@@ -1,4 +1,4 @@
-"""Routes that cannot judge are named before any work; models that end are named in time."""
+"""Routes that cannot judge are named before any work, and so are models about to be retired."""
 
 from datetime import date
 
@@ -170,7 +170,7 @@ def test_the_map_says_when_a_model_ends_and_which_living_ones_are_like_it(model)
         assert model not in living
 
 
-def test_an_end_is_a_warning_from_60_days_before(values, monkeypatch):
+def test_a_model_that_ends_within_60_days_is_a_warning(values, monkeypatch):
     values["models"] |= {"old": {"model": "openai/gpt-4o-mini", "schema": "auto"}}
 
     def warned(today):

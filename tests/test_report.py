@@ -1,4 +1,4 @@
-"""Report: one file that shows the run as it was, whatever the texts of the pool are."""
+"""The report: one file that shows the run truthfully, whatever the texts of the pool contain."""
 
 import json
 import re

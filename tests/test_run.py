@@ -1,7 +1,9 @@
 """The flow with the toy graph, on a real Prefect server, with real DVC and Git."""
 
 import json
+import logging
 import os
+import re
 import signal
 import time
 from dataclasses import replace
@@ -11,7 +13,7 @@ import pytest
 import typer
 
 from flows.cli.app import app
-from tests.workspaces import PATIENCE_S, wait_until
+from tests.workspaces import PATIENCE_S, free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -77,12 +79,16 @@ def test_a_mistake_in_the_data_ends_with_exit_status_two_and_no_traceback(space,
     assert (space.root / FIRST).read_text() == "hello 1"
     assert not list(space.root.glob("data/*/.*part"))
     (last,) = server.ask("flow_runs", sort="START_TIME_DESC", limit=1)
+    reason = "source.txt:1: expected a number, got a word\n  Fix it."
+    assert (last["state"]["name"], last["state"]["message"]) == ("Failed", reason)
 
     def logged():
         logs = server.ask("logs", logs={"flow_run_id": {"any_": [last["id"]]}})
-        return [log for log in logs if "python -m tasks.second" in log["message"]]
+        is_complete = any(log["message"].startswith("Finished in state Failed") for log in logs)
+        return [log for log in logs if log["level"] >= logging.ERROR] if is_complete else []
 
-    assert wait_until(logged)  # what DVC and the step printed
+    (error,) = wait_until(logged)  # not a line for each thing that noticed it
+    assert error["message"].count("\n") <= 1
 
 
 def test_a_step_that_dies_is_retried_and_publishes_no_output(space, server):
@@ -108,6 +114,36 @@ def test_with_json_a_failed_run_prints_its_error_and_later_stages_do_not_run(spa
     assert server.last_states()["second"][0] == "NotReady"
 
 
+def test_a_dead_proxy_and_a_dead_mlflow_do_not_stop_a_run_and_no_password_is_stored(space, server):
+    nowhere = f"http://joe:secret-word@127.0.0.1:{free_port()}"
+    env = space.env | {"HTTP_PROXY": nowhere, "MLFLOW_TRACKING_URI": nowhere, "NO_PROXY": ""}
+    done = replace(space, env=env).selectllm("run")
+    assert space.ran() == ["first", "second"]
+    output = done.stdout + done.stderr
+    assert "This run goes on; a later run records it once MLflow is back." in output
+    assert list(space.root.glob(".selectllm/unrecorded/*/run.json"))
+    (last,) = server.ask("flow_runs", sort="START_TIME_DESC", limit=1)
+
+    def logged():
+        logs = server.ask("logs", logs={"flow_run_id": {"any_": [last["id"]]}})
+        return [log for log in logs if "not in MLflow: http://[hidden]@" in log["message"]]
+
+    assert wait_until(logged)
+    stored = b"".join(path.read_bytes() for path in server.home.glob("prefect.db*"))
+    assert b"secret-word" not in stored + output.encode()
+
+
+def test_without_prefect_a_run_stops_in_one_sentence_before_its_work(space):
+    env = space.env | {"PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
+    stopped = replace(space, env=env).selectllm("run", check=False)
+    assert stopped.returncode == 2
+    assert re.search(
+        r"^Prefect: the API at .* cannot be used: .*refused\n  Start", stopped.stderr, re.M
+    )
+    assert len(stopped.stderr.splitlines()) == 3
+    assert space.ran() == []
+
+
 def interrupt(space, running, number):
     """Interrupt a run, and check that it ends in seconds and leaves no process."""
     start = time.monotonic()
@@ -115,6 +151,7 @@ def interrupt(space, running, number):
     output = running.communicate(timeout=PATIENCE_S)[0]
     seconds = time.monotonic() - start
     assert running.returncode == 130, output
+    assert output.splitlines()[-1].startswith("Interrupted. Run it again to go on"), output
     assert seconds < 40, output  # 5 on a machine of its own
     assert space.processes() == []
 

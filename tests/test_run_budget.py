@@ -1,4 +1,4 @@
-"""A flow run with a budget of its own, over the project's graph on the sample."""
+"""A flow run with its own budget, over the project's graph on the sample."""
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +15,7 @@ def selected(root):
 
 
 def published(server, flow_run):
-    """Return the artifact about a flow run's parameters, and its log."""
+    """Return the parameters artifact of a flow run, and the run's log."""
     run_id = {"any_": [flow_run["id"]]}
     pages = server.ask(
         "artifacts", artifacts={"flow_run_id": run_id, "key": {"any_": ["parameters"]}}

@@ -35,7 +35,7 @@ def test_words_are_runs_of_letters_and_digits_in_any_script(text, expected):
     assert words(text) == expected
 
 
-def test_rouge_l_of_known_pairs():
+def test_rouge_l_has_its_known_values():
     pairs = [
         ("the cat sat on the mat", "the cat lay on a mat", 2 * 4 / 12),
         ("a b c", "a b c", 1.0),
@@ -118,7 +118,7 @@ def test_the_space_of_a_large_pool_is_fitted_on_a_sample_and_contains_all_texts(
 # Novelty
 
 
-def test_novel_sum_is_that_of_its_definition():
+def test_novel_sum_matches_its_definition():
     pool = unit_vectors(40, d=5)
     factors = densities(pool, pool)
     for j in (0, 17):
@@ -133,7 +133,7 @@ def test_novel_sum_is_that_of_its_definition():
     assert novel_sum(chosen, s) == pytest.approx(total / 7 / harmonic, rel=1e-4)
 
 
-def test_novel_sum_prefers_what_differs_and_where_the_pool_is_dense():
+def test_novel_sum_prefers_different_records_and_dense_parts_of_the_pool():
     alike, apart = on_circle(0, 1, 2), on_circle(0, 120, 240)
     even = np.ones(3, np.float32)
     assert novel_sum(alike, even) < novel_sum(apart, even)

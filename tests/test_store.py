@@ -1,18 +1,30 @@
 """MLflow's store: faults are reported, and nothing is left half-written."""
 
+import json
+import os
 import sqlite3
+import stat
+import threading
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import mlflow
 import pytest
+from prefect.client.schemas.objects import State
 
+from flows.services import database_fault
+from flows.stage_task import Done, Run
+from flows.tracking import store
+from flows.tracking.log_run import EndedRun, log_run
 from flows.tracking.registry import register_prompt, write_dataset
-from flows.tracking.store import attempt, database_fault
+from flows.tracking.store import attempt
 from flows.tracking.traces import MAX_LINKS, write_traces
+from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.core.schemas import SELECTED
 from tasks.lib.core.tables import write_table
 from tasks.lib.documents.traced_answer import TracedAnswer
 from tests.selection_desk import mixed_record
+from tests.workspaces import free_port
 
 pytestmark = [
     pytest.mark.slow,  # importing MLflow takes seconds
@@ -22,7 +34,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """Make a store with two runs, by MLflow itself."""
+    """Make a store with two runs, which MLflow itself writes."""
     root = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -33,7 +45,7 @@ def fresh(tmp_path_factory):
 
 @pytest.fixture
 def root(fresh, tmp_path, monkeypatch):
-    """Make a folder with a store of its own."""
+    """Make a folder with its own store."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "mlflow.db").write_bytes(fresh.read_bytes())
     return tmp_path
@@ -207,6 +219,96 @@ def test_a_store_without_evaluation_datasets_keeps_the_run(tmp_path, monkeypatch
     assert attempt(tmp_path, log) == ""
     assert missing[0].startswith("the evaluation dataset: ")
     assert len(mlflow.search_runs(experiment_names=["selectllm"])) == 1
+
+
+def test_a_server_that_stops_answering_costs_seconds(tmp_path, monkeypatch):
+    """It answers the health check only; MLflow's own patience is minutes."""
+    asked, is_done = [], threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            if self.path != "/health":
+                is_done.wait()
+            self.send_response(200)
+            self.end_headers()
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        assert "timed out" in attempt(tmp_path, log_two_runs)
+        is_done.set()
+        server.shutdown()
+    assert len([path for path in asked if path != "/health"]) == 2  # one retry
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+
+
+def toy_run(root, source):
+    """Return an ended run of a graph with one selection and one document, which begins with {}."""
+    (root / "data").mkdir(exist_ok=True)
+    (root / "dvc.yaml").write_text(
+        "stages: {pick: {cmd: pick, outs: [data/result.json, "
+        "data/selected.parquet: {type: selection}]}}"
+    )
+    (root / "params.yaml").write_text(
+        f"pick: {{source: {source}}}\nllm_select: {{prompt: params.yaml}}"
+    )
+    outs = [{"path": "data/selected.parquet", "md5": "0" * 32}]
+    (root / "dvc.lock").write_text(json.dumps({"stages": {"pick": {"outs": outs}}}))
+    (root / "data/result.json").write_text(f'{{"n": {len(source)}}}')
+    write_table(root / "data/selected.parquet", [], SELECTED)
+    state = State(type="COMPLETED", name="Cached")
+    run = Run(root, f"run-of-{source}", lock=0, user_workspace=root, sets=f"source={source}")
+    return EndedRun(read_graph(root), run, {"pick": Done(state, 1.5)}, lambda *_: [])
+
+
+def test_a_run_that_could_not_be_recorded_is_recorded_by_the_next_one(root, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(store, "_warn", warnings.append)
+    with monkeypatch.context() as dead:
+        dead.setenv("MLFLOW_TRACKING_URI", f"http://joe:secret-word@127.0.0.1:{free_port()}")
+        assert log_run(toy_run(root, "first")) == ""
+        assert log_run(toy_run(root, "second!")) == ""
+    assert len(warnings) == 2
+    assert "secret-word" not in str(warnings)
+    assert log_run(toy_run(root, "third")), warnings
+    mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
+    recorded = {
+        run.data.tags["sets"]: (
+            run.data.params["pick.source"],
+            run.data.metrics["pick.n"],
+            run.data.tags["prefect.flow_run_id"],
+        )
+        for run in mlflow.search_runs(experiment_names=["selectllm"], output_format="list")
+        if "sets" in run.data.tags
+    }
+    assert recorded == {
+        "source=first": ("first", 5, "run-of-first"),
+        "source=second!": ("second!", 7, "run-of-second!"),
+        "source=third": ("third", 5, "run-of-third"),
+    }
+    assert list((root / ".selectllm/unrecorded").iterdir()) == []
+    assert len(warnings) == 2
+
+
+def test_a_damaged_record_of_a_run_is_a_warning(root, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(store, "_warn", warnings.append)
+    (root / ".selectllm/unrecorded/x").mkdir(parents=True)
+    (root / ".selectllm/unrecorded/x/run.json").write_text("{")
+    assert log_run(toy_run(root, "first"))
+    assert "not in MLflow" in warnings[0]
+
+
+def test_only_the_owner_can_read_a_new_store(fresh):
+    assert stat.S_IMODE(fresh.stat().st_mode) == 0o600
 
 
 def test_a_writable_or_missing_database_has_no_fault(root):

@@ -44,7 +44,7 @@ def total(costs, labels):
 
 
 def least_total(costs, bounds):
-    """Solve by the Hungarian algorithm: a column per place; required places are cheap."""
+    """Return the lowest total cost by the Hungarian algorithm, with a column for each place."""
     bonus = 1e4
     must = np.repeat(costs.astype(np.float64) - bonus, bounds.lower, axis=1)
     may = np.repeat(costs.astype(np.float64), bounds.upper - bounds.lower, axis=1)

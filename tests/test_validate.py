@@ -39,7 +39,7 @@ from tests.workspaces import PROJECT
 
 @pytest.fixture(scope="session")
 def result() -> ValidationResult:
-    """Validate a sound run; also imports Great Expectations without its warnings."""
+    """Validate a sound run, and import Great Expectations without its warnings."""
     return validate(sound().artifacts(), LIMITS).result
 
 
@@ -276,7 +276,7 @@ def test_a_matrix_of_another_shape_or_type_is_refused(tmp_path: Path, array: Any
         row_norms(tmp_path / "vectors.npy")
 
 
-def test_norms_are_those_of_all_blocks(tmp_path: Path):
+def test_norms_cover_all_blocks(tmp_path: Path):
     vectors = np.random.default_rng(0).normal(size=(40_000, 3)).astype(np.float32)
     np.save(tmp_path / "vectors.npy", vectors)
     expected = np.linalg.norm(vectors.astype(float), axis=1)

@@ -26,7 +26,7 @@ from tests.sound_run import (
 
 @pytest.fixture(scope="session")
 def result() -> ValidationResult:
-    """Validate a sound run; also imports Great Expectations without its warnings."""
+    """Validate a sound run, and import Great Expectations without its warnings."""
     return validate(sound().artifacts(), LIMITS).result
 
 
@@ -60,7 +60,7 @@ def add_a_column_to_the_pool(run: Run) -> None:
 
 
 def know(*ids: str) -> Callable[[Run], object]:
-    """Return a change that annotates the first of these records, and says they all repeat it."""
+    """Return a change that annotates the first of these records and marks all as repeating it."""
 
     def change(run: Run) -> None:
         run.annotated.append(numbered(IDS.index(ids[0])))

@@ -69,7 +69,7 @@ def free_port() -> int:
 
 
 def lay_out(root: Path, *parts: str) -> None:
-    """Copy files and folders of the project, without compiled code."""
+    """Copy files and folders of the project, excluding compiled code."""
     for part in parts:
         source, target = PROJECT / part, root / part
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ class StepWorkspace:
         write_table(self.file(tail), rows, schema)
 
     def write_no_references(self, dim: int) -> None:
-        """Write what earlier stages make if no annotated, target or held-out records are named."""
+        """Write the empty outputs of earlier stages for annotated, target and held-out records."""
         for tail, schema in EMPTY_TABLES.items():
             self.write(tail, [], schema)
         for name in ("annotated", "targets"):
@@ -122,7 +122,7 @@ class StepWorkspace:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A Git and DVC repository with a graph of ours in it."""
+    """A Git and DVC repository with one of our graphs."""
 
     root: Path
     env: dict[str, str]
@@ -199,7 +199,7 @@ class Workspace:
             params.write_bytes(before)
 
     def logged_runs(self, condition: str = "") -> list[Any]:
-        """Return the runs in the workspace's own MLflow store that fulfil a condition, in order."""
+        """Return the runs in the workspace's own MLflow store that meet a condition, in order."""
         import mlflow  # noqa: PLC0415  two seconds
 
         mlflow.set_tracking_uri(f"sqlite:///{self.root / 'mlflow.db'}")
@@ -219,7 +219,7 @@ class Workspace:
         return frozenset(file.path for file in client.list_artifacts(run.info.run_id))
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start `selectllm` as a shell does, in a process group of its own."""
+        """Start `selectllm` as a shell does, in its own process group."""
         return subprocess.Popen(
             [sys.executable, "-m", "flows.cli", *words],
             cwd=self.root,

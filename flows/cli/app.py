@@ -60,10 +60,20 @@ def evaluate(
     raise typer.Exit(_supervise("flows.evaluate", words, as_json))
 
 
+@app.command()
+def serve(as_json: AsJson = False) -> None:
+    """Run the deployments in prefect.yaml on schedule, until Ctrl-C."""
+    raise typer.Exit(_supervise("flows.serve", [], as_json))
+
+
 def _supervise(module: str, arguments: list[str], as_json: bool) -> int:
     from flows.cli.supervise import supervise  # noqa: PLC0415
 
-    return supervise([sys.executable, "-m", module, *arguments, *(["--json"] if as_json else [])])
+    words = [*arguments, *(["--json"] if as_json else [])]
+    status = supervise([sys.executable, "-m", module, *words])
+    if status == INTERRUPTED:
+        console.interrupted()
+    return status
 
 
 @app.command()
@@ -167,11 +177,16 @@ def _asked(overrides: list[str], route: str | None = None) -> _Asked:
 
 
 @app.command()
-def verify(as_json: AsJson = False) -> None:
+def verify(
+    with_slow: Annotated[
+        bool, typer.Option("--all", help="Rebuild outputs even if that takes minutes.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Prove the selection: rebuild it from the journal and compare, with no key and no network."""
     from tasks.audit.verify import verify as prove  # noqa: PLC0415
 
-    proof = prove(find_workspace(Path.cwd()))
+    proof = prove(find_workspace(Path.cwd()), with_slow=with_slow)
     if as_json:
         console.as_json(show_cost.plain(proof) | {"proven": not proof.differences})
     else:
@@ -200,7 +215,8 @@ def explain(
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Find what is wrong with this setup, and say how to fix it."""
-    from flows.cli.doctor import Status, diagnose  # noqa: PLC0415
+    from flows.cli.diagnosis import Status  # noqa: PLC0415
+    from flows.cli.doctor import diagnose  # noqa: PLC0415
 
     diagnoses = []
     for diagnosis in diagnose(Path.cwd()):

@@ -2,15 +2,17 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
-from flows.cli.doctor import Diagnosis
+from flows.cli.diagnosis import Diagnosis
 from flows.dvc.overrides import Change
 from flows.dvc.plan import PlannedStage
 from flows.tracking.comparison import Outcome, VariantState, measured, overlap_rows, rows
@@ -18,7 +20,7 @@ from flows.tracking.metrics import LeadingMetric, leading
 from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.errors import CurationError
 from tasks.lib.core.stage import STATE_DIR
-from tasks.lib.core.wording import usd_text
+from tasks.lib.core.wording import usd_text, visible, visible_json
 from tasks.lib.documents.document import Document
 from tasks.lib.documents.labels import FUNNEL, metric_name
 from tasks.lib.documents.metrics import Metrics
@@ -27,8 +29,30 @@ from tasks.lib.documents.savings import Savings
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+class SafeConsole(Console):
+    """A console on which no text can act: neither markup nor control characters in it.
+
+    Markup has to be requested, by ``markup=True``.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return the text to show for a string, before its width is measured."""
+        return super().render_str(visible(text), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield what is shown; texts that are not strings become safe here."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
+out = SafeConsole()
+err = SafeConsole(stderr=True)
 
 D = TypeVar("D", bound=Document)
 
@@ -40,21 +64,26 @@ def use_json(*, is_set: bool) -> None:
 
 def changed(change: Change) -> None:
     """Print a change of params.yaml."""
-    err.print(f"params.yaml: {change.key} = {change.new!r} (was {change.old!r})", markup=False)
+    err.print(f"params.yaml: {change.key} = {change.new!r} (was {change.old!r})")
 
 
 def failed(error: CurationError) -> None:
     """Print why a command stopped; with --json, also as a JSON document."""
-    err.print("[bold red]Stopped[/]")
-    err.print(str(error), markup=False, soft_wrap=True)
+    err.print("Stopped", style="bold red")
+    err.print(str(error), soft_wrap=True)
     if out.stderr:
         parts = {"what": error.what, "where": error.where, "fix": error.fix}
         as_json({"error": parts, "exit_code": error.exit_code})
 
 
+def interrupted() -> None:
+    """Print how to go on after Ctrl-C."""
+    err.print("Interrupted. Run it again to go on; no finished work and no paid answer is lost.")
+
+
 def as_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(visible_json(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
 
 
 def summary(graph: Graph, workspace: Path, address: str) -> None:
@@ -79,24 +108,24 @@ def summary(graph: Graph, workspace: Path, address: str) -> None:
     if usage:
         out.print(f"\n{cost(usage)}")
     for output in graph.outs("export"):
-        out.print(f"selection: {workspace / output.path}/", soft_wrap=True, markup=False)
+        out.print(f"selection: {workspace / output.path}/", soft_wrap=True)
     docs = workspace / STATE_DIR / "data_docs" / "index.html"
-    out.print(f"checks: {docs}", soft_wrap=True, markup=False)
+    out.print(f"checks: {docs}", soft_wrap=True)
     if address:
         page = f"http://127.0.0.1:5000/{address}"
-        out.print(f"compare runs: mlflow ui, then {page}", soft_wrap=True, markup=False)
+        out.print(f"compare runs: mlflow ui, then {page}", soft_wrap=True)
     for finding in validation.warnings if validation else ():
         text = escape(f"{finding.expectation}: {finding.detail}")
-        out.print(f"[yellow]warning:[/] {text}", soft_wrap=True)
+        out.print(f"[yellow]warning:[/] {text}", markup=True, soft_wrap=True)
     if saved:
-        out.print(f"[bold]{escape(saved.sentence)}[/]", soft_wrap=True)
+        out.print(saved.sentence, style="bold", soft_wrap=True)
     for line in against_random(metrics):
-        out.print(line, soft_wrap=True)
+        out.print(line, markup=True, soft_wrap=True)
     reason = capped(graph, workspace)
     if reason:
-        out.print(f"[bold yellow]partial:[/] {escape(reason)}", soft_wrap=True)
+        out.print(f"[bold yellow]partial:[/] {escape(reason)}", markup=True, soft_wrap=True)
     for output in graph.outs("report"):
-        out.print(f"\nreport: {workspace / output.path}", soft_wrap=True, markup=False)
+        out.print(f"\nreport: {workspace / output.path}", soft_wrap=True)
     if out.stderr:
         as_json(
             {
@@ -160,12 +189,13 @@ def comparison(outcomes: Sequence[Outcome], address: str, tables: Sequence[Path]
     out.print(table)
     for o in outcomes:
         if o.state is VariantState.FAILED:
-            err.print(f"[red]failed:[/] {escape(o.name)}: {escape(o.failure)}", soft_wrap=True)
+            text = escape(f"{o.name}: {o.failure}")
+            err.print(f"[red]failed:[/] {text}", markup=True, soft_wrap=True)
     for path in tables:
-        out.print(f"table for a paper: {path}", soft_wrap=True, markup=False)
+        out.print(f"table for a paper: {path}", soft_wrap=True)
     if address:
         out.print("\nside by side: run `mlflow ui`, then open")
-        out.print(f"http://127.0.0.1:5000/{address}", soft_wrap=True, markup=False)
+        out.print(f"http://127.0.0.1:5000/{address}", soft_wrap=True)
     if out.stderr:
         variants = [
             row | {"failure": o.failure} for row, o in zip(rows(outcomes), outcomes, strict=True)
@@ -208,13 +238,13 @@ MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "wrong": "[
 def plan(stages: Sequence[PlannedStage]) -> None:
     """Print a plan, with a line for each stage and each reason."""
     for planned in stages:
-        out.print(f"{planned.stage:<12} {ACTIONS[planned.action]}")
+        out.print(f"{planned.stage:<12} {ACTIONS[planned.action]}", markup=True)
         for reason in planned.reasons:
-            out.print(f"{'':<12}   {reason}", markup=False, soft_wrap=True)
+            out.print(f"{'':<12}   {reason}", soft_wrap=True)
 
 
 def diagnosis(result: Diagnosis) -> None:
     """Print a diagnosis, with its fix on the next line."""
-    out.print(f"{MARKS[result.status]} {escape(result.what)}", soft_wrap=True)
+    out.print(f"{MARKS[result.status]} {escape(result.what)}", markup=True, soft_wrap=True)
     if result.fix:
-        out.print(f"        {result.fix.strip()}", markup=False, soft_wrap=True)
+        out.print(f"        {result.fix.strip()}", soft_wrap=True)

@@ -2,48 +2,27 @@
 
 import importlib.metadata
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from datetime import date
-from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple, Self
 
 import flows
+from flows.cli.diagnosis import Diagnosis, Status
+from flows.cli.surroundings import surroundings
 from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.workspace import find_workspace
-from flows.tracking.store import OWN_TABLES, UNLOCK, database_fault, tracking_uri
+from flows.services import database_fault
+from flows.tracking.store import UNLOCK, tracking_fault, tracking_uri
 from tasks.lib.core.errors import CurationError
+from tasks.lib.core.hiding import hide
 from tasks.lib.core.params import PARAMS_FILE, read_params
 from tasks.lib.core.stage import JOURNAL, STATE_DIR
 
-FREE_GB = 2
 MALWARE = {"litellm": ("1.82.7", "1.82.8")}
-
-
-class Status(StrEnum):
-    """The result of a check; only ``wrong`` makes the command exit with status 1."""
-
-    OK = "ok"
-    WARNING = "warning"
-    WRONG = "wrong"
-
-
-class Diagnosis(NamedTuple):
-    """The finding of a check, and how to fix it (empty if nothing needs fixing)."""
-
-    status: Status
-    what: str
-    fix: str = ""
-
-    @classmethod
-    def of(cls, error: CurationError) -> Self:
-        """Turn an error into a diagnosis."""
-        return cls(Status.WRONG, f"{error.where}: {error.what}", error.fix)
 
 
 def diagnose(start: Path) -> Iterator[Diagnosis]:
@@ -55,7 +34,7 @@ def diagnose(start: Path) -> Iterator[Diagnosis]:
     except CurationError as error:
         yield Diagnosis.of(error)
         return
-    for check in (_git, _dvc, _params, _routes, _databases, _disk):
+    for check in (_git, _dvc, _params, _routes, _journal, _tracking, surroundings):
         yield from check(workspace)
     yield _telemetry()
 
@@ -134,7 +113,9 @@ def _dvc(workspace: Path) -> Iterator[Diagnosis]:
         return
     what = f"{len(stale)} stages to run: {', '.join(stale)}" if stale else "up to date"
     yield Diagnosis(Status.OK, f"DVC: {what}")
-    links = dvc.run(workspace, "config", "cache.type").stdout.strip()
+    lines = dvc.run(workspace, "config", "--list").stdout.splitlines()
+    config = dict(line.partition("=")[::2] for line in lines)
+    links = config.get("cache.type", "")
     if set(links.split(",")) <= {"reflink", "copy"} and links:
         yield Diagnosis(Status.OK, f"DVC: cache.type is {links}")
     else:
@@ -142,6 +123,13 @@ def _dvc(workspace: Path) -> Iterator[Diagnosis]:
             Status.WRONG,
             f"DVC: cache.type is {links or 'not set'}; editing a link corrupts the cache",
             "Run `dvc config cache.type reflink,copy`, then `dvc checkout --relink`.",
+        )
+    if "core.site_cache_dir" not in config and "DVC_SITE_CACHE_DIR" not in os.environ:
+        folder = workspace / dvc.SITE_CACHE
+        yield Diagnosis(
+            Status.WARNING,
+            "DVC: outside of selectllm, every user of this machine can write to its site cache",
+            f"Run `dvc config --local core.site_cache_dir {folder}`.",
         )
 
 
@@ -174,32 +162,24 @@ def _routes(workspace: Path) -> Iterator[Diagnosis]:
         yield Diagnosis(Status.OK, f"routes in use: {names} can be called")
 
 
-def _databases(workspace: Path) -> Iterator[Diagnosis]:
-    """Check that each database can be written now, since a lock would stop a run halfway."""
-    home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
-    files = {"Prefect": home / "prefect.db", "journal": workspace / STATE_DIR / JOURNAL}
-    if tracking_uri(workspace).startswith("sqlite:///"):
-        files["MLflow"] = Path(tracking_uri(workspace).removeprefix("sqlite:///"))
-    for name, path in files.items():
-        if not path.exists():
-            yield Diagnosis(Status.OK, f"{name}: no database yet")
-            continue
-        fault = database_fault(path, OWN_TABLES if name == "MLflow" else None)
-        if fault:
-            yield Diagnosis(Status.WRONG, f"{name}: {path}: {fault}", UNLOCK)
-        else:
-            yield Diagnosis(Status.OK, f"{name}: {path} can be written")
-    if len({path.resolve() for path in files.values()}) < len(files):
-        yield Diagnosis(
-            Status.WRONG, "two tools share one database file", "Give each tool a file of its own."
-        )
+def _journal(workspace: Path) -> Iterator[Diagnosis]:
+    """Check that the journal can be written now, since a lock would stop a run halfway."""
+    path = workspace / STATE_DIR / JOURNAL
+    fault = database_fault(path)
+    if fault:
+        yield Diagnosis(Status.WRONG, f"journal: {path}: {fault}", UNLOCK)
+    else:
+        what = f"{path} can be written" if path.exists() else "no journal yet"
+        yield Diagnosis(Status.OK, f"journal: {what}")
 
 
-def _disk(workspace: Path) -> Iterator[Diagnosis]:
-    free = shutil.disk_usage(workspace).free / 1e9
-    status = Status.OK if free >= FREE_GB else Status.WARNING
-    fix = "" if status is Status.OK else "Free space, or remove old versions with `dvc gc -w`."
-    yield Diagnosis(status, f"disk: {free:.0f} GB free", fix)
+def _tracking(workspace: Path) -> Iterator[Diagnosis]:
+    """Check that the next run can be recorded in MLflow."""
+    fault = tracking_fault(workspace)
+    if fault:
+        yield Diagnosis(Status.WRONG, f"MLflow: {fault.where}: {fault.what}", fault.fix)
+    else:
+        yield Diagnosis(Status.OK, f"MLflow: {hide(tracking_uri(workspace))} can be used")
 
 
 def _telemetry() -> Diagnosis:

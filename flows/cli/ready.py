@@ -92,6 +92,8 @@ def warn(findings: Iterable["RouteFinding"]) -> None:
     """Print findings as warnings, each with its fix on the next line."""
     for finding in findings:
         err.print(
-            f"[yellow]warning:[/] {escape(finding.where)}: {escape(finding.what)}", soft_wrap=True
+            f"[yellow]warning:[/] {escape(finding.where)}: {escape(finding.what)}",
+            markup=True,
+            soft_wrap=True,
         )
-        err.print(f"  {finding.fix}", markup=False, soft_wrap=True)
+        err.print(f"  {finding.fix}", soft_wrap=True)

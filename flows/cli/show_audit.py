@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.console import err, out
-from tasks.lib.core.wording import truncate, usd_text
+from tasks.lib.core.wording import truncate, usd_text, visible, visible_line
 
 MAX_EXTRA = 1000  # characters of a record's other columns
 OTHER_CHARS, MIN_CHARS = 53, 20  # of a candidate's line without its text, and of its text
@@ -26,40 +26,51 @@ FATES = {
 
 
 def proof(result: Any) -> None:
-    """Print that the selection is proven, or each difference and its fix."""
+    """Print what is proven and what is not, or each difference and its fix."""
     for difference in result.differences:
-        err.print(f"[red]{escape(difference.file)}[/]: {escape(difference.what)}", soft_wrap=True)
-        err.print(f"  {difference.fix}", markup=False, soft_wrap=True)
+        file, what = escape(visible_line(difference.file)), escape(difference.what)
+        err.print(f"[red]{file}[/]: {what}", markup=True, soft_wrap=True)
+        err.print(f"  {difference.fix}", soft_wrap=True)
     if result.differences:
         n = len(result.differences)
-        out.print(f"[bold red]not proven[/]: {n:,} difference{'s' if n > 1 else ''}")
+        out.print(f"[bold red]not proven[/]: {n:,} difference{'s' if n > 1 else ''}", markup=True)
         return
     part = f" (partial: {result.partial} was reached)" if result.partial else ""
     out.print(
         f"[bold green]proven[/]: {result.n_selected:,} records{part} follow from "
         f"{result.n_answers:,} answers in the journal; {result.n_files:,} files are unchanged",
+        markup=True,
         soft_wrap=True,
     )
+    out.print(f"rebuilt and equal: {', '.join(result.rebuilt)}", soft_wrap=True)
+    for path in result.rounded:
+        err.print(
+            f"[yellow]warning:[/] {escape(path)} differs in the last digits of some numbers, as it "
+            "does on another kind of processor",
+            markup=True,
+            soft_wrap=True,
+        )
+    for stage, why in result.not_rebuilt:
+        out.print(f"not rebuilt: {stage}: {why}", soft_wrap=True)
 
 
 def story(facts: Mapping[str, Any]) -> None:
     """Print what happened to a row of the source, and why."""
     if facts["fate"] == "dropped":
         row = facts["dropped"]
-        out.print(
-            f"{escape(row['file'])}:{row['line']}: [bold]dropped[/], {row['reason']}: "
-            f"{escape(row['detail'])}"
-        )
+        place = escape(f"{visible_line(row['file'])}:{row['line']}")
+        why = escape(f"{row['reason']}: {row['detail']}")
+        out.print(f"{place}: [bold]dropped[/], {why}", markup=True)
         return
     record = facts["record"]
     receipt = facts.get("receipt")
     place = f", number {receipt['place']:,} of the selection" if receipt else ""
-    out.print(f"{facts['id']}  {FATES[facts['fate']]}{place}", soft_wrap=True)
-    out.print(f"[dim]{escape(record['source'])}[/]")
-    out.print(record["shown"], markup=False, soft_wrap=True)
+    out.print(f"{facts['id']}  {FATES[facts['fate']]}{place}", markup=True, soft_wrap=True)
+    out.print(visible_line(record["source"]), style="dim")
+    out.print(record["shown"], soft_wrap=True)
     if record["extra"]:
         extra = json.dumps(record["extra"], ensure_ascii=False)
-        out.print(f"columns of the pool: {truncate(extra, MAX_EXTRA)}", markup=False, style="dim")
+        out.print(f"columns of the pool: {truncate(extra, MAX_EXTRA)}", style="dim")
     if facts["duplicate_of"]:
         _original("it duplicates", facts["duplicate_of"])
     if facts["annotated_as"]:
@@ -78,8 +89,8 @@ def story(facts: Mapping[str, Any]) -> None:
 def _original(what: str, of: Mapping[str, Any]) -> None:
     reason = f"{of['reason']}, " if "reason" in of else ""
     reason = f"({reason}similarity {of['similarity']:.2f})"
-    out.print(f"\n{what} {of['id']} {reason}  [dim]{escape(of['source'])}[/]")
-    out.print(of["text"], markup=False, soft_wrap=True)
+    out.print(f"\n{what} {of['id']} {reason}  {visible_line(of['source'])}")
+    out.print(of["text"], soft_wrap=True)
 
 
 def _prompt(prompt: Mapping[str, Any], record_id: str) -> None:
@@ -88,7 +99,7 @@ def _prompt(prompt: Mapping[str, Any], record_id: str) -> None:
     candidates = sorted(prompt["candidates"], key=lambda candidate: candidate["rank"] or n + 1)
     n_selected = sum(candidate["place"] is not None for candidate in candidates)
     head = f"prompt {prompt['prompt']:,}: {n_selected} of {n} selected"
-    out.print(f"\n[bold]{head}[/]" if prompt["is_judged"] else f"\n[bold]{head}[/] (not judged)")
+    out.print(f"\n{head}{'' if prompt['is_judged'] else ' (not judged)'}", style="bold")
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("place", "rank", "score", "slot", "votes"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -98,7 +109,7 @@ def _prompt(prompt: Mapping[str, Any], record_id: str) -> None:
         score = candidate["score"]
         cells = [candidate[name] for name in ("place", "rank", "slot", "votes")]
         cells.insert(2, None if score is None else f"{score:.2f}")
-        line = Text(" ".join(candidate["text"].split()))
+        line = Text(visible(" ".join(candidate["text"].split())))
         line.truncate(max(MIN_CHARS, out.width - OTHER_CHARS), overflow="ellipsis")
         style = "bold" if candidate["id"] == record_id else "" if candidate["rank"] else "dim"
         shown = ("" if cell is None else str(cell) for cell in cells)
@@ -110,7 +121,7 @@ def _covered(by: Mapping[str, Any]) -> None:
     """Print the selected or annotated record that is most similar to one that was not selected."""
     what = f"number {by['place']:,} of the selection" if by["place"] else "annotated"
     out.print(f"\nbest covered by {by['id']} ({what}, cosine {by['cosine']:.2f})")
-    out.print(by["text"], markup=False, soft_wrap=True)
+    out.print(by["text"], soft_wrap=True)
 
 
 def _receipt(receipt: Mapping[str, Any]) -> None:
@@ -126,12 +137,12 @@ def _receipt(receipt: Mapping[str, Any]) -> None:
         counted = (
             f"{column} {value or '(none)'}" for column, value in receipt["counts_for"].items()
         )
-        out.print(f"it counts for the quota of {', '.join(counted)}", markup=False, soft_wrap=True)
+        out.print(f"it counts for the quota of {', '.join(counted)}", soft_wrap=True)
     if receipt["reason"]:
-        out.print(f"because: {receipt['reason']}", markup=False, soft_wrap=True)
+        out.print(f"because: {receipt['reason']}", soft_wrap=True)
     for answer in receipt["answers"]:
         usd = f"{'up to ' if answer['is_upper_bound'] else ''}{usd_text(answer['usd'])}"
         tokens = f"{answer['prompt_tokens']:,} input, {answer['completion_tokens']:,} output tokens"
-        out.print(f"answer {answer['key']}\n  by {answer['model']}, {tokens}, {usd}", markup=False)
+        out.print(f"answer {answer['key']}\n  by {answer['model']}, {tokens}, {usd}")
         text = "not in this journal" if answer["text"] is None else answer["text"]
-        out.print(f"  {text}", markup=False, soft_wrap=True)
+        out.print(f"  {text}", soft_wrap=True)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.console import err, out
@@ -51,7 +50,7 @@ def estimate(estimated: Any) -> None:
     out.print(f", {usd_span(usd)}" if usd else "")
     for cost in estimated.costs:
         if cost.problem:
-            err.print(f"[yellow]{cost.route}:[/] {escape(cost.problem)}", soft_wrap=True)
+            err.print(f"{cost.route}: {cost.problem}", style="yellow", soft_wrap=True)
     err.print("Repeated calls after failures cost extra, up to llm_select.max_usd.")
 
 
@@ -72,7 +71,7 @@ def ratings(quoted: Any) -> None:
         soft_wrap=True,
     )
     if cost.problem:
-        err.print(f"[yellow]{cost.route}:[/] {escape(cost.problem)}", soft_wrap=True)
+        err.print(f"{cost.route}: {cost.problem}", style="yellow", soft_wrap=True)
 
 
 def rows(
@@ -87,7 +86,7 @@ def rows(
         justify: Any = "right" if is_number else "left"
         table.add_column(head, footer=amount, justify=justify, overflow="fold")
     for row in records:
-        table.add_row(*(escape(_number(row[name])) for name in columns))
+        table.add_row(*(_number(row[name]) for name in columns))
     out.print(table)
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from flows.cli.console import err, out
 from flows.cli.show_cost import span, time_text
 from tasks.lib.core.shown import shorten
-from tasks.lib.core.wording import truncate, usd_text
+from tasks.lib.core.wording import truncate, usd_text, visible
 
 if TYPE_CHECKING:
     from tasks.estimate.preview import Preview, PreviewCall, PreviewedRequest
@@ -35,6 +35,7 @@ def samples() -> None:
         "[yellow]The prompts do not exist yet.[/] These are samples of the same size, and a run "
         "cannot reuse their answers.\n"
         "  Run `dvc repro cluster` first to preview the real prompts; it calls no model.",
+        markup=True,
         soft_wrap=True,
     )
 
@@ -47,7 +48,7 @@ class PreviewView:
 
     def exchange(self, asked: "PreviewedRequest") -> None:
         """Print a request and its calls; the system message only the first time."""
-        out.print(f"[bold]prompt {asked.prompt:,}[/], {asked.n_candidates} candidates")
+        out.print(f"prompt {asked.prompt:,}, {asked.n_candidates} candidates", style="bold")
         for message in asked.messages:
             if message["role"] != "system":
                 _block(message["role"], shorten(message["content"], MAX_USER))
@@ -58,7 +59,7 @@ class PreviewView:
             _call(call)
         if asked.no_answer:
             words = NO_ANSWER.get(asked.no_answer, asked.no_answer)
-            out.print(Padding(f"[red]no answer:[/] {words}", (0, 0, 0, 2)))
+            out.print(Padding(f"[red]no answer:[/] {escape(words)}", (0, 0, 0, 2)), markup=True)
         _ranked(asked)
         _dropped(asked.dropped_params)
         out.print()
@@ -80,20 +81,22 @@ class PreviewView:
             err.print(
                 "[bold yellow]Stopped:[/] the next call could exceed llm_select.max_usd; raise it "
                 "to go on.",
+                markup=True,
                 soft_wrap=True,
             )
 
 
 def _block(title: str, text: str) -> None:
     out.print(Padding(Text(title, style="dim"), (0, 0, 0, 2)))
-    out.print(Padding(Text(text), (0, 0, 0, 4)))
+    out.print(Padding(Text(visible(text)), (0, 0, 0, 4)))
 
 
 def _call(call: "PreviewCall") -> None:
     if call.reply.strip():
         _block("reply", truncate(call.reply.strip(), MAX_REPLY))
     if call.outcome != "answer":
-        out.print(Padding(f"[red]{call.outcome}[/]: {escape(call.message)}", (0, 0, 0, 2)))
+        text = f"[red]{escape(call.outcome)}[/]: {escape(call.message)}"
+        out.print(Padding(text, (0, 0, 0, 2)), markup=True)
 
 
 def _ranked(asked: "PreviewedRequest") -> None:
@@ -101,17 +104,17 @@ def _ranked(asked: "PreviewedRequest") -> None:
     if asked.ranked:
         out.print(Padding(Text("ranked, best first", style="dim"), (0, 0, 0, 2)))
     for slot, text in asked.ranked.items():
-        line = Text(" ".join(text.split()))
+        line = Text(visible(" ".join(text.split())))
         line.truncate(max(20, out.width - MARGIN), overflow="ellipsis")
         out.print(Text(f"    {f'slot {slot}':<{MARGIN - 4}}") + line, no_wrap=True)
 
 
 def _dropped(names: Sequence[str]) -> None:
     if names:
-        line = f"[yellow]not sent:[/] {', '.join(names)} (not accepted by the model)"
+        line = f"[yellow]not sent:[/] {escape(', '.join(names))} (not accepted by the model)"
         if "response_format" in names:
             line += "; if your own server accepts a JSON schema, set schema: always"
-        out.print(Padding(line, (0, 0, 0, 2)))
+        out.print(Padding(line, (0, 0, 0, 2)), markup=True)
 
 
 def _calls(previewed: "Preview") -> None:
@@ -128,7 +131,7 @@ def _calls(previewed: "Preview") -> None:
                 f"{call.completion_tokens:,}",
                 f"{'up to ' if call.is_upper_bound else ''}{usd_text(call.usd)}",
             )
-    out.print(f"[bold]{escape(previewed.route)}[/] ({escape(previewed.model)}), tokens in and out:")
+    out.print(f"{previewed.route} ({previewed.model}), tokens in and out:", style="bold")
     out.print(table)
 
 
@@ -141,5 +144,6 @@ def _projection(previewed: "Preview") -> None:
     out.print(
         f"[bold]the whole run at this rate:[/] {previewed.n_prompts:,} prompts, {whole.calls:,} "
         f"calls, {usd_text(whole.usd)}, {span(whole.seconds, time_text)}{limit}",
+        markup=True,
         soft_wrap=True,
     )

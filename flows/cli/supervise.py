@@ -13,6 +13,7 @@ from types import FrameType
 
 import psutil
 
+from flows.proxies import with_direct_loopback
 from tasks.lib.core.errors import INTERRUPTED
 
 STOP_WITHIN_S = 3.5
@@ -34,7 +35,8 @@ def supervise(command: Sequence[str], defaults: Mapping[str, str] = QUIET) -> in
     The first SIGINT or SIGTERM is passed on to the command as SIGINT. Processes of its session that
     are still running `STOP_WITHIN_S` later, or after the command ends by itself, are killed.
     """
-    process = subprocess.Popen(command, env=defaults | os.environ, start_new_session=True)
+    env = with_direct_loopback(defaults | os.environ)
+    process = subprocess.Popen(command, env=env, start_new_session=True)
     stopped = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:

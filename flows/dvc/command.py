@@ -4,21 +4,31 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from flows.proxies import with_direct_loopback
 from tasks.lib.core.errors import GraphError
+from tasks.lib.core.stage import STATE_DIR
 
 COMMAND = [sys.executable, "-m", "dvc"]
+SITE_CACHE = f"{STATE_DIR}/dvc"
 
 
-def environment() -> dict[str, str]:
-    """Return our environment, with this interpreter first on PATH and DVC's analytics turned off.
+def environment(workspace: Path) -> dict[str, str]:
+    """Return our environment for DVC and its steps, which differs in four ways.
 
-    A stage's command starts with ``python``, which may be another interpreter on the PATH of a
-    worker or a cron job.
+    This interpreter comes first on PATH, since a stage's command starts with ``python``, which may
+    be another one for a worker or a cron job. DVC's analytics are off. Its site cache is in the
+    workspace; by default, every user of the machine could write to it. And no proxy is used for
+    this machine.
     """
-    env = os.environ | {"DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}
+    site_cache = workspace / SITE_CACHE
+    with suppress(OSError):  # read-only; the run or the step reports that
+        site_cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    env = {"DVC_SITE_CACHE_DIR": str(site_cache)} | with_direct_loopback(os.environ)
+    env |= {"DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
     return env
 
@@ -47,7 +57,7 @@ def run(workspace: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *words],
         cwd=workspace,
-        env=environment(),
+        env=environment(workspace),
         capture_output=True,
         text=True,
         check=False,

@@ -118,7 +118,7 @@ def check(workspace: Path, *params: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tasks", *map(str, params)],
         cwd=workspace,
-        env=dvc.environment(),
+        env=dvc.environment(workspace),
         capture_output=True,
         text=True,
         check=False,

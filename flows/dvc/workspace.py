@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.lib.core.dvc_yaml import DVC_FILE
-from tasks.lib.core.errors import Busy, GraphError
+from tasks.lib.core.errors import Busy, DataError, GraphError
 from tasks.lib.core.stage import STATE_DIR
 
 
@@ -43,10 +43,16 @@ def run_lock(workspace: Path) -> Iterator[int]:
 
     Raises:
         Busy: Another run holds the lock.
+        DataError: The workspace cannot be written.
     """
     path = workspace / STATE_DIR / "run.lock"
-    path.parent.mkdir(exist_ok=True)
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        what = f"the workspace cannot be written: {error.strerror}"
+        fix = "Free some space there or make it writable, then run this again."
+        raise DataError(what, where=str(path), fix=fix) from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

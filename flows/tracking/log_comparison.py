@@ -86,7 +86,9 @@ def _write_variant(store: Store, outcome: Outcome, ended: EndedRun, fingerprint:
         store.mlflow.set_tags({MEMBER: fingerprint, "variant": outcome.name})
         store.mlflow.set_tag("sets", outcome.variant.sets[:MAX_TAG_CHARS])
         if outcome.state is VariantState.FAILED:
-            store.mlflow.set_tag(NOTE, f"**Failed:** {outcome.failure}"[:MAX_TAG_CHARS])
+            store.mlflow.set_tag(
+                NOTE, f"**Failed:** {markdown.plain(outcome.failure)}"[:MAX_TAG_CHARS]
+            )
         log(store, run_id, ended)
     return run_id
 

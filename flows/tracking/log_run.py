@@ -1,8 +1,12 @@
 """Log a run of the graph as an MLflow run: its parameters, its outputs, and its code."""
 
 import json
+import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +19,7 @@ from flows.tracking.metrics import of_selection
 from flows.tracking.registry import register_prompt, write_dataset
 from flows.tracking.store import MAX_TAG_CHARS, Store, write
 from flows.tracking.traces import write_traces
+from flows.tracking.unrecorded import keep, kept_folders, read_kept
 from tasks.lib.core.dvc_yaml import Graph, Out, load_yaml
 from tasks.lib.core.params import PARAMS_FILE, flatten, read_params
 from tasks.lib.core.stage import STATE_DIR
@@ -30,30 +35,51 @@ class EndedRun(NamedTuple):
 
     Attributes:
         read_answers: Returns the answers behind the selection in a workspace.
+        tags: The tags of a run that ended earlier; None for the tags as of now.
     """
 
     graph: Graph
     run: Run
     done: Mapping[str, Done]
     read_answers: Callable[[Graph, Path], Sequence[TracedAnswer]]
+    tags: Mapping[str, str] | None = None
 
 
 def log_run(ended: EndedRun) -> str:
-    """Log the run to MLflow; if the store cannot be written, log a warning.
+    """Log the run to MLflow, and the earlier runs that MLflow could not record.
+
+    If the store cannot be written, this logs a warning and keeps the run for a later one to log.
 
     Returns:
         The address of the page of all runs, excluding the server; empty if the store cannot be
         written.
     """
     address: list[str] = []
+    run, workspace = ended.run, ended.run.user_workspace
 
     def work(store: Store) -> None:
         with store.run(flow_run.name, took_s(ended.done)) as run_id:
             log(store, run_id, ended)
         address.append(store.runs_page)
 
-    write(ended.run.user_workspace, work)
-    return address[0] if address else ""
+    if not write(workspace, work):
+        with suppress(OSError):  # the disk is full; the selection is complete all the same
+            keep(ended.graph, run, ended.done, flow_run.name, _tags(run, ended.done))
+        return ""
+    for folder in kept_folders(workspace):
+        if not write(workspace, partial(_log_kept, folder, run)):
+            break
+        shutil.rmtree(folder)
+    return address[0]
+
+
+def _log_kept(folder: Path, later: Run, store: Store) -> None:
+    """Log a kept run as of the time at which it ended; it has no traces of answers."""
+    kept = read_kept(folder, later)
+    ended = EndedRun(kept.graph, kept.run, kept.done, lambda _graph, _workspace: [], kept.tags)
+    age_s = time.time() - kept.ended
+    with store.run(kept.name, took_s(kept.done) + age_s) as run_id:
+        log(store, run_id, ended)
 
 
 def took_s(done: Mapping[str, Done]) -> float:
@@ -63,10 +89,11 @@ def took_s(done: Mapping[str, Done]) -> float:
 
 def log(store: Store, run_id: str, ended: EndedRun) -> None:
     """Log a run of the graph to the open MLflow run; a failed run has no results."""
-    graph, run, done, read_answers = ended
+    graph, run, done, read_answers, tags = ended
     mlflow = store.mlflow
     hashes = output_hashes(run.workspace)
-    mlflow.set_tags(_tags(run, done) | {f"dvc.{path}": md5 for path, md5 in hashes.items()})
+    mlflow.set_tags({f"dvc.{path}": md5 for path, md5 in hashes.items()})
+    mlflow.set_tags(tags or _tags(run, done))
     sections = read_params(run.workspace / PARAMS_FILE)
     sections.pop(SECTION, None)
     params = {key: str(value)[:MAX_PARAM_CHARS] for key, value in flatten(sections)}

@@ -1,5 +1,6 @@
 """Markdown for Prefect and MLflow: the summary of a run, and the comparison of variants."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from flows.dvc.overrides import Change
 from flows.tracking.comparison import Outcome, VariantState, best, measured, overlap
 from flows.tracking.metrics import leading
 from tasks.lib.core.dvc_yaml import Graph
+from tasks.lib.core.wording import visible
 from tasks.lib.documents.labels import metric_name
 from tasks.lib.documents.metrics import MAX_P, Metrics
 from tasks.lib.documents.savings import Savings
 from tasks.lib.documents.usage import Usage
 from tasks.lib.documents.validation import ValidationResult
+
+_MARKUP = re.compile(r"([\\`*\[\]<>&|~#!])")
 
 
 def run_summary(graph: Graph, workspace: Path) -> str:
@@ -25,7 +29,7 @@ def run_summary(graph: Graph, workspace: Path) -> str:
     metrics = leading(console.load(graph, workspace, "metrics", Metrics))
     parts = [table(["count", "records"], list(console.funnel_rows(validation)))]
     if usage:
-        parts.append(console.cost(usage))
+        parts.append(plain(console.cost(usage)))
     saved = console.load(graph, workspace, "savings", Savings)
     if saved:
         parts.append(f"**{saved.sentence}**")
@@ -43,10 +47,10 @@ def parameters(graph: Graph, workspace: Path, changes: Sequence[Change]) -> str:
     """Describe the changes that a run's parameters make, and where its results are."""
     changed = "The parameters have the values of params.yaml."
     if changes:
-        rows = [(change.key, change.new, change.old) for change in changes]
+        rows = [tuple(map(plain, (change.key, change.new, change.old))) for change in changes]
         changed = table(["only for this run", "value", "in params.yaml"], rows)
     copy = "This run works in a copy of the workspace; params.yaml does not change."
-    paths = [(what, f"`{path}`") for what, path in console.results(graph, workspace)]
+    paths = [(what, plain(path)) for what, path in console.results(graph, workspace)]
     return "\n\n".join([changed, copy, table(["result", "path"], paths)])
 
 
@@ -55,7 +59,13 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
     names = measured(outcomes)
     leaders = {name: best(outcomes, name) for name in names}
     lines = [
-        (o.name, o.variant.sets, o.state, *_usage(o), *(_cell(o, n, leaders[n]) for n in names))
+        (
+            plain(o.name),
+            plain(o.variant.sets),
+            o.state,
+            *_usage(o),
+            *(_cell(o, n, leaders[n]) for n in names),
+        )
         for o in outcomes
     ]
     heads = ["variant", "sets", "state", "selected", "calls", "USD"]
@@ -66,14 +76,19 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
     selected = [o for o in outcomes if o.ids]
     if len(selected) > 1:
         shared = [
-            (o.name, *(f"{cell:.2f}" for cell in cells))
+            (plain(o.name), *(f"{cell:.2f}" for cell in cells))
             for o, cells in zip(selected, overlap(selected), strict=True)
         ]
-        parts += ["**Overlap** (Jaccard)", table(["", *(o.name for o in selected)], shared)]
+        parts += ["**Overlap** (Jaccard)", table(["", *(plain(o.name) for o in selected)], shared)]
     for outcome in outcomes:
         if outcome.state is VariantState.FAILED:
-            parts.append(f"**{outcome.name} failed:** {outcome.failure}")
+            parts.append(f"**{plain(outcome.name)} failed:** {plain(outcome.failure)}")
     return "\n\n".join(parts)
+
+
+def plain(text: Any) -> str:
+    """Return a text as Markdown that shows it unchanged: no link, image, HTML or control acts."""
+    return _MARKUP.sub(r"\\\1", visible(str(text)))
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -108,4 +123,4 @@ def _number(value: float | None) -> str:
 
 
 def _escape(cell: Any) -> str:
-    return str(cell).replace("|", "\\|").replace("\n", " ")
+    return re.sub(r"(?<!\\)\|", r"\\|", str(cell)).replace("\n", " ")

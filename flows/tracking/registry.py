@@ -20,7 +20,7 @@ def register_prompt(store: Store, run_id: str, path: Path) -> dict[str, Any]:
     Returns:
         The name and the version, as MLflow links them.
     """
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415  two seconds, see store.warm_up
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415  two seconds, see store.prepare
 
     text = path.read_text(encoding="utf-8")
     client = store.mlflow.MlflowClient()

@@ -3,7 +3,6 @@
 import getpass
 import importlib
 import os
-import sqlite3
 import threading
 import time
 import warnings
@@ -12,13 +11,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from flows.services import database_fault, database_url_fault, http_fault
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.hiding import hide
+from tasks.lib.core.private_file import make_private
 
 EXPERIMENT = "selectllm"
 KIND = ("mlflow.experimentKind", "custom_model_development")
 """Makes MLflow before 3.17 open the experiment at its runs. Later versions let only the address or
 the switch in the side bar decide, and open the page of traces otherwise: see `Store.runs_page`."""
-LOCK_WAIT_S = 2
+SQLITE = "sqlite:///"
+DATABASES = ("postgresql", "mysql", "mssql")
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+IMPATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+"""After a failure. A server that stops answering delays the end of a run by 15 s at most."""
 UNLOCK = "Stop the process that uses the file (`fuser` finds it), or correct its permissions."
 MAX_TAG_CHARS = 5000  # MLflow allows 8000 for a run's tag, but 5000 for an experiment's
 OWN_TABLES = {"experiments", "runs", "alembic_version"}
@@ -35,11 +41,13 @@ class Store:
 
     def __init__(self, workspace: Path) -> None:
         uri = tracking_uri(workspace)
-        path = Path(uri.removeprefix("sqlite:///"))
-        fault = database_fault(path, OWN_TABLES) if uri.startswith("sqlite:///") else ""
+        fault = tracking_fault(workspace)
         if fault:
-            raise DataError(fault, where=str(path), fix=UNLOCK)
-        import mlflow  # noqa: PLC0415  two seconds, see warm_up
+            raise fault
+        path = Path(uri.removeprefix(SQLITE))
+        if uri.startswith(SQLITE) and path.parent.is_dir():
+            make_private(path)
+        import mlflow  # noqa: PLC0415  two seconds, see prepare
 
         self.mlflow: Any = mlflow
         self.missing: list[str] = []
@@ -85,6 +93,7 @@ class Store:
         try:
             yield
         except Exception as error:
+            os.environ.update(IMPATIENCE)
             self.missing.append(f"{what}: {_message(error)}")
 
     def roll_back(self) -> None:
@@ -94,9 +103,16 @@ class Store:
                 self.mlflow.delete_run(run_id)
 
 
-def warm_up() -> None:
-    """Import MLflow in a thread, since it takes seconds and the first stages leave a core idle."""
-    threading.Thread(target=importlib.import_module, args=("mlflow",), daemon=True).start()
+def prepare(workspace: Path) -> None:
+    """Warn before the work starts if the store cannot be used; otherwise import MLflow.
+
+    The import takes seconds, so it runs in a thread while the first stages leave a core idle.
+    """
+    fault = tracking_fault(workspace)
+    if fault:
+        _warn(f"MLflow: {fault}\nThis run goes on; a later run records it once MLflow is back.")
+    else:
+        threading.Thread(target=importlib.import_module, args=("mlflow",), daemon=True).start()
 
 
 def tracking_uri(workspace: Path) -> str:
@@ -104,8 +120,28 @@ def tracking_uri(workspace: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace / 'mlflow.db'}"
 
 
-def write(workspace: Path, work: Callable[[Store], None]) -> None:
-    """Let `work` write runs; if that fails, log a warning."""
+def tracking_fault(workspace: Path) -> DataError | None:
+    """Return why the store cannot be used, found within seconds; None if it can.
+
+    MLflow itself would try for minutes to reach a server that is down.
+    """
+    uri = tracking_uri(workspace)
+    scheme = uri.partition(":")[0]
+    if uri.startswith(SQLITE):
+        path = uri.removeprefix(SQLITE)
+        fault = database_fault(Path(path), OWN_TABLES)
+        return DataError(fault, where=path, fix=UNLOCK) if fault else None
+    if scheme in ("http", "https"):
+        fault, fix = http_fault(uri), "Start this server, or correct MLFLOW_TRACKING_URI."
+    elif scheme.partition("+")[0] in DATABASES:
+        fault, fix = database_url_fault(uri), "Correct MLFLOW_TRACKING_URI, or start the database."
+    else:
+        return None  # for example file: or databricks
+    return DataError(f"it cannot be used: {fault}", where=uri, fix=fix) if fault else None
+
+
+def write(workspace: Path, work: Callable[[Store], None]) -> bool:
+    """Let `work` write runs; return whether that succeeded, and log a warning if it did not."""
     missing: list[str] = []
 
     def work_and_report(store: Store) -> None:
@@ -114,56 +150,51 @@ def write(workspace: Path, work: Callable[[Store], None]) -> None:
 
     fault = attempt(workspace, work_and_report)
     if fault or missing:
-        from prefect import get_run_logger  # noqa: PLC0415  4 s, and `doctor` does not need it
-
         what = f"This run is not in MLflow: {fault}" if fault else "MLflow has this run, but lacks"
-        get_run_logger().warning(
-            "%s\nThe selection is complete; run `selectllm doctor`.",
-            "\n".join([what, *missing]) if not fault else what,
-        )
+        _warn("\n".join([what, *missing, "The selection is complete; run `selectllm doctor`."]))
+    return not fault
+
+
+def _warn(text: str) -> None:
+    from prefect import get_run_logger  # noqa: PLC0415  4 s, and `doctor` does not need it
+
+    get_run_logger().warning("%s", text)
 
 
 def attempt(workspace: Path, work: Callable[[Store], None]) -> str:
     """Let `work` write all of its runs or none; return why it failed, or an empty string."""
     store = None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # from_pandas warns about sources and integer columns
+    with _limited_patience(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # from_pandas warns about sources and integer columns
+        try:
             store = Store(workspace)
             work(store)
-    except BaseException as error:
-        if store:
-            store.roll_back()
-        if not isinstance(error, Exception):  # Ctrl-C
-            raise
-        return _message(error)
+        except BaseException as error:
+            os.environ.update(IMPATIENCE)
+            if store and not tracking_fault(workspace):
+                store.roll_back()
+            if not isinstance(error, Exception):  # Ctrl-C
+                raise
+            return _message(error)
     return ""
+
+
+@contextmanager
+def _limited_patience() -> Iterator[None]:
+    """Limit how long MLflow waits for its server, unless the user has set the limits."""
+    before = {name: os.environ.get(name) for name in PATIENCE}
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            if old is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = old
 
 
 def _message(error: Exception) -> str:
     message, _, _ = str(error).partition("\n[SQL:")  # SQLAlchemy adds the whole statement
-    return message
-
-
-def database_fault(path: Path, tables: set[str] | None = None) -> str:
-    """Return why a SQLite database cannot be written now; empty if it can, or does not exist.
-
-    Args:
-        path: The file.
-        tables: Tables that the database must have if it has any tables.
-    """
-    if not path.exists():
-        return ""
-    try:
-        database = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
-        try:
-            database.execute("BEGIN IMMEDIATE")
-            names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-            database.execute("ROLLBACK")
-        finally:
-            database.close()
-    except sqlite3.Error as error:
-        return str(error)
-    if tables and names and not tables <= names:
-        return f"another program's database, with the tables {', '.join(sorted(names)[:3])}"
-    return ""
+    return hide(message)

@@ -27,7 +27,7 @@ def write_traces(
         answers: The answers.
         prompt: The name and version of the registered prompt.
     """
-    from mlflow.entities import Span  # noqa: PLC0415  two seconds, see store.warm_up
+    from mlflow.entities import Span  # noqa: PLC0415  two seconds, see store.prepare
     from mlflow.tracing.client import TracingClient  # noqa: PLC0415
 
     spans = [Span.from_dict(_span(answer, prompt)) for answer in answers]

@@ -1,17 +1,12 @@
 """Find files, parameters and answers that have changed since a selection was made."""
 
 from collections.abc import Iterable, Iterator
-from itertools import zip_longest
-from pathlib import Path
-from typing import NamedTuple, Self
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import NamedTuple
 
 from tasks.audit.dvc_lock import LOCK_FILE, Lock, LockedFile, dvc_md5, how_to_restore
-from tasks.lib.core.errors import DataError
 from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
 from tasks.lib.documents.judgement import Judgement
+from tasks.lib.journal.models import Answer
 from tasks.lib.journal.reader import JournalReader
 
 STAGES = ("llm_select", "choose")
@@ -28,11 +23,6 @@ class Difference(NamedTuple):
     what: str
     fix: str
 
-    @classmethod
-    def of(cls, error: DataError) -> Self:
-        """Make a difference from an error about a file."""
-        return cls(error.where, error.what, error.fix)
-
 
 def changed_files(lock: Lock) -> Iterator[Difference]:
     """Yield the files that do not match their hashes in dvc.lock, each file once.
@@ -47,7 +37,7 @@ def changed_files(lock: Lock) -> Iterator[Difference]:
             continue
         if file.path not in hashes:
             path = lock.root / file.path
-            hashes[file.path] = dvc_md5(path) if path.exists() else None
+            hashes[file.path] = dvc_md5(path) if path.is_file() or path.is_dir() else None
         md5 = hashes[file.path]
         if md5 is None and file.stage in STAGES:
             reported.add(file.path)
@@ -79,10 +69,11 @@ def changed_params(lock: Lock) -> Iterator[Difference]:
 
 def changed_code(lock: Lock, stage: str) -> list[str]:
     """Return the modules of a stage, and its folders of modules, that have changed."""
+    code = [file for file in lock.files if file.stage == stage and file.is_code]
     return [
         file.path
-        for file in lock.files
-        if file.stage == stage and file.is_code and dvc_md5(lock.root / file.path) != file.md5
+        for file in code
+        if not (lock.root / file.path).exists() or dvc_md5(lock.root / file.path) != file.md5
     ]
 
 
@@ -105,7 +96,7 @@ def changed_answers(
                 answer = journal.answer(used.key)
                 if answer is None:
                     missing.append(name)
-                elif answer.digest != used.digest:
+                elif answer.digest != used.digest or not _is_billed(answer, journal):
                     changed.append(name)
     where = str(journal.path)
     if missing and len(missing) == len(keys):
@@ -117,28 +108,14 @@ def changed_answers(
         yield Difference(where, f"answers were changed: {_first(changed)}", COPY_JOURNAL)
 
 
+def _is_billed(answer: Answer, journal: JournalReader) -> bool:
+    """Return whether the call that bought an answer has the answer's tokens and price."""
+    cost = journal.cost_of_answer(answer.key)
+    return cost is None or all(
+        getattr(answer, name) == cost[i] for i, name in enumerate(cost._fields)
+    )
+
+
 def _first(names: list[str]) -> str:
     first = ", ".join(names[:N_NAMED])
     return f"{first} and {len(names) - N_NAMED:,} more" if len(names) > N_NAMED else first
-
-
-def first_difference(ours: Path, rebuilt: Path) -> str:
-    """Describe where two files first differ; return "" if their content is the same."""
-    was, now = ours.read_bytes(), rebuilt.read_bytes()
-    if was == now:
-        return ""
-    if ours.suffix != ".parquet":
-        pairs = zip_longest(was.splitlines(), now.splitlines())
-        return f"line {next(i for i, (a, b) in enumerate(pairs, 1) if a != b)} differs"
-    tables = pq.ParquetFile(ours).read(), pq.ParquetFile(rebuilt).read()
-    return "" if tables[0].equals(tables[1]) else _first_row(*tables)
-
-
-def _first_row(ours: pa.Table, rebuilt: pa.Table) -> str:
-    if ours.num_rows != rebuilt.num_rows:
-        return f"{rebuilt.num_rows:,} rows instead of {ours.num_rows:,}"
-    for row, (was, now) in enumerate(zip(ours.to_pylist(), rebuilt.to_pylist(), strict=True), 1):
-        names = [name for name in was if was[name] != now[name]]
-        if names:
-            return f"{names[0]} of row {row} is {now[names[0]]} instead of {was[names[0]]}"
-    return "the columns differ"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -29,7 +30,23 @@ class LockedFile(NamedTuple):
     @property
     def is_code(self) -> bool:
         """Whether this is one of our modules, or a folder of modules."""
-        return not self.is_out and (self.path.endswith(".py") or self.md5.endswith(".dir"))
+        is_folder = self.md5.endswith(".dir") and self.path.startswith("tasks/")
+        return not self.is_out and (self.path.endswith(".py") or is_folder)
+
+
+class _Entry(BaseModel):
+    path: str
+    md5: str | None = None
+
+
+class _LockedStage(BaseModel):
+    deps: list[_Entry] = []
+    outs: list[_Entry] = []
+    params: dict[str, dict[str, Any]] = {}
+
+
+class _LockFile(BaseModel):
+    stages: dict[str, _LockedStage]
 
 
 class Lock:
@@ -49,18 +66,18 @@ class Lock:
         self.root, self._path = root, root / LOCK_FILE
         try:
             text = self._path.read_text(encoding="utf-8")
-            self._stages: dict[str, Any] = YAML(typ="safe").load(text)["stages"]
-            self.files = list(self._read())
+            self._stages = _LockFile.model_validate(YAML(typ="safe").load(text)).stages
         except FileNotFoundError:
             raise DataError(
                 "nothing was selected here yet", where=str(self._path), fix="Run `selectllm run`."
             ) from None
-        except (YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        except (YAMLError, ValueError, RecursionError) as error:
             raise DataError(
-                "the file is not in the format that DVC writes",
+                f"the file is not in the format that DVC writes: {_reason(error)}",
                 where=str(self._path),
                 fix=f"Restore it: `git checkout {LOCK_FILE}`.",
             ) from None
+        self.files = list(self._read())
 
     def out(self, tail: str, *, must_exist: bool = True) -> Path:
         """Return the path of the output that ends with `tail`, such as ``ingest/pool.parquet``.
@@ -93,15 +110,22 @@ class Lock:
 
     def params(self, stage: str) -> Mapping[str, Any]:
         """Return the parameters of a stage's last run, by dotted key; empty if it never ran."""
-        files: Mapping[str, Mapping[str, Any]] = self._stages.get(stage, {}).get("params", {})
-        return files.get(PARAMS_FILE, {})
+        return self._stages[stage].params.get(PARAMS_FILE, {}) if stage in self._stages else {}
 
     def _read(self) -> Iterator[LockedFile]:
         for name, stage in self._stages.items():
-            for kind in ("deps", "outs"):
-                for entry in stage.get(kind, []):
-                    if "md5" in entry:  # a data set from another repository has a revision instead
-                        yield LockedFile(name, entry["path"], entry["md5"], is_out=kind == "outs")
+            for entries, is_out in ((stage.deps, False), (stage.outs, True)):
+                for entry in entries:
+                    if entry.md5:  # a data set from another repository has a revision instead
+                        yield LockedFile(name, entry.path, entry.md5, is_out)
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong with the file, in one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+    return " ".join(str(error).split())
 
 
 def dvc_md5(path: Path) -> str:

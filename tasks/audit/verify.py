@@ -1,7 +1,7 @@
-"""Prove that a selection follows from its pool, its vectors and the answers in the journal."""
+"""Prove that what a run gives away follows from its pool, its vectors and the journal's answers."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -11,40 +11,62 @@ from tasks.audit.differences import (
     STAGES,
     Difference,
     changed_answers,
-    changed_code,
     changed_files,
     changed_params,
-    first_difference,
 )
-from tasks.audit.dvc_lock import Lock
+from tasks.audit.dvc_lock import Lock, how_to_restore
 from tasks.audit.rebuild import rebuild
-from tasks.choose.step import choose
-from tasks.lib.core.errors import DataError
-from tasks.lib.core.schemas import BALLOTS, SELECTED
+from tasks.audit.rebuild_stage import compare, rebuild_stage, why_not
+from tasks.audit.shapes import damaged_files
+from tasks.lib.core.errors import CurationError
+from tasks.lib.core.schemas import BALLOTS, PROMPTS, SELECTED, UNIQUE
 from tasks.lib.core.stage import JOURNAL, Stage
-from tasks.lib.core.tables import count_rows
+from tasks.lib.core.tables import count_rows, read_table
 from tasks.lib.documents.judgement import read_judgements
 from tasks.lib.documents.usage import Usage
 from tasks.lib.journal.reader import JournalReader
 
+MAX_RECORDS = {"choose": None, "validate": 100_000, "export": None, "measure": 2_000}
+MAX_RECORDS["report"] = 50_000
+"""The stages to rebuild after llm_select, in order, and the largest number of unique records for
+which it takes seconds; None means any number."""
+
+EARLIER = "their outputs are unchanged, but `dvc repro` is what makes them again"
+METHODS = "its methods may call a model"
+
+
+class NotRebuilt(NamedTuple):
+    """A stage with outputs that were only compared with dvc.lock, and why."""
+
+    stage: str
+    why: str
+
 
 class Proof(NamedTuple):
-    """The result of `verify`; the selection is proven if there are no differences."""
+    """The result of `verify`; what was rebuilt is proven if there are no differences."""
 
     differences: list[Difference]
     n_files: int  # compared with dvc.lock
-    n_selected: int  # 0 if there are differences
-    n_answers: int  # 0 if a file has changed
-    partial: str | None  # the parameter that cut the selection short
+    n_selected: int = 0  # 0 if there are differences
+    n_answers: int = 0  # 0 if a file has changed
+    partial: str | None = None  # the parameter that cut the selection short
+    rebuilt: Sequence[str] = ()  # stages
+    not_rebuilt: Sequence[NotRebuilt] = ()
+    rounded: Sequence[str] = ()  # outputs that differ only in the last digits of decimal numbers
 
 
-def verify(root: Path) -> Proof:
-    """Check the selection in `root`, and return the differences; use no network and write nothing.
+def verify(root: Path, *, with_slow: bool = False) -> Proof:
+    """Check the run in `root`, and return the differences; use no network and write nothing.
 
-    First, every file is compared with its hash in dvc.lock. Then each answer that a judgement names
-    is compared with its digest. Then the code of the two steps rebuilds the ballots from the
-    journal, and the selection from the ballots and the vectors, and every output of both steps is
+    First, every file is compared with its hash in dvc.lock, and each output with its schema. Then
+    each answer that a judgement names is compared with its digest. Then the code of the steps
+    rebuilds the ballots from the journal, the selection from the ballots and the vectors, and the
+    result, the exports, the metrics and the report from the selection. All of their outputs are
     compared. A check runs only if the earlier checks find no difference.
+
+    Args:
+        root: The workspace.
+        with_slow: Whether to rebuild outputs even if that takes minutes.
 
     Raises:
         DataError: Nothing was selected here yet, or dvc.lock cannot be read.
@@ -53,20 +75,20 @@ def verify(root: Path) -> Proof:
     lock = Lock(root)
     usage_path = lock.out("llm_select/usage.json", must_exist=False)
     paths = {lock.root / file.path for file in lock.files if not file.is_code}
-    n_files = sum(path.exists() for path in paths)
-    differences = [*changed_files(lock), *changed_params(lock)]
+    proof = Proof([], sum(path.exists() for path in paths))
+    differences = [*changed_files(lock), *changed_params(lock)] or list(damaged_files(lock))
     if differences:
-        return Proof(differences, n_files, 0, 0, None)
-    try:
-        usage = Usage.read(usage_path)
-    except DataError as error:  # an earlier SelectLLM wrote it
-        return Proof([Difference.of(error)], n_files, 0, 0, None)
+        return proof._replace(differences=differences)
+    usage = Usage.read(usage_path)
+    proof = proof._replace(n_answers=usage.calls, partial=usage.partial)
     try:
         differences = list(_in_journal(lock, usage))
-    except DataError as error:  # about the journal, since no other file has changed
-        differences = [Difference.of(error)]
-    n_selected = 0 if differences else count_rows(lock.out("choose/selected.parquet"), SELECTED)
-    return Proof(differences, n_files, n_selected, usage.calls, usage.partial)
+    except CurationError as error:
+        where = error.where.removeprefix(f"{root}/")
+        differences = [Difference(where, error.what, error.fix)]
+    if differences:
+        return proof._replace(differences=differences)
+    return _with_later_stages(proof, lock, with_slow=with_slow)
 
 
 def _in_journal(lock: Lock, usage: Usage) -> Iterator[Difference]:
@@ -78,8 +100,7 @@ def _in_journal(lock: Lock, usage: Usage) -> Iterator[Difference]:
     judgements = read_judgements(lock.out("llm_select/judgements.jsonl"))
     with closing(JournalReader(path)) as journal:
         differences = list(changed_answers(judgements, journal))
-    differences = differences or list(_in_ballots(lock, usage, path))
-    yield from differences or _in_choice(lock)
+    yield from differences or _in_ballots(lock, usage, path)
 
 
 def _in_ballots(lock: Lock, usage: Usage, journal: Path) -> Iterator[Difference]:
@@ -87,34 +108,48 @@ def _in_ballots(lock: Lock, usage: Usage, journal: Path) -> Iterator[Difference]
     if usage.partial:
         judged = {row["prompt"] for row in lock.rows("llm_select/ballots.parquet", BALLOTS)}
     with tempfile.TemporaryDirectory() as folder:
-        rebuilt = rebuild(lock.root, _into(folder), judged)
-        if rebuilt.answers_digest != usage.answers_digest:
+        rebuilt = rebuild(lock.root, lambda tail: Path(folder) / PurePosixPath(tail).name, judged)
+        if rebuilt.answers_digest == usage.answers_digest:
+            yield from compare(lock, STAGES[0], Path(folder), "the journal").differences
+        elif not _are_prompts_judged(lock):
+            path = lock.out("cluster/prompts.parquet").relative_to(lock.root)
+            what = "the prompts are not those that the judge answered"
+            yield Difference(str(path), what, how_to_restore(str(path)))
+        else:
             yield Difference(str(journal), _other_answers(rebuilt.calls, usage.calls), COPY_JOURNAL)
-            return
-        yield from _in_outputs(lock, STAGES[0], "the journal", _into(folder))
 
 
-def _in_choice(lock: Lock) -> Iterator[Difference]:
-    stage = Stage(STAGES[1], lock.root)
-    with tempfile.TemporaryDirectory() as folder:
-        choose(stage, _into(folder))
-        yield from _in_outputs(lock, stage.name, "the ballots and vectors", _into(folder))
+def _are_prompts_judged(lock: Lock) -> bool:
+    """Return whether every judgement is about a prompt with the same records in its slots."""
+    shown: dict[int, list[str]] = {}
+    for row in read_table(lock.out("cluster/prompts.parquet"), PROMPTS).to_pylist():
+        shown.setdefault(row["prompt"], []).append(row["id"])
+    judgements = read_judgements(lock.out("llm_select/judgements.jsonl"))
+    return all(shown.get(judgement.prompt) == list(judgement.ids) for judgement in judgements)
 
 
-def _into(folder: str) -> Callable[[str], Path]:
-    return lambda tail: Path(folder) / PurePosixPath(tail).name
-
-
-def _in_outputs(
-    lock: Lock, stage: str, origin: str, rebuilt: Callable[[str], Path]
-) -> Iterator[Difference]:
-    """Yield the outputs of a stage that differ from their rebuilt versions."""
-    for file in lock.files:
-        if file.stage == stage and file.is_out:
-            difference = first_difference(lock.root / file.path, rebuilt(file.path))
-            if difference:
-                what = f"the file differs when rebuilt from {origin}: {difference}"
-                yield Difference(file.path, what, _fix(lock, stage))
+def _with_later_stages(proof: Proof, lock: Lock, *, with_slow: bool) -> Proof:
+    """Rebuild the stages after llm_select, up to the first one with a difference."""
+    n_records = count_rows(lock.out("dedupe/unique.parquet"), UNIQUE)
+    rebuilt, rounded = [STAGES[0]], []
+    skipped = [NotRebuilt("fetch, ingest, dedupe, embed, cluster", EARLIER)]
+    skipped.append(NotRebuilt("baseline", METHODS))
+    for stage, most in MAX_RECORDS.items():
+        why = why_not(lock, stage)
+        if not (why or with_slow or most is None) and n_records > most:
+            why = f"{n_records:,} records take minutes; `selectllm verify --all` rebuilds it"
+        if why:
+            skipped.append(NotRebuilt(stage, why))
+            continue
+        done = rebuild_stage(lock, stage)
+        if done.differences:
+            return proof._replace(differences=done.differences)
+        rebuilt.append(stage)
+        rounded += done.rounded
+    n_selected = count_rows(lock.out("choose/selected.parquet"), SELECTED)
+    return proof._replace(
+        n_selected=n_selected, rebuilt=rebuilt, not_rebuilt=skipped, rounded=rounded
+    )
 
 
 def _other_answers(n_rebuilt: int, n_used: int) -> str:
@@ -122,11 +157,4 @@ def _other_answers(n_rebuilt: int, n_used: int) -> str:
         return f"answers are missing: rebuilding used {n_rebuilt:,} of {n_used:,}"
     if n_rebuilt > n_used:
         return f"it has {n_rebuilt:,} answers, but the selection was made from {n_used:,}"
-    return "the answer of an attention check was changed"
-
-
-def _fix(lock: Lock, stage: str) -> str:
-    code = ", ".join(changed_code(lock, stage))
-    if code:
-        return f"Code has changed since then: {code}. Run `dvc repro {stage}` to make it again."
-    return f"Someone edited it and dvc.lock. Run `dvc repro -f {stage}` to make it again."
+    return "the answer of an attention check was changed, or the price of an unusable reply"

@@ -23,9 +23,9 @@ def whitened_facility_location(vectors: Vectors, budget: int, seed: int) -> Rows
 
 
 def whitened(vectors: Vectors) -> Vectors:
-    """Project vectors onto their principal axes, scale all axes to equal deviation, and normalise.
+    """Project vectors onto their principal axes, scale these to equal deviation, and normalise.
 
-    Axes with hardly any deviation are left out.
+    Axes with almost no deviation are left out.
     """
     centred = (vectors - vectors.mean(axis=0)).astype(np.float64)
     variances, axes = np.linalg.eigh(centred.T @ centred / len(vectors))
@@ -51,10 +51,11 @@ def qdit(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
 def deita(vectors: Vectors, scores: Scores, budget: int, seed: int) -> Rows:
     """Return records with high judge scores that are not too similar (DEITA, arXiv 2312.15685).
 
-    Records are taken by falling score, ties in random order. A record with a cosine above 0.9 to
-    one taken before is skipped. This filter and its threshold are those of the released code
-    (github.com/hkust-nlp/deita, selection/filter). There, the score is complexity times quality of
-    trained models, and too few records may remain; here, the skipped records then follow in order.
+    Records are taken in descending order of score; ties are in random order. A record with a
+    cosine above 0.9 to a record already taken is skipped. This filter and its threshold are those
+    of the released code (github.com/hkust-nlp/deita, selection/filter). There, the score is the
+    product of the complexity and the quality that trained models predict, and too few records may
+    remain; here, the skipped records then follow in order.
     """
     order = highest(scores, len(scores), seed)
     taken, skipped = np.empty(0, np.intp), []
@@ -73,8 +74,8 @@ def novelselect(vectors: Vectors, budget: int, seed: int) -> Rows:
 
     As in the released code (github.com/UmeanNever/NovelSum, novelselect.py), the first record is
     random. Each further record i has the greatest sum of (s(i) + s(j)) d(i, j) / r over the records
-    j selected so far, where j is the r-th by this product, the smallest first; s and d are those of
-    `tasks.lib.similarity.novelty`. The time grows with records x budget squared.
+    j selected so far, where j is the r-th in ascending order of (s(i) + s(j)) d(i, j); s and d are
+    those of `tasks.lib.similarity.novelty`. The time grows with records x budget squared.
     """
     factors = densities(vectors, vectors)
     rows = np.empty(budget, np.intp)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tasks.lib.similarity.cosine import Rows
 
 Scores = NDArray[np.float64]
-"""One score per record, shape (n,); NaN if the model gave no score: the record then comes last."""
+"""One score per record, shape (n,); NaN if the model gave none, which puts the record last."""
 
 
 class Score(StrEnum):

@@ -26,7 +26,7 @@ def rouge_diversity(texts: Sequence[str], budget: int, seed: int) -> Rows:
     """Return the texts whose highest ROUGE-L to any of 1000 random texts is lowest.
 
     The random texts are the same for every text; a text is not compared with itself. Only the first
-    256 words count. Two selected texts may still be similar to each other, if no random text is
+    256 words count. Two selected texts may still be similar to each other if no random text is
     similar to them. Ties are in random order.
     """
     rng = np.random.default_rng(seed)

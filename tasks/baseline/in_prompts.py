@@ -12,7 +12,7 @@ from tasks.lib.typicality.typicality import choose
 
 
 def random_rows(prompts: Sequence[Rows], budget: int, seed: int) -> Rows:
-    """Return random rows of each prompt, as many as a model would pick."""
+    """Return random rows of each prompt, the same number that a model would pick."""
     rng = np.random.default_rng(seed)
     return _pick([rng.permutation(prompt) for prompt in prompts], budget, seed)
 
@@ -22,7 +22,7 @@ def by_typicality(prompts: Sequence[Rows], texts: Sequence[str], budget: int, se
     sizes = np.array([len(prompt) for prompt in prompts])
     ranked = [
         prompt[np.array(choose([texts[row] for row in prompt], n), np.intp) - 1]
-        if n  # ranking a prompt that gives no row would take as long as any other
+        if n  # ranking a prompt that gives no row would be wasted time
         else prompt[:0]
         for prompt, n in zip(prompts, quotas(budget, sizes, seed).tolist(), strict=True)
     ]
@@ -32,7 +32,7 @@ def by_typicality(prompts: Sequence[Rows], texts: Sequence[str], budget: int, se
 def regroup(
     vectors: Vectors, texts: Sequence[str], geometry: Geometry, mode: Mode, seed: int
 ) -> list[Rows]:
-    """Return the prompts that the mode within or across would compose from the same records."""
+    """Return the prompts that within mode or across mode would compose from the same records."""
     n_bytes = np.fromiter((len(text.encode()) for text in texts), np.int64, len(texts))
     return group(vectors, mode, geometry, seed, n_bytes).prompts
 
@@ -40,7 +40,7 @@ def regroup(
 def _pick(ranked: Sequence[Rows], budget: int, seed: int, sizes: Rows | None = None) -> Rows:
     """Return the first of each prompt's ranked rows, by rank and then by the order of prompts.
 
-    If the budget is below the number of prompts, random prompts give no row.
+    If the budget is below the number of prompts, some prompts, chosen at random, give no row.
     """
     if sizes is None:
         sizes = np.array([len(prompt) for prompt in ranked])

@@ -1,4 +1,4 @@
-"""Have a model rate responses one by one."""
+"""Have a model rate responses, one at a time."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -41,8 +41,8 @@ class Ratings(NamedTuple):
 
     Attributes:
         scores: float64, shape (n,), 0 to 5 in steps of 0.5; NaN for an item without an answer.
-        n_final: Number of items with a final result (a rating or a refusal); below n if the cap
-            was reached.
+        n_final: Number of items with a final result (a rating or a refusal); fewer than n if the
+            cap was reached.
         cost: Calls, prompt_tokens, completion_tokens and usd of the answers.
     """
 

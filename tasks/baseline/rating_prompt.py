@@ -1,4 +1,4 @@
-"""Ask for the rating of a response, and parse the reply.
+"""Ask a model to rate a response, and parse its reply.
 
 The model is asked for ``{"score": 4.5}``. As with picks, other forms are accepted if they are
 unambiguous.
@@ -60,7 +60,7 @@ def question_words() -> str:
 
 
 def former_question_words() -> str:
-    """Return the wording of the question and the re-ask up to journal version 2."""
+    """Return the wording of the question and of the re-ask up to journal version 2."""
     return "\n".join(former_texts()[name] for name in ("rating", "rating_reask"))
 
 
@@ -96,7 +96,7 @@ def _find_score(text: str) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """Return a JSON number, or the number that is the whole text of a string; otherwise None."""
+    """Return a number, also from a string that consists of a number; None for any other value."""
     if isinstance(value, str):
         match = _BARE.fullmatch(value)
         return _value(match) if match else None

@@ -28,7 +28,7 @@ class RatingParams(Params):
 
     route: str
     max_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    max_answer_tokens: Annotated[int, Field(ge=64)]  # whitespace of a constrained answer counts
+    max_answer_tokens: Annotated[int, Field(ge=64)]  # schema-bound answers may have whitespace
 
 
 class _Calls(Params):
@@ -70,7 +70,7 @@ def check_route(values: Mapping[str, Any], params: RatingParams) -> None:
 
 
 def read_call_settings(values: Mapping[str, Any], params: RatingParams, seed: int) -> CallSettings:
-    """Return the call settings of the rater: the judge's, with its own limit on answer tokens.
+    """Return the rater's call settings: the judge's, with a separate limit on answer tokens.
 
     Raises:
         ParamError: The llm_select section is wrong.
@@ -143,13 +143,13 @@ def _check_outputs(n_outputs: int, n_records: int, budget: int, pool_file: Path)
 def _log_result(ratings: Ratings, route: Route, spent_usd: float, max_usd: float) -> None:
     n, n_rated = len(ratings.scores), ratings.cost["calls"]
     log.info(
-        "baseline: %s of %s outputs rated by %s, %s of them %g or higher: %s",
+        "baseline: %s of %s outputs have a rating by %s, and %s a rating of at least %g; cost: %s",
         f"{n_rated:,}",
         f"{n:,}",
         route.model,
         f"{np.count_nonzero(ratings.scores >= MIN_RATING):,}",
         MIN_RATING,
-        f"{ratings.cost['usd']:.4f} USD" if ratings.cost["usd"] else "free",
+        f"{ratings.cost['usd']:.4f} USD" if ratings.cost["usd"] else "none",
     )
     if spent_usd:
         log.info("baseline: %.4f of %g USD (baseline.max_usd) spent on ratings", spent_usd, max_usd)

@@ -12,7 +12,7 @@ from tasks.lib.prompts.geometry import Mode
 from tasks.lib.similarity.cosine import Rows, Vectors
 from tasks.lib.similarity.selections import MethodSelection
 
-MIN_RATING = 4.5  # of 5, as Alpagasus keeps records
+MIN_RATING = 4.5  # out of 5; Alpagasus keeps records from this rating up
 
 
 class MethodName(StrEnum):

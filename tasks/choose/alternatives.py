@@ -1,4 +1,4 @@
-"""What other weights of the judge would select."""
+"""Find out what the selection would be if the judge had another weight."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,9 +16,9 @@ MAX_CELLS = 100_000_000  # rounds x listed records x all records; a weight then 
 def compare_weights(
     candidates: JudgedRecords, cover: Cover, judge_weight: float, seed: int, quotas: Sequence[Quota]
 ) -> tuple[WeightFigure, ...]:
-    """Return what WEIGHTS and the run's own weight select, by weight.
+    """Return what each of WEIGHTS and the run's own weight select, in ascending order of weight.
 
-    It is empty if nothing is selected, or if the pool is too large for this to be quick.
+    The result is empty if nothing is selected, or if the pool is too large for this to be quick.
 
     Args:
         candidates: The records.

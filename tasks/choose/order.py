@@ -139,14 +139,14 @@ def by_ranks(candidates: JudgedRecords, n: int, seed: int, quotas: Sequence[Quot
     """Return `n` records: the first rank of every prompt, then the second ranks, and so on.
 
     Within a rank, prompts are in `prompt_order`. Records that no ballot names come last, by slot.
-    A record is skipped if the quotas leave no room for it. If they have several sizes, this starts
-    again after each size.
+    A record is skipped if the quotas leave no room for it. If the quotas have several sizes, the
+    skipped records get another chance after each size.
 
     Raises:
         UnmetQuotaError: No selection meets the quotas.
     """
     place = np.argsort(prompt_order(candidates.sizes, seed))  # of each prompt
-    order = np.lexsort((place[candidates.prompts - 1], candidates.ranks))  # stable: by slot at last
+    order = np.lexsort((place[candidates.prompts - 1], candidates.ranks))  # stable, by slot
     waiting, taken = dict.fromkeys(order.tolist()), list[int]()
     left = Quotas(quotas, n)
     for size in left.sizes:

@@ -35,7 +35,7 @@ def write_outputs(  # noqa: PLR0913  what each record of the selection comes fro
         pool_file: The pool.
         pool_rows: intp, shape (n,), the row in the pool of each record in order of selection.
         chosen: The ballots, gain, weight and cluster of each of these records.
-        judgements: By prompt, at least for the prompts with a selected record.
+        judgements: Judgements by prompt, at least for the prompts of the selected records.
         quota_columns: The columns that have a quota.
     """
     table = read_records(pool_file, pool_rows)

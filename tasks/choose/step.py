@@ -94,7 +94,7 @@ def _write(  # noqa: PLR0913, PLR0917
     weights: NDArray[np.float64],
     quota_columns: list[str],
 ) -> None:
-    """Write the selected records, which are at these places among the judged ones."""
+    """Write the selected records, given their places among the judged records."""
     chosen = inputs.judged.take(places)
     chosen = chosen.append_column("gain", pa.array(cover.gains))
     chosen = chosen.append_column("weight", pa.array(weights[cover.rows]))

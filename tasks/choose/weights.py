@@ -13,7 +13,7 @@ from tasks.lib.pool_columns import read_weights
 from tasks.lib.similarity.cosine import Rows, Vectors, nearest
 
 KEY = "choose.weight_column"
-N_RANDOM = 20  # random selections to compare a selection with
+N_RANDOM = 20  # random selections that a selection is compared with
 _SPLIT, _RANDOM = 6, 7  # separate streams of random numbers
 
 
@@ -52,7 +52,7 @@ def find_weights(inputs: Inputs, column: str | None, targets: Targets) -> NDArra
         weights[:m] *= np.maximum(likeness, 0)
         if not weights.any():
             raise ParamError(
-                "choose.targets: no record with a weight is similar to any target",
+                "choose.targets: no record with a positive weight is similar to any target",
                 where=PARAMS_FILE,
                 fix="Use examples of tasks that occur in the pool.",
             )

@@ -50,8 +50,8 @@ def find_quotas(
 def require_of(quotas: Sequence[ColumnQuota], n: int) -> list[Quota]:
     """Return what a selection of `n` records must meet: the quotas of all sizes, if it can.
 
-    Several columns can exclude each other at a smaller size. The quotas then apply only to the
-    last size.
+    At a smaller size, the quotas of several columns can contradict each other. They then apply
+    only to the last size.
     """
     required = [column.quota for column in quotas]
     return required if can_meet(required, n) else [quota.at_end() for quota in required]
@@ -92,7 +92,7 @@ def warn_of_missed(counts: Sequence[QuotaCount]) -> None:
             for count in missed
         )
         log.warning(
-            "choose: no selection meets the quotas of all columns at each budget, so only the "
-            "largest budget meets them: %s",
+            "choose: no selection meets the quotas of all columns at every budget, so they apply "
+            "to the largest budget only: %s",
             "; ".join(parts),
         )

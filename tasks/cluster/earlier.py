@@ -42,7 +42,7 @@ class Grouped(NamedTuple):
         return np.concatenate([np.empty(0, np.intp), *self.prompts])
 
     def followed_by(self, other: "Grouped") -> "Grouped":
-        """Append the prompts of `other`, whose clusters are numbered from the next free number."""
+        """Append the prompts of `other`; their clusters get the next free numbers."""
         later = other.clusters + np.int32(self.n_clusters)
         return Grouped(
             [*self.prompts, *other.prompts], np.concatenate([self.clusters, later]).astype(np.int32)
@@ -50,7 +50,7 @@ class Grouped(NamedTuple):
 
 
 def geometry_metadata(params: GeometryParams) -> dict[str, str]:
-    """Return the metadata for the footer of prompts.parquet that says how prompts were made."""
+    """Return metadata for the footer of prompts.parquet: how the prompts were made."""
     return {
         "mode": params.mode.value,
         "candidates_per_prompt": str(params.candidates_per_prompt),
@@ -61,7 +61,7 @@ def check_growth(path: str, params: GeometryParams) -> None:
     """Check that the prompts of an earlier run can be kept, without reading them.
 
     Raises:
-        ParamError: The file is missing, or the parameters cannot keep prompts.
+        ParamError: The file is missing, or prompts cannot be kept with these parameters.
     """
     file = Path(path)
     if not file.is_file():
@@ -78,7 +78,7 @@ def check_growth(path: str, params: GeometryParams) -> None:
 
 
 def read_earlier(path: Path, ids: Sequence[str], params: GeometryParams) -> Grouped:
-    """Return the earlier prompts of the records that are still there; none if the file is empty.
+    """Return the earlier prompts of the records still in the pool; none if the file is empty.
 
     Records keep their prompts and their order in them. Prompts that have lost all of their records
     are left out.

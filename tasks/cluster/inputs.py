@@ -23,8 +23,8 @@ def finite_vectors(path: Path, ids: Sequence[str]) -> Vectors:
     """Map the vectors of the records into memory: float32, shape (M, d), finite, read-only.
 
     Raises:
-        DataError: The file is not such an array, or a vector is not finite (the error names the
-            record).
+        DataError: The file does not contain an array of this type and shape, or a vector is not
+            finite (the error names the record).
     """
     vectors = read_vectors(path, len(ids))
     for start in range(0, len(vectors), BLOCK):

@@ -52,8 +52,8 @@ def cluster(
     """Group the records with `tasks.lib.prompts.group.group`, after checking the memory it needs.
 
     Raises:
-        ParamError: The memory is insufficient (the message says how much is needed), or n_prompts
-            does not fit the records.
+        ParamError: The solver needs more memory than allowed (the message says how much), or
+            n_prompts does not fit the records.
     """
     if params.mode is not Mode.PAPER:
         _require_memory(vectors, params)
@@ -84,8 +84,8 @@ def work(stage: Stage) -> None:
     summary = _summary(grouped, len(earlier.prompts), clustered, params, seed)
     Clusters.model_validate(summary).write(stage.out("cluster/clusters.json"))
     log.info(
-        "cluster: %(n_records)d records in %(n_prompts)d prompts, %(mode)s %(n_clusters)d clusters "
-        "(inertia %(inertia)g) by %(solver)s: %(solver_reason)s",
+        "cluster: %(n_records)d records in %(n_prompts)d prompts (%(mode)s mode); %(n_clusters)d "
+        "clusters of inertia %(inertia)g by %(solver)s: %(solver_reason)s",
         summary,
     )
     if earlier.prompts:
@@ -97,7 +97,7 @@ def work(stage: Stage) -> None:
 
 
 def _require_memory(vectors: Vectors, params: Cluster) -> None:
-    """Check that the solver fits into cluster.max_memory_mb; warn if it is slow."""
+    """Check that the solver needs at most cluster.max_memory_mb; warn if it is slow."""
     n, d = vectors.shape
     n_clusters = params.geometry(n).n_clusters(params.mode, n)
     chosen = choose(params.solver, n, n_clusters).solver
@@ -119,7 +119,7 @@ def _warn_of_cost(n: int, n_clusters: int, needed_mb: int) -> None:
     cpu_s = n * n_clusters * CPU_S_PER_PAIR
     log.warning(
         "cluster: k-means-constrained may take %s s of processor time and %s MB for %s records in "
-        "%s clusters; it takes far less with cluster.solver: balanced",
+        "%s clusters; with cluster.solver set to balanced, it takes far less",
         *(f"{number:,.0f}" for number in (cpu_s, needed_mb, n, n_clusters)),
     )
 

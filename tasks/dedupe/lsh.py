@@ -31,7 +31,7 @@ class _SortedColumn(NamedTuple):
 
 
 def prune_false_candidates(keys: Keys, b_bits: BBitSignatures, threshold: float) -> None:
-    """Replace, in place, keys that a record shares only with dissimilar records with unique keys.
+    """Make a key unique, in place, if a record shares it only with dissimilar records.
 
     Records are dissimilar if their estimated similarity is more than four standard deviations of
     the estimate below `threshold`. Keys of more than 256 records are left unchanged.

@@ -24,7 +24,7 @@ class NearestRecord(NamedTuple):
 
 
 class NearIndex:
-    """An index that finds, for each record, the most similar record added before.
+    """An index that finds, for each record, the most similar record added earlier.
 
     Two records are near-duplicates if the shingles of their instructions and those of their inputs
     each have a Jaccard similarity of at least the threshold, and `Meaning` finds only harmless
@@ -105,7 +105,7 @@ def _shingle_sets(records: Sequence[Fields]) -> list[tuple[NDArray[np.uint64], .
 
 
 def _unique(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Do the same as np.unique, in a third of the time for short arrays."""
+    """Return the same as np.unique, in a third of the time for short arrays."""
     ordered = np.sort(hashes)
     is_new = np.ones(ordered.size, dtype=np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])

@@ -76,7 +76,7 @@ def dedupe(
     start_progress: StartProgress = lambda total, unit: lambda n: None,
     shard_records: int = SHARD_RECORDS,
 ) -> Deduped:
-    """Return the ids to keep, and every other record together with the kept one it duplicates.
+    """Return the ids to keep, and every duplicate together with the kept record that it duplicates.
 
     A record is dropped if an earlier kept record has the same normalised text or is near it, as
     `NearIndex` defines it. Being near a dropped record does not count. So the first record of a
@@ -84,9 +84,9 @@ def dedupe(
     result names the most similar, or the first if tied. With `Near.REPORT`, near-duplicates are
     kept and listed.
 
-    Memory holds about 500 bytes for each record, and the texts of records with candidates; the pool
-    is read twice so that the other texts are not kept. Candidates are compared in shards of about
-    `shard_records`, or more for a larger component; the results do not depend on the shards.
+    Memory use is about 500 bytes for each record, plus the texts of records with candidates; the
+    pool is read twice so that the other texts are not kept. Candidates are compared in shards of
+    about `shard_records`, or more for a larger component; the results do not depend on the shards.
     """
     if not pool.n_records:
         return Deduped([], [], [])
@@ -218,7 +218,7 @@ def _read(pool: PoolBatches, selected: NDArray[np.bool_]) -> tuple[list[str], pa
     for batch in pool.read():
         parts.append(batch.filter(pa.array(selected[len(ids) : len(ids) + len(batch)])))
         ids += text_column(batch, "id")
-    return ids, pa.Table.from_batches(parts).combine_chunks()  # once; otherwise, on every take
+    return ids, pa.Table.from_batches(parts).combine_chunks()  # once, not in every `take`
 
 
 def _cut_between_components(first: NDArray[np.int64], n: int) -> list[int]:

@@ -1,7 +1,7 @@
 """Make batches with shapes that depend only on text length, so no vector depends on other texts.
 
-If its shape changes, a matrix product may add numbers in another order, and the last bits change.
-So a text's length alone decides its padded length and the number of rows in its batch. A text then
+A matrix product of another shape may add numbers in another order, which changes the last bits. So
+a text's length alone decides its padded length and the number of rows in its batch. A text then
 has the same vector in any pool, in any order and on any worker.
 """
 
@@ -33,10 +33,10 @@ class TokenizedRecord(NamedTuple):
 
 
 def padded_length(n_tokens: int, max_tokens: int) -> int:
-    """Round up to one of 32 lengths up to 256, then 8 per doubling, but at most `max_tokens`.
+    """Round a number of tokens up to a padded length, but to at most `max_tokens`.
 
-    Padding makes Dolly's texts 3 % longer and Alpaca's 8 %; more lengths would leave more batches
-    partly empty.
+    There are 32 padded lengths up to 256, then 8 per doubling. Padding makes Dolly's texts 3 %
+    longer and Alpaca's 8 %; more lengths would leave more batches partly empty.
     """
     step = max(4, (1 << (n_tokens - 1).bit_length()) // 16)
     return min(max_tokens, -(-n_tokens // step) * step)

@@ -45,7 +45,7 @@ class Encoder(Protocol):
         ...
 
     def batch_size(self, length: int) -> int:
-        """Return the number of texts of a length that make a batch."""
+        """Return the number of texts of this length in a full batch."""
         ...
 
     def encode(self, texts: Sequence[TokenizedText]) -> NDArray[np.float32]:
@@ -59,7 +59,7 @@ class Encoder(Protocol):
 def encode_all(texts: Iterable[PoolText], encoder: Encoder) -> Iterator[VectorBatch]:
     """Yield the unit vectors of all texts, in batches of equal padded length.
 
-    Each row comes once, in any order. The bytes of a text's vector do not depend on the other
+    Each row occurs once, in any order. The bytes of a text's vector do not depend on the other
     texts, so a pool may be embedded in parts.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The settings that are needed to load the same encoder in any process."""
+"""Hold the settings with which any process can load the same encoder."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -52,7 +52,7 @@ class EncoderSpec(NamedTuple):
         """Load the encoder, which takes seconds.
 
         Raises:
-            ParamError: There is no such model.
+            ParamError: The model does not exist.
             DataError: The model cannot be loaded or downloaded.
         """
         check_name(self.model)

@@ -47,7 +47,7 @@ def find_model(name: str) -> Source:
     """Return the source of a model; the network is used only if it is not on this machine.
 
     Raises:
-        ParamError: The hub has no such model.
+        ParamError: The model is not on the hub.
         DataError: The hub cannot be reached.
     """
     if _is_packaged(name):
@@ -75,7 +75,7 @@ def model_folder(source: Source) -> Path:
 
 
 def digest(folder: Path) -> str:
-    """Return a hash of the names and bytes of a model's files, hidden ones excluded: 32 hex digits.
+    """Return a hash of the names and bytes of a model's files, except hidden ones: 32 hex digits.
 
     The model's name is not enough: a folder may change, and a name on the hub has many revisions.
     """

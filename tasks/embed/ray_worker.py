@@ -46,7 +46,7 @@ def embed_shard(
     differing = [name for name, value in driver_fingerprint.items() if own[name] != value]
     if differing:
         raise DataError(
-            f"its vectors would differ from the driver's, since these differ: "
+            f"its vectors would differ from the driver's because of differences in: "
             f"{', '.join(differing)}",
             where=_here(),
             fix="Use the same model, libraries and type of processor there, or set engine: local.",

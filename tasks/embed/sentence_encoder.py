@@ -41,7 +41,7 @@ class SentenceEncoder:
     def __init__(
         self, source: Source, precision: Precision, max_tokens: int, batch_tokens: int
     ) -> None:
-        """Load the model; download any of its files that are missing on this machine.
+        """Load the model; download any of its files that are not on this machine.
 
         Raises:
             DataError: The model cannot be loaded or downloaded.
@@ -77,7 +77,7 @@ class SentenceEncoder:
         ]
 
     def batch_size(self, length: int) -> int:
-        """Return the number of texts of a padded length that make a batch."""
+        """Return the number of texts of this padded length in a full batch."""
         return max(1, self._batch_tokens // length) if length else 1
 
     def encode(self, texts: Sequence[TokenizedText]) -> NDArray[np.float32]:
@@ -117,7 +117,7 @@ def _can_pad(model: SentenceTransformer) -> bool:
 
 
 def _processor(device: str) -> str:
-    """Describe the processor in all details that may affect its arithmetic."""
+    """Return every detail of the processor that may affect its arithmetic."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
@@ -134,5 +134,5 @@ def _load(source: Source, device: str) -> SentenceTransformer:
         raise DataError(
             f"{source.name_or_folder} cannot be loaded: {type(error).__name__}: {reason}",
             where=f"{PARAMS_FILE}: embed.model",
-            fix="Choose a sentence-transformers model, or delete its broken copy.",
+            fix="Choose a sentence-transformers model, or delete the damaged copy of this one.",
         ) from error

@@ -58,7 +58,7 @@ def embed(
 ) -> Iterator[VectorBatch]:
     """Yield the unit vectors of all texts, computed by `encoder` or by workers that load `spec`.
 
-    Each row comes once, in any order.
+    Each row occurs once, in any order.
 
     Raises:
         DataError: A vector is zero or not finite (the error names the record), or a worker cannot
@@ -120,7 +120,7 @@ def work(stage: Stage) -> None:
     encoder = spec.load()
     embed_new = partial(embed, encoder=encoder, spec=spec, executor=executor)
     if encoder.max_tokens < params.max_tokens:
-        log.info("embed: %s reads at most %s tokens", params.model, encoder.max_tokens)
+        log.info("embed: %s reads at most %s tokens of a text", params.model, encoder.max_tokens)
     with VectorCache(stage.state / "vectors", encoder.identity, encoder.dim) as cache:
         for tail, records in _outputs(stage, texts):
             keys = np.empty(0, "S16")
@@ -149,7 +149,7 @@ def _outputs(stage: Stage, unique: PoolTexts) -> Iterator[tuple[str, PoolTexts]]
 def _agrees(
     cache: VectorCache, keys: Keys, texts: PoolTexts, rows: NDArray[np.int64], encoder: Encoder
 ) -> bool:
-    """Recompute some stored vectors, of the texts in `rows`; return whether all bytes agree."""
+    """Recompute the stored vectors of the texts in `rows`; return whether all bytes agree."""
     probes = np.arange(len(keys))[:: max(1, len(keys) // N_PROBES)][:N_PROBES]
     return all(
         np.array_equal(batch.vectors, cache.read(keys[probes[batch.rows]]))

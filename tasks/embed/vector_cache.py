@@ -34,7 +34,7 @@ Keys = NDArray[np.bytes_]
 def text_key(text: str) -> bytes:
     """Return 16 bytes that identify exactly this text.
 
-    A record's id would not do: it is the same for texts that differ only in their Unicode form.
+    A record's id is not enough: it is the same for texts that differ only in their Unicode form.
     """
     return blake2b(text.encode("utf-8"), digest_size=KEY_BYTES).digest()
 
@@ -72,7 +72,7 @@ class VectorCache:
         return np.frombuffer(data, "<f4").reshape(len(keys), self._dim)
 
     def put(self, keys: Keys, vectors: NDArray[np.float32]) -> None:
-        """Store ``vectors[i]`` under ``keys[i]``; they survive the end of the process.
+        """Store ``vectors[i]`` under ``keys[i]``, where they survive the end of the process.
 
         Raises:
             DataError: The vectors cannot be written; vectors stored earlier stay intact.

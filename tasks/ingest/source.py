@@ -19,6 +19,7 @@ from tasks.ingest.rows import Rows
 from tasks.ingest.text_lines import read_text
 from tasks.ingest.unpack import UnpackLimits, open_file
 from tasks.lib.core.errors import CurationError, DataError
+from tasks.lib.core.inputs import Version, changed
 from tasks.lib.data_files import check_format, data_suffix
 
 SET_SOURCE = "Set ingest.source in params.yaml, or with -S ingest.source=FILE."
@@ -84,7 +85,7 @@ def read_rows(path: Path, member: str, name: str, options: ReadOptions) -> Rows:
     check_file(path, member, name)
     where = str(path / member) if member else str(path)
     line = 0
-    before = _version(path)
+    before = Version.of(path)
     with (
         _library_errors(where, lambda: line),
         open_file(path, member, member or name, options.limits, where) as stream,
@@ -92,12 +93,8 @@ def read_rows(path: Path, member: str, name: str, options: ReadOptions) -> Rows:
         _check_content(stream.peek(), data_suffix(member or name), where)
         for line, row in _find_reader(member or name, where)(stream, where, options):
             yield line, row
-    if _version(path) != before:
-        raise DataError(
-            "the file changed while it was read",
-            where=where,
-            fix="Wait until it is complete, then run this again.",
-        )
+    if Version.of(path) != before:
+        raise changed(path)
 
 
 def _check_content(head: bytes, suffix: str, where: str) -> None:
@@ -119,11 +116,6 @@ def _check_content(head: bytes, suffix: str, where: str) -> None:
     else:
         return
     raise DataError(what, where=where, fix=fix)
-
-
-def _version(path: Path) -> tuple[int, ...]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 @contextmanager

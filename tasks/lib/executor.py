@@ -18,7 +18,7 @@ from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.core.stage import QUIET
 
 TASKS = Path(__file__).parents[1]
-SHARDS_PER_CPU = 2  # running or waiting; more would only take memory
+SHARDS_PER_CPU = 2  # running or waiting; more would only use memory
 QUIET_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 Shard = TypeVar("Shard")

@@ -68,8 +68,9 @@ def read_weights(
         if wrong:
             row, value = wrong[0]
             what = (
-                f"{len(wrong):,} of {len(values):,} records have no non-negative number; the first "
-                f"is row {row + 1:,} of the pool, with {as_label(value) or 'no value'}"
+                f"expected a number of at least 0, but {len(wrong):,} of {len(values):,} records "
+                f"have none; the first is row {row + 1:,} of the pool, with "
+                f"{as_label(value) or 'no value'}"
             )
         raise ParamError(
             f"{param}: {column}: {what}",

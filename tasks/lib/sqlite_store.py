@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.private_file import make_private
 
 VERSION = 1
 BUSY_TIMEOUT_S = 30  # another run may be writing
@@ -15,8 +16,8 @@ BUSY_TIMEOUT_S = 30  # another run may be writing
 class SqliteStore:
     """The rows of one table, stored by key.
 
-    Once `put` has returned, a row survives the end of the process. A power cut may lose the last
-    rows, but never leaves half a row.
+    Once `put` has returned, a row survives the end of the process. A power failure may lose the
+    last rows, but never leaves half a row.
     """
 
     def __init__(self, path: Path, table: str, columns: str) -> None:
@@ -35,6 +36,7 @@ class SqliteStore:
         self._places = ", ".join("?" * (1 + len(others)))
         with self._checked():
             path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path)
             self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)
             try:
                 self._prepare(columns)
@@ -68,7 +70,7 @@ class SqliteStore:
     def _prepare(self, columns: str) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version not in (0, VERSION):
-            raise sqlite3.DatabaseError(f"it has version {version}, not {VERSION}")
+            raise sqlite3.DatabaseError(f"expected version {VERSION}, found version {version}")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute(

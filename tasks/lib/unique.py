@@ -1,5 +1,6 @@
 """Find the unique records in the pool, and read and write the file of their vectors."""
 
+import tokenize
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.lib.core.errors import DataError
+
+_UNREADABLE = (ValueError, TypeError, OverflowError, EOFError, SyntaxError, tokenize.TokenError)
+"""What NumPy raises for a damaged header, which it reads as a Python expression."""
 
 
 def find_rows(
@@ -39,12 +43,12 @@ def read_vectors(path: Path, n_records: int | None = None) -> NDArray[np.float32
     """Map vectors.npy into memory, read-only: float32, shape (n, d), row i is unique record i.
 
     Raises:
-        DataError: The file is not such an array, or does not have `n_records` rows.
+        DataError: The file is not an array of this type, or does not have `n_records` rows.
     """
     fix = "Run `dvc repro --force embed`, which writes it again."
     try:
-        vectors = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError) as error:
+        vectors = np.lib.format.open_memmap(path, mode="r")
+    except _UNREADABLE as error:
         raise DataError(f"not readable as an array: {error}", where=str(path), fix=fix) from None
     expected_rows = len(vectors) if n_records is None and vectors.ndim else n_records
     if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != expected_rows:
@@ -55,7 +59,7 @@ def read_vectors(path: Path, n_records: int | None = None) -> NDArray[np.float32
             where=str(path),
             fix=fix,
         )
-    return np.asarray(vectors)  # the same memory, without the slower indexing of a memmap
+    return np.asarray(vectors)  # the same memory, but faster to index than a memmap
 
 
 def write_vectors(

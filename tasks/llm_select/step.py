@@ -9,7 +9,7 @@ from tasks.lib.batches.store import has_unfinished
 from tasks.lib.core.errors import LLMError
 from tasks.lib.core.events import log
 from tasks.lib.core.stage import JOURNAL, Stage
-from tasks.lib.documents.replies import explained
+from tasks.lib.documents.replies import explained, silent_calls
 from tasks.lib.documents.usage import Usage
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.gateway import Gateway
@@ -90,6 +90,12 @@ def _log_result(usage: Usage, spent_usd: float, max_usd: float) -> None:
         log.info("%s replies %s. %s", f"{n:,}", wrong, remedy)
     if usage.usd_without_answer:
         log.info("of this, %.4f USD for replies without an answer", usage.usd_without_answer)
+    if usage.calls_without_reply:
+        log.info(
+            "%s and may have been charged: up to %.4f USD, in addition to the price above",
+            silent_calls(usage.calls_without_reply),
+            usage.usd_without_reply,
+        )
     if spent_usd:
         log.info("spent on this selection: %.4f of %g USD (max_usd)", spent_usd, max_usd)
     n_fallback = usage.methods["fallback"]

@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import NamedTuple, Self
 
 from tasks.lib.documents.usage import CheckCounts, SlotChoices, Usage, VoteAgreement
-from tasks.lib.gateway.lookup import replies_without_answer
+from tasks.lib.gateway.lookup import WithoutAnswer
 from tasks.lib.journal.models import CallCost, FailedCall
 from tasks.lib.journal.reader import JournalReader
 from tasks.lib.prompts.geometry import Mode
@@ -19,10 +19,14 @@ USD_DIGITS = 9
 
 
 class Bill(NamedTuple):
-    """What was paid for the questions: the answers, and the replies without an answer."""
+    """What was paid for the questions: the answers, and the replies without an answer.
+
+    `silent` are the calls without a reply, which may have been charged; they are not in the price.
+    """
 
     answers: list[UsedAnswer]
     unused: list[FailedCall]
+    silent: list[FailedCall]
 
     @classmethod
     def of(cls, judged: Judged, journal: JournalReader) -> Self:
@@ -31,7 +35,7 @@ class Bill(NamedTuple):
         answers = [answer for verdict in verdicts for answer in verdict.answers]
         keys = {key for verdict in verdicts for key in verdict.unanswered}
         keys.update(answer.key for answer in answers)
-        return cls(answers, replies_without_answer(journal, keys))
+        return cls(answers, *WithoutAnswer.of(journal, keys))
 
     @property
     def replies(self) -> list[UsedAnswer | CallCost]:
@@ -65,9 +69,11 @@ def make_usage(judged: Judged, setup: Setup, journal: JournalReader) -> Usage:
         usd=round(sum(reply.usd for reply in paid), USD_DIGITS),
         usd_without_answer=round(sum(call.cost.usd for call in bill.unused), USD_DIGITS),
         replies_without_answer=Counter(call.outcome for call in bill.unused),
+        usd_without_reply=round(sum(call.cost.usd for call in bill.silent), USD_DIGITS),
+        calls_without_reply=Counter(call.outcome for call in bill.silent),
         n_unknown_usage=sum(reply.is_upper_bound for reply in paid),
         answers=Counter(answer.route for answer in answers),
-        answers_digest=_digest(answers),
+        answers_digest=_digest(bill),
         dropped_params=_dropped_params(answers),
         methods={method.value: methods[method] for method in PickMethod},
         set_aside=Counter(why for verdict in verdicts for why in verdict.set_aside.values()),
@@ -78,10 +84,14 @@ def make_usage(judged: Judged, setup: Setup, journal: JournalReader) -> Usage:
     )
 
 
-def _digest(answers: Iterable[UsedAnswer]) -> str:
+def _digest(bill: Bill) -> str:
+    """Return a hash of all answers, and of the replies that were paid for without an answer."""
     digest = sha256()
-    for answer in answers:
+    for answer in bill.answers:
         digest.update(f"{answer.key} {answer.digest}\n".encode())
+    # Sorted, since calls at the same time fail in any order.
+    for line in sorted(f"{call.key} {call.outcome} {list(call.cost)}\n" for call in bill.unused):
+        digest.update(line.encode())
     return digest.hexdigest()
 
 

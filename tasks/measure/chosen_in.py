@@ -1,4 +1,4 @@
-"""List the spaces in which each method chooses; good values there prove nothing about it."""
+"""List the spaces in which each method chooses; good values there prove nothing."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ CHOSEN_IN: Mapping[str, tuple[str, ...]] = {
 """The spaces in which a method chooses, and spaces similar to them. Prompts and coverage depend on
 vectors; typicality compares words; a rater reads outputs."""
 
-BY_JUDGE = frozenset({OURS, "qdit", "deita"})  # they also choose where the judge does
+BY_JUDGE = frozenset({OURS, "qdit", "deita"})  # they also choose in the judge's spaces
 MODES = ("within", "across", "paper")
 
 

@@ -51,7 +51,7 @@ class Interval(NamedTuple):
 
 
 class Bootstrap:
-    """Computes percentile intervals from resampled records, with the same resamples throughout."""
+    """Computes percentile intervals from resampled records, always with the same resamples."""
 
     def __init__(self, n_resamples: int, seed: int) -> None:
         self._n_resamples, self._seed = n_resamples, seed

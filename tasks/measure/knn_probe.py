@@ -1,7 +1,7 @@
 """Run the nearest-neighbour probe: how well do a selection's outputs answer the rest of the pool?
 
 The probe answers a record's instruction with the output of the nearest selected record. It needs no
-training and has no seed, so two selections differ only by their records.
+training and has no seed, so the figures of two selections differ only because of their records.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ MIN_OUTPUTS = 20  # with fewer in the pool, the figures would mean nothing
 
 
 def with_output(outputs: Sequence[str | None]) -> Rows:
-    """Return the rows that have an output, or no rows if there are too few to measure with."""
+    """Return the rows that have an output, or no rows if there are too few for a measurement."""
     rows = np.flatnonzero([bool(output) for output in outputs])
     return rows if len(rows) >= MIN_OUTPUTS else rows[:0]
 
@@ -28,7 +28,7 @@ class KnnProbe:
     """Test questions that are the same for every selection.
 
     Attributes:
-        n_answered: Number of records with an output; 0 if there are too few to measure with.
+        n_answered: Number of records with an output; 0 if there are too few for a measurement.
         test: intp, ascending, the rows of the questions, drawn from the records with an output.
     """
 

@@ -41,7 +41,7 @@ is better."""
 
 
 class RandomCurve(NamedTuple):
-    """The figures of random selections by their size.
+    """The figures of random selections at each size.
 
     Attributes:
         sizes: Ascending.
@@ -84,7 +84,7 @@ def equivalent(curve: RandomCurve, scores: Values, n_records: int) -> Equivalent
 
     Args:
         curve: The random selections.
-        scores: float64, shape (m,), the figure of each question by our selection.
+        scores: float64, shape (m,), our selection's figure for each question.
         n_records: Number of records from which the questions were drawn.
     """
     from scipy.optimize import isotonic_regression  # noqa: PLC0415  half a second
@@ -123,13 +123,13 @@ def stop(curve: RandomCurve, sizes: Sequence[int], ours: Values) -> Stop:
 
 
 def _last_below(sizes: Sequence[int], curve: Values, value: float, most: float) -> float:
-    """Return the last size up to `most` at which a curve crosses a value; else the first size."""
+    """Return the last size up to `most` at which a curve crosses a value, or the first."""
     below = np.flatnonzero((curve < value) & (np.array(sizes) <= most))
     return _between(sizes, curve, int(below[-1]), value) if len(below) else float(sizes[0])
 
 
 def _first_above(sizes: Sequence[int], curve: Values, value: float, least: float) -> float:
-    """Return the first size from `least` at which a curve crosses a value; else the last size."""
+    """Return the first size from `least` at which a curve crosses a value, or the last."""
     above = np.flatnonzero((curve > value) & (np.array(sizes) >= least))
     return _between(sizes, curve, int(above[0]) - 1, value) if len(above) else float(sizes[-1])
 

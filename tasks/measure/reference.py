@@ -14,7 +14,7 @@ from tasks.measure.knn_probe import KnnProbe, with_output
 from tasks.measure.space import Space
 from tasks.measure.text_metrics import codes_of, length_bands, script
 
-MAX_DENSITY_POOL = 20_000  # records among which neighbours are sought
+MAX_DENSITY_POOL = 20_000  # records to search for neighbours
 MAX_DENSITY_CELLS = 2_000_000_000  # cosines; a limit only for pools of more than 100,000 records
 MAX_POOL = 50_000  # records to be covered; a random part of a larger pool, to bound the cost
 
@@ -80,7 +80,7 @@ def _spaces(corpus: Corpus, dimensions: int, seed: int, drawn: Rows) -> dict[str
 
 
 def _densities(vectors: Vectors, drawn: Rows) -> Factors:
-    """Return the density around each vector; use only some of the drawn ones to bound the cost."""
+    """Return the density around each vector, among some of the drawn ones to bound the cost."""
     n_pool = min(len(drawn), MAX_DENSITY_POOL, max(1000, MAX_DENSITY_CELLS // len(vectors)))
     pool = drawn[np.linspace(0, len(drawn) - 1, n_pool).astype(np.intp)]
     own = np.full(len(vectors), -1, np.intp)

@@ -1,4 +1,4 @@
-"""Compute what a selection saves, in coverage and for the student: savings.json."""
+"""Compute how many annotations a selection saves, by coverage and by the student: savings.json."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -26,7 +26,7 @@ COVERED_SPACES = ("outputs", "words")
 
 
 def draw_curves(reference: Reference, n_selected: int, seed: int) -> dict[str, RandomCurve]:
-    """Draw random curves around a size for each metric that the pool allows, and return them."""
+    """Return random curves around a size, one for each metric that the pool allows."""
     n_records = len(reference.texts)
     sizes = curve_sizes(n_selected, n_records)
     return {
@@ -56,7 +56,7 @@ def equivalents(
 def savings(
     reference: Reference, curves: Mapping[str, RandomCurve], runs: Sequence[Measured]
 ) -> Savings:
-    """Compare our selection with random ones of many sizes, in coverage and for the student.
+    """Compare our selection with random ones of many sizes, by coverage and by the student.
 
     Args:
         reference: The data that selections are measured against.
@@ -104,7 +104,7 @@ def _nearness(space: Space, rows: Rows, sizes: Sequence[int]) -> Values:
 
 
 def annotations_saved(found: Sequence[Equivalent], n_selected: int) -> int:
-    """Return the saving by the smallest equivalent; 0 if its interval reaches down to our size."""
+    """Return the saving by the smallest equivalent; 0 unless its interval is above our size."""
     if not found or least(found).low <= n_selected:
         return 0
     return least(found).n_random - n_selected

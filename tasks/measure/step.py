@@ -1,4 +1,4 @@
-"""Measure the selection and those of other methods, and compare them with random ones."""
+"""Measure our selection and those of other methods, and compare them with random selections."""
 
 import json
 import logging
@@ -86,7 +86,7 @@ def measure(
         for name, space in reference.spaces.items():
             in_space = space.figures(rows, sizes)
             probed: Iterable[dict[str, Figure]] = [{} for _ in sizes]
-            if name != "outputs":  # there the probe would know the answers
+            if name != "outputs":  # in that space, the probe would know the answers
                 probed = reference.probe.figures(space.vectors, rows, sizes)
             for groups, spread, answered in zip(figures, in_space, probed, strict=True):
                 groups[name] = spread | answered
@@ -218,16 +218,16 @@ def _selected(corpus: Corpus, path: Path, seed: int, usage: Usage) -> Iterator[M
 
 
 def _log_coverage(methods: Mapping[str, Any]) -> None:
-    """Log the mean coverage of our selection and of random ones, in the space of words."""
+    """Log the mean coverage of our selection and of random selections, in the space of words."""
     if OURS not in methods:
-        log.warning("measure: nothing is selected yet, so only other methods are measured")
+        log.warning("measure: nothing is selected yet, so only the other methods are measured")
         return
     ours = methods[OURS][SPACE]["coverage_mean"]["value"]
     by_random = ""
     if RANDOM in methods:
-        by_random = f"; {methods[RANDOM][SPACE]['coverage_mean']['value']:.4f} if chosen at random"
+        by_random = f"; {methods[RANDOM][SPACE]['coverage_mean']['value']:.4f} for random ones"
     log.info(
-        "measure: mean distance to the nearest selected record, in words: %.4f%s",
+        "measure: mean distance to the nearest selected record in the space of words: %.4f%s",
         ours,
         by_random,
     )

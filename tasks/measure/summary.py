@@ -57,7 +57,7 @@ def group(measured: Iterable[Measured]) -> dict[str, list[Measured]]:
 
 
 def as_csv(methods: Mapping[str, Any], group: str) -> str:
-    """Return CSV for DVC's plots, with one line per method and the values of one group."""
+    """Return CSV for DVC's plots: the values of one group, with one line per method."""
     names = [
         name
         for name in LOWER_IS_BETTER + HIGHER_IS_BETTER
@@ -72,7 +72,7 @@ def as_csv(methods: Mapping[str, Any], group: str) -> str:
 
 
 def overlap(by_method: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
-    """Return the Jaccard similarity between the first selections of every two methods."""
+    """Return the Jaccard similarity between the first selections of every pair of methods."""
     sets = [set(runs[0].rows.tolist()) for runs in by_method.values()]
     table = [[rounded(jaccard(a, b)) for b in sets] for a in sets]
     return {"methods": list(by_method), "jaccard": table}

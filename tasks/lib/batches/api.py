@@ -15,6 +15,7 @@ from tasks.lib.gateway.fatal import FATAL, run_error
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import Route
+from tasks.lib.gateway.wire import watch_exchange
 
 PROVIDERS = ("openai", "azure", "hosted_vllm")
 """Providers whose batches LiteLLM sends in OpenAI's format and lists with their metadata. It has
@@ -57,7 +58,6 @@ class BatchState(NamedTuple):
 
     id: str
     status: str
-    n_total: int
     n_completed: int
     n_failed: int
     file_ids: tuple[str, ...]  # of replies and of errors
@@ -77,7 +77,6 @@ class BatchState(NamedTuple):
         return cls(
             id=batch.id,
             status=batch.status,
-            n_total=counts.total if counts else 0,
             n_completed=counts.completed if counts else 0,
             n_failed=counts.failed if counts else 0,
             file_ids=tuple(i for i in (batch.output_file_id, batch.error_file_id) if i),
@@ -141,9 +140,7 @@ class BatchApi:
 
     async def state(self, batch_id: str) -> BatchState:
         """Return the state of a batch."""
-        return BatchState.of(
-            await self._retried(lambda: self._call("aretrieve_batch", batch_id=batch_id))
-        )
+        return await self._retried(lambda: self._state(batch_id))
 
     async def cancel(self, batch_id: str) -> None:
         """Ask the provider to stop a batch, unless it has ended meanwhile."""
@@ -163,14 +160,19 @@ class BatchApi:
         after = None
         for _ in range(MAX_PAGES):
             page = await self._call("alist_batches", limit=PAGE, after=after)
-            batches = list(page.data)
+            batches = page.data if isinstance(page.data, list) else []
             for batch in batches:
-                if (batch.metadata or {}).get(MARKER) == marker:
-                    return BatchState.of(batch)
+                metadata = getattr(batch, "metadata", None)
+                if isinstance(metadata, dict) and metadata.get(MARKER) == marker:
+                    return await self._state(batch.id)
             if not batches or not getattr(page, "has_more", False):
                 break
-            after = batches[-1].id
+            after = getattr(batches[-1], "id", None)
         return None
+
+    async def _state(self, batch_id: str) -> BatchState:
+        """Return the state of a batch; LiteLLM checks the types of this response."""
+        return BatchState.of(await self._call("aretrieve_batch", batch_id=batch_id))
 
     async def _call(self, function: str, **arguments: Any) -> Any:
         """Call a function of LiteLLM once.
@@ -178,6 +180,7 @@ class BatchApi:
         Raises:
             ProviderError: The call failed.
         """
+        exchange = watch_exchange()
         try:
             async with asyncio.timeout(TRANSFER_S):
                 return await getattr(load_litellm(), function)(
@@ -191,7 +194,7 @@ class BatchApi:
             words = f"no complete reply within {TRANSFER_S:g} s"
             raise ProviderError(ErrorKind.TIMEOUT, words) from None
         except Exception as error:  # LiteLLM raises its own errors and other libraries' errors
-            raise self._endpoint.classified(error) from None
+            raise self._endpoint.classified(error, exchange) from None
 
     async def _retried(
         self, call: Callable[[], Awaitable[T]], passed_on: tuple[ErrorKind, ...] = ()

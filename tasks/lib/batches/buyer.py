@@ -199,7 +199,7 @@ class BatchBuyer:
     @property
     def _endpoint(self) -> Endpoint:
         endpoint = self._gateway.endpoint(self._route.alias)
-        endpoint.load_price(Tier.BATCHES)
+        endpoint.tariff.load(Tier.BATCHES)
         return endpoint
 
     def _jobs(self) -> list[BatchJob]:

@@ -84,7 +84,7 @@ class BatchJob:
         if self._is_cancelled:
             await self._api.cancel(batch.state.batch_id)
         ended = await self._wait()
-        if ended.status != "failed":
+        if ended.status != "failed" or ended.n_completed:
             return await self._collect(ended)
         await self.give_back()
         if ended.problem_code == OVER_LIMIT and batch.state.n_requests > 1:
@@ -171,12 +171,12 @@ class BatchJob:
                 log.warning("batch %s: the provider no longer has file %s", ended.id, file_id)
             else:
                 contents.append(content)
-        results = read_results(contents, self._endpoint)
+        calls = self._journal.open_calls(self._batch.marker)
+        results = read_results(contents, calls.keys(), self._endpoint)
         if results.n_unreadable:
             log.warning(
                 "batch %s: %s lines of its files cannot be read", ended.id, results.n_unreadable
             )
-        calls = self._journal.open_calls(self._batch.marker)
         missing = {key: call for key, call in calls.items() if key not in results.replies}
         if missing:
             log.warning(
@@ -186,8 +186,13 @@ class BatchJob:
                 f"{len(missing):,}",
                 f"{self._batch.state.n_requests:,}",
             )
-        is_paid = len(results.replies) < ended.n_completed  # for replies that did not arrive
-        await self._settle(missing, results.errors, may_cost=is_paid)
+        may_cost = (  # there may be replies that did not arrive
+            len(results.replies) < ended.n_completed
+            or results.n_unreadable > 0
+            or len(contents) < len(ended.file_ids)
+            or ended.status == "completed"
+        )
+        await self._settle(missing, results.errors, may_cost=may_cost)
         replies = {
             key: (call, results.replies[key]) for key, call in calls.items() if key not in missing
         }

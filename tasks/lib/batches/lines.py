@@ -1,7 +1,10 @@
 """Write the lines of a batch's requests, and read those of its replies and errors."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
+from http import HTTPStatus
+from io import BytesIO
+from itertools import chain
 from typing import Any, NamedTuple
 
 from tasks.lib.batches.api import URL
@@ -10,6 +13,7 @@ from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.reply import Reply, read_reply
 from tasks.lib.gateway.request import Request
+from tasks.lib.gateway.wire import MAX_BODY, UnreadableBody, check_shape, sound_reply
 
 NOT_IN_BODY = ("extra_headers", "service_tier", "timeout")
 """Options of a single call. A batch has a price and a deadline of its own."""
@@ -51,44 +55,66 @@ def request_line(request: Request, endpoint: Endpoint) -> bytes:
     return json.dumps(line, ensure_ascii=False).encode(errors="replace") + b"\n"
 
 
-def read_results(contents: Iterable[bytes], endpoint: Endpoint) -> Results:
-    """Return the outcomes in the files of a batch's replies and errors.
+def read_results(contents: Iterable[bytes], keys: Set[str], endpoint: Endpoint) -> Results:
+    """Return the outcomes of requests in the files of a batch's replies and errors.
 
-    The first line of a request counts. Lines that cannot be read are counted and skipped.
+    The first reply to a request counts, otherwise its first error. Lines that cannot be read are
+    counted and skipped.
+
+    Args:
+        contents: The files.
+        keys: The keys of the requests.
+        endpoint: The endpoint of the batch.
     """
     replies: dict[str, Reply] = {}
     errors: dict[str, ProviderError] = {}
     n_unreadable = 0
-    for line in filter(None, b"\n".join(contents).split(b"\n")):
+    for line in chain.from_iterable(map(BytesIO, contents)):  # a split would copy all of them
         try:
-            key, outcome = _outcome(json.loads(line), endpoint)
+            given = _parsed(line) if line.strip() else {"custom_id": ""}
+            key = given["custom_id"]
+            if key not in keys or key in replies:
+                continue
+            outcome = _outcome(given, endpoint)
         except Exception:  # whatever is wrong with it, other lines may be right
             n_unreadable += 1
             continue
         if isinstance(outcome, Reply):
-            replies.setdefault(key, outcome)
+            replies[key] = outcome
         else:
             errors.setdefault(key, outcome)
     return Results(replies, errors, n_unreadable)
 
 
-def _outcome(line: dict[str, Any], endpoint: Endpoint) -> tuple[str, Reply | ProviderError]:
-    """Return the key of a line, and its reply or error."""
-    key, response = line["custom_id"], line.get("response")
-    if response is None or response["status_code"] != 200:
-        return key, _error(line.get("error") or {}, response or {}, endpoint)
+def _parsed(line: bytes) -> Any:
+    if len(line) > MAX_BODY:
+        raise UnreadableBody(f"a line has more than {MAX_BODY:,} bytes")
+    check_shape(line)
+    return json.loads(line)
+
+
+def _outcome(line: dict[str, Any], endpoint: Endpoint) -> Reply | ProviderError:
+    """Return the reply or the error in a line."""
+    response = line.get("response")
+    if response is None:
+        return _error(line.get("error") or {}, None, endpoint)
+    status = response["status_code"]
+    if status != HTTPStatus.OK:
+        if type(status) is not int or status < HTTPStatus.BAD_REQUEST:
+            raise UnreadableBody("the status is that of no error")
+        body = response.get("body")
+        said = body.get("error") if isinstance(body, dict) else None
+        return _error(said or line.get("error") or {}, status, endpoint)
     litellm = load_litellm()
     reply = litellm.utils.convert_to_model_response_object(
-        response_object=response["body"], model_response_object=litellm.ModelResponse()
+        response_object=sound_reply(response["body"]),
+        model_response_object=litellm.ModelResponse(),
     )
-    return key, read_reply(reply, endpoint.parameters.dropped)
+    return read_reply(reply, endpoint.parameters.dropped)
 
 
-def _error(error: dict[str, Any], response: dict[str, Any], endpoint: Endpoint) -> ProviderError:
+def _error(said: dict[str, Any], status: int | None, endpoint: Endpoint) -> ProviderError:
     """Return the error of a line; the provider charges nothing for it."""
-    body = response.get("body") or {}
-    said = (body.get("error") if isinstance(body, dict) else None) or error
-    status = response.get("status_code")
     message = str(said.get("message") or said.get("code") or "no message was given")
     found = endpoint.classified(_LineError(message, status, said.get("code")))
     kind = found.kind if status else ErrorKind.UNFINISHED

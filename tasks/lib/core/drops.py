@@ -29,6 +29,6 @@ class IngestDrop(StrEnum):
 class DedupeDrop(StrEnum):
     """Why a record counts as a duplicate."""
 
-    HELD_OUT = "held_out"  # equal or near to a record in ingest.decontaminate
+    HELD_OUT = "held_out"  # equal to or near a record in ingest.decontaminate
     IDENTICAL = "identical"  # the same text after normalisation
     NEAR = "near"

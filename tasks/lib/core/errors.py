@@ -18,13 +18,16 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Self
 
+from tasks.lib.core.hiding import hide
+from tasks.lib.core.wording import visible, visible_line
+
 CAPPED = 3
 INTERRUPTED = 130
 REMAKE = "It was edited, or another version wrote it: run `dvc repro` to make it again."
 
 
 class CurationError(Exception):
-    """A mistake with a remedy, described in three parts.
+    """A mistake with a remedy, described in three parts. Secrets are hidden in each part.
 
     Attributes:
         what: What was expected and what was found.
@@ -36,12 +39,13 @@ class CurationError(Exception):
     exit_code = 2
 
     def __init__(self, what: str, *, where: str, fix: str) -> None:
+        what, where, fix = hide(what), hide(where), hide(fix)
         super().__init__(what, where, fix)
         self.what, self.where, self.fix = what, where, fix
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Rebuild an error from the text that another process printed for it."""
+        """Rebuild an error from the text that another process printed."""
         first, _, fix = text.strip().rpartition("\n  ")
         where, _, what = (first or fix).partition(": ")
         return cls(what, where=where, fix=fix if first else "Run `selectllm doctor`.")
@@ -51,7 +55,7 @@ class CurationError(Exception):
         return rebuild, (self.what,), self.__dict__
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}\n  {self.fix}"
+        return f"{visible_line(self.where)}: {visible(self.what)}\n  {visible(self.fix)}"
 
 
 class ParamError(CurationError):
@@ -84,12 +88,14 @@ class StageFailed(CurationError):
     """A step failed.
 
     Attributes:
-        exit_code: The step's own exit status, or 1 when it died.
+        exit_code: The step's own exit status, or 1 if the step died.
         died: Whether the step ended without giving a reason; only then is a retry worthwhile.
+        is_check: Whether everything ran, but the result does not meet an expectation.
     """
 
     exit_code = 1
     died = False
+    is_check = False
 
 
 class VariantFailed(CurationError):

@@ -12,6 +12,9 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from tasks.lib.core.hiding import hide
+from tasks.lib.core.wording import visible
+
 EVENTS_VARIABLE = "SELECTLLM_EVENTS"
 RUN_VARIABLE = "SELECTLLM_RUN_ID"
 LOG_EVERY_S = 5.0  # progress lines in a log
@@ -63,7 +66,7 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 class NewEvents(NamedTuple):
-    """Events that were read, and the offset at which to continue."""
+    """The events just read, and the offset at which to continue."""
 
     events: list[Event]
     offset: int
@@ -96,8 +99,8 @@ class Events:
         self._write(Started(run=self._run, step=self._step))
 
     def logged(self, level: int, text: str) -> None:
-        """Report a log line."""
-        self._write(Logged(run=self._run, step=self._step, level=level, text=text))
+        """Report a log line, with secrets hidden."""
+        self._write(Logged(run=self._run, step=self._step, level=level, text=hide(text)))
 
     def advanced(self, done: int, total: int, unit: str) -> None:
         """Report progress."""
@@ -114,6 +117,14 @@ class Events:
                 file.write(event.model_dump_json() + "\n")
 
 
+class VisibleFormatter(logging.Formatter):
+    """Formats a log record as text that cannot act in a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a log record, with its traceback if it has one."""
+        return visible(super().format(record))
+
+
 class EventLog(logging.Handler):
     """Forwards a step's log lines as events, so that readers can distinguish them from DVC's."""
 
@@ -123,7 +134,7 @@ class EventLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Report a log record as an event."""
-        self._events.logged(record.levelno, record.getMessage())
+        self._events.logged(record.levelno, visible(record.getMessage()))
 
 
 class Progress:
@@ -131,26 +142,32 @@ class Progress:
 
     def __init__(self, events: Events, step: str, total: int, unit: str) -> None:
         self._events, self._step, self._total, self._unit = events, step, total, unit
-        self._start = self._reported = self._logged = time.monotonic()
+        self._reported = self._logged = time.monotonic()
+        self._first: tuple[float, int] | None = None  # when units were first done, and how many
         self.done = 0
 
     def advance(self, n: int = 1) -> None:
         """Count `n` more units as done."""
         self.done += n
         now = time.monotonic()
+        self._first = self._first or (now, self.done)
         if now - self._reported < REPORT_EVERY_S and self.done < self._total:
             return
         self._reported = now
         self._events.advanced(self.done, self._total, self._unit)
         if now - self._logged >= LOG_EVERY_S:
             self._logged = now
-            log.info("%s", self._line(now - self._start))
+            log.info("%s", self._line(now))
 
-    def _line(self, elapsed_s: float) -> str:
-        rate = self.done / elapsed_s
-        left_s = (self._total - self.done) / rate if rate else float("inf")
+    def _line(self, now: float) -> str:
+        """Describe the progress; the pace is that since the first unit, without any start-up."""
+        done = f"{self._step}: {self.done:,} of {self._total:,} {self._unit}"
+        start, n_before = self._first or (now, self.done)
+        if self.done == n_before or now <= start:
+            return done
+        rate = (self.done - n_before) / (now - start)
+        left_s = (self._total - self.done) / rate
         left = f"{left_s:.0f} s" if left_s < 120 else f"{left_s / 60:.0f} min"
         n_decimals = 0 if rate >= 10 else 1
         pace = f"{rate:,.{n_decimals}f} a second" if rate >= 1 else f"{60 * rate:.1f} a minute"
-        done = f"{self.done:,} of {self._total:,} {self._unit}"
-        return f"{self._step}: {done}, {pace}, about {left} left"
+        return f"{done}, {pace}, about {left} left"

@@ -18,7 +18,7 @@ WATCH_EVERY_S = 0.5
 
 @contextmanager
 def write_lock(lock_file: Path) -> Iterator[None]:
-    """Hold the workspace's write lock; the operating system releases it even after a crash.
+    """Hold the write lock of the workspace; the operating system releases it even after a crash.
 
     Raises:
         DataError: Another step is still writing after half a minute.

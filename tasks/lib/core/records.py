@@ -1,4 +1,4 @@
-"""A record's texts, its id, and the text by which records are compared.
+"""Define a record's texts and id, and the text by which records are compared.
 
 A record has an instruction, an input, and a context: a system prompt, the turns before the
 instruction, and the tools that the assistant may call.
@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 LATER_TURNS = "later_turns"
-"""The key in ``extra`` for turns that follow the instruction and are not its output."""
+"""The key in ``extra`` for turns that come after the instruction but are not its output."""
 
 # What data sets put in the input column when there is no input.
 _NO_INPUT = re.compile(

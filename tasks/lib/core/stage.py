@@ -1,4 +1,4 @@
-"""Run a step with declared paths only; publish all of its outputs or none; report its status."""
+"""Run a step with only its declared paths; publish all of its outputs or none; report status."""
 
 import errno
 import logging
@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 from tasks.lib.core.dvc_yaml import DVC_FILE, read_stage
 from tasks.lib.core.errors import INTERRUPTED, CurationError, DataError, GraphError
-from tasks.lib.core.events import EventLog, Events, Progress, log
+from tasks.lib.core.events import EventLog, Events, Progress, VisibleFormatter, log
+from tasks.lib.core.inputs import DeclaredInputs
 from tasks.lib.core.locks import exit_with_parent, write_lock
 from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
 
@@ -92,11 +93,18 @@ class Stage:
         return Progress(self._events, self.name, total, unit)
 
     def run(self, work: Callable[["Stage"], None]) -> None:
-        """Do the work, then publish all of its outputs or none."""
+        """Do the step's work, then publish all of its outputs or none.
+
+        Raises:
+            DataError: A dependency changed during the work.
+            ParamError: A declared parameter changed during the work.
+        """
         self._events.started()
         with write_lock(self._root / STATE_DIR / "step.lock"):
+            inputs = DeclaredInputs(self._root, self._deps, self.params)
             try:
                 work(self)
+                inputs.check_unchanged()
                 for target, part in self._parts.items():
                     if target.is_dir():  # os.replace overwrites only files
                         shutil.rmtree(target)
@@ -111,7 +119,7 @@ class Stage:
         if len(matches) == 1:
             return matches[0]
         raise GraphError(
-            f"the step uses {tail}, which matches {len(matches)} declared paths",
+            f"expected exactly one declared path for {tail}, found {len(matches)}",
             where=f"{DVC_FILE}: stages.{self.name}.{kind}",
             fix=f"Declare it exactly once; declared now: {', '.join(declared)}.",
         )
@@ -122,7 +130,9 @@ def run_step(name: str, work: Callable[[Stage], None]) -> NoReturn:
 
     Exit status: 0 success; 1 a check failed; 2 bad input; 130 interrupted.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     log.setLevel(logging.INFO)
     events = Events(name)
     log.addHandler(EventLog(events))
@@ -133,7 +143,7 @@ def run_step(name: str, work: Callable[[Stage], None]) -> NoReturn:
     exit_with_parent()
     exit_code, reason = _outcome(name, work)
     if reason:
-        log.error("%s", reason)
+        sys.stderr.write(f"{reason}\n")  # not logged, since the last event has it, too
     with suppress(OSError):
         events.ended(exit_code, reason)
     raise SystemExit(exit_code)

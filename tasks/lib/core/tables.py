@@ -68,7 +68,9 @@ def _checked(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
                     fix=REMAKE,
                 )
             yield file
-    except pa.ArrowInvalid as error:
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:  # pyarrow raises OSError for damaged data
         raise DataError(f"not readable as Parquet: {error}", where=str(path), fix=REMAKE) from None
 
 

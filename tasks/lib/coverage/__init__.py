@@ -1,1 +1,1 @@
-"""Coverage of a pool by selected records: the greedy search of `choose` and the baselines."""
+"""How well selected records cover a pool: the greedy search of `choose` and the baselines."""

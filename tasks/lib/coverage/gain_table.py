@@ -1,7 +1,7 @@
 """Compute what each candidate can still add to a pool's coverage, from a sparse table of cosines.
 
-A row's cosine to its nearest selected record only grows, so a candidate whose cosine to the row is
-smaller can never add anything there. The table leaves such cosines out.
+A row's cosine to its nearest selected record only grows. So a candidate with a smaller cosine to
+the row can never add coverage there, and the table leaves that cosine out.
 """
 
 from typing import NamedTuple, Self
@@ -52,13 +52,13 @@ class GainTable:
         return cls(covered, starts, np.concatenate(rows), np.concatenate(cosines))
 
     def gain(self, place: int) -> float:
-        """Return how much a candidate would add to the mean coverage now."""
+        """Return how much a candidate would now add to the mean coverage."""
         rows, cosines = self._entries(place)
         added = np.maximum(cosines - self._covered.best[rows], 0)
         return float((added * self._covered.weights[rows]).sum(dtype=np.float64))
 
     def select(self, place: int) -> None:
-        """Select a candidate, which from now on covers the rows that are nearest to it."""
+        """Select a candidate; from now on it covers the rows to which it is the nearest."""
         rows, cosines = self._entries(place)
         self._covered.best[rows] = np.maximum(self._covered.best[rows], cosines)
 

@@ -1,4 +1,4 @@
-"""Greedy selection of the records that cover a pool best, with a bonus for each record."""
+"""Select the records that cover a pool best, greedily and with a bonus for each record."""
 
 import heapq
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from tasks.lib.similarity.cosine import Rows, Vectors, nearest
 MAX_COVERED = 50_000  # rows; a sample of that size has the same mean coverage, within 0.001
 MAX_CELLS = 1 << 27  # cosines of candidates to rows that are computed before the first selection
 UNIT_ROWS = 2_000
-OPENING = 64  # selections before a larger table is built, which then has 1 cosine in 50 or fewer
+OPENING = 64  # selections before a larger table is built, with at most 1 cosine in 50 left
 
 
 class Cover(NamedTuple):
@@ -41,18 +41,19 @@ def greedy(  # noqa: PLR0913  the parts of the objective
     groups: Sequence[Quota] = (),
     seed: int = 0,
 ) -> Cover:
-    """Select `n` candidates, each time the one that adds most to the objective.
+    """Select `n` candidates, each time the one that adds the most to the objective.
 
     The objective of a selection S is the sum over all rows i of weight i times the greatest cosine
     of i to a record in S or `annotated`, with cosines below 0 counted as 0, plus the bonuses of S.
     It is monotone and submodular, so S reaches at least 1 - 1/e of the greatest increase possible.
-    With quotas for one column at one size, it reaches at least half; for more, no factor is known.
-    Quotas are met exactly. Without quotas a smaller selection is a prefix of a larger one. Ties go
-    to the lower row. The result does not depend on the number of threads.
+    With quotas for one column at one size, it reaches at least half; for more quotas, no bound is
+    known. Quotas are met exactly. Without quotas, a smaller selection is a prefix of a larger one.
+    Ties go to the lower row. The result does not depend on the number of threads.
 
-    In a pool of more than 50,000 rows the objective is measured on a random sample of that size.
+    In a pool of more than 50,000 rows, the objective is measured on a random sample of that size.
     If candidates times rows exceed 134 million, the first 64 records are the best of a random
-    sample of candidates. The factor is then 1 - 1/e**(1 - 64 / n), which is 0.62 at n = 2000.
+    sample of candidates. The guaranteed share is then 1 - 1/e**(1 - 64 / n), which is
+    0.62 at n = 2000.
 
     Args:
         vectors: float32, shape (m, d), of unit norm or zero.
@@ -142,7 +143,7 @@ class _Search:
     def _reach(
         self, vectors: Vectors, rows: Rows, covered: Covered, n: int, rng: np.random.Generator
     ) -> Iterator[tuple[int, float]]:
-        """Yield the place and the gain of each selected candidate, n in all."""
+        """Yield the places and gains of `n` selected candidates."""
         n_tried = MAX_CELLS // (2 * len(covered.vectors))
         is_large = len(rows) * len(covered.vectors) > MAX_CELLS and n_tried < len(rows)
         if is_large and self._is_left.all():

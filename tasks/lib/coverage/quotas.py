@@ -16,16 +16,16 @@ class Quota(NamedTuple):
 
     Attributes:
         labels: intp, shape (c,), the label of each candidate, from 0.
-        counts: intp, shape (number of labels,), with sum n. To meet quotas at several sizes of a
-            growing selection: shape (number of sizes, number of labels), ascending, each row with
-            the size as its sum.
+        counts: intp, shape (number of labels,), summing to n. For quotas at several sizes of a
+            growing selection: shape (number of sizes, number of labels), ascending; each row sums
+            to its size.
     """
 
     labels: Rows
     counts: Rows
 
     def among(self, is_candidate: NDArray[np.bool_]) -> Self:
-        """Return the same quota for some of the candidates."""
+        """Return the same quota for a subset of the candidates."""
         return self._replace(labels=self.labels[is_candidate])
 
     def at_end(self) -> Self:
@@ -60,9 +60,9 @@ class UnmetQuotaError(ValueError):
 class Quotas:
     """The quotas that remain to be met while a selection grows from size to size.
 
-    Candidates with the same labels in all columns are of one kind. A plan is the number of records
-    of each kind that would complete each size. A record of a kind that the plan does not include
-    for the next size is taken only if there is another plan that does.
+    Candidates with the same labels in all columns are of one kind. A plan says how many records of
+    each kind to add up to each size. If the plan has no more records of a kind before the next
+    size, a record of that kind is taken only if another plan has room for it.
 
     Attributes:
         sizes: The sizes at which quotas are met, ascending; n if there are no quotas.
@@ -131,7 +131,7 @@ class Quotas:
     def _complete(
         self, wanted: NDArray[np.int64], supply: NDArray[np.int64]
     ) -> NDArray[np.int64] | None:
-        """Return the number of records of each kind to add for each size; None if none will do."""
+        """Return the number of records of each kind to add for each size; None if nothing works."""
         if (wanted < 0).any() or (self._table @ supply < wanted.sum(axis=0)).any():
             return None
         n_sizes, n_kinds = len(wanted), len(supply)

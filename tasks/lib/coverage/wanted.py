@@ -105,10 +105,10 @@ def make_quotas(
 ) -> list[ColumnQuota]:
     """Return the quota of each column for a selection, and for its first records.
 
-    Shares become counts by the largest remainder: each is rounded down, and the remaining records
-    go to the shares that lost most; ties go to the first. All values that a quota does not name
-    share what it leaves. The first records get the same shares of a smaller size, as closely as
-    whole numbers allow, but never more of a value than the next size.
+    Shares become counts by the largest remainder method: each is rounded down, and the remaining
+    records go to the shares that lost the most; ties go to the first. All values that a quota does
+    not name share the rest. The first records get the same shares of a smaller size, as closely as
+    whole numbers allow, but never more of a value than the next size has.
 
     Args:
         param: The value of choose.quotas.
@@ -151,7 +151,7 @@ def unmet(error: UnmetQuotaError, quotas: Sequence[ColumnQuota]) -> ParamError:
             f"({n_missing:,} too few){hint}"
         )
     what = "; ".join(parts) or (
-        "each quota can be met alone, but all together leave room for only "
+        "each quota can be met alone, but together they leave room for only "
         f"{error.n_most:,} of {error.n:,} records"
     )
     return ParamError(
@@ -212,7 +212,10 @@ def _counts(column: str, amounts: Amounts, sizes: Sequence[int]) -> list[list[in
 
 
 def _apportion(exact: Sequence[Fraction], most: Sequence[int]) -> list[int]:
-    """Round by the largest remainder, none above `most`, whose sum is at least that of `exact`."""
+    """Round by the largest remainder method, with no number above its limit in `most`.
+
+    The limits must sum to at least the sum of `exact`.
+    """
     counts = [int(value) for value in exact]
     by_remainder = sorted(range(len(exact)), key=lambda i: counts[i] - exact[i])
     n_left = int(sum(exact)) - sum(counts)

@@ -7,12 +7,12 @@ class QuotaCount(Part):
     """The quota of one value of a column at one budget.
 
     Attributes:
-        budget: The number of records of which this is the quota: the whole selection, or its
-            first records for a smaller budget.
+        budget: The number of records that the quota applies to: the whole selection, or its first
+            records for a smaller budget.
         value: The value; None for all values that the quota does not name.
         n_wanted: The number of these records that choose.quotas requires to have the value.
         n_candidates: The number of records with this value that can be selected.
-        n_selected: The number of these records that have it.
+        n_selected: The number of these records that have the value.
     """
 
     budget: int
@@ -44,13 +44,13 @@ class TargetFigure(Part):
 
 
 class WeightFigure(Part):
-    """What a weight of the judge selects, with everything else as in the run.
+    """The selection with another weight of the judge, everything else being equal.
 
     Attributes:
         weight: The value of choose.judge_weight.
         mean_score: Mean judge score of the selected records.
-        coverage: How much they add to the mean coverage of the pool.
-        n_shared: The number of them that the run selects too.
+        coverage: How much these records add to the mean coverage of the pool.
+        n_shared: The number of these records that the run also selects.
     """
 
     weight: float
@@ -68,7 +68,7 @@ class Choice(Document):
         n_known: Number of unique records that repeat one of them and so cannot be selected.
         quotas: One entry for each value of each column in choose.quotas, at each budget.
         targets: The comparison with random selections; None if there are no targets.
-        weights: What some weights of the judge select, including the run's own; empty if
+        weights: The selections with some weights of the judge, including the run's own; empty if
             choose.objective is ranks, or if the pool is too large to compare them quickly.
     """
 

@@ -76,7 +76,7 @@ def read_lines(path: Path, model: type[L]) -> Iterator[L]:
     Raises:
         DataError: A line does not match the model; the error says where.
     """
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:  # so that a line that is not UTF-8 is named, too
         for number, line in enumerate(lines, 1):
             yield model.parse(line, f"{path}:{number}")
 

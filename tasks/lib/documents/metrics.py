@@ -12,7 +12,7 @@ OURS, RANDOM = "llm_select", "random"  # methods
 SPACES = ("outputs", "words", "characters", "vectors")
 """The spaces in which selections are compared; only methods that use ratings see outputs."""
 SPACE = "words"  # every pool has this space; plots and savings use it
-MAX_P = 0.05  # the largest p-value that counts as better than random, with 20 random selections
+MAX_P = 0.05  # better than random; the lowest possible is 1/21 with 20 random selections
 
 Interval = tuple[float, float]
 Point = tuple[float, float | None, float | None]  # value, low, high

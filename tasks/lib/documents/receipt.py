@@ -16,8 +16,8 @@ class Receipt(Line):
         score: The judge score, 0 to 1.
         gain: How much the record added to the mean coverage of the pool when it was selected.
         weight: The weight of the record in this coverage: its own weight times its cosine to the
-            nearest steering target, 1 without either.
-        counts_for: By column with a quota, the value of the record that counts towards it.
+            nearest steering target; 1 if there is neither.
+        counts_for: For each column with a quota, the record's value, which counts toward the quota.
         votes: The number of votes that name the record; 0 for a fallback.
         route: The alias of the route that judged the prompt; if several did, the first one.
         reason: The model's reason in one sentence; None if it was not asked for one.

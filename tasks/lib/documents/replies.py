@@ -1,18 +1,18 @@
-"""Why a reply that was paid for has no answer, in plain words, and what to do about it."""
+"""Explain why replies that were paid for have no answer, and what to do about it."""
 
 from collections.abc import Iterator, Mapping
 
 _FORM = "Set schema: always on the route if its server accepts schemas, or choose a larger model."
-_PROVIDER = "Nothing needs to be done unless it happens often: the call was repeated."
+_PROVIDER = "No action is needed unless this happens often; the call was repeated."
 
 WITHOUT_ANSWER = {
     "cut_off": (
-        "ended before the answer was complete, and more room was given",
-        "Set thinking_tokens to more, or reasoning_effort to less, on the route.",
+        "were cut off before the answer was complete, and were requested again with more room",
+        "Raise thinking_tokens or lower reasoning_effort on the route.",
     ),
     "empty": (
         "had no text",
-        "If the finish reason is length, set thinking_tokens to more on the route, then run "
+        "If the finish reason is length, raise thinking_tokens on the route, then run "
         "`selectllm journal retry-failed`.",
     ),
     "content_filter": (
@@ -27,8 +27,8 @@ WITHOUT_ANSWER = {
     "too_few": ("named too few slots", _FORM),
     "no_score": ("had no rating", _FORM),
     "not_a_half": ("had a rating that is not a half point", _FORM),
-    "server": ("were broken off by an error of the provider", _PROVIDER),
-    "rate_limit": ("were broken off by a rate limit", "Set rpm and tpm on the route."),
+    "server": ("were interrupted by a provider error", _PROVIDER),
+    "rate_limit": ("were interrupted by a rate limit", "Set rpm and tpm on the route."),
 }
 """By reason: what is wrong with the replies, and the remedy."""
 
@@ -38,3 +38,10 @@ def explained(counts: Mapping[str, int]) -> Iterator[tuple[int, str, str]]:
     for reason, n in sorted(counts.items()):
         wrong, remedy = WITHOUT_ANSWER.get(reason, (f"failed: {reason}", ""))
         yield n, wrong, remedy
+
+
+def silent_calls(counts: Mapping[str, int]) -> str:
+    """Return how many calls got no reply, and why."""
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(counts.items()))
+    n = sum(counts.values())
+    return f"{n:,} {'call' if n == 1 else 'calls'} got no readable reply ({reasons})"

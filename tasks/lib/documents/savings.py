@@ -101,5 +101,5 @@ class Savings(Document):
 
 
 def least(equivalents: Iterable[Equivalent]) -> Equivalent:
-    """Return the equivalent with the fewest random records; ties go to the lowest interval."""
+    """Return the equivalent with the fewest random records; ties go to the lower interval."""
     return min(equivalents, key=lambda found: (found.n_random, found.low))

@@ -1,4 +1,4 @@
-"""An answer as it was bought, with its question and the outcome of its call, for MLflow."""
+"""An answer with its question and the outcome of its call, for MLflow."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from tasks.lib.documents.document import Part
 
 
 class TracedAnswer(Part):
-    """One call that got an answer behind a selection.
+    """One call whose answer a selection is based on.
 
     Attributes:
         digest: A hash of everything that the journal stores about the answer.

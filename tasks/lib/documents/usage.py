@@ -66,9 +66,8 @@ class CheckCounts(Part):
 class Usage(Document):
     """The usage.json document of llm_select.
 
-    Tokens and prices count every reply that was paid for, also those without an answer. Calls
-    without a reply are not counted: they differ from run to run, and nobody knows whether they were
-    charged. The journal has them, at their upper bounds.
+    Tokens and prices count every reply that was paid for, including those without an answer. Calls
+    without a reply are listed separately, since it is unknown whether they were charged.
 
     Attributes:
         route: The alias of the first route.
@@ -77,18 +76,21 @@ class Usage(Document):
         budget: The number of records to select.
         n_prompts: The number of prompts that were judged.
         n_prompts_planned: The number of prompts that were to be judged.
-        partial: ``max_usd`` if the cap left prompts without a judgement, else None.
+        partial: ``max_usd`` if the cap left prompts without a judgement, otherwise None.
         calls: The number of answers used.
         prompt_tokens: The tokens of the questions.
-        cached_tokens: Of the prompt tokens, those that the provider had in its cache.
-        completion_tokens: The tokens of the replies, thinking included.
-        reasoning_tokens: Of the completion tokens, those for thinking.
+        cached_tokens: The prompt tokens that the provider had in its cache.
+        completion_tokens: The tokens of the replies, including thinking.
+        reasoning_tokens: The completion tokens that were used for thinking.
         usd: The price of the replies; an upper bound if a provider reported no usage.
-        usd_without_answer: Of this price, the part for replies without an answer.
+        usd_without_answer: The part of this price for replies without an answer.
         replies_without_answer: The number of these replies, by reason.
-        n_unknown_usage: The number of replies for which the provider reported no usage.
+        usd_without_reply: The most that calls without a reply may have cost, in addition to `usd`.
+        calls_without_reply: The number of these calls, by reason.
+        n_unknown_usage: The number of replies with no usage, or with one that is impossible.
         answers: The number of answers by route.
-        answers_digest: A hash of all answers used, in order of prompts, attention checks last.
+        answers_digest: A hash of all answers used, in order of prompts, attention checks last, then
+            of the replies without an answer that were paid for.
         dropped_params: By route, the parameters that its model does not accept.
         methods: The number of prompts by how they were judged: llm, offline or fallback.
         set_aside: The number of candidates that could not be judged, by reason.
@@ -119,6 +121,8 @@ class Usage(Document):
     usd: float
     usd_without_answer: float
     replies_without_answer: dict[str, int]
+    usd_without_reply: float
+    calls_without_reply: dict[str, int]
     n_unknown_usage: int
     answers: dict[str, int]
     answers_digest: str

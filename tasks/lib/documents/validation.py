@@ -16,7 +16,7 @@ class Finding(Part):
 
 
 class Funnel(Part):
-    """The number of rows or records that each stage kept and dropped.
+    """The numbers of rows or records that the stages kept and dropped.
 
     rows = excluded + faulty + repeated + pool, and pool = duplicates + unique.
     """

@@ -7,12 +7,17 @@ a broken connection as status 500, a garbled body as status 200, 422 or 500.
 import re
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
 from tasks.lib.gateway.credentials import redact
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
+from tasks.lib.gateway.wire import HttpExchange
 
 MAX_MESSAGE = 500  # characters kept of a provider's message
+MAX_READ = 20_000  # characters of an error that are read; the message follows a traceback
+LONGEST_WAIT_S = 86_400.0
+"""A provider that asks for a longer wait is not believed."""
 
 _QUOTA = re.compile(
     r"insufficient_quota|insufficient (?:credit|balance|funds)|credit balance is too low"
@@ -72,10 +77,23 @@ _BY_STATUS = {
 }
 
 
-def provider_error(error: Exception, *secrets: str) -> ProviderError:
-    """Convert an exception that LiteLLM raised, with `secrets` hidden in the message."""
-    words = str(error)
-    kind = _kind(error, f"{words} {_fields(error, 'code', 'type')}")
+def provider_error(
+    error: Exception, exchange: HttpExchange | None = None, *secrets: str
+) -> ProviderError:
+    """Convert an exception that LiteLLM raised, with `secrets` hidden in the message.
+
+    Args:
+        error: The exception.
+        exchange: What came over the wire, if it is known.
+        secrets: Texts to hide.
+    """
+    exchange = exchange or HttpExchange()
+    if exchange.problem:
+        kind = ErrorKind.REDIRECT if exchange.is_redirect else ErrorKind.MALFORMED
+        words = _readable(exchange.problem, *secrets)
+        return ProviderError(kind, words, may_cost=exchange.is_served)
+    words = str(error)[:MAX_READ]
+    kind = _kind(error, f"{words} {_fields(error, 'code', 'type')}", exchange)
     if kind is ErrorKind.CONNECTION:  # the message is only "Connection error."
         *_, root = _chain(error)
         words = f"{words} ({root})"
@@ -86,7 +104,8 @@ def provider_error(error: Exception, *secrets: str) -> ProviderError:
         )
     param = _fields(error, "param") or " ".join(_FIELD.findall(words))
     words = _readable(words, *secrets)
-    return ProviderError(kind, words, _retry_after_s(error), _may_cost(kind, error), param)
+    may_cost = exchange.is_served or _may_cost(kind, error)
+    return ProviderError(kind, words, _retry_after_s(error), may_cost, param)
 
 
 def _may_cost(kind: ErrorKind, error: Exception) -> bool:
@@ -98,12 +117,14 @@ def _may_cost(kind: ErrorKind, error: Exception) -> bool:
     return kind is ErrorKind.MALFORMED
 
 
-def _kind(error: Exception, words: str) -> ErrorKind:
+def _kind(error: Exception, words: str, exchange: HttpExchange) -> ErrorKind:
     status = getattr(error, "status_code", None)
     causes = _causes(error)
     if isinstance(error, TimeoutError) or {"Timeout", "TimeoutException"} & causes:
         return ErrorKind.TIMEOUT
-    return _kind_by_words(status, words, causes) or _kind_by_status(status, causes)
+    kind = _kind_by_words(status, words, causes) or _kind_by_status(status, causes)
+    is_guess = kind in (ErrorKind.SERVER, ErrorKind.BAD_REQUEST)  # for what LiteLLM cannot read
+    return ErrorKind.MALFORMED if is_guess and exchange.is_served else kind
 
 
 def _kind_by_words(status: int | None, words: str, causes: set[str]) -> ErrorKind | None:
@@ -162,19 +183,23 @@ def _readable(words: str, *secrets: str) -> str:
 
 
 def _retry_after_s(error: Exception) -> float | None:
-    """Return the wait that a Retry-After header asks for, as seconds or a date, or None."""
+    """Return the wait that a Retry-After header asks for, as seconds or a date.
+
+    None if there is no header, or one that asks for no wait, such as a date in the past, or for
+    more than a day.
+    """
     headers = getattr(error, "litellm_response_headers", None) or {}
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+    wait_s = _seconds(str(headers.get("retry-after")))
+    return wait_s if 0 < wait_s <= LONGEST_WAIT_S else None
+
+
+def _seconds(value: str) -> float:
+    """Return the seconds that a header names as a number or a date; 0 if it cannot be read."""
+    with suppress(ValueError):
+        return float(value)
+    with suppress(ValueError, OverflowError, TypeError):
+        return parsedate_to_datetime(value).timestamp() - time.time()
+    return 0.0
 
 
 def refused_parameter(message: str, sent: Iterable[str], param: str = "") -> str | None:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from tasks.lib.core.hiding import encodings, environment_secrets
+
 KEY_FORM = re.compile(r"os\.environ/([A-Za-z_]\w*)")
 NO_KEY = "none"  # the api_key of an endpoint that needs none
 
@@ -22,7 +24,6 @@ VARIABLES = {
 
 PIECE = 8  # consecutive characters of a key that must never be shown
 HIDDEN = "[key]"
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 _SECRET_SHAPE = re.compile(r"(?i)(?<=bearer )\S+|\bsk-[\w-]{8,}")
 _SECRET_SETTING = re.compile(
     r"auth(?!or\b)|cookie|secret|password|token$|^key$|(?:^x-.*|api|access|subscription)[-_]?key$",
@@ -69,22 +70,22 @@ def looks_secret(name: str, value: str) -> bool:
 def redact(text: str, *secrets: str) -> str:
     """Return the text with every secret hidden, and every 8 consecutive characters of one.
 
-    Secrets are the given strings, the values of environment variables named after a key, token,
-    secret or password, and text that looks like a key.
+    Secrets are the given strings and those of the environment, also in the encodings in which a
+    server may echo them, and text that looks like a key.
     """
     if len(text) < PIECE:  # the environment is long, and most texts here are short
         return text
+    pieces = _pieces((*secrets, *environment_secrets()))
     hidden = [False] * len(text)
-    for secret in {*secrets, *_secrets(tuple(os.environ.items()))}:
-        pieces = {secret[i : i + PIECE] for i in range(len(secret) - PIECE + 1)}
-        for start in range(len(text) - PIECE + 1):
-            if text[start : start + PIECE] in pieces:
-                hidden[start : start + PIECE] = [True] * PIECE
+    for start in range(len(text) - PIECE + 1):
+        if text[start : start + PIECE] in pieces:
+            hidden[start : start + PIECE] = [True] * PIECE
     marked = "".join("\0" if hide else char for char, hide in zip(text, hidden, strict=True))
     return _SECRET_SHAPE.sub(HIDDEN, re.sub("\0+", HIDDEN, marked))
 
 
-@lru_cache(maxsize=1)
-def _secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
-    named = (value for name, value in environment if _SECRET_NAME.search(name))
-    return [value for value in named if len(value) >= PIECE]
+@lru_cache(maxsize=64)  # one for each deployment
+def _pieces(secrets: tuple[str, ...]) -> frozenset[str]:
+    """Return every piece of the secrets in all of their encodings."""
+    forms = {form for secret in secrets for form in encodings(secret)}
+    return frozenset(form[i : i + PIECE] for form in forms for i in range(len(form) - PIECE + 1))

@@ -6,12 +6,11 @@ the number of prompt tokens that the endpoint reports.
 
 from tasks.lib.gateway.context_size import context_size
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
+from tasks.lib.gateway.plausible import BYTES_PER_TOKEN, LEAST_COUNT
 from tasks.lib.gateway.reply import Reply
 from tasks.lib.gateway.request import Request
 from tasks.lib.gateway.token_count import FEWEST_SHARE, fewest_tokens
 
-LEAST_COUNT = 64  # no context is smaller, so a lower number is no count of tokens
-BYTES_PER_TOKEN = 6  # of text in any language; only a lower count is worth a tokenizer's time
 SAME_COUNTS = 5  # calls with the highest count so far that show a ceiling
 SPREAD = 1.15  # between the longest and the shortest of their prompts
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from tasks.lib.core.errors import ParamError
+from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.gateway.classify import provider_error
 from tasks.lib.gateway.credentials import (
@@ -24,11 +25,14 @@ from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.litellm_setup import load_litellm, skip_accounting
 from tasks.lib.gateway.local_server import LocalServer
 from tasks.lib.gateway.parameters import Parameters, headers
-from tasks.lib.gateway.prices import FLEX, Price, Tier, max_prompt_tokens, require_price
+from tasks.lib.gateway.plausible import impossible_usage
+from tasks.lib.gateway.prices import FLEX, Tier, max_prompt_tokens
 from tasks.lib.gateway.rate_limit import Permit, RateLimiter
 from tasks.lib.gateway.reply import Reply, read_reply
 from tasks.lib.gateway.request import Messages, Request
 from tasks.lib.gateway.routes import missing_key_error
+from tasks.lib.gateway.tariff import Tariff
+from tasks.lib.gateway.wire import HttpExchange, watch_exchange
 from tasks.lib.journal.models import CallCost
 
 FLEX_TIMEOUT_S = 900.0
@@ -40,6 +44,7 @@ class Endpoint:
 
     Attributes:
         parameters: The parameters of its calls, and the room for its replies.
+        tariff: The prices of its calls.
         cut_watch: Notices if the endpoint cuts prompts.
 
     Args:
@@ -54,12 +59,13 @@ class Endpoint:
         self._timeout_s = deployment.timeout_s or (FLEX_TIMEOUT_S if is_flex else timeout_s)
         self._address = {"model": deployment.model, "max_retries": 0, "num_retries": 0}
         self.parameters = Parameters(deployment, where)
+        self.tariff = Tariff(deployment, where)
         self.cut_watch = CutWatch(deployment.num_ctx)
-        self._prices: dict[Tier, Price] = {}
         self._secrets: list[str] = []
         self._server: LocalServer | None = None
         self._limiter = RateLimiter(deployment.rpm, deployment.tpm)
         self._n_running = 0
+        self._has_lied = False
         self._rests_until_s = 0.0
 
     def prepare(self) -> None:
@@ -89,16 +95,7 @@ class Endpoint:
         elif not deployment.is_offline:
             self._require_provider(litellm)
         self.parameters.prepare(litellm)
-        self.load_price(Tier.OWN)
-
-    def load_price(self, tier: Tier) -> None:
-        """Find the price of a tier, which `upper_bound` and `cost` need.
-
-        Raises:
-            ParamError: The price is unknown.
-        """
-        if tier not in self._prices:
-            self._prices[tier] = require_price(self.deployment, load_litellm(), self._where, tier)
+        self.tariff.load(Tier.OWN)
 
     @property
     def address(self) -> dict[str, Any]:
@@ -139,21 +136,29 @@ class Endpoint:
         schema = self.parameters.of(request).get("response_format")
         n_prompt = max_prompt_tokens(messages, len(json.dumps(schema)) if schema else 0)
         n_reply = self.parameters.max_completion_tokens(request)
-        usd = self._prices[tier].most_usd(n_prompt, n_reply)
+        usd = self.tariff.most_usd(n_prompt, n_reply, tier)
         return CallCost(n_prompt, n_reply, usd, is_upper_bound=True)
 
-    def cost(self, reply: Reply, tier: Tier = Tier.OWN) -> CallCost | None:
-        """Return the cost of a call by its reply; None if the provider reported no usage."""
-        if reply.prompt_tokens is None or reply.completion_tokens is None:
-            return None
-        tokens = (reply.prompt_tokens, reply.completion_tokens)
-        details = (reply.reasoning_tokens, reply.cached_tokens)
-        usd = self._prices[tier].cost_usd(*tokens, *details)
-        return CallCost(*tokens, usd, False, *details)
+    def believed(self, reply: Reply, request: Request, most: CallCost) -> Reply:
+        """Return the reply, without its usage if that is impossible for the request."""
+        problem = impossible_usage(reply, request.messages, most)
+        if not problem:
+            return reply
+        if not self._has_lied:
+            log.warning(
+                "%s reports an impossible usage (%s); such a call counts at the most that it can "
+                "cost",
+                self._where,
+                problem,
+            )
+        self._has_lied = True
+        return reply._replace(
+            prompt_tokens=None, completion_tokens=None, reasoning_tokens=0, cached_tokens=0
+        )
 
-    def classified(self, error: Exception) -> ProviderError:
+    def classified(self, error: Exception, exchange: HttpExchange | None = None) -> ProviderError:
         """Convert an exception that LiteLLM raised, with this endpoint's keys hidden."""
-        return provider_error(error, *self._secrets)
+        return provider_error(error, exchange, *self._secrets)
 
     def redact(self, text: str) -> str:
         """Return the text with this endpoint's key and all keys in the environment hidden.
@@ -170,6 +175,7 @@ class Endpoint:
         """
         sent = self.parameters.of(request)
         skip_accounting()
+        exchange = watch_exchange()
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await load_litellm().acompletion(
@@ -179,7 +185,7 @@ class Endpoint:
             words = f"no complete reply within {self._timeout_s:g} s (timeout_s)"
             raise ProviderError(ErrorKind.TIMEOUT, words) from None
         except Exception as error:  # LiteLLM raises its own errors and other libraries' errors
-            refusal = self.classified(error)
+            refusal = self.classified(error, exchange)
             if self.parameters.learn(refusal, request, sent):
                 refusal = ProviderError(
                     ErrorKind.REFUSED_PARAMETER, refusal.message, may_cost=False
@@ -187,14 +193,15 @@ class Endpoint:
             raise refusal from None
         reply = read_reply(response, self.parameters.dropped)
         if reply.prompt_tokens is not None:
-            permit.n_tokens = reply.prompt_tokens + (reply.completion_tokens or 0)
+            n_tokens = reply.prompt_tokens + (reply.completion_tokens or 0)
+            permit.n_tokens = min(permit.n_tokens, n_tokens)
         return reply
 
     async def close(self) -> None:
         """Close the connections while the event loop that used them is still running."""
         if self._server is not None:
             self._server.close()
-        if self._prices:  # otherwise LiteLLM may not be loaded, which takes seconds
+        if self.tariff.is_loaded:  # otherwise LiteLLM may not be loaded, which takes seconds
             await load_litellm().close_litellm_async_clients()
 
     def _start_server(self) -> None:

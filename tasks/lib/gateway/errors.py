@@ -12,6 +12,7 @@ class ErrorKind(StrEnum):
     AUTHENTICATION = "authentication"
     PERMISSION = "permission"
     QUOTA = "quota"
+    REDIRECT = "redirect"  # to another address, which is not followed
     BAD_REQUEST = "bad_request"
     REFUSED_PARAMETER = "refused_parameter"  # one that is then dropped or changed
     CUT_OFF = "cut_off"  # a reply that used up its room, which is larger from then on

@@ -15,6 +15,7 @@ FATAL = (
     ErrorKind.QUOTA,
     ErrorKind.BAD_REQUEST,
     ErrorKind.CUT_PROMPT,
+    ErrorKind.REDIRECT,
 )
 """Errors that a retry cannot fix, whatever the question."""
 
@@ -24,6 +25,7 @@ _WHAT = {
     ErrorKind.QUOTA: "the account's quota or credit is used up",
     ErrorKind.BAD_REQUEST: "the provider refuses the request",
     ErrorKind.CUT_PROMPT: "the endpoint cuts prompts at its context",
+    ErrorKind.REDIRECT: "redirects are not followed, since they would send the prompts elsewhere",
     ErrorKind.RATE_LIMIT: "the provider keeps reporting that the rate limit is exceeded",
     ErrorKind.TIMEOUT: "the endpoint does not answer in time",
     ErrorKind.SERVER: "the endpoint keeps failing",
@@ -39,6 +41,7 @@ _FIX = {
     "remove temperature.",
     ErrorKind.CUT_PROMPT: "Start the server with a larger context (--max-model-len of vLLM, -c of "
     "llama.cpp for all its slots together), or lower cluster.candidates_per_prompt.",
+    ErrorKind.REDIRECT: "If you trust that address, write it as the route's api_base.",
     ErrorKind.RATE_LIMIT: "Lower llm_select.concurrency, or raise llm_select.max_attempts.",
     ErrorKind.TIMEOUT: "Raise llm_select.timeout_s, or lower llm_select.concurrency.",
     ErrorKind.MALFORMED: "Check that api_base is the address of the API, with /v1 if it has one.",

@@ -114,7 +114,9 @@ class SpendLedger:
         """
         request, endpoint = reservation.request, reservation.endpoint
         redact = endpoint.redact
-        cost = endpoint.cost(reply, reservation.tier) or reservation.upper_bound
+        most = reservation.upper_bound
+        reply = endpoint.believed(reply, request, most)
+        cost = endpoint.tariff.cost(reply, most, reservation.tier)
         remark = redact(reply.remark[:MAX_MESSAGE])
         error = _fault(reply) or endpoint.cut_watch.notice(request, reply)
         if error:

@@ -19,10 +19,16 @@ def load_litellm() -> Any:
     for variable in ("NO_PROXY", "no_proxy"):  # otherwise a proxy is used for this machine too
         hosts = [os.environ.get(variable, ""), *LOOPBACK]
         os.environ[variable] = ",".join(filter(None, hosts))
+    for variable in ("DISABLE_AIOHTTP_TRANSPORT", "LITELLM_HTTP2"):  # would avoid our transport
+        os.environ[variable] = "False"
     import litellm  # noqa: PLC0415  # 3 s
+    from litellm.llms.custom_httpx import aiohttp_transport  # noqa: PLC0415
 
     from tasks.lib.gateway.offline_provider import OfflineJudge  # noqa: PLC0415  # imports litellm
+    from tasks.lib.gateway.transport import GuardedTransport  # noqa: PLC0415  # imports litellm
 
+    # LiteLLM makes each of its clients with this class, and has no hook below its parsers.
+    aiohttp_transport.LiteLLMAiohttpTransport = GuardedTransport  # type: ignore[misc]
     gc.freeze()  # otherwise garbage collection of the loaded modules takes a fifth of each call
     # A call that is cancelled before it begins needs no warning in the terminal.
     names = r".*a(?:sync_)?completion|OpenAI(?:Files|Batches)API.*|connect_tcp.*"

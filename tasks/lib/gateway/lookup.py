@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence, Set
-from typing import Protocol
+from itertools import compress
+from typing import NamedTuple, Protocol, Self
 
 from tasks.lib.gateway.errors import ErrorKind
 from tasks.lib.gateway.reply import ReplyProblem, UnusableReply
@@ -96,15 +97,17 @@ def no_answer(attempts: Sequence[FailedAttempt]) -> NoAnswer | None:
     return NoAnswer.USELESS if n_useless >= MAX_USELESS else None
 
 
-def replies_without_answer(journal: JournalReader, keys: Set[str]) -> list[FailedCall]:
-    """Return the calls for the keys whose replies arrived and were paid for, but have no answer.
+class WithoutAnswer(NamedTuple):
+    """The calls for some questions that have no answer but cost money, or may have."""
 
-    Calls without a reply are not among them, since it is not known whether they were charged.
-    """
-    return [
-        call
-        for call in journal.failed_calls()
-        if call.key in keys
-        and call.cost.prompt_tokens
-        and (call.outcome in ARRIVED or not call.cost.is_upper_bound)
-    ]
+    replies: list[FailedCall]  # a reply arrived, which was paid for
+    silent: list[FailedCall]  # none arrived; nobody knows whether they were charged
+
+    @classmethod
+    def of(cls, journal: JournalReader, keys: Set[str]) -> Self:
+        """Return these calls for the questions with the keys, in all runs together."""
+        calls = [call for call in journal.failed_calls() if call.key in keys]
+        calls = [call for call in calls if call.cost.prompt_tokens]  # the others cost nothing
+        arrived = [call.outcome in ARRIVED or not call.cost.is_upper_bound for call in calls]
+        silent = [call for call, is_reply in zip(calls, arrived, strict=True) if not is_reply]
+        return cls(list(compress(calls, arrived)), silent)

@@ -93,6 +93,16 @@ def price_of(deployment: Deployment, litellm: Any, tier: Tier = Tier.OWN) -> Pri
     return price.half() if price and is_half and (is_usual or not is_given) else price
 
 
+def served_price(deployment: Deployment, litellm: Any, tier: str) -> Price | None:
+    """Return the price of a tier that a reply names, or None if it is unknown.
+
+    Prices in params.yaml are those of the route's own tier.
+    """
+    served: dict[str, Any] = {"service_tier": tier}
+    served |= {"input_cost_per_token": None, "output_cost_per_token": None}
+    return price_of(deployment.model_copy(update=served), litellm)
+
+
 def _in_map(deployment: Deployment, litellm: Any, tier: str) -> Price | None:
     """Return the prices in LiteLLM's map whose names end with `tier`, or None."""
     if deployment.provider.startswith("ollama"):  # LiteLLM would query Ollama's server

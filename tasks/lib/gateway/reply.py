@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
+from tasks.lib.gateway.wire import is_count
+
 MAX_CHARS = 20_000  # read from the end of a reply; no list of slots is longer
+MAX_NAME = 200  # characters of a model's name and of a finish reason
 CUT, FILTERED = "length", "content_filter"
 """LiteLLM's finish reasons of a reply that is not complete."""
 FAILED = ("error", "ERROR", "network_error")
@@ -25,6 +28,7 @@ class Reply(NamedTuple):
     cached_tokens: int = 0  # of the prompt tokens, those that the provider had in its cache
     remark: str = ""  # what the provider says about the reply: its own finish reason, a refusal
     is_refused: bool = False  # a filter of the provider withheld the answer, or the model refused
+    service_tier: str = ""  # the tier that the provider served it in, if it says so
     error: str = ""  # the provider failed while it wrote the reply
 
 
@@ -53,18 +57,19 @@ def read_reply(response: Any, dropped_params: tuple[str, ...]) -> Reply:
     choice = response.choices[0] if response.choices else None
     message = choice.message if choice else None
     usage = _Usage.of(getattr(response, "usage", None))
-    finish_reason = (choice.finish_reason if choice else None) or ""
+    finish_reason = str((choice.finish_reason if choice else None) or "")
     aside = _fields(choice) | _fields(message)
     native = str(aside.get("native_finish_reason") or finish_reason)
     refusal = aside.get("refusal")
     error = aside.get("error") or (native if native in FAILED else "")
     return Reply(
-        text=_text(message, is_cut=finish_reason == CUT),
-        finish_reason=finish_reason,
-        model=response.model or "",
+        text=_text(message, is_cut=finish_reason == CUT)[-MAX_CHARS:],
+        finish_reason=finish_reason[:MAX_NAME],
+        model=_name(response.model),
         dropped_params=dropped_params,
         remark=": ".join(str(part) for part in (native, refusal) if part),
         is_refused=bool(refusal) or finish_reason == FILTERED,
+        service_tier=_name(getattr(response, "service_tier", None)),
         error=_words(error),
         **usage._asdict(),
     )
@@ -80,24 +85,22 @@ class _Usage(NamedTuple):
 
     @classmethod
     def of(cls, usage: Any) -> Self:
-        """Return the tokens in LiteLLM's usage, which may lack any part."""
+        """Return the tokens in LiteLLM's usage; none if a number is missing or cannot be true."""
         prompt_tokens = getattr(usage, "prompt_tokens", None)
-        if not prompt_tokens:  # every prompt has tokens
-            return cls()
         completion_tokens = getattr(usage, "completion_tokens", None) or 0
-        # Some providers count thinking in the total only.
-        total = getattr(usage, "total_tokens", None) or 0
-        completion_tokens = max(completion_tokens, total - prompt_tokens)
+        total_tokens = getattr(usage, "total_tokens", None) or 0
         details = getattr(usage, "completion_tokens_details", None)
         reasoning_tokens = getattr(details, "reasoning_tokens", None) or 0
         details = getattr(usage, "prompt_tokens_details", None)
         cached_tokens = getattr(details, "cached_tokens", None) or 0
-        return cls(
-            prompt_tokens,
-            completion_tokens,
-            min(reasoning_tokens, completion_tokens),
-            min(cached_tokens, prompt_tokens),
-        )
+        numbers = (completion_tokens, total_tokens, reasoning_tokens, cached_tokens)
+        if not prompt_tokens or not all(map(is_count, (prompt_tokens, *numbers))):
+            return cls()  # every prompt has tokens
+        # Some providers count thinking in the total only.
+        completion_tokens = max(completion_tokens, total_tokens - prompt_tokens)
+        if reasoning_tokens > completion_tokens or cached_tokens > prompt_tokens:
+            return cls()
+        return cls(prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens)
 
 
 def _fields(part: Any) -> dict[str, Any]:
@@ -122,9 +125,13 @@ def _text(message: Any, *, is_cut: bool) -> str:
     if not text.strip() and arguments:
         return next((found for found in arguments if isinstance(found, str)), "")
     if not text.strip() and isinstance(reasoning, str) and not is_cut:
-        objects = list(json_values(reasoning))
+        objects = list(json_values(reasoning[-MAX_CHARS:]))
         return json.dumps(objects[-1]) if objects else ""
     return text
+
+
+def _name(value: Any) -> str:
+    return str(value or "")[:MAX_NAME]
 
 
 def _words(error: Any) -> str:

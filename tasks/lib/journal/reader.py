@@ -86,16 +86,24 @@ class JournalReader:
             began, duration_s = self._db.execute(query, (*keys, *keys)).fetchone()
         return AnsweredCall(datetime.fromisoformat(began), duration_s)
 
-    def failed_calls(self) -> list[FailedCall]:
-        """Return all calls in all runs that ended without an answer, in order."""
+    def cost_of_answer(self, key: str) -> CallCost | None:
+        """Return the cost of the call that bought the answer; None if the call is not known."""
         names = ", ".join(CallCost._fields)
-        query = (
-            f"SELECT key, outcome, {names} FROM calls WHERE outcome NOT IN (?, ?, ?) ORDER BY id"
-        )
+        query = f"SELECT {names} FROM calls WHERE key = ? AND outcome = ?"
         with explained(self.path):
-            rows = self._db.execute(query, (OPEN, ANSWER, LOST)).fetchall()
+            row = self._db.execute(query, (key, ANSWER)).fetchone()
+        return row and CallCost(*row)
+
+    def failed_calls(self) -> list[FailedCall]:
+        """Return all calls in all runs without an answer, in order; an open one counts as lost."""
+        names = ", ".join(CallCost._fields)
+        query = f"SELECT key, outcome, {names} FROM calls WHERE outcome != ? ORDER BY id"
+        with explained(self.path):
+            rows = self._db.execute(query, (ANSWER,)).fetchall()
         return [
-            FailedCall(key, outcome.removeprefix(RETRY), CallCost(*cost))
+            FailedCall(
+                key, LOST if outcome == OPEN else outcome.removeprefix(RETRY), CallCost(*cost)
+            )
             for key, outcome, *cost in rows
         ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.private_file import make_private
 from tasks.lib.journal.legacy import MIGRATIONS
 
 APPLICATION_ID = int.from_bytes(b"SLLM", "big")
@@ -111,6 +112,7 @@ def explained(path: Path) -> Iterator[None]:
 def _create(path: Path) -> None:
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
+    make_private(part)
     with closing(sqlite3.connect(part, isolation_level=None)) as db:
         db.executescript(_TABLES)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -120,6 +122,7 @@ def _create(path: Path) -> None:
 
 
 def _open(path: Path, *, may_migrate: bool = True) -> sqlite3.Connection:
+    make_private(path)
     db = sqlite3.connect(
         path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False
     )

@@ -13,7 +13,7 @@ FLAT_TOL, TREE_TOL = 1e-5, 1e-3  # in a tree, 1e-4 gains nothing
 
 
 def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
-    """Return clusters of equal size and low inertia; neighbouring cluster numbers are similar.
+    """Return clusters of equal size and low inertia; those with neighbouring numbers are similar.
 
     Balanced k-means finds up to 200 clusters at once, and more by repeated splitting. Then small
     clusters exchange records (starts.py).

@@ -1,7 +1,7 @@
 """Equal-size k-means by the k-means-constrained package, with the interface of balanced.py.
 
 The package assigns all records at once, by a minimum-cost flow in OR-Tools over every pair of
-record and cluster. So its time and memory grow with records times clusters.
+record and cluster. So its time and memory grow with the product of records and clusters.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ BYTES_PER_PAIR = 150  # per record and cluster: arcs of the flow, and the arrays
 
 
 def equal_size_kmeans(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
-    """Return clusters of equal size and low inertia; neighbouring cluster numbers are similar.
+    """Return clusters of equal size and low inertia; those with neighbouring numbers are similar.
 
     The starting centres are those of `tasks.lib.kmeans.balanced.equal_size_kmeans`. The package
     minimises the sum of distances, whereas inertia is a sum of squares. So up to 200 clusters then

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 STEPS = 50  # 3 to 5 are usual, or 15 from bad prices
 SHARES = (1, 1 / 4, 1 / 16, 1 / 64)  # the parts of a step to try, in case it overshoots
 GAIN = 1e-2  # share of the predicted gain; a step that gains less overshoots
-BORDER = 4  # rows that measure the density on borders, for each row that has to move
+BORDER = 4  # rows used to measure the density on borders, per row that has to move
 STIFFNESS = 1e-3  # share of the mean curvature, added so that clusters without borders stay finite
 
 

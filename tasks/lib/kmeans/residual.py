@@ -7,8 +7,8 @@ the assignment the cheapest for its sizes (successive shortest paths: Ahuja, Mag
 Network Flows, 1993, section 9.7).
 
 One more node represents the spare places: those above `lower` in a cluster that may have from
-`lower` to `upper` rows. The most expensive clusters get them first. A path through that node moves
-a spare place from one cluster to another, at the difference of the two prices.
+`lower` to `upper` rows. The most expensive clusters get the spare places first. A path through that
+node moves a spare place from one cluster to another, at the difference of the two prices.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The paper's Algorithm 2: plain k-means, then clusters of equal size that take rows in turns."""
+"""The paper's Algorithm 2: plain k-means, then equal-size clusters that choose rows in turn."""
 
 import warnings
 
@@ -36,7 +36,7 @@ def round_robin(vectors: Vectors, n_clusters: int, seed: int) -> Partition:
 def take_turns(vectors: Vectors, centres: Vectors) -> Rows:
     """Return the rows of `vectors` in the order in which they are taken, shape (n,).
 
-    In turn t, centre t mod k takes the nearest row that is left; of equally near rows, the first.
+    In turn t, centre t mod k takes the nearest row that is left, or the first of equally near rows.
     Each centre walks once through its own sorted rows, so all turns take O(k n log n).
 
     Args:

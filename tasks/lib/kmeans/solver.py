@@ -55,7 +55,7 @@ def is_quick(n: int, n_clusters: int) -> bool:
 
 
 def load(solver: Solver) -> EqualSizeKMeans:
-    """Import a solver's module, which takes about a second."""
+    """Import and return a solver's module, which takes about a second."""
     if solver is Solver.K_MEANS_CONSTRAINED:
         from tasks.lib.kmeans import constrained  # noqa: PLC0415  OR-Tools
 

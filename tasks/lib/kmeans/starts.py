@@ -1,4 +1,4 @@
-"""The parts that all equal-size k-means solvers share: starts, exchanges, and order."""
+"""Run what all equal-size k-means solvers share: starts, exchanges, and the final order."""
 
 from collections.abc import Callable
 
@@ -20,8 +20,8 @@ def best_of_starts(
 ) -> Partition:
     """Return the clusters of the best start, the larger ones first.
 
-    In each start, small clusters then exchange records: k-means ignores that their centres move
-    with every record. Small problems get several starts. Everything runs under
+    In each start, small clusters finally exchange records, since k-means ignores the fact that
+    their centres move with every record. Small problems get several starts. Everything runs under
     threadpool_limits(1).
 
     Args:

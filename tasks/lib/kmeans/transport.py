@@ -58,7 +58,7 @@ def assign(costs: Costs, bounds: Bounds, prices: Costs) -> Assignment:
 
 
 def _target_sizes(bounds: Bounds, n: int) -> Floats:
-    """Return sizes that sum to n, each the same share of the way between its bounds."""
+    """Return sizes that sum to n, each at the same fraction of the way between its bounds."""
     room = bounds.upper - bounds.lower
     share = (n - int(bounds.lower.sum())) / max(int(room.sum()), 1)
     sizes: Floats = bounds.lower + share * room

@@ -1,1 +1,1 @@
-"""Decide which candidates make up a prompt, and how many of them it picks."""
+"""Decide which candidates make up each prompt, and how many of them the prompt picks."""

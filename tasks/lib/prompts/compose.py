@@ -26,12 +26,12 @@ def compose(
       of a cluster unless the cluster has more members than there are prompts.
 
     `seed` decides which member of a cluster goes to which prompt, and its slot, so neither depends
-    on the order of the file or on the cluster. In mode across with `n_bytes`, each cluster's longer
+    on the order of the file or on the cluster. In across mode with `n_bytes`, each cluster's longer
     members go to the prompts with the shortest texts so far, so that prompts cost about the same.
 
-    In paper mode, the members of a cluster go to prompts in the order given: the first member to
-    the first prompt that gets one of this cluster. Slots follow the cluster number, so cluster and
-    slot are confounded, as in the paper: a judge that favours slot 1 favours a cluster.
+    In paper mode, the members of a cluster go to prompts in the order given: the first member goes
+    to the first prompt that gets a member of this cluster. Slots follow the cluster number, so
+    cluster and slot are confounded, as in the paper: a judge that favours slot 1 favours a cluster.
 
     Args:
         clusters: int32, shape (n,), element i is the cluster of candidate i.
@@ -77,10 +77,10 @@ def _level(
     n_prompts: int,
     weights: NDArray[np.int64],
 ) -> NDArray[np.intp]:
-    """Reorder candidates so that prompts have about the same weight when dealt in turn.
+    """Reorder candidates so that dealing them in turn gives all prompts about the same weight.
 
-    Candidates change places only within their cluster and one turn of the deal, so that each
-    prompt has members of the same clusters as before.
+    A candidate changes places only with members of its own cluster in the same turn of the deal,
+    so each prompt still has members of the same clusters.
     """
     places = np.arange(len(by_cluster))
     of = clusters[by_cluster]

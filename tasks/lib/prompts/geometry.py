@@ -1,6 +1,6 @@
 """Determine the geometry of a selection: the number of prompts, and of candidates per prompt.
 
-embed imports only this module of the folder, so changes to the other modules do not affect it.
+embed imports no other module of this folder, so changes to the others do not make it stale.
 """
 
 from collections.abc import Mapping, Sequence
@@ -143,7 +143,7 @@ def check_budgets(
 
 
 def _even_budget(budget: int, divisor: int, n_records: int, n_prompts: int) -> str:
-    """Suggest a budget or number of prompts with which all prompts make equally many picks."""
+    """Suggest a budget or a number of prompts that gives every prompt the same number of picks."""
     multiples = {max(1, budget // n_prompts) * n_prompts, -(-budget // n_prompts) * n_prompts}
     nearest = " or ".join(str(n) for n in sorted(multiples) if n <= n_records)
     fix = f"Set it to {nearest}, or set cluster.mode to across."
@@ -158,7 +158,7 @@ def _fits(n_prompts: int, n_records: int) -> bool:
 
 
 def _bounds(n_records: int) -> tuple[int, int]:
-    """Return the fewest and the most prompts; each needs two candidates to choose from."""
+    """Return the smallest and largest number of prompts; each needs at least two candidates."""
     return -(-n_records // MAX_CANDIDATES), max(1, n_records // 2)
 
 

@@ -30,16 +30,17 @@ def group(  # noqa: PLR0913  each is a parameter of the run
 ) -> Clustered:
     """Return prompts that contain every record exactly once; their sizes differ by at most 1.
 
-    There are K prompts of at most R candidates. Mode within makes K clusters of similar records,
-    each of which is a prompt. Modes across and paper make R clusters, and a prompt takes at most
-    one record from each. Across uses equal-size k-means and a seeded draw that balances the
-    prompts' lengths; paper follows the paper's Algorithm 2.
+    There are K prompts of at most R candidates. Within mode makes K clusters of similar records,
+    each of which is a prompt. Across mode and paper mode make R clusters, and a prompt takes at
+    most one record from each. Across mode uses equal-size k-means and a seeded draw that balances
+    the prompts' lengths; paper mode follows the paper's Algorithm 2.
 
-    The paper's text does not say which member of a cluster goes to which prompt. Here prompt p
-    takes the p-th record that each cluster took (the authors' code goes by file order), and its
-    slots follow the clusters' numbers. If there are fewer than K times R records, the authors'
-    code shows some of them twice. Here clusters then have fewer than K members, so each cluster
-    skips some prompts, and different clusters skip different prompts.
+    The paper's text does not say which member of a cluster goes to which prompt. Here, prompt p
+    gets the p-th record of each cluster in the order in which the cluster took them (in the
+    authors' code, in file order), and its slots follow the clusters' numbers. If there are fewer
+    than K times R records, the authors' code shows some of them twice. Here, some clusters then
+    have fewer than K members; each of them skips some prompts, and different clusters skip
+    different prompts.
 
     Args:
         vectors: float32, shape (M, d), finite, M at least 1, row i is record i.
@@ -47,7 +48,7 @@ def group(  # noqa: PLR0913  each is a parameter of the run
         geometry: K and R for M records.
         seed: The seed of cluster starts, the draw and the slots.
         n_bytes: The length of each record's text in UTF-8, int64, shape (M,); None to ignore it.
-        solver: The solver of clusters; ignored in mode paper.
+        solver: The solver that finds the clusters; ignored in paper mode.
     """
     n_clusters = geometry.n_clusters(mode, len(vectors))
     partition = _partition(vectors, mode, n_clusters, seed, solver)

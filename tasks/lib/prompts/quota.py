@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 class Take(StrEnum):
-    """The part of a ranking from which to pick; MIDDLE and LAST only serve to test the judge."""
+    """The part of a ranking from which to pick; MIDDLE and LAST are only for testing the judge."""
 
     FIRST = "first"
     MIDDLE = "middle"
@@ -26,8 +26,8 @@ class Take(StrEnum):
 def prompt_order(sizes: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
     """Return the indices of the prompts in the order in which they get one more pick.
 
-    Larger prompts come first, ties are random. The order depends only on sizes and seed, so it is
-    the same for every budget.
+    Larger prompts come first; ties are in random order. The order depends only on the sizes and
+    the seed, so it is the same for every budget.
     """
     random_order = np.random.default_rng(seed).permutation(len(sizes))
     return np.lexsort((random_order, -sizes))

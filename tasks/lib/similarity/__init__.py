@@ -1,1 +1,1 @@
-"""Measure the similarity of records by cosines, in the space of their vectors or their words."""
+"""Measure how similar records are, in the space of their vectors or of their words."""

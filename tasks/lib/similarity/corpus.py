@@ -16,7 +16,7 @@ from tasks.lib.similarity.cosine import Rows, Vectors
 from tasks.lib.unique import find_rows, read_vectors
 
 COLUMNS = [*TEXT_COLUMNS, "output", "extra"]
-BATCH_ROWS = 8192  # pool rows in memory at a time, besides the columns that are kept
+BATCH_ROWS = 8192  # pool rows in memory at a time, in addition to the columns that are kept
 REMAKE = "Run `dvc repro measure`, which also runs the stages before it."
 
 

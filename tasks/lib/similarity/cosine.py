@@ -16,7 +16,7 @@ class Nearest(NamedTuple):
     """The nearest other vector of each vector.
 
     Attributes:
-        places: intp, shape (n,), the row among the others; of equally near rows, the first.
+        places: intp, shape (n,), its row among the others; the first if several are equally near.
         cosines: float64, shape (n,), from -1 to 1.
     """
 
@@ -25,7 +25,7 @@ class Nearest(NamedTuple):
 
 
 def blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Split `n_rows` rows into slices of at most BLOCK_CELLS cells in `n_columns` columns."""
+    """Split `n_rows` rows of `n_columns` cells into slices of at most BLOCK_CELLS cells."""
     step = max(1, BLOCK_CELLS // max(1, n_columns))
     return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
@@ -56,7 +56,7 @@ def nearest_in_prefixes(
 ) -> Iterator[Nearest]:
     """Yield, for each size, every vector's nearest neighbour among the first rows of `others`.
 
-    Every cosine is computed once.
+    Each cosine is computed only once.
 
     Args:
         vectors: float32, shape (n, d), of unit norm or zero.

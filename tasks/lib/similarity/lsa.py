@@ -19,15 +19,14 @@ MAX_TERMS = 100_000  # only the most frequent terms count, which bounds the memo
 MAX_FITTED = 100_000  # texts; fitting on more would hardly change the space, but take gigabytes
 BLOCK_TEXTS = 50_000  # texts of a larger pool projected at a time
 MAX_GRAMS = 20_000  # only the most frequent runs count; a text has hundreds
-MAX_CHARS = (
-    1000  # of a text count in the character space; long passages would take most of the time
-)
+# The character space reads only this much of a text; long passages would take most of the time.
+MAX_CHARS = 1000
 
 
 def tf_idf(texts: Sequence[str]) -> Any:
     """Return the TF-IDF vectors of texts: a sparse matrix with rows of unit norm or zero.
 
-    Term frequencies count logarithmically, so that a long passage does not outweigh the rest.
+    Term frequencies are scaled logarithmically, so that a long passage does not dominate.
     """
     return _vectorizer().fit_transform(texts)
 
@@ -45,8 +44,8 @@ def character_space(texts: Sequence[str], n_dims: int, seed: int) -> Vectors:
     """Return the vectors of texts in a space of characters, as `lexical_space` does for words.
 
     The terms are runs of 3 and 4 characters of the casefolded text, including spaces and
-    punctuation. So the space does not depend on words, and inflected forms are similar. A text
-    shorter than 3 characters is a single term.
+    punctuation. So the space does not depend on words, and inflected forms of a word are similar.
+    A text shorter than 3 characters is a single term.
     """
     vectorizer = TfidfVectorizer(
         analyzer=_grams, sublinear_tf=True, max_features=MAX_GRAMS, dtype=np.float32

@@ -2,12 +2,12 @@
 
 From Yang et al. 2025, "Measuring Data Diversity for Instruction Tuning" (arXiv 2502.17184), as
 their released code computes it (github.com/UmeanNever/NovelSum, novelsum.py and utils.py). The
-novelty of record i in a set is s(i) times the weighted mean of d(i, j) over its other records j:
+novelty of record i in a set is s(i) times the weighted mean of d(i, j) over all other records j:
 
 - d(i, j) is one minus the cosine of i and j;
 - the weight is 1 / r, where j is the r-th nearest to i;
 - s(i) = (mean squared distance from i to the 10 nearest records of the pool)^-0.5 is the density
-  around i: a difference counts for more where the pool is dense.
+  around i: a difference counts more where the pool is dense.
 
 NovelSum is the mean of the novelties, so selections of different sizes are on one scale.
 """
@@ -49,7 +49,7 @@ def densities(vectors: Vectors, pool: Vectors, own: Rows | None = None) -> Facto
 
 
 def rank_weights(n: int) -> NDArray[np.float32]:
-    """Return the weights 1/1 to 1/n of the ranks."""
+    """Return the weights of ranks 1 to n: 1/1, 1/2 and so on to 1/n."""
     return (1 / np.arange(1, n + 1)).astype(np.float32)
 
 
@@ -58,7 +58,7 @@ def novel_sum(selected: Vectors, factors: Factors) -> float:
 
     Args:
         selected: float32, shape (n, d), of unit norm or zero.
-        factors: float32, shape (n,), s(i) of each.
+        factors: float32, shape (n,), s(i) of each record.
     """
     n = len(selected)
     weights, total = rank_weights(n - 1), 0.0

@@ -11,7 +11,7 @@ SCRIPTS = {
     "cyrillic": ("\u0400", "\u04ff"),
     "arabic": ("\u0600", "\u06ff"),
 }
-MIN_SHARE = 0.08  # of the words in a text; below it, the language may be one that is not listed
+MIN_SHARE = 0.08  # of the words in a text; below it, the text may be in another language
 
 
 def language_of(words: frozenset[str], letter: str) -> str | None:

@@ -26,7 +26,7 @@ class Meaning:
 
     Args:
         instruction: As returned by `tasks.lib.text.typography.comparable`, like `input_`.
-        input_: A text in which all words and signs count, and so does their case.
+        input_: A text in which every word and sign counts, including its case.
     """
 
     def __init__(self, instruction: str, input_: str) -> None:
@@ -37,9 +37,9 @@ class Meaning:
         self._input = input_ if input_.endswith("..") else input_.rstrip(".。।")
 
     def agrees_with(self, other: "Meaning") -> bool:
-        """Return whether all differences of the two records are known to be harmless.
+        """Return whether all differences between the two records are known to be harmless.
 
-        Their words and signs are the same, in the same order, except for the mark at the end,
+        The words and signs must be the same, in the same order, except for the mark at the end,
         polite words, English articles, hyphens between words, the comma before "and", short forms
         that `in_full` expands, misspelt words, accents that a whole text lacks, and capitals that
         the start of a sentence or the style of the text explains. In an input, only a full stop at
@@ -97,7 +97,7 @@ def _is_same_word(a: Words, i: int, b: Words, j: int) -> bool:
         return True
     folded = x.lower(), y.lower()
     if "ß" in x + y and Shape.UPPER in {a.shape, b.shape}:
-        folded = x.casefold(), y.casefold()  # it is SS in capitals
+        folded = x.casefold(), y.casefold()  # the capital form of ß is SS
     if folded[0] != folded[1]:
         if not (_lacks_accents(a, b) and bare(folded[0]) == bare(folded[1])) and not is_misspelling(
             *folded, (word.lower() for word in a.words)

@@ -12,7 +12,7 @@ from tasks.lib.text.language import DICTIONARIES, language_of
 from tasks.lib.text.variants import american
 
 MIN_LETTERS = 5
-MIN_SHARE = 0.5  # of the words in a text; below it, the language may be none of these
+MIN_SHARE = 0.5  # of the words in a text; below it, the text may be in another language
 _LIGATURES = str.maketrans({"ß": "ss", "œ": "oe", "æ": "ae"})
 
 

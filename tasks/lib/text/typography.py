@@ -17,7 +17,7 @@ SAME_SIGN = {
 """Replacements for groups of characters: quotes, dashes and an ellipsis. Invisible characters are
 removed, and so is the line that stretches an Arabic word."""
 
-# Not <compat>, which Roman numerals have too. Superscripts and fractions have other tags.
+# Not <compat>, the tag of Roman numerals, too. Superscripts and fractions have other tags.
 SAME_FORM = {"<wide>", "<narrow>", "<noBreak>", "<initial>", "<medial>", "<final>", "<isolated>"}
 LIGATURES = range(0xFB00, 0xFB07)
 
@@ -38,7 +38,7 @@ MIN_ITEMS = 2  # one marker alone may be a sign
 
 
 def normalise(text: str) -> str:
-    """Return the text with one spelling of quotes, dashes, list markers and white space.
+    """Return the text with uniform quotes, dashes, list markers and white space.
 
     The result is in NFC, and invisible characters are removed. Everything else is kept, including
     case, superscripts and fractions. White space becomes a single space, except that code with
@@ -57,7 +57,7 @@ def normalise(text: str) -> str:
 
 
 def _same_marker(marker: re.Pattern[str], replacement: str, text: str) -> str:
-    """Return the text with another marker before the items of its lists."""
+    """Return the text with the items of its lists marked by `replacement`."""
     changed, n_items = marker.subn(replacement, text)
     return changed if n_items >= MIN_ITEMS else text
 

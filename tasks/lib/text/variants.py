@@ -1,4 +1,4 @@
-"""Words, numbers and signs that can be written in several ways without a change of meaning."""
+"""Unify words, numbers and signs that can be written in several ways with the same meaning."""
 
 import re
 import unicodedata
@@ -55,8 +55,8 @@ _AMERICAN = [
 def in_full(instruction: str) -> str:
     """Expand the contractions in a normalised instruction, and spell each sign in one way.
 
-    So "10km" becomes "10 km", "U.S." "US", "H₂O" "H2O", "x²" "x^2" and "≤ 4" "<= 4". A text with
-    quotes or code between backticks is returned unchanged.
+    For example, it returns "10 km" for "10km", "US" for "U.S.", "H2O" for "H₂O", "x^2" for "x²",
+    and "<= 4" for "≤ 4". A text with quotes or code between backticks is returned unchanged.
     """
     text = instruction
     is_short = _MAY_BE_SHORT.search(text)

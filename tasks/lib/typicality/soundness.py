@@ -1,4 +1,4 @@
-"""Estimate how sound a text is: it may be noise, a placeholder, a fragment or a command.
+"""Estimate how sound a text is: noise, placeholders, fragments and commands are not.
 
 The estimate counts features that exist in any script; it does not understand the text.
 """
@@ -26,8 +26,8 @@ _FILLER = (
 )
 _LOREM = frozenset(_FILLER.split())
 _OPEN_ENDS = ",;:、，；：،؛-–—/&+="
-# It knows nine languages; apart from lorem ipsum, no other feature depends on words. It also
-# matches 4 of Alpaca's 52,002 instructions, and 1 of Dolly's 15,011.
+# This pattern covers nine languages; apart from lorem ipsum, no other feature depends on words. It
+# also matches 4 of Alpaca's 52,002 instructions, and 1 of Dolly's 15,011.
 _TO_THE_READER = re.compile(
     r"""<\|\w+\|>|\[/?inst\]|</?sys>|</?(?:candidates?|instructions?|system)>  # features of a chat
     |^\W*(?:system|assistant)\s*:|^\#{2,}\s*response\b

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from tasks.lib.similarity.words import Words, words
 from tasks.lib.typicality.soundness import soundness
 
-UNENDED = 0.95  # factor of the typicality of a text that ends with a letter: it may be cut off
-SOUND = 0.5  # texts with a lower soundness are ranked by it, after all others
+UNENDED = 0.95  # factor for a text that ends with a letter, since it may be cut off
+SOUND = 0.5  # texts below it come after all others, ranked by soundness
 DIGITS = 6  # of a cosine; the last bits of a logarithm differ between processors
 
 
@@ -21,8 +21,8 @@ def choose(texts: Sequence[str], n: int) -> list[int]:
     """Return the slots (1 = ``texts[0]``) of the `n` most typical texts, the most typical first.
 
     Each sound text is a vector with the inverse document frequencies of its words among the sound
-    texts. Its typicality is the cosine to the mean of these vectors, a little less if the text ends
-    with a letter or a digit, since it may be cut off. Texts that are not sound come last. A
+    texts. Its typicality is its cosine to the mean of these vectors, slightly reduced if the text
+    ends with a letter or a digit, since it may be cut off. Texts that are not sound come last. A
     smaller choice is a prefix of a larger one. Ties go to the text that is first in code point
     order, regardless of its slot.
     """

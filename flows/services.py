@@ -1,0 +1,116 @@
+"""Find out within seconds why a server or a database cannot be used."""
+
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tasks.lib.core.hiding import hide
+
+PATIENCE_S = 2.0
+LOCK_WAIT_S = 2
+CHECK_S = 2.0  # for the pages of a database; a large one is checked only in part
+BAD_GATEWAY, NOT_FOUND = 502, 404
+
+
+def http_fault(url: str) -> str:
+    """Return why a server does not answer its health check; empty if it does.
+
+    The certificate is not checked and no login is sent, since the client has settings for both.
+    """
+    import httpx  # noqa: PLC0415  comes with prefect
+
+    def ask() -> str:
+        try:
+            parts = urlsplit(url)
+            address = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+            status = httpx.get(
+                f"{address.rstrip('/')}/health", timeout=PATIENCE_S, verify=False
+            ).status_code
+        except httpx.TimeoutException:
+            return f"no answer within {PATIENCE_S:g} s"
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
+            return hide(str(error)) or type(error).__name__
+        if status >= BAD_GATEWAY:
+            return f"it answers with status {status}"
+        return "something else answers at this address" if status == NOT_FOUND else ""
+
+    return _within(PATIENCE_S * 2, ask)
+
+
+def database_url_fault(url: str) -> str:
+    """Return why a database server cannot be connected to with this URL; empty if it can."""
+    import sqlalchemy as sa  # noqa: PLC0415  comes with prefect and mlflow
+
+    try:
+        engine = sa.create_engine(url)
+    except (sa.exc.SQLAlchemyError, ImportError, ValueError) as error:
+        return hide(str(error))
+
+    def connect() -> str:
+        try:
+            engine.connect().close()
+        except sa.exc.SQLAlchemyError as error:
+            return hide(str(getattr(error, "orig", None) or error).strip().partition("\n")[0])
+        return ""
+
+    return _within(PATIENCE_S * 2, connect)
+
+
+def port_fault(host: str, port: int) -> str:
+    """Return why nothing can be reached at a port; empty if something can."""
+    try:
+        socket.create_connection((host, port), timeout=PATIENCE_S).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def database_fault(path: Path, tables: set[str] | None = None) -> str:
+    """Return why a SQLite database cannot be written now; empty if it can, or does not exist.
+
+    Args:
+        path: The file.
+        tables: Tables that the database must have if it has any tables.
+    """
+    if not path.exists():
+        return ""
+    try:
+        database = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            database.execute("ROLLBACK")
+            damage = _damage(database)
+        finally:
+            database.close()
+    except sqlite3.Error as error:
+        return str(error)
+    if tables and names and not tables <= names:
+        return f"another program's database, with the tables {', '.join(sorted(names)[:3])}"
+    return damage
+
+
+def _damage(database: sqlite3.Connection) -> str:
+    """Return the first damage that SQLite finds in `CHECK_S` seconds."""
+    deadline = time.monotonic() + CHECK_S
+    database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+    try:
+        (finding,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if str(error) == "interrupted":
+            return ""
+        raise
+    return "" if finding == "ok" else f"the file is damaged: {' '.join(finding.split())}"
+
+
+def _within(seconds: float, ask: Callable[[], str]) -> str:
+    """Return the answer of `ask`, or say that there is none; a thread that hangs is abandoned."""
+    answers: list[str] = []
+    asking = threading.Thread(target=lambda: answers.append(ask()), daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return answers[0] if answers else f"no answer within {seconds:g} s"
