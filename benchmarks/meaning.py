@@ -85,7 +85,9 @@ def is_error(pair: Pair) -> bool:
 def main() -> None:
     """Print a table in Markdown, or list the pairs that dedupe gets wrong."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("--list", action="store_true", help="list the wrong pairs instead")
+    arguments.add_argument(
+        "--list", action="store_true", help="list the pairs that dedupe gets wrong instead"
+    )
     arguments.add_argument("--group", help="only this group: tuned, held_out or unseen")
     given = arguments.parse_args()
     pairs = [pair for pair in read_pairs() if given.group in {None, pair.group}]

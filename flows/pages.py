@@ -13,6 +13,7 @@ from prefect.artifacts import (
 from prefect.events import emit_event
 
 from flows.cli import console
+from flows.cli.bill import bill_line
 from flows.stage_task import Done
 from flows.tracking import markdown
 from tasks.lib.core.dvc_yaml import Graph
@@ -45,7 +46,7 @@ def publish_results(graph: Graph, workspace: Path) -> None:
         create_table_artifact(rows, key="funnel", description="From the pool to the selection")
     usage = console.load(graph, workspace, "usage", Usage)
     if usage:
-        create_table_artifact([_bill(usage)], key="bill", description=console.cost(usage))
+        create_table_artifact([_bill(usage)], key="bill", description=bill_line(usage))
     saved = console.load(graph, workspace, "savings", Savings)
     if saved:
         publish(saved.sentence, "savings")
@@ -94,4 +95,5 @@ def _bill(usage: Usage) -> dict[str, Any]:
         "completion tokens": usage.completion_tokens,
         "USD": usage.usd,
         "USD without an answer": usage.usd_without_answer,
+        "USD that calls without a reply may have cost": usage.usd_without_reply,
     }

@@ -69,12 +69,13 @@ def port_fault(host: str, port: int) -> str:
     return ""
 
 
-def database_fault(path: Path, tables: set[str] | None = None) -> str:
+def database_fault(path: Path, tables: set[str] | None = None, *, reads_all: bool = True) -> str:
     """Return why a SQLite database cannot be written now; empty if it can, or does not exist.
 
     Args:
         path: The file.
         tables: Tables that the database must have if it has any tables.
+        reads_all: Whether to look for damage in all pages, for as long as `CHECK_S`.
     """
     if not path.exists():
         return ""
@@ -84,7 +85,7 @@ def database_fault(path: Path, tables: set[str] | None = None) -> str:
             database.execute("BEGIN IMMEDIATE")
             names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
             database.execute("ROLLBACK")
-            damage = _damage(database)
+            damage = _damage(database) if reads_all else ""
         finally:
             database.close()
     except sqlite3.Error as error:

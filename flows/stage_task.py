@@ -49,20 +49,21 @@ class Run:
 
 
 class OneLine(logging.Filter):
-    """Shortens the log of a failed run to its reason, if the reason is a mistake of the user.
+    """Shortens what Prefect logs of a failed flow to one line, if the error has a remedy.
 
-    Prefect's engine would write a traceback into the log of a worker.
+    In a worker, Prefect would log a traceback. The error of a stage is in the log of its task.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Drop the traceback of an error that has a remedy."""
+        """Drop the traceback of such an error, or the whole record if a task has logged it."""
         error = record.exc_info and record.exc_info[1]
         if isinstance(error, CurationError):
             record.msg, record.args, record.exc_info = "%s", (str(error),), None
-        return True
+        return not isinstance(error, StageFailed)
 
 
-logging.getLogger("prefect.engine").addFilter(OneLine())
+for name in ("prefect.engine", "prefect.flow_runs"):
+    logging.getLogger(name).addFilter(OneLine())
 
 
 class Done(NamedTuple):

@@ -13,18 +13,18 @@ from pathlib import Path
 from tasks.ingest.classify import Ingest, classify_rows
 from tasks.ingest.rows import Rows
 from tasks.lib.core.errors import CurationError
-from tests.ingest_rows import SECTION, UnpackLimits, read_file
+from tests.ingest_rows import SECTION, read_file
 
 PARAMS = Ingest.model_validate(SECTION)
 
 
-def outcome(path: Path, limits: UnpackLimits) -> dict:
+def outcome(path: Path) -> dict:
     """Return the result of reading the file."""
     n_rows = n_results = 0
 
     def counted() -> Rows:
         nonlocal n_rows
-        for line, row in read_file(path, limits=limits):
+        for line, row in read_file(path):
             n_rows += 1
             yield line, row
 
@@ -39,7 +39,7 @@ def outcome(path: Path, limits: UnpackLimits) -> dict:
 def main() -> None:
     for name in sys.argv[1:]:
         start = time.monotonic()
-        found = outcome(Path(name), UnpackLimits(1000, 200))
+        found = outcome(Path(name))
         seconds = time.monotonic() - start
         status = Path("/proc/self/status").read_text()  # ru_maxrss counts the parent's memory, too
         peak_mb = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from tasks.ingest.bounds import ReadBound, ReadLimits
 from tasks.ingest.classify import Ingest, KeptRow, classify_rows
 from tasks.ingest.files import list_files
 from tasks.ingest.rows import Rows
 from tasks.ingest.source import ReadOptions, read_rows
-from tasks.ingest.unpack import UnpackLimits
 
 SECTION = {
     "source": "pool.jsonl",
@@ -21,17 +21,19 @@ SECTION = {
     "max_dropped": 0.05,
     "max_unpacked_mb": 1000,
     "max_unpack_ratio": 200,
+    "max_row_chars": 16_000_000,
+    "max_columns": 10_000,
 }
 NAMED = {"annotated": "none.jsonl", "targets": "none.jsonl"}
 
 
-LIMITS = UnpackLimits(1000, 200)
+LIMITS = ReadLimits(1000, 200, 16_000_000, 10_000)
 
 
 def read_file(path: Path, table=None, limits=LIMITS) -> Rows:
     """Yield the rows of a source of one file."""
-    (file,) = list_files(path, None).files
-    return read_rows(*file, ReadOptions(table or {}, limits))
+    files = list_files(path, None)
+    return read_rows(*files.files[0], ReadOptions(table or {}, ReadBound(files.n_bytes, limits)))
 
 
 def results(rows, **changes):

@@ -211,6 +211,41 @@ def test_a_missing_answer_is_named_with_its_prompt(table):
     assert difference_of(table).what == f"answers are missing: {key} (prompt 1)"
 
 
+def test_a_damaged_journal_is_named_whatever_is_wrong_with_it(table):
+    select(table)
+    journal = table.root / ".selectllm/journal.sqlite"
+    with closing(sqlite3.connect(journal)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    sound = journal.read_bytes()
+    for content in (
+        sound[:5000],
+        sound[:100],
+        b"{}",
+        b"\xff" * 5000,
+        sound.replace(b"\x0d", b"\x0e"),
+    ):
+        journal.write_bytes(content)
+        assert difference_of(table).file == ".selectllm/journal.sqlite"
+    for query in (
+        "DROP TABLE answers",
+        "DROP TABLE calls",
+        "ALTER TABLE answers RENAME COLUMN usd TO eur",
+        "UPDATE answers SET text = CAST(x'fffe' AS TEXT)",
+        "UPDATE answers SET parsed = 'x'",
+        "UPDATE answers SET dropped_params = '3'",
+        "UPDATE answers SET usd = 1e999",
+    ):
+        journal.write_bytes(sound)
+        change(table, query) if query.startswith("UPDATE") else alter(journal, query)
+        assert difference_of(table).file == ".selectllm/journal.sqlite", query
+
+
+def alter(journal, query):
+    with closing(sqlite3.connect(journal)) as db:
+        db.execute(query)
+        db.commit()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", ["usd = usd / 2", "prompt_tokens = 1", "is_upper_bound = 1"])
 def test_a_changed_price_of_a_call_is_found_in_the_journal(table, setting):
@@ -498,6 +533,35 @@ def test_a_record_that_repeats_an_annotated_or_held_out_one_names_it(table):
     story = explain(table.root, held_out)
     assert story["fate"] == "held_out"
     assert story["duplicate_of"]["text"].startswith("A test.")
+
+
+@pytest.mark.parametrize(
+    ("tail", "change"),
+    [
+        ("ingest/pool.parquet", lambda data: data[:200]),
+        ("choose/receipt.jsonl", lambda data: data.replace(b'"place"', b'"\xff\xfe"')),
+        ("choose/receipt.jsonl", lambda data: data.replace(b'"place"', b'"plaice"')),
+        ("embed/vectors.npy", lambda data: data.replace(b"(", b"'", 1)),
+    ],
+)
+def test_explain_names_a_file_that_does_not_match_its_schema(table, tail, change):
+    select(table)
+    path = table.root / "data" / tail
+    selected = {receipt["id"] for receipt in table.receipts()}
+    rejected = next(i for i in table.records if i not in selected)
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(DataError) as caught:
+        for record_id in (min(selected), rejected):
+            explain(table.root, record_id)
+    assert caught.value.where.partition(".")[0].endswith(tail.partition(".")[0])
+
+
+def test_explain_says_if_the_files_do_not_belong_together(table):
+    select(table)
+    rows = [{"id": list(table.records)[1], "reason": "near", "of_id": "f" * 16, "similarity": 0.9}]
+    table.write("dedupe/dropped.parquet", rows, DEDUPE_DROPPED)
+    with pytest.raises(DataError, match="do not belong together"):
+        explain(table.root, list(table.records)[1])
 
 
 def test_the_story_of_a_selected_record_names_its_quota_and_its_weight(table, capsys):

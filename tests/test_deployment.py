@@ -1,11 +1,17 @@
 """The nightly deployment of prefect.yaml over the toy graph: a real server and a real worker."""
 
 import contextlib
+import io
+import json
+import logging
 import re
 import subprocess
 import sys
+import threading
+import uuid
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from operator import itemgetter
 
 import httpx
@@ -13,7 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.serve import read_deployments
-from tasks.lib.core.errors import ParamError
+from tasks.lib.core.errors import ParamError, StageFailed
 from tests.workspaces import PATIENCE_S, PROJECT, wait_until
 
 pytestmark = pytest.mark.slow
@@ -53,7 +59,9 @@ def deployment(space, server):
     yield deployments["nightly"]
     for found in deployments.values():
         url = f"{server.url}/deployments/{found['id']}"
-        httpx.delete(url, timeout=PATIENCE_S, trust_env=False).raise_for_status()
+        wait_until(
+            lambda url=url: httpx.delete(url, timeout=PATIENCE_S, trust_env=False).is_success
+        )
 
 
 def test_the_deployment_keeps_its_nightly_schedule_and_describes_each_parameter(deployment):
@@ -75,7 +83,7 @@ def test_serve_makes_the_deployments_that_prefect_deploy_makes(space, server, de
         assert getattr(nightly, name) == deployment[name], name
     crons = {s["slug"]: s["schedule"].get("cron") for s in deployment["schedules"]}
     assert {s.slug: getattr(s.schedule, "cron", None) for s in nightly.schedules} == crons
-    assert nightly.concurrency_limit.limit == deployment["global_concurrency_limit"]["limit"] == 1
+    assert nightly.concurrency_limit == deployment["global_concurrency_limit"]["limit"] == 1
     assert [trigger.expect for trigger in nightly.triggers] == [{"pool.changed"}]
     (automation,) = server.ask("automations")
     assert automation["trigger"]["expect"] == ["pool.changed"]
@@ -100,6 +108,81 @@ def test_a_mistake_in_prefect_yaml_is_one_sentence(text, words, tmp_path, monkey
         read_deployments(tmp_path)
     assert words in str(refused.value)
     assert len(str(refused.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("logger", ["prefect.engine", "prefect.flow_runs"])
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (ParamError("x is unknown", where="params.yaml", fix="Correct it."), "params.yaml: x is"),
+        (StageFailed("x is unknown", where="a.csv", fix="Correct it."), ""),
+        (ValueError("a bug"), "Traceback"),
+    ],
+)
+def test_a_worker_logs_a_mistake_in_one_line_and_a_bug_with_its_traceback(
+    logger, error, logged, monkeypatch
+):
+    """Prefect's engine logs like this in the process of a scheduled run."""
+    named, stream = logging.getLogger(logger), io.StringIO()
+    monkeypatch.setattr(named, "handlers", [logging.StreamHandler(stream)])
+    monkeypatch.setattr(named, "propagate", False)
+    try:
+        raise error
+    except type(error):
+        named.exception("Engine execution exited with unexpected exception")
+    assert logged in stream.getvalue()
+    assert ("Traceback" in stream.getvalue()) is (logged == "Traceback")
+    assert bool(stream.getvalue()) is bool(logged)
+
+
+@pytest.fixture
+def webhook():
+    """Yield the URL of a webhook on loopback, and the bodies that it has got."""
+    bodies = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/hooks/secret-word", bodies
+        server.shutdown()
+
+
+def test_a_run_that_reaches_its_cap_or_fails_calls_the_webhook(space, server, webhook):
+    url, bodies = webhook
+    set_up = replace(space, env=space.env | {"SELECTLLM_WEBHOOK": url}).run
+    for _ in range(2):  # the second time replaces the first
+        done = set_up(sys.executable, "-m", "flows.notify")
+    assert "secret-word" not in done.stdout + done.stderr
+    flow = {"prefect.resource.role": "flow", "prefect.resource.name": "curate"}
+    state = {"type": "FAILED", "name": "Failed", "message": 'source.txt:1: expected "x"'}
+    events = [
+        {
+            "event": name, "id": str(uuid.uuid4()), "payload": payload,
+            "occurred": datetime.now(UTC).isoformat(),
+            "resource": {"prefect.resource.id": "some.run", "prefect.resource.name": "tidy-eel"},
+            "related": [flow | {"prefect.resource.id": "prefect.flow.1"}],
+        }
+        for name, payload in [
+            ("cap.reached", {"reason": "5 of 9 prompts"}),
+            ("prefect.flow-run.Failed", {"validated_state": state}),
+            ("prefect.flow-run.Completed", {}),
+        ]
+    ]  # fmt: skip
+    sent = httpx.post(f"{server.url}/events", json=events, timeout=PATIENCE_S, trust_env=False)
+    sent.raise_for_status()
+    wait_until(lambda: len(bodies) >= 2, evidence=lambda: f"{bodies}{server.log}")
+    assert sorted(body["text"] for body in bodies) == [
+        "SelectLLM: cap.reached in tidy-eel\n5 of 9 prompts",
+        'SelectLLM: prefect.flow-run.Failed in tidy-eel\nsource.txt:1: expected "x"',
+    ]
 
 
 def test_scheduled_runs_start_by_themselves_and_complete_one_at_a_time(space, server, deployment):

@@ -10,6 +10,8 @@ import threading
 import fsspec
 import pytest
 
+from tasks.fetch.remote import copy_files
+from tasks.fetch.size_limit import SizeLimit
 from tasks.fetch.step import check, work
 from tasks.lib.core.errors import CurationError, DataError, ParamError
 from tasks.lib.core.stage import Stage
@@ -156,6 +158,23 @@ def test_a_copy_above_the_limit_is_stopped(fetch):
         fetch("memory://big/a.jsonl", max_mb=1)
 
 
+def test_a_file_that_changes_while_it_is_copied_is_refused(tmp_path):
+    source, folder = tmp_path / "a.jsonl", tmp_path / "copies"
+    source.write_bytes(LINE * 9)
+    folder.mkdir()
+
+    class Rewriting(SizeLimit):
+        """Replaces the file by another one of the same size while it is copied."""
+
+        def add(self, n_bytes, where):
+            part = tmp_path / "part"
+            part.write_bytes(LINE.upper() * 9)
+            part.replace(source)
+
+    with pytest.raises(DataError, match="changed while it was copied"):
+        copy_files([source.as_posix()], folder, Rewriting(1))
+
+
 @pytest.fixture
 def database(tmp_path):
     with sqlite3.connect(tmp_path / "pool.db") as connection:
@@ -192,6 +211,7 @@ def test_a_query_without_an_order_logs_a_warning(fetch, database, caplog):
         ("DELETE FROM q", "readonly"),
         ("SELECT id, prompt AS id FROM q", "two columns named id"),
         ("SELECT * FROM q WHERE id < 0", "returns no rows"),
+        ("SELECT zeroblob(200000000) AS prompt", "too big"),
     ],
 )
 def test_a_query_that_gives_no_rows_is_refused(fetch, database, query, message):

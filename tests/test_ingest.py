@@ -167,7 +167,7 @@ def test_a_missing_exclude_file_is_reported_with_its_key(workspace):
 def test_a_file_without_rows_or_without_kept_rows_stops_the_run(workspace):
     with pytest.raises(DataError, match="has no rows"):
         run(workspace, b"\n", max_dropped=1.0)
-    with pytest.raises(DataError, match=r"all 2 rows are dropped\n  excluded: 2"):
+    with pytest.raises(DataError, match=r"all 2 rows were dropped\n  excluded: 2"):
         run(workspace, jsonl(EXCLUDED, EXCLUDED), exclude={"split": "test"})
 
 

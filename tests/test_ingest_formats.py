@@ -16,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.ingest import json_window
+from tasks.ingest.bounds import ReadBound
 from tasks.ingest.json_lines import as_row
 from tasks.ingest.json_text import read_json
 from tasks.ingest.rows import Fault
 from tasks.ingest.tally import Tally, check_drop_rate
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
-from tests.ingest_rows import read_file, reasons, results
+from tests.ingest_rows import LIMITS, read_file, reasons, results
 
 TEXT = {"instruction": "Say hé", "input": "a\nb"}
 
@@ -145,8 +146,10 @@ def test_an_array_gives_the_same_rows_for_chunks_of_any_size(rows, indent, chunk
     stream = io.BufferedReader(io.BytesIO(content))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_window, "CHUNK_CHARS", chunk)
-        actual = [row for _, row in read_json(stream, "a.json", is_lines=False)]
-    assert actual == [as_row(row) for row in rows]
+        actual = [
+            row for _, row in read_json(stream, "a.json", ReadBound(0, LIMITS), is_lines=False)
+        ]
+    assert actual == [as_row(row, LIMITS) for row in rows]
 
 
 def test_faulty_elements_of_an_array_are_dropped_with_their_reason(read):

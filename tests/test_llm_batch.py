@@ -192,7 +192,7 @@ def spoiled(lines):
 
 
 def lying(lines):
-    """Return lines with an impossible usage, a status of no error, much depth and much length."""
+    """Return lines with an impossible usage, an error with a success status, or too much data."""
     first, second, third, *rest = map(json.loads, lines)
     first["response"]["body"]["usage"]["prompt_tokens"] = -(10**9)
     second["response"]["status_code"] = "200"

@@ -4,12 +4,14 @@ import asyncio
 import json
 import pickle
 import socket
+from pathlib import Path
 
 import pytest
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
+from tasks.lib.gateway.fatal import run_error
 from tasks.lib.gateway.fence import render_block
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.rate_limit import Permit
@@ -186,6 +188,27 @@ def test_a_call_ends_at_its_deadline_even_while_bytes_arrive(provider, behave, o
     (error,) = ask(provider.deployment(**own), timeout_s=50.0 if own else 0.3)
     assert error.kind is ErrorKind.TIMEOUT
     assert error.may_cost
+
+
+@pytest.mark.parametrize("model", ["openai/x", "anthropic/x", "ollama_chat/x"])
+def test_tls_with_a_server_that_has_none_costs_nothing_and_names_the_cause(provider, model):
+    base = provider.api_base.replace("http:", "https:")
+    (error,) = ask(provider.deployment(model=model, api_base=base))
+    assert error.kind is ErrorKind.CONNECTION
+    assert not error.may_cost
+    assert "WRONG_VERSION_NUMBER" in error.message
+    assert "SSLContext" not in error.message
+    route = load_route({"models": {"mine": provider.deployment()}}, "mine")
+    told = run_error(error, route, route.deployments[0], Path("journal"))
+    assert "begins with http or https" in str(told)
+
+
+def test_an_error_in_json_is_shown_by_its_text(provider):
+    route = load_route({"models": {"mine": provider.deployment()}}, "mine")
+    for words in ('{"error": {"code": 400, "message": "No."}}', '{"message": "No."}', "No."):
+        error = ProviderError(ErrorKind.BAD_REQUEST, f"Failed {words}" if "{" in words else words)
+        shown = str(run_error(error, route, route.deployments[0], Path("journal")))
+        assert "refuses the request: No.\n" in shown
 
 
 def test_a_missing_endpoint_is_a_connection_error_with_its_cause():

@@ -57,7 +57,7 @@ def test_a_journal_of_another_version_is_refused(path):
     Journal(path).close()
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 7")
-    with pytest.raises(DataError, match="has version 7; this SelectLLM reads 2 to 4"):
+    with pytest.raises(DataError, match="has version 7; this version of SelectLLM reads 2 to 4"):
         Journal(path)
 
 

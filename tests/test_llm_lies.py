@@ -98,6 +98,8 @@ LIES = {
     **{f"completion tokens: {name}": usage(completion_tokens=n) for name, n in NUMBERS.items()},
     "total tokens: 10^30": usage(total_tokens=10**30),
     "total tokens: negative": usage(total_tokens=-4),
+    "all tokens: few": usage(prompt_tokens=70, completion_tokens=4, total_tokens=74),
+    "all tokens: one": usage(prompt_tokens=1, completion_tokens=1, total_tokens=2),
     "all tokens: zero": usage(prompt_tokens=0, completion_tokens=0, total_tokens=0),
     "thinking: more than all": details("completion_tokens_details", "reasoning_tokens", 10**9),
     "thinking: negative": details("completion_tokens_details", "reasoning_tokens", -(10**9)),
@@ -134,6 +136,7 @@ LIES = {
     "deep in a field": lambda call: replace(
         honest(call), body=honest(call).body[:-1] + b', "x": ' + b"[" * 900 + b"]" * 900 + b"}"
     ),
+    "a string without an end": raw(b'{"a": "' + b'\\"' * (MB // 2)),
     "empty": raw(b""),
     "null": raw(b"null"),
     "not UTF-8": raw(b'{"choices": "\xff\xfe"}'),

@@ -18,7 +18,7 @@ from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import load_route
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import SelectionName
-from tests.fake_provider import Call, rates, says
+from tests.fake_provider import Call, garbled, rates, says
 from tests.judge_desk import FILTERED
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
@@ -156,7 +156,7 @@ def rate(tmp_path):
 
         async def talk(journal):
             async with aclosing(Gateway([route], calls, journal)) as gateway:
-                return await Rater(gateway, route, calls, advance)(items)
+                return await Rater(gateway, journal, route, calls, advance)(items)
 
         path = tmp_path / "journal.sqlite"
         with closing(Journal(path, SelectionName(name), cap_usd=cap_usd)) as journal:
@@ -175,6 +175,19 @@ def test_each_item_has_its_own_rating_and_the_price_is_that_of_the_answers(provi
     assert ratings.n_final == rate.n_done == len(provider.calls) == 12
     tokens = dict(zip(("prompt_tokens", "completion_tokens"), provider.tokens, strict=True))
     assert ratings.cost == {"calls": 12, **tokens, "usd": pytest.approx(provider.usd)}
+
+
+def test_the_price_counts_replies_without_a_rating_and_lists_calls_without_a_reply_apart(
+    provider, rate
+):
+    lost = garbled(b"<html>")
+    provider.script(says("Rather good."), rates(4), lost, rates(3), says("Bad."), says("Bad."))
+    for n in (1, 2, 3):  # the script is in order
+        ratings = rate(provider.deployment(), ITEMS[:n])
+    assert ratings.cost["calls"] == 2
+    assert ratings.cost["usd"] == pytest.approx(provider.usd)
+    assert [call.outcome for call in ratings.silent] == ["malformed"]
+    assert rate.spent_usd == pytest.approx(provider.usd + ratings.silent[0].cost.usd)
 
 
 def test_the_schema_is_sent_if_the_route_always_uses_it(provider, rate):

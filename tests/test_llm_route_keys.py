@@ -63,7 +63,7 @@ def test_a_header_from_the_environment_has_its_value_only_when_it_is_sent(monkey
     assert mine.options == {"extra_headers": {"X-Team": "os.environ/TEAM", "X-Title": "curation"}}
     require_usable(mine)
     monkeypatch.delenv("TEAM")
-    with pytest.raises(ParamError, match="TEAM is not set, and no call was made"):
+    with pytest.raises(ParamError, match="TEAM is not set, so no call was made"):
         require_usable(mine)
 
 

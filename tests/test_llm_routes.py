@@ -150,7 +150,7 @@ def test_a_chain_is_the_route_and_its_fallbacks():
 )
 def test_a_missing_key_is_named(deployment, variable, monkeypatch):
     monkeypatch.setenv(variable, "")
-    with pytest.raises(ParamError, match=f"{variable} is not set, and no call was made"):
+    with pytest.raises(ParamError, match=f"{variable} is not set, so no call was made"):
         require_usable(route(**deployment))
     monkeypatch.setenv(variable, "set-now")
     require_usable(route(**deployment))
@@ -250,3 +250,19 @@ def test_a_tier_has_the_price_in_litellms_map_or_is_refused():
     with pytest.raises(ParamError, match="none for its tier flex"):
         odd = route(model="anthropic/claude-haiku-4-5", service_tier="flex").deployments[0]
         require_price(odd, litellm, "here")
+
+
+@pytest.mark.parametrize(
+    ("model", "known"),
+    [
+        ("openai/gpt-5-minni", "openai/gpt-5-mini (0.25 and 2 USD for a million tokens in and out"),
+        ("anthropic/claude-haiku-4.5", "anthropic/claude-haiku-4-5 (1 and 5 USD"),
+        ("gemini/gemini-2.5-flash-light", "gemini/gemini-2.5-flash-lite (0.1 and 0.4 USD"),
+        ("openai/zzz", None),
+    ],
+)
+def test_an_unknown_model_is_refused_with_the_nearest_known_ones_and_their_prices(model, known):
+    with pytest.raises(ParamError, match="the price of this model is unknown") as caught:
+        require_price(route(model=model).deployments[0], load_litellm(), "here")
+    assert ("did you mean" in str(caught.value)) == (known is not None)
+    assert (known or "") in str(caught.value)

@@ -84,7 +84,7 @@ def with_a_damaged_journal(desk, deployment):
             lambda desk, deployment: {"deployment": deployment, "budget": 41},
             "llm_select.budget is 41, but there are only 40 records",
         ),
-        (without_key, "MY_KEY is not set, and no call was made"),
+        (without_key, "MY_KEY is not set, so no call was made"),
         (without_price, "the price of this model is unknown"),
         (with_a_foreign_record, "a record is not in the pool"),
         (with_a_damaged_journal, "journal.sqlite: this is not a SelectLLM journal"),

@@ -3,7 +3,10 @@
 import json
 import re
 import shutil
+from itertools import pairwise
+from operator import attrgetter
 
+import httpx
 import numpy as np
 import pytest
 
@@ -52,6 +55,26 @@ def test_in_the_second_run_every_stage_is_cached_and_the_savings_are_printed(don
     assert started(done, "dvc", "repro") == []
 
 
+def test_the_results_are_on_the_page_of_the_run_and_announced(done, server):
+    artifacts = {found["key"]: found for found in server.ask("artifacts", sort="CREATED_DESC")}
+    types = {key: artifacts[key]["type"] for key in ("funnel", "bill", "savings", "report")}
+    assert types == {
+        "funnel": "table",
+        "bill": "table",
+        "savings": "markdown",
+        "report": "markdown",
+    }
+    assert (done.root / "data/report/index.html").as_uri() in artifacts["report"]["data"]
+    assert {"records": "60", "": FUNNEL["selected"]} in json.loads(artifacts["funnel"]["data"])
+    query = {"filter": {"event": {"name": ["selection.ready"]}}}
+    answer = httpx.post(f"{server.url}/events/filter", json=query, trust_env=False)
+    event = answer.json()["events"][0]
+    assert event["payload"]["results"]["selection"] == str(
+        done.root / "data/choose/selected.parquet"
+    )
+    assert any(related["prefect.resource.role"] == "flow-run" for related in event["related"])
+
+
 def test_plain_dvc_makes_the_same_bytes_in_another_clone(done, clone):
     other = clone("other")
     assert started(other, "dvc", "repro") == list(STAGE_NAMES)
@@ -96,7 +119,15 @@ def test_both_solvers_find_clusters_of_the_sample_that_are_equally_tight(done, n
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 def test_the_run_is_in_mlflow_with_datasets_metrics_and_reports(done):
+    from mlflow import MlflowClient  # noqa: PLC0415  two seconds
+
     run = done.logged_runs()[0]
+    assert run.info.run_name == "60 by offline, within"
+    values = run.data.metrics
+    assert 0 < values["words/coverage_mean"] < values["words/coverage_mean.random"]
+    curve = MlflowClient().get_metric_history(run.info.run_id, "curve/words.coverage_mean")
+    assert max(point.step for point in curve) == 60
+    assert all(a.value > b.value for a, b in pairwise(sorted(curve, key=attrgetter("step"))))
     datasets = {i.tags[0].value: i.dataset for i in run.inputs.dataset_inputs}
     assert set(datasets) == {"pool", "selection"}
     assert datasets["pool"].digest == hashes(done)["data/ingest/pool.parquet"]

@@ -1,5 +1,7 @@
 """Routes that cannot judge are named before any work, and so are models about to be retired."""
 
+import socket
+import threading
 from datetime import date
 
 import pytest
@@ -103,6 +105,48 @@ def test_a_key_does_not_follow_a_redirect_to_another_host(values, provider, monk
         monkeypatch.setattr(provider, "listing", lambda path, key: moved)
         assert found(values, provider.deployment(api_key="os.environ/MY_KEY")) == []
         assert other.n_listings == 0
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        Response(body=b"[" * 10**6),
+        Response(body=b"{" * 10**6, times=50),
+        Response(body=b" " * 10**6, times=50),
+        Response(body=b'{"data": 5}'),
+        Response(body=b'{"data": [5, [], {"id": null}]}'),
+        Response(body=b'{"data": [{"id": "fake", "max_model_len": true}]}'),
+        Response(body=b'{"data": [{"id": "fake", "max_model_len": -1, "meta": [1]}]}'),
+        Response(body=b"\xff\xfe"),
+    ],
+)
+def test_a_listing_that_cannot_be_read_says_nothing(values, provider, monkeypatch, response):
+    monkeypatch.setattr(provider, "listing", lambda path, key: response)
+    assert found(values, provider.deployment()) == []
+
+
+def test_a_long_name_in_a_listing_is_cut(values, provider, monkeypatch):
+    monkeypatch.setattr(provider, "listed", [{"id": "x" * 10**6}])
+    (finding,) = found(values, provider.deployment())
+    assert len(str(finding)) < 1000
+
+
+def test_an_endpoint_that_does_not_speak_http_is_fatal(values, provider):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        base = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        (finding,) = found(values, provider.deployment(api_base=base))
+        thread.join()
+    assert finding.is_fatal
+    assert "its response is not HTTP" in finding.what
 
 
 LISTED = {

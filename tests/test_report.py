@@ -36,8 +36,8 @@ def test_the_page_shows_funnel_cost_prompts_and_provenance(reported: World):
             "1 not JSON",
             "1 nearly the same as another",
         ),
-        "rank 1 “ It is the clearest. ” judged by openai/some, score 1.00; selected, number 1",
-        "rank 2 judged by openai/some, score 0.50; not selected; most like number 1 of the",
+        "rank 1 “ It is the clearest. ” judged by openai/some , score 1.00; selected, number 1",
+        "rank 2 judged by openai/some , score 0.50; not selected; most like number 1 of the",
         "Mean gain 1.00 6 6 0.10000 0.50 6 0 0.00 not on a shortlist 30 0",
         "1 this run 0.5000 0.2500 6",
         "2 kind qa 2 0 missed 30 6 kind qa 2 2 30",
@@ -102,6 +102,24 @@ def test_no_text_can_become_markup_or_script(world: World):
     assert outline.text.count("{{ 7 * 7 }}") == 4 * R + 6 + 2  # prompts, list, duplicates
     data = re.search(r'<script type="application/json" id="map-data">(.*?)</script>', page)[1]
     assert sorted(json.loads(data)["texts"]) == sorted(texts[:-1])
+
+
+@pytest.mark.slow
+def test_controls_and_bidi_marks_are_shown_as_escapes_and_names_are_isolated(world: World):
+    acts = "a\u202eexe.txt\u2066b\u200bc\x1b[31md\x9be\ufeff"
+    texts = [f"{acts} شكرا {i}" for i in range(43)]
+    page = world.make(texts, reason=acts, detail=acts).report()
+    body = page[page.index("<body") :]
+    data = [json.loads(text) for text in re.findall(r'application/json"[^>]*>(.*?)</script>', body)]
+    markup = re.sub(r"<script.*?</script>", "", body, flags=re.DOTALL)
+    assert not {*"\u202e\u2066\u200b\x1b\x9b\ufeff"} & {
+        *markup,
+        *json.dumps(data, ensure_ascii=False),
+    }
+    assert "\\\\u202e" in json.dumps(data)
+    assert "\\u202eexe.txt\\u2066b\\u200bc\\x1b[31md" in markup
+    assert "<bdi>openai/some</bdi>" in markup
+    assert "<bdi>pool.jsonl:9</bdi>" in markup
 
 
 def test_the_policy_allows_only_our_scripts_and_fetches_nothing(reported: World):

@@ -120,7 +120,7 @@ def test_a_dead_proxy_and_a_dead_mlflow_do_not_stop_a_run_and_no_password_is_sto
     done = replace(space, env=env).selectllm("run")
     assert space.ran() == ["first", "second"]
     output = done.stdout + done.stderr
-    assert "This run goes on; a later run records it once MLflow is back." in output
+    assert "This run continues; a later run records it once MLflow is back." in output
     assert list(space.root.glob(".selectllm/unrecorded/*/run.json"))
     (last,) = server.ask("flow_runs", sort="START_TIME_DESC", limit=1)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -214,6 +215,14 @@ def test_a_run_logs_two_lines_writes_the_same_each_time_and_leaves_nothing_elsew
     assert result["success"] is True
     assert set(result["expectations"][0]) == set(Finding.model_fields)
     assert "Each vector has unit norm" in "".join(pages_of(docs))
+    for page in docs.rglob("*.html"):
+        assert not re.search(r"<(script|link|img)|@import|url\(", page.read_text()), page
+        assert "default-src 'none'" in page.read_text()
+    index = (docs / "index.html").read_text()
+    assert "68 of 68 expectations are met" in index
+    links = re.findall(r'href="([^"]*)"', index)
+    assert links
+    assert all((docs / link).is_file() for link in links)
 
     Stage("validate", root).run(work)
     assert result_file.read_text() == text

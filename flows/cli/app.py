@@ -215,14 +215,14 @@ def explain(
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Find what is wrong with this setup, and say how to fix it."""
-    from flows.cli.diagnosis import Status  # noqa: PLC0415
+    from flows.cli.diagnosis import Status, show  # noqa: PLC0415
     from flows.cli.doctor import diagnose  # noqa: PLC0415
 
     diagnoses = []
     for diagnosis in diagnose(Path.cwd()):
         diagnoses.append(diagnosis)
         if not as_json:
-            console.diagnosis(diagnosis)
+            show(diagnosis)
     if as_json:
         console.as_json([diagnosis._asdict() for diagnosis in diagnoses])
     raise typer.Exit(int(any(diagnosis.status is Status.WRONG for diagnosis in diagnoses)))

@@ -12,15 +12,16 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.diagnosis import Diagnosis
+from flows.cli.bill import bill_line
 from flows.dvc.overrides import Change
 from flows.dvc.plan import PlannedStage
 from flows.tracking.comparison import Outcome, VariantState, measured, overlap_rows, rows
 from flows.tracking.metrics import LeadingMetric, leading
+from flows.tracking.store import how_to_open
 from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.errors import CurationError
 from tasks.lib.core.stage import STATE_DIR
-from tasks.lib.core.wording import usd_text, visible, visible_json
+from tasks.lib.core.wording import visible, visible_json
 from tasks.lib.documents.document import Document
 from tasks.lib.documents.labels import FUNNEL, metric_name
 from tasks.lib.documents.metrics import Metrics
@@ -31,13 +32,13 @@ from tasks.lib.documents.validation import ValidationResult
 
 
 class SafeConsole(Console):
-    """A console on which no text can act: neither markup nor control characters in it.
+    """A console that shows texts literally: markup and control characters in them have no effect.
 
-    Markup has to be requested, by ``markup=True``.
+    Markup must be requested with ``markup=True``.
     """
 
     def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, highlight=False, emoji=False)
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Return the text to show for a string, before its width is measured."""
@@ -46,7 +47,7 @@ class SafeConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Yield what is shown; texts that are not strings become safe here."""
+        """Yield what is shown; this also makes texts safe that are not plain strings."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=visible(segment.text))
 
@@ -78,7 +79,14 @@ def failed(error: CurationError) -> None:
 
 def interrupted() -> None:
     """Print how to go on after Ctrl-C."""
-    err.print("Interrupted. Run it again to go on; no finished work and no paid answer is lost.")
+    text = "Interrupted. Run it again to go on; no finished work and no paid answer is lost."
+    err.print(text, soft_wrap=True)
+
+
+def warning(what: str, fix: str) -> None:
+    """Print what may go wrong, with its fix on the next line."""
+    err.print(f"[yellow]warning:[/] {escape(what)}", markup=True, soft_wrap=True)
+    err.print(f"  {fix}", soft_wrap=True)
 
 
 def as_json(document: Any) -> None:
@@ -106,14 +114,13 @@ def summary(graph: Graph, workspace: Path, address: str) -> None:
     out.print()
     out.print(table)
     if usage:
-        out.print(f"\n{cost(usage)}")
+        out.print(f"\n{bill_line(usage)}")
     for output in graph.outs("export"):
         out.print(f"selection: {workspace / output.path}/", soft_wrap=True)
     docs = workspace / STATE_DIR / "data_docs" / "index.html"
     out.print(f"checks: {docs}", soft_wrap=True)
     if address:
-        page = f"http://127.0.0.1:5000/{address}"
-        out.print(f"compare runs: mlflow ui, then {page}", soft_wrap=True)
+        out.print(f"compare runs: {how_to_open(address)}", soft_wrap=True)
     for finding in validation.warnings if validation else ():
         text = escape(f"{finding.expectation}: {finding.detail}")
         out.print(f"[yellow]warning:[/] {text}", markup=True, soft_wrap=True)
@@ -158,12 +165,6 @@ def results(graph: Graph, workspace: Path) -> list[tuple[str, Path]]:
     ]
 
 
-def cost(usage: Usage) -> str:
-    """Describe the selection's calls, tokens and price in a line of text."""
-    tokens = usage.prompt_tokens + usage.completion_tokens
-    return f"{usage.calls:,} calls to {usage.model}, {tokens:,} tokens, {usd_text(usage.usd)}"
-
-
 def against_random(metrics: dict[str, LeadingMetric]) -> Iterator[str]:
     """Yield a line for each shown metric, comparing the selection with random selections."""
     for name, metric in metrics.items():
@@ -194,8 +195,7 @@ def comparison(outcomes: Sequence[Outcome], address: str, tables: Sequence[Path]
     for path in tables:
         out.print(f"table for a paper: {path}", soft_wrap=True)
     if address:
-        out.print("\nside by side: run `mlflow ui`, then open")
-        out.print(f"http://127.0.0.1:5000/{address}", soft_wrap=True)
+        out.print(f"\nside by side: {how_to_open(address)}", soft_wrap=True)
     if out.stderr:
         variants = [
             row | {"failure": o.failure} for row, o in zip(rows(outcomes), outcomes, strict=True)
@@ -211,9 +211,10 @@ def capped(graph: Graph, workspace: Path) -> str:
     if usage is None or not usage.partial:
         return ""
     return (
-        f"{usage.n_prompts:,} of {usage.n_prompts_planned:,} prompts are judged, and the selection "
-        f"rests on these alone: the next call could have exceeded llm_select.{usage.partial}. "
-        "Raise it and run this again to continue; no answer is paid for twice."
+        f"{usage.n_prompts:,} of {usage.n_prompts_planned:,} prompts were judged, and the "
+        "selection is based on them alone: the next call could have exceeded "
+        f"llm_select.{usage.partial}. Raise it and run this again to continue; no answer is paid "
+        "for twice."
     )
 
 
@@ -232,19 +233,11 @@ ACTIONS = {
     "restore": "would be restored from DVC's cache or made again",
     "cached": "[dim]up to date[/]",
 }
-MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "wrong": "[red]wrong  [/]"}
 
 
 def plan(stages: Sequence[PlannedStage]) -> None:
     """Print a plan, with a line for each stage and each reason."""
     for planned in stages:
-        out.print(f"{planned.stage:<12} {ACTIONS[planned.action]}", markup=True)
+        out.print(f"{escape(planned.stage):<12} {ACTIONS[planned.action]}", markup=True)
         for reason in planned.reasons:
             out.print(f"{'':<12}   {reason}", soft_wrap=True)
-
-
-def diagnosis(result: Diagnosis) -> None:
-    """Print a diagnosis, with its fix on the next line."""
-    out.print(f"{MARKS[result.status]} {escape(result.what)}", markup=True, soft_wrap=True)
-    if result.fix:
-        out.print(f"        {result.fix.strip()}", soft_wrap=True)

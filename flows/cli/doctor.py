@@ -34,7 +34,7 @@ def diagnose(start: Path) -> Iterator[Diagnosis]:
     except CurationError as error:
         yield Diagnosis.of(error)
         return
-    for check in (_git, _dvc, _params, _routes, _journal, _tracking, surroundings):
+    for check in (_git, surroundings, _tracking, _journal, _dvc, _params, _routes):
         yield from check(workspace)
     yield _telemetry()
 

@@ -5,9 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
-from flows.cli.console import err
+from flows.cli import console
 from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.params import PARAMS_FILE, read_params
 
@@ -20,7 +18,7 @@ JUDGE = "llm_select"
 class RouteCheck:
     """Checks the routes of a run before its first stage, and again once the prompts are known.
 
-    It does nothing if the run asks no model.
+    It does nothing if the run calls no model.
 
     Args:
         graph: The graph of the run.
@@ -38,7 +36,7 @@ class RouteCheck:
         self._readiness: Readiness | None = None
 
     def before_the_run(self) -> None:
-        """Check keys, prices, ends, endpoints, and the longest prompt that params.yaml allows.
+        """Check keys, prices, retirements, endpoints, and the longest prompt that is allowed.
 
         Raises:
             ParamError: A route cannot judge.
@@ -91,9 +89,4 @@ def require(findings: Iterable["RouteFinding"]) -> None:
 def warn(findings: Iterable["RouteFinding"]) -> None:
     """Print findings as warnings, each with its fix on the next line."""
     for finding in findings:
-        err.print(
-            f"[yellow]warning:[/] {escape(finding.where)}: {escape(finding.what)}",
-            markup=True,
-            soft_wrap=True,
-        )
-        err.print(f"  {finding.fix}", soft_wrap=True)
+        console.warning(f"{finding.where}: {finding.what}", finding.fix)

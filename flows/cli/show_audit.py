@@ -14,6 +14,8 @@ from tasks.lib.core.wording import truncate, usd_text, visible, visible_line
 MAX_EXTRA = 1000  # characters of a record's other columns
 OTHER_CHARS, MIN_CHARS = 53, 20  # of a candidate's line without its text, and of its text
 
+NOT_PROVABLE = "not provable: that a provider gave the journal's answers, since none signs them"
+
 FATES = {
     "selected": "[bold green]selected[/]",
     "rejected": "[bold]not selected[/]: others cover the pool better or rank higher",
@@ -52,6 +54,7 @@ def proof(result: Any) -> None:
         )
     for stage, why in result.not_rebuilt:
         out.print(f"not rebuilt: {stage}: {why}", soft_wrap=True)
+    out.print(NOT_PROVABLE, soft_wrap=True)
 
 
 def story(facts: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ def estimate(estimated: Any) -> None:
     out.print(
         f"{estimated.budget:,} of {estimated.n_records:,} records, {estimated.n_prompts:,} prompts "
         f"that rank {estimated.n_ranked:,} each, {estimated.votes} "
-        f"vote{'s' if estimated.votes > 1 else ''} a prompt"
+        f"vote{'s' if estimated.votes > 1 else ''} per prompt"
     )
     out.print(_work(work))
     table = Table(box=None, padding=(0, 2, 0, 0))

@@ -80,7 +80,7 @@ class PreviewView:
         if previewed.is_capped:
             err.print(
                 "[bold yellow]Stopped:[/] the next call could exceed llm_select.max_usd; raise it "
-                "to go on.",
+                "to continue.",
                 markup=True,
                 soft_wrap=True,
             )

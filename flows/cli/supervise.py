@@ -1,4 +1,4 @@
-"""Run a flow in a process session of its own, and end it within seconds of a signal.
+"""Run a flow in its own process session, and end it within seconds of a signal.
 
 Prefect's ephemeral server shares the process group of its flow. Ctrl-C in a terminal would reach
 the server first, and the flow would keep calling a dead server until it is killed.

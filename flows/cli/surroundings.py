@@ -9,7 +9,6 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import psutil
-from rich.markup import escape
 
 from flows.cli import console
 from flows.cli.diagnosis import Diagnosis, Status
@@ -40,8 +39,7 @@ def require_surroundings(workspace: Path) -> None:
             where, _, what = found.what.partition(": ")
             raise DataError(what, where=where, fix=found.fix)
         if found.status is Status.WARNING:
-            console.err.print(f"[yellow]warning:[/] {escape(found.what)}", soft_wrap=True)
-            console.err.print(f"  {found.fix}", markup=False, soft_wrap=True)
+            console.warning(found.what, found.fix)
     if database := _own_file(*prefect_urls()):
         database.parent.mkdir(parents=True, exist_ok=True)
         make_private(database)

@@ -13,7 +13,7 @@ from tasks.lib.documents.usage import Usage
 
 
 def used_answers(graph: Graph, workspace: Path) -> list[TracedAnswer]:
-    """Return a sample of the answers that the selection rests on; none without a model.
+    """Return a sample of the answers behind the selection; none if no model was called.
 
     If they cannot be read, such as after `dvc pull` without a journal, this is logged.
     """

@@ -15,7 +15,7 @@ def find_workspace(start: Path) -> Path:
     """Return the nearest folder at or above `start` that has a dvc.yaml.
 
     Raises:
-        GraphError: There is no such folder, or it is not under Git and DVC.
+        GraphError: No such folder exists, or it is not under Git and DVC.
     """
     workspace = next((f for f in (start, *start.parents) if (f / DVC_FILE).is_file()), None)
     if workspace is None:

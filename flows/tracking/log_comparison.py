@@ -23,7 +23,7 @@ def log_comparison(
     ends: Sequence[EndedRun],
     tables: Sequence[Path] = (),
 ) -> str:
-    """Log the runs and the tables, unless this very comparison is already in the store.
+    """Log the runs and the tables, unless this exact comparison is already in the store.
 
     Returns:
         The address of the comparison in MLflow, excluding the server; empty if the store cannot be

@@ -15,18 +15,19 @@ from prefect.runtime import flow_run
 from flows.dvc.variants import SECTION
 from flows.stage_task import Done, Run
 from flows.tracking import markdown
-from flows.tracking.metrics import of_selection
+from flows.tracking.metrics import curve_points, of_selection
 from flows.tracking.registry import register_prompt, write_dataset
 from flows.tracking.store import MAX_TAG_CHARS, Store, write
 from flows.tracking.traces import write_traces
 from flows.tracking.unrecorded import keep, kept_folders, read_kept
 from tasks.lib.core.dvc_yaml import Graph, Out, load_yaml
-from tasks.lib.core.params import PARAMS_FILE, flatten, read_params
+from tasks.lib.core.params import PARAMS_FILE, flatten, lookup, read_params
 from tasks.lib.core.stage import STATE_DIR
 from tasks.lib.documents.metrics import Metrics
 from tasks.lib.documents.traced_answer import TracedAnswer
 
 MAX_PARAM_CHARS = 500
+MAX_BATCH = 1000  # metrics in one request, as MLflow limits it
 NOTE = "mlflow.note.content"  # MLflow shows it as the run's description
 
 
@@ -57,14 +58,16 @@ def log_run(ended: EndedRun) -> str:
     address: list[str] = []
     run, workspace = ended.run, ended.run.user_workspace
 
+    name = _name(ended)
+
     def work(store: Store) -> None:
-        with store.run(flow_run.name, took_s(ended.done)) as run_id:
+        with store.run(name, took_s(ended.done)) as run_id:
             log(store, run_id, ended)
         address.append(store.runs_page)
 
     if not write(workspace, work):
         with suppress(OSError):  # the disk is full; the selection is complete all the same
-            keep(ended.graph, run, ended.done, flow_run.name, _tags(run, ended.done))
+            keep(ended.graph, run, ended.done, name, _tags(run, ended.done))
         return ""
     for folder in kept_folders(workspace):
         if not write(workspace, partial(_log_kept, folder, run)):
@@ -130,7 +133,20 @@ def _log_results(mlflow: Any, graph: Graph, workspace: Path, hashes: Mapping[str
     for context in ("pool", "selection"):
         for out in graph.outs(context):
             mlflow.log_input(_dataset(mlflow, workspace, out, hashes), context=context)
+    for out in graph.outs("metrics"):
+        _log_curves(mlflow, Metrics.read(workspace / out.path))
     mlflow.set_tag(NOTE, markdown.run_summary(graph, workspace))
+
+
+def _log_curves(mlflow: Any, metrics: Metrics) -> None:
+    """Log metrics at each size as steps, so that MLflow draws them as curves."""
+    run_id, now = mlflow.active_run().info.run_id, int(1000 * time.time())
+    values = [
+        mlflow.entities.Metric(point.name, point.value, now, point.size)
+        for point in curve_points(metrics)
+    ]
+    for start in range(0, len(values), MAX_BATCH):
+        mlflow.MlflowClient().log_batch(run_id, values[start : start + MAX_BATCH])
 
 
 def _metrics(workspace: Path, stage: str, out: Out) -> Iterator[tuple[str, float]]:
@@ -153,6 +169,20 @@ def _dataset(mlflow: Any, workspace: Path, out: Out, hashes: Mapping[str, str]) 
     return mlflow.data.from_pandas(
         frame, source=str(workspace / out.path), name=out.type, digest=hashes.get(out.path)
     )
+
+
+def _name(ended: EndedRun) -> str | None:
+    """Return a name that says what the run is; that of the flow run for a graph without a judge."""
+    values = read_params(ended.run.workspace / PARAMS_FILE)
+    budget, route, mode = (
+        lookup(values, key) for key in ("llm_select.budget", "llm_select.route", "cluster.mode")
+    )
+    if budget is None:
+        name: str | None = flow_run.name
+        return name
+    text = f"{budget} by {route}, {mode}"
+    failed = [stage for stage, end in ended.done.items() if end.state.is_failed()]
+    return f"{text}: {failed[0]} failed" if failed else text
 
 
 def _tags(run: Run, done: Mapping[str, Done]) -> dict[str, str]:

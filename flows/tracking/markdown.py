@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli import console
+from flows.cli.bill import bill_line
 from flows.dvc.overrides import Change
 from flows.tracking.comparison import Outcome, VariantState, best, measured, overlap
 from flows.tracking.metrics import leading
@@ -29,7 +30,7 @@ def run_summary(graph: Graph, workspace: Path) -> str:
     metrics = leading(console.load(graph, workspace, "metrics", Metrics))
     parts = [table(["count", "records"], list(console.funnel_rows(validation)))]
     if usage:
-        parts.append(plain(console.cost(usage)))
+        parts.append(plain(bill_line(usage)))
     saved = console.load(graph, workspace, "savings", Savings)
     if saved:
         parts.append(f"**{saved.sentence}**")

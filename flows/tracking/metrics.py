@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tasks.lib.documents.labels import LEADING
-from tasks.lib.documents.metrics import MAX_P, OURS, SPACES, Metrics
+from tasks.lib.documents.metrics import MAX_P, OURS, RANDOM, SPACES, Metrics
 
 
 class LeadingMetric(NamedTuple):
@@ -49,12 +49,31 @@ def leading(metrics: Metrics | None) -> dict[str, LeadingMetric]:
 
 
 def of_selection(metrics: Metrics) -> Iterator[tuple[str, float]]:
-    """Yield every metric of our selection as ``group/metric``, and its p-value."""
-    ours = metrics.methods.get(OURS)
+    """Yield every metric of our selection as ``group/metric``, random's value, and the p-value."""
+    ours, chance = metrics.methods.get(OURS), metrics.chance_for(OURS)
     if ours is None:
         return
     for group in ("text", *SPACES):
         for name, metric in ours.space(group).items():
             yield f"{group}/{name}", metric.value
+            if chance and (by_chance := chance.space(group).get(name)):
+                yield f"{group}/{name}.random", by_chance.value
             if metric.p_random is not None:
                 yield f"p_random/{group}.{name}", metric.p_random
+
+
+class CurvePoint(NamedTuple):
+    """A metric at one size of the selection."""
+
+    name: str
+    size: int
+    value: float
+
+
+def curve_points(metrics: Metrics) -> Iterator[CurvePoint]:
+    """Yield the metrics of our selection and of random selections at each size."""
+    for method, ending in ((OURS, ""), (RANDOM, ".random")):
+        for name, points in metrics.curves.methods.get(method, {}).items():
+            for size, point in zip(metrics.curves.sizes, points, strict=True):
+                if point is not None:
+                    yield CurvePoint(f"curve/{name}{ending}", size, point[0])

@@ -8,7 +8,7 @@ from flows.tracking.store import Store
 
 PROMPT = "selectllm-criteria"
 MAX_RECORDS = 1000
-"""Of a selection in MLflow, the most wanted first; more would keep a run waiting."""
+"""Of a selection in MLflow, the most preferred first; more would keep a run waiting."""
 CONTEXT = ("system", "turns", "tools")
 
 
@@ -58,7 +58,7 @@ def write_dataset(store: Store, run_id: str, selection: Path, digest: str) -> No
 
 
 def _records(rows: list[dict[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield the records in MLflow's form; one that has an output expects it as the response."""
+    """Yield the records in MLflow's form; an output becomes the expected response."""
     for row in rows:
         context = {name: row[name] for name in CONTEXT if row[name]}
         record = {

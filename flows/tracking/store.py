@@ -41,7 +41,7 @@ class Store:
 
     def __init__(self, workspace: Path) -> None:
         uri = tracking_uri(workspace)
-        fault = tracking_fault(workspace)
+        fault = tracking_fault(workspace, reads_all=False)
         if fault:
             raise fault
         path = Path(uri.removeprefix(SQLITE))
@@ -71,7 +71,7 @@ class Store:
 
         Args:
             name: The run's name; if None, MLflow makes up a name.
-            took_s: The seconds since the run began, as it is logged afterwards.
+            took_s: The seconds that the run took, since it is logged after it has ended.
         """
         parent = self.mlflow.active_run()
         tags = {"mlflow.user": getpass.getuser()}
@@ -110,7 +110,7 @@ def prepare(workspace: Path) -> None:
     """
     fault = tracking_fault(workspace)
     if fault:
-        _warn(f"MLflow: {fault}\nThis run goes on; a later run records it once MLflow is back.")
+        _warn(f"MLflow: {fault}\nThis run continues; a later run records it once MLflow is back.")
     else:
         threading.Thread(target=importlib.import_module, args=("mlflow",), daemon=True).start()
 
@@ -120,16 +120,28 @@ def tracking_uri(workspace: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace / 'mlflow.db'}"
 
 
-def tracking_fault(workspace: Path) -> DataError | None:
+def how_to_open(address: str) -> str:
+    """Say how to open a page of MLflow; `address` excludes the server."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith("http"):
+        return hide(f"open {uri.rstrip('/')}/{address}")
+    return f"run `mlflow ui`, then open http://127.0.0.1:5000/{address}"
+
+
+def tracking_fault(workspace: Path, *, reads_all: bool = True) -> DataError | None:
     """Return why the store cannot be used, found within seconds; None if it can.
 
     MLflow itself would try for minutes to reach a server that is down.
+
+    Args:
+        workspace: The user's workspace, which has the store by default.
+        reads_all: Whether to look for damage in all of a database file.
     """
     uri = tracking_uri(workspace)
     scheme = uri.partition(":")[0]
     if uri.startswith(SQLITE):
         path = uri.removeprefix(SQLITE)
-        fault = database_fault(Path(path), OWN_TABLES)
+        fault = database_fault(Path(path), OWN_TABLES, reads_all=reads_all)
         return DataError(fault, where=path, fix=UNLOCK) if fault else None
     if scheme in ("http", "https"):
         fault, fix = http_fault(uri), "Start this server, or correct MLFLOW_TRACKING_URI."
@@ -171,7 +183,7 @@ def attempt(workspace: Path, work: Callable[[Store], None]) -> str:
             work(store)
         except BaseException as error:
             os.environ.update(IMPATIENCE)
-            if store and not tracking_fault(workspace):
+            if store and not tracking_fault(workspace, reads_all=False):
                 store.roll_back()
             if not isinstance(error, Exception):  # Ctrl-C
                 raise

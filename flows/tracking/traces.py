@@ -9,7 +9,7 @@ from flows.tracking.store import Store
 from tasks.lib.documents.traced_answer import TracedAnswer
 
 MAX_TRACES = 100
-"""Of one run; of more answers, a sample is written. 100 take 0.3 s of processor time and 1 MB."""
+"""Answers of one run; if there are more, a sample is written. 100 take 0.3 CPU s and 1 MB."""
 MAX_LINKS = 100  # to a run in one request, as MLflow limits it
 
 

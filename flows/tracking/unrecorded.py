@@ -18,7 +18,7 @@ from tasks.lib.core.stage import STATE_DIR
 
 FOLDER = "unrecorded"
 FACTS, PART = "run.json", ".part"
-MAX_KEPT = 30  # runs, a month of nights; the oldest ones are given up
+MAX_KEPT = 30  # runs, a month of nights; the oldest are discarded
 
 
 class KeptRun(NamedTuple):

@@ -20,7 +20,7 @@ from tasks.llm_select.verdicts import Question
 
 
 def used_answers(root: Path, limit: int) -> list[TracedAnswer]:
-    """Return the answers that the selection rests on, or an even sample of them; call no model.
+    """Return the answers behind the selection, or an even sample of them; call no model.
 
     Their questions are rebuilt from params.yaml, the pool and the prompts. An answer that the
     journal lacks is left out. The sample has the lowest keys: keys are hashes, so it favours no
@@ -48,7 +48,7 @@ def used_answers(root: Path, limit: int) -> list[TracedAnswer]:
 
 
 def _sample(receipts: Path, limit: int) -> dict[str, int]:
-    """Return the prompts of the sampled answers by the answers' keys."""
+    """Return the prompt number of each sampled answer, by the answer's key."""
     prompt_of = {
         answer.key: receipt.prompt
         for receipt in read_lines(receipts, Receipt)

@@ -10,6 +10,7 @@ from typing import Any
 from tasks.audit.dvc_lock import Lock
 from tasks.audit.lookup import find
 from tasks.audit.rivals import best_cover, prompt_of
+from tasks.audit.shapes import damaged_files
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.records import RecordTexts, read_turns
@@ -58,6 +59,25 @@ def explain(root: Path, name: str) -> dict[str, Any]:
         DataError: A file is missing, or is not in the format that its step writes.
     """
     lock = Lock(root)
+    try:
+        return _story(lock, name)
+    except (ValueError, LookupError, TypeError, StopIteration) as error:
+        raise _unusable(lock, error) from None
+
+
+def _unusable(lock: Lock, error: Exception) -> DataError:
+    """Return the error for files that do not match their schemas, or do not belong together."""
+    for damaged in damaged_files(lock):
+        return DataError(damaged.what, where=damaged.file, fix=damaged.fix)
+    return DataError(
+        f"the files of the run do not belong together: {error}",
+        where=str(lock.root),
+        fix="Run `selectllm verify`, which names the file that changed.",
+    )
+
+
+def _story(lock: Lock, name: str) -> dict[str, Any]:
+    """Return the story of a row or record."""
     named = find(lock, name)
     if named.id is None:
         return {"fate": Fate.DROPPED.value, "dropped": named.dropped}

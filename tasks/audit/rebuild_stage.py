@@ -114,5 +114,5 @@ def _fix(lock: Lock, stage: str) -> str:
         return f"Code has changed since then: {code}. Run `dvc repro {stage}` to make it again."
     return (
         f"Someone edited it, or a file that it is made from, together with {LOCK_FILE}; or this "
-        f"processor decides near ties in another way. Run `dvc repro -f {stage}` to make it again."
+        f"processor breaks near ties in another way. Run `dvc repro -f {stage}` to make it again."
     )

@@ -31,8 +31,8 @@ MAX_RECORDS["report"] = 50_000
 """The stages to rebuild after llm_select, in order, and the largest number of unique records for
 which it takes seconds; None means any number."""
 
-EARLIER = "their outputs are unchanged, but `dvc repro` is what makes them again"
-METHODS = "its methods may call a model"
+EARLIER = "their outputs are only compared with dvc.lock; `dvc repro -f` makes them again"
+METHODS = "its outputs are only compared with dvc.lock, since its methods may call a model"
 
 
 class NotRebuilt(NamedTuple):
@@ -84,10 +84,10 @@ def verify(root: Path, *, with_slow: bool = False) -> Proof:
     try:
         differences = list(_in_journal(lock, usage))
     except CurationError as error:
-        where = error.where.removeprefix(f"{root}/")
-        differences = [Difference(where, error.what, error.fix)]
+        differences = [Difference(error.where, error.what, error.fix)]
     if differences:
-        return proof._replace(differences=differences)
+        shown = [d._replace(file=d.file.removeprefix(f"{root}/")) for d in differences]
+        return proof._replace(differences=shown)
     return _with_later_stages(proof, lock, with_slow=with_slow)
 
 

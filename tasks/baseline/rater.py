@@ -20,10 +20,12 @@ from tasks.baseline.rating_prompt import (
     read_rating,
 )
 from tasks.lib.gateway.gateway import Gateway
+from tasks.lib.gateway.lookup import WithoutAnswer
 from tasks.lib.gateway.request import CallSettings, NoAnswer, Request, make_request
 from tasks.lib.gateway.routes import Route
 from tasks.lib.gateway.task_pool import WAITING_PER_CALL, TaskPool
-from tasks.lib.journal.models import Answer, SelectionName, answer_key
+from tasks.lib.journal.models import Answer, FailedCall, SelectionName, answer_key
+from tasks.lib.journal.reader import JournalReader
 
 USD_DIGITS = 9
 COST = ("prompt_tokens", "completion_tokens", "usd")
@@ -43,21 +45,30 @@ class Ratings(NamedTuple):
         scores: float64, shape (n,), 0 to 5 in steps of 0.5; NaN for an item without an answer.
         n_final: Number of items with a final result (a rating or a refusal); fewer than n if the
             cap was reached.
-        cost: Calls, prompt_tokens, completion_tokens and usd of the answers.
+        cost: Calls (the number of answers), prompt_tokens, completion_tokens and usd. Tokens and
+            prices count every reply that was paid for, also those without a rating.
+        silent: The calls without a reply, which may have been charged in addition.
     """
 
     scores: NDArray[np.float64]
     n_final: int
     cost: dict[str, Any]
+    silent: list[FailedCall]
 
 
 class Rater:
     """Rates items with one route, in one event loop; calls `advance` for each result."""
 
     def __init__(
-        self, gateway: Gateway, route: Route, settings: CallSettings, advance: Callable[[], None]
+        self,
+        gateway: Gateway,
+        journal: JournalReader,
+        route: Route,
+        settings: CallSettings,
+        advance: Callable[[], None],
     ) -> None:
         self._gateway, self._route, self._settings = gateway, route, settings
+        self._journal = journal
         limit = WAITING_PER_CALL * settings.concurrency
         self._pool = TaskPool(self._rate, limit=limit, advance=advance, stopping=gateway.stopping)
 
@@ -75,9 +86,12 @@ class Rater:
             if isinstance(result, Answer):
                 scores[i] = result.parsed[0] / PER_POINT
                 answers.append(result)
-        cost = {name: sum(getattr(answer, name) for answer in answers) for name in COST}
+        keys = {self._request(item).key for item in items[: len(results)]}
+        others = WithoutAnswer.of(self._journal, keys)
+        paid = [*answers, *(call.cost for call in others.replies)]
+        cost = {name: sum(getattr(reply, name) for reply in paid) for name in COST}
         cost |= {"calls": len(answers), "usd": round(cost["usd"], USD_DIGITS)}
-        return Ratings(scores, len(results) - results.count(None), cost)
+        return Ratings(scores, len(results) - results.count(None), cost, others.silent)
 
     async def _rate(self, item: RatedItem) -> Answer | NoAnswer:
         return await self._gateway.ask(self._request(item))

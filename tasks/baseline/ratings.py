@@ -1,5 +1,6 @@
 """Have a model rate the outputs of records, for the methods that select by ratings."""
 
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import aclosing, closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, Params, load_section
 from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.documents.replies import silent_calls
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.request import CallSettings
@@ -114,7 +116,7 @@ def rate(
 
     async def rate_all(journal: Journal) -> Ratings:
         async with aclosing(Gateway([route], settings, journal)) as gateway:
-            return await Rater(gateway, route, settings, progress.advance)(items)
+            return await Rater(gateway, journal, route, settings, progress.advance)(items)
 
     with closing(Journal(stage.state / JOURNAL, name, cap_usd=params.max_usd)) as journal:
         ratings = run_loop(rate_all(journal))
@@ -151,6 +153,10 @@ def _log_result(ratings: Ratings, route: Route, spent_usd: float, max_usd: float
         MIN_RATING,
         f"{ratings.cost['usd']:.4f} USD" if ratings.cost["usd"] else "none",
     )
+    silent_usd = sum(call.cost.usd for call in ratings.silent)
+    silent = silent_calls(Counter(call.outcome for call in ratings.silent), silent_usd)
+    if silent:
+        log.info("baseline: %s", silent)
     if spent_usd:
         log.info("baseline: %.4f of %g USD (baseline.max_usd) spent on ratings", spent_usd, max_usd)
     if n_rated < ratings.n_final:

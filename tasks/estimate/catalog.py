@@ -1,4 +1,4 @@
-"""Look up in LiteLLM's map when a model ends, how much it reads at once, and what is like it."""
+"""Look up in LiteLLM's map when a model is retired, how much it reads, and similar models."""
 
 import math
 import re
@@ -11,7 +11,7 @@ from tasks.lib.gateway.deployment import Deployment
 
 SOON_DAYS = 60
 N_ALTERNATIVES = 3
-LIKE_PRICE = 2.0  # at most this many times dearer
+LIKE_PRICE = 2.0  # times as expensive, at most
 LEAST_PRICE = 0.1  # of the price; a cheaper model is a far smaller one
 OUTPUT_SHARE = 0.05  # of the tokens of a call: a prompt is long, an answer is a list of slots
 
@@ -31,7 +31,7 @@ class ModelFacts(NamedTuple):
 
 
 def facts_of(deployment: Deployment, litellm: Any) -> ModelFacts:
-    """Return what the map says about a deployment's model; nothing for a server of the user's own.
+    """Return what the map says about a deployment's model; nothing for the user's own server.
 
     A name without a date ends when the last of its dated versions ends, if all of them do.
     """
@@ -44,10 +44,10 @@ def facts_of(deployment: Deployment, litellm: Any) -> ModelFacts:
 
 
 def alternatives(deployment: Deployment, litellm: Any, today: date) -> list[str]:
-    """Return living models: the same one elsewhere, then some of this provider, then of its family.
+    """Return available models: this one elsewhere, others of this provider, others of its family.
 
     Only providers with a key that we know by name are searched. Models that are far
-    dearer or far cheaper are left out.
+    more expensive or far cheaper are left out.
     """
     key = _key(deployment, litellm)
     price = key and _blended(litellm.model_cost[key])
@@ -110,7 +110,7 @@ def _blended(entry: Mapping[str, Any]) -> float | None:
 def _living(
     known: Mapping[str, Mapping[str, Any]], today: date
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield chat models that do not end soon, by the name that a route would give them."""
+    """Yield chat models that are not retired soon, by the name that a route would give them."""
     for key, entry in known.items():
         provider = str(entry.get("litellm_provider"))
         is_chat = entry.get("mode") == "chat" and not _DATED.search(key)

@@ -18,7 +18,7 @@ from tasks.llm_select.setup import Setup
 
 
 class Sizes(NamedTuple):
-    """The tokens of the longest prompt, without the answer."""
+    """The tokens of the longest prompt, excluding the answer."""
 
     longest: int
     frame: int  # of a prompt without candidates

@@ -36,7 +36,7 @@ class Cost(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """The work and cost of a selection by route, also in the paper's geometry."""
+    """The work and cost of a selection by route, and in the paper's geometry."""
 
     budget: int
     n_records: int

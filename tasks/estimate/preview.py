@@ -24,11 +24,11 @@ from tasks.llm_select.params import selection_name
 from tasks.llm_select.setup import Setup
 from tasks.llm_select.verdicts import Question
 
-MAX_ATTEMPTS = 2  # somebody is waiting in front of the terminal
+MAX_ATTEMPTS = 2  # somebody is waiting at the terminal
 
 
 class PreviewCall(NamedTuple):
-    """A call for a request, as the journal has it."""
+    """A call for a request, as the journal recorded it."""
 
     outcome: str  # "answer", or the kind of error
     message: str
@@ -68,7 +68,7 @@ class Preview(NamedTuple):
     route: str
     model: str
     n_prompts: int
-    is_reused: bool  # whether the run asks the same prompts, and so reuses their answers
+    is_reused: bool  # whether the run sends the same prompts, and so reuses their answers
     exchanges: list[PreviewedRequest]
     new_usd: float  # paid now
     projection: Projection | None  # None if no call was made
@@ -146,7 +146,7 @@ async def _ask(
     journal: Journal,
     show: Callable[[PreviewedRequest], None],
 ) -> tuple[list[PreviewedRequest], bool]:
-    """Ask the questions one by one; return the exchanges, and whether the cap was reached."""
+    """Send the questions one by one; return the exchanges, and whether the cap was reached."""
     calls = setup.settings.calls._replace(max_attempts=MAX_ATTEMPTS)
     settings, routes = setup.settings._replace(calls=calls), setup.routes[:1]
     exchanges: list[PreviewedRequest] = []

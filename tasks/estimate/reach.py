@@ -1,8 +1,10 @@
 """Ask an endpoint which models it serves, which costs nothing, before work that takes hours."""
 
+import http.client
 import json
 import os
 import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -11,9 +13,12 @@ from urllib.parse import urlsplit
 
 from tasks.lib.gateway.credentials import NO_KEY, VARIABLES, key_variable, redact
 from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.reply import MAX_NAME
+from tasks.lib.gateway.wire import UnreadableBody, check_shape
 
 WAIT_S = 5.0
 MAX_BYTES = 4_000_000  # of a listing; the longest has hundreds of models
+MAX_PARTS = 100_000
 
 ADDRESSES = {
     "anthropic": ("ANTHROPIC_API_BASE", "https://api.anthropic.com/v1"),
@@ -50,8 +55,8 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 def ask_listing(deployment: Deployment, litellm: Any) -> Listing:
     """Return the listing of a deployment's endpoint; an empty one if its address is unknown.
 
-    Any response shows that the endpoint is up, since not every endpoint has a listing. It is asked
-    through the proxy in the environment, as the calls are.
+    Any response shows that the endpoint is up, since not every endpoint has a listing. The request
+    goes through the proxy in the environment, as calls do.
     """
     base = _address(deployment, litellm)
     if not base:
@@ -62,15 +67,29 @@ def ask_listing(deployment: Deployment, litellm: Any) -> Listing:
     opener = urllib.request.build_opener(_NoRedirects)
     try:
         with opener.open(request, timeout=WAIT_S) as response:
-            body = response.read(MAX_BYTES)
+            body = _read_all(response)
     except urllib.error.HTTPError as error:
         error.close()
         return Listing(is_key_refused=error.code == 401)
     except ConnectionResetError:  # something listens, although it has no list of models
         return Listing()
+    except http.client.HTTPException:
+        return Listing(problem=f"{urlsplit(base).netloc}: its response is not HTTP")
     except (OSError, ValueError) as error:  # URLError is an OSError
         return Listing(problem=redact(f"{urlsplit(base).netloc}: {_why(error)}"))
     return _read(body, deployment.model.partition("/")[2])
+
+
+def _read_all(response: Any) -> bytes:
+    """Return the body of a listing, as far as it arrives in time and has a sound size."""
+    ends_s = time.monotonic() + WAIT_S
+    body = bytearray()
+    while time.monotonic() < ends_s and len(body) < MAX_BYTES:
+        part = response.read1(MAX_BYTES - len(body))
+        if not part:
+            break
+        body += part
+    return bytes(body)
 
 
 def _address(deployment: Deployment, litellm: Any) -> str:
@@ -109,16 +128,21 @@ def _why(error: Exception) -> str:
 def _read(body: bytes, model: str) -> Listing:
     """Return the models in a listing of OpenAI's, Anthropic's, Gemini's or Ollama's form."""
     try:
+        check_shape(body, MAX_PARTS)
         document = json.loads(body)
         rows = document.get("data") or document.get("models") or []
-        names = {str(row.get("id") or row["name"]).removeprefix("models/"): row for row in rows}
-    except (ValueError, AttributeError, KeyError, TypeError):
+        names = {_name(row): row for row in rows}
+    except (ValueError, AttributeError, KeyError, TypeError, UnreadableBody):
         return Listing()
-    row = names.get(model, {})
+    row = names.get(model[:MAX_NAME], {})
     meta = row.get("meta")
     context = row.get("max_model_len") or (meta.get("n_ctx") if isinstance(meta, dict) else None)
     return Listing(models=list(names) or None, context=context if _is_size(context) else None)
 
 
+def _name(row: Any) -> str:
+    return str(row.get("id") or row["name"]).removeprefix("models/")[:MAX_NAME]
+
+
 def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and value > 0
+    return type(value) is int and value > 0

@@ -40,11 +40,11 @@ class RouteFinding(NamedTuple):
 class Readiness:
     """The routes of a run, checked for everything that would stop it later.
 
-    Only endpoints are contacted, for the list of their models; no call is made and nothing paid.
+    Only endpoints are contacted, for the list of their models; no call is made or paid for.
 
     Args:
         values: All of params.yaml.
-        today: The day, for the models' ends.
+        today: The date with which the models' retirement dates are compared.
     """
 
     def __init__(self, values: Mapping[str, Any], today: date) -> None:
@@ -92,7 +92,7 @@ class Readiness:
             yield RouteFinding(True, error.what, error.where, error.fix)
 
     def _ends(self, routes: Iterable[Route]) -> Iterator[RouteFinding]:
-        """Yield a finding for each model whose end is past or near."""
+        """Yield a finding for each model that is retired or will be soon."""
         for route in routes:
             for deployment in route.deployments:
                 yield from _ending(deployment, f"{PARAMS_FILE}: {route.where}", self._today)
@@ -157,7 +157,7 @@ class Readiness:
             kind = "has" if sizes.is_exact else "may have"
             yield RouteFinding(
                 n == 0,
-                f"the model reads {context:,} tokens at once, and the longest prompt {kind} about "
+                f"the model reads {context:,} tokens at once, but the longest prompt {kind} about "
                 f"{sizes.longest:,}, with {answer:,} more for the reply"
                 + (": not even one candidate fits" if n == 0 else ": it would be sent in halves"),
                 f"{PARAMS_FILE}: {route.where}",
@@ -182,7 +182,7 @@ class Readiness:
 
 
 def _ending(deployment: Deployment, where: str, today: date) -> Iterator[RouteFinding]:
-    """Yield a finding if a model's end is past or near."""
+    """Yield a finding if a model is retired or will be soon."""
     if _is_ours(deployment):
         return
     litellm = load_litellm()
@@ -195,7 +195,9 @@ def _ending(deployment: Deployment, where: str, today: date) -> Iterator[RouteFi
         False,
         f"the provider's service for this model {when}",
         where,
-        f"Living models at a like price: {', '.join(living)}." if living else "Choose another one.",
+        f"Available models at a similar price: {', '.join(living)}."
+        if living
+        else "Choose another one.",
     )
 
 

@@ -62,7 +62,7 @@ def read_setup(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Se
 
 
 def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
-    """Return prompts that get the records in turn, by the length of their texts."""
+    """Return prompts to which the records are dealt in turn, in order of length."""
     stage = Stage("cluster", root)
     pool_path = stage.dep("ingest/pool.parquet")
     unique_path = stage.dep("dedupe/unique.parquet")

@@ -26,6 +26,7 @@ REVISIONS = (
     "version_id",
     "generation",
 )  # what file systems call a version
+CHANGES = ("mtime", "ino", "created", "LastModified", "last_modified", "updated")
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "az": "azure"}
 
 
@@ -144,7 +145,12 @@ def _is_zip(name: str) -> bool:
 def _copy(
     fs: fsspec.AbstractFileSystem, file: RemoteFile, target: Path, limit: SizeLimit
 ) -> dict[str, Any]:
-    """Copy one file, and return the URL, size and hashes that identify it."""
+    """Copy one file, and return the URL, size and hashes that identify it.
+
+    Raises:
+        DataError: The file cannot be read, is cut off, changes while it is copied, or exceeds the
+            limit.
+    """
     digest, n_bytes = blake2b(digest_size=16), 0
     with _remote_errors(file.url, file.path):
         info: Mapping[str, Any] = fs.info(file.path)
@@ -165,6 +171,15 @@ def _copy(
             f"received only {n_bytes:,} of {size:,} bytes",
             where=file.url,
             fix="Run this again.",
+        )
+    with _remote_errors(file.url, file.path):
+        fs.invalidate_cache()
+        after: Mapping[str, Any] = fs.info(file.path)
+    if any(info.get(key) != after.get(key) for key in ("size", *CHANGES, *REVISIONS)):
+        raise DataError(
+            "the file changed while it was copied",
+            where=file.url,
+            fix="Wait until nothing writes to it, then run this again.",
         )
     version = next((str(info[key]) for key in REVISIONS if info.get(key)), None)
     etag = {} if version is None else {"etag": version.strip('"')}

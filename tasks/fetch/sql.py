@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import date, datetime, time
@@ -21,6 +22,7 @@ from tasks.lib.core.params import PARAMS_FILE
 SQL = "sql:"
 PASSWORD = "SELECTLLM_DB_PASSWORD"
 ROWS_AT_ONCE = 1000
+MAX_VALUE_BYTES = 100_000_000  # far above what ingest accepts; a query may ask SQLite for 1 GB
 EXTRAS = {"postgresql": "postgres"}
 
 _COLON = re.compile(r"(?<![:\\]):(?=\w)")  # SQLAlchemy would take :name for a parameter
@@ -116,6 +118,8 @@ def _connect(url: URL, database: str) -> Iterator[sa.Connection]:
         with _sql_errors(database):
             if url.get_backend_name() == "sqlite":
                 connection.exec_driver_sql("PRAGMA query_only = ON")
+                driver: Any = connection.connection.driver_connection
+                driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
             elif url.get_backend_name() == "postgresql":
                 connection = connection.execution_options(postgresql_readonly=True)
         yield connection
@@ -125,7 +129,9 @@ def _connect(url: URL, database: str) -> Iterator[sa.Connection]:
 
 
 def _execute(connection: sa.Connection, query: str, database: str) -> sa.CursorResult[Any]:
-    options = {"stream_results": True, "yield_per": ROWS_AT_ONCE}
+    # SQLite reads row by row anyway, and more rows at once could be large.
+    n_rows = 1 if connection.dialect.name == "sqlite" else ROWS_AT_ONCE
+    options = {"stream_results": True, "yield_per": n_rows}
     with _sql_errors(database):
         return connection.execute(sa.text(_COLON.sub(r"\\:", query)), execution_options=options)
 
@@ -133,7 +139,7 @@ def _execute(connection: sa.Connection, query: str, database: str) -> sa.CursorR
 def _rows(result: sa.CursorResult[Any], database: str) -> Iterator[sa.Row[Any]]:
     while True:
         with _sql_errors(database):
-            rows = result.fetchmany(ROWS_AT_ONCE)
+            rows = result.fetchmany()
         if not rows:
             return
         yield from rows

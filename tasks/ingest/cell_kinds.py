@@ -49,7 +49,7 @@ def is_list_of_messages(cell: object) -> bool:
 
 
 def is_list_of_exchanges(cell: object) -> bool:
-    """Return whether a cell is a list of objects that hold turns."""
+    """Return whether a cell is a list of objects that contain turns."""
     items = parse_text(cell) if isinstance(cell, str) else cell
     return (
         isinstance(items, list)

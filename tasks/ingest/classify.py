@@ -1,14 +1,16 @@
 """Decide which rows become records, and why the others are dropped."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from tasks.ingest import threads
+from tasks.ingest.bounds import ReadLimits, take_sample
 from tasks.ingest.cell_text import comparison_key
+from tasks.ingest.cells import names_of
 from tasks.ingest.columns import (
     SAME_NAMES,
     SAMPLE_ROWS,
@@ -25,8 +27,10 @@ from tasks.ingest.ways_out import check_one_row
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE, Params
+from tasks.lib.core.wording import truncate
 
 NO_EXCLUSIONS = Exclusions()
+MAX_DETAIL = 500  # characters of the detail of a dropped row, which may list a row's values
 
 
 def _comparison_keys(value: object) -> frozenset[str]:
@@ -60,6 +64,15 @@ class Ingest(Params):
     max_dropped: float = Field(ge=0, le=1)
     max_unpacked_mb: int = Field(ge=1)
     max_unpack_ratio: int = Field(ge=1)
+    max_row_chars: int = Field(ge=1000)
+    max_columns: int = Field(ge=1)
+
+    @property
+    def limits(self) -> ReadLimits:
+        """The limits on what is read."""
+        return ReadLimits(
+            self.max_unpacked_mb, self.max_unpack_ratio, self.max_row_chars, self.max_columns
+        )
 
 
 class KeptRow(NamedTuple):
@@ -100,12 +113,7 @@ def classify_rows(
             ``ingest.exclude`` is missing from all rows.
         DataError: No column with instructions is found.
     """
-    rows = iter(rows)
-    sample = list(islice(rows, SAMPLE_ROWS))
-    first = [row for _, row in sample if not isinstance(row, Fault)]
-    if len(sample) == len(first) == 1:
-        check_one_row(first[0], where)
-    rows, mapping = _prepare(chain(sample, rows), first, params, where)
+    rows, mapping, names = _prepare(iter(rows), params, where)
     missing = set(params.exclude)
     lines: dict[str, int] = {}  # id -> line
     for line, row in rows:
@@ -121,11 +129,28 @@ def classify_rows(
             else:
                 lines[result.record.id] = line
                 yield result
-    if first and missing:
-        _refuse_missing(min(missing), list(dict.fromkeys(name for row in first for name in row)))
+    if names and missing:
+        _refuse_missing(min(missing), names)
 
 
-def _prepare(
+class Prepared(NamedTuple):
+    """The rows of a file, how to read them, and the columns of the first rows."""
+
+    rows: Rows
+    mapping: ColumnMapping
+    names: list[str]
+
+
+def _prepare(rows: Rows, params: Ingest, where: str) -> Prepared:
+    """Find out how to read the rows; keep none of them."""
+    sample, first = take_sample(rows, SAMPLE_ROWS, params.limits)
+    if len(sample) == len(first) == 1:
+        check_one_row(first[0], where)
+    names = names_of(first)
+    return Prepared(*_join(chain(sample, rows), first, params, where), names)
+
+
+def _join(
     rows: Rows, first: Sequence[Row], params: Ingest, where: str
 ) -> tuple[Rows, ColumnMapping]:
     """Return the rows and their mapping; join rows that are single messages into conversations.
@@ -149,19 +174,26 @@ def _prepare(
 
 def _classify(
     line: int, row: Row | Fault, mapping: ColumnMapping, params: Ingest, exclusions: Exclusions
-) -> Sequence[KeptRow | DroppedRow]:
+) -> Iterator[KeptRow | DroppedRow]:
     if isinstance(row, Fault):
-        return [DroppedRow(line, *row)]
+        yield DroppedRow(line, *row)
+        return
     for column, excluded in params.exclude.items():
         key = comparison_key(row.get(column))
         if key in excluded:
-            return [DroppedRow(line, IngestDrop.EXCLUDED, f"{column} is {key}")]
+            yield DroppedRow(line, IngestDrop.EXCLUDED, f"{column} is {key}")
+            return
     if exclusions.has_row(row):
-        return [DroppedRow(line, IngestDrop.EXCLUDED, f"its id is in {params.exclude_file}")]
-    return [
-        DroppedRow(line, *record, row) if isinstance(record, Fault) else KeptRow(line, record)
-        for record in to_records(row, mapping, params.max_field_chars, params.turn)
-    ]
+        yield DroppedRow(line, IngestDrop.EXCLUDED, f"its id is in {params.exclude_file}")
+        return
+    for record in to_records(row, mapping, params.max_field_chars, params.turn):
+        if isinstance(record, Fault):
+            detail = truncate(record.detail, MAX_DETAIL)
+            yield DroppedRow(line, record.reason, detail, row)
+        elif record.n_chars > params.max_row_chars:
+            yield DroppedRow(line, *params.limits.too_long_row)
+        else:
+            yield KeptRow(line, record)
 
 
 def _refuse_missing(column: str, names: list[str]) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tasks.ingest import ways_out
+from tasks.ingest.cells import N_CELLS
 from tasks.ingest.detect import (
-    N_CELLS,
     QUESTIONS,
     Found,
     detect,
@@ -30,7 +30,7 @@ MAX_NAME_CHARS = 40  # without a header line, a "name" is a whole text
 
 
 class ColumnMapping(NamedTuple):
-    """The file's column for each field that has one; the instruction always has one.
+    """The column of each field that the file has; there is always one for the instruction.
 
     Attributes:
         columns: A name with dots may be a path inside objects, such as ``data.prompt``.
@@ -151,8 +151,8 @@ def check_duplicate_columns(names: Sequence[str], where: str) -> None:
     Raises:
         DataError: Two columns have the same name, which the message gives.
     """
-    duplicate = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if duplicate is not None:
+    if len(set(names)) < len(names):
+        duplicate = next(name for i, name in enumerate(names) if name in names[:i])
         raise DataError(
             f"two columns are named {duplicate!r}", where=where, fix="Rename or remove one of them."
         )
@@ -176,7 +176,7 @@ def list_names(names: Sequence[str]) -> str:
 
 
 def _is_media(name: str, rows: Sequence[Row]) -> bool:
-    """Return whether a column has images or the like, as its name or its cells say."""
+    """Return whether a column has images or other media, judging by its name and cells."""
     cells = (row.get(name) for row in rows[:N_CELLS])
     return plain_name(name) in MEDIA or any(
         isinstance(cell, Mapping) and {"bytes", "path"} <= cell.keys() for cell in cells

@@ -1,6 +1,6 @@
 """Split a conversation into instructions, each with its context and its answer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ class Exchange(NamedTuple):
     is_last: bool
 
 
-def exchanges(turns: Sequence[Turn], which: Which) -> list[Exchange] | Fault:
+def exchanges(turns: Sequence[Turn], which: Which) -> Iterator[Exchange] | Fault:
     """Return the exchanges that `which` selects, in order, or a fault if there are none.
 
     The last user turn is either an open question or, if all are answered, the turn with the most
@@ -53,18 +53,24 @@ def exchanges(turns: Sequence[Turn], which: Which) -> list[Exchange] | Fault:
         return _nothing_asked(turns)
     chosen = {Which.LAST: asked[-1:], Which.FIRST: asked[:1], Which.ALL: asked}[which]
     ends = dict(zip(asked, [*asked[1:], len(dialogue)], strict=True))
-    selected = []
-    for place in chosen:
-        later = dialogue[place + 1 : ends[place]]
+    return _exchanges(dialogue, [(place, ends[place]) for place in chosen], system, which)
+
+
+def _exchanges(
+    dialogue: Sequence[Turn], places: Sequence[tuple[int, int]], system: str | None, which: Which
+) -> Iterator[Exchange]:
+    """Yield the exchange at each place, given with the place of the next user turn.
+
+    With `Which.ALL`, their earlier turns grow quadratically, so they are made one at a time.
+    """
+    for place, end in places:
+        later = list(dialogue[place + 1 : end])
         answers = [i for i, turn in enumerate(later) if _is_answer(turn)]
         output = later.pop(answers[-1]).content if answers else None
         if which is not Which.ALL:
-            later += dialogue[ends[place] :]
-        is_last = ends[place] == len(dialogue)
-        earlier = dialogue[:place]
-        instruction = dialogue[place].content
-        selected.append(Exchange(instruction, output, system, earlier, later, is_last))
-    return selected
+            later += dialogue[end:]
+        is_last, earlier = end == len(dialogue), list(dialogue[:place])
+        yield Exchange(dialogue[place].content, output, system, earlier, later, is_last)
 
 
 def _is_answer(turn: Turn) -> bool:

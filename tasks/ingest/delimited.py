@@ -5,41 +5,51 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import TextIO
 
+from tasks.ingest.bounds import ReadLimits
 from tasks.ingest.columns import check_duplicate_columns
 from tasks.ingest.dialect import Dialect, Quotes, find_dialect, n_row_like
 from tasks.ingest.encoding import HEAD_BYTES, as_text, is_utf8, skip_bom
 from tasks.ingest.rows import Fault, Row, Rows
-from tasks.ingest.text_lines import MAX_ROW_CHARS, text_lines
+from tasks.ingest.text_lines import RowLines
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log
-
-# Short enough that an unclosed quote cannot fill the memory.
-csv.field_size_limit(MAX_ROW_CHARS)  # for the whole process; the default is 131,072
 
 MAX_WARNINGS = 3
 LITERAL = "If quotes are part of the text, set -S 'ingest.table={quotes: none}'."
 
 
-def read_csv(stream: io.BufferedReader, where: str, table: Mapping[str, str]) -> Rows:
+def read_csv(
+    stream: io.BufferedReader, where: str, table: Mapping[str, str], limits: ReadLimits
+) -> Rows:
     """Yield each row of a table, read in the dialect that fits the start of the file best.
 
     A row maps column names to texts. A column without a name is named by its position, such as
     ``column_1``. Blank lines are skipped.
 
     Raises:
-        DataError: The text is not UTF-8, the header is unreadable or repeats a name, or a quote is
-            never closed.
+        DataError: The text is not UTF-8, the header is unreadable or repeats a name, a quote is
+            never closed, or a limit is exceeded.
     """
-    return _read(stream, where, table, is_tsv=False)
+    return _read(stream, where, table, limits, is_tsv=False)
 
 
-def read_tsv(stream: io.BufferedReader, where: str, table: Mapping[str, str]) -> Rows:
+def read_tsv(
+    stream: io.BufferedReader, where: str, table: Mapping[str, str], limits: ReadLimits
+) -> Rows:
     """Yield each row of a tab-separated table, otherwise as `read_csv` does."""
-    return _read(stream, where, table, is_tsv=True)
+    return _read(stream, where, table, limits, is_tsv=True)
 
 
-def _read(stream: io.BufferedReader, where: str, table: Mapping[str, str], *, is_tsv: bool) -> Rows:
+def _read(
+    stream: io.BufferedReader,
+    where: str,
+    table: Mapping[str, str],
+    limits: ReadLimits,
+    *,
+    is_tsv: bool,
+) -> Rows:
+    csv.field_size_limit(limits.max_row_chars)  # the default of 131,072 is too low
     skip_bom(stream, where)
     raw = stream.peek()
     head, is_whole = raw.decode("utf-8", "replace"), len(raw) < HEAD_BYTES - 3
@@ -49,9 +59,9 @@ def _read(stream: io.BufferedReader, where: str, table: Mapping[str, str], *, is
     header: list[str] = []
     joined = _JoinedRows(where, dialect.delimiter)
     with as_text(stream) as text:
-        for line, cells in _records(text, dialect, where):
+        for line, cells in _records(text, dialect, where, limits):
             if not header:
-                header = _header(cells, f"{where}:{line}")
+                header = _header(cells, f"{where}:{line}", limits)
                 continue
             row = _row(header, cells)
             if not isinstance(cells, Fault) and len(cells) > 1:
@@ -96,13 +106,17 @@ class _JoinedRows:
             log.warning("%s: %d more rows like these", self._where, self._n - MAX_WARNINGS)
 
 
-def _records(text: TextIO, dialect: Dialect, where: str) -> Iterator[tuple[int, list[str] | Fault]]:
+def _records(
+    text: TextIO, dialect: Dialect, where: str, limits: ReadLimits
+) -> Iterator[tuple[int, list[str] | Fault]]:
     """Yield each record with the number of its first line; skip blank lines."""
-    lines = text_lines(text, where)
+    row_lines = RowLines(text, where, limits)
+    lines = iter(row_lines)
     for _ in range(dialect.n_skipped):
         next(lines)
     reader = dialect.reader(lines)
     while True:
+        row_lines.start_row()
         line = reader.line_num + dialect.n_skipped + 1
         try:
             cells = next(reader)
@@ -128,11 +142,12 @@ def _fault(error: csv.Error, where: str) -> Fault:
     )
 
 
-def _header(cells: list[str] | Fault, where: str) -> list[str]:
+def _header(cells: list[str] | Fault, where: str, limits: ReadLimits) -> list[str]:
     if isinstance(cells, Fault):
         raise DataError(
             f"the header line cannot be read: {cells.detail}", where=where, fix="Fix this line."
         )
+    limits.check_columns(len(cells), where)
     if not is_utf8("".join(cells)):
         raise DataError("the header is not UTF-8", where=where, fix="Fix this line.")
     names = [cell.strip() or f"column_{number}" for number, cell in enumerate(cells, start=1)]

@@ -20,10 +20,11 @@ from tasks.ingest.cell_kinds import (
     most,
     turns_of,
 )
+from tasks.ingest.cells import cells_of
 from tasks.ingest.marks import parse_marks
 from tasks.ingest.parallel import CHOICES
 from tasks.ingest.rows import Row
-from tasks.ingest.turns import SYSTEM, TOOL, USER, Turn, parse_text
+from tasks.ingest.turns import SYSTEM, TOOL, USER, Turn
 
 # The most specific names come first. docs/how-to/your-pool.md lists the public layouts.
 CHATS = (
@@ -63,8 +64,6 @@ NOT_CHATS = {
     *("qas", "qa_pairs", "qa", *CHOICES),  # questions that do not follow each other
 }
 VERDICTS = ("accept", "reject", "ignore")  # of Prodigy, in a column named answer
-N_CELLS = 50  # examined in each column
-MAX_DEPTH = 3  # of objects inside objects
 
 
 class Found(NamedTuple):
@@ -83,15 +82,17 @@ class Found(NamedTuple):
 def detect(rows: Sequence[Row]) -> Found:
     """Return the columns of a file that starts with `rows`; none if there are no instructions."""
     cells = cells_of(rows)
-    depth = {name: name.count(".") for name in cells}
-    for place in sorted(set(depth.values())):
-        groups = dict.fromkeys(_group(name) for name in cells if depth[name] == place)
-        for group in groups:
-            if plain_name(group) in NAMES["output"]:
-                continue
-            found = _detect({name: cells[name] for name in cells if _group(name) in {group, ""}})
-            if "instruction" in found.columns:
-                return found
+    groups: dict[str, list[str]] = {}
+    for name in cells:
+        groups.setdefault(_group(name), []).append(name)
+    place = {name: i for i, name in enumerate(cells)}
+    for group, names in sorted(groups.items(), key=lambda item: item[1][0].count(".")):
+        if plain_name(group) in NAMES["output"]:
+            continue
+        seen = sorted({*names, *groups.get("", ())}, key=place.__getitem__)
+        found = _detect({name: cells[name] for name in seen})
+        if "instruction" in found.columns:
+            return found
     # Nothing fits. If the best name is chosen, the faults of the rows say what the column holds.
     by_name = {plain_name(name): name for name in cells if "." not in name}
     known = (by_name[name] for name in (*CHATS, *NAMES["instruction"]) if name in by_name)
@@ -176,29 +177,6 @@ def _detect(cells: Mapping[str, Sequence[object]]) -> Found:
     return found
 
 
-def cells_of(rows: Sequence[Row]) -> dict[str, list[object]]:
-    """Return the first cells of each column that are not null, including keys of objects."""
-    cells: dict[str, list[object]] = {}
-    for row in rows:
-        for name, cell in row.items():
-            known = cells.setdefault(name, [])
-            if cell is None or len(known) >= N_CELLS:
-                continue
-            known.append(cell)
-            _add_inner(cells, name, cell, MAX_DEPTH)
-    return cells
-
-
-def _add_inner(cells: dict[str, list[object]], name: str, cell: object, depth: int) -> None:
-    inner = parse_text(cell) if isinstance(cell, str) and cell[:1] == "{" else cell
-    if not isinstance(inner, Mapping) or not depth:
-        return
-    for key, value in inner.items():
-        if value is not None:
-            cells.setdefault(f"{name}.{key}", []).append(value)
-            _add_inner(cells, f"{name}.{key}", value, depth - 1)
-
-
 def plain_name(name: str) -> str:
     """Return the last part of a column's name, spelt as in `NAMES`."""
     last = name.rpartition(".")[2].strip().casefold()
@@ -233,7 +211,7 @@ def _end_with_answers(name: str, cells: Sequence[object], has_lines: bool) -> bo
 
 
 def _is_material(column: Sequence[object], chats: Sequence[object]) -> bool:
-    """Return whether a column of texts is no part of the conversations, but what they are about."""
+    """Return whether a column has the texts that the conversations are about."""
     pairs = zip(map(str, column), map(str, chats), strict=False)
     return most(column, is_prose) and most(
         [said.strip() not in turns for said, turns in pairs], bool

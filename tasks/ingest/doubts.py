@@ -1,9 +1,10 @@
-"""Warn of columns that may mean something else than how they are read."""
+"""Warn about columns that may have another meaning than the one they are read with."""
 
 import json
 from collections.abc import Mapping, Sequence
 
-from tasks.ingest.detect import QUESTIONS, cells_of, find_messages, plain_name
+from tasks.ingest.cells import cells_of
+from tasks.ingest.detect import QUESTIONS, find_messages, plain_name
 from tasks.ingest.rows import Row
 from tasks.ingest.ways_out import jq
 from tasks.lib.core.events import log
@@ -16,7 +17,7 @@ THREADS = (
     *("conversation_id", "conv_id", "dialogue_id", "dialog_id", "session_id", "thread_id"),
     *("chat_id", "ticket_id", "conversation", "message_tree_id", "c_id"),
 )
-MAX_DISTINCT = 0.7  # share of distinct ids above which rows hardly belong together
+MAX_DISTINCT = 0.7  # share of distinct ids; above it, rows probably do not belong together
 
 
 def warn(rows: Sequence[Row], columns: Mapping[str, str], *, is_chat: bool) -> None:
@@ -50,7 +51,8 @@ def warn(rows: Sequence[Row], columns: Mapping[str, str], *, is_chat: bool) -> N
     elif thread and recurs(thread, rows):
         log.warning(
             "ingest: rows with the same %s are read as separate records; if they are the messages "
-            "of a conversation, name their texts text, and add a column role (user or assistant)",
+            "of a conversation, put their texts in a column text, and user or assistant in a "
+            "column role",
             thread,
         )
 

@@ -35,7 +35,7 @@ def skip_bom(stream: io.BufferedReader, where: str) -> None:
 
 
 def how_to_convert(text: str) -> str:
-    """Return how to convert a file to UTF-8, given a text of it from `as_text`."""
+    """Return how to convert a file to UTF-8, given part of its text from `as_text`."""
     return _convert(_guess_encoding(text.encode("utf-8", "surrogateescape")))
 
 

@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 from typing import NamedTuple
 
+from tasks.ingest.bounds import ReadLimits, take_sample
 from tasks.ingest.cell_text import comparison_key
+from tasks.ingest.cells import names_of
 from tasks.ingest.columns import SAMPLE_ROWS, map_columns, read_cell
 from tasks.ingest.detect import detect
 from tasks.ingest.rows import Fault, Row, Rows
@@ -32,24 +35,30 @@ class Exclusions(NamedTuple):
         return self.column is not None and comparison_key(row.get(self.column)) in self.keys
 
 
-def find_exclusions(rows: Rows, max_chars: int) -> Exclusions:
+def find_exclusions(rows: Rows, max_chars: int, limits: ReadLimits) -> Exclusions:
     """Return what the rows of a file exclude.
 
     A row with an instruction excludes the records with the same texts. Any other row excludes the
     pool's rows with the same value in the id column. A file with one column is a list of ids. A
     record id excludes the record that has it.
     """
-    good = [row for _, row in rows if not isinstance(row, Fault)]
-    names = list(dict.fromkeys(name for row in good for name in row))
+    sample, first = take_sample(rows, SAMPLE_ROWS, limits)
+    names = names_of(first)
     column = id_column(names) or (names[0] if len(names) == 1 else None)
-    keys = {comparison_key(read_cell(row, column)) for row in good} if column else set()
-    texts = {key for key in keys if key is not None}
-    record_ids = {key for key in texts if _RECORD_ID.fullmatch(key)}
-    has_texts = "instruction" in detect(good[:SAMPLE_ROWS]).columns
-    if has_texts:
-        mapping = map_columns(good[:SAMPLE_ROWS], {}, "")
-        found = (record for row in good for record in to_records(row, mapping, max_chars))
-        record_ids |= {record.id for record in found if isinstance(record, PoolRecord)}
+    has_texts = "instruction" in detect(first).columns
+    mapping = map_columns(first, {}, "") if has_texts else None
+    texts: set[str] = set()
+    record_ids: set[str] = set()
+    for _, row in chain(sample, rows):
+        if isinstance(row, Fault):
+            continue
+        key = comparison_key(read_cell(row, column)) if column else None
+        if key is not None:
+            texts.add(key)
+        if mapping:
+            found = to_records(row, mapping, max_chars)
+            record_ids.update(record.id for record in found if isinstance(record, PoolRecord))
+    record_ids.update(filter(_RECORD_ID.fullmatch, texts))
     if len(names) == 1:
         return Exclusions(frozenset(record_ids), frozenset(texts), "id")
     is_key = column is not None and not has_texts

@@ -35,10 +35,16 @@ class SourceFile(NamedTuple):
 
 
 class SourceFiles:
-    """The files of a source in reading order, and a numbering of their rows."""
+    """The files of a source in reading order, and a numbering of their rows.
+
+    Attributes:
+        files: The files.
+        n_bytes: The size of all files and archives together.
+    """
 
     def __init__(self, files: Sequence[SourceFile]) -> None:
         self.files = tuple(files)
+        self.n_bytes = sum(path.stat().st_size for path in {file.path for file in files})
 
     @staticmethod
     def number(file: int, line: int) -> int:

@@ -1,10 +1,11 @@
-"""Guess which column holds the instructions, for the message that says that none is known."""
+"""Guess which column holds the instructions, for the error message if no column is recognised."""
 
 import re
 from collections.abc import Sequence
 
 from tasks.ingest.cell_kinds import is_plain_text, most
-from tasks.ingest.detect import cells_of, find_messages
+from tasks.ingest.cells import cells_of
+from tasks.ingest.detect import find_messages
 from tasks.ingest.rows import Row
 
 # Words in names of columns.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any, TextIO
 
+from tasks.ingest.bounds import ReadBound
 from tasks.ingest.detect import CHATS, NAMES, RARE_CHATS, detect, plain_name
 from tasks.ingest.encoding import HEAD_BYTES, as_text, escape_surrogates, skip_bom
 from tasks.ingest.json_lines import as_row, read_json_lines
@@ -38,7 +39,7 @@ class JsonLayout(Enum):
     OBJECT = auto()  # one object, with the rows in a list
 
 
-def read_json(stream: io.BufferedReader, where: str, *, is_lines: bool) -> Rows:
+def read_json(stream: io.BufferedReader, where: str, bound: ReadBound, *, is_lines: bool) -> Rows:
     """Yield each object of the file; the start of the file determines its layout.
 
     JSON lines and consecutive objects are numbered by line, elements of a list by position.
@@ -54,7 +55,7 @@ def read_json(stream: io.BufferedReader, where: str, *, is_lines: bool) -> Rows:
     is_whole = len(raw) < HEAD_BYTES - 3
     layout = _find_layout(head.lstrip(), where, is_whole=is_whole, is_lines=is_lines)
     if layout is JsonLayout.LINES:
-        yield from read_json_lines(stream)
+        yield from read_json_lines(stream, bound.limits)
         return
     if layout is JsonLayout.OBJECT and is_lines:
         log.warning(
@@ -63,7 +64,7 @@ def read_json(stream: io.BufferedReader, where: str, *, is_lines: bool) -> Rows:
             where,
         )
     with as_text(stream) as text:
-        yield from _READ[layout](text, where)
+        yield from _READ[layout](text, where, bound)
 
 
 def _find_layout(head: str, where: str, *, is_whole: bool, is_lines: bool) -> JsonLayout:
@@ -143,26 +144,26 @@ def _holds_rows(value: object) -> bool:
     )
 
 
-def _read_array(text: TextIO, where: str) -> Rows:
-    window = JsonWindow(text, where)
+def _read_array(text: TextIO, where: str, bound: ReadBound) -> Rows:
+    window = JsonWindow(text, where, bound)
     for number, element in enumerate(_elements(window), start=1):
-        yield number, as_row(element.value)
+        yield number, as_row(element.value, bound.limits)
     if window.peek():
         raise window.error("expected nothing after the array")
 
 
-def _read_sequence(text: TextIO, where: str) -> Rows:
-    window = JsonWindow(text, where)
+def _read_sequence(text: TextIO, where: str, bound: ReadBound) -> Rows:
+    window = JsonWindow(text, where, bound)
     while window.peek():
         value = window.take_value()
-        yield value.line, as_row(value.value)
+        yield value.line, as_row(value.value, bound.limits)
         if window.peek() == ",":
             window.take(",")
 
 
-def _read_object(text: TextIO, where: str) -> Rows:
+def _read_object(text: TextIO, where: str, bound: ReadBound) -> Rows:
     """Yield the rows of the only list of objects in an object; skip all other values."""
-    window = JsonWindow(text, where)
+    window = JsonWindow(text, where, bound)
     window.take("{")
     keys: list[str] = []
     objects: dict[str, Any] = {}
@@ -179,9 +180,9 @@ def _read_object(text: TextIO, where: str) -> Rows:
                 if rows_key is not None:
                     raise _ambiguous(where, {rows_key: first_row, key: first.value})
                 rows_key, first_row = key, first.value
-                yield 1, as_row(first.value)
+                yield 1, as_row(first.value, bound.limits)
                 for number, element in enumerate(elements, start=2):
-                    yield number, as_row(element.value)
+                    yield number, as_row(element.value, bound.limits)
             else:
                 for _ in elements:
                     pass

@@ -5,13 +5,14 @@ its errors, and has no limit on nesting.
 """
 
 import json
+import re
 from typing import NamedTuple, TextIO
 
-from tasks.ingest.text_lines import MAX_ROW_CHARS
+from tasks.ingest.bounds import VALUE_BYTES, ReadBound
 from tasks.lib.core.errors import DataError
 
 CHUNK_CHARS = 1 << 20
-WHITE_SPACE = " \t\r\n"
+_BLANK = re.compile(r"[ \t\r\n]*")
 
 
 class JsonValue(NamedTuple):
@@ -24,8 +25,8 @@ class JsonValue(NamedTuple):
 class JsonWindow:
     """The part of the text that is in memory, and the current position in it."""
 
-    def __init__(self, file: TextIO, where: str) -> None:
-        self._file = file
+    def __init__(self, file: TextIO, where: str, bound: ReadBound) -> None:
+        self._file, self._bound = file, bound
         self._decode = json.JSONDecoder().raw_decode
         self._where = where
         self._text = ""
@@ -36,8 +37,7 @@ class JsonWindow:
     def peek(self) -> str:
         """Return the next character that is not white space; empty at the end."""
         while True:
-            while self._position < len(self._text) and self._text[self._position] in WHITE_SPACE:
-                self._position += 1
+            self._position = _skip_blank(self._text, self._position)
             if self._position < len(self._text):
                 return self._text[self._position]
             if not self._read_more():
@@ -53,9 +53,11 @@ class JsonWindow:
         """Step over the next value and return it.
 
         Raises:
-            DataError: There is no JSON value here, or it is too long or nested too deeply.
+            DataError: There is no JSON value here, it is too long or nested too deeply, or the
+                source has too many values.
         """
         self.peek()
+        self._bound.add(VALUE_BYTES, self._where)
         while True:
             try:
                 value, end = self._decode(self._text, self._position)
@@ -88,12 +90,18 @@ class JsonWindow:
         linearly with its length, not quadratically.
 
         Raises:
-            DataError: A value is longer than `MAX_ROW_CHARS`.
+            DataError: A value is too long.
         """
         self.line()
         rest = self._text[self._position :]
-        if len(rest) > MAX_ROW_CHARS:
-            raise self.error(f"a value has more than {MAX_ROW_CHARS:,} characters")
+        limits = self._bound.limits
+        if len(rest) > limits.max_row_chars:
+            raise limits.too_long("a value", f"{self._where}:{self.line()}")
         more = self._file.read(max(CHUNK_CHARS, len(rest)))
         self._text, self._position, self._counted = rest + more, 0, 0
         return bool(more)
+
+
+def _skip_blank(text: str, start: int) -> int:
+    blank = _BLANK.match(text, start)
+    return blank.end() if blank else start

@@ -1,10 +1,8 @@
 """Check that all files of a source have the same layout."""
 
-from itertools import islice
-
+from tasks.ingest.bounds import take_sample
 from tasks.ingest.columns import FIELDS, list_names, map_columns
 from tasks.ingest.files import SourceFile, SourceFiles
-from tasks.ingest.rows import Fault
 from tasks.ingest.source import ReadOptions, read_rows
 from tasks.lib.core.errors import DataError
 
@@ -45,8 +43,7 @@ def _layout(
     file: SourceFile, chosen: dict[str, str], options: ReadOptions
 ) -> dict[str, str] | None:
     """Return the column of each field; None if the file has no readable rows."""
-    rows = islice(read_rows(*file, options), SAMPLE_ROWS)
-    sample = [row for _, row in rows if not isinstance(row, Fault)]
+    sample = take_sample(read_rows(*file, options), SAMPLE_ROWS, options.bound.limits).rows
     if not sample:
         return None
     names = list(dict.fromkeys(name for row in sample for name in row))

@@ -1,13 +1,15 @@
 """Read the other files that parameters name: annotated records, targets and held-out sets."""
 
 from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, Field
 
+from tasks.ingest.bounds import ReadBound
 from tasks.ingest.classify import DroppedRow, Ingest, KeptRow, classify_rows
-from tasks.ingest.files import SourceFile, list_files
+from tasks.ingest.files import SourceFile, SourceFiles, list_files
 from tasks.ingest.source import ReadOptions, check_file, read_rows
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.events import log
@@ -87,9 +89,7 @@ def check_named_file(file: NamedFile) -> None:
         raise _explain(error, file.key) from None
 
 
-def read_named_file(
-    file: NamedFile, params: Ingest, options: ReadOptions
-) -> Iterator[dict[str, Any]]:
+def read_named_file(file: NamedFile, params: Ingest) -> Iterator[dict[str, Any]]:
     """Yield the distinct records of a file, as rows of a pool.
 
     The file may have its own layout: if it lacks the columns of ``ingest.columns``, columns with
@@ -101,14 +101,18 @@ def read_named_file(
     """
     ids: set[str] = set()
     n_skipped = 0
-    for part in file.parts:
+    files = SourceFiles(file.parts)
+    options = ReadOptions({}, ReadBound(files.n_bytes, params.limits))
+    for part in files.files:
         for result in _classify(part, file.key, params, options):
             if not isinstance(result, KeptRow):
                 n_skipped += result.reason.is_fault
             elif result.record.id not in ids:
                 ids.add(result.record.id)
-                yield {**result.record._asdict(), "source": f"{part.name}:{result.line}"}
-    if file.parts and len(ids) < file.min_records:
+                record = result.record
+                options.bound.add_record(record.n_chars, record.n_turns, str(part.path))
+                yield {**record._asdict(), "source": f"{part.name}:{result.line}"}
+    if files.files and len(ids) < file.min_records:
         what = f"found {len(ids)} distinct records, expected at least {file.min_records}"
         raise DataError(f"{file.key}: {what}", where=str(file.path), fix=_fix(file.key))
     if n_skipped:
@@ -119,19 +123,21 @@ def read_named_file(
 
 def _classify(
     part: SourceFile, key: str, params: Ingest, options: ReadOptions
-) -> list[KeptRow | DroppedRow]:
+) -> Iterator[KeptRow | DroppedRow]:
     own = params.model_copy(update={"exclude": {}})
     detected = own.model_copy(update={"columns": {}})
 
-    def classify(params: Ingest) -> list[KeptRow | DroppedRow]:
-        rows = read_rows(*part, options._replace(table={}))
-        return list(classify_rows(rows, params, part.name, "line {}".format))
+    def classify(params: Ingest) -> Iterator[KeptRow | DroppedRow]:
+        rows = read_rows(*part, options)
+        results = classify_rows(rows, params, part.name, "line {}".format)
+        return chain(list(islice(results, 1)), results)  # the first needs the columns
 
     try:
         try:
-            return classify(own)
+            results = classify(own)
         except ParamError:  # the file lacks the columns of the source
-            return classify(detected)
+            results = classify(detected)
+        yield from results
     except DataError as error:
         raise _explain(error, key) from None
 

@@ -13,7 +13,7 @@ _HAS_LABEL = re.compile(r"\(?\w[.):]")  # such as "A)" or "1."
 
 
 def join_questions(questions: object, answers: object) -> list[Turn]:
-    """Return the turns of two lists of the same length, questions and their answers; else none.
+    """Return the turns of questions and their answers; none unless the lists have the same length.
 
     CoQA and QuAC have one list of each in a row. An item is a text, or an object or list that has a
     text.
@@ -46,7 +46,7 @@ def with_choices(material: object, choices: object, question: object) -> object:
 
 
 def _texts(value: object) -> list[str]:
-    """Return the text of each item; empty if the value is no list or an item has no text."""
+    """Return the text of each item; empty if the value is not a list or an item has no text."""
     if isinstance(value, str):
         value = parse_text(value)
     if isinstance(value, Mapping):

@@ -3,15 +3,15 @@
 import io
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.ingest.bounds import ROW_BYTES, ReadBound
 from tasks.ingest.columns import check_duplicate_columns
 from tasks.ingest.rows import Row, Rows
-from tasks.ingest.unpack import UnpackBound, UnpackLimits
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log
 
@@ -21,41 +21,43 @@ BATCH_ROWS, FEWER_ROWS = 64, 16
 LARGE_BYTES = 4_000_000  # a column with more encoded bytes may have a value of this length
 PLAUSIBLE_RATIO = 50  # unpacked size of texts, divided by their packed size
 BATCH_BYTES = 64_000_000
-VALUE_BYTES = 16  # size of a short value in a list
-ROW_BYTES = 64  # minimum memory of a row, to estimate the unpacked size of a file
+VALUE_BYTES = 16  # size of a short value
+BUFFER_BYTES = 1 << 20  # of a column that is read; without a buffer, all of it would be in memory
 
 
-def read_parquet(stream: io.BufferedReader, where: str, limits: UnpackLimits) -> Rows:
+def read_parquet(stream: io.BufferedReader, where: str, bound: ReadBound) -> Rows:
     """Yield each row, with its cells as Python values.
 
     A cell that has no Python value is read as text; if that fails too, it is null.
 
     Raises:
-        DataError: The file is not Parquet, is damaged, exceeds the unpack limits, or has two
+        DataError: The file is not Parquet, is damaged, exceeds a limit, or has two
             columns with the same name.
     """
     if isinstance(stream.raw, io.FileIO):
-        yield from _read_file(stream, where, limits)
+        yield from _read_file(stream, where, bound)
         return
     with tempfile.TemporaryFile() as unpacked:  # Parquet is read from its end
         shutil.copyfileobj(stream, unpacked)
-        yield from _read_file(unpacked, where, limits)
+        yield from _read_file(unpacked, where, bound)
 
 
-def _read_file(seekable: BinaryIO, where: str, limits: UnpackLimits) -> Rows:
+def _read_file(seekable: BinaryIO, where: str, bound: ReadBound) -> Rows:
     try:
         metadata = pq.read_metadata(seekable)
-        bound = UnpackBound(seekable.seek(0, io.SEEK_END), limits, where)
-        bound.add(max(metadata.num_rows * ROW_BYTES, _encoded_bytes(metadata)))
-        file = pq.ParquetFile(seekable)
+        bound.limits.check_columns(metadata.num_columns, where)
+        bound.add(_min_bytes(metadata), where)
+        file = pq.ParquetFile(seekable, buffer_size=BUFFER_BYTES)
         check_duplicate_columns(file.schema_arrow.names, where)
         number = 0
         warned: set[str] = set()
         for batch in file.iter_batches(batch_size=_batch_rows(metadata)):
-            bound.add(batch.nbytes)
-            for row in _rows(batch, where, warned):
-                number += 1
-                yield number, row
+            bound.add(batch.nbytes, where)
+            for part in _bounded_parts(batch, bound.limits.max_row_chars):
+                rows = [bound.limits.too_long_row] if part is None else _rows(part, where, warned)
+                for row in rows:
+                    number += 1
+                    yield number, row
     except (pa.ArrowException, OSError) as error:
         if getattr(error, "errno", None) is not None:
             raise
@@ -66,8 +68,12 @@ def _read_file(seekable: BinaryIO, where: str, limits: UnpackLimits) -> Rows:
         ) from None
 
 
-def _encoded_bytes(metadata: pq.FileMetaData) -> int:
-    return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+def _min_bytes(metadata: pq.FileMetaData) -> int:
+    """Return the minimum unpacked size: a few encoded bytes may hold any number of equal values."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    n_encoded = sum(group.total_byte_size for group in groups)
+    n_values = sum(group.column(i).num_values for group in groups for i in range(group.num_columns))
+    return max(metadata.num_rows * ROW_BYTES, n_encoded, n_values * VALUE_BYTES)
 
 
 def _batch_rows(metadata: pq.FileMetaData) -> int:
@@ -83,6 +89,20 @@ def _batch_rows(metadata: pq.FileMetaData) -> int:
                 packed = column.total_compressed_size * PLAUSIBLE_RATIO
                 rows = min(rows, FEWER_ROWS if column.total_uncompressed_size < packed else 1)
     return rows
+
+
+def _bounded_parts(batch: pa.RecordBatch, max_bytes: int) -> Iterator[pa.RecordBatch | None]:
+    """Yield the rows of a batch, or row by row if one may be too long; None for such a row."""
+    if batch.nbytes <= max_bytes:
+        yield batch
+        return
+    for number in range(batch.num_rows):
+        row = batch.slice(number, 1)
+        n_bytes = sum(
+            (c.dictionary_decode() if isinstance(c, pa.DictionaryArray) else c).nbytes
+            for c in row.columns
+        )
+        yield row if n_bytes <= max_bytes else None
 
 
 def _rows(batch: pa.RecordBatch, where: str, warned: set[str]) -> Sequence[Row]:

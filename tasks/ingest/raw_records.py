@@ -1,7 +1,7 @@
 """Split a row into the uncleaned cells of one or more records."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tasks.ingest.cell_text import as_text, json_of
@@ -38,7 +38,7 @@ class RawRecord(NamedTuple):
     tools: str | None = None
 
 
-def read_raw_records(row: Row, mapping: ColumnMapping, which: Which) -> Sequence[RawRecord] | Fault:
+def read_raw_records(row: Row, mapping: ColumnMapping, which: Which) -> Iterable[RawRecord] | Fault:
     """Return the records in a row, or what is wrong with the row.
 
     A row has several records if it has ``instances``, or if it is a conversation and `which`
@@ -59,7 +59,7 @@ def read_raw_records(row: Row, mapping: ColumnMapping, which: Which) -> Sequence
     if isinstance(instances, str):
         instances = parse_text(instances)
     if isinstance(instances, list) and any(isinstance(instance, Mapping) for instance in instances):
-        return list(_instances(fields, extra, instances))
+        return _instances(fields, extra, instances)
     text = fields["instruction"]
     if mapping.is_plain and (text is None or (isinstance(text, str) and not may_be_chat(text))):
         return [RawRecord(text, fields.get("input"), answer_of(fields.get("output")), extra)]
@@ -97,7 +97,7 @@ def answer_of(cell: object) -> object:
 
 
 def _text_in(answer: Mapping[str, object]) -> object:
-    """Return the texts of an answer that has their places, too, as in SQuAD; else None."""
+    """Return the texts of an answer that also gives their positions, as in SQuAD, or None."""
     texts = answer.get("text")
     return texts if isinstance(texts, list) and "answer_start" in answer else None
 
@@ -118,7 +118,7 @@ def _instances(
 
 def _conversation(
     fields: Mapping[str, object], extra: dict[str, object], mapping: ColumnMapping, which: Which
-) -> Sequence[RawRecord] | Fault:
+) -> Iterable[RawRecord] | Fault:
     asked = fields["instruction"]
     joined = join_questions(asked, fields.get("output")) if mapping.are_questions else []
     turns = joined or _turns(asked, mapping)
@@ -137,7 +137,7 @@ def _conversation(
     if more or joined:
         own.pop("output")
     tools = json_of(fields.get("tools"))
-    return [_exchange(exchange, own, others, mapping, (system, tools)) for exchange in found]
+    return (_exchange(exchange, own, others, mapping, (system, tools)) for exchange in found)
 
 
 def _exchange(
@@ -149,8 +149,8 @@ def _exchange(
 ) -> RawRecord:
     """Return the record of an exchange.
 
-    The output column belongs to the last exchange, and so does the input column, unless the whole
-    conversation, a list of turns, is about it.
+    The output column belongs to the last exchange. So does the input column, unless the whole
+    conversation, a list of turns, is about its text.
     """
     system, tools = context
     if not exchange.is_last:

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from tasks.ingest.bounds import ROW_BYTES, ReadBound
 from tasks.ingest.delimited import read_csv, read_tsv
 from tasks.ingest.encoding import is_utf8
 from tasks.ingest.json_text import is_json, read_json
 from tasks.ingest.parquet import read_parquet
 from tasks.ingest.rows import Rows
 from tasks.ingest.text_lines import read_text
-from tasks.ingest.unpack import UnpackLimits, open_file
+from tasks.ingest.unpack import open_file
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.inputs import Version, changed
 from tasks.lib.data_files import check_format, data_suffix
@@ -38,10 +39,10 @@ BUGS = (TypeError, AttributeError, NameError, LookupError, AssertionError)
 
 
 class ReadOptions(NamedTuple):
-    """How to read files: the values of ``ingest.table``, and the limits on the unpacked size."""
+    """How to read the files of a source: the values of ``ingest.table``, and what may be read."""
 
     table: Mapping[str, str]
-    limits: UnpackLimits
+    bound: ReadBound
 
 
 Reader: TypeAlias = Callable[[io.BufferedReader, str, ReadOptions], Rows]
@@ -53,13 +54,19 @@ either, it raises a DataError with the path and, for text, the line. It can look
 """
 
 READERS: dict[str, Reader] = {
-    ".jsonl": lambda stream, where, _: read_json(stream, where, is_lines=True),
-    ".ndjson": lambda stream, where, _: read_json(stream, where, is_lines=True),
-    ".json": lambda stream, where, _: read_json(stream, where, is_lines=False),
-    ".csv": lambda stream, where, options: read_csv(stream, where, options.table),
-    ".tsv": lambda stream, where, options: read_tsv(stream, where, options.table),
-    ".txt": lambda stream, where, _: read_text(stream, where),
-    ".parquet": lambda stream, where, options: read_parquet(stream, where, options.limits),
+    ".jsonl": lambda stream, where, options: read_json(stream, where, options.bound, is_lines=True),
+    ".ndjson": lambda stream, where, options: read_json(
+        stream, where, options.bound, is_lines=True
+    ),
+    ".json": lambda stream, where, options: read_json(stream, where, options.bound, is_lines=False),
+    ".csv": lambda stream, where, options: read_csv(
+        stream, where, options.table, options.bound.limits
+    ),
+    ".tsv": lambda stream, where, options: read_tsv(
+        stream, where, options.table, options.bound.limits
+    ),
+    ".txt": lambda stream, where, options: read_text(stream, where, options.bound.limits),
+    ".parquet": lambda stream, where, options: read_parquet(stream, where, options.bound),
 }
 
 
@@ -80,7 +87,7 @@ def read_rows(path: Path, member: str, name: str, options: ReadOptions) -> Rows:
 
     Raises:
         DataError: The file is empty, damaged or not UTF-8, its format is unknown or does not match
-            its name, it exceeds the unpack limits, or it changes while it is read.
+            its name, a limit is exceeded, or it changes while it is read.
     """
     check_file(path, member, name)
     where = str(path / member) if member else str(path)
@@ -88,10 +95,11 @@ def read_rows(path: Path, member: str, name: str, options: ReadOptions) -> Rows:
     before = Version.of(path)
     with (
         _library_errors(where, lambda: line),
-        open_file(path, member, member or name, options.limits, where) as stream,
+        open_file(path, member, member or name, options.bound, where) as stream,
     ):
         _check_content(stream.peek(), data_suffix(member or name), where)
         for line, row in _find_reader(member or name, where)(stream, where, options):
+            options.bound.add(ROW_BYTES, where)
             yield line, row
     if Version.of(path) != before:
         raise changed(path)

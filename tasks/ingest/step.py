@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.ingest.bounds import ReadBound
 from tasks.ingest.classify import Ingest, KeptRow, classify_rows
 from tasks.ingest.columns import check_chosen_columns
 from tasks.ingest.dialect import check_table_keys
@@ -20,7 +21,6 @@ from tasks.ingest.named_files import (
 from tasks.ingest.rows import Rows
 from tasks.ingest.source import ReadOptions, check_file, read_rows
 from tasks.ingest.tally import Tally, check_drop_rate
-from tasks.ingest.unpack import UnpackLimits
 from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
@@ -54,12 +54,10 @@ def work(stage: Stage) -> None:
     params = _load(stage.values)
     is_dataset = params.source.startswith(SCHEME)
     source = get_dataset(params.source, stage.state) if is_dataset else Path(params.source)
-    options = ReadOptions(
-        params.table, UnpackLimits(params.max_unpacked_mb, params.max_unpack_ratio)
-    )
     files = list_files(source, params.files)
+    options = ReadOptions(params.table, ReadBound(files.n_bytes, params.limits))
     check_layouts(files, params.columns, options, params.source)
-    tally, exclusions = Tally(files.describe), _read_exclusions(params, options)
+    tally, exclusions = Tally(files.describe), _read_exclusions(params)
     with (
         TableWriter(stage.out("ingest/pool.parquet"), POOL) as pool,
         TableWriter(stage.out("ingest/dropped.parquet"), INGEST_DROPPED) as dropped,
@@ -70,6 +68,7 @@ def work(stage: Stage) -> None:
             name, line = files.place(result.line)
             if isinstance(result, KeptRow):
                 tally.kept += 1
+                options.bound.add_record(result.record.n_chars, result.record.n_turns, name)
                 pool.append({**result.record._asdict(), "source": f"{name}:{line}"})
             else:
                 tally.drop(result)
@@ -79,7 +78,7 @@ def work(stage: Stage) -> None:
         pool.add_metadata({"n_rows": str(tally.n_rows), "file": source.name, "files": str(n_files)})
     for named in load_named_files(stage.values, params):
         with TableWriter(stage.out(named.tail), POOL) as table:
-            for row in read_named_file(named, params, options):
+            for row in read_named_file(named, params):
                 table.append(row)
     log.info("ingest: %s%s", tally, f", {n_files:,} files" if n_files > 1 else "")
 
@@ -124,6 +123,7 @@ def _exclude_file(params: Ingest) -> NamedFile:
     return NamedFile("ingest.exclude_file", Path(params.exclude_file), "")
 
 
-def _read_exclusions(params: Ingest, options: ReadOptions) -> Exclusions:
+def _read_exclusions(params: Ingest) -> Exclusions:
     files = SourceFiles(_exclude_file(params).parts)
-    return find_exclusions(_read(files, options._replace(table={})), params.max_field_chars)
+    options = ReadOptions({}, ReadBound(files.n_bytes, params.limits))
+    return find_exclusions(_read(files, options), params.max_field_chars, params.limits)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
+from tasks.ingest.bounds import weigh
 from tasks.ingest.cell_text import to_json
 from tasks.ingest.classify import DroppedRow
 from tasks.ingest.columns import choose_column
@@ -19,6 +20,7 @@ from tasks.lib.core.errors import DataError
 from tasks.lib.core.wording import truncate
 
 N_EXAMPLES = 3
+MAX_KEPT_BYTES = 1_000_000  # of a row that is kept as an example
 MAX_EXCERPT = 300  # characters of a row in a message
 MAIN_SHARE = 0.5  # of all rows; if more have the same fault, the file or a parameter is wrong
 # Programs of jq for rows that are texts, JSON text or lists of objects, and for lists of cells.
@@ -40,16 +42,18 @@ class Tally:
     kept: int = 0
     dropped: Counter[IngestDrop] = field(default_factory=Counter)
     examples: dict[IngestDrop, list[DroppedRow]] = field(default_factory=dict)
-    longest: int = 0  # characters of the longest text that is too long
+    longest: int = 0  # characters of the longest text that is too long; 0 if only rows are
 
     def drop(self, row: DroppedRow) -> None:
         """Count one dropped row."""
         self.dropped[row.reason] += 1
         examples = self.examples.setdefault(row.reason, [])
         if len(examples) < N_EXAMPLES:
-            examples.append(row)
+            is_large = row.row is not None and weigh(row.row).n_bytes > MAX_KEPT_BYTES
+            examples.append(row._replace(row=None) if is_large else row)
         if row.reason is IngestDrop.TOO_LONG:
-            self.longest = max(self.longest, int(re.findall(r"\d+", row.detail)[-1]))
+            text = re.search(r"has (\d+) characters$", row.detail)
+            self.longest = max(self.longest, int(text[1]) if text else 0)
 
     def __str__(self) -> str:
         excluded, repeated = self.dropped[IngestDrop.EXCLUDED], self.dropped[IngestDrop.REPEATED]
@@ -103,7 +107,7 @@ def check_drop_rate(tally: Tally, max_dropped: float, where: str) -> None:
         )
     if not tally.kept:
         raise DataError(
-            f"all {tally.n_rows:,} rows are dropped{tally.describe(IngestDrop)}",
+            f"all {tally.n_rows:,} rows were dropped{tally.describe(IngestDrop)}",
             where=where,
             fix="Check ingest.exclude and ingest.columns in params.yaml.",
         )
@@ -128,7 +132,7 @@ def _fix_of_reason(reason: IngestDrop, examples: Sequence[DroppedRow], longest: 
         return how_to_convert("\n".join(str(cell) for row in rows for cell in row.values()))
     if reason not in OF_INSTRUCTION:
         return {
-            IngestDrop.TOO_LONG: f"Allow longer texts: -S ingest.max_field_chars={longest}.",
+            IngestDrop.TOO_LONG: _longer(examples[0].detail, longest),
             IngestDrop.MEDIA: "Set ingest.source to a pool of texts, or remove the media.",
             IngestDrop.NOT_OBJECT: f"Write texts or objects as rows: {jq(OBJECTS)}.\n"
             f"  Lists of cells: {jq(CELLS)}.",
@@ -141,6 +145,14 @@ def _fix_of_reason(reason: IngestDrop, examples: Sequence[DroppedRow], longest: 
     if column is None:
         return "Set ingest.source to a file with a column of texts or conversations."
     return f"Choose the column with the instructions, for example {choose_column(column)}."
+
+
+def _longer(detail: str, longest: int) -> str:
+    if longest:
+        return f"Allow longer texts: -S ingest.max_field_chars={longest}."
+    limit = re.search(r"ingest\.\w+", detail)
+    key = limit[0] if limit else "ingest.max_row_chars"
+    return f"Remove what is not needed from these rows, or raise the limit with -S {key}=NUMBER."
 
 
 def _excerpt(row: Row) -> str:

@@ -4,59 +4,59 @@ import io
 from collections.abc import Iterator
 from typing import TextIO
 
+from tasks.ingest.bounds import ReadLimits
 from tasks.ingest.encoding import skip_bom
-from tasks.ingest.rows import Fault, Rows
-from tasks.lib.core.drops import IngestDrop
-from tasks.lib.core.errors import DataError
-
-# Longer than any real row, and short enough that a row's values fit in memory.
-MAX_ROW_CHARS = 1 << 24
+from tasks.ingest.rows import Rows
 
 
-def read_text(stream: io.BufferedReader, where: str) -> Rows:
+def read_text(stream: io.BufferedReader, where: str, limits: ReadLimits) -> Rows:
     """Yield each line that is not blank as a row with the column ``instruction``.
 
     Raises:
         DataError: The text is not UTF-8.
     """
     skip_bom(stream, where)
-    for line, raw in lines(stream):
+    for line, raw in lines(stream, limits.max_row_chars):
         if raw is None:
-            yield line, TOO_LONG_ROW
+            yield line, limits.too_long_row
         elif not raw.isspace():
             text = raw.decode("utf-8", "surrogateescape")
             yield line, {"instruction": text.rstrip("\r\n")}
 
 
-TOO_LONG_ROW = Fault(IngestDrop.TOO_LONG, f"the row has more than {MAX_ROW_CHARS:,} bytes")
-
-
-def lines(stream: io.BufferedReader) -> Iterator[tuple[int, bytes | None]]:
+def lines(stream: io.BufferedReader, max_bytes: int) -> Iterator[tuple[int, bytes | None]]:
     """Yield each line with its number, or None for a line that is too long."""
     number = 0
-    while raw := stream.readline(MAX_ROW_CHARS):
+    while raw := stream.readline(max_bytes):
         number += 1
-        if len(raw) < MAX_ROW_CHARS or raw.endswith(b"\n"):
+        if len(raw) < max_bytes or raw.endswith(b"\n"):
             yield number, raw
             continue
         yield number, None
         while raw and not raw.endswith(b"\n"):
-            raw = stream.readline(MAX_ROW_CHARS)
+            raw = stream.readline(max_bytes)
 
 
-def text_lines(text: TextIO, where: str) -> Iterator[str]:
-    """Yield each line of a table of text.
+class RowLines:
+    """The lines of a table of text; a row may have several."""
 
-    Raises:
-        DataError: A line is longer than `MAX_ROW_CHARS`.
-    """
-    number = 0
-    while line := text.readline(MAX_ROW_CHARS):
-        number += 1
-        if len(line) >= MAX_ROW_CHARS:
-            raise DataError(
-                f"the line has more than {MAX_ROW_CHARS:,} characters",
-                where=f"{where}:{number}",
-                fix="Check that the file is a table of text.",
-            )
-        yield line
+    def __init__(self, text: TextIO, where: str, limits: ReadLimits) -> None:
+        self._text, self._where, self._limits = text, where, limits
+        self._number, self._left = 0, limits.max_row_chars
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield each line.
+
+        Raises:
+            DataError: The lines since the last call of `start_row` are too long.
+        """
+        while line := self._text.readline(max(1, self._left)):
+            self._number += 1
+            self._left -= len(line)
+            if self._left <= 0:
+                raise self._limits.too_long("the row", f"{self._where}:{self._number}")
+            yield line
+
+    def start_row(self) -> None:
+        """Note that the next line begins a row."""
+        self._left = self._limits.max_row_chars

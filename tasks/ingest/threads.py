@@ -10,6 +10,7 @@ from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from tasks.ingest.cell_text import as_text
+from tasks.ingest.cells import names_of
 from tasks.ingest.columns import ColumnMapping
 from tasks.ingest.detect import detect, plain_name
 from tasks.ingest.doubts import THREADS, recurs
@@ -38,7 +39,7 @@ class Links(NamedTuple):
 
 
 class Exchanges(NamedTuple):
-    """The columns of rows that are each a question with its answer, in one of several threads."""
+    """The columns of rows if each row is a question with its answer, part of a thread."""
 
     thread: str
     columns: Mapping[str, str]
@@ -66,7 +67,7 @@ def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Lin
     Raises:
         DataError: The rows are messages from both sides, but no column links them.
     """
-    names = {str(name).casefold(): name for row in rows for name in row}
+    names = {str(name).casefold(): name for name in names_of(rows)}
 
     def find(known: Sequence[str]) -> str | None:
         return next((names[name] for name in known if name in names), None)
@@ -93,11 +94,11 @@ def find_links(rows: Sequence[Row], excluded: Container[str], where: str) -> Lin
 
 
 def find_exchanges(rows: Sequence[Row]) -> Exchanges | None:
-    """Return how rows are linked that are each a question with its answer; None if they are not.
+    """Return how rows are linked if each is a question with its answer; otherwise None.
 
     The rows must have the id of their conversation and their place in it.
     """
-    names = {plain_name(name): name for row in rows for name in row}
+    names = {plain_name(name): name for name in names_of(rows)}
     thread = next((names[name] for name in THREADS if name in names), None)
     if thread is None or names.keys().isdisjoint(PLACE_NAMES) or not recurs(thread, rows):
         return None

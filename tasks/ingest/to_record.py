@@ -1,5 +1,6 @@
 """Turn a row into records of the pool, or into faults."""
 
+from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
 from tasks.ingest.cell_text import clean_input, clean_output, clean_text, to_json
@@ -23,21 +24,33 @@ class PoolRecord(NamedTuple):
     tools: str | None
     extra: str
 
+    @property
+    def n_chars(self) -> int:
+        """Number of characters in all columns."""
+        return sum(map(len, filter(None, self)))
+
+    @property
+    def n_turns(self) -> int:
+        """Number of earlier turns."""
+        return self.turns.count('"role"') if self.turns else 0
+
 
 Result: TypeAlias = PoolRecord | Fault
 
 
 def to_records(
     row: Row, mapping: ColumnMapping, max_chars: int, which: Which = Which.LAST
-) -> list[Result]:
-    """Return each record in a row, or its fault if it has one; see `read_raw_records`."""
+) -> Iterator[Result]:
+    """Yield each record in a row, or its fault if it has one; see `read_raw_records`."""
     try:
         records = read_raw_records(row, mapping, which)
         if isinstance(records, Fault):
-            return [records]
-        return [_record(record, mapping, max_chars) for record in records]
+            yield records
+            return
+        for record in records:
+            yield _record(record, mapping, max_chars)
     except RecursionError:
-        return [Fault(IngestDrop.NOT_JSON, "nested too deeply")]
+        yield Fault(IngestDrop.NOT_JSON, "nested too deeply")
 
 
 def _record(raw: RawRecord, mapping: ColumnMapping, max_chars: int) -> Result:

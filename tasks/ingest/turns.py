@@ -24,7 +24,7 @@ _ALIASES = {
 }
 ROLES = {alias: role for role, aliases in _ALIASES.items() for alias in aliases.split()}
 ROLES |= {"function_call": ASSISTANT, "tool_call": ASSISTANT, "function_call_output": TOOL}
-CALLS = {"function_call", "function_call_output"}  # items of OpenAI's API of responses
+CALLS = {"function_call", "function_call_output"}  # items of OpenAI's Responses API
 NOT_SAID = {"reasoning"}
 _SIDES = {0: USER, 1: ASSISTANT, "q": USER, "a": ASSISTANT}  # as numbers and letters
 
@@ -42,6 +42,7 @@ _ANSWER_KEYS = (
     "system response",
 )
 _MORE_KEYS = ("name", "tool_calls", "tool_call_id", "function_call", "call_id", "arguments")
+MAX_PYTHON_CHARS = 1_000_000  # of Python syntax, which takes a hundred times its size to parse
 _NUMPY_GAP = re.compile(r"\}\s+\{")  # between objects, where NumPy prints an array
 
 
@@ -92,9 +93,9 @@ def _is_message_like(items: Sequence[object]) -> bool:
 
 
 def _with_both_sides(turns: list[Turn], *, is_api: bool) -> list[Turn]:
-    """Return the turns with the one name that is not known as the side that is missing.
+    """Return the turns; if exactly one role is unknown, it becomes the side that is missing.
 
-    If nobody answers, the system does: corpora of dialogues call an assistant so. But with
+    If nobody answers, the system does: corpora of dialogues call the assistant "system". But with
     `is_api`, the messages are those of an API, where a system prompt may come at any place.
     """
     roles = [turn.role for turn in turns]
@@ -119,6 +120,8 @@ def parse_text(text: str) -> object:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
+    if len(text) > MAX_PYTHON_CHARS:
+        return None
     try:
         with warnings.catch_warnings(action="ignore"):  # about escapes that Python does not know
             value = ast.literal_eval(_NUMPY_GAP.sub("}, {", text))

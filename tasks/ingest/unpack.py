@@ -1,4 +1,4 @@
-"""Open compressed files; check that name and content agree, and limit the unpacked size."""
+"""Open compressed files; check that name and content agree, and count the unpacked bytes."""
 
 import bz2
 import gzip
@@ -12,13 +12,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from tasks.ingest.bounds import LINE_BYTES, ReadBound
 from tasks.ingest.encoding import HEAD_BYTES
 from tasks.lib.core.errors import DataError
 from tasks.lib.data_files import ZIP
-
-MB = 1_000_000
-# Below this size, a high ratio does not mean a bomb: a short file of equal rows has one.
-RATIO_FROM_BYTES = 256 * MB
 
 
 class Compression(NamedTuple):
@@ -43,51 +40,15 @@ COMPRESSIONS = {
 ZIP_MAGIC = b"PK\x03\x04"
 
 
-class UnpackLimits(NamedTuple):
-    """The maximum unpacked size, in megabytes and as a multiple of the packed size."""
-
-    max_mb: int
-    max_ratio: int
-
-
-class UnpackBound:
-    """Counts the unpacked bytes of a file, and raises an error when they exceed the limit."""
-
-    def __init__(self, packed_bytes: int, limits: UnpackLimits, where: str) -> None:
-        by_ratio = max(RATIO_FROM_BYTES, packed_bytes * limits.max_ratio)
-        self._limit = min(limits.max_mb * MB, by_ratio)
-        self._is_ratio = by_ratio <= limits.max_mb * MB
-        self._packed, self._where = packed_bytes, where
-        self._n_bytes = 0
-
-    def add(self, n_bytes: int) -> None:
-        """Count more unpacked bytes.
-
-        Raises:
-            DataError: The limit is exceeded.
-        """
-        self._n_bytes += n_bytes
-        if self._n_bytes > self._limit:
-            key = "max_unpack_ratio" if self._is_ratio else "max_unpacked_mb"
-            raise DataError(
-                f"{self._packed:,} bytes unpack to more than {self._limit:,}, "
-                f"the limit set by ingest.{key}",
-                where=self._where,
-                fix=f"If you trust the file, raise the limit with -S ingest.{key}=NUMBER.",
-            )
-
-
 @contextmanager
 def open_file(
-    path: Path, member: str, name: str, limits: UnpackLimits, where: str
+    path: Path, member: str, name: str, bound: ReadBound, where: str
 ) -> Iterator[io.BufferedReader]:
     """Open a file or a member of a ZIP archive; unpack it according to the suffix of `name`.
 
     Raises:
         DataError: The file may not be read, or its content does not match its name.
     """
-    packed_bytes = path.stat().st_size
-    bound = UnpackBound(packed_bytes, limits, where)
     with ExitStack() as stack:
         try:
             opened = io.BufferedReader(path.open("rb", buffering=0), HEAD_BYTES)
@@ -99,10 +60,10 @@ def open_file(
         suffix = Path(name).suffix.lower()
         if member:
             archive = stack.enter_context(zipfile.ZipFile(file))
-            file = _bounded(archive.open(member), bound)
+            file = _bounded(archive.open(member), bound, where)
         check_magic(file.peek(), suffix, where)
         if suffix in COMPRESSIONS:
-            file = _bounded(COMPRESSIONS[suffix].unpack(file), bound)
+            file = _bounded(COMPRESSIONS[suffix].unpack(file), bound, where)
         with file:
             yield file
 
@@ -129,8 +90,8 @@ def check_magic(head: bytes, suffix: str, where: str) -> None:
 class _Bounded(io.RawIOBase):
     """A raw stream that counts the bytes read from another stream."""
 
-    def __init__(self, stream: Any, bound: UnpackBound) -> None:
-        self._stream, self._bound = stream, bound
+    def __init__(self, stream: Any, bound: ReadBound, where: str) -> None:
+        self._stream, self._bound, self._where = stream, bound, where
 
     def readable(self) -> bool:
         return True
@@ -139,7 +100,7 @@ class _Bounded(io.RawIOBase):
         view = memoryview(buffer)
         data = self._stream.read(len(view))
         view[: len(data)] = data
-        self._bound.add(len(data))
+        self._bound.add(len(data) + data.count(b"\n") * LINE_BYTES, self._where)
         return len(data)
 
     def close(self) -> None:
@@ -147,5 +108,5 @@ class _Bounded(io.RawIOBase):
         super().close()
 
 
-def _bounded(stream: Any, bound: UnpackBound) -> io.BufferedReader:
-    return io.BufferedReader(_Bounded(stream, bound), HEAD_BYTES)
+def _bounded(stream: Any, bound: ReadBound, where: str) -> io.BufferedReader:
+    return io.BufferedReader(_Bounded(stream, bound, where), HEAD_BYTES)

@@ -1,6 +1,6 @@
 """Attention checks: questions in which one candidate is known to be worthless.
 
-They are asked in addition to the real questions and do not affect the selection.
+They are sent in addition to the real questions and do not affect the selection.
 """
 
 import math
@@ -38,7 +38,7 @@ class Insertion(NamedTuple):
 
 
 def plan_checks(n_prompts: int, n_attention_checks: int, seed: int) -> list[Insertion]:
-    """Return the attention checks to ask; none if there are no prompts.
+    """Return the attention checks to make; none if there are no prompts.
 
     Every prompt gets one check before any prompt gets a second. Kinds take turns. A shorter plan
     is a prefix of a longer one.

@@ -91,7 +91,7 @@ class Judge:
         """Show the texts in one order after another, until the vote is settled.
 
         Raises:
-            Pending: Answers are missing, but no vote that may turn out to be unnecessary was asked.
+            Pending: Answers are missing; no vote was requested that may turn out to be unnecessary.
         """
         cascade = RouteCascade(self._gateway, self._routes, settings)
         n_votes = n_useful(len(texts), settings.votes)

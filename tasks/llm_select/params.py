@@ -1,4 +1,4 @@
-"""The llm_select section of params.yaml: what to ask, which routes to call, and the cap."""
+"""The llm_select section of params.yaml: what to send, which routes to call, and the cap."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -89,7 +89,7 @@ def check_answer_room(
 
     Args:
         settings: The settings of the judge.
-        routes: The routes, which may have rooms of their own.
+        routes: The routes, which may have their own room.
         n_slots: The size of the largest prompt.
         n_ranked: The number of slots that are ranked in a prompt.
 
@@ -102,8 +102,8 @@ def check_answer_room(
     for section, room in {"llm_select": settings.calls.max_answer_tokens, **own}.items():
         if room is not None and room < needed:
             raise ParamError(
-                f"{section}.max_answer_tokens is {room}, and an answer names {n_ranks} slots"
-                f"{' with a sentence on each' if settings.rationale else ''}: it would be cut off",
+                f"{section}.max_answer_tokens is {room}, but an answer names {n_ranks} slots"
+                f"{' with a sentence on each' if settings.rationale else ''} and would be cut off",
                 where=PARAMS_FILE,
                 fix=f"Set it to {needed} or more.",
             )

@@ -1,4 +1,4 @@
-"""Whether a judge prefers certain slots, and how often its votes agree.
+"""Measure whether a judge prefers certain slots, and how often its votes agree.
 
 `PositionBias` needs shuffled candidates, so that the slot of each is random, and one ballot per
 prompt: several votes on the same candidates are not independent trials. `Agreement` needs all

@@ -41,7 +41,7 @@ class Prompt(NamedTuple):
 
 
 def read_prompt(path: Path) -> Prompt:
-    """Return the prompt in the file at `path`, which is a whole prompt or criteria for ours.
+    """Return the prompt in the file at `path`, or our own prompt with the criteria in the file.
 
     A file with the line that separates the system and user parts is a whole prompt.
 

@@ -90,12 +90,9 @@ def _log_result(usage: Usage, spent_usd: float, max_usd: float) -> None:
         log.info("%s replies %s. %s", f"{n:,}", wrong, remedy)
     if usage.usd_without_answer:
         log.info("of this, %.4f USD for replies without an answer", usage.usd_without_answer)
-    if usage.calls_without_reply:
-        log.info(
-            "%s and may have been charged: up to %.4f USD, in addition to the price above",
-            silent_calls(usage.calls_without_reply),
-            usage.usd_without_reply,
-        )
+    silent = silent_calls(usage.calls_without_reply, usage.usd_without_reply)
+    if silent:
+        log.info(silent)
     if spent_usd:
         log.info("spent on this selection: %.4f of %g USD (max_usd)", spent_usd, max_usd)
     n_fallback = usage.methods["fallback"]

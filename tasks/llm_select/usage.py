@@ -46,7 +46,7 @@ class Bill(NamedTuple):
 def make_usage(judged: Judged, setup: Setup, journal: JournalReader) -> Usage:
     """Return the usage.json document of the judgements.
 
-    The journal says which replies without an answer were paid for on the way.
+    The journal says which replies without an answer were also paid for.
     """
     routes, params = setup.routes, setup.params
     verdicts = [prompt.verdict for prompt in judged.prompts]
@@ -85,12 +85,13 @@ def make_usage(judged: Judged, setup: Setup, journal: JournalReader) -> Usage:
 
 
 def _digest(bill: Bill) -> str:
-    """Return a hash of all answers, and of the replies that were paid for without an answer."""
+    """Return a hash of all answers, and of the calls without an answer, with their prices."""
     digest = sha256()
     for answer in bill.answers:
         digest.update(f"{answer.key} {answer.digest}\n".encode())
     # Sorted, since calls at the same time fail in any order.
-    for line in sorted(f"{call.key} {call.outcome} {list(call.cost)}\n" for call in bill.unused):
+    calls = (*bill.unused, *bill.silent)
+    for line in sorted(f"{call.key} {call.outcome} {list(call.cost)}\n" for call in calls):
         digest.update(line.encode())
     return digest.hexdigest()
 

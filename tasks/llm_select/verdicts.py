@@ -84,7 +84,7 @@ class Verdict(NamedTuple):
 
     @property
     def methods(self) -> tuple[PickMethod, ...]:
-        """What ranked each of the ranked slots."""
+        """The method that ranked each slot in `slots`."""
         return tuple(
             self.method if self.n_votes(slot) else PickMethod.FALLBACK for slot in self.slots
         )

@@ -1,4 +1,4 @@
-"""Compute how many annotations a selection saves, by coverage and by the student: savings.json."""
+"""Compute how many annotations a selection saves, in coverage and in the probe: savings.json."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -56,7 +56,7 @@ def equivalents(
 def savings(
     reference: Reference, curves: Mapping[str, RandomCurve], runs: Sequence[Measured]
 ) -> Savings:
-    """Compare our selection with random ones of many sizes, by coverage and by the student.
+    """Compare our selection with random ones of many sizes, in coverage and in the probe.
 
     Args:
         reference: The data that selections are measured against.

@@ -1,4 +1,4 @@
-"""How the judge and coverage made the selection, and what it had to meet."""
+"""Show how the judge and coverage made the selection, and how well it meets its goals."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def points(inputs: ReportInputs) -> dict[str, Any]:
 
 
 def _by_score(inputs: ReportInputs) -> list[dict[str, Any]]:
-    """Return for each judge score, the highest first, how many records have it and are selected."""
+    """Return the number of records with each judge score, and how many of them are selected."""
     is_judged = inputs.ballots["set_aside"].is_null().to_numpy()
     judged = np.round(inputs.ballots["score"].to_numpy()[is_judged], 3)
     scores = np.round(inputs.selected["score"].to_numpy(), 3)

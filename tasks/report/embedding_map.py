@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tasks.lib.core.records import LATER_TURNS
+from tasks.lib.core.wording import visible
 from tasks.lib.documents.labels import method_name
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows, nearest
@@ -45,8 +46,8 @@ def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str,
         "n_ours": len(ours),
         "order": _order(inputs.rows, ours),
         "ids": [corpus.ids[row] for row in shown],
-        "texts": [fit(corpus.texts[row], MAX_TEXT_BYTES) for row in shown],
-        "own": [fit(_own(corpus.extra[row]), MAX_OWN_BYTES) for row in shown],
+        "texts": [fit(visible(corpus.texts[row]), MAX_TEXT_BYTES) for row in shown],
+        "own": [fit(visible(_own(corpus.extra[row])), MAX_OWN_BYTES) for row in shown],
         "clusters": clusters.tolist(),
         "colours": {str(key): value for key, value in colours(points, clusters).items()},
         "x": np.rint(points[:, 0] * GRID).astype(int).tolist(),
@@ -57,7 +58,7 @@ def embedding_map(inputs: ReportInputs, max_points: int, seed: int) -> dict[str,
 
 
 def _covered(inputs: ReportInputs, rest: Rows) -> dict[str, Any]:
-    """Return the place of the selected record most similar to each other one, and its cosine.
+    """Return the place and cosine of the selected record most similar to each record of `rest`.
 
     Both are empty if nothing is selected.
     """

@@ -32,7 +32,10 @@ def cost_rows(usage: Usage, n_selected: int) -> list[tuple[str, str]]:
             for n, wrong, remedy in explained(usage.replies_without_answer)
         ),
         ("Price of replies without an answer", _unit_price(usage.usd_without_answer, 1)),
-        ("Calls without a reply, which may have been charged", _silent(usage)),
+        (
+            "Calls without a reply",
+            silent_calls(usage.calls_without_reply, usage.usd_without_reply),
+        ),
         ("Price of a selected record", _unit_price(usage.usd, n_selected)),
         ("Replies whose usage is an upper bound", _count(usage.n_unknown_usage)),
         *((words.capitalize(), _count(usage.methods.get(m))) for m, words in METHODS.items()),
@@ -77,11 +80,6 @@ def _conclusion(slots: SlotChoices) -> str:
     if slots.p_value <= MAX_P:
         return f"The judge prefers some slots ({p}); chance alone would rarely look like this."
     return f"No sign of position bias ({p})."
-
-
-def _silent(usage: Usage) -> str:
-    counts = usage.calls_without_reply
-    return f"{silent_calls(counts)}: up to {usd_text(usage.usd_without_reply)}" if counts else ""
 
 
 def _unit_price(usd: float, n_selected: int) -> str:

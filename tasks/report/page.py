@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tasks.lib.core.wording import usd_text
+from tasks.lib.core.wording import usd_text, visible
 from tasks.lib.documents.labels import solver_name
 from tasks.report.formatting import number, script_json
 
@@ -22,8 +22,8 @@ LIBRARIES = ("bokeh.min.js", "bokeh-api.min.js")
 def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Render the report as HTML.
 
-    Every text is escaped, and a policy in the page's head lets the browser run only our scripts
-    and fetch nothing. So no text in the pool can become a script.
+    Every text is escaped, also its control and bidi characters. A policy in the page's head lets
+    the browser run only our scripts and fetch nothing. So no text in the pool can become a script.
 
     Args:
         view: The values of the templates.
@@ -36,6 +36,7 @@ def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_shown,
     )
     environment.filters |= {"number": number, "solver_name": solver_name, "usd": usd_text}
     scripts = [*map(_library, LIBRARIES), (TEMPLATES / "page.js").read_text(encoding="utf-8")]
@@ -44,8 +45,20 @@ def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         policy=_policy(scripts),
         style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
         scripts=[Markup(script) for script in scripts],
-        data={name: Markup(script_json(value)) for name, value in data.items()},
+        data={name: Markup(script_json(_all_shown(value))) for name, value in data.items()},
     )
+
+
+def _shown(value: Any) -> Any:
+    """Return an escape for each control character in a text that is not our own."""
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return visible(value) if is_text else value
+
+
+def _all_shown(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _all_shown(item) for key, item in value.items()}
+    return [_all_shown(item) for item in value] if isinstance(value, list) else _shown(value)
 
 
 @cache

@@ -22,6 +22,7 @@ from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
 from tasks.lib.documents.validation import Finding
+from tasks.validate.data_docs import make_static
 from tasks.validate.table import Table
 
 MAX_ROWS_NAMED = 10  # in the detail of a finding; Data Docs show the same number
@@ -67,8 +68,8 @@ def run_gx(tables: Mapping[str, Table], suites: Mapping[str, Sequence[Expectatio
     return GxRun(findings, context)
 
 
-def write_docs(context: EphemeralDataContext, folder: Path) -> Path:
-    """Write the Data Docs of a run, replacing what is in `folder`.
+def write_docs(run: GxRun, folder: Path) -> Path:
+    """Write the Data Docs of a run as static pages, replacing what is in `folder`.
 
     Returns:
         The page to open first.
@@ -79,9 +80,10 @@ def write_docs(context: EphemeralDataContext, folder: Path) -> Path:
         "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(part)},
         "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
     }
-    context.add_data_docs_site("local", site)
+    run.context.add_data_docs_site("local", site)
     try:
-        context.build_data_docs()
+        run.context.build_data_docs()
+        make_static(part, run.findings)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)
     finally:
@@ -128,6 +130,6 @@ def _value(value: Any) -> str:
 
 
 def _reason(exception_info: Mapping[str, Any]) -> str:
-    """Return the message of the first exception, given one exception or one for each metric."""
+    """Return the first message in GX's exception info: one exception, or one for each metric."""
     infos = [exception_info] if "exception_message" in exception_info else exception_info.values()
     return next(str(info["exception_message"]) for info in infos if info["exception_message"])

@@ -53,7 +53,7 @@ def _reported(artifacts: Artifacts) -> Table:
 
 
 def _ballots(artifacts: Artifacts) -> Table:
-    """Make one row for each judged candidate, saying where it was shown and if it is consistent."""
+    """Make one row for each judged candidate: where it was shown, and whether it is consistent."""
     frame, places = artifacts.ballots.to_pandas(), _places(artifacts)
     shown = {f"shown_{name}": frame["id"].map(places[name]) for name in ("prompt", "slot")}
     is_scored = (frame["score"] > 0) | frame["rank"].notna() | (frame["votes"] > 0)
@@ -160,7 +160,7 @@ def _targets(artifacts: Artifacts) -> Table:
 def _quotas(artifacts: Artifacts) -> dict[str, Table]:
     """Make one row for each value with a quota: its count, and its number of selected records.
 
-    Selected records are counted by their own columns. Smaller budgets have a table of their own.
+    Selected records are counted by their own columns. Smaller budgets have their own table.
     """
     quotas = artifacts.choice.quotas
     cells = [cells_of(record) for record in artifacts.selected.to_pylist()] if quotas else []

@@ -94,15 +94,15 @@ def validate(artifacts: Artifacts, limits: Limits) -> Validated:
         from tasks.validate.suite import suites  # noqa: PLC0415
 
     tables = pool_tables(artifacts, limits) | selection_tables(artifacts, limits)
-    findings, context = run_gx(tables, suites(limits))
+    run = run_gx(tables, suites(limits))
     result = ValidationResult(
-        success=all(finding.success or finding.is_warning for finding in findings),
+        success=all(finding.success or finding.is_warning for finding in run.findings),
         partial=artifacts.usage.partial,
         funnel=count_funnel(artifacts),
         dropped=count_dropped(artifacts),
-        expectations=tuple(findings),
+        expectations=tuple(run.findings),
     )
-    return Validated(result, partial(write_docs, context))
+    return Validated(result, partial(write_docs, run))
 
 
 def work(stage: Stage) -> None:

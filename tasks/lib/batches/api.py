@@ -18,8 +18,8 @@ from tasks.lib.gateway.routes import Route
 from tasks.lib.gateway.wire import watch_exchange
 
 PROVIDERS = ("openai", "azure", "hosted_vllm")
-"""Providers whose batches LiteLLM sends in OpenAI's format and lists with their metadata. It has
-batches of vertex_ai, bedrock, mistral and xai too, but a lost one could not be found again."""
+"""Providers whose batches LiteLLM sends in OpenAI's format and lists with their metadata. It also
+sends batches to vertex_ai, bedrock, mistral and xai, but a lost one could not be found again."""
 URL = "/v1/chat/completions"
 MARKER = "selectllm"  # the key of the metadata by which a batch is found again
 PAGE, MAX_PAGES = 100, 20  # batches listed to find one; the newest come first
@@ -34,12 +34,12 @@ def require_batches(route: Route) -> None:
     """Raise an error if the requests of a route cannot be sent in batches.
 
     Raises:
-        ParamError: Its provider has none that we can use, or an address is missing.
+        ParamError: Its provider has no batches that we can use, or an address is missing.
     """
     deployment = route.deployments[0]
     if deployment.provider not in PROVIDERS:
         raise ParamError(
-            f"llm_select.batch is true, and {deployment.provider} has no batches that SelectLLM "
+            f"llm_select.batch is true, but {deployment.provider} has no batches that SelectLLM "
             "can use",
             where=f"{PARAMS_FILE}: {route.where}",
             fix=f"Set llm_select.batch: false, or choose a route of {', '.join(PROVIDERS)}. Some "
@@ -47,7 +47,7 @@ def require_batches(route: Route) -> None:
         )
     if deployment.provider == "hosted_vllm" and deployment.api_base is None:
         raise ParamError(
-            "llm_select.batch is true, and the route has no api_base",
+            "llm_select.batch is true, but the route has no api_base",
             where=f"{PARAMS_FILE}: {route.where}",
             fix="Add the address of the server that has the batch endpoints.",
         )
@@ -88,7 +88,7 @@ class BatchState(NamedTuple):
 class BatchApi:
     """The batch endpoints of one deployment.
 
-    Every method retries errors that may pass, and raises ``LLMError`` when they persist or when a
+    Every method retries temporary errors, and raises ``LLMError`` when they persist or when a
     retry cannot help.
     """
 
@@ -143,7 +143,7 @@ class BatchApi:
         return await self._retried(lambda: self._state(batch_id))
 
     async def cancel(self, batch_id: str) -> None:
-        """Ask the provider to stop a batch, unless it has ended meanwhile."""
+        """Ask the provider to stop a batch, unless it has ended in the meantime."""
         with suppress(ProviderError):
             await self._retried(lambda: self._call("acancel_batch", batch_id=batch_id), BAD)
 

@@ -1,11 +1,11 @@
 """Buy the answers to many questions in batches, which cost half and take up to 24 hours.
 
-A `BatchBuyer` has all questions put to it again and again. It answers them from the journal and
+A `BatchBuyer` receives all questions repeatedly. It answers them from the journal and
 collects requests for those without an answer, until no batch can bring another answer:
 
     collect and reserve -> upload -> create -> wait -> download
        ^                                                  |
-       +---- put all questions again: store the replies --+
+       +---- repeat all questions: store the replies -----+
 
 A batch and its reservations outlive the run (`tasks.lib.batches.store`), so a run that is
 killed at any moment continues with the same batch. What batches leave unanswered is left to single
@@ -78,7 +78,7 @@ class BatchBuyer:
         self._held: set[str] = set()
 
     async def buy(self, put_questions: Callable[["BatchBuyer"], Awaitable[object]]) -> None:
-        """Have all questions put until no batch can bring another answer.
+        """Repeat all questions until no batch can bring another answer.
 
         Raises:
             LLMError: The provider refuses, or cannot be reached.
@@ -128,7 +128,7 @@ class BatchBuyer:
         raise Pending
 
     async def _put(self, put_questions: Callable[["BatchBuyer"], Awaitable[object]]) -> None:
-        """Have all questions put once, which fills the lists of new and of held batches."""
+        """Receive all questions once, which fills the lists of new batches and of held batches."""
         self._new, self._held, self._is_capped = [], set(), False
         await put_questions(self)
         n_requests = sum(batch.state.n_requests for batch in self._new)
@@ -155,7 +155,7 @@ class BatchBuyer:
         return result if isinstance(result, Answer) else await self.lookup(request)
 
     def _is_wanted(self, request: Request) -> bool:
-        """Return whether a batch is the way to the answer."""
+        """Return whether the answer should come from a batch."""
         may_collect = self._n_rounds_left > 0 and not self._is_capped
         if not may_collect or request.alias != self._route.alias:
             return False
@@ -203,7 +203,7 @@ class BatchBuyer:
         return endpoint
 
     def _jobs(self) -> list[BatchJob]:
-        """Return the jobs for the new batches and for those that hold calls we need."""
+        """Return the jobs for the new batches and for those with calls that we need."""
         new = [batch for batch in self._new if not batch.is_empty]
         held = [StoredBatch(self._journal.path, marker) for marker in sorted(self._held)]
         return [self._job(batch) for batch in (*new, *held)]
@@ -221,7 +221,7 @@ class BatchBuyer:
         )
 
     def _take_in(self, endings: Sequence[Ending]) -> None:
-        """Take in what the batches of a round brought."""
+        """Record the outcomes of the batches of a round."""
         for ending in endings:
             self._replies |= ending.replies
             self.unanswered |= ending.unanswered

@@ -1,4 +1,4 @@
-"""Bring one batch to its end: submit it, wait, read its files, and record what has no reply."""
+"""Complete one batch: submit it, wait, read its files, and record what has no reply."""
 
 import asyncio
 import gc
@@ -21,14 +21,14 @@ from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import OpenCall, Settled
 
 POLL_S = 60.0
-"""The longest pause between two looks at a batch; the first pauses are shorter."""
+"""The longest pause between two polls of a batch; the first pauses are shorter."""
 APPEAR_S = 10.0
 """A batch that was being created when its run was killed is in the list by then, if it exists."""
 OVER_LIMIT = "token_limit_exceeded"
 
 
 class Ending(NamedTuple):
-    """What a batch brought."""
+    """The outcome of a batch."""
 
     replies: dict[str, tuple[OpenCall, Reply]]  # by key; their calls are still open
     unanswered: frozenset[str]  # the keys of the other requests; their calls are settled
@@ -47,7 +47,7 @@ class BatchJob:
         endpoint: The endpoint that it was collected for.
         api: The batch functions of the endpoint.
         journal: Has the open calls of the batch.
-        poll_s: The first pause between two looks; doubled after each look, up to `POLL_S`.
+        poll_s: The first pause between two polls; doubled after each poll, up to `POLL_S`.
         is_cancelled: Whether to cancel the batch first.
     """
 
@@ -66,7 +66,7 @@ class BatchJob:
         self._journal, self._poll_s, self._is_cancelled = journal, poll_s, is_cancelled
 
     async def run(self) -> Ending:
-        """Return what the batch brought, once it has ended at the provider.
+        """Return the outcome of the batch, once it has ended at the provider.
 
         Raises:
             LLMError: The provider refuses the batch, or cannot be reached.

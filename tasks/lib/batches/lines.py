@@ -16,7 +16,7 @@ from tasks.lib.gateway.request import Request
 from tasks.lib.gateway.wire import MAX_BODY, UnreadableBody, check_shape, sound_reply
 
 NOT_IN_BODY = ("extra_headers", "service_tier", "timeout")
-"""Options of a single call. A batch has a price and a deadline of its own."""
+"""Options of a single call. A batch has its own price and deadline."""
 
 
 class Results(NamedTuple):
@@ -101,7 +101,7 @@ def _outcome(line: dict[str, Any], endpoint: Endpoint) -> Reply | ProviderError:
     status = response["status_code"]
     if status != HTTPStatus.OK:
         if type(status) is not int or status < HTTPStatus.BAD_REQUEST:
-            raise UnreadableBody("the status is that of no error")
+            raise UnreadableBody("the status does not indicate an error")
         body = response.get("body")
         said = body.get("error") if isinstance(body, dict) else None
         return _error(said or line.get("error") or {}, status, endpoint)

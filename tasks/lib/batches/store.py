@@ -1,6 +1,6 @@
-"""Remember the batches that are not finished, in a folder beside the journal.
+"""Remember the batches that are not finished, in a folder next to the journal.
 
-A batch has a file of its requests, as it is uploaded, and a state file. The journal's calls of the
+A batch has a state file, and a file of its requests, which is uploaded. The journal's calls of the
 batch stay open until the state file is removed (`tasks.lib.journal.liveness`).
 """
 
@@ -51,7 +51,7 @@ class StoredBatch:
     """A batch that is not finished, held by this process.
 
     Attributes:
-        marker: Its unique name, also at the provider.
+        marker: Its unique name, both here and at the provider.
         state: How far it got, and where it is.
         path: The state file.
         n_bytes: The size of the requests in this process.
@@ -132,7 +132,7 @@ class StoredBatch:
         self.save(phase=Phase.SUBMITTING, submitting_at=time.time())
 
     def save(self, **changes: Any) -> None:
-        """Change the state, on disk too."""
+        """Change the state in memory and on disk."""
         self.state = replace(self.state, **changes)
         part = self.path.with_suffix(".part")
         with part.open("w", encoding="utf-8") as file:
@@ -167,7 +167,7 @@ class StoredBatch:
 
 
 def unsent(journal: Path) -> Iterator[StoredBatch]:
-    """Yield, and hold, the batches of dead runs of which nothing was sent."""
+    """Hold and yield the batches that dead runs left without sending anything."""
     for path in sorted((journal.parent / BATCHES).glob("*.json")):
         batch = StoredBatch(journal, path.stem)
         if not batch.try_hold():

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from tasks.lib.core.errors import REMAKE, DataError
 
-ROW_GROUP = 65_536  # rows; fixed, since the grouping is part of the bytes
+# Rows, and characters that a writer keeps in memory; fixed, since groups are part of the bytes.
+ROW_GROUP, GROUP_CHARS = 65_536, 1 << 26
 
 
 def write_table(
@@ -75,19 +76,21 @@ def _checked(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
 
 
 class TableWriter:
-    """Writes rows as they arrive, in row groups of fixed size, so that memory stays bounded."""
+    """Writes rows as they arrive, in row groups of limited size, so that memory stays bounded."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
         self._schema = schema
         self._rows: list[Mapping[str, Any]] = []
+        self._n_chars = 0
         self.n_rows = 0
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add one row; its keys are the schema's column names."""
         self._rows.append(row)
         self.n_rows += 1
-        if len(self._rows) >= ROW_GROUP:
+        self._n_chars += sum(len(cell) for cell in row.values() if type(cell) is str)
+        if len(self._rows) >= ROW_GROUP or self._n_chars >= GROUP_CHARS:
             self._flush()
 
     def add_metadata(self, metadata: Mapping[str, str]) -> None:
@@ -97,6 +100,7 @@ class TableWriter:
     def _flush(self) -> None:
         self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
         self._rows.clear()
+        self._n_chars = 0
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from tasks.lib.core.wording import usd_text
+
 _FORM = "Set schema: always on the route if its server accepts schemas, or choose a larger model."
 _PROVIDER = "No action is needed unless this happens often; the call was repeated."
 
@@ -40,8 +42,11 @@ def explained(counts: Mapping[str, int]) -> Iterator[tuple[int, str, str]]:
         yield n, wrong, remedy
 
 
-def silent_calls(counts: Mapping[str, int]) -> str:
-    """Return how many calls got no reply, and why."""
+def silent_calls(counts: Mapping[str, int], usd: float) -> str:
+    """Return how many calls got no reply, why, and what they may have cost; empty if none."""
+    if not counts:
+        return ""
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(counts.items()))
     n = sum(counts.values())
-    return f"{n:,} {'call' if n == 1 else 'calls'} got no readable reply ({reasons})"
+    calls = f"{n:,} {'call' if n == 1 else 'calls'} got no readable reply ({reasons})"
+    return f"{calls} and may have cost up to {usd_text(usd)} more" if usd else calls

@@ -90,7 +90,7 @@ class Usage(Document):
         n_unknown_usage: The number of replies with no usage, or with one that is impossible.
         answers: The number of answers by route.
         answers_digest: A hash of all answers used, in order of prompts, attention checks last, then
-            of the replies without an answer that were paid for.
+            of the calls without an answer, with their prices.
         dropped_params: By route, the parameters that its model does not accept.
         methods: The number of prompts by how they were judged: llm, offline or fallback.
         set_aside: The number of candidates that could not be judged, by reason.

@@ -17,7 +17,7 @@ from tasks.lib.gateway.wire import HttpExchange
 MAX_MESSAGE = 500  # characters kept of a provider's message
 MAX_READ = 20_000  # characters of an error that are read; the message follows a traceback
 LONGEST_WAIT_S = 86_400.0
-"""A provider that asks for a longer wait is not believed."""
+"""If a provider asks for a longer wait, it is ignored."""
 
 _QUOTA = re.compile(
     r"insufficient_quota|insufficient (?:credit|balance|funds)|credit balance is too low"
@@ -64,7 +64,12 @@ _IN_PARTS = re.compile(
 )
 _FIELD = re.compile(r"""["'](?:param|field)["']\s*:\s*["']([^"']+)["']""")
 _TRANSPORT = {"TransportError", "ConnectionError", "ClientError", "gaierror", "SSLError"}
-_UNREACHED = {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"}
+_UNREACHED = {
+    *("ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"),
+    "ClientConnectorError",  # also that TLS failed
+}
+_NOISE = re.compile(r" ssl:<[^>]*>|\.? Handle with `[^`]*`\.?")
+"""What libraries add to the message about a connection."""
 _PARSING = {"ValueError", "TypeError", "KeyError", "IndexError", "AttributeError"}
 
 _BY_STATUS = {
@@ -169,7 +174,7 @@ def _causes(error: Exception) -> set[str]:
 
 
 def _fields(error: Exception, *names: str) -> str:
-    """Return the fields of the provider's error, such as its code, which have the given names."""
+    """Return the fields with the given names in the provider's error, such as its code."""
     values = [getattr(cause, name, None) for cause in _chain(error) for name in names]
     return " ".join(value for value in values if isinstance(value, str))
 
@@ -178,6 +183,7 @@ def _readable(words: str, *secrets: str) -> str:
     """Return the start of a message, stripped of exception names, tracebacks and secrets."""
     words = words.partition("Traceback (most recent call last)")[0]
     words = re.sub(r"^(?:(?:litellm\.)?\w+(?:Error|Exception)\b(?: - |: )?)+", "", words.strip())
+    words = _NOISE.sub("", words)
     words = "".join(char if char.isprintable() else " " for char in words)
     return redact(" ".join(words.split()), *secrets)[:MAX_MESSAGE] or "no message was given"
 
@@ -203,7 +209,7 @@ def _seconds(value: str) -> float:
 
 
 def refused_parameter(message: str, sent: Iterable[str], param: str = "") -> str | None:
-    """Return the sent parameter that a bad request refuses, or None.
+    """Return the parameter that the provider refuses, or None.
 
     Args:
         message: The provider's message; of several parameters in it, the first is the refused one.
@@ -217,7 +223,7 @@ def refused_parameter(message: str, sent: Iterable[str], param: str = "") -> str
 
 
 def _first_named(text: str, names: Iterable[str]) -> str | None:
-    """Return the name that occurs first in the text, also in other spellings, or None."""
+    """Return the name that occurs first in the text, in any spelling, or None."""
     found: list[tuple[int, str]] = []
     for name in names:
         spelled = rf"\b{name.replace('_', '.?')}(?![a-z])"

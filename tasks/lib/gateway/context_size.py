@@ -1,4 +1,4 @@
-"""Ask Ollama for a context that is large enough, since it cuts longer prompts without a word."""
+"""Ask Ollama for a context that is large enough, since it silently cuts longer prompts."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Notice an endpoint that cuts prompts at its context without a word, as Ollama does.
+"""Notice an endpoint that silently cuts prompts at its context, as Ollama does.
 
 A ranking of candidates that the model has not read must not pass for an answer. The only trace is
 the number of prompt tokens that the endpoint reports.

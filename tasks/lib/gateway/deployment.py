@@ -16,7 +16,7 @@ LOCAL_MODEL = f"local/{LOCAL_NAME}"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 FIELDS_OF_REQUEST = ("model", "schema_use", "temperature", "max_answer_tokens")
-"""Keys of a route that have a field of their own in a request."""
+"""Keys of a route that have their own field in a request."""
 NOT_IN_ANSWER = (
     "api_base",
     "api_key",
@@ -61,14 +61,14 @@ class Deployment(Params):
 
     Attributes:
         reasoning_effort: None for the least effort that the model accepts.
-        max_answer_tokens: The room for the answer; None for the one of the step.
+        max_answer_tokens: The room for the answer; None for the step's own.
         thinking_tokens: The room for thinking, in addition to the answer's; None for a room that
             depends on the model and its effort.
-        extra_body: Fields that are added to the body of a call as they are.
+        extra_body: Fields that are added to the body of a call unchanged.
         extra_headers: Headers of a call; ``os.environ/NAME`` is replaced by the value of NAME.
         num_ctx: The context size that Ollama allocates.
         service_tier: The provider's tier, such as flex, which has its own price.
-        timeout_s: The time limit of a call; None for the one of llm_select.
+        timeout_s: The time limit of a call; None for that of llm_select.
     """
 
     model: Annotated[str, Field(pattern=r"^[^/\s]+/\S+$")]  # provider/name

@@ -146,8 +146,8 @@ class Endpoint:
             return reply
         if not self._has_lied:
             log.warning(
-                "%s reports an impossible usage (%s); such a call counts at the most that it can "
-                "cost",
+                "%s reports an impossible usage (%s); a call like this counts at the most that it "
+                "can cost",
                 self._where,
                 problem,
             )

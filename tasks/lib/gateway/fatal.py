@@ -1,5 +1,6 @@
 """The error that ends a run, with advice for the user."""
 
+import json
 from pathlib import Path
 
 from tasks.lib.core.errors import LLMError
@@ -47,15 +48,21 @@ _FIX = {
     ErrorKind.MALFORMED: "Check that api_base is the address of the API, with /v1 if it has one.",
 }
 _WAIT = "Check that it is up and that this machine can reach it."
+_TLS = (
+    "Check whether api_base begins with http or https. For a certificate of your own, set "
+    "SSL_CERT_FILE to the file of its authority."
+)
 
 
 def run_error(
     error: ProviderError, route: Route, deployment: Deployment, journal: Path
 ) -> LLMError:
     """Return the error that ends a run after `error` from a deployment of `route`."""
-    what = f"{_WHAT.get(error.kind, 'the call failed')}: {error.message}"
+    what = f"{_WHAT.get(error.kind, 'the call failed')}: {_text(error.message)}"
     if error.kind is ErrorKind.AUTHENTICATION:
         fix = f"Set {_key_variable(deployment)} to a key of this provider."
+    elif error.kind is ErrorKind.CONNECTION and "SSL" in error.message:
+        fix = _TLS
     elif error.kind is ErrorKind.CUT_PROMPT and deployment.provider.startswith("ollama"):
         fix = f"Set num_ctx of models.{route.alias} to that size."
     else:
@@ -65,6 +72,16 @@ def run_error(
         where=f"{route.where} at {deployment.endpoint}",
         fix=f"{fix} The answers so far are kept in {journal}: run this again to continue.",
     )
+
+
+def _text(message: str) -> str:
+    """Return the text in a message that is JSON, as some providers send it, or the message."""
+    try:
+        said = json.loads(message[message.index("{") :])
+        said = said.get("error", said)
+        return str(said["message"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return message
 
 
 def _tier_fix(error: ProviderError, deployment: Deployment) -> str | None:

@@ -20,7 +20,7 @@ MAX_RETRY_AFTER_S = 300.0  # an endpoint that demands a longer wait counts as do
 REST_S = 60.0  # for a route that is down, while the next route is tried
 
 HARMLESS = (
-    ErrorKind.REFUSED_PARAMETER,  # dropped from now on
+    ErrorKind.REFUSED_PARAMETER,  # no longer sent
     ErrorKind.CONTEXT_TOO_LONG,  # these two end the question: see `no_answer`
     ErrorKind.CONTENT_FILTER,
 )
@@ -57,8 +57,8 @@ class Gateway:
         ledger: Records the calls.
 
     Args:
-        routes: The routes in the order in which they are tried. Only if the last route is down
-            does the run end.
+        routes: The routes in the order in which they are tried. The run ends only if
+            the last route is down.
         settings: How calls are made.
         journal: Stores answers and spending.
     """

@@ -18,7 +18,7 @@ from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import ANSWER, Answer, Call, CallCost, Refused, Settled
 
 TAKEN_POLL_S = 0.2
-KEPT_REMARK, MAX_REMARKS = 100, 5  # characters, and different ones, that are logged
+KEPT_REMARK, MAX_REMARKS = 100, 5  # characters of a logged remark, and different remarks
 KEPT_REPLY = 2000  # characters of an unusable reply that the re-ask quotes
 NOTHING = CallCost(prompt_tokens=0, completion_tokens=0, usd=0.0, is_upper_bound=False)
 
@@ -116,9 +116,11 @@ class SpendLedger:
         redact = endpoint.redact
         most = reservation.upper_bound
         reply = endpoint.believed(reply, request, most)
-        cost = endpoint.tariff.cost(reply, most, reservation.tier)
+        cut = endpoint.cut_watch.notice(request, reply)
+        metered = reply._replace(prompt_tokens=None) if cut else reply  # its count is doubtful
+        cost = endpoint.tariff.cost(metered, most, reservation.tier)
         remark = redact(reply.remark[:MAX_MESSAGE])
-        error = _fault(reply) or endpoint.cut_watch.notice(request, reply)
+        error = _fault(reply) or cut
         if error:
             error.message = redact(error.message)
             facts = {"outcome": error.kind, "message": error.message, "reply": "", "remark": remark}

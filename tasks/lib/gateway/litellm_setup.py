@@ -50,7 +50,7 @@ def skip_accounting() -> None:
     """Make LiteLLM skip its success and failure logs for the calls of this task.
 
     They take a tenth of the time of a call (`benchmarks/llm.py rate`), and nobody reads them: our
-    ledger keeps the books.
+    ledger has the costs.
     """
     from litellm._internal_context import is_internal_call  # noqa: PLC0415  # see load_litellm
 

@@ -69,7 +69,8 @@ def _check_secrets(name: str, given: Mapping[str, Any]) -> None:
         )
     if api_base is not None and not _is_plain_url(api_base):
         raise ParamError(
-            f"{name}.api_base must be a plain address without a user, password or query",
+            f"{name}.api_base must be a plain address: no user, password or query, and a valid "
+            "port if any",
             where=PARAMS_FILE,
             fix="Write it as http://127.0.0.1:8000/v1.",
         )

@@ -19,7 +19,7 @@ ARRIVED = (*USELESS, ErrorKind.CUT_OFF)
 
 
 class Pending(Exception):
-    """A batch will bring the answer; the question has to be put again afterwards."""
+    """A batch will bring the answer; the question must be repeated afterwards."""
 
 
 class AnswerSource(Protocol):

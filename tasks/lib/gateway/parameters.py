@@ -21,7 +21,7 @@ from tasks.lib.gateway.thinking import (
 )
 
 LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-"""The two names of the limit in OpenAI's protocol, each with the other one."""
+"""The two names of the limit in OpenAI's protocol, each mapped to the other."""
 _LIMIT_WORDS = re.compile(
     r"max.?(?:completion|output|new)?.?tokens|(?:output|completion) tokens|in the completion"
     r"|num_predict",
@@ -114,7 +114,7 @@ class Parameters:
         return sent
 
     def max_completion_tokens(self, request: Request) -> int:
-        """Return the room for a reply: for the answer, and in addition for thinking."""
+        """Return the room for a reply: the room for the answer plus the room for thinking."""
         return self._room(request, has_more=self._has_more_room)
 
     def widest(self, request: Request) -> int:
@@ -175,14 +175,14 @@ class Parameters:
         return True
 
     def _drop(self, name: str, value: Any) -> None:
-        """Send a parameter no more, or the next effort instead of a refused one."""
+        """Stop sending a parameter; for a refused effort, send the next one instead."""
         if name == "reasoning_effort" and len(self._thinking.efforts) > 1:
             if value == self._effort:  # otherwise another call has already learned it
                 self._thinking = self._thinking._replace(efforts=self._thinking.efforts[1:])
                 log.info("%s: reasoning_effort is %s from now on", self._where, self._effort)
         elif name not in self.dropped:
             self.dropped = tuple(sorted((*self.dropped, name)))
-            log.info("%s does not accept %s, which is dropped from now on", self._where, name)
+            log.info("%s does not accept %s, so it is no longer sent", self._where, name)
 
     def _rename_limit(self, refused: str) -> bool:
         """Use the other name of the limit; return False if that was refused too."""

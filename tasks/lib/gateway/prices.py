@@ -1,5 +1,6 @@
 """Price calls at prices read once; the cost that LiteLLM reports is never used."""
 
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ MESSAGE_TOKENS = 32
 """More than a chat template adds to a message; ChatML adds 20 if each character is a token."""
 
 
+N_SIMILAR = 3
 FLEX = "flex"
 HALF_PRICE = ("openai", "azure")
 """Providers whose documentation says that batches cost half."""
@@ -30,7 +32,7 @@ class Price(NamedTuple):
     """US dollars per token.
 
     `reasoning_usd` is the price of a completion token for thinking, and `cached_usd` of a prompt
-    token that the provider had in its cache; None for the price of the others.
+    token that the provider had in its cache; None if the price is that of the others.
     """
 
     prompt_usd: float
@@ -45,7 +47,7 @@ class Price(NamedTuple):
         reasoning_tokens: int = 0,
         cached_tokens: int = 0,
     ) -> float:
-        """Return the price of a call; thinking and cached tokens are parts of the others."""
+        """Return the price of a call; the other counts include thinking and cached tokens."""
         usd = prompt_tokens * self.prompt_usd + completion_tokens * self.completion_usd
         if self.reasoning_usd is not None:
             usd += reasoning_tokens * (self.reasoning_usd - self.completion_usd)
@@ -72,7 +74,7 @@ def price_of(deployment: Deployment, litellm: Any, tier: Tier = Tier.OWN) -> Pri
     """Return the prices from params.yaml, otherwise from LiteLLM's price map; None if unknown.
 
     Prices in params.yaml are those of the route's own tier. A 0 in LiteLLM's map does not count,
-    since many models that do cost money have a 0 there. A batch without a price in the map costs
+    since many models that do cost money are listed at 0. A batch without a price in the map costs
     half where the provider's documentation says so, and otherwise as much as single calls.
     """
     prompt_usd, completion_usd = deployment.input_cost_per_token, deployment.output_cost_per_token
@@ -141,12 +143,34 @@ def require_price(deployment: Deployment, litellm: Any, where: str, tier: Tier =
             fix="Remove service_tier. If the model does have the tier, add its "
             "input_cost_per_token and output_cost_per_token, in US dollars per token.",
         )
+    known = "; or ".join(similar_models(deployment, litellm))
     raise ParamError(
-        "the price of this model is unknown, so its spending could not be capped",
+        "the price of this model is unknown, so its spending could not be capped"
+        f"{f'; did you mean {known}?' if known else ''}",
         where=f"{PARAMS_FILE}: {where}",
         fix="Add input_cost_per_token and output_cost_per_token to it, in US dollars per "
-        "token; set both to 0 for an endpoint of your own that costs nothing.",
+        "token; set both to 0 for your own endpoint if it costs nothing.",
     )
+
+
+def similar_models(deployment: Deployment, litellm: Any) -> list[str]:
+    """Return the provider's models with the closest names in LiteLLM's map, with their prices."""
+    if deployment.api_base:
+        return []
+    provider = deployment.provider
+    known = [
+        key.removeprefix(f"{provider}/")
+        for key, entry in litellm.model_cost.items()
+        if entry.get("mode") == "chat" and str(entry.get("litellm_provider")).startswith(provider)
+    ]
+    similar = []
+    for name in get_close_matches(deployment.model.partition("/")[2], known, N_SIMILAR):
+        model = f"{provider}/{name}"
+        price = _in_map(deployment.model_copy(update={"model": model}), litellm, "")
+        if price:
+            usd = f"{1e6 * price.prompt_usd:.3g} and {1e6 * price.completion_usd:.3g}"
+            similar.append(f"{model} ({usd} USD for a million tokens in and out)")
+    return similar
 
 
 def max_prompt_tokens(messages: Messages, schema_bytes: int = 0) -> int:

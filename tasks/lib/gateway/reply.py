@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Self
 from tasks.lib.gateway.wire import is_count
 
 MAX_CHARS = 20_000  # read from the end of a reply; no list of slots is longer
+DEEP = 200
+"""Characters to skip where brackets are nested too deep, since each takes as long as the first."""
 MAX_NAME = 200  # characters of a model's name and of a finish reason
 CUT, FILTERED = "length", "content_filter"
 """LiteLLM's finish reasons of a reply that is not complete."""
@@ -24,8 +26,8 @@ class Reply(NamedTuple):
     finish_reason: str
     model: str  # as the provider names it, often with a date
     dropped_params: tuple[str, ...] = ()  # parameters that the model does not accept
-    reasoning_tokens: int = 0  # of the completion tokens, those for thinking
-    cached_tokens: int = 0  # of the prompt tokens, those that the provider had in its cache
+    reasoning_tokens: int = 0  # completion tokens used for thinking
+    cached_tokens: int = 0  # prompt tokens that the provider had in its cache
     remark: str = ""  # what the provider says about the reply: its own finish reason, a refusal
     is_refused: bool = False  # a filter of the provider withheld the answer, or the model refused
     service_tier: str = ""  # the tier that the provider served it in, if it says so
@@ -112,8 +114,8 @@ def _fields(part: Any) -> dict[str, Any]:
 def _text(message: Any, *, is_cut: bool) -> str:
     """Return the answer in a message, wherever the provider has put it.
 
-    That is the content; without one, the arguments of a tool call; and without these, a JSON
-    object in the reasoning, unless the reply was cut off, so that the object is only a draft.
+    This is the content. If there is none, it is the arguments of a tool call, or else a JSON
+    object in the reasoning, unless the reply was cut off and the object is only a draft.
     """
     content = getattr(message, "content", None)
     text = content if isinstance(content, str) else ""
@@ -154,7 +156,9 @@ def json_values(text: str, opening: str = "{") -> Iterator[Any]:
     while start != -1:
         try:
             value, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
+        except RecursionError:
+            end = start + DEEP
+        except ValueError:
             end = start + 1
         else:
             yield value

@@ -60,7 +60,7 @@ class Request:
         response_format: The JSON schema of the reply; None if the route must not send a schema.
         schema_use: Whether the route sends a schema; with auto, a refused schema is dropped.
         max_tokens: The room for the answer, without the room for thinking.
-        options: The keys of the route that can change the answer and have no field of their own,
+        options: The keys of the route that can change the answer and do not have their own field,
             such as ``reasoning_effort``, by name (see `Deployment.options`); empty if none is set.
         repeat: 2 for a second, independent answer to the same bytes, 3 for a third; never sent.
         read: Returns the content of a reply, or why it cannot be used.

@@ -40,7 +40,7 @@ class Route(NamedTuple):
 
     @property
     def max_answer_tokens(self) -> int | None:
-        """The room for an answer; None for the one of the step that asks."""
+        """The room for an answer; None for the step's own."""
         return self.deployments[0].max_answer_tokens
 
     @property
@@ -118,7 +118,7 @@ def require_usable(route: Route) -> None:
 
     Raises:
         ParamError: The environment variable that the route names or its provider needs is not set,
-            or the route is the local model and that is not installed.
+            or the route is the local model, which is not installed.
     """
     if route.deployments[0].is_local:
         require_local()
@@ -131,10 +131,10 @@ def require_usable(route: Route) -> None:
 def missing_key_error(where: str, name: str) -> ParamError:
     """Return the error for a route whose key is not in the environment."""
     return ParamError(
-        f"the environment variable {name} is not set, and no call was made",
+        f"the environment variable {name} is not set, so no call was made",
         where=f"{PARAMS_FILE}: {where}",
-        fix=f"Set {name}, or choose another route; offline selects without a key. For an "
-        "endpoint of your own that needs no key, write api_key: none.",
+        fix=f"Set {name}, or choose another route; offline selects without a key. If your "
+        "own endpoint needs no key, write api_key: none.",
     )
 
 
@@ -153,7 +153,7 @@ def _load_route(alias: str, given: Any) -> Route:
 
 
 def _check_alike(name: str, first: Deployment, other: Deployment) -> None:
-    """Raise an error if two deployments of a route would be called or answer differently."""
+    """Raise an error unless both deployments of a route are called and answer alike."""
     same = {*FIELDS_OF_REQUEST, *first.options, *other.options} - {"model"}  # names may differ
     for key in sorted(same):
         if getattr(first, key) != getattr(other, key):

@@ -70,7 +70,7 @@ class Tariff:
         return not name or name == own or (name in USUAL_TIERS and own in USUAL_TIERS)
 
     def _served_price(self, name: str) -> Price:
-        """Return the price of a tier that was not asked for; if unknown, the dearer known one."""
+        """Return the price of a tier that was not requested; if unknown, the higher known price."""
         litellm = load_litellm()
         price = served_price(self._deployment, litellm, name) if name.isidentifier() else None
         name = name if price else "(unknown)"

@@ -20,7 +20,7 @@ class StopRun(Exception):
 class TaskPool(Generic[Q, A]):
     """Asks questions, a bounded number at a time.
 
-    After the first failure, no further question is asked. Those in progress may finish, since
+    After the first failure, no further question is sent. Those in progress may finish, since
     they may already be paid for; then the failure is raised. If the caller is cancelled, the
     questions in progress are cancelled too.
 

@@ -25,7 +25,7 @@ STARTED_BY_EFFORT = ("claude", "magistral")
 
 
 class Thinking(NamedTuple):
-    """What a model does with an effort, by LiteLLM's map."""
+    """What a model does with an effort, according to LiteLLM's map."""
 
     efforts: tuple[Effort, ...] = ()
     """The efforts worth sending, the least first; a refused one is followed by the next."""
@@ -98,10 +98,9 @@ def thinking_room(deployment: Deployment, thinking: Thinking, effort: Effort | N
 
 
 def max_completion_tokens(deployment: Deployment, max_answer_tokens: int, litellm: Any) -> int:
-    """Return the most tokens of a reply: the room for the answer and the room for thinking.
+    """Return the maximum tokens of a reply: the room for the answer and the room for thinking.
 
-    This is what a call may cost at most before any reply was cut off; an estimate and the cap
-    count it.
+    This bounds the cost of a call until a reply is cut off; the estimate and the cap use it.
 
     Args:
         deployment: The model, and the room that its route sets.

@@ -70,7 +70,7 @@ async def _read(parts: Any, encoding: str, request: httpx.Request, *, is_error: 
 
 
 def _sound(body: bytes) -> bytes:
-    """Return a JSON body that LiteLLM can read, or any other body as it is."""
+    """Return a JSON body that LiteLLM can read; return any other body unchanged."""
     try:
         given = json.loads(body)
     except ValueError:

@@ -22,10 +22,10 @@ MAX_FIELD = 500
 """Characters of a text at the top of a reply, such as the name of its model."""
 ENCODING = "gzip"
 MAX_COUNT = 2**53
-"""Tokens; a higher number is no count, and does not fit into the journal."""
+"""Tokens; a higher number cannot be a count, and does not fit into the journal."""
 
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # linear, even if one never ends
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _USAGE = ("usage", "usageMetadata")
 _COUNT_NAME = re.compile(r"(?:tokens|token_?count)$", re.IGNORECASE)
@@ -49,7 +49,7 @@ class HttpExchange:
 
     @property
     def is_served(self) -> bool:
-        """Whether the provider did what was asked, so that it may charge for it."""
+        """Whether the provider fulfilled the request, and so may charge for it."""
         return self.status is not None and 200 <= self.status < 300
 
     @property
@@ -96,15 +96,15 @@ async def read_body(parts: AsyncIterable[bytes], encoding: str, limit: int) -> b
     return bytes(body)
 
 
-def check_shape(body: bytes) -> None:
+def check_shape(body: bytes, max_parts: int = MAX_PARTS) -> None:
     """Check the number and the depth of the objects and lists in a JSON text.
 
     Raises:
-        UnreadableBody: There are more than `MAX_PARTS`, or they are deeper than `MAX_DEPTH`.
+        UnreadableBody: There are more than `max_parts`, or they are deeper than `MAX_DEPTH`.
     """
     brackets = _STRINGS.sub(b"", body).translate(None, delete=_NO_BRACKETS)
-    if len(brackets) > 2 * MAX_PARTS:
-        raise UnreadableBody(f"the reply has more than {MAX_PARTS:,} objects and lists")
+    if len(brackets) > 2 * max_parts:
+        raise UnreadableBody(f"the reply has more than {max_parts:,} objects and lists")
     depth = 0
     for bracket in brackets:
         depth += 1 if bracket in b"{[" else -1
@@ -137,7 +137,7 @@ def is_count(value: Any) -> bool:
 
 
 def _is_sound(name: str, value: Any) -> bool:
-    """Return whether a field of a reply is no usage, or a usage with counts of tokens only."""
+    """Return whether a field of a reply is not a usage, or is a usage with only token counts."""
     if name in _USAGE:
         return value is None or (isinstance(value, dict) and all(map(_may_count, _counts(value))))
     return not name.endswith("eval_count") or _may_count(value)

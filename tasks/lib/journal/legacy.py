@@ -8,7 +8,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-MARK = "migrated"  # a table that only a journal has that was of version 2
+MARK = "migrated"  # a table that exists only in a journal migrated from version 2
 
 _FROM_2 = (
     "ALTER TABLE answers RENAME COLUMN picks TO parsed",
@@ -30,7 +30,7 @@ _FROM_3 = (
     "ALTER TABLE calls ADD COLUMN remark TEXT NOT NULL DEFAULT ''",
 )
 MIGRATIONS = {2: _FROM_2, 3: _FROM_3}
-"""By version, the statements that make it the next version."""
+"""The statements that migrate each version to the next."""
 
 
 @cache

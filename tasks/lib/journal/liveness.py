@@ -23,7 +23,7 @@ class LiveRun:
         id: The unique name of the run.
 
     Args:
-        journal: The journal of the runs; the lock files are in a folder beside it.
+        journal: The journal of the runs; the lock files are in a folder next to it.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -46,7 +46,7 @@ class LiveRun:
             self.forget(self.id)
 
     def is_alive(self, run: str) -> bool:
-        """Return whether a run still holds its lock, or a batch has its file."""
+        """Return whether a run still holds its lock, or a batch still has its file."""
         if run == self.id or batch_file(self._journal, run).exists():
             return True
         path = self._lock_of(run)

@@ -31,12 +31,12 @@ class CallCost(NamedTuple):
     completion_tokens: int
     usd: float
     is_upper_bound: bool  # the provider reported no usage, or the call has not ended yet
-    reasoning_tokens: int = 0  # of the completion tokens, those for thinking
-    cached_tokens: int = 0  # of the prompt tokens, those that the provider had in its cache
+    reasoning_tokens: int = 0  # completion tokens used for thinking
+    cached_tokens: int = 0  # prompt tokens that the provider had in its cache
 
 
 class Answer(NamedTuple):
-    """A validated answer, as it was bought."""
+    """A validated answer."""
 
     key: str
     route: str  # the alias of the route that was called
@@ -70,7 +70,7 @@ class Answer(NamedTuple):
     def digest(self) -> str:
         """32 hex digits of a hash of all fields, by which a receipt identifies the answer.
 
-        Fields at their defaults are left out, so that receipts from before they existed agree.
+        Fields at their defaults are left out, so that receipts older than a field still match.
         """
         defaults = self._field_defaults
         facts = self._asdict().items()

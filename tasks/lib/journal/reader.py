@@ -72,9 +72,9 @@ class JournalReader:
         return [FailedAttempt(*row) for row in rows if not row[0].startswith(RETRY)]
 
     def answered_call(self, *keys: str) -> AnsweredCall:
-        """Return when the answer was bought; the keys are its current key and its former key.
+        """Return when an answer was bought, given its current key and its former key.
 
-        The answer must exist. If its call is unknown, the answer counts as bought in an instant.
+        The answer must exist. If its call is unknown, the duration is 0.
         """
         places = ", ".join("?" * len(keys))
         query = (

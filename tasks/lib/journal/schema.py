@@ -164,8 +164,8 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
         raise _damaged(path, "it is empty, or another program wrote it")
     if version not in (*MIGRATIONS, VERSION):
         raise DataError(
-            f"the journal has version {version}; this SelectLLM reads {min(MIGRATIONS)} to "
-            f"{VERSION}",
+            f"the journal has version {version}; this version of SelectLLM reads "
+            f"{min(MIGRATIONS)} to {VERSION}",
             where=str(path),
             fix="Use the SelectLLM version that wrote it, or move it away to start a new journal.",
         )
