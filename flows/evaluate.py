@@ -15,13 +15,15 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from flows.cli import console, show_evaluation
-from flows.curate import publish, raise_failure, run_as_program, run_stages
+from flows.curate import raise_failure, run_as_program, run_stages
 from flows.dvc.evaluation import copy_results, evaluation_workspace
 from flows.dvc.evaluation import plan as make_plan
 from flows.dvc.workspace import find_workspace
+from flows.pages import publish
 from flows.stage_task import Done, Run
 from flows.tracking.log_evaluation import log_evaluation
 from flows.tracking.log_run import took_s
+from flows.tracking.store import prepare
 from tasks.lib.core.dvc_yaml import Graph, read_graph
 from tasks.lib.core.errors import CurationError
 from tasks.lib.documents.evaluation import Evaluation
@@ -51,6 +53,8 @@ def evaluate(override: list[str] | None = None, plan: bool = False) -> State[Non
             run = Run(space.path, run_id, space.lock, user_workspace)
             graph = read_graph(space.path)
             wanted = Graph(graph.stages[:1]) if plan else graph
+            if not plan:
+                prepare(user_workspace)
             done = run_stages(wanted, run)
             raise_failure(done)
             if plan:

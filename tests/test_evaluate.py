@@ -1,6 +1,7 @@
 """What an evaluation computes without a model: its checks, its arms, its figures and its page."""
 
 import json
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,21 +10,29 @@ import pyarrow as pa
 import pytest
 from scipy.optimize import minimize
 
+from flows.dvc.evaluation import evaluation_workspace
 from tasks.evaluate import params as section
 from tasks.evaluate.questions.step import draw, refuse_pool_records, with_outputs
+from tasks.evaluate.questions.step import work as ask
 from tasks.evaluate.score.bootstrap import NestedBootstrap, Ratio
 from tasks.evaluate.score.duels import length_controlled, wins
 from tasks.evaluate.score.step import evaluate, page, score_arms
-from tasks.evaluate.tables import ANSWERS
+from tasks.evaluate.tables import ANSWERS, QUESTIONS
 from tasks.evaluate.tune.arms import ArmRun, Sources, arm_runs
 from tasks.evaluate.tune.plan import Pace, run_seconds
 from tasks.evaluate.tune.prompts import messages, require_chat_template, tokenize
 from tasks.evaluate.tune.setup import TuningSetup
 from tasks.evaluate.tune.store import EvaluationStore, result_key
-from tasks.lib.core.errors import DataError, ParamError
+from tasks.lib.core.dvc_yaml import read_graph
+from tasks.lib.core.errors import Busy, DataError, ParamError
 from tasks.lib.core.params import read_params
+from tasks.lib.core.schemas import POOL, UNIQUE
+from tasks.lib.core.stage import Stage
+from tasks.lib.core.tables import read_table
 from tasks.lib.documents.evaluation import Evaluation, TrainedArm, Training
 from tests.conftest import PROJECT
+from tests.tiny_llama import as_pool, useful, write_selections
+from tests.workspaces import StepWorkspace
 
 MISSING = [package for package in section.EXTRA if find_spec(package) is None]
 VALUES = read_params(PROJECT / "params.yaml")
@@ -97,7 +106,56 @@ def test_the_command_refuses_what_cannot_start_before_a_server_starts(clone):
         assert reason in " ".join(ended.stderr.split())
 
 
+@pytest.mark.slow
+def test_an_evaluation_works_on_copies_in_its_own_workspace(clone, monkeypatch):
+    space = clone("evaluated")
+    stubs = space.root / "stubs"  # so that the extra seems to be installed
+    for package in section.EXTRA:
+        (stubs / package).mkdir(parents=True)
+        (stubs / package / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", f"{stubs}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    pool = as_pool(useful(8, 0))
+    write_selections(space.root, pool, pool[:4], n_draws=3)
+    (space.root / "test.jsonl").write_text('{"instruction": "Name it", "output": "It"}\n')
+    (space.root / "model").mkdir()
+    (space.root / "model" / "config.json").write_text("{}")
+    sets = ["evaluate.model=model", "evaluate.test=test.jsonl", "evaluate.n_test=9"]
+    before = (space.root / "params.yaml").read_bytes()
+    with evaluation_workspace(space.root, sets) as made:
+        graph = read_graph(made.path)
+        assert [stage.name for stage in graph.stages] == ["questions", "tune", "score"]
+        assert "choose" in made.stale
+        outs = {out.path for stage in graph.stages for out in stage.outs}
+        deps = {dep for stage in graph.stages for dep in stage.deps}
+        assert [dep for dep in deps - outs if not (made.path / dep).exists()] == []
+        selected = made.path / "data/choose/selected.parquet"
+        assert not selected.is_symlink()
+        assert selected.read_bytes() == (space.root / "data/choose/selected.parquet").read_bytes()
+        assert "config.json 2 " in (made.path / "data/model.txt").read_text()
+        with pytest.raises(Busy), evaluation_workspace(space.root, sets):
+            pass
+    assert (space.root / "params.yaml").read_bytes() == before
+
+
 # The test records
+
+
+def test_the_questions_stage_reads_any_layout_of_a_pool(tmp_path, monkeypatch):
+    (tmp_path / "dvc.yaml").write_bytes((PROJECT / "tasks/evaluate/graph.yaml").read_bytes())
+    space = StepWorkspace(tmp_path)
+    space.update(evaluate={"test": "test.csv", "n_test": 2})
+    rows = ["question,answer", "Name a sea,North Sea", "Name a lake,", "Name a river,Rhine"]
+    (tmp_path / "test.csv").write_text("\n".join(rows))
+    pool = as_pool([("Name a city", "Rome"), ("name a SEA", "Red Sea")])
+    space.write("ingest/pool.parquet", pool, POOL)
+    space.write("dedupe/unique.parquet", [{"id": pool[0]["id"]}], UNIQUE)
+    monkeypatch.chdir(tmp_path)
+    Stage("questions", tmp_path).run(ask)
+    asked = read_table(tmp_path / "data/questions/questions.parquet", QUESTIONS).to_pylist()
+    assert [row["output"] for row in asked] == ["North Sea", "Rhine"]
+    space.write("dedupe/unique.parquet", [{"id": row["id"]} for row in pool], UNIQUE)
+    with pytest.raises(DataError, match=r"1 test records are also in the pool \(test.csv:2\)"):
+        Stage("questions", tmp_path).run(ask)
 
 
 def test_test_records_without_an_output_are_skipped_unless_none_has_one():

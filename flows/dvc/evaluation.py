@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -158,7 +158,7 @@ def _stale(graph: Graph, user_workspace: Path, made: set[str]) -> list[str]:
     return [stage.name for stage in graph.stages if stage.name in needed & set(changed)]
 
 
-def _ask(folder: Path, variables: Mapping[str, str], *words: str) -> None:
+def _ask(folder: Path, variables: dict[str, str], *words: str) -> None:
     """Run `python -m tasks.evaluate` in a folder.
 
     Raises:
@@ -167,7 +167,7 @@ def _ask(folder: Path, variables: Mapping[str, str], *words: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"tasks.{SECTION}", *words],
         cwd=folder,
-        env=dvc.environment() | variables,
+        env=dvc.environment(folder) | variables,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -11,8 +11,6 @@ from tasks.evaluate.params import check
 from tasks.evaluate.tables import QUESTIONS
 from tasks.ingest.classify import Ingest
 from tasks.ingest.named_files import NamedFile, read_named_file
-from tasks.ingest.source import ReadOptions
-from tasks.ingest.unpack import UnpackLimits
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, load_section, load_seed
@@ -97,9 +95,8 @@ def draw(records: Sequence[Record], n: int, seed: int, where: str) -> list[Recor
 
 def _read(path: Path, values: Mapping[str, Any]) -> list[Record]:
     params = load_section(values, "ingest", Ingest)
-    limits = UnpackLimits(params.max_unpacked_mb, params.max_unpack_ratio)
     file = NamedFile("evaluate.test", path, "questions/questions.parquet")
-    return list(read_named_file(file, params, ReadOptions(params.table, limits)))
+    return list(read_named_file(file, params))
 
 
 def _comparable(record: Record) -> str:
