@@ -218,6 +218,14 @@ def test_an_arm_without_enough_selections_is_refused(changes, reason):
         arm_runs(section.check(values(**changes)), SOURCES)
 
 
+def test_every_method_has_the_number_of_records_of_a_partial_selection():
+    params = section.check(values(arms=["random"], n_seeds=2))
+    runs = arm_runs(params, SOURCES._replace(selected=("a",)))
+    assert [run.ids for run in runs] == [("a",), ("b",)]
+    with pytest.raises(DataError, match="arm random has 2 records, but the selection has 3"):
+        arm_runs(params, SOURCES._replace(selected=("a", "b", "c")))
+
+
 # The prompts
 
 

@@ -49,9 +49,11 @@ def arm_runs(params: Evaluate, sources: Sources) -> list[ArmRun]:
 
     Each seed of `random` trains on its own random selection. The other methods that choose at
     random also have a selection for each seed; the rest train on the same records with each seed.
+    All methods have the number of records of the selection, which may be partial.
 
     Raises:
-        DataError: A method has made no selection, or `random` made fewer than there are seeds.
+        DataError: A method has made no selection, or too small ones, or `random` made fewer than
+            there are seeds.
     """
     return [run for arm in params.arms for run in _runs(arm, params.n_seeds, sources)]
 
@@ -59,8 +61,10 @@ def arm_runs(params: Evaluate, sources: Sources) -> list[ArmRun]:
 def _runs(arm: str, n_seeds: int, sources: Sources) -> list[ArmRun]:
     if arm == UNTRAINED:
         return [ArmRun(arm, 0, ())]
-    fixed = {SELECTION: sources.selected, WHOLE: sources.unique}
-    draws = [fixed[arm]] if arm in fixed else sources.draws.get(arm, [])
+    if arm == WHOLE:
+        return [ArmRun(arm, seed, tuple(sources.unique)) for seed in range(n_seeds)]
+    n = len(sources.selected)
+    draws = [sources.selected] if arm == SELECTION else sources.draws.get(arm, [])
     if not draws or (arm == RANDOM and len(draws) < n_seeds):
         raise DataError(
             f"found {len(draws)} selections of the arm {arm}, expected "
@@ -69,4 +73,10 @@ def _runs(arm: str, n_seeds: int, sources: Sources) -> list[ArmRun]:
             fix=f"Run `selectllm run` with {arm} in baseline.methods, or remove it from "
             "evaluate.arms. A method that is too slow for the pool makes no selection.",
         )
-    return [ArmRun(arm, seed, tuple(draws[seed % len(draws)])) for seed in range(n_seeds)]
+    if min(map(len, draws)) < n:
+        raise DataError(
+            f"the arm {arm} has {min(map(len, draws)):,} records, but the selection has {n:,}",
+            where=f"{PARAMS_FILE}: evaluate.arms",
+            fix="Run `selectllm run`, so that all methods select the same number of records.",
+        )
+    return [ArmRun(arm, seed, tuple(draws[seed % len(draws)][:n])) for seed in range(n_seeds)]
