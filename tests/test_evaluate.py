@@ -341,6 +341,14 @@ def test_seeds_that_disagree_widen_the_interval():
     assert widths[1] > 0.5
 
 
+@pytest.mark.parametrize("n_seeds", [2, 3, 10])
+def test_the_spread_of_few_seeds_is_not_underestimated(n_seeds):
+    by_seed = np.linspace(-1, 1, n_seeds)[:, None] * np.ones(50)
+    draws = NestedBootstrap(50, 4000, 0).draws(Ratio("a", by_seed, np.ones(50)))
+    expected = by_seed[:, 0].std(ddof=1) / n_seeds**0.5
+    assert draws.std() == pytest.approx(expected, rel=0.05)
+
+
 def test_a_difference_that_is_not_there_is_found_in_about_one_in_twenty_cases():
     rng = np.random.default_rng(3)
     found = 0
