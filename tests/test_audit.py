@@ -13,7 +13,8 @@ from flows.cli import show_audit
 from tasks.audit.answers import used_answers
 from tasks.audit.dvc_lock import dvc_md5
 from tasks.audit.explain import explain
-from tasks.audit.verify import verify
+from tasks.audit.same_content import first_difference, is_rounding
+from tasks.audit.verify import MAX_RECORDS, verify, why_later
 from tasks.lib.core.dvc_yaml import read_stage
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.params import lookup, read_params
@@ -402,6 +403,46 @@ def test_changed_code_is_named_only_if_the_selection_differs(table):
     usage.write_text(usage.read_text().replace('"n_unknown_usage": 0', '"n_unknown_usage": 1'))
     lock.write_text(lock.read_text().replace(old, dvc_md5(usage)))
     assert "changed since then: tasks/llm_select" in difference_of(table).fix
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "is_rounded"),
+    [
+        ('{"gain": 0.18109754445600856}', '{"gain": 0.18109754906862463}', True),
+        ("llm_select,60,1.02319,49.2487", "llm_select,60,1.0232,49.2487", True),
+        ("1.06 & 0.05", "1.05 & 0.05", True),  # written with two digits
+        ('{"usd": 0.0123}', '{"usd": 0.0125}', False),
+        ('{"p_random": 0.52381}', '{"p_random": 0.238095}', False),
+        ('{"saved": 12}', '{"saved": 13}', False),
+        ('{"version": "1.2.3"}', '{"version": "1.2.4"}', False),
+        ("0.5\n0.6\n", "0.5\n", False),
+        ("0.5 a", "0.5 b", False),
+    ],
+)
+def test_only_the_last_digits_of_numbers_may_differ_on_another_processor(
+    tmp_path, was, now, is_rounded
+):
+    ours, rebuilt = tmp_path / "ours", tmp_path / "rebuilt"
+    ours.write_text(was)
+    rebuilt.write_text(now)
+    assert first_difference(ours, rebuilt) == f"line {2 if was.count(chr(10)) > 1 else 1} differs"
+    assert is_rounding(ours, rebuilt) is is_rounded
+
+
+@pytest.mark.parametrize(
+    ("stage", "n_records", "is_other_processor", "words"),
+    [
+        ("measure", 2000, False, ""),
+        ("measure", 2001, False, "2,001 records take minutes"),
+        ("measure", 10, True, "another kind of processor"),
+        ("export", 10**6, True, ""),
+        ("report", 10**6, False, "`selectllm verify --all` rebuilds it"),
+    ],
+)
+def test_verify_says_why_it_leaves_a_stage_out(stage, n_records, is_other_processor, words):
+    most = MAX_RECORDS[stage]
+    why = why_later(stage, n_records, most, is_other_processor=is_other_processor)
+    assert words in why if words else not why
 
 
 def fates(table):

@@ -199,8 +199,8 @@ def test_tls_with_a_server_that_has_none_costs_nothing_and_names_the_cause(provi
     assert "WRONG_VERSION_NUMBER" in error.message
     assert "SSLContext" not in error.message
     route = load_route({"models": {"mine": provider.deployment()}}, "mine")
-    told = run_error(error, route, route.deployments[0], Path("journal"))
-    assert "begins with http or https" in str(told)
+    shown = run_error(error, route, route.deployments[0], Path("journal"))
+    assert "begins with http or https" in str(shown)
 
 
 def test_an_error_in_json_is_shown_by_its_text(provider):

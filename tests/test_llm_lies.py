@@ -45,7 +45,7 @@ NUMBERS = {
 }
 
 
-def told(change):
+def changed(change):
     """Answer honestly, except for what `change` does to the body; the honest tokens are billed."""
 
     def behave(call):
@@ -58,19 +58,19 @@ def told(change):
 
 
 def usage(**lies):
-    return told(lambda body: body["usage"].update(lies))
+    return changed(lambda body: body["usage"].update(lies))
 
 
 def body(**lies):
-    return told(lambda body: body.update(lies))
+    return changed(lambda body: body.update(lies))
 
 
 def choice(**lies):
-    return told(lambda body: body["choices"][0].update(lies))
+    return changed(lambda body: body["choices"][0].update(lies))
 
 
 def message(**lies):
-    return told(lambda body: body["choices"][0]["message"].update(lies))
+    return changed(lambda body: body["choices"][0]["message"].update(lies))
 
 
 def raw(content, times=1, **headers):
@@ -144,7 +144,7 @@ LIES = {
     "encoded: cut off": packed(gzip.compress(b"{}")[:-9]),
     "encoded: unknown": packed(b"{}", "br"),
     "encoded: twice": packed(gzip.compress(gzip.compress(b"{}")), "gzip, gzip"),
-    "an error of 3 MB": lambda call: replace(fails(500)(call), body=b"x" * MB, times=3),
+    "an error of 5 MB": lambda call: replace(fails(500)(call), body=b"x" * MB, times=5),
     "a deep error": lambda call: replace(fails(500)(call), body=DEEP),
 }
 LARGE = {

@@ -151,7 +151,7 @@ def interrupt(space, running, number):
     output = running.communicate(timeout=PATIENCE_S)[0]
     seconds = time.monotonic() - start
     assert running.returncode == 130, output
-    assert output.splitlines()[-1].startswith("Interrupted. Run it again to go on"), output
+    assert output.splitlines()[-1].startswith("Interrupted. Run it again to continue"), output
     assert seconds < 40, output  # 5 on a machine of its own
     assert space.processes() == []
 

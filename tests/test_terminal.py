@@ -10,8 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli import console, ready, show_audit, show_cost, show_preview
-from flows.cli.doctor import Diagnosis, Status
+from flows.cli import console, diagnosis, ready, show_audit, show_cost, show_preview
 from flows.dvc.overrides import Change
 from flows.dvc.plan import PlannedStage
 from flows.tracking.markdown import plain, table
@@ -111,11 +110,12 @@ def cell(text):
 
 DROPPED = {"file": HOSTILE, "line": 1, "reason": HOSTILE, "detail": HOSTILE}
 ERROR = ParamError(HOSTILE, where=HOSTILE, fix=HOSTILE)
+DIAGNOSIS = diagnosis.Diagnosis(diagnosis.Status.WRONG, HOSTILE, HOSTILE)
 PRINTED = {
     "an error": lambda: console.failed(ERROR),
     "an error of a step": lambda: console.failed(StageFailed.parse(str(ERROR))),
     "a change": lambda: console.out.print(Change(HOSTILE, HOSTILE, HOSTILE).key),
-    "a diagnosis": lambda: console.diagnosis(Diagnosis(Status.WRONG, HOSTILE, HOSTILE)),
+    "a diagnosis": lambda: diagnosis.show(DIAGNOSIS),
     "a plan": lambda: console.plan([PlannedStage(HOSTILE, "run", [HOSTILE])]),
     "a proof": lambda: show_audit.proof(
         Proof([], 1, 1, 1, None, ["choose"], [NotRebuilt(HOSTILE, HOSTILE)], [HOSTILE])

@@ -199,6 +199,34 @@ def test_an_output_that_was_edited_together_with_dvc_lock_differs_when_rebuilt(
 
 
 @pytest.mark.parametrize("name", ["selection.csv", "other.csv"])
+@pytest.mark.parametrize(
+    ("stage", "path", "expected"),
+    [
+        ("choose", "data/choose/selected.parquet", "rounded"),
+        ("choose", "data/choose/receipt.jsonl", "different"),
+        ("report", "data/report/index.html", "different"),
+    ],
+)
+def test_a_last_digit_may_differ_only_where_the_processor_can_be_the_cause(
+    finished, stage, path, expected, tmp_path
+):
+    def more(number):
+        return f"{float(number[0]) * (1 + 1e-9)!r}"
+
+    file = finished.root / path
+    if file.suffix == ".parquet":
+        rows = pq.ParquetFile(file).read()
+        at = rows.schema.get_field_index("gain")
+        gains = pa.array([gain * (1 + 1e-9) for gain in rows["gain"].to_pylist()])
+        content = as_parquet(rows.set_column(at, rows.schema.field(at), gains), tmp_path / "part")
+    else:
+        content = re.sub(r"0\.\d{4,}", more, file.read_text(), count=1).encode()
+    with edited(finished.root, {path: content}):
+        differences, rounded = rebuild_stage(Lock(finished.root), stage)
+    assert rounded == ([path] if expected == "rounded" else [])
+    assert [d.file for d in differences] == ([path] if expected == "different" else [])
+
+
 def test_a_missing_and_an_added_export_are_named(finished, name):
     export = finished.root / "data/export"
     path = export / name

@@ -78,8 +78,8 @@ def failed(error: CurationError) -> None:
 
 
 def interrupted() -> None:
-    """Print how to go on after Ctrl-C."""
-    text = "Interrupted. Run it again to go on; no finished work and no paid answer is lost."
+    """Print how to continue after Ctrl-C."""
+    text = "Interrupted. Run it again to continue; no finished work and no paid answer is lost."
     err.print(text, soft_wrap=True)
 
 

@@ -172,7 +172,7 @@ def _dataset(mlflow: Any, workspace: Path, out: Out, hashes: Mapping[str, str]) 
 
 
 def _name(ended: EndedRun) -> str | None:
-    """Return a name that says what the run is; that of the flow run for a graph without a judge."""
+    """Return a name that describes the run; the flow run's name if the graph has no judge."""
     values = read_params(ended.run.workspace / PARAMS_FILE)
     budget, route, mode = (
         lookup(values, key) for key in ("llm_select.budget", "llm_select.route", "cluster.mode")

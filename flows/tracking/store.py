@@ -15,6 +15,7 @@ from flows.services import database_fault, database_url_fault, http_fault
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.hiding import hide
 from tasks.lib.core.private_file import make_private
+from tasks.lib.core.wording import visible
 
 EXPERIMENT = "selectllm"
 KIND = ("mlflow.experimentKind", "custom_model_development")
@@ -170,7 +171,7 @@ def write(workspace: Path, work: Callable[[Store], None]) -> bool:
 def _warn(text: str) -> None:
     from prefect import get_run_logger  # noqa: PLC0415  4 s, and `doctor` does not need it
 
-    get_run_logger().warning("%s", text)
+    get_run_logger().warning("%s", visible(text))
 
 
 def attempt(workspace: Path, work: Callable[[Store], None]) -> str:

@@ -1,4 +1,4 @@
-"""Prove that what a run gives away follows from its pool, its vectors and the journal's answers."""
+"""Prove that the outputs of a run follow from its pool, its vectors and the journal's answers."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -131,13 +131,14 @@ def _are_prompts_judged(lock: Lock) -> bool:
 def _with_later_stages(proof: Proof, lock: Lock, *, with_slow: bool) -> Proof:
     """Rebuild the stages after llm_select, up to the first one with a difference."""
     n_records = count_rows(lock.out("dedupe/unique.parquet"), UNIQUE)
-    rebuilt, rounded = [STAGES[0]], []
+    rebuilt: list[str] = [STAGES[0]]
+    rounded: list[str] = []
     skipped = [NotRebuilt("fetch, ingest, dedupe, embed, cluster", EARLIER)]
     skipped.append(NotRebuilt("baseline", METHODS))
     for stage, most in MAX_RECORDS.items():
         why = why_not(lock, stage)
-        if not (why or with_slow or most is None) and n_records > most:
-            why = f"{n_records:,} records take minutes; `selectllm verify --all` rebuilds it"
+        if not (why or with_slow):
+            why = why_later(stage, n_records, most, is_other_processor=bool(rounded))
         if why:
             skipped.append(NotRebuilt(stage, why))
             continue
@@ -150,6 +151,18 @@ def _with_later_stages(proof: Proof, lock: Lock, *, with_slow: bool) -> Proof:
     return proof._replace(
         n_selected=n_selected, rebuilt=rebuilt, not_rebuilt=skipped, rounded=rounded
     )
+
+
+def why_later(stage: str, n_records: int, most: int | None, *, is_other_processor: bool) -> str:
+    """Return why a stage is rebuilt only on request; empty if it is always rebuilt."""
+    on_request = "`selectllm verify --all` rebuilds it"
+    if most is not None and n_records > most:
+        return f"{n_records:,} records take minutes; {on_request}"
+    if stage == "measure" and is_other_processor:
+        return (
+            f"this is another kind of processor, on which near ties fall differently; {on_request}"
+        )
+    return ""
 
 
 def _other_answers(n_rebuilt: int, n_used: int) -> str:

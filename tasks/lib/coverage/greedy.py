@@ -86,7 +86,7 @@ def greedy(  # noqa: PLR0913  the parts of the objective
 
 
 def judge_unit(vectors: Vectors, n: int, *, weights: Floats | None = None, seed: int = 0) -> float:
-    """Return the bonus, in units of the objective, that counts about as much as coverage.
+    """Return the bonus that counts about as much as coverage, in units of the objective.
 
     It is the average gain in coverage over the second half of a selection of `n` records by
     coverage alone, measured on at most 2,000 random rows.

@@ -140,14 +140,13 @@ class Endpoint:
         return CallCost(n_prompt, n_reply, usd, is_upper_bound=True)
 
     def believed(self, reply: Reply, request: Request, most: CallCost) -> Reply:
-        """Return the reply, without its usage if that is impossible for the request."""
+        """Return the reply, excluding its usage if that is impossible for the request."""
         problem = impossible_usage(reply, request.messages, most)
         if not problem:
             return reply
         if not self._has_lied:
             log.warning(
-                "%s reports an impossible usage (%s); a call like this counts at the most that it "
-                "can cost",
+                "%s reports impossible usage (%s); such calls count at their upper bounds",
                 self._where,
                 problem,
             )

@@ -77,7 +77,7 @@ class SpendLedger:
             n_calls = f"{self._n_calls.total():,}"
             log.info("calls: %s; failed: %s", n_calls, ", ".join(failed))
         for (kind, remark), n in self._remarks.most_common(MAX_REMARKS):
-            log.info("the provider said of %s %s: %s", f"{n:,}", kind, remark)
+            log.info("%s calls (%s): the provider said: %s", f"{n:,}", kind, remark)
 
     async def reserve(
         self, request: Request, endpoint: Endpoint, upper_bound: CallCost

@@ -153,7 +153,7 @@ def _load_route(alias: str, given: Any) -> Route:
 
 
 def _check_alike(name: str, first: Deployment, other: Deployment) -> None:
-    """Raise an error unless both deployments of a route are called and answer alike."""
+    """Raise an error if the deployments of a route differ in how they are called or answer."""
     same = {*FIELDS_OF_REQUEST, *first.options, *other.options} - {"model"}  # names may differ
     for key in sorted(same):
         if getattr(first, key) != getattr(other, key):

@@ -1,4 +1,4 @@
-"""The way of every call and its response, below LiteLLM and its providers' protocols."""
+"""Send each call and read its response, below LiteLLM and the protocols of providers."""
 
 import json
 from contextlib import aclosing

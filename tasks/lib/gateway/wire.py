@@ -1,4 +1,4 @@
-"""What may come over the wire: the size and shape of a reply that is read, and of its usage.
+"""Bound what is read from the wire: the size and shape of a reply, and its usage.
 
 A provider is not to be trusted: a body that never ends, one that unpacks to gigabytes, or one with
 a million empty objects must cost neither memory nor time.
@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-MAX_BODY = 2 * 2**20
+MAX_BODY = 4 * 2**20
 """Bytes of a response: more than the longest thinking that a route has room for."""
 MAX_FILE = 128 * 2**20
 """Bytes of a batch's file: 50,000 replies of 2.6 kB."""
