@@ -312,6 +312,8 @@ def test_a_figure_is_the_ratio_of_sums_and_its_interval_contains_it():
     assert figure.value == pytest.approx(sums.sum() / (3 * sizes.sum()))
     estimate = NestedBootstrap(400, 500, 0).estimate(figure)
     assert estimate.low < estimate.value < estimate.high
+    assert NestedBootstrap(400, 500, 0).estimate(figure) == estimate
+    assert NestedBootstrap(400, 500, 1).estimate(figure) != estimate
 
 
 def test_the_interval_of_a_mean_agrees_with_theory():

@@ -22,7 +22,7 @@ SETTINGS = (
     *("evaluate.model=model", "evaluate.test=test.jsonl", "evaluate.n_test=40"),
     *("evaluate.n_answers=4", "evaluate.max_new_tokens=16", "evaluate.max_tokens=96"),
     *("evaluate.n_seeds=2", "evaluate.learning_rate=0.005", "evaluate.precision=float32"),
-    *("evaluate.batch_records=8", "evaluate.arms=[selection, random, untrained]"),
+    *("evaluate.batch_records=8", "evaluate.arms=[selection, random, shortest, untrained]"),
 )
 TEST, CHOSEN, LEFT = (useful(120, 0)[a:b] for a, b in ((0, 40), (40, 88), (88, 120)))
 
@@ -64,12 +64,15 @@ def evaluated(space):
     return json.loads(done.stdout)
 
 
-def test_a_selection_that_is_planted_to_be_better_is_found_better(space, evaluated):
+def test_a_selection_that_is_planted_to_be_better_is_found_better_and_a_random_one_is_not(
+    space, evaluated
+):
     result = Evaluation.read(space.root / "data/evaluate/result.json")
-    assert [arm.name for arm in result.arms] == ["selection", "random", "untrained"]
-    selection, random, untrained = result.arms
+    assert [arm.name for arm in result.arms] == ["selection", "random", "shortest", "untrained"]
+    selection, random, same, untrained = result.arms
     assert selection.verdict() == "better than random"
     assert selection.figures["loss"].value < random.figures["loss"].value
+    assert same.verdict() == "no different from random"
     assert untrained.verdict() == "worse than random"
     assert (random.verdict(), result.n_test, result.n_answers) == ("", 40, 4)
     assert evaluated["arms"][0]["differences"]["loss"]["high"] < 0
@@ -82,7 +85,7 @@ def test_mlflow_shows_the_evaluation_with_a_run_for_each_arm(space, evaluated):
     assert parent.info.run_name == "evaluate model"
     assert parent.data.params["evaluate.batch_records"] == "8"
     assert parent.data.metrics["selection/against_random.loss.high"] < 0
-    assert {run.info.run_name for run in arms} == {"selection", "random", "untrained"}
+    assert {run.info.run_name for run in arms} == {"selection", "random", "shortest", "untrained"}
     assert {run.data.tags["mlflow.parentRunId"] for run in arms} == {parent.info.run_id}
     assert {"result.json", "index.html"} <= space.artifacts(parent)
 
@@ -92,7 +95,8 @@ def test_each_model_has_the_same_number_of_records_and_steps(space, evaluated):
     trained = [run for run in runs if run.arm != "untrained"]
     assert {(run.n_records, run.n_steps) for run in trained} == {(48, 18)}
     assert [(run.n_records, run.adapter) for run in runs if run.arm == "untrained"] == [(0, "")]
-    assert len({run.adapter for run in trained}) == 4  # two seeds of two arms
+    # Two seeds of three arms, of which two share the records of their first seed.
+    assert len({run.adapter for run in trained}) == 5
 
 
 def test_the_same_seed_gives_the_same_bytes_of_the_adapter_and_the_answers(space, evaluated):
@@ -111,6 +115,7 @@ def test_a_second_evaluation_is_cached_and_the_plan_has_nothing_to_do(space, eva
     assert [(arm.name, arm.n_models, arm.n_done) for arm in planned.arms] == [
         ("selection", 2, 2),
         ("random", 2, 2),
+        ("shortest", 2, 2),
         ("untrained", 1, 1),
     ]
     assert planned.minutes == 0
@@ -119,9 +124,12 @@ def test_a_second_evaluation_is_cached_and_the_plan_has_nothing_to_do(space, eva
 def test_a_plan_measures_the_time_of_the_models_that_are_missing(space, evaluated):
     words = ("evaluate", "--plan", "--json", "-S", "evaluate.epochs=4")
     planned = EvaluationPlan.parse(space.selectllm(*words).stdout, "plan")
-    assert [(arm.n_done, arm.n_steps) for arm in planned.arms] == [(0, 24), (0, 24), (1, 0)]
+    assert [(arm.n_done, arm.n_steps) for arm in planned.arms] == [
+        *((0, 24), (0, 24), (0, 24)),
+        (1, 0),
+    ]
     assert 0 < planned.minutes < 60
-    assert planned.arms[2].minutes == 0
+    assert planned.arms[3].minutes == 0
 
 
 def test_other_commands_do_not_see_the_evaluation(space, evaluated):

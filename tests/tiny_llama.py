@@ -111,7 +111,10 @@ def as_pool(pairs: list[tuple[str, str]]) -> list[dict[str, Any]]:
 def write_selections(
     root: Path, pool: list[dict[str, Any]], chosen: list[dict[str, Any]], n_draws: int
 ) -> None:
-    """Write what an evaluation reads: the pool, the selection, and random ones of its size."""
+    """Write what an evaluation reads: the pool, the selection, and random ones of its size.
+
+    The method shortest has the records of the first random selection.
+    """
     judged = {
         **{"prompt": 1, "slot": 1, "rank": 1, "score": 1.0, "votes": 1, "method": "offline"},
         **{"gain": 0.1, "cluster": 1, "route": "offline", "model": "offline/typical"},
@@ -122,6 +125,7 @@ def write_selections(
         for seed in range(n_draws)
         for rank, id_ in enumerate(random.Random(seed).sample(ids, len(chosen)), 1)
     ]
+    draws += [row | {"method": "shortest"} for row in draws if row["seed"] == 0]
     for tail, rows, schema in (
         ("ingest/pool.parquet", pool, POOL),
         ("dedupe/unique.parquet", [{"id": id_} for id_ in ids], UNIQUE),
