@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from scipy.optimize import minimize
 
+from flows.cli import show_evaluation
 from flows.dvc.evaluation import evaluation_workspace
 from tasks.evaluate import params as section
 from tasks.evaluate.questions.step import draw, refuse_pool_records, with_outputs
@@ -22,6 +23,7 @@ from tasks.evaluate.tune.arms import ArmRun, Sources, arm_runs
 from tasks.evaluate.tune.plan import Pace, run_seconds
 from tasks.evaluate.tune.prompts import messages, require_chat_template, tokenize
 from tasks.evaluate.tune.setup import TuningSetup
+from tasks.evaluate.tune.step import is_done
 from tasks.evaluate.tune.store import EvaluationStore, result_key
 from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.core.errors import Busy, DataError, ParamError
@@ -293,6 +295,23 @@ def test_stored_answers_are_complete_or_absent(tmp_path):
     assert result_key(a=1, b=[2]) == result_key(b=[2], a=1) != result_key(a=1, b=[3])
 
 
+def test_a_run_is_done_if_its_adapter_and_its_answers_are_stored(tmp_path):
+    params, store = section.check(values()), EvaluationStore(tmp_path)
+    examples = {i: tokenize(record(i), WordTokenizer(), 16) for i in "ab"}
+    setup = TuningSetup(params, 0, None, None, "", [], examples, [examples["b"]])
+    trained, untrained = ArmRun("x", 0, ("a",)), ArmRun("untrained", 0, ())
+    for run in (trained, untrained):
+        assert not is_done(run, setup, store)
+        store.put_answers(setup.answers_key(run), answers(run.arm, 0, [1.0], ["yes"]))
+    assert is_done(untrained, setup, store)
+    assert not is_done(trained, setup, store)  # a user has deleted the adapter
+    store.adapter(setup.adapter_key(trained)).mkdir()
+    assert is_done(trained, setup, store)
+    other = setup._replace(params=params.model_copy(update={"epochs": 9}))
+    assert not is_done(trained, other, store)
+    assert is_done(untrained, other, store)
+
+
 def test_the_time_of_a_run_counts_its_tokens_losses_and_answers():
     params = section.check(values(epochs=2, n_answers=1))
     examples = {i: tokenize(record(i), WordTokenizer(), 16) for i in "ab"}  # 6 tokens each
@@ -435,16 +454,16 @@ def answers(arm, seed, losses, texts):
     ]
 
 
-def result(selection, n_answers=2):
+def result(selection, n_answers=2, seeds=(0, 1)):
     texts = ["one two", "three four"][:n_answers]
-    rows = [row for seed in (0, 1) for row in answers("random", seed, [4.0, 4.0, 4.0], texts)]
-    rows += [row for seed in (0, 1) for row in answers("selection", seed, selection, texts)]
+    rows = [row for seed in seeds for row in answers("random", seed, [4.0, 4.0, 4.0], texts)]
+    rows += [row for seed in seeds for row in answers("selection", seed, selection, texts)]
     arms = score_arms(pa.Table.from_pylist(rows, ANSWERS), ["one two", "three", "four"])
     counts = {"n_records": 5, "n_steps": 3, "n_tokens": 70, "n_answer_tokens": 9, "n_clipped": 0}
     runs = tuple(
         TrainedArm(arm=arm, seed=seed, adapter="", **counts)
         for arm in ("random", "selection")
-        for seed in (0, 1)
+        for seed in seeds
     )
     return evaluate(arms, np.full(3, 2.0), Training(model="m<b>", runs=runs), 100, 0)
 
@@ -461,6 +480,18 @@ def test_the_verdict_follows_from_the_interval_of_the_difference(losses, verdict
     random, selection = result(losses).arms
     assert (random.verdict(), selection.verdict()) == ("", verdict)
     assert selection.figures["loss"].value == pytest.approx(sum(losses) / 6)
+
+
+def test_with_one_seed_the_verdict_the_page_and_the_terminal_say_so():
+    one, two = (result([3.0, 3.0, 3.0], seeds=seeds) for seeds in ((0,), (0, 1)))
+    assert one.verdict(one.arms[1]) == "better than random with this seed"
+    assert two.verdict(two.arms[1]) == "better than random"
+    assert one.verdict(one.arms[0]) == ""
+    assert "other seeds may give another verdict" in page(one)
+    assert "other seeds" not in page(two)
+    said = [list(show_evaluation.sentences(found)) for found in (one, two)]
+    assert [len(sentences) for sentences in said] == [2, 1]
+    assert said[1][0].startswith("selection: better than random by held-out loss, -0.5000 nats")
 
 
 def test_the_result_has_the_numbers_of_each_arm_and_the_figures_of_its_answers():

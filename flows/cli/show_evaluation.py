@@ -59,10 +59,12 @@ def sentences(evaluation: Evaluation) -> Iterator[str]:
         if "loss" in arm.differences:
             difference = arm.differences["loss"]
             yield (
-                f"{arm.name}: {arm.verdict()} by {FIGURES['loss']}, {difference.value:+.4f} nats "
-                f"per token ({difference.low:+.4f} to {difference.high:+.4f}; a difference of "
+                f"{arm.name}: {evaluation.verdict(arm)} by {FIGURES['loss']}, "
+                f"{difference.value:+.4f} nats per token ({difference.low:+.4f} to {difference.high:+.4f}; a difference of "
                 f"{difference.visible:.4f} is visible)"
             )
+    if evaluation.has_one_seed:
+        yield "Other seeds may give another verdict: set evaluate.n_seeds to 3 or more."
 
 
 def _row(arm: ArmFigures) -> tuple[str, ...]:

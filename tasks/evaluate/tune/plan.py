@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tasks.evaluate.tune.arms import ArmRun
 from tasks.evaluate.tune.respond import BATCH, Respondent, reference_losses, replies
 from tasks.evaluate.tune.setup import TuningSetup, prepare
-from tasks.evaluate.tune.step import FOLDER
+from tasks.evaluate.tune.step import FOLDER, is_done
 from tasks.evaluate.tune.store import EvaluationStore
 from tasks.evaluate.tune.train import n_steps, train
 from tasks.lib.core.stage import Stage
@@ -28,18 +28,18 @@ class Pace(NamedTuple):
 def plan(stage: Stage) -> EvaluationPlan:
     """Return the plan of the next evaluation; a few probe steps are run, and nothing is stored."""
     setup, store = prepare(stage), EvaluationStore(stage.state / FOLDER)
-    is_done = {run: store.answers(setup.answers_key(run)) is not None for run in setup.runs}
-    todo = [run for run in setup.runs if not is_done[run]]
+    done = {run for run in setup.runs if is_done(run, setup, store)}
+    todo = [run for run in setup.runs if run not in done]
     pace = probe(setup, todo) if todo else Pace()
     arms = []
     for name in dict.fromkeys(run.arm for run in setup.runs):
         runs = [run for run in setup.runs if run.arm == name]
-        seconds = sum(run_seconds(run, setup, pace) for run in runs if not is_done[run])
+        seconds = sum(run_seconds(run, setup, pace) for run in runs if run not in done)
         arms.append(
             PlannedArm(
                 name=name,
                 n_models=len(runs),
-                n_done=sum(is_done[run] for run in runs),
+                n_done=sum(run in done for run in runs),
                 n_records=len(runs[0].ids),
                 n_steps=n_steps(len(runs[0].ids), setup.params),
                 n_tokens=round(sum(_n_tokens(run, setup) for run in runs) / len(runs)),

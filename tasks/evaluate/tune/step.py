@@ -25,7 +25,7 @@ def work(stage: Stage) -> None:
     """Write the losses and answers of all models, and how each was trained."""
     setup = prepare(stage)
     store = EvaluationStore(stage.state / FOLDER)
-    todo = [run for run in setup.runs if store.answers(setup.answers_key(run)) is None]
+    todo = [run for run in setup.runs if not is_done(run, setup, store)]
     if len(todo) < len(setup.runs):
         log.info("tune: %s of %s models are done", len(setup.runs) - len(todo), len(setup.runs))
     progress = stage.progress(sum(units(run, setup) for run in todo), "steps and answers")
@@ -36,6 +36,12 @@ def work(stage: Stage) -> None:
     write_table(stage.out("tune/answers.parquet"), table, ANSWERS)
     trained = tuple(trained_arm(run, setup, store) for run in setup.runs)
     Training(model=setup.model, runs=trained).write(stage.out("tune/training.json"))
+
+
+def is_done(run: ArmRun, setup: TuningSetup, store: EvaluationStore) -> bool:
+    """Return whether a run's adapter, if it has one, and its answers are stored."""
+    has_adapter = not run.ids or store.adapter(setup.adapter_key(run)).exists()
+    return has_adapter and store.answers(setup.answers_key(run)) is not None
 
 
 def units(run: ArmRun, setup: TuningSetup) -> int:

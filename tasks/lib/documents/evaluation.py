@@ -119,6 +119,15 @@ class Evaluation(Document):
     n_answers: int
     arms: tuple[ArmFigures, ...]
 
+    @property
+    def has_one_seed(self) -> bool:
+        """Whether each arm has one model, so that no interval covers other seeds."""
+        return all(arm.n_seeds == 1 for arm in self.arms)
+
+    def verdict(self, arm: ArmFigures) -> str:
+        """Say whether an arm is better than random by loss, and whether only one seed says so."""
+        return arm.verdict() + (" with this seed" if self.has_one_seed and arm.differences else "")
+
 
 class PlannedArm(Part):
     """An arm of a plan: one model for each seed, with these numbers."""
