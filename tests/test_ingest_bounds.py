@@ -59,11 +59,11 @@ def parquet(**columns):
     return file.getvalue()
 
 
-def archive(n_members):
+def archive(n_members, content):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as opened:
         for number in range(n_members):
-            opened.writestr(f"{number}.jsonl", jsonl({"instruction": "a" * 900}) * 4)
+            opened.writestr(f"{number}.jsonl", content)
     return packed.getvalue()
 
 
@@ -75,7 +75,8 @@ UNPACKED = {
     "blank lines": ("a.txt.gz", gzip.compress(b"a\n" + b"\n" * 5000)),
     "blanks": ("a.json.gz", gzip.compress(b"[" + b" " * 50_000 + b"1]")),
     "skipped values": ("a.json.gz", gzip.compress(b'{"a": [' + b"1," * 999 + b'1], "b": [{}]}')),
-    "members of an archive together": ("a.zip", archive(20)),
+    "members of an archive together": ("a.zip", archive(20, jsonl({"prompt": "a" * 900}) * 4)),
+    "a long list of members": ("a.zip", archive(16, ROWS)),
     "a table in an archive": ("a.parquet.gz", gzip.compress(parquet(a=["x" * 900] * 999))),
     "a column that nobody asked for": ("a.parquet", parquet(prompt=["a"], n=[[0] * 60_000])),
     "equal values of a table": ("a.parquet", parquet(prompt=["a"], n=[[0] * 2000])),

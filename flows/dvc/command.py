@@ -24,10 +24,7 @@ def environment(workspace: Path) -> dict[str, str]:
     workspace; by default, every user of the machine could write to it. And no proxy is used for
     this machine.
     """
-    site_cache = workspace / SITE_CACHE
-    with suppress(OSError):  # read-only; the run or the step reports that
-        site_cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    env = {"DVC_SITE_CACHE_DIR": str(site_cache)} | with_direct_loopback(os.environ)
+    env = {"DVC_SITE_CACHE_DIR": str(workspace / SITE_CACHE)} | with_direct_loopback(os.environ)
     env |= {"DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
     return env
@@ -54,6 +51,8 @@ def cache_dir(workspace: Path) -> Path:
 
 def run(workspace: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a DVC command, wait for it to end, and capture its output."""
+    with suppress(OSError):  # read-only, which the run reports; DVC would let all users write
+        (workspace / SITE_CACHE).mkdir(mode=0o700, parents=True, exist_ok=True)
     return subprocess.run(
         [*COMMAND, *words],
         cwd=workspace,

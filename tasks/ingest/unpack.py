@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from tasks.ingest.bounds import LINE_BYTES, ReadBound
+from tasks.ingest.bounds import LINE_BYTES, VALUE_BYTES, ReadBound
 from tasks.ingest.encoding import HEAD_BYTES
 from tasks.lib.core.errors import DataError
 from tasks.lib.data_files import ZIP
@@ -60,6 +60,8 @@ def open_file(
         suffix = Path(name).suffix.lower()
         if member:
             archive = stack.enter_context(zipfile.ZipFile(file))
+            # Its list of members is read again for each of them.
+            bound.add(len(archive.filelist) * VALUE_BYTES, where)
             file = _bounded(archive.open(member), bound, where)
         check_magic(file.peek(), suffix, where)
         if suffix in COMPRESSIONS:
