@@ -60,8 +60,8 @@ def sentences(evaluation: Evaluation) -> Iterator[str]:
             difference = arm.differences["loss"]
             yield (
                 f"{arm.name}: {evaluation.verdict(arm)} by {FIGURES['loss']}, "
-                f"{difference.value:+.4f} nats per token ({difference.low:+.4f} to {difference.high:+.4f}; a difference of "
-                f"{difference.visible:.4f} is visible)"
+                f"{difference.value:+.4f} nats per token ({difference.low:+.4f} to "
+                f"{difference.high:+.4f}; a difference of {difference.visible:.4f} is visible)"
             )
     if evaluation.has_one_seed:
         yield "Other seeds may give another verdict: set evaluate.n_seeds to 3 or more."
