@@ -85,7 +85,7 @@ def require_ready(values: Mapping[str, Any]) -> Evaluate:
         raise ParamError(
             f"fine-tuning needs {', '.join(missing)}, which are not installed",
             where="selectllm evaluate",
-            fix="Install them: pip install -c constraints.txt -e '.[train]'",
+            fix="Run `pip install -c constraints.txt -e '.[train]'`.",
         )
     if not params.model:
         raise ParamError(
