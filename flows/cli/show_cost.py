@@ -33,17 +33,18 @@ def estimate(estimated: Any) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("route", no_wrap=True)
     table.add_column("model", overflow="fold")
-    for name in ("price", "in batches", "time"):
+    for name in ("price", "time"):
         table.add_column(name, justify="right", no_wrap=True)
     for i, cost in enumerate(estimated.costs):
         table.add_row(
             cost.route,
             cost.model,
             "unknown" if cost.usd is None else usd_span(cost.usd),
-            "" if cost.batch_usd is None else usd_span(cost.batch_usd),
             span(cost.seconds, time_text),
             style="bold" if not i else "",
         )
+        if cost.batch_usd is not None:
+            table.add_row("", "  in batches", usd_span(cost.batch_usd))
     out.print(table)
     out.print(f"the paper's geometry: {_work(estimated.paper)}", end="")
     usd = estimated.paper_usd
