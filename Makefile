@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" pytest --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check style types tests docs lock clean
+.PHONY: demo test quick check style types tests test-train docs lock clean
 
 demo: .venv/installed ## run the sample from pool to selection
 	$(BIN)/selectllm run
@@ -28,6 +28,9 @@ types: .venv/installed
 tests: .venv/installed # three workers on two cores, as tests often wait for processes
 	$(PYTEST) -n 3
 
+test-train: .venv/train ## the tests of `selectllm evaluate` that train a tiny model
+	$(PYTEST) tests/test_evaluate_train.py
+
 docs: .venv/docs ## build the documentation into site/; a broken link or anchor is an error
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/zensical build --strict --clean
@@ -47,6 +50,10 @@ clean: ## remove the environment; data and the journal stay
 	cp flows/dvc/selectllm.pth .venv/lib/python3.*/site-packages/
 	mkdir -p -m 700 .selectllm/dvc # for DVC's site cache, which would be open to all users elsewhere
 	$(BIN)/dvc config --local core.site_cache_dir "$(CURDIR)/.selectllm/dvc"
+	touch $@
+
+.venv/train: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[train]'
 	touch $@
 
 .venv/docs: .venv/installed

@@ -20,11 +20,13 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from flows.cli.app import app  # noqa: E402
+from tasks.evaluate import tables  # noqa: E402
 from tasks.lib.core import schemas  # noqa: E402
 from tasks.lib.core.params import read_params  # noqa: E402
 from tasks.lib.documents import (  # noqa: E402
     choice,
     clusters,
+    evaluation,
     judgement,
     receipt,
     usage,
@@ -55,19 +57,24 @@ DOCUMENTS = {
     "data/choose/choice.json": choice.Choice,
     "data/choose/receipt.jsonl": receipt.Receipt,
     "data/validate/result.json": validation.ValidationResult,
+    "data/tune/training.json": evaluation.Training,
+    "data/score/result.json": evaluation.Evaluation,
 }
 
 
 def pages() -> dict[Path, str]:
     """Return the text of every page with tables, by path."""
     declared = read_params(ROOT / "dvc.yaml")["stages"]
+    evaluation = read_params(ROOT / "tasks" / "evaluate" / "graph.yaml")["stages"]
     values = read_params(ROOT / "params.yaml")
     group = typer.main.get_command(app)
     notes = _schema_notes()
     parts = {
         "params.md": _param_texts(values, declared),
         "commands.md": _command_texts(group, "selectllm"),
-        "artifacts.md": (_stage_text(name, stage, notes) for name, stage in declared.items()),
+        "artifacts.md": (
+            _stage_text(name, stage, notes) for name, stage in (declared | evaluation).items()
+        ),
     }
     return {PAGES / name: _page(PAGES / name, texts) for name, texts in parts.items()}
 
@@ -117,7 +124,8 @@ def _param_rows(
         keys = [f"models.{alias}" for alias in values["models"]]
         kinds = dict.fromkeys(keys, "a route")
     else:
-        model = get_type_hints(import_module(f"tasks.{section}.step").check)["return"]
+        module = "params" if section == "evaluate" else "step"
+        model = get_type_hints(import_module(f"tasks.{section}.{module}").check)["return"]
         keys = [f"{section}.{key}" for key in values[section]]
         kinds = {f"{section}.{key}": kind for key, kind in _kinds(model).items()}
     for key in keys:
@@ -206,8 +214,9 @@ def _columns(path: str, notes: Mapping[str, str]) -> str:
     """Return the columns of a table; its schema is named after its file, or stage and file."""
     _, stage, file = path.split("/")
     stem = file.partition(".")[0].upper()
-    name = stem if hasattr(schemas, stem) else f"{stage.upper()}_{stem}"
-    schema: pa.Schema = getattr(schemas, name)
+    known = vars(schemas) | vars(tables)
+    name = stem if stem in known else f"{stage.upper()}_{stem}"
+    schema: pa.Schema = known[name]
     rows = [
         f"| `{field.name}` | {field.type}{', optional' if field.nullable else ''} "
         f"| {notes.get(f'{name}.{field.name}', '')} |"
@@ -236,9 +245,15 @@ def _field_rows(schema: Mapping[str, Any], defs: Mapping[str, Any], prefix: str)
 
 
 def _schema_notes() -> dict[str, str]:
-    """Return what schemas.py says of its tables (docstrings) and columns (comments)."""
-    source = Path(schemas.__file__).read_text(encoding="utf-8")
+    """Return what the schemas say of their tables (docstrings) and columns (comments)."""
     notes: dict[str, str] = {}
+    for module in (schemas, tables):
+        source = Path(str(module.__file__)).read_text(encoding="utf-8")
+        _add_schema_notes(source, notes)
+    return notes
+
+
+def _add_schema_notes(source: str, notes: dict[str, str]) -> None:
     table = ""
     for node in ast.parse(source).body:
         code = ast.get_source_segment(source, node) or ""
@@ -251,7 +266,6 @@ def _schema_notes() -> dict[str, str]:
                 notes[f"{table}.{column}"] = note
         elif isinstance(node, ast.Expr) and table:
             notes[table] = " ".join(str(ast.literal_eval(node.value)).split())
-    return notes
 
 
 if __name__ == "__main__":

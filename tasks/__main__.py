@@ -25,7 +25,8 @@ def check_all(path: Path) -> None:
     values = read_params(path)
     folder = Path(tasks.__file__).parent
     steps = sorted(step.parent.name for step in folder.glob("*/step.py"))
-    known = [*SHARED_SECTIONS, *steps]
+    graphs = sorted(graph.parent.name for graph in folder.glob("*/graph.yaml"))
+    known = [*SHARED_SECTIONS, *steps, *graphs]
     for section in values:
         if section not in known:
             raise ParamError(
@@ -35,6 +36,8 @@ def check_all(path: Path) -> None:
             )
     for step in steps:
         importlib.import_module(f"tasks.{step}.step").check(values)
+    for graph in graphs:  # graphs of their own, which share params.yaml
+        importlib.import_module(f"tasks.{graph}.params").check(values)
 
 
 def main(files: list[str]) -> int:

@@ -2,15 +2,17 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 import pytest
 from dvc.repo import Repo
 
-from tasks.lib.core.dvc_yaml import load_yaml, read_graph
+from tasks.lib.core.dvc_yaml import Graph, load_yaml, read_graph
 from tests.conftest import PROJECT
 
 ROOMS = (
@@ -28,8 +30,22 @@ ROOMS = (
 )
 """Of tasks/lib, each above those before it."""
 
+
+def read_evaluation_graph() -> Graph:
+    """Return the graph of `selectllm evaluate`, which becomes dvc.yaml in its own workspace."""
+    with TemporaryDirectory() as folder:
+        shutil.copy(PROJECT / "tasks/evaluate/graph.yaml", Path(folder) / "dvc.yaml")
+        shutil.copy(PROJECT / "params.yaml", folder)
+        return read_graph(Path(folder))
+
+
 GRAPH = read_graph(PROJECT)
 STAGES = {stage.name: stage for stage in GRAPH.stages}
+EVALUATION = {stage.name: stage for stage in read_evaluation_graph().stages}
+ROOMS_OF = {name: f"tasks/{name}" for name in STAGES} | {
+    name: f"tasks/evaluate/{name}" for name in EVALUATION
+}
+"""The folder of each step."""
 STEPS = sorted(p.parent.name for p in (PROJECT / "tasks").glob("*/step.py"))
 MODULES = {
     str(path.relative_to(PROJECT)): path
@@ -72,7 +88,7 @@ def lines(file: str) -> int:
 
 def declared_modules(stage: str) -> set[str]:
     """Return the modules that a stage declares under deps, by folder or by file."""
-    deps = [PurePosixPath(dep) for dep in STAGES[stage].deps]
+    deps = [PurePosixPath(dep) for dep in (STAGES | EVALUATION)[stage].deps]
     return {
         file for file in MODULES if {PurePosixPath(file), *PurePosixPath(file).parents} & set(deps)
     }
@@ -101,30 +117,41 @@ def test_a_step_has_one_name_everywhere():
         assert stage.desc
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", ROOMS_OF)
 def test_deps_name_every_module_that_the_step_imports(name):
-    missing = closure(f"tasks/{name}/__main__.py") - declared_modules(name) - DOCSTRING_ONLY
+    missing = closure(f"{ROOMS_OF[name]}/__main__.py") - declared_modules(name) - DOCSTRING_ONLY
     assert not missing, f"dvc.yaml: stages.{name}.deps lack {missing}: DVC would serve stale output"
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", ROOMS_OF)
 def test_a_step_uses_nine_in_ten_of_the_lines_that_its_stage_declares(name):
     """Editing an unused line makes the stage stale although its behaviour is unchanged."""
     declared = declared_modules(name)
-    foreign = {file: lines(file) for file in declared - closure(f"tasks/{name}/__main__.py")}
+    foreign = {file: lines(file) for file in declared - closure(f"{ROOMS_OF[name]}/__main__.py")}
     share = sum(foreign.values()) / sum(map(lines, declared))
     assert share < 0.1, f"stages.{name}: {share:.1%} of the declared lines are foreign: {foreign}"
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", ROOMS_OF)
 def test_deps_name_no_module_that_the_step_does_not_use(name):
     needed = {
         p
-        for f in closure(f"tasks/{name}/__main__.py")
+        for f in closure(f"{ROOMS_OF[name]}/__main__.py")
         for p in (f, *map(str, PurePosixPath(f).parents))
     }
-    ours = {d for d in STAGES[name].deps if d.startswith("tasks/") and not d.endswith(".txt")}
+    deps = (STAGES | EVALUATION)[name].deps
+    ours = {d for d in deps if d.startswith("tasks/") and not d.endswith(".txt")}
     assert ours <= needed, f"dvc.yaml: stages.{name}.deps name {ours - needed} in vain"
+
+
+def test_steps_of_an_evaluation_have_one_name_and_import_no_other_step():
+    for name, stage in EVALUATION.items():
+        declared = load_yaml(PROJECT / "tasks/evaluate/graph.yaml")["stages"][name]
+        assert declared["cmd"] == f"python -m tasks.evaluate.{name}"
+        assert all(out.path.startswith(f"data/{name}/") for out in stage.outs)
+        others = tuple(f"tasks/evaluate/{other}/" for other in EVALUATION if other != name)
+        for file in (f for f in MODULES if f.startswith(f"{ROOMS_OF[name]}/")):
+            assert not [f for f in first_party(MODULES[file]) if f.startswith(others)], file
 
 
 def test_our_reader_sees_the_edges_that_dvc_sees():

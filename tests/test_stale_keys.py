@@ -44,6 +44,7 @@ OTHER_VALUE = {
     "baseline.methods": "[random]",
     "baseline.route": "chatgpt",
     "measure.shares": "[]",
+    "evaluate.model": "model",
     "models.offline": "{model: offline/typical, schema: auto}",
 }
 

@@ -45,6 +45,22 @@ def compare(override: Override = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def evaluate(
+    override: Override = None,
+    plan_only: Annotated[
+        bool, typer.Option("--plan", help="Only show the models, their steps and the time.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune on the selection and on random records, and compare. -S changes no file here."""
+    from flows.dvc.evaluation import ready_params  # noqa: PLC0415
+
+    ready_params(find_workspace(Path.cwd()), override or [])  # fails early, before a server starts
+    words = [*(override or []), *(["--plan"] if plan_only else [])]
+    raise typer.Exit(_supervise("flows.evaluate", words, as_json))
+
+
+@app.command()
 def serve(as_json: AsJson = False) -> None:
     """Run the deployments in prefect.yaml on schedule, until Ctrl-C."""
     raise typer.Exit(_supervise("flows.serve", [], as_json))

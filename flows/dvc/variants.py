@@ -27,7 +27,7 @@ from tasks.lib.core.stage import STATE_DIR
 SECTION = "compare"
 EXAMPLE = "For example: compare: {half: {llm_select.budget: 30}, whole: {}}"
 NAME = re.compile(r"\w[\w.-]{0,63}", re.ASCII)  # the name of a folder and of a run
-DVC_FILES = (DVC_FILE, ".dvcignore", ".dvc/config")
+DVC_FILES = (".dvcignore", ".dvc/config")
 LOCK = "dvc.lock"
 MAX_NAME = 255  # bytes of a file name; a longer text in params.yaml cannot be a path
 
@@ -117,7 +117,9 @@ def make_workspaces(user_workspace: Path, variants: Sequence[Variant]) -> list[P
     return [make_workspace(user_workspace, folder / v.name, v.params, cache) for v in variants]
 
 
-def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path) -> Path:
+def make_workspace(
+    user_workspace: Path, folder: Path, params: str, cache: Path, graph: str = DVC_FILE
+) -> Path:
     """Make a workspace with its own params.yaml, or update it from the user's workspace.
 
     It gets the same parent folders as the user's, so that relative paths such as ``../x`` work.
@@ -127,13 +129,16 @@ def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path)
         folder: The folder for the new workspace and everything that its relative paths need.
         params: The text of the new params.yaml.
         cache: DVC's cache, which both workspaces share.
+        graph: The file in the user's workspace with the graph of the new one.
     """
-    workspace = folder / user_workspace.relative_to(user_workspace.anchor)
+    workspace = place_of(user_workspace, folder)
     (workspace / ".dvc").mkdir(parents=True, exist_ok=True)
+    shutil.copy2(user_workspace / graph, workspace / DVC_FILE)
     for name in DVC_FILES:
         if (user_workspace / name).exists():
             shutil.copy2(user_workspace / name, workspace / name)
-    if (user_workspace / LOCK).exists() and not (workspace / LOCK).exists():
+    is_same_graph = graph == DVC_FILE
+    if is_same_graph and (user_workspace / LOCK).exists() and not (workspace / LOCK).exists():
         part = workspace / f"{LOCK}.part"  # a partial dvc.lock would stop every later run here
         shutil.copy2(user_workspace / LOCK, part)  # only dvc.lock describes what `dvc pull` fetched
         os.replace(part, workspace / LOCK)
@@ -147,6 +152,11 @@ def make_workspace(user_workspace: Path, folder: Path, params: str, cache: Path)
     for path in _inputs(workspace):
         _link(user_workspace, workspace, folder, path)
     return workspace
+
+
+def place_of(user_workspace: Path, folder: Path) -> Path:
+    """Return where `make_workspace` makes the workspace."""
+    return folder / user_workspace.relative_to(user_workspace.anchor)
 
 
 def _copy_datasets(theirs: Path, ours: Path) -> None:

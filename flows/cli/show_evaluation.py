@@ -1,0 +1,74 @@
+"""Print the plan and the result of an evaluation."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.table import Table
+
+from flows.cli import console
+from tasks.lib.documents.evaluation import FIGURES, ArmFigures, Evaluation, EvaluationPlan
+
+HEADINGS = ("arm", "seeds", "records", "steps", "tokens", "held-out loss", "against random")
+
+
+def plan(planned: EvaluationPlan) -> None:
+    """Print what an evaluation would do, and how long it would take."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("arm", "models", "records", "steps", "tokens", "minutes"):
+        table.add_column(heading, justify="left" if heading == "arm" else "right")
+    for arm in planned.arms:
+        models = f"{arm.n_models} ({arm.n_done} done)" if arm.n_done else str(arm.n_models)
+        numbers = (f"{n:,}" for n in (arm.n_records, arm.n_steps, arm.n_tokens))
+        table.add_row(arm.name, models, *numbers, f"{arm.minutes:,.1f}")
+    console.out.print(table)
+    console.out.print(
+        f"{planned.model} on {planned.device}, {planned.n_test:,} test records, "
+        f"{planned.n_answers:,} answers of each model: about {planned.minutes:,.0f} min",
+        soft_wrap=True,
+        markup=False,
+    )
+    if console.out.stderr:
+        console.as_json(planned.model_dump(mode="json"))
+
+
+def result(evaluation: Evaluation, folder: Path) -> None:
+    """Print the arms with their loss, what it says, and where the results are."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading == "arm" else "right")
+    for arm in evaluation.arms:
+        table.add_row(*_row(arm))
+    console.out.print(table)
+    for sentence in sentences(evaluation):
+        console.out.print(sentence, soft_wrap=True, markup=False)
+    console.out.print(f"\nresults: {folder}/index.html", soft_wrap=True, markup=False)
+    if console.out.stderr:
+        console.as_json(evaluation.model_dump(mode="json") | {"folder": str(folder)})
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """Return the arms with their loss as a Markdown table, and what it says."""
+    rows = [HEADINGS, ("---",) * len(HEADINGS), *map(_row, evaluation.arms)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n\n".join([table, *sentences(evaluation)])
+
+
+def sentences(evaluation: Evaluation) -> Iterator[str]:
+    """Yield a sentence for each arm: how its loss differs from that of random records."""
+    for arm in evaluation.arms:
+        if "loss" in arm.differences:
+            difference = arm.differences["loss"]
+            yield (
+                f"{arm.name}: {evaluation.verdict(arm)} by {FIGURES['loss']}, "
+                f"{difference.value:+.4f} nats per token ({difference.low:+.4f} to "
+                f"{difference.high:+.4f}; a difference of {difference.visible:.4f} is visible)"
+            )
+    if evaluation.has_one_seed:
+        yield "Other seeds may give another verdict: set evaluate.n_seeds to 3 or more."
+
+
+def _row(arm: ArmFigures) -> tuple[str, ...]:
+    numbers = (f"{n:,.0f}" for n in (arm.n_records, arm.n_steps, arm.n_tokens))
+    loss, difference = arm.figures["loss"], arm.differences.get("loss")
+    against = f"{difference.value:+.4f}" if difference else ""
+    return arm.name, str(arm.n_seeds), *numbers, f"{loss.value:.4f}", against

@@ -1,0 +1,129 @@
+"""The evaluate section of params.yaml, and what must be set before an evaluation starts."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from tasks.lib.core.errors import ParamError, nearest
+from tasks.lib.core.params import (
+    PARAMS_FILE,
+    Params,
+    has_no_records,
+    load_section,
+    load_seed,
+    lookup,
+)
+
+SELECTION, RANDOM, WHOLE, UNTRAINED = "selection", "random", "whole", "untrained"
+EXTRA = ("trl", "peft", "accelerate", "datasets")
+
+
+class TuningPrecision(StrEnum):
+    """The number format in which the model computes."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+def _arms(arms: list[str]) -> list[str]:
+    if RANDOM not in arms:
+        raise PydanticCustomError(
+            "arms", "expected random among the arms, since every arm is compared with it"
+        )
+    if len(set(arms)) < len(arms):
+        raise PydanticCustomError("arms", "expected each arm once")
+    return arms
+
+
+class Evaluate(Params):
+    """The evaluate section of params.yaml."""
+
+    model: str | None
+    test: str = Field(min_length=1)
+    arms: Annotated[list[str], AfterValidator(_arms)]
+    n_seeds: int = Field(ge=1, le=100)
+    n_test: int = Field(ge=2)
+    n_answers: int = Field(ge=0)
+    epochs: int = Field(ge=1, le=1000)
+    learning_rate: float = Field(gt=0, le=1)
+    lora_rank: int = Field(ge=1, le=1024)
+    batch_records: int = Field(ge=1)
+    max_tokens: int = Field(ge=16)
+    max_new_tokens: int = Field(ge=1)
+    precision: Annotated[TuningPrecision, Field(strict=False)]
+    n_resamples: int = Field(ge=100)
+
+
+def check(values: Mapping[str, Any]) -> Evaluate:
+    """Return the evaluate section, after checking it.
+
+    It may lack a model and test records, since no other command needs them.
+
+    Raises:
+        ParamError: A value is wrong.
+    """
+    load_seed(values)
+    return load_section(values, "evaluate", Evaluate)
+
+
+def require_ready(values: Mapping[str, Any]) -> Evaluate:
+    """Return the evaluate section, after checking that an evaluation can start.
+
+    Raises:
+        ParamError: The extra is not installed, the model or the test file is not set, or an arm
+            is unknown.
+    """
+    params = check(values)
+    missing = [package for package in EXTRA if find_spec(package) is None]
+    if missing:
+        raise ParamError(
+            f"fine-tuning needs {', '.join(missing)}, which are not installed",
+            where="selectllm evaluate",
+            fix="Run `pip install -c constraints.txt -e '.[train]'`.",
+        )
+    if not params.model:
+        raise ParamError(
+            "evaluate.model is not set",
+            where=PARAMS_FILE,
+            fix="Set it to a causal language model with a chat template: its name on the hub, or "
+            "its folder, with -S evaluate.model=MODEL.",
+        )
+    test = Path(params.test)
+    if not test.exists() or has_no_records(test):
+        state = "has no records" if test.exists() else "does not exist"
+        raise ParamError(
+            f"evaluate.test: the file {test} {state}",
+            where=PARAMS_FILE,
+            fix="Set it to a file of instructions with outputs that are not in the pool, with "
+            "-S evaluate.test=FILE.",
+        )
+    _check_arms(params, values)
+    return params
+
+
+def _check_arms(params: Evaluate, values: Mapping[str, Any]) -> None:
+    methods = lookup(values, "baseline.methods") or []
+    for arm in params.arms:
+        if arm not in {SELECTION, WHOLE, UNTRAINED, *methods}:
+            raise ParamError(
+                f"evaluate.arms: {arm} is not among the methods that have run"
+                f"{nearest(arm, [SELECTION, WHOLE, UNTRAINED, *methods])}",
+                where=PARAMS_FILE,
+                fix=f"Use {SELECTION}, {WHOLE}, {UNTRAINED} or a method in baseline.methods: "
+                f"{', '.join(methods)}.",
+            )
+    n_draws = lookup(values, "baseline.n_seeds")
+    if n_draws < params.n_seeds:
+        raise ParamError(
+            f"evaluate.n_seeds is {params.n_seeds}, but baseline.n_seeds is {n_draws}, and each "
+            "seed needs its own random selection",
+            where=PARAMS_FILE,
+            fix=f"Set evaluate.n_seeds to at most {n_draws}, or raise baseline.n_seeds and run "
+            "`selectllm run`.",
+        )

@@ -1,0 +1,1 @@
+"""The questions stage: read the test records."""

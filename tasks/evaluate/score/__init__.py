@@ -1,0 +1,1 @@
+"""The score stage: compare the answers and losses of the arms."""

@@ -1,0 +1,156 @@
+"""`selectllm evaluate` on a tiny model, from a selection to its result; needs selectllm[train]."""
+
+import json
+import shutil
+import signal
+from importlib.util import find_spec
+
+import pytest
+
+from tasks.evaluate.params import EXTRA
+from tasks.lib.documents.evaluation import Evaluation, EvaluationPlan, Training
+from tests.conftest import FIRST_PARTY
+from tests.tiny_llama import as_pool, build_model, useful, useless, write_selections
+from tests.workspaces import Workspace, lay_out, wait_until
+
+MISSING = [package for package in EXTRA if find_spec(package) is None]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING), reason=f"selectllm[train] lacks {', '.join(MISSING)}"),
+]
+SETTINGS = (
+    *("evaluate.model=model", "evaluate.test=test.jsonl", "evaluate.n_test=40"),
+    *("evaluate.n_answers=4", "evaluate.max_new_tokens=16", "evaluate.max_tokens=96"),
+    *("evaluate.n_seeds=2", "evaluate.learning_rate=0.005", "evaluate.precision=float32"),
+    *("evaluate.batch_records=8", "evaluate.arms=[selection, random, shortest, untrained]"),
+)
+TEST, CHOSEN, LEFT = (useful(120, 0)[a:b] for a, b in ((0, 40), (40, 88), (88, 120)))
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory, prefect_home, server):
+    """A workspace with a tiny model, and a selection that is planted to be better than random."""
+    root = tmp_path_factory.mktemp("evaluate")
+    lay_out(root, *FIRST_PARTY)
+    rows = [{"instruction": question, "output": answer} for question, answer in TEST]
+    (root / "test.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    noise = useless(200, 0)
+    build_model(root / "model", [f"{q} {a}" for q, a in [*useless(200, 1), *LEFT[:8]]])
+    pool, chosen = as_pool([*CHOSEN, *LEFT, *noise]), as_pool(CHOSEN)
+    write_selections(root, pool, chosen, n_draws=3)
+    (root / ".gitignore").write_text("/model\n")
+    space = Workspace.commit(root, prefect_home)
+    space.env.update(server.env)
+    space.set(*SETTINGS)
+    return space
+
+
+@pytest.fixture(scope="module")
+def evaluated(space):
+    """The workspace after an evaluation that was killed and started again."""
+    process = space.start("evaluate")
+    answers = space.root / ".selectllm/evaluate/answers"
+    wait_until(
+        lambda: list(answers.glob("*.parquet")) or process.poll() is not None,
+        within_s=400,
+        poll_s=0.1,
+    )
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    kept = {path.name: path.stat().st_mtime_ns for path in answers.glob("*.parquet")}
+    done = space.selectllm("evaluate", "--json")
+    assert kept.items() <= {p.name: p.stat().st_mtime_ns for p in answers.glob("*")}.items()
+    return json.loads(done.stdout)
+
+
+def test_a_selection_that_is_planted_to_be_better_is_found_better_and_a_random_one_is_not(
+    space, evaluated
+):
+    result = Evaluation.read(space.root / "data/evaluate/result.json")
+    assert [arm.name for arm in result.arms] == ["selection", "random", "shortest", "untrained"]
+    selection, random, same, untrained = result.arms
+    assert selection.verdict() == "better than random"
+    assert selection.figures["loss"].value < random.figures["loss"].value
+    assert same.verdict() == "no different from random"
+    assert untrained.verdict() == "worse than random"
+    assert (random.verdict(), result.n_test, result.n_answers) == ("", 40, 4)
+    assert evaluated["arms"][0]["differences"]["loss"]["high"] < 0
+    assert "better than random" in (space.root / "data/evaluate/index.html").read_text()
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+def test_mlflow_shows_the_evaluation_with_a_run_for_each_arm(space, evaluated):
+    parent, *arms = space.logged_runs()
+    assert parent.info.run_name == "evaluate model"
+    assert parent.data.params["evaluate.batch_records"] == "8"
+    assert parent.data.metrics["selection/against_random.loss.high"] < 0
+    assert {run.info.run_name for run in arms} == {"selection", "random", "shortest", "untrained"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in arms} == {parent.info.run_id}
+    assert {"result.json", "index.html"} <= space.artifacts(parent)
+
+
+def test_each_model_has_the_same_number_of_records_and_steps(space, evaluated):
+    runs = Training.read(space.root / "data/evaluate/training.json").runs
+    trained = [run for run in runs if run.arm != "untrained"]
+    assert {(run.n_records, run.n_steps) for run in trained} == {(48, 18)}
+    assert [(run.n_records, run.adapter) for run in runs if run.arm == "untrained"] == [(0, "")]
+    # Two seeds of three arms, of which two share the records of their first seed.
+    assert len({run.adapter for run in trained}) == 5
+
+
+def test_the_same_seed_gives_the_same_bytes_of_the_adapter_and_the_answers(space, evaluated):
+    files = [space.root / "data/evaluate" / name for name in ("training.json", "answers.parquet")]
+    before = [file.read_bytes() for file in files]
+    for folder in ("adapters", "answers", "workspace"):
+        shutil.rmtree(space.root / ".selectllm/evaluate" / folder)
+    shutil.rmtree(space.root / ".dvc/cache")
+    space.selectllm("evaluate")
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_a_second_evaluation_is_cached_and_the_plan_has_nothing_to_do(space, evaluated):
+    assert "would" not in space.selectllm("evaluate").stdout
+    planned = EvaluationPlan.parse(space.selectllm("evaluate", "--plan", "--json").stdout, "plan")
+    assert [(arm.name, arm.n_models, arm.n_done) for arm in planned.arms] == [
+        ("selection", 2, 2),
+        ("random", 2, 2),
+        ("shortest", 2, 2),
+        ("untrained", 1, 1),
+    ]
+    assert planned.minutes == 0
+
+
+def test_a_plan_measures_the_time_of_the_models_that_are_missing(space, evaluated):
+    words = ("evaluate", "--plan", "--json", "-S", "evaluate.epochs=4")
+    planned = EvaluationPlan.parse(space.selectllm(*words).stdout, "plan")
+    assert [(arm.n_done, arm.n_steps) for arm in planned.arms] == [
+        *((0, 24), (0, 24), (0, 24)),
+        (1, 0),
+    ]
+    assert 0 < planned.minutes < 60
+    assert planned.arms[3].minutes == 0
+
+
+def test_other_commands_do_not_see_the_evaluation(space, evaluated):
+    assert "tune" not in space.dvc("status").stdout
+    assert space.run("git", "status", "--porcelain", "dvc.yaml", "tasks").stdout == ""
+
+
+def test_a_model_that_cannot_be_used_is_refused_before_anything_is_trained(space):
+    base = space.root / "base"
+    shutil.copytree(space.root / "model", base, dirs_exist_ok=True)
+    (base / "chat_template.jinja").unlink()
+    for model, reason in (("base", "has no chat template"), ("nowhere", "cannot be loaded")):
+        ended = space.selectllm("evaluate", "-S", f"evaluate.model={model}", check=False)
+        assert ended.returncode == 2
+        assert reason in " ".join(ended.stderr.split()), ended.stderr
+
+
+def test_without_a_selection_the_error_says_how_to_make_one(space):
+    selected = space.root / "data/choose/selected.parquet"
+    selected.rename(selected.with_suffix(".kept"))
+    ended = space.selectllm("evaluate", check=False)
+    selected.with_suffix(".kept").rename(selected)
+    assert ended.returncode == 2
+    assert "there is no selection to evaluate yet" in " ".join(ended.stderr.split())
