@@ -40,7 +40,7 @@ def test_the_budgets_of_a_run_do_not_change_the_users_workspace(copy_clustered, 
     (last,) = server.ask("flow_runs", sort="START_TIME_DESC", limit=1)
     (page,), log = published(server, last)
     assert r"| llm_select.budget | \[12, 30\] | 60 |" in page
-    assert f"`{own_root / SELECTED}`" in page
+    assert str(own_root / SELECTED) in page
     assert "Only for this run: llm_select.budget = [12, 30] (params.yaml: 60)" in log
     assert f"export: {own_root / 'data/export'}" in log
     from_cache = {name for name, (state, _) in server.last_states().items() if state == "Cached"}
