@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
@@ -48,6 +48,7 @@ each_order = pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 
 @pytest.mark.slow
 @each_order
+@settings(max_examples=25)
 @given(records=POOLS, data=st.data())
 def test_any_number_of_judged_records_can_be_selected_and_budgets_nest(order, records, data):
     whole = order(records, len(records.rows))
@@ -77,6 +78,7 @@ def all_ranked(records):
 
 
 @pytest.mark.slow
+@settings(max_examples=10)
 @given(size=st.integers(2, 9), seed=st.integers(0, 9), weight=st.sampled_from([0.0, 1.0, 50.0]))
 def test_each_round_selects_from_the_next_ranks_and_depends_only_on_those_before(
     size, seed, weight

@@ -108,6 +108,7 @@ def test_another_programs_database_is_reported_and_left_unchanged(tmp_path, monk
 
 def test_a_read_only_store_is_reported_without_sql(root, monkeypatch):
     """SQLite opens it read-only, since the root user of a container ignores permissions."""
+    monkeypatch.chdir(root)  # MLflow makes a folder called file: there
     before = (root / "mlflow.db").read_bytes()
     uri = f"sqlite:///file:{root / 'mlflow.db'}?mode=ro&uri=true"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
