@@ -12,6 +12,7 @@ from tasks.cluster.step import work as cluster
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.schemas import BALLOTS, POOL
 from tasks.lib.core.stage import Stage
+from tasks.lib.coverage.greedy import greedy, judge_unit
 from tasks.lib.prompts.quota import prompt_order
 from tests.fake_provider import FakeProvider, fails, honest
 from tests.selection_desk import text_of
@@ -91,17 +92,13 @@ def test_each_round_selects_from_the_next_ranks_and_depends_only_on_those_before
         assert by_coverage(records, 5 * i - 1, weight, 0).rows.tolist() == whole[: 5 * i - 1]
 
 
-def test_the_judge_counts_less_in_each_round():
-    """The same records compete in all rounds, so only the bonus makes the difference."""
-    records = judged(200, 4)
-    records = records._replace(ranks=np.minimum(records.ranks, 4.0))
-    score_of = dict(zip(records.rows.tolist(), records.scores.tolist(), strict=True))
-    counts = [by_coverage(records, 150, weight, 0).rows.tolist() for weight in (0.0, 3.0)]
-    first, second = (
-        [sum(score_of[row] for row in rows[50 * i : 50 * (i + 1)]) for rows in counts]
-        for i in (0, 1)
-    )
-    assert first[1] - first[0] > second[1] - second[0]
+def test_in_round_2_the_bonus_is_measured_again_and_halved():
+    records = all_ranked(judged(400, 8))
+    rows = by_coverage(records, 100, 3.0, 0).rows
+    is_open = (records.ranks <= 2 * SHORTLIST) & ~np.isin(records.rows, rows[:50])
+    bonus = records.scores[is_open] * 3.0 * judge_unit(records.vectors, 100) / 2
+    again = greedy(records.vectors, records.rows[is_open], 50, bonus=bonus, annotated=rows[:50])
+    assert rows[50:].tolist() == again.rows.tolist()
 
 
 def test_a_record_beyond_the_shortlists_is_valued_by_what_it_adds_to_them():

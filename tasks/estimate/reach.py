@@ -81,7 +81,7 @@ def ask_listing(deployment: Deployment, litellm: Any) -> Listing:
 
 
 def _read_all(response: Any) -> bytes:
-    """Return the body of a listing, as far as it arrives in time and has a sound size."""
+    """Return the body of a listing: what arrives within WAIT_S, up to MAX_BYTES."""
     ends_s = time.monotonic() + WAIT_S
     body = bytearray()
     while time.monotonic() < ends_s and len(body) < MAX_BYTES:

@@ -93,14 +93,15 @@ def judge_unit(vectors: Vectors, n: int, *, weights: Floats | None = None, seed:
 
     Args:
         vectors: float32, shape (m, d), of unit norm or zero.
-        n: Number of records, at least 1.
+        n: Number of records, at least 1; all records if it is larger than m.
         weights: float64, shape (m,), the weight of each row; 1 if None.
         seed: The seed of the random rows.
     """
     m = len(vectors)
+    n = min(n, m)
     weights = np.ones(m) if weights is None else weights
     sample = np.sort(np.random.default_rng((seed, 5)).permutation(m)[:UNIT_ROWS])
-    size = max(1, len(sample) * min(n, m) // m)
+    size = max(1, len(sample) * n // m)
     gains = greedy(vectors[sample], np.arange(len(sample)), size, weights=weights[sample]).gains
     return float(gains[size // 2 :].mean() * weights.sum()) * size / n
 

@@ -96,7 +96,7 @@ class ArmFigures(Part):
     duels: Mapping[str, Duel]
 
     def verdict(self, figure: str = "loss") -> str:
-        """Say whether the arm is better than random by a figure, as far as its interval shows."""
+        """Say whether a figure of the arm is better than random; its interval must exclude 0."""
         difference = self.differences.get(figure)
         if difference is None:
             return ""
