@@ -1,5 +1,6 @@
 """The `selectllm` command."""
 
+import importlib.metadata
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,22 @@ app = typer.Typer(
 )
 
 app.add_typer(journal, name="journal")
+
+
+def _show_version(is_set: bool) -> None:
+    if is_set:
+        typer.echo(f"selectllm {importlib.metadata.version('selectllm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Take the options of `selectllm` itself, without a command."""
 
 
 @app.command()
