@@ -10,8 +10,10 @@ from tasks.lib.prompts.quota import Take
 from tasks.lib.typicality.typicality import choose
 from tasks.llm_select.attention_checks import insert
 from tasks.llm_select.cascade import CascadeAnswer, JudgeSettings, RouteCascade
+from tasks.llm_select.letters import combine_preferences
 from tasks.llm_select.verdicts import PENDING, Ballot, Members, PickMethod, Question, Verdict
 from tasks.llm_select.votes import (
+    Ranking,
     as_ballot,
     combine,
     is_settled,
@@ -112,7 +114,9 @@ class Judge:
             answers.append(answer.renumbered(shown))
             if answer.picks:
                 slots = tuple(i + 1 for i in answer.picks)
-                ballots.append(Ballot(len(shown), slots, as_ballot(slots, shown), answer.is_whole))
+                ranking = as_ballot(slots, shown)
+                preferences = answers[-1].preferences
+                ballots.append(Ballot(len(shown), slots, ranking, answer.is_whole, preferences))
             if is_settled([ballot.ranking for ballot in ballots], n_votes, n_needed):
                 break
         if pending:
@@ -128,8 +132,7 @@ class Judge:
         answers: list[CascadeAnswer],
     ) -> Verdict:
         """Combine the votes into a verdict; the offline judge fills the ranks left open."""
-        rankings = [ballot.ranking for ballot in ballots]
-        voted = combine(rankings, texts)
+        voted = _combined(ballots, texts)
         set_aside = {i + 1: why.value for a in answers for i, why in a.set_aside.items()}
         set_aside = {slot: why for slot, why in sorted(set_aside.items()) if slot not in voted}
         reasons: dict[int, str] = {}
@@ -150,6 +153,15 @@ class Judge:
             set_aside=set_aside,
             unanswered=tuple(key for answer in answers for key in answer.unanswered),
         )
+
+
+def _combined(ballots: Sequence[Ballot], texts: Sequence[str]) -> Ranking:
+    """Return all slots that the ballots name, best first: by their preferences if all have them."""
+    rankings = [ballot.ranking for ballot in ballots]
+    if len(ballots) > 1 and all(ballot.preferences for ballot in ballots):
+        named = {slot for ranking in rankings for slot in ranking}
+        return combine_preferences([ballot.preferences for ballot in ballots], named, texts)
+    return combine(rankings, texts)
 
 
 def _others(texts: Sequence[str], excluded: set[int]) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -98,6 +99,7 @@ def check_answer_room(
     """
     n_ranks = settings.n_asked(n_slots, n_ranked)
     needed = FRAME_TOKENS + n_ranks * (PICK_TOKENS + REASON_TOKENS * settings.rationale)
+    routes = [route for route in routes if not route.logprobs]
     own = {f"models.{route.alias}": route.max_answer_tokens for route in routes}
     for section, room in {"llm_select": settings.calls.max_answer_tokens, **own}.items():
         if room is not None and room < needed:
@@ -107,6 +109,34 @@ def check_answer_room(
                 where=PARAMS_FILE,
                 fix=f"Set it to {needed} or more.",
             )
+
+
+def check_letters(settings: JudgeSettings, routes: Sequence[Route], n_slots: int) -> None:
+    """Check that one letter can be the answer of each route with logprobs.
+
+    Args:
+        settings: The settings of the judge.
+        routes: The routes.
+        n_slots: The size of the largest prompt.
+
+    Raises:
+        ParamError: There are more slots than letters, or the prompt requires more than a letter.
+    """
+    name = next((f"models.{route.alias}.logprobs" for route in routes if route.logprobs), "")
+    if not name:
+        return
+    if n_slots > (n_letters := len(ascii_uppercase)):
+        what = f"is true, but a prompt has {n_slots} candidates, and there are {n_letters} letters"
+        fix = f"Set cluster.candidates_per_prompt to {n_letters} or lower, or remove logprobs."
+    elif settings.rationale:
+        what = "is true, but llm_select.rationale asks for sentences"
+        fix = "Set llm_select.rationale: false, or remove logprobs."
+    elif settings.prompt.is_whole:
+        what = "is true, but llm_select.prompt is a whole prompt, which asks for a list of slots"
+        fix = "Name a file with criteria alone, or remove logprobs."
+    else:
+        return
+    raise ParamError(f"{name} {what}", where=PARAMS_FILE, fix=fix)
 
 
 def selection_name(
