@@ -5,6 +5,7 @@ import json
 import math
 from contextlib import closing
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from tasks.lib.gateway.routes import load_chain, load_route
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
-from tasks.llm_select.letters import combine_preferences, parse_letters, read_preferences
+from tasks.llm_select.letters import LetterBias, mean_preferences, parse_letters, read_preferences
 from tasks.llm_select.prompt import read_prompt
 from tasks.llm_select.verdicts import PickMethod
 from tests.fake_provider import fails, says, writes_letter
@@ -160,6 +161,7 @@ def test_a_fallback_route_may_answer_with_a_list(provider, second, put):
     ("params", "why"),
     [
         ({"rationale": True}, "llm_select.rationale asks for sentences"),
+        ({"take": "last"}, "llm_select.take is last, which requires a whole ranking"),
         ({"prompt": "whole.txt"}, "is a whole prompt, which asks for a list of slots"),
     ],
 )
@@ -203,14 +205,30 @@ def test_spellings_of_a_letter_are_added_and_others_are_ignored():
 
 
 @given(st.permutations(range(4)), st.lists(st.floats(-9, 0), min_size=4, max_size=4))
-def test_the_mean_of_all_rotations_does_not_depend_on_the_slots(places, bias):
-    likes = [-1.0, -2.5, -2.0, -4.0]
-    votes = []
-    for shift in range(4):
-        shown = [*range(shift, 4), *range(shift)]
-        seen = {places[i]: likes[places[i]] + bias[slot] for slot, i in enumerate(shown)}
-        votes.append(tuple(seen[i] for i in range(4)))
-    assert combine_preferences(votes, {1, 2, 3, 4}, TEXTS) == (1, 3, 2, 4)
+def test_the_mean_of_all_rotations_does_not_depend_on_the_letters(likes, bias):
+    orders = [(*range(shift, 4), *range(shift)) for shift in range(4)]
+    votes = [tuple(likes[i] + b for i, b in zip(o, bias, strict=True)) for o in orders]
+    means = mean_preferences(votes, orders, np.zeros(4))
+    assert means - means.mean() == pytest.approx(np.array(likes) - np.mean(likes), abs=1e-9)
+
+
+def test_one_vote_on_each_of_many_prompts_is_enough_to_measure_the_bias(provider, put):
+    provider.behave = writes_letter(bias=(9.0, 0.0, 4.0))
+    asked = [
+        question._replace(candidates=np.roll(question.candidates, i))
+        for i, question in enumerate(questions(12, 3))
+    ]
+    verdicts = put(provider.deployment(logprobs=True), asked)
+    assert [verdict.slots for verdict in verdicts] == [by_alphabet(q) for q in asked]
+    assert {verdict.ballots[0].ranking[0] for verdict in verdicts} == {1}
+
+
+def test_a_prompt_does_not_count_toward_its_own_bias():
+    bias, vote, other = LetterBias(), (-1.0, -2.0), (-3.0, -1.0)
+    bias.add(vote)
+    assert list(bias.without([vote])) == [0, 0]
+    bias.add(other)
+    assert list(bias.without([vote])) == [*other]
 
 
 def test_the_words_of_a_question_do_not_depend_on_the_number_of_ranks():

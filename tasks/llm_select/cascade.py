@@ -63,14 +63,13 @@ class CascadeAnswer(NamedTuple):
     set_aside: Mapping[int, NoAnswer] = {}  # texts that no model accepts, not even alone
     is_whole: bool = False  # one answer ranks all of the texts together
     unanswered: tuple[str, ...] = ()  # the keys of requests that gave no answer, or were not sent
-    preferences: Preferences = ()  # of all texts, if the answer has log-probabilities
+    preferences: Preferences = ()  # in the order of the texts, if one answer has log-probabilities
 
     def renumbered(self, indices: Sequence[int]) -> Self:
         """Return the same picks with index i replaced by ``indices[i]``."""
         return self._replace(
             picks=tuple(indices[i] for i in self.picks),
             set_aside={indices[i]: reason for i, reason in self.set_aside.items()},
-            preferences=tuple(p for _, p in sorted(zip(indices, self.preferences, strict=False))),
         )
 
 

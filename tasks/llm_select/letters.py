@@ -1,26 +1,28 @@
 """Read a preference for each slot from the log-probabilities of one token: the slot's letter.
 
 A letter keeps its own bias whatever the candidates are: the first slots are likelier, and so are
-letters that are words. Several orders show each candidate under several letters, so that the bias
-cancels out in the mean; see docs/explanation/judge.md.
+letters that are words. So the mean of the letter over the other prompts is subtracted. Several
+orders show each candidate under several letters, which cancels the rest of the bias.
+docs/explanation/judge.md has the measurements.
 """
 
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from string import ascii_uppercase
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.lib.gateway.reply import ReplyProblem, UnusableReply
-from tasks.lib.typicality.typicality import choose
-from tasks.llm_select.votes import Ranking
 
 _LETTER = re.compile(r"[\W_]*([A-Z])[\W_]*")
 
 Preferences = tuple[float, ...]
-"""The log-probability of every slot, in slot order."""
+"""The log-probability of every letter, from A."""
+Floats = NDArray[np.float64]
 
 
 def parse_letters(text: str, n_candidates: int) -> list[int] | UnusableReply:
@@ -48,21 +50,43 @@ def read_preferences(text: str, n_candidates: int) -> Preferences:
     return tuple(found.get(slot, bound) for slot in range(1, n_candidates + 1))
 
 
-def combine_preferences(
-    preferences: Sequence[Preferences], named: set[int], texts: Sequence[str]
-) -> Ranking:
-    """Return the named slots by their mean log-probability, the highest first.
+class LetterBias:
+    """The mean log-probability of each letter over the votes on all prompts of one size."""
 
-    Ties go to the slot that the offline judge prefers.
+    def __init__(self) -> None:
+        self._sums: dict[int, Floats] = {}
+        self._counts: Counter[int] = Counter()
+
+    def add(self, preferences: Preferences) -> None:
+        """Count the log-probabilities of one vote, by letter."""
+        n = len(preferences)
+        self._sums[n] = self._sums.get(n, np.zeros(n)) + preferences
+        self._counts[n] += 1
+
+    def without(self, votes: Sequence[Preferences]) -> Floats:
+        """Return the means over all votes but these, which are on one prompt; 0 if it is alone.
+
+        The own votes are left out, since a single prompt could not be told from the bias.
+        """
+        n = len(votes[0])
+        n_others = self._counts[n] - len(votes)
+        return (self._sums[n] - np.sum(votes, axis=0)) / n_others if n_others else np.zeros(n)
+
+
+def mean_preferences(
+    votes: Sequence[Preferences], orders: Sequence[Sequence[int]], bias: Floats
+) -> Floats:
+    """Return the mean log-probability of each slot over several votes, with the bias subtracted.
 
     Args:
-        preferences: One or more votes on the same slots.
-        named: The slots that a vote reports.
-        texts: Item i is the text in slot i + 1.
+        votes: The log-probabilities by letter.
+        orders: For each vote, the candidate under each letter, by index.
+        bias: float64, shape (n,), by letter.
     """
-    means = np.mean(preferences, axis=0)
-    preferred = [slot for slot in choose(texts, len(texts)) if slot in named]
-    return tuple(sorted(preferred, key=lambda slot: -means[slot - 1]))
+    total = np.zeros(len(bias))
+    for preferences, shown in zip(votes, orders, strict=True):
+        total[list(shown)] += preferences - bias
+    return total / len(votes)
 
 
 def _reported(text: str, n_candidates: int) -> dict[int, float]:

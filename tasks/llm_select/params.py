@@ -16,7 +16,7 @@ from tasks.lib.core.shown import NOTE_CHARS
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import Route, load_chain, load_route, require_usable
 from tasks.lib.journal.models import SelectionName, answer_key
-from tasks.lib.prompts.geometry import MAX_CANDIDATES
+from tasks.lib.prompts.geometry import MAX_CANDIDATES, Mode
 from tasks.lib.prompts.quota import Take
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.prompt import Prompt, read_prompt
@@ -111,13 +111,16 @@ def check_answer_room(
             )
 
 
-def check_letters(settings: JudgeSettings, routes: Sequence[Route], n_slots: int) -> None:
+def check_letters(
+    settings: JudgeSettings, routes: Sequence[Route], n_slots: int, mode: Mode
+) -> None:
     """Check that one letter can be the answer of each route with logprobs.
 
     Args:
         settings: The settings of the judge.
         routes: The routes.
         n_slots: The size of the largest prompt.
+        mode: How prompts are composed.
 
     Raises:
         ParamError: There are more slots than letters, or the prompt requires more than a letter.
@@ -128,9 +131,15 @@ def check_letters(settings: JudgeSettings, routes: Sequence[Route], n_slots: int
     if n_slots > (n_letters := len(ascii_uppercase)):
         what = f"is true, but a prompt has {n_slots} candidates, and there are {n_letters} letters"
         fix = f"Set cluster.candidates_per_prompt to {n_letters} or lower, or remove logprobs."
+    elif mode is Mode.PAPER:  # subtracting a letter's mean would cancel what a cluster is worth
+        what = "is true, but cluster.mode is paper, in which every letter is a cluster"
+        fix = "Set cluster.mode to within or across, or remove logprobs."
     elif settings.rationale:
         what = "is true, but llm_select.rationale asks for sentences"
         fix = "Set llm_select.rationale: false, or remove logprobs."
+    elif settings.take is not Take.FIRST:
+        what = f"is true, but llm_select.take is {settings.take}, which requires a whole ranking"
+        fix = "Set llm_select.take: first, or remove logprobs."
     elif settings.prompt.is_whole:
         what = "is true, but llm_select.prompt is a whole prompt, which asks for a list of slots"
         fix = "Name a file with criteria alone, or remove logprobs."

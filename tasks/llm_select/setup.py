@@ -73,7 +73,7 @@ class Setup(NamedTuple):
         settings = read_settings(params, load_seed(values), root)
         n_slots = max(map(len, candidates.prompts))
         check_answer_room(settings, routes, n_slots, n_ranked)
-        check_letters(settings, routes, n_slots)
+        check_letters(settings, routes, n_slots, mode)
         frame = settings.prompt.messages([""] * n_slots, n_ranked, rationale=settings.rationale)
         n_chars = sum(len(m["content"]) for m in frame) + n_slots * settings.max_candidate_chars
         routes = with_contexts(routes, n_chars, settings.calls.max_answer_tokens)

@@ -64,7 +64,8 @@ class Ballot(NamedTuple):
     shown: Ranking  # the ranked slots as this vote numbered them
     ranking: Ranking  # the same in the prompt's own numbers
     is_whole: bool  # all candidates were shown together
-    preferences: Preferences = ()  # in the prompt's own numbers, if there are log-probabilities
+    preferences: Preferences = ()  # by letter as this vote numbered them, if the route has logprobs
+    order: tuple[int, ...] = ()  # then the candidate under each letter, by index
 
 
 class Verdict(NamedTuple):
