@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -38,6 +40,16 @@ def options(
     ] = False,
 ) -> None:
     """Take the options of `selectllm` itself, without a command."""
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """End a command with the exit code for Ctrl-C, for which typer has another one."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.interrupted()
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command()
@@ -106,6 +118,7 @@ def plan(as_json: AsJson = False) -> None:
 
 
 @app.command()
+@_interruptible()
 def estimate(override: Override = None, as_json: AsJson = False) -> None:
     """Estimate the cost before anything is paid. -S does not change any file here."""
     from tasks.estimate.ratings import quote_ratings  # noqa: PLC0415
@@ -129,6 +142,7 @@ def estimate(override: Override = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+@_interruptible()
 def preview(
     route: Annotated[
         str | None, typer.Option(help="Alias of the model to try; by default llm_select.route.")
@@ -147,14 +161,13 @@ def preview(
         show_preview.samples()
     view = show_preview.PreviewView()
     shown = {} if as_json else {"show": view.exchange}
-    try:
-        previewed = send(asked.workspace, asked.values, n, is_grouped=asked.is_grouped, **shown)
-    except KeyboardInterrupt:  # typer would exit with 1
-        raise typer.Exit(INTERRUPTED) from None
+    previewed = send(asked.workspace, asked.values, n, is_grouped=asked.is_grouped, **shown)
     if as_json:
         console.as_json(show_cost.plain(previewed))
     else:
         view.end(previewed)
+    if previewed.is_interrupted:
+        raise KeyboardInterrupt
     raise typer.Exit(CAPPED if previewed.is_capped else 0)
 
 
@@ -194,6 +207,7 @@ def _asked(overrides: list[str], route: str | None = None) -> _Asked:
 
 
 @app.command()
+@_interruptible()
 def verify(
     with_slow: Annotated[
         bool, typer.Option("--all", help="Rebuild outputs even if that takes minutes.")
