@@ -250,6 +250,7 @@ class FakeProvider:
     Args:
         behave: Answers the calls that are not scripted.
         latency_s: The minimum and maximum seconds that a response takes.
+        port: Where it listens; by default on a free port.
 
     Attributes:
         calls: All requests so far, in order of arrival.
@@ -262,7 +263,10 @@ class FakeProvider:
     """
 
     def __init__(
-        self, behave: Behaviour = honest, latency_s: tuple[float, float] = (0.0, 0.0)
+        self,
+        behave: Behaviour = honest,
+        latency_s: tuple[float, float] = (0.0, 0.0),
+        port: int = 0,
     ) -> None:
         self.behave = behave
         self.calls: list[Call] = []
@@ -278,7 +282,7 @@ class FakeProvider:
         self._n_waiting = self._n_sending = 0
         self._changed = threading.Condition()
         self._closing = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", port), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
@@ -313,7 +317,12 @@ class FakeProvider:
     @property
     def origin(self) -> str:
         """The address at which it listens."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return self._server.server_port
 
     @property
     def api_base(self) -> str:
