@@ -1,10 +1,11 @@
 """A small workspace that is ready for a judge that costs money, for benchmarks of whole runs.
 
-It has a part of the sample, and the stages from `fetch` to `choose`; those before `llm_select` have run.
-Later stages read only files, and would take most of the time of a run this small.
+It has a part of the sample, and the stages from `fetch` to `choose`; those before `llm_select` have
+run. Later stages read only files, and would take most of the time of a run this small.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.fake_provider import FakeProvider
 from tests.workspaces import PROJECT, Workspace, lay_out
 
 POOL = "data/sample/instructions.jsonl"
-LEFT_OUT = ("validate", "export", "baseline", "measure", "report")
+LATER = ("validate", "export", "baseline", "measure", "report")
 SETTINGS = (
     *("llm_select.budget=20", "llm_select.shortlist=1", "llm_select.route=mine"),
     *("llm_select.concurrency=3", "llm_select.max_attempts=3", "llm_select.timeout_s=20"),
@@ -22,12 +23,18 @@ SETTINGS = (
 )
 
 
-def make(root: Path, prefect_home: Path, provider: FakeProvider, n_records: int) -> Workspace:
+def make(
+    root: Path,
+    prefect_home: Path,
+    provider: FakeProvider,
+    n_records: int,
+    left_out: Sequence[str] = LATER,
+) -> Workspace:
     """Make the workspace, with a route to the provider, and run its stages before the judge."""
     lay_out(root, "tasks", "flows", "dvc.yaml", "params.yaml", "prefect.yaml", "data/none.jsonl")
     (root / POOL).parent.mkdir(parents=True)
     (root / POOL).write_bytes(b"".join(_sound_lines()[:n_records]))
-    _leave_out(root / "dvc.yaml")
+    _leave_out(root / "dvc.yaml", left_out)
     space = Workspace.commit(root, prefect_home)
     space.set(f"models.mine={_flow_style(provider.deployment())}", *SETTINGS)
     space.run("git", "commit", "-qam", "Use a route that costs money")
@@ -45,11 +52,12 @@ def _flow_style(values: dict[str, Any]) -> str:
     return json.dumps(values).replace('"', "'")
 
 
-def _leave_out(path: Path) -> None:
+def _leave_out(path: Path, stages: Sequence[str]) -> None:
     yaml = YAML()
     content = yaml.load(path)
-    for stage in LEFT_OUT:
+    for stage in stages:
         del content["stages"][stage]
-    del content["metrics"], content["plots"]
+    for section in ("metrics", "plots") if stages else ():
+        del content[section]
     with path.open("w") as file:
         yaml.dump(content, file)

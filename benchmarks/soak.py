@@ -41,7 +41,7 @@ FAULT_KINDS = (
     "no MLflow",
 )
 CRITERIA = "tasks/llm_select/criteria.txt"
-VICTIMS = {"kill step": "tasks.llm_select", "kill dvc": "dvc", "kill flow": "prefect"}
+VICTIMS = {"kill step": "tasks.llm_select", "kill dvc": "dvc", "kill flow": "prefect.engine"}
 WITHIN_S = 400.0
 
 
@@ -77,6 +77,7 @@ def servers(space: Workspace, home: Path, root: Path) -> Iterator[dict[str, psut
     space.env["PREFECT_API_URL"] = f"http://127.0.0.1:{ports[0]}/api"
     space.env["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     space.env["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{ports[1]}"
+    space.env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # seven processes that we do not use
     store = f"sqlite:///{home / 'mlflow.db'}"
     python = [sys.executable, "-m"]
     commands = {
@@ -176,9 +177,9 @@ class Soak:
             "provider down": fails(503),
             "provider faulty": faulty(sorted(set(FAULTS) - {"time-out"}), rate=0.4, seed=number),
         }.get(fault, honest)
-        mlflow = self.servers["mlflow"]
-        if fault == "no MLflow":
-            mlflow.suspend()
+        mlflow = [self.servers["mlflow"], *self.servers["mlflow"].children(recursive=True)]
+        for process in mlflow if fault == "no MLflow" else ():
+            process.suspend()
         start = time.monotonic()
         made = self.api.post(
             f"deployments/{deployment}/create_flow_run", json={"state": {"type": "SCHEDULED"}}
@@ -190,7 +191,8 @@ class Soak:
         state: dict[str, Any] = wait_until(
             lambda: self._ended(run_id), within_s=WITHIN_S, poll_s=0.5
         )
-        mlflow.resume()
+        for process in mlflow:
+            process.resume()
         wait_until(lambda: len(self._children()) == 0, poll_s=0.5)
         return state["name"], time.monotonic() - start
 
@@ -228,7 +230,7 @@ class Soak:
             "prefect.db": self.home.glob("prefect.db*"),
             "mlflow.db": self.home.glob("mlflow.db*"),
             "journal": self.space.root.glob(".selectllm/journal.sqlite*"),
-            "state": (p for p in (self.space.root / ".selectllm").rglob("*") if p.is_file()),
+            "state folder": (p for p in (self.space.root / ".selectllm").rglob("*") if p.is_file()),
             "cache": (p for p in (self.space.root / ".dvc/cache").rglob("*") if p.is_file()),
         }
         return row | {

@@ -435,6 +435,10 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
             if response.reset_after == 0:
                 self._reset()
                 return
+            if response.wire:
+                self.close_connection = True
+                self.wfile.writelines(response.wire)
+                return
             self.send_response(response.status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(response.times * len(response.body)))
