@@ -94,20 +94,43 @@ def _file(rng: random.Random, made: list[str]) -> tuple[str, bytes]:
     return f"{folder}{stem}{suffix}", content
 
 
-def _row(rng: random.Random) -> dict[str, Any]:
-    names = ["instruction", "input", "output", "prompt", "question", "messages", "system", "id"]
-    row = {name: values.text(rng, 12) for name in rng.sample(names, rng.randint(1, 4))}
-    row.setdefault("instruction", values.text(rng, 12))
-    if rng.random() < 0.3:
-        row[rng.choice((*names, values.text(rng, 2)))] = values.value(rng)
-    if rng.random() < 0.3:
-        turns = [{"role": rng.choice(("user", "assistant", 5)), "content": values.value(rng)}]
-        row["messages"] = turns * rng.choice((1, 3, 500))
-    return row
+NAMES = (
+    *("instruction", "instruction", "input", "output", "prompt", "question", "messages", "system"),
+    *("conversations", "conversation", "turns", "chosen", "rejected", "instances", "history", "text"),
+    *("role", "from", "content", "value", "message_id", "parent_id", "thread_id", "turn_id", "rank"),
+    *("mapping", "prompt_id", "replies", "tools", "id", "data", "reply_to", "conversation_id"),
+)
+ROLES = ("user", "assistant", "system", "tool", "human", "gpt", 5, None)
+
+
+def _cell(rng: random.Random, depth: int = 3) -> Any:
+    """Return a cell: mostly a text, or something like a conversation, a tree or a list."""
+    kind = rng.randrange(9)
+    if kind < 4 or not depth:
+        return values.text(rng, 12)
+    if kind == 4:
+        return values.value(rng)
+    if kind == 5:
+        return rng.randrange(4)
+    if kind == 6:
+        return [_cell(rng, depth - 1) for _ in range(rng.randrange(4))]
+    if kind == 7:
+        turn = {"role": rng.choice(ROLES), "content": _cell(rng, depth - 1)}
+        return [turn | {"role": rng.choice(ROLES)} for _ in range(rng.randint(1, 4))]
+    return {rng.choice(NAMES): _cell(rng, depth - 1) for _ in range(rng.randint(1, 4))}
 
 
 def _rows(rng: random.Random) -> list[dict[str, Any]]:
-    return [_row(rng) for _ in range(rng.choice((1, 5, 60)))]
+    """Return rows with nearly the same columns, and cells that are mostly of one kind in each."""
+    names, seeds = rng.sample(NAMES, rng.randint(1, 5)), [rng.random() for _ in range(3)]
+    rows = []
+    for _ in range(rng.choice((1, 5, 60))):
+        chances = random.Random(rng.choice(seeds)) if rng.random() < 0.7 else rng
+        row = {name: _cell(chances) for name in names}
+        if rng.random() < 0.1:
+            row[rng.choice((*NAMES, values.text(rng, 2)))] = _cell(rng)
+        rows.append(row)
+    return rows
 
 
 def _jsonl(rng: random.Random) -> tuple[str, bytes]:
