@@ -92,14 +92,17 @@ def evaluate(
 @app.command()
 def serve(as_json: AsJson = False) -> None:
     """Run the deployments in prefect.yaml on schedule, until Ctrl-C."""
-    raise typer.Exit(_supervise("flows.serve", [], as_json))
+    from flows.cli.supervise import END_RUN_WITHIN_S, STOP_WITHIN_S  # noqa: PLC0415
+
+    within_s = END_RUN_WITHIN_S + STOP_WITHIN_S
+    raise typer.Exit(_supervise("flows.serve", [], as_json, stop_within_s=within_s))
 
 
-def _supervise(module: str, arguments: list[str], as_json: bool) -> int:
+def _supervise(module: str, arguments: list[str], as_json: bool, **options: float) -> int:
     from flows.cli.supervise import supervise  # noqa: PLC0415
 
     words = [*arguments, *(["--json"] if as_json else [])]
-    status = supervise([sys.executable, "-m", module, *words])
+    status = supervise([sys.executable, "-m", module, *words], **options)
     if status == INTERRUPTED:
         console.interrupted()
     return status
