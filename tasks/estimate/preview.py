@@ -11,7 +11,7 @@ from tasks.estimate.estimate import Range, cost_at
 from tasks.estimate.journal_admin import calls_for
 from tasks.estimate.selection import read_setup
 from tasks.estimate.tokens_needed import Workload, prompt_tokens
-from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.core.stage import Stage
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.fence import parse_block
 from tasks.lib.gateway.gateway import Gateway
@@ -19,6 +19,7 @@ from tasks.lib.gateway.request import Messages, NoAnswer, Request
 from tasks.lib.gateway.routes import Route, require_usable
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import ANSWER, Answer
+from tasks.lib.journal.place import Place, journal_place
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.params import selection_name
 from tasks.llm_select.setup import Setup
@@ -107,7 +108,8 @@ def preview(
     stage = Stage("llm_select" if is_grouped else "embed", root)
     named_by = stage.dep("cluster/prompts.parquet" if is_grouped else "dedupe/unique.parquet")
     name = selection_name(setup.params, setup.settings, setup.routes, named_by)
-    with closing(Journal(stage.state / JOURNAL, name, cap_usd=setup.params.max_usd)) as journal:
+    place = journal_place(stage.state, values)
+    with closing(Journal(place, name, cap_usd=setup.params.max_usd)) as journal:
         exchanges, is_capped = run_loop(_ask(setup, _spaced(setup, n), journal, show))
     return Preview(
         route=route.alias,
@@ -124,7 +126,7 @@ def preview(
 class _Recorder:
     """Passes requests on to a gateway, and keeps each with its result."""
 
-    def __init__(self, gateway: Gateway, journal: Path) -> None:
+    def __init__(self, gateway: Gateway, journal: Place) -> None:
         self.stopping, self._gateway, self._journal = gateway.stopping, gateway, journal
         self.asked: list[tuple[Request, Answer | NoAnswer, list[PreviewCall]]] = []
 
