@@ -34,7 +34,14 @@ RETRY_AFTER = (
     *("-1", "-99999", "0", "0.001", "1e309", "nan", "inf", "-inf", "9" * 400, "soon", "", "1,2"),
     *("Wed, 21 Oct 2015 07:28:00 GMT", "Thu, 99 Foo 2999 99:99:99 GMT", "86401", "\xb2", "0x10"),
 )
-TYPES = ("text/html", "text/event-stream", "application/octet-stream", "", "x" * 2000, "a/b; c=\xe9")
+TYPES = (
+    "text/html",
+    "text/event-stream",
+    "application/octet-stream",
+    "",
+    "x" * 2000,
+    "a/b; c=\xe9",
+)
 
 Layer = Callable[[random.Random, Response], Response]
 
@@ -71,9 +78,7 @@ def judged(
     with FakeProvider(lies) as provider:
         desk.set(provider.deployment(api_key="os.environ/MY_ACCESS", **route), **words)
         env = {"MY_ACCESS": KEY, "DVC_ROOT": trial.UNSET}
-        ran = trial.run(
-            "benchmarks.attack.quick_step", cwd=root, env=env, patience=patience
-        )
+        ran = trial.run("benchmarks.attack.quick_step", cwd=root, env=env, patience=patience)
         tally = price(provider.billed_tokens)
     found = list(trial.ending(ran))
     rows = desk.ledger() if desk.journal.exists() else []
@@ -232,7 +237,9 @@ def status(rng: random.Random, response: Response) -> Response:
     if rng.random() < 0.5:
         headers["Retry-After"] = rng.choice(RETRY_AFTER)
     if 300 <= code < 400:
-        headers["Location"] = rng.choice(("http://127.0.0.1:9/v1", "//evil.example", "\x1b[31m", "/"))
+        headers["Location"] = rng.choice(
+            ("http://127.0.0.1:9/v1", "//evil.example", "\x1b[31m", "/")
+        )
     if rng.random() < 0.3:
         headers["Content-Type"] = rng.choice(TYPES)
     keeps_body = rng.random() < 0.3
