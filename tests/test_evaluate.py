@@ -20,7 +20,7 @@ from tasks.evaluate.score.duels import length_controlled, wins
 from tasks.evaluate.score.step import evaluate, page, score_arms
 from tasks.evaluate.tables import ANSWERS, QUESTIONS
 from tasks.evaluate.tune.arms import ArmRun, Sources, arm_runs
-from tasks.evaluate.tune.plan import Pace, run_seconds
+from tasks.evaluate.plan import Pace, run_seconds
 from tasks.evaluate.tune.prompts import messages, require_chat_template, tokenize
 from tasks.evaluate.tune.setup import TuningSetup
 from tasks.evaluate.tune.step import is_done
