@@ -7,7 +7,7 @@ from tasks.estimate.estimate import cost_at
 from tasks.estimate.tokens_needed import Workload, question_tokens
 from tasks.evaluate.judge.prompts import GRADE_SCHEMA, WINNER_SCHEMA, comparison, grading
 from tasks.evaluate.params import RANDOM, call_settings, check
-from tasks.evaluate.tune.prompts import TestQuestion
+from tasks.evaluate.tune.prompts import AskedQuestion
 from tasks.evaluate.tune.setup import TuningSetup
 from tasks.lib.documents.evaluation import JudgePlan
 from tasks.lib.gateway.litellm_setup import load_litellm
@@ -73,7 +73,7 @@ def _asked(setup: TuningSetup) -> Iterator[tuple[int, tuple[int, int]]]:
             yield 2 * n_pairs, (fewest[0], most[1])
 
 
-def _tokens_of_grade(question: TestQuestion, text: str) -> tuple[int, int]:
+def _tokens_of_grade(question: AskedQuestion, text: str) -> tuple[int, int]:
     """Return the fewest and most tokens of the question about one answer, with a reference."""
     texts = {"request": f"{_request(question)}{question.follow_up or ''}"}
     return question_tokens(
@@ -81,5 +81,5 @@ def _tokens_of_grade(question: TestQuestion, text: str) -> tuple[int, int]:
     )
 
 
-def _request(question: TestQuestion) -> str:
+def _request(question: AskedQuestion) -> str:
     return "\n\n".join(message["content"] for message in question.messages)

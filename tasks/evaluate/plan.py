@@ -100,7 +100,8 @@ def visible_difference(
     changes = np.array(after) - np.array(before)
     residuals = changes - changes.sum() / sizes.sum() * sizes
     of_one = float(residuals.std(ddof=1) / sizes.mean())
-    return POWER_SDS * of_one / (len(setup.with_loss) * setup.params.n_seeds) ** 0.5
+    n_losses = len(setup.with_loss) * setup.params.n_seeds
+    return float(POWER_SDS * of_one / n_losses**0.5)
 
 
 def run_seconds(run: ArmRun, setup: TuningSetup, pace: Pace) -> float:

@@ -75,7 +75,7 @@ class Panel(NamedTuple):
             others = WithoutAnswer.of(journal, {r.key for r in requests[: len(results)]})
         results += [None] * (len(requests) - len(results))
         answers = {r.key: r for r in results if isinstance(r, Answer)}  # equal questions share one
-        paid = [*answers.values(), *(call.cost for call in others.replies)]
+        paid: list[Any] = [*answers.values(), *(call.cost for call in others.replies)]
         usage = JudgeUsage(
             route=self.route.alias,
             model=self.route.model,

@@ -24,7 +24,7 @@ class Example(NamedTuple):
     is_clipped: bool
 
 
-class TestQuestion(NamedTuple):
+class AskedQuestion(NamedTuple):
     """A question to the models.
 
     Attributes:

@@ -14,8 +14,8 @@ from tasks.evaluate.tune.language_model import (
     weights_digest,
 )
 from tasks.evaluate.tune.prompts import (
+    AskedQuestion,
     Example,
-    TestQuestion,
     messages,
     prompt_tokens,
     require_chat_template,
@@ -48,7 +48,7 @@ class TuningSetup(NamedTuple):
     adapter_bytes: int
     runs: list[ArmRun]
     examples: Mapping[str, Example]
-    questions: list[TestQuestion]
+    questions: list[AskedQuestion]
 
     @property
     def model(self) -> str:
@@ -136,16 +136,16 @@ def prepare(stage: Stage) -> TuningSetup:
     )
 
 
-def _question(n: int, row: Mapping[str, Any], tokenizer: Any, params: Evaluate) -> TestQuestion:
+def _question(n: int, row: Mapping[str, Any], tokenizer: Any, params: Evaluate) -> AskedQuestion:
     """Return the n-th question; the test records come first, so the first of them are asked."""
     asked = messages(row)
     if row["set"] != QuestionSet.TEST:
         prompt = prompt_tokens(asked, tokenizer, row, params.max_tokens)
         is_graded = row["set"] == QuestionSet.MT_BENCH
-        return TestQuestion(row["id"], None, prompt, asked, row["follow_up"], is_graded)
+        return AskedQuestion(row["id"], None, prompt, asked, row["follow_up"], is_graded)
     example = tokenize(row, tokenizer, params.max_tokens)
     prompt_of_test = example.prompt if n < params.n_answers else None
-    return TestQuestion(row["id"], example, prompt_of_test, asked, None, is_graded=False)
+    return AskedQuestion(row["id"], example, prompt_of_test, asked, None, is_graded=False)
 
 
 def _sources(stage: Stage) -> Sources:

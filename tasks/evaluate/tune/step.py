@@ -10,7 +10,7 @@ import pyarrow as pa
 from tasks.evaluate.tables import ANSWERS
 from tasks.evaluate.tune.arms import ArmRun
 from tasks.evaluate.tune.language_model import free_memory
-from tasks.evaluate.tune.prompts import TestQuestion, prompt_tokens
+from tasks.evaluate.tune.prompts import AskedQuestion, prompt_tokens
 from tasks.evaluate.tune.respond import OwnAnswer, Respondent, reference_losses, replies
 from tasks.evaluate.tune.setup import TuningSetup, prepare
 from tasks.evaluate.tune.store import EvaluationStore
@@ -139,7 +139,7 @@ def _answers(
 
 
 def _second_turns(
-    asked: Sequence[TestQuestion], first: Mapping[str, OwnAnswer], setup: TuningSetup
+    asked: Sequence[AskedQuestion], first: Mapping[str, OwnAnswer], setup: TuningSetup
 ) -> dict[str, list[int]]:
     """Return the prompts of the second turns, each after the model's own first answer."""
     return {

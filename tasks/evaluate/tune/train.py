@@ -93,7 +93,7 @@ def _last_checkpoint(folder: Path) -> str | None:
     for checkpoint in folder.glob("checkpoint-*"):
         if not (checkpoint / STATE_FILE).exists():  # it is written last
             shutil.rmtree(checkpoint)
-    found: str | None = get_last_checkpoint(str(folder))
+    found: str | None = get_last_checkpoint(str(folder))  # type: ignore[no-untyped-call]
     return found
 
 
