@@ -105,7 +105,7 @@ def _find_grade(text: str) -> float | None:
     for value in reversed(list(json_values(text))):
         rating = value.get("rating")
         if isinstance(rating, int | float) and not isinstance(rating, bool):
-            return float(rating)
+            return rating
         if isinstance(rating, str) and re.fullmatch(r"\d+(\.\d+)?", rating.strip()):
             return float(rating)
     found = _BARE_GRADE.findall(text)
