@@ -14,14 +14,12 @@ from flows.cli import show_evaluation
 from flows.dvc.evaluation import evaluation_workspace
 from tasks.evaluate import params as section
 from tasks.evaluate.plan import Pace, run_seconds, visible_difference
-from tasks.evaluate.questions.step import draw, refuse_pool_records, with_outputs
-from tasks.evaluate.questions.step import work as ask
 from tasks.evaluate.score.answers import rows_of_models, score_arms
 from tasks.evaluate.score.bootstrap import NestedBootstrap, Ratio
 from tasks.evaluate.score.duels import length_controlled, wins
 from tasks.evaluate.score.page import page
 from tasks.evaluate.score.step import JudgedArms, evaluate
-from tasks.evaluate.tables import ANSWERS, QUESTIONS
+from tasks.evaluate.tables import ANSWERS
 from tasks.evaluate.tune.arms import ArmRun, Sources, arm_runs
 from tasks.evaluate.tune.prompts import AskedQuestion, messages, require_chat_template, tokenize
 from tasks.evaluate.tune.setup import TuningSetup
@@ -30,13 +28,9 @@ from tasks.evaluate.tune.store import EvaluationStore, result_key
 from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.core.errors import Busy, DataError, ParamError
 from tasks.lib.core.params import read_params
-from tasks.lib.core.schemas import POOL, UNIQUE
-from tasks.lib.core.stage import Stage
-from tasks.lib.core.tables import read_table
 from tasks.lib.documents.evaluation import Evaluation, JudgeUsage, TrainedArm, Training
 from tests.conftest import PROJECT
 from tests.tiny_llama import as_pool, useful, write_selections
-from tests.workspaces import StepWorkspace
 
 MISSING = [package for package in section.EXTRA if find_spec(package) is None]
 VALUES = read_params(PROJECT / "params.yaml")
@@ -142,52 +136,6 @@ def test_an_evaluation_works_on_copies_in_its_own_workspace(clone, monkeypatch):
         with pytest.raises(Busy), evaluation_workspace(space.root, sets):
             pass
     assert (space.root / "params.yaml").read_bytes() == before
-
-
-# The test records
-
-
-def test_the_questions_stage_reads_any_layout_of_a_pool(tmp_path, monkeypatch):
-    (tmp_path / "dvc.yaml").write_bytes((PROJECT / "tasks/evaluate/graph.yaml").read_bytes())
-    space = StepWorkspace(tmp_path)
-    space.update(evaluate={"test": "test.csv", "n_test": 2})
-    rows = ["question,answer", "Name a sea,North Sea", "Name a lake,", "Name a river,Rhine"]
-    (tmp_path / "test.csv").write_text("\n".join(rows))
-    space.file("none.jsonl").write_text("\n")
-    pool = as_pool([("Name a city", "Rome"), ("name a SEA", "Red Sea")])
-    space.write("ingest/pool.parquet", pool, POOL)
-    space.write("dedupe/unique.parquet", [{"id": pool[0]["id"]}], UNIQUE)
-    monkeypatch.chdir(tmp_path)
-    Stage("questions", tmp_path).run(ask)
-    asked = read_table(tmp_path / "data/questions/questions.parquet", QUESTIONS).to_pylist()
-    assert [row["output"] for row in asked] == ["North Sea", "Rhine"]
-    space.write("dedupe/unique.parquet", [{"id": row["id"]} for row in pool], UNIQUE)
-    with pytest.raises(DataError, match=r"1 test records are also in the pool \(test.csv:2\)"):
-        Stage("questions", tmp_path).run(ask)
-
-
-def test_test_records_without_an_output_are_skipped_unless_none_has_one():
-    assert with_outputs([record("a"), record("b", output=" ")], "t") == [record("a")]
-    with pytest.raises(DataError, match="none of the 1 test records has an output"):
-        with_outputs([record("b", output=None)], "t")
-
-
-def test_test_records_that_are_in_the_pool_are_refused_whatever_their_case_and_spaces():
-    refuse_pool_records([record("Name a river")], [record("Name a city")], "t")
-    refuse_pool_records([record("Name it", input="a")], [record("Name it", input="b")], "t")
-    with pytest.raises(DataError, match=r"1 test records are also in the pool \(test.jsonl:7\)"):
-        refuse_pool_records(
-            [record("name  a\nRIVER", source="test.jsonl:7")], [record("Name a river")], "t"
-        )
-
-
-def test_the_drawn_test_records_are_in_file_order_and_depend_on_the_seed():
-    records = [record(str(i)) for i in range(50)]
-    drawn = [[int(r["id"]) for r in draw(records, 20, seed, "t")] for seed in (0, 0, 1)]
-    assert drawn[0] == drawn[1] != drawn[2]
-    assert drawn[0] == sorted(set(drawn[0]))
-    with pytest.raises(DataError, match=r"evaluate.n_test is 51, but the file has only 50"):
-        draw(records, 51, 0, "t")
 
 
 # The arms
