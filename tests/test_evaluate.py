@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from scipy.optimize import minimize
 
 from flows.cli import show_evaluation
 from flows.dvc.evaluation import evaluation_workspace
+from flows.dvc.variants import place_of
 from tasks.evaluate import params as section
 from tasks.evaluate.plan import Pace, run_seconds, visible_difference
 from tasks.evaluate.score.answers import rows_of_models, score_arms
@@ -28,6 +30,8 @@ from tasks.evaluate.tune.store import EvaluationStore, result_key
 from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.core.errors import Busy, DataError, ParamError
 from tasks.lib.core.params import read_params
+from tasks.lib.core.schemas import SELECTIONS
+from tasks.lib.core.tables import read_table
 from tasks.lib.documents.evaluation import Evaluation, JudgeUsage, TrainedArm, Training
 from tests.conftest import PROJECT
 from tests.tiny_llama import as_pool, useful, write_selections
@@ -136,6 +140,22 @@ def test_an_evaluation_works_on_copies_in_its_own_workspace(clone, monkeypatch):
         with pytest.raises(Busy), evaluation_workspace(space.root, sets):
             pass
     assert (space.root / "params.yaml").read_bytes() == before
+    sets.append("evaluate.arms=[random, within]")
+    with (
+        pytest.raises(DataError, match="the variant within has made no selection yet"),
+        evaluation_workspace(space.root, sets),
+    ):
+        pass
+    variant = place_of(space.root, space.root / ".selectllm/compare/within")
+    shutil.copytree(space.root / "data/choose", variant / "data/choose")
+    for mode, expected in (("within", []), ("paper", ["variant within"])):
+        text = before.decode().replace("mode: within #", f"mode: {mode} #")
+        (variant / "params.yaml").write_text(text)
+        with evaluation_workspace(space.root, sets) as made:
+            assert [name for name in made.stale if "variant" in name] == expected
+            copied = read_table(made.path / "data/variants.parquet", SELECTIONS)
+            assert copied["method"].to_pylist() == ["within"] * 4
+            assert copied["id"].to_pylist() == [row["id"] for row in pool[:4]]
 
 
 # The arms
