@@ -23,6 +23,7 @@ from tasks.evaluate.score.page import page
 from tasks.evaluate.score.step import JudgedArms, evaluate
 from tasks.evaluate.tables import ANSWERS
 from tasks.evaluate.tune.arms import ArmRun, Sources, arm_runs
+from tasks.evaluate.tune.language_model import Machine, load_model
 from tasks.evaluate.tune.prompts import AskedQuestion, messages, require_chat_template, tokenize
 from tasks.evaluate.tune.setup import TuningSetup
 from tasks.evaluate.tune.step import is_done
@@ -263,6 +264,28 @@ def test_a_model_without_a_chat_template_and_a_record_it_cannot_render_are_refus
         require_chat_template(Base(), "m")
     with pytest.raises(DataError, match="cannot render the record q: roles must alternate"):
         tokenize(record("q"), Base(), 16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "reason", "fix"),
+    [
+        (None, "cannot be loaded", "the folder of a causal language model"),
+        ({"model_type": "llama"}, "cannot be loaded", "the folder of a causal language model"),
+        (
+            {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}},
+            "it needs code from its repository, which is never run here",
+            "Use a model whose architecture is part of transformers",
+        ),
+    ],
+)
+def test_a_folder_that_is_no_model_or_needs_its_own_code_is_refused(tmp_path, config, reason, fix):
+    if config:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ParamError) as caught:
+        load_model(str(tmp_path), Machine("cpu", is_bfloat16=False))
+    assert reason in caught.value.what
+    assert fix in caught.value.fix
 
 
 # The store and the plan

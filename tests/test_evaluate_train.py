@@ -8,7 +8,12 @@ from importlib.util import find_spec
 import psutil
 import pytest
 
-from tasks.evaluate.params import EXTRA
+from tasks.evaluate.params import EXTRA, check
+from tasks.evaluate.tune.language_model import Machine, load_model, load_tokenizer
+from tasks.evaluate.tune.prompts import tokenize
+from tasks.evaluate.tune.train import Recipe, train
+from tasks.lib.core.errors import DataError
+from tasks.lib.core.params import read_params
 from tasks.lib.documents.evaluation import Evaluation, EvaluationPlan, Training
 from tests.conftest import FIRST_PARTY
 from tests.fake_provider import FakeProvider, says
@@ -65,7 +70,7 @@ def shorter_wins(call):
 
 @pytest.fixture(scope="module")
 def evaluated(space):
-    """The workspace after an evaluation that was killed in the middle of a training, and resumed."""
+    """The workspace after an evaluation that was killed in a training, and resumed."""
     process = space.start("evaluate")
     folder = space.root / ".selectllm/evaluate"
     checkpoints = "adapters/*.training/*/checkpoint-*/trainer_state.json"
@@ -183,6 +188,39 @@ def test_a_model_that_cannot_be_used_is_refused_before_anything_is_trained(space
         ended = space.selectllm("evaluate", "-S", f"evaluate.model={model}", check=False)
         assert ended.returncode == 2
         assert reason in " ".join(ended.stderr.split()), ended.stderr
+
+
+def test_if_a_gpu_has_too_little_memory_fewer_records_go_through_it_at_once(space, caplog):
+    import torch  # noqa: PLC0415  takes seconds
+
+    machine = Machine("cuda", is_bfloat16=False)  # there is none here, so the processor computes
+    tokenizer = load_tokenizer(str(space.root / "model"))
+    examples = [tokenize(row, tokenizer, 96) for row in as_pool(CHOSEN[:8])]
+    values = read_params(space.root / "params.yaml")
+    n_tries = []
+
+    def load():
+        n_tries.append(1)
+        if len(n_tries) < 3:
+            raise torch.OutOfMemoryError
+        return load_model(str(space.root / "model"), Machine("cpu", is_bfloat16=False))
+
+    n_done = []
+    recipe = Recipe(check(values), machine, load, tokenizer, lambda: n_done.append(1))
+    train(examples, 0, recipe)
+    assert [r.getMessage() for r in caplog.records if "out of memory" in r.getMessage()] == [
+        "tune: out of memory; trying 4 records at once",
+        "tune: out of memory; trying 2 records at once",
+    ]
+    assert len(n_done) == 3  # a step still has 8 records
+    with pytest.raises(DataError, match="too little memory to train on one record at a time"):
+        train(examples, 0, recipe._replace(load=out_of_memory))
+
+
+def out_of_memory():
+    import torch  # noqa: PLC0415  takes seconds
+
+    raise torch.OutOfMemoryError
 
 
 def test_without_a_selection_the_error_says_how_to_make_one(space):

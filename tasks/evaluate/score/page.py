@@ -1,5 +1,6 @@
 """Show an evaluation as a page that needs no other file."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ from tasks.lib.documents.evaluation import FIGURES, ArmFigures, Evaluation
 N_EXAMPLES = 6
 MAX_EXAMPLE_CHARS = 1200
 SETS = {"judge": "the test records", "judge_alpaca_eval": "AlpacaEval’s instructions"}
-COLOURS = ("#1b6ca8", "#888888", "#c8553d", "#3d8b5f", "#8a5fb0", "#b0892f", "#4aa3a2")
+N_TICKS = 5
+COLOURS = ("#1b6ca8", "#c8553d", "#3d8b5f", "#8a5fb0", "#b0892f", "#4aa3a2")
 
 
 class ShownAnswer(NamedTuple):
@@ -47,8 +49,12 @@ class Scale(NamedTuple):
 
     @property
     def ticks(self) -> list[float]:
-        """Five values at equal distances, the ends included."""
-        return [self.low + i * (self.high - self.low) / 4 for i in range(5)]
+        """Round values between the ends, at equal distances; 0 is one of them if it is between."""
+        rough = ((self.high - self.low) or 1.0) / N_TICKS
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+        places = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
+        return [place * step for place in places]
 
 
 def page(result: Evaluation, examples: Sequence[ShownExample] = ()) -> str:
@@ -133,7 +139,7 @@ def _curves(result: Evaluation) -> Iterator[dict[str, Any]]:
             continue
         lines = {
             name: [arm for arm in result.arms if arm.arm == name and arm.n_records in sizes]
-            for name in dict.fromkeys(names)
+            for name in sorted(dict.fromkeys(names), key=RANDOM.__eq__)
         }
         points = [arm.figures[figure] for arms in lines.values() for arm in arms]
         low, high = min(p.low for p in points), max(p.high for p in points)

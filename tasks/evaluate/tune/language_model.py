@@ -106,7 +106,8 @@ def weights_digest(model: Any) -> str:
 
 def _loaded(factory: Any, name: str, **options: Any) -> Any:
     try:
-        return factory.from_pretrained(name, **options)
+        # Said explicitly, since otherwise it would ask on the terminal.
+        return factory.from_pretrained(name, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), "unknown model")
         fix = "Set evaluate.model to the folder of a causal language model, or to its name on the "
