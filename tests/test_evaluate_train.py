@@ -4,6 +4,8 @@ import json
 import shutil
 from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from tasks.evaluate.params import EXTRA, check
 from tasks.evaluate.tune.language_model import Machine, load_model, load_tokenizer
 from tasks.evaluate.tune.prompts import tokenize
-from tasks.evaluate.tune.train import Recipe, train
+from tasks.evaluate.tune.train import ADAPTER_FILE, Recipe, save_adapter, train
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.params import read_params
 from tasks.lib.documents.evaluation import Evaluation, EvaluationPlan, Training
@@ -190,37 +192,65 @@ def test_a_model_that_cannot_be_used_is_refused_before_anything_is_trained(space
         assert reason in " ".join(ended.stderr.split()), ended.stderr
 
 
-def test_if_a_gpu_has_too_little_memory_fewer_records_go_through_it_at_once(space, caplog):
-    import torch  # noqa: PLC0415  takes seconds
+class Trainer:
+    """Trains the tiny model in this process, and counts steps and attempts to load it."""
 
-    machine = Machine("cuda", is_bfloat16=False)  # there is none here, so the processor computes
-    tokenizer = load_tokenizer(str(space.root / "model"))
-    examples = [tokenize(row, tokenizer, 96) for row in as_pool(CHOSEN[:8])]
-    values = read_params(space.root / "params.yaml")
-    n_tries = []
+    def __init__(self, space, device="cpu"):
+        self.model = str(space.root / "model")
+        self.tokenizer = load_tokenizer(self.model)
+        params = check(read_params(space.root / "params.yaml"))
+        machine = Machine(device, is_bfloat16=False)
+        self.recipe = Recipe(params, machine, self.load, self.tokenizer, self.advance)
+        self.n_steps = self.n_loads = 0
+        self.stop_at, self.n_failures = 0, 0
 
-    def load():
-        n_tries.append(1)
-        if len(n_tries) < 3:
+    def load(self):
+        import torch  # noqa: PLC0415  takes seconds
+
+        self.n_loads += 1
+        if self.n_loads <= self.n_failures:
             raise torch.OutOfMemoryError
-        return load_model(str(space.root / "model"), Machine("cpu", is_bfloat16=False))
+        return load_model(self.model, Machine("cpu", is_bfloat16=False))
 
-    n_done = []
-    recipe = Recipe(check(values), machine, load, tokenizer, lambda: n_done.append(1))
-    train(examples, 0, recipe)
-    assert [r.getMessage() for r in caplog.records if "out of memory" in r.getMessage()] == [
-        "tune: out of memory; trying 4 records at once",
-        "tune: out of memory; trying 2 records at once",
-    ]
-    assert len(n_done) == 3  # a step still has 8 records
+    def advance(self):
+        self.n_steps += 1
+        if self.n_steps == self.stop_at:
+            raise KeyboardInterrupt
+
+    def __call__(self, n_records, **changes):
+        """Train, and return the number of steps and the bytes of the adapter."""
+        self.n_steps = self.n_loads = 0
+        examples = [tokenize(row, self.tokenizer, 96) for row in as_pool(CHOSEN[:n_records])]
+        model = train(examples, 0, self.recipe._replace(**changes))
+        with TemporaryDirectory() as folder:
+            save_adapter(model, Path(folder) / "adapter")
+            return self.n_steps, (Path(folder) / "adapter" / ADAPTER_FILE).read_bytes()
+
+
+def test_a_training_that_was_stopped_continues_after_its_last_epoch_to_the_same_bytes(
+    space, tmp_path
+):
+    trainer = Trainer(space)
+    trainer.stop_at = 5  # of 6: 2 in each epoch
+    with pytest.raises(KeyboardInterrupt):
+        trainer(16, checkpoints=tmp_path / "state")
+    half = tmp_path / "state/1/checkpoint-6"
+    half.mkdir()  # a process that was killed while it saved leaves such a folder
+    trainer.stop_at = 0
+    n_steps, resumed = trainer(16, checkpoints=tmp_path / "state")
+    assert n_steps == 2 + 4  # those of the two complete epochs are counted at once
+    assert resumed == trainer(16)[1]
+
+
+def test_if_a_gpu_has_too_little_memory_fewer_records_go_through_it_at_once(space, caplog):
+    trainer = Trainer(space, device="cuda")  # there is none here, so the processor computes
+    trainer.n_failures = 2
+    assert trainer(8)[0] == 3  # a step still has 8 records
+    said = [r.getMessage() for r in caplog.records if "out of memory" in r.getMessage()]
+    assert said == [f"tune: out of memory; trying {n} records at once" for n in (4, 2)]
+    trainer.n_failures = 9
     with pytest.raises(DataError, match="too little memory to train on one record at a time"):
-        train(examples, 0, recipe._replace(load=out_of_memory))
-
-
-def out_of_memory():
-    import torch  # noqa: PLC0415  takes seconds
-
-    raise torch.OutOfMemoryError
+        trainer(8)
 
 
 def test_without_a_selection_the_error_says_how_to_make_one(space):

@@ -162,6 +162,10 @@ def _advancing(advance: Callable[[], None]) -> Any:
     from transformers import TrainerCallback  # noqa: PLC0415
 
     class Advancing(TrainerCallback):
+        def on_train_begin(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
+            for _step in range(state.global_step):  # those of an interrupted training
+                advance()
+
         def on_step_end(self, *_: Any, **__: Any) -> None:
             advance()
 
