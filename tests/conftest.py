@@ -35,6 +35,7 @@ pytest_plugins = (
     "tests.journal_entries",
     "tests.judge_desk",
     "tests.reported_run",
+    "tests.sealed_desk",
     "tests.selection_desk",
 )
 
