@@ -279,6 +279,7 @@ class FakeProvider:
     Args:
         behave: Answers the calls that are not scripted.
         latency_s: The minimum and maximum seconds that a response takes.
+        port: Where it listens; by default on a free port.
 
     Attributes:
         calls: All requests so far, in order of arrival.
@@ -291,7 +292,10 @@ class FakeProvider:
     """
 
     def __init__(
-        self, behave: Behaviour = honest, latency_s: tuple[float, float] = (0.0, 0.0)
+        self,
+        behave: Behaviour = honest,
+        latency_s: tuple[float, float] = (0.0, 0.0),
+        port: int = 0,
     ) -> None:
         self.behave = behave
         self.calls: list[Call] = []
@@ -307,7 +311,7 @@ class FakeProvider:
         self._n_waiting = self._n_sending = 0
         self._changed = threading.Condition()
         self._closing = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", port), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
@@ -342,7 +346,12 @@ class FakeProvider:
     @property
     def origin(self) -> str:
         """The address at which it listens."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return self._server.server_port
 
     @property
     def api_base(self) -> str:
@@ -454,6 +463,10 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
         def _send(self, response: Response) -> None:
             if response.reset_after == 0:
                 self._reset()
+                return
+            if response.wire:
+                self.close_connection = True
+                self.wfile.writelines(response.wire)
                 return
             self.send_response(response.status)
             self.send_header("Content-Type", "application/json")

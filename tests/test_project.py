@@ -78,10 +78,11 @@ def test_the_results_are_on_the_page_of_the_run_and_announced(done, server):
     assert any(related["prefect.resource.role"] == "flow-run" for related in event["related"])
 
 
-def test_plain_dvc_makes_the_same_bytes_in_another_clone(done, clone):
-    other = clone("other")
-    assert started(other, "dvc", "repro") == list(STAGE_NAMES)
-    assert hashes(other) == hashes(done)
+def test_plain_dvc_makes_the_same_bytes_in_another_clone(done, copy_clustered):
+    first, later = STAGE_NAMES[0], STAGE_NAMES[STAGE_NAMES.index("cluster") + 1 :]
+    # Without dependencies, the first stage runs in each workspace.
+    assert started(copy_clustered, "dvc", "repro") == [first, *later]
+    assert hashes(copy_clustered) == hashes(done)
 
 
 def test_the_committed_lock_has_the_hashes_of_a_real_run(done):

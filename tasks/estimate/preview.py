@@ -11,7 +11,7 @@ from tasks.estimate.estimate import Range, cost_at
 from tasks.estimate.journal_admin import calls_for
 from tasks.estimate.selection import read_setup
 from tasks.estimate.tokens_needed import Workload, prompt_tokens
-from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.core.stage import Stage
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.fence import parse_block
 from tasks.lib.gateway.gateway import Gateway
@@ -19,6 +19,7 @@ from tasks.lib.gateway.request import Messages, NoAnswer, Request
 from tasks.lib.gateway.routes import Route, require_usable
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import ANSWER, Answer
+from tasks.lib.journal.place import Place, journal_place
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.params import selection_name
 from tasks.llm_select.setup import Setup
@@ -117,7 +118,8 @@ def preview(
         exchanges.append(asked)
         show(asked)
 
-    with closing(Journal(stage.state / JOURNAL, name, cap_usd=setup.params.max_usd)) as journal:
+    place = journal_place(stage.state, values)
+    with closing(Journal(place, name, cap_usd=setup.params.max_usd)) as journal:
         spent_before = journal.spent_usd
         try:
             is_capped = run_loop(_ask(setup, _spaced(setup, n), journal, keep))
@@ -143,7 +145,7 @@ class _Recorder:
     """Passes the requests of a question on to a gateway, and each with its result to `keep`."""
 
     def __init__(
-        self, gateway: Gateway, journal: Path, keep: Callable[[PreviewedRequest], None]
+        self, gateway: Gateway, journal: Place, keep: Callable[[PreviewedRequest], None]
     ) -> None:
         self.stopping, self._gateway, self._journal = gateway.stopping, gateway, journal
         self._keep = keep

@@ -53,6 +53,7 @@ class LlmSelect(Params):
     concurrency: Annotated[int, Field(ge=1)]
     batch: bool
     batch_rest: Annotated[BatchRest, Field(strict=False)]
+    journal: str | None
 
 
 def check(values: Mapping[str, Any]) -> LlmSelect:
@@ -155,7 +156,7 @@ def selection_name(
 
     The former name did not depend on temperatures and schemas.
     """
-    how = {"max_usd", "max_attempts", "timeout_s", "concurrency", "batch", "batch_rest"}
+    how = {"max_usd", "max_attempts", "timeout_s", "concurrency", "batch", "batch_rest", "journal"}
     by_content = {"prompt", "route", "fallback_routes"}  # by words and models: names may change
     asked = params.model_dump(exclude=how | by_content)
     shared = {

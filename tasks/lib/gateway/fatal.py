@@ -1,7 +1,6 @@
 """The error that ends a run, with advice for the user."""
 
 import json
-from pathlib import Path
 
 from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.credentials import NO_KEY, VARIABLES, key_variable
@@ -9,6 +8,7 @@ from tasks.lib.gateway.deployment import Deployment
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.prices import FLEX
 from tasks.lib.gateway.routes import Route
+from tasks.lib.journal.place import Place
 
 FATAL = (
     ErrorKind.AUTHENTICATION,
@@ -57,7 +57,7 @@ _TLS = (
 
 
 def run_error(
-    error: ProviderError, route: Route, deployment: Deployment, journal: Path
+    error: ProviderError, route: Route, deployment: Deployment, journal: Place
 ) -> LLMError:
     """Return the error that ends a run after `error` from a deployment of `route`."""
     what = f"{_WHAT.get(error.kind, 'the call failed')}: {_text(error.message)}"
