@@ -18,11 +18,18 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.attack import leaks, proof, provider, readers, trial
-from benchmarks.attack.trial import Finding, broken
+from benchmarks.attack import leaks, proof, provider, readers, shown, surroundings, trial
+from benchmarks.attack.trial import Finding
 
 Attack = Callable[[random.Random, Path, float], tuple[str, list[Finding]]]
-KINDS: dict[str, tuple[int, Attack]] = {"A": (60, provider.attack), "B": (50, readers.attack), "E": (30, proof.attack), "F": (20, leaks.attack)}
+KINDS: dict[str, tuple[int, Attack]] = {
+    "A": (60, provider.attack),
+    "B": (50, readers.attack),
+    "C": (10, shown.attack),
+    "E": (30, proof.attack),
+    "F": (20, leaks.attack),
+    "G": (30, surroundings.attack),
+}
 """How many of 200 attacks are of each kind, and the function that makes one."""
 
 
@@ -45,11 +52,15 @@ def main() -> int:
             verdicts[kind, verdict] += 1
             if verdict != "held" or given.verbose:
                 print(f"{kind}{number} {verdict}: {words}", flush=True)
-    print(f"\n| kind | held | rough | broken |\n|---|---|---|---|")
+    print("\n| kind | held | rough | broken |\n|---|---|---|---|")
     for kind in shares:
-        print(f"| {kind} | {' | '.join(str(verdicts[kind, v]) for v in ('held', 'rough', 'broken'))} |")
-    print(f"most memory {trial.worst.peak_mb:.0f} MB, longest {trial.worst.seconds:.1f} s, "
-          f"most processor time {trial.worst.cpu_s:.1f} s")
+        print(
+            f"| {kind} | {' | '.join(str(verdicts[kind, v]) for v in ('held', 'rough', 'broken'))} |"
+        )
+    print(
+        f"most memory {trial.worst.peak_mb:.0f} MB, longest {trial.worst.seconds:.1f} s, "
+        f"most processor time {trial.worst.cpu_s:.1f} s"
+    )
     return int(any(verdict == "broken" for _, verdict in verdicts))
 
 

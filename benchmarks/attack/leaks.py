@@ -135,14 +135,15 @@ def echoed(rng: random.Random, root: Path, patience: float) -> tuple[str, list[F
     route = {"extra_headers": {"X-Access": f"os.environ/{variable}"}} if is_header else {}
     route |= {} if is_header else {"api_key": f"os.environ/{variable}"}
     with FakeProvider(behave) as provider:
-        desk.set(provider.deployment(**route), max_attempts=2, timeout_s=5.0,
-                 rationale=part == "a rationale", batch=rng.random() < 0.1,
-                 fallback_routes=rng.choice(([], ["offline"])))  # fmt: skip
+        desk.set(provider.deployment(**route), max_attempts=2, timeout_s=25.0,
+                 rationale=part == "a rationale", batch=rng.random() < 0.1)  # fmt: skip
         ran = trial.run("benchmarks.attack.quick_step", cwd=root, patience=patience,
                         env={variable: secret, "DVC_ROOT": trial.UNSET})  # fmt: skip
+        n_calls = len(provider.calls) + len(provider.batches.requests)
+    missed = [] if n_calls else [broken(f"the attack made no call: {ran.output[-300:]}")]
     echoes = {"plain": secret, encoding: echo}
     title = f"echo of {variable} in {encoding} in {part} at {share}"
-    return title, list(trial.ending(ran)) + found_in(root, ran.output, echoes)
+    return title, missed + list(trial.ending(ran)) + found_in(root, ran.output, echoes)
 
 
 def in_a_variable(rng: random.Random, root: Path, patience: float) -> tuple[str, list[Finding]]:

@@ -50,7 +50,7 @@ def finished() -> Workspace:
 
 def copy(target: Path) -> None:
     """Copy the finished workspace by links; an edit must replace a file."""
-    skipped = shutil.ignore_patterns("cache", ".git", "__pycache__", "tmp", "dvc", "data_docs")
+    skipped = shutil.ignore_patterns("cache", "__pycache__", "tmp", "dvc", "data_docs")
     source = finished().root
     shutil.copytree(source, target, ignore=skipped, copy_function=os.link)
     for name in (JOURNAL, LOCK, "params.yaml"):
@@ -171,7 +171,13 @@ def _edit_journal(rng: random.Random, path: Path) -> tuple[str, str]:
             columns = IN_DIGEST if table == "answers" else ("prompt_tokens", "usd")
             column = rng.choice(columns)
             (old,) = db.execute(f"SELECT {column} FROM {table} WHERE key = ?", (key,)).fetchone()
-            new = f"{old}x" if isinstance(old, str) else 1 - old if column == "is_upper_bound" else old + 1
+            new = (
+                f"{old}x"
+                if isinstance(old, str)
+                else 1 - old
+                if column == "is_upper_bound"
+                else old + 1
+            )
             db.execute(f"UPDATE {table} SET {column} = ? WHERE key = ?", (new, key))
             return path.name, f"{table}.{column} {old!r:.30} -> {new!r:.30}"
     content = bytearray(path.read_bytes())
@@ -202,7 +208,9 @@ def _extend(rng: random.Random, content: bytes, path: Path) -> None:
 
 
 def _replace(rng: random.Random, content: bytes, path: Path) -> None:
-    path.write_bytes(rng.choice((b"", b"\xff\xfe", b"[" * 10**6, b"null", b"{}", b"\n", b"\x00" * 99)))
+    path.write_bytes(
+        rng.choice((b"", b"\xff\xfe", b"[" * 10**6, b"null", b"{}", b"\n", b"\x00" * 99))
+    )
 
 
 def _folder(_rng: random.Random, _content: bytes, path: Path) -> None:

@@ -34,7 +34,14 @@ RETRY_AFTER = (
     *("-1", "-99999", "0", "0.001", "1e309", "nan", "inf", "-inf", "9" * 400, "soon", "", "1,2"),
     *("Wed, 21 Oct 2015 07:28:00 GMT", "Thu, 99 Foo 2999 99:99:99 GMT", "86401", "\xb2", "0x10"),
 )
-TYPES = ("text/html", "text/event-stream", "application/octet-stream", "", "x" * 2000, "a/b; c=\xe9")
+TYPES = (
+    "text/html",
+    "text/event-stream",
+    "application/octet-stream",
+    "",
+    "x" * 2000,
+    "a/b; c=\xe9",
+)
 
 Layer = Callable[[random.Random, Response], Response]
 
@@ -51,11 +58,11 @@ def attack(rng: random.Random, root: Path, patience: float) -> tuple[str, list[F
             response = layer(chance, response)
         return response
 
-    cap_usd = rng.choice((0.001, 0.003, 0.01))
+    cap_usd = rng.choice((0.01, 0.03, 0.1))
     words = {
-        "max_usd": cap_usd, "max_attempts": rng.randint(1, 3), "timeout_s": 3.0,
+        "max_usd": cap_usd, "max_attempts": rng.randint(1, 3), "timeout_s": 25.0,
         "concurrency": rng.choice((1, 2, 8)), "votes": rng.choice((1, 1, 2)),
-        "fallback_routes": rng.choice(([], ["offline"])),
+        "fallback_routes": rng.choice(([], ["spare"])),
         "batch": rng.random() < 0.1, "rationale": rng.random() < 0.3,
     }  # fmt: skip
     schema = rng.choice(("never", "auto", "always"))
@@ -69,15 +76,17 @@ def judged(
     """Run the judge with this provider, and return what it achieved."""
     desk = MoneyDesk(root, N_PROMPTS)
     with FakeProvider(lies) as provider:
-        desk.set(provider.deployment(api_key="os.environ/MY_ACCESS", **route), **words)
+        route = provider.deployment(api_key="os.environ/MY_ACCESS", **route)
+        desk.set(route, **words)
+        desk.update(models={"mine": route, "spare": route | {"model": "openai/spare"}})
         env = {"MY_ACCESS": KEY, "DVC_ROOT": trial.UNSET}
-        ran = trial.run(
-            "benchmarks.attack.quick_step", cwd=root, env=env, patience=patience
-        )
+        ran = trial.run("benchmarks.attack.quick_step", cwd=root, env=env, patience=patience)
         tally = price(provider.billed_tokens)
     found = list(trial.ending(ran))
     rows = desk.ledger() if desk.journal.exists() else []
     usd = sum(row.usd for row in rows)
+    if not provider.calls and not provider.batches.requests:
+        found.append(broken(f"the attack made no call: {ran.output[-300:]}"))
     if tally > usd + 1e-9:
         found.append(broken(f"served {tally:.6f} USD, recorded {usd:.6f}"))
     if not usd <= words["max_usd"] + 1e-9:
@@ -232,7 +241,9 @@ def status(rng: random.Random, response: Response) -> Response:
     if rng.random() < 0.5:
         headers["Retry-After"] = rng.choice(RETRY_AFTER)
     if 300 <= code < 400:
-        headers["Location"] = rng.choice(("http://127.0.0.1:9/v1", "//evil.example", "\x1b[31m", "/"))
+        headers["Location"] = rng.choice(
+            ("http://127.0.0.1:9/v1", "//evil.example", "\x1b[31m", "/")
+        )
     if rng.random() < 0.3:
         headers["Content-Type"] = rng.choice(TYPES)
     keeps_body = rng.random() < 0.3
@@ -250,7 +261,7 @@ def delivery(rng: random.Random, response: Response) -> Response:
     n = len(response.body)
     return rng.choice((
         replace(response, reset_after=0), replace(response, reset_after=rng.randrange(n + 1)),
-        replace(response, trickle_s=0.05, body=response.body[:200]), replace(response, delay_s=10),
+        replace(response, trickle_s=0.05, body=response.body[:200]), replace(response, delay_s=27),
     ))  # fmt: skip
 
 

@@ -23,7 +23,16 @@ from tests.workspaces import StepWorkspace
 MAX_DISK = 400_000_000  # bytes that a step may leave or hold: 256 MB unpacked, and what it writes
 KEYS = {"ingest.source": 10, "ingest.decontaminate": 2, "ingest.exclude_file": 2}
 KEYS |= {"choose.annotated": 2, "choose.targets": 2}
-ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252", "shift_jis")
+ENCODINGS = (
+    "utf-8",
+    "utf-8-sig",
+    "utf-16",
+    "utf-16-le",
+    "utf-32",
+    "latin-1",
+    "cp1252",
+    "shift_jis",
+)
 
 
 def attack(rng: random.Random, root: Path, patience: float) -> tuple[str, list[Finding]]:
@@ -96,8 +105,27 @@ def _file(rng: random.Random, made: list[str]) -> tuple[str, bytes]:
 
 NAMES = (
     *("instruction", "instruction", "input", "output", "prompt", "question", "messages", "system"),
-    *("conversations", "conversation", "turns", "chosen", "rejected", "instances", "history", "text"),
-    *("role", "from", "content", "value", "message_id", "parent_id", "thread_id", "turn_id", "rank"),
+    *(
+        "conversations",
+        "conversation",
+        "turns",
+        "chosen",
+        "rejected",
+        "instances",
+        "history",
+        "text",
+    ),
+    *(
+        "role",
+        "from",
+        "content",
+        "value",
+        "message_id",
+        "parent_id",
+        "thread_id",
+        "turn_id",
+        "rank",
+    ),
     *("mapping", "prompt_id", "replies", "tools", "id", "data", "reply_to", "conversation_id"),
 )
 ROLES = ("user", "assistant", "system", "tool", "human", "gpt", 5, None)
@@ -226,27 +254,53 @@ def _text(rng: random.Random) -> tuple[str, bytes]:
 
 
 def _noise(rng: random.Random) -> tuple[str, bytes]:
-    suffixes = (".jsonl", ".json", ".csv", ".parquet", ".gz", ".zip", ".zst", ".bz2", ".xz", ".arrow")
-    heads = (b"", b"PAR1", b"\x1f\x8b\x08", b"PK\x03\x04", b"BZh9", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+    suffixes = (
+        ".jsonl",
+        ".json",
+        ".csv",
+        ".parquet",
+        ".gz",
+        ".zip",
+        ".zst",
+        ".bz2",
+        ".xz",
+        ".arrow",
+    )
+    heads = (
+        b"",
+        b"PAR1",
+        b"\x1f\x8b\x08",
+        b"PK\x03\x04",
+        b"BZh9",
+        b"\xfd7zXZ\x00",
+        b"\x28\xb5\x2f\xfd",
+    )
     return rng.choice(suffixes), rng.choice(heads) + rng.randbytes(rng.choice((0, 1, 100, 10**5)))
 
 
 def _bomb(rng: random.Random) -> tuple[str, bytes]:
     """Return a small file that unpacks to gigabytes of a line, of rows or of nothing."""
-    unit = rng.choice((b" ", b"\n", b"a", b"[", b"{}\n", b'{"instruction": "a"}\n', b"a,b\n", b"\x00"))
+    unit = rng.choice(
+        (b" ", b"\n", b"a", b"[", b"{}\n", b'{"instruction": "a"}\n', b"a,b\n", b"\x00")
+    )
     block = unit * (2**20 // len(unit))
     n = rng.choice((300, 2000))  # megabytes
-    name, opened = rng.choice((("gz", gzip.GzipFile), ("bz2", bz2.BZ2File), ("xz", lzma.LZMAFile)))
+    name, pack = rng.choice((
+        ("gz", lambda target: gzip.open(target, "wb", compresslevel=1)),
+        ("bz2", lambda target: bz2.open(target, "wb")),
+        ("xz", lambda target: lzma.open(target, "wb", preset=0)),
+    ))  # fmt: skip
     packed = io.BytesIO()
-    options = {"gz": {"compresslevel": 1}, "bz2": {"compresslevel": 9}, "xz": {"preset": 0}}[name]
     if name != "gz":
         n = min(n, 400)  # it takes a second per 30 MB to make one
     start = rng.choice((b"", b'{"instruction": "', b"instruction,x\n", b"["))
-    with opened(packed, "wb", **options) as file:  # type: ignore[operator]
+    with pack(packed) as file:
         file.write(start)
         for _ in range(n):
             file.write(block)
-    return rng.choice((".jsonl.", ".csv.", ".json.", ".txt.", ".parquet.")) + name, packed.getvalue()
+    return rng.choice(
+        (".jsonl.", ".csv.", ".json.", ".txt.", ".parquet.")
+    ) + name, packed.getvalue()
 
 
 def _damaged(rng: random.Random, content: bytes) -> bytes:
@@ -265,9 +319,17 @@ def _damaged(rng: random.Random, content: bytes) -> bytes:
 
 
 def _zip(rng: random.Random, suffix: str, content: bytes) -> tuple[str, bytes]:
-    names = (f"a{suffix}", f"../../a{suffix}", f"/etc/a{suffix}", f"\x1b[31m{suffix}", f"b/{'c' * 300}{suffix}")
+    names = (
+        f"a{suffix}",
+        f"../../a{suffix}",
+        f"/etc/a{suffix}",
+        f"\x1b[31m{suffix}",
+        f"b/{'c' * 300}{suffix}",
+    )
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", rng.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))) as file:
+    with zipfile.ZipFile(
+        packed, "w", rng.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))
+    ) as file:
         for number in range(rng.choice((1, 1, 3, 2000 if len(content) < 10**4 else 2))):
             file.writestr(f"{number}{rng.choice(names)}" if number else rng.choice(names), content)
     return ".zip", packed.getvalue()

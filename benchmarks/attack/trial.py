@@ -62,6 +62,8 @@ def run(
     env: Mapping[str, str] | None = None,
     patience: float = 1.0,
     limits: Iterable[tuple[int, int]] = (),
+    stdout: str = "",
+    log: Path | None = None,
 ) -> Ran:
     """Run a module as a program, in its own session; end it when it passes a limit.
 
@@ -72,10 +74,12 @@ def run(
         env: Changes of the environment.
         patience: A factor for the limit of time, for a busy machine.
         limits: Resource limits of the operating system, each with its value.
+        stdout: What is wrong with the standard output: full, closed or broken pipe.
+        log: The file for the output; by default, one in `cwd` that is removed afterwards.
     """
-    log = cwd / f".output-{time.monotonic_ns()}"
+    log = log or cwd / f".output-{time.monotonic_ns()}"
     process = _context.Process(
-        target=_program, args=(module, words, cwd, dict(env or {}), log, tuple(limits))
+        target=_program, args=(module, words, cwd, dict(env or {}), log, tuple(limits), stdout)
     )
     start = time.monotonic()
     process.start()
@@ -87,7 +91,7 @@ def run(
         if peak > MAX_MB:
             stopped = f"more than {MAX_MB:.0f} MB"
         elif time.monotonic() - start > MAX_S * patience:
-            stopped = f"more than {MAX_S * patience:.0f} s"
+            stopped = f"more than {MAX_S * patience:.0f} s ({cpu_s:.0f} s of processor time)"
     seconds = time.monotonic() - start
     if stopped:
         _kill_tree(process.pid or 0)
@@ -119,6 +123,7 @@ def _program(
     env: dict[str, str],
     log: Path,
     limits: tuple[tuple[int, int], ...],
+    stdout: str,
 ) -> None:
     import resource  # noqa: PLC0415  only in the child
 
@@ -126,6 +131,7 @@ def _program(
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
+    _spoil(stdout)
     os.chdir(cwd)
     for name, value in env.items():
         if value == UNSET:
@@ -136,6 +142,18 @@ def _program(
         resource.setrlimit(which, (value, value))
     sys.argv = [module, *words]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _spoil(stdout: str) -> None:
+    """Replace the standard output by one that cannot be written to."""
+    if stdout == "full":
+        os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+    elif stdout == "closed":
+        os.close(1)
+    elif stdout:
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.dup2(writer, 1)
 
 
 UNSET = "unset"

@@ -13,7 +13,17 @@ PARTS = (
     *("\u202e", "\u2066", "\u200b", "\ufeff", "\xad", "\u2028", "\U000e0041", "\x7f", "\ud800"),
     *("<script>pwned()</script>", "<img src=x onerror=pwned()>", "{{7*7}}", "${x}", "%s%n", "{0}"),
     *("[bold]", "[/]", "[link=http://evil.example]", ":skull:", "=HYPERLINK(1)", "@SUM(1)", "+1"),
-    *("-2+3", "\t=1", "| x |", "```", "](http://evil.example)", "javascript:pwned()", "\\", '"', "'"),
+    *(
+        "-2+3",
+        "\t=1",
+        "| x |",
+        "```",
+        "](http://evil.example)",
+        "javascript:pwned()",
+        "\\",
+        '"',
+        "'",
+    ),
     *("../../etc/passwd", "None", "null", "NaN", "é", "日本", "\U0001f600", "a" * 300, " ", ""),
 )
 WORDS = ("Explain", "tides", "to", "a child", "list", "three", "rivers", "why", "summarise")
