@@ -25,11 +25,12 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import repeat
+from string import ascii_uppercase
 from typing import Any, NamedTuple, Self
 
 from tests.exchange import BYTES_PER_TOKEN, Call, Response
@@ -99,6 +100,34 @@ def says(
 def picks(*slots: Any) -> Behaviour:
     """Pick these slots, in the required form."""
     return says(json.dumps({"picks": slots}))
+
+
+def writes_letter(
+    bias: Sequence[float] = (), *, n_top: int = 20, others: Sequence[str] = ("The", "A river")
+) -> Behaviour:
+    """Answer with a letter and log-probabilities, which are higher early in the alphabet.
+
+    Args:
+        bias: What is added to the log-probability of each slot from the first.
+        n_top: The most tokens that are reported.
+        others: Likely tokens that are no letters.
+    """
+
+    def behave(call: Call) -> Response:
+        texts = call.block.texts
+        rank = {text: i for i, text in enumerate(sorted(texts))}
+        logprobs = {
+            f" {ascii_uppercase[i]}": -1.0 - rank[text] + sum(bias[i : i + 1])
+            for i, text in enumerate(texts)
+        }
+        letter = max(logprobs, key=lambda token: logprobs[token])
+        tokens = [{"token": t, "logprob": v} for t, v in logprobs.items()]
+        tokens += [{"token": token, "logprob": -0.5} for token in others]
+        tokens.sort(key=lambda token: -token["logprob"])
+        content = [tokens[0] | {"top_logprobs": tokens[: min(n_top, call.body["top_logprobs"])]}]
+        return says(letter, "length", choice={"logprobs": {"content": content}})(call)
+
+    return behave
 
 
 def rates(score: float) -> Behaviour:
