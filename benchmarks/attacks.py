@@ -3,11 +3,11 @@
     python benchmarks/attacks.py --seed 0 --count 200
     python benchmarks/attacks.py --seed 0 --kind A --only 17    (one attack again)
 
-Kinds: A, a provider that lies; B, input that explodes; C, texts that act where they are shown; D,
-files that change while they are read; E, artifacts that were edited together with dvc.lock; F, secrets
-in every place and encoding; G, broken surroundings. Each attack runs the program in a process with a
-limit of 1.5 GB and 60 s. It is *broken* if it crashes, hangs, passes a limit or the cap, or if it is
-silently wrong or leaks; *rough* if it ends with a traceback, too many words or no remedy; else *held*.
+Kinds: A, a provider that lies; B, input that explodes; C, texts that act where they are shown; E,
+artifacts that were edited together with dvc.lock; F, secrets in every place and encoding; G, broken
+surroundings. Each attack runs the program in a process with a limit of 1.5 GB and 60 s. It is
+*broken* if it crashes, hangs, passes a limit or the cap, is silently wrong or leaks; *rough* if it
+ends with a traceback, too many words or no remedy; otherwise *held*.
 """
 
 import argparse
@@ -54,9 +54,8 @@ def main() -> int:
                 print(f"{kind}{number} {verdict}: {words}", flush=True)
     print("\n| kind | held | rough | broken |\n|---|---|---|---|")
     for kind in shares:
-        print(
-            f"| {kind} | {' | '.join(str(verdicts[kind, v]) for v in ('held', 'rough', 'broken'))} |"
-        )
+        counts = [str(verdicts[kind, verdict]) for verdict in ("held", "rough", "broken")]
+        print(f"| {kind} | {' | '.join(counts)} |")
     print(
         f"most memory {trial.worst.peak_mb:.0f} MB, longest {trial.worst.seconds:.1f} s, "
         f"most processor time {trial.worst.cpu_s:.1f} s"

@@ -48,6 +48,7 @@ class Case:
         self.stdout = ""
 
     def dead(self) -> str:
+        """Return an address at which nothing listens."""
         return f"127.0.0.1:{free_port()}"
 
     def silent(self) -> str:
@@ -81,10 +82,12 @@ class Case:
         return f"127.0.0.1:{server.server_port}"
 
     def address(self) -> str:
+        """Return the address of a server that is of no use."""
         return self.rng.choice((self.dead, self.silent, self.odd))()
 
 
 def proxy(case: Case) -> str:
+    """Set proxies that do not work."""
     for name in case.rng.sample(["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"], 2):
         case.env[name] = f"{case.rng.choice(('http', 'socks5', 'nonsense'))}://{case.address()}"
     case.env["NO_PROXY"] = case.rng.choice(("", "example.org", "127.0.0.1", "*"))
@@ -92,6 +95,7 @@ def proxy(case: Case) -> str:
 
 
 def prefect_url(case: Case) -> str:
+    """Name a Prefect server that does not work."""
     url = case.rng.choice((
         f"http://{case.address()}/api", f"https://{case.address()}/api", "http://", "nonsense",
         "http://[::1", f"http://{case.address()}", "http://no-such-host.invalid/api", "ftp://x/api",
@@ -101,9 +105,11 @@ def prefect_url(case: Case) -> str:
 
 
 def mlflow_url(case: Case) -> str:
+    """Name an MLflow store that does not work."""
     case.env["MLFLOW_TRACKING_URI"] = case.rng.choice((
         f"http://{case.address()}", f"https://{case.address()}", "nonsense://x", "sqlite:////no/x.db",
-        f"postgresql://joe@{case.address()}/d", "http://no-such-host.invalid", "databricks", "\x1b[31m",
+        f"postgresql://joe@{case.address()}/d", "http://no-such-host.invalid", "databricks",
+        "\x1b[31m",
         f"sqlite:///{case.root}/damaged.db", f"file://{case.root}/params.yaml",
     ))  # fmt: skip
     (case.root / "damaged.db").write_bytes(case.rng.randbytes(5000))
@@ -111,6 +117,7 @@ def mlflow_url(case: Case) -> str:
 
 
 def prefect_home(case: Case) -> str:
+    """Damage Prefect's folder."""
     home = case.root / "home"
     home.mkdir()
     kind = case.rng.randrange(4)
@@ -128,6 +135,7 @@ def prefect_home(case: Case) -> str:
 
 
 def variables(case: Case) -> str:
+    """Set variables that many programs read."""
     odd = {
         "HOME": ("/no/such", "", trial.UNSET), "TMPDIR": ("/no/such", "/dev/null", ""),
         "LC_ALL": ("C", "xx_XX", "tr_TR.UTF-8"), "PYTHONIOENCODING": ("ascii", "utf-16"),
@@ -229,12 +237,14 @@ def full_disk(case: Case) -> str:
 
 
 def few_files(case: Case) -> str:
+    """Allow few open files."""
     n = case.rng.choice((16, 32, 64))
     case.limits.append((resource.RLIMIT_NOFILE, n))
     return f"at most {n} open files"
 
 
 def streams(case: Case) -> str:
+    """Take the standard output away."""
     case.stdout = case.rng.choice(("full", "closed", "broken pipe"))
     return f"stdout: {case.stdout}"
 

@@ -44,10 +44,12 @@ class Finding(NamedTuple):
 
 
 def broken(what: str) -> Finding:
+    """Return a finding that a promise was broken."""
     return Finding(True, what)
 
 
 def rough(what: str) -> Finding:
+    """Return a finding that a program ended roughly."""
     return Finding(False, what)
 
 
@@ -55,7 +57,7 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(PRELOADED)
 
 
-def run(
+def run(  # noqa: PLR0913
     module: str,
     *words: str,
     cwd: Path,
@@ -108,6 +110,7 @@ class Worst:
     seconds = cpu_s = peak_mb = 0.0
 
     def add(self, seconds: float, cpu_s: float, peak_mb: float) -> None:
+        """Take the figures of a program into account."""
         self.seconds = max(self.seconds, seconds)
         self.cpu_s = max(self.cpu_s, cpu_s)
         self.peak_mb = max(self.peak_mb, peak_mb)
@@ -116,7 +119,7 @@ class Worst:
 worst = Worst()
 
 
-def _program(
+def _program(  # noqa: PLR0913, PLR0917
     module: str,
     words: tuple[str, ...],
     cwd: Path,
@@ -160,7 +163,7 @@ UNSET = "unset"
 
 
 def _used(pid: int, cpu_s: float) -> tuple[float, float]:
-    """Return the megabytes of a process and its descendants now, and their processor time so far."""
+    """Return the megabytes of a process and its descendants, and their processor time so far."""
     total, spent = 0, 0.0
     with suppress(psutil.Error):
         process = psutil.Process(pid)
