@@ -3,11 +3,11 @@
     python benchmarks/attacks.py --seed 0 --count 200
     python benchmarks/attacks.py --seed 0 --kind A --only 17    (one attack again)
 
-Kinds: A, a provider that lies; B, input that explodes; C, texts that act where they are shown; D,
-files that change while they are read; E, artifacts that were edited together with dvc.lock; F, secrets
-in every place and encoding; G, broken surroundings. Each attack runs the program in a process with a
-limit of 1.5 GB and 60 s. It is *broken* if it crashes, hangs, passes a limit or the cap, or if it is
-silently wrong or leaks; *rough* if it ends with a traceback, too many words or no remedy; else *held*.
+Kinds: A, a provider that lies; B, input that explodes; C, texts that act where they are shown; E,
+artifacts that were edited together with dvc.lock; F, secrets in every place and encoding; G, broken
+surroundings. Each attack runs the program in a process with a limit of 1.5 GB and 60 s. It is
+*broken* if it crashes, hangs, passes a limit or the cap, is silently wrong or leaks; *rough* if it
+ends with a traceback, too many words or no remedy; otherwise *held*.
 """
 
 import argparse
@@ -18,15 +18,17 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.attack import leaks, proof, provider, readers, trial
-from benchmarks.attack.trial import Finding, broken
+from benchmarks.attack import leaks, proof, provider, readers, shown, surroundings, trial
+from benchmarks.attack.trial import Finding
 
 Attack = Callable[[random.Random, Path, float], tuple[str, list[Finding]]]
 KINDS: dict[str, tuple[int, Attack]] = {
     "A": (60, provider.attack),
     "B": (50, readers.attack),
+    "C": (10, shown.attack),
     "E": (30, proof.attack),
     "F": (20, leaks.attack),
+    "G": (30, surroundings.attack),
 }
 """How many of 200 attacks are of each kind, and the function that makes one."""
 
@@ -50,11 +52,10 @@ def main() -> int:
             verdicts[kind, verdict] += 1
             if verdict != "held" or given.verbose:
                 print(f"{kind}{number} {verdict}: {words}", flush=True)
-    print(f"\n| kind | held | rough | broken |\n|---|---|---|---|")
+    print("\n| kind | held | rough | broken |\n|---|---|---|---|")
     for kind in shares:
-        print(
-            f"| {kind} | {' | '.join(str(verdicts[kind, v]) for v in ('held', 'rough', 'broken'))} |"
-        )
+        counts = [str(verdicts[kind, verdict]) for verdict in ("held", "rough", "broken")]
+        print(f"| {kind} | {' | '.join(counts)} |")
     print(
         f"most memory {trial.worst.peak_mb:.0f} MB, longest {trial.worst.seconds:.1f} s, "
         f"most processor time {trial.worst.cpu_s:.1f} s"

@@ -2,10 +2,10 @@
 
     python benchmarks/kills.py --cycles 30 --seed 0
 
-Each cycle begins with the same workspace, whose stages before the judge have run, and kills in turn the
-command, the flow, DVC, the step, the worker that started the flow, or the Prefect server. A resumed run
-must buy no answer twice except those of calls that were in flight, and must end with the bytes of a run
-that nobody disturbed.
+Each cycle begins with the same workspace, in which the stages before the judge have run. It kills
+the step, DVC, the flow, the command, the worker that started the flow, or the Prefect server, in
+turn. A resumed run must buy no answer twice except those of calls that were in flight, and must end
+with the bytes of a run that nobody disturbed.
 """
 
 import argparse

@@ -2,11 +2,11 @@
 
     python benchmarks/soak.py --runs 50 --keep FOLDER
 
-`prefect server start`, `selectllm serve` and `mlflow server` run throughout. The runs are created one
-after the other, as a schedule creates them, and each has new prompts to send. Faults, drawn from a
-seed: the provider fails, a process of the run is killed, MLflow does not answer. After each run, the
-memory, open files and processes of the servers are measured, and the sizes of the databases. The
-last lines compare the beginning with the end.
+`prefect server start`, `selectllm serve` and `mlflow server` run throughout. The runs are created
+one after the other, as a schedule creates them, and each has new prompts to send. Faults, drawn
+from a seed: the provider fails, a process of the run is killed, MLflow does not answer. After each
+run, the memory, open files and processes of the servers are measured, and the sizes of the
+databases. The last lines compare the beginning with the end.
 """
 
 import argparse

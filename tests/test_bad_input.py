@@ -1,6 +1,7 @@
 """A user's mistake ends with exit status 2 and says where, what and how to fix it."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from flows.dvc.overrides import edited
 from tasks.__main__ import check_all
 from tasks.ingest.step import work
 from tasks.lib.core.errors import CurationError
-from tasks.lib.core.stage import Stage
+from tasks.lib.core.stage import Stage, run_step
 from tests.workspaces import StepWorkspace, Workspace, lay_out
 
 
@@ -193,3 +194,32 @@ def test_the_doctor_names_a_package_outside_the_bounds_of_pyproject(space, tmp_p
         f"fastapi {version('fastapi')} is not <0.139",
     }
     assert all("pip install -c constraints.txt" in fix for fix in wrong.values())
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.EPERM, "make it writable"),
+        (errno.EEXIST, "Move away the file"),
+        (errno.ENOTDIR, "Move away the file"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.EIO, "Check the disk"),
+    ],
+)
+def test_an_error_of_the_system_ends_a_step_in_two_lines(
+    tmp_path, monkeypatch, capsys, code, remedy
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    StepWorkspace(tmp_path)
+
+    def work(stage):
+        raise OSError(code, os.strerror(code), str(tmp_path / "data"))
+
+    with pytest.raises(SystemExit) as end:
+        run_step("dedupe", work)
+    assert end.value.code == 2
+    what, fix = capsys.readouterr().err.splitlines()[-2:]
+    assert what == f"{tmp_path / 'data'}: {os.strerror(code)}"
+    assert remedy in fix

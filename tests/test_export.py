@@ -27,7 +27,7 @@ from tasks.lib.core.errors import CheckFailed, ParamError
 from tasks.lib.core.records import TEXT_COLUMNS, record_id, record_text
 from tasks.lib.core.schemas import SELECTED
 from tasks.lib.core.stage import Stage
-from tasks.lib.core.tables import read_table
+from tasks.lib.core.tables import read_table, write_table
 from tests.workspaces import StepWorkspace
 
 TRAPS = [
@@ -258,3 +258,13 @@ def test_alpaca_keeps_earlier_turns_that_are_not_pairs():
 def test_annotators_do_not_see_the_answers_of_later_turns():
     later = {"extra": json.dumps({"later_turns": PAIR, "n": 1})}
     assert pool_columns([record("Q") | later]) == ["n"]
+
+
+def test_a_half_surrogate_pair_in_a_column_of_the_pool_is_exported_as_an_escape(tmp_path: Path):
+    extra = json.dumps({"\ud800": "a", "b": "\ud800", "c": ["\ud800"]})
+    write_table(tmp_path / "selected.parquet", [SOME[0] | {"extra": extra}], SELECTED)
+    for kind in FORMATS.values():
+        kind.write(tmp_path / "selected.parquet", tmp_path / kind.file_name)
+    (line,) = (tmp_path / "selection.alpaca.jsonl").read_text().splitlines()
+    assert json.loads(line)["metadata"] == json.loads(extra)
+    assert "pool.\\ud800" in (tmp_path / "selection.csv").read_text()

@@ -206,6 +206,12 @@ def long_text_in_a_dictionary():
     return pa.table({"instruction": column}), {"compression": "zstd"}
 
 
+def long_text_in_each_list():
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 900, pa.int32()), ["x" * 1_000_000])
+    lists = pa.ListArray.from_arrays(pa.array(range(0, 901, 30), pa.int32()), text)
+    return pa.table({"messages": lists}), {"compression": "zstd"}
+
+
 def many_equal_rows():
     return pa.table({"instruction": pa.repeat(pa.scalar("x"), 20_000_000)}), {}
 
@@ -222,7 +228,11 @@ def long_lists():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "make", [long_text_in_a_dictionary, many_equal_rows, one_long_text, long_lists]
+    "make",
+    [
+        *(long_text_in_a_dictionary, long_text_in_each_list),
+        *(many_equal_rows, one_long_text, long_lists),
+    ],
 )
 def test_a_parquet_bomb_is_stopped_or_read_in_little_memory(tmp_path, make):
     table, options = make()

@@ -2,14 +2,16 @@
 
 import gzip
 import json
+import random
 import sqlite3
 import tracemalloc
-import zlib
 from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
+from benchmarks.attack.provider import LAYERS
+from benchmarks.attack.values import bomb
 from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.reply import MAX_NAME
 from tasks.lib.gateway.wire import MAX_PARTS
@@ -80,13 +82,6 @@ def raw(content, times=1, **headers):
 
 def packed(content, encoding="gzip"):
     return raw(content, **{"Content-Encoding": encoding})
-
-
-def bomb(n_mb):
-    """Return a small gzip stream of many megabytes; its blocks repeat."""
-    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
-    block = packer.compress(b" " * MB) + packer.flush(zlib.Z_FULL_FLUSH)
-    return gzip.compress(b"")[:10] + n_mb * block
 
 
 def details(name, part, n):
@@ -200,6 +195,28 @@ def test_no_lie_passes_the_cap_or_ends_in_a_traceback(ask, tmp_path):
         except Exception as error:
             error.add_note(f"the lie: {name}")
             raise
+
+
+def layered(seed):
+    """Answer with a few random kinds of lies on top of each other; all of them are short."""
+    rng = random.Random(seed)
+    layers = [layer for layer in LAYERS if layer.__name__ not in {"size", "delivery", "framing"}]
+    chosen, share = rng.sample(layers, rng.randint(1, 3)), rng.choice((0.3, 1.0))
+
+    def behave(call):
+        chance = random.Random(f"{seed}/{call.n}")
+        response = honest(call)
+        for layer in chosen if chance.random() < share else ():
+            response = layer(chance, response)
+        return response
+
+    return behave
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_lies_on_top_of_each_other_pass_neither_the_cap_nor_the_ledger(ask, seed):
+    ask(layered(seed), n=3)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import codecs
 import html
+import json
 import os
 import random
 import stat
@@ -109,7 +110,7 @@ def echoed(rng: random.Random, root: Path, patience: float) -> tuple[str, list[F
         "a finish reason": says("x", finish_reason=text),
         "an error of a choice": says("", "error", choice={"error": {"message": text}}),
         "the id": says('{"picks": [1]}', id=text, system_fingerprint=text),
-        "a rationale": says('{"picks": [{"slot": 1, "reason": "%s"}]}' % echo.replace("\\", "")),
+        "a rationale": says(json.dumps({"picks": [{"slot": 1, "reason": echo}]})),
         "a header": lambda call: replace(
             honest(call),
             headers={"x-request-id": text.encode("latin-1", "replace").decode("latin-1")},
@@ -135,14 +136,15 @@ def echoed(rng: random.Random, root: Path, patience: float) -> tuple[str, list[F
     route = {"extra_headers": {"X-Access": f"os.environ/{variable}"}} if is_header else {}
     route |= {} if is_header else {"api_key": f"os.environ/{variable}"}
     with FakeProvider(behave) as provider:
-        desk.set(provider.deployment(**route), max_attempts=2, timeout_s=5.0,
-                 rationale=part == "a rationale", batch=rng.random() < 0.1,
-                 fallback_routes=rng.choice(([], ["offline"])))  # fmt: skip
+        desk.set(provider.deployment(**route), max_attempts=2, timeout_s=25.0,
+                 rationale=part == "a rationale", batch=rng.random() < 0.1)  # fmt: skip
         ran = trial.run("benchmarks.attack.quick_step", cwd=root, patience=patience,
                         env={variable: secret, "DVC_ROOT": trial.UNSET})  # fmt: skip
+        n_calls = len(provider.calls) + len(provider.batches.requests)
+    missed = [] if n_calls else [broken(f"the attack made no call: {ran.output[-300:]}")]
     echoes = {"plain": secret, encoding: echo}
     title = f"echo of {variable} in {encoding} in {part} at {share}"
-    return title, list(trial.ending(ran)) + found_in(root, ran.output, echoes)
+    return title, missed + list(trial.ending(ran)) + found_in(root, ran.output, echoes)
 
 
 def in_a_variable(rng: random.Random, root: Path, patience: float) -> tuple[str, list[Finding]]:
@@ -152,7 +154,7 @@ def in_a_variable(rng: random.Random, root: Path, patience: float) -> tuple[str,
     login = f"joe:{quote(secret, safe='')}"
     address = f"127.0.0.1:{free_port()}"
     variables = {
-        "MLFLOW_TRACKING_URI": rng.choice(("http", "https", "postgresql", "mysql+pymysql", "mssql")),
+        "MLFLOW_TRACKING_URI": rng.choice(("http", "https", "postgresql", "mysql+pymysql")),
         "PREFECT_API_URL": rng.choice(("http", "https")),
         "HTTP_PROXY": "http", "HTTPS_PROXY": "http", "ALL_PROXY": rng.choice(("http", "socks5")),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg",
@@ -185,18 +187,27 @@ def in_params(rng: random.Random, root: Path, patience: float) -> tuple[str, lis
         "output_cost_per_token": 0.0,
     }
     url = rng.choice(("http", "https"))
+    login = f"{url}://joe:{secret}@{address}"
+    settings: dict[str, dict[str, Any]] = {
+        "api_key": {"api_key": secret},
+        "api_base": {"api_base": f"{login}/v1"},
+        "query of api_base": {"api_base": f"{url}://{address}/v1?key={secret}"},
+        "extra_headers": {"extra_headers": {"Authorization": f"Bearer {secret}"}},
+        "extra_body": {"extra_body": {"api_key": secret}},
+    }
+    query = {"source": "sql:SELECT 1", "database": f"postgresql+psycopg://joe:{secret}@{address}/d"}
     changes: dict[str, tuple[str, dict[str, Any]]] = {
-        "api_key": ("llm_select", {"models": {"mine": route | {"api_key": secret}}}),
-        "api_base": ("llm_select", {"models": {"mine": route | {"api_base": f"{url}://joe:{secret}@{address}/v1"}}}),
-        "query of api_base": ("llm_select", {"models": {"mine": route | {"api_base": f"{url}://{address}/v1?key={secret}"}}}),
-        "extra_headers": ("llm_select", {"models": {"mine": route | {"extra_headers": {"Authorization": f"Bearer {secret}"}}}}),
-        "extra_body": ("llm_select", {"models": {"mine": route | {"extra_body": {"api_key": secret}}}}),
-        "fetch.source": ("fetch", {"fetch": {"source": f"{url}://joe:{secret}@{address}/a.jsonl"}}),
-        "query of fetch.source": ("fetch", {"fetch": {"source": f"{url}://{address}/a.jsonl?sig={secret}"}}),
-        "fetch.database": ("fetch", {"fetch": {"source": "sql:SELECT 1", "database": f"postgresql+psycopg://joe:{secret}@{address}/d"}}),
+        key: ("llm_select", {"models": {"mine": route | value}}) for key, value in settings.items()
+    } | {
+        "fetch.source": ("fetch", {"fetch": {"source": f"{login}/a.jsonl"}}),
+        "query of fetch.source": (
+            "fetch",
+            {"fetch": {"source": f"{url}://{address}/a?s={secret}"}},
+        ),
+        "fetch.database": ("fetch", {"fetch": query}),
         "an unknown key": ("llm_select", {"llm_select": {"api_key": secret}}),
         "a wrong type": ("llm_select", {"models": {"mine": f"{secret}"}}),
-    }  # fmt: skip
+    }
     name = rng.choice(list(changes))
     step, change = changes[name]
     if "fetch" in change:

@@ -50,7 +50,7 @@ def finished() -> Workspace:
 
 def copy(target: Path) -> None:
     """Copy the finished workspace by links; an edit must replace a file."""
-    skipped = shutil.ignore_patterns("cache", ".git", "__pycache__", "tmp", "dvc", "data_docs")
+    skipped = shutil.ignore_patterns("cache", "__pycache__", "tmp", "dvc", "data_docs")
     source = finished().root
     shutil.copytree(source, target, ignore=skipped, copy_function=os.link)
     for name in (JOURNAL, LOCK, "params.yaml"):
@@ -78,7 +78,7 @@ def attack(rng: random.Random, root: Path, patience: float) -> tuple[str, list[F
     if ran.status == 0:
         if named:
             found.append(broken("it is proven"))
-    elif named and not re.search(rf"{re.escape(named)}\b", ran.output):
+    elif named not in ("", LOCK) and not re.search(rf"{re.escape(_out(named))}\b", ran.output):
         found.append(rough(f"another file is blamed: {last[-400:]}"))
     return title, found
 
@@ -149,7 +149,8 @@ def _edit_lock(rng: random.Random, path: Path) -> str:
     text = rng.choice((
         b"", b"\xff\xfe", b"[" * 10**5, b"- " * 10**5, b"stages: {}", b"stages: 5", b"a: &a [*a]",
         b"a: &a [1,1,1,1,1,1,1,1,1]\n" + b"".join(
-            b"%c: &%c [%s]\n" % (98 + i, 98 + i, b",".join([b"*%c" % (97 + i)] * 9)) for i in range(9)
+            b"%c: &%c [%s]\n" % (98 + i, 98 + i, b",".join([b"*%c" % (97 + i)] * 9))
+            for i in range(9)
         ) + b"stages: *j\n",
         b"stages: {x: {deps: [{path: 5}]}}", b"!!python/object/apply:os.system ['true']",
         b"stages: {choose: {outs: [{path: ../../../etc/passwd, md5: x}]}}", b"\x00" * 100,

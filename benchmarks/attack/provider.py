@@ -15,7 +15,6 @@ from benchmarks.attack.trial import Finding, broken
 from tests.exchange import Call, Response
 from tests.fake_provider import Behaviour, FakeProvider, honest
 from tests.money_desk import MoneyDesk, price
-from tests.test_llm_lies import bomb
 
 KEY = "Qz7vLr2mWx9kTb4nPd6s"
 MB = 10**6
@@ -58,11 +57,11 @@ def attack(rng: random.Random, root: Path, patience: float) -> tuple[str, list[F
             response = layer(chance, response)
         return response
 
-    cap_usd = rng.choice((0.001, 0.003, 0.01))
+    cap_usd = rng.choice((0.01, 0.03, 0.1))
     words = {
-        "max_usd": cap_usd, "max_attempts": rng.randint(1, 3), "timeout_s": 3.0,
+        "max_usd": cap_usd, "max_attempts": rng.randint(1, 3), "timeout_s": 25.0,
         "concurrency": rng.choice((1, 2, 8)), "votes": rng.choice((1, 1, 2)),
-        "fallback_routes": rng.choice(([], ["offline"])),
+        "fallback_routes": rng.choice(([], ["spare"])),
         "batch": rng.random() < 0.1, "rationale": rng.random() < 0.3,
     }  # fmt: skip
     schema = rng.choice(("never", "auto", "always"))
@@ -76,13 +75,17 @@ def judged(
     """Run the judge with this provider, and return what it achieved."""
     desk = MoneyDesk(root, N_PROMPTS)
     with FakeProvider(lies) as provider:
-        desk.set(provider.deployment(api_key="os.environ/MY_ACCESS", **route), **words)
+        route = provider.deployment(api_key="os.environ/MY_ACCESS", **route)
+        desk.set(route, **words)
+        desk.update(models={"mine": route, "spare": route | {"model": "openai/spare"}})
         env = {"MY_ACCESS": KEY, "DVC_ROOT": trial.UNSET}
         ran = trial.run("benchmarks.attack.quick_step", cwd=root, env=env, patience=patience)
         tally = price(provider.billed_tokens)
     found = list(trial.ending(ran))
     rows = desk.ledger() if desk.journal.exists() else []
     usd = sum(row.usd for row in rows)
+    if not provider.calls and not provider.batches.requests:
+        found.append(broken(f"the attack made no call: {ran.output[-300:]}"))
     if tally > usd + 1e-9:
         found.append(broken(f"served {tally:.6f} USD, recorded {usd:.6f}"))
     if not usd <= words["max_usd"] + 1e-9:
@@ -134,6 +137,8 @@ def _changed(response: Response, change: Callable[[Any], None]) -> Response:
 
 
 def usage(rng: random.Random, response: Response) -> Response:
+    """Report numbers that no request can have."""
+
     def change(body: Any) -> None:
         counts = body.setdefault("usage", {})
         for name in rng.sample(USAGES, rng.randint(1, 4)):
@@ -158,6 +163,8 @@ def plausible_usage(rng: random.Random, response: Response) -> Response:
 
 
 def edits(rng: random.Random, response: Response) -> Response:
+    """Change the reply anywhere."""
+
     def change(body: Any) -> None:
         for _ in range(rng.randint(1, 5)):
             values.edit(rng, body)
@@ -209,24 +216,27 @@ def _flipped(rng: random.Random, body: bytes) -> bytes:
 
 
 def encoding(rng: random.Random, response: Response) -> Response:
+    """Pack the reply in a way that was not asked for, or that cannot be unpacked."""
     body = response.body
     name, packed = rng.choice((
         ("gzip", gzip.compress(body)), ("gzip", gzip.compress(body)[: rng.randrange(20, 60)]),
         ("gzip", body), ("GZIP", gzip.compress(body)), ("deflate", zlib.compress(body)),
         ("br", body), ("zstd", body), ("gzip, gzip", gzip.compress(gzip.compress(body))),
         ("gzip", gzip.compress(body) + gzip.compress(body)), ("x-gzip", gzip.compress(body)),
-        ("gzip", bomb(rng.choice((5, 1000)))), ("identity", body), ("\x1b[31m", body),
+        ("gzip", values.bomb(rng.choice((5, 1000)))), ("identity", body), ("\x1b[31m", body),
         ("gzip", gzip.compress(b"")[:10] + b"\x00" * 10**6), ("utf-8", body),
     ))  # fmt: skip
     return replace(response, body=packed, headers=response.headers | {"Content-Encoding": name})
 
 
 def size(rng: random.Random, response: Response) -> Response:
+    """Send a body of megabytes."""
     filler = rng.choice((b" ", b"x", b"[", b"{", b'"\\', b"\x00", b"1", b'{"a":1},')) * MB
     return replace(response, body=filler, times=rng.choice((1, 5, 60)))
 
 
 def status(rng: random.Random, response: Response) -> Response:
+    """Answer with another status, and with the headers that come with it."""
     code = rng.choice(STATUSES)
     words = rng.choice((values.text(rng), f"key {KEY} is wrong", "x" * MB, "context length", ""))
     error = rng.choice((
@@ -257,7 +267,7 @@ def delivery(rng: random.Random, response: Response) -> Response:
     n = len(response.body)
     return rng.choice((
         replace(response, reset_after=0), replace(response, reset_after=rng.randrange(n + 1)),
-        replace(response, trickle_s=0.05, body=response.body[:200]), replace(response, delay_s=10),
+        replace(response, trickle_s=0.05, body=response.body[:200]), replace(response, delay_s=27),
     ))  # fmt: skip
 
 
@@ -273,7 +283,7 @@ def framing(rng: random.Random, response: Response) -> Response:
         lambda: [ok, json_type, b"Transfer-Encoding: chunked\r\n\r\n", chunk, b"\r\n", body],
         lambda: [ok, json_type, b"Content-Length: 5\r\nContent-Length: 7\r\n\r\n", body],
         lambda: [ok, b"X: " + b"y" * MB + b"\r\n", length, body],
-        lambda: [ok, b"X-%d: 1\r\n" % rng.random() * 0, *[b"X-%d: 1\r\n" % i for i in range(9999)], length, body],
+        lambda: [ok, *[b"X-%d: 1\r\n" % i for i in range(9999)], length, body],
         lambda: [b"HTTP/1.1 200 \x1b[31m\r\n", json_type, length, body],
         lambda: [b"ICY 200 OK\r\n", length, body],
         lambda: [b"HTTP/1.1 2000 OK\r\n", length, body],

@@ -56,14 +56,14 @@ def attack(rng: random.Random, root: Path, patience: float) -> tuple[str, list[F
         patience=patience,
     )  # fmt: skip
     found = list(trial.ending(ran))
-    found += _outputs(root) if ran.status == 0 else []
+    found += faults_of_outputs(root) if ran.status == 0 else []
     left = sum(p.stat().st_size for p in root.rglob("*") if p.is_file() and p != path)
     if left > MAX_DISK:
         found.append(broken(f"{left:,} bytes on disk"))
     return f"{key}={name} {' '.join(made)} ({len(content):,} bytes)", found
 
 
-def _outputs(root: Path) -> list[Finding]:
+def faults_of_outputs(root: Path) -> list[Finding]:
     """Return what is wrong with the outputs of an ingest that says it is done."""
     pool = root / "data/ingest/pool.parquet"
     n_rows = int((pq.read_metadata(pool).metadata or {}).get(b"n_rows", b"-1"))
@@ -90,7 +90,7 @@ def _file(rng: random.Random, made: list[str]) -> tuple[str, bytes]:
     made.append(kind)
     if rng.random() < 0.35:
         made.append("damaged")
-        content = _damaged(rng, content)
+        content = damaged(rng, content)
     while rng.random() < 0.4 and len(made) < 4:
         packer = rng.choice([*PACKERS])
         made.append(packer)
@@ -196,7 +196,8 @@ def _long_csv(rng: random.Random) -> tuple[str, bytes]:
         lambda: b"instruction" + b"," * n + b"\na" + b"," * n + b"\n",
         lambda: b'instruction,x\n"' + b"a\n" * n, lambda: b'instruction\n' + b'"' * n,
         lambda: b'instruction\n' + b'"a""' * n, lambda: b"a" * n * 4, lambda: b"\n" * n * 4,
-        lambda: b"instruction\n" + b"a,\n" * n, lambda: b"\xef\xbb\xbf" * n, lambda: b"\x00" * n * 4,
+        lambda: b"instruction\n" + b"a,\n" * n, lambda: b"\xef\xbb\xbf" * n,
+        lambda: b"\x00" * n * 4,
     ))()  # fmt: skip
 
 
@@ -222,7 +223,7 @@ def _long_json(rng: random.Random) -> tuple[str, bytes]:
 def _parquet(rng: random.Random) -> tuple[str, bytes]:
     n = rng.choice((10, 10**5, 10**7))
     tables: list[Callable[[], pa.Table]] = [
-        lambda: pa.table({"instruction": pa.repeat(pa.scalar(values.text(rng).replace("\ud800", "")), n)}),
+        lambda: pa.table({"instruction": pa.repeat(pa.scalar("Name a river."), n)}),
         lambda: pa.table({"instruction": ["x" * 30 * n]}),
         lambda: pa.table({"instruction": ["a"] * 3, "big": ["y" * 30 * n] * 3}),
         lambda: pa.table({"instruction": ["a"], **{f"c{i}": [1] for i in range(n // 1000)}}),
@@ -230,7 +231,7 @@ def _parquet(rng: random.Random) -> tuple[str, bytes]:
         lambda: pa.table({"instruction": pa.array([b"\xff\xfe"] * 5).view(pa.string())}),
         lambda: pa.table({"instruction": [{"a": [i]} for i in range(5)]}),
         lambda: pa.table({"instruction": ["a"], "deep": [values.nested(90)]}),
-        lambda: pa.table({"instruction": ["a"] * 9, "n": pa.array([10**15] * 9, pa.timestamp("s"))}),
+        lambda: pa.table({"instruction": ["a"], "n": pa.array([10**15], pa.timestamp("s"))}),
         lambda: pa.table({"instruction": pa.array(["a"], pa.large_string()), "f": [float("nan")]}),
         lambda: pa.table({"instruction": pa.DictionaryArray.from_arrays(
             pa.array([0, 1] * (n // 100 + 1), pa.int32()), pa.array(["z" * 10**6, "b"]))}),
@@ -285,13 +286,16 @@ def _bomb(rng: random.Random) -> tuple[str, bytes]:
     )
     block = unit * (2**20 // len(unit))
     n = rng.choice((300, 2000))  # megabytes
-    name, opened = rng.choice((("gz", gzip.GzipFile), ("bz2", bz2.BZ2File), ("xz", lzma.LZMAFile)))
+    name, pack = rng.choice((
+        ("gz", lambda target: gzip.open(target, "wb", compresslevel=1)),  # noqa: SIM115
+        ("bz2", lambda target: bz2.open(target, "wb")),  # noqa: SIM115
+        ("xz", lambda target: lzma.open(target, "wb", preset=0)),  # noqa: SIM115
+    ))  # fmt: skip
     packed = io.BytesIO()
-    options = {"gz": {"compresslevel": 1}, "bz2": {"compresslevel": 9}, "xz": {"preset": 0}}[name]
     if name != "gz":
         n = min(n, 400)  # it takes a second per 30 MB to make one
     start = rng.choice((b"", b'{"instruction": "', b"instruction,x\n", b"["))
-    with opened(packed, "wb", **options) as file:  # type: ignore[operator]
+    with pack(packed) as file:
         file.write(start)
         for _ in range(n):
             file.write(block)
@@ -300,7 +304,8 @@ def _bomb(rng: random.Random) -> tuple[str, bytes]:
     ) + name, packed.getvalue()
 
 
-def _damaged(rng: random.Random, content: bytes) -> bytes:
+def damaged(rng: random.Random, content: bytes) -> bytes:
+    """Return the content cut off, extended, or with other bytes somewhere."""
     if not content:
         return content
     kind = rng.randrange(4)

@@ -44,10 +44,12 @@ class Finding(NamedTuple):
 
 
 def broken(what: str) -> Finding:
+    """Return a finding that a promise was broken."""
     return Finding(True, what)
 
 
 def rough(what: str) -> Finding:
+    """Return a finding that a program ended roughly."""
     return Finding(False, what)
 
 
@@ -55,13 +57,15 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(PRELOADED)
 
 
-def run(
+def run(  # noqa: PLR0913
     module: str,
     *words: str,
     cwd: Path,
     env: Mapping[str, str] | None = None,
     patience: float = 1.0,
     limits: Iterable[tuple[int, int]] = (),
+    stdout: str = "",
+    log: Path | None = None,
 ) -> Ran:
     """Run a module as a program, in its own session; end it when it passes a limit.
 
@@ -72,10 +76,12 @@ def run(
         env: Changes of the environment.
         patience: A factor for the limit of time, for a busy machine.
         limits: Resource limits of the operating system, each with its value.
+        stdout: What is wrong with the standard output: full, closed or broken pipe.
+        log: The file for the output; by default, one in `cwd` that is removed afterwards.
     """
-    log = cwd / f".output-{time.monotonic_ns()}"
+    log = log or cwd / f".output-{time.monotonic_ns()}"
     process = _context.Process(
-        target=_program, args=(module, words, cwd, dict(env or {}), log, tuple(limits))
+        target=_program, args=(module, words, cwd, dict(env or {}), log, tuple(limits), stdout)
     )
     start = time.monotonic()
     process.start()
@@ -87,7 +93,7 @@ def run(
         if peak > MAX_MB:
             stopped = f"more than {MAX_MB:.0f} MB"
         elif time.monotonic() - start > MAX_S * patience:
-            stopped = f"more than {MAX_S * patience:.0f} s"
+            stopped = f"more than {MAX_S * patience:.0f} s ({cpu_s:.0f} s of processor time)"
     seconds = time.monotonic() - start
     if stopped:
         _kill_tree(process.pid or 0)
@@ -104,6 +110,7 @@ class Worst:
     seconds = cpu_s = peak_mb = 0.0
 
     def add(self, seconds: float, cpu_s: float, peak_mb: float) -> None:
+        """Take the figures of a program into account."""
         self.seconds = max(self.seconds, seconds)
         self.cpu_s = max(self.cpu_s, cpu_s)
         self.peak_mb = max(self.peak_mb, peak_mb)
@@ -112,13 +119,14 @@ class Worst:
 worst = Worst()
 
 
-def _program(
+def _program(  # noqa: PLR0913, PLR0917
     module: str,
     words: tuple[str, ...],
     cwd: Path,
     env: dict[str, str],
     log: Path,
     limits: tuple[tuple[int, int], ...],
+    stdout: str,
 ) -> None:
     import resource  # noqa: PLC0415  only in the child
 
@@ -126,6 +134,7 @@ def _program(
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
+    _spoil(stdout)
     os.chdir(cwd)
     for name, value in env.items():
         if value == UNSET:
@@ -138,11 +147,23 @@ def _program(
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
+def _spoil(stdout: str) -> None:
+    """Replace the standard output by one that cannot be written to."""
+    if stdout == "full":
+        os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+    elif stdout == "closed":
+        os.close(1)
+    elif stdout:
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.dup2(writer, 1)
+
+
 UNSET = "unset"
 
 
 def _used(pid: int, cpu_s: float) -> tuple[float, float]:
-    """Return the megabytes of a process and its descendants now, and their processor time so far."""
+    """Return the megabytes of a process and its descendants, and their processor time so far."""
     total, spent = 0, 0.0
     with suppress(psutil.Error):
         process = psutil.Process(pid)

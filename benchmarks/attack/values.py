@@ -1,7 +1,9 @@
 """Random values that no reader expects."""
 
+import gzip
 import json
 import random
+import zlib
 from typing import Any
 
 NUMBERS = (
@@ -43,7 +45,7 @@ def text(rng: random.Random, n_parts: int = 6) -> str:
     )
 
 
-def value(rng: random.Random, depth: int = 3) -> Any:
+def value(rng: random.Random, depth: int = 3) -> Any:  # noqa: PLR0911
     """Return any JSON value."""
     kind = rng.randrange(7 if depth else 4)
     if kind == 0:
@@ -109,3 +111,10 @@ def edit(rng: random.Random, tree: Any, only: str = "") -> None:
 def dumps(tree: Any) -> bytes:
     """Return JSON, in which a lone surrogate is an escape and a NaN is a word."""
     return json.dumps(tree).encode()
+
+
+def bomb(n_mb: int) -> bytes:
+    """Return a small gzip stream of many megabytes; its blocks repeat."""
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    block = packer.compress(b" " * 10**6) + packer.flush(zlib.Z_FULL_FLUSH)
+    return gzip.compress(b"")[:10] + n_mb * block

@@ -116,8 +116,14 @@ class Lock:
         for name, stage in self._stages.items():
             for entries, is_out in ((stage.deps, False), (stage.outs, True)):
                 for entry in entries:
-                    if entry.md5:  # a data set from another repository has a revision instead
+                    if entry.md5:
                         yield LockedFile(name, entry.path, entry.md5, is_out)
+                    elif "://" not in entry.path:  # a data set has a revision instead
+                        raise DataError(
+                            f"{entry.path} has no hash, so it cannot be compared",
+                            where=f"{self._path}: stages.{name}",
+                            fix=f"Restore it: `git checkout {LOCK_FILE}`.",
+                        )
 
 
 def _reason(error: Exception) -> str:

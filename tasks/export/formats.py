@@ -25,6 +25,8 @@ from tasks.lib.core.tables import read_batches, read_table, write_table
 Record: TypeAlias = Mapping[str, Any]
 """One row of `tasks.lib.core.schemas.SELECTED`."""
 
+HALF_PAIRS = "backslashreplace"
+"""Write half surrogate pairs, which a column of the pool may have, as the escapes of JSON."""
 BATCH_ROWS = 8192  # of the selection in memory at a time
 PROVENANCE_FIELDS = ("source", *(name for name in SELECTED.names if name not in POOL.names))
 CSV_COLUMNS = (
@@ -182,7 +184,7 @@ def _text_format(
     file_name: str, to_lines: Callable[[Iterable[Record]], Iterator[str]]
 ) -> ExportFormat:
     def write(selected: Path, target: Path) -> None:
-        with target.open("w", encoding="utf-8", newline="") as file:
+        with target.open("w", encoding="utf-8", errors=HALF_PAIRS, newline="") as file:
             file.writelines(to_lines(_records(selected)))
 
     return ExportFormat(file_name, write)
@@ -190,7 +192,7 @@ def _text_format(
 
 def _write_csv(selected: Path, target: Path) -> None:
     columns = pool_columns(_records(selected))
-    with target.open("w", encoding="utf-8", newline="") as file:
+    with target.open("w", encoding="utf-8", errors=HALF_PAIRS, newline="") as file:
         file.writelines(csv_lines(_records(selected), columns))
 
 

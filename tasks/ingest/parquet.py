@@ -83,11 +83,14 @@ def _batch_rows(metadata: pq.FileMetaData) -> int:
         group = metadata.row_group(i)
         for j in range(group.num_columns if group.num_rows else 0):
             column = group.column(j)
-            values = column.num_values / group.num_rows * VALUE_BYTES
-            rows = min(rows, max(1, int(BATCH_BYTES / max(values, 1))))
-            if column.total_uncompressed_size > LARGE_BYTES:
-                packed = column.total_compressed_size * PLAUSIBLE_RATIO
-                rows = min(rows, FEWER_ROWS if column.total_uncompressed_size < packed else 1)
+            n_bytes = column.total_uncompressed_size
+            is_plausible = n_bytes < column.total_compressed_size * PLAUSIBLE_RATIO
+            # An implausible column may repeat one long value.
+            value_bytes = VALUE_BYTES if is_plausible else max(VALUE_BYTES, n_bytes)
+            row_bytes = column.num_values / group.num_rows * value_bytes
+            rows = min(rows, max(1, int(BATCH_BYTES / max(row_bytes, 1))))
+            if n_bytes > LARGE_BYTES:
+                rows = min(rows, FEWER_ROWS if is_plausible else 1)
     return rows
 
 

@@ -107,8 +107,9 @@ def work(stage: Stage) -> None:
     """Read the outputs of the earlier stages, and write the page."""
     params, seed = check(stage.values), load_seed(stage.values)
     page = report(_read(stage), params, seed)
-    stage.out("report/index.html").write_text(page, encoding="utf-8", newline="\n")
-    log.info("report: wrote one page of %.1f MB", len(page.encode()) / 1e6)
+    content = page.encode(errors="backslashreplace")  # a column may have half surrogate pairs
+    stage.out("report/index.html").write_bytes(content)
+    log.info("report: wrote one page of %.1f MB", len(content) / 1e6)
 
 
 def _read(stage: Stage) -> ReportInputs:

@@ -21,6 +21,23 @@ from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
 STATE_DIR = ".selectllm"
 JOURNAL = "journal.sqlite"  # in the state folder
 
+_FIXES = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+        "Free some space there or make it writable, then run this again.",
+    ),
+    **dict.fromkeys(
+        (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+        "Move away the file in place of a folder, or the folder in place of a file.",
+    ),
+    **dict.fromkeys(
+        (errno.EMFILE, errno.ENFILE),
+        "Raise the limit of open files with `ulimit -n 4096`, then run this again.",
+    ),
+    errno.EIO: "Check the disk, then run this again.",
+}
+"""What to do about errors of the operating system that are not faults of a step, by their code."""
+
 QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_MODE": "PRODUCTION",
@@ -158,19 +175,14 @@ def _outcome(name: str, work: Callable[[Stage], None]) -> tuple[int, str]:
     except KeyboardInterrupt:
         return INTERRUPTED, "interrupted\n  Run it again to continue."
     except OSError as error:
-        if not _cannot_write(error):
+        is_full = "No space left" in str(error)  # in Arrow's words, without a code
+        fix = _FIXES.get(errno.ENOSPC if is_full else error.errno or 0)
+        if fix is None:
             raise
-        place = error.filename or f"stage {name}"
-        fix = "Free some space there or make it writable, then run this again."
+        place = str(error.filename or f"stage {name}")
         failure = DataError(error.strerror or str(error), where=place, fix=fix)
         return failure.exit_code, str(failure)
     return 0, ""
-
-
-def _cannot_write(error: OSError) -> bool:
-    """Return whether a disk or quota is full, or a path is not writable."""
-    codes = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
-    return error.errno in codes or "No space left" in str(error)
 
 
 def _remove(path: Path) -> None:
