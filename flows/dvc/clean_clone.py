@@ -29,7 +29,7 @@ def clean_clone(user_workspace: Path, commit: str) -> Path:
 
     Raises:
         ParamError: There is no such commit, or no default remote.
-        DataError: The commit cannot be cloned, or its outputs cannot be fetched.
+        DataError: The commit cannot be cloned, or the remote cannot be used.
     """
     known = _git(user_workspace, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
     if commit.startswith("-") or known.returncode:
@@ -43,21 +43,21 @@ def clean_clone(user_workspace: Path, commit: str) -> Path:
         _require(_git(place, *words), place)
     workspace = place / _git(user_workspace, "rev-parse", "--show-prefix").stdout.strip()
     _share_settings(user_workspace, workspace)
-    share(workspace, "pull")
+    share(workspace, "fetch")
     return workspace
 
 
 def share(workspace: Path, direction: str) -> None:
-    """Pull the outputs and the run cache of a workspace from the default remote, or push them.
+    """Fetch the outputs and the run cache of a workspace from the default remote, or push them.
 
     Raises:
-        DataError: The remote cannot be reached, or lacks an output.
+        DataError: The remote cannot be used. If it only lacks outputs, their stages run.
     """
     done = dvc.run(workspace, direction, "--run-cache")
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
         what = (errors or done.stderr.splitlines() or ["no reason given"])[0]
-        fix = "Correct the remote (`dvc remote list`), or run `dvc push` where the outputs are."
+        fix = "Correct the remote (`dvc remote list`), or install what it needs."
         what = f"`dvc {direction}` failed: {what.removeprefix('ERROR: ')}"
         raise DataError(what, where="DVC remote", fix=fix)
 
