@@ -14,7 +14,7 @@ from typing import Any
 import flows
 from flows.cli.diagnosis import Diagnosis, Status
 from flows.cli.drift import drift
-from flows.cli.surroundings import surroundings
+from flows.cli.surroundings import shared_journal, surroundings
 from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.workspace import find_workspace
@@ -190,6 +190,10 @@ def _routes(workspace: Path) -> Iterator[Diagnosis]:
 
 def _journal(workspace: Path) -> Iterator[Diagnosis]:
     """Check that the journal can be written now, since a lock would stop a run halfway."""
+    shared = list(shared_journal(workspace))
+    if shared:
+        yield from shared
+        return
     path = workspace / STATE_DIR / JOURNAL
     fault = database_fault(path)
     if fault:

@@ -14,7 +14,7 @@ from flows.cli import console
 from flows.cli.diagnosis import Diagnosis, Status
 from flows.proxies import proxied_loopback
 from flows.services import database_fault, http_fault, port_fault
-from tasks.lib.core.errors import DataError
+from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.hiding import hide
 from tasks.lib.core.private_file import make_private
 from tasks.lib.core.stage import STATE_DIR
@@ -32,9 +32,9 @@ def require_surroundings(workspace: Path) -> None:
     """Print what may go wrong as warnings, and raise the first finding that would stop the run.
 
     Raises:
-        DataError: Prefect cannot be used, or the disk is full or read-only.
+        DataError: Prefect or a shared journal cannot be used, or the disk is full or read-only.
     """
-    for found in surroundings(workspace):
+    for found in (*surroundings(workspace), *shared_journal(workspace)):
         if found.status is Status.WRONG:
             where, _, what = found.what.partition(": ")
             raise DataError(what, where=where, fix=found.fix)
@@ -51,6 +51,19 @@ def surroundings(workspace: Path) -> Iterator[Diagnosis]:
     yield _memory()
     yield _proxy()
     yield _prefect()
+
+
+def shared_journal(workspace: Path) -> Iterator[Diagnosis]:
+    """Yield whether the database of the journal can be used; nothing if the journal is a file."""
+    from tasks.estimate.journal_admin import check_shared_journal  # noqa: PLC0415
+
+    try:
+        url = check_shared_journal(workspace)
+    except CurationError as error:
+        yield Diagnosis(Status.WRONG, f"journal: {hide(error.where)}: {error.what}", error.fix)
+    else:
+        if url:
+            yield Diagnosis(Status.OK, f"journal: the database {hide(url)} can be used")
 
 
 def _disk(workspace: Path) -> Diagnosis:

@@ -36,17 +36,22 @@ def log_evaluation(run: Run, result: Evaluation, files: Path, note: str, took_s:
             for name in ("result.json", "training.json", "index.html"):
                 mlflow.log_artifact(files / name)
             for arm in result.arms:
-                mlflow.log_metrics({f"{arm.name}/{name}": v for name, v in _metrics(arm)})
-                with store.run(arm.name, took_s):
+                label = arm.name.replace(",", "")  # MLflow refuses commas
+                mlflow.log_metrics({f"{label}/{name}": v for name, v in _metrics(arm)})
+                with store.run(label, took_s):
                     mlflow.log_metrics(dict(_metrics(arm)))
 
     write(run.user_workspace, work)
 
 
 def _metrics(arm: ArmFigures) -> Iterator[tuple[str, float]]:
-    """Yield an arm's numbers, figures and differences to random, the last two with their ends."""
+    """Yield an arm's numbers, win rates, figures and differences, the last two with their ends."""
     for name in ("n_seeds", "n_records", "n_steps", "n_tokens"):
         yield name, getattr(arm, name)
+    for decider, won in arm.duels.items():
+        yield f"win_rate.{decider}", won.win_rate.value
+    if arm.mt_bench:
+        yield "mt_bench", arm.mt_bench.mean.value
     for group, estimates in (("", arm.figures), ("against_random.", arm.differences)):
         for figure, estimate in estimates.items():
             for end in ("value", "low", "high"):
