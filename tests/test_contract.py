@@ -255,6 +255,21 @@ def test_checking_params_imports_nothing_heavy():
     assert done.stdout.strip() == ""
 
 
+def test_what_embeds_nothing_does_not_import_torch():
+    """Only embed and `selectllm evaluate` need it, and it takes seconds."""
+    modules = ["flows.curate", "flows.cli.app", "flows.cli.show_audit", "flows.cli.doctor"]
+    modules += [f"tasks.{name}.step" for name in STEPS]
+    modules += [f"tasks.audit.{name}" for name in ("verify", "explain", "answers")]
+    modules += [f"tasks.estimate.{name}" for name in ("selection", "ratings", "preview", "context")]
+    code = (
+        f"import sys, {', '.join(modules)}; print({{'torch', 'transformers'}} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
+
+
 def test_every_package_is_pinned_and_none_is_known_malware():
     pins = [
         line.split(";")[0].strip()
