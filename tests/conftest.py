@@ -58,7 +58,7 @@ FIRST_PARTY = (
 GROUPS = {
     "sample": ("project", "stale_keys", "verify_bytes"),
     "paid": ("paid_run", "run_budget"),
-    "server": ("run", "identity", "deployment", "run_parameters", "compare"),
+    "server": ("run", "identity", "clean_clone", "deployment", "run_parameters", "compare"),
     "clusters": ("grouping", "cluster", "geometry", "kmeans", "solver", "baseline_methods"),
     "validation": ("validate", "validate_faults", "validate_near"),
 }

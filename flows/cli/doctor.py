@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -30,6 +31,7 @@ MALWARE = {"litellm": ("1.82.7", "1.82.8")}
 def diagnose(start: Path) -> Iterator[Diagnosis]:
     """Yield diagnoses of Python and its packages, then of the workspace if there is one."""
     yield _python()
+    yield _path()
     yield from _packages()
     try:
         workspace = find_workspace(start)
@@ -48,6 +50,15 @@ def _python() -> Diagnosis:
             Status.WRONG, f"Python {version}", "Use 3.11 to 3.13: `make demo PYTHON=python3.11`."
         )
     return Diagnosis(Status.OK, f"Python {version}")
+
+
+def _path() -> Diagnosis:
+    """Check which Python a stage's command finds, which begins with ``python``."""
+    found, ours = shutil.which("python"), Path(sys.executable).parent
+    if found and Path(found).parent == ours:
+        return Diagnosis(Status.OK, f"plain `dvc repro` runs stages with {found}")
+    what = f"plain `dvc repro` would run stages with {found or 'no Python'}, not with this one"
+    return Diagnosis(Status.WARNING, what, f"Run `source {ours / 'activate'}` first.")
 
 
 def _packages() -> Iterator[Diagnosis]:
