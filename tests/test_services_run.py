@@ -1,4 +1,4 @@
-"""A run on shared services: the journal and MLflow on PostgreSQL, and DVC remotes of three kinds."""
+"""A run on shared services: journal and MLflow on PostgreSQL, three kinds of DVC remotes."""
 
 import shutil
 from contextlib import ExitStack, contextmanager
