@@ -34,7 +34,7 @@ def prefect(postgresql, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def space(make_toy, prefect):
-    """Return a workspace with the deployments of prefect.yaml, and one that cancels a second run."""
+    """Return a workspace with the deployments of prefect.yaml, and one that cancels new runs."""
     space = make_toy("flows", "prefect.yaml")
     space.env.update(prefect.env)
     yaml, file = YAML(), find_workspace(space.root) / "prefect.yaml"
