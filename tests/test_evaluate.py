@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,29 +13,29 @@ from scipy.optimize import minimize
 
 from flows.cli import show_evaluation
 from flows.dvc.evaluation import evaluation_workspace
+from flows.dvc.variants import place_of
 from tasks.evaluate import params as section
-from tasks.evaluate.questions.step import draw, refuse_pool_records, with_outputs
-from tasks.evaluate.questions.step import work as ask
+from tasks.evaluate.plan import Pace, run_seconds, visible_difference
+from tasks.evaluate.score.answers import rows_of_models, score_arms
 from tasks.evaluate.score.bootstrap import NestedBootstrap, Ratio
 from tasks.evaluate.score.duels import length_controlled, wins
-from tasks.evaluate.score.step import evaluate, page, score_arms
-from tasks.evaluate.tables import ANSWERS, QUESTIONS
+from tasks.evaluate.score.page import page
+from tasks.evaluate.score.step import JudgedArms, evaluate
+from tasks.evaluate.tables import ANSWERS
 from tasks.evaluate.tune.arms import ArmRun, Sources, arm_runs
-from tasks.evaluate.tune.plan import Pace, run_seconds
-from tasks.evaluate.tune.prompts import messages, require_chat_template, tokenize
+from tasks.evaluate.tune.language_model import Machine, load_model
+from tasks.evaluate.tune.prompts import AskedQuestion, messages, require_chat_template, tokenize
 from tasks.evaluate.tune.setup import TuningSetup
 from tasks.evaluate.tune.step import is_done
 from tasks.evaluate.tune.store import EvaluationStore, result_key
 from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.core.errors import Busy, DataError, ParamError
 from tasks.lib.core.params import read_params
-from tasks.lib.core.schemas import POOL, UNIQUE
-from tasks.lib.core.stage import Stage
+from tasks.lib.core.schemas import SELECTIONS
 from tasks.lib.core.tables import read_table
-from tasks.lib.documents.evaluation import Evaluation, TrainedArm, Training
+from tasks.lib.documents.evaluation import Evaluation, JudgeUsage, TrainedArm, Training
 from tests.conftest import PROJECT
 from tests.tiny_llama import as_pool, useful, write_selections
-from tests.workspaces import StepWorkspace
 
 MISSING = [package for package in section.EXTRA if find_spec(package) is None]
 VALUES = read_params(PROJECT / "params.yaml")
@@ -75,7 +76,10 @@ def test_a_wrong_value_is_refused(key, value, reason):
         ({}, "evaluate.model is not set"),
         ({"model": "m"}, "the file data/none.jsonl has no records"),
         ({"model": "m", "test": "nowhere.jsonl"}, "the file nowhere.jsonl does not exist"),
-        ({"model": "m", "test": "README.md", "arms": ["random", "longst"]}, "did you mean longest"),
+        (
+            {"model": "m", "test": "README.md", "arms": ["random", "longst"]},
+            "there is no arm longst; did you mean longest?",
+        ),
         ({"model": "m", "test": "README.md", "n_seeds": 30}, "baseline.n_seeds is 20"),
     ],
 )
@@ -125,7 +129,7 @@ def test_an_evaluation_works_on_copies_in_its_own_workspace(clone, monkeypatch):
     before = (space.root / "params.yaml").read_bytes()
     with evaluation_workspace(space.root, sets) as made:
         graph = read_graph(made.path)
-        assert [stage.name for stage in graph.stages] == ["questions", "tune", "score"]
+        assert [stage.name for stage in graph.stages] == ["questions", "tune", "judge", "score"]
         assert "choose" in made.stale
         outs = {out.path for stage in graph.stages for out in stage.outs}
         deps = {dep for stage in graph.stages for dep in stage.deps}
@@ -137,51 +141,22 @@ def test_an_evaluation_works_on_copies_in_its_own_workspace(clone, monkeypatch):
         with pytest.raises(Busy), evaluation_workspace(space.root, sets):
             pass
     assert (space.root / "params.yaml").read_bytes() == before
-
-
-# The test records
-
-
-def test_the_questions_stage_reads_any_layout_of_a_pool(tmp_path, monkeypatch):
-    (tmp_path / "dvc.yaml").write_bytes((PROJECT / "tasks/evaluate/graph.yaml").read_bytes())
-    space = StepWorkspace(tmp_path)
-    space.update(evaluate={"test": "test.csv", "n_test": 2})
-    rows = ["question,answer", "Name a sea,North Sea", "Name a lake,", "Name a river,Rhine"]
-    (tmp_path / "test.csv").write_text("\n".join(rows))
-    pool = as_pool([("Name a city", "Rome"), ("name a SEA", "Red Sea")])
-    space.write("ingest/pool.parquet", pool, POOL)
-    space.write("dedupe/unique.parquet", [{"id": pool[0]["id"]}], UNIQUE)
-    monkeypatch.chdir(tmp_path)
-    Stage("questions", tmp_path).run(ask)
-    asked = read_table(tmp_path / "data/questions/questions.parquet", QUESTIONS).to_pylist()
-    assert [row["output"] for row in asked] == ["North Sea", "Rhine"]
-    space.write("dedupe/unique.parquet", [{"id": row["id"]} for row in pool], UNIQUE)
-    with pytest.raises(DataError, match=r"1 test records are also in the pool \(test.csv:2\)"):
-        Stage("questions", tmp_path).run(ask)
-
-
-def test_test_records_without_an_output_are_skipped_unless_none_has_one():
-    assert with_outputs([record("a"), record("b", output=" ")], "t") == [record("a")]
-    with pytest.raises(DataError, match="none of the 1 test records has an output"):
-        with_outputs([record("b", output=None)], "t")
-
-
-def test_test_records_that_are_in_the_pool_are_refused_whatever_their_case_and_spaces():
-    refuse_pool_records([record("Name a river")], [record("Name a city")], "t")
-    refuse_pool_records([record("Name it", input="a")], [record("Name it", input="b")], "t")
-    with pytest.raises(DataError, match=r"1 test records are also in the pool \(test.jsonl:7\)"):
-        refuse_pool_records(
-            [record("name  a\nRIVER", source="test.jsonl:7")], [record("Name a river")], "t"
-        )
-
-
-def test_the_drawn_test_records_are_in_file_order_and_depend_on_the_seed():
-    records = [record(str(i)) for i in range(50)]
-    drawn = [[int(r["id"]) for r in draw(records, 20, seed, "t")] for seed in (0, 0, 1)]
-    assert drawn[0] == drawn[1] != drawn[2]
-    assert drawn[0] == sorted(set(drawn[0]))
-    with pytest.raises(DataError, match=r"evaluate.n_test is 51, but the file has only 50"):
-        draw(records, 51, 0, "t")
+    sets.append("evaluate.arms=[random, within]")
+    with (
+        pytest.raises(DataError, match="the variant within has made no selection yet"),
+        evaluation_workspace(space.root, sets),
+    ):
+        pass
+    variant = place_of(space.root, space.root / ".selectllm/compare/within")
+    shutil.copytree(space.root / "data/choose", variant / "data/choose")
+    for mode, expected in (("within", []), ("paper", ["variant within"])):
+        text = before.decode().replace("mode: within #", f"mode: {mode} #")
+        (variant / "params.yaml").write_text(text)
+        with evaluation_workspace(space.root, sets) as made:
+            assert [name for name in made.stale if "variant" in name] == expected
+            copied = read_table(made.path / "data/variants.parquet", SELECTIONS)
+            assert copied["method"].to_pylist() == ["within"] * 4
+            assert copied["id"].to_pylist() == [row["id"] for row in pool[:4]]
 
 
 # The arms
@@ -213,6 +188,7 @@ def test_each_seed_of_random_has_its_own_records_and_the_untrained_model_runs_on
     [
         ({"n_seeds": 3}, "found 2 selections of the arm random, expected 3"),
         ({"n_seeds": 1, "arms": ["random", "medoids"]}, "arm medoids, expected at least one"),
+        ({"n_seeds": 2, "budgets": [1, 5]}, "budgets has 5, but the selection has only 2 records"),
     ],
 )
 def test_an_arm_without_enough_selections_is_refused(changes, reason):
@@ -224,8 +200,16 @@ def test_every_method_has_the_number_of_records_of_a_partial_selection():
     params = section.check(values(arms=["random"], n_seeds=2))
     runs = arm_runs(params, SOURCES._replace(selected=("a",)))
     assert [run.ids for run in runs] == [("a",), ("b",)]
-    with pytest.raises(DataError, match="arm random has 2 records, but the selection has 3"):
+    with pytest.raises(DataError, match="arm random has 2 records, but 3 are needed"):
         arm_runs(params, SOURCES._replace(selected=("a", "b", "c")))
+
+
+def test_each_budget_trains_on_the_first_records_of_every_selection():
+    params = section.check(values(arms=["untrained", "random", "whole"], n_seeds=2, budgets=[2, 1]))
+    assert [(run.arm, run.seed, "".join(run.ids)) for run in arm_runs(params, SOURCES)] == [
+        *[("untrained", 0, ""), ("random", 0, "a"), ("random", 1, "b"), ("random", 0, "ac")],
+        *[("random", 1, "bc"), ("whole", 0, "abc"), ("whole", 1, "abc")],
+    ]
 
 
 # The prompts
@@ -282,7 +266,34 @@ def test_a_model_without_a_chat_template_and_a_record_it_cannot_render_are_refus
         tokenize(record("q"), Base(), 16)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "reason", "fix"),
+    [
+        (None, "cannot be loaded", "the folder of a causal language model"),
+        ({"model_type": "llama"}, "cannot be loaded", "the folder of a causal language model"),
+        (
+            {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}},
+            "it needs code from its repository, which is never run here",
+            "Use a model whose architecture is part of transformers",
+        ),
+    ],
+)
+def test_a_folder_that_is_no_model_or_needs_its_own_code_is_refused(tmp_path, config, reason, fix):
+    if config:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ParamError) as caught:
+        load_model(str(tmp_path), Machine("cpu", is_bfloat16=False))
+    assert reason in caught.value.what
+    assert fix in caught.value.fix
+
+
 # The store and the plan
+
+
+def asked(example):
+    """Return a test record that the models answer."""
+    return AskedQuestion(example.id, example, example.prompt, [], None, is_graded=False)
 
 
 def test_stored_answers_are_complete_or_absent(tmp_path):
@@ -298,7 +309,7 @@ def test_stored_answers_are_complete_or_absent(tmp_path):
 def test_a_run_is_done_if_its_adapter_and_its_answers_are_stored(tmp_path):
     params, store = section.check(values()), EvaluationStore(tmp_path)
     examples = {i: tokenize(record(i), WordTokenizer(), 16) for i in "ab"}
-    setup = TuningSetup(params, 0, None, None, "", [], examples, [examples["b"]])
+    setup = TuningSetup(params, 0, None, None, "", 0, [], examples, [asked(examples["b"])])
     trained, untrained = ArmRun("x", 0, ("a",)), ArmRun("untrained", 0, ())
     for run in (trained, untrained):
         assert not is_done(run, setup, store)
@@ -312,10 +323,31 @@ def test_a_run_is_done_if_its_adapter_and_its_answers_are_stored(tmp_path):
     assert is_done(untrained, other, store)
 
 
+def test_a_disk_that_is_too_small_for_the_adapters_is_named_before_training(tmp_path):
+    store = EvaluationStore(tmp_path)
+    store.require_space(0, 10**18)
+    store.require_space(3, 1)
+    with pytest.raises(DataError, match=r"MB left, but the adapters need 9,000,000,000,000 MB"):
+        store.require_space(3, 10**18)
+
+
+def test_the_visible_difference_falls_with_records_and_seeds_and_needs_no_equal_change():
+    params = section.check(values(n_seeds=4))
+    example = tokenize(record("a", output="b c d"), WordTokenizer(), 64)
+    setup = TuningSetup(params, 0, None, None, "", 0, [], {}, [asked(example)] * 100)
+    tested = [example] * 50
+    changes = np.random.default_rng(0).normal(-1, 0.4, 50)
+    before = np.full(50, 8.0)
+    found = visible_difference(before, before + changes, tested, setup)
+    assert found == pytest.approx(2.8 * changes.std(ddof=1) / 4 / 400**0.5)
+    assert visible_difference(before, before - 1, tested, setup) == pytest.approx(0, abs=1e-9)
+
+
 def test_the_time_of_a_run_counts_its_tokens_losses_and_answers():
     params = section.check(values(epochs=2, n_answers=1))
     examples = {i: tokenize(record(i), WordTokenizer(), 16) for i in "ab"}  # 6 tokens each
-    setup = TuningSetup(params, 0, None, None, "", [], examples, list(examples.values()))
+    questions = [asked(examples["a"]), asked(examples["b"])._replace(prompt=None)]
+    setup = TuningSetup(params, 0, None, None, "", 0, [], examples, questions)
     pace = Pace(per_token=0.5, per_loss=3.0, per_answer=10.0)
     assert run_seconds(ArmRun("x", 0, ("a", "b")), setup, pace) == 2 * 12 * 0.5 + 2 * 3 + 10
     assert run_seconds(ArmRun("untrained", 0, ()), setup, pace) == 2 * 3 + 10
@@ -447,7 +479,8 @@ def answers(arm, seed, losses, texts):
     texts = [*texts, *[None] * (len(losses) - len(texts))]
     return [
         {
-            **{"arm": arm, "seed": seed, "id": str(i), "nll": loss, "n_tokens": 2},
+            **{"arm": arm, "n_records": 5, "seed": seed, "id": str(i), "nll": loss},
+            **{"n_tokens": 2, "follow_up_answer": None},
             **{"answer": text, "n_new_tokens": text and 3, "stopped": text and text != "a"},
         }
         for i, (loss, text) in enumerate(zip(losses, texts, strict=True))
@@ -458,14 +491,17 @@ def result(selection, n_answers=2, seeds=(0, 1)):
     texts = ["one two", "three four"][:n_answers]
     rows = [row for seed in seeds for row in answers("random", seed, [4.0, 4.0, 4.0], texts)]
     rows += [row for seed in seeds for row in answers("selection", seed, selection, texts)]
-    arms = score_arms(pa.Table.from_pylist(rows, ANSWERS), ["one two", "three", "four"])
+    models = rows_of_models(pa.Table.from_pylist(rows, ANSWERS))
+    arms = score_arms(models, ["one two", "three", "four"])
     counts = {"n_records": 5, "n_steps": 3, "n_tokens": 70, "n_answer_tokens": 9, "n_clipped": 0}
     runs = tuple(
         TrainedArm(arm=arm, seed=seed, adapter="", **counts)
         for arm in ("random", "selection")
         for seed in seeds
     )
-    return evaluate(arms, np.full(3, 2.0), Training(model="m<b>", runs=runs), 100, 0)
+    judged = JudgedArms({}, {}, JudgeUsage.none("offline", "offline/typical"))
+    training = Training(model="m<b>", runs=runs)
+    return evaluate(arms, np.full(3, 2.0), training, judged, (100, 0))
 
 
 @pytest.mark.parametrize(

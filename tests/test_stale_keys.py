@@ -45,6 +45,7 @@ OTHER_VALUE = {
     "baseline.route": "chatgpt",
     "measure.shares": "[]",
     "evaluate.model": "model",
+    "evaluate.encoder": "encoder",
     "models.offline": "{model: offline/typical, schema: auto}",
 }
 

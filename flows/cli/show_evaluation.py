@@ -27,8 +27,26 @@ def plan(planned: EvaluationPlan) -> None:
         soft_wrap=True,
         markup=False,
     )
+    for sentence in plan_sentences(planned):
+        console.out.print(sentence, soft_wrap=True, markup=False)
     if console.out.stderr:
         console.as_json(planned.model_dump(mode="json"))
+
+
+def plan_sentences(planned: EvaluationPlan) -> Iterator[str]:
+    """Yield what the evaluation could find, and what the judge would cost."""
+    if planned.visible is not None:
+        yield (
+            f"With {planned.n_seeds} seeds and {planned.n_test:,} test records, a difference of "
+            f"{planned.visible:.4f} nats per token would be seen, or a larger one if seeds differ."
+        )
+    if planned.judge:
+        judge = planned.judge
+        low, high = judge.usd
+        yield (
+            f"Judge {judge.route} ({judge.model}): at most {judge.calls:,} calls, {low:.2f} to "
+            f"{high:.2f} USD, never more than {judge.max_usd:g} USD (evaluate.max_usd)."
+        )
 
 
 def result(evaluation: Evaluation, folder: Path) -> None:
@@ -63,6 +81,19 @@ def sentences(evaluation: Evaluation) -> Iterator[str]:
                 f"{difference.value:+.4f} nats per token ({difference.low:+.4f} to "
                 f"{difference.high:+.4f}; a difference of {difference.visible:.4f} is visible)"
             )
+        won = arm.duels.get("judge")
+        if won and won.length_controlled:
+            yield (
+                f"{arm.name}: wins {won.win_rate.value:.0%} ({won.win_rate.low:.0%} to "
+                f"{won.win_rate.high:.0%}) of {won.n_questions:,} comparisons with random by "
+                f"{evaluation.judge.model}, {won.length_controlled.value:.0%} at equal length"
+            )
+    if evaluation.judge.n_questions:
+        judge = evaluation.judge
+        yield (
+            f"judge: {judge.n_answered:,} of {judge.n_questions:,} questions answered, "
+            f"{judge.usd:.4f} USD"
+        )
     if evaluation.has_one_seed:
         yield "Other seeds may give another verdict: set evaluate.n_seeds to 3 or more."
 

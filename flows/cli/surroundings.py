@@ -40,7 +40,7 @@ def require_surroundings(workspace: Path) -> None:
             raise DataError(what, where=where, fix=found.fix)
         if found.status is Status.WARNING:
             console.warning(found.what, found.fix)
-    if database := _own_file(*prefect_urls()):
+    if database := own_file(*prefect_urls()):
         database.parent.mkdir(parents=True, exist_ok=True)
         make_private(database)
 
@@ -108,7 +108,7 @@ def _proxy() -> Diagnosis:
 
 def _prefect() -> Diagnosis:
     url, database = prefect_urls()
-    path = _own_file(url, database)
+    path = own_file(url, database)
     if url:
         where, fault = f"the API at {hide(url)}", http_fault(url)
         fix = f"Start that server, or {OWN_SERVER}."
@@ -147,7 +147,7 @@ def prefect_urls() -> PrefectUrls:
     return PrefectUrls(settings.api.url or "", database.get_secret_value() if database else "")
 
 
-def _own_file(url: str, database: str) -> Path | None:
+def own_file(url: str, database: str) -> Path | None:
     """Return the database file of the server that a run starts for itself, if it does."""
     scheme, _, path = database.partition(":///")
     return Path(path) if not url and scheme.startswith("sqlite") else None

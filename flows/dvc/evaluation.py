@@ -5,15 +5,18 @@ Stages in dvc.yaml would be run by `dvc repro`, and a second dvc.yaml would be r
 inputs are copies, since `selectllm run` may replace them during the hours of an evaluation.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
 
 from flows.dvc import command as dvc
 from flows.dvc import overrides
@@ -22,7 +25,9 @@ from flows.dvc.workspace import run_lock
 from tasks.lib.core.dvc_yaml import Graph, read_graph
 from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
+from tasks.lib.core.schemas import SELECTIONS
 from tasks.lib.core.stage import STATE_DIR
+from tasks.lib.core.tables import write_table
 from tasks.lib.documents.evaluation import EvaluationPlan
 
 SECTION = "evaluate"
@@ -30,6 +35,9 @@ GRAPH = f"tasks/{SECTION}/graph.yaml"
 RESULTS = f"data/{SECTION}"
 OWN_KEYS = (f"{SECTION}.", "seed=")
 MODEL_FILE = "data/model.txt"
+VARIANTS_FILE = "data/variants.parquet"
+UNUSED = ("evaluate", "compare", "measure", "report", "engine")
+"""Sections of params.yaml that do not change a selection."""
 
 
 class EvaluationWorkspace(NamedTuple):
@@ -37,7 +45,7 @@ class EvaluationWorkspace(NamedTuple):
 
     Attributes:
         lock: The file descriptor of its run lock.
-        stale: The stages of the selection that are out of date.
+        stale: The stages of the selection, and the variants, that are out of date.
     """
 
     path: Path
@@ -91,6 +99,7 @@ def evaluation_workspace(
             graph = read_graph(user_workspace)
             made = _copy_inputs(graph, user_workspace, workspace)
             stale = _stale(graph, user_workspace, made)
+            stale += _copy_variants(graph, user_workspace, workspace)
         _describe_model(workspace)
         yield EvaluationWorkspace(workspace, lock, stale)
 
@@ -113,9 +122,15 @@ def copy_results(workspace: Path, user_workspace: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for stage in read_graph(workspace).stages:
         for out in stage.outs:
-            part = folder / f".{Path(out.path).name}.part"
-            shutil.copyfile(workspace / out.path, part)
-            os.replace(part, folder / Path(out.path).name)
+            target = folder / Path(out.path).name
+            part = target.with_name(f".{target.name}.part")
+            if (workspace / out.path).is_dir():
+                for old in (part, target):
+                    shutil.rmtree(old, ignore_errors=True)
+                shutil.copytree(workspace / out.path, part)
+            else:
+                shutil.copyfile(workspace / out.path, part)
+            os.replace(part, target)
     return folder
 
 
@@ -135,6 +150,46 @@ def _copy_inputs(graph: Graph, user_workspace: Path, workspace: Path) -> set[str
         target.unlink(missing_ok=True)  # a link to the user's file
         shutil.copyfile(user_workspace / path, target)
     return {maker[path] for path in inputs}
+
+
+def _copy_variants(graph: Graph, user_workspace: Path, workspace: Path) -> list[str]:
+    """Write the selections of the variants among the arms to one table.
+
+    Returns:
+        The variants whose selections were made with other parameters than they have now.
+
+    Raises:
+        DataError: `selectllm compare` has not run a variant yet.
+    """
+    values = read_params(workspace / PARAMS_FILE)
+    methods = {"selection", "whole", "untrained", *(lookup(values, "baseline.methods") or ())}
+    arms = [arm for arm in lookup(values, "evaluate.arms") if arm not in methods]
+    (out,) = graph.outs("selection")
+    rows, stale = [], []
+    for arm in arms:
+        variant = place_of(user_workspace, user_workspace / STATE_DIR / "compare" / arm)
+        if not (variant / out.path).exists():
+            raise DataError(
+                f"the variant {arm} has made no selection yet",
+                where=f"{PARAMS_FILE}: evaluate.arms",
+                fix="Run `selectllm compare` first.",
+            )
+        ids = pq.read_table(variant / out.path, columns=["id"])["id"].to_pylist()
+        rows += [
+            {"method": arm, "seed": 0, "rank": rank, "id": id_} for rank, id_ in enumerate(ids, 1)
+        ]
+        if not _is_current(user_workspace, variant, values["compare"][arm] or {}):
+            stale.append(f"variant {arm}")
+    write_table(workspace / VARIANTS_FILE, rows, SELECTIONS)
+    return stale
+
+
+def _is_current(user_workspace: Path, variant: Path, changes: Mapping[str, Any]) -> bool:
+    """Return whether a variant ran with the parameters that it has now."""
+    sets = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+    ours, _ = overrides.preview(user_workspace, sets)
+    theirs = read_params(variant / PARAMS_FILE)
+    return all(ours[name] == theirs.get(name) for name in ours if name not in UNUSED)
 
 
 def _describe_model(workspace: Path) -> None:

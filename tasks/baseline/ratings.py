@@ -48,7 +48,7 @@ def read_route(values: Mapping[str, Any], params: RatingParams) -> Route:
     """Return the route of the model that rates.
 
     Raises:
-        ParamError: The route is unknown, or it is the offline judge.
+        ParamError: The route is unknown, is the offline judge, or has logprobs.
     """
     route = load_route(values, params.route, "baseline.route")
     if route.is_offline:
@@ -58,6 +58,12 @@ def read_route(values: Mapping[str, Any], params: RatingParams) -> Route:
             where=PARAMS_FILE,
             fix="Set baseline.route to the route of a model, or remove alpagasus and "
             "alpagasus_threshold from baseline.methods.",
+        )
+    if route.logprobs:
+        raise ParamError(
+            f"baseline.route is {route.alias}, which has logprobs: true, but a rating is a number",
+            where=PARAMS_FILE,
+            fix="Set baseline.route to a route without logprobs.",
         )
     return route
 

@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from tasks.evaluate.judge_cost import ready_judge
 from tasks.evaluate.params import require_ready
 from tasks.lib.core.errors import CurationError
 from tasks.lib.core.params import read_params
@@ -19,11 +20,13 @@ def main(action: str, file: str) -> int:
     """Check the parameters in the file or write the plan to it; return the exit status."""
     try:
         if action == "plan":
-            from tasks.evaluate.tune.plan import plan  # noqa: PLC0415
+            from tasks.evaluate.plan import plan  # noqa: PLC0415
 
             plan(Stage("tune", Path.cwd())).write(Path(file))
         else:
-            require_ready(read_params(Path(file)))
+            values = read_params(Path(file))
+            require_ready(values)
+            ready_judge(values)
     except CurationError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

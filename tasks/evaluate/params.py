@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from tasks.lib.core.errors import ParamError, nearest
@@ -31,6 +31,12 @@ class TuningPrecision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+def _budgets(budgets: list[int]) -> list[int]:
+    if any(size < 1 for size in budgets) or len(set(budgets)) < len(budgets):
+        raise PydanticCustomError("budgets", "expected different positive integers")
+    return sorted(budgets)
+
+
 def _arms(arms: list[str]) -> list[str]:
     if RANDOM not in arms:
         raise PydanticCustomError(
@@ -47,9 +53,12 @@ class Evaluate(Params):
     model: str | None
     test: str = Field(min_length=1)
     arms: Annotated[list[str], AfterValidator(_arms)]
+    budgets: Annotated[list[int], AfterValidator(_budgets)]
     n_seeds: int = Field(ge=1, le=100)
     n_test: int = Field(ge=2)
     n_answers: int = Field(ge=0)
+    mt_bench: str = Field(min_length=1)
+    alpaca_eval: str = Field(min_length=1)
     epochs: int = Field(ge=1, le=1000)
     learning_rate: float = Field(gt=0, le=1)
     lora_rank: int = Field(ge=1, le=1024)
@@ -57,7 +66,32 @@ class Evaluate(Params):
     max_tokens: int = Field(ge=16)
     max_new_tokens: int = Field(ge=1)
     precision: Annotated[TuningPrecision, Field(strict=False)]
+    encoder: str | None
+    route: str
+    max_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    max_judge_tokens: int = Field(ge=64)  # schema-bound answers may have whitespace
     n_resamples: int = Field(ge=100)
+
+
+class _JudgeCalls(Params):
+    """The keys of the llm_select section for calls, which apply to all steps."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    max_attempts: Annotated[int, Field(ge=1)]
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    concurrency: Annotated[int, Field(ge=1)]
+
+
+def call_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the judge is called: as in llm_select, but with its own room for an answer.
+
+    Raises:
+        ParamError: The llm_select section is wrong.
+    """
+    calls = load_section(values, "llm_select", _JudgeCalls)
+    room = check(values).max_judge_tokens
+    return {"seed": load_seed(values), "max_answer_tokens": room, **calls.model_dump()}
 
 
 def check(values: Mapping[str, Any]) -> Evaluate:
@@ -104,19 +138,39 @@ def require_ready(values: Mapping[str, Any]) -> Evaluate:
             "-S evaluate.test=FILE.",
         )
     _check_arms(params, values)
+    _check_encoder(params, values)
     return params
+
+
+def _check_encoder(params: Evaluate, values: Mapping[str, Any]) -> None:
+    chooser = str(lookup(values, "embed.model"))
+    if params.encoder and _bare(params.encoder) == _bare(chooser):
+        raise ParamError(
+            f"evaluate.encoder is {params.encoder}, which is embed.model: it chose the records, so "
+            "its cosine would favour the selection",
+            where=PARAMS_FILE,
+            fix="Set it to another sentence encoder, or to null for no cosine.",
+        )
+
+
+def _bare(model: str) -> str:
+    """Return a model's name in a form that is equal for all ways to write it."""
+    if Path(model).is_dir():
+        return str(Path(model).resolve())
+    return model.casefold().removeprefix("sentence-transformers/")
 
 
 def _check_arms(params: Evaluate, values: Mapping[str, Any]) -> None:
     methods = lookup(values, "baseline.methods") or []
+    variants = lookup(values, "compare") or {}
+    known = [SELECTION, WHOLE, UNTRAINED, *methods, *variants]
     for arm in params.arms:
-        if arm not in {SELECTION, WHOLE, UNTRAINED, *methods}:
+        if arm not in known:
             raise ParamError(
-                f"evaluate.arms: {arm} is not among the methods that have run"
-                f"{nearest(arm, [SELECTION, WHOLE, UNTRAINED, *methods])}",
+                f"evaluate.arms: there is no arm {arm}{nearest(arm, known)}",
                 where=PARAMS_FILE,
-                fix=f"Use {SELECTION}, {WHOLE}, {UNTRAINED} or a method in baseline.methods: "
-                f"{', '.join(methods)}.",
+                fix=f"Use {SELECTION}, {WHOLE}, {UNTRAINED}, a method in baseline.methods "
+                f"({', '.join(methods)}) or a variant in compare ({', '.join(variants)}).",
             )
     n_draws = lookup(values, "baseline.n_seeds")
     if n_draws < params.n_seeds:

@@ -1,4 +1,4 @@
-"""Read the test records, check them against the pool, and draw those that are asked."""
+"""Read the questions, check them against the pool, and draw the test records that are asked."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tasks.evaluate.params import check
-from tasks.evaluate.tables import QUESTIONS
+from tasks.evaluate.questions.public_sets import read_alpaca_eval, read_mt_bench
+from tasks.evaluate.tables import QUESTIONS, QuestionSet
 from tasks.ingest.classify import Ingest
 from tasks.ingest.named_files import NamedFile, read_named_file
 from tasks.lib.core.errors import DataError
@@ -25,15 +26,21 @@ Record = Mapping[str, Any]
 
 
 def work(stage: Stage) -> None:
-    """Write the test records that are asked."""
+    """Write the questions: the test records that are drawn, then the public question sets."""
     params, seed = check(stage.values), load_seed(stage.values)
-    records = _read(Path(params.test), stage.values)
-    usable = with_outputs(records, params.test)
     unique = set(read_table(stage.dep("dedupe/unique.parquet"), UNIQUE)["id"].to_pylist())
     pool = read_table(stage.dep("ingest/pool.parquet"), POOL, ["id", *TEXT_COLUMNS]).to_pylist()
-    refuse_pool_records(usable, (row for row in pool if row["id"] in unique), params.test)
+    known = [row for row in pool if row["id"] in unique]
+    usable = with_outputs(_read(Path(params.test), stage.values), params.test)
+    refuse_pool_records(usable, known, params.test)
     drawn = draw(usable, params.n_test, seed, params.test)
-    write_table(stage.out("questions/questions.parquet"), drawn, QUESTIONS)
+    questions = [_test_row(record) for record in drawn]
+    for name, read in (("alpaca_eval", read_alpaca_eval), ("mt_bench", read_mt_bench)):
+        path = getattr(params, name)
+        public = read(Path(path))
+        refuse_pool_records(public, known, path)
+        questions += public
+    write_table(stage.out("questions/questions.parquet"), questions, QUESTIONS)
     log.info("questions: %s of %s test records are asked", f"{len(drawn):,}", f"{len(usable):,}")
 
 
@@ -91,6 +98,11 @@ def draw(records: Sequence[Record], n: int, seed: int, where: str) -> list[Recor
         )
     rows = np.random.default_rng((seed, 3)).permutation(len(records))[:n]
     return [records[row] for row in np.sort(rows)]
+
+
+def _test_row(record: Record) -> Record:
+    empty = {"category": None, "follow_up": None, "follow_up_reference": None}
+    return {**record, "set": QuestionSet.TEST, **empty}
 
 
 def _read(path: Path, values: Mapping[str, Any]) -> list[Record]:

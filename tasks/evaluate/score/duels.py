@@ -78,7 +78,7 @@ def duel(
     """
     raw = bootstrap.estimate(Ratio(arm, won, np.ones(won.shape[1])))
     if longer_by is None:
-        return Duel(win_rate=raw, length_controlled=None)
+        return Duel(n_questions=won.shape[1], win_rate=raw, length_controlled=None)
     flat = won.ravel(), longer_by.ravel()
     draws = [
         length_controlled(*flat, np.tile(counts, len(won)).astype(np.float64))
@@ -86,4 +86,4 @@ def duel(
     ]
     low, high = interval(np.array(draws))
     controlled = FigureEstimate(value=length_controlled(*flat), low=low, high=high)
-    return Duel(win_rate=raw, length_controlled=controlled)
+    return Duel(n_questions=won.shape[1], win_rate=raw, length_controlled=controlled)

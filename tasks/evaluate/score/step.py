@@ -1,18 +1,27 @@
 """Compare the losses and answers of each arm with those of random records."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-from jinja2 import Environment, FileSystemLoader
 
 from tasks.evaluate.params import RANDOM, check
+from tasks.evaluate.score.answers import (
+    ArmKey,
+    Row,
+    ScoredArm,
+    rival_of,
+    rows_of_models,
+    score_arms,
+)
 from tasks.evaluate.score.bootstrap import NestedBootstrap, Ratio, Values
+from tasks.evaluate.score.cosine import load_cosine
 from tasks.evaluate.score.duels import duel, paired, wins
-from tasks.evaluate.tables import ANSWERS, QUESTIONS
+from tasks.evaluate.score.judged import both_orders, judged_duels, mt_bench_grades
+from tasks.evaluate.score.outputs import write_outputs
+from tasks.evaluate.score.page import page, shown_examples
+from tasks.evaluate.tables import ANSWERS, COMPARISONS, GRADES, QUESTIONS, QuestionSet
 from tasks.lib.core.params import load_seed
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
@@ -21,142 +30,147 @@ from tasks.lib.documents.evaluation import (
     ArmFigures,
     Duel,
     Evaluation,
+    Grades,
+    JudgeUsage,
     TrainedArm,
     Training,
 )
-from tasks.lib.similarity.words import rouge_l, words
 
 
-class ScoredArm(NamedTuple):
-    """The answers of one arm: float64 arrays with a row for each seed.
+class JudgedArms(NamedTuple):
+    """What the judge says of each arm, and what it cost."""
 
-    Attributes:
-        loss: Shape (seeds, questions), the loss of each reference answer, summed over its tokens.
-        answers: By figure, shape (seeds, answered questions), the figure of each own answer.
-    """
+    duels: Mapping[ArmKey, Mapping[str, Duel]]
+    grades: Mapping[ArmKey, Grades]
+    usage: JudgeUsage
 
-    loss: Values
-    answers: Mapping[str, Values]
+
+class Bootstraps(NamedTuple):
+    """The resamples of the losses and of the answers."""
+
+    losses: NestedBootstrap
+    answers: NestedBootstrap
 
 
 def work(stage: Stage) -> None:
-    """Write the figures of every arm, as a document and as a page."""
-    params = check(stage.values)
-    questions = read_table(stage.dep("questions/questions.parquet"), QUESTIONS, ["output"])
-    table = read_table(stage.dep("tune/answers.parquet"), ANSWERS)
-    training = Training.read(stage.dep("tune/training.json"))
-    references = list(map(str, questions["output"].to_pylist()))
-    result = evaluate(
-        score_arms(table, references),
-        table["n_tokens"].to_numpy()[: len(references)].astype(np.float64),
-        training,
-        params.n_resamples,
-        load_seed(stage.values),
+    """Write the figures of every arm, as a document and as a page, and the answers."""
+    params, seed = check(stage.values), load_seed(stage.values)
+    questions = read_table(stage.dep("questions/questions.parquet"), QUESTIONS).to_pylist()
+    models = rows_of_models(read_table(stage.dep("tune/answers.parquet"), ANSWERS))
+    comparisons = read_table(stage.dep("judge/comparisons.parquet"), COMPARISONS)
+    grades = read_table(stage.dep("judge/grades.parquet"), GRADES)
+    references = [str(row["output"]) for row in questions if row["set"] == QuestionSet.TEST]
+    cosine = load_cosine(stage.values, params.encoder) if params.encoder else None
+    judged = JudgedArms(
+        judged_duels(comparisons, questions, models, params.n_resamples, seed),
+        mt_bench_grades(grades, list(models), params.n_resamples, seed),
+        JudgeUsage.read(stage.dep("judge/usage.json")),
     )
+    result = evaluate(
+        score_arms(models, references, cosine),
+        _n_tokens(models, len(references)),
+        Training.read(stage.dep("tune/training.json")),
+        judged,
+        (params.n_resamples, seed),
+    )
+    result = result.model_copy(update={"encoder": params.encoder})
     result.write(stage.out("score/result.json"))
-    stage.out("score/index.html").write_text(page(result), encoding="utf-8", newline="\n")
-
-
-def score_arms(answers: pa.Table, references: Sequence[str]) -> dict[str, ScoredArm]:
-    """Return the scored answers of each arm, in the order of the table.
-
-    The first questions are those that the models answered; the others have only a loss.
-    """
-    n = len(references)
-    reference_words = [words(text) for text in references]
-    models: dict[str, list[dict[str, Any]]] = {}
-    for start in range(0, len(answers), n):
-        rows = answers.slice(start, n).to_pylist()
-        models.setdefault(rows[0]["arm"], []).append(_score(rows, reference_words))
-    return {
-        arm: ScoredArm(
-            np.array([model.pop("loss") for model in scored]),
-            {name: np.array([model[name] for model in scored]) for name in scored[0]},
+    verdicts = {
+        (row["arm"], row["n_records"], row["seed"], row["id"]): both_orders(
+            row["shown_first"], row["shown_second"]
         )
-        for arm, scored in models.items()
+        for row in comparisons.to_pylist()
+        if None not in (row["shown_first"], row["shown_second"])
     }
-
-
-def _score(rows: Sequence[Mapping[str, Any]], references: list[list[str]]) -> dict[str, Any]:
-    """Return the figures of one model by name: one value per question or answer."""
-    answered = [row for row in rows if row["answer"] is not None]
-    texts = [words(row["answer"]) for row in answered]
-    return {
-        "loss": [row["nll"] for row in rows],
-        "rouge_l": rouge_l(texts, references[: len(texts)]),
-        "words": [float(len(text)) for text in texts],
-        "stopped": [float(row["stopped"]) for row in answered],
-    }
+    text = page(result, shown_examples(questions, models, verdicts))
+    stage.out("score/index.html").write_text(text, encoding="utf-8", newline="\n")
+    write_outputs(stage.out("score/outputs"), questions, models)
 
 
 def evaluate(
-    arms: Mapping[str, ScoredArm],
+    arms: Mapping[ArmKey, ScoredArm],
     n_tokens: Values,
     training: Training,
-    n_resamples: int,
-    seed: int,
+    judged: JudgedArms,
+    resampling: tuple[int, int],
 ) -> Evaluation:
     """Return the figures of every arm and their differences to random.
 
     Args:
         arms: The scored answers of each arm; `random` is one of them.
-        n_tokens: float64, shape (questions,), the tokens of each reference answer.
+        n_tokens: float64, shape (test records,), the tokens of each reference answer.
         training: How the models were trained.
-        n_resamples: Number of resamples for each interval.
-        seed: The seed of the resamples.
+        judged: What the judge says.
+        resampling: The number of resamples for each interval, and their seed.
     """
-    n_answers = arms[RANDOM].answers["rouge_l"].shape[1]
-    of_losses = NestedBootstrap(len(n_tokens), n_resamples, seed)
-    of_answers = NestedBootstrap(n_answers, n_resamples, seed)
+    n_answers = next(iter(arms.values())).answers["rouge_l"].shape[1]
+    bootstraps = Bootstraps(
+        NestedBootstrap(len(n_tokens), *resampling), NestedBootstrap(n_answers, *resampling)
+    )
+    has_budgets = len({key.n_records for key in arms if key.arm == RANDOM}) > 1
     found = []
-    for name, arm in arms.items():
-        runs = [run for run in training.runs if run.arm == name]
-        figures, differences = {}, {}
-        for figure in FIGURES if n_answers else ["loss"]:
-            bootstrap = of_losses if figure == "loss" else of_answers
-            ratio, other = (_ratio(n, arms[n], figure, n_tokens) for n in (name, RANDOM))
-            figures[figure] = bootstrap.estimate(ratio)
-            if name != RANDOM:
-                differences[figure] = bootstrap.difference(ratio, other)
+    for key in arms:
+        runs = [run for run in training.runs if (run.arm, run.n_records) == key]
+        own = _figures(key, arms, n_tokens, bootstraps)
         found.append(
-            ArmFigures(
-                name=name,
-                n_seeds=len(arm.loss),
-                n_records=_mean(runs, "n_records"),
-                n_steps=_mean(runs, "n_steps"),
-                n_tokens=_mean(runs, "n_tokens"),
-                figures=figures,
-                differences=differences,
-                duels=_duels(name, arms, of_losses, of_answers) if name != RANDOM else {},
+            own.model_copy(
+                update={
+                    "name": key.label if has_budgets else key.arm,
+                    "n_steps": _mean(runs, "n_steps"),
+                    "n_tokens": _mean(runs, "n_tokens"),
+                    "duels": {**own.duels, **judged.duels.get(key, {})},
+                    "mt_bench": judged.grades.get(key),
+                }
             )
         )
     return Evaluation(
-        model=training.model, n_test=len(n_tokens), n_answers=n_answers, arms=tuple(found)
+        model=training.model,
+        n_test=len(n_tokens),
+        n_answers=n_answers,
+        encoder=None,
+        judge=judged.usage,
+        arms=tuple(found),
     )
 
 
-def page(result: Evaluation) -> str:
-    """Return the result as a page that needs no other file."""
-    folder = FileSystemLoader(Path(__file__).parent)
-    template = Environment(loader=folder, autoescape=True, trim_blocks=True).get_template(
-        "page.html"
+def _figures(
+    key: ArmKey, arms: Mapping[ArmKey, ScoredArm], n_tokens: Values, bootstraps: Bootstraps
+) -> ArmFigures:
+    """Return an arm's figures, differences and duels that need no judge."""
+    other = rival_of(key, list(arms))
+    figures, differences = {}, {}
+    n_answers = arms[key].answers["rouge_l"].shape[1]
+    for figure in [name for name in FIGURES if name == "loss" or name in arms[key].answers]:
+        if figure != "loss" and not n_answers:
+            continue
+        bootstrap = bootstraps.losses if figure == "loss" else bootstraps.answers
+        ours, theirs = (_ratio(k.label, arms[k], figure, n_tokens) for k in (key, other))
+        figures[figure] = bootstrap.estimate(ours)
+        if key.arm != RANDOM:
+            differences[figure] = bootstrap.difference(ours, theirs)
+    return ArmFigures(
+        name=key.label,
+        arm=key.arm,
+        n_seeds=len(arms[key].loss),
+        n_records=key.n_records,
+        n_steps=0,
+        n_tokens=0,
+        figures=figures,
+        differences=differences,
+        duels=_duels(key.label, arms[key], arms[other], bootstraps) if differences else {},
+        mt_bench=None,
     )
-    return template.render(result=result, figures=FIGURES, random=RANDOM) + "\n"
 
 
 def _duels(
-    name: str,
-    arms: Mapping[str, ScoredArm],
-    of_losses: NestedBootstrap,
-    of_answers: NestedBootstrap,
+    label: str, ours: ScoredArm, theirs: ScoredArm, bootstraps: Bootstraps
 ) -> dict[str, Duel]:
     """Return the duels of an arm against random: by loss and, if there are answers, by ROUGE-L."""
-    ours, theirs = arms[name], arms[RANDOM]
-    duels = {"loss": duel(name, wins(-ours.loss, -theirs.loss), of_losses)}
+    duels = {"loss": duel(label, wins(-ours.loss, -theirs.loss), bootstraps.losses)}
     if theirs.answers["rouge_l"].size:
         lengths = paired(ours.answers["words"], theirs.answers["words"])
         won = wins(ours.answers["rouge_l"], theirs.answers["rouge_l"])
-        duels["rouge_l"] = duel(name, won, of_answers, lengths[0] - lengths[1])
+        duels["rouge_l"] = duel(label, won, bootstraps.answers, lengths[0] - lengths[1])
     return duels
 
 
@@ -165,6 +179,11 @@ def _ratio(name: str, arm: ScoredArm, figure: str, n_tokens: Values) -> Ratio:
         return Ratio(name, arm.loss, n_tokens)
     sums = arm.answers[figure]
     return Ratio(name, sums, np.ones(sums.shape[1]))
+
+
+def _n_tokens(models: Mapping[ArmKey, Sequence[Sequence[Row]]], n_test: int) -> Values:
+    rows = next(iter(models.values()))[0][:n_test]
+    return np.array([row["n_tokens"] for row in rows], np.float64)
 
 
 def _mean(runs: Sequence[TrainedArm], count: str) -> float:

@@ -80,6 +80,15 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def adapter_bytes(model: Any, lora_rank: int) -> int:
+    """Return the size of an adapter of all linear layers except the last one, in float32."""
+    import torch  # noqa: PLC0415
+
+    last = model.get_output_embeddings()
+    layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not last]
+    return sum(4 * lora_rank * (layer.in_features + layer.out_features) for layer in layers)
+
+
 def weights_digest(model: Any) -> str:
     """Return a hash of the names and values of a model's weights: 32 hex digits.
 
@@ -97,7 +106,8 @@ def weights_digest(model: Any) -> str:
 
 def _loaded(factory: Any, name: str, **options: Any) -> Any:
     try:
-        return factory.from_pretrained(name, **options)
+        # Said explicitly, since otherwise it would ask on the terminal.
+        return factory.from_pretrained(name, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), "unknown model")
         fix = "Set evaluate.model to the folder of a causal language model, or to its name on the "

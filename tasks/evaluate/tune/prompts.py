@@ -24,6 +24,35 @@ class Example(NamedTuple):
     is_clipped: bool
 
 
+class AskedQuestion(NamedTuple):
+    """A question to the models.
+
+    Attributes:
+        example: The tokens of the question and its reference answer; None if it has no loss.
+        prompt: The tokens of the question; None if the models do not answer it.
+        messages: The question.
+        follow_up: The second turn, or None.
+        is_graded: Whether the judge grades each answer, and does not compare it with another one.
+    """
+
+    id: str
+    example: Example | None
+    prompt: list[int] | None
+    messages: list[dict[str, str]]
+    follow_up: str | None
+    is_graded: bool
+
+    @property
+    def n_answers(self) -> int:
+        """The number of answers that a model writes: 2 if there is a second turn."""
+        return 0 if self.prompt is None else 2 if self.follow_up else 1
+
+    def after(self, answer: str) -> list[dict[str, str]]:
+        """Return the messages of the second turn after an answer to the first one."""
+        follow_up = {"role": "user", "content": self.follow_up or ""}
+        return [*self.messages, {"role": "assistant", "content": answer}, follow_up]
+
+
 def require_chat_template(tokenizer: Any, model: str) -> None:
     """Check that the tokenizer has a chat template.
 
@@ -60,20 +89,38 @@ def tokenize(record: Mapping[str, Any], tokenizer: Any, max_tokens: int) -> Exam
     """
     asked = messages(record)
     answered = [*asked, {"role": "assistant", "content": record["output"]}]
-    try:
-        prompt_text = tokenizer.apply_chat_template(
-            asked, tokenize=False, add_generation_prompt=True
-        )
-        text = tokenizer.apply_chat_template(answered, tokenize=False)
-    except Exception as error:  # a template may raise anything
-        raise _unusable(record, str(error).partition("\n")[0]) from None
+    prompt_text = _render(asked, tokenizer, record, add_generation_prompt=True)
+    text = _render(answered, tokenizer, record)
     if not text.startswith(prompt_text):
         raise _unusable(record, "it changes the question once an answer follows")
-    prompt, answer = (
-        tokenizer(part, add_special_tokens=False)["input_ids"]
-        for part in (prompt_text, text[len(prompt_text) :])
-    )
+    prompt, answer = (_ids(part, tokenizer) for part in (prompt_text, text[len(prompt_text) :]))
     return _clip(record["id"], prompt, answer, max_tokens)
+
+
+def prompt_tokens(
+    asked: list[dict[str, str]], tokenizer: Any, record: Mapping[str, Any], max_tokens: int
+) -> list[int]:
+    """Return the tokens of some messages; the middle of a longer prompt is left out.
+
+    Raises:
+        DataError: The chat template cannot render the messages, which belong to the record.
+    """
+    prompt = _ids(_render(asked, tokenizer, record, add_generation_prompt=True), tokenizer)
+    return _clip(record["id"], prompt, [], max_tokens).prompt
+
+
+def _render(
+    asked: list[dict[str, str]], tokenizer: Any, record: Mapping[str, Any], **options: bool
+) -> str:
+    try:
+        return str(tokenizer.apply_chat_template(asked, tokenize=False, **options))
+    except Exception as error:  # a template may raise anything
+        raise _unusable(record, str(error).partition("\n")[0]) from None
+
+
+def _ids(text: str, tokenizer: Any) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def _clip(id_: str, prompt: list[int], answer: list[int], max_tokens: int) -> Example:

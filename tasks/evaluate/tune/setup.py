@@ -4,15 +4,23 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from tasks.evaluate.params import Evaluate, require_ready
-from tasks.evaluate.tables import QUESTIONS
+from tasks.evaluate.tables import ANSWERS, QUESTIONS, QuestionSet
 from tasks.evaluate.tune.arms import ArmRun, Sources, arm_runs, read_draws
 from tasks.evaluate.tune.language_model import (
     Machine,
+    adapter_bytes,
     load_model,
     load_tokenizer,
     weights_digest,
 )
-from tasks.evaluate.tune.prompts import Example, require_chat_template, tokenize
+from tasks.evaluate.tune.prompts import (
+    AskedQuestion,
+    Example,
+    messages,
+    prompt_tokens,
+    require_chat_template,
+    tokenize,
+)
 from tasks.evaluate.tune.store import result_key
 from tasks.evaluate.tune.train import Recipe
 from tasks.lib.core.errors import DataError
@@ -27,8 +35,9 @@ class TuningSetup(NamedTuple):
 
     Attributes:
         weights: The hash of the model's weights.
+        adapter_bytes: The size of an adapter, about.
         examples: The training records of all runs, by id.
-        questions: The test records that are asked, in order.
+        questions: All questions, in order.
     """
 
     params: Evaluate
@@ -36,22 +45,33 @@ class TuningSetup(NamedTuple):
     machine: Machine
     tokenizer: Any
     weights: str
+    adapter_bytes: int
     runs: list[ArmRun]
     examples: Mapping[str, Example]
-    questions: list[Example]
+    questions: list[AskedQuestion]
 
     @property
     def model(self) -> str:
         """The model's name or folder."""
         return str(self.params.model)
 
+    @property
+    def with_loss(self) -> list[Example]:
+        """The test records with their reference answers."""
+        return [question.example for question in self.questions if question.example]
+
+    @property
+    def n_answers(self) -> int:
+        """The number of answers that each model writes."""
+        return sum(question.n_answers for question in self.questions)
+
     def load(self) -> Any:
         """Return the untrained model."""
         return load_model(self.model, self.machine)
 
-    def recipe(self, advance: Callable[[], None], max_steps: int = -1) -> Recipe:
-        """Return how the models are trained."""
-        return Recipe(self.params, self.machine, self.load, self.tokenizer, advance, max_steps)
+    def recipe(self, advance: Callable[[], None]) -> Recipe:
+        """Return how the models are trained; `advance` is called after each step."""
+        return Recipe(self.params, self.machine, self.load, self.tokenizer, advance)
 
     def training(self, run: ArmRun) -> list[Example]:
         """Return the training records of a run, in order."""
@@ -78,9 +98,10 @@ class TuningSetup(NamedTuple):
         return result_key(
             adapter=self.adapter_key(run),
             arm=(run.arm, run.seed),
-            questions=[(q.id, q.prompt, q.answer) for q in self.questions],
-            n_answers=self.params.n_answers,
+            questions=self.questions,
+            max_tokens=self.params.max_tokens,
             max_new_tokens=self.params.max_new_tokens,
+            columns=ANSWERS.names,
         )
 
 
@@ -101,29 +122,52 @@ def prepare(stage: Stage) -> TuningSetup:
     _require_outputs(runs, records)
     asked = read_table(stage.dep("questions/questions.parquet"), QUESTIONS).to_pylist()
     machine = Machine.find(params.precision)
+    model = load_model(str(params.model), machine)
     return TuningSetup(
         params,
         load_seed(stage.values),
         machine,
         tokenizer,
-        weights_digest(load_model(str(params.model), machine)),
+        weights_digest(model),
+        adapter_bytes(model, params.lora_rank),
         runs,
         {id_: tokenize(record, tokenizer, params.max_tokens) for id_, record in records.items()},
-        [tokenize(record, tokenizer, params.max_tokens) for record in asked],
+        [_question(n, row, tokenizer, params) for n, row in enumerate(asked)],
     )
+
+
+def _question(n: int, row: Mapping[str, Any], tokenizer: Any, params: Evaluate) -> AskedQuestion:
+    """Return the n-th question; the test records come first, so the first of them are asked."""
+    asked = messages(row)
+    if row["set"] != QuestionSet.TEST:
+        prompt = prompt_tokens(asked, tokenizer, row, params.max_tokens)
+        is_graded = row["set"] == QuestionSet.MT_BENCH
+        return AskedQuestion(row["id"], None, prompt, asked, row["follow_up"], is_graded)
+    example = tokenize(row, tokenizer, params.max_tokens)
+    prompt_of_test = example.prompt if n < params.n_answers else None
+    return AskedQuestion(row["id"], example, prompt_of_test, asked, None, is_graded=False)
 
 
 def _sources(stage: Stage) -> Sources:
     selected = read_table(stage.dep("choose/selected.parquet"), SELECTED, ["id"])
     unique = read_table(stage.dep("dedupe/unique.parquet"), UNIQUE)
-    selections = read_table(stage.dep("baseline/selections.parquet"), SELECTIONS)
+    tails = ("baseline/selections.parquet", "data/variants.parquet")
+    selections = [read_table(stage.dep(tail), SELECTIONS) for tail in tails]
     ids, unique_ids = (list(map(str, table["id"].to_pylist())) for table in (selected, unique))
-    return Sources(ids, unique_ids, read_draws(selections))
+    return Sources(ids, unique_ids, read_draws(*selections))
 
 
 def _require_outputs(runs: Iterable[ArmRun], records: Mapping[str, Mapping[str, Any]]) -> None:
     """Check that every training record has an output, since arms must have equal numbers."""
     for run in runs:
+        unknown = [id_ for id_ in run.ids if id_ not in records]
+        if unknown:
+            raise DataError(
+                f"{len(unknown):,} of {len(run.ids):,} records of the arm {run.arm} are not in the "
+                "pool",
+                where=f"record {unknown[0]}",
+                fix="Run `selectllm run`, and `selectllm compare` for a variant, on the same pool.",
+            )
         without = [id_ for id_ in run.ids if not (records[id_]["output"] or "").strip()]
         if without:
             raise DataError(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pyarrow as pa
 
 from tasks.evaluate.tables import ANSWERS
 from tasks.evaluate.tune.train import ADAPTER_FILE
+from tasks.lib.core.errors import DataError
 from tasks.lib.core.tables import read_table, write_table
+
+CHECKPOINT_ADAPTERS = 6  # an adapter and two moments of its gradient, for two checkpoints
 
 
 def result_key(**parts: Any) -> str:
@@ -31,10 +35,30 @@ class EvaluationStore:
         """Return the folder of an adapter, which exists only if the adapter is complete."""
         return self._adapters / key
 
+    def checkpoints(self, key: str) -> Path:
+        """Return the folder of an adapter's checkpoints, which exists only during its training."""
+        return self._adapters / f"{key}.training"
+
     def adapter_hash(self, key: str) -> str:
         """Return the hash of an adapter's weights."""
         weights = (self.adapter(key) / ADAPTER_FILE).read_bytes()
         return hashlib.blake2b(weights, digest_size=16).hexdigest()
+
+    def require_space(self, n_adapters: int, n_bytes: int) -> None:
+        """Check that the disk has room for more adapters of this size, and for one checkpoint.
+
+        Raises:
+            DataError: It has not.
+        """
+        needed = n_bytes * (n_adapters + CHECKPOINT_ADAPTERS)
+        free = shutil.disk_usage(self._adapters).free
+        if n_adapters and needed > free:
+            raise DataError(
+                f"the disk has {free / 1e6:,.0f} MB left, but the adapters need "
+                f"{needed / 1e6:,.0f} MB",
+                where=str(self._adapters),
+                fix="Free some space there, or lower evaluate.lora_rank or evaluate.n_seeds.",
+            )
 
     def answers(self, key: str) -> pa.Table | None:
         """Return the answers of a model, or None if they are not complete."""

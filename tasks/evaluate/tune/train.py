@@ -14,6 +14,7 @@ from tasks.lib.core.events import log
 IGNORED = -100  # the label of a token that the model does not learn to write
 GPU_BATCH = 8  # records that go through a GPU at once; padding makes this slower on a processor
 ADAPTER_FILE = "adapter_model.safetensors"
+STATE_FILE = "trainer_state.json"
 _UNSTABLE_FILES = ("training_args.bin", "README.md", "optimizer.pt")
 """Files next to the adapter whose bytes differ between runs, and that nothing reads."""
 
@@ -24,6 +25,8 @@ class Recipe(NamedTuple):
     Attributes:
         load: Returns the untrained model.
         advance: Called after each optimizer step.
+        checkpoints: Where to keep the state after each epoch, so that an interrupted training
+            continues there; None to keep none.
         max_steps: The step after which to stop; -1 for all of them.
     """
 
@@ -32,6 +35,7 @@ class Recipe(NamedTuple):
     load: Callable[[], Any]
     tokenizer: Any
     advance: Callable[[], None]
+    checkpoints: Path | None = None
     max_steps: int = -1
 
 
@@ -43,7 +47,8 @@ def n_steps(n_records: int, params: Evaluate) -> int:
 def train(examples: Sequence[Example], seed: int, recipe: Recipe) -> Any:
     """Return a model with a LoRA adapter, trained on the examples.
 
-    The same seed and machine give the same weights. If a GPU has too little memory, fewer records
+    The same seed and machine give the same weights, also if training was interrupted and continues
+    after the last complete epoch. If a GPU has too little memory, fewer records
     go through it at once; an optimizer step still has `batch_records` records.
 
     Raises:
@@ -80,6 +85,18 @@ def save_adapter(model: Any, folder: Path) -> None:
     part.rename(folder)
 
 
+def _last_checkpoint(folder: Path) -> str | None:
+    """Return the folder of the last complete checkpoint, or None."""
+    from transformers.trainer_utils import get_last_checkpoint  # noqa: PLC0415
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for checkpoint in folder.glob("checkpoint-*"):
+        if not (checkpoint / STATE_FILE).exists():  # it is written last
+            shutil.rmtree(checkpoint)
+    found: str | None = get_last_checkpoint(str(folder))  # type: ignore[no-untyped-call]
+    return found
+
+
 def _train(examples: Sequence[Example], seed: int, recipe: Recipe, n_at_once: int) -> Any:
     import datasets  # noqa: PLC0415  takes seconds, as do the next ones
     from peft import LoraConfig  # noqa: PLC0415
@@ -101,7 +118,8 @@ def _train(examples: Sequence[Example], seed: int, recipe: Recipe, n_at_once: in
     )
     if len(trainer.train_dataset) != len(examples):
         raise RuntimeError("TRL dropped records, so the arms would differ in their numbers")
-    trainer.train()
+    folder = recipe.checkpoints
+    trainer.train(resume_from_checkpoint=folder and _last_checkpoint(folder / str(n_at_once)))
     trained: Any = trainer.model
     return trained.eval()
 
@@ -111,8 +129,9 @@ def _config(seed: int, recipe: Recipe, n_at_once: int) -> Any:
 
     params, machine = recipe.params, recipe.machine
     return SFTConfig(
-        output_dir="unused",  # nothing is saved during training
-        save_strategy="no",
+        output_dir=str((recipe.checkpoints or Path("unused")) / str(n_at_once)),
+        save_strategy="epoch" if recipe.checkpoints else "no",
+        save_total_limit=1,
         per_device_train_batch_size=n_at_once,
         gradient_accumulation_steps=params.batch_records // n_at_once,
         num_train_epochs=params.epochs,
@@ -143,6 +162,10 @@ def _advancing(advance: Callable[[], None]) -> Any:
     from transformers import TrainerCallback  # noqa: PLC0415
 
     class Advancing(TrainerCallback):
+        def on_train_begin(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
+            for _step in range(state.global_step):  # those of an interrupted training
+                advance()
+
         def on_step_end(self, *_: Any, **__: Any) -> None:
             advance()
 

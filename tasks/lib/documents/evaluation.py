@@ -1,18 +1,20 @@
 """The documents of an evaluation: what was trained, what comes out, and what it would take."""
 
 from collections.abc import Mapping
+from typing import Self
 
 from tasks.lib.documents.document import Document, Part
 
 FIGURES = {
     "loss": "held-out loss",
     "rouge_l": "ROUGE-L",
+    "cosine": "cosine",
     "words": "words per answer",
     "stopped": "complete answers",
 }
 """The figures of an arm, the primary one first, with their names in plain words."""
 
-LOWER_IS_BETTER = {"loss": True, "rouge_l": False}
+LOWER_IS_BETTER = {"loss": True, "rouge_l": False, "cosine": False}
 """Of the other figures, neither direction is better."""
 
 
@@ -45,6 +47,34 @@ class Training(Document):
     runs: tuple[TrainedArm, ...]
 
 
+class JudgeUsage(Document):
+    """The usage.json document of the judge stage.
+
+    Attributes:
+        n_questions: Number of comparisons, in both orders, and of grades.
+        n_answered: Number of them with a verdict.
+        calls: Number of verdicts used, where equal questions share one.
+        usd: The price of all replies that were paid for, in US dollars.
+    """
+
+    route: str
+    model: str
+    n_questions: int
+    n_answered: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float
+
+    @classmethod
+    def none(cls, route: str, model: str) -> Self:
+        """Return the usage of a route that was asked nothing."""
+        counts = dict.fromkeys(
+            ("n_questions", "n_answered", "calls", "prompt_tokens", "completion_tokens"), 0
+        )
+        return cls(route=route, model=model, usd=0.0, **counts)
+
+
 class FigureEstimate(Part):
     """A figure with its 95 % interval."""
 
@@ -67,26 +97,51 @@ class FigureDifference(Part):
 
 
 class Duel(Part):
-    """How often an arm's model does better than a random one on the same test record, 0 to 1.
+    """How often an arm's model does better than a random one on the same question, 0 to 1.
 
     Attributes:
+        n_questions: Number of questions on which they met.
         length_controlled: The win rate for answers of equal length; None for a duel by loss, where
             both models are measured on the same reference answers.
     """
 
+    n_questions: int
     win_rate: FigureEstimate
     length_controlled: FigureEstimate | None
+
+
+class Grades(Part):
+    """The grades of an arm's answers to MT-Bench, 1 to 10.
+
+    Attributes:
+        n_graded: Number of questions with a grade by every model of the arm and of `random`.
+        mean: The mean over both turns.
+        first: The mean of the first turn.
+        second: The mean of the second turn.
+        difference: The mean minus that of random records; None for `random`.
+    """
+
+    n_graded: int
+    mean: FigureEstimate
+    first: float
+    second: float
+    difference: FigureDifference | None
 
 
 class ArmFigures(Part):
     """The figures of one arm by name, and its numbers, which are means over the seeds.
 
     Attributes:
-        duels: The duels against random by the figure that decides them; empty for `random`.
+        name: The arm, and its number of records if it was trained on several numbers of them.
+        arm: The arm.
+        figures: The figures by name.
         differences: The differences to random by figure; empty for the arm `random`.
+        duels: The duels against random by what decides them; empty for `random`.
+        mt_bench: The grades of its answers to MT-Bench; None if there are none.
     """
 
     name: str
+    arm: str
     n_seeds: int
     n_records: float
     n_steps: float
@@ -94,6 +149,7 @@ class ArmFigures(Part):
     figures: Mapping[str, FigureEstimate]
     differences: Mapping[str, FigureDifference]
     duels: Mapping[str, Duel]
+    mt_bench: Grades | None
 
     def verdict(self, figure: str = "loss") -> str:
         """Say whether a figure of the arm is better than random; its interval must exclude 0."""
@@ -112,11 +168,15 @@ class Evaluation(Document):
     Attributes:
         n_test: Number of test records with a loss.
         n_answers: Number of them that the models answered.
+        encoder: The encoder of the cosine; None if there is none.
+        judge: What the judge was asked, and what it cost.
     """
 
     model: str
     n_test: int
     n_answers: int
+    encoder: str | None
+    judge: JudgeUsage
     arms: tuple[ArmFigures, ...]
 
     @property
@@ -129,8 +189,24 @@ class Evaluation(Document):
         return arm.verdict() + (" with this seed" if self.has_one_seed and arm.differences else "")
 
 
+class JudgePlan(Part):
+    """What the judge would be asked.
+
+    Attributes:
+        calls: Number of calls, at most.
+        usd: The least and the most that they may cost, before the spending limit.
+        max_usd: The spending limit.
+    """
+
+    route: str
+    model: str
+    calls: int
+    usd: tuple[float, float]
+    max_usd: float
+
+
 class PlannedArm(Part):
-    """An arm of a plan: one model for each seed, with these numbers."""
+    """An arm of a plan, with one number of records: one model for each seed."""
 
     name: str
     n_models: int
@@ -146,6 +222,10 @@ class EvaluationPlan(Document):
 
     Attributes:
         minutes: The time for the models that have not been evaluated yet, from a few probe steps.
+        n_seeds: Number of models of each arm.
+        visible: The smallest difference of held-out loss that would be found 8 times out of 10, in
+            nats per token, if seeds did not differ; None without a probe.
+        judge: What the judge would be asked; None if there is none.
     """
 
     model: str
@@ -154,3 +234,6 @@ class EvaluationPlan(Document):
     n_answers: int
     arms: tuple[PlannedArm, ...]
     minutes: float
+    n_seeds: int
+    visible: float | None
+    judge: JudgePlan | None

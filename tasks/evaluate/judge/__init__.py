@@ -1,0 +1,1 @@
+"""The judge stage: have a model compare and grade the answers."""
