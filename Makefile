@@ -32,7 +32,8 @@ test-train: .venv/train ## the tests of `selectllm evaluate` that train a tiny m
 	$(PYTEST) tests/test_evaluate_train.py
 
 test-services: .venv/services ## the tests with PostgreSQL, S3, SSH, MLflow, Prefect and Ray servers
-	SELECTLLM_SERVICES=1 $(PYTEST) -n 2 tests/test_services_*.py tests/test_fetch_postgres.py tests/test_executor.py
+	SELECTLLM_SERVICES=1 $(PYTEST) -n 2 tests/test_services_*.py tests/test_remote.py \
+		tests/test_fetch_postgres.py tests/test_executor.py
 
 docs: .venv/docs ## build the documentation into site/; a broken link or anchor is an error
 	$(BIN)/python docs/make_reference.py
