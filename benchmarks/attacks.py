@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.attack import leaks, proof, provider, readers, trial
-from benchmarks.attack.trial import Finding
+from benchmarks.attack.trial import Finding, broken
 
 Attack = Callable[[random.Random, Path, float], tuple[str, list[Finding]]]
 KINDS: dict[str, tuple[int, Attack]] = {
@@ -50,7 +50,7 @@ def main() -> int:
             verdicts[kind, verdict] += 1
             if verdict != "held" or given.verbose:
                 print(f"{kind}{number} {verdict}: {words}", flush=True)
-    print("\n| kind | held | rough | broken |\n|---|---|---|---|")
+    print(f"\n| kind | held | rough | broken |\n|---|---|---|---|")
     for kind in shares:
         print(
             f"| {kind} | {' | '.join(str(verdicts[kind, v]) for v in ('held', 'rough', 'broken'))} |"
