@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" pytest --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check style types tests test-train docs lock clean
+.PHONY: demo test quick check style types tests test-train test-services docs lock clean
 
 demo: .venv/installed ## run the sample from pool to selection
 	$(BIN)/selectllm run
@@ -27,10 +27,14 @@ types: .venv/installed
 	$(BIN)/mypy
 
 tests: .venv/installed # three workers on two cores, as tests often wait for processes
-	$(PYTEST) -n 3
+	$(PYTEST) -n 3 -m "not services"
 
 test-train: .venv/train ## the tests of `selectllm evaluate` that train a tiny model
 	$(PYTEST) tests/test_evaluate_train.py
+
+test-services: .venv/services ## the tests with PostgreSQL, S3, SSH, MLflow, Prefect and Ray servers
+	SELECTLLM_SERVICES=1 $(PYTEST) -n 2 tests/test_services_*.py tests/test_remote.py \
+		tests/test_fetch_postgres.py tests/test_executor.py
 
 docs: .venv/docs ## build the documentation into site/; a broken link or anchor is an error
 	$(BIN)/python docs/make_reference.py
@@ -55,6 +59,11 @@ clean: ## remove the environment; data and the journal stay
 
 .venv/train: .venv/installed
 	$(PIP) --no-deps --require-hashes -r requirements/train.txt
+	touch $@
+
+.venv/services: .venv/installed
+	sh tests/install_servers.sh
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[services]'
 	touch $@
 
 .venv/docs: .venv/installed

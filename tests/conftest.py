@@ -38,6 +38,7 @@ pytest_plugins = (
     "tests.reported_run",
     "tests.sealed_desk",
     "tests.selection_desk",
+    "tests.servers",
 )
 
 # Tests send SIGINT to what they start, which would inherit that a background job ignores it.
@@ -146,8 +147,15 @@ UNUSED_SERVICES = (
 @pytest.fixture(scope="session")
 def server(prefect_home: Path) -> Iterator[PrefectServer]:
     """A Prefect server for all tests that need one."""
+    with running_prefect(prefect_home) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def running_prefect(prefect_home: Path, **settings: str) -> Iterator[PrefectServer]:
+    """Start a Prefect server with additional settings, and stop it at the end."""
     port = free_port()
-    env = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home)}
+    env = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home)} | settings
     env["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     env |= {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in UNUSED_SERVICES}
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]

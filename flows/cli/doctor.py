@@ -14,6 +14,7 @@ from typing import Any
 import flows
 from flows.cli.diagnosis import Diagnosis, Status
 from flows.cli.drift import drift
+from flows.cli.remote import remote
 from flows.cli.surroundings import shared_journal, surroundings
 from flows.dvc import command as dvc
 from flows.dvc import overrides
@@ -38,7 +39,7 @@ def diagnose(start: Path) -> Iterator[Diagnosis]:
     except CurationError as error:
         yield Diagnosis.of(error)
         return
-    for check in (_git, surroundings, _tracking, _journal, _dvc, drift, _params, _routes):
+    for check in (_git, surroundings, _tracking, _journal, _dvc, remote, drift, _params, _routes):
         yield from check(workspace)
     yield _telemetry()
 
