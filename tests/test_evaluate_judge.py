@@ -252,7 +252,7 @@ def test_a_question_without_a_verdict_is_left_out_and_reported(space, caplog):
     assert [duel["judge"].n_questions for duel in duels.values()] == [2, 3]
 
 
-def test_without_a_judge_nothing_is_asked_and_a_refusal_is_in_the_providers_words(space):
+def test_without_a_judge_nothing_is_sent_and_a_refusal_is_in_the_providers_words(space):
     comparisons, grades, usage = space.run(route="offline")
     assert (len(comparisons), len(grades), usage.n_questions) == (0, 0, 0)
     assert not space.provider.calls
