@@ -33,7 +33,7 @@ class JudgeQuestion(NamedTuple):
 
 
 class Verdicts(NamedTuple):
-    """The parsed verdicts in the order of the questions, None for no verdict, and what they cost."""
+    """The parsed verdicts in the order of the questions, None if there is none, and their cost."""
 
     parsed: list[int | None]
     usage: JudgeUsage
