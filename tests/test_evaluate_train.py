@@ -24,6 +24,7 @@ from tests.workspaces import Workspace, lay_out, wait_until
 
 MISSING = [package for package in EXTRA if find_spec(package) is None]
 pytestmark = [
+    pytest.mark.timeout(3600),  # for the fixture, on a busy machine
     pytest.mark.slow,
     pytest.mark.skipif(bool(MISSING), reason=f"selectllm[train] lacks {', '.join(MISSING)}"),
 ]
