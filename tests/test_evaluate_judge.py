@@ -316,7 +316,7 @@ def test_the_plan_has_the_judges_calls_and_what_they_cost_at_most(provider, monk
     )
     power, money = show_evaluation.plan_sentences(whole)
     assert power.startswith(
-        "With 3 seeds and 1,000 test records, a difference of about 0.0040 nats"
+        "With 3 seeds and 1,000 test records, a difference of about 0.0040"
     )
     assert money.startswith("Judge mine (openai/fake): at most 16 calls, 0.00 to ")
     assert money.endswith("never more than 5 USD (evaluate.max_usd).")
