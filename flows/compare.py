@@ -5,12 +5,13 @@ does not stop the others. `selectllm compare` runs this module as a supervised p
 """
 
 import sys
-import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.cli import console
@@ -19,6 +20,7 @@ from flows.curate import PARTIAL, raise_failure, run_as_program, run_stages
 from flows.dvc import command as dvc
 from flows.dvc.variants import Variant, make_workspaces, read_variants
 from flows.dvc.workspace import find_workspace, run_lock
+from flows.lost_runs import claim
 from flows.pages import publish, publish_results
 from flows.stage_task import Done, Run
 from flows.tracking import markdown, paper
@@ -46,17 +48,16 @@ def compare(override: list[str] | None = None) -> State[None] | None:
     try:
         user_workspace = find_workspace(Path.cwd())
         with run_lock(user_workspace) as lock:
+            claim(user_workspace, str(flow_run.id))
             variants = read_variants(user_workspace, override or [])
             prepare(user_workspace)
             workspaces = make_workspaces(user_workspace, variants)
-            runs = [Run(path, str(uuid.uuid4()), lock, user_workspace) for path in workspaces]
-            ended = [_run_variant(*pair) for pair in zip(variants, runs, strict=True)]
-            outcomes = [outcome for outcome, _ in ended]
-            publish(markdown.comparison(outcomes), "comparison")
-            ends = [
-                EndedRun(read_graph(run.workspace), run, done, used_answers)
-                for run, (_, done) in zip(runs, ended, strict=True)
+            ended = [
+                _run_variant(variant, Run(path, "", lock, user_workspace))
+                for variant, path in zip(variants, workspaces, strict=True)
             ]
+            outcomes, ends = [outcome for outcome, _ in ended], [end for _, end in ended]
+            publish(markdown.comparison(outcomes), "comparison")
             tables = paper.write_tables(user_workspace, outcomes)
             address = log_comparison(user_workspace, outcomes, ends, tables)
             console.comparison(outcomes, address, tables)
@@ -81,8 +82,11 @@ def _state(outcomes: Sequence[Outcome]) -> State[None] | None:
     return None
 
 
-def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, dict[str, Done]]:
-    """Run one variant as its own flow, which ends at once if DVC reports no changes."""
+def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, EndedRun]:
+    """Run one variant as its own flow, which ends at once if DVC reports no changes.
+
+    The id of the run is that of this flow's run.
+    """
     graph = read_graph(run.workspace)
     done: dict[str, Done] = {}
 
@@ -92,7 +96,7 @@ def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, dict[str, Done]]:
                 current: State[None] = Completed(name="Cached", message="unchanged")
                 done.update({stage.name: Done(current, 0.0) for stage in graph.stages})
                 return current
-            done.update(run_stages(graph, run))
+            done.update(run_stages(graph, replace(run, id=str(flow_run.id))))
             raise_failure(done)
         except CurationError as error:
             return Failed(message=str(error), data=error)
@@ -101,10 +105,12 @@ def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, dict[str, Done]]:
 
     as_flow = flow(stages, name="variant", flow_run_name=variant.name, persist_result=False)  # type: ignore[call-overload]
     state = as_flow(return_state=True)
+    run = replace(run, id=str(state.state_details.flow_run_id))
+    end = EndedRun(graph, run, done, used_answers)
     if state.is_failed():
         where = next((name for name, end in done.items() if end.state.is_failed()), "its start")
-        return Outcome(variant, failure=f"{where}: {state.message}"), done
-    return _outcome(variant, graph, run.workspace, done), done
+        return Outcome(variant, failure=f"{where}: {state.message}"), end
+    return _outcome(variant, graph, run.workspace, done), end
 
 
 def _outcome(variant: Variant, graph: Graph, workspace: Path, done: dict[str, Done]) -> Outcome:

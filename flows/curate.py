@@ -7,8 +7,8 @@ Its parameters apply to one run (see run_parameters.py); the flow never edits pa
 import signal
 import sys
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +27,8 @@ from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.run_parameters import as_overrides, own_workspace
 from flows.dvc.workspace import find_workspace, run_lock
+from flows.identity import identify
+from flows.lost_runs import claim
 from flows.pages import announce_failure, announce_results, publish, publish_results
 from flows.stage_task import Done, Run, stage_task
 from flows.tracking import markdown
@@ -66,8 +68,8 @@ def curate(
         user_workspace = find_workspace(Path.cwd())
         with run_lock(user_workspace) as lock:
             workspace = _workspace(user_workspace, sets)
-            run_id = str(flow_run.id or uuid.uuid4())
-            run = Run(workspace, run_id, lock, user_workspace, ", ".join(sets))
+            run = Run(workspace, str(flow_run.id), lock, user_workspace, ", ".join(sets))
+            claim(user_workspace, run.id)
             graph = read_graph(workspace)
             _run_all(graph, run)
         capped = console.capped(graph, workspace)
@@ -97,12 +99,15 @@ def _run_all(graph: Graph, run: Run) -> None:
     """Run the stages, log the run, and raise the first failure or show the results."""
     prepare(run.user_workspace)
     done = run_stages(graph, run)
-    address = log_run(EndedRun(graph, run, done, used_answers))
+    logged = log_run(EndedRun(graph, run, done, used_answers))
+    identity = replace(identify(run.id, run.workspace), mlflow_run_id=logged.run_id)
+    identity.write(run.workspace)
+    publish(markdown.identity(identity, logged.run_page), "identity")
     announce_failure(run.workspace, done)
     raise_failure(done)
     publish_results(graph, run.workspace)
     announce_results(graph, run.workspace, done, console.capped(graph, run.workspace))
-    console.summary(graph, run.workspace, address)
+    console.summary(graph, run.workspace, logged.runs_page)
     if run.sets:
         for what, path in console.results(graph, run.workspace):
             get_run_logger().info("%s: %s", what, visible_line(str(path)))

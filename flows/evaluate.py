@@ -5,7 +5,6 @@ this module as a supervised program.
 """
 
 import sys
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from flows.curate import raise_failure, run_as_program, run_stages
 from flows.dvc.evaluation import copy_results, evaluation_workspace
 from flows.dvc.evaluation import plan as make_plan
 from flows.dvc.workspace import find_workspace
+from flows.lost_runs import claim
 from flows.pages import publish
 from flows.stage_task import Done, Run
 from flows.tracking.log_evaluation import log_evaluation
@@ -49,8 +49,8 @@ def evaluate(override: list[str] | None = None, plan: bool = False) -> State[Non
                     "The selection is out of date (stages %s): run `selectllm run` to renew it",
                     ", ".join(space.stale),
                 )
-            run_id = str(flow_run.id or uuid.uuid4())
-            run = Run(space.path, run_id, space.lock, user_workspace)
+            run = Run(space.path, str(flow_run.id), space.lock, user_workspace)
+            claim(space.path, run.id)
             graph = read_graph(space.path)
             wanted = Graph(graph.stages[:1]) if plan else graph
             if not plan:

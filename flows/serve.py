@@ -3,10 +3,14 @@
 `selectllm serve` runs this module as a supervised program.
 """
 
+import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import psutil
 from prefect import serve
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
@@ -15,6 +19,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import PrefectException
 
 from flows.cli import console
+from flows.cli.supervise import END_RUN_WITHIN_S
 from flows.cli.surroundings import prefect_urls, require_surroundings
 from flows.dvc.workspace import find_workspace
 from tasks.lib.core.dvc_yaml import load_yaml
@@ -77,8 +82,22 @@ def main() -> int:
     except CurationError as error:
         console.failed(error)
         return error.exit_code
+    signal.signal(signal.SIGINT, _interrupt)
     serve(*deployments, limit=1)  # two runs cannot work in one workspace
     return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """End the flow run in progress, which then reports to Prefect that it ended, then this process.
+
+    Prefect's `serve` itself would leave the run to be killed, and Prefect would show it as Running.
+    """
+    runs = psutil.Process().children()
+    for run in runs:
+        with suppress(psutil.NoSuchProcess):
+            run.terminate()
+    psutil.wait_procs(runs, timeout=END_RUN_WITHIN_S)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -7,15 +7,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
-from tests.workspaces import PROJECT, QUIET, Workspace, free_port, lay_out, wait_until
+from tests.workspaces import PROJECT, QUIET, Workspace, environment, free_port, lay_out, wait_until
 
 # Python compiles a module again for each process that may not keep the result.
 sys.dont_write_bytecode = False
@@ -57,7 +58,7 @@ FIRST_PARTY = (
 GROUPS = {
     "sample": ("project", "stale_keys", "verify_bytes"),
     "paid": ("paid_run", "run_budget"),
-    "server": ("run", "deployment", "run_parameters", "compare"),
+    "server": ("run", "identity", "deployment", "run_parameters", "compare"),
     "clusters": ("grouping", "cluster", "geometry", "kmeans", "solver", "baseline_methods"),
     "validation": ("validate", "validate_faults", "validate_near"),
 }
@@ -220,18 +221,34 @@ def done(clone: Callable[[str], Workspace], server: PrefectServer) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def clustered(clone: Callable[[str], Workspace]) -> Workspace:
-    """Make a clone that is ready for `llm_select`, which no test changes."""
-    space = clone("clustered")
-    space.set("baseline.methods=[random]", "baseline.n_seeds=2", "measure.n_resamples=100")
-    space.run("git", "commit", "-qam", "Be quick")
-    space.dvc("repro", "cluster")
-    return space
+def clustered(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) -> Workspace:
+    """Make a clone in which `dvc repro cluster` has run, which no test changes.
+
+    Workers share it: the first one makes it, the others wait.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    made, unfinished = folder / "clustered", folder / "clustered.part"
+    with FileLock(folder / "clustered.lock"):
+        if not made.exists():
+            lay_out(unfinished, *FIRST_PARTY)
+            Workspace.commit(unfinished, prefect_home).dvc("repro", "cluster")
+            unfinished.rename(made)
+    return Workspace(made, environment(prefect_home))
 
 
 @pytest.fixture
-def copy_clustered(clustered: Workspace, server: PrefectServer, tmp_path: Path) -> Workspace:
-    """Copy a clone that is ready for `llm_select`."""
+def copy_clustered(clustered: Workspace, tmp_path: Path) -> Workspace:
+    """Copy a clone in which `dvc repro cluster` has run."""
     root = tmp_path / "clustered"
     shutil.copytree(clustered.root, root)
-    return Workspace(root, clustered.env | server.env)
+    return replace(clustered, root=root)
+
+
+@pytest.fixture
+def quick_clustered(copy_clustered: Workspace, server: PrefectServer) -> Workspace:
+    """Make a copy whose later stages are quick, for a run on the server."""
+    overrides = ("baseline.methods=[random]", "baseline.n_seeds=2", "measure.n_resamples=100")
+    copy_clustered.set(*overrides)
+    copy_clustered.run("git", "commit", "-qam", "Be quick")
+    return replace(copy_clustered, env=copy_clustered.env | server.env)

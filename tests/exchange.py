@@ -1,6 +1,7 @@
 """A call to a provider on this machine, and the response to it."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,4 +62,5 @@ class Response:
     trickle_s: float = 0.0  # between bytes
     reset_after: int | None = None  # bytes of the body, then the connection breaks
     times: int = 1  # that the body is sent
+    wire: Iterable[bytes] = ()  # sent instead of a status line, headers and the body
     fault: str = ""  # its name in FAULTS; "" for an answer

@@ -25,11 +25,12 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import repeat
+from string import ascii_uppercase
 from typing import Any, NamedTuple, Self
 
 from tests.exchange import BYTES_PER_TOKEN, Call, Response
@@ -99,6 +100,34 @@ def says(
 def picks(*slots: Any) -> Behaviour:
     """Pick these slots, in the required form."""
     return says(json.dumps({"picks": slots}))
+
+
+def writes_letter(
+    bias: Sequence[float] = (), *, n_top: int = 20, others: Sequence[str] = ("The", "A river")
+) -> Behaviour:
+    """Answer with a letter and log-probabilities, which are higher early in the alphabet.
+
+    Args:
+        bias: What is added to the log-probability of each slot from the first.
+        n_top: The most tokens that are reported.
+        others: Likely tokens that are no letters.
+    """
+
+    def behave(call: Call) -> Response:
+        texts = call.block.texts
+        rank = {text: i for i, text in enumerate(sorted(texts))}
+        logprobs = {
+            f" {ascii_uppercase[i]}": -1.0 - rank[text] + sum(bias[i : i + 1])
+            for i, text in enumerate(texts)
+        }
+        letter = max(logprobs, key=lambda token: logprobs[token])
+        tokens = [{"token": t, "logprob": v} for t, v in logprobs.items()]
+        tokens += [{"token": token, "logprob": -0.5} for token in others]
+        tokens.sort(key=lambda token: -token["logprob"])
+        content = [tokens[0] | {"top_logprobs": tokens[: min(n_top, call.body["top_logprobs"])]}]
+        return says(letter, "length", choice={"logprobs": {"content": content}})(call)
+
+    return behave
 
 
 def rates(score: float) -> Behaviour:
@@ -250,6 +279,7 @@ class FakeProvider:
     Args:
         behave: Answers the calls that are not scripted.
         latency_s: The minimum and maximum seconds that a response takes.
+        port: Where it listens; by default on a free port.
 
     Attributes:
         calls: All requests so far, in order of arrival.
@@ -262,7 +292,10 @@ class FakeProvider:
     """
 
     def __init__(
-        self, behave: Behaviour = honest, latency_s: tuple[float, float] = (0.0, 0.0)
+        self,
+        behave: Behaviour = honest,
+        latency_s: tuple[float, float] = (0.0, 0.0),
+        port: int = 0,
     ) -> None:
         self.behave = behave
         self.calls: list[Call] = []
@@ -278,7 +311,7 @@ class FakeProvider:
         self._n_waiting = self._n_sending = 0
         self._changed = threading.Condition()
         self._closing = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", port), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
@@ -313,7 +346,12 @@ class FakeProvider:
     @property
     def origin(self) -> str:
         """The address at which it listens."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return self._server.server_port
 
     @property
     def api_base(self) -> str:
@@ -425,6 +463,10 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
         def _send(self, response: Response) -> None:
             if response.reset_after == 0:
                 self._reset()
+                return
+            if response.wire:
+                self.close_connection = True
+                self.wfile.writelines(response.wire)
                 return
             self.send_response(response.status)
             self.send_header("Content-Type", "application/json")

@@ -1,12 +1,12 @@
 """Make entries for journals, and read the calls in a journal."""
 
-import sqlite3
 from contextlib import ExitStack, closing
 
 import pytest
 
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Answer, Call, Settled
+from tasks.lib.journal.schema import connect_existing
 
 ANSWER = Answer(
     key="k",
@@ -41,8 +41,8 @@ def call(key="k", usd=1.0):
     return Call(key, "mine", "openai/fake", 1000, 256, usd, is_upper_bound=True)
 
 
-def rows(path, columns="outcome, usd, is_upper_bound"):
-    with closing(sqlite3.connect(path)) as db:
+def rows(place, columns="outcome, usd, is_upper_bound"):
+    with closing(connect_existing(place)) as db:
         return db.execute(f"SELECT {columns} FROM calls ORDER BY id").fetchall()
 
 

@@ -279,6 +279,9 @@ def test_a_failed_variant_does_not_stop_the_others_and_the_users_workspace_is_un
     logged = {run.info.run_name: run for run in runs if "variant" in run.data.tags}
     states = {name: run.info.status for name, run in logged.items()}
     assert states == {"one": "FINISHED", "two": "FINISHED", "bad": "FAILED"}
+    ids = {run.data.tags["prefect.flow_run_id"] for run in logged.values()}
+    variants = server.ask("flow_runs", flow_runs={"id": {"any_": sorted(ids)}})
+    assert {variant["name"] for variant in variants} == set(logged)
     (parent,) = {run.info.run_id for run in runs} - {run.info.run_id for run in logged.values()}
     assert {run.data.tags["mlflow.parentRunId"] for run in logged.values()} == {parent}
 

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -183,6 +184,32 @@ def test_a_run_that_reaches_its_cap_or_fails_calls_the_webhook(space, server, we
         "SelectLLM: cap.reached in tidy-eel\n5 of 9 prompts",
         'SelectLLM: prefect.flow-run.Failed in tidy-eel\nsource.txt:1: expected "x"',
     ]
+
+
+def test_an_interrupted_serve_ends_its_run_in_prefect_and_keeps_what_was_computed(make_toy, server):
+    space = make_toy("flows", "prefect.yaml")
+    space.env.update(server.env)
+    yaml, file = YAML(), space.root / "prefect.yaml"
+    content = yaml.load(file)
+    name = f"served-{uuid.uuid4()}"
+    long = content["deployments"][0] | {"name": name, "schedules": [], "triggers": []}
+    content["deployments"] = [long | {"parameters": {"override": ["second.naps=6000"]}}]
+    yaml.dump(content, file)
+    serving = space.start("serve")
+    find = {"name": {"any_": [name]}}
+    (served,) = wait_until(lambda: server.ask("deployments", deployments=find))
+    url = f"{server.url}/deployments/{served['id']}"
+    made = httpx.post(f"{url}/create_flow_run", json={}, timeout=PATIENCE_S, trust_env=False)
+    wait_until(lambda: [*space.root.glob(".selectllm/runs/*/**/second/.second.txt.part")])
+    serving.send_signal(signal.SIGTERM)
+    output = serving.communicate(timeout=PATIENCE_S)[0]
+    assert serving.returncode == 130, output
+    assert space.processes() == []
+    (run,) = server.ask("flow_runs", flow_runs={"id": {"any_": [made.json()["id"]]}})
+    assert run["state"]["name"] == "Crashed", output
+    (place,) = space.root.glob(f".selectllm/runs/*{space.root}")
+    assert (place / "data/first/first.txt").read_text() == "hello 1"
+    httpx.delete(url, timeout=PATIENCE_S, trust_env=False).raise_for_status()
 
 
 def test_scheduled_runs_start_by_themselves_and_complete_one_at_a_time(space, server, deployment):

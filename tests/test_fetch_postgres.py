@@ -1,30 +1,20 @@
 """Queries to a real PostgreSQL server, where its programs are installed."""
 
 import json
-import os
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from tasks.fetch.size_limit import SizeLimit
 from tasks.fetch.sql import PASSWORD, copy_query
 from tasks.lib.core.errors import DataError
+from tests.servers import PASSWORD as SECRET
+from tests.servers import PostgreSQL, running_postgresql
 
-psycopg = pytest.importorskip("psycopg", reason="needs the extra postgres")
-PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]), None)
-OWNER = "postgres" if os.getuid() == 0 else None  # the server refuses to run as root
+pytest.importorskip("psycopg", reason="needs the extra postgres")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (PROGRAMS or shutil.which("initdb")), reason="needs the PostgreSQL server's programs"
-    ),
-]
+pytestmark = pytest.mark.slow
 
 ROWS = """
     CREATE TABLE q (
@@ -37,68 +27,23 @@ ROWS = """
 """
 
 
-class Server(NamedTuple):
-    """A running server: its database's URL, and a connection that may write."""
-
-    url: str
-    connection: "psycopg.Connection[tuple[object, ...]]"
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = Path("/tmp") / f"selectllm-{os.getpid()}-{tmp_path_factory.mktemp('pg').name}"
-    folder.mkdir()
-    (folder / "password").write_text("s3cret")
-    if OWNER:
-        for path in (folder, folder / "password"):
-            shutil.chown(path, OWNER)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    options = f"-p {port} -h 127.0.0.1 -k {folder} -F"
-    try:
-        _program(folder, "initdb", "-U", "reader", "-A", "scram-sha-256", "--pwfile=password", "db")
-        _program(folder, "pg_ctl", "-D", "db", "-l", "log", "-o", options, "-w", "start")
-        where = f"host=127.0.0.1 port={port} user=reader password=s3cret dbname=postgres"
-        with psycopg.connect(where, autocommit=True) as connection:
-            connection.execute(ROWS)
-            yield Server(f"postgresql+psycopg://reader@127.0.0.1:{port}/postgres", connection)
-    finally:
-        subprocess.run(
-            [_path("pg_ctl"), "-D", "db", "-m", "immediate", "stop"],
-            cwd=folder,
-            user=OWNER,
-            capture_output=True,
-            check=False,
-        )
-        shutil.rmtree(folder)
-
-
-def _program(folder: Path, name: str, *arguments: str) -> None:
-    with (folder / f"{name}.out").open("w") as output:  # the server would keep a pipe open
-        subprocess.run(
-            [_path(name), *arguments],
-            cwd=folder,
-            user=OWNER,
-            stdout=output,
-            stderr=output,
-            check=True,
-        )
-
-
-def _path(name: str) -> str:
-    return str(PROGRAMS / name) if PROGRAMS else name
+def server() -> Iterator[PostgreSQL]:
+    with running_postgresql() as server:
+        server.execute("postgres", ROWS)
+        yield server
 
 
 @pytest.fixture
-def fetch(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(PASSWORD, "s3cret")
+def fetch(server: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(PASSWORD, SECRET)
 
     def fetch_rows(query: str) -> list[dict[str, object]]:
         target = tmp_path / "rows.jsonl"
-        provenance = copy_query(query, server.url, tmp_path, target, SizeLimit(100))
+        provenance = copy_query(query, server.url("postgres"), tmp_path, target, SizeLimit(100))
         rows = [json.loads(line) for line in target.read_text().splitlines()]
         assert provenance["rows"] == len(rows)
-        assert "s3cret" not in str(provenance)
+        assert SECRET not in str(provenance)
         return rows
 
     return fetch_rows
@@ -139,7 +84,7 @@ def test_casts_are_not_parameters(fetch):
 def test_a_query_that_fails_is_a_clear_error_and_changes_nothing(server, fetch, query, message):
     with pytest.raises(DataError, match=message):
         fetch(query)
-    assert server.connection.execute("SELECT count(*) FROM q").fetchone() == (2500,)
+    assert server.execute("postgres", "SELECT count(*) FROM q") == [(2500,)]
 
 
 def test_a_wrong_password_is_a_clear_error_that_does_not_contain_it(fetch, monkeypatch):

@@ -238,3 +238,22 @@ def test_a_cell_nested_too_deeply_drops_only_its_row():
     for _ in range(100_000):
         deep = [deep]
     assert reasons([{"prompt": "Q"}, {"prompt": "R", "deep": deep}]) == [None, IngestDrop.NOT_JSON]
+
+
+ODD = ([1], {"a": [1]}, [[]], 1.5, True)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_a_value_of_any_type_as_a_role_a_type_or_a_label_ends_in_a_result(odd):
+    turn = {"role": "user", "content": "Name a river."}
+    rows = [
+        {"messages": [turn | {"role": odd}]},
+        {"messages": [turn | {"type": odd}]},
+        {"messages": [turn | {"content": [{"type": odd, "text": "a"}]}]},
+        {"messages": [{"from": odd, "value": odd}]},
+        {"instruction": "Name a river.", "reply_to": odd},
+    ]
+    for row in rows:
+        assert len(results([row] * 3)) == 3
+    labels = [{"instruction": "yes"}] * 30 + [{"instruction": odd}]
+    assert len(results(labels)) == 31

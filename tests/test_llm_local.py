@@ -7,22 +7,30 @@ import signal
 import subprocess
 import sys
 import sysconfig
-from contextlib import closing
+from contextlib import aclosing, closing
 from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 
 from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.classify import provider_error
 from tasks.lib.gateway.errors import ErrorKind
+from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.local_server import PACKAGES, LocalServer
 from tasks.lib.gateway.local_server_process import CONTEXT_TOKENS, LOCAL_NAME
+from tasks.lib.gateway.request import CallSettings
+from tasks.lib.gateway.routes import load_chain
+from tasks.lib.journal.journal import Journal
+from tasks.llm_select.cascade import JudgeSettings
+from tasks.llm_select.judge import Judge
 from tasks.llm_select.picks import answer_schema, parse_picks
 from tasks.llm_select.prompt import read_prompt
+from tasks.llm_select.verdicts import PickMethod, Question
 from tests.workspaces import PATIENCE_S, PROJECT, wait_until
 
 pytestmark = [
@@ -34,6 +42,7 @@ pytestmark = [
 ]
 
 TEXTS = ["Name a river.", "Plan a garden for a dry climate.", "Say hi.", "Compare two poems."]
+PRICES = {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
 START = """
 from tasks.lib.gateway.local_server import LocalServer
 print(LocalServer().start(), flush=True)
@@ -117,6 +126,29 @@ def test_the_same_question_gets_the_same_bytes_after_another_question(replies):
     first, _, again = replies
     assert words(first) == words(again)
     assert first.usage.model_dump() == again.usage.model_dump()
+
+
+def test_the_local_model_gives_a_log_probability_for_each_letter_without_a_list(api_base, tmp_path):
+    deployment = {"model": f"openai/{LOCAL_NAME}", "schema": "never", "logprobs": True}
+    deployment |= {"api_base": api_base, "api_key": "none"} | PRICES
+    routes = load_chain({"models": {"mine": deployment}}, "mine", [])
+    calls = CallSettings(seed=0, max_answer_tokens=64, max_attempts=1, timeout_s=60, concurrency=1)
+    prompt = read_prompt(PROJECT / "tasks/llm_select/criteria.txt")
+    settings = JudgeSettings(prompt, False, 2, 500, calls, 2)
+
+    async def judge(journal):
+        async with aclosing(Gateway(routes, calls, journal)) as gateway:
+            return await Judge(gateway, routes, settings, lambda _: TEXTS)(
+                [Question(1, np.arange(4), 2)]
+            )
+
+    with closing(Journal(tmp_path / "journal.sqlite")) as journal:
+        (verdict,) = asyncio.run(judge(journal))
+    assert verdict.method is PickMethod.LLM
+    assert [answer.completion_tokens for answer in verdict.answers] == [1, 1]
+    for ballot in verdict.ballots:
+        assert sorted(ballot.ranking) == [1, 2, 3, 4]
+        assert len(set(ballot.preferences)) == 4
 
 
 def test_a_prompt_that_is_too_long_has_its_own_kind_of_error(api_base):

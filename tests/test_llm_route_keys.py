@@ -20,6 +20,8 @@ CHANGES = {
     "top_p": {"top_p": 0.9},
     "extra_body": {"extra_body": {"chat_template_kwargs": {"enable_thinking": False}}},
     "extra_headers": {"extra_headers": {"X-Team": "os.environ/TEAM"}},
+    "logprobs": {"logprobs": True},
+    "top_logprobs": {"logprobs": True, "top_logprobs": 8},
     "num_ctx": {"model": "ollama_chat/x", "num_ctx": 8192},
     "api_base": {"api_base": "http://127.0.0.1:2/v1"},
     "api_key": {"api_key": "os.environ/MINE"},

@@ -42,10 +42,10 @@ def check_traces(space, n_answers):
 
 
 def test_at_the_cap_a_run_ends_with_3_and_a_labelled_part_and_continues_with_a_higher_cap(
-    copy_clustered, server
+    quick_clustered, server
 ):
     """The provider repeats the key, which must appear nowhere, including Prefect and MLflow."""
-    space = copy_clustered
+    space = quick_clustered
     space.env["MY_ACCESS"] = SECRET
     price = "input_cost_per_token: 1.0e-5, output_cost_per_token: 1.0e-5"
     with FakeProvider() as provider:

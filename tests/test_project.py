@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import signal
+import socket
 from itertools import pairwise
 from operator import attrgetter
 
@@ -16,7 +18,8 @@ from tasks.lib.documents.labels import FUNNEL
 from tasks.lib.documents.savings import Savings
 from tasks.lib.kmeans import balanced, constrained
 from tests.conftest import PROJECT, STAGE_NAMES
-from tests.fake_provider import FakeProvider
+from tests.fake_provider import HANG_S, FakeProvider, honest, late
+from tests.workspaces import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -75,10 +78,11 @@ def test_the_results_are_on_the_page_of_the_run_and_announced(done, server):
     assert any(related["prefect.resource.role"] == "flow-run" for related in event["related"])
 
 
-def test_plain_dvc_makes_the_same_bytes_in_another_clone(done, clone):
-    other = clone("other")
-    assert started(other, "dvc", "repro") == list(STAGE_NAMES)
-    assert hashes(other) == hashes(done)
+def test_plain_dvc_makes_the_same_bytes_in_another_clone(done, copy_clustered):
+    first, later = STAGE_NAMES[0], STAGE_NAMES[STAGE_NAMES.index("cluster") + 1 :]
+    # Without dependencies, the first stage runs in each workspace.
+    assert started(copy_clustered, "dvc", "repro") == [first, *later]
+    assert hashes(copy_clustered) == hashes(done)
 
 
 def test_the_committed_lock_has_the_hashes_of_a_real_run(done):
@@ -224,14 +228,18 @@ def test_the_estimate_and_the_journal_are_printed_as_json(done):
     assert "is not a date" in nonsense.stderr
 
 
+def preview_with(provider, model="openai/fake"):
+    """Return the words of a preview of two prompts by the provider."""
+    address = f"api_base: '{provider.api_base}', api_key: none, schema: never"
+    price = "input_cost_per_token: 1.0e-6, output_cost_per_token: 4.0e-6"
+    route = f"models.mine={{model: {model}, {address}, {price}}}"
+    return ["preview", "-S", route, "--route", "mine", "-n", "2"]
+
+
 def test_a_preview_is_printed_as_json_and_changes_no_file(done):
     before = (done.root / "params.yaml").read_bytes()
     with FakeProvider() as provider:
-        address = f"api_base: '{provider.api_base}', api_key: none, schema: never"
-        price = "input_cost_per_token: 1.0e-6, output_cost_per_token: 4.0e-6"
-        route = f"models.mine={{model: openai/fake, {address}, {price}}}"
-        asked = ["preview", "-S", route, "--route", "mine", "-n", "2", "--json"]
-        shown = json.loads(done.call(*asked).stdout)
+        shown = json.loads(done.call(*preview_with(provider), "--json").stdout)
         assert len(provider.calls) == 2
     assert (shown["route"], shown["n_prompts"], shown["is_reused"]) == ("mine", 32, True)
     assert [exchange["prompt"] for exchange in shown["exchanges"]] == [1, 32]
@@ -241,6 +249,40 @@ def test_a_preview_is_printed_as_json_and_changes_no_file(done):
     unknown = done.call("preview", "--route", "chatgtp")
     assert unknown.returncode == 2
     assert "did you mean chatgpt?" in unknown.stderr
+
+
+def test_an_interrupted_preview_says_what_was_paid_and_keeps_its_answers(done):
+    with FakeProvider(late(HANG_S)) as provider:
+        provider.script(honest)
+        asked = preview_with(provider, "openai/late")
+        program = done.start(*asked)
+        wait_until(lambda: len(provider.calls) == 2 or program.poll() is not None)
+        program.send_signal(signal.SIGINT)
+        page = program.communicate(timeout=PATIENCE_S)[0]
+        assert program.returncode == 130, page
+        assert "Traceback" not in page
+        assert "paid now: 1 call, 0.00" in page
+        assert re.search(r"interrupted calls may have cost up to 0\.0\d+ USD more\.", page)
+        assert "The run reuses these answers." in page
+        assert page.endswith("no finished work and no paid answer is lost.\n")
+        provider.behave = honest
+        again = json.loads(done.call(*asked, "--json").stdout)
+    outcomes = [[call["outcome"] for call in asked["calls"]] for asked in again["exchanges"]]
+    assert outcomes == [["answer"], ["lost", "answer"]]
+    assert len(provider.calls) == 3
+
+
+def test_an_interrupted_estimate_ends_with_130_and_no_traceback(done):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"api_base: 'http://127.0.0.1:{silent.getsockname()[1]}/v1', api_key: none"
+        mine = f"models.mine={{model: openai/fake, schema: never, {address}}}"
+        program = done.start("estimate", "-S", mine, "-S", "llm_select.route=mine")
+        silent.settimeout(PATIENCE_S)
+        with silent.accept()[0]:  # it asks whether the endpoint is up
+            program.send_signal(signal.SIGINT)
+            page = program.communicate(timeout=PATIENCE_S)[0]
+    assert program.returncode == 130, page
+    assert page.startswith("Interrupted.")
 
 
 def test_an_estimate_does_not_need_clusters(done):

@@ -3,9 +3,11 @@
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from flows.cli.app import app
 from tasks.lib.core.dvc_yaml import load_yaml, read_graph
@@ -72,3 +74,8 @@ def test_the_graph_matches_dvc_yaml():
 def test_every_linked_file_exists():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (PROJECT / target).exists(), target
+
+
+def test_the_version_is_printed():
+    shown = CliRunner().invoke(app, ["--version"])
+    assert (shown.exit_code, shown.stdout) == (0, f"selectllm {version('selectllm')}\n")

@@ -26,8 +26,8 @@ def published(server, flow_run):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
-def test_the_budgets_of_a_run_do_not_change_the_users_workspace(copy_clustered, server):
-    sample = copy_clustered
+def test_the_budgets_of_a_run_do_not_change_the_users_workspace(quick_clustered, server):
+    sample = quick_clustered
     unchanged = [sample.root / name for name in ("params.yaml", "dvc.lock")]
     before = [path.read_bytes() for path in unchanged]
     own_root = own(sample, "llm_select.budget=[12, 30]")

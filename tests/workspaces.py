@@ -80,6 +80,16 @@ def lay_out(root: Path, *parts: str) -> None:
             shutil.copy(source, target)
 
 
+def environment(prefect_home: Path) -> dict[str, str]:
+    """Return the environment of commands, without servers that the user may have."""
+    env = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home)}
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+        env.pop(name, None)
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # it would hide that caches make stages stale
+    return env
+
+
 class StepWorkspace:
     """A workspace for one step, without Git and DVC: dvc.yaml, params.yaml and inputs in data/."""
 
@@ -131,12 +141,7 @@ class Workspace:
     def commit(cls, root: Path, prefect_home: Path) -> "Workspace":
         """Turn a folder into a repository, and commit its content."""
         lay_out(root, ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
-        env = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home)}
-        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
-        for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
-            env.pop(name, None)
-        env.pop("PYTHONDONTWRITEBYTECODE", None)  # it would hide that caches make stages stale
-        space = cls(root, env)
+        space = cls(root, environment(prefect_home))
         space.run("git", "init", "-q")
         space.run("git", "add", "-A")
         space.run("git", "commit", "-qm", "Start")

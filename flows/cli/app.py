@@ -3,24 +3,36 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import typer
 
 from flows.cli import console, ready, show_audit, show_cost
 from flows.cli.journal import journal
-from flows.cli.options import AsJson, Override
+from flows.cli.next_run import read_next_run
+from flows.cli.options import AsJson, Interruptible, Override, show_version
 from flows.dvc.workspace import find_workspace, run_lock
-from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError, ParamError
+from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError
 
 app = typer.Typer(
     help="Choose the N instructions most worth annotating from an unlabelled pool of M.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    cls=Interruptible,
 )
 
 app.add_typer(journal, name="journal")
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Take the options of `selectllm` itself, without a command."""
 
 
 @app.command()
@@ -63,14 +75,17 @@ def evaluate(
 @app.command()
 def serve(as_json: AsJson = False) -> None:
     """Run the deployments in prefect.yaml on schedule, until Ctrl-C."""
-    raise typer.Exit(_supervise("flows.serve", [], as_json))
+    from flows.cli.supervise import END_RUN_WITHIN_S, STOP_WITHIN_S  # noqa: PLC0415
+
+    within_s = END_RUN_WITHIN_S + STOP_WITHIN_S
+    raise typer.Exit(_supervise("flows.serve", [], as_json, stop_within_s=within_s))
 
 
-def _supervise(module: str, arguments: list[str], as_json: bool) -> int:
+def _supervise(module: str, arguments: list[str], as_json: bool, **options: float) -> int:
     from flows.cli.supervise import supervise  # noqa: PLC0415
 
     words = [*arguments, *(["--json"] if as_json else [])]
-    status = supervise([sys.executable, "-m", module, *words])
+    status = supervise([sys.executable, "-m", module, *words], **options)
     if status == INTERRUPTED:
         console.interrupted()
     return status
@@ -94,7 +109,7 @@ def estimate(override: Override = None, as_json: AsJson = False) -> None:
     from tasks.estimate.ratings import quote_ratings  # noqa: PLC0415
     from tasks.estimate.selection import quote  # noqa: PLC0415
 
-    asked = _asked(override or [])
+    asked = read_next_run(override or [])
     estimated = quote(asked.workspace, asked.values, is_grouped=asked.is_grouped)
     ratings = quote_ratings(asked.workspace, asked.values)
     readiness = ready.make_readiness(asked.values)
@@ -124,56 +139,20 @@ def preview(
     from flows.cli import show_preview  # noqa: PLC0415
     from tasks.estimate.preview import preview as send  # noqa: PLC0415
 
-    asked = _asked(override or [], route)
+    asked = read_next_run(override or [], route)
     ready.require(ready.make_readiness(asked.values).findings(None))
     if not asked.is_grouped:
         show_preview.samples()
     view = show_preview.PreviewView()
     shown = {} if as_json else {"show": view.exchange}
-    try:
-        previewed = send(asked.workspace, asked.values, n, is_grouped=asked.is_grouped, **shown)
-    except KeyboardInterrupt:  # typer would exit with 1
-        raise typer.Exit(INTERRUPTED) from None
+    previewed = send(asked.workspace, asked.values, n, is_grouped=asked.is_grouped, **shown)
     if as_json:
         console.as_json(show_cost.plain(previewed))
     else:
         view.end(previewed)
+    if previewed.is_interrupted:
+        raise KeyboardInterrupt
     raise typer.Exit(CAPPED if previewed.is_capped else 0)
-
-
-class _Asked(NamedTuple):
-    """What a command asks about the next run, without changing any file."""
-
-    workspace: Path
-    values: dict[str, Any]  # params.yaml with the overrides
-    is_grouped: bool  # whether the workspace has the prompts of these values
-
-
-def _asked(overrides: list[str], route: str | None = None) -> _Asked:
-    """Return the values of params.yaml with the overrides.
-
-    Raises:
-        ParamError: An override is wrong, or the records have not been read with these values.
-    """
-    from flows.dvc.overrides import preview as preview_values  # noqa: PLC0415
-    from flows.dvc.plan import stale_before  # noqa: PLC0415
-
-    workspace = find_workspace(Path.cwd())
-    values, changes = preview_values(workspace, overrides)
-    if route is not None:
-        section = values["llm_select"]
-        others = [alias for alias in section["fallback_routes"] if alias != route]
-        values["llm_select"] = section | {"route": route, "fallback_routes": others}
-    is_grouped = not stale_before(workspace, "llm_select", changes)
-    stale = [] if is_grouped else stale_before(workspace, "embed", changes)
-    if stale:
-        raise ParamError(
-            "the records have not been read yet, or are out of date",
-            where=f"stages {', '.join(stale)}",
-            fix="Set the keys of these stages in params.yaml and run `dvc repro dedupe` first; it "
-            "calls no model and costs nothing.",
-        )
-    return _Asked(workspace, values, is_grouped)
 
 
 @app.command()

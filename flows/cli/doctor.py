@@ -5,13 +5,15 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import flows
 from flows.cli.diagnosis import Diagnosis, Status
-from flows.cli.surroundings import surroundings
+from flows.cli.drift import drift
+from flows.cli.surroundings import shared_journal, surroundings
 from flows.dvc import command as dvc
 from flows.dvc import overrides
 from flows.dvc.workspace import find_workspace
@@ -34,7 +36,7 @@ def diagnose(start: Path) -> Iterator[Diagnosis]:
     except CurationError as error:
         yield Diagnosis.of(error)
         return
-    for check in (_git, surroundings, _tracking, _journal, _dvc, _params, _routes):
+    for check in (_git, surroundings, _tracking, _journal, _dvc, drift, _params, _routes):
         yield from check(workspace)
     yield _telemetry()
 
@@ -113,6 +115,11 @@ def _dvc(workspace: Path) -> Iterator[Diagnosis]:
         return
     what = f"{len(stale)} stages to run: {', '.join(stale)}" if stale else "up to date"
     yield Diagnosis(Status.OK, f"DVC: {what}")
+    changed = [path for changes in stale.values() for path in _changed_outputs(changes)]
+    if changed:
+        what = f"DVC: {len(changed)} outputs do not match dvc.lock: {', '.join(changed)}"
+        fix = "Run `selectllm run`, which restores or makes them, or `dvc pull` in a new clone."
+        yield Diagnosis(Status.WARNING, what, fix)
     lines = dvc.run(workspace, "config", "--list").stdout.splitlines()
     config = dict(line.partition("=")[::2] for line in lines)
     links = config.get("cache.type", "")
@@ -131,6 +138,14 @@ def _dvc(workspace: Path) -> Iterator[Diagnosis]:
             "DVC: outside of selectllm, every user of this machine can write to its site cache",
             f"Run `dvc config --local core.site_cache_dir {folder}`.",
         )
+
+
+def _changed_outputs(changes: Iterable[Any]) -> Iterator[str]:
+    """Yield the outputs of a stage that changed without it, each with what happened to it."""
+    for change in changes:
+        if isinstance(change, Mapping):
+            for path, what in change.get("changed outs", {}).items():
+                yield f"{path} ({what})"
 
 
 def _params(workspace: Path) -> Iterator[Diagnosis]:
@@ -164,6 +179,10 @@ def _routes(workspace: Path) -> Iterator[Diagnosis]:
 
 def _journal(workspace: Path) -> Iterator[Diagnosis]:
     """Check that the journal can be written now, since a lock would stop a run halfway."""
+    shared = list(shared_journal(workspace))
+    if shared:
+        yield from shared
+        return
     path = workspace / STATE_DIR / JOURNAL
     fault = database_fault(path)
     if fault:

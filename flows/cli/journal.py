@@ -8,7 +8,6 @@ import typer
 from flows.cli import console, show_cost
 from flows.cli.options import AsJson
 from flows.dvc.workspace import find_workspace
-from tasks.lib.core.stage import JOURNAL, STATE_DIR
 
 journal = typer.Typer(help="The journal of bought answers.", no_args_is_help=True)
 
@@ -19,9 +18,9 @@ def journal_list(
     as_json: AsJson = False,
 ) -> None:
     """List the newest answers."""
-    from tasks.estimate.journal_admin import newest  # noqa: PLC0415
+    from tasks.estimate.journal_admin import journal_of, newest  # noqa: PLC0415
 
-    rows = newest(_journal(), limit)
+    rows = newest(journal_of(_root()), limit)
     if as_json:
         console.as_json(rows)
     else:
@@ -31,9 +30,9 @@ def journal_list(
 @journal.command("sum")
 def journal_sum(as_json: AsJson = False) -> None:
     """Sum the cost of all calls, including failed ones; `unknown` counts upper bounds."""
-    from tasks.estimate.journal_admin import sums  # noqa: PLC0415
+    from tasks.estimate.journal_admin import journal_of, sums  # noqa: PLC0415
 
-    rows = sums(_journal())
+    rows = sums(journal_of(_root()))
     if as_json:
         console.as_json(rows)
     else:
@@ -48,9 +47,9 @@ def journal_prune(
     as_json: AsJson = False,
 ) -> None:
     """Delete old answers. Their cost stays in the journal; answers needed again are paid again."""
-    from tasks.estimate.journal_admin import prune  # noqa: PLC0415
+    from tasks.estimate.journal_admin import journal_of, prune  # noqa: PLC0415
 
-    n = prune(_journal(), before, dry_run=not yes)
+    n = prune(journal_of(_root()), before, dry_run=not yes)
     if as_json:
         console.as_json({"answers": n, "before": before, "deleted": yes})
     else:
@@ -60,14 +59,14 @@ def journal_prune(
 @journal.command("retry-failed")
 def journal_retry_failed(as_json: AsJson = False) -> None:
     """Mark questions without a usable answer for retry, once the cause is fixed."""
-    from tasks.estimate.journal_admin import retry_failed  # noqa: PLC0415
+    from tasks.estimate.journal_admin import journal_of, retry_failed  # noqa: PLC0415
 
-    n = retry_failed(_journal())
+    n = retry_failed(journal_of(_root()))
     if as_json:
         console.as_json({"calls": n})
     else:
         show_cost.marked_for_retry(n)
 
 
-def _journal() -> Path:
-    return find_workspace(Path.cwd()) / STATE_DIR / JOURNAL
+def _root() -> Path:
+    return find_workspace(Path.cwd())

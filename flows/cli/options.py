@@ -1,10 +1,25 @@
-"""Options that several commands have."""
+"""What commands have in common: their options, and how they end after Ctrl-C."""
 
-from typing import Annotated
+import importlib.metadata
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from flows.cli import console
+from tasks.lib.core.errors import INTERRUPTED
+
+
+class Interruptible(TyperGroup):
+    """A group of commands that end with the exit status for Ctrl-C, where Typer exits with 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            console.interrupted()
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def _json_option(is_set: bool) -> bool:
@@ -22,3 +37,10 @@ Override = Annotated[
     list[str] | None,
     typer.Option("-S", metavar="KEY=VALUE", help="Set a key of params.yaml first; repeatable."),
 ]
+
+
+def show_version(is_set: bool) -> None:
+    """Print the version and exit, as `--version` asks."""
+    if is_set:
+        typer.echo(f"selectllm {importlib.metadata.version('selectllm')}")
+        raise typer.Exit

@@ -73,9 +73,12 @@ class PreviewView:
         out.print(
             f"\npaid now: {new} call{'s' if new != 1 else ''}, {usd_text(previewed.new_usd)}{known}"
         )
-        if previewed.is_reused and not previewed.is_capped:
+        if previewed.unknown_usd:
+            most = usd_text(previewed.unknown_usd)
+            out.print(f"The interrupted calls may have cost up to {most} more.")
+        if previewed.is_reused and n and not previewed.is_capped:
             out.print("The run reuses these answers.")
-        if previewed.projection:
+        if previewed.projection and not previewed.is_interrupted:
             _projection(previewed)
         if previewed.is_capped:
             err.print(

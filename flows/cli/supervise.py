@@ -17,6 +17,7 @@ from flows.proxies import with_direct_loopback
 from tasks.lib.core.errors import INTERRUPTED
 
 STOP_WITHIN_S = 3.5
+END_RUN_WITHIN_S = 12.0  # of a run that `selectllm serve` started: its stage ends, then it reports
 
 QUIET = {
     "DO_NOT_TRACK": "true",
@@ -29,11 +30,16 @@ QUIET = {
 }
 
 
-def supervise(command: Sequence[str], defaults: Mapping[str, str] = QUIET) -> int:
+def supervise(
+    command: Sequence[str],
+    defaults: Mapping[str, str] = QUIET,
+    *,
+    stop_within_s: float = STOP_WITHIN_S,
+) -> int:
     """Run `command` until it ends or a signal arrives; return its exit status, or 130.
 
     The first SIGINT or SIGTERM is passed on to the command as SIGINT. Processes of its session that
-    are still running `STOP_WITHIN_S` later, or after the command ends by itself, are killed.
+    are still running `stop_within_s` later, or after the command ends by itself, are killed.
     """
     env = with_direct_loopback(defaults | os.environ)
     process = subprocess.Popen(command, env=env, start_new_session=True)
@@ -53,7 +59,7 @@ def supervise(command: Sequence[str], defaults: Mapping[str, str] = QUIET) -> in
         except subprocess.TimeoutExpired:
             continue
     with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=STOP_WITHIN_S)
+        process.wait(timeout=stop_within_s)
     _end_session(process.pid)
     return INTERRUPTED if stopped else process.wait()
 

@@ -14,7 +14,7 @@ from flows.cli import console
 from flows.cli.diagnosis import Diagnosis, Status
 from flows.proxies import proxied_loopback
 from flows.services import database_fault, http_fault, port_fault
-from tasks.lib.core.errors import DataError
+from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.hiding import hide
 from tasks.lib.core.private_file import make_private
 from tasks.lib.core.stage import STATE_DIR
@@ -32,15 +32,15 @@ def require_surroundings(workspace: Path) -> None:
     """Print what may go wrong as warnings, and raise the first finding that would stop the run.
 
     Raises:
-        DataError: Prefect cannot be used, or the disk is full or read-only.
+        DataError: Prefect or a shared journal cannot be used, or the disk is full or read-only.
     """
-    for found in surroundings(workspace):
+    for found in (*surroundings(workspace), *shared_journal(workspace)):
         if found.status is Status.WRONG:
             where, _, what = found.what.partition(": ")
             raise DataError(what, where=where, fix=found.fix)
         if found.status is Status.WARNING:
             console.warning(found.what, found.fix)
-    if database := _own_file(*prefect_urls()):
+    if database := own_file(*prefect_urls()):
         database.parent.mkdir(parents=True, exist_ok=True)
         make_private(database)
 
@@ -51,6 +51,19 @@ def surroundings(workspace: Path) -> Iterator[Diagnosis]:
     yield _memory()
     yield _proxy()
     yield _prefect()
+
+
+def shared_journal(workspace: Path) -> Iterator[Diagnosis]:
+    """Yield whether the database of the journal can be used; nothing if the journal is a file."""
+    from tasks.estimate.journal_admin import check_shared_journal  # noqa: PLC0415
+
+    try:
+        url = check_shared_journal(workspace)
+    except CurationError as error:
+        yield Diagnosis(Status.WRONG, f"journal: {hide(error.where)}: {error.what}", error.fix)
+    else:
+        if url:
+            yield Diagnosis(Status.OK, f"journal: the database {hide(url)} can be used")
 
 
 def _disk(workspace: Path) -> Diagnosis:
@@ -95,7 +108,7 @@ def _proxy() -> Diagnosis:
 
 def _prefect() -> Diagnosis:
     url, database = prefect_urls()
-    path = _own_file(url, database)
+    path = own_file(url, database)
     if url:
         where, fault = f"the API at {hide(url)}", http_fault(url)
         fix = f"Start that server, or {OWN_SERVER}."
@@ -134,7 +147,7 @@ def prefect_urls() -> PrefectUrls:
     return PrefectUrls(settings.api.url or "", database.get_secret_value() if database else "")
 
 
-def _own_file(url: str, database: str) -> Path | None:
+def own_file(url: str, database: str) -> Path | None:
     """Return the database file of the server that a run starts for itself, if it does."""
     scheme, _, path = database.partition(":///")
     return Path(path) if not url and scheme.startswith("sqlite") else None

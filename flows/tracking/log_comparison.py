@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flows.tracking import comparison, markdown
-from flows.tracking.comparison import Outcome, VariantState
+from flows.tracking.comparison import Outcome
 from flows.tracking.log_run import NOTE, EndedRun, log, took_s
 from flows.tracking.store import MAX_TAG_CHARS, Store, write
 from tasks.lib.documents.metrics import jaccard
@@ -42,7 +42,7 @@ def log_comparison(
         run_id = (
             known[0].info.run_id if known else _write(store, outcomes, ends, fingerprint, tables)
         )
-        address.append(f"#/experiments/{store.experiment_id}/runs/{run_id}")
+        address.append(store.run_page(run_id))
 
     write(workspace, work)
     return address[0] if address else ""
@@ -85,11 +85,7 @@ def _write_variant(store: Store, outcome: Outcome, ended: EndedRun, fingerprint:
     with store.run(outcome.name, took_s(ended.done)) as run_id:
         store.mlflow.set_tags({MEMBER: fingerprint, "variant": outcome.name})
         store.mlflow.set_tag("sets", outcome.variant.sets[:MAX_TAG_CHARS])
-        if outcome.state is VariantState.FAILED:
-            store.mlflow.set_tag(
-                NOTE, f"**Failed:** {markdown.plain(outcome.failure)}"[:MAX_TAG_CHARS]
-            )
-        log(store, run_id, ended)
+        log(store, run_id, ended._replace(failure=outcome.failure))
     return run_id
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from flows.identity import identify
 from flows.stage_task import Run
 from flows.tracking.log_run import MAX_PARAM_CHARS, NOTE
 from flows.tracking.store import Store, write
@@ -25,11 +26,13 @@ def log_evaluation(run: Run, result: Evaluation, files: Path, note: str, took_s:
     values = read_params(run.workspace / PARAMS_FILE)
     settings = dict(flatten({SECTION: values[SECTION], "seed": values["seed"]}))
 
+    identity = identify(run.id, run.workspace)
+
     def work(store: Store) -> None:
         mlflow = store.mlflow
         with store.run(f"{SECTION} {Path(result.model).name}", took_s):
             mlflow.log_params({key: str(v)[:MAX_PARAM_CHARS] for key, v in settings.items()})
-            mlflow.set_tag(NOTE, note)
+            mlflow.set_tags({**identity.tags(), NOTE: note})
             mlflow.log_metrics({"judge.usd": result.judge.usd, "judge.calls": result.judge.calls})
             for name in ("result.json", "training.json", "index.html"):
                 mlflow.log_artifact(files / name)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from prefect.runtime import flow_run
 
 from flows.dvc.variants import SECTION
+from flows.identity import LOCK, URL_TAG, identify
 from flows.stage_task import Done, Run
 from flows.tracking import markdown
 from flows.tracking.metrics import curve_points, of_selection
@@ -31,12 +31,24 @@ MAX_BATCH = 1000  # metrics in one request, as MLflow limits it
 NOTE = "mlflow.note.content"  # MLflow shows it as the run's description
 
 
+class LoggedRun(NamedTuple):
+    """Where MLflow has a run: its id there, and the addresses of its page and of all runs.
+
+    They are empty if the store cannot be written. The addresses exclude the server.
+    """
+
+    run_id: str = ""
+    run_page: str = ""
+    runs_page: str = ""
+
+
 class EndedRun(NamedTuple):
     """A run of the graph that has ended.
 
     Attributes:
         read_answers: Returns the answers behind the selection in a workspace.
         tags: The tags of a run that ended earlier; None for the tags as of now.
+        failure: Why the run failed; empty if the first failed stage says so, or if none failed.
     """
 
     graph: Graph
@@ -44,18 +56,15 @@ class EndedRun(NamedTuple):
     done: Mapping[str, Done]
     read_answers: Callable[[Graph, Path], Sequence[TracedAnswer]]
     tags: Mapping[str, str] | None = None
+    failure: str = ""
 
 
-def log_run(ended: EndedRun) -> str:
+def log_run(ended: EndedRun) -> LoggedRun:
     """Log the run to MLflow, and the earlier runs that MLflow could not record.
 
     If the store cannot be written, this logs a warning and keeps the run for a later one to log.
-
-    Returns:
-        The address of the page of all runs, excluding the server; empty if the store cannot be
-        written.
     """
-    address: list[str] = []
+    logged: list[LoggedRun] = []
     run, workspace = ended.run, ended.run.user_workspace
 
     name = _name(ended)
@@ -63,17 +72,17 @@ def log_run(ended: EndedRun) -> str:
     def work(store: Store) -> None:
         with store.run(name, took_s(ended.done)) as run_id:
             log(store, run_id, ended)
-        address.append(store.runs_page)
+        logged.append(LoggedRun(run_id, store.run_page(run_id), store.runs_page))
 
     if not write(workspace, work):
         with suppress(OSError):  # the disk is full; the selection is complete all the same
             keep(ended.graph, run, ended.done, name, _tags(run, ended.done))
-        return ""
+        return LoggedRun()
     for folder in kept_folders(workspace):
         if not write(workspace, partial(_log_kept, folder, run)):
             break
         shutil.rmtree(folder)
-    return address[0]
+    return logged[0]
 
 
 def _log_kept(folder: Path, later: Run, store: Store) -> None:
@@ -92,18 +101,21 @@ def took_s(done: Mapping[str, Done]) -> float:
 
 def log(store: Store, run_id: str, ended: EndedRun) -> None:
     """Log a run of the graph to the open MLflow run; a failed run has no results."""
-    graph, run, done, read_answers, tags = ended
+    graph, run, done = ended.graph, ended.run, ended.done
+    tags = ended.tags or _tags(run, done)
     mlflow = store.mlflow
     hashes = output_hashes(run.workspace)
     mlflow.set_tags({f"dvc.{path}": md5 for path, md5 in hashes.items()})
-    mlflow.set_tags(tags or _tags(run, done))
+    mlflow.set_tags(tags)
     sections = read_params(run.workspace / PARAMS_FILE)
     sections.pop(SECTION, None)
     params = {key: str(value)[:MAX_PARAM_CHARS] for key, value in flatten(sections)}
     mlflow.log_params(params)
     ran = {name: end.seconds for name, end in done.items() if end.state.name == "Completed"}
     mlflow.log_metrics({f"seconds.{name}": seconds for name, seconds in ran.items()})
-    if not all(end.state.is_completed() for end in done.values()):
+    failure = ended.failure or _failure(done)
+    mlflow.set_tag(NOTE, _note(ended, failure, tags.get(URL_TAG, "")))
+    if failure:
         mlflow.end_run("FAILED")
         return
     _log_results(mlflow, graph, run.workspace, hashes)
@@ -111,10 +123,24 @@ def log(store: Store, run_id: str, ended: EndedRun) -> None:
         for out in graph.outs("selection"):
             write_dataset(store, run_id, run.workspace / out.path, hashes[out.path])
     with store.optional("the traces of its answers"):
-        answers = read_answers(graph, run.workspace)
+        answers = ended.read_answers(graph, run.workspace)
         if answers:
             path = run.workspace / sections["llm_select"]["prompt"]
             write_traces(store, run_id, answers, register_prompt(store, run_id, path))
+
+
+def _failure(done: Mapping[str, Done]) -> str:
+    """Return the message of the first failed stage; empty if no stage failed."""
+    failed = (end.state.message or "" for end in done.values() if end.state.is_failed())
+    return next(failed, "")
+
+
+def _note(ended: EndedRun, failure: str, url: str) -> str:
+    """Describe a run in Markdown: why it failed or what it selected, and its page in Prefect."""
+    page = f"\n\n[This run in Prefect]({url})" if url else ""
+    text = f"**Failed:** {markdown.plain(failure)}" if failure else ""
+    text = text or markdown.run_summary(ended.graph, ended.run.workspace)
+    return text[: MAX_TAG_CHARS - len(page)] + page
 
 
 def _log_results(mlflow: Any, graph: Graph, workspace: Path, hashes: Mapping[str, str]) -> None:
@@ -126,7 +152,7 @@ def _log_results(mlflow: Any, graph: Graph, workspace: Path, hashes: Mapping[str
             if out.path.endswith(".json") or out.type == "report":
                 mlflow.log_artifact(workspace / out.path, stage.name)
     mlflow.log_artifact(workspace / PARAMS_FILE)
-    mlflow.log_artifact(workspace / "dvc.lock")
+    mlflow.log_artifact(workspace / LOCK)
     docs = workspace / STATE_DIR / "data_docs"
     if docs.is_dir():
         mlflow.log_artifacts(docs, "data_docs")
@@ -135,7 +161,6 @@ def _log_results(mlflow: Any, graph: Graph, workspace: Path, hashes: Mapping[str
             mlflow.log_input(_dataset(mlflow, workspace, out, hashes), context=context)
     for out in graph.outs("metrics"):
         _log_curves(mlflow, Metrics.read(workspace / out.path))
-    mlflow.set_tag(NOTE, markdown.run_summary(graph, workspace))
 
 
 def _log_curves(mlflow: Any, metrics: Metrics) -> None:
@@ -187,23 +212,15 @@ def _name(ended: EndedRun) -> str | None:
 
 def _tags(run: Run, done: Mapping[str, Done]) -> dict[str, str]:
     tags = {f"state.{name}": end.state.name or "" for name, end in done.items()}
-    tags |= {"prefect.flow_run_id": run.id, "git.commit": _git(run.workspace, "rev-parse", "HEAD")}
-    tags["git.dirty"] = str(bool(_git(run.workspace, "status", "--porcelain"))).lower()
+    tags |= identify(run.id, run.workspace).tags()
     tags["workspace"] = str(run.workspace)
     if run.sets:
         tags["sets"] = run.sets[:MAX_TAG_CHARS]
     return tags
 
 
-def _git(workspace: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=workspace, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()
-
-
 def output_hashes(workspace: Path) -> dict[str, str]:
     """Return the DVC hash of every output in dvc.lock, by path."""
-    lock = workspace / "dvc.lock"
+    lock = workspace / LOCK
     stages = load_yaml(lock)["stages"].values() if lock.exists() else ()
     return {out["path"]: out["md5"] for entry in stages for out in entry.get("outs", [])}

@@ -8,8 +8,10 @@ from typing import Any
 from flows.cli import console
 from flows.cli.bill import bill_line
 from flows.dvc.overrides import Change
+from flows.identity import Identity
 from flows.tracking.comparison import Outcome, VariantState, best, measured, overlap
 from flows.tracking.metrics import leading
+from flows.tracking.store import how_to_open
 from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.wording import visible
 from tasks.lib.documents.labels import metric_name
@@ -42,6 +44,23 @@ def run_summary(graph: Graph, workspace: Path) -> str:
         parts.append("**Compared with random selections**")
         parts.append(table(["metric", "this selection", "random", "p"], rows))
     return "\n\n".join(parts)
+
+
+def identity(identity: Identity, run_page: str) -> str:
+    """Say where a run is recorded, and which commit and dvc.lock it belongs to.
+
+    Args:
+        identity: The identity of the run.
+        run_page: Its page in MLflow, excluding the server; empty if MLflow could not record it.
+    """
+    changed = ", with uncommitted changes" if identity.is_dirty else ""
+    rows = [
+        ("run", identity.run_id),
+        ("MLflow", how_to_open(run_page) if run_page else "not recorded; a later run does it"),
+        ("Git commit", f"{identity.commit}{changed}"),
+        ("MD5 of dvc.lock", identity.lock),
+    ]
+    return table(["", ""], rows)
 
 
 def parameters(graph: Graph, workspace: Path, changes: Sequence[Change]) -> str:

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,10 @@ class Store:
     def runs_page(self) -> str:
         """The address of the page of all runs, excluding the server."""
         return f"#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
+
+    def run_page(self, run_id: str) -> str:
+        """Return the address of the page of a run, excluding the server."""
+        return f"#/experiments/{self.experiment_id}/runs/{run_id}"
 
     @contextmanager
     def run(self, name: str | None, took_s: float = 0.0) -> Iterator[str]:
@@ -166,6 +170,22 @@ def write(workspace: Path, work: Callable[[Store], None]) -> bool:
         what = f"This run is not in MLflow: {fault}" if fault else "MLflow has this run, but lacks"
         _warn("\n".join([what, *missing, "The selection is complete; run `selectllm doctor`."]))
     return not fault
+
+
+def read_tags(workspace: Path, run_id: str) -> Mapping[str, str] | None:
+    """Return the tags of a run; None if the store does not have it."""
+    uri = tracking_uri(workspace)
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        return None  # MLflow would create the database
+    with _limited_patience():
+        import mlflow  # noqa: PLC0415  two seconds
+
+        try:
+            run = mlflow.MlflowClient(uri).get_run(run_id)
+        except mlflow.MlflowException:
+            return None
+    tags: dict[str, str] = run.data.tags
+    return tags if run.info.lifecycle_stage == "active" else None
 
 
 def _warn(text: str) -> None:

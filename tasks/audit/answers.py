@@ -6,13 +6,14 @@ from contextlib import closing
 from pathlib import Path
 
 from tasks.audit.dvc_lock import Lock
-from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.core.stage import Stage
 from tasks.lib.documents.document import read_lines
 from tasks.lib.documents.receipt import Receipt
 from tasks.lib.documents.traced_answer import TracedAnswer
 from tasks.lib.gateway.lookup import JournalLookup, failed_attempts
 from tasks.lib.gateway.request import NoAnswer, Request
 from tasks.lib.journal.models import Answer
+from tasks.lib.journal.place import journal_place
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.setup import Setup
@@ -40,7 +41,7 @@ def used_answers(root: Path, limit: int) -> list[TracedAnswer]:
         return []
     stage = Stage("llm_select", root)
     setup = Setup.read(stage, stage.values, root)
-    with closing(JournalReader(stage.state / JOURNAL)) as journal:
+    with closing(JournalReader(journal_place(stage.state, stage.values))) as journal:
         source = _RecordingLookup(journal, prompt_of)
         judge = Judge(source, setup.routes, setup.settings, setup.candidates.texts)
         asyncio.run(_judge(judge, setup, set(prompt_of.values())))

@@ -13,7 +13,10 @@ STAGES = ("llm_select", "choose")
 """The stages that make the selection."""
 
 N_NAMED = 3  # answers in a message
-COPY_JOURNAL = "Copy the journal from the machine where the selection was made."
+COPY_JOURNAL = (
+    "Copy the journal from the machine where the selection was made, or set llm_select.journal to "
+    "the database that was used."
+)
 
 
 class Difference(NamedTuple):

@@ -12,12 +12,14 @@ from tasks.audit.lookup import find
 from tasks.audit.rivals import best_cover, prompt_of
 from tasks.audit.shapes import damaged_files
 from tasks.lib.core.drops import DedupeDrop
-from tasks.lib.core.errors import DataError
+from tasks.lib.core.errors import CurationError, DataError
+from tasks.lib.core.params import PARAMS_FILE, read_params
 from tasks.lib.core.records import RecordTexts, read_turns
 from tasks.lib.core.schemas import DEDUPE_DROPPED, KNOWN, POOL
 from tasks.lib.core.shown import shown_text
-from tasks.lib.core.stage import JOURNAL, STATE_DIR
+from tasks.lib.core.stage import STATE_DIR
 from tasks.lib.documents.receipt import Receipt
+from tasks.lib.journal.place import journal_place
 from tasks.lib.journal.reader import JournalReader
 
 
@@ -158,9 +160,10 @@ def _receipt(lock: Lock, record_id: str) -> dict[str, Any] | None:
 
 def _with_texts(root: Path, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     try:
-        with closing(JournalReader(root / STATE_DIR / JOURNAL)) as journal:
+        place = journal_place(root / STATE_DIR, read_params(root / PARAMS_FILE))
+        with closing(JournalReader(place)) as journal:
             known = [journal.answer(used["key"]) for used in answers]
-    except DataError:  # `verify` says what is wrong with the journal
+    except CurationError:  # `verify` says what is wrong with the journal
         known = [None] * len(answers)
     return [
         used | {"text": answer.text if answer else None}

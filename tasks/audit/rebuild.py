@@ -6,9 +6,10 @@ from contextlib import closing
 from itertools import compress
 from pathlib import Path
 
-from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.core.stage import Stage
 from tasks.lib.documents.usage import Usage
 from tasks.lib.gateway.lookup import JournalLookup
+from tasks.lib.journal.place import journal_place
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.outputs import write_outputs
@@ -36,7 +37,7 @@ def rebuild(root: Path, out: Callable[[str], Path], judged: Collection[int] | No
     stage = Stage("llm_select", root)
     setup = Setup.read(stage, stage.values, root)
     texts = setup.candidates.texts
-    with closing(JournalReader(stage.state / JOURNAL)) as journal:
+    with closing(JournalReader(journal_place(stage.state, stage.values))) as journal:
         judge = Judge(JournalLookup(journal), setup.routes, setup.settings, texts)
         replay = judge if judged is None else _only(judged, judge)
         verdicts = asyncio.run(setup.judge(replay))

@@ -20,10 +20,11 @@ from tasks.audit.rebuild_stage import compare, rebuild_stage, why_not
 from tasks.audit.shapes import damaged_files
 from tasks.lib.core.errors import CurationError
 from tasks.lib.core.schemas import BALLOTS, PROMPTS, SELECTED, UNIQUE
-from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import count_rows, read_table
 from tasks.lib.documents.judgement import read_judgements
 from tasks.lib.documents.usage import Usage
+from tasks.lib.journal.place import Place, journal_place
 from tasks.lib.journal.reader import JournalReader
 
 MAX_RECORDS = {"choose": None, "validate": 100_000, "export": None, "measure": 2_000}
@@ -92,18 +93,19 @@ def verify(root: Path, *, with_slow: bool = False) -> Proof:
 
 
 def _in_journal(lock: Lock, usage: Usage) -> Iterator[Difference]:
-    path = Stage(STAGES[0], lock.root).state / JOURNAL
-    if not path.exists():
+    stage = Stage(STAGES[0], lock.root)
+    place = journal_place(stage.state, stage.values)
+    if isinstance(place, Path) and not place.exists():
         fix = f"{COPY_JOURNAL} DVC does not cache it."
-        yield Difference(str(path), "the journal is missing", fix)
+        yield Difference(str(place), "the journal is missing", fix)
         return
     judgements = read_judgements(lock.out("llm_select/judgements.jsonl"))
-    with closing(JournalReader(path)) as journal:
+    with closing(JournalReader(place)) as journal:
         differences = list(changed_answers(judgements, journal))
-    yield from differences or _in_ballots(lock, usage, path)
+    yield from differences or _in_ballots(lock, usage, place)
 
 
-def _in_ballots(lock: Lock, usage: Usage, journal: Path) -> Iterator[Difference]:
+def _in_ballots(lock: Lock, usage: Usage, journal: Place) -> Iterator[Difference]:
     judged = None
     if usage.partial:
         judged = {row["prompt"] for row in lock.rows("llm_select/ballots.parquet", BALLOTS)}

@@ -14,13 +14,14 @@ from tasks.baseline.registry import MIN_RATING
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE, Params, load_section
-from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.core.stage import Stage
 from tasks.lib.documents.replies import silent_calls
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import Route, load_route, require_usable
 from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.place import journal_place
 from tasks.lib.similarity.corpus import Corpus
 from tasks.lib.similarity.cosine import Rows
 
@@ -47,7 +48,7 @@ def read_route(values: Mapping[str, Any], params: RatingParams) -> Route:
     """Return the route of the model that rates.
 
     Raises:
-        ParamError: The route is unknown, or it is the offline judge.
+        ParamError: The route is unknown, is the offline judge, or has logprobs.
     """
     route = load_route(values, params.route, "baseline.route")
     if route.is_offline:
@@ -57,6 +58,12 @@ def read_route(values: Mapping[str, Any], params: RatingParams) -> Route:
             where=PARAMS_FILE,
             fix="Set baseline.route to the route of a model, or remove alpagasus and "
             "alpagasus_threshold from baseline.methods.",
+        )
+    if route.logprobs:
+        raise ParamError(
+            f"baseline.route is {route.alias}, which has logprobs: true, but a rating is a number",
+            where=PARAMS_FILE,
+            fix="Set baseline.route to a route without logprobs.",
         )
     return route
 
@@ -118,7 +125,8 @@ def rate(
         async with aclosing(Gateway([route], settings, journal)) as gateway:
             return await Rater(gateway, journal, route, settings, progress.advance)(items)
 
-    with closing(Journal(stage.state / JOURNAL, name, cap_usd=params.max_usd)) as journal:
+    place = journal_place(stage.state, stage.values)
+    with closing(Journal(place, name, cap_usd=params.max_usd)) as journal:
         ratings = run_loop(rate_all(journal))
         spent_usd = journal.spent_usd
     _log_result(ratings, route, spent_usd, params.max_usd)

@@ -1,19 +1,25 @@
 """Commands for a journal: list answers, sum costs, prune and retry."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from tasks.lib.core.errors import ParamError
+from tasks.lib.core.params import PARAMS_FILE, read_params
+from tasks.lib.core.stage import STATE_DIR
+from tasks.lib.journal.database import Database
 from tasks.lib.journal.models import RETRY
-from tasks.lib.journal.schema import connect_existing, explained
+from tasks.lib.journal.place import Place, journal_place
+from tasks.lib.journal.schema import connect, connect_existing, explained
 
 _SUMS = """
-SELECT route, model, outcome, count(*) AS calls, sum(prompt_tokens) AS prompt_tokens,
-       sum(completion_tokens) AS completion_tokens, sum(usd) AS usd, sum(is_upper_bound) AS unknown
+SELECT route, model, outcome, count(*) AS calls,
+       CAST(sum(prompt_tokens) AS BIGINT) AS prompt_tokens,
+       CAST(sum(completion_tokens) AS BIGINT) AS completion_tokens, sum(usd) AS usd,
+       CAST(sum(is_upper_bound) AS BIGINT) AS unknown
 FROM calls GROUP BY route, model, outcome ORDER BY route, model, calls DESC
 """
 _LATENCIES = """
@@ -27,17 +33,17 @@ FROM calls WHERE key = ? AND outcome != 'open' ORDER BY id
 MIN_LATENCIES = 10
 
 
-def sums(path: Path) -> list[dict[str, Any]]:
+def sums(path: Place) -> list[dict[str, Any]]:
     """Return calls, tokens, prices and upper bounds by route, model and outcome.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
     """
     with _opened(path) as db:
-        return [dict(row) for row in db.execute(_SUMS)]
+        return _rows(db, _SUMS)
 
 
-def newest(path: Path, limit: int) -> list[dict[str, Any]]:
+def newest(path: Place, limit: int) -> list[dict[str, Any]]:
     """Return the newest answers, the newest first.
 
     Raises:
@@ -46,20 +52,20 @@ def newest(path: Path, limit: int) -> list[dict[str, Any]]:
     names = "created, key, route, model, parsed, prompt_tokens, completion_tokens, usd, text"
     query = f"SELECT {names} FROM answers ORDER BY created DESC LIMIT ?"
     with _opened(path) as db:
-        return [dict(row) for row in db.execute(query, (limit,))]
+        return _rows(db, query, (limit,))
 
 
-def calls_for(path: Path, key: str) -> list[dict[str, Any]]:
+def calls_for(path: Place, key: str) -> list[dict[str, Any]]:
     """Return the finished calls for a request, oldest first.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
     """
     with _opened(path) as db:
-        return [dict(row) for row in db.execute(_CALLS, (key,))]
+        return _rows(db, _CALLS, (key,))
 
 
-def prune(path: Path, before: str, *, dry_run: bool) -> int:
+def prune(path: Place, before: str, *, dry_run: bool) -> int:
     """Delete the answers that were bought before a day; return their number.
 
     Their cost stays in the journal.
@@ -85,11 +91,12 @@ def prune(path: Path, before: str, *, dry_run: bool) -> int:
         (n,) = db.execute("SELECT count(*) FROM answers WHERE created < ?", (day,)).fetchone()
         if not dry_run:
             db.execute("DELETE FROM answers WHERE created < ?", (day,))
-            db.execute("VACUUM")
+            if isinstance(db, sqlite3.Connection):  # PostgreSQL reuses the space by itself
+                db.execute("VACUUM")
     return int(n)
 
 
-def retry_failed(path: Path) -> int:
+def retry_failed(path: Place) -> int:
     """Mark failed calls for retry, and return their number.
 
     Use it once the cause is fixed, such as a server's template or context size. The cost of the
@@ -106,12 +113,12 @@ def retry_failed(path: Path) -> int:
         return int(db.execute(query).rowcount)
 
 
-def latencies(path: Path) -> dict[str, tuple[float, float]]:
+def latencies(path: Place) -> dict[str, tuple[float, float]]:
     """Return the 10th and 90th percentile of the seconds that answers took, by model.
 
     Models with few answers are left out. The result is empty if there is no journal.
     """
-    if not path.exists():
+    if isinstance(path, Path) and not path.exists():
         return {}
     by_model: dict[str, list[float]] = {}
     with _opened(path) as db:
@@ -124,8 +131,36 @@ def latencies(path: Path) -> dict[str, tuple[float, float]]:
     }
 
 
+def journal_of(root: Path) -> Place:
+    """Return where the journal of a workspace is.
+
+    Raises:
+        ParamError: params.yaml cannot be read, or ``llm_select.journal`` cannot be used.
+    """
+    return journal_place(root / STATE_DIR, read_params(root / PARAMS_FILE))
+
+
+def check_shared_journal(root: Path) -> str:
+    """Return the URL of the database of a workspace's journal; empty if the journal is a file.
+
+    Raises:
+        ParamError: params.yaml cannot be read, or ``llm_select.journal`` cannot be used.
+        DataError: The database cannot be used.
+    """
+    place = journal_of(root)
+    if isinstance(place, Path):
+        return ""
+    connect(place).close()
+    return place.url
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+def _opened(path: Place) -> Iterator[Database]:
     with closing(connect_existing(path)) as db, explained(path):
-        db.row_factory = sqlite3.Row
         yield db
+
+
+def _rows(db: Database, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    cursor = db.execute(query, values)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]

@@ -11,7 +11,7 @@ from tasks.estimate.estimate import Range, cost_at
 from tasks.estimate.journal_admin import calls_for
 from tasks.estimate.selection import read_setup
 from tasks.estimate.tokens_needed import Workload, prompt_tokens
-from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.core.stage import Stage
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.fence import parse_block
 from tasks.lib.gateway.gateway import Gateway
@@ -19,6 +19,7 @@ from tasks.lib.gateway.request import Messages, NoAnswer, Request
 from tasks.lib.gateway.routes import Route, require_usable
 from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import ANSWER, Answer
+from tasks.lib.journal.place import Place, journal_place
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.params import selection_name
 from tasks.llm_select.setup import Setup
@@ -73,6 +74,8 @@ class Preview(NamedTuple):
     new_usd: float  # paid now
     projection: Projection | None  # None if no call was made
     is_capped: bool  # llm_select.max_usd was reached before the last prompt
+    is_interrupted: bool  # Ctrl-C ended it before the last prompt
+    unknown_usd: float  # the most that interrupted calls may have cost, in addition to new_usd
 
 
 def preview(
@@ -86,7 +89,8 @@ def preview(
     """Send `n` prompts, evenly spaced, to the route in use; the journal keeps their answers.
 
     They are the requests that a run would send, with all of its votes, so that the run does not
-    buy them again. They count toward the run's `llm_select.max_usd`.
+    buy them again. They count toward the run's `llm_select.max_usd`. After Ctrl-C, the preview of
+    the prompts so far is returned.
 
     Args:
         root: The workspace.
@@ -107,26 +111,45 @@ def preview(
     stage = Stage("llm_select" if is_grouped else "embed", root)
     named_by = stage.dep("cluster/prompts.parquet" if is_grouped else "dedupe/unique.parquet")
     name = selection_name(setup.params, setup.settings, setup.routes, named_by)
-    with closing(Journal(stage.state / JOURNAL, name, cap_usd=setup.params.max_usd)) as journal:
-        exchanges, is_capped = run_loop(_ask(setup, _spaced(setup, n), journal, show))
+    exchanges: list[PreviewedRequest] = []
+    is_capped = is_interrupted = False
+
+    def keep(asked: PreviewedRequest) -> None:
+        exchanges.append(asked)
+        show(asked)
+
+    place = journal_place(stage.state, values)
+    with closing(Journal(place, name, cap_usd=setup.params.max_usd)) as journal:
+        spent_before = journal.spent_usd
+        try:
+            is_capped = run_loop(_ask(setup, _spaced(setup, n), journal, keep))
+        except KeyboardInterrupt:
+            is_interrupted = True
+        spent = journal.spent_usd - spent_before
+    new_usd = sum(call.usd for asked in exchanges for call in asked.calls if call.is_new)
     return Preview(
         route=route.alias,
         model=route.model,
         n_prompts=len(setup.candidates.prompts),
         is_reused=is_grouped,
         exchanges=exchanges,
-        new_usd=sum(call.usd for asked in exchanges for call in asked.calls if call.is_new),
+        new_usd=new_usd,
         projection=_project(setup, route, exchanges),
         is_capped=is_capped,
+        is_interrupted=is_interrupted,
+        unknown_usd=max(0.0, spent - new_usd) if is_interrupted else 0.0,
     )
 
 
 class _Recorder:
-    """Passes requests on to a gateway, and keeps each with its result."""
+    """Passes the requests of a question on to a gateway, and each with its result to `keep`."""
 
-    def __init__(self, gateway: Gateway, journal: Path) -> None:
+    def __init__(
+        self, gateway: Gateway, journal: Place, keep: Callable[[PreviewedRequest], None]
+    ) -> None:
         self.stopping, self._gateway, self._journal = gateway.stopping, gateway, journal
-        self.asked: list[tuple[Request, Answer | NoAnswer, list[PreviewCall]]] = []
+        self._keep = keep
+        self.question: Question | None = None
 
     async def lookup(self, request: Request) -> Answer | NoAnswer | None:
         return await self._gateway.lookup(request)
@@ -136,7 +159,8 @@ class _Recorder:
         result = await self._gateway.ask(request)
         rows = calls_for(self._journal, request.key)
         calls = [_call(row, is_new=i >= n_before) for i, row in enumerate(rows)]
-        self.asked.append((request, result, calls))
+        if self.question:
+            self._keep(_exchange(self.question, request, result, calls))
         return result
 
 
@@ -144,24 +168,20 @@ async def _ask(
     setup: Setup,
     questions: Iterator[Question],
     journal: Journal,
-    show: Callable[[PreviewedRequest], None],
-) -> tuple[list[PreviewedRequest], bool]:
-    """Send the questions one by one; return the exchanges, and whether the cap was reached."""
+    keep: Callable[[PreviewedRequest], None],
+) -> bool:
+    """Send the questions one by one; return whether the cap was reached."""
     calls = setup.settings.calls._replace(max_attempts=MAX_ATTEMPTS)
     settings, routes = setup.settings._replace(calls=calls), setup.routes[:1]
-    exchanges: list[PreviewedRequest] = []
     async with aclosing(Gateway(routes, calls, journal)) as gateway:
-        recorder = _Recorder(gateway, journal.path)
+        recorder = _Recorder(gateway, journal.path, keep)
         judge = Judge(recorder, routes, settings, setup.candidates.texts)
         for question in questions:
-            verdicts = await judge([question])
-            for asked in recorder.asked:
-                exchanges.append(_exchange(question, *asked))
-                show(exchanges[-1])
-            recorder.asked.clear()
-            if verdicts[0] is None:
-                return exchanges, True
-    return exchanges, False
+            recorder.question = question
+            (verdict,) = await judge([question])
+            if verdict is None:
+                return True
+    return False
 
 
 def _spaced(setup: Setup, n: int) -> Iterator[Question]:

@@ -20,8 +20,9 @@ from tasks.estimate.estimate import Cost, cost_at
 from tasks.estimate.journal_admin import latencies
 from tasks.estimate.tokens_needed import Workload, question_tokens
 from tasks.lib.core.params import load_section, load_seed
-from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.core.stage import Stage
 from tasks.lib.gateway.routes import Route
+from tasks.lib.journal.place import journal_place
 from tasks.lib.similarity.corpus import Corpus
 
 RATED = {name.value for name, method in METHODS.items() if method.score is Score.RATING}
@@ -73,5 +74,5 @@ def quote_ratings(root: Path, values: Mapping[str, Any]) -> RatingQuote | None:
         tokens = question_tokens(rating_question(*item), SCHEMA)
         fewest, most = fewest + tokens[0], most + tokens[1]
     work = Workload((n, n), (fewest, most), (n, n * settings.max_answer_tokens))
-    known = latencies(stage.state / JOURNAL).get(route.model)
+    known = latencies(journal_place(stage.state, stage.values)).get(route.model)
     return RatingQuote(work, cost_at(route, work, settings.concurrency, known), params.max_usd)

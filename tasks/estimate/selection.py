@@ -11,9 +11,10 @@ from tasks.cluster.inputs import text_lengths
 from tasks.estimate.estimate import Estimate, estimate
 from tasks.estimate.journal_admin import latencies
 from tasks.lib.core.schemas import KNOWN, UNIQUE
-from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.routes import load_routes
+from tasks.lib.journal.place import journal_place
 from tasks.lib.prompts.geometry import load_geometry
 from tasks.lib.unique import find_rows
 from tasks.llm_select.candidates import Candidates
@@ -40,7 +41,7 @@ def quote(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Estimat
     setup = read_setup(root, values, is_grouped=is_grouped)
     used = {route.alias for route in setup.routes}
     others = [route for alias, route in load_routes(values).items() if alias not in used]
-    known = latencies(Stage("llm_select", root).state / JOURNAL)
+    known = latencies(journal_place(Stage("llm_select", root).state, values))
     return estimate(setup, [*setup.routes, *others], known)
 
 

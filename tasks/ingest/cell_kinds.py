@@ -84,10 +84,8 @@ def is_prose(cell: object) -> bool:
 
 def are_labels(cells: Sequence[object]) -> bool:
     """Return whether the cells are a few single words that recur, such as names of classes."""
-    words = {cell for cell in cells if isinstance(cell, str) and len(cell.split()) < 2}
-    return len(cells) >= MIN_LABELS and len(words) * MIN_REPEATS <= len(cells) == len(
-        [cell for cell in cells if cell in words]
-    )
+    words = [cell for cell in cells if isinstance(cell, str) and len(cell.split()) < 2]
+    return len(cells) >= MIN_LABELS and len(set(words)) * MIN_REPEATS <= len(cells) == len(words)
 
 
 def is_list(cell: object) -> bool:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from tasks.ingest.rows import Fault
 from tasks.lib.core.drops import IngestDrop
@@ -23,7 +24,7 @@ def content_text(value: object) -> str | Fault:
         return fault or "\n".join(text for text in texts if isinstance(text, str) and text)
     if not isinstance(value, Mapping):
         return json.dumps(value, ensure_ascii=False, default=str)
-    kind = str(value.get("type") or "")
+    kind = kind_of(value)
     media = next((name for name in (kind, *value) if value.get(name, name) and _is_media(name)), "")
     if media:
         return _media(media)
@@ -33,8 +34,14 @@ def content_text(value: object) -> str | Fault:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
 
 
+def kind_of(item: Mapping[str, Any]) -> str:
+    """Return the type of a message or of a part; empty if it is not text."""
+    kind = item.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
 def _is_thought(part: object) -> bool:
-    return isinstance(part, Mapping) and part.get("type") in _THOUGHTS
+    return isinstance(part, Mapping) and kind_of(part) in _THOUGHTS
 
 
 def _is_media(name: str) -> bool:

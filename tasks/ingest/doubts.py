@@ -42,7 +42,7 @@ def warn(rows: Sequence[Row], columns: Mapping[str, str], *, is_chat: bool) -> N
     names = dict.fromkeys(name for row in rows for name in row)
     reply = next((name for name in names if plain_name(name) in REPLIES), None)
     thread = next((name for name in names if plain_name(name) in THREADS), None)
-    if reply and any(row.get(reply) not in {None, ""} for row in rows):
+    if reply and any(row.get(reply) not in (None, "") for row in rows):
         log.warning(
             "ingest: column %s says that some rows reply to others, and each reply is read as an "
             "instruction; to leave them out, remove the rows with a value there",

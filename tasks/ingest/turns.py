@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tasks.ingest.content import content_text
+from tasks.ingest.content import content_text, kind_of
 from tasks.ingest.rows import Fault
 
 USER, ASSISTANT, SYSTEM, TOOL = "user", "assistant", "system", "tool"
@@ -159,7 +159,7 @@ def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
         return None
     inner = item.get("kwargs", item["message"] if item.keys() == {"message"} else None)
     item = inner if isinstance(inner, Mapping) else item  # of LangChain, and of OpenInference
-    if item.get("type") in NOT_SAID:
+    if kind_of(item) in NOT_SAID:
         return []
     role = role_in(item)
     if isinstance(role, Mapping):  # {"author": {"role": ...}}
@@ -172,13 +172,14 @@ def _parse_item(item: object, side: str) -> list[Turn] | Fault | None:
 def role_in(item: Mapping[str, Any]) -> object:
     """Return a message's role as written, or None; ``type`` counts if its value is a role."""
     role = _first(item, ROLE_KEYS)
-    kind = item.get("type")
-    return kind if role is None and isinstance(kind, str) and kind.casefold() in ROLES else role
+    kind = kind_of(item)
+    return kind if role is None and kind.casefold() in ROLES else role
 
 
 def _parse_message(item: Mapping[str, Any], role: object) -> list[Turn] | Fault | None:
-    role = _SIDES.get(role.casefold() if isinstance(role, str) else role, role)
-    is_call = item.get("type") in CALLS
+    if isinstance(role, str | int | float):
+        role = _SIDES.get(role.casefold() if isinstance(role, str) else role, role)
+    is_call = kind_of(item) in CALLS
     if not isinstance(role, str) or (
         {"role", "from", *_CONTENT_KEYS}.isdisjoint(item) and not is_call
     ):
@@ -193,7 +194,7 @@ def _parse_message(item: Mapping[str, Any], role: object) -> list[Turn] | Fault 
 def _is_result(content: object) -> bool:
     """Return whether content consists only of tool results, which may come in a user's turn."""
     parts = content if isinstance(content, list) else []
-    kinds = {part.get("type") if isinstance(part, Mapping) else None for part in parts}
+    kinds = {kind_of(part) if isinstance(part, Mapping) else "" for part in parts}
     return kinds == {"tool_result"}
 
 

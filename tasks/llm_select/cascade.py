@@ -8,12 +8,20 @@ from itertools import chain, zip_longest
 from typing import Any, NamedTuple, Self
 
 from tasks.lib.gateway.lookup import AnswerSource
-from tasks.lib.gateway.request import REASK_WORDS, CallSettings, NoAnswer, Request, make_request
+from tasks.lib.gateway.request import (
+    REASK_WORDS,
+    CallSettings,
+    Messages,
+    NoAnswer,
+    Request,
+    make_request,
+)
 from tasks.lib.gateway.routes import Route
 from tasks.lib.journal.models import Answer
 from tasks.lib.prompts.quota import Take
+from tasks.llm_select.letters import Preferences, parse_letters, read_preferences
 from tasks.llm_select.picks import answer_schema, parse_picks, parse_reasons
-from tasks.llm_select.prompt import Prompt
+from tasks.llm_select.prompt import LETTER_REASK_WORDS, Prompt
 from tasks.llm_select.verdicts import UsedAnswer
 from tasks.llm_select.votes import n_asked
 
@@ -34,6 +42,17 @@ class JudgeSettings(NamedTuple):
         is_first = self.take is Take.FIRST
         return n_asked(n_slots, n_ranked, self.votes) if is_first else n_slots
 
+    def question(
+        self, texts: Sequence[str], n_picks: int, *, by_letter: bool
+    ) -> tuple[Messages, dict[str, Any] | None]:
+        """Return the messages about the texts, and the schema of the reply, None for a letter."""
+        if by_letter:
+            return self.prompt.letter_messages(texts), None
+        return (
+            self.prompt.messages(texts, n_picks, rationale=self.rationale),
+            answer_schema(len(texts), n_picks, rationale=self.rationale),
+        )
+
 
 class CascadeAnswer(NamedTuple):
     """The picks from a list of texts, by their index."""
@@ -44,6 +63,7 @@ class CascadeAnswer(NamedTuple):
     set_aside: Mapping[int, NoAnswer] = {}  # texts that no model accepts, not even alone
     is_whole: bool = False  # one answer ranks all of the texts together
     unanswered: tuple[str, ...] = ()  # the keys of requests that gave no answer, or were not sent
+    preferences: Preferences = ()  # in the order of the texts, if one answer has log-probabilities
 
     def renumbered(self, indices: Sequence[int]) -> Self:
         """Return the same picks with index i replaced by ``indices[i]``."""
@@ -73,11 +93,11 @@ class RouteCascade:
             for request in requests:
                 answer = await self._gateway.lookup(request)
                 if isinstance(answer, Answer):
-                    return self._from_answer(answer, request.alias, requests)
+                    return self._from_answer(answer, request, requests, len(texts))
         for request in requests:
             answer = await self._gateway.ask(request)
             if isinstance(answer, Answer):
-                return self._from_answer(answer, request.alias, requests)
+                return self._from_answer(answer, request, requests, len(texts))
             if answer.may_need_fewer_texts:
                 halves = await self._judge_halves(texts, n_picks, vote, answer)
                 return halves._replace(unanswered=(*_keys(requests), *halves.unanswered))
@@ -120,15 +140,15 @@ class RouteCascade:
 
         Votes differ in the order of their texts, but the halves of two votes can be equal.
         """
-        settings = self._settings
-        rationale = settings.rationale
+        settings, n = self._settings, len(texts)
         request = make_request(
             route,
             settings.calls,
-            settings.prompt.messages(texts, n_picks, rationale=rationale),
-            answer_schema(len(texts), n_picks, rationale=rationale),
-            read=partial(parse_picks, n_candidates=len(texts), n_picks=n_picks),
-            reask_words=REASK_WORDS,
+            *settings.question(texts, n_picks, by_letter=route.logprobs),
+            read=partial(parse_letters, n_candidates=n)
+            if route.logprobs
+            else partial(parse_picks, n_candidates=n, n_picks=n_picks),
+            reask_words=LETTER_REASK_WORDS if route.logprobs else REASK_WORDS,
             former_facts=partial(self._former_facts, texts, n_picks, vote),
         )
         votes = self._votes_by_key[request.key]
@@ -143,7 +163,7 @@ class RouteCascade:
         return {"messages": messages, **facts}
 
     def _from_answer(
-        self, answer: Answer, alias: str, requests: Sequence[Request]
+        self, answer: Answer, request: Request, requests: Sequence[Request], n_texts: int
     ) -> CascadeAnswer:
         n_picks = len(answer.parsed)
         has_reasons = self._settings.rationale
@@ -151,9 +171,10 @@ class RouteCascade:
         return CascadeAnswer(
             tuple(slot - 1 for slot in answer.parsed),
             tuple(reasons),
-            (UsedAnswer.of(answer, alias),),
+            (UsedAnswer.of(answer, request.alias),),
             is_whole=True,
             unanswered=tuple(key for key in _keys(requests) if key != answer.key),
+            preferences=read_preferences(answer.text, n_texts) if request.reads_logprobs else (),
         )
 
 

@@ -10,6 +10,7 @@ from tasks.lib.prompts.quota import Take
 from tasks.lib.typicality.typicality import choose
 from tasks.llm_select.attention_checks import insert
 from tasks.llm_select.cascade import CascadeAnswer, JudgeSettings, RouteCascade
+from tasks.llm_select.letters import LetterBias, mean_preferences
 from tasks.llm_select.verdicts import PENDING, Ballot, Members, PickMethod, Question, Verdict
 from tasks.llm_select.votes import (
     as_ballot,
@@ -45,6 +46,7 @@ class Judge:
     ) -> None:
         self._gateway, self._routes = gateway, routes
         self._settings, self._texts = settings, texts
+        self._bias = LetterBias()
         self._method = PickMethod.OFFLINE if routes[0].is_offline else PickMethod.LLM
         limit = WAITING_PER_CALL * settings.calls.concurrency
         self._pool = TaskPool(
@@ -61,7 +63,25 @@ class Judge:
             LLMError: A provider refuses, or none can be reached; answers so far are kept.
             ParamError: A route's provider or price is unknown, or its key is not set.
         """
-        return await self._pool.answers(questions)
+        verdicts = await self._pool.answers(questions)
+        for verdict in filter(None, verdicts):
+            for ballot in verdict.ballots:
+                if ballot.preferences:
+                    self._bias.add(ballot.preferences)
+        return [verdict and self._calibrated(verdict) for verdict in verdicts]
+
+    def _calibrated(self, verdict: Verdict) -> Verdict:
+        """Rank the slots of a verdict by their log-probabilities if every ballot has them."""
+        votes = [ballot.preferences for ballot in verdict.ballots]
+        if not votes or not all(votes):
+            return verdict
+        orders = [ballot.order for ballot in verdict.ballots]
+        means = mean_preferences(votes, orders, self._bias.without(votes))
+        named = {slot: None for ballot in verdict.ballots for slot in ballot.ranking}
+        ranked = sorted(named, key=lambda slot: -means[slot - 1])[: len(verdict.slots)]
+        others = tuple(slot for slot in verdict.slots if slot not in named)
+        scores = judge_scores(tuple(ranked), len(means), self._settings.shortlist)
+        return verdict._replace(slots=(*ranked, *others), scores=scores)
 
     async def _judge_or_wait(self, question: Question) -> Verdict:
         try:
@@ -112,7 +132,10 @@ class Judge:
             answers.append(answer.renumbered(shown))
             if answer.picks:
                 slots = tuple(i + 1 for i in answer.picks)
-                ballots.append(Ballot(len(shown), slots, as_ballot(slots, shown), answer.is_whole))
+                ballot = Ballot(len(shown), slots, as_ballot(slots, shown), answer.is_whole)
+                if answer.preferences:
+                    ballot = ballot._replace(preferences=answer.preferences, order=shown)
+                ballots.append(ballot)
             if is_settled([ballot.ranking for ballot in ballots], n_votes, n_needed):
                 break
         if pending:
@@ -128,8 +151,7 @@ class Judge:
         answers: list[CascadeAnswer],
     ) -> Verdict:
         """Combine the votes into a verdict; the offline judge fills the ranks left open."""
-        rankings = [ballot.ranking for ballot in ballots]
-        voted = combine(rankings, texts)
+        voted = combine([ballot.ranking for ballot in ballots], texts)
         set_aside = {i + 1: why.value for a in answers for i, why in a.set_aside.items()}
         set_aside = {slot: why for slot, why in sorted(set_aside.items()) if slot not in voted}
         reasons: dict[int, str] = {}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -15,7 +16,7 @@ from tasks.lib.core.shown import NOTE_CHARS
 from tasks.lib.gateway.request import CallSettings
 from tasks.lib.gateway.routes import Route, load_chain, load_route, require_usable
 from tasks.lib.journal.models import SelectionName, answer_key
-from tasks.lib.prompts.geometry import MAX_CANDIDATES
+from tasks.lib.prompts.geometry import MAX_CANDIDATES, Mode
 from tasks.lib.prompts.quota import Take
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.prompt import Prompt, read_prompt
@@ -52,6 +53,7 @@ class LlmSelect(Params):
     concurrency: Annotated[int, Field(ge=1)]
     batch: bool
     batch_rest: Annotated[BatchRest, Field(strict=False)]
+    journal: str | None
 
 
 def check(values: Mapping[str, Any]) -> LlmSelect:
@@ -98,6 +100,7 @@ def check_answer_room(
     """
     n_ranks = settings.n_asked(n_slots, n_ranked)
     needed = FRAME_TOKENS + n_ranks * (PICK_TOKENS + REASON_TOKENS * settings.rationale)
+    routes = [route for route in routes if not route.logprobs]
     own = {f"models.{route.alias}": route.max_answer_tokens for route in routes}
     for section, room in {"llm_select": settings.calls.max_answer_tokens, **own}.items():
         if room is not None and room < needed:
@@ -109,6 +112,43 @@ def check_answer_room(
             )
 
 
+def check_letters(
+    settings: JudgeSettings, routes: Sequence[Route], n_slots: int, mode: Mode
+) -> None:
+    """Check that one letter can be the answer of each route with logprobs.
+
+    Args:
+        settings: The settings of the judge.
+        routes: The routes.
+        n_slots: The size of the largest prompt.
+        mode: How prompts are composed.
+
+    Raises:
+        ParamError: There are more slots than letters, or the prompt requires more than a letter.
+    """
+    name = next((f"models.{route.alias}.logprobs" for route in routes if route.logprobs), "")
+    if not name:
+        return
+    if n_slots > (n_letters := len(ascii_uppercase)):
+        what = f"is true, but a prompt has {n_slots} candidates, and there are {n_letters} letters"
+        fix = f"Set cluster.candidates_per_prompt to {n_letters} or lower, or remove logprobs."
+    elif mode is Mode.PAPER:  # subtracting a letter's mean would cancel what a cluster is worth
+        what = "is true, but cluster.mode is paper, in which every letter is a cluster"
+        fix = "Set cluster.mode to within or across, or remove logprobs."
+    elif settings.rationale:
+        what = "is true, but llm_select.rationale asks for sentences"
+        fix = "Set llm_select.rationale: false, or remove logprobs."
+    elif settings.take is not Take.FIRST:
+        what = f"is true, but llm_select.take is {settings.take}, which requires a whole ranking"
+        fix = "Set llm_select.take: first, or remove logprobs."
+    elif settings.prompt.is_whole:
+        what = "is true, but llm_select.prompt is a whole prompt, which asks for a list of slots"
+        fix = "Name a file with criteria alone, or remove logprobs."
+    else:
+        return
+    raise ParamError(f"{name} {what}", where=PARAMS_FILE, fix=fix)
+
+
 def selection_name(
     params: LlmSelect, settings: JudgeSettings, routes: Sequence[Route], prompts_file: Path
 ) -> SelectionName:
@@ -116,7 +156,7 @@ def selection_name(
 
     The former name did not depend on temperatures and schemas.
     """
-    how = {"max_usd", "max_attempts", "timeout_s", "concurrency", "batch", "batch_rest"}
+    how = {"max_usd", "max_attempts", "timeout_s", "concurrency", "batch", "batch_rest", "journal"}
     by_content = {"prompt", "route", "fallback_routes"}  # by words and models: names may change
     asked = params.model_dump(exclude=how | by_content)
     shared = {

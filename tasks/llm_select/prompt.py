@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from string import Template
+from string import Template, ascii_uppercase
 from typing import NamedTuple
 
 from tasks.lib.core.errors import ParamError, nearest
@@ -12,6 +12,7 @@ from tasks.lib.journal.legacy import former_texts
 
 PLACEHOLDERS = ("candidates", "n_picks", "n_candidates")
 HERE = Path(__file__).parent
+LETTER_REASK_WORDS = read_words(HERE / "letter_reask.txt")
 FRAME = "tasks/llm_select/frame.txt"  # our prompt around the criteria, which a user may replace
 
 
@@ -23,6 +24,7 @@ class Prompt(NamedTuple):
     rationale_words: str
     block_header: str
     former: "Prompt | None" = None  # as worded up to journal version 2
+    is_whole: bool = False  # it asks for a list of slots in its own words
 
     def messages(self, texts: Sequence[str], n_picks: int, *, rationale: bool = False) -> Messages:
         """Return the question about these candidates; their texts are only in the user part.
@@ -39,6 +41,22 @@ class Prompt(NamedTuple):
             {"role": "user", "content": user},
         ]
 
+    def letter_messages(self, texts: Sequence[str]) -> Messages:
+        """Return the question about the best candidate, and the start of its reply.
+
+        With the start, even a model that does not follow instructions goes on with a letter.
+        """
+        n = len(texts)
+        block = render_block(texts, 1, self.block_header, ascii_uppercase[:n])
+        user = Template(read_words(HERE / "letter.txt")).substitute(
+            n_candidates=n, candidates=block
+        )
+        return [
+            {"role": "system", "content": self.system.substitute(n_picks="1", n_candidates=str(n))},
+            {"role": "user", "content": user},
+            {"role": "assistant", "content": read_words(HERE / "letter_start.txt")},
+        ]
+
 
 def read_prompt(path: Path) -> Prompt:
     """Return the prompt in the file at `path`, or our own prompt with the criteria in the file.
@@ -50,7 +68,8 @@ def read_prompt(path: Path) -> Prompt:
             placeholder, has an unknown one, or shows candidates in the system part.
     """
     text, former = _read(path), former_texts()
-    if f"\n{USER_MARK}\n" in f"\n{text}\n":
+    is_whole = f"\n{USER_MARK}\n" in f"\n{text}\n"
+    if is_whole:
         parts = former_parts = _parts(path, text)
     else:
         _check_criteria(path, text)
@@ -58,7 +77,7 @@ def read_prompt(path: Path) -> Prompt:
         parts = _around(read_words(HERE / "frame.txt"), text)
         former_parts = _around(former["frame"], former["criteria"] if is_ours else text)
     old = Prompt(*former_parts, former["rationale"], former["block_header"])
-    return Prompt(*parts, read_words(HERE / "rationale.txt"), BLOCK_HEADER, old)
+    return Prompt(*parts, read_words(HERE / "rationale.txt"), BLOCK_HEADER, old, is_whole)
 
 
 def _parts(path: Path, text: str) -> tuple[Template, Template]:

@@ -18,7 +18,7 @@ from tasks.lib.prompts.quota import Take
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judging import judge_prompts
-from tasks.llm_select.params import LlmSelect, check_answer_room, read_settings
+from tasks.llm_select.params import LlmSelect, check_answer_room, check_letters, read_settings
 from tasks.llm_select.verdicts import AskJudge, Judged
 
 
@@ -73,6 +73,7 @@ class Setup(NamedTuple):
         settings = read_settings(params, load_seed(values), root)
         n_slots = max(map(len, candidates.prompts))
         check_answer_room(settings, routes, n_slots, n_ranked)
+        check_letters(settings, routes, n_slots, mode)
         frame = settings.prompt.messages([""] * n_slots, n_ranked, rationale=settings.rationale)
         n_chars = sum(len(m["content"]) for m in frame) + n_slots * settings.max_candidate_chars
         routes = with_contexts(routes, n_chars, settings.calls.max_answer_tokens)

@@ -8,12 +8,13 @@ from tasks.lib.batches.buyer import BatchBuyer
 from tasks.lib.batches.store import has_unfinished
 from tasks.lib.core.errors import LLMError
 from tasks.lib.core.events import log
-from tasks.lib.core.stage import JOURNAL, Stage
+from tasks.lib.core.stage import Stage
 from tasks.lib.documents.replies import explained, silent_calls
 from tasks.lib.documents.usage import Usage
 from tasks.lib.gateway.event_loop import run_loop
 from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.journal.journal import Journal
+from tasks.lib.journal.place import journal_place
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.outputs import write_outputs
 from tasks.llm_select.params import BatchRest, check, selection_name
@@ -30,7 +31,8 @@ def work(stage: Stage) -> None:
     prompts_file = stage.dep("cluster/prompts.parquet")
     name = selection_name(params, setup.settings, setup.routes, prompts_file)
     progress = stage.progress(setup.n_questions, "prompts")
-    with closing(Journal(stage.state / JOURNAL, name, cap_usd=params.max_usd)) as journal:
+    place = journal_place(stage.state, stage.values)
+    with closing(Journal(place, name, cap_usd=params.max_usd)) as journal:
         judged = run_loop(_judge(setup, journal, progress.advance))
         spent_usd, n_new = journal.spent_usd, journal.n_new
         usage = make_usage(judged, setup, journal)
@@ -48,7 +50,7 @@ async def _judge(setup: Setup, journal: Journal, advance: Callable[[], None]) ->
         judge = partial(
             Judge, routes=setup.routes, settings=setup.settings, texts=setup.candidates.texts
         )
-        if setup.params.batch or has_unfinished(journal.path):
+        if setup.params.batch or has_unfinished(journal.own_file):
             await _buy_batches(setup, journal, gateway, lambda source: setup.judge(judge(source)))
         return await setup.judge(judge(gateway, advance=advance))
 

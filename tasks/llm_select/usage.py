@@ -77,6 +77,12 @@ def make_usage(judged: Judged, setup: Setup, journal: JournalReader) -> Usage:
         dropped_params=_dropped_params(answers),
         methods={method.value: methods[method] for method in PickMethod},
         set_aside=Counter(why for verdict in verdicts for why in verdict.set_aside.values()),
+        slots_without_logprob=sum(
+            ballot.n_candidates - len(ballot.ranking)
+            for verdict in verdicts
+            for ballot in verdict.ballots
+            if ballot.preferences
+        ),
         slots=_slots(judged, setup.mode),
         agreement=_agreement(judged, params.votes),
         attention_checks=_attention_checks(judged.attention_checks),

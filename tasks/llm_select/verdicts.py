@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tasks.lib.journal.models import Answer
 from tasks.llm_select.attention_checks import Insertion
+from tasks.llm_select.letters import Preferences
 from tasks.llm_select.votes import Ranking
 
 Members = NDArray[np.intp]
@@ -63,6 +64,8 @@ class Ballot(NamedTuple):
     shown: Ranking  # the ranked slots as this vote numbered them
     ranking: Ranking  # the same in the prompt's own numbers
     is_whole: bool  # all candidates were shown together
+    preferences: Preferences = ()  # by letter as this vote numbered them, if the route has logprobs
+    order: tuple[int, ...] = ()  # then the candidate under each letter, by index
 
 
 class Verdict(NamedTuple):

@@ -85,7 +85,7 @@ class BatchBuyer:
             ParamError: The price of a batch is unknown, or the route has changed since an
                 unfinished batch was sent.
         """
-        for batch in unsent(self._journal.path):
+        for batch in unsent(self._journal.own_file):
             await self._job(batch).give_back()
         jobs: list[BatchJob] = []
         try:
@@ -118,7 +118,7 @@ class BatchBuyer:
             return known
         holder = self._journal.holder(request.key)
         if holder:
-            if batch_file(self._journal.path, holder).exists():
+            if batch_file(self._journal.own_file, holder).exists():
                 self._held.add(holder)
         elif self._is_wanted(request):
             tried = await self._try_route(request)
@@ -186,7 +186,7 @@ class BatchBuyer:
         line = request_line(request, endpoint)
         batch = self._new[-1] if self._new else None
         if batch is None or not batch.has_room(line, self._max_bytes):
-            batch = StoredBatch.new(self._journal.path, endpoint.deployment)
+            batch = StoredBatch.new(self._journal.own_file, endpoint.deployment)
             self._new.append(batch)
         batch.take(line)  # before others can, while this one waits for its reservation
         most = endpoint.upper_bound(request, request.messages, Tier.BATCHES)
@@ -205,7 +205,7 @@ class BatchBuyer:
     def _jobs(self) -> list[BatchJob]:
         """Return the jobs for the new batches and for those with calls that we need."""
         new = [batch for batch in self._new if not batch.is_empty]
-        held = [StoredBatch(self._journal.path, marker) for marker in sorted(self._held)]
+        held = [StoredBatch(self._journal.own_file, marker) for marker in sorted(self._held)]
         return [self._job(batch) for batch in (*new, *held)]
 
     def _job(self, batch: StoredBatch) -> BatchJob:
@@ -214,7 +214,7 @@ class BatchBuyer:
             batch,
             self._route,
             self._endpoint,
-            BatchApi(self._route, self._endpoint, settings, journal.path),
+            BatchApi(self._route, self._endpoint, settings, journal.own_file),
             journal,
             poll_s=settings.backoff_s,
             is_cancelled=self._is_cancelling,

@@ -29,6 +29,10 @@ WITHOUT_ANSWER = {
     "too_few": ("named too few slots", _FORM),
     "no_score": ("had no rating", _FORM),
     "not_a_half": ("had a rating that is not a half point", _FORM),
+    "no_letter": (
+        "had no letter of a slot among the likeliest tokens",
+        "Raise top_logprobs if the route's server allows it, or remove logprobs from the route.",
+    ),
     "server": ("were interrupted by a provider error", _PROVIDER),
     "rate_limit": ("were interrupted by a rate limit", "Set rpm and tpm on the route."),
 }

@@ -1,7 +1,10 @@
 """usage.json, which llm_select writes: what the answers cost, and how the judge behaved."""
 
+import operator
 from collections.abc import Mapping
 from typing import ClassVar
+
+from pydantic import Field
 
 from tasks.lib.documents.document import Document, Part
 
@@ -94,6 +97,8 @@ class Usage(Document):
         dropped_params: By route, the parameters that its model does not accept.
         methods: The number of prompts by how they were judged: llm, offline or fallback.
         set_aside: The number of candidates that could not be judged, by reason.
+        slots_without_logprob: The number of slots, over all answers of routes with logprobs, with a
+            letter that was not among the likeliest tokens; absent if 0.
         attention_checks: Counts by kind of check.
         attention_checks_planned: The number of checks that were planned.
     """
@@ -129,6 +134,7 @@ class Usage(Document):
     dropped_params: dict[str, tuple[str, ...]]
     methods: dict[str, int]
     set_aside: dict[str, int]
+    slots_without_logprob: int = Field(default=0, exclude_if=operator.not_)
     slots: SlotChoices
     agreement: VoteAgreement
     attention_checks: dict[str, CheckCounts]

@@ -67,6 +67,9 @@ class Deployment(Params):
         extra_body: Fields that are added to the body of a call unchanged.
         extra_headers: Headers of a call; ``os.environ/NAME`` is replaced by the value of NAME.
         num_ctx: The context size that Ollama allocates.
+        logprobs: Whether llm_select reads the log-probabilities of one token instead of a list.
+        top_logprobs: The number of tokens with a log-probability; None for the most that OpenAI and
+            vLLM return.
         service_tier: The provider's tier, such as flex, which has its own price.
         timeout_s: The time limit of a call; None for that of llm_select.
     """
@@ -90,6 +93,8 @@ class Deployment(Params):
         | None
     ) = None
     num_ctx: Annotated[int, Field(ge=256)] | None = None
+    logprobs: bool = False
+    top_logprobs: Annotated[int, Field(ge=2)] | None = None
     service_tier: Annotated[str, Field(pattern=r"^[a-z_]+$")] | None = None
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
@@ -97,7 +102,7 @@ class Deployment(Params):
     def options(self) -> dict[str, Any]:
         """The keys that are set and can change an answer, as JSON values by name."""
         return self.model_dump(
-            mode="json", exclude={*FIELDS_OF_REQUEST, *NOT_IN_ANSWER}, exclude_none=True
+            mode="json", exclude={*FIELDS_OF_REQUEST, *NOT_IN_ANSWER}, exclude_defaults=True
         )
 
     @property

@@ -75,7 +75,8 @@ class Endpoint:
 
         Raises:
             ParamError: LiteLLM does not know the provider, the provider's key is not set, the
-                price is unknown, or the local model is not installed.
+                price is unknown, the local model is not installed, or the model does not accept
+                logprobs, which the route requires.
         """
         litellm = load_litellm()
         deployment = self.deployment

@@ -19,6 +19,7 @@ class ErrorKind(StrEnum):
     CONTEXT_TOO_LONG = "context_too_long"
     CUT_PROMPT = "cut_prompt"  # the endpoint read only a part of the prompt
     CONTENT_FILTER = "content_filter"
+    NO_LOGPROBS = "no_logprobs"  # in a reply that was to be read by them
     RATE_LIMIT = "rate_limit"
     TIMEOUT = "timeout"
     SERVER = "server"

@@ -1,7 +1,6 @@
 """The error that ends a run, with advice for the user."""
 
 import json
-from pathlib import Path
 
 from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.credentials import NO_KEY, VARIABLES, key_variable
@@ -9,6 +8,7 @@ from tasks.lib.gateway.deployment import Deployment
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.prices import FLEX
 from tasks.lib.gateway.routes import Route
+from tasks.lib.journal.place import Place
 
 FATAL = (
     ErrorKind.AUTHENTICATION,
@@ -17,6 +17,7 @@ FATAL = (
     ErrorKind.BAD_REQUEST,
     ErrorKind.CUT_PROMPT,
     ErrorKind.REDIRECT,
+    ErrorKind.NO_LOGPROBS,
 )
 """Errors that a retry cannot fix, whatever the question."""
 
@@ -27,6 +28,7 @@ _WHAT = {
     ErrorKind.BAD_REQUEST: "the provider refuses the request",
     ErrorKind.CUT_PROMPT: "the endpoint cuts prompts at its context",
     ErrorKind.REDIRECT: "redirects are not followed, since they would send the prompts elsewhere",
+    ErrorKind.NO_LOGPROBS: "the route has logprobs: true, but its endpoint returns none",
     ErrorKind.RATE_LIMIT: "the provider keeps reporting that the rate limit is exceeded",
     ErrorKind.TIMEOUT: "the endpoint does not answer in time",
     ErrorKind.SERVER: "the endpoint keeps failing",
@@ -55,7 +57,7 @@ _TLS = (
 
 
 def run_error(
-    error: ProviderError, route: Route, deployment: Deployment, journal: Path
+    error: ProviderError, route: Route, deployment: Deployment, journal: Place
 ) -> LLMError:
     """Return the error that ends a run after `error` from a deployment of `route`."""
     what = f"{_WHAT.get(error.kind, 'the call failed')}: {_text(error.message)}"
@@ -66,7 +68,11 @@ def run_error(
     elif error.kind is ErrorKind.CUT_PROMPT and deployment.provider.startswith("ollama"):
         fix = f"Set num_ctx of models.{route.alias} to that size."
     else:
-        fix = _tier_fix(error, deployment) or _FIX.get(error.kind, _WAIT)
+        fix = (
+            _logprobs_fix(error, deployment, route.alias)
+            or _tier_fix(error, deployment)
+            or _FIX.get(error.kind, _WAIT)
+        )
     return LLMError(
         what,
         where=f"{route.where} at {deployment.endpoint}",
@@ -95,6 +101,17 @@ def _tier_fix(error: ProviderError, deployment: Deployment) -> str | None:
         )
     if tier and error.kind is ErrorKind.BAD_REQUEST and "tier" in error.message.lower():
         return f"Remove service_tier: {tier}, which this model does not have."
+    return None
+
+
+def _logprobs_fix(error: ProviderError, deployment: Deployment, alias: str) -> str | None:
+    """Return the remedy if the route's logprobs is the likely cause, otherwise None."""
+    is_refused = error.kind is ErrorKind.BAD_REQUEST and "logprobs" in error.message.lower()
+    if error.kind is ErrorKind.NO_LOGPROBS or (deployment.logprobs and is_refused):
+        return (
+            f"Remove logprobs from models.{alias}, or use a server that returns top_logprobs, such "
+            "as vLLM or llama.cpp. If it returns only a few, set top_logprobs to their number."
+        )
     return None
 
 

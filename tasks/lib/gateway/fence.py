@@ -9,7 +9,7 @@ Name three rivers that cross a border.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import count
 from string import Template
@@ -35,7 +35,12 @@ class CandidateBlock(NamedTuple):
     n_picks: int
 
 
-def render_block(texts: Sequence[str], n_picks: int, header: str = BLOCK_HEADER) -> str:
+def render_block(
+    texts: Sequence[str],
+    n_picks: int,
+    header: str = BLOCK_HEADER,
+    slots: Iterable[object] | None = None,
+) -> str:
     """Return the candidates, each between lines with a fence word; slot i + 1 is ``texts[i]``.
 
     The word comes from a hash of the texts and occurs in none of them, so no candidate can forge
@@ -45,10 +50,12 @@ def render_block(texts: Sequence[str], n_picks: int, header: str = BLOCK_HEADER)
         texts: The candidates.
         n_picks: The number of candidates to pick.
         header: The first line, with the placeholders ``$n``, ``$n_picks`` and ``$word``.
+        slots: The names of the slots, none for numbers from 1.
     """
     word = fence_word(texts)
     first = Template(header).substitute(n=len(texts), n_picks=n_picks, word=word)
-    return _fenced(word, first, {f"slot {i}": text for i, text in enumerate(texts, start=1)})
+    names = slots or count(1)
+    return _fenced(word, first, {f"slot {name}": text for name, text in zip(names, texts)})  # noqa: B905
 
 
 def render_answered(request: str, response: str, header: str = ITEM_HEADER) -> str:
@@ -67,7 +74,7 @@ def parse_block(message: str) -> CandidateBlock | None:
     if header is None:
         return None
     word = header["word"]
-    parts = re.split(rf"\n----- {word} (?:slot \d+|end) -----(?:\n|\Z)", message[header.end() :])
+    parts = re.split(rf"\n----- {word} (?:slot \w+|end) -----(?:\n|\Z)", message[header.end() :])
     texts = parts[1:-1]
     if len(texts) != int(header["n"]):
         return None

@@ -120,13 +120,14 @@ class SpendLedger:
         metered = reply._replace(prompt_tokens=None) if cut else reply  # its count is doubtful
         cost = endpoint.tariff.cost(metered, most, reservation.tier)
         remark = redact(reply.remark[:MAX_MESSAGE])
-        error = _fault(reply) or cut
+        error = _fault(reply) or cut or _lack(request, reply)
         if error:
             error.message = redact(error.message)
             facts = {"outcome": error.kind, "message": error.message, "reply": "", "remark": remark}
             await self._settle(reservation, cost, **facts)
             return error
-        parsed = request.read(reply.text)
+        text = reply.logprobs if request.reads_logprobs else reply.text
+        parsed = request.read(text)
         if isinstance(parsed, UnusableReply):
             outcome = _outcome(reservation, reply, parsed)
             message = f"{redact(parsed.detail)} (finish_reason: {remark})"
@@ -138,7 +139,7 @@ class SpendLedger:
             key=request.key,
             route=request.alias,
             model=redact(reply.model),
-            text=redact(reply.text),
+            text=redact(text),
             parsed=tuple(parsed),
             dropped_params=reply.dropped_params,
             finish_reason=redact(reply.finish_reason),
@@ -167,6 +168,13 @@ def _fault(reply: Reply) -> ProviderError | None:
     is_limited = reply.error.startswith(str(HTTPStatus.TOO_MANY_REQUESTS.value))
     kind = ErrorKind.RATE_LIMIT if is_limited else ErrorKind.SERVER
     return ProviderError(kind, reply.error[:MAX_MESSAGE])
+
+
+def _lack(request: Request, reply: Reply) -> ProviderError | None:
+    """Return an error if the log-probabilities that are to be read are missing, otherwise None."""
+    if not request.reads_logprobs or reply.logprobs or reply.is_refused or not reply.finish_reason:
+        return None
+    return ProviderError(ErrorKind.NO_LOGPROBS, "the reply has no top_logprobs")
 
 
 def _outcome(reservation: Reservation, reply: Reply, parsed: UnusableReply) -> str:

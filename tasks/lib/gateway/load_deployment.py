@@ -12,6 +12,7 @@ from tasks.lib.gateway.deployment import (
     LOCAL_MODEL,
     OFFLINE_MODEL,
     Deployment,
+    Effort,
 )
 
 HOW = "Write it as {model: provider/name, schema: auto}, or as a list of these."
@@ -29,6 +30,8 @@ OURS = {
     "service_tier": "service_tier",
     "n": "llm_select.votes",
     "stream": "",
+    "logprobs": "logprobs",
+    "top_logprobs": "top_logprobs",
 }
 """Names that `extra_body` must not contain, each with the key of params.yaml that sets it."""
 
@@ -106,12 +109,38 @@ def _check_options(name: str, deployment: Deployment) -> None:
             raise ParamError(
                 f"{name}.extra_body must not contain {key}", where=PARAMS_FILE, fix=instead
             )
+    if deployment.logprobs:
+        _check_logprobs(name, deployment)
+    elif deployment.top_logprobs is not None:
+        raise ParamError(
+            f"{name}.top_logprobs has no effect without logprobs",
+            where=PARAMS_FILE,
+            fix="Set logprobs: true, or remove it.",
+        )
     if deployment.num_ctx is not None and not deployment.provider.startswith("ollama"):
         raise ParamError(
             f"{name}.num_ctx is a parameter of Ollama, and this model is at {deployment.provider}",
             where=PARAMS_FILE,
             fix="Remove it, and set the context size where the server is started.",
         )
+
+
+def _check_logprobs(name: str, deployment: Deployment) -> None:
+    """Raise an error for keys that contradict a reply of one token."""
+    if deployment.is_offline:
+        raise ParamError(
+            f"{name}.logprobs: {OFFLINE_MODEL} is not a language model",
+            where=PARAMS_FILE,
+            fix="Remove logprobs.",
+        )
+    for key in ("max_answer_tokens", "thinking_tokens", "reasoning_effort"):
+        value = getattr(deployment, key)
+        if value not in (None, Effort.NONE):
+            raise ParamError(
+                f"{name}.{key} is {value}, but with logprobs: true a reply has one token",
+                where=PARAMS_FILE,
+                fix=f"Remove {key} or logprobs.",
+            )
 
 
 def _is_plain_url(api_base: Any) -> bool:

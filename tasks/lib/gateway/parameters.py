@@ -5,7 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
+from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.gateway.classify import refused_parameter
 from tasks.lib.gateway.credentials import key_variable
 from tasks.lib.gateway.deployment import Deployment, Effort, Schema
@@ -55,7 +57,7 @@ class Parameters:
 
     def __init__(self, deployment: Deployment, where: str) -> None:
         self._deployment, self._where = deployment, where
-        self._required = {*deployment.options, "service_tier"}
+        self._required = {*deployment.options, "service_tier", "top_logprobs"}
         if deployment.temperature is not None:
             self._required.add("temperature")
         if deployment.schema_use is Schema.ALWAYS:
@@ -68,7 +70,11 @@ class Parameters:
         self._has_more_room = False
 
     def prepare(self, litellm: Any) -> None:
-        """Ask LiteLLM which parameters the model accepts, and how much it thinks."""
+        """Ask LiteLLM which parameters the model accepts, and how much it thinks.
+
+        Raises:
+            ParamError: The route requires logprobs, which the model does not accept.
+        """
         self._thinking = thinking_of(self._deployment, litellm)
         if self._deployment.is_offline or self._deployment.is_local:
             return
@@ -80,6 +86,13 @@ class Parameters:
             model, None, "supports_sampling_params"
         ):
             supported.discard("temperature")
+        if self._deployment.logprobs and "top_logprobs" not in supported:
+            raise ParamError(
+                f"LiteLLM sends no top_logprobs to {model}",
+                where=f"{PARAMS_FILE}: {self._where}",
+                fix="Remove logprobs. Use openai/ with an api_base for a server that speaks "
+                "OpenAI's protocol.",
+            )
         dropped = optional - supported - self._required
         takes_schema = schema_use is Schema.ALWAYS or (
             schema_use is Schema.AUTO and litellm.supports_response_schema(model=model)
@@ -166,6 +179,8 @@ class Parameters:
         return next(iter(self._thinking.efforts), None)
 
     def _room(self, request: Request, *, has_more: bool) -> int:
+        if request.reads_logprobs:
+            return request.max_tokens
         room = thinking_room(self._deployment, self._thinking, self._effort)
         if has_more:
             room = max(MORE_ROOM * (room + request.max_tokens), LEAST_MORE_ROOM)

@@ -1,6 +1,7 @@
 """Read a model's reply and the JSON in it, and name what can be wrong with it."""
 
 import json
+import math
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple, Self
 from tasks.lib.gateway.wire import is_count
 
 MAX_CHARS = 20_000  # read from the end of a reply; no list of slots is longer
+LOGPROB_DIGITS = 6
 DEEP = 200
 """Characters to skip where brackets are nested too deep, since each takes as long as the first."""
 MAX_NAME = 200  # characters of a model's name and of a finish reason
@@ -32,6 +34,7 @@ class Reply(NamedTuple):
     is_refused: bool = False  # a filter of the provider withheld the answer, or the model refused
     service_tier: str = ""  # the tier that the provider served it in, if it says so
     error: str = ""  # the provider failed while it wrote the reply
+    logprobs: str = ""  # a JSON object: the likeliest first tokens, and their log-probabilities
 
 
 class ReplyProblem(StrEnum):
@@ -45,6 +48,7 @@ class ReplyProblem(StrEnum):
     TOO_FEW = "too_few"
     NO_SCORE = "no_score"
     NOT_A_HALF = "not_a_half"
+    NO_LETTER = "no_letter"
 
 
 class UnusableReply(NamedTuple):
@@ -73,6 +77,7 @@ def read_reply(response: Any, dropped_params: tuple[str, ...]) -> Reply:
         is_refused=bool(refusal) or finish_reason == FILTERED,
         service_tier=_name(getattr(response, "service_tier", None)),
         error=_words(error),
+        logprobs=_first_logprobs(getattr(choice, "logprobs", None)),
         **usage._asdict(),
     )
 
@@ -130,6 +135,16 @@ def _text(message: Any, *, is_cut: bool) -> str:
         objects = list(json_values(reasoning[-MAX_CHARS:]))
         return json.dumps(objects[-1]) if objects else ""
     return text
+
+
+def _first_logprobs(logprobs: Any) -> str:
+    """Return the likeliest first tokens with their log-probabilities; empty if there are none."""
+    first = next(iter(getattr(logprobs, "content", None) or ()), None)
+    found: dict[str, float] = {}
+    for token in getattr(first, "top_logprobs", None) or ():
+        if isinstance(token.logprob, int | float) and math.isfinite(token.logprob):
+            found.setdefault(token.token, round(token.logprob, LOGPROB_DIGITS))
+    return json.dumps(found, ensure_ascii=False) if found else ""
 
 
 def _name(value: Any) -> str:

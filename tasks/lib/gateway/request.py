@@ -17,6 +17,8 @@ NOT_IN_KEY = ("alias", "read", "reask_words", "former_facts")
 """The fields of a request that cannot change its answer."""
 USER_MARK = "===== user ====="  # between the system part and the user part of a prompt file
 
+TOP_LOGPROBS, MOST_LOGPROBS = "top_logprobs", 20  # the most that OpenAI and vLLM return
+
 Messages = list[dict[str, str]]
 """Chat messages, each with ``role`` and ``content``."""
 Parsed = Sequence[int]
@@ -83,6 +85,11 @@ class Request:
     reask_words: str
     former_facts: Callable[[], dict[str, Any]]
 
+    @property
+    def reads_logprobs(self) -> bool:
+        """Whether the answer is the log-probabilities of a reply's only token."""
+        return TOP_LOGPROBS in self.options
+
     @cached_property
     def key(self) -> str:
         """The key of the answer: a hash of all fields except those in `NOT_IN_KEY`.
@@ -110,12 +117,19 @@ class Request:
         )
 
     def reask(self, reply: str, problem: str) -> Messages:
-        """Return the messages after an unusable `reply`: the question, the reply, its problem."""
+        """Return the messages after an unusable `reply`: the question, the reply, its problem.
+
+        If the question ends with the start of its reply, the new messages end with it too.
+        """
         words = Template(self.reask_words).substitute(problem=problem)
+        n = len(self.messages) - (self.messages[-1]["role"] == "assistant")
+        question, start = self.messages[:n], self.messages[n:]
+        said = [*(message["content"] for message in start), reply.strip() or "(nothing)"]
         return [
-            *self.messages,
-            {"role": "assistant", "content": reply.strip() or "(nothing)"},
+            *question,
+            {"role": "assistant", "content": " ".join(said)},
             {"role": "user", "content": words},
+            *start,
         ]
 
 
@@ -123,24 +137,29 @@ def make_request(
     route: Route,
     settings: CallSettings,
     messages: Messages,
-    schema: dict[str, Any],
+    schema: dict[str, Any] | None,
     **rest: Any,
 ) -> Request:
     """Return a request to `route` for a reply that matches `schema`.
 
-    `rest` holds the remaining fields of `Request`.
+    If there is no schema, the request is for the log-probabilities of one token. `rest` holds the
+    remaining fields of `Request`.
     """
-    is_schema_sent = route.schema_use is not Schema.NEVER
+    max_tokens, options = route.max_answer_tokens or settings.max_answer_tokens, route.options
+    if schema is None:
+        max_tokens, options = 1, {TOP_LOGPROBS: MOST_LOGPROBS} | options
     return Request(
         alias=route.alias,
         model=route.model,
         messages=messages,
         temperature=route.temperature,
         seed=settings.seed,
-        max_tokens=route.max_answer_tokens or settings.max_answer_tokens,
-        response_format=response_format(schema) if is_schema_sent else None,
+        max_tokens=max_tokens,
+        response_format=response_format(schema)
+        if schema and route.schema_use is not Schema.NEVER
+        else None,
         schema_use=route.schema_use,
-        options=route.options,
+        options=options,
         **rest,
     )
 

@@ -49,6 +49,11 @@ class Route(NamedTuple):
         return self.deployments[0].schema_use
 
     @property
+    def logprobs(self) -> bool:
+        """Whether llm_select reads log-probabilities of one token instead of a list of slots."""
+        return self.deployments[0].logprobs
+
+    @property
     def is_offline(self) -> bool:
         """Whether the route is the offline judge, which is not a language model."""
         return self.deployments[0].is_offline

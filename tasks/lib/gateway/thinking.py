@@ -107,6 +107,8 @@ def max_completion_tokens(deployment: Deployment, max_answer_tokens: int, litell
         max_answer_tokens: The step's room for an answer.
         litellm: The loaded module.
     """
+    if deployment.logprobs:
+        return 1
     answer = deployment.max_answer_tokens or max_answer_tokens
     thinking = thinking_of(deployment, litellm)
     effort = deployment.reasoning_effort or next(iter(thinking.efforts), None)

@@ -1,19 +1,20 @@
 """Commit all waiting writes at once, since one commit costs the same as many."""
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
+from tasks.lib.journal.database import Database, begin
+
 T = TypeVar("T")
 MAX_BATCH = 256
 
 
 class _Job(NamedTuple):
-    work: Callable[[sqlite3.Connection], Any]
+    work: Callable[[Database], Any]
     done: "asyncio.Future[Any]"
 
 
@@ -23,12 +24,12 @@ class GroupCommit:
     All waiting jobs go into one transaction. If one of them raises, the whole transaction fails.
     """
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, work: Callable[[Database], T]) -> T:
         """Return the result of `work` once everything that it wrote is on disk.
 
         The work is done even if the caller is cancelled while waiting.
@@ -64,7 +65,7 @@ class GroupCommit:
         error: Exception | None = None
         try:
             with self._db:
-                self._db.execute("BEGIN IMMEDIATE")
+                begin(self._db)
                 results = [job.work(self._db) for job in jobs]
         except Exception as caught:  # any kind of error is passed on to the waiting tasks
             error = caught

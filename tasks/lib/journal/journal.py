@@ -2,14 +2,12 @@
 
 import asyncio
 import math
-import sqlite3
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from tasks.lib.journal.database import Database, new_run
 from tasks.lib.journal.group_commit import GroupCommit, T
-from tasks.lib.journal.liveness import LiveRun
 from tasks.lib.journal.models import (
     ANSWER,
     LOST,
@@ -23,6 +21,7 @@ from tasks.lib.journal.models import (
     SelectionName,
     Settled,
 )
+from tasks.lib.journal.place import Place
 from tasks.lib.journal.reader import JournalReader
 from tasks.lib.journal.schema import connect, explained
 
@@ -39,17 +38,17 @@ class Journal(JournalReader):
         n_new: Number of answers that this run stored.
 
     Args:
-        path: The file; created if it is missing.
+        path: The file or the database of the journal; created if it is missing.
         selection: The name under which spending is capped.
         cap_usd: The maximum cost of the calls for this selection, in all runs together.
 
     Raises:
-        DataError: The file is not a journal, is damaged, or cannot be read or written.
+        DataError: It is not a journal, is damaged, or cannot be read or written.
     """
 
     def __init__(
         self,
-        path: Path,
+        path: Place,
         selection: SelectionName = UNNAMED,
         *,
         cap_usd: float = math.inf,
@@ -58,7 +57,7 @@ class Journal(JournalReader):
         self._selection, self._cap_usd = selection.name, cap_usd
         self._writer = connect(path)
         self._commits = GroupCommit(self._writer)
-        self._run = LiveRun(path)
+        self._run = new_run(self._db, path)
         self._n_open = 0
         self.n_new = 0
         self._ended = asyncio.Event()
@@ -78,8 +77,8 @@ class Journal(JournalReader):
         """Store the answer that `former_key` has under `key`, too."""
         names = ", ".join((*Answer._fields[1:], "created"))
         query = (
-            f"INSERT OR IGNORE INTO answers (key, {names}) "
-            f"SELECT ?, {names} FROM answers WHERE key = ?"
+            f"INSERT INTO answers (key, {names}) "
+            f"SELECT ?, {names} FROM answers WHERE key = ? ON CONFLICT DO NOTHING"
         )
         await self._write(lambda db: db.execute(query, (key, former_key)))
 
@@ -121,7 +120,7 @@ class Journal(JournalReader):
     async def settle_batch(self, outcomes: Mapping[int, Settled]) -> None:
         """Record the outcomes of calls of a batch that got no answer, by the ids of the calls."""
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: Database) -> None:
             for call_id, settled in outcomes.items():
                 self._settle(db, call_id, settled)
 
@@ -140,9 +139,9 @@ class Journal(JournalReader):
         settled = Settled(**{name: facts[name] for name in Settled._fields})
         row = dict(zip(Answer._fields, answer.as_row(), strict=True)) | {"created": _now()}
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: Database) -> None:
             self._settle(db, call_id, settled)
-            _insert(db, "INSERT OR IGNORE INTO answers", row)
+            _insert(db, "answers", row, "ON CONFLICT DO NOTHING")
 
         await self._write_last(work, in_batch)
         self.n_new += 1
@@ -155,17 +154,17 @@ class Journal(JournalReader):
         return True
 
     def close(self) -> None:
-        """Finish the waiting writes, and close the file."""
+        """Finish the waiting writes, and close the journal."""
         self._commits.close()
         self._run.end()
         self._writer.close()
         super().close()
 
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _write(self, work: Callable[[Database], T]) -> T:
         with explained(self.path):
             return await self._commits.run(work)
 
-    async def _write_last(self, work: Callable[[sqlite3.Connection], None], in_batch: bool) -> None:
+    async def _write_last(self, work: Callable[[Database], None], in_batch: bool) -> None:
         """Make the last write of a call, then count the call as ended."""
         try:
             await self._write(work)
@@ -175,11 +174,14 @@ class Journal(JournalReader):
 
     def _carry_over(self, former_selection: str) -> None:
         """Start from the amount that the selection had spent under its former name."""
-        query = "INSERT OR IGNORE INTO spending SELECT ?, usd FROM spending WHERE selection = ?"
+        query = (
+            "INSERT INTO spending SELECT ?, usd FROM spending WHERE selection = ? "
+            "ON CONFLICT DO NOTHING"
+        )
         with explained(self.path):
             self._db.execute(query, (self._selection, former_selection))
 
-    def _reserve(self, db: sqlite3.Connection, call: Call, run: str) -> int | Refused:
+    def _reserve(self, db: Database, call: Call, run: str) -> int | Refused:
         if db.execute("SELECT 1 FROM answers WHERE key = ?", (call.key,)).fetchone():
             return Refused.ANSWERED
         taken = db.execute(
@@ -193,17 +195,19 @@ class Journal(JournalReader):
             return Refused.OVER_CAP
         row = {"selection": self._selection, "run": run, **call._asdict()}
         row |= {"outcome": OPEN, "message": "", "reply": "", "duration_s": 0.0, "created": _now()}
-        return _insert(db, "INSERT INTO calls", row)
+        (call_id,) = _insert(db, "calls", row, "RETURNING id").fetchone()
+        return int(call_id)
 
-    def _spend(self, db: sqlite3.Connection, usd: float) -> bool:
-        db.execute("INSERT OR IGNORE INTO spending VALUES (?, 0)", (self._selection,))
+    def _spend(self, db: Database, usd: float) -> bool:
+        query = "INSERT INTO spending VALUES (?, 0) ON CONFLICT DO NOTHING"
+        db.execute(query, (self._selection,))
         done = db.execute(
             "UPDATE spending SET usd = usd + ? WHERE selection = ? AND usd + ? <= ?",
             (usd, self._selection, usd, self._cap_usd),
         )
-        return done.rowcount == 1
+        return int(done.rowcount) == 1
 
-    def _settle(self, db: sqlite3.Connection, call_id: int, settled: Settled) -> None:
+    def _settle(self, db: Database, call_id: int, settled: Settled) -> None:
         db.execute(
             "UPDATE spending SET usd = spending.usd + ? - calls.usd FROM calls "
             "WHERE calls.id = ? AND calls.selection = spending.selection",
@@ -214,7 +218,7 @@ class Journal(JournalReader):
             (*settled, call_id),
         )
 
-    def _write_off(self, db: sqlite3.Connection) -> None:
+    def _write_off(self, db: Database) -> None:
         """Mark the open calls of dead runs as lost; they stay recorded at their upper bounds."""
         runs = db.execute(f"SELECT DISTINCT run FROM calls WHERE outcome = '{OPEN}'").fetchall()
         for (run,) in runs:
@@ -231,10 +235,10 @@ class Journal(JournalReader):
         self._ended = asyncio.Event()
 
 
-def _insert(db: sqlite3.Connection, verb: str, row: Mapping[str, Any]) -> int:
+def _insert(db: Database, table: str, row: Mapping[str, Any], how: str) -> Any:
     places = ", ".join("?" * len(row))
-    done = db.execute(f"{verb} ({', '.join(row)}) VALUES ({places})", tuple(row.values()))
-    return int(done.lastrowid or 0)
+    query = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places}) {how}"
+    return db.execute(query, tuple(row.values()))
 
 
 def _now() -> str:

@@ -5,6 +5,8 @@ from datetime import datetime
 from pathlib import Path
 
 from tasks.lib.core.errors import DataError
+from tasks.lib.core.stage import JOURNAL
+from tasks.lib.journal.database import Database, has_table
 from tasks.lib.journal.legacy import MARK
 from tasks.lib.journal.models import (
     ANSWER,
@@ -17,21 +19,22 @@ from tasks.lib.journal.models import (
     FailedAttempt,
     FailedCall,
 )
+from tasks.lib.journal.place import Place
 from tasks.lib.journal.schema import connect_existing, explained
 
 
 class JournalReader:
-    """Looks up answers and failed calls; never changes the file.
+    """Looks up answers and failed calls; never changes the journal.
 
     Attributes:
-        path: The file.
+        path: The file or the database.
         has_former_keys: Whether answers may still be stored under keys of an earlier version.
 
     Raises:
         DataError: There is no journal at `path`, or it cannot be used.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self._read(path, connect_existing(path, may_migrate=False))
 
     def answer(self, key: str) -> Answer | None:
@@ -41,8 +44,8 @@ class JournalReader:
             DataError: The row was edited after it was stored.
         """
         names = ", ".join(Answer._fields)
-        query = f"SELECT {names} FROM answers WHERE rowid = (SELECT rowid FROM answers WHERE key=?)"
-        with explained(self.path):  # by row id, so that the key is read from the row, not the index
+        query = f"SELECT {names} FROM answers WHERE {self._row_of_key}"
+        with explained(self.path):
             row = self._db.execute(query, (key,)).fetchone()
         if row is None:
             return None
@@ -115,11 +118,18 @@ class JournalReader:
             fix="Restore the journal from a backup.",
         )
 
+    @property
+    def own_file(self) -> Path:
+        """The file of this machine's own journal, with the batches next to it."""
+        return self.path if isinstance(self.path, Path) else self.path.folder / JOURNAL
+
     def close(self) -> None:
-        """Close the file."""
+        """Close the journal."""
         self._db.close()
 
-    def _read(self, path: Path, db: sqlite3.Connection) -> None:
+    def _read(self, path: Place, db: Database) -> None:
         self.path, self._db = path, db
-        query = "SELECT 1 FROM sqlite_master WHERE name = ?"
-        self.has_former_keys = db.execute(query, (MARK,)).fetchone() is not None
+        self.has_former_keys = has_table(db, MARK)
+        self._row_of_key = "key = ?"
+        if isinstance(db, sqlite3.Connection):  # to read the key from the row, not from the index
+            self._row_of_key = "rowid = (SELECT rowid FROM answers WHERE key = ?)"

@@ -1,4 +1,4 @@
-"""The journal's file: created completely or not at all, migrated in place, never overwritten."""
+"""The journal's tables: created completely or not at all, migrated in place, never overwritten."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -9,7 +9,15 @@ from filelock import FileLock
 
 from tasks.lib.core.errors import DataError
 from tasks.lib.core.private_file import make_private
+from tasks.lib.journal.database import Database
 from tasks.lib.journal.legacy import MIGRATIONS
+from tasks.lib.journal.place import Place, SharedJournal
+from tasks.lib.journal.postgres import (
+    SharedDatabase,
+    connect_shared,
+    create_tables,
+    explained_shared,
+)
 
 APPLICATION_ID = int.from_bytes(b"SLLM", "big")
 VERSION = 4
@@ -58,15 +66,18 @@ CREATE TABLE spending (selection TEXT PRIMARY KEY, usd REAL NOT NULL) STRICT;
 """
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Connect to the journal at `path`, so that each commit is on disk when it returns.
+def connect(place: Place) -> Database:
+    """Connect to the journal at `place`, so that each commit is on disk when it returns.
 
-    The file is created if it is missing. An older version is migrated in one transaction.
+    The tables are created if they are missing. An older version is migrated in one transaction.
 
     Raises:
         DataError: The file is not a journal, is damaged, empty or of an unknown version, or
             cannot be read or written.
     """
+    if isinstance(place, SharedJournal):
+        return _connect_shared(place, may_create=True)
+    path = place
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -75,27 +86,30 @@ def connect(path: Path) -> sqlite3.Connection:
         return _open(path)
 
 
-def connect_existing(path: Path, *, may_migrate: bool = True) -> sqlite3.Connection:
+def connect_existing(place: Place, *, may_migrate: bool = True) -> Database:
     """Connect to a journal that must already exist.
 
     A journal of an older version is migrated: in place if `may_migrate`, otherwise in memory only.
 
     Raises:
-        DataError: There is no journal at `path`, or it cannot be used.
+        DataError: There is no journal at `place`, or it cannot be used.
     """
-    if not path.exists():
-        raise DataError(
-            "there is no journal yet",
-            where=str(path),
-            fix="Run the pipeline first: the first run that calls a model creates the journal.",
-        )
-    with explained(path):
-        return _open(path, may_migrate=may_migrate)
+    if isinstance(place, SharedJournal):
+        return _connect_shared(place, may_create=False)
+    if not place.exists():
+        raise _missing(place)
+    with explained(place):
+        return _open(place, may_migrate=may_migrate)
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn an error from SQLite or the disk into one that names the file and a remedy."""
+def explained(place: Place) -> Iterator[None]:
+    """Turn an error from the database or the disk into one that names it and a remedy."""
+    if isinstance(place, SharedJournal):
+        with explained_shared(place):
+            yield
+        return
+    path = place
     try:
         yield
     except (sqlite3.OperationalError, OSError) as error:  # locked, full, read-only
@@ -107,6 +121,23 @@ def explained(path: Path) -> Iterator[None]:
         ) from None
     except sqlite3.DatabaseError as error:
         raise _damaged(path, str(error)) from None
+
+
+def _connect_shared(place: SharedJournal, *, may_create: bool) -> SharedDatabase:
+    db = connect_shared(place)
+    try:
+        with explained_shared(place):
+            if not db.has_table("journal"):
+                if not may_create:
+                    raise _missing(place)
+                create_tables(db, _TABLES, VERSION)
+            (version,) = db.execute("SELECT version FROM journal").fetchone()
+        if version != VERSION:
+            raise _unknown_version(version, VERSION, place)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def _create(path: Path) -> None:
@@ -163,13 +194,24 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
     if application != APPLICATION_ID:
         raise _damaged(path, "it is empty, or another program wrote it")
     if version not in (*MIGRATIONS, VERSION):
-        raise DataError(
-            f"the journal has version {version}; this version of SelectLLM reads "
-            f"{min(MIGRATIONS)} to {VERSION}",
-            where=str(path),
-            fix="Use the SelectLLM version that wrote it, or move it away to start a new journal.",
-        )
+        raise _unknown_version(version, f"{min(MIGRATIONS)} to {VERSION}", path)
     return int(version)
+
+
+def _unknown_version(version: int, known: object, place: Place) -> DataError:
+    return DataError(
+        f"the journal has version {version}; this version of SelectLLM reads {known}",
+        where=str(place),
+        fix="Use the SelectLLM version that wrote it, or move it away to start a new journal.",
+    )
+
+
+def _missing(place: Place) -> DataError:
+    return DataError(
+        "there is no journal yet",
+        where=str(place),
+        fix="Run the pipeline first: the first run that calls a model creates the journal.",
+    )
 
 
 def _damaged(path: Path, reason: str) -> DataError:

@@ -1,0 +1,78 @@
+"""Attack the product in ways that are drawn from a seed, and count what broke.
+
+    python benchmarks/attacks.py --seed 0 --count 200
+    python benchmarks/attacks.py --seed 0 --kind A --only 17    (one attack again)
+
+Kinds: A, a provider that lies; B, input that explodes; C, texts that act where they are shown; D,
+files that change while they are read; E, artifacts that were edited together with dvc.lock; F, secrets
+in every place and encoding; G, broken surroundings. Each attack runs the program in a process with a
+limit of 1.5 GB and 60 s. It is *broken* if it crashes, hangs, passes a limit or the cap, or if it is
+silently wrong or leaks; *rough* if it ends with a traceback, too many words or no remedy; else *held*.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.attack import leaks, proof, provider, readers, trial
+from benchmarks.attack.trial import Finding, broken
+
+Attack = Callable[[random.Random, Path, float], tuple[str, list[Finding]]]
+KINDS: dict[str, tuple[int, Attack]] = {
+    "A": (60, provider.attack),
+    "B": (50, readers.attack),
+    "E": (30, proof.attack),
+    "F": (20, leaks.attack),
+}
+"""How many of 200 attacks are of each kind, and the function that makes one."""
+
+
+def main() -> int:
+    """Run the attacks, print each that did not hold, and return 1 if any broke something."""
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--count", type=int, default=200)
+    arguments.add_argument("--kind", default="".join(KINDS), help="one or more letters")
+    arguments.add_argument("--only", type=int, help="the number of a single attack of the kind")
+    arguments.add_argument("--patience", type=float, default=1.0, help="longer limits of time")
+    arguments.add_argument("--verbose", action="store_true")
+    given = arguments.parse_args()
+    shares = {kind: KINDS[kind][0] for kind in given.kind}
+    verdicts: Counter[tuple[str, str]] = Counter()
+    for kind, share in shares.items():
+        n = round(given.count * share / sum(shares.values()))
+        for number in range(n) if given.only is None else [given.only]:
+            verdict, words = one(kind, given.seed, number, given.patience)
+            verdicts[kind, verdict] += 1
+            if verdict != "held" or given.verbose:
+                print(f"{kind}{number} {verdict}: {words}", flush=True)
+    print(f"\n| kind | held | rough | broken |\n|---|---|---|---|")
+    for kind in shares:
+        print(
+            f"| {kind} | {' | '.join(str(verdicts[kind, v]) for v in ('held', 'rough', 'broken'))} |"
+        )
+    print(
+        f"most memory {trial.worst.peak_mb:.0f} MB, longest {trial.worst.seconds:.1f} s, "
+        f"most processor time {trial.worst.cpu_s:.1f} s"
+    )
+    return int(any(verdict == "broken" for _, verdict in verdicts))
+
+
+def one(kind: str, seed: int, number: int, patience: float) -> tuple[str, str]:
+    """Make one attack; return the verdict and what happened."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        rng = random.Random(f"{kind}/{seed}/{number}")
+        title, findings = KINDS[kind][1](rng, Path(folder).resolve(), patience)
+    verdict = "held"
+    if findings:
+        verdict = "broken" if any(finding.is_broken for finding in findings) else "rough"
+    said = "".join(f"\n    {finding.what!r}" for finding in findings)
+    return verdict, f"{title}{said}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
