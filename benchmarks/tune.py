@@ -29,7 +29,7 @@ from tasks.lib.core.params import load_section, read_params
 
 SEED = 0
 Tick = tuple[float, float]  # seconds of the clock and of the processor
-CHANGES = {"epochs": 1, "batch_records": 8, "max_tokens": 384}
+CHANGES = {"epochs": 1, "batch_records": 4, "max_tokens": 384}
 VALUES = read_params(Path("params.yaml"))
 PARAMS = check(VALUES | {"evaluate": VALUES["evaluate"] | CHANGES})
 

@@ -315,9 +315,7 @@ def test_the_plan_has_the_judges_calls_and_what_they_cost_at_most(provider, monk
         arms=(PlannedArm(**arm, n_tokens=9, minutes=1.0),),
     )
     power, money = show_evaluation.plan_sentences(whole)
-    assert power.startswith(
-        "With 3 seeds and 1,000 test records, a difference of about 0.0040"
-    )
+    assert power.startswith("With 3 seeds and 1,000 test records, a difference of about 0.0040")
     assert money.startswith("Judge mine (openai/fake): at most 16 calls, 0.00 to ")
     assert money.endswith("never more than 5 USD (evaluate.max_usd).")
 
