@@ -67,7 +67,7 @@ def shorter_wins(call):
     text = call.messages[-1]["content"]
     if "Grade the assistant" in text:
         return says('{"reason": "so", "rating": 4}')(call)
-    first, second = text.partition(" answer A -----")[2].partition(" answer B -----")[::2]
+    first, second = (text.partition(f" answer {x} -----")[2].partition("\n-----")[0] for x in "AB")
     return says(json.dumps({"winner": "A" if len(first) < len(second) else "B"}))(call)
 
 
