@@ -41,15 +41,15 @@ docs: .venv/docs ## build the documentation into site/; a broken link or anchor 
 	$(BIN)/zensical build --strict --clean
 
 lock: ## pin and hash every package again, for Python 3.11 to 3.13 (needs uv)
-	requirements/lock.sh
+	.ci/requirements/lock.sh
 
 clean: ## remove the environment; data and the journal stay
 	rm -rf .venv
 
-.venv/installed: pyproject.toml constraints.txt requirements/make.txt
+.venv/installed: pyproject.toml constraints.txt .ci/requirements/make.txt
 	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and 'SelectLLM needs Python 3.11 to 3.13; name one with PYTHON=python3.11')"
 	$(PYTHON) -m venv .venv
-	$(PIP) --no-deps --require-hashes -r requirements/make.txt
+	$(PIP) --no-deps --require-hashes -r .ci/requirements/make.txt
 	$(PIP) -c constraints.txt torch # its files on PyTorch's index have other hashes than PyPI's
 	$(PIP) --no-deps --no-build-isolation -e .
 	cp flows/dvc/selectllm.pth .venv/lib/python3.*/site-packages/
@@ -58,7 +58,7 @@ clean: ## remove the environment; data and the journal stay
 	touch $@
 
 .venv/train: .venv/installed
-	$(PIP) --no-deps --require-hashes -r requirements/train.txt
+	$(PIP) --no-deps --require-hashes -r .ci/requirements/train.txt
 	touch $@
 
 .venv/services: .venv/installed
@@ -67,5 +67,5 @@ clean: ## remove the environment; data and the journal stay
 	touch $@
 
 .venv/docs: .venv/installed
-	$(PIP) --no-deps --require-hashes -r requirements/docs.txt
+	$(PIP) --no-deps --require-hashes -r .ci/requirements/docs.txt
 	touch $@

@@ -285,7 +285,7 @@ def test_make_installs_only_pinned_packages_whose_files_have_hashes():
         return {line.partition(" ;")[0] for line in lines}
 
     pinned = pins((PROJECT / "constraints.txt").read_text().splitlines())
-    for path in (PROJECT / "requirements").glob("*.txt"):
+    for path in (PROJECT / ".ci/requirements").glob("*.txt"):
         lines = path.read_text().replace(" \\\n", "\n").splitlines()
         packages = [line for line in lines if line[0] != " "]
         assert pins(packages) <= pinned, path

@@ -3,7 +3,8 @@
 # torch has other files on PyTorch's index than on PyPI, so neither torch nor the packages for GPUs
 # that only PyPI's files need are in the hashed lists; constraints.txt pins them.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
+lists=.ci/requirements
 
 compile() {
     uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
@@ -19,11 +20,11 @@ unhashed=$(names constraints.txt | grep -E '^(torch|triton|nvidia-.*|cuda-.*)$')
 for list in make train docs ray; do
     skipped=$unhashed extra=
     if [ "$list" != make ]; then
-        skipped="$skipped $(names requirements/make.txt)"
+        skipped="$skipped $(names $lists/make.txt)"
         extra="--extra $list"
     fi
-    cp constraints.txt "requirements/$list.txt" # uv keeps the versions of the file that it replaces
+    cp constraints.txt "$lists/$list.txt" # uv keeps the versions of the file that it replaces
     # shellcheck disable=SC2046,SC2086
     compile --generate-hashes --no-header --extra dev --extra local $extra \
-        $(printf -- '--no-emit-package %s ' $skipped) --output-file "requirements/$list.txt"
+        $(printf -- '--no-emit-package %s ' $skipped) --output-file "$lists/$list.txt"
 done
