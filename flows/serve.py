@@ -47,7 +47,7 @@ def _deployment(position: int, body: Mapping[str, Any]) -> RunnerDeployment:
     try:
         where = f"{FILE}: deployments.{body['name']}"
         return RunnerDeployment.from_entrypoint(
-            body["entrypoint"],
+            _as_module(body["entrypoint"]),
             name=body["name"],
             schedules=[_schedule(**schedule) for schedule in body.get("schedules", [])],
             concurrency_limit=ConcurrencyLimitConfig(**body["concurrency_limit"]),
@@ -60,6 +60,15 @@ def _deployment(position: int, body: Mapping[str, Any]) -> RunnerDeployment:
         raise ParamError(f"the key {error} is missing", where=where, fix=FIX) from None
     except (ValueError, TypeError, OSError, ImportError, PrefectException) as error:
         raise ParamError(" ".join(str(error).split()), where=where, fix=FIX) from None
+
+
+def _as_module(entrypoint: str) -> str:
+    """Return ``flows/curate.py:curate`` as ``flows.curate.curate``.
+
+    Before it loads a flow from a file, Prefect copies the folder that the deployment names into the
+    current one. That is another workspace's if both are served with one Prefect server.
+    """
+    return entrypoint.replace(".py:", ".").replace("/", ".")
 
 
 def _schedule(slug: str, *, active: bool, **when: Any) -> DeploymentScheduleCreate:

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,8 +81,9 @@ def test_serve_makes_the_deployments_that_prefect_deploy_makes(space, server, de
         served = {found.name: found for found in read_deployments(space.root)}
     assert set(served) == {"nightly", "clean", "weekly"}
     nightly = served["nightly"]
-    for name in ("entrypoint", "description", "tags", "parameters"):
+    for name in ("description", "tags", "parameters"):
         assert getattr(nightly, name) == deployment[name], name
+    assert nightly.entrypoint == "flows.curate.curate"
     crons = {s["slug"]: s["schedule"].get("cron") for s in deployment["schedules"]}
     assert {s.slug: getattr(s.schedule, "cron", None) for s in nightly.schedules} == crons
     assert nightly.concurrency_limit == deployment["global_concurrency_limit"]["limit"] == 1
@@ -186,6 +188,16 @@ def test_a_run_that_reaches_its_cap_or_fails_calls_the_webhook(space, server, we
     ]
 
 
+def _serve_from_another_folder(space):
+    """Register the deployments of a workspace from a copy of it, as `serve` there would."""
+    copy = space.root.parent / "theirs"
+    shutil.copytree(space.root, copy, ignore=shutil.ignore_patterns(".selectllm", "data"))
+    (copy / "theirs.txt").touch()
+    register = "from pathlib import Path; import flows.serve as s; "
+    register += "[found.apply() for found in s.read_deployments(Path.cwd())]"
+    replace(space, root=copy).run(sys.executable, "-c", register)
+
+
 def test_an_interrupted_serve_ends_its_run_in_prefect_and_keeps_what_was_computed(make_toy, server):
     space = make_toy("flows", "prefect.yaml")
     space.env.update(server.env)
@@ -199,8 +211,10 @@ def test_an_interrupted_serve_ends_its_run_in_prefect_and_keeps_what_was_compute
     find = {"name": {"any_": [name]}}
     (served,) = wait_until(lambda: server.ask("deployments", deployments=find))
     url = f"{server.url}/deployments/{served['id']}"
+    _serve_from_another_folder(space)
     made = httpx.post(f"{url}/create_flow_run", json={}, timeout=PATIENCE_S, trust_env=False)
     wait_until(lambda: [*space.root.glob(".selectllm/runs/*/**/second/.second.txt.part")])
+    assert not (space.root / "theirs.txt").exists()  # Prefect would copy that folder here
     serving.send_signal(signal.SIGTERM)
     output = serving.communicate(timeout=PATIENCE_S)[0]
     assert serving.returncode == 130, output
