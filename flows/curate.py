@@ -25,6 +25,7 @@ from flows.cli.surroundings import require_surroundings
 from flows.cli.used_answers import used_answers
 from flows.dvc import command as dvc
 from flows.dvc import overrides
+from flows.dvc.clean_clone import clean_clone, share
 from flows.dvc.run_parameters import as_overrides, own_workspace
 from flows.dvc.workspace import find_workspace, run_lock
 from flows.identity import identify
@@ -49,6 +50,7 @@ def curate(
     budget: Budget | list[Budget] | None = None,
     route: str | None = None,
     override: list[str] | None = None,
+    commit: str | None = None,
 ) -> State[None] | None:
     """Choose the records most worth annotating from a pool without labels.
 
@@ -61,17 +63,24 @@ def curate(
         budget: The number of records to select, or several numbers; by default as in params.yaml.
         route: The alias of the judging model; by default the route in params.yaml.
         override: Other keys of params.yaml to set for this run, each as key=value.
+        commit: A commit, such as HEAD, to run in a clean clone that pulls from the DVC remote and
+            pushes to it; by default the run uses the files of this folder as they are.
     """
     given = {"ingest.source": source, "llm_select.budget": budget, "llm_select.route": route}
     sets = [*as_overrides(given), *(override or [])]
     try:
         user_workspace = find_workspace(Path.cwd())
         with run_lock(user_workspace) as lock:
-            workspace = _workspace(user_workspace, sets)
+            if commit:
+                workspace = _clone(user_workspace, commit, sets)
+            else:
+                workspace = _workspace(user_workspace, sets)
             run = Run(workspace, str(flow_run.id), lock, user_workspace, ", ".join(sets))
             claim(user_workspace, run.id)
             graph = read_graph(workspace)
             _run_all(graph, run)
+            if commit:
+                share(workspace, "push")
         capped = console.capped(graph, workspace)
     except CurationError as error:
         return Failed(message=str(error), data=error)  # raising it would print a traceback
@@ -95,6 +104,15 @@ def _workspace(user_workspace: Path, sets: Sequence[str]) -> Path:
     return workspace
 
 
+def _clone(user_workspace: Path, commit: str, sets: Sequence[str]) -> Path:
+    """Return a clean clone of a commit, with the run's parameters in its params.yaml."""
+    workspace = clean_clone(user_workspace, commit)
+    changes = overrides.apply(workspace, sets)
+    get_run_logger().info("This run works in %s", visible_line(str(workspace)))
+    publish(markdown.parameters(read_graph(workspace), workspace, changes), "parameters")
+    return workspace
+
+
 def _run_all(graph: Graph, run: Run) -> None:
     """Run the stages, log the run, and raise the first failure or show the results."""
     prepare(run.user_workspace)
@@ -108,7 +126,7 @@ def _run_all(graph: Graph, run: Run) -> None:
     publish_results(graph, run.workspace)
     announce_results(graph, run.workspace, done, console.capped(graph, run.workspace))
     console.summary(graph, run.workspace, logged.runs_page)
-    if run.sets:
+    if run.workspace != run.user_workspace:
         for what, path in console.results(graph, run.workspace):
             get_run_logger().info("%s: %s", what, visible_line(str(path)))
 

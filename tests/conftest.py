@@ -38,6 +38,7 @@ pytest_plugins = (
     "tests.reported_run",
     "tests.sealed_desk",
     "tests.selection_desk",
+    "tests.servers",
 )
 
 # Tests send SIGINT to what they start, which would inherit that a background job ignores it.
@@ -58,7 +59,7 @@ FIRST_PARTY = (
 GROUPS = {
     "sample": ("project", "stale_keys", "verify_bytes"),
     "paid": ("paid_run", "run_budget"),
-    "server": ("run", "identity", "deployment", "run_parameters", "compare"),
+    "server": ("run", "identity", "clean_clone", "deployment", "run_parameters", "compare"),
     "clusters": ("grouping", "cluster", "geometry", "kmeans", "solver", "baseline_methods"),
     "validation": ("validate", "validate_faults", "validate_near"),
 }
@@ -146,8 +147,15 @@ UNUSED_SERVICES = (
 @pytest.fixture(scope="session")
 def server(prefect_home: Path) -> Iterator[PrefectServer]:
     """A Prefect server for all tests that need one."""
+    with running_prefect(prefect_home) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def running_prefect(prefect_home: Path, **settings: str) -> Iterator[PrefectServer]:
+    """Start a Prefect server with additional settings, and stop it at the end."""
     port = free_port()
-    env = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home)}
+    env = os.environ | QUIET | {"PREFECT_HOME": str(prefect_home)} | settings
     env["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     env |= {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in UNUSED_SERVICES}
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]

@@ -5,20 +5,26 @@ all of them.
 """
 
 import contextlib
+import getpass
+import importlib.util
 import os
 import secrets
 import shutil
+import signal
+import socket
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from tests.workspaces import free_port
+from tests.workspaces import free_port, wait_until
 
 PASSWORD = "s3cret-of-the-database"
 PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]), None)
+SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
 OWNER = "postgres" if os.getuid() == 0 else None  # the server refuses to run as root
 
 
@@ -108,3 +114,94 @@ def postgresql() -> Iterator[PostgreSQL]:
     """Return a running PostgreSQL server."""
     with running_postgresql() as server:
         yield server
+
+
+@contextlib.contextmanager
+def running(folder: Path, port: int, *command: str, **env: str) -> Iterator[Path]:
+    """Start a server, wait until its port is open, yield its log, and stop it at the end."""
+    log = folder / f"{port}.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, env=os.environ | env, stdout=output, stderr=output, process_group=0
+        )
+    try:
+        wait_until(lambda: is_open(port), within_s=300, evidence=log.read_text)
+        yield log
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def is_open(port: int) -> bool:
+    """Return whether something listens at a port of 127.0.0.1."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A storage for DVC's cache.
+
+    Attributes:
+        url: Its URL.
+        options: The options that `dvc remote modify` sets.
+        env: The environment variables that it needs.
+    """
+
+    url: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def running_s3(folder: Path) -> Iterator[Remote]:
+    """Start a server that speaks S3, with one bucket."""
+    require(importlib.util.find_spec("moto"), "selectllm[services]")
+    require(importlib.util.find_spec("dvc_s3"), "dvc-s3")
+    import boto3  # noqa: PLC0415
+
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    keys = {"aws_access_key_id": "tester", "aws_secret_access_key": "s3cret-of-the-bucket"}
+    with running(folder, port, sys.executable, "-m", "moto.server", "-H", "127.0.0.1", f"-p{port}"):
+        boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys).create_bucket(
+            Bucket="selectllm"
+        )
+        env = {name.upper(): value for name, value in keys.items()}
+        yield Remote("s3://selectllm/cache", {"endpointurl": url}, env)
+
+
+@contextlib.contextmanager
+def running_ssh(folder: Path) -> Iterator[Remote]:
+    """Start an SSH server that lets this user in with a new key."""
+    require(SSHD, "the program sshd")
+    require(importlib.util.find_spec("dvc_ssh"), "dvc-ssh")
+    for name in ("host_key", "key"):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True
+        )
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    port = free_port()
+    settings = {
+        "Port": port, "ListenAddress": "127.0.0.1", "HostKey": folder / "host_key",
+        "AuthorizedKeysFile": folder / "key.pub", "PidFile": "none", "StrictModes": "no",
+        "UsePAM": "no", "PasswordAuthentication": "no", "Subsystem": "sftp internal-sftp",
+    }  # fmt: skip
+    config = folder / "sshd_config"
+    config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+    with running(folder, port, str(SSHD), "-D", "-e", "-f", str(config)):
+        (folder / "cache").mkdir()
+        url = f"ssh://{getpass.getuser()}@127.0.0.1:{port}{folder / 'cache'}"
+        yield Remote(url, {"keyfile": str(folder / "key")})
+
+
+@contextlib.contextmanager
+def running_mlflow(folder: Path, database: str) -> Iterator[str]:
+    """Start an MLflow tracking server that also serves the artifacts; yield its URL."""
+    port = free_port()
+    command = (sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1")
+    stores = ("--backend-store-uri", database, "--artifacts-destination", str(folder / "artifacts"))
+    with running(folder, port, *command, "--port", str(port), *stores):
+        yield f"http://127.0.0.1:{port}"

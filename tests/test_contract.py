@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from functools import cache
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
@@ -254,6 +255,21 @@ def test_checking_params_imports_nothing_heavy():
     assert done.stdout.strip() == ""
 
 
+def test_what_embeds_nothing_does_not_import_torch():
+    """Only embed and `selectllm evaluate` need it, and it takes seconds."""
+    modules = ["flows.curate", "flows.cli.app", "flows.cli.show_audit", "flows.cli.doctor"]
+    modules += [f"tasks.{name}.step" for name in STEPS]
+    modules += [f"tasks.audit.{name}" for name in ("verify", "explain", "answers")]
+    modules += [f"tasks.estimate.{name}" for name in ("selection", "ratings", "preview", "context")]
+    code = (
+        f"import sys, {', '.join(modules)}; print({{'torch', 'transformers'}} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
+
+
 def test_every_package_is_pinned_and_none_is_known_malware():
     pins = [
         line.split(";")[0].strip()
@@ -262,6 +278,26 @@ def test_every_package_is_pinned_and_none_is_known_malware():
     ]
     assert all(re.fullmatch(r"[a-z0-9-]+==[^ ]+", pin) for pin in pins)
     assert not {"litellm==1.82.7", "litellm==1.82.8"} & set(pins)
+
+
+def test_make_installs_only_pinned_packages_whose_files_have_hashes():
+    def pins(lines):
+        return {line.partition(" ;")[0] for line in lines}
+
+    pinned = pins((PROJECT / "constraints.txt").read_text().splitlines())
+    for path in (PROJECT / "requirements").glob("*.txt"):
+        lines = path.read_text().replace(" \\\n", "\n").splitlines()
+        packages = [line for line in lines if line[0] != " "]
+        assert pins(packages) <= pinned, path
+        hashed = {a for a, b in pairwise(lines) if b.startswith("    --hash=sha256:")}
+        assert set(packages) <= hashed, path
+        assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}|[a-z0-9-]+==.*", x) for x in lines)
+        assert "://" not in path.read_text()
+    makefile = (PROJECT / "Makefile").read_text()
+    installs = [line for line in makefile.splitlines() if line.startswith("\t$(PIP)")]
+    assert installs
+    for line in installs:
+        assert "--require-hashes" in line or line.split("#")[0].split()[-1] in ("torch", "."), line
 
 
 # The tests

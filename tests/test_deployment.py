@@ -56,7 +56,7 @@ def deployment(space, server):
     space.run(*prefect, "work-pool", "create", "selectllm", "--type", "process", "--overwrite")
     space.run(*prefect, "deploy", "--all")
     deployments = {found["name"]: found for found in server.ask("deployments")}
-    assert set(deployments) == {"nightly", "weekly"}
+    assert set(deployments) == {"nightly", "clean", "weekly"}
     yield deployments["nightly"]
     for found in deployments.values():
         url = f"{server.url}/deployments/{found['id']}"
@@ -71,14 +71,14 @@ def test_the_deployment_keeps_its_nightly_schedule_and_describes_each_parameter(
     crons = {s["slug"]: s["schedule"].get("cron") for s in deployment["schedules"]}
     assert crons == {"nightly": "0 2 * * *", "soon": None}
     schema = deployment["parameter_openapi_schema"]["properties"]
-    assert set(schema) == {"source", "budget", "route", "override"}
+    assert set(schema) == {"source", "budget", "route", "override", "commit"}
     assert all(parameter["description"] for parameter in schema.values())
 
 
 def test_serve_makes_the_deployments_that_prefect_deploy_makes(space, server, deployment):
     with contextlib.chdir(space.root):
         served = {found.name: found for found in read_deployments(space.root)}
-    assert set(served) == {"nightly", "weekly"}
+    assert set(served) == {"nightly", "clean", "weekly"}
     nightly = served["nightly"]
     for name in ("entrypoint", "description", "tags", "parameters"):
         assert getattr(nightly, name) == deployment[name], name

@@ -18,7 +18,7 @@ from tasks.evaluate import params as section
 from tasks.evaluate.plan import Pace, run_seconds, visible_difference
 from tasks.evaluate.score.answers import rows_of_models, score_arms
 from tasks.evaluate.score.bootstrap import NestedBootstrap, Ratio
-from tasks.evaluate.score.duels import length_controlled, wins
+from tasks.evaluate.score.duels import duel, length_controlled, wins
 from tasks.evaluate.score.page import page
 from tasks.evaluate.score.step import JudgedArms, evaluate
 from tasks.evaluate.tables import ANSWERS
@@ -469,6 +469,12 @@ def test_the_length_controlled_win_rate_is_finite_without_a_single_loss_or_lengt
 def test_models_with_other_numbers_of_seeds_meet_in_turn_and_a_tie_counts_half():
     ours, theirs = np.array([[1.0, 2.0, 3.0]]), np.array([[0.0, 2.0, 4.0], [2.0, 2.0, 2.0]])
     assert wins(ours, theirs).tolist() == [[1, 0.5, 0], [0, 0.5, 1]]
+
+
+def test_the_interval_of_a_win_rate_stays_between_never_and_always():
+    won = np.array([[1.0] * 10, [0.0] * 10])
+    rate = duel("a", won, NestedBootstrap(10, 200, 0)).win_rate
+    assert (rate.low, rate.value, rate.high) == (0, 0.5, 1)
 
 
 # The result

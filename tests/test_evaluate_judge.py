@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from flows.cli import show_evaluation
 from tasks.evaluate.judge.prompts import comparison, grading, read_grade, read_winner
 from tasks.evaluate.judge.step import work
 from tasks.evaluate.judge_cost import judge_plan, ready_judge
@@ -23,7 +24,7 @@ from tasks.lib.core.errors import LLMError, ParamError
 from tasks.lib.core.params import read_params
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
-from tasks.lib.documents.evaluation import Evaluation, JudgeUsage
+from tasks.lib.documents.evaluation import Evaluation, EvaluationPlan, JudgeUsage, PlannedArm
 from tasks.lib.gateway.reply import ReplyProblem, UnusableReply
 from tests.conftest import PROJECT
 from tests.fake_provider import fails, says
@@ -252,7 +253,7 @@ def test_a_question_without_a_verdict_is_left_out_and_reported(space, caplog):
     assert [duel["judge"].n_questions for duel in duels.values()] == [2, 3]
 
 
-def test_without_a_judge_nothing_is_asked_and_a_refusal_is_in_the_providers_words(space):
+def test_without_a_judge_nothing_is_sent_and_a_refusal_is_in_the_providers_words(space):
     comparisons, grades, usage = space.run(route="offline")
     assert (len(comparisons), len(grades), usage.n_questions) == (0, 0, 0)
     assert not space.provider.calls
@@ -307,6 +308,16 @@ def test_the_plan_has_the_judges_calls_and_what_they_cost_at_most(provider, monk
     assert planned.calls == 2 * (2 * 2) + 4 * 2
     assert 0 < planned.usd[0] < planned.usd[1]
     assert planned.max_usd == values["evaluate"]["max_usd"]
+    arm = {"name": "random", "n_models": 2, "n_done": 0, "n_records": 1, "n_steps": 1}
+    whole = EvaluationPlan(
+        **{"model": "m", "device": "cpu", "n_test": 1000, "n_answers": 4, "minutes": 1.0},
+        **{"n_seeds": 3, "visible": 0.004, "judge": planned},
+        arms=(PlannedArm(**arm, n_tokens=9, minutes=1.0),),
+    )
+    power, money = show_evaluation.plan_sentences(whole)
+    assert power.startswith("With 3 seeds and 1,000 test records, a difference of about 0.0040")
+    assert money.startswith("Judge mine (openai/fake): at most 16 calls, 0.00 to ")
+    assert money.endswith("never more than 5 USD (evaluate.max_usd).")
 
 
 # The figures and files

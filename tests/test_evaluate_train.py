@@ -24,6 +24,7 @@ from tests.workspaces import Workspace, lay_out, wait_until
 
 MISSING = [package for package in EXTRA if find_spec(package) is None]
 pytestmark = [
+    pytest.mark.timeout(3600),  # for the fixture, on a busy machine
     pytest.mark.slow,
     pytest.mark.skipif(bool(MISSING), reason=f"selectllm[train] lacks {', '.join(MISSING)}"),
 ]
@@ -66,7 +67,7 @@ def shorter_wins(call):
     text = call.messages[-1]["content"]
     if "Grade the assistant" in text:
         return says('{"reason": "so", "rating": 4}')(call)
-    first, second = text.partition(" answer A -----")[2].partition(" answer B -----")[::2]
+    first, second = (text.partition(f" answer {x} -----")[2].partition("\n-----")[0] for x in "AB")
     return says(json.dumps({"winner": "A" if len(first) < len(second) else "B"}))(call)
 
 
@@ -227,6 +228,7 @@ class Trainer:
             return self.n_steps, (Path(folder) / "adapter" / ADAPTER_FILE).read_bytes()
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of TRL about transformers
 def test_a_training_that_was_stopped_continues_after_its_last_epoch_to_the_same_bytes(
     space, tmp_path
 ):
@@ -242,6 +244,8 @@ def test_a_training_that_was_stopped_continues_after_its_last_epoch_to_the_same_
     assert resumed == trainer(16)[1]
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of TRL about transformers
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning")
 def test_if_a_gpu_has_too_little_memory_fewer_records_go_through_it_at_once(space, caplog):
     trainer = Trainer(space, device="cuda")  # there is none here, so the processor computes
     trainer.n_failures = 2

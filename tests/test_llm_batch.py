@@ -19,7 +19,7 @@ from tasks.lib.gateway.wire import MAX_BODY
 from tasks.lib.journal.journal import Journal
 from tasks.llm_select.cascade import JudgeSettings
 from tasks.llm_select.judge import Judge
-from tests.fake_provider import USD_IN, USD_OUT, Response, fails, honest
+from tests.fake_provider import USD_IN, USD_OUT, Response, fails, honest, writes_letter
 from tests.judge_desk import PROMPT, TOO_LONG, USELESS, on, questions, texts
 
 N = 6
@@ -124,6 +124,13 @@ def test_the_requests_of_a_batch_have_the_same_bodies_and_keys_as_single_calls(
         map(json.dumps, (dict(sorted(call.body.items())) for call in second.calls))
     )
     assert set(book("key")) == keys
+
+
+def test_a_batch_may_be_read_by_log_probabilities(provider, second, batches, put):
+    provider.behave = second.behave = writes_letter(bias=(9.0, 0.0, 4.0))
+    verdicts = batches.ask(provider.deployment(logprobs=True), questions(N, 3))
+    assert provider.batches.sizes == [N - 1]
+    assert rankings(verdicts) == rankings(put(second.deployment(logprobs=True), questions(N, 3)))
 
 
 def error(status):

@@ -1,6 +1,8 @@
 """A preview sends questions of the run, which pays for them once, and estimates the rest."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -107,6 +109,20 @@ def test_a_refusal_ends_the_preview_with_a_clear_message(ask, provider, behave, 
     with pytest.raises(LLMError, match=words):
         ask(provider)
     assert len(provider.calls) <= 2
+
+
+def test_a_call_of_an_interrupted_run_does_not_count_as_paid_now(desk, ask, provider):
+    usd = ask(provider, 1).new_usd
+    with closing(sqlite3.connect(desk.root / ".selectllm/journal.sqlite")) as db, db:
+        db.execute("DELETE FROM answers")
+        db.execute("UPDATE calls SET outcome = 'open', run = 'killed'")
+    again = ask(provider, 1)
+    (asked,) = again.exchanges
+    assert [(call.outcome, call.is_new) for call in asked.calls] == [
+        ("lost", False),
+        ("answer", True),
+    ]
+    assert again.new_usd == pytest.approx(usd)
 
 
 def test_a_missing_key_is_named_before_any_call(ask, provider, monkeypatch):

@@ -19,7 +19,6 @@ from tasks.lib.journal.reader import JournalReader
 from tests.conftest import PROJECT
 from tests.journal_entries import ANSWER, REFUSED, TIMEOUT, buy, call, rows
 from tests.servers import PASSWORD as SECRET
-from tests.servers import postgresql  # noqa: F401
 from tests.test_llm_journal import (  # noqa: F401  the same tests, with a database
     test_a_call_is_reserved_at_its_upper_bound_and_settled_at_its_cost,
     test_a_call_that_could_exceed_the_cap_is_refused_until_another_is_released,
@@ -43,12 +42,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.services]
 
 
 @pytest.fixture(scope="module")
-def database(postgresql):  # noqa: F811
+def database(postgresql):
     return postgresql.new_database()
 
 
 @pytest.fixture
-def db_path(postgresql, database, tmp_path, monkeypatch):  # noqa: F811
+def db_path(postgresql, database, tmp_path, monkeypatch):
     """Return where a new, empty shared journal is."""
     monkeypatch.setenv(PASSWORD, SECRET)
     postgresql.execute(database, "DROP SCHEMA IF EXISTS selectllm CASCADE")
@@ -148,7 +147,7 @@ def test_calls_of_another_machine_are_written_off_only_after_it_died(db_path, jo
     assert journal.spent_usd == 3.0  # what was lost counts as spent in full
 
 
-def test_a_run_waits_for_another_that_writes(db_path, journals, postgresql, database):  # noqa: F811
+def test_a_run_waits_for_another_that_writes(db_path, journals, postgresql, database):
     journal = journals()
     locked, release = threading.Event(), threading.Event()
     import psycopg  # noqa: PLC0415
@@ -197,7 +196,7 @@ def test_an_answer_that_was_edited_in_the_database_is_named(
     db_path,
     journals,
     postgresql,
-    database,  # noqa: F811
+    database,
 ):
     asyncio.run(buy(journals()))
     postgresql.execute(database, "UPDATE selectllm.answers SET parsed = '[3, 1' WHERE key = 'k'")
@@ -250,7 +249,7 @@ def test_a_database_without_a_journal_is_not_read(db_path):
         JournalReader(db_path)
 
 
-def test_a_database_that_cannot_store_every_text_is_refused(postgresql, db_path):  # noqa: F811
+def test_a_database_that_cannot_store_every_text_is_refused(postgresql, db_path):
     name = f"latin{db_path.url.rpartition('/')[2]}"
     how = "TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"
     postgresql.execute("postgres", f"CREATE DATABASE {name} {how}")
@@ -261,7 +260,7 @@ def test_a_database_that_cannot_store_every_text_is_refused(postgresql, db_path)
 def test_a_server_that_stops_during_a_run_ends_it_with_one_sentence(
     db_path,
     journals,
-    postgresql,  # noqa: F811
+    postgresql,
 ):
     journal = journals(cap_usd=5.0)
 

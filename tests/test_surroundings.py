@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
 from flows import services
-from flows.cli import surroundings
+from flows.cli import doctor, surroundings
 from flows.cli.diagnosis import Status
 from flows.cli.supervise import supervise
 from flows.proxies import LOOPBACK, proxied_loopback, with_direct_loopback
@@ -204,6 +205,15 @@ def test_a_supervised_run_reaches_this_machine_without_the_proxy(monkeypatch):
             supervise(["/bin/sh", "-c", 'test "$NO_PROXY" = "a.example,127.0.0.1,localhost,::1"'])
             == 0
         )
+
+
+@pytest.mark.parametrize("path", ["", "/usr/bin:/bin", str(Path(sys.executable).parent)])
+def test_the_doctor_says_to_activate_if_dvc_would_find_another_python(path, monkeypatch):
+    monkeypatch.setenv("PATH", path)
+    found = next(d for d in doctor.diagnose(PROJECT) if "`dvc repro`" in d.what)
+    is_ours = path == str(Path(sys.executable).parent)
+    assert found.status is (Status.OK if is_ours else Status.WARNING)
+    assert ("/activate` first." in found.fix) is not is_ours
 
 
 def test_in_the_environment_of_make_a_command_runs_steps_without_activation(tmp_path):

@@ -75,17 +75,18 @@ def evaluate(
 @app.command()
 def serve(as_json: AsJson = False) -> None:
     """Run the deployments in prefect.yaml on schedule, until Ctrl-C."""
-    from flows.cli.supervise import END_RUN_WITHIN_S, STOP_WITHIN_S  # noqa: PLC0415
+    from flows.cli.supervise import END_RUN_WITHIN_S  # noqa: PLC0415
 
-    within_s = END_RUN_WITHIN_S + STOP_WITHIN_S
-    raise typer.Exit(_supervise("flows.serve", [], as_json, stop_within_s=within_s))
+    raise typer.Exit(_supervise("flows.serve", [], as_json, END_RUN_WITHIN_S))
 
 
-def _supervise(module: str, arguments: list[str], as_json: bool, **options: float) -> int:
-    from flows.cli.supervise import supervise  # noqa: PLC0415
+def _supervise(module: str, arguments: list[str], as_json: bool, more_s: float = 0.0) -> int:
+    """Run a module; after a signal, give it `more_s` seconds more than usual to end."""
+    from flows.cli.supervise import STOP_WITHIN_S, supervise  # noqa: PLC0415
 
     words = [*arguments, *(["--json"] if as_json else [])]
-    status = supervise([sys.executable, "-m", module, *words], **options)
+    command = [sys.executable, "-m", module, *words]
+    status = supervise(command, stop_within_s=STOP_WITHIN_S + more_s)
     if status == INTERRUPTED:
         console.interrupted()
     return status

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,7 @@ from typing import Any
 import flows
 from flows.cli.diagnosis import Diagnosis, Status
 from flows.cli.drift import drift
+from flows.cli.remote import remote
 from flows.cli.surroundings import shared_journal, surroundings
 from flows.dvc import command as dvc
 from flows.dvc import overrides
@@ -30,13 +32,14 @@ MALWARE = {"litellm": ("1.82.7", "1.82.8")}
 def diagnose(start: Path) -> Iterator[Diagnosis]:
     """Yield diagnoses of Python and its packages, then of the workspace if there is one."""
     yield _python()
+    yield _path()
     yield from _packages()
     try:
         workspace = find_workspace(start)
     except CurationError as error:
         yield Diagnosis.of(error)
         return
-    for check in (_git, surroundings, _tracking, _journal, _dvc, drift, _params, _routes):
+    for check in (_git, surroundings, _tracking, _journal, _dvc, remote, drift, _params, _routes):
         yield from check(workspace)
     yield _telemetry()
 
@@ -48,6 +51,15 @@ def _python() -> Diagnosis:
             Status.WRONG, f"Python {version}", "Use 3.11 to 3.13: `make demo PYTHON=python3.11`."
         )
     return Diagnosis(Status.OK, f"Python {version}")
+
+
+def _path() -> Diagnosis:
+    """Check which Python a stage's command finds, which begins with ``python``."""
+    found, ours = shutil.which("python"), Path(sys.executable).parent
+    if found and Path(found).parent == ours:
+        return Diagnosis(Status.OK, f"plain `dvc repro` runs stages with {found}")
+    what = f"plain `dvc repro` would run stages with {found or 'no Python'}, not with this one"
+    return Diagnosis(Status.WARNING, what, f"Run `source {ours / 'activate'}` first.")
 
 
 def _packages() -> Iterator[Diagnosis]:

@@ -38,7 +38,8 @@ def plan_sentences(planned: EvaluationPlan) -> Iterator[str]:
     if planned.visible is not None:
         yield (
             f"With {planned.n_seeds} seeds and {planned.n_test:,} test records, a difference of "
-            f"{planned.visible:.4f} nats per token would be seen, or a larger one if seeds differ."
+            f"about {planned.visible:.4f} nats per token would be seen (by an estimate from a few "
+            "steps; differences between seeds raise it)."
         )
     if planned.judge:
         judge = planned.judge

@@ -49,8 +49,14 @@ def cache_dir(workspace: Path) -> Path:
     return workspace / _output(workspace, "cache", "dir").strip()
 
 
-def run(workspace: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a DVC command, wait for it to end, and capture its output."""
+def run(
+    workspace: Path, *words: str, timeout_s: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a DVC command, wait for it to end, and capture its output.
+
+    Raises:
+        subprocess.TimeoutExpired: It takes longer than `timeout_s`; it was killed.
+    """
     with suppress(OSError):  # read-only, which the run reports; DVC would let all users write
         (workspace / SITE_CACHE).mkdir(mode=0o700, parents=True, exist_ok=True)
     return subprocess.run(
@@ -60,6 +66,7 @@ def run(workspace: Path, *words: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
+        timeout=timeout_s,
     )
 
 

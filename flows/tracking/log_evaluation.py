@@ -33,6 +33,7 @@ def log_evaluation(run: Run, result: Evaluation, files: Path, note: str, took_s:
         with store.run(f"{SECTION} {Path(result.model).name}", took_s):
             mlflow.log_params({key: str(v)[:MAX_PARAM_CHARS] for key, v in settings.items()})
             mlflow.set_tags({**identity.tags(), NOTE: note})
+            mlflow.log_metrics({"judge.usd": result.judge.usd, "judge.calls": result.judge.calls})
             for name in ("result.json", "training.json", "index.html"):
                 mlflow.log_artifact(files / name)
             for arm in result.arms:

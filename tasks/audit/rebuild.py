@@ -1,16 +1,18 @@
 """Rebuild the outputs of llm_select without calling a model."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
-from contextlib import closing
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing, contextmanager
 from itertools import compress
 from pathlib import Path
 
-from tasks.lib.core.stage import Stage
+from tasks.lib.core.stage import JOURNAL, Stage
 from tasks.lib.documents.usage import Usage
 from tasks.lib.gateway.lookup import JournalLookup
-from tasks.lib.journal.place import journal_place
+from tasks.lib.journal.place import Place, journal_place
 from tasks.lib.journal.reader import JournalReader
+from tasks.lib.journal.schema import connect
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.outputs import write_outputs
 from tasks.llm_select.setup import Setup
@@ -37,13 +39,24 @@ def rebuild(root: Path, out: Callable[[str], Path], judged: Collection[int] | No
     stage = Stage("llm_select", root)
     setup = Setup.read(stage, stage.values, root)
     texts = setup.candidates.texts
-    with closing(JournalReader(journal_place(stage.state, stage.values))) as journal:
+    with _opened(journal_place(stage.state, stage.values)) as journal:
         judge = Judge(JournalLookup(journal), setup.routes, setup.settings, texts)
         replay = judge if judged is None else _only(judged, judge)
         verdicts = asyncio.run(setup.judge(replay))
         usage = make_usage(verdicts, setup, journal)
     write_outputs(out, verdicts, setup.candidates, setup.routes, usage)
     return usage
+
+
+@contextmanager
+def _opened(place: Place) -> Iterator[JournalReader]:
+    """Open a journal; where there is none, since nothing was bought, open an empty one."""
+    with tempfile.TemporaryDirectory() as folder:
+        if isinstance(place, Path) and not place.exists():
+            place = Path(folder) / JOURNAL
+            connect(place).close()
+        with closing(JournalReader(place)) as journal:
+            yield journal
 
 
 def _only(judged: Collection[int], judge: AskJudge) -> AskJudge:

@@ -28,7 +28,7 @@ ORDER BY model, duration_s
 """
 _CALLS = """
 SELECT outcome, message, reply, prompt_tokens, completion_tokens, usd, is_upper_bound, duration_s
-FROM calls WHERE key = ? AND outcome != 'open' ORDER BY id
+FROM calls WHERE key = ? ORDER BY id
 """
 MIN_LATENCIES = 10
 
@@ -56,7 +56,7 @@ def newest(path: Place, limit: int) -> list[dict[str, Any]]:
 
 
 def calls_for(path: Place, key: str) -> list[dict[str, Any]]:
-    """Return the finished calls for a request, oldest first.
+    """Return the calls for a request, oldest first; an open one may be of a run that was killed.
 
     Raises:
         DataError: There is no journal, or it cannot be used.

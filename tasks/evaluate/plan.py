@@ -91,8 +91,8 @@ def visible_difference(
 ) -> float | None:
     """Return the smallest difference in loss per token that would be found 8 times out of 10.
 
-    How much a few steps change the loss of one record and not of another stands for how much two
-    trained models differ. The difference between seeds, which no probe shows, comes on top.
+    How unevenly a few steps change the losses of different records is taken as an estimate of how
+    much two trained models differ. Differences between seeds, which no probe shows, come on top.
     """
     if len(tested) < 2:
         return None

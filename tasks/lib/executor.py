@@ -5,6 +5,7 @@ into one file in the same order, so there is no data set for Ray to partition, s
 """
 
 import importlib.util
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -115,6 +116,6 @@ def _connect() -> Any:
             runtime_env={"py_modules": [str(TASKS)], "env_vars": QUIET},
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="error",
+            logging_level=logging.ERROR,
         )
     return ray

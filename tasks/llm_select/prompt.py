@@ -1,6 +1,7 @@
 """The prompt: the question about a list of candidates, in a system part and a user part."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from string import Template, ascii_uppercase
 from typing import NamedTuple
@@ -37,7 +38,7 @@ class Prompt(NamedTuple):
         if rationale:
             user += f"\n{self.rationale_words}"
         return [
-            {"role": "system", "content": self.system.substitute(numbers)},
+            {"role": "system", "content": _substitute(self.system, *numbers.items())},
             {"role": "user", "content": user},
         ]
 
@@ -47,15 +48,21 @@ class Prompt(NamedTuple):
         With the start, even a model that does not follow instructions goes on with a letter.
         """
         n = len(texts)
+        numbers = {"n_picks": "1", "n_candidates": str(n)}
         block = render_block(texts, 1, self.block_header, ascii_uppercase[:n])
         user = Template(read_words(HERE / "letter.txt")).substitute(
             n_candidates=n, candidates=block
         )
         return [
-            {"role": "system", "content": self.system.substitute(n_picks="1", n_candidates=str(n))},
+            {"role": "system", "content": _substitute(self.system, *numbers.items())},
             {"role": "user", "content": user},
             {"role": "assistant", "content": read_words(HERE / "letter_start.txt")},
         ]
+
+
+@lru_cache(maxsize=256)  # prompts of a run have few sizes
+def _substitute(template: Template, *values: tuple[str, str]) -> str:
+    return template.substitute(dict(values))
 
 
 def read_prompt(path: Path) -> Prompt:

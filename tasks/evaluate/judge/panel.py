@@ -33,7 +33,7 @@ class JudgeQuestion(NamedTuple):
 
 
 class Verdicts(NamedTuple):
-    """The parsed verdicts in the order of the questions, None without one, and what they cost."""
+    """The parsed verdicts in the order of the questions, None if there is none, and their cost."""
 
     parsed: list[int | None]
     usage: JudgeUsage
@@ -43,8 +43,8 @@ class Panel(NamedTuple):
     """A route that judges.
 
     Attributes:
-        files: The files with the questions and answers, which name the work: all runs of the same
-            work share one spending limit.
+        files: The files with the questions and answers. All runs on the same files share one
+            spending limit.
     """
 
     route: Route

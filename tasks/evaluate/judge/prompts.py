@@ -46,12 +46,12 @@ GRADE_SCHEMA = _schema(
 
 
 def comparison(request: str, first: str, second: str) -> Messages:
-    """Return the question which of two answers is better, with all texts in the user message."""
+    """Return messages that ask which answer is better, with all texts in the user message."""
     return _question(COMPARE, {"request": request, "answer A": first, "answer B": second})
 
 
 def grading(turns: Mapping[str, str]) -> Messages:
-    """Return the question how good an answer is.
+    """Return messages that ask for a grade of an answer.
 
     Args:
         turns: The texts by their headings, in order: the requests, the references and the answers.
@@ -113,7 +113,7 @@ def _find_grade(text: str) -> float | None:
 
 
 def _question(file: str, texts: Mapping[str, str]) -> Messages:
-    """Return the question in a file about some texts, each between lines with a fence word."""
+    """Return the messages in a file about some texts, each between lines with a fence word."""
     system, user = _words(file).split(f"\n{USER_MARK}\n")
     shown = {heading: shorten(text, MAX_TEXT_CHARS) for heading, text in texts.items()}
     word = fence_word(list(shown.values()))

@@ -32,7 +32,7 @@ POINTS = {TIE: EQUAL, FIRST: 1.0, SECOND: 0.0}
 
 
 def work(stage: Stage) -> None:
-    """Write the judge's verdicts; there are none if evaluate.route is the offline judge."""
+    """Write the judge's verdicts, or none if evaluate.route is the offline judge."""
     params = check(stage.values)
     route = load_route(stage.values, params.route, "evaluate.route")
     files = stage.dep("questions/questions.parquet"), stage.dep("tune/answers.parquet")

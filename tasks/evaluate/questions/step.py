@@ -41,7 +41,7 @@ def work(stage: Stage) -> None:
         refuse_pool_records(public, known, path)
         questions += public
     write_table(stage.out("questions/questions.parquet"), questions, QUESTIONS)
-    log.info("questions: %s of %s test records are asked", f"{len(drawn):,}", f"{len(usable):,}")
+    log.info("questions: %s of %s test records are used", f"{len(drawn):,}", f"{len(usable):,}")
 
 
 def with_outputs(records: Sequence[Record], where: str) -> list[Record]:

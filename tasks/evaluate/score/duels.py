@@ -77,6 +77,8 @@ def duel(
         longer_by: Shape (pairs of seeds, records), how much longer its answers are.
     """
     raw = bootstrap.estimate(Ratio(arm, won, np.ones(won.shape[1])))
+    # The draws of few seeds are spread out, so they may pass the ends of the scale.
+    raw = raw.model_copy(update={"low": max(raw.low, 0.0), "high": min(raw.high, 1.0)})
     if longer_by is None:
         return Duel(n_questions=won.shape[1], win_rate=raw, length_controlled=None)
     flat = won.ravel(), longer_by.ravel()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,6 @@ from tasks.lib.documents.evaluation import (
     Evaluation,
     Grades,
     JudgeUsage,
-    TrainedArm,
     Training,
 )
 
@@ -43,6 +42,11 @@ class JudgedArms(NamedTuple):
     duels: Mapping[ArmKey, Mapping[str, Duel]]
     grades: Mapping[ArmKey, Grades]
     usage: JudgeUsage
+
+    def completing(self, key: ArmKey, own: ArmFigures) -> dict[str, Any]:
+        """Return the fields of an arm that the judge adds to its own figures."""
+        duels = {**own.duels, **self.duels.get(key, {})}
+        return {"duels": duels, "mt_bench": self.grades.get(key)}
 
 
 class Bootstraps(NamedTuple):
@@ -110,18 +114,10 @@ def evaluate(
     has_budgets = len({key.n_records for key in arms if key.arm == RANDOM}) > 1
     found = []
     for key in arms:
-        runs = [run for run in training.runs if (run.arm, run.n_records) == key]
         own = _figures(key, arms, n_tokens, bootstraps)
+        name = {"name": key.label if has_budgets else key.arm}
         found.append(
-            own.model_copy(
-                update={
-                    "name": key.label if has_budgets else key.arm,
-                    "n_steps": _mean(runs, "n_steps"),
-                    "n_tokens": _mean(runs, "n_tokens"),
-                    "duels": {**own.duels, **judged.duels.get(key, {})},
-                    "mt_bench": judged.grades.get(key),
-                }
-            )
+            own.model_copy(update=name | _means(key, training) | judged.completing(key, own))
         )
     return Evaluation(
         model=training.model,
@@ -186,5 +182,7 @@ def _n_tokens(models: Mapping[ArmKey, Sequence[Sequence[Row]]], n_test: int) -> 
     return np.array([row["n_tokens"] for row in rows], np.float64)
 
 
-def _mean(runs: Sequence[TrainedArm], count: str) -> float:
-    return fmean(getattr(run, count) for run in runs)
+def _means(key: ArmKey, training: Training) -> dict[str, float]:
+    """Return the mean numbers of steps and tokens of an arm's models."""
+    runs = [run for run in training.runs if (run.arm, run.n_records) == key]
+    return {count: fmean(getattr(run, count) for run in runs) for count in ("n_steps", "n_tokens")}

@@ -162,7 +162,7 @@ def _advancing(advance: Callable[[], None]) -> Any:
     from transformers import TrainerCallback  # noqa: PLC0415
 
     class Advancing(TrainerCallback):
-        def on_train_begin(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             for _step in range(state.global_step):  # those of an interrupted training
                 advance()
 

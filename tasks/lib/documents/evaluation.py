@@ -68,7 +68,7 @@ class JudgeUsage(Document):
 
     @classmethod
     def none(cls, route: str, model: str) -> Self:
-        """Return the usage of a route that was asked nothing."""
+        """Return the usage of a route that was not called."""
         counts = dict.fromkeys(
             ("n_questions", "n_answered", "calls", "prompt_tokens", "completion_tokens"), 0
         )
@@ -169,7 +169,7 @@ class Evaluation(Document):
         n_test: Number of test records with a loss.
         n_answers: Number of them that the models answered.
         encoder: The encoder of the cosine; None if there is none.
-        judge: What the judge was asked, and what it cost.
+        judge: The judge's verdicts, and what they cost.
     """
 
     model: str
@@ -190,7 +190,7 @@ class Evaluation(Document):
 
 
 class JudgePlan(Part):
-    """What the judge would be asked.
+    """The calls that the judge would get.
 
     Attributes:
         calls: Number of calls, at most.
@@ -223,9 +223,9 @@ class EvaluationPlan(Document):
     Attributes:
         minutes: The time for the models that have not been evaluated yet, from a few probe steps.
         n_seeds: Number of models of each arm.
-        visible: The smallest difference of held-out loss that would be found 8 times out of 10, in
-            nats per token, if seeds did not differ; None without a probe.
-        judge: What the judge would be asked; None if there is none.
+        visible: The smallest difference in held-out loss that would be found 8 times out of 10, in
+            nats per token, if seeds did not differ; None if no probe was needed.
+        judge: The calls that the judge would get; None if there is no judge.
     """
 
     model: str

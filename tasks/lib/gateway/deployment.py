@@ -1,6 +1,7 @@
 """A deployment: one model at one endpoint, configured under `models` in params.yaml."""
 
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -98,7 +99,7 @@ class Deployment(Params):
     service_tier: Annotated[str, Field(pattern=r"^[a-z_]+$")] | None = None
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
-    @property
+    @cached_property
     def options(self) -> dict[str, Any]:
         """The keys that are set and can change an answer, as JSON values by name."""
         return self.model_dump(

@@ -90,6 +90,7 @@ def _fenced(word: str, header: str, texts: Mapping[str, str]) -> str:
 
 def fence_word(texts: Sequence[str]) -> str:
     """Return 8 hex digits that depend only on the texts and occur in none of them."""
-    digest = sha256("\0".join(texts).encode()).digest()
+    joined = "\0".join(texts)
+    digest = sha256(joined.encode()).digest()
     words = (sha256(digest + n.to_bytes(8, "big")).hexdigest()[:WORD_DIGITS] for n in count())
-    return next(word for word in words if not any(word in text for text in texts))
+    return next(word for word in words if word not in joined)

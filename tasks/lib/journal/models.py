@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple, Self
 
@@ -22,6 +23,9 @@ class SelectionName(NamedTuple):
 
 
 UNNAMED = SelectionName("")
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+_to_tuple = lru_cache(lambda text: tuple(json.loads(text)))  # a run has few different lists
 
 
 class CallCost(NamedTuple):
@@ -61,9 +65,9 @@ class Answer(NamedTuple):
         """Return the answer in a row of the table, with values in field order."""
         answer = cls(*row)
         return answer._replace(
-            parsed=tuple(json.loads(str(answer.parsed))),
+            parsed=_to_tuple(str(answer.parsed)),
             is_upper_bound=bool(answer.is_upper_bound),
-            dropped_params=tuple(json.loads(str(answer.dropped_params))),
+            dropped_params=_to_tuple(str(answer.dropped_params)),
         )
 
     @property
@@ -150,5 +154,4 @@ class Refused(StrEnum):
 
 def answer_key(**facts: Any) -> str:
     """Return a hash of all facts that affect an answer: 64 hex digits."""
-    canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return sha256(canonical.encode()).hexdigest()
+    return sha256(_CANONICAL.encode(facts).encode()).hexdigest()
