@@ -16,6 +16,7 @@ from flows.proxies import proxied_loopback
 from flows.services import database_fault, http_fault, port_fault
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.hiding import hide
+from tasks.lib.core.params import PARAMS_FILE, read_params
 from tasks.lib.core.private_file import make_private
 from tasks.lib.core.stage import STATE_DIR
 
@@ -55,15 +56,17 @@ def surroundings(workspace: Path) -> Iterator[Diagnosis]:
 
 def shared_journal(workspace: Path) -> Iterator[Diagnosis]:
     """Yield whether the database of the journal can be used; nothing if the journal is a file."""
-    from tasks.estimate.journal_admin import check_shared_journal  # noqa: PLC0415
-
     try:
+        section = read_params(workspace / PARAMS_FILE).get("llm_select") or {}
+        if section.get("journal") is None:
+            return
+        from tasks.estimate.journal_admin import check_shared_journal  # noqa: PLC0415  a second
+
         url = check_shared_journal(workspace)
     except CurationError as error:
         yield Diagnosis(Status.WRONG, f"journal: {hide(error.where)}: {error.what}", error.fix)
     else:
-        if url:
-            yield Diagnosis(Status.OK, f"journal: the database {hide(url)} can be used")
+        yield Diagnosis(Status.OK, f"journal: the database {hide(url)} can be used")
 
 
 def _disk(workspace: Path) -> Diagnosis:
