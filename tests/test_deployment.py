@@ -188,7 +188,7 @@ def test_a_run_that_reaches_its_cap_or_fails_calls_the_webhook(space, server, we
     ]
 
 
-def _serve_from_another_folder(space):
+def _register_from_another_folder(space):
     """Register the deployments of a workspace from a copy of it, as `serve` there would."""
     copy = space.root.parent / "theirs"
     shutil.copytree(space.root, copy, ignore=shutil.ignore_patterns(".selectllm", "data"))
@@ -207,14 +207,16 @@ def test_an_interrupted_serve_ends_its_run_in_prefect_and_keeps_what_was_compute
     long = content["deployments"][0] | {"name": name, "schedules": [], "triggers": []}
     content["deployments"] = [long | {"parameters": {"override": ["second.naps=6000"]}}]
     yaml.dump(content, file)
+    _register_from_another_folder(space)
     serving = space.start("serve")
     find = {"name": {"any_": [name]}}
     (served,) = wait_until(lambda: server.ask("deployments", deployments=find))
     url = f"{server.url}/deployments/{served['id']}"
-    _serve_from_another_folder(space)
     made = httpx.post(f"{url}/create_flow_run", json={}, timeout=PATIENCE_S, trust_env=False)
     wait_until(lambda: [*space.root.glob(".selectllm/runs/*/**/second/.second.txt.part")])
-    assert not (space.root / "theirs.txt").exists()  # Prefect would copy that folder here
+    assert not (
+        space.root / "theirs.txt"
+    ).exists()  # Prefect would copy the folder of whoever registered first
     serving.send_signal(signal.SIGTERM)
     output = serving.communicate(timeout=PATIENCE_S)[0]
     assert serving.returncode == 130, output
