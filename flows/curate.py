@@ -21,6 +21,7 @@ from pydantic import Field
 
 from flows.cli import console
 from flows.cli.ready import RouteCheck
+from flows.cli.supervise import end_with_supervisor
 from flows.cli.surroundings import require_surroundings
 from flows.cli.used_answers import used_answers
 from flows.dvc import command as dvc
@@ -173,6 +174,7 @@ def _run_one(stage: StageSpec, run: Run, done: Mapping[str, Done], is_current: b
 def run_as_program(run_flow: Callable[[], State[Any]]) -> int:
     """Run a flow, print its error if there is one, and return the exit status of `selectllm`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    end_with_supervisor()
     if "--json" in sys.argv:
         console.use_json(is_set=True)
     try:

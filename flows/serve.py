@@ -19,7 +19,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import PrefectException
 
 from flows.cli import console
-from flows.cli.supervise import END_RUN_WITHIN_S
+from flows.cli.supervise import END_RUN_WITHIN_S, STOP_WITHIN_S, end_with_supervisor
 from flows.cli.surroundings import prefect_urls, require_surroundings
 from flows.dvc.workspace import find_workspace
 from tasks.lib.core.dvc_yaml import load_yaml
@@ -92,6 +92,7 @@ def main() -> int:
         console.failed(error)
         return error.exit_code
     signal.signal(signal.SIGINT, _interrupt)
+    end_with_supervisor(END_RUN_WITHIN_S + STOP_WITHIN_S)
     serve(*deployments, limit=1)  # two runs cannot work in one workspace
     return 0
 

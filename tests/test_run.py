@@ -196,19 +196,20 @@ def test_a_second_run_is_refused_while_one_works_and_a_run_after_an_interrupt_co
 
 
 def test_whatever_is_killed_the_rest_ends_and_no_partial_output_is_published(space):
-    """Kill DVC, the flow and the step in turn; then a whole run still works."""
+    """Kill the command, DVC, the flow and the step in turn; then a whole run still works."""
     space.set("first.naps=6000")
-    for victim in ("dvc", "flow", "step"):
+    for victim in ("command", "dvc", "flow", "step"):
         running = space.start("run")
         step = wait_until(lambda: step_process(space, "first"))
         parents = {
+            "command": running,
             "dvc": next(p for p in step.parents() if "repro" in p.cmdline()),
             "flow": next(p for p in step.parents() if "flows.curate" in p.cmdline()),
         }
         parents.get(victim, step).kill()
         output = running.communicate(timeout=PATIENCE_S)[0]
         assert running.returncode not in (0, 130), output
-        if victim != "flow":
+        if victim in ("dvc", "step"):
             assert running.returncode == 1, output
         assert wait_until(lambda: not space.processes()), victim
         assert not (space.root / FIRST).exists()

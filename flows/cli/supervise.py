@@ -7,6 +7,8 @@ the server first, and the flow would keep calling a dead server until it is kill
 import os
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
@@ -17,6 +19,8 @@ from flows.proxies import with_direct_loopback
 from tasks.lib.core.errors import INTERRUPTED
 
 STOP_WITHIN_S = 3.5
+WATCH_EVERY_S = 0.5
+SUPERVISOR = "SELECTLLM_SUPERVISOR"  # the pid, in the environment of the program
 END_RUN_WITHIN_S = 12.0  # of a run that `selectllm serve` started: its stage ends, then it reports
 
 QUIET = {
@@ -41,7 +45,7 @@ def supervise(
     The first SIGINT or SIGTERM is passed on to the command as SIGINT. Processes of its session that
     are still running `stop_within_s` later, or after the command ends by itself, are killed.
     """
-    env = with_direct_loopback(defaults | os.environ)
+    env = with_direct_loopback(defaults | os.environ) | {SUPERVISOR: str(os.getpid())}
     process = subprocess.Popen(command, env=env, start_new_session=True)
     stopped = False
 
@@ -72,3 +76,21 @@ def _end_session(leader: int) -> None:
                 process.kill()
         except (psutil.Error, ProcessLookupError, PermissionError):
             continue
+
+
+def end_with_supervisor(stop_within_s: float = STOP_WITHIN_S) -> None:
+    """Interrupt this program, as Ctrl-C does, soon after the process that supervises it dies.
+
+    Processes of its session that are still running `stop_within_s` later are killed.
+    """
+    parent = os.getppid()
+    if os.environ.get(SUPERVISOR) == str(parent):
+        threading.Thread(target=_watch, args=(parent, stop_within_s), daemon=True).start()
+
+
+def _watch(parent: int, stop_within_s: float) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_EVERY_S)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(stop_within_s)
+    _end_session(os.getpid())
