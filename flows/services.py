@@ -1,19 +1,42 @@
 """Find out within seconds why a server or a database cannot be used."""
 
+import os
 import socket
 import sqlite3
 import threading
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tasks.lib.core.errors import DataError
 from tasks.lib.core.hiding import hide
 
 PATIENCE_S = 2.0
 LOCK_WAIT_S = 2
 CHECK_S = 2.0  # for the pages of a database; a large one is checked only in part
 BAD_GATEWAY, NOT_FOUND = 502, 404
+
+
+def require_prefect_profiles() -> None:
+    """Check the file of Prefect's profiles, without which Prefect ends in a traceback at import.
+
+    Raises:
+        DataError: The file cannot be read, or is not TOML.
+    """
+    home = os.environ.get("PREFECT_HOME") or "~/.prefect"
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH") or f"{home}/profiles.toml").expanduser()
+    try:
+        tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"the profiles of Prefect cannot be read: {error}",
+            where=str(path),
+            fix="Correct the file, or move it away: without it, Prefect uses its defaults.",
+        ) from None
 
 
 def http_fault(url: str) -> str:

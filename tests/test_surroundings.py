@@ -12,9 +12,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from flows import services
 from flows.cli import doctor, surroundings
+from flows.cli.app import app
 from flows.cli.diagnosis import Status
 from flows.cli.supervise import supervise
 from flows.proxies import LOOPBACK, proxied_loopback, with_direct_loopback
@@ -150,6 +152,16 @@ def test_a_run_stops_before_its_work_if_it_cannot_be_orchestrated(kind, tmp_path
     assert "secret-word" not in str(stopped.value)
     assert stopped.value.fix
     assert len(str(stopped.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("content", [b"[[[", b"\xff\xfe", b"active = "])
+def test_profiles_of_prefect_that_cannot_be_read_are_one_sentence(content, tmp_path, monkeypatch):
+    (tmp_path / "profiles.toml").write_bytes(content)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    assert found(tmp_path, "Prefect").status is Status.WRONG
+    refused = CliRunner().invoke(app, ["serve"])
+    assert isinstance(refused.exception, DataError)
+    assert "profiles.toml" in str(refused.exception)
 
 
 def test_too_little_memory_is_a_warning_that_names_the_figures(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from flows.cli.journal import journal
 from flows.cli.next_run import read_next_run
 from flows.cli.options import AsJson, Interruptible, Override, show_version
 from flows.dvc.workspace import find_workspace, run_lock
+from flows.services import require_prefect_profiles
 from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError
 
 app = typer.Typer(
@@ -84,6 +85,7 @@ def _supervise(module: str, arguments: list[str], as_json: bool, more_s: float =
     """Run a module; after a signal, give it `more_s` seconds more than usual to end."""
     from flows.cli.supervise import STOP_WITHIN_S, supervise  # noqa: PLC0415
 
+    require_prefect_profiles()
     words = [*arguments, *(["--json"] if as_json else [])]
     command = [sys.executable, "-m", module, *words]
     status = supervise(command, stop_within_s=STOP_WITHIN_S + more_s)

@@ -13,7 +13,7 @@ from flows.identity import LOCK_TAG, Identity, flow_run_file, lock_hash, read_id
 from flows.services import http_fault
 from flows.tracking.store import read_tags, tracking_fault
 from flows.tracking.unrecorded import kept_folders
-from tasks.lib.core.errors import CurationError
+from tasks.lib.core.errors import CurationError, DataError
 
 AGAIN = "Run `selectllm run`, which records the workspace as it is."
 
@@ -48,7 +48,10 @@ def _lost_run(workspace: Path) -> Iterator[Diagnosis]:
 
 def _prefect_state(run_id: str) -> str:
     """Return the type of a flow run's state; empty if Prefect cannot be asked or lacks the run."""
-    url, database = prefect_urls()
+    try:
+        url, database = prefect_urls()
+    except DataError:
+        return ""
     path = own_file(url, database)
     if path and path.exists():
         with closing(sqlite3.connect(path.resolve().as_uri() + "?mode=ro", uri=True)) as db:

@@ -13,7 +13,12 @@ import psutil
 from flows.cli import console
 from flows.cli.diagnosis import Diagnosis, Status
 from flows.proxies import proxied_loopback
-from flows.services import database_fault, http_fault, port_fault
+from flows.services import (
+    database_fault,
+    http_fault,
+    port_fault,
+    require_prefect_profiles,
+)
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.hiding import hide
 from tasks.lib.core.params import PARAMS_FILE, read_params
@@ -110,7 +115,10 @@ def _proxy() -> Diagnosis:
 
 
 def _prefect() -> Diagnosis:
-    url, database = prefect_urls()
+    try:
+        url, database = prefect_urls()
+    except DataError as error:
+        return Diagnosis(Status.WRONG, f"Prefect: {error.where}: {error.what}", error.fix)
     path = own_file(url, database)
     if url:
         where, fault = f"the API at {hide(url)}", http_fault(url)
@@ -142,7 +150,12 @@ class PrefectUrls(NamedTuple):
 
 
 def prefect_urls() -> PrefectUrls:
-    """Return the URLs in the settings of Prefect: the environment, a profile, or its defaults."""
+    """Return the URLs in the settings of Prefect: the environment, a profile, or its defaults.
+
+    Raises:
+        DataError: The file of Prefect's profiles cannot be read.
+    """
+    require_prefect_profiles()
     from prefect.settings import get_current_settings  # noqa: PLC0415  takes a second
 
     settings = get_current_settings()
