@@ -275,6 +275,7 @@ def test_an_interrupted_preview_says_what_was_paid_and_keeps_its_answers(done):
 def test_an_interrupted_estimate_ends_with_130_and_no_traceback(done):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"api_base: 'http://127.0.0.1:{silent.getsockname()[1]}/v1', api_key: none"
+        address += ", input_cost_per_token: 0, output_cost_per_token: 0"
         mine = f"models.mine={{model: openai/fake, schema: never, {address}}}"
         program = done.start("estimate", "-S", mine, "-S", "llm_select.route=mine")
         silent.settimeout(PATIENCE_S)

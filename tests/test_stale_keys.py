@@ -33,6 +33,7 @@ OTHER_VALUE = {
     "llm_select.take": "last",
     "llm_select.fallback_routes": "[gemma]",
     "llm_select.prompt": "LICENSE",
+    "llm_select.journal": "postgresql+psycopg://a@b/c",
     "llm_select.rationale": "true",
     "llm_select.attention_checks": 3,
     "choose.annotated": "data/sample/README.md",

@@ -79,14 +79,13 @@ def _share_settings(user_workspace: Path, workspace: Path) -> None:
     """
     if (user_workspace / SETTINGS).exists():
         shutil.copy2(user_workspace / SETTINGS, workspace / SETTINGS)
-    listed = dvc.run(user_workspace, "remote", "list").stdout.splitlines()
-    urls = dict(line.removesuffix(" (default)").split(maxsplit=1) for line in listed)
-    name = dvc.run(user_workspace, "remote", "default").stdout.strip()
-    if name not in urls:
+    name = dvc.run(user_workspace, "config", "core.remote").stdout.strip()
+    url = name and dvc.run(user_workspace, "config", f"remote.{name}.url").stdout.strip()
+    if not url:
         raise ParamError("there is no default remote", where="DVC remote", fix=NO_REMOTE)
     for words in (
         ("cache", "dir", "--local", str(dvc.cache_dir(user_workspace).resolve())),
-        ("remote", "add", "--local", "--force", "--default", name, urls[name].strip()),
+        ("remote", "add", "--local", "--force", "--default", name, url),
     ):
         dvc.run(workspace, *words)
 
