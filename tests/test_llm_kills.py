@@ -9,7 +9,9 @@ import time
 import pytest
 
 from tasks.lib.batches import job as batch_job
+from tasks.lib.batches.store import Phase, StoredBatch
 from tasks.lib.core.stage import QUIET, run_step
+from tasks.lib.gateway.routes import load_route
 from tasks.llm_select.step import work
 from tests.fake_provider import FakeProvider, fault, faulty, honest
 from tests.money_desk import MoneyDesk, assert_books_agree, assert_covers, price
@@ -142,6 +144,14 @@ MOMENTS = [
 N_STORED = (4, 9, 15, 22, 30, 38, 45, 51, 56)  # replies in the journal at which it is killed
 
 
+def leave_finished_batch(desk, provider):
+    """Leave what a run leaves that is killed after it has settled the last call of a batch."""
+    (mine,) = load_route({"models": {"mine": provider.deployment()}}, "mine").deployments
+    batch = StoredBatch.new(desk.journal, mine)
+    batch.save(phase=Phase.READY)
+    batch.release()
+
+
 @pytest.mark.slow
 def test_a_batch_run_killed_at_20_moments_gives_the_bytes_of_single_calls_and_buys_nothing_twice(
     tmp_path, monkeypatch, forked
@@ -178,6 +188,8 @@ def test_a_batch_run_killed_at_20_moments_gives_the_bytes_of_single_calls_and_bu
             assert run(kill_at=moment) == -signal.SIGKILL, moment
         for n_stored in N_STORED:
             assert run(n_stored=n_stored) == -signal.SIGKILL, n_stored
+        assert run() == 0
+        leave_finished_batch(killed, provider)
         assert run() == 0
         assert len(provider.batches.sizes) == 1
     assert len(children) > N_KILLS

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from tasks.lib.batches.api import BatchApi
 from tasks.lib.batches.job import BatchJob, Ending, run_all
 from tasks.lib.batches.lines import request_line
-from tasks.lib.batches.store import MAX_BYTES, StoredBatch, unsent
+from tasks.lib.batches.store import MAX_BYTES, Phase, StoredBatch, left_behind
 from tasks.lib.core.events import log
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
@@ -85,8 +85,11 @@ class BatchBuyer:
             ParamError: The price of a batch is unknown, or the route has changed since an
                 unfinished batch was sent.
         """
-        for batch in unsent(self._journal.own_file):
-            await self._job(batch).give_back()
+        for batch in left_behind(self._journal.own_file):
+            if batch.state.phase is Phase.COLLECTING:  # it was not sent
+                await self._job(batch).give_back()
+            else:
+                self._job(batch).finish()
         jobs: list[BatchJob] = []
         try:
             while True:

@@ -166,13 +166,13 @@ class StoredBatch:
             ) from None
 
 
-def unsent(journal: Path) -> Iterator[StoredBatch]:
-    """Hold and yield the batches that dead runs left without sending anything."""
+def left_behind(journal: Path) -> Iterator[StoredBatch]:
+    """Hold and yield the batches that dead runs left."""
     for path in sorted((journal.parent / BATCHES).glob("*.json")):
         batch = StoredBatch(journal, path.stem)
         if not batch.try_hold():
             continue
-        if batch.exists and batch.state.phase is Phase.COLLECTING:
+        if batch.exists:
             yield batch
         else:
             batch.release()
