@@ -197,7 +197,8 @@ def test_a_changed_answer_is_found(table, setting):
 
 
 def test_a_journal_of_another_selection_and_a_missing_one_have_their_own_messages(table):
-    select(table)
+    with FakeProvider() as provider:
+        select(table, provider)
     journal = table.root / ".selectllm/journal.sqlite"
     change(table, "UPDATE answers SET key = 'x' || key")
     assert (
@@ -209,6 +210,18 @@ def test_a_journal_of_another_selection_and_a_missing_one_have_their_own_message
     journal.unlink()
     assert difference_of(table).what == "the journal is missing"
     assert not journal.exists()
+
+
+def test_the_answers_of_the_offline_judge_are_proven_without_a_journal(table):
+    select(table)
+    journal = table.root / ".selectllm/journal.sqlite"
+    journal.unlink()
+    assert verify(table.root).differences == []
+    assert not journal.exists()
+    path = table.out("judgements.jsonl")
+    path.write_text(path.read_text().replace('"prompt_tokens": ', '"prompt_tokens": 9', 1))
+    seal(table)
+    assert difference_of(table).file == "data/llm_select/judgements.jsonl"
 
 
 @pytest.mark.slow

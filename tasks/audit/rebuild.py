@@ -3,16 +3,18 @@
 import asyncio
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import aclosing, closing, contextmanager
 from itertools import compress
 from pathlib import Path
 
 from tasks.lib.core.stage import JOURNAL, Stage
 from tasks.lib.documents.usage import Usage
+from tasks.lib.gateway.event_loop import run_loop
+from tasks.lib.gateway.gateway import Gateway
 from tasks.lib.gateway.lookup import JournalLookup
+from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.place import Place, journal_place
 from tasks.lib.journal.reader import JournalReader
-from tasks.lib.journal.schema import connect
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.outputs import write_outputs
 from tasks.llm_select.setup import Setup
@@ -39,7 +41,7 @@ def rebuild(root: Path, out: Callable[[str], Path], judged: Collection[int] | No
     stage = Stage("llm_select", root)
     setup = Setup.read(stage, stage.values, root)
     texts = setup.candidates.texts
-    with _opened(journal_place(stage.state, stage.values)) as journal:
+    with _opened(journal_place(stage.state, stage.values), setup) as journal:
         judge = Judge(JournalLookup(journal), setup.routes, setup.settings, texts)
         replay = judge if judged is None else _only(judged, judge)
         verdicts = asyncio.run(setup.judge(replay))
@@ -49,14 +51,21 @@ def rebuild(root: Path, out: Callable[[str], Path], judged: Collection[int] | No
 
 
 @contextmanager
-def _opened(place: Place) -> Iterator[JournalReader]:
-    """Open a journal; where there is none, since nothing was bought, open an empty one."""
+def _opened(place: Place, setup: Setup) -> Iterator[JournalReader]:
+    """Open a journal; where there is none, let the offline judge, which is free, answer again."""
     with tempfile.TemporaryDirectory() as folder:
-        if isinstance(place, Path) and not place.exists():
+        is_offline = all(route.is_offline for route in setup.routes)
+        if is_offline and isinstance(place, Path) and not place.exists():
             place = Path(folder) / JOURNAL
-            connect(place).close()
-        with closing(JournalReader(place)) as journal:
-            yield journal
+            with closing(Journal(place, cap_usd=0.0)) as journal:
+                run_loop(_answer_again(setup, journal))
+        with closing(JournalReader(place)) as reader:
+            yield reader
+
+
+async def _answer_again(setup: Setup, journal: Journal) -> None:
+    async with aclosing(Gateway(setup.routes, setup.settings.calls, journal)) as gateway:
+        await setup.judge(Judge(gateway, setup.routes, setup.settings, setup.candidates.texts))
 
 
 def _only(judged: Collection[int], judge: AskJudge) -> AskJudge:

@@ -26,6 +26,7 @@ from tasks.lib.documents.judgement import read_judgements
 from tasks.lib.documents.usage import Usage
 from tasks.lib.journal.place import Place, journal_place
 from tasks.lib.journal.reader import JournalReader
+from tasks.llm_select.verdicts import PickMethod
 
 MAX_RECORDS = {"choose": None, "validate": 100_000, "export": None, "measure": 2_000}
 MAX_RECORDS["report"] = 50_000
@@ -96,7 +97,7 @@ def _in_journal(lock: Lock, usage: Usage) -> Iterator[Difference]:
     stage = Stage(STAGES[0], lock.root)
     place = journal_place(stage.state, stage.values)
     if isinstance(place, Path) and not place.exists():
-        if not (usage.calls or usage.replies_without_answer or usage.calls_without_reply):
+        if not any(n for method, n in usage.methods.items() if method != PickMethod.OFFLINE):
             yield from _in_ballots(lock, usage, place)  # nothing was bought
             return
         fix = f"{COPY_JOURNAL} DVC does not cache it."
