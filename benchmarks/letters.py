@@ -146,7 +146,7 @@ def report(path: Path) -> None:
 
 
 class LetterBallots(Ballots):
-    """The same judges, read by log-probabilities in place of ranks."""
+    """The same judges, read by log-probabilities instead of ranks."""
 
     def __init__(self, pool: Pool, judge: Judge, prompts: list[Rows], seed: int) -> None:
         self.prompts, self._n_votes, self.way = prompts, judge.votes, "mean"

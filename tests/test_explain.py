@@ -1,4 +1,4 @@
-"""`explain` tells why a record was selected, rejected or dropped."""
+"""`explain` says why a record was selected, rejected or dropped."""
 
 import json
 import shutil

@@ -46,7 +46,7 @@ Layer = Callable[[random.Random, Response], Response]
 
 
 def attack(rng: random.Random, root: Path, patience: float) -> tuple[str, list[Finding]]:
-    """Run the judge with a provider that tells a few kinds of lies, and check the ledger."""
+    """Run the judge with a provider that lies in a few ways, and check the ledger."""
     chosen = [rng.choice(LAYERS) for _ in range(rng.randint(1, 3))]
     share, seed = rng.choice((0.3, 0.7, 1.0)), rng.random()
 

@@ -13,7 +13,6 @@ from typing import Any
 from tasks.lib.core.shown import shorten
 from tasks.lib.gateway.fence import ITEM_HEADER, render_answered
 from tasks.lib.gateway.reply import (
-    MAX_CHARS,
     ReplyProblem,
     UnusableReply,
     json_values,
@@ -69,7 +68,7 @@ def read_rating(text: str) -> list[int] | UnusableReply:
 
     If there are several JSON objects, the last one with a score counts. This never raises.
     """
-    text = without_thoughts(text[-MAX_CHARS:]).strip()
+    text = without_thoughts(text)
     if not text:
         return UnusableReply(ReplyProblem.EMPTY, "it has no text")
     score = _find_score(text)

@@ -66,7 +66,7 @@ class LetterBias:
     def without(self, votes: Sequence[Preferences]) -> Floats:
         """Return the means over all votes but these, which are on one prompt; 0 if it is alone.
 
-        The own votes are left out, since a single prompt could not be told from the bias.
+        The prompt's own votes are excluded, since one prompt alone looks like the bias.
         """
         n = len(votes[0])
         n_others = self._counts[n] - len(votes)

@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 from tasks.lib.gateway.reply import (
-    MAX_CHARS,
     ReplyProblem,
     UnusableReply,
     json_values,
@@ -56,7 +55,7 @@ def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | Unusa
     `n_picks` are taken, since the best come first. Of several lists, the last one counts, but an
     object with picks takes precedence over other lists. Never raises.
     """
-    text = without_thoughts(text[-MAX_CHARS:]).strip()
+    text = without_thoughts(text)
     if not text:
         return UnusableReply(ReplyProblem.EMPTY, "it has no text")
     values = _find_list(text)
@@ -68,7 +67,7 @@ def parse_picks(text: str, n_candidates: int, n_picks: int) -> list[int] | Unusa
 
 def parse_reasons(text: str, n_picks: int) -> list[str | None]:
     """Return the reason for each pick of a reply, None if it gives none. Never raises."""
-    objects = list(json_values(without_thoughts(text[-MAX_CHARS:])))
+    objects = list(json_values(without_thoughts(text)))
     given = next((o[REASONS] for o in reversed(objects) if REASONS in o), None)
     given = given if isinstance(given, list) else []
     reasons = [" ".join(r.split())[:MAX_REASON] if isinstance(r, str) else None for r in given]

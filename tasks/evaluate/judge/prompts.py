@@ -10,7 +10,6 @@ from typing import Any
 from tasks.lib.core.shown import shorten
 from tasks.lib.gateway.fence import fence_word
 from tasks.lib.gateway.reply import (
-    MAX_CHARS,
     ReplyProblem,
     UnusableReply,
     json_values,
@@ -69,7 +68,7 @@ def read_winner(text: str) -> list[int] | UnusableReply:
 
     If there are several JSON objects, the last one with a winner counts. This never raises.
     """
-    text = without_thoughts(text[-MAX_CHARS:]).strip()
+    text = without_thoughts(text)
     if not text:
         return UnusableReply(ReplyProblem.EMPTY, "it has no text")
     for value in reversed(list(json_values(text))):
@@ -88,7 +87,7 @@ def read_grade(text: str) -> list[int] | UnusableReply:
 
     If there are several JSON objects, the last one with a rating counts. This never raises.
     """
-    text = without_thoughts(text[-MAX_CHARS:]).strip()
+    text = without_thoughts(text)
     if not text:
         return UnusableReply(ReplyProblem.EMPTY, "it has no text")
     grade = _find_grade(text)

@@ -28,7 +28,7 @@ _FIXES = {
     ),
     **dict.fromkeys(
         (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
-        "Move away the file in place of a folder, or the folder in place of a file.",
+        "Move away the file where a folder should be, or the folder where a file should be.",
     ),
     **dict.fromkeys(
         (errno.EMFILE, errno.ENFILE),

@@ -160,8 +160,8 @@ def _words(error: Any) -> str:
 
 
 def without_thoughts(text: str) -> str:
-    """Return the text after a model's reasoning; empty if the reasoning never ended."""
-    return text.rpartition("</think>")[2].partition("<think>")[0]
+    """Return the end of the text after a model's reasoning; empty if that never ended."""
+    return text[-MAX_CHARS:].rpartition("</think>")[2].partition("<think>")[0].strip()
 
 
 def json_values(text: str, opening: str = "{") -> Iterator[Any]:
