@@ -14,6 +14,7 @@ from tasks.lib.core.wording import truncate, usd_text, visible, visible_line
 MAX_EXTRA = 1000  # characters of a record's other columns
 OTHER_CHARS, MIN_CHARS = 53, 20  # of a candidate's line without its text, and of its text
 
+AGAIN = "of the offline judge, which answered again because there is no journal"
 NOT_PROVABLE = "not provable: that a provider gave the journal's answers, since none signs them"
 
 FATES = {
@@ -38,9 +39,10 @@ def proof(result: Any) -> None:
         out.print(f"[bold red]not proven[/]: {n:,} difference{'s' if n > 1 else ''}", markup=True)
         return
     part = f" (partial: {result.partial} was reached)" if result.partial else ""
+    where = "in the journal" if result.has_journal else AGAIN
     out.print(
         f"[bold green]proven[/]: {result.n_selected:,} records{part} follow from "
-        f"{result.n_answers:,} answers in the journal; {result.n_files:,} files are unchanged",
+        f"{result.n_answers:,} answers {where}; {result.n_files:,} files are unchanged",
         markup=True,
         soft_wrap=True,
     )
@@ -54,7 +56,8 @@ def proof(result: Any) -> None:
         )
     for stage, why in result.not_rebuilt:
         out.print(f"not rebuilt: {stage}: {why}", soft_wrap=True)
-    out.print(NOT_PROVABLE, soft_wrap=True)
+    if result.has_journal:
+        out.print(NOT_PROVABLE, soft_wrap=True)
 
 
 def story(facts: Mapping[str, Any]) -> None:

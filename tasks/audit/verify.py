@@ -51,6 +51,7 @@ class Proof(NamedTuple):
     n_files: int  # compared with dvc.lock
     n_selected: int = 0  # 0 if there are differences
     n_answers: int = 0  # 0 if a file has changed
+    has_journal: bool = True  # False: the offline judge, which is free, answered again
     partial: str | None = None  # the parameter that cut the selection short
     rebuilt: Sequence[str] = ()  # stages
     not_rebuilt: Sequence[NotRebuilt] = ()
@@ -83,8 +84,11 @@ def verify(root: Path, *, with_slow: bool = False) -> Proof:
         return proof._replace(differences=differences)
     usage = Usage.read(usage_path)
     proof = proof._replace(n_answers=usage.calls, partial=usage.partial)
+    stage = Stage(STAGES[0], lock.root)
     try:
-        differences = list(_in_journal(lock, usage))
+        place = journal_place(stage.state, stage.values)
+        proof = proof._replace(has_journal=not isinstance(place, Path) or place.exists())
+        differences = list(_in_journal(lock, usage, place, proof.has_journal))
     except CurationError as error:
         differences = [Difference(error.where, error.what, error.fix)]
     if differences:
@@ -93,19 +97,15 @@ def verify(root: Path, *, with_slow: bool = False) -> Proof:
     return _with_later_stages(proof, lock, with_slow=with_slow)
 
 
-def _in_journal(lock: Lock, usage: Usage) -> Iterator[Difference]:
-    stage = Stage(STAGES[0], lock.root)
-    place = journal_place(stage.state, stage.values)
-    if isinstance(place, Path) and not place.exists():
-        if not any(n for method, n in usage.methods.items() if method != PickMethod.OFFLINE):
-            yield from _in_ballots(lock, usage, place)  # nothing was bought
-            return
+def _in_journal(lock: Lock, usage: Usage, place: Place, has_journal: bool) -> Iterator[Difference]:
+    differences: list[Difference] = []
+    if has_journal:
+        judgements = read_judgements(lock.out("llm_select/judgements.jsonl"))
+        with closing(JournalReader(place)) as journal:
+            differences += changed_answers(judgements, journal)
+    elif any(n for method, n in usage.methods.items() if method != PickMethod.OFFLINE):
         fix = f"{COPY_JOURNAL} DVC does not cache it."
-        yield Difference(str(place), "the journal is missing", fix)
-        return
-    judgements = read_judgements(lock.out("llm_select/judgements.jsonl"))
-    with closing(JournalReader(place)) as journal:
-        differences = list(changed_answers(judgements, journal))
+        differences.append(Difference(str(place), "the journal is missing", fix))
     yield from differences or _in_ballots(lock, usage, place)
 
 
