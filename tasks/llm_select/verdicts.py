@@ -53,8 +53,19 @@ class UsedAnswer(NamedTuple):
     @classmethod
     def of(cls, answer: Answer, alias: str) -> Self:
         """Return the facts of a journal answer, which may have been bought under another alias."""
-        facts = answer._asdict() | {"digest": answer.digest, "route": alias}
-        return cls(**{name: facts[name] for name in cls._fields})
+        return cls(
+            key=answer.key,
+            digest=answer.digest,
+            route=alias,
+            model=answer.model,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+            usd=answer.usd,
+            is_upper_bound=answer.is_upper_bound,
+            dropped_params=answer.dropped_params,
+            reasoning_tokens=answer.reasoning_tokens,
+            cached_tokens=answer.cached_tokens,
+        )
 
 
 class Ballot(NamedTuple):
