@@ -63,9 +63,7 @@ def render_block(
 def render_answered(request: str, response: str, header: str = ITEM_HEADER) -> str:
     """Return a request and its response, fenced in the same way."""
     word = fence_word([request, response])
-    return _fenced(
-        word, header.replace(_WORD, word), ("request", "response"), (request, response)
-    )
+    return _fenced(word, header.replace(_WORD, word), ("request", "response"), (request, response))
 
 
 def parse_block(message: str) -> CandidateBlock | None:
