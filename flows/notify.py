@@ -63,6 +63,7 @@ def main() -> int:
                 fix=f"Set it in the environment, such as {ADDRESS}=https://chat.example/hooks/abc.",
             )
         notify(url)
+        console.out.print(f"{NAME}: Prefect posts to the webhook if a run fails or reaches its cap")
     except CurationError as error:
         console.failed(error)
         return error.exit_code
