@@ -25,9 +25,9 @@ from flows.pages import publish, publish_results
 from flows.stage_task import Done, Run
 from flows.tracking import markdown, paper
 from flows.tracking.comparison import Outcome, VariantState
+from flows.tracking.leading_metrics import leading
 from flows.tracking.log_comparison import log_comparison
 from flows.tracking.log_run import EndedRun, output_hashes
-from flows.tracking.metrics import leading
 from flows.tracking.store import prepare
 from tasks.lib.core.dvc_yaml import Graph, read_graph
 from tasks.lib.core.errors import CurationError, VariantFailed

@@ -19,8 +19,8 @@ from flows.tracking.comparison import (
     overlap_rows,
     rows,
 )
+from flows.tracking.leading_metrics import LeadingMetric, leading, of_selection
 from flows.tracking.markdown import comparison as as_markdown
-from flows.tracking.metrics import LeadingMetric, leading, of_selection
 from flows.tracking.paper import paper_rows, write_tables
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.stage import STATE_DIR

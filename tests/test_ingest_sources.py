@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.ingest.files import list_files
-from tasks.ingest.source import READERS
+from tasks.ingest.readers import READERS
 from tasks.ingest.step import check, work
 from tasks.ingest.unpack import COMPRESSIONS
 from tasks.lib.core.errors import CurationError, DataError, ParamError

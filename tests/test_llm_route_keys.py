@@ -3,8 +3,8 @@
 import pytest
 
 from tasks.lib.core.errors import ParamError
-from tasks.lib.gateway.deployment import FIELDS_OF_REQUEST, NOT_IN_ANSWER, Deployment
-from tasks.lib.gateway.parameters import headers
+from tasks.lib.gateway.accepted_parameters import headers
+from tasks.lib.gateway.deployment_settings import FIELDS_OF_REQUEST, NOT_IN_ANSWER, Deployment
 from tasks.lib.gateway.request import CallSettings, make_request
 from tasks.lib.gateway.routes import load_route, require_usable
 

@@ -15,8 +15,8 @@ from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.records import record_id
 from tasks.report.colours import colours
 from tasks.report.formatting import fit, number, script_json
-from tasks.report.page import TEMPLATES
 from tasks.report.projection import project
+from tasks.report.render import TEMPLATES
 from tasks.report.step import check
 from tests.reported_run import EVIL, Outline, R, World, bridges, metrics
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import typer
 
-from flows.cli.app import app
+from flows.cli.commands import app
 from tests.workspaces import PATIENCE_S, free_port, wait_until
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from flows import services
 from flows.cli import doctor, surroundings
-from flows.cli.app import app
+from flows.cli.commands import app
 from flows.cli.diagnosis import Status
 from flows.cli.supervise import supervise
 from flows.proxies import LOOPBACK, proxied_loopback, with_direct_loopback

@@ -165,7 +165,7 @@ class Workspace:
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run the command in this process, which saves the seconds for its imports."""
         from flows.cli import console  # noqa: PLC0415
-        from flows.cli.app import main  # noqa: PLC0415
+        from flows.cli.commands import main  # noqa: PLC0415
 
         status = 0
         with (

@@ -16,7 +16,7 @@ from flows.cli.bill import bill_line
 from flows.dvc.overrides import Change
 from flows.dvc.plan import PlannedStage
 from flows.tracking.comparison import Outcome, VariantState, measured, overlap_rows, rows
-from flows.tracking.metrics import LeadingMetric, leading
+from flows.tracking.leading_metrics import LeadingMetric, leading
 from flows.tracking.store import how_to_open
 from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.errors import CurationError

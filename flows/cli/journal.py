@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.cli import console, show_cost
-from flows.cli.options import AsJson
+from flows.cli.shared_options import AsJson
 from flows.dvc.workspace import find_workspace
 
 journal = typer.Typer(help="The journal of bought answers.", no_args_is_help=True)

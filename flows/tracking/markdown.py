@@ -10,7 +10,7 @@ from flows.cli.bill import bill_line
 from flows.dvc.overrides import Change
 from flows.identity import Identity
 from flows.tracking.comparison import Outcome, VariantState, best, measured, overlap
-from flows.tracking.metrics import leading
+from flows.tracking.leading_metrics import leading
 from flows.tracking.store import how_to_open
 from tasks.lib.core.dvc_yaml import Graph
 from tasks.lib.core.wording import visible

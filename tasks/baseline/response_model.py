@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.credentials import NO_KEY
-from tasks.lib.gateway.deployment import LOCAL_MODEL
+from tasks.lib.gateway.deployment_settings import LOCAL_MODEL
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.local_server import LocalServer
 from tasks.lib.gateway.local_server_process import LOCAL_NAME

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from tasks.lib.gateway.credentials import VARIABLES
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 
 SOON_DAYS = 60
 N_ALTERNATIVES = 3

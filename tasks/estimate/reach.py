@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tasks.lib.gateway.credentials import NO_KEY, VARIABLES, key_variable, redact
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.reply import MAX_NAME
 from tasks.lib.gateway.wire import UnreadableBody, check_shape
 

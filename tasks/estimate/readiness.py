@@ -11,7 +11,7 @@ from tasks.estimate.reach import Listing, ask_listing
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE, load_section
 from tasks.lib.gateway.context_size import context_size
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.local_server_process import CONTEXT_TOKENS

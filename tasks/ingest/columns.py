@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tasks.ingest import ways_out
 from tasks.ingest.cells import N_CELLS
-from tasks.ingest.detect import (
+from tasks.ingest.detect_columns import (
     QUESTIONS,
     Found,
     detect,

@@ -9,7 +9,7 @@ from tasks.ingest.bounds import ReadLimits, take_sample
 from tasks.ingest.cell_text import comparison_key
 from tasks.ingest.cells import names_of
 from tasks.ingest.columns import SAMPLE_ROWS, map_columns, read_cell
-from tasks.ingest.detect import detect
+from tasks.ingest.detect_columns import detect
 from tasks.ingest.rows import Fault, Row, Rows
 from tasks.ingest.to_record import PoolRecord, to_records
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.ingest.source import SET_SOURCE
+from tasks.ingest.readers import SET_SOURCE
 from tasks.lib.core.errors import DataError, nearest
 from tasks.lib.core.events import log
 from tasks.lib.data_files import ZIP, check_splits, is_data_file

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tasks.ingest.cell_kinds import is_plain_text, most
 from tasks.ingest.cells import cells_of
-from tasks.ingest.detect import find_messages
+from tasks.ingest.detect_columns import find_messages
 from tasks.ingest.rows import Row
 
 # Words in names of columns.

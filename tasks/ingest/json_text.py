@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import Any, TextIO
 
 from tasks.ingest.bounds import ReadBound
-from tasks.ingest.detect import CHATS, NAMES, RARE_CHATS, detect, plain_name
+from tasks.ingest.detect_columns import CHATS, NAMES, RARE_CHATS, detect, plain_name
 from tasks.ingest.encoding import HEAD_BYTES, as_text, escape_surrogates, skip_bom
 from tasks.ingest.json_lines import as_row, read_json_lines
 from tasks.ingest.json_window import JsonValue, JsonWindow

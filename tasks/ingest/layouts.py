@@ -3,7 +3,7 @@
 from tasks.ingest.bounds import take_sample
 from tasks.ingest.columns import FIELDS, list_names, map_columns
 from tasks.ingest.files import SourceFile, SourceFiles
-from tasks.ingest.source import ReadOptions, read_rows
+from tasks.ingest.readers import ReadOptions, read_rows
 from tasks.lib.core.errors import DataError
 
 SAMPLE_ROWS = 100  # of each file

@@ -8,7 +8,7 @@ from tasks.ingest.cell_text import as_text, json_of
 from tasks.ingest.columns import ColumnMapping, other_cells, read_cell
 from tasks.ingest.content import content_text
 from tasks.ingest.conversation import Exchange, Which, exchanges
-from tasks.ingest.detect import plain_name
+from tasks.ingest.detect_columns import plain_name
 from tasks.ingest.marks import may_be_chat, parse_marks
 from tasks.ingest.parallel import join_questions, with_choices
 from tasks.ingest.rows import Fault, Row, json_type

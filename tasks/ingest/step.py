@@ -18,8 +18,8 @@ from tasks.ingest.named_files import (
     load_named_files,
     read_named_file,
 )
+from tasks.ingest.readers import ReadOptions, check_file, read_rows
 from tasks.ingest.rows import Rows
-from tasks.ingest.source import ReadOptions, check_file, read_rows
 from tasks.ingest.tally import Tally, check_drop_rate
 from tasks.lib.core.dvc_yaml import read_graph
 from tasks.lib.core.errors import ParamError

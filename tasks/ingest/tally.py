@@ -12,8 +12,8 @@ from tasks.ingest.classify import DroppedRow
 from tasks.ingest.columns import choose_column
 from tasks.ingest.encoding import how_to_convert
 from tasks.ingest.guess import guess
+from tasks.ingest.readers import SET_SOURCE
 from tasks.ingest.rows import Row
-from tasks.ingest.source import SET_SOURCE
 from tasks.ingest.ways_out import jq
 from tasks.lib.core.drops import IngestDrop
 from tasks.lib.core.errors import DataError

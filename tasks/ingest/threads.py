@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 from tasks.ingest.cell_text import as_text
 from tasks.ingest.cells import names_of
 from tasks.ingest.columns import ColumnMapping
-from tasks.ingest.detect import detect, plain_name
+from tasks.ingest.detect_columns import detect, plain_name
 from tasks.ingest.doubts import THREADS, recurs
 from tasks.ingest.rows import Fault, Row, Rows
 from tasks.ingest.turns import ASSISTANT, ROLES, SYSTEM, USER, role_of

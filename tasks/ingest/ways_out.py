@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.ingest.detect import NAMES, detect, plain_name
+from tasks.ingest.detect_columns import NAMES, detect, plain_name
 from tasks.ingest.encoding import escape_surrogates
 from tasks.ingest.guess import guess
 from tasks.ingest.rows import Row

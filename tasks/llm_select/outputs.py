@@ -8,7 +8,7 @@ from tasks.lib.core.schemas import BALLOTS
 from tasks.lib.core.tables import write_table
 from tasks.lib.documents.judgement import AnswerReceipt, Judgement
 from tasks.lib.documents.usage import Usage
-from tasks.lib.gateway.deployment import OFFLINE_MODEL
+from tasks.lib.gateway.deployment_settings import OFFLINE_MODEL
 from tasks.lib.gateway.routes import Route
 from tasks.llm_select.candidates import Candidates
 from tasks.llm_select.verdicts import Judged, JudgedPrompt

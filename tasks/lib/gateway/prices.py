@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tasks.lib.core.errors import ParamError
 from tasks.lib.core.params import PARAMS_FILE
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.request import Messages
 
 MESSAGE_TOKENS = 32

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
-from tasks.lib.gateway.deployment import Schema
+from tasks.lib.gateway.deployment_settings import Schema
 from tasks.lib.gateway.reply import UnusableReply
 from tasks.lib.gateway.routes import Route
 from tasks.lib.journal.models import answer_key

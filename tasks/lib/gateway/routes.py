@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from tasks.lib.core.errors import ParamError, nearest
 from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.gateway.credentials import missing_key, missing_variables
-from tasks.lib.gateway.deployment import FIELDS_OF_REQUEST, Deployment, Schema
+from tasks.lib.gateway.deployment_settings import FIELDS_OF_REQUEST, Deployment, Schema
 from tasks.lib.gateway.load_deployment import HOW, load_deployment
 from tasks.lib.gateway.local_server import require_local
 

@@ -1,7 +1,7 @@
 """The prices of one deployment, by the tier in which a call is asked for and served."""
 
 from tasks.lib.core.events import log
-from tasks.lib.gateway.deployment import Deployment
+from tasks.lib.gateway.deployment_settings import Deployment
 from tasks.lib.gateway.litellm_setup import load_litellm
 from tasks.lib.gateway.prices import (
     USUAL_TIERS,

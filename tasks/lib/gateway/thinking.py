@@ -5,7 +5,7 @@ Thinking counts as output. If it uses up the room for the answer, the reply is e
 
 from typing import Any, NamedTuple
 
-from tasks.lib.gateway.deployment import Deployment, Effort
+from tasks.lib.gateway.deployment_settings import Deployment, Effort
 
 ROOM = {
     Effort.NONE: 0,

@@ -24,6 +24,7 @@ from tasks.lib.journal.models import (
 from tasks.lib.journal.place import Place
 from tasks.lib.journal.reader import JournalReader
 from tasks.lib.journal.schema import connect, explained
+from tasks.lib.journal.spending_cap import SpendingCap
 
 
 class Journal(JournalReader):
@@ -54,7 +55,7 @@ class Journal(JournalReader):
         cap_usd: float = math.inf,
     ) -> None:
         self._read(path, connect(path))
-        self._selection, self._cap_usd = selection.name, cap_usd
+        self._selection, self._cap = selection.name, SpendingCap(selection.name, cap_usd)
         self._writer = connect(path)
         self._commits = GroupCommit(self._writer)
         self._run = new_run(self._db, path)
@@ -62,16 +63,14 @@ class Journal(JournalReader):
         self.n_new = 0
         self._ended = asyncio.Event()
         if selection.former and self.has_former_keys:
-            self._carry_over(selection.former)
+            with explained(path):
+                self._cap.carry_over(self._db, selection.former)
 
     @property
     def spent_usd(self) -> float:
         """The cost of this selection's calls so far; an open call counts at its upper bound."""
         with explained(self.path):
-            row = self._db.execute(
-                "SELECT usd FROM spending WHERE selection = ?", (self._selection,)
-            ).fetchone()
-        return float(row[0]) if row else 0.0
+            return self._cap.spent_usd(self._db)
 
     async def adopt(self, key: str, former_key: str) -> None:
         """Store the answer that `former_key` has under `key`, too."""
@@ -172,15 +171,6 @@ class Journal(JournalReader):
             if not in_batch:
                 self._end_call()
 
-    def _carry_over(self, former_selection: str) -> None:
-        """Start from the amount that the selection had spent under its former name."""
-        query = (
-            "INSERT INTO spending SELECT ?, usd FROM spending WHERE selection = ? "
-            "ON CONFLICT DO NOTHING"
-        )
-        with explained(self.path):
-            self._db.execute(query, (self._selection, former_selection))
-
     def _reserve(self, db: Database, call: Call, run: str) -> int | Refused:
         if db.execute("SELECT 1 FROM answers WHERE key = ?", (call.key,)).fetchone():
             return Refused.ANSWERED
@@ -191,28 +181,15 @@ class Journal(JournalReader):
             if self._run.is_alive(taken[0]):
                 return Refused.TAKEN
             self._write_off(db)
-        if call.usd and not self._spend(db, call.usd):
+        if call.usd and not self._cap.reserve(db, call.usd):
             return Refused.OVER_CAP
         row = {"selection": self._selection, "run": run, **call._asdict()}
         row |= {"outcome": OPEN, "message": "", "reply": "", "duration_s": 0.0, "created": _now()}
         (call_id,) = _insert(db, "calls", row, "RETURNING id").fetchone()
         return int(call_id)
 
-    def _spend(self, db: Database, usd: float) -> bool:
-        query = "INSERT INTO spending VALUES (?, 0) ON CONFLICT DO NOTHING"
-        db.execute(query, (self._selection,))
-        done = db.execute(
-            "UPDATE spending SET usd = usd + ? WHERE selection = ? AND usd + ? <= ?",
-            (usd, self._selection, usd, self._cap_usd),
-        )
-        return int(done.rowcount) == 1
-
     def _settle(self, db: Database, call_id: int, settled: Settled) -> None:
-        db.execute(
-            "UPDATE spending SET usd = spending.usd + ? - calls.usd FROM calls "
-            "WHERE calls.id = ? AND calls.selection = spending.selection",
-            (settled.usd, call_id),
-        )
+        self._cap.settle(db, call_id, settled.usd)
         db.execute(
             f"UPDATE calls SET {', '.join(f'{name} = ?' for name in Settled._fields)} WHERE id = ?",
             (*settled, call_id),

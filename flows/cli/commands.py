@@ -10,7 +10,7 @@ import typer
 from flows.cli import console, ready, show_audit, show_cost
 from flows.cli.journal import journal
 from flows.cli.next_run import read_next_run
-from flows.cli.options import AsJson, Interruptible, Override, show_version
+from flows.cli.shared_options import AsJson, Interruptible, Override, show_version
 from flows.dvc.workspace import find_workspace, run_lock
 from flows.services import require_prefect_profiles
 from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError

@@ -10,7 +10,7 @@ from tasks.lib.core.events import log
 from tasks.lib.core.params import PARAMS_FILE
 from tasks.lib.gateway.classify import refused_parameter
 from tasks.lib.gateway.credentials import key_variable
-from tasks.lib.gateway.deployment import Deployment, Effort, Schema
+from tasks.lib.gateway.deployment_settings import Deployment, Effort, Schema
 from tasks.lib.gateway.errors import ErrorKind, ProviderError
 from tasks.lib.gateway.request import Request
 from tasks.lib.gateway.thinking import (
