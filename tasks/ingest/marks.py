@@ -1,4 +1,4 @@
-"""Parse a conversation in one text, in which marks say who speaks.
+"""Parse a conversation from one text, in which marks indicate the speaker.
 
 Known marks: the special tokens of ChatML, Llama 2, Llama 3, Gemma and similar models; headings such
 as ``### Human:`` or ``### Instruction:``; ``[|Human|]`` and ``[Human]:``; ``<human>``; and the

@@ -130,7 +130,7 @@ def _classify(
     def classify(params: Ingest) -> Iterator[KeptRow | DroppedRow]:
         rows = read_rows(*part, options)
         results = classify_rows(rows, params, part.name, "line {}".format)
-        return chain(list(islice(results, 1)), results)  # the first needs the columns
+        return chain(list(islice(results, 1)), results)  # the first raises if columns are missing
 
     try:
         try:

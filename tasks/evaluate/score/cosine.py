@@ -1,4 +1,4 @@
-"""Compare answers with their references by an encoder that did not choose the records."""
+"""Compare answers with their references, using an encoder that did not choose the records."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,11 +14,11 @@ from tasks.lib.core.errors import DataError, ParamError
 from tasks.lib.core.params import lookup
 
 Cosine = Callable[[Sequence[str], Sequence[str]], list[float]]
-"""Returns the cosine of each text and its reference."""
+"""A function that returns the cosine between each text and its reference."""
 
 
 def load_cosine(values: Mapping[str, Any], encoder: str) -> Cosine:
-    """Return a function that compares texts by an encoder, with the settings of the embed section.
+    """Return a function that compares texts with an encoder, using the embed section's settings.
 
     It embeds each text once, however often it is compared.
 
