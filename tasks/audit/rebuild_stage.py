@@ -60,12 +60,12 @@ def rebuild_stage(lock: Lock, name: str) -> Rebuilt:
 
 
 def compare(lock: Lock, stage: str, folder: Path, origin: str) -> Rebuilt:
-    """Compare the outputs of a stage with their rebuilt versions in a folder."""
+    """Compare a stage's outputs with their rebuilt versions in a folder."""
     differences: list[Difference] = []
     rounded: list[str] = []
     for number, (ours, rebuilt) in enumerate(_pairs(lock, stage, folder)):
         name, difference = str(ours.relative_to(lock.root)), first_difference(ours, rebuilt)
-        # The first output has the most digits; if they all agree, no other may be rounded.
+        # The first output has the most digits; if they all agree, the others must agree exactly.
         may_round = stage in OF_VECTORS and (rounded or not number)
         if difference and may_round and is_rounding(ours, rebuilt):
             rounded.append(name)

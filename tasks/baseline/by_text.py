@@ -8,7 +8,7 @@ from tasks.lib.similarity.cosine import Rows, blocks
 from tasks.lib.similarity.words import rouge_l_table, words
 
 N_OTHERS = 1000  # as in the paper; with all texts, time would grow with the square of their number
-MAX_WORDS = 256  # of a text; comparing two long passages takes long and adds little
+MAX_WORDS = 256  # of a text; comparing two long passages is slow and adds little
 
 
 def random_rows(n: int, budget: int, seed: int) -> Rows:

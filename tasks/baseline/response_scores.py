@@ -31,7 +31,7 @@ def perplexity(likeliest: Sequence[Response]) -> float:
 
 
 def openness(drawn: Sequence[Response]) -> float:
-    """Return the share of distinct pairs among neighbouring words in the responses: 0 to 1.
+    """Return the share of distinct pairs among neighbouring words in the responses, from 0 to 1.
 
     It is 1 if no pair occurs twice, and NaN if a response has fewer than two words.
     """
@@ -53,7 +53,7 @@ RULES = {
 
 
 class ResponseStore(SqliteStore):
-    """The responses of earlier runs, by key."""
+    """The responses from earlier runs, by key."""
 
     def __init__(self, stage: Stage) -> None:
         columns = "key TEXT, text TEXT NOT NULL, mean_logprob REAL"

@@ -34,7 +34,7 @@ MIN_LATENCIES = 10
 
 
 def sums(path: Place) -> list[dict[str, Any]]:
-    """Return calls, tokens, prices and upper bounds by route, model and outcome.
+    """Return total calls, tokens, prices and upper bounds by route, model and outcome.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
@@ -44,7 +44,7 @@ def sums(path: Place) -> list[dict[str, Any]]:
 
 
 def newest(path: Place, limit: int) -> list[dict[str, Any]]:
-    """Return the newest answers, the newest first.
+    """Return the latest answers, newest first.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
@@ -56,7 +56,7 @@ def newest(path: Place, limit: int) -> list[dict[str, Any]]:
 
 
 def calls_for(path: Place, key: str) -> list[dict[str, Any]]:
-    """Return the calls for a request, oldest first; an open one may be of a run that was killed.
+    """Return the calls for a request, oldest first; an open one may come from a killed run.
 
     Raises:
         DataError: There is no journal, or it cannot be used.
@@ -72,7 +72,7 @@ def prune(path: Place, before: str, *, dry_run: bool) -> int:
 
     Args:
         path: The journal.
-        before: The day, such as 2026-01-31; answers of that day are kept.
+        before: The day, such as 2026-01-31; answers from that day are kept.
         dry_run: Count the answers, but do not delete them.
 
     Raises:
@@ -91,7 +91,7 @@ def prune(path: Place, before: str, *, dry_run: bool) -> int:
         (n,) = db.execute("SELECT count(*) FROM answers WHERE created < ?", (day,)).fetchone()
         if not dry_run:
             db.execute("DELETE FROM answers WHERE created < ?", (day,))
-            if isinstance(db, sqlite3.Connection):  # PostgreSQL reuses the space by itself
+            if isinstance(db, sqlite3.Connection):  # PostgreSQL reuses the space on its own
                 db.execute("VACUUM")
     return int(n)
 
@@ -114,7 +114,7 @@ def retry_failed(path: Place) -> int:
 
 
 def latencies(path: Place) -> dict[str, tuple[float, float]]:
-    """Return the 10th and 90th percentile of the seconds that answers took, by model.
+    """Return the 10th and 90th percentiles of answer times in seconds, by model.
 
     Models with few answers are left out. The result is empty if there is no journal.
     """
@@ -132,7 +132,7 @@ def latencies(path: Place) -> dict[str, tuple[float, float]]:
 
 
 def journal_of(root: Path) -> Place:
-    """Return where the journal of a workspace is.
+    """Return the location of a workspace's journal.
 
     Raises:
         ParamError: params.yaml cannot be read, or ``llm_select.journal`` cannot be used.
@@ -141,7 +141,7 @@ def journal_of(root: Path) -> Place:
 
 
 def check_shared_journal(root: Path) -> str:
-    """Return the URL of the database of a workspace's journal; empty if the journal is a file.
+    """Return the database URL of a workspace's journal; empty if the journal is a file.
 
     Raises:
         ParamError: params.yaml cannot be read, or ``llm_select.journal`` cannot be used.

@@ -35,11 +35,11 @@ class KnnProbe:
     def __init__(self, outputs: Sequence[str | None], n_test: int, seed: int) -> None:
         answered = with_output(outputs)
         self.n_answered = len(answered)
-        # A separate stream: otherwise the method random would select the same records.
+        # A separate stream: otherwise the random method would select the same records.
         self.test: Rows = np.sort(np.random.default_rng((seed, 2)).permutation(answered)[:n_test])
         self._has_output = np.isin(np.arange(len(outputs)), answered)
         self._texts = [output or "" for output in outputs]
-        self._words: dict[int, Words] = {}  # of the outputs that were compared
+        self._words: dict[int, Words] = {}  # in the outputs that have been compared
         self._terms: Any = None
         self._expected_terms: Any = None
         if self.test.size:

@@ -22,7 +22,7 @@ LIBRARIES = ("bokeh.min.js", "bokeh-api.min.js")
 def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Render the report as HTML.
 
-    Every text is escaped, also its control and bidi characters. A policy in the page's head lets
+    Every text is escaped, including control and bidi characters. A policy in the page's head lets
     the browser run only our scripts and fetch nothing. So no text in the pool can become a script.
 
     Args:
