@@ -33,7 +33,7 @@ def write_outputs(  # noqa: PLR0913  what each record of the selection comes fro
     Args:
         out: Returns where to write an output.
         pool_file: The pool.
-        pool_rows: intp, shape (n,), the row in the pool of each record in order of selection.
+        pool_rows: intp, shape (n,), each record's row in the pool, in order of selection.
         chosen: The ballots, gain, weight and cluster of each of these records.
         judgements: Judgements by prompt, at least for the prompts of the selected records.
         quota_columns: The columns that have a quota.

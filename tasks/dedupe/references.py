@@ -1,4 +1,4 @@
-"""Find records of the pool that repeat held-out or annotated records from other files."""
+"""Find records in the pool that repeat held-out or annotated records from other files."""
 
 from typing import NamedTuple, Self
 
@@ -12,7 +12,7 @@ from tasks.dedupe.near_duplicates import NearestRecord, NearIndex
 
 
 class References(NamedTuple):
-    """Records outside the pool, with which records of the pool are compared.
+    """Records outside the pool, to compare with records in the pool.
 
     Attributes:
         keys: The hash of each text, then its keys.
@@ -28,7 +28,7 @@ class References(NamedTuple):
 
     @classmethod
     def of(cls, records: pa.RecordBatch | pa.Table, threshold: float, n_permutations: int) -> Self:
-        """Make references from a table of records."""
+        """Build references from a table of records."""
         return cls(
             text_column(records, "id"),
             list(normalise_fields(records)),
@@ -39,7 +39,7 @@ class References(NamedTuple):
 
 
 class Repeated(NamedTuple):
-    """A record of the pool that repeats a reference.
+    """A record in the pool that repeats a reference.
 
     Attributes:
         position: Position in the batch.

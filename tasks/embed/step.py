@@ -26,7 +26,7 @@ from tasks.lib.unique import write_vectors
 
 SHARD_TEXTS = 1_024  # half a minute of work; incomplete batches add 3 %
 WRITTEN_AT_ONCE = 8_192  # vectors
-N_PROBES = 4  # stored vectors that are computed again
+N_PROBES = 4  # stored vectors that are recomputed
 
 EmbedTexts = Callable[[Iterable[PoolText]], Iterator[VectorBatch]]
 
