@@ -83,7 +83,7 @@ def changed_code(lock: Lock, stage: str) -> list[str]:
 def changed_answers(
     judgements: Iterable[Judgement], journal: JournalReader
 ) -> Iterator[Difference]:
-    """Yield one difference if answers named in the judgements are missing, and one if any changed.
+    """Yield one difference if answers named in the judgements are missing, one if any have changed.
 
     Raises:
         DataError: The journal cannot be used.

@@ -24,7 +24,7 @@ from tasks.lib.journal.reader import JournalReader
 
 
 class Fate(StrEnum):
-    """What happened to a row of the source."""
+    """What happened to a row in the source."""
 
     SELECTED = "selected"
     REJECTED = "rejected"
@@ -36,7 +36,7 @@ class Fate(StrEnum):
     ANNOTATED = "annotated"
     """It repeats a record that already has an answer."""
     HELD_OUT = "held_out"
-    """It repeats a record of a held-out set."""
+    """It repeats a record in a held-out set."""
     DUPLICATE = "duplicate"
     DROPPED = "dropped"
 

@@ -21,14 +21,14 @@ _ID = re.compile(rf"[0-9a-f]{{{MIN_DIGITS},16}}")
 
 
 class Named(NamedTuple):
-    """A record of the pool, or a row that ingest dropped."""
+    """A record in the pool, or a row that ingest dropped."""
 
     id: str | None
     dropped: dict[str, Any] | None = None  # file, line, reason and detail
 
 
 def find(lock: Lock, name: str) -> Named:
-    """Return the record or row with this id or id prefix, this own id in the pool, or this line.
+    """Return the record or row with this name: an id or id prefix, the pool's own id, or a line.
 
     A line is written ``line:N``, or ``line:FILE:N`` if the source has several files. The pool's own
     id is a cell in a column that is named like an id. It takes precedence over an id prefix.

@@ -32,7 +32,7 @@ def rebuild(root: Path, out: Callable[[str], Path], judged: Collection[int] | No
     Args:
         root: The workspace.
         out: Returns where to write an output, given the end of its declared path.
-        judged: The prompts that a partial run judged; None if it judged all.
+        judged: The prompts that a partial run judged; None if all prompts were judged.
 
     Raises:
         DataError: A file is not in the format that its step writes, or the journal cannot be used.

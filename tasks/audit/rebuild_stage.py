@@ -42,7 +42,7 @@ class _Elsewhere(Stage):
 
 
 def rebuild_stage(lock: Lock, name: str) -> Rebuilt:
-    """Run the code of a stage on the files of the workspace, and compare all outputs."""
+    """Run a stage's code on the workspace's files, and compare all outputs."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             with _silence():
@@ -76,7 +76,7 @@ def compare(lock: Lock, stage: str, folder: Path, origin: str) -> Rebuilt:
 
 
 def why_not(lock: Lock, stage: str) -> str:
-    """Return why the outputs of a stage cannot be rebuilt; empty if they can."""
+    """Return why a stage's outputs cannot be rebuilt; empty if they can."""
     files = [f.path for f in lock.files if f.stage == stage and not f.is_code]
     if not set(_outs(lock, stage)) <= set(files):
         return "it has not run yet"

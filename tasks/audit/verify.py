@@ -1,4 +1,4 @@
-"""Prove that the outputs of a run follow from its pool, its vectors and the journal's answers."""
+"""Prove that a run's outputs follow from its pool, its vectors and the journal's answers."""
 
 import tempfile
 from collections.abc import Iterator, Sequence

@@ -18,12 +18,12 @@ def facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
 
 
 def whitened_facility_location(vectors: Vectors, budget: int, seed: int) -> Rows:
-    """Return the same selection as `facility_location`, but for whitened vectors."""
+    """Return the selection of `facility_location` for whitened vectors."""
     return facility_location(whitened(vectors), budget, seed)
 
 
 def whitened(vectors: Vectors) -> Vectors:
-    """Project vectors onto their principal axes, scale these to equal deviation, and normalise.
+    """Project vectors onto their principal axes, scale the axes to equal deviation, and normalise.
 
     Axes with almost no deviation are left out.
     """

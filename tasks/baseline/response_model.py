@@ -33,7 +33,7 @@ class Response(NamedTuple):
     """A response from the model.
 
     Attributes:
-        text: Empty if the model ended at once.
+        text: Empty if the model stopped at once.
         mean_logprob: Mean natural logarithm of the probability of a token, given all tokens before
             it; None if there are no tokens, or if it was not requested.
     """

@@ -64,7 +64,7 @@ def by_coverage(
         candidates: The records.
         n: Number of records to select.
         judge_weight: The weight of the judge score.
-        seed: The seed of the samples from a large pool.
+        seed: The seed for the samples from a large pool.
         quotas: Quotas with the labels of `candidates`; the selection meets all of them exactly, at
             each of their sizes.
 

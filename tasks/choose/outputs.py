@@ -19,7 +19,7 @@ _FROM_BALLOTS = [name for name in BALLOTS.names if name in SELECTED.names and na
 _FROM_JUDGEMENT = ("route", "model", "ballots", "answers")
 
 
-def write_outputs(  # noqa: PLR0913  what each record of the selection comes from
+def write_outputs(  # noqa: PLR0913  the sources of the selected records
     out: Callable[[str], Path],
     pool_file: Path,
     pool_rows: Rows,

@@ -54,7 +54,7 @@ class Repeated(NamedTuple):
 
 
 def find_repeated(batch: pa.RecordBatch, references: References) -> list[Repeated]:
-    """Return the records of a batch that have the same text as a reference or are near one.
+    """Return the records in a batch that have the same text as a reference or are near one.
 
     The result names the nearest reference, or the first if tied. `NearIndex` defines what is near.
     A record is compared with all references that have a key in common with it.

@@ -1,4 +1,4 @@
-"""Make batches with shapes that depend only on text length, so no vector depends on other texts.
+"""Build batches with shapes that depend only on text length, so no vector depends on other texts.
 
 Matrix products of different shapes may add numbers in a different order, which changes the last
 bits. So a text's length alone decides its padded length and the number of rows in its batch. A text
@@ -47,7 +47,7 @@ def batches(
 ) -> Iterator[list[TokenizedRecord]]:
     """Yield each record once, in batches of `batch_size(length)` records of equal length.
 
-    The last batch of a length may be smaller. Only records of incomplete batches are in memory.
+    The last batch of a length may be smaller. Only records in incomplete batches are in memory.
     """
     waiting: defaultdict[int, list[TokenizedRecord]] = defaultdict(list)
     for record in records:

@@ -24,7 +24,7 @@ class PoolText(NamedTuple):
 
 
 class PoolTexts:
-    """The texts of the unique records of a pool, or of all records of a file, in order."""
+    """The texts of the unique records in a pool, or of all records in a file, in order."""
 
     def __init__(self, pool_file: Path, unique_file: Path | None = None) -> None:
         """Read the files; if there is no `unique_file`, use all records in the pool file.

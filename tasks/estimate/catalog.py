@@ -46,8 +46,8 @@ def facts_of(deployment: Deployment, litellm: Any) -> ModelFacts:
 def alternatives(deployment: Deployment, litellm: Any, today: date) -> list[str]:
     """Return available models: this one elsewhere, others from this provider, others in its family.
 
-    Only providers with a key under a name that we know are searched. Models that are far more
-    expensive or far cheaper are left out.
+    Only the providers in `VARIABLES` are searched. Models that are far more expensive or far
+    cheaper are left out.
     """
     key = _key(deployment, litellm)
     price = key and _blended(litellm.model_cost[key])

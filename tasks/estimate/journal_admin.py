@@ -1,4 +1,4 @@
-"""Commands for a journal: list answers, sum costs, prune and retry."""
+"""Manage a journal: list answers, sum up costs, prune old answers, and retry failed calls."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -66,7 +66,7 @@ def calls_for(path: Place, key: str) -> list[dict[str, Any]]:
 
 
 def prune(path: Place, before: str, *, dry_run: bool) -> int:
-    """Delete the answers that were bought before a day; return their number.
+    """Delete the answers that were bought before a given day; return their number.
 
     Their cost stays in the journal.
 

@@ -29,7 +29,7 @@ MAX_ATTEMPTS = 2  # someone is waiting at the terminal
 
 
 class PreviewCall(NamedTuple):
-    """A call for a request, as the journal recorded it."""
+    """A call for a request, as recorded in the journal."""
 
     outcome: str  # "answer", or the kind of error
     message: str
@@ -43,15 +43,15 @@ class PreviewCall(NamedTuple):
 
 
 class PreviewedRequest(NamedTuple):
-    """A request of a previewed prompt, and what the model replied."""
+    """A request for a previewed prompt, and the model's reply."""
 
     prompt: int
     n_candidates: int
     messages: Messages
-    ranked: dict[int, str]  # the text in each ranked slot, best first; empty if no answer
+    ranked: dict[int, str]  # the text in each ranked slot, best first; empty if there is no answer
     no_answer: str  # why there is no answer; empty if there is one
     dropped_params: tuple[str, ...]
-    calls: list[PreviewCall]  # failed ones too
+    calls: list[PreviewCall]  # including failed ones
 
 
 class Projection(NamedTuple):

@@ -154,7 +154,7 @@ def _check_encoder(params: Evaluate, values: Mapping[str, Any]) -> None:
 
 
 def _bare(model: str) -> str:
-    """Return a model's name in a form that is the same for all ways to write it."""
+    """Return a model's name, normalised so that all ways to write it are equal."""
     if Path(model).is_dir():
         return str(Path(model).resolve())
     return model.casefold().removeprefix("sentence-transformers/")

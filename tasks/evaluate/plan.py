@@ -19,7 +19,7 @@ from tasks.lib.documents.evaluation import EvaluationPlan, PlannedArm
 
 PROBE_STEPS = 3  # the first one also sets up the optimizer, so it does not count
 PROBE_LOSSES = 32
-POWER_SDS = 2.8  # standard errors in a difference that is found 8 times out of 10 at 5 %
+POWER_SDS = 2.8  # a difference of as many standard errors is found 8 times in 10 at 5 %
 
 
 class Pace(NamedTuple):
@@ -91,8 +91,8 @@ def visible_difference(
 ) -> float | None:
     """Return the smallest difference in loss per token that would be found 8 times out of 10.
 
-    The variation between records in how a few steps change their losses is an estimate of how much
-    two trained models differ. Differences between seeds, which no probe shows, come on top.
+    How much two trained models differ is estimated from how unevenly a few steps change the losses
+    of different records. Differences between seeds, which no probe shows, come on top.
     """
     if len(tested) < 2:
         return None

@@ -45,7 +45,7 @@ ANSWERS = pa.schema(
         pa.field("follow_up_answer", pa.string()),  # to the second turn, if there is one
     ]
 )
-"""One row for each model and question, in the order of the models and questions."""
+"""One row for each model and question, in model order, then in question order."""
 
 COMPARISONS = pa.schema(
     [

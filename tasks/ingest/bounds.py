@@ -13,7 +13,7 @@ MB = 1_000_000
 RATIO_FROM_BYTES = 256 * MB
 # The minimum cost of each of these, in time and memory.
 ROW_BYTES, TURN_BYTES, VALUE_BYTES, LINE_BYTES = 512, 256, 64, 16
-# Columns are found in the first rows, up to this total size. More deeply nested rows are skipped.
+# Columns are found in the first rows, up to this total size. Rows nested more deeply are skipped.
 SAMPLE_BYTES, MAX_DEPTH = 64 * MB, 100
 
 

@@ -64,7 +64,7 @@ def as_text(value: object) -> str | None:
 
 
 def json_of(value: object) -> str | None:
-    """Return tools as JSON; text that is not JSON is unchanged; None if there are no tools."""
+    """Return tools as JSON, any other text unchanged, or None if there are no tools."""
     parsed = parse_text(value) if isinstance(value, str) else value
     if isinstance(parsed, list | dict):
         return to_json(parsed) if parsed else None

@@ -11,7 +11,7 @@ MAX_INNER = 1000  # object keys
 
 
 def cells_of(rows: Sequence[Row]) -> dict[str, list[object]]:
-    """Return the first cells of each column that are not null, including keys of objects.
+    """Return the first non-null cells of each column; object keys count as columns.
 
     Only the first `MAX_INNER` keys count, since objects may be keyed by ids.
     """

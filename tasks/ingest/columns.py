@@ -37,7 +37,7 @@ class ColumnMapping(NamedTuple):
         is_chat: Whether the instruction column holds lists of turns.
         has_lines: Whether lines such as ``Human:`` mark turns in the instruction column.
         are_questions: Whether lists of texts in the instruction column hold user turns only, rather
-            than turns of alternating sides.
+            than turns from alternating sides.
         has_paths: Whether any column is inside an object.
         is_plain: Whether no column holds a conversation or other context.
         media: The columns with images, audio and video.

@@ -37,7 +37,7 @@ def read_csv(
 def read_tsv(
     stream: io.BufferedReader, where: str, table: Mapping[str, str], limits: ReadLimits
 ) -> Rows:
-    """Yield each row of a tab-separated table; otherwise, this is the same as `read_csv`."""
+    """Yield each row of a tab-separated table, in the same way as `read_csv`."""
     return _read(stream, where, table, limits, is_tsv=True)
 
 
@@ -101,7 +101,7 @@ class _JoinedRows:
             )
 
     def log_rest(self) -> None:
-        """Log the number of further rows, after the maximum number of warnings."""
+        """Log the number of similar rows beyond the maximum number of warnings."""
         if self._n > MAX_WARNINGS:
             log.warning("%s: %d more rows like these", self._where, self._n - MAX_WARNINGS)
 

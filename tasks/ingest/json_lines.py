@@ -8,7 +8,7 @@ from tasks.ingest.rows import Fault, Row, Rows, json_type
 from tasks.ingest.text_lines import lines
 from tasks.lib.core.drops import IngestDrop
 
-SEPARATORS = b"\xef\xbb\xbf\x1e"  # a byte order mark where files were joined; RFC 7464's
+SEPARATORS = b"\xef\xbb\xbf\x1e"  # byte order mark where files were joined; RFC 7464 separator
 
 
 def read_json_lines(stream: io.BufferedReader, limits: ReadLimits) -> Rows:

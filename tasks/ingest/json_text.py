@@ -40,7 +40,7 @@ class JsonLayout(Enum):
 
 
 def read_json(stream: io.BufferedReader, where: str, bound: ReadBound, *, is_lines: bool) -> Rows:
-    """Yield each object of the file; the start of the file determines its layout.
+    """Yield each object in the file; the start of the file determines its layout.
 
     JSON lines and consecutive objects are numbered by line, elements of a list by position.
     `is_lines` means that the file has a JSON lines suffix; its lines may be lists.

@@ -92,7 +92,7 @@ def check_named_file(file: NamedFile) -> None:
 def read_named_file(file: NamedFile, params: Ingest) -> Iterator[dict[str, Any]]:
     """Yield the distinct records of a file, as rows of a pool.
 
-    The file may have its own layout: if it lacks the columns of ``ingest.columns``, columns with
+    The file may have its own layout: if it lacks the columns in ``ingest.columns``, columns with
     common names are used. ``ingest.exclude`` does not apply. Faulty rows are skipped, and a warning
     gives their number.
 

@@ -1,4 +1,4 @@
-"""The rows that a reader yields, and the faults of rows that cannot be used."""
+"""Define the rows that a reader yields, and the faults of rows that cannot be used."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias

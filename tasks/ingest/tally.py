@@ -69,7 +69,7 @@ class Tally:
 
     @property
     def n_rows(self) -> int:
-        """Number of rows that were read."""
+        """Number of rows read."""
         return self.kept + self.dropped.total()
 
     @property

@@ -10,7 +10,7 @@ from tasks.ingest.rows import Rows
 
 
 def read_text(stream: io.BufferedReader, where: str, limits: ReadLimits) -> Rows:
-    """Yield each line that is not blank as a row with the column ``instruction``.
+    """Yield each non-blank line as a row with an ``instruction`` column.
 
     Raises:
         DataError: The text is not UTF-8.

@@ -24,7 +24,7 @@ _ALIASES = {
 }
 ROLES = {alias: role for role, aliases in _ALIASES.items() for alias in aliases.split()}
 ROLES |= {"function_call": ASSISTANT, "tool_call": ASSISTANT, "function_call_output": TOOL}
-CALLS = {"function_call", "function_call_output"}  # items of OpenAI's Responses API
+CALLS = {"function_call", "function_call_output"}  # items in OpenAI's Responses API
 NOT_SAID = {"reasoning"}
 _SIDES = {0: USER, 1: ASSISTANT, "q": USER, "a": ASSISTANT}  # as numbers and letters
 
@@ -93,7 +93,7 @@ def _is_message_like(items: Sequence[object]) -> bool:
 
 
 def _with_both_sides(turns: list[Turn], *, is_api: bool) -> list[Turn]:
-    """Return the turns; if exactly one role is unknown, it becomes the side that is missing.
+    """Return the turns; if exactly one role is unknown, it becomes the missing side.
 
     If there are no answers, system turns become answers: dialogue corpora call the assistant
     "system". With `is_api`, they do not: in an API's messages, a system prompt may occur anywhere.

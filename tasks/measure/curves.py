@@ -1,4 +1,4 @@
-"""Collect the figures of prefixes of selections, which show what further records add."""
+"""Collect the figures of each selection's prefixes, which show what further records add."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

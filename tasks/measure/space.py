@@ -33,7 +33,7 @@ class Space(NamedTuple):
         return cls(vectors, vectors if is_all else vectors[rows], has_text)
 
     def figures(self, selected: Rows, sizes: Sequence[int]) -> list[dict[str, Figure]]:
-        """Return the figures of each prefix of a selection, given the sizes of the prefixes.
+        """Return the figures of each prefix of a selection, given the prefix sizes.
 
         A prefix has no figures if none of its records has a text.
         """

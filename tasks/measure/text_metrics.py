@@ -1,4 +1,4 @@
-"""Measure a selection's texts, and how their properties are distributed compared with the pool."""
+"""Measure a selection's texts, and compare the distribution of their properties with the pool's."""
 
 import unicodedata
 from collections import Counter

@@ -53,7 +53,7 @@ def tables(drawn: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _curve(points: tuple[Point | None, ...]) -> list[list[float] | None]:
-    """Return [value, low, high] for each size; an unknown low or high becomes the value."""
+    """Return [value, low, high] for each size; the value replaces an unknown low or high."""
     return [point and [point[0] if end is None else end for end in point] for point in points]
 
 

@@ -50,7 +50,7 @@ def render(view: Mapping[str, Any], data: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """Return an escape for each control character in a text that is not our own."""
+    """Escape the control characters in a text, unless it is our own markup."""
     is_text = isinstance(value, str) and not isinstance(value, Markup)
     return visible(value) if is_text else value
 

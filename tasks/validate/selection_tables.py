@@ -53,7 +53,7 @@ def _reported(artifacts: Artifacts) -> Table:
 
 
 def _ballots(artifacts: Artifacts) -> Table:
-    """Return one row for each judged candidate: where it was shown, and if it is consistent."""
+    """Return one row per judged candidate: where it was shown, and whether it is consistent."""
     frame, places = artifacts.ballots.to_pandas(), _places(artifacts)
     shown = {f"shown_{name}": frame["id"].map(places[name]) for name in ("prompt", "slot")}
     is_scored = (frame["score"] > 0) | frame["rank"].notna() | (frame["votes"] > 0)

@@ -21,7 +21,7 @@ from tasks.lib.journal.journal import Journal
 from tasks.lib.journal.models import Answer, SelectionName, answer_key
 
 USD_DIGITS = 9
-MAX_UNANSWERED = 0.05  # share of questions without a verdict that causes a warning
+MAX_UNANSWERED = 0.05  # a larger share of questions without a verdict causes a warning
 
 
 class JudgeQuestion(NamedTuple):
@@ -40,7 +40,7 @@ class Verdicts(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """A route that judges.
+    """A judge's route, with its settings and spending limit.
 
     Attributes:
         files: The files with the questions and answers. All runs on the same files share one

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 def read_mt_bench(folder: Path) -> list[Row]:
-    """Return the questions in FastChat's folder of MT-Bench, each with its reference answers.
+    """Return the questions in FastChat's MT-Bench folder, each with its reference answers.
 
     The references are the ones that the judge gets, not the ones in the question file.
 
@@ -42,7 +42,7 @@ def read_mt_bench(folder: Path) -> list[Row]:
 
 
 def read_alpaca_eval(path: Path) -> list[Row]:
-    """Return the instructions in a file of outputs in AlpacaEval's layout.
+    """Return the instructions in an output file in AlpacaEval's layout.
 
     Raises:
         DataError: The file is missing or is not in this layout.

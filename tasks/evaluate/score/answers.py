@@ -31,7 +31,7 @@ class ScoredArm(NamedTuple):
 
     Attributes:
         loss: Shape (seeds, questions), the loss of each reference answer, summed over its tokens.
-        answers: By figure, shape (seeds, answered questions), its value for each own answer.
+        answers: By figure, shape (seeds, answered questions), its value for each answer.
     """
 
     loss: Values
@@ -62,7 +62,7 @@ def score_arms(
     references: Sequence[str],
     cosine: Cosine | None = None,
 ) -> dict[ArmKey, ScoredArm]:
-    """Return the scored answers of each arm to the test records, which come first in `models`.
+    """Return each arm's scored answers to the test records, which come first in `models`.
 
     The models answered only the first test records; the others have only a loss.
     """

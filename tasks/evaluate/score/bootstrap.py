@@ -1,4 +1,4 @@
-"""Estimate the figures of arms and their differences, with intervals from resampling.
+"""Estimate the arms' figures and their differences, with intervals from resampling.
 
 Every resample draws test records, the same ones for all arms, and then seeds, separately for each
 arm. So an interval covers other test records as well as other seeds, and a difference is more
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tasks.lib.documents.evaluation import FigureDifference, FigureEstimate
 
 LEVEL = 0.95
-POWER_SDS = 2.8  # standard errors in a difference that is found 8 times out of 10 at 5 %
+POWER_SDS = 2.8  # a difference of as many standard errors is found 8 times in 10 at 5 %
 RESAMPLES_AT_ONCE = 64
 
 Values = NDArray[np.float64]

@@ -31,7 +31,7 @@ def wins(a: Values, b: Values) -> Values:
 
 
 def paired(a: Values, b: Values) -> tuple[Values, Values]:
-    """Return both arrays with the same number of rows, by repeating those of the shorter one."""
+    """Return both arrays with the same number of rows; the rows of the shorter one are repeated."""
     n_pairs = max(len(a), len(b))
     rows = np.arange(n_pairs)
     return a[rows % len(a)], b[rows % len(b)]

@@ -137,7 +137,7 @@ def prepare(stage: Stage) -> TuningSetup:
 
 
 def _question(n: int, row: Mapping[str, Any], tokenizer: Any, params: Evaluate) -> AskedQuestion:
-    """Return the n-th question; of the test records, which come first, only the first are asked."""
+    """Return the n-th question; test records come first, and only the first of these are asked."""
     asked = messages(row)
     if row["set"] != QuestionSet.TEST:
         prompt = prompt_tokens(asked, tokenizer, row, params.max_tokens)
@@ -158,7 +158,7 @@ def _sources(stage: Stage) -> Sources:
 
 
 def _require_outputs(runs: Iterable[ArmRun], records: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check that every training record has an output, since all arms need the same number."""
+    """Check that all training records have outputs: every arm needs the same number of records."""
     for run in runs:
         unknown = [id_ for id_ in run.ids if id_ not in records]
         if unknown:

@@ -56,7 +56,7 @@ def units(run: ArmRun, setup: TuningSetup) -> int:
 
 
 def trained_arm(run: ArmRun, setup: TuningSetup, store: EvaluationStore) -> TrainedArm:
-    """Describe a model that has been trained."""
+    """Return a description of a trained model."""
     examples = setup.training(run)
     return TrainedArm(
         arm=run.arm,
@@ -91,7 +91,7 @@ def _evaluate(run: ArmRun, setup: TuningSetup, store: EvaluationStore, progress:
 
 
 def respond(respondent: Respondent, run: ArmRun, setup: TuningSetup) -> list[dict[str, Any]]:
-    """Return a row of the table of answers for each question, in order.
+    """Return a row of the answers table for each question, in order.
 
     Raises:
         DataError: The GPU has too little memory.

@@ -27,7 +27,7 @@ class Recipe(NamedTuple):
         advance: Called after each optimizer step.
         checkpoints: Where to store the state after each epoch, from which an interrupted run
             continues; None to store nothing.
-        max_steps: The step after which to stop; -1 for all of them.
+        max_steps: The step after which to stop; -1 to run all steps.
     """
 
     params: Evaluate
@@ -163,7 +163,7 @@ def _advancing(advance: Callable[[], None]) -> Any:
 
     class Advancing(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            for _step in range(state.global_step):  # those of the interrupted run
+            for _step in range(state.global_step):  # the steps of the interrupted run
                 advance()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
