@@ -79,7 +79,7 @@ class _RecordingLookup(JournalLookup):
         self.found: list[TracedAnswer] = []
 
     async def lookup(self, request: Request) -> Answer | NoAnswer | None:
-        """Return the journal's result; record the answer if its key was given."""
+        """Return the journal's result; record the answer if `prompt_of` contains its key."""
         answer = await super().lookup(request)
         if isinstance(answer, Answer) and request.key in self._prompt_of:
             self.found.append(self._traced(request, answer, self._prompt_of.pop(request.key)))

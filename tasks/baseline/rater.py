@@ -115,7 +115,7 @@ def _former_facts(item: RatedItem) -> dict[str, Any]:
 def rating_name(route: Route, settings: CallSettings, *files: Path) -> SelectionName:
     """Return the name shared by all runs in which a model rates the same records.
 
-    These runs also share one cap, which is separate from that of a selection.
+    These runs also share one cap, which is separate from a selection's cap.
     """
     facts = {
         "records": [sha256(file.read_bytes()).hexdigest() for file in files],

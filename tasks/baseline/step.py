@@ -142,7 +142,7 @@ def _judge_scores(corpus: Corpus, path: Path) -> Scores:
 
 
 def _prompts(corpus: Corpus, path: Path, clusters: Clusters, seed: int) -> dict[Mode, list[Rows]]:
-    """Return the prompts by mode: the run's own, and those of within mode and across mode."""
+    """Return the prompts by mode: the run's own, and those composed in within and across mode."""
     candidates = read_table(path, PROMPTS)
     rows = corpus.rows(candidates["id"], path)
     starts = np.flatnonzero(np.diff(candidates["prompt"].to_numpy())) + 1

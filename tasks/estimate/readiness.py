@@ -40,7 +40,7 @@ class RouteFinding(NamedTuple):
 class Readiness:
     """The routes of a run, checked for everything that would stop it later.
 
-    Only endpoints are contacted, for the list of their models; no call is made or paid for.
+    Only endpoints are contacted, to list their models; no call is made or paid for.
 
     Args:
         values: All of params.yaml.

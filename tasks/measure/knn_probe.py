@@ -75,7 +75,7 @@ class KnnProbe:
     ) -> NDArray[np.float64]:
         """Return, for each prefix, the ROUGE-L of each answer: shape (sizes, questions).
 
-        It is 0 for a prefix with fewer than 2 outputs.
+        The values are 0 for a prefix with fewer than 2 outputs.
         """
         return np.array([scores for _, scores in self._answers(vectors, selected, sizes)])
 

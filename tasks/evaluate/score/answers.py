@@ -31,7 +31,7 @@ class ScoredArm(NamedTuple):
 
     Attributes:
         loss: Shape (seeds, questions), the loss of each reference answer, summed over its tokens.
-        answers: By figure, shape (seeds, answered questions), its value for each answer.
+        answers: By figure, shape (seeds, answered questions), the figure of each answer.
     """
 
     loss: Values
@@ -50,8 +50,8 @@ def rows_of_models(answers: pa.Table) -> dict[ArmKey, list[list[dict[str, Any]]]
 def rival_of(key: ArmKey, keys: Sequence[ArmKey]) -> ArmKey:
     """Return the random arm that an arm is compared with.
 
-    It has the same number of records. If there is none, as for the untrained model, it is the one
-    with the most records.
+    The random arm has the same number of records. If there is none, as for the untrained model, the
+    random arm with the most records is returned.
     """
     rivals = [other for other in keys if other.arm == RANDOM]
     return max(rivals, key=lambda other: (other.n_records == key.n_records, other.n_records))

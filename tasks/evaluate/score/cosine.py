@@ -20,7 +20,7 @@ Cosine = Callable[[Sequence[str], Sequence[str]], list[float]]
 def load_cosine(values: Mapping[str, Any], encoder: str) -> Cosine:
     """Return a function that compares texts with an encoder, using the embed section's settings.
 
-    It embeds each text once, however often it is compared.
+    The function embeds each text only once, however often it is compared.
 
     Raises:
         ParamError: The encoder does not exist.

@@ -40,8 +40,8 @@ def paired(a: Values, b: Values) -> tuple[Values, Values]:
 def length_controlled(won: Values, longer_by: Values, weights: Values | None = None) -> float:
     """Return the expected win rate for answers of equal length, from 0 to 1.
 
-    It is the maximum-likelihood fit of ``logit P(win) = a + b * tanh(longer_by / sd)`` at equal
-    lengths. If all lengths are equal, it is the mean of `won`.
+    The rate is the maximum-likelihood fit of ``logit P(win) = a + b * tanh(longer_by / sd)`` at
+    equal lengths. If all lengths are equal, it is the mean of `won`.
 
     Args:
         won: Shape (n,), 1 for a win, 0 for a loss, a value between for a tie or an unclear result.
