@@ -17,7 +17,7 @@ from tasks.lib.journal.place import journal_place
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.setup import Setup
-from tasks.llm_select.verdicts import Question
+from tasks.llm_select.verdicts import Question, ignore
 
 
 def used_answers(root: Path, limit: int) -> list[TracedAnswer]:
@@ -60,9 +60,12 @@ def _sample(receipts: Path, limit: int) -> dict[str, int]:
 
 async def _judge(judge: Judge, setup: Setup, prompts: Collection[int]) -> None:
     await judge(
-        Question(number, members, min(setup.n_ranked, len(members)))
-        for number, members in enumerate(setup.candidates.prompts, 1)
-        if number in prompts
+        (
+            Question(number, members, min(setup.n_ranked, len(members)))
+            for number, members in enumerate(setup.candidates.prompts, 1)
+            if number in prompts
+        ),
+        ignore,
     )
 
 

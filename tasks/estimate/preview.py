@@ -23,7 +23,7 @@ from tasks.lib.journal.place import Place, journal_place
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.params import selection_name
 from tasks.llm_select.setup import Setup
-from tasks.llm_select.verdicts import Question
+from tasks.llm_select.verdicts import JudgedPrompt, Question
 
 MAX_ATTEMPTS = 2  # someone is waiting at the terminal
 
@@ -176,12 +176,13 @@ async def _ask(
     async with aclosing(Gateway(routes, calls, journal)) as gateway:
         recorder = _Recorder(gateway, journal.path, keep)
         judge = Judge(recorder, routes, settings, setup.candidates.texts)
+        judged: list[JudgedPrompt | None] = []
         for question in questions:
             recorder.question = question
-            (verdict,) = await judge([question])
-            if verdict is None:
-                return True
-    return False
+            await judge([question], judged.append)
+            if None in judged:
+                break
+    return None in judged
 
 
 def _spaced(setup: Setup, n: int) -> Iterator[Question]:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from tasks.cluster.inputs import text_lengths
 from tasks.estimate.estimate import Estimate, estimate
 from tasks.estimate.journal_admin import latencies
-from tasks.lib.core.schemas import KNOWN, UNIQUE
+from tasks.lib.core.schemas import KNOWN, POOL, UNIQUE
 from tasks.lib.core.stage import Stage
 from tasks.lib.core.tables import read_table
 from tasks.lib.gateway.routes import load_routes
@@ -71,7 +71,8 @@ def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
     by_length = np.argsort(text_lengths(pool_path, unique_path, ids), kind="stable")
     mode, geometry = load_geometry(values, len(ids))
     pool = PoolFile(pool_path)
-    rows = find_rows(ids, pool.ids, unique_path)[by_length]
+    pool_ids = read_table(pool_path, POOL, ["id"])["id"]
+    rows = find_rows(ids, pool_ids, unique_path)[by_length]
     places = np.arange(len(ids))
     prompts = [places[start :: geometry.n_prompts] for start in range(geometry.n_prompts)]
     known = read_table(Stage("llm_select", root).dep("dedupe/known.parquet"), KNOWN)["id"]
