@@ -24,6 +24,8 @@ from tasks.lib.core.hiding import hide
 from tasks.lib.core.params import PARAMS_FILE, read_params
 from tasks.lib.core.private_file import make_private
 from tasks.lib.core.stage import STATE_DIR
+from tasks.lib.journal.place import Place, SharedJournal, journal_place
+from tasks.lib.journal.share import lacks_own, share_own
 
 FREE_GB, FULL_GB = 2.0, 0.1
 MEMORY_GB = 1.0  # what embedding the sample takes, with Prefect's server next to it
@@ -40,12 +42,15 @@ def require_surroundings(workspace: Path) -> None:
     Raises:
         DataError: Prefect or a shared journal cannot be used, or the disk is full or read-only.
     """
-    for found in (*surroundings(workspace), *shared_journal(workspace)):
+    for found in surroundings(workspace):
         if found.status is Status.WRONG:
             where, _, what = found.what.partition(": ")
             raise DataError(what, where=where, fix=found.fix)
         if found.status is Status.WARNING:
             console.warning(found.what, found.fix)
+    place = _journal_place(workspace)
+    if isinstance(place, SharedJournal) and (copied := share_own(place)):
+        console.note(f"journal: {copied}")
     if database := own_file(*prefect_urls()):
         database.parent.mkdir(parents=True, exist_ok=True)
         make_private(database)
@@ -62,16 +67,21 @@ def surroundings(workspace: Path) -> Iterator[Diagnosis]:
 def shared_journal(workspace: Path) -> Iterator[Diagnosis]:
     """Yield whether the database of the journal can be used; nothing if the journal is a file."""
     try:
-        section = read_params(workspace / PARAMS_FILE).get("llm_select") or {}
-        if section.get("journal") is None:
+        place = _journal_place(workspace)
+        if not isinstance(place, SharedJournal):
             return
-        from tasks.estimate.journal_admin import check_shared_journal  # noqa: PLC0415  a second
-
-        url = check_shared_journal(workspace)
+        is_lacking = lacks_own(place)
     except CurationError as error:
         yield Diagnosis(Status.WRONG, f"journal: {hide(error.where)}: {error.what}", error.fix)
-    else:
-        yield Diagnosis(Status.OK, f"journal: the database {hide(url)} can be used")
+        return
+    yield Diagnosis(Status.OK, f"journal: the database {hide(place.url)} can be used")
+    if is_lacking:
+        what = "journal: the database lacks calls that are in this machine's own journal"
+        yield Diagnosis(Status.WARNING, what, "Run `selectllm run`, which copies them.")
+
+
+def _journal_place(workspace: Path) -> Place:
+    return journal_place(workspace / STATE_DIR, read_params(workspace / PARAMS_FILE))
 
 
 def _disk(workspace: Path) -> Diagnosis:

@@ -13,7 +13,7 @@ from tasks.lib.core.stage import STATE_DIR
 from tasks.lib.journal.database import Database
 from tasks.lib.journal.models import RETRY
 from tasks.lib.journal.place import Place, journal_place
-from tasks.lib.journal.schema import connect, connect_existing, explained
+from tasks.lib.journal.schema import connect_existing, explained
 
 _SUMS = """
 SELECT route, model, outcome, count(*) AS calls,
@@ -138,20 +138,6 @@ def journal_of(root: Path) -> Place:
         ParamError: params.yaml cannot be read, or ``llm_select.journal`` cannot be used.
     """
     return journal_place(root / STATE_DIR, read_params(root / PARAMS_FILE))
-
-
-def check_shared_journal(root: Path) -> str:
-    """Return the database URL of a workspace's journal; empty if the journal is a file.
-
-    Raises:
-        ParamError: params.yaml cannot be read, or ``llm_select.journal`` cannot be used.
-        DataError: The database cannot be used.
-    """
-    place = journal_of(root)
-    if isinstance(place, Path):
-        return ""
-    connect(place).close()
-    return place.url
 
 
 @contextmanager
