@@ -170,7 +170,7 @@ class Soak:
         return next((each["id"] for each in found if each["name"] == "nightly"), None)
 
     def _one(self, deployment: str, number: int, fault: str) -> tuple[str, float]:
-        """Cause a fault in a run that is due now; return its state and the seconds until its end."""
+        """Cause a fault in a run that is due now; return its state and the seconds it took."""
         with (self.space.root / CRITERIA).open("a") as criteria:
             criteria.write(f"Prefer records of the kind {number}.\n")
         self.provider.behave = {

@@ -150,7 +150,7 @@ def _repro(stage: StageSpec, run: Run, events: Path) -> Reproduced:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         process_group=0,
         pass_fds=(run.lock,),
