@@ -100,9 +100,10 @@ def _run(cwd: Path, patience: float, *words: str) -> trial.Ran:
 
 
 def _ending(ran: trial.Ran) -> list[Finding]:
-    """Return how the program ended, allowing for the output of DVC around ours."""
+    """Return how the program ended, excluding what DVC alone says or prints around our words."""
     text = re.sub(r"\x1b\[[0-9;]*m|\t", " ", ran.output)
-    status = 2 if ran.status in (254, 255) else ran.status  # DVC's statuses
+    is_ours = "failed to run" in text  # else DVC stopped before the step started
+    status = (2 if is_ours else 0) if ran.status in (254, 255) else ran.status
     return list(trial.ending(ran._replace(output=text, status=status)))
 
 
