@@ -21,6 +21,8 @@ from tasks.lib.core.dvc_yaml import StageSpec
 from tasks.lib.core.errors import CheckFailed, CurationError, StageFailed
 from tasks.lib.core.events import EVENTS_VARIABLE, RUN_VARIABLE, Ended, read_events
 from tasks.lib.core.hiding import hide
+from tasks.lib.core.inputs import DeclaredInputs
+from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
 from tasks.lib.core.stage import STATE_DIR
 from tasks.lib.core.wording import visible
 
@@ -106,7 +108,10 @@ def run_stage(stage: StageSpec, run: Run, *, is_current: bool) -> State[Any]:
     events.parent.mkdir(parents=True, exist_ok=True)
     events.unlink(missing_ok=True)  # left by an earlier attempt
     before = _snapshot(run.workspace, stage)
-    exit_code, lines = _repro(stage, run, events)
+    try:
+        exit_code, lines = _repro(stage, run, events)
+    except CurationError as error:  # params.yaml can no longer be read
+        return Failed(message=str(error), data=error)
     reported, _ = read_events(events)
     ended = next((event for event in reported if isinstance(event, Ended)), None)
     if exit_code:
@@ -144,7 +149,27 @@ class Reproduced(NamedTuple):
     lines: list[str]
 
 
-def _repro(stage: StageSpec, run: Run, events: Path) -> Reproduced:
+def _repro(stage: StageSpec, run: Run, events: Path, *options: str) -> Reproduced:
+    """Run `dvc repro` on this stage alone; run it again if an input changed before DVC hashed it.
+
+    The step refuses inputs that change while it runs, but DVC hashes them only after the step ends.
+    """
+    values = read_params(run.workspace / PARAMS_FILE)
+    params = {key: lookup(values, key) for key in stage.params}
+    inputs = DeclaredInputs(run.workspace, stage.deps, params)
+    done = _repro_once(stage, run, events, *options)
+    if done.exit_code or not events.exists():
+        return done
+    try:
+        inputs.check_unchanged()
+    except CurationError as error:
+        get_run_logger().warning("%s runs again: %s", stage.name, error.what)
+        events.unlink()
+        return _repro(stage, run, events, "--force")
+    return done
+
+
+def _repro_once(stage: StageSpec, run: Run, events: Path, *options: str) -> Reproduced:
     """Run `dvc repro` on this stage alone, and pass on its step's events.
 
     The option -q is never used, since it also hides error messages.
@@ -157,13 +182,13 @@ def _repro(stage: StageSpec, run: Run, events: Path) -> Reproduced:
         RUN_VARIABLE: run.id,
     }
     process = subprocess.Popen(
-        [*dvc.COMMAND, "repro", "--single-item", stage.name],
+        [*dvc.COMMAND, "repro", "--single-item", *options, stage.name],
         cwd=run.workspace,
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         process_group=0,
         pass_fds=(run.lock,),

@@ -67,7 +67,10 @@ def get_dataset(source: str, state: Path) -> Path:
         log.info("ingest: fetching %s at %s", source, revision[:9])
         words = ["get", entry["url"], path or ".", "--rev", revision, "-o", str(part), "--force"]
         done = subprocess.run(
-            [sys.executable, "-m", "dvc", *words], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "dvc", *words],
+            capture_output=True,
+            errors="replace",
+            check=False,
         )
         if done.returncode:
             raise DataError(
