@@ -17,6 +17,7 @@ from prefect.states import Completed, Failed
 
 from flows.dvc import command as dvc
 from flows.dvc.events import EventTail
+from flows.prefect_log import shorten_errors
 from tasks.lib.core.dvc_yaml import StageSpec
 from tasks.lib.core.errors import CheckFailed, CurationError, StageFailed
 from tasks.lib.core.events import EVENTS_VARIABLE, RUN_VARIABLE, Ended, read_events
@@ -50,35 +51,7 @@ class Run:
     sets: str = ""
 
 
-class OneLine(logging.Filter):
-    """Shortens what Prefect logs of a failed flow to one line, if the error has a remedy.
-
-    In a worker, Prefect would log a traceback. The error of a stage is in the log of its task.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Drop the traceback of such an error, or the whole record if a task has logged it."""
-        error = record.exc_info and record.exc_info[1]
-        if isinstance(error, CurationError):
-            record.msg, record.args, record.exc_info = "%s", (str(error),), None
-        return not isinstance(error, StageFailed)
-
-
-class OneError(logging.Filter):
-    """Leaves one error of what Prefect logs of a failed stage and of those after it."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Drop the error without the stage's state; later stages only say that they did not run."""
-        message = record.getMessage()
-        if message.startswith("Finished in state NotReady("):
-            record.msg, record.args = "Not run, because an earlier stage failed", ()
-            record.levelno, record.levelname = logging.INFO, "INFO"
-        return not message.startswith("Task run failed with state:")
-
-
-for name in ("prefect.engine", "prefect.flow_runs"):
-    logging.getLogger(name).addFilter(OneLine())
-logging.getLogger("prefect.task_runs").addFilter(OneError())
+shorten_errors()
 
 
 class Done(NamedTuple):

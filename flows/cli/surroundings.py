@@ -24,8 +24,6 @@ from tasks.lib.core.hiding import hide
 from tasks.lib.core.params import PARAMS_FILE, read_params
 from tasks.lib.core.private_file import make_private
 from tasks.lib.core.stage import STATE_DIR
-from tasks.lib.journal.place import Place, SharedJournal, journal_place
-from tasks.lib.journal.share import lacks_own, share_own
 
 FREE_GB, FULL_GB = 2.0, 0.1
 MEMORY_GB = 1.0  # what embedding the sample takes, with Prefect's server next to it
@@ -48,9 +46,11 @@ def require_surroundings(workspace: Path) -> None:
             raise DataError(what, where=where, fix=found.fix)
         if found.status is Status.WARNING:
             console.warning(found.what, found.fix)
-    place = _journal_place(workspace)
-    if isinstance(place, SharedJournal) and (copied := share_own(place)):
-        console.note(f"journal: {copied}")
+    if _has_shared_journal(workspace):
+        from tasks.estimate.journal_admin import share_own_journal  # noqa: PLC0415  a second
+
+        if copied := share_own_journal(workspace):
+            console.note(f"journal: {copied}")
     if database := own_file(*prefect_urls()):
         database.parent.mkdir(parents=True, exist_ok=True)
         make_private(database)
@@ -67,21 +67,23 @@ def surroundings(workspace: Path) -> Iterator[Diagnosis]:
 def shared_journal(workspace: Path) -> Iterator[Diagnosis]:
     """Yield whether the database of the journal can be used; nothing if the journal is a file."""
     try:
-        place = _journal_place(workspace)
-        if not isinstance(place, SharedJournal):
+        if not _has_shared_journal(workspace):
             return
-        is_lacking = lacks_own(place)
+        from tasks.estimate.journal_admin import check_shared_journal  # noqa: PLC0415  a second
+
+        url, is_lacking = check_shared_journal(workspace)
     except CurationError as error:
         yield Diagnosis(Status.WRONG, f"journal: {hide(error.where)}: {error.what}", error.fix)
         return
-    yield Diagnosis(Status.OK, f"journal: the database {hide(place.url)} can be used")
+    yield Diagnosis(Status.OK, f"journal: the database {hide(url)} can be used")
     if is_lacking:
         what = "journal: the database lacks calls that are in this machine's own journal"
         yield Diagnosis(Status.WARNING, what, "Run `selectllm run`, which copies them.")
 
 
-def _journal_place(workspace: Path) -> Place:
-    return journal_place(workspace / STATE_DIR, read_params(workspace / PARAMS_FILE))
+def _has_shared_journal(workspace: Path) -> bool:
+    section = read_params(workspace / PARAMS_FILE).get("llm_select") or {}
+    return section.get("journal") is not None
 
 
 def _disk(workspace: Path) -> Diagnosis:

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.dedupe.duplicates import fingerprint, normalise_fields, text_column, text_of
+from tasks.dedupe.find_duplicates import fingerprint, normalise_fields, text_column, text_of
 from tasks.dedupe.minhash import Fields, Keys
-from tasks.dedupe.near_duplicates import NearestRecord, NearIndex
+from tasks.dedupe.near_index import NearestRecord, NearIndex
 
 
 class References(NamedTuple):

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tasks.dedupe.duplicates import (
+from tasks.dedupe.find_duplicates import (
     COLUMNS,
     Components,
     Duplicate,

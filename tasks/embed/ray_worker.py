@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.embed.encode import Encoder, VectorBatch, encode_all
-from tasks.embed.encoder_spec import EncoderSpec
+from tasks.embed.encoder import Encoder, VectorBatch, encode_all
+from tasks.embed.load_encoder import EncoderSpec
 from tasks.embed.pool_texts import PoolText
 from tasks.lib.core.errors import CurationError, DataError
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tasks.embed.encode import Encoder, VectorBatch, encode_all
-from tasks.embed.encoder_spec import EncoderSpec, Precision
+from tasks.embed.encoder import Encoder, VectorBatch, encode_all
+from tasks.embed.load_encoder import EncoderSpec, Precision
 from tasks.embed.model_source import absolute, check_name
 from tasks.embed.pool_texts import PoolText, PoolTexts
 from tasks.embed.ray_worker import embed_shard, fingerprint

@@ -12,8 +12,9 @@ from tasks.lib.core.params import PARAMS_FILE, read_params
 from tasks.lib.core.stage import STATE_DIR
 from tasks.lib.journal.database import Database
 from tasks.lib.journal.models import RETRY
-from tasks.lib.journal.place import Place, journal_place
+from tasks.lib.journal.place import Place, SharedJournal, journal_place
 from tasks.lib.journal.schema import connect_existing, explained
+from tasks.lib.journal.share import Copied, lacks_own, share_own
 
 _SUMS = """
 SELECT route, model, outcome, count(*) AS calls,
@@ -138,6 +139,27 @@ def journal_of(root: Path) -> Place:
         ParamError: params.yaml cannot be read, or ``llm_select.journal`` cannot be used.
     """
     return journal_place(root / STATE_DIR, read_params(root / PARAMS_FILE))
+
+
+def share_own_journal(root: Path) -> Copied | None:
+    """Copy this machine's own journal into the shared one; see `share_own`.
+
+    Returns:
+        What was copied; None if the journal is a file, or if the database had everything.
+    """
+    place = journal_of(root)
+    return share_own(place) if isinstance(place, SharedJournal) else None
+
+
+def check_shared_journal(root: Path) -> tuple[str, bool]:
+    """Return a shared journal's URL, and whether it lacks calls of this machine's own journal.
+
+    Raises:
+        ParamError: params.yaml cannot be read, or ``llm_select.journal`` cannot be used.
+        DataError: A journal cannot be used.
+    """
+    place = journal_of(root)
+    return str(place), isinstance(place, SharedJournal) and lacks_own(place)
 
 
 @contextmanager

@@ -102,7 +102,7 @@ class RowIndex:
 
 
 def _numbers(ids: "pa.Array[Any]", where: Path) -> NDArray[np.uint64]:
-    digits = "".join(ids.to_pylist())
+    digits = "".join(id_ or "" for id_ in ids.to_pylist())
     try:
         numbers = bytes.fromhex(digits)
     except ValueError:

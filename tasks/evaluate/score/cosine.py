@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.embed.encode import encode_all
-from tasks.embed.encoder_spec import EncoderSpec, Precision
+from tasks.embed.encoder import encode_all
+from tasks.embed.load_encoder import EncoderSpec, Precision
 from tasks.embed.model_source import absolute
 from tasks.embed.pool_texts import PoolText
 from tasks.lib.core.errors import DataError, ParamError

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.dedupe.minhash import BBitSignatures, Fields, Keys, band_keys, bands_for, minhash
-from tasks.dedupe.near_duplicates import NearIndex
+from tasks.dedupe.near_index import NearIndex
 from tasks.lib.core.drops import DedupeDrop
 from tasks.lib.core.records import TEXT_COLUMNS, RecordTexts, material
 from tasks.lib.text.typography import comparable

@@ -1,4 +1,4 @@
-"""Compute unit vectors for a stream of texts, batch by batch."""
+"""What an encoder is, and how it computes unit vectors for a stream of texts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
