@@ -1,4 +1,4 @@
-"""End in Prefect what a killed run left there, since it could not report its own end.
+"""Close in Prefect what a killed run left open there, since it could not report its own end.
 
 Prefect itself would show such a run as Running for ever.
 """

@@ -24,7 +24,7 @@ from tasks.lib.documents.validation import ValidationResult
 
 
 class Announcement(StrEnum):
-    """The name of an event, as automations of Prefect refer to it."""
+    """The name of an event, as Prefect's automations refer to it."""
 
     SELECTION_READY = "selection.ready"  # only if a stage ran, or an output was restored
     CAP_REACHED = "cap.reached"

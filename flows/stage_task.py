@@ -36,8 +36,8 @@ class Run:
     Attributes:
         workspace: The folder that the run works in.
         lock: The file descriptor of the run lock, which child processes inherit.
-        user_workspace: The user's folder, with the state folder that has all paid answers; the same
-            as `workspace` unless the run has its own workspace.
+        user_workspace: The user's folder, whose state folder contains all paid answers; the same as
+            `workspace` unless the run has its own workspace.
         sets: The keys that the run's parameters set, on one line; empty if there are none.
     """
 
@@ -49,9 +49,9 @@ class Run:
 
 
 class OneLine(logging.Filter):
-    """Shortens what Prefect logs of a failed flow to one line, if the error has a remedy.
+    """Shortens what Prefect logs about a failed flow to one line, if the error has a remedy.
 
-    In a worker, Prefect would log a traceback. The error of a stage is in the log of its task.
+    In a worker, Prefect would log a traceback. A stage's error is already in its task's log.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -98,7 +98,7 @@ def run_stage(stage: StageSpec, run: Run, *, is_current: bool) -> State[Any]:
     ended = next((event for event in reported if isinstance(event, Ended)), None)
     if exit_code:
         has_reason = ended is not None and bool(ended.exit_code)
-        # The state contains the reason, which is enough for a mistake of the user.
+        # The state contains the reason, which is enough for a user's mistake.
         level = logging.DEBUG if has_reason else logging.ERROR
         get_run_logger().log(level, "%s", visible(hide("\n".join(lines))))
         failure = _failure(stage, ended, has_started=bool(reported))

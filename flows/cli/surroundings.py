@@ -60,7 +60,7 @@ def surroundings(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def shared_journal(workspace: Path) -> Iterator[Diagnosis]:
-    """Yield whether the database of the journal can be used; nothing if the journal is a file."""
+    """Yield whether the journal's database can be used; nothing if the journal is a file."""
     try:
         section = read_params(workspace / PARAMS_FILE).get("llm_select") or {}
         if section.get("journal") is None:
@@ -95,7 +95,7 @@ def _memory() -> Diagnosis:
 
 
 def free_memory() -> int:
-    """Return the bytes that this process may still use, limited by machine, container or shell."""
+    """Return the bytes that machine, container and shell still allow this process to use."""
     limits = [psutil.virtual_memory().available]
     maximum, current = CGROUP / "memory.max", CGROUP / "memory.current"
     if maximum.exists() and (text := maximum.read_text().strip()) != "max":
@@ -150,10 +150,10 @@ class PrefectUrls(NamedTuple):
 
 
 def prefect_urls() -> PrefectUrls:
-    """Return the URLs in the settings of Prefect: the environment, a profile, or its defaults.
+    """Return the URLs in Prefect's settings: the environment, a profile, or its defaults.
 
     Raises:
-        DataError: The file of Prefect's profiles cannot be read.
+        DataError: Prefect's profiles file cannot be read.
     """
     require_prefect_profiles()
     from prefect.settings import get_current_settings  # noqa: PLC0415  takes a second

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from flows.dvc import command as dvc
 from tasks.lib.core.hiding import hide
 
-PATIENCE_S = 30.0  # a remote far away may list its objects for seconds
+PATIENCE_S = 30.0  # a distant remote may take seconds to list its objects
 
 
 class Remote(NamedTuple):
@@ -40,7 +40,7 @@ def read_remote(workspace: Path) -> Remote | None:
 
 
 def _reason(stderr: str) -> str:
-    """Return the error of DVC in one line, without its advice."""
+    """Return DVC's error in one line, without its advice."""
     errors = [line for line in stderr.splitlines() if line.startswith("ERROR: ")]
     text = errors[-1].removeprefix("ERROR: ") if errors else "DVC failed and gave no reason"
     return hide(text.removeprefix("unexpected error - "))

@@ -27,12 +27,12 @@ from tasks.lib.documents.metrics import Metrics
 from tasks.lib.documents.traced_answer import TracedAnswer
 
 MAX_PARAM_CHARS = 500
-MAX_BATCH = 1000  # metrics in one request, as MLflow limits it
+MAX_BATCH = 1000  # metrics in one request, which is MLflow's limit
 NOTE = "mlflow.note.content"  # MLflow shows it as the run's description
 
 
 class LoggedRun(NamedTuple):
-    """Where MLflow has a run: its id there, and the addresses of its page and of all runs.
+    """Where to find a run in MLflow: its id, and the addresses of its page and of all runs.
 
     They are empty if the store cannot be written. The addresses exclude the server.
     """
@@ -47,8 +47,8 @@ class EndedRun(NamedTuple):
 
     Attributes:
         read_answers: Returns the answers behind the selection in a workspace.
-        tags: The tags of a run that ended earlier; None for the tags as of now.
-        failure: Why the run failed; empty if the first failed stage says so, or if none failed.
+        tags: The tags of a run that ended earlier; None for the current tags.
+        failure: Why the run failed; empty if the first failed stage says why, or if none failed.
     """
 
     graph: Graph

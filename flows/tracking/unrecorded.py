@@ -18,11 +18,11 @@ from tasks.lib.core.stage import STATE_DIR
 
 FOLDER = "unrecorded"
 FACTS, PART = "run.json", ".part"
-MAX_KEPT = 30  # runs, a month of nights; the oldest are discarded
+MAX_KEPT = 30  # runs, a month of nightly ones; the oldest are discarded
 
 
 class KeptRun(NamedTuple):
-    """A run that is not in MLflow yet: its folder has the outputs that MLflow shows."""
+    """A run that is not in MLflow yet; its folder contains the outputs that MLflow shows."""
 
     graph: Graph
     run: Run
@@ -77,7 +77,7 @@ def read_kept(folder: Path, later: Run) -> KeptRun:
 
 
 def _shown(graph: Graph) -> Iterator[str]:
-    """Yield the paths that MLflow shows of a run."""
+    """Yield the paths of the outputs that MLflow shows."""
     yield from (DVC_FILE, PARAMS_FILE, "dvc.lock", f"{STATE_DIR}/data_docs")
     for stage in graph.stages:
         for out in stage.outs:

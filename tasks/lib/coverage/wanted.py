@@ -108,7 +108,7 @@ def make_quotas(
     Shares become counts by the largest remainder method: each is rounded down, and the remaining
     records go to the shares that lost the most; ties go to the first. All values that a quota does
     not name share the rest. The first records get the same shares of a smaller size, as closely as
-    whole numbers allow, but never more of a value than the next size has.
+    whole numbers allow, but never more of a value than at the next size.
 
     Args:
         param: The value of choose.quotas.

@@ -64,7 +64,7 @@ class Savings(Document):
 
     @property
     def by_metric(self) -> dict[str, Equivalent]:
-        """The equivalents by the full name of their metric, ``SPACE.METRIC``."""
+        """The equivalents by their metric's full name, ``SPACE.METRIC``."""
         by_coverage = {f"{space}.coverage_mean": size for space, size in self.coverage.items()}
         return by_coverage | ({STUDENT: self.student} if self.student else {})
 
