@@ -38,7 +38,10 @@ def keys_of_source(workspace: Path, values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _folder(workspace: Path, sources: Sequence[Any]) -> str | None:
-    """Return the folder that holds all sources; None if there is no single one outside the workspace."""
+    """Return the folder that holds all sources.
+
+    None if there are several folders, or if the folder contains the workspace.
+    """
     if not all(isinstance(source, str) and not _REMOTE.match(source) for source in sources):
         return None
     folders = {str(Path(_MAGIC.split(f"{source}")[0] + "x").parent) for source in sources}
