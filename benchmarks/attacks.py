@@ -3,7 +3,7 @@
     python benchmarks/attacks.py --seed 0 --count 200
     python benchmarks/attacks.py --seed 0 --kind A --only 17    (repeat one attack)
 
-Kinds: A, a provider that lies; B, input that explodes; C, texts that take effect where they are shown; E,
+Kinds: A, a provider that lies; B, input that explodes; C, texts that take effect when shown; E,
 artifacts that were edited together with dvc.lock; F, secrets in every place and encoding; G, broken
 surroundings. Each attack runs the program in a process with a limit of 1.5 GB and 60 s. It is
 *broken* if it crashes, hangs, exceeds a limit or the cap, is silently wrong or leaks; *rough* if it

@@ -1,4 +1,4 @@
-"""Measure the speed and memory use of `selectllm evaluate`'s training, and whether it is repeatable.
+"""Measure the speed and memory use of training in `selectllm evaluate`, and if it is repeatable.
 
     python benchmarks/tune.py MODEL POOL [N_RECORDS]
 
