@@ -25,7 +25,7 @@ UNFINISHED = {StateType.RUNNING, StateType.CANCELLING}
 
 
 def claim(workspace: Path, run_id: str) -> None:
-    """Note that a run works in a workspace, and end the run before it if that was killed.
+    """Record that a run is working in a workspace, and close the previous run if it was killed.
 
     The caller holds the lock of the workspace, so no other run works there.
     """

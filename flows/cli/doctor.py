@@ -119,7 +119,7 @@ def _git(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def _dvc(workspace: Path) -> Iterator[Diagnosis]:
-    """Check that DVC works, and that its link types protect the cache from edits in place."""
+    """Check that DVC works, and that its link types protect the cache from in-place edits."""
     try:
         stale = dvc.status(workspace)
     except CurationError as error:

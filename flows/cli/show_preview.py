@@ -41,7 +41,7 @@ def samples() -> None:
 
 
 class PreviewView:
-    """Prints the exchanges of a preview as they end, then the projection."""
+    """Prints the exchanges of a preview as they finish, then the projection."""
 
     def __init__(self) -> None:
         self._n_shown = 0

@@ -86,7 +86,7 @@ def log_run(ended: EndedRun) -> LoggedRun:
 
 
 def _log_kept(folder: Path, later: Run, store: Store) -> None:
-    """Log a kept run as of the time at which it ended; it has no traces of answers."""
+    """Log a kept run as of the time it ended, without traces of its answers."""
     kept = read_kept(folder, later)
     ended = EndedRun(kept.graph, kept.run, kept.done, lambda _graph, _workspace: [], kept.tags)
     age_s = time.time() - kept.ended

@@ -35,7 +35,7 @@ class KeptRun(NamedTuple):
 def keep(
     graph: Graph, run: Run, done: Mapping[str, Done], name: str | None, tags: Mapping[str, str]
 ) -> None:
-    """Keep a run's states, and the outputs that MLflow shows, which a later run replaces."""
+    """Keep a run's states, and the outputs that MLflow shows, which a later run would replace."""
     folder = run.user_workspace / STATE_DIR / FOLDER / run.id
     part = folder.with_suffix(PART)
     shutil.rmtree(part, ignore_errors=True)

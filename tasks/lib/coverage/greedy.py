@@ -158,7 +158,7 @@ class _Search:
     def _turns(
         self, vectors: Vectors, rows: Rows, covered: Covered, tried: Rows, n: int
     ) -> Iterator[tuple[int, float]]:
-        """Yield the place and the gain of each selected candidate: up to n of those in `tried`."""
+        """Yield the place and the gain of each selected candidate: at most `n`, all in `tried`."""
         if not n:
             return
         table = GainTable.of(covered, vectors[rows[tried]])

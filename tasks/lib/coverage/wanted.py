@@ -1,4 +1,4 @@
-"""Parse the choose.quotas parameter, and turn it into the number of records of each value."""
+"""Parse the choose.quotas parameter, and turn it into the number of records for each value."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -23,7 +23,7 @@ class Spread(StrEnum):
     """How a selection is divided among all values of a column."""
 
     EQUAL = "equal"
-    """The same number of records of each value."""
+    """The same number of records for each value."""
     AS_POOL = "as_pool"
     """Each value's share of the unique records."""
 

@@ -4,7 +4,7 @@ from tasks.lib.documents.document import Document, Part
 
 
 class QuotaCount(Part):
-    """The quota of one value of a column at one budget.
+    """The quota for one value of a column, at one budget.
 
     Attributes:
         budget: The number of records that the quota applies to: the whole selection, or its first

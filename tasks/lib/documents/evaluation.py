@@ -132,11 +132,11 @@ class ArmFigures(Part):
     """The figures of one arm by name, and its numbers, which are means over the seeds.
 
     Attributes:
-        name: The arm, and its number of records if it was trained on several numbers of them.
+        name: The arm, with its number of records if it was trained on different numbers.
         arm: The arm.
         figures: The figures by name.
         differences: The differences from random by figure; empty for the arm `random`.
-        duels: The duels against random by what decides them; empty for `random`.
+        duels: The duels against random, by the figure that decides them; empty for `random`.
         mt_bench: The grades of its answers to MT-Bench; None if there are none.
     """
 

@@ -28,7 +28,7 @@ class TableRow(NamedTuple):
         max_size: The largest number of random records that were drawn.
         calls: The number of answers that the selection is based on.
         usd: The price of these answers.
-        chose_in: The spaces in which the method chose.
+        chose_in: The spaces in which the method made its choice.
     """
 
     name: str
