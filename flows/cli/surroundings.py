@@ -52,7 +52,7 @@ def require_surroundings(workspace: Path) -> None:
 
 
 def surroundings(workspace: Path) -> Iterator[Diagnosis]:
-    """Yield what each check finds, within seconds."""
+    """Run each check, which takes seconds at most, and yield what it finds."""
     yield _disk(workspace)
     yield _memory()
     yield _proxy()

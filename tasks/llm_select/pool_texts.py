@@ -1,4 +1,4 @@
-"""Read single texts of the pool without loading all of it into memory."""
+"""Read single texts from the pool without loading all of it into memory."""
 
 import os
 import tempfile

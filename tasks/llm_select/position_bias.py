@@ -8,8 +8,8 @@ The test is Pearson's chi-square in the general form for trials that differ (Rao
 Statistical Inference*, 1973, 6b.2): here prompts of different sizes. With prompts of one size it
 is the usual sum of (observed - expected)² / expected, with one degree of freedom fewer than there
 are slots. Agreement is the mean over prompts of Fleiss's pairwise agreement (Fleiss 1971), and
-kappa corrects it for chance with free margins, 1 / n (Brennan & Prediger 1981), since a slot of
-one prompt is not the same category as that of another.
+kappa corrects it for chance with free margins, 1 / n (Brennan & Prediger 1981), since a slot in
+one prompt is not the same category as that slot in another.
 """
 
 import math

@@ -136,7 +136,7 @@ class ArmFigures(Part):
         arm: The arm.
         figures: The figures by name.
         differences: The differences from random by figure; empty for the arm `random`.
-        duels: The duels against random, by the figure that decides them; empty for `random`.
+        duels: The duels against random, keyed by what decides them; empty for `random`.
         mt_bench: The grades of its answers to MT-Bench; None if there are none.
     """
 

@@ -38,7 +38,7 @@ def require_local(where: str = LOCAL_MODEL, instead: str = "choose another route
 
 
 class LocalServer:
-    """A server of one model on this machine, in a child process with its own session.
+    """A server for one model on this machine, in a child process with its own session.
 
     Ctrl-C in the terminal does not reach the child. The child ends with `close` or with this
     process, however this process ends.
@@ -52,7 +52,7 @@ class LocalServer:
     def start(self) -> str:
         """Start the server if it is not running, and return its address for OpenAI's protocol.
 
-        Loading the model takes seconds. A server that has died is started again.
+        Loading the model takes seconds. A server that has died is restarted.
 
         Raises:
             ParamError: The `local` extra is not installed.

@@ -60,7 +60,7 @@ def split(text: str) -> list[str]:
 class Words:
     """The words and signs of an instruction, in order, with short forms expanded.
 
-    The properties of a word are computed on demand, since most texts differ in few words.
+    A word's properties are computed on demand, since most texts differ in few words.
     """
 
     def __init__(self, text: str) -> None:
