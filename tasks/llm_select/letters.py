@@ -64,7 +64,7 @@ class LetterBias:
         self._counts[n] += 1
 
     def without(self, votes: Sequence[Preferences]) -> Floats:
-        """Return the means over all votes except these, all on one prompt; 0 if there are no others.
+        """Return the means over all votes except these, on one prompt; 0 if there are no others.
 
         The prompt's own votes are excluded, since its preferences would be taken for bias.
         """

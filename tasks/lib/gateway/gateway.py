@@ -115,7 +115,10 @@ class Gateway:
         self.ledger.report()
 
     async def _find(self, request: Request) -> Answer | None:
-        """Return the answer in the journal; store it under the new key if it has only an old one."""
+        """Return the answer in the journal.
+
+        If it is stored under an old key, store it under the new one.
+        """
         journal = self._journal
         answer = find_answer(journal, request)
         if answer and journal.has_former_keys and not journal.answer(request.key):
