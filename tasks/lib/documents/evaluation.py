@@ -114,7 +114,7 @@ class Grades(Part):
     """The grades of an arm's answers to MT-Bench, 1 to 10.
 
     Attributes:
-        n_graded: Number of questions with a grade by every model of the arm and of `random`.
+        n_graded: Number of questions with a grade for every model of the arm and of `random`.
         mean: The mean over both turns.
         first: The mean of the first turn.
         second: The mean of the second turn.
@@ -185,7 +185,7 @@ class Evaluation(Document):
         return all(arm.n_seeds == 1 for arm in self.arms)
 
     def verdict(self, arm: ArmFigures) -> str:
-        """Say whether an arm is better than random by loss, and whether only one seed says so."""
+        """Say whether an arm beats random records in loss, and whether that rests on one seed."""
         return arm.verdict() + (" with this seed" if self.has_one_seed and arm.differences else "")
 
 

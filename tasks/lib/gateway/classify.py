@@ -200,7 +200,7 @@ def _retry_after_s(error: Exception) -> float | None:
 
 
 def _seconds(value: str) -> float:
-    """Return the seconds that a header names as a number or a date; 0 if it cannot be read."""
+    """Return the seconds in a header, given as a number or a date; 0 if it cannot be read."""
     with suppress(ValueError):
         return float(value)
     with suppress(ValueError, OverflowError, TypeError):

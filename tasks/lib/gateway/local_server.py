@@ -90,7 +90,7 @@ class LocalServer:
             process.wait()
 
     def _report(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> bytes:
-        """Return the line by which the server reports that it is ready."""
+        """Return the line in which the server reports that it is ready."""
         is_late = threading.Event()
 
         def end() -> None:

@@ -137,7 +137,7 @@ def is_count(value: Any) -> bool:
 
 
 def _is_sound(name: str, value: Any) -> bool:
-    """Return whether a field of a reply is not a usage, or is a usage with only token counts."""
+    """Return False only if the field is a usage that contains anything but token counts."""
     if name in _USAGE:
         return value is None or (isinstance(value, dict) and all(map(_may_count, _counts(value))))
     return not name.endswith("eval_count") or _may_count(value)

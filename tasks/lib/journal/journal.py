@@ -146,7 +146,7 @@ class Journal(JournalReader):
         self.n_new += 1
 
     async def wait_for_room(self) -> bool:
-        """Wait until a call of this run ends; return False at once if no call is open."""
+        """Wait until one of this run's calls ends; return False at once if none is open."""
         if not self._n_open:
             return False
         await self._ended.wait()

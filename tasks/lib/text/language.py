@@ -1,4 +1,4 @@
-"""Recognise the language of a short text by its most common words."""
+"""Recognise the language of a short text by the common words in it."""
 
 from functools import cache
 from pathlib import Path
