@@ -63,10 +63,10 @@ class OneLine(logging.Filter):
 
 
 class OneError(logging.Filter):
-    """Leaves one error of what Prefect logs of a failed stage and of those after it."""
+    """Reduces what Prefect logs about a failed stage and the stages after it to one error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Drop the error without the stage's state; later stages only say that they did not run."""
+        """Drop the error that lacks the stage's state; log later stages only as not run."""
         message = record.getMessage()
         if message.startswith("Finished in state NotReady("):
             record.msg, record.args = "Not run, because an earlier stage failed", ()
