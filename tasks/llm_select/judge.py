@@ -111,7 +111,7 @@ class Judge:
         """Show the texts in one order after another, until the vote is settled.
 
         Raises:
-            Pending: Answers are missing; no vote was requested that may turn out to be unnecessary.
+            Pending: Answers are missing; votes that might prove unnecessary were not requested.
         """
         cascade = RouteCascade(self._gateway, self._routes, settings)
         n_votes = n_useful(len(texts), settings.votes)

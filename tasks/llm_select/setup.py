@@ -1,4 +1,4 @@
-"""The questions to the judge, as the workspace and params.yaml define them."""
+"""The questions for the judge, as the workspace and params.yaml define them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,7 +91,7 @@ class Setup(NamedTuple):
 
 
 def _check_wishes(values: Mapping[str, Any], candidates: Candidates, n: int) -> None:
-    """Check the quotas and weights of the choose section before any call is paid.
+    """Check the quotas and weights of the choose section before any call is paid for.
 
     They are not declared as parameters of this stage, because they do not change its outputs.
 

@@ -29,7 +29,7 @@ _HEADER = re.compile(
 
 
 class CandidateBlock(NamedTuple):
-    """The content of a block: the candidates in slot order, and the number to pick."""
+    """The contents of a block: the candidates in slot order, and the number to pick."""
 
     texts: list[str]
     n_picks: int
@@ -50,7 +50,7 @@ def render_block(
         texts: The candidates.
         n_picks: The number of candidates to pick.
         header: The first line, with the placeholders ``$n``, ``$n_picks`` and ``$word``.
-        slots: The names of the slots, none for numbers from 1.
+        slots: The names of the slots; if empty, they are numbered from 1.
     """
     word = fence_word(texts)
     first = Template(header).substitute(n=len(texts), n_picks=n_picks, word=word)

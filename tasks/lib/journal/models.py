@@ -1,4 +1,4 @@
-"""The content of a journal: answers, calls, and the outcomes of the calls."""
+"""The contents of a journal: answers, calls, and the outcomes of the calls."""
 
 import json
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class CallCost(NamedTuple):
     usd: float
     is_upper_bound: bool  # the provider reported no usage, or the call has not ended yet
     reasoning_tokens: int = 0  # completion tokens used for thinking
-    cached_tokens: int = 0  # prompt tokens that the provider had in its cache
+    cached_tokens: int = 0  # prompt tokens that the provider found in its cache
 
 
 class Answer(NamedTuple):
