@@ -206,7 +206,7 @@ class JudgePlan(Part):
 
 
 class PlannedArm(Part):
-    """An arm of a plan, with one number of records: one model for each seed."""
+    """An arm of a plan at one number of records, with one model for each seed."""
 
     name: str
     n_models: int

@@ -41,7 +41,7 @@ class Savings(Document):
     """The savings.json document.
 
     Attributes:
-        n_selected: The number of selected records; 0 if nothing is selected yet.
+        n_selected: The number of selected records; 0 if nothing has been selected yet.
         min_size: The smallest size of the random selections.
         max_size: The largest size of the random selections.
         coverage: For each space, the random selection with the same coverage.

@@ -120,7 +120,7 @@ class Endpoint:
             self._n_running -= 1
 
     def rest(self, seconds: float) -> None:
-        """Let no call begin for `seconds`; keep a longer rest that is already set."""
+        """Start no call for `seconds`; keep a longer rest that is already set."""
         self._rests_until_s = max(self._rests_until_s, time.monotonic() + seconds)
 
     async def acquire(self, upper_bound: CallCost, until: asyncio.Event) -> Permit:
