@@ -30,7 +30,7 @@ class Prompt(NamedTuple):
     def messages(self, texts: Sequence[str], n_picks: int, *, rationale: bool = False) -> Messages:
         """Return the question about these candidates; their texts are only in the user part.
 
-        With `rationale` it also asks for a sentence on each pick.
+        With `rationale` it also asks for a sentence about each pick.
         """
         numbers = {"n_picks": str(n_picks), "n_candidates": str(len(texts))}
         block = render_block(texts, n_picks, self.block_header)
@@ -45,7 +45,7 @@ class Prompt(NamedTuple):
     def letter_messages(self, texts: Sequence[str]) -> Messages:
         """Return the question about the best candidate, and the start of its reply.
 
-        With the start, even a model that does not follow instructions goes on with a letter.
+        With the start, even a model that does not follow instructions continues with a letter.
         """
         n = len(texts)
         numbers = {"n_picks": "1", "n_candidates": str(n)}

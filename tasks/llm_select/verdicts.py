@@ -40,7 +40,7 @@ class UsedAnswer(NamedTuple):
 
     key: str
     digest: str
-    route: str  # the alias that the route has now
+    route: str  # the route's current alias
     model: str  # as the provider names it
     prompt_tokens: int
     completion_tokens: int
