@@ -1,4 +1,4 @@
-"""Shorten what Prefect logs of a failed run to one error."""
+"""Shorten what Prefect logs about a failed run to one error."""
 
 import logging
 

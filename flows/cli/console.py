@@ -90,7 +90,7 @@ def warning(what: str, fix: str) -> None:
 
 
 def note(what: str) -> None:
-    """Print what a command did on its way."""
+    """Print something that a command did along the way."""
     err.print(what, soft_wrap=True)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from flows.dvc import command as dvc
 from tasks.lib.core.hiding import hide
 
-PATIENCE_S = 30.0  # a distant remote may take seconds to list its objects
+PATIENCE_S = 30.0  # a remote far away may list its objects for seconds
 
 
 class Remote(NamedTuple):

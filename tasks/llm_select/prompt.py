@@ -58,7 +58,7 @@ class Prompt(NamedTuple):
         ]
 
 
-@lru_cache(maxsize=256)  # the prompts of a run have few sizes
+@lru_cache(maxsize=256)  # a run's prompts have few sizes
 def _with_numbers(template: Template, n_picks: int, n: int, candidates: str = "") -> str:
     return template.substitute(n_picks=n_picks, n_candidates=n, candidates=candidates)
 

@@ -86,7 +86,7 @@ class Setup(NamedTuple):
         return len(self.candidates.prompts) + self.params.attention_checks
 
     async def judge(self, judge: AskJudge, receive: Receive) -> None:
-        """Have a judge judge every prompt, and then the attention checks."""
+        """Have every prompt judged by `judge`, and then the attention checks."""
         prompts, seed = self.candidates.prompts, self.settings.calls.seed
         checks = plan_checks(len(prompts), self.params.attention_checks, seed)
         await judge_prompts(prompts, self.n_ranked, checks, judge, receive)

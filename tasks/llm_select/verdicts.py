@@ -53,7 +53,7 @@ class UsedAnswer(NamedTuple):
 
     @classmethod
     def of(cls, answer: Answer, alias: str) -> Self:
-        """Return the facts of a journal answer, which may have been bought under another alias."""
+        """Return the facts about a journal answer, perhaps bought under another alias."""
         return cls(
             key=answer.key,
             digest=answer.digest,

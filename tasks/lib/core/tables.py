@@ -44,7 +44,7 @@ def read_batches(
         DataError: As for `read_table`.
     """
     with _checked(path, schema) as file:
-        # Several threads would each keep memory, and hardly save time.
+        # Several threads would each take up memory, and hardly save time.
         yield from file.iter_batches(batch_size=n_rows, columns=columns, use_threads=False)
 
 

@@ -82,7 +82,7 @@ def parse_block(message: str) -> CandidateBlock | None:
     return CandidateBlock(texts, int(header["n_picks"]))
 
 
-@lru_cache(maxsize=256)  # the prompts of a run have few sizes
+@lru_cache(maxsize=256)  # a run's prompts have few sizes
 def _header(header: str, n: int, n_picks: int) -> str:
     return Template(header).safe_substitute(n=n, n_picks=n_picks)
 

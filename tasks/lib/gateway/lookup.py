@@ -105,7 +105,7 @@ class WithoutAnswer(NamedTuple):
 
     @classmethod
     def of(cls, journal: JournalReader, keys: Iterable[str]) -> Self:
-        """Return these calls for the questions with the keys, in all runs together."""
+        """Return these calls for the questions with these keys, in all runs together."""
         # The others cost nothing.
         calls = [call for call in journal.failed_calls() if call.cost.prompt_tokens]
         asked = {call.key for call in calls}.intersection(keys)

@@ -64,8 +64,8 @@ class Answer(NamedTuple):
         """Return the answer in a row of the table, with values in field order.
 
         Raises:
-            ValueError: A value is not as `as_row` writes it.
-            TypeError: The same.
+            ValueError: A value is not in the format that `as_row` writes.
+            TypeError: As for ValueError.
         """
         answer = cls(*row)
         if answer.is_upper_bound not in (False, True):
