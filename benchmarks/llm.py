@@ -1,4 +1,4 @@
-"""Measure what judging costs in addition to the model: rate of calls, journal, memory.
+"""Measure what judging costs in addition to the model: call rate, journal, memory.
 
     python benchmarks/llm.py rate       # calls per second to a server that takes half a second
     python benchmarks/llm.py journal    # time to reserve, store and look up an answer

@@ -20,7 +20,7 @@ BAD_GATEWAY, NOT_FOUND = 502, 404
 
 
 def require_prefect_profiles() -> None:
-    """Check the file of Prefect's profiles, without which Prefect ends in a traceback at import.
+    """Check Prefect's profiles file; if it is broken, importing Prefect ends in a traceback.
 
     Raises:
         DataError: The file cannot be read, or is not TOML.
@@ -65,7 +65,7 @@ def http_fault(url: str) -> str:
 
 
 def database_url_fault(url: str) -> str:
-    """Return why a database server cannot be connected to with this URL; empty if it can."""
+    """Return why connecting to the database server at this URL fails; empty if it succeeds."""
     import sqlalchemy as sa  # noqa: PLC0415  comes with prefect and mlflow
 
     try:
@@ -84,7 +84,7 @@ def database_url_fault(url: str) -> str:
 
 
 def port_fault(host: str, port: int) -> str:
-    """Return why nothing can be reached at a port; empty if something can."""
+    """Return why nothing can be reached on a port; empty if something can."""
     try:
         socket.create_connection((host, port), timeout=PATIENCE_S).close()
     except OSError as error:
@@ -98,7 +98,7 @@ def database_fault(path: Path, tables: set[str] | None = None, *, reads_all: boo
     Args:
         path: The file.
         tables: Tables that the database must have if it has any tables.
-        reads_all: Whether to look for damage in all pages, for as long as `CHECK_S`.
+        reads_all: Whether to look for damage in all pages, for at most `CHECK_S` seconds.
     """
     if not path.exists():
         return ""
@@ -119,7 +119,7 @@ def database_fault(path: Path, tables: set[str] | None = None, *, reads_all: boo
 
 
 def _damage(database: sqlite3.Connection) -> str:
-    """Return the first damage that SQLite finds in `CHECK_S` seconds."""
+    """Return the first damage that SQLite finds within `CHECK_S` seconds."""
     deadline = time.monotonic() + CHECK_S
     database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
     try:

@@ -54,7 +54,7 @@ def _python() -> Diagnosis:
 
 
 def _path() -> Diagnosis:
-    """Check which Python a stage's command finds, which begins with ``python``."""
+    """Check which Python a stage's command, which begins with ``python``, would run."""
     found, ours = shutil.which("python"), Path(sys.executable).parent
     if found and Path(found).parent == ours:
         return Diagnosis(Status.OK, f"plain `dvc repro` runs stages with {found}")
@@ -119,7 +119,7 @@ def _git(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def _dvc(workspace: Path) -> Iterator[Diagnosis]:
-    """Check that DVC works, and that its link types protect the cache from edits in place."""
+    """Check that DVC works, and that its link types protect the cache from in-place edits."""
     try:
         stale = dvc.status(workspace)
     except CurationError as error:
@@ -153,7 +153,7 @@ def _dvc(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def _changed_outputs(changes: Iterable[Any]) -> Iterator[str]:
-    """Yield the outputs of a stage that changed without it, each with what happened to it."""
+    """Yield the outputs that changed although their stage did not run, each with what happened."""
     for change in changes:
         if isinstance(change, Mapping):
             for path, what in change.get("changed outs", {}).items():
@@ -170,7 +170,7 @@ def _params(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def _routes(workspace: Path) -> Iterator[Diagnosis]:
-    """Check that the routes in use can judge, and that no model of the others ends soon."""
+    """Check that the routes in use can judge, and that no other route's model is retired soon."""
     from tasks.estimate.context import worst_sizes  # noqa: PLC0415
     from tasks.estimate.readiness import Readiness  # noqa: PLC0415
 
@@ -180,7 +180,7 @@ def _routes(workspace: Path) -> Iterator[Diagnosis]:
         found = readiness.findings(worst_sizes(values, workspace))
         others = readiness.endings_of_others()
     except CurationError:
-        return  # `_params` has named it
+        return  # `_params` has reported it
     for finding in [*found, *others]:
         status = Status.WRONG if finding.is_fatal else Status.WARNING
         yield Diagnosis(status, f"{finding.where}: {finding.what}", finding.fix)

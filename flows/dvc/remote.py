@@ -40,7 +40,7 @@ def read_remote(workspace: Path) -> Remote | None:
 
 
 def _reason(stderr: str) -> str:
-    """Return the error of DVC in one line, without its advice."""
+    """Return DVC's error in one line, without its advice."""
     errors = [line for line in stderr.splitlines() if line.startswith("ERROR: ")]
     text = errors[-1].removeprefix("ERROR: ") if errors else "DVC failed and gave no reason"
     return hide(text.removeprefix("unexpected error - "))
