@@ -203,7 +203,7 @@ def test_a_journal_of_another_selection_and_a_missing_one_have_their_own_message
     change(table, "UPDATE answers SET key = 'x' || key")
     assert (
         difference_of(table).what
-        == "the journal has none of the 5 answers; it belongs to other selections"
+        == "the journal contains none of the 5 answers; it belongs to other selections"
     )
     journal.write_bytes(b"")
     assert "this is not a SelectLLM journal" in difference_of(table).what

@@ -103,7 +103,7 @@ def test_a_missing_extra_is_named_first(monkeypatch):
 def test_the_command_refuses_what_cannot_start_before_a_server_starts(clone):
     space = clone("unready")
     for words, reason in (
-        (["-S", "llm_select.budget=9"], "uses the selection that is there"),
+        (["-S", "llm_select.budget=9"], "uses the existing selection"),
         (["-S", "evaluate.epoch=9"], "evaluate.epoch is unknown; did you mean epochs?"),
         ([], "fine-tuning needs" if MISSING else "evaluate.model is not set"),
     ):
