@@ -1,4 +1,4 @@
-"""The price and time of a selection on each route, before anything is paid."""
+"""The price and time of a selection on each route, before anything is paid for."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple

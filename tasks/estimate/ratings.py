@@ -1,4 +1,4 @@
-"""Estimate the cost of a workspace's ratings, before anything is paid."""
+"""Estimate the cost of a workspace's ratings, before anything is paid for."""
 
 from collections.abc import Mapping
 from pathlib import Path
