@@ -57,7 +57,7 @@ def compare(override: list[str] | None = None) -> State[None] | None:
                 for variant, path in zip(variants, workspaces, strict=True)
             ]
             outcomes, ends = [outcome for outcome, _ in ended], [end for _, end in ended]
-            publish(markdown.comparison(outcomes), "comparison")
+            publish(markdown.comparison(outcomes), "comparison", "The variants side by side")
             tables = paper.write_tables(user_workspace, outcomes)
             address = log_comparison(user_workspace, outcomes, ends, tables)
             console.comparison(outcomes, address, tables)

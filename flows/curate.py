@@ -101,7 +101,7 @@ def _workspace(user_workspace: Path, sets: Sequence[str]) -> Path:
     for key, old, new in changes:
         get_run_logger().info("Only for this run: %s = %r (params.yaml: %r)", key, new, old)
     get_run_logger().info("This run works in %s", visible_line(str(workspace)))
-    publish(markdown.parameters(read_graph(workspace), workspace, changes), "parameters")
+    _publish_parameters(workspace, changes)
     return workspace
 
 
@@ -110,8 +110,13 @@ def _clone(user_workspace: Path, commit: str, sets: Sequence[str]) -> Path:
     workspace = clean_clone(user_workspace, commit)
     changes = overrides.apply(workspace, sets)
     get_run_logger().info("This run works in %s", visible_line(str(workspace)))
-    publish(markdown.parameters(read_graph(workspace), workspace, changes), "parameters")
+    _publish_parameters(workspace, changes)
     return workspace
+
+
+def _publish_parameters(workspace: Path, changes: Sequence[overrides.Change]) -> None:
+    text = markdown.parameters(read_graph(workspace), workspace, changes)
+    publish(text, "parameters", "What this run sets, and where its results are")
 
 
 def _run_all(graph: Graph, run: Run) -> None:
@@ -121,7 +126,7 @@ def _run_all(graph: Graph, run: Run) -> None:
     logged = log_run(EndedRun(graph, run, done, used_answers))
     identity = replace(identify(run.id, run.workspace), mlflow_run_id=logged.run_id)
     identity.write(run.workspace)
-    publish(markdown.identity(identity, logged.run_page), "identity")
+    publish(markdown.identity(identity, logged.run_page), "identity", "Its MLflow page and commit")
     announce_failure(run.workspace, done)
     raise_failure(done)
     publish_results(graph, run.workspace)

@@ -74,7 +74,7 @@ def _end(run: Run, graph: Graph, done: Mapping[str, Done]) -> None:
         return
     table = show_evaluation.markdown(result)
     if any(end.state.name == "Completed" for end in done.values()):
-        publish(table, "evaluation")
+        publish(table, "evaluation", "What the fine-tuned models say")
         log_evaluation(run, result, folder, table, took_s(done))
     show_evaluation.result(result, folder)
 

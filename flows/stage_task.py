@@ -62,8 +62,21 @@ class OneLine(logging.Filter):
         return not isinstance(error, StageFailed)
 
 
+class OneError(logging.Filter):
+    """Leaves one error of what Prefect logs of a failed stage and of those after it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Drop the error without the stage's state; later stages only say that they did not run."""
+        message = record.getMessage()
+        if message.startswith("Finished in state NotReady("):
+            record.msg, record.args = "Not run, because an earlier stage failed", ()
+            record.levelno, record.levelname = logging.INFO, "INFO"
+        return not message.startswith("Task run failed with state:")
+
+
 for name in ("prefect.engine", "prefect.flow_runs"):
     logging.getLogger(name).addFilter(OneLine())
+logging.getLogger("prefect.task_runs").addFilter(OneError())
 
 
 class Done(NamedTuple):

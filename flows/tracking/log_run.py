@@ -104,21 +104,21 @@ def log(store: Store, run_id: str, ended: EndedRun) -> None:
     graph, run, done = ended.graph, ended.run, ended.done
     tags = ended.tags or _tags(run, done)
     mlflow = store.mlflow
+    failure = ended.failure or _failure(done)
+    mlflow.set_tag(NOTE, _note(ended, failure, tags.get(URL_TAG, "")))
     hashes = output_hashes(run.workspace)
-    mlflow.set_tags({f"dvc.{path}": md5 for path, md5 in hashes.items()})
-    mlflow.set_tags(tags)
+    mlflow.set_tags(tags | {f"dvc.{path}": md5 for path, md5 in hashes.items()})
     sections = read_params(run.workspace / PARAMS_FILE)
     sections.pop(SECTION, None)
     params = {key: str(value)[:MAX_PARAM_CHARS] for key, value in flatten(sections)}
     mlflow.log_params(params)
+    if not failure:
+        _log_results(mlflow, graph, run.workspace, hashes)
     ran = {name: end.seconds for name, end in done.items() if end.state.name == "Completed"}
     mlflow.log_metrics({f"seconds.{name}": seconds for name, seconds in ran.items()})
-    failure = ended.failure or _failure(done)
-    mlflow.set_tag(NOTE, _note(ended, failure, tags.get(URL_TAG, "")))
     if failure:
         mlflow.end_run("FAILED")
         return
-    _log_results(mlflow, graph, run.workspace, hashes)
     with store.optional("the evaluation dataset"):
         for out in graph.outs("selection"):
             write_dataset(store, run_id, run.workspace / out.path, hashes[out.path])
@@ -145,7 +145,7 @@ def _note(ended: EndedRun, failure: str, url: str) -> str:
 
 def _log_results(mlflow: Any, graph: Graph, workspace: Path, hashes: Mapping[str, str]) -> None:
     """Log the JSON outputs with their metrics, the report, parameters, pool and selection."""
-    for stage in graph.stages:
+    for stage in reversed(graph.stages):  # so that MLflow shows what a selection is worth first
         for out in stage.outs:
             if out.path.endswith(".json"):
                 mlflow.log_metrics(dict(_metrics(workspace, stage.name, out)))
@@ -211,12 +211,10 @@ def _name(ended: EndedRun) -> str | None:
 
 
 def _tags(run: Run, done: Mapping[str, Done]) -> dict[str, str]:
-    tags = {f"state.{name}": end.state.name or "" for name, end in done.items()}
-    tags |= identify(run.id, run.workspace).tags()
-    tags["workspace"] = str(run.workspace)
+    tags = identify(run.id, run.workspace).tags() | {"workspace": str(run.workspace)}
     if run.sets:
         tags["sets"] = run.sets[:MAX_TAG_CHARS]
-    return tags
+    return tags | {f"state.{name}": end.state.name or "" for name, end in done.items()}
 
 
 def output_hashes(workspace: Path) -> dict[str, str]:
