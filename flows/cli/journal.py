@@ -46,7 +46,7 @@ def journal_prune(
     yes: Annotated[bool, typer.Option("--yes", help="Delete them; otherwise only count.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete old answers. Their cost stays in the journal; if needed again, they are bought again."""
+    """Delete old answers, but keep their cost. An answer that is needed again is bought again."""
     from tasks.estimate.journal_admin import journal_of, prune  # noqa: PLC0415
 
     n = prune(journal_of(_root()), before, dry_run=not yes)
