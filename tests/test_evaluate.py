@@ -56,7 +56,7 @@ def record(instruction, output="yes", source="test.jsonl:1", **context):
     ("key", "value", "reason"),
     [
         ("arms", ["selection"], "expected random among the arms"),
-        ("arms", ["random", "random"], "expected each arm once"),
+        ("arms", ["random", "random"], "expected each arm only once"),
         ("n_seeds", 0, "greater than or equal to 1"),
         ("learning_rate", 0.0, "greater than 0"),
         ("precision", "float16", "'auto', 'float32' or 'bfloat16'"),

@@ -23,7 +23,7 @@ FATAL = (
 
 _WHAT = {
     ErrorKind.AUTHENTICATION: "the provider does not accept the key",
-    ErrorKind.PERMISSION: "the key may not use this model",
+    ErrorKind.PERMISSION: "the key is not allowed to use this model",
     ErrorKind.QUOTA: "the account's quota or credit is used up",
     ErrorKind.BAD_REQUEST: "the provider refuses the request",
     ErrorKind.CUT_PROMPT: "the endpoint truncates prompts to its context",
