@@ -188,7 +188,10 @@ def test_each_seed_of_random_has_its_own_records_and_the_untrained_model_runs_on
     [
         ({"n_seeds": 3}, "found 2 selections of the arm random, expected 3"),
         ({"n_seeds": 1, "arms": ["random", "medoids"]}, "arm medoids, expected at least one"),
-        ({"n_seeds": 2, "budgets": [1, 5]}, "budgets has 5, but the selection has only 2 records"),
+        (
+            {"n_seeds": 2, "budgets": [1, 5]},
+            "budgets contains 5, but the selection has only 2 records",
+        ),
     ],
 )
 def test_an_arm_without_enough_selections_is_refused(changes, reason):

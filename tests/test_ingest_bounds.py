@@ -153,7 +153,7 @@ def test_a_row_above_a_limit_is_dropped_and_the_others_are_kept(ingest, name, co
         ("a.csv", f"prompt,junk\na,{LONG}\n".encode(), "a.csv:2: the row has more than 1,000"),
         ("a.csv", b'prompt,junk\na,"' + b"x\n" * 600 + b'"\n', "the row has more than 1,000"),
         ("a.csv", ",".join(["prompt", *WIDE]).encode() + b"\n", "21 columns exceed 20"),
-        ("a.parquet", parquet(prompt=["a"], **{name: ["1"] for name in WIDE}), "21 columns are"),
+        ("a.parquet", parquet(prompt=["a"], **{name: ["1"] for name in WIDE}), "21 columns exceed"),
     ],
 )
 def test_a_file_in_which_the_next_row_cannot_be_found_is_refused(ingest, name, content, words):
