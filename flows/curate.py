@@ -31,6 +31,7 @@ from flows.dvc.run_parameters import as_overrides, own_workspace
 from flows.dvc.workspace import find_workspace, run_lock
 from flows.identity import identify
 from flows.lost_runs import claim
+from flows.lost_server import end_with_own_server
 from flows.pages import announce_failure, announce_results, publish, publish_results
 from flows.stage_task import Done, Run, stage_task
 from flows.tracking import markdown
@@ -184,7 +185,8 @@ def run_as_program(run_flow: Callable[[], State[Any]]) -> int:
         console.use_json(is_set=True)
     try:
         require_surroundings(find_workspace(Path.cwd()))
-        state = run_flow()
+        with end_with_own_server():
+            state = run_flow()
         state.result()
     except VariantFailed as error:
         return error.exit_code  # the failures have been printed below the table

@@ -69,6 +69,17 @@ def test_a_run_shows_its_progress_and_what_ran_what_was_unchanged_and_what_was_r
     assert space.dvc("status").stdout.strip() == "Data and pipelines are up to date."
 
 
+def test_a_stage_runs_again_if_its_source_changed_before_dvc_hashed_it(space):
+    dvc_yaml = space.root / "dvc.yaml"
+    moved = "python -m tasks.first; mv later.txt source.txt || true"
+    dvc_yaml.write_text(dvc_yaml.read_text().replace("python -m tasks.first", moved))
+    (space.root / "later.txt").write_text("bye")
+    run = space.selectllm("run")
+    assert "first runs again: the file changed while it was read" in run.stdout + run.stderr
+    assert space.ran() == ["first", "first", "second"]
+    assert (space.root / SECOND).read_text() == "bye 1 1"
+
+
 def test_a_mistake_in_the_data_ends_with_exit_status_two_and_no_traceback(space, server):
     failed = space.selectllm("run", "-S", "second.ending=data", check=False)
     assert failed.returncode == 2

@@ -92,7 +92,7 @@ def run(  # noqa: PLR0913
         peak = max(peak, rss)
         if peak > MAX_MB:
             stopped = f"more than {MAX_MB:.0f} MB"
-        elif time.monotonic() - start > MAX_S * patience:
+        elif time.monotonic() - start > MAX_S * patience or cpu_s > MAX_S:
             stopped = f"more than {MAX_S * patience:.0f} s ({cpu_s:.0f} s of processor time)"
     seconds = time.monotonic() - start
     if stopped:
@@ -105,9 +105,14 @@ def run(  # noqa: PLR0913
 
 
 class Worst:
-    """The highest figures of all programs so far."""
+    """The highest figures of all programs since the last reset."""
 
-    seconds = cpu_s = peak_mb = 0.0
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all programs."""
+        self.seconds = self.cpu_s = self.peak_mb = 0.0
 
     def add(self, seconds: float, cpu_s: float, peak_mb: float) -> None:
         """Take the figures of a program into account."""

@@ -89,6 +89,11 @@ def warning(what: str, fix: str) -> None:
     err.print(f"  {fix}", soft_wrap=True)
 
 
+def note(what: str) -> None:
+    """Print what a command did on its way."""
+    err.print(what, soft_wrap=True)
+
+
 def as_json(document: Any) -> None:
     """Print one JSON document on stdout."""
     sys.stdout.write(visible_json(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")

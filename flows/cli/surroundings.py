@@ -40,12 +40,17 @@ def require_surroundings(workspace: Path) -> None:
     Raises:
         DataError: Prefect or a shared journal cannot be used, or the disk is full or read-only.
     """
-    for found in (*surroundings(workspace), *shared_journal(workspace)):
+    for found in surroundings(workspace):
         if found.status is Status.WRONG:
             where, _, what = found.what.partition(": ")
             raise DataError(what, where=where, fix=found.fix)
         if found.status is Status.WARNING:
             console.warning(found.what, found.fix)
+    if _has_shared_journal(workspace):
+        from tasks.estimate.journal_admin import share_own_journal  # noqa: PLC0415  a second
+
+        if copied := share_own_journal(workspace):
+            console.note(f"journal: {copied}")
     if database := own_file(*prefect_urls()):
         database.parent.mkdir(parents=True, exist_ok=True)
         make_private(database)
@@ -62,16 +67,23 @@ def surroundings(workspace: Path) -> Iterator[Diagnosis]:
 def shared_journal(workspace: Path) -> Iterator[Diagnosis]:
     """Yield whether the database of the journal can be used; nothing if the journal is a file."""
     try:
-        section = read_params(workspace / PARAMS_FILE).get("llm_select") or {}
-        if section.get("journal") is None:
+        if not _has_shared_journal(workspace):
             return
         from tasks.estimate.journal_admin import check_shared_journal  # noqa: PLC0415  a second
 
-        url = check_shared_journal(workspace)
+        url, is_lacking = check_shared_journal(workspace)
     except CurationError as error:
         yield Diagnosis(Status.WRONG, f"journal: {hide(error.where)}: {error.what}", error.fix)
-    else:
-        yield Diagnosis(Status.OK, f"journal: the database {hide(url)} can be used")
+        return
+    yield Diagnosis(Status.OK, f"journal: the database {hide(url)} can be used")
+    if is_lacking:
+        what = "journal: the database lacks calls that are in this machine's own journal"
+        yield Diagnosis(Status.WARNING, what, "Run `selectllm run`, which copies them.")
+
+
+def _has_shared_journal(workspace: Path) -> bool:
+    section = read_params(workspace / PARAMS_FILE).get("llm_select") or {}
+    return section.get("journal") is not None
 
 
 def _disk(workspace: Path) -> Diagnosis:

@@ -225,7 +225,8 @@ def _ask(folder: Path, variables: dict[str, str], *words: str) -> None:
         env=dvc.environment(folder) | variables,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     if done.returncode:

@@ -107,7 +107,7 @@ def log(store: Store, run_id: str, ended: EndedRun) -> None:
     failure = ended.failure or _failure(done)
     mlflow.set_tag(NOTE, _note(ended, failure, tags.get(URL_TAG, "")))
     hashes = output_hashes(run.workspace)
-    mlflow.set_tags(tags | {f"dvc.{path}": md5 for path, md5 in hashes.items()})
+    mlflow.set_tags({**tags} | {f"dvc.{path}": md5 for path, md5 in hashes.items()})
     sections = read_params(run.workspace / PARAMS_FILE)
     sections.pop(SECTION, None)
     params = {key: str(value)[:MAX_PARAM_CHARS] for key, value in flatten(sections)}

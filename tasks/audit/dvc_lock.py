@@ -1,4 +1,4 @@
-"""Read dvc.lock, which has hashes of the files that each stage read and wrote in its last run."""
+"""Read dvc.lock, which records hashes of the files that each stage last read and wrote."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -120,7 +120,7 @@ class Lock:
                 for entry in entries:
                     if entry.md5:
                         yield LockedFile(name, entry.path, entry.md5, is_out)
-                    elif "://" not in entry.path:  # a data set has a revision instead
+                    elif "://" not in entry.path:  # a data set has a revision instead of a hash
                         raise DataError(
                             f"{entry.path} has no hash, so it cannot be compared",
                             where=f"{self._path}: stages.{name}",
@@ -137,7 +137,7 @@ def _reason(error: Exception) -> str:
 
 
 def dvc_md5(path: Path) -> str:
-    """Return the hash that DVC gives a file or a folder, excluding Python's caches.
+    """Return DVC's hash of a file or folder, excluding Python's caches.
 
     As in dvc-data's Tree, a folder's hash is the md5 of a JSON list of its files and their hashes.
     """

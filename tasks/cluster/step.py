@@ -97,7 +97,7 @@ def work(stage: Stage) -> None:
 
 
 def _require_memory(vectors: Vectors, params: Cluster) -> None:
-    """Check that the solver needs at most cluster.max_memory_mb; warn if it is slow."""
+    """Check that the solver needs at most cluster.max_memory_mb; warn if it will be slow."""
     n, d = vectors.shape
     n_clusters = params.geometry(n).n_clusters(params.mode, n)
     chosen = choose(params.solver, n, n_clusters).solver

@@ -26,7 +26,7 @@ class SourceFile(NamedTuple):
     Attributes:
         path: The file, or the archive that contains it.
         member: The file's name in the archive; empty if there is no archive.
-        name: The file's name in messages and in the column ``source``, the same on every machine.
+        name: The file's name in messages and in the ``source`` column, the same on every machine.
     """
 
     path: Path

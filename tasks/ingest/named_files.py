@@ -92,7 +92,7 @@ def check_named_file(file: NamedFile) -> None:
 def read_named_file(file: NamedFile, params: Ingest) -> Iterator[dict[str, Any]]:
     """Yield the distinct records of a file, as rows of a pool.
 
-    The file may have its own layout: if it lacks the columns of ``ingest.columns``, columns with
+    The file may have its own layout: if it lacks the columns in ``ingest.columns``, columns with
     common names are used. ``ingest.exclude`` does not apply. Faulty rows are skipped, and a warning
     gives their number.
 
@@ -130,7 +130,7 @@ def _classify(
     def classify(params: Ingest) -> Iterator[KeptRow | DroppedRow]:
         rows = read_rows(*part, options)
         results = classify_rows(rows, params, part.name, "line {}".format)
-        return chain(list(islice(results, 1)), results)  # the first needs the columns
+        return chain(list(islice(results, 1)), results)  # the first raises if columns are missing
 
     try:
         try:

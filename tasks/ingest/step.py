@@ -50,7 +50,7 @@ def check(values: Mapping[str, Any]) -> Ingest:
 
 
 def work(stage: Stage) -> None:
-    """Write the pool, the dropped rows and the records of named files, and log their numbers."""
+    """Write the pool, the dropped rows and the records of named files, and log the row counts."""
     params = _load(stage.values)
     is_dataset = params.source.startswith(SCHEME)
     source = get_dataset(params.source, stage.state) if is_dataset else Path(params.source)

@@ -10,7 +10,7 @@ from tasks.report.inputs import ReportInputs
 
 
 def view(inputs: ReportInputs) -> dict[str, Any]:
-    """Return the values of the section."""
+    """Return the values for this section of the page."""
     choice, section = inputs.choice, inputs.params["choose"]
     return {
         "objective": section["objective"],

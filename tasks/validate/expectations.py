@@ -1,4 +1,4 @@
-"""The expectations of each table, as one Great Expectations suite per table.
+"""Define the expectations for each table, as one Great Expectations suite per table.
 
 The last text of each expectation is the sentence that a report shows; it is unique in its table.
 """
@@ -34,7 +34,7 @@ NORM_TOLERANCE = 1e-3  # far above the error of a sum of 1,000 float32 squares
 
 
 def suites(limits: Limits) -> dict[str, list[Expectation]]:
-    """Return the expectations of each table, in reading order."""
+    """Return the expectations for each table, in reading order."""
     return {
         "stages": [equal("rows_in", "accounted", "Rows in equal rows kept plus rows dropped")],
         "reported": [

@@ -1,4 +1,4 @@
-"""Give short names to the expectations of Great Expectations that the suites use.
+"""Give short names to the Great Expectations classes that the suites use.
 
 The `text` of an expectation is the sentence that a report shows for it.
 """

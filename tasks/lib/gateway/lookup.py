@@ -1,7 +1,7 @@
 """Look up a request in a journal: its answer, or why the model gives none."""
 
 import asyncio
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import NamedTuple, Protocol, Self
 
@@ -104,10 +104,12 @@ class WithoutAnswer(NamedTuple):
     silent: list[FailedCall]  # none arrived; nobody knows whether they were charged
 
     @classmethod
-    def of(cls, journal: JournalReader, keys: Set[str]) -> Self:
+    def of(cls, journal: JournalReader, keys: Iterable[str]) -> Self:
         """Return these calls for the questions with the keys, in all runs together."""
-        calls = [call for call in journal.failed_calls() if call.key in keys]
-        calls = [call for call in calls if call.cost.prompt_tokens]  # the others cost nothing
+        # The others cost nothing.
+        calls = [call for call in journal.failed_calls() if call.cost.prompt_tokens]
+        asked = {call.key for call in calls}.intersection(keys)
+        calls = [call for call in calls if call.key in asked]
         arrived = [call.outcome in ARRIVED or not call.cost.is_upper_bound for call in calls]
         silent = [call for call, is_reply in zip(calls, arrived, strict=True) if not is_reply]
         return cls(list(compress(calls, arrived)), silent)

@@ -97,7 +97,7 @@ class Request:
         `repeat` is left out if it is 1, and `options` if there are none, so that an answer keeps
         its key whether or not there are more answers, and whatever options exist.
         """
-        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_IN_KEY}
+        facts = {name: getattr(self, name) for name in _IN_KEY}
         if self.repeat == 1:
             del facts["repeat"]
         if not self.options:
@@ -131,6 +131,9 @@ class Request:
             {"role": "user", "content": words},
             *start,
         ]
+
+
+_IN_KEY = tuple(f.name for f in fields(Request) if f.name not in NOT_IN_KEY)
 
 
 def make_request(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks.lib.core.events import log
 from tasks.lib.journal.database import Database, new_run
 from tasks.lib.journal.group_commit import GroupCommit, T
 from tasks.lib.journal.models import (
@@ -21,9 +22,10 @@ from tasks.lib.journal.models import (
     SelectionName,
     Settled,
 )
-from tasks.lib.journal.place import Place
+from tasks.lib.journal.place import Place, SharedJournal
 from tasks.lib.journal.reader import JournalReader
 from tasks.lib.journal.schema import connect, explained
+from tasks.lib.journal.share import share_own
 from tasks.lib.journal.spending_cap import SpendingCap
 
 
@@ -54,6 +56,8 @@ class Journal(JournalReader):
         *,
         cap_usd: float = math.inf,
     ) -> None:
+        if isinstance(path, SharedJournal) and (copied := share_own(path)):
+            log.info("journal: %s", copied)
         self._read(path, connect(path))
         self._selection, self._cap = selection.name, SpendingCap(selection.name, cap_usd)
         self._writer = connect(path)

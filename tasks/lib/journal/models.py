@@ -25,7 +25,6 @@ class SelectionName(NamedTuple):
 UNNAMED = SelectionName("")
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-_to_tuple = lru_cache(lambda text: tuple(json.loads(text)))  # a run has few different lists
 
 
 class CallCost(NamedTuple):
@@ -62,12 +61,19 @@ class Answer(NamedTuple):
 
     @classmethod
     def of_row(cls, row: Sequence[Any]) -> Self:
-        """Return the answer in a row of the table, with values in field order."""
+        """Return the answer in a row of the table, with values in field order.
+
+        Raises:
+            ValueError: A value is not as `as_row` writes it.
+            TypeError: The same.
+        """
         answer = cls(*row)
+        if answer.is_upper_bound not in (False, True):
+            raise ValueError(f"is_upper_bound: {answer.is_upper_bound}")
         return answer._replace(
-            parsed=_to_tuple(str(answer.parsed)),
+            parsed=_read_tuple(answer.parsed),
             is_upper_bound=bool(answer.is_upper_bound),
-            dropped_params=_to_tuple(str(answer.dropped_params)),
+            dropped_params=_read_tuple(answer.dropped_params),
         )
 
     @property
@@ -150,6 +156,14 @@ class Refused(StrEnum):
     """A call for the same key is open, in this run or in another live run."""
     OVER_CAP = "over_cap"
     """The call could cost more than what is left under the cap."""
+
+
+@lru_cache  # a run has few different lists
+def _read_tuple(text: Any) -> tuple[Any, ...]:
+    found = tuple(json.loads(text))
+    if json.dumps(found) != text:
+        raise ValueError(text)
+    return found
 
 
 def answer_key(**facts: Any) -> str:

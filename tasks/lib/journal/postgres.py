@@ -61,6 +61,12 @@ class SharedDatabase:
             return self._connection.execute(sql.encode(), prepare=False)
         return self._connection.execute(_with_psycopg_places(sql), values)
 
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Execute a statement for each row; return the number of rows that it changed."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(_with_psycopg_places(sql), rows)
+            return cursor.rowcount
+
     def begin(self) -> None:
         """Begin a transaction that writes, once no other one does."""
         self.execute("BEGIN")

@@ -43,17 +43,15 @@ class JournalReader:
         Raises:
             DataError: The row was edited after it was stored.
         """
-        names = ", ".join(Answer._fields)
-        query = f"SELECT {names} FROM answers WHERE {self._row_of_key}"
         with explained(self.path):
-            row = self._db.execute(query, (key,)).fetchone()
+            row = self._db.execute(self._answer_of_key, (key,)).fetchone()
         if row is None:
             return None
         try:
             answer = Answer.of_row(row)
         except (ValueError, TypeError):
             raise self.changed(key) from None
-        if answer.key != key or answer.as_row() != list(row):
+        if answer.key != key:
             raise self.changed(key)
         return answer
 
@@ -130,6 +128,7 @@ class JournalReader:
     def _read(self, path: Place, db: Database) -> None:
         self.path, self._db = path, db
         self.has_former_keys = has_table(db, MARK)
-        self._row_of_key = "key = ?"
+        where = "key = ?"
         if isinstance(db, sqlite3.Connection):  # to read the key from the row, not from the index
-            self._row_of_key = "rowid = (SELECT rowid FROM answers WHERE key = ?)"
+            where = "rowid = (SELECT rowid FROM answers WHERE key = ?)"
+        self._answer_of_key = f"SELECT {', '.join(Answer._fields)} FROM answers WHERE {where}"
