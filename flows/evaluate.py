@@ -46,7 +46,7 @@ def evaluate(override: list[str] | None = None, plan: bool = False) -> State[Non
         with evaluation_workspace(user_workspace, override or []) as space:
             if space.stale:
                 get_run_logger().warning(
-                    "The selection is out of date (stages %s): run `selectllm run` to renew it",
+                    "The selection is out of date (stages %s): run `selectllm run` to update it",
                     ", ".join(space.stale),
                 )
             run = Run(space.path, str(flow_run.id), space.lock, user_workspace)

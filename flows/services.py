@@ -33,7 +33,7 @@ def require_prefect_profiles() -> None:
         return
     except (OSError, ValueError) as error:
         raise DataError(
-            f"the profiles of Prefect cannot be read: {error}",
+            f"the Prefect profiles cannot be read: {error}",
             where=str(path),
             fix="Correct the file, or move it away: without it, Prefect uses its defaults.",
         ) from None

@@ -194,7 +194,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
     rows = read_file(path)
     next(rows)
     path.write_text(line("B") * 9)
-    with pytest.raises(DataError, match="changed while it was read"):
+    with pytest.raises(DataError, match="changed while it was being read"):
         list(rows)
 
 

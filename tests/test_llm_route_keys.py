@@ -113,7 +113,7 @@ def test_headers_and_fields_that_are_not_secrets_are_accepted(keys):
         ({"thinking_tokens": -1}, r"thinking_tokens: .*greater than or equal to 0"),
         ({"top_p": 0}, r"top_p: .*greater than 0"),
         ({"timeout_s": 0}, r"timeout_s: .*greater than 0"),
-        ({"num_ctx": 8192}, "num_ctx is a parameter of Ollama"),
+        ({"num_ctx": 8192}, "num_ctx is an Ollama parameter"),
         (
             {"extra_body": {"max_tokens": 9}},
             "(?s)must not contain max_tokens.*Set max_answer_tokens",

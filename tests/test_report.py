@@ -131,7 +131,7 @@ def test_the_policy_allows_only_our_scripts_and_fetches_nothing(reported: World)
 
 
 @pytest.mark.parametrize(
-    ("n_selected", "words"), [(0, "Nothing is selected yet"), (3, "is partial")]
+    ("n_selected", "words"), [(0, "Nothing has been selected yet"), (3, "is partial")]
 )
 def test_a_partial_or_empty_selection_is_labelled(world: World, n_selected, words):
     text = Outline(world.make(bridges(), n_selected).report()).text

@@ -108,7 +108,7 @@ def plan(as_json: AsJson = False) -> None:
 
 @app.command()
 def estimate(override: Override = None, as_json: AsJson = False) -> None:
-    """Estimate the cost before anything is paid. -S does not change any file here."""
+    """Estimate the cost before you pay anything. -S does not change any file here."""
     from tasks.estimate.ratings import quote_ratings  # noqa: PLC0415
     from tasks.estimate.selection import quote  # noqa: PLC0415
 

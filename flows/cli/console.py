@@ -235,7 +235,7 @@ def load(graph: Graph, workspace: Path, type_: str, model: type[D]) -> D | None:
 ACTIONS = {
     "run": "[bold]would run[/]",
     "follow": "would run",
-    "restore": "would be restored from DVC's cache or made again",
+    "restore": "would be restored from DVC's cache or rebuilt",
     "cached": "[dim]up to date[/]",
 }
 

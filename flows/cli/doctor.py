@@ -130,7 +130,7 @@ def _dvc(workspace: Path) -> Iterator[Diagnosis]:
     changed = [path for changes in stale.values() for path in _changed_outputs(changes)]
     if changed:
         what = f"DVC: {len(changed)} outputs do not match dvc.lock: {', '.join(changed)}"
-        fix = "Run `selectllm run`, which restores or makes them, or `dvc pull` in a new clone."
+        fix = "Run `selectllm run`, which restores or rebuilds them, or `dvc pull` in a new clone."
         yield Diagnosis(Status.WARNING, what, fix)
     lines = dvc.run(workspace, "config", "--list").stdout.splitlines()
     config = dict(line.partition("=")[::2] for line in lines)
@@ -200,7 +200,7 @@ def _journal(workspace: Path) -> Iterator[Diagnosis]:
     if fault:
         yield Diagnosis(Status.WRONG, f"journal: {path}: {fault}", UNLOCK)
     else:
-        what = f"{path} can be written" if path.exists() else "no journal yet"
+        what = f"{path} is writable" if path.exists() else "no journal yet"
         yield Diagnosis(Status.OK, f"journal: {what}")
 
 

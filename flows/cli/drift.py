@@ -91,4 +91,6 @@ def _changed(workspace: Path, identity: Identity) -> Iterator[Diagnosis]:
     if tags is None:
         yield Diagnosis(Status.WARNING, f"last run: MLflow does not have {run}", AGAIN)
     elif tags.get(LOCK_TAG) != identity.lock:
-        yield Diagnosis(Status.WARNING, f"last run: MLflow has {run} with another dvc.lock", AGAIN)
+        yield Diagnosis(
+            Status.WARNING, f"last run: MLflow has {run} with a different dvc.lock", AGAIN
+        )

@@ -58,7 +58,8 @@ def estimate(estimated: Any) -> None:
 def ungrouped() -> None:
     """Print that an estimate is not based on the real prompts yet."""
     err.print(
-        "The prompts do not exist yet; this estimate assumes the same number and sizes of prompts."
+        "The prompts do not exist yet; this estimate assumes the same number of prompts of the "
+        "same sizes."
     )
 
 
@@ -101,7 +102,7 @@ def pruned(n: int, before: str, *, done: bool) -> None:
 
 def marked_for_retry(n: int) -> None:
     """Print the number of failed calls that were marked for retry."""
-    out.print(f"{n:,} failed calls marked for retry; `dvc repro -f llm_select` makes them again")
+    out.print(f"{n:,} failed calls marked for retry; `dvc repro -f llm_select` repeats them")
 
 
 def _work(work: "Workload") -> str:

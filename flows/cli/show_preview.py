@@ -22,7 +22,7 @@ MARGIN = 12  # columns before a ranked text
 NO_ANSWER = {
     "context_too_long": "the prompt is too long for the model: a run sends it in two halves",
     "content_filter": "the provider blocks a text: a run sends the prompt in two halves",
-    "useless": "no usable answer in two calls: a run would let the next route or the offline "
+    "useless": "no usable answer in two calls: a run would have the next route or the offline "
     "judge rank these candidates",
     "unreached": "the calls failed: a run would retry, then use the next route or the offline "
     "judge",

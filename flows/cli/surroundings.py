@@ -29,8 +29,8 @@ FREE_GB, FULL_GB = 2.0, 0.1
 MEMORY_GB = 1.0  # what embedding the sample takes, with Prefect's server next to it
 PREFECT_TABLES = {"flow_run", "task_run", "alembic_version"}
 CGROUP = Path("/sys/fs/cgroup")
-OWN_SERVER = "unset PREFECT_API_URL, which lets each run start its own"
-ONLY_HISTORY = "it has only the history of runs, and the next run makes a new one"
+OWN_SERVER = "unset PREFECT_API_URL, so that each run starts its own"
+ONLY_HISTORY = "it contains only the history of runs, and the next run creates a new one"
 POSTGRESQL = 5432  # its port
 
 
@@ -102,7 +102,7 @@ def _memory() -> Diagnosis:
     if free >= MEMORY_GB:
         return Diagnosis(Status.OK, f"memory: {free:.0f} GB free")
     what = f"memory: only {free:.2f} GB free; a run takes about {MEMORY_GB:g} GB"
-    fix = "End other programs, or raise the limit of this container or shell."
+    fix = "Close other programs, or raise the limit of this container or shell."
     return Diagnosis(Status.WARNING, what, fix)
 
 
@@ -151,7 +151,7 @@ def _prefect() -> Diagnosis:
 def _unwritable(folder: Path) -> str:
     while not folder.exists():
         folder = folder.parent
-    return "" if folder.is_dir() and os.access(folder, os.W_OK) else f"{folder} cannot be written"
+    return "" if folder.is_dir() and os.access(folder, os.W_OK) else f"{folder} is not writable"
 
 
 class PrefectUrls(NamedTuple):

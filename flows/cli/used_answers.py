@@ -25,5 +25,5 @@ def used_answers(graph: Graph, workspace: Path) -> list[TracedAnswer]:
     try:
         return read(workspace, MAX_TRACES)
     except CurationError as error:
-        get_run_logger().info("MLflow gets no traces of this run: %s", error)
+        get_run_logger().info("MLflow gets no traces for this run: %s", error)
         return []

@@ -62,7 +62,7 @@ def ready_params(user_workspace: Path, sets: Sequence[str]) -> str:
     for text in sets:
         if not text.startswith(OWN_KEYS):
             raise ParamError(
-                "an evaluation uses the selection that is there, so the key would have no effect",
+                "an evaluation uses the existing selection, so the key would have no effect",
                 where=f"-S {text}",
                 fix="Set it with `selectllm run -S` first, or use keys of the evaluate section.",
             )

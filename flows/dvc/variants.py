@@ -82,7 +82,7 @@ def _variant(workspace: Path, shared: Sequence[str], name: Any, changes: Any) ->
     where = f"{PARAMS_FILE}: {SECTION}.{name}"
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ParamError(
-            "a name may have only letters, digits, dots, hyphens and underscores",
+            "a name may contain only letters, digits, dots, hyphens and underscores",
             where=where,
             fix="Rename the variant. If its name is a number, put it in quotes.",
         )

@@ -103,7 +103,10 @@ def changed_answers(
                     changed.append(name)
     where = str(journal.path)
     if missing and len(missing) == len(keys):
-        what = f"the journal has none of the {len(keys):,} answers; it belongs to other selections"
+        what = (
+            f"the journal contains none of the {len(keys):,} answers; it belongs to other "
+            "selections"
+        )
         yield Difference(where, what, COPY_JOURNAL)
     elif missing:
         yield Difference(where, f"answers are missing: {_first(missing)}", COPY_JOURNAL)

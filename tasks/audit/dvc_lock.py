@@ -69,7 +69,9 @@ class Lock:
             self._stages = _LockFile.model_validate(YAML(typ="safe").load(text)).stages
         except FileNotFoundError:
             raise DataError(
-                "nothing was selected here yet", where=str(self._path), fix="Run `selectllm run`."
+                "nothing has been selected here yet",
+                where=str(self._path),
+                fix="Run `selectllm run`.",
             ) from None
         except (YAMLError, ValueError, RecursionError) as error:
             raise DataError(

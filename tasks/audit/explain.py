@@ -72,7 +72,7 @@ def _unusable(lock: Lock, error: Exception) -> DataError:
     for damaged in damaged_files(lock):
         return DataError(damaged.what, where=damaged.file, fix=damaged.fix)
     return DataError(
-        f"the files of the run do not belong together: {error}",
+        f"the run's files do not match each other: {error}",
         where=str(lock.root),
         fix="Run `selectllm verify`, which names the file that changed.",
     )

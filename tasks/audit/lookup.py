@@ -60,8 +60,8 @@ def _record(pool: Path, name: str) -> str:
     else:
         what = f"none of the {len(ids):,} records has the id {name!r}"
         fix = (
-            "Use an id from pool.parquet or its first digits, an id of your own, or a line of the "
-            "source, as in line:37."
+            "Use an id from pool.parquet or its first digits, one of the pool's own ids, or a "
+            "line of the source, as in line:37."
         )
     raise ParamError(what, where="selectllm explain", fix=fix)
 
@@ -94,7 +94,8 @@ def _at_line(lock: Lock, pool: Path, file: str | None, line: int) -> Named:
         raise DataError(
             f"line {line:,}{f' of {file}' if file else ''} was not read as a row",
             where=str(pool),
-            fix="Give the line of a row. Lines count from 1; headers and blank lines are not rows.",
+            fix="Give the line number of a row. Numbers start at 1; headers and blank lines are "
+            "not rows.",
         )
     if len(places) > 1:
         raise ParamError(

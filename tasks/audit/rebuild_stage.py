@@ -117,8 +117,9 @@ def _silence() -> Iterator[None]:
 def _fix(lock: Lock, stage: str) -> str:
     code = ", ".join(changed_code(lock, stage))
     if code:
-        return f"Code has changed since then: {code}. Run `dvc repro {stage}` to make it again."
+        return f"Code has changed since then: {code}. Run `dvc repro {stage}` to rebuild it."
     return (
-        f"Someone edited it, or a file that it is made from, together with {LOCK_FILE}; or this "
-        f"processor breaks near ties in another way. Run `dvc repro -f {stage}` to make it again."
+        f"Someone edited it, or a file that it is made from, together with {LOCK_FILE}; or "
+        f"this processor breaks near ties in a different way. Run `dvc repro -f {stage}` to "
+        "rebuild it."
     )

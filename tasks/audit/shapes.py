@@ -48,7 +48,7 @@ def _check_records(path: Path, batch: pa.RecordBatch) -> None:
             if not _is_json(row[name], kind) and (row[name] or name == "extra"):
                 raise _damaged(path, f"{name} of record {row['id']} is not a JSON {kind.__name__}")
         if row["id"] != record_id(*(row[name] for name in TEXT_COLUMNS)):
-            raise _damaged(path, f"the id {row['id']} does not belong to its record's texts")
+            raise _damaged(path, f"the id {row['id']} does not match its record's texts")
 
 
 def _is_json(text: str | None, kind: type) -> bool:

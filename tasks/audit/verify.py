@@ -33,7 +33,7 @@ MAX_RECORDS["report"] = 50_000
 """The stages to rebuild after llm_select, in order, each with the largest number of unique records
 for which this takes only seconds; None means any number."""
 
-EARLIER = "their outputs are only compared with dvc.lock; `dvc repro -f` makes them again"
+EARLIER = "their outputs are only compared with dvc.lock; `dvc repro -f` rebuilds them"
 METHODS = "its outputs are only compared with dvc.lock, since its methods may call a model"
 
 
@@ -166,7 +166,8 @@ def why_later(stage: str, n_records: int, most: int | None, *, is_other_processo
         return f"{n_records:,} records take minutes; {on_request}"
     if stage == "measure" and is_other_processor:
         return (
-            f"this is another kind of processor, on which near ties fall differently; {on_request}"
+            "this is another kind of processor, which may break near ties differently; "
+            f"{on_request}"
         )
     return ""
 
@@ -176,4 +177,4 @@ def _other_answers(n_rebuilt: int, n_used: int) -> str:
         return f"answers are missing: rebuilding used {n_rebuilt:,} of {n_used:,}"
     if n_rebuilt > n_used:
         return f"it has {n_rebuilt:,} answers, but the selection was made from {n_used:,}"
-    return "the answer of an attention check was changed, or the price of an unusable reply"
+    return "the answer to an attention check was changed, or the price of an unusable reply"

@@ -153,7 +153,8 @@ def _check_outputs(n_outputs: int, n_records: int, budget: int, pool_file: Path)
 def _log_result(ratings: Ratings, route: Route, spent_usd: float, max_usd: float) -> None:
     n, n_rated = len(ratings.scores), ratings.cost["calls"]
     log.info(
-        "baseline: %s of %s outputs have a rating by %s, and %s a rating of at least %g; cost: %s",
+        "baseline: %s of %s outputs have a rating from %s, and %s a rating of at least %g; "
+        "cost: %s",
         f"{n_rated:,}",
         f"{n:,}",
         route.model,
@@ -182,8 +183,8 @@ def _why_unusable(ratings: Ratings, budget: int) -> str:
     if ratings.n_final < n:
         return (
             f"after {ratings.n_final:,} of {n:,} outputs, the next call could have exceeded "
-            "baseline.max_usd. Raise this limit and run this again to continue; ratings so far are "
-            "kept and not paid for again."
+            "baseline.max_usd. Raise this limit and run this again to continue; ratings so far "
+            "are stored and not paid for again."
         )
     if n_rated < budget:
         return f"only {n_rated:,} outputs have a rating, fewer than the {budget:,} to select."

@@ -112,4 +112,4 @@ def _announcement(score: Score, n: int, n_new: int, max_tokens: int) -> str:
         return message
     minutes = n_new * max_tokens / TOKENS_PER_S / 60
     time = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.1f} minutes"
-    return f"{message}: about {time} on one core; {STATE_DIR}/{STORE} keeps them"
+    return f"{message}: about {time} on one core; {STATE_DIR}/{STORE} stores them"

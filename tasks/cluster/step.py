@@ -85,7 +85,7 @@ def work(stage: Stage) -> None:
     Clusters.model_validate(summary).write(stage.out("cluster/clusters.json"))
     log.info(
         "cluster: %(n_records)d records in %(n_prompts)d prompts (%(mode)s mode); %(n_clusters)d "
-        "clusters of inertia %(inertia)g by %(solver)s: %(solver_reason)s",
+        "clusters with inertia %(inertia)g from %(solver)s: %(solver_reason)s",
         summary,
     )
     if earlier.prompts:

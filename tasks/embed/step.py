@@ -130,7 +130,7 @@ def work(stage: Stage) -> None:
             batches = (cache.read(keys[start : start + WRITTEN_AT_ONCE]) for start in starts)
             write_vectors(stage.out(tail), len(keys), encoder.dim, batches)
     log.info(
-        "embed: %s vectors of %s dimensions by %s, %s on %s",
+        "embed: %s vectors of %s dimensions from %s, %s on %s",
         f"{len(texts):,}",
         encoder.dim,
         params.model,

@@ -207,9 +207,9 @@ def _size_fix(deployment: Deployment, needed: int, n_fitting: int) -> str:
     if n_fitting:
         return (
             f"Set cluster.candidates_per_prompt to {n_fitting} or lower, lower "
-            "llm_select.max_candidate_chars, or choose a model that reads more."
+            "llm_select.max_candidate_chars, or choose a model with a larger context."
         )
-    return "Lower llm_select.max_candidate_chars, or choose a model that reads more."
+    return "Lower llm_select.max_candidate_chars, or choose a model with a larger context."
 
 
 def _is_ours(deployment: Deployment) -> bool:

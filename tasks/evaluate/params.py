@@ -33,7 +33,7 @@ class TuningPrecision(StrEnum):
 
 def _budgets(budgets: list[int]) -> list[int]:
     if any(size < 1 for size in budgets) or len(set(budgets)) < len(budgets):
-        raise PydanticCustomError("budgets", "expected different positive integers")
+        raise PydanticCustomError("budgets", "expected distinct positive integers")
     return sorted(budgets)
 
 
@@ -43,7 +43,7 @@ def _arms(arms: list[str]) -> list[str]:
             "arms", "expected random among the arms, since every arm is compared with it"
         )
     if len(set(arms)) < len(arms):
-        raise PydanticCustomError("arms", "expected each arm once")
+        raise PydanticCustomError("arms", "expected each arm only once")
     return arms
 
 

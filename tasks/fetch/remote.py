@@ -89,7 +89,7 @@ def check_no_password(url: str) -> None:
     """
     if "://" in url and urlsplit(url).password:
         raise ParamError(
-            "the URL contains a password, which would be kept in Git",
+            "the URL contains a password, which would be stored in Git",
             where=f"{PARAMS_FILE}: fetch",
             fix="Remove it from the URL, and set the environment variables listed in "
             "docs/how-to/your-pool.md.",
@@ -177,7 +177,7 @@ def _copy(
         after: Mapping[str, Any] = fs.info(file.path)
     if any(info.get(key) != after.get(key) for key in ("size", *CHANGES, *REVISIONS)):
         raise DataError(
-            "the file changed while it was copied",
+            "the file changed while it was being copied",
             where=file.url,
             fix="Wait until nothing writes to it, then run this again.",
         )

@@ -51,7 +51,7 @@ def check_database(database: str | None) -> URL:
         ) from None
     if url.password or any("password" in key.lower() for key in url.query):
         raise ParamError(
-            "the URL contains a password, which would be kept in Git",
+            "the URL contains a password, which would be stored in Git",
             where=where,
             fix=f"Remove it from the URL, and set {PASSWORD} in the environment.",
         )

@@ -56,7 +56,7 @@ class ReadLimits(NamedTuple):
         """
         if n_columns > self.max_columns:
             raise DataError(
-                f"{n_columns:,} columns are more than {self.max_columns:,}, the limit set by "
+                f"{n_columns:,} columns exceed {self.max_columns:,}, the limit set by "
                 "ingest.max_columns",
                 where=where,
                 fix="Remove columns that are not needed, or raise the limit with "
@@ -86,7 +86,7 @@ class ReadBound:
             key = "max_unpack_ratio" if self._is_ratio else "max_unpacked_mb"
             raise DataError(
                 f"{self._n_bytes:,} bytes unpack to more than {self._limit:,}, counting at least "
-                f"{ROW_BYTES} for a row; this is the limit set by ingest.{key}",
+                f"{ROW_BYTES} per row; this is the limit set by ingest.{key}",
                 where=where,
                 fix=f"If you trust the file, raise the limit with -S ingest.{key}=NUMBER.",
             )

@@ -51,8 +51,8 @@ def warn(rows: Sequence[Row], columns: Mapping[str, str], *, is_chat: bool) -> N
     elif thread and recurs(thread, rows):
         log.warning(
             "ingest: rows with the same %s are read as separate records; if they are the messages "
-            "of a conversation, put their texts in a column text, and user or assistant in a "
-            "column role",
+            "of a conversation, put their texts in a text column, and user or assistant in a "
+            "role column",
             thread,
         )
 

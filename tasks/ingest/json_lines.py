@@ -27,7 +27,7 @@ def as_row(value: object, limits: ReadLimits) -> Row | Fault:
             return value
         return Fault(
             IngestDrop.TOO_LONG,
-            f"the row has {len(value):,} columns, and ingest.max_columns allows "
+            f"the row has {len(value):,} columns, but ingest.max_columns allows "
             f"{limits.max_columns:,}",
         )
     return Fault(IngestDrop.NOT_OBJECT, f"expected an object, not {json_type(value)}")

@@ -60,7 +60,7 @@ def read_json(stream: io.BufferedReader, where: str, bound: ReadBound, *, is_lin
     if layout is JsonLayout.OBJECT and is_lines:
         log.warning(
             "ingest: %s is one object with a list, and the items of the list are read as rows; if "
-            "the object is one row, name the column with its instruction: instruction",
+            "the object is one row, rename its instruction column to instruction",
             where,
         )
     with as_text(stream) as text:

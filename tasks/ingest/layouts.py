@@ -35,7 +35,8 @@ def check_layouts(
     raise DataError(
         "the files differ in their columns" + "".join(shown[:MAX_SHOWN]) + more,
         where=where,
-        fix="Choose files of one layout with -S 'ingest.files=PATTERN', or rename the columns.",
+        fix="Choose files with the same layout with -S 'ingest.files=PATTERN', or rename the "
+        "columns.",
     )
 
 

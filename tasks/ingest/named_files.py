@@ -147,4 +147,4 @@ def _explain(error: DataError, key: str) -> DataError:
 
 
 def _fix(key: str) -> str:
-    return f"Correct the file, or set {key} in {PARAMS_FILE} to {NO_RECORDS}, which is empty."
+    return f"Correct the file, or set {key} in {PARAMS_FILE} to the empty file {NO_RECORDS}."

@@ -67,7 +67,7 @@ def check_one_row(row: Row, where: str) -> None:
     if command:
         keys = ", ".join(escape_surrogates(str(key)) for key in list(row)[:3])
         raise DataError(
-            f"the file is one object that holds a whole table; its keys are {keys} …",
+            f"the file is one object that contains a whole table; its keys are {keys} …",
             where=where,
             fix=f"Write a line for each row: {command}.",
         )

@@ -112,7 +112,7 @@ def _check_criteria(path: Path, criteria: str) -> None:
         raise ParamError(
             "the file is empty"
             if not placeholder
-            else f"the file has ${placeholder} but no line {USER_MARK!r}",
+            else f"the file contains ${placeholder} but no line {USER_MARK!r}",
             where=str(path),
             fix="Write criteria alone, as in tasks/llm_select/criteria.txt, or a whole prompt "
             f"with a line {USER_MARK!r} between its system part and its user part.",

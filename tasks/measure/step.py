@@ -220,14 +220,16 @@ def _selected(corpus: Corpus, path: Path, seed: int, usage: Usage) -> Iterator[M
 def _log_coverage(methods: Mapping[str, Any]) -> None:
     """Log the mean coverage of our selection and of random selections, in the space of words."""
     if OURS not in methods:
-        log.warning("measure: nothing is selected yet, so only the other methods are measured")
+        log.warning(
+            "measure: nothing has been selected yet, so only the other methods are measured"
+        )
         return
     ours = methods[OURS][SPACE]["coverage_mean"]["value"]
     by_random = ""
     if RANDOM in methods:
         by_random = f"; {methods[RANDOM][SPACE]['coverage_mean']['value']:.4f} for random ones"
     log.info(
-        "measure: mean distance to the nearest selected record in the space of words: %.4f%s",
+        "measure: mean distance to the nearest selected record in the word space: %.4f%s",
         ours,
         by_random,
     )

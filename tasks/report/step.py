@@ -109,7 +109,7 @@ def work(stage: Stage) -> None:
     page = report(_read(stage), params, seed)
     content = page.encode(errors="backslashreplace")  # a column may contain half surrogate pairs
     stage.out("report/index.html").write_bytes(content)
-    log.info("report: wrote one page of %.1f MB", len(content) / 1e6)
+    log.info("report: wrote one page (%.1f MB)", len(content) / 1e6)
 
 
 def _read(stage: Stage) -> ReportInputs:

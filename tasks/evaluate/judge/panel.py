@@ -114,7 +114,7 @@ class Panel(NamedTuple):
 
     def _report(self, usage: JudgeUsage, *, is_capped: bool) -> None:
         log.info(
-            "judge: %s of %s questions have a verdict by %s; cost: %.4f USD",
+            "judge: %s of %s questions have a verdict from %s; cost: %.4f USD",
             f"{usage.n_answered:,}",
             f"{usage.n_questions:,}",
             usage.model,

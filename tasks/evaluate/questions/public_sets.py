@@ -115,6 +115,6 @@ def _fault(key: str, what: str, where: str) -> DataError:
     return DataError(
         f"evaluate.{key}: {what}",
         where=where,
-        fix=f"Correct the file, or set evaluate.{key} in {PARAMS_FILE} to {NO_RECORDS}, which is "
-        "empty.",
+        fix=f"Correct the file, or set evaluate.{key} in {PARAMS_FILE} to the empty file "
+        f"{NO_RECORDS}.",
     )

@@ -67,7 +67,7 @@ def arm_runs(params: Evaluate, sources: Sources) -> list[ArmRun]:
     budgets = params.budgets or [n]
     if budgets[-1] > n:
         raise DataError(
-            f"evaluate.budgets has {budgets[-1]:,}, but the selection has only {n:,} records",
+            f"evaluate.budgets contains {budgets[-1]:,}, but the selection has only {n:,} records",
             where=PARAMS_FILE,
             fix=f"Use budgets of at most {n}, or select more records with "
             f"`selectllm run -S llm_select.budget={budgets[-1]}`.",

@@ -64,8 +64,8 @@ def require_chat_template(tokenizer: Any, model: str) -> None:
             f"evaluate.model: the tokenizer of {model} has no chat template, so it is probably a "
             "base model",
             where=PARAMS_FILE,
-            fix="Use its instruct or chat variant, or save a tokenizer with a chat template in the "
-            "folder of the model.",
+            fix="Use its instruct or chat variant, or save a tokenizer with a chat template in "
+            "the model's folder.",
         )
 
 

@@ -117,7 +117,9 @@ def _train(examples: Sequence[Example], seed: int, recipe: Recipe, n_at_once: in
         callbacks=[_advancing(recipe.advance)],
     )
     if len(trainer.train_dataset) != len(examples):
-        raise RuntimeError("TRL dropped records, so the arms would differ in their numbers")
+        raise RuntimeError(
+            "TRL dropped records, so the arms would differ in their numbers of records"
+        )
     folder = recipe.checkpoints
     trainer.train(resume_from_checkpoint=folder and _last_checkpoint(folder / str(n_at_once)))
     trained: Any = trainer.model

@@ -43,8 +43,9 @@ def require_batches(route: Route) -> None:
             f"llm_select.batch is true, but {deployment.provider} has no batches that SelectLLM "
             "can use",
             where=f"{PARAMS_FILE}: {route.where}",
-            fix=f"Set llm_select.batch: false, or choose a route of {', '.join(PROVIDERS)}. Some "
-            "models of openai and gemini also cost half with service_tier: flex.",
+            fix="Set llm_select.batch: false, or choose a route to one of "
+            f"{', '.join(PROVIDERS)}. Some openai and gemini models also cost half as much with "
+            "service_tier: flex.",
         )
     if deployment.provider == "hosted_vllm" and deployment.api_base is None:
         raise ParamError(

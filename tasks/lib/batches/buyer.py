@@ -140,8 +140,8 @@ class BatchBuyer:
         self._held -= {batch.marker for batch in self._new}
         if self._is_capped and n_requests:
             log.warning(
-                "llm_select.max_usd allows only %s requests at once, since each is reserved at the "
-                "most that it can cost; the next batch follows when these have ended",
+                "llm_select.max_usd allows only %s requests at once, since the maximum cost of "
+                "each is reserved; the next batch is sent when these are done",
                 f"{n_requests:,}",
             )
 

@@ -93,7 +93,7 @@ class BatchJob:
         raise LLMError(
             f"the provider refused batch {ended.id}, at no cost: {ended.problem or 'no reason'}",
             where=self._route.where,
-            fix="Remove the cause and run this again, or set llm_select.batch: false to send the "
+            fix="Fix the cause and run this again, or set llm_select.batch: false to send the "
             "requests one by one at the standard price.",
         )
 

@@ -162,7 +162,7 @@ class StoredBatch:
             raise DataError(
                 "this file does not describe a batch",
                 where=str(self.path),
-                fix="Restore it from a copy. If you delete it, its requests are paid for again.",
+                fix="Restore it from a backup. If you delete it, its requests are paid for again.",
             ) from None
 
 

@@ -77,7 +77,7 @@ class DeclaredInputs:
 def changed(path: Path, how: str = "changed") -> DataError:
     """Return the error for a file that changed while a step read it."""
     return DataError(
-        f"the file {how} while it was read",
+        f"the file {how} while it was being read",
         where=str(path),
         fix="Wait until nothing writes to it, then run this again.",
     )

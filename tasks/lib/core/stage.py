@@ -138,7 +138,7 @@ class Stage:
         raise GraphError(
             f"expected exactly one declared path for {tail}, found {len(matches)}",
             where=f"{DVC_FILE}: stages.{self.name}.{kind}",
-            fix=f"Declare it exactly once; declared now: {', '.join(declared)}.",
+            fix=f"Declare it exactly once; currently declared: {', '.join(declared)}.",
         )
 
 

@@ -30,7 +30,7 @@ WITHOUT_ANSWER = {
     "no_score": ("had no rating", _FORM),
     "not_a_half": ("had a rating that is not a half point", _FORM),
     "no_letter": (
-        "had no letter of a slot among the likeliest tokens",
+        "had no slot's letter among the likeliest tokens",
         "Raise top_logprobs if the route's server allows it, or remove logprobs from the route.",
     ),
     "server": ("were interrupted by a provider error", _PROVIDER),

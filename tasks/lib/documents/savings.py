@@ -72,7 +72,7 @@ class Savings(Document):
     def sentence(self) -> str:
         """One sentence that says how many annotations are saved, if any."""
         if not self.coverage:
-            return "Nothing is selected yet, so no saving can be measured."
+            return "Nothing has been selected yet, so no saving can be measured."
         parts = [f"cover the pool as well as {self._amount(least(self.coverage.values()))}"]
         if self.student:
             parts.append(f"teach the student as much as {self._amount(self.student)}")

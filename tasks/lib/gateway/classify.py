@@ -104,7 +104,7 @@ def provider_error(
         words = f"{words} ({root})"
     if kind is ErrorKind.MALFORMED and _IN_PARTS.search(words):
         words = (
-            "the content of the reply is a list of parts, which LiteLLM reads only from "
+            "the reply's content is a list of parts, which LiteLLM reads only from "
             "mistral/ models: write the model as mistral/NAME, with the same api_base"
         )
     param = _fields(error, "param") or " ".join(_FIELD.findall(words))

@@ -119,7 +119,7 @@ def _check_options(name: str, deployment: Deployment) -> None:
         )
     if deployment.num_ctx is not None and not deployment.provider.startswith("ollama"):
         raise ParamError(
-            f"{name}.num_ctx is a parameter of Ollama, and this model is at {deployment.provider}",
+            f"{name}.num_ctx is an Ollama parameter, but this model is at {deployment.provider}",
             where=PARAMS_FILE,
             fix="Remove it, and set the context size where the server is started.",
         )

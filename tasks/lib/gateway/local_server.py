@@ -119,5 +119,7 @@ class LocalServer:
 def _why_ended(status: int, errors: IO[bytes]) -> str:
     errors.seek(0)
     last_words = " ".join(errors.read().decode(errors="replace").split())[-KEPT_CHARS:]
-    ended = f"it was ended by signal {-status}" if status < 0 else f"it ended with status {status}"
+    ended = (
+        f"it was killed by signal {-status}" if status < 0 else f"it exited with status {status}"
+    )
     return last_words or ended

@@ -145,7 +145,7 @@ def require_price(deployment: Deployment, litellm: Any, where: str, tier: Tier =
         )
     known = "; or ".join(similar_models(deployment, litellm))
     raise ParamError(
-        "the price of this model is unknown, so its spending could not be capped"
+        "the price of this model is unknown, so spending on it cannot be capped"
         f"{f'; did you mean {known}?' if known else ''}",
         where=f"{PARAMS_FILE}: {where}",
         fix="Add input_cost_per_token and output_cost_per_token to it, in US dollars per "

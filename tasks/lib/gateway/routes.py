@@ -166,7 +166,7 @@ def _check_alike(name: str, first: Deployment, other: Deployment) -> None:
                 f"{name}: its deployments differ in {key.removesuffix('_use')}",
                 where=PARAMS_FILE,
                 fix="Deployments of one route are one model at several endpoints. Make them "
-                "equal, or make two routes of them.",
+                "identical, or split them into two routes.",
             )
     if first.is_offline or first.is_local:
         raise ParamError(

@@ -78,8 +78,8 @@ class Tariff:
             known = [self._asked[Tier.OWN], price_of(self._deployment, litellm, Tier.STANDARD)]
             self._served[name] = price or max(filter(None, known), key=lambda known: known[:2])
             log.warning(
-                "%s was served in a tier that was not asked for; such calls count at %s",
+                "%s was served in a tier that was not requested; such calls count at %s",
                 self._where,
-                f"the price of {name}" if price else "the highest price that is known",
+                f"the price of {name}" if price else "the highest known price",
             )
         return self._served[name]

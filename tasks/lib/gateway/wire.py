@@ -80,7 +80,7 @@ async def read_body(parts: AsyncIterable[bytes], encoding: str, limit: int) -> b
         UnreadableBody: It has more than `limit` bytes, or cannot be decompressed.
     """
     if encoding not in ("", "identity", ENCODING):
-        raise UnreadableBody(f"the reply has an encoding that was not asked for: {encoding[:40]}")
+        raise UnreadableBody(f"the reply has an encoding that was not requested: {encoding[:40]}")
     unpacker = zlib.decompressobj(_GZIP_OR_ZLIB) if encoding == ENCODING else None
     body, n_received = bytearray(), 0
     async for part in parts:
@@ -88,11 +88,11 @@ async def read_body(parts: AsyncIterable[bytes], encoding: str, limit: int) -> b
         try:
             body += unpacker.decompress(part, limit + 1 - len(body)) if unpacker else part
         except zlib.error:
-            raise UnreadableBody("the reply cannot be unpacked") from None
+            raise UnreadableBody("the reply cannot be decompressed") from None
         if max(n_received, len(body)) > limit:
             raise UnreadableBody(f"the reply has more than {limit:,} bytes")
     if unpacker and not unpacker.eof:
-        raise UnreadableBody("the reply ends before it is unpacked")
+        raise UnreadableBody("the compressed reply is incomplete")
     return bytes(body)
 
 
@@ -109,7 +109,7 @@ def check_shape(body: bytes, max_parts: int = MAX_PARTS) -> None:
     for bracket in brackets:
         depth += 1 if bracket in b"{[" else -1
         if depth > MAX_DEPTH:
-            raise UnreadableBody(f"the reply is deeper than {MAX_DEPTH} levels")
+            raise UnreadableBody(f"the reply is nested deeper than {MAX_DEPTH} levels")
 
 
 def sound_reply(reply: dict[str, Any]) -> dict[str, Any]:

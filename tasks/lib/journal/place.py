@@ -58,7 +58,7 @@ def journal_place(state: Path, values: Mapping[str, Any]) -> Place:
         )
     if ":" in (match["login"] or "") or "password=" in match["rest"]:
         raise ParamError(
-            "the URL contains a password, which would be kept in Git",
+            "the URL contains a password, which would be stored in Git",
             where=where,
             fix=f"Remove it from the URL, and set {PASSWORD} in the environment.",
         )

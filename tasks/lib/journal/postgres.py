@@ -197,8 +197,8 @@ def explained_shared(place: SharedJournal) -> Iterator[None]:
         raise DataError(
             f"the journal cannot be used: {what}",
             where=str(place),
-            fix=f"Check that the server runs, {KEY} and {PASSWORD}; then run this again, which "
-            "continues.",
+            fix=f"Check {KEY}, {PASSWORD}, and that the server is running; then run this again "
+            "to continue.",
         ) from None
 
 

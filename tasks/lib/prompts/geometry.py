@@ -77,8 +77,8 @@ class GeometryParams(Params):
         if not _fits(self.n_prompts, n_records):
             fewest, most = _bounds(n_records)
             raise ParamError(
-                f"n_prompts is {self.n_prompts:,}, but each prompt must have 2 to {MAX_CANDIDATES} "
-                f"of the {n_records:,} records",
+                f"n_prompts is {self.n_prompts:,}, but each prompt must contain 2 to "
+                f"{MAX_CANDIDATES} of the {n_records:,} records",
                 where=f"{PARAMS_FILE}: cluster.n_prompts",
                 fix=f"Set it to a number from {fewest} to {most}.",
             )
