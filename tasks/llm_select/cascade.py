@@ -67,10 +67,8 @@ class CascadeAnswer(NamedTuple):
 
     def renumbered(self, indices: Sequence[int]) -> Self:
         """Return the same picks with index i replaced by ``indices[i]``."""
-        return self._replace(
-            picks=tuple(indices[i] for i in self.picks),
-            set_aside={indices[i]: reason for i, reason in self.set_aside.items()},
-        )
+        set_aside = {indices[i]: reason for i, reason in self.set_aside.items()}
+        return self._replace(picks=tuple([indices[i] for i in self.picks]), set_aside=set_aside)
 
 
 class RouteCascade:

@@ -166,8 +166,8 @@ class Judge:
     ) -> Verdict:
         """Combine the votes into a verdict; the offline judge fills the ranks left open."""
         voted = combine([ballot.ranking for ballot in ballots], texts)
-        set_aside = {i + 1: why.value for a in answers for i, why in a.set_aside.items()}
-        set_aside = {slot: why for slot, why in sorted(set_aside.items()) if slot not in voted}
+        not_judged = {i + 1: why.value for a in answers for i, why in a.set_aside.items()}
+        set_aside = {slot: not_judged[slot] for slot in sorted(not_judged) if slot not in voted}
         reasons: dict[int, str] = {}
         for answer in reversed(answers):
             pairs = zip(answer.picks, answer.reasons, strict=True)

@@ -10,6 +10,8 @@ from pydantic_core import ErrorDetails
 
 from tasks.lib.core.errors import REMAKE, DataError
 
+_LINES = json.JSONEncoder(ensure_ascii=False)  # shared, since making one takes time
+
 
 class Part(BaseModel):
     """A part of a document, with exactly the declared fields."""
@@ -64,7 +66,7 @@ class Line(Document):
 
     def to_line(self) -> str:
         """Return the line of the file."""
-        return json.dumps(self.model_dump(mode="json"), ensure_ascii=False) + "\n"
+        return _LINES.encode(self.model_dump(mode="json")) + "\n"
 
 
 L = TypeVar("L", bound=Line)

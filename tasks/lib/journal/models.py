@@ -8,6 +8,8 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple, Self
 
+from tasks.lib.journal.canonical import canonical_json
+
 OPEN = "open"  # the call is still running
 ANSWER = "answer"
 LOST = "lost"  # the run that made the call ended before it knew the outcome
@@ -23,8 +25,6 @@ class SelectionName(NamedTuple):
 
 
 UNNAMED = SelectionName("")
-
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 class CallCost(NamedTuple):
@@ -168,4 +168,4 @@ def _read_tuple(text: Any) -> tuple[Any, ...]:
 
 def answer_key(**facts: Any) -> str:
     """Return a hash of all facts that affect an answer: 64 hex digits."""
-    return sha256(_CANONICAL.encode(facts).encode()).hexdigest()
+    return sha256(canonical_json(facts)).hexdigest()
