@@ -39,10 +39,11 @@ def require_prefect_profiles() -> None:
         ) from None
 
 
-def http_fault(url: str) -> str:
+def http_fault(url: str, page: str = "/health") -> str:
     """Return why a server does not answer its health check; empty if it does.
 
-    The certificate is not checked and no login is sent, since the client has settings for both.
+    If `page` is empty, any answer will do. The certificate is not checked and no login is sent,
+    since the client has settings for both.
     """
     import httpx  # noqa: PLC0415  comes with prefect
 
@@ -51,7 +52,7 @@ def http_fault(url: str) -> str:
             parts = urlsplit(url)
             address = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
             status = httpx.get(
-                f"{address.rstrip('/')}/health", timeout=PATIENCE_S, verify=False
+                f"{address.rstrip('/')}{page}", timeout=PATIENCE_S, verify=False
             ).status_code
         except httpx.TimeoutException:
             return f"no answer within {PATIENCE_S:g} s"
@@ -59,7 +60,7 @@ def http_fault(url: str) -> str:
             return hide(str(error)) or type(error).__name__
         if status >= BAD_GATEWAY:
             return f"it answers with status {status}"
-        return "something else answers at this address" if status == NOT_FOUND else ""
+        return "something else answers at this address" if page and status == NOT_FOUND else ""
 
     return _within(PATIENCE_S * 2, ask)
 

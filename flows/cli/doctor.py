@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import flows
+from flows.cli.deployments import deployments
 from flows.cli.diagnosis import Diagnosis, Status
 from flows.cli.drift import drift
 from flows.cli.remote import remote
@@ -39,7 +40,10 @@ def diagnose(start: Path) -> Iterator[Diagnosis]:
     except CurationError as error:
         yield Diagnosis.of(error)
         return
-    for check in (_git, surroundings, _tracking, _journal, _dvc, remote, drift, _params, _routes):
+    yield from _git(workspace)
+    for check in (surroundings, deployments, _tracking, _journal, _dvc, remote, drift):
+        yield from check(workspace)
+    for check in (_params, _routes):
         yield from check(workspace)
     yield _telemetry()
 
