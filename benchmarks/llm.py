@@ -1,4 +1,4 @@
-"""Measure what judging costs in addition to the model: rate of calls, journal, memory.
+"""Measure what judging costs in addition to the model: call rate, journal, memory.
 
     python benchmarks/llm.py rate       # calls per second to a server that takes half a second
     python benchmarks/llm.py journal    # time to reserve, store and look up an answer
@@ -35,7 +35,7 @@ from tasks.llm_select.cascade import JudgeSettings, RouteCascade
 from tasks.llm_select.judge import Judge
 from tasks.llm_select.judging import judge_prompts
 from tasks.llm_select.prompt import read_prompt
-from tasks.llm_select.verdicts import Judged, Members, Question
+from tasks.llm_select.verdicts import Members, Question
 
 LATENCY_S = 0.5
 CONCURRENCY = 64
@@ -217,7 +217,7 @@ def _remember(folder: Path, n: int) -> None:
     async def select(judge: Judge) -> None:  # if it returned the result, `signal` would print it
         results.append(await judge_prompts(prompts, 1, 0, 0, judge))
 
-    results: list[Judged] = []
+    results: list[Any] = []
     asyncio.run(judged(route_to(9), folder, select))
     took_s, peak = time.monotonic() - start_s, _peak_mib()
     kib_per_prompt = 1024 * (peak - before) / n

@@ -85,7 +85,7 @@ def _state(outcomes: Sequence[Outcome]) -> State[None] | None:
 def _run_variant(variant: Variant, run: Run) -> tuple[Outcome, EndedRun]:
     """Run one variant as its own flow, which ends at once if DVC reports no changes.
 
-    The id of the run is that of this flow's run.
+    The run has the same id as its flow run in Prefect.
     """
     graph = read_graph(run.workspace)
     done: dict[str, Done] = {}

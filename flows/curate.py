@@ -205,7 +205,7 @@ def run_as_program(run_flow: Callable[[], State[Any]]) -> int:
 
 
 def _prefect_failed(error: Exception) -> DataError:
-    """Describe the failure of Prefect's API, instead of a traceback of its client."""
+    """Describe a failure of Prefect's API, to replace its client's traceback."""
     what = str(error).partition("\n")[0].partition(" stdout:")[0] or type(error).__name__
     fix = "Run `selectllm doctor`, then run this again to continue; finished stages are Cached."
     return DataError(f"the API failed: {what}", where="Prefect", fix=fix)

@@ -1,7 +1,7 @@
 """The flow of `selectllm evaluate`: fine-tune on the selection and on random records, and compare.
 
-It runs a graph of its own in a workspace of its own (see flows/dvc/evaluation.py). The command runs
-this module as a supervised program.
+It runs its own graph in its own workspace (see flows/dvc/evaluation.py). The command runs this
+module as a supervised program.
 """
 
 import sys
@@ -35,7 +35,7 @@ PLAN = "--plan"
 def evaluate(override: list[str] | None = None, plan: bool = False) -> State[None] | None:
     """Fine-tune a model on each arm in the evaluate section, and compare the models.
 
-    Models that are trained are not trained again.
+    Models that have already been trained are not trained again.
 
     Args:
         override: Keys of the evaluate section to set for this evaluation, each as key=value.

@@ -24,7 +24,7 @@ from tasks.lib.documents.validation import ValidationResult
 
 
 class Announcement(StrEnum):
-    """The name of an event, as automations of Prefect refer to it."""
+    """The name of an event, as Prefect's automations refer to it."""
 
     SELECTION_READY = "selection.ready"  # only if a stage ran, or an output was restored
     CAP_REACHED = "cap.reached"
@@ -32,7 +32,7 @@ class Announcement(StrEnum):
 
 
 def publish(text: str, key: str, description: str) -> None:
-    """Show a text and its description on the page of the Prefect run, unless it is empty."""
+    """Show a text with its description on the Prefect run's page, unless the text is empty."""
     if text:
         create_markdown_artifact(text, key=key, description=description)
 

@@ -1,4 +1,4 @@
-"""Shorten what Prefect logs of a failed run to one error."""
+"""Shorten what Prefect logs about a failed run to one error."""
 
 import logging
 
@@ -6,9 +6,9 @@ from tasks.lib.core.errors import CurationError, StageFailed
 
 
 class OneLine(logging.Filter):
-    """Shortens what Prefect logs of a failed flow to one line, if the error has a remedy.
+    """Shortens what Prefect logs about a failed flow to one line, if the error has a remedy.
 
-    In a worker, Prefect would log a traceback. The error of a stage is in the log of its task.
+    In a worker, Prefect would log a traceback. A stage's error is already in its task's log.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -20,10 +20,10 @@ class OneLine(logging.Filter):
 
 
 class OneError(logging.Filter):
-    """Leaves one error of what Prefect logs of a failed stage and of those after it."""
+    """Reduces what Prefect logs about a failed stage and the stages after it to one error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Drop the error without the stage's state; later stages only say that they did not run."""
+        """Drop the error that lacks the stage's state; log later stages only as not run."""
         message = record.getMessage()
         if message.startswith("Finished in state NotReady("):
             record.msg, record.args = "Not run, because an earlier stage failed", ()

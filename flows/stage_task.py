@@ -39,8 +39,8 @@ class Run:
     Attributes:
         workspace: The folder that the run works in.
         lock: The file descriptor of the run lock, which child processes inherit.
-        user_workspace: The user's folder, with the state folder that has all paid answers; the same
-            as `workspace` unless the run has its own workspace.
+        user_workspace: The user's folder, whose state folder contains all paid answers; the same as
+            `workspace` unless the run has its own workspace.
         sets: The keys that the run's parameters set, on one line; empty if there are none.
     """
 
@@ -89,7 +89,7 @@ def run_stage(stage: StageSpec, run: Run, *, is_current: bool) -> State[Any]:
     ended = next((event for event in reported if isinstance(event, Ended)), None)
     if exit_code:
         has_reason = ended is not None and bool(ended.exit_code)
-        # The state contains the reason, which is enough for a mistake of the user.
+        # The state contains the reason, which is enough for a user's mistake.
         level = logging.DEBUG if has_reason else logging.ERROR
         get_run_logger().log(level, "%s", visible(hide("\n".join(lines))))
         failure = _failure(stage, ended, has_started=bool(reported))

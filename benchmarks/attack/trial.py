@@ -1,4 +1,4 @@
-"""Run a program under limits of memory and time, and judge how it ended."""
+"""Run a program with limits on memory and time, and judge how it ended."""
 
 import multiprocessing
 import os

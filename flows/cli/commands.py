@@ -33,7 +33,7 @@ def options(
         typer.Option("--version", callback=show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Take the options of `selectllm` itself, without a command."""
+    """Handle the options of `selectllm` itself."""
 
 
 @app.command()

@@ -47,7 +47,7 @@ class SafeConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Yield what is shown; this also makes texts safe that are not plain strings."""
+        """Yield what is shown; this also makes safe any text that is not a plain string."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=visible(segment.text))
 
@@ -64,7 +64,7 @@ def use_json(*, is_set: bool) -> None:
 
 
 def changed(change: Change) -> None:
-    """Print a change of params.yaml."""
+    """Print a change to params.yaml."""
     err.print(f"params.yaml: {change.key} = {change.new!r} (was {change.old!r})")
 
 
@@ -90,7 +90,7 @@ def warning(what: str, fix: str) -> None:
 
 
 def note(what: str) -> None:
-    """Print what a command did on its way."""
+    """Print something that a command did along the way."""
     err.print(what, soft_wrap=True)
 
 

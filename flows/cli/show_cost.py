@@ -1,4 +1,4 @@
-"""Print estimates and the content of the journal."""
+"""Print estimates and the contents of the journal."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -121,7 +121,7 @@ def span(bounds: Range, show: Any) -> str:
 
 
 def usd_span(bounds: Range) -> str:
-    """Format a range of prices, with the unit once."""
+    """Format a range of prices, giving the unit once."""
     low, _, high = span(bounds, usd_text).partition(" to ")
     return f"{low.removesuffix(' USD')} to {high}" if high else low
 

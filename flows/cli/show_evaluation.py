@@ -51,7 +51,7 @@ def plan_sentences(planned: EvaluationPlan) -> Iterator[str]:
 
 
 def result(evaluation: Evaluation, folder: Path) -> None:
-    """Print the arms with their loss, what it says, and where the results are."""
+    """Print the arms with their loss, what it means, and where the results are."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading == "arm" else "right")
@@ -66,7 +66,7 @@ def result(evaluation: Evaluation, folder: Path) -> None:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """Return the arms with their loss as a Markdown table, and what it says."""
+    """Return the arms with their loss as a Markdown table, and what it means."""
     rows = [HEADINGS, ("---",) * len(HEADINGS), *map(_row, evaluation.arms)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return "\n\n".join([table, *sentences(evaluation)])

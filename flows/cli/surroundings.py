@@ -57,7 +57,7 @@ def require_surroundings(workspace: Path) -> None:
 
 
 def surroundings(workspace: Path) -> Iterator[Diagnosis]:
-    """Yield what each check finds, within seconds."""
+    """Run each check, which takes seconds at most, and yield what it finds."""
     yield _disk(workspace)
     yield _memory()
     yield _proxy()
@@ -65,7 +65,7 @@ def surroundings(workspace: Path) -> Iterator[Diagnosis]:
 
 
 def shared_journal(workspace: Path) -> Iterator[Diagnosis]:
-    """Yield whether the database of the journal can be used; nothing if the journal is a file."""
+    """Yield whether the journal's database can be used; nothing if the journal is a file."""
     try:
         if not _has_shared_journal(workspace):
             return
@@ -107,7 +107,7 @@ def _memory() -> Diagnosis:
 
 
 def free_memory() -> int:
-    """Return the bytes that this process may still use, limited by machine, container or shell."""
+    """Return the bytes that machine, container and shell still allow this process to use."""
     limits = [psutil.virtual_memory().available]
     maximum, current = CGROUP / "memory.max", CGROUP / "memory.current"
     if maximum.exists() and (text := maximum.read_text().strip()) != "max":
@@ -162,10 +162,10 @@ class PrefectUrls(NamedTuple):
 
 
 def prefect_urls() -> PrefectUrls:
-    """Return the URLs in the settings of Prefect: the environment, a profile, or its defaults.
+    """Return the URLs in Prefect's settings: the environment, a profile, or its defaults.
 
     Raises:
-        DataError: The file of Prefect's profiles cannot be read.
+        DataError: Prefect's profiles file cannot be read.
     """
     require_prefect_profiles()
     from prefect.settings import get_current_settings  # noqa: PLC0415  takes a second

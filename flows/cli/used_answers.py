@@ -15,7 +15,7 @@ from tasks.lib.documents.usage import Usage
 def used_answers(graph: Graph, workspace: Path) -> list[TracedAnswer]:
     """Return a sample of the answers behind the selection; none if no model was called.
 
-    If they cannot be read, such as after `dvc pull` without a journal, this is logged.
+    A failure to read them, as after `dvc pull` without a journal, is logged.
     """
     usage = console.load(graph, workspace, "usage", Usage)
     if usage is None or not usage.calls:

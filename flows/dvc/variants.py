@@ -129,7 +129,7 @@ def make_workspace(
         folder: The folder for the new workspace and everything that its relative paths need.
         params: The text of the new params.yaml.
         cache: DVC's cache, which both workspaces share.
-        graph: The file in the user's workspace with the graph of the new one.
+        graph: The file in the user's workspace that contains the new workspace's graph.
     """
     workspace = place_of(user_workspace, folder)
     (workspace / ".dvc").mkdir(parents=True, exist_ok=True)

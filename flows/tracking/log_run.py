@@ -27,12 +27,12 @@ from tasks.lib.documents.metrics import Metrics
 from tasks.lib.documents.traced_answer import TracedAnswer
 
 MAX_PARAM_CHARS = 500
-MAX_BATCH = 1000  # metrics in one request, as MLflow limits it
+MAX_BATCH = 1000  # metrics in one request, which is MLflow's limit
 NOTE = "mlflow.note.content"  # MLflow shows it as the run's description
 
 
 class LoggedRun(NamedTuple):
-    """Where MLflow has a run: its id there, and the addresses of its page and of all runs.
+    """Where to find a run in MLflow: its id, and the addresses of its page and of all runs.
 
     They are empty if the store cannot be written. The addresses exclude the server.
     """
@@ -47,8 +47,8 @@ class EndedRun(NamedTuple):
 
     Attributes:
         read_answers: Returns the answers behind the selection in a workspace.
-        tags: The tags of a run that ended earlier; None for the tags as of now.
-        failure: Why the run failed; empty if the first failed stage says so, or if none failed.
+        tags: The tags of a run that ended earlier; None for the current tags.
+        failure: Why the run failed; empty if the first failed stage says why, or if none failed.
     """
 
     graph: Graph
@@ -86,7 +86,7 @@ def log_run(ended: EndedRun) -> LoggedRun:
 
 
 def _log_kept(folder: Path, later: Run, store: Store) -> None:
-    """Log a kept run as of the time at which it ended; it has no traces of answers."""
+    """Log a kept run as of the time it ended, without traces of its answers."""
     kept = read_kept(folder, later)
     ended = EndedRun(kept.graph, kept.run, kept.done, lambda _graph, _workspace: [], kept.tags)
     age_s = time.time() - kept.ended

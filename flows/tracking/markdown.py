@@ -107,7 +107,7 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
 
 
 def plain(text: Any) -> str:
-    """Return a text as Markdown that shows it unchanged: no link, image, HTML or control acts."""
+    """Return Markdown that shows a text literally, with no active link, image, HTML or control."""
     return _MARKUP.sub(r"\\\1", visible(str(text)))
 
 

@@ -24,7 +24,7 @@ BLOCK = 256  # prompts that are kept until their records are looked up together
 
 
 class OutputWriter:
-    """Writes the outputs of llm_select prompt by prompt, so that memory stays bounded.
+    """Writes the outputs of llm_select prompt by prompt, to limit memory use.
 
     Args:
         out: Returns the path of each output.

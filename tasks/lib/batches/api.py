@@ -22,7 +22,7 @@ PROVIDERS = ("openai", "azure", "hosted_vllm")
 """Providers whose batches LiteLLM sends in OpenAI's format and lists with their metadata. It also
 sends batches to vertex_ai, bedrock, mistral and xai, but a lost one could not be found again."""
 URL = "/v1/chat/completions"
-MARKER = "selectllm"  # the key of the metadata by which a batch is found again
+MARKER = "selectllm"  # the metadata key by which a batch is found again
 PAGE, MAX_PAGES = 100, 20  # batches listed to find one; the newest come first
 BAD = (ErrorKind.BAD_REQUEST,)
 MAX_WAIT_S = 300.0  # before a retry, whatever the provider asks for
@@ -68,7 +68,7 @@ class BatchState(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the provider no longer works on the batch."""
+        """Whether the provider has finished with the batch."""
         return self.status in ("completed", "failed", "expired", "cancelled")
 
     @classmethod
@@ -150,7 +150,7 @@ class BatchApi:
             await self._retried(lambda: self._call("acancel_batch", batch_id=batch_id), BAD)
 
     async def content(self, file_id: str) -> bytes | None:
-        """Return the content of a file, or None if the provider no longer has it."""
+        """Return the contents of a file, or None if the provider no longer has it."""
         try:
             got = await self._retried(lambda: self._call("afile_content", file_id=file_id), BAD)
         except ProviderError:
@@ -177,7 +177,7 @@ class BatchApi:
         return BatchState.of(await self._call("aretrieve_batch", batch_id=batch_id))
 
     async def _call(self, function: str, **arguments: Any) -> Any:
-        """Call a function of LiteLLM once.
+        """Call a LiteLLM function once.
 
         Raises:
             ProviderError: The call failed.

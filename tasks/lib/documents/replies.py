@@ -1,4 +1,4 @@
-"""Explain why replies that were paid for have no answer, and what to do about it."""
+"""Explain why replies that were paid for contain no answer, and what to do about it."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,4 +1,4 @@
-"""How long to wait before a failed call is made again."""
+"""Determine how long to wait before retrying a failed call."""
 
 import random
 
@@ -8,7 +8,7 @@ MAX_BACKOFF_S = 60.0
 
 
 def retry_delay_s(error: ProviderError, n_failed: int, backoff_s: float) -> float:
-    """Return the seconds to wait before a retry: the provider's own, or exponential backoff.
+    """Return the seconds to wait before a retry: as the provider asks, or exponential backoff.
 
     Args:
         error: The last error.

@@ -1,4 +1,4 @@
-"""The error of a call that got no usable reply, and its kind."""
+"""The error for a call that got no usable reply, and its kind."""
 
 from enum import StrEnum
 
@@ -14,9 +14,9 @@ class ErrorKind(StrEnum):
     REFUSED_PARAMETER = "refused_parameter"  # one that is then dropped or changed
     CUT_OFF = "cut_off"  # a reply that used up its room, which is larger from then on
     CONTEXT_TOO_LONG = "context_too_long"
-    CUT_PROMPT = "cut_prompt"  # the endpoint read only a part of the prompt
+    CUT_PROMPT = "cut_prompt"  # the endpoint read only part of the prompt
     CONTENT_FILTER = "content_filter"
-    NO_LOGPROBS = "no_logprobs"  # in a reply that was to be read by them
+    NO_LOGPROBS = "no_logprobs"  # missing from a reply that is read from them
     RATE_LIMIT = "rate_limit"
     TIMEOUT = "timeout"
     SERVER = "server"
@@ -26,7 +26,7 @@ class ErrorKind(StrEnum):
 
 
 class ProviderError(Exception):
-    """The error of a call that got no reply. It contains no secret and can be pickled.
+    """The error for a call that got no reply. It contains no secret and can be pickled.
 
     `may_cost` says whether the provider may still charge for the call, because it may have
     written an answer that did not arrive completely. `param` is the parameter that the fields of

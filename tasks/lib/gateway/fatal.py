@@ -81,7 +81,7 @@ def run_error(
 
 
 def _text(message: str) -> str:
-    """Return the text in a message that is JSON, as some providers send it, or the message."""
+    """Return the text in a message that is JSON, as some providers send, or the message itself."""
     try:
         said = json.loads(message[message.index("{") :])
         said = said.get("error", said)

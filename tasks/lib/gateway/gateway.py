@@ -85,7 +85,7 @@ class Gateway:
         Raises:
             CapReached: A call could cost more than is left of the cap.
             Stopped: The run is ending.
-            LLMError: The provider refuses for good, or the last route is down.
+            LLMError: The provider refuses permanently, or the last route is down.
             ParamError: A route's provider or price is unknown, or its key is not set.
         """
         answer = await self._find(request)
@@ -115,7 +115,10 @@ class Gateway:
         self.ledger.report()
 
     async def _find(self, request: Request) -> Answer | None:
-        """Return the answer in the journal; if it has a former key, store it under the new key."""
+        """Return the answer in the journal.
+
+        If it is stored under an old key, store it under the new one.
+        """
         journal = self._journal
         answer = find_answer(journal, request)
         if answer and journal.has_former_keys and not journal.answer(request.key):

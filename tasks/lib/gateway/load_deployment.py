@@ -33,7 +33,7 @@ OURS = {
     "logprobs": "logprobs",
     "top_logprobs": "top_logprobs",
 }
-"""Names that `extra_body` must not contain, each with the key of params.yaml that sets it."""
+"""Names that `extra_body` must not contain, each with the params.yaml key that sets it."""
 
 
 def load_deployment(name: str, given: Any) -> Deployment:

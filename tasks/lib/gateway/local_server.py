@@ -38,7 +38,7 @@ def require_local(where: str = LOCAL_MODEL, instead: str = "choose another route
 
 
 class LocalServer:
-    """A server of one model on this machine, in a child process with its own session.
+    """A server for one model on this machine, in a child process with its own session.
 
     Ctrl-C in the terminal does not reach the child. The child ends with `close` or with this
     process, however this process ends.
@@ -52,7 +52,7 @@ class LocalServer:
     def start(self) -> str:
         """Start the server if it is not running, and return its address for OpenAI's protocol.
 
-        Loading the model takes seconds. A server that has died is started again.
+        Loading the model takes seconds. A server that has died is restarted.
 
         Raises:
             ParamError: The `local` extra is not installed.
@@ -90,7 +90,7 @@ class LocalServer:
             process.wait()
 
     def _report(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> bytes:
-        """Return the line by which the server reports that it is ready."""
+        """Return the line in which the server reports that it is ready."""
         is_late = threading.Event()
 
         def end() -> None:

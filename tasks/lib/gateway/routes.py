@@ -34,7 +34,7 @@ class Route(NamedTuple):
 
     @property
     def own_settings(self) -> dict[str, Any]:
-        """The options and the room for an answer, if set: all that a name of the work needs."""
+        """The options and the room for an answer, if set: all that a selection's name needs."""
         room = self.max_answer_tokens
         return self.options | ({} if room is None else {"max_answer_tokens": room})
 
@@ -84,7 +84,7 @@ def load_route(values: Mapping[str, Any], alias: str, key: str = "llm_select.rou
     """Return the route `alias`, which the parameter `key` names; check all of `models`.
 
     Raises:
-        ParamError: There is no such route (the error offers the nearest), or a route is invalid.
+        ParamError: The route does not exist (the error suggests the nearest), or one is invalid.
     """
     routes = load_routes(values)
     if alias not in routes:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from tasks.lib.core.events import log
 
 WAITING_PER_CALL = 2  # open questions per running call, since some wait for a retry
-MAX_AHEAD = 10_000  # questions begun after one that is still open, since their answers are kept
+MAX_AHEAD = 10_000  # questions begun after one that is still open, since their answers use memory
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -42,7 +42,7 @@ class TaskPool(Generic[Q, A]):
         stopping: asyncio.Event,
     ) -> None:
         self._ask, self._advance, self._stopping = ask, advance, stopping
-        self._places = asyncio.Semaphore(limit)
+        self._limit = limit
         self._failures: list[Exception] = []
         self._is_ending = False
 
@@ -67,43 +67,43 @@ class TaskPool(Generic[Q, A]):
         """
         waiting: dict[int, A | None] = {}  # answers that came before an earlier question's
         room = asyncio.Semaphore(MAX_AHEAD)
-        n_begun = n_received = 0
+        n_received = 0
+        numbered = enumerate(questions)
 
-        async def answer(i: int, question: Q) -> None:
+        async def work() -> None:
             nonlocal n_received
-            waiting[i] = await self._answer(question)
-            while n_received in waiting:
-                room.release()
-                n_received += 1
-                try:
-                    receive(waiting.pop(n_received - 1))
-                except Exception as error:
-                    self._fail(error)
+            while not self._stopping.is_set() and (found := next(numbered, None)):
+                i, question = found
+                await room.acquire()
+                waiting[i] = await self._answer(question)
+                while n_received in waiting:
+                    room.release()
+                    n_received += 1
+                    try:
+                        receive(waiting.pop(n_received - 1))
+                    except Exception as error:
+                        self._fail(error)
+                if not i % self._limit:  # signals are noticed even if no answer has to be awaited
+                    await asyncio.sleep(0)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for question in questions:
-                    await room.acquire()
-                    await self._places.acquire()
-                    if self._stopping.is_set():
-                        self._places.release()
-                        break
-                    group.create_task(answer(n_begun, question))
-                    n_begun += 1
+                for _ in range(self._limit):
+                    group.create_task(work())
         except ExceptionGroup as group_error:  # the questions could not be read
             raise group_error.exceptions[0] from None
         if self._failures:
             raise self._failures[0]
 
     async def _answer(self, question: Q) -> A | None:
+        if self._stopping.is_set():  # since there was no room before
+            return None
         try:
             answer = await self._ask(question)
             self._advance()
         except Exception as error:
             self._fail(error)
             return None
-        finally:
-            self._places.release()
         return answer
 
     def _fail(self, error: Exception) -> None:

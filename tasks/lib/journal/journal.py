@@ -38,10 +38,10 @@ class Journal(JournalReader):
     was paid.
 
     Attributes:
-        n_new: Number of answers that this run stored.
+        n_new: Number of answers that this run has stored.
 
     Args:
-        path: The file or the database of the journal; created if it is missing.
+        path: The journal's file or database; created if it is missing.
         selection: The name under which spending is capped.
         cap_usd: The maximum cost of the calls for this selection, in all runs together.
 
@@ -77,7 +77,7 @@ class Journal(JournalReader):
             return self._cap.spent_usd(self._db)
 
     async def adopt(self, key: str, former_key: str) -> None:
-        """Store the answer that `former_key` has under `key`, too."""
+        """Copy the answer stored under `former_key` to `key`."""
         names = ", ".join((*Answer._fields[1:], "created"))
         query = (
             f"INSERT INTO answers (key, {names}) "
@@ -121,7 +121,7 @@ class Journal(JournalReader):
         return str(row[0]) if row and self._run.is_alive(row[0]) else None
 
     async def settle_batch(self, outcomes: Mapping[int, Settled]) -> None:
-        """Record the outcomes of calls of a batch that got no answer, by the ids of the calls."""
+        """Record the outcomes of a batch's calls that got no answer, by call id."""
 
         def work(db: Database) -> None:
             for call_id, settled in outcomes.items():
@@ -150,14 +150,14 @@ class Journal(JournalReader):
         self.n_new += 1
 
     async def wait_for_room(self) -> bool:
-        """Wait until a call of this run ends; return False at once if no call is open."""
+        """Wait until one of this run's calls ends; return False at once if none is open."""
         if not self._n_open:
             return False
         await self._ended.wait()
         return True
 
     def close(self) -> None:
-        """Finish the waiting writes, and close the journal."""
+        """Finish pending writes, and close the journal."""
         self._commits.close()
         self._run.end()
         self._writer.close()
@@ -168,7 +168,7 @@ class Journal(JournalReader):
             return await self._commits.run(work)
 
     async def _write_last(self, work: Callable[[Database], None], in_batch: bool) -> None:
-        """Make the last write of a call, then count the call as ended."""
+        """Make the last write for a call, then count the call as ended."""
         try:
             await self._write(work)
         finally:  # even if the disk is full, since other tasks may wait for room

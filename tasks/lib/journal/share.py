@@ -38,17 +38,17 @@ class Copied(NamedTuple):
 
 
 def share_own(place: SharedJournal) -> Copied | None:
-    """Copy what a shared journal lacks of this machine's own journal, in one transaction.
+    """Copy what a shared journal lacks from this machine's own journal, in one transaction.
 
-    The own journal stays as it is. Calls are copied once, however often this is called and even if
-    two machines have the same file. What they cost counts for the caps of their selections. Open
+    The own journal is not changed. Calls are copied once, however often this is called and even if
+    two machines have the same file. Their cost counts toward the caps of their selections. Open
     calls of runs that have died count as lost, at their upper bounds.
 
     Returns:
         What was copied; None if the database already had everything.
 
     Raises:
-        DataError: A run is using the own journal, or a journal cannot be used.
+        DataError: A run is using this machine's own journal, or a journal cannot be used.
     """
     with _opened(place) as (own, db):
         if own is None or _has_newest_call(own, db):
@@ -69,7 +69,7 @@ def share_own(place: SharedJournal) -> Copied | None:
 
 
 def lacks_own(place: SharedJournal) -> bool:
-    """Return whether a shared journal lacks calls of this machine's own journal.
+    """Return whether a shared journal lacks calls from this machine's own journal.
 
     Raises:
         DataError: A journal cannot be used.
@@ -80,7 +80,7 @@ def lacks_own(place: SharedJournal) -> bool:
 
 @contextmanager
 def _opened(place: SharedJournal) -> Iterator[tuple[Database | None, SharedDatabase]]:
-    """Yield the own journal, or None if there is none, and the database."""
+    """Yield this machine's own journal, or None if there is none, and the database."""
     path = place.folder / JOURNAL
     with closing(open_shared(place)) as db, explained(place):
         if not path.exists():
@@ -135,8 +135,8 @@ def _spend(
 ) -> None:
     """Add the cost of the missing calls to what their selections have spent.
 
-    A selection that the database does not know starts from what it has spent without own calls:
-    the spending that it took over from a former name.
+    A selection that is new to the database starts from what it has spent apart from its own calls:
+    the spending that it took over from an old name.
     """
     without_calls, added = defaultdict(float, spending), defaultdict[str, float](float)
     for call in calls:

@@ -21,7 +21,7 @@ class SpendingCap:
         return float(row[0]) if row else 0.0
 
     def reserve(self, db: Database, usd: float) -> bool:
-        """Count the upper bound of a call, unless the cap would be exceeded; return whether."""
+        """Reserve a call's upper bound and return True; return False if it would exceed the cap."""
         query = "INSERT INTO spending VALUES (?, 0) ON CONFLICT DO NOTHING"
         db.execute(query, (self._selection,))
         done = db.execute(
@@ -31,7 +31,7 @@ class SpendingCap:
         return int(done.rowcount) == 1
 
     def settle(self, db: Database, call_id: int, usd: float) -> None:
-        """Replace what was reserved for a call, of this selection or another, by its cost."""
+        """Replace what was reserved for a call, of this selection or another, with its cost."""
         db.execute(
             "UPDATE spending SET usd = spending.usd + ? - calls.usd FROM calls "
             "WHERE calls.id = ? AND calls.selection = spending.selection",
@@ -39,7 +39,7 @@ class SpendingCap:
         )
 
     def carry_over(self, db: Database, former_selection: str) -> None:
-        """Start from the amount that the selection had spent under its former name."""
+        """Start from the amount that the selection had spent under its old name."""
         query = (
             "INSERT INTO spending SELECT ?, usd FROM spending WHERE selection = ? "
             "ON CONFLICT DO NOTHING"

@@ -41,7 +41,7 @@ class Geometry(NamedTuple):
 
 
 class GeometryParams(Params):
-    """The keys of the cluster section for the composition, size and number of prompts."""
+    """The keys of the cluster section that set the composition, size and number of prompts."""
 
     mode: Annotated[Mode, Field(strict=False)]  # a string in YAML
     candidates_per_prompt: Annotated[int, Field(ge=2, le=MAX_CANDIDATES)] | None
