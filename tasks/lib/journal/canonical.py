@@ -7,8 +7,8 @@ import orjson
 
 ALIKE_FROM, ALIKE_TO = 1e-3, 2**53
 """Numbers that orjson writes as `json.dumps` does: without exponents, and not over 64 bits."""
-SAME = {str, bool, type(None)}
-"""Types that need no second look."""
+SAME, NUMBERS = {str, bool, type(None)}, {int, float}
+"""Types whose values need no second look, and types that need one."""
 
 
 def canonical_json(value: Any) -> bytes:
@@ -21,6 +21,9 @@ def canonical_json(value: Any) -> bytes:
 
 def _with_numbers_of_json(value: Any) -> Any:
     """Return the value with numbers in the form of `json.dumps` where that of orjson differs."""
+    if type(value) in NUMBERS:
+        is_alike = not value or ALIKE_FROM <= abs(value) <= ALIKE_TO
+        return value if is_alike else orjson.Fragment(json.dumps(value))
     if isinstance(value, dict):
         return {
             name: part if type(part) in SAME else _with_numbers_of_json(part)
@@ -28,6 +31,4 @@ def _with_numbers_of_json(value: Any) -> Any:
         }
     if isinstance(value, list | tuple):
         return [part if type(part) in SAME else _with_numbers_of_json(part) for part in value]
-    if isinstance(value, int | float) and value and not ALIKE_FROM <= abs(value) <= ALIKE_TO:
-        return orjson.Fragment(json.dumps(value))
     return value

@@ -43,8 +43,11 @@ class JournalReader:
         Raises:
             DataError: The row was edited after it was stored.
         """
-        with explained(self.path):
+        try:  # without a context manager, since a run may look up a hundred thousand answers
             row = self._db.execute(self._answer_of_key, (key,)).fetchone()
+        except Exception:
+            with explained(self.path):
+                raise
         if row is None:
             return None
         try:
