@@ -1,11 +1,11 @@
-"""Run scheduled runs against one Prefect server for a long time, with a fault in a third of them.
+"""Schedule runs on one Prefect server for a long time, with a fault in a third of them.
 
     python benchmarks/soak.py --runs 50 --keep FOLDER
 
 `prefect server start`, `selectllm serve` and `mlflow server` run throughout. The runs are created
 one after the other, as a schedule creates them, and each has new prompts to send. Faults, drawn
 from a seed: the provider fails, a process of the run is killed, MLflow does not answer. After each
-run, the memory, open files and processes of the servers are measured, and the sizes of the
+run, the servers' memory, open files and processes are measured, and the sizes of the
 databases. The last lines compare the beginning with the end.
 """
 
@@ -170,7 +170,7 @@ class Soak:
         return next((each["id"] for each in found if each["name"] == "nightly"), None)
 
     def _one(self, deployment: str, number: int, fault: str) -> tuple[str, float]:
-        """Make a run due now, cause the fault in it, and return its state and the seconds to it."""
+        """Cause a fault in a run that is due now; return its state and the seconds it took."""
         with (self.space.root / CRITERIA).open("a") as criteria:
             criteria.write(f"Prefer records of the kind {number}.\n")
         self.provider.behave = {
@@ -181,11 +181,7 @@ class Soak:
         for process in mlflow if fault == "no MLflow" else ():
             process.suspend()
         start = time.monotonic()
-        made = self.api.post(
-            f"deployments/{deployment}/create_flow_run", json={"state": {"type": "SCHEDULED"}}
-        )
-        made.raise_for_status()
-        run_id = made.json()["id"]
+        run_id: str = wait_until(lambda: self._new_run(deployment), poll_s=1.0)
         if fault in VICTIMS:
             self._kill(VICTIMS[fault])
         state: dict[str, Any] = wait_until(
@@ -195,6 +191,16 @@ class Soak:
             process.resume()
         wait_until(lambda: len(self._children()) == 0, poll_s=0.5)
         return state["name"], time.monotonic() - start
+
+    def _new_run(self, deployment: str) -> str | None:
+        """Make a run due now, and return its id; return None if the database is locked."""
+        made = self.api.post(
+            f"deployments/{deployment}/create_flow_run", json={"state": {"type": "SCHEDULED"}}
+        )
+        if made.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            return None
+        made.raise_for_status()
+        return str(made.json()["id"])
 
     def _ended(self, run_id: str) -> dict[str, Any] | None:
         state: dict[str, Any] = self.api.get(f"flow_runs/{run_id}").json()["state"]

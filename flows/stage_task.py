@@ -17,10 +17,13 @@ from prefect.states import Completed, Failed
 
 from flows.dvc import command as dvc
 from flows.dvc.events import EventTail
+from flows.prefect_log import shorten_errors
 from tasks.lib.core.dvc_yaml import StageSpec
 from tasks.lib.core.errors import CheckFailed, CurationError, StageFailed
 from tasks.lib.core.events import EVENTS_VARIABLE, RUN_VARIABLE, Ended, read_events
 from tasks.lib.core.hiding import hide
+from tasks.lib.core.inputs import DeclaredInputs
+from tasks.lib.core.params import PARAMS_FILE, lookup, read_params
 from tasks.lib.core.stage import STATE_DIR
 from tasks.lib.core.wording import visible
 
@@ -36,8 +39,8 @@ class Run:
     Attributes:
         workspace: The folder that the run works in.
         lock: The file descriptor of the run lock, which child processes inherit.
-        user_workspace: The user's folder, with the state folder that has all paid answers; the same
-            as `workspace` unless the run has its own workspace.
+        user_workspace: The user's folder, whose state folder contains all paid answers; the same as
+            `workspace` unless the run has its own workspace.
         sets: The keys that the run's parameters set, on one line; empty if there are none.
     """
 
@@ -48,22 +51,7 @@ class Run:
     sets: str = ""
 
 
-class OneLine(logging.Filter):
-    """Shortens what Prefect logs of a failed flow to one line, if the error has a remedy.
-
-    In a worker, Prefect would log a traceback. The error of a stage is in the log of its task.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Drop the traceback of such an error, or the whole record if a task has logged it."""
-        error = record.exc_info and record.exc_info[1]
-        if isinstance(error, CurationError):
-            record.msg, record.args, record.exc_info = "%s", (str(error),), None
-        return not isinstance(error, StageFailed)
-
-
-for name in ("prefect.engine", "prefect.flow_runs"):
-    logging.getLogger(name).addFilter(OneLine())
+shorten_errors()
 
 
 class Done(NamedTuple):
@@ -93,12 +81,15 @@ def run_stage(stage: StageSpec, run: Run, *, is_current: bool) -> State[Any]:
     events.parent.mkdir(parents=True, exist_ok=True)
     events.unlink(missing_ok=True)  # left by an earlier attempt
     before = _snapshot(run.workspace, stage)
-    exit_code, lines = _repro(stage, run, events)
+    try:
+        exit_code, lines = _repro(stage, run, events)
+    except CurationError as error:  # params.yaml can no longer be read
+        return Failed(message=str(error), data=error)
     reported, _ = read_events(events)
     ended = next((event for event in reported if isinstance(event, Ended)), None)
     if exit_code:
         has_reason = ended is not None and bool(ended.exit_code)
-        # The state contains the reason, which is enough for a mistake of the user.
+        # The state contains the reason, which is enough for a user's mistake.
         level = logging.DEBUG if has_reason else logging.ERROR
         get_run_logger().log(level, "%s", visible(hide("\n".join(lines))))
         failure = _failure(stage, ended, has_started=bool(reported))
@@ -131,7 +122,27 @@ class Reproduced(NamedTuple):
     lines: list[str]
 
 
-def _repro(stage: StageSpec, run: Run, events: Path) -> Reproduced:
+def _repro(stage: StageSpec, run: Run, events: Path, *options: str) -> Reproduced:
+    """Run `dvc repro` on this stage alone; run it again if an input changed before DVC hashed it.
+
+    The step refuses inputs that change while it runs, but DVC hashes them only after the step ends.
+    """
+    values = read_params(run.workspace / PARAMS_FILE)
+    params = {key: lookup(values, key) for key in stage.params}
+    inputs = DeclaredInputs(run.workspace, stage.deps, params)
+    done = _repro_once(stage, run, events, *options)
+    if done.exit_code or not events.exists():
+        return done
+    try:
+        inputs.check_unchanged()
+    except CurationError as error:
+        get_run_logger().warning("%s runs again: %s", stage.name, error.what)
+        events.unlink()
+        return _repro(stage, run, events, "--force")
+    return done
+
+
+def _repro_once(stage: StageSpec, run: Run, events: Path, *options: str) -> Reproduced:
     """Run `dvc repro` on this stage alone, and pass on its step's events.
 
     The option -q is never used, since it also hides error messages.
@@ -144,13 +155,13 @@ def _repro(stage: StageSpec, run: Run, events: Path) -> Reproduced:
         RUN_VARIABLE: run.id,
     }
     process = subprocess.Popen(
-        [*dvc.COMMAND, "repro", "--single-item", stage.name],
+        [*dvc.COMMAND, "repro", "--single-item", *options, stage.name],
         cwd=run.workspace,
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         process_group=0,
         pass_fds=(run.lock,),

@@ -80,7 +80,7 @@ def test_without_logprobs_the_first_reply_ends_the_run(provider, put, book, repl
     with pytest.raises(LLMError, match=r"(?s)Remove logprobs from models\.mine") as error:
         put(provider.deployment(logprobs=True), questions(9))
     assert says_why in str(error.value)
-    assert "set top_logprobs to their number" in str(error.value)
+    assert "set top_logprobs to that number" in str(error.value)
     assert len(provider.calls) == len(book()) == 1
     assert put.spent_usd == pytest.approx(provider.usd)
 

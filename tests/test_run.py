@@ -12,7 +12,7 @@ import psutil
 import pytest
 import typer
 
-from flows.cli.app import app
+from flows.cli.commands import app
 from tests.workspaces import PATIENCE_S, free_port, wait_until
 
 pytestmark = pytest.mark.slow
@@ -69,6 +69,17 @@ def test_a_run_shows_its_progress_and_what_ran_what_was_unchanged_and_what_was_r
     assert space.dvc("status").stdout.strip() == "Data and pipelines are up to date."
 
 
+def test_a_stage_runs_again_if_its_source_changed_before_dvc_hashed_it(space):
+    dvc_yaml = space.root / "dvc.yaml"
+    moved = "python -m tasks.first; mv later.txt source.txt || true"
+    dvc_yaml.write_text(dvc_yaml.read_text().replace("python -m tasks.first", moved))
+    (space.root / "later.txt").write_text("bye")
+    run = space.selectllm("run")
+    assert "first runs again: the file changed while it was read" in run.stdout + run.stderr
+    assert space.ran() == ["first", "first", "second"]
+    assert (space.root / SECOND).read_text() == "bye 1 1"
+
+
 def test_a_mistake_in_the_data_ends_with_exit_status_two_and_no_traceback(space, server):
     failed = space.selectllm("run", "-S", "second.ending=data", check=False)
     assert failed.returncode == 2
@@ -112,6 +123,14 @@ def test_with_json_a_failed_run_prints_its_error_and_later_stages_do_not_run(spa
         assert document["error"]["fix"]
         assert space.ran() == ran
     assert server.last_states()["second"][0] == "NotReady"
+    (last,) = server.ask("flow_runs", sort="START_TIME_DESC", limit=1)
+
+    def logged():
+        return server.ask("logs", logs={"flow_run_id": {"any_": [last["id"]]}})
+
+    wait_until(lambda: any(log["message"].startswith("Not run, because") for log in logged()))
+    (error,) = [log["message"] for log in logged() if log["level"] >= logging.ERROR]
+    assert error.startswith("Finished in state Failed('source.txt:1: expected a number")
 
 
 def test_a_dead_proxy_and_a_dead_mlflow_do_not_stop_a_run_and_no_password_is_stored(space, server):

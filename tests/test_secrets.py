@@ -41,6 +41,8 @@ def encoded():
     yield quote(KEY, safe="")
     yield "".join(f"%{byte:02X}" for byte in KEY.encode())
     yield KEY.encode().hex()
+    yield "".join(f"\\u{ord(char):04x}" for char in KEY)
+    yield "".join(f"&#{ord(char)};" for char in KEY)
     for before in ("", "a", "ab", "Bearer "):
         for after in ("", "z", "yz"):
             whole = f"{before}{KEY}{after}".encode()

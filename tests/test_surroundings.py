@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 
 from flows import services
 from flows.cli import doctor, surroundings
-from flows.cli.app import app
+from flows.cli.commands import app
 from flows.cli.diagnosis import Status
 from flows.cli.supervise import supervise
+from flows.dvc import command as dvc
 from flows.proxies import LOOPBACK, proxied_loopback, with_direct_loopback
 from flows.services import database_fault, http_fault
 from flows.tracking.store import tracking_fault
@@ -217,6 +218,38 @@ def test_a_supervised_run_reaches_this_machine_without_the_proxy(monkeypatch):
             supervise(["/bin/sh", "-c", 'test "$NO_PROXY" = "a.example,127.0.0.1,localhost,::1"'])
             == 0
         )
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_an_error_soon_after_its_own_prefect_server_dies():
+    program = """
+import subprocess, sys, time
+from flows import lost_server
+lost_server.WATCH_EVERY_S = lost_server.STOP_WITHIN_S = 0.02
+with lost_server.end_with_own_server():
+    try:
+        while True:
+            command = ["sh", "-c", "read x; exit", lost_server.SERVER]
+            server = subprocess.Popen(command, stdin=subprocess.PIPE)
+            time.sleep(0.1)
+            server.kill()
+            server.wait()
+    except KeyboardInterrupt:
+        print("the stage ends")
+        time.sleep(600)  # like Prefect's attempts to reach its server
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "the stage ends\n"), done.stderr
+    assert "Prefect: the server that this run started has died\n  Run it again" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["utf-16", "cp037"])
+def test_the_output_of_dvc_is_read_in_any_encoding_of_the_terminal(encoding, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    assert dvc.run(tmp_path, "--version").stdout.startswith("3.")
 
 
 @pytest.mark.parametrize("path", ["", "/usr/bin:/bin", str(Path(sys.executable).parent)])

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.attack import trial, values
 from benchmarks.attack.trial import Finding, broken
 from tests.exchange import Call, Response
-from tests.fake_provider import Behaviour, FakeProvider, honest
+from tests.fake_provider import Behaviour, Entry, FakeProvider, honest
 from tests.money_desk import MoneyDesk, price
 
 KEY = "Qz7vLr2mWx9kTb4nPd6s"
@@ -80,7 +80,7 @@ def judged(
         desk.update(models={"mine": route, "spare": route | {"model": "openai/spare"}})
         env = {"MY_ACCESS": KEY, "DVC_ROOT": trial.UNSET}
         ran = trial.run("benchmarks.attack.quick_step", cwd=root, env=env, patience=patience)
-        tally = price(provider.billed_tokens)
+        tally = sum(served_usd(entry) for entry in provider.book)
     found = list(trial.ending(ran))
     rows = desk.ledger() if desk.journal.exists() else []
     usd = sum(row.usd for row in rows)
@@ -95,6 +95,11 @@ def judged(
     if ran.status == 0:
         found += _outputs(desk)
     return found + leaks(root, ran.output, KEY)
+
+
+def served_usd(entry: Entry) -> float:
+    """Return the price of a call; those of a batch, which have no headers, cost half."""
+    return price(entry.tokens) / (1 if entry.call.headers else 2)
 
 
 def _outputs(desk: MoneyDesk) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Run a program under limits of memory and time, and judge how it ended."""
+"""Run a program with limits on memory and time, and judge how it ended."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ MAX_MESSAGE = 4000  # characters, progress included
 POLL_S = 0.02
 PRELOADED = [
     *("litellm", "numpy", "pyarrow.parquet", "tasks.llm_select.step", "tasks.ingest.step"),
-    *("tasks.fetch.step", "tasks.lib.gateway.endpoint", "flows.cli.app", "tasks.audit.verify"),
+    *("tasks.fetch.step", "tasks.lib.gateway.endpoint", "flows.cli.commands", "tasks.audit.verify"),
 ]
 """Modules that are loaded once, from which each program is forked."""
 KNOWN_STATUS = {0, 1, 2, 3, 130}
@@ -92,7 +92,7 @@ def run(  # noqa: PLR0913
         peak = max(peak, rss)
         if peak > MAX_MB:
             stopped = f"more than {MAX_MB:.0f} MB"
-        elif time.monotonic() - start > MAX_S * patience:
+        elif time.monotonic() - start > MAX_S * patience or cpu_s > MAX_S:
             stopped = f"more than {MAX_S * patience:.0f} s ({cpu_s:.0f} s of processor time)"
     seconds = time.monotonic() - start
     if stopped:
@@ -105,9 +105,14 @@ def run(  # noqa: PLR0913
 
 
 class Worst:
-    """The highest figures of all programs so far."""
+    """The highest figures of all programs since the last reset."""
 
-    seconds = cpu_s = peak_mb = 0.0
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all programs."""
+        self.seconds = self.cpu_s = self.peak_mb = 0.0
 
     def add(self, seconds: float, cpu_s: float, peak_mb: float) -> None:
         """Take the figures of a program into account."""

@@ -120,7 +120,8 @@ def check(workspace: Path, *params: Path) -> None:
         cwd=workspace,
         env=dvc.environment(workspace),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     if done.returncode:

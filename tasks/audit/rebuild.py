@@ -23,14 +23,14 @@ from tasks.llm_select.verdicts import AskJudge, Question, Receive, ignore
 def rebuild(root: Path, out: Callable[[str], Path], judged: Collection[int] | None) -> Usage:
     """Rebuild the outputs of llm_select and return their usage.
 
-    The code of the step makes them from params.yaml, the pool and the prompts in `root`, and the
+    The step's code builds them from params.yaml, the pool and the prompts in `root`, and the
     answers in the journal. A question without an answer there is treated as if no model could be
     reached.
 
     Args:
         root: The workspace.
         out: Returns where to write an output, given the end of its declared path.
-        judged: The prompts that a partial run judged; None if it judged all.
+        judged: The prompts that a partial run judged; None if all prompts were judged.
 
     Raises:
         DataError: A file is not in the format that its step writes, or the journal cannot be used.
@@ -49,7 +49,7 @@ def rebuild(root: Path, out: Callable[[str], Path], judged: Collection[int] | No
 
 @contextmanager
 def _opened(place: Place, setup: Setup) -> Iterator[JournalReader]:
-    """Open a journal; where there is none, let the offline judge, which is free, answer again."""
+    """Open a journal; if there is none, have the offline judge, which is free, answer again."""
     with tempfile.TemporaryDirectory() as folder:
         is_offline = all(route.is_offline for route in setup.routes)
         if is_offline and isinstance(place, Path) and not place.exists():

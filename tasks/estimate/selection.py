@@ -30,9 +30,9 @@ def quote(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Estimat
     Args:
         root: The workspace.
         values: All of params.yaml.
-        is_grouped: Whether the prompts in `root` are those of `values`. If not, the same number of
-            prompts of the same sizes is priced. They cost the same for any grouping, apart from
-            rounding; the bounds of attention checks are then approximate.
+        is_grouped: Whether the prompts in `root` match `values`. If not, the same number of prompts
+            of the same sizes is priced. They cost the same for any grouping, apart from rounding;
+            the bounds of attention checks are then approximate.
 
     Raises:
         ParamError: A parameter is wrong.
@@ -46,12 +46,12 @@ def quote(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Estimat
 
 
 def read_setup(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Setup:
-    """Return the prompts of a workspace, or prompts of the same number and sizes.
+    """Return the prompts of a workspace, or the same number of prompts of the same sizes.
 
     Args:
         root: The workspace.
         values: All of params.yaml.
-        is_grouped: Whether the prompts in `root` are those of `values`.
+        is_grouped: Whether the prompts in `root` match `values`.
 
     Raises:
         ParamError: A parameter is wrong.
@@ -63,7 +63,7 @@ def read_setup(root: Path, values: Mapping[str, Any], *, is_grouped: bool) -> Se
 
 
 def _ungrouped(values: Mapping[str, Any], root: Path) -> Setup:
-    """Return prompts to which the records are dealt in turn, in order of length."""
+    """Return prompts built by dealing out the records in turn, in order of length."""
     stage = Stage("cluster", root)
     pool_path = stage.dep("ingest/pool.parquet")
     unique_path = stage.dep("dedupe/unique.parquet")

@@ -50,7 +50,7 @@ class Candidates(NamedTuple):
 
     @classmethod
     def read(cls, prompts_path: Path, pool_path: Path, known_path: Path) -> Self:
-        """Read the candidates in a prompts table, and the pool that has their texts.
+        """Read the candidates in a prompts table, and the pool that contains their texts.
 
         Raises:
             DataError: A table is empty or does not match its schema, or the pool lacks a record.

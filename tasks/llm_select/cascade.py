@@ -55,12 +55,12 @@ class JudgeSettings(NamedTuple):
 
 
 class CascadeAnswer(NamedTuple):
-    """The picks from a list of texts, by their index."""
+    """The picks from a list of texts, as indices."""
 
     picks: tuple[int, ...] = ()  # the best first; fewer than asked for if answers are missing
     reasons: tuple[str | None, ...] = ()  # of each pick
     answers: tuple[UsedAnswer, ...] = ()
-    set_aside: Mapping[int, NoAnswer] = {}  # texts that no model accepts, not even alone
+    set_aside: Mapping[int, NoAnswer] = {}  # texts that no model accepts, even alone
     is_whole: bool = False  # one answer ranks all of the texts together
     unanswered: tuple[str, ...] = ()  # the keys of requests that gave no answer, or were not sent
     preferences: Preferences = ()  # in the order of the texts, if one answer has log-probabilities
@@ -104,7 +104,7 @@ class RouteCascade:
     async def _judge_halves(
         self, texts: Sequence[str], n_picks: int, vote: int, reason: NoAnswer
     ) -> CascadeAnswer:
-        """Judge both halves and interleave their picks; a third answer decides between winners."""
+        """Judge both halves and interleave their picks; if one is needed, judge the two again."""
         n = len(texts)
         if n == 1:
             return CascadeAnswer(set_aside={0: reason})

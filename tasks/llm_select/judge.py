@@ -67,7 +67,7 @@ class Judge:
 
         Once the cap is reached, None is passed on for a question without an answer, and the
         questions that were not started are missing from the end. With log-probabilities, nothing
-        is passed on before the last answer, since the bias of the letters comes from all of them.
+        is passed on before the last answer, since the letters' bias is estimated from all of them.
 
         Raises:
             LLMError: A provider refuses, or none can be reached; answers so far are kept.
@@ -125,7 +125,7 @@ class Judge:
         """Show the texts in one order after another, until the vote is settled.
 
         Raises:
-            Pending: Answers are missing; no vote was requested that may turn out to be unnecessary.
+            Pending: Answers are missing; votes that might prove unnecessary were not requested.
         """
         cascade = RouteCascade(self._gateway, self._routes, settings)
         n_votes = n_useful(len(texts), settings.votes)

@@ -13,7 +13,7 @@ from tasks.lib.core.schemas import BALLOTS
 from tasks.lib.core.tables import ROW_GROUP
 from tasks.lib.documents.judgement import AnswerReceipt, Judgement
 from tasks.lib.documents.usage import Usage
-from tasks.lib.gateway.deployment import OFFLINE_MODEL
+from tasks.lib.gateway.deployment_settings import OFFLINE_MODEL
 from tasks.lib.gateway.routes import Route
 from tasks.lib.journal.reader import JournalReader
 from tasks.llm_select.setup import Setup
@@ -24,7 +24,7 @@ BLOCK = 256  # prompts that are kept until their records are looked up together
 
 
 class OutputWriter:
-    """Writes the outputs of llm_select prompt by prompt, so that memory stays bounded.
+    """Writes the outputs of llm_select prompt by prompt, to limit memory use.
 
     Args:
         out: Returns the path of each output.

@@ -1,4 +1,4 @@
-"""Read single texts of the pool without loading all of it into memory."""
+"""Read single texts from the pool without loading all of it into memory."""
 
 import os
 import tempfile
@@ -28,7 +28,7 @@ class PoolFile:
     """Ids and texts of records by their row in pool.parquet.
 
     Texts are copied once into an unnamed temporary file, from which each can be read alone;
-    Parquet would decode 65,536 rows for one text. Ids are kept as numbers of 8 bytes.
+    Parquet would decode 65,536 rows for one text. Ids are stored as 8-byte numbers.
 
     Attributes:
         path: The file.
@@ -102,7 +102,7 @@ class RowIndex:
 
 
 def _numbers(ids: "pa.Array[Any]", where: Path) -> NDArray[np.uint64]:
-    digits = "".join(map(str, ids.to_pylist()))
+    digits = "".join(id_ or "" for id_ in ids.to_pylist())
     try:
         numbers = bytes.fromhex(digits)
     except ValueError:

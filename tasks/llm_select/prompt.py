@@ -30,7 +30,7 @@ class Prompt(NamedTuple):
     def messages(self, texts: Sequence[str], n_picks: int, *, rationale: bool = False) -> Messages:
         """Return the question about these candidates; their texts are only in the user part.
 
-        With `rationale` it also asks for a sentence on each pick.
+        With `rationale` it also asks for a sentence about each pick.
         """
         block = render_block(texts, n_picks, self.block_header)
         user = block.join(_around_candidates(self.user, n_picks, len(texts)))
@@ -44,7 +44,7 @@ class Prompt(NamedTuple):
     def letter_messages(self, texts: Sequence[str]) -> Messages:
         """Return the question about the best candidate, and the start of its reply.
 
-        With the start, even a model that does not follow instructions goes on with a letter.
+        With the start, even a model that does not follow instructions continues with a letter.
         """
         n = len(texts)
         block = render_block(texts, 1, self.block_header, ascii_uppercase[:n])
@@ -58,7 +58,7 @@ class Prompt(NamedTuple):
         ]
 
 
-@lru_cache(maxsize=256)  # the prompts of a run have few sizes
+@lru_cache(maxsize=256)  # a run's prompts have few sizes
 def _with_numbers(template: Template, n_picks: int, n: int, candidates: str = "") -> str:
     return template.substitute(n_picks=n_picks, n_candidates=n, candidates=candidates)
 
@@ -112,7 +112,7 @@ def _check_criteria(path: Path, criteria: str) -> None:
         raise ParamError(
             "the file is empty"
             if not placeholder
-            else f"the file has ${placeholder} but no line {USER_MARK!r}",
+            else f"the file contains ${placeholder} but no line {USER_MARK!r}",
             where=str(path),
             fix="Write criteria alone, as in tasks/llm_select/criteria.txt, or a whole prompt "
             f"with a line {USER_MARK!r} between its system part and its user part.",

@@ -1,4 +1,4 @@
-"""The questions to the judge, as the workspace and params.yaml define them."""
+"""The questions for the judge, as the workspace and params.yaml define them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,14 +86,14 @@ class Setup(NamedTuple):
         return len(self.candidates.prompts) + self.params.attention_checks
 
     async def judge(self, judge: AskJudge, receive: Receive) -> None:
-        """Have a judge judge every prompt, and then the attention checks."""
+        """Have every prompt judged by `judge`, and then the attention checks."""
         prompts, seed = self.candidates.prompts, self.settings.calls.seed
         checks = plan_checks(len(prompts), self.params.attention_checks, seed)
         await judge_prompts(prompts, self.n_ranked, checks, judge, receive)
 
 
 def _check_wishes(values: Mapping[str, Any], candidates: Candidates, n: int) -> None:
-    """Check the quotas and weights of the choose section before any call is paid.
+    """Check the quotas and weights of the choose section before any call is paid for.
 
     They are not declared as parameters of this stage, because they do not change its outputs.
 

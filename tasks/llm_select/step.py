@@ -78,7 +78,7 @@ async def _buy_batches(
             f"{len(buyer.unanswered):,} requests have no reply from their batch",
             where=route.where,
             fix="Run this again to send them in a new batch, or set llm_select.batch_rest: "
-            f"one_by_one. The answers so far are kept in {journal.path}.",
+            f"one_by_one. The answers so far are stored in {journal.path}.",
         )
 
 

@@ -106,7 +106,7 @@ class Bill:
             self._keys += bytes.fromhex(key)
 
     def facts(self, journal: JournalReader) -> dict[str, Any]:
-        """Return what the answers cost, together with the calls without an answer, in all runs.
+        """Return what the answers and the calls without an answer cost, in all runs together.
 
         Calls without a reply, which may have been charged, are not in the price. Nor are they in
         the hash, since a killed run has more of them.

@@ -41,7 +41,7 @@ class UsedAnswer(NamedTuple):
 
     key: str
     digest: str
-    route: str  # the alias that the route has now
+    route: str  # the route's current alias
     model: str  # as the provider names it
     prompt_tokens: int
     completion_tokens: int
@@ -53,7 +53,7 @@ class UsedAnswer(NamedTuple):
 
     @classmethod
     def of(cls, answer: Answer, alias: str) -> Self:
-        """Return the facts of a journal answer, which may have been bought under another alias."""
+        """Return the facts about a journal answer, perhaps bought under another alias."""
         return cls(
             key=answer.key,
             digest=answer.digest,

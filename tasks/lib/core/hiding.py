@@ -2,7 +2,7 @@
 
 Secrets are the values of environment variables named after a key, token, secret or password, and
 the logins in URLs. A server may echo a secret in another encoding, so the usual encodings of a
-secret count too.
+secret are hidden too.
 """
 
 import os
@@ -15,13 +15,14 @@ from urllib.parse import quote, unquote
 HIDDEN = "[hidden]"
 MIN_CHARS = 8  # a shorter value, such as "none", may be part of any word
 
+_ESCAPES = (r"\u%04x", r"\u%04X", "&#%d;", "&#x%x;", "&#x%X;")
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD", re.IGNORECASE)
 # A password may contain "/" or "@"; a port ends in "/", and only a later "@" belongs to a path.
 _LOGIN = re.compile(r"""(?<=://)(?:[^\s/?#"'<>]+|[^\s/:@"'<>]*:(?!\d+/)[^\s"'<>]*)@""")
 
 
 def hide(text: str) -> str:
-    """Return the text with the secrets of the environment and the logins in URLs hidden."""
+    """Return the text with the environment's secrets and the logins in URLs hidden."""
     text = _LOGIN.sub(f"{HIDDEN}@", text)
     for form in _forms(environment_secrets()):
         text = text.replace(form, HIDDEN)
@@ -36,14 +37,17 @@ def environment_secrets() -> tuple[str, ...]:
 def encodings(secret: str) -> Iterator[str]:
     """Yield a secret in the encodings in which a server may echo it.
 
-    These are plain text, percent encoding of some or all bytes, hexadecimal digits, and base64. The
-    base64 of a longer text has one of three forms of the secret, depending on where it begins.
+    These are plain text, percent encoding of some or all bytes, hexadecimal digits, the escapes of
+    JSON and HTML, and base64. In the base64 of a longer text, a secret takes one of three forms,
+    depending on where it begins.
     """
     data = secret.encode(errors="surrogateescape")
     yield from (secret, quote(data, safe=""))
     digits = data.hex()
     escaped = "".join(f"%{digits[i : i + 2]}" for i in range(0, len(digits), 2))
     yield from (digits, digits.upper(), escaped, escaped.upper())
+    for escape in _ESCAPES:
+        yield "".join(escape % ord(char) for char in secret)
     for offset in range(3):
         n_shared = (len(data) + offset) % 3 > 0  # the last character also encodes what follows
         encoded = b64encode(bytes(offset) + data).decode().rstrip("=")

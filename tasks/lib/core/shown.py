@@ -1,4 +1,4 @@
-"""Build the text of a record that a judge or an annotator sees, and shorten long texts.
+"""Build the text that a judge or an annotator sees for a record, and shorten long texts.
 
 [system]
 You are a patient teacher.

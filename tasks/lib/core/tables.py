@@ -1,4 +1,4 @@
-"""Read and write Parquet files with a fixed schema; the same rows give the same bytes."""
+"""Read and write Parquet files with a fixed schema; the same rows give byte-identical files."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from tasks.lib.core.errors import REMAKE, DataError
 
-# Rows, and characters that a writer keeps in memory; fixed, since groups are part of the bytes.
+# Rows and characters that a writer keeps in memory; fixed, since row groups affect the bytes.
 ROW_GROUP, GROUP_CHARS = 65_536, 1 << 26
 
 
@@ -44,7 +44,7 @@ def read_batches(
         DataError: As for `read_table`.
     """
     with _checked(path, schema) as file:
-        # Several threads would each keep memory, and hardly save time.
+        # Several threads would each take up memory, and hardly save time.
         yield from file.iter_batches(batch_size=n_rows, columns=columns, use_threads=False)
 
 
@@ -78,7 +78,7 @@ def _checked(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
 
 
 class TableWriter:
-    """Writes rows as they arrive, in row groups of limited size, so that memory stays bounded."""
+    """Writes rows as they arrive, in row groups of limited size, which limits memory use."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")

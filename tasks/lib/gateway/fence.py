@@ -31,7 +31,7 @@ _HEADER = re.compile(
 
 
 class CandidateBlock(NamedTuple):
-    """The content of a block: the candidates in slot order, and the number to pick."""
+    """The contents of a block: the candidates in slot order, and the number to pick."""
 
     texts: list[str]
     n_picks: int
@@ -52,7 +52,7 @@ def render_block(
         texts: The candidates.
         n_picks: The number of candidates to pick.
         header: The first line, with the placeholders ``$n``, ``$n_picks`` and ``$word``.
-        slots: The names of the slots, none for numbers from 1.
+        slots: The names of the slots; if empty, they are numbered from 1.
     """
     word = fence_word(texts)
     first = _header(header, len(texts), n_picks).replace(_WORD, word)
@@ -82,7 +82,7 @@ def parse_block(message: str) -> CandidateBlock | None:
     return CandidateBlock(texts, int(header["n_picks"]))
 
 
-@lru_cache(maxsize=256)  # the prompts of a run have few sizes
+@lru_cache(maxsize=256)  # a run's prompts have few sizes
 def _header(header: str, n: int, n_picks: int) -> str:
     return Template(header).safe_substitute(n=n, n_picks=n_picks)
 

@@ -55,7 +55,7 @@ class JournalLookup:
         prompt was split.
 
         Raises:
-            DataError: The answer was changed: its content does not match its text.
+            DataError: The answer has been changed: its content does not match its text.
         """
         answer = find_answer(self._journal, request)
         if answer is None:
@@ -71,7 +71,7 @@ class JournalLookup:
 
 
 def find_answer(journal: JournalReader, request: Request) -> Answer | None:
-    """Return the answer stored under a request's key or former key, or None."""
+    """Return the answer stored under a request's key or old key, or None."""
     answer = journal.answer(request.key)
     if answer is None and journal.has_former_keys:
         former = journal.answer(request.former_key)
@@ -98,14 +98,14 @@ def no_answer(attempts: Sequence[FailedAttempt]) -> NoAnswer | None:
 
 
 class WithoutAnswer(NamedTuple):
-    """The calls for some questions that have no answer but cost money, or may have."""
+    """The calls for some questions that got no answer but cost money, or may have."""
 
     replies: list[FailedCall]  # a reply arrived, which was paid for
-    silent: list[FailedCall]  # none arrived; nobody knows whether they were charged
+    silent: list[FailedCall]  # none arrived; it is unknown whether they were charged
 
     @classmethod
     def of(cls, journal: JournalReader, keys: Iterable[str]) -> Self:
-        """Return these calls for the questions with the keys, in all runs together."""
+        """Return these calls for the questions with these keys, in all runs together."""
         # The others cost nothing.
         calls = [call for call in journal.failed_calls() if call.cost.prompt_tokens]
         asked = {call.key for call in calls}.intersection(keys)

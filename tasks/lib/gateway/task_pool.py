@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from tasks.lib.core.events import log
 
 WAITING_PER_CALL = 2  # open questions per running call, since some wait for a retry
-MAX_AHEAD = 10_000  # questions begun after one that is still open, since their answers are kept
+MAX_AHEAD = 10_000  # questions begun after one that is still open, since their answers use memory
 
 Q = TypeVar("Q")
 A = TypeVar("A")

@@ -1,4 +1,4 @@
-"""The content of a journal: answers, calls, and the outcomes of the calls."""
+"""The contents of a journal: answers, calls, and the outcomes of the calls."""
 
 import json
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class CallCost(NamedTuple):
     usd: float
     is_upper_bound: bool  # the provider reported no usage, or the call has not ended yet
     reasoning_tokens: int = 0  # completion tokens used for thinking
-    cached_tokens: int = 0  # prompt tokens that the provider had in its cache
+    cached_tokens: int = 0  # prompt tokens that the provider found in its cache
 
 
 class Answer(NamedTuple):
@@ -64,8 +64,8 @@ class Answer(NamedTuple):
         """Return the answer in a row of the table, with values in field order.
 
         Raises:
-            ValueError: A value is not as `as_row` writes it.
-            TypeError: The same.
+            ValueError: A value is not in the format that `as_row` writes.
+            TypeError: As for ValueError.
         """
         answer = cls(*row)
         if answer.is_upper_bound not in (False, True):

@@ -62,7 +62,7 @@ class JournalReader:
         """Return the failed calls for the keys from all runs, the oldest first.
 
         Args:
-            keys: The keys of one request: its current key and its former key.
+            keys: The keys of one request: its current key and its old key.
             with_retried: Include calls that were marked for retry.
         """
         query = (
@@ -76,7 +76,7 @@ class JournalReader:
         return [FailedAttempt(*row) for row in rows if not row[0].startswith(RETRY)]
 
     def answered_call(self, *keys: str) -> AnsweredCall:
-        """Return when an answer was bought, given its current key and its former key.
+        """Return when an answer was bought, given its current key and its old key.
 
         The answer must exist. If its call is unknown, the duration is 0.
         """
@@ -91,7 +91,7 @@ class JournalReader:
         return AnsweredCall(datetime.fromisoformat(began), duration_s)
 
     def cost_of_answer(self, key: str) -> CallCost | None:
-        """Return the cost of the call that bought the answer; None if the call is not known."""
+        """Return the cost of the call that bought the answer; None if the call is unknown."""
         names = ", ".join(CallCost._fields)
         query = f"SELECT {names} FROM calls WHERE key = ? AND outcome = ?"
         with explained(self.path):
