@@ -36,7 +36,8 @@ def space(clustered, server, postgresql, tmp_path_factory):
         route = f"{{model: openai/judge-1, {address}, schema: always, {price}}}"
         space.set(f"models.mine={route}", "llm_select.route=mine", f"llm_select.journal={journal}")
         space.selectllm("run")
-        space.run("git", "commit", "-qam", "Select")
+        space.run("git", "add", "--all")
+        space.run("git", "commit", "-qm", "Select")
         yield space
 
 
