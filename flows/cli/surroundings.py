@@ -5,7 +5,7 @@ import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import psutil
@@ -24,8 +24,9 @@ from tasks.lib.core.hiding import hide
 from tasks.lib.core.params import PARAMS_FILE, read_params
 from tasks.lib.core.private_file import make_private
 from tasks.lib.core.stage import STATE_DIR
-from tasks.lib.journal.place import Place, SharedJournal, journal_place
-from tasks.lib.journal.share import lacks_own, share_own
+
+if TYPE_CHECKING:
+    from tasks.lib.journal.place import SharedJournal
 
 FREE_GB, FULL_GB = 2.0, 0.1
 MEMORY_GB = 1.0  # what embedding the sample takes, with Prefect's server next to it
@@ -48,9 +49,11 @@ def require_surroundings(workspace: Path) -> None:
             raise DataError(what, where=where, fix=found.fix)
         if found.status is Status.WARNING:
             console.warning(found.what, found.fix)
-    place = _journal_place(workspace)
-    if isinstance(place, SharedJournal) and (copied := share_own(place)):
-        console.note(f"journal: {copied}")
+    if place := _shared_place(workspace):
+        from tasks.lib.journal.share import share_own  # noqa: PLC0415  for shared journals only
+
+        if copied := share_own(place):
+            console.note(f"journal: {copied}")
     if database := own_file(*prefect_urls()):
         database.parent.mkdir(parents=True, exist_ok=True)
         make_private(database)
@@ -67,9 +70,11 @@ def surroundings(workspace: Path) -> Iterator[Diagnosis]:
 def shared_journal(workspace: Path) -> Iterator[Diagnosis]:
     """Yield whether the database of the journal can be used; nothing if the journal is a file."""
     try:
-        place = _journal_place(workspace)
-        if not isinstance(place, SharedJournal):
+        place = _shared_place(workspace)
+        if place is None:
             return
+        from tasks.lib.journal.share import lacks_own  # noqa: PLC0415  for shared journals only
+
         is_lacking = lacks_own(place)
     except CurationError as error:
         yield Diagnosis(Status.WRONG, f"journal: {hide(error.where)}: {error.what}", error.fix)
@@ -80,8 +85,18 @@ def shared_journal(workspace: Path) -> Iterator[Diagnosis]:
         yield Diagnosis(Status.WARNING, what, "Run `selectllm run`, which copies them.")
 
 
-def _journal_place(workspace: Path) -> Place:
-    return journal_place(workspace / STATE_DIR, read_params(workspace / PARAMS_FILE))
+def _shared_place(workspace: Path) -> "SharedJournal | None":
+    """Return where the shared journal is; None if the journal is a file."""
+    values = read_params(workspace / PARAMS_FILE)
+    if (values.get("llm_select") or {}).get("journal") is None:
+        return None
+    from tasks.lib.journal.place import (  # noqa: PLC0415  for shared journals only
+        SharedJournal,
+        journal_place,
+    )
+
+    place = journal_place(workspace / STATE_DIR, values)
+    return place if isinstance(place, SharedJournal) else None
 
 
 def _disk(workspace: Path) -> Diagnosis:
