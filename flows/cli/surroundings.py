@@ -17,7 +17,7 @@ from flows.services import (
     database_fault,
     http_fault,
     port_fault,
-    require_prefect_profiles,
+    require_prefect_settings,
 )
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.hiding import hide
@@ -153,9 +153,9 @@ def prefect_urls() -> PrefectUrls:
     """Return the URLs in the settings of Prefect: the environment, a profile, or its defaults.
 
     Raises:
-        DataError: The file of Prefect's profiles cannot be read.
+        DataError: A setting is wrong, or the file of profiles cannot be read.
     """
-    require_prefect_profiles()
+    require_prefect_settings()
     from prefect.settings import get_current_settings  # noqa: PLC0415  takes a second
 
     settings = get_current_settings()
