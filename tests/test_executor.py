@@ -31,6 +31,7 @@ from tasks.lib.core.tables import read_table, write_table
 from tasks.lib.executor import Executor, load_executor
 
 PROJECT = Path(__file__).parents[1]
+NICENESS = "RAY_worker_niceness"
 HAS_RAY = importlib.util.find_spec("ray") is not None
 needs_ray = [
     pytest.mark.ray,
@@ -67,12 +68,12 @@ def cluster():
     import ray  # noqa: PLC0415
     from ray.cluster_utils import Cluster  # noqa: PLC0415
 
-    os.environ["RAY_worker_niceness"] = "0"  # with Ray's 15, a busy machine starves its workers
+    os.environ[NICENESS] = "0"  # with Ray's 15, a busy machine starves its workers
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     nodes.add_node(num_cpus=1)
     os.environ["RAY_ADDRESS"] = nodes.address
     yield nodes
-    del os.environ["RAY_ADDRESS"], os.environ["RAY_worker_niceness"]
+    del os.environ["RAY_ADDRESS"], os.environ[NICENESS]
     ray.shutdown()
     nodes.shutdown()
 
