@@ -1,8 +1,11 @@
 """Find out within seconds why a server or a database cannot be used."""
 
+import contextlib
+import io
 import os
 import socket
 import sqlite3
+import sys
 import threading
 import time
 import tomllib
@@ -37,6 +40,30 @@ def require_prefect_profiles() -> None:
             where=str(path),
             fix="Correct the file, or move it away: without it, Prefect uses its defaults.",
         ) from None
+
+
+def require_prefect_settings() -> None:
+    """Check Prefect's settings in its profiles and in the environment.
+
+    Raises:
+        DataError: A setting is wrong, or the profiles file cannot be read.
+    """
+    require_prefect_profiles()
+    with contextlib.redirect_stderr(io.StringIO()) as said:  # all wrong settings, in many words
+        from prefect.settings import get_current_settings  # noqa: PLC0415  takes a second
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    try:
+        get_current_settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, found = ".".join(map(str, first["loc"])), hide(repr(first["input"]))
+        raise DataError(
+            f"{key}: {first['msg']}, found {found}",
+            where=f"Prefect's {error.title}",
+            fix="Correct it where it is set: a PREFECT_ variable, or Prefect's profiles.toml.",
+        ) from None
+    sys.stderr.write(said.getvalue())
 
 
 def http_fault(url: str, page: str = "/health") -> str:

@@ -133,7 +133,7 @@ def outputs(root, pool, executor):
     params["ingest"] |= {"source": str(pool), "exclude": {"lang": "th"}}
     (root / "params.yaml").write_text(json.dumps(params))
     for step in (ingest, dedupe):
-        Stage(step.__name__.rpartition(".")[2], root).run(step.work)
+        Stage(step.__name__.split(".")[1], root).run(step.work)
     made = {path.name: path.read_bytes() for path in sorted(root.glob("data/*/*"))}
     unique = root / "data/dedupe/unique.parquet"
     write_table(unique, read_table(unique, UNIQUE).slice(0, 200), UNIQUE)

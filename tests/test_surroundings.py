@@ -1,6 +1,8 @@
 """What a run needs outside its files is checked within seconds, before any work."""
 
 import contextlib
+import os
+import re
 import resource
 import shutil
 import socket
@@ -12,11 +14,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from flows import services
 from flows.cli import doctor, surroundings
-from flows.cli.commands import app
 from flows.cli.diagnosis import Status
 from flows.cli.supervise import supervise
 from flows.dvc import command as dvc
@@ -160,9 +160,8 @@ def test_profiles_of_prefect_that_cannot_be_read_are_one_sentence(content, tmp_p
     (tmp_path / "profiles.toml").write_bytes(content)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     assert found(tmp_path, "Prefect").status is Status.WRONG
-    refused = CliRunner().invoke(app, ["serve"])
-    assert isinstance(refused.exception, DataError)
-    assert "profiles.toml" in str(refused.exception)
+    with pytest.raises(DataError, match=r"profiles\.toml"):
+        services.require_prefect_settings()
 
 
 def test_too_little_memory_is_a_warning_that_names_the_figures(tmp_path, monkeypatch):
@@ -218,6 +217,20 @@ def test_a_supervised_run_reaches_this_machine_without_the_proxy(monkeypatch):
             supervise(["/bin/sh", "-c", 'test "$NO_PROXY" = "a.example,127.0.0.1,localhost,::1"'])
             == 0
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["cli doctor", "cli.start flows.curate"])
+def test_a_wrong_setting_of_prefect_is_one_sentence(start):
+    module, word = start.split()
+    stopped = subprocess.run(
+        [sys.executable, "-m", f"flows.{module}", word], cwd=PROJECT, capture_output=True,
+        text=True, check=False, env=os.environ | {"PREFECT_LOGGING_LEVEL": "x"},
+    )  # fmt: skip
+    assert stopped.returncode == 2
+    assert re.fullmatch(
+        r"Stopped\nPrefect's LoggingSettings: level: .* found 'X'\n  Correct .*\n", stopped.stderr
+    )
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from flows.cli.journal import journal
 from flows.cli.next_run import read_next_run
 from flows.cli.shared_options import AsJson, Interruptible, Override, show_version
 from flows.dvc.workspace import find_workspace, run_lock
-from flows.services import require_prefect_profiles
+from flows.services import require_prefect_settings
 from tasks.lib.core.errors import CAPPED, INTERRUPTED, CurationError
 
 app = typer.Typer(
@@ -85,9 +85,8 @@ def _supervise(module: str, arguments: list[str], as_json: bool, more_s: float =
     """Run a module; after a signal, give it `more_s` seconds more than usual to end."""
     from flows.cli.supervise import STOP_WITHIN_S, supervise  # noqa: PLC0415
 
-    require_prefect_profiles()
     words = [*arguments, *(["--json"] if as_json else [])]
-    command = [sys.executable, "-m", module, *words]
+    command = [sys.executable, "-m", "flows.cli.start", module, *words]
     status = supervise(command, stop_within_s=STOP_WITHIN_S + more_s)
     if status == INTERRUPTED:
         console.interrupted()
@@ -197,6 +196,7 @@ def explain(
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Find what is wrong with this setup, and say how to fix it."""
+    require_prefect_settings()  # the imports below end in a traceback if any of them is wrong
     from flows.cli.diagnosis import Status, show  # noqa: PLC0415
     from flows.cli.doctor import diagnose  # noqa: PLC0415
 

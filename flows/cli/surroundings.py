@@ -17,7 +17,7 @@ from flows.services import (
     database_fault,
     http_fault,
     port_fault,
-    require_prefect_profiles,
+    require_prefect_settings,
 )
 from tasks.lib.core.errors import CurationError, DataError
 from tasks.lib.core.hiding import hide
@@ -165,9 +165,9 @@ def prefect_urls() -> PrefectUrls:
     """Return the URLs in Prefect's settings: the environment, a profile, or its defaults.
 
     Raises:
-        DataError: Prefect's profiles file cannot be read.
+        DataError: A setting is wrong, or Prefect's profiles file cannot be read.
     """
-    require_prefect_profiles()
+    require_prefect_settings()
     from prefect.settings import get_current_settings  # noqa: PLC0415  takes a second
 
     settings = get_current_settings()
