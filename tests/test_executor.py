@@ -67,11 +67,12 @@ def cluster():
     import ray  # noqa: PLC0415
     from ray.cluster_utils import Cluster  # noqa: PLC0415
 
+    os.environ["RAY_worker_niceness"] = "0"  # with Ray's 15, a busy machine starves its workers
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     nodes.add_node(num_cpus=1)
     os.environ["RAY_ADDRESS"] = nodes.address
     yield nodes
-    del os.environ["RAY_ADDRESS"]
+    del os.environ["RAY_ADDRESS"], os.environ["RAY_worker_niceness"]
     ray.shutdown()
     nodes.shutdown()
 

@@ -39,7 +39,7 @@ def cluster(tmp_path_factory):
     head = ("--head", "--port", str(port), "--include-dashboard", "false")
     other = ("--address", f"127.0.0.1:{port}", "--node-manager-port", str(node_port))
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    env = secret | {"RAY_USAGE_STATS_ENABLED": "0"}
+    env = secret | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     with (
         running(folder, port, *start, *head, **env),
         running(folder, node_port, *start, *other, **env),
